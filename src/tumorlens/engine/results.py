@@ -1,0 +1,165 @@
+"""What the engine hands on: outputs, decision, explanation, prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.study import Plane
+from tumorlens.taxonomy import TumorClass, Verdict
+
+
+@dataclass(frozen=True)
+class RawOutputs:
+    """What the network says, uncalibrated; classes in the taxonomy's order.
+
+    Parameters
+    ----------
+    logits
+        Shape (N, 4), float32: slice head before softmax.
+    evidence
+        Shape (N, g, g, 4), float32: evidence head before softmax, g = size/16.
+    gradcam
+        Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
+        logit, h = size/32.
+    embedding
+        Shape (N, E), float32: pooled features.
+    """
+
+    logits: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    gradcam: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one slice shows, how sure that is, and whether to believe it.
+
+    Parameters
+    ----------
+    probabilities
+        Calibrated, by class, summing to 1.
+    predicted
+        The most probable class.
+    decision
+        What the operating point says.
+    operating_point
+        Its name.
+    prediction_set
+        Classes that cannot be ruled out at the bundle's stated coverage.
+    domain_score
+        0 to 1; 1 for a brain MRI like those the model knows.
+    reasons
+        Full sentences: why the decision is inconclusive or a refusal.
+    """
+
+    probabilities: dict[TumorClass, float]
+    predicted: TumorClass
+    decision: TumorClass | Verdict
+    operating_point: str
+    prediction_set: tuple[TumorClass, ...]
+    domain_score: float
+    reasons: tuple[str, ...] = field(default=())
+
+    @property
+    def p_tumor(self) -> float:
+        """Calibrated probability of any tumour."""
+        return 1.0 - self.probabilities[TumorClass.NO_TUMOR]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the picture; x1 and y1 lie outside it."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where the network looked.
+
+    Parameters
+    ----------
+    evidence
+        Shape (H, W), float32, 0 to 1: probability that the spot shows the
+        explained tumour class.
+    gradcam
+        Shape (H, W), float32, 0 to 1, scaled to its own maximum.
+    explained
+        The class both maps speak of: the most probable tumour class.
+    outline
+        Closed polygons of shape (K, 2), int32, x then y: the evidence at half
+        height. Empty where no spot reaches it.
+    box
+        The box around the outline.
+    size_mm
+        Longer and shorter side of the box; None without spacing.
+    """
+
+    evidence: NDArray[np.float32]
+    gradcam: NDArray[np.float32]
+    explained: TumorClass
+    outline: tuple[NDArray[np.int32], ...] = field(default=())
+    box: Box | None = None
+    size_mm: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Everything known of one slice.
+
+    Parameters
+    ----------
+    source
+        The file's name, as the user knows it.
+    index
+        The slice's position in its series, from 0.
+    height, width
+        Of the picture, in pixels.
+    spacing_mm, plane
+        As the file says; None where it does not.
+    decision, explanation
+        See there.
+    model_version
+        Of the bundle that was asked.
+    milliseconds
+        From decoded pixels to decision and maps, shared evenly in a batch.
+    notes
+        What a user should know about how the file was read.
+    """
+
+    source: str
+    index: int
+    height: int
+    width: int
+    spacing_mm: tuple[float, float] | None
+    plane: Plane | None
+    decision: Decision
+    explanation: Explanation
+    model_version: str
+    milliseconds: float
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file or slice that could not be judged.
+
+    Parameters
+    ----------
+    source
+        The file's name, as the user knows it.
+    code, message, mend
+        Of the error.
+    """
+
+    source: str
+    code: str
+    message: str
+    mend: str

@@ -1,0 +1,138 @@
+"""Every error that TumorLens raises on purpose, as one tree.
+
+Each carries a code for machines, a message that names what is wrong, a mend
+that says what to do, and the HTTP status that fits.
+"""
+
+from __future__ import annotations
+
+
+class TumorLensError(Exception):
+    """Base of the tree.
+
+    Parameters
+    ----------
+    message
+        What is wrong, naming the file and the value.
+    mend
+        What the reader can do about it.
+    """
+
+    code = "error"
+    http_status = 500
+    default_mend = ""
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        self.message = message
+        self.mend = mend or self.default_mend
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.mend}".strip()
+
+
+class InputError(TumorLensError):
+    """The file that was given cannot be used."""
+
+    code = "bad_input"
+    http_status = 422
+
+
+class MissingFileError(InputError):
+    """A path leads nowhere, or holds nothing to read."""
+
+    code = "not_found"
+    http_status = 404
+    default_mend = "Check the path."
+
+
+class EmptyFileError(InputError):
+    """The file has no bytes."""
+
+    code = "empty_file"
+    default_mend = "Export the picture again: the file holds nothing."
+
+
+class UnknownFormatError(InputError):
+    """The bytes are in no format that is read."""
+
+    code = "unknown_format"
+    http_status = 415
+    default_mend = "Give a PNG, JPEG, TIFF, BMP or WebP picture of one MRI slice."
+
+
+class DamagedFileError(InputError):
+    """The format is known, the content is broken."""
+
+    code = "damaged_file"
+    default_mend = "Copy or export the file again."
+
+
+class TooLargeError(InputError):
+    """A limit on size is passed."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class TooSmallError(InputError):
+    """The picture is too small to hold a slice."""
+
+    code = "too_small"
+    default_mend = "Give the slice at its original size."
+
+
+class UnreadableFileError(InputError):
+    """The system refuses to hand the file over."""
+
+    code = "unreadable"
+    http_status = 403
+    default_mend = "Check the file's permissions."
+
+
+class BundleError(TumorLensError):
+    """The model bundle is missing, foreign or damaged."""
+
+    code = "bad_bundle"
+    http_status = 503
+    default_mend = "Install TumorLens again, or export the bundle again."
+
+
+class SettingError(TumorLensError):
+    """A setting or option has a value that cannot be."""
+
+    code = "bad_setting"
+    http_status = 400
+
+
+class OutputError(TumorLensError):
+    """A result cannot be written where it was asked to go."""
+
+    code = "cannot_write"
+    default_mend = "Choose a folder that you may write to."
+
+
+class MissingExtraError(TumorLensError):
+    """A part is asked for that this installation leaves out."""
+
+    code = "missing_extra"
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the extra '{extra}', which is not installed.",
+            f"Run: pip install 'tumorlens[{extra}]'",
+        )
+
+
+class DatasetError(TumorLensError):
+    """A data set, its manifest or its split cannot be used as it stands."""
+
+    code = "bad_dataset"
+    http_status = 400
+
+
+class TrainingError(TumorLensError):
+    """A training run cannot start, go on or be exported."""
+
+    code = "bad_run"
+    http_status = 400

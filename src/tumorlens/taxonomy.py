@@ -1,0 +1,118 @@
+"""The four classes: their order, names, display text and colours.
+
+Every other part asks here; no other file spells a class.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TumorClass(StrEnum):
+    """What a slice can show, in the order of every array of classes."""
+
+    GLIOMA = "glioma"
+    MENINGIOMA = "meningioma"
+    PITUITARY = "pituitary"
+    NO_TUMOR = "no_tumor"
+
+
+class Verdict(StrEnum):
+    """What a decision can say beside a class."""
+
+    INCONCLUSIVE = "inconclusive"
+    NOT_BRAIN_MRI = "not_brain_mri"
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """How a class is shown to people.
+
+    Parameters
+    ----------
+    title
+        Name for people.
+    sentence
+        One sentence for the result page, in plain words.
+    color
+        sRGB hex colour, told apart by people with colour blindness
+        (Okabe and Ito 2008).
+    """
+
+    title: str
+    sentence: str
+    color: str
+
+
+CLASSES: tuple[TumorClass, ...] = tuple(TumorClass)
+TUMOR_CLASSES: tuple[TumorClass, ...] = CLASSES[:3]
+NO_TUMOR_INDEX = CLASSES.index(TumorClass.NO_TUMOR)
+
+INFO: dict[TumorClass, ClassInfo] = {
+    TumorClass.GLIOMA: ClassInfo(
+        "Glioma", "The slice looks like one with a glioma.", "#D55E00"
+    ),
+    TumorClass.MENINGIOMA: ClassInfo(
+        "Meningioma", "The slice looks like one with a meningioma.", "#0072B2"
+    ),
+    TumorClass.PITUITARY: ClassInfo(
+        "Pituitary tumour",
+        "The slice looks like one with a pituitary tumour.",
+        "#CC79A7",
+    ),
+    TumorClass.NO_TUMOR: ClassInfo(
+        "No tumour", "The model sees no sign of a tumour in this slice.", "#009E73"
+    ),
+}
+
+VERDICT_TITLES: dict[Verdict, str] = {
+    Verdict.INCONCLUSIVE: "Inconclusive",
+    Verdict.NOT_BRAIN_MRI: "Not a brain MRI the model knows",
+}
+
+_SPELLINGS: dict[str, TumorClass] = {
+    "glioma": TumorClass.GLIOMA,
+    "gliomas": TumorClass.GLIOMA,
+    "meningioma": TumorClass.MENINGIOMA,
+    "meningiomas": TumorClass.MENINGIOMA,
+    "pituitary": TumorClass.PITUITARY,
+    "pituitaryadenoma": TumorClass.PITUITARY,
+    "no": TumorClass.NO_TUMOR,
+    "none": TumorClass.NO_TUMOR,
+    "normal": TumorClass.NO_TUMOR,
+    "healthy": TumorClass.NO_TUMOR,
+    "negative": TumorClass.NO_TUMOR,
+}
+
+
+def parse_class(text: str) -> TumorClass | None:
+    """Read a class name in any of the spellings that public sets use.
+
+    Parameters
+    ----------
+    text
+        For example ``glioma_tumor``, ``NoTumor`` or ``Pituitary tumour``.
+
+    Returns
+    -------
+    TumorClass or None
+        None where the text names no class.
+    """
+    word = re.sub(r"[^a-z]", "", text.lower())
+    word = re.sub(r"(tumou?rs?)$", "", word)
+    return _SPELLINGS.get(word)
+
+
+def decision_title(decision: str) -> str:
+    """Name a decision for people.
+
+    Parameters
+    ----------
+    decision
+        A value of `TumorClass` or `Verdict`.
+    """
+    if decision in set(Verdict):
+        return VERDICT_TITLES[Verdict(decision)]
+    return INFO[TumorClass(decision)].title
