@@ -130,6 +130,8 @@ class Prediction:
         Of the bundle that was asked.
     milliseconds
         From decoded pixels to decision and maps, shared evenly in a batch.
+    pixels
+        Shape (H, W), float32: the picture that was judged, for overlays.
     notes
         What a user should know about how the file was read.
     """
@@ -144,6 +146,7 @@ class Prediction:
     explanation: Explanation
     model_version: str
     milliseconds: float
+    pixels: NDArray[np.float32]
     notes: tuple[str, ...] = field(default=())
 
 

@@ -1,0 +1,378 @@
+"""The model bundle: a folder that holds a network and all that belongs to it.
+
+`model.onnx` is the network, `domain.npz` what it knows of brain MRI,
+`weights.h5` (optional) the Keras weights for fine-tuning, and `bundle.json`
+the facts, with the SHA-256 of every file and of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tumorlens.engine.facts import Reader
+from tumorlens.errors import BundleError
+from tumorlens.imaging.preprocess import Preprocessing
+from tumorlens.taxonomy import CLASSES, TumorClass
+
+FORMAT_NAME = "tumorlens-bundle"
+FORMAT_VERSION = 1
+FACTS_FILE = "bundle.json"
+MODEL_FILE = "model.onnx"
+DOMAIN_FILE = "domain.npz"
+WEIGHTS_FILE = "weights.h5"
+DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
+
+_MAX_FACTS_BYTES = 4 * 2**20
+"""A bundle.json is a few kilobytes; a larger one is not ours."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the two heads become one calibrated probability.
+
+    Parameters
+    ----------
+    slice_weight, evidence_weight
+        Factors on the logits of the slice head and of the pooled evidence.
+    bias
+        Four summands, in the taxonomy's order.
+    evidence_cells
+        How many of the strongest cells are averaged when evidence is pooled.
+    """
+
+    slice_weight: float
+    evidence_weight: float
+    bias: tuple[float, ...]
+    evidence_cells: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its 95 % interval, each 0 to 1."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """From which probability of tumour on a slice is called a tumour.
+
+    Parameters
+    ----------
+    threshold
+        On the calibrated probability of any tumour, 0 to 1.
+    sensitivity, specificity
+        As measured on patients kept apart from training.
+    """
+
+    threshold: float
+    sensitivity: Rate
+    specificity: Rate
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """Conformal prediction sets (class-conditional).
+
+    Parameters
+    ----------
+    coverage
+        How often the set holds the true class, 0 to 1.
+    thresholds
+        By class: the calibrated probability from which it is in the set.
+    """
+
+    coverage: float
+    thresholds: dict[TumorClass, float]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified model bundle.
+
+    Parameters
+    ----------
+    folder
+        Where its files lie.
+    name, version
+        Of the model.
+    created
+        When it was exported, ISO 8601 in UTC.
+    classes
+        The classes of every output, in the taxonomy's order.
+    preprocessing
+        How a slice becomes the model's input.
+    calibration, operating_points, prediction_sets
+        See there.
+    default_operating_point
+        A key of `operating_points`.
+    domain
+        Free facts on the out-of-domain score; `threshold` is always there:
+        below this score (0 to 1) a picture is refused.
+    provenance, metrics
+        Free facts on training data and on measured quality.
+    files
+        SHA-256 in hexadecimal, by file name.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    created: str
+    classes: tuple[TumorClass, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration
+    operating_points: dict[str, OperatingPoint]
+    default_operating_point: str
+    prediction_sets: PredictionSets
+    domain: dict[str, Any]
+    provenance: dict[str, Any]
+    metrics: dict[str, Any]
+    files: dict[str, str]
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load and verify a bundle.
+
+    Parameters
+    ----------
+    folder
+        Holds `bundle.json` and the files it lists.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, of another or a newer format, incomplete,
+        or where any file is not the one that was exported.
+    """
+    document = _read_document(folder)
+    _check_format(document, folder / FACTS_FILE)
+    bundle = _parse(document, folder)
+    _check_files(bundle)
+    return bundle
+
+
+def save_bundle(
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    preprocessing: Preprocessing,
+    calibration: Calibration,
+    operating_points: Mapping[str, OperatingPoint],
+    default_operating_point: str,
+    prediction_sets: PredictionSets,
+    domain: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Bundle:
+    """Write `bundle.json` beside the files of a bundle, and verify the whole.
+
+    Parameters
+    ----------
+    folder
+        Holds `model.onnx`, `domain.npz` and, if wanted, `weights.h5`.
+    name, version, preprocessing, calibration, operating_points
+        See `Bundle`.
+    default_operating_point, prediction_sets, domain, provenance, metrics
+        See `Bundle`.
+
+    Returns
+    -------
+    Bundle
+        As `load_bundle` reads it back.
+
+    Raises
+    ------
+    BundleError
+        Where a file is missing or a fact is not what it has to be.
+    """
+    known = (MODEL_FILE, DOMAIN_FILE, WEIGHTS_FILE)
+    document: dict[str, Any] = {
+        "format": f"{FORMAT_NAME}/{FORMAT_VERSION}",
+        "name": name,
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "classes": list(CLASSES),
+        "preprocessing": preprocessing.to_json(),
+        "calibration": asdict(calibration),
+        "operating_points": {
+            key: asdict(point) for key, point in operating_points.items()
+        },
+        "default_operating_point": default_operating_point,
+        "prediction_sets": asdict(prediction_sets),
+        "domain": dict(domain),
+        "provenance": dict(provenance),
+        "metrics": dict(metrics),
+        "files": {
+            item: _sha256(folder / item) for item in known if (folder / item).exists()
+        },
+    }
+    try:
+        document["digest"] = _digest(document)
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"The facts of bundle {name!r} are not plain JSON: {error}.",
+            "Give numbers, text, lists and objects; no NaN and no arrays.",
+        ) from error
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    (folder / FACTS_FILE).write_text(text, encoding="utf-8")
+    return load_bundle(folder)
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS_FILE
+    if not folder.is_dir():
+        raise BundleError(
+            f"There is no model bundle at {folder}.",
+            "Give the folder of a bundle, or install TumorLens again.",
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FACTS_BYTES + 1)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read: {error.strerror}.",
+            "Give a folder that 'tumorlens export' has written.",
+        ) from error
+    if len(data) > _MAX_FACTS_BYTES:
+        raise BundleError(f"{path} is larger than any bundle's facts.")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON; it may be cut off.") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{path} holds no JSON object.")
+    return document
+
+
+def _check_format(document: Mapping[str, Any], path: Path) -> None:
+    stated = document.get("format")
+    name, _, version = str(stated).partition("/")
+    if name != FORMAT_NAME or not version.isdecimal():
+        raise BundleError(
+            f"{path} is not a TumorLens bundle (its format is {stated!r}).",
+            "Give a folder that 'tumorlens export' has written.",
+        )
+    if int(version) != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} is of bundle format {version}; "
+            f"this TumorLens reads format {FORMAT_VERSION}.",
+            "Upgrade TumorLens."
+            if int(version) > FORMAT_VERSION
+            else "Export the bundle again with this version.",
+        )
+    rest = {key: value for key, value in document.items() if key != "digest"}
+    if document.get("digest") != _digest(rest):
+        raise BundleError(f"{path} was changed after it was exported.")
+
+
+def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
+    facts = Reader(document, str(folder / FACTS_FILE))
+    if facts.strings("classes") != tuple(CLASSES):
+        raise BundleError(
+            f"{folder / FACTS_FILE} is for the classes {document['classes']}; "
+            f"this TumorLens knows {[str(name) for name in CLASSES]}.",
+            "Use a bundle that was exported for these classes.",
+        )
+    points = {
+        name: OperatingPoint(
+            point.share("threshold"),
+            _rate(point, "sensitivity"),
+            _rate(point, "specificity"),
+        )
+        for name, point in facts.objects("operating_points")
+    }
+    default = facts.text("default_operating_point")
+    if default not in points:
+        facts.refuse("default_operating_point", f"one of {sorted(points)}")
+    weights = facts.object("calibration")
+    sets = facts.object("prediction_sets")
+    thresholds = sets.object("thresholds")
+    facts.object("domain").share("threshold")
+    return Bundle(
+        folder=folder,
+        name=facts.text("name"),
+        version=facts.text("version"),
+        created=facts.text("created"),
+        classes=CLASSES,
+        preprocessing=_preprocessing(facts.object("preprocessing")),
+        calibration=Calibration(
+            weights.number("slice_weight"),
+            weights.number("evidence_weight"),
+            weights.numbers("bias", len(CLASSES)),
+            weights.whole("evidence_cells", 1),
+        ),
+        operating_points=points,
+        default_operating_point=default,
+        prediction_sets=PredictionSets(
+            sets.share("coverage"), {name: thresholds.share(name) for name in CLASSES}
+        ),
+        domain=dict(facts.object("domain").fields),
+        provenance=dict(facts.object("provenance").fields),
+        metrics=dict(facts.object("metrics").fields),
+        files={
+            name: facts.object("files").text(name)
+            for name in facts.object("files").fields
+        },
+    )
+
+
+def _rate(point: Reader, key: str) -> Rate:
+    rate = point.object(key)
+    return Rate(rate.share("value"), rate.share("low"), rate.share("high"))
+
+
+def _preprocessing(facts: Reader) -> Preprocessing:
+    size = facts.whole("size", 32)
+    if size % 32:
+        facts.refuse("size", "a multiple of 32")
+    return Preprocessing(
+        size=size,
+        margin=facts.share("margin"),
+        foreground=facts.share("foreground"),
+        low=facts.number("low"),
+        high=facts.number("high"),
+    )
+
+
+def _check_files(bundle: Bundle) -> None:
+    for required in (MODEL_FILE, DOMAIN_FILE):
+        if required not in bundle.files:
+            raise BundleError(f"{bundle.folder / FACTS_FILE} lists no {required}.")
+    for name, digest in bundle.files.items():
+        # A name with a folder in it could reach files outside the bundle.
+        if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
+            raise BundleError(
+                f"{bundle.folder / FACTS_FILE} lists {name!r}, "
+                "which lies outside the bundle.",
+                "Do not use this bundle; get it from where you trust.",
+            )
+        if _sha256(bundle.folder / name) != digest:
+            raise BundleError(
+                f"{bundle.folder / name} is not the file that was exported "
+                "(its SHA-256 differs)."
+            )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    canonical = json.dumps(
+        document, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
