@@ -1,0 +1,385 @@
+"""A data set as a list of records: read from a CSV or a tree of class folders."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tumorlens.errors import DatasetError, MissingFileError, OutputError
+from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
+
+SPLITS = ("train", "validation", "test")
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+)
+COLUMNS = (
+    "file",
+    "label",
+    "patient",
+    "mask",
+    "split",
+    "source",
+    "site",
+    "plane",
+    "flag",
+)
+
+_SURPLUS = "\0surplus"
+_SPLIT_SPELLINGS = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture of a data set and what is known of it.
+
+    Parameters
+    ----------
+    path
+        The picture.
+    label
+        What it shows; None where nobody has said so.
+    patient
+        Whose it is, unique over all sources; empty where unknown. Records of
+        one patient never part ways in a split.
+    mask
+        A picture of the same size, white where the tumour is.
+    split
+        One of `SPLITS`, or empty.
+    source, site
+        The data set and the hospital it comes from; empty where unknown.
+    plane
+        A value of `tumorlens.imaging.study.Plane`, or empty.
+    flag
+        Why the picture is set apart (``ct``, ``abnormal``); empty for a plain
+        one. Training leaves flagged records out.
+    fold
+        Number of the fold, from 0; None without folds.
+    extra
+        Every other column of the manifest, by name.
+    """
+
+    path: Path
+    label: TumorClass | None
+    patient: str = ""
+    mask: Path | None = None
+    split: str = ""
+    source: str = ""
+    site: str = ""
+    plane: str = ""
+    flag: str = ""
+    fold: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def read_manifest(
+    path: Path, *, allow_unlabelled: bool = False, must_exist: bool = True
+) -> list[Record]:
+    """Read a data set.
+
+    Parameters
+    ----------
+    path
+        A CSV with the columns of `COLUMNS` (``file`` is needed, paths are
+        relative to the CSV's folder or absolute), or a folder that holds one
+        folder a class, either directly or under ``Training``, ``Validation``
+        and ``Testing``.
+    allow_unlabelled
+        Whether a row may come without a class.
+    must_exist
+        Whether a row whose picture or mask is missing is an error.
+
+    Returns
+    -------
+    list of Record
+        At least one, in the order of the rows, or sorted by path for a folder.
+
+    Raises
+    ------
+    MissingFileError
+        If `path` does not exist.
+    DatasetError
+        If the data set cannot be used; names file, line and value.
+    """
+    if path.is_dir():
+        return _read_tree(path)
+    if not path.exists():
+        raise MissingFileError(f"There is no manifest or folder at {path}.")
+    return _read_csv(path, allow_unlabelled, must_exist)
+
+
+def _read_csv(path: Path, allow_unlabelled: bool, must_exist: bool) -> list[Record]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
+            _check_columns(path, reader.fieldnames)
+            rows = [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path} is not UTF-8 text (byte {error.start}).",
+            "Save the manifest as CSV in UTF-8.",
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} cannot be read as CSV: {error}.", "Check the file."
+        ) from error
+    if not rows:
+        raise DatasetError(f"{path} has no rows.", "Add one row for each picture.")
+    reading = _Reading(path, allow_unlabelled, must_exist)
+    return [reading.record(line, row) for line, row in rows]
+
+
+def _check_columns(path: Path, names: Sequence[str] | None) -> None:
+    if names is None:
+        raise DatasetError(f"{path} is empty.", "Add a header and rows.")
+    if "file" not in names:
+        raise DatasetError(
+            f"{path}, line 1: there is no column 'file', only {', '.join(names)}.",
+            f"Name the columns {', '.join(COLUMNS)}, with commas between; "
+            "'file' and 'label' are needed.",
+        )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Turns rows of one CSV into records."""
+
+    path: Path
+    allow_unlabelled: bool
+    must_exist: bool
+
+    def record(self, line: int, row: dict[str, str]) -> Record:
+        if _SURPLUS in row:
+            raise self._error(
+                line, "has more values than the header has columns", "Quote commas."
+            )
+        row = {key.strip(): value.strip() for key, value in row.items()}
+        if not row["file"]:
+            raise self._error(line, "the column 'file' is empty", "Name the picture.")
+        return Record(
+            path=self._file(line, "file", row["file"]),
+            label=self._label(line, row.get("label", "")),
+            patient=row.get("patient", ""),
+            mask=self._file(line, "mask", row["mask"]) if row.get("mask") else None,
+            split=self._split(line, row.get("split", "")),
+            source=row.get("source", ""),
+            site=row.get("site", ""),
+            plane=row.get("plane", ""),
+            flag=row.get("flag", ""),
+            fold=self._fold(line, row.get("fold", "")),
+            extra={
+                key: value
+                for key, value in row.items()
+                if key and key not in COLUMNS and key != "fold"
+            },
+        )
+
+    def _error(self, line: int, what: str, mend: str) -> DatasetError:
+        return DatasetError(f"{self.path}, line {line}: {what}.", mend)
+
+    def _file(self, line: int, column: str, value: str) -> Path:
+        file = self.path.parent / value.replace("\\", "/")
+        if self.must_exist and not file.is_file():
+            raise self._error(
+                line,
+                f"the {column} {value!r} is not there ({file})",
+                "Paths are relative to the manifest's folder, or absolute.",
+            )
+        return file
+
+    def _label(self, line: int, value: str) -> TumorClass | None:
+        label = parse_class(value)
+        if label is None and (value or not self.allow_unlabelled):
+            raise self._error(
+                line, f"the label {value!r} is no class", _class_mend("Use")
+            )
+        return label
+
+    def _split(self, line: int, value: str) -> str:
+        split = _SPLIT_SPELLINGS.get(value.lower())
+        if split is None:
+            raise self._error(
+                line, f"the split {value!r} is unknown", f"Use {', '.join(SPLITS)}."
+            )
+        return split
+
+    def _fold(self, line: int, value: str) -> int | None:
+        if not value:
+            return None
+        if not value.isdecimal():
+            raise self._error(
+                line, f"the fold {value!r} is no number", "Use 0, 1, 2 and so on."
+            )
+        return int(value)
+
+
+def _class_mend(verb: str) -> str:
+    return f"{verb} {', '.join(CLASSES)} or a common spelling of these."
+
+
+def _read_tree(root: Path) -> list[Record]:
+    tops = _folders(root)
+    splits = {
+        folder: _SPLIT_SPELLINGS[folder.name.lower()]
+        for folder in tops
+        if folder.name.lower() in _SPLIT_SPELLINGS
+    }
+    if splits and len(splits) < len(tops):
+        odd = ", ".join(f.name for f in tops if f not in splits)
+        raise DatasetError(
+            f"{root} holds folders of splits beside others: {odd}.",
+            "Move the others away, or put them under Training or Testing.",
+        )
+    levels = splits or {root: ""}
+    records = [
+        record
+        for folder, split in levels.items()
+        for record in _read_class_folders(folder, split, root.resolve().name)
+    ]
+    if not records:
+        raise DatasetError(
+            f"{root} holds no pictures in folders named by class.",
+            _class_mend("Name the folders"),
+        )
+    return records
+
+
+def _read_class_folders(folder: Path, split: str, source: str) -> list[Record]:
+    labels = {child: parse_class(child.name) for child in _folders(folder)}
+    unknown = ", ".join(repr(c.name) for c, label in labels.items() if label is None)
+    if unknown:
+        raise DatasetError(
+            f"{folder} holds folders that name no class: {unknown}.",
+            _class_mend("Name them") + " Move others away.",
+        )
+    return [
+        Record(path=file, label=label, split=split, source=source)
+        for child, label in labels.items()
+        for file in sorted(child.rglob("*"))
+        if file.suffix.lower() in PICTURE_SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    ]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(
+        child
+        for child in folder.iterdir()
+        # __MACOSX is what archives made on a Mac leave behind.
+        if child.is_dir() and not child.name.startswith((".", "__"))
+    )
+
+
+def write_manifest(records: Sequence[Record], path: Path) -> None:
+    """Write a data set as CSV.
+
+    Parameters
+    ----------
+    records
+        What to write, in this order.
+    path
+        The CSV. Pictures under its folder are written relative to it, others
+        absolute. An existing file is replaced as a whole.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    extras = sorted({key for record in records for key in record.extra})
+    folds = ["fold"] if any(r.fold is not None for r in records) else []
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(
+                file, [*COLUMNS, *folds, *extras], lineterminator="\n"
+            )
+            writer.writeheader()
+            writer.writerows(
+                _row(record, path.parent, bool(folds)) for record in records
+            )
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _row(record: Record, folder: Path, with_fold: bool) -> dict[str, str]:
+    row = {
+        **{key: record.extra.get(key, "") for key in record.extra},
+        "file": _relative(record.path, folder),
+        "label": record.label or "",
+        "patient": record.patient,
+        "mask": _relative(record.mask, folder) if record.mask else "",
+        "split": record.split,
+        "source": record.source,
+        "site": record.site,
+        "plane": record.plane,
+        "flag": record.flag,
+    }
+    if with_fold:
+        row["fold"] = "" if record.fold is None else str(record.fold)
+    return row
+
+
+def _relative(path: Path, folder: Path) -> str:
+    # Not `resolve`: a set made of links must keep pointing at its own files.
+    full, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
+    if full.is_relative_to(base):
+        return full.relative_to(base).as_posix()
+    return full.as_posix()
+
+
+def manifest_digest(records: Iterable[Record], *, contents: bool = False) -> str:
+    """Sum up a data set in a number that changes when the set does.
+
+    Parameters
+    ----------
+    records
+        In any order; their order and the folder they lie in do not count.
+    contents
+        Whether the bytes of every picture and mask count too.
+
+    Returns
+    -------
+    str
+        SHA-256 in hex over file names, labels, patients, splits, folds,
+        sources, sites and flags.
+    """
+    lines = sorted(
+        "\t".join(
+            (
+                record.source,
+                record.path.name,
+                record.label or "",
+                record.patient,
+                record.mask.name if record.mask else "",
+                record.split,
+                "" if record.fold is None else str(record.fold),
+                record.site,
+                record.flag,
+                _file_digest(record.path) if contents else "",
+                _file_digest(record.mask) if contents and record.mask else "",
+            )
+        )
+        for record in records
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
