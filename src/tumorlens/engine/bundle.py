@@ -115,8 +115,7 @@ class Bundle:
     default_operating_point
         A key of `operating_points`.
     domain
-        Free facts on the out-of-domain score; `threshold` is always there:
-        below this score (0 to 1) a picture is refused.
+        Free facts on the out-of-domain score; `threshold` is always there.
     provenance, metrics
         Free facts on training data and on measured quality.
     files
@@ -246,12 +245,16 @@ def _read_document(folder: Path) -> dict[str, Any]:
     if len(data) > _MAX_FACTS_BYTES:
         raise BundleError(f"{path} is larger than any bundle's facts.")
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON; it may be cut off.") from error
     if not isinstance(document, dict):
         raise BundleError(f"{path} holds no JSON object.")
     return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _check_format(document: Mapping[str, Any], path: Path) -> None:
@@ -297,7 +300,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     weights = facts.object("calibration")
     sets = facts.object("prediction_sets")
     thresholds = sets.object("thresholds")
-    facts.object("domain").share("threshold")
+    facts.object("domain").number("threshold")
     return Bundle(
         folder=folder,
         name=facts.text("name"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tumorlens.errors import BundleError
+
+_LARGEST = 1e300
+"""Keeps out infinities, NaN and whole numbers that no float can hold."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Reader:
     def number(self, key: str) -> float:
         """Return a finite number."""
         value = self.fields.get(key)
-        if not _is_number(value):
+        if value is None or not _is_number(value):
             self.refuse(key, "a number")
         return float(value)
 
@@ -98,5 +100,5 @@ def _is_number(value: object) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and -_LARGEST < value < _LARGEST
     )

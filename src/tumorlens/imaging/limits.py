@@ -1,0 +1,86 @@
+"""Every limit on the size of input, and why it stands where it stands."""
+
+from __future__ import annotations
+
+from tumorlens.errors import InputError, TooLargeError, TooSmallError
+
+MAX_FILE_BYTES = 128 * 2**20
+"""Bytes of one file; a picture of `MAX_PIXELS`, 16-bit RGB, fits uncompressed."""
+
+MAX_PIXELS = 20_000_000
+"""Pixels of one picture: a film scanned at 300 dpi (4200 x 3400 px) fits, and
+decoding stays within about 250 MB of memory."""
+
+MAX_SIDE = 16_384
+"""Pixels of the longer side."""
+
+MIN_SIDE = 32
+"""Pixels of the shorter side: below, one cell of the evidence map would cover
+less than about two pixels of the picture."""
+
+MAX_ASPECT = 8.0
+"""Longer over shorter side: a head fills neither a line nor a ribbon."""
+
+MAX_PAGES = 1_000
+"""Pages of one TIFF; a volume has a few hundred slices."""
+
+MAX_STUDY_PIXELS = 100_000_000
+"""Pixels of all pages together: 380 slices of 512 x 512, 400 MB as float32."""
+
+
+def check_file_size(size: int, name: str) -> None:
+    """Refuse a file that is too large to be read into memory.
+
+    Parameters
+    ----------
+    size
+        In bytes.
+    name
+        Of the file, for the message.
+
+    Raises
+    ------
+    TooLargeError
+        Above `MAX_FILE_BYTES`.
+    """
+    if size > MAX_FILE_BYTES:
+        raise TooLargeError(
+            f"{name} has {size / 2**20:.0f} MB; "
+            f"at most {MAX_FILE_BYTES // 2**20} MB are read.",
+            "Give single slices, or save them compressed.",
+        )
+
+
+def check_dimensions(width: int, height: int, name: str) -> None:
+    """Refuse a picture whose size, as its header states it, cannot be a slice.
+
+    Parameters
+    ----------
+    width, height
+        In pixels.
+    name
+        Of the file, for the message.
+
+    Raises
+    ------
+    TooSmallError, TooLargeError, InputError
+        Under `MIN_SIDE`, above `MAX_SIDE` or `MAX_PIXELS`, and beyond
+        `MAX_ASPECT`, in this order.
+    """
+    shorter, longer = sorted((width, height))
+    if shorter < MIN_SIDE:
+        raise TooSmallError(
+            f"{name} is {width} x {height} pixels; "
+            f"both sides must have at least {MIN_SIDE}."
+        )
+    if longer > MAX_SIDE or width * height > MAX_PIXELS:
+        raise TooLargeError(
+            f"{name} is {width} x {height} pixels; at most {MAX_SIDE} a side "
+            f"and {MAX_PIXELS // 10**6} million in all are read.",
+            "Scale the picture down; a slice needs no more than 1024 x 1024.",
+        )
+    if longer > MAX_ASPECT * shorter:
+        raise InputError(
+            f"{name} is {width} x {height} pixels, too long and narrow for a slice.",
+            "Give one slice, not a strip of many.",
+        )

@@ -1,0 +1,272 @@
+"""Pictures: PNG, JPEG, TIFF, BMP, WebP and GIF become slices."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps
+
+from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
+from tumorlens.imaging.study import Series, Slice, Study
+
+_ORIENTATION_TAG = 0x0112
+_NEW_SUBFILE_TAG = 254
+_PHOTOMETRIC_TAG = 262
+_MIN_IS_WHITE = 0
+
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    cv2.error,
+    Warning,
+)
+"""What Pillow and OpenCV raise, undocumented, on files that are broken (a
+warning, where the program turns warnings into errors)."""
+
+_PNG_END = b"IEND\xaeB`\x82"
+
+
+class _Kind(NamedTuple):
+    title: str
+    start: bytes
+    offset: int
+    module: str
+    opener: str
+
+
+# Pillow's classes are used directly: `Image.open` would import every plug-in,
+# and would only warn at sizes that are refused here.
+_KINDS = (
+    _Kind("PNG", b"\x89PNG\r\n\x1a\n", 0, "PngImagePlugin", "PngImageFile"),
+    _Kind("JPEG", b"\xff\xd8\xff", 0, "JpegImagePlugin", "JpegImageFile"),
+    _Kind("TIFF", b"II*\0", 0, "TiffImagePlugin", "TiffImageFile"),
+    _Kind("TIFF", b"MM\0*", 0, "TiffImagePlugin", "TiffImageFile"),
+    _Kind("GIF", b"GIF87a", 0, "GifImagePlugin", "GifImageFile"),
+    _Kind("GIF", b"GIF89a", 0, "GifImagePlugin", "GifImageFile"),
+    _Kind("WebP", b"WEBP", 8, "WebPImagePlugin", "WebPImageFile"),
+    _Kind("BMP", b"BM", 0, "BmpImagePlugin", "BmpImageFile"),
+)
+
+
+def _kind(data: bytes) -> _Kind | None:
+    for kind in _KINDS:
+        if data.startswith(kind.start, kind.offset):
+            return kind
+    return None
+
+
+def is_raster(data: bytes) -> bool:
+    """Tell whether a file starts like a picture that `read_raster` reads."""
+    return _kind(data) is not None
+
+
+def read_raster(data: bytes, name: str) -> Study:
+    """Decode a picture.
+
+    Size is checked from the header, before any pixel is decoded. Colour
+    becomes grey, transparency is laid on black, a camera's rotation (EXIF) is
+    applied. Of an animation the first frame is read; each page of a TIFF is a
+    slice.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    name
+        Of the file, for messages and for `Slice.source`.
+
+    Raises
+    ------
+    DamagedFileError
+        Where the picture is cut off or its content is broken.
+    TooLargeError, TooSmallError, InputError
+        Where its size passes a limit (see `limits`).
+    """
+    kind = _kind(data)
+    if kind is None:
+        raise DamagedFileError(f"{name} does not start like a picture.")
+    notes: tuple[str, ...] = ()
+    try:
+        opener = getattr(import_module(f"PIL.{kind.module}"), kind.opener)
+        with opener(io.BytesIO(data)) as image:
+            check_dimensions(image.width, image.height, name)
+            if kind.title == "TIFF":
+                slices = tuple(_tiff_pages(image, data, name))
+            else:
+                if getattr(image, "is_animated", False):
+                    notes = ("The picture is animated; its first frame was read.",)
+                slices = (to_slice(_decode(image, kind, data), name),)
+    except InputError:
+        raise
+    except _DECODER_ERRORS as error:
+        raise DamagedFileError(
+            f"{name} starts like a {kind.title} picture, "
+            "but its content is cut off or broken."
+        ) from error
+    return Study((Series(slices),), notes)
+
+
+def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
+    """Make a slice of an array of grey values or colours.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), (H, W, 3) in RGB, or (H, W, 4) with alpha, which is laid
+        on black; integers or floats, finite, brighter is higher.
+    source
+        Its name.
+    index
+        Its position among the slices of the same source.
+
+    Raises
+    ------
+    InputError
+        Where shape, dtype or values are none of these, or a limit is passed.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+        raise InputError(
+            f"{source} has the shape {pixels.shape}.",
+            "Give (height, width), or (height, width, 3) for colours in RGB.",
+        )
+    if pixels.dtype.kind not in "buif":
+        raise InputError(
+            f"{source} has the type {pixels.dtype}.", "Give integers or floats."
+        )
+    check_dimensions(pixels.shape[1], pixels.shape[0], source)
+    if pixels.ndim == 2:
+        grey, colorfulness = pixels.astype(np.float32), 0.0
+    else:
+        grey, colorfulness = _to_grey(pixels)
+    if not np.isfinite(cv2.sumElems(grey)[0]):
+        raise InputError(
+            f"{source} holds values that are not finite numbers.",
+            "Replace NaN and infinity before giving the picture.",
+        )
+    return Slice(grey, source, index, colorfulness=colorfulness)
+
+
+def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
+    """Weigh the channels as BT.601 does, and measure how far they differ."""
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+        full = float(np.iinfo(pixels.dtype).max)
+    else:
+        # Floats and wide integers have no set white: take the brightest value.
+        full = float(np.abs(pixels[..., :3]).max()) or 1.0
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        pixels = pixels.astype(np.float32)
+    channels = list(cv2.split(np.ascontiguousarray(pixels)))
+    if len(channels) == 4:
+        top = full if pixels.dtype.kind == "u" else max(1.0, float(channels[3].max()))
+        alpha = channels.pop()
+        if float(alpha.min()) < top:
+            cover = alpha.astype(np.float32) / np.float32(top)
+            channels = [item.astype(np.float32) * cover for item in channels]
+    red, green, blue = channels
+    brightest = cv2.max(cv2.max(red, green), blue)
+    darkest = cv2.min(cv2.min(red, green), blue)
+    spread = cv2.mean(cv2.subtract(brightest, darkest))[0] / full
+    if spread == 0.0:
+        return red.astype(np.float32), 0.0
+    grey = cv2.cvtColor(cv2.merge(channels), cv2.COLOR_RGB2GRAY)
+    return grey.astype(np.float32), min(1.0, float(spread))
+
+
+def _tiff_pages(image: Any, data: bytes, name: str) -> Iterator[Slice]:
+    """Decode each page; smaller copies of a page (a preview) are passed over."""
+    total = 0
+    kept = 0
+    for page in range(MAX_PAGES + 1):
+        try:
+            image.seek(page)
+        except EOFError:
+            return
+        if page == MAX_PAGES:
+            raise TooLargeError(
+                f"{name} has more than {MAX_PAGES} pages.", "Split the file."
+            )
+        if image.tag_v2.get(_NEW_SUBFILE_TAG, 0) & 1:
+            continue
+        check_dimensions(image.width, image.height, name)
+        total += image.width * image.height
+        if total > MAX_STUDY_PIXELS:
+            raise TooLargeError(
+                f"{name} holds more than {MAX_STUDY_PIXELS // 10**6} million pixels "
+                "in its pages.",
+                "Split the file.",
+            )
+        yield to_slice(_decode_tiff_page(image, data, page), name, kept)
+        kept += 1
+
+
+def _decode_tiff_page(image: Any, data: bytes, page: int) -> NDArray[Any]:
+    bits = image.tag_v2.get(258, (1,))
+    if len(bits) > 1 and max(bits) == 16:
+        # Pillow would drop the lower eight bits of 16-bit colour.
+        done, pages = cv2.imdecodemulti(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page, page + 1)
+        )
+        if not done:
+            raise OSError("OpenCV cannot decode this TIFF page")
+        return _from_opencv(pages[0])
+    inverted = (
+        image.mode.startswith("I;16")
+        and image.tag_v2.get(_PHOTOMETRIC_TAG) == _MIN_IS_WHITE
+    )
+    pixels = _pillow_pixels(image)
+    return pixels.max() - pixels if inverted else pixels
+
+
+def _decode(image: ImageFile.ImageFile, kind: _Kind, data: bytes) -> NDArray[Any]:
+    if kind.title == "PNG" and _PNG_END not in data:
+        raise OSError("this PNG has no end")
+    if kind.title == "PNG" and data[24] == 16 and data[25] != 0:
+        # Pillow would drop the lower eight bits of 16-bit colour.
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise OSError("OpenCV cannot decode this PNG")
+        return _from_opencv(pixels)
+    return _pillow_pixels(image)
+
+
+def _from_opencv(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(pixels, code)
+
+
+def _pillow_pixels(image: ImageFile.ImageFile) -> NDArray[Any]:
+    """Return shape (H, W), (H, W, 3) or (H, W, 4), turned upright."""
+    image.load()
+    upright: Image.Image = image
+    if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
+        upright = ImageOps.exif_transpose(image)
+    mode = upright.mode
+    if "transparency" in upright.info or mode in ("LA", "La", "PA", "RGBa"):
+        upright = upright.convert("RGBA")
+    elif mode == "1":
+        upright = upright.convert("L")
+    elif mode not in ("L", "RGB", "RGBA", "I", "F") and not mode.startswith("I;16"):
+        upright = upright.convert("RGB")
+    return np.asarray(upright)
