@@ -1,0 +1,56 @@
+"""TumorLens reads a brain MRI and says what it shows, how sure, and where.
+
+Research use only: not a medical device.
+
+>>> import tumorlens
+>>> classifier = tumorlens.load_classifier()          # doctest: +SKIP
+>>> classifier.predict("slice.png").decision.decision  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tumorlens.engine.predict import Classifier, load_classifier
+    from tumorlens.engine.results import Failure, Prediction
+    from tumorlens.imaging.read import read_study as read
+
+    __version__: str
+
+__all__ = [
+    "Classifier",
+    "Failure",
+    "Prediction",
+    "__version__",
+    "load_classifier",
+    "read",
+]
+
+# Imported when first asked for, so that `import tumorlens` costs nothing.
+_PLACES = {
+    "Classifier": ("tumorlens.engine.predict", "Classifier"),
+    "Failure": ("tumorlens.engine.results", "Failure"),
+    "Prediction": ("tumorlens.engine.results", "Prediction"),
+    "load_classifier": ("tumorlens.engine.predict", "load_classifier"),
+    "read": ("tumorlens.imaging.read", "read_study"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("tumorlens")
+        except PackageNotFoundError:
+            return "0+source"
+    if name not in _PLACES:
+        raise AttributeError(f"module 'tumorlens' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -97,7 +97,7 @@ class Explanation:
         Closed polygons of shape (K, 2), int32, x then y: the evidence at half
         height. Empty where no spot reaches it.
     box
-        The box around the outline.
+        The box around the outlined spot that holds the peak.
     size_mm
         Longer and shorter side of the box; None without spacing.
     """

@@ -116,6 +116,10 @@ def read_raster(data: bytes, name: str) -> Study:
                 slices = (to_slice(_decode(image, kind, data), name),)
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        raise TooLargeError(
+            f"{name} claims a size that no slice has.", "Export the slice again."
+        ) from error
     except _DECODER_ERRORS as error:
         raise DamagedFileError(
             f"{name} starts like a {kind.title} picture, "
@@ -222,7 +226,10 @@ def _tiff_pages(image: Any, data: bytes, name: str) -> Iterator[Slice]:
 def _decode_tiff_page(image: Any, data: bytes, page: int) -> NDArray[Any]:
     bits = image.tag_v2.get(258, (1,))
     if len(bits) > 1 and max(bits) == 16:
-        # Pillow would drop the lower eight bits of 16-bit colour.
+        # Pillow would drop the lower eight bits of 16-bit colour. It goes first
+        # all the same: on broken files OpenCV can take seconds and writes to
+        # the terminal.
+        image.load()
         done, pages = cv2.imdecodemulti(
             np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page, page + 1)
         )
@@ -241,7 +248,8 @@ def _decode(image: ImageFile.ImageFile, kind: _Kind, data: bytes) -> NDArray[Any
     if kind.title == "PNG" and _PNG_END not in data:
         raise OSError("this PNG has no end")
     if kind.title == "PNG" and data[24] == 16 and data[25] != 0:
-        # Pillow would drop the lower eight bits of 16-bit colour.
+        # As for TIFF: Pillow checks, OpenCV keeps all bits.
+        image.load()
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise OSError("OpenCV cannot decode this PNG")

@@ -1,0 +1,139 @@
+"""The network, run by ONNX Runtime: inputs in, raw outputs out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from tumorlens.engine.bundle import MODEL_FILE, Bundle
+from tumorlens.engine.results import RawOutputs
+from tumorlens.errors import BundleError, SettingError
+from tumorlens.taxonomy import CLASSES
+
+INPUT_NAME = "pixels"
+OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
+
+_RANKS = {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2}
+_ERRORS_ONLY = 3
+
+
+def available_cores() -> int:
+    """Count the physical cores that this process may use.
+
+    Two logical processors on one core (hyper-threading) count once: the
+    network's arithmetic gains nothing from the second.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = Path(
+            f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        )
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))
+
+
+class Session:
+    """A loaded network; safe to use from several threads.
+
+    Parameters
+    ----------
+    bundle
+        Verified.
+    threads
+        Threads of one forward pass; by default one for each physical core
+        that this process may use.
+
+    Raises
+    ------
+    BundleError
+        Where the network cannot be loaded, or has other inputs or outputs.
+    SettingError
+        Where `threads` is less than 1.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self.threads = available_cores() if threads is None else threads
+        if self.threads < 1:
+            raise SettingError(
+                f"The number of threads is {threads}.", "Give 1 or more."
+            )
+        self._path = bundle.folder / MODEL_FILE
+        self._size = bundle.preprocessing.size
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = _ERRORS_ONLY
+        # Threads that spin while they wait would take the time in which the
+        # next picture is decoded.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(
+                str(self._path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own classes are not public.
+            raise BundleError(
+                f"{self._path} is no network that ONNX Runtime can load."
+            ) from error
+        self._check()
+
+    def _check(self) -> None:
+        inputs = [(item.name, item.type) for item in self._session.get_inputs()]
+        if inputs != [(INPUT_NAME, "tensor(float)")]:
+            raise BundleError(
+                f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
+            )
+        ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
+        if any(ranks.get(name) != _RANKS[name] for name in OUTPUT_NAMES):
+            raise BundleError(
+                f"{self._path} has the outputs {ranks} (name: dimensions), "
+                f"not {_RANKS}."
+            )
+
+    def run(self, inputs: NDArray[np.float32]) -> RawOutputs:
+        """Run the network.
+
+        Parameters
+        ----------
+        inputs
+            Shape (N, size, size, 3), float32, in [0, 1].
+
+        Returns
+        -------
+        RawOutputs
+            N rows each.
+
+        Raises
+        ------
+        BundleError
+            Where the network fails, or its outputs have other shapes.
+        """
+        try:
+            values = self._session.run(OUTPUT_NAMES, {INPUT_NAME: inputs})
+        except Exception as error:  # ONNX Runtime's own classes are not public.
+            raise BundleError(
+                f"{self._path} fails on inputs of shape {inputs.shape}."
+            ) from error
+        logits, evidence, gradcam, embedding = values
+        count, classes, size = len(inputs), len(CLASSES), self._size
+        if (
+            logits.shape != (count, classes)
+            or evidence.shape != (count, size // 16, size // 16, classes)
+            or gradcam.shape != (count, size // 32, size // 32, classes)
+            or len(embedding) != count
+        ):
+            shapes = {
+                name: value.shape
+                for name, value in zip(OUTPUT_NAMES, values, strict=True)
+            }
+            raise BundleError(f"{self._path} gives outputs of the shapes {shapes}.")
+        return RawOutputs(logits, evidence, gradcam, embedding)
