@@ -54,9 +54,12 @@ def build(
 
     # --- Evidence head ---
     lateral = layers.Conv2D(evidence_filters, 1, name="evidence_lateral")(stride16)
-    context = layers.UpSampling2D(2, interpolation="bilinear", name="evidence_up")(
-        layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
-    )
+    context = layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
+    # Doubling, then averaging neighbours, is linear interpolation for any size.
+    context = layers.UpSampling2D(2, name="evidence_up")(context)
+    context = layers.AveragePooling2D(
+        3, strides=1, padding="same", name="evidence_smooth"
+    )(context)
     joined = layers.ReLU(name="evidence_relu")(
         layers.Add(name="evidence_add")([lateral, context])
     )

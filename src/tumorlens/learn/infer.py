@@ -1,0 +1,41 @@
+"""Raw outputs of a Keras model on cached samples, as serving would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.learn.dataset import Sample, stack
+
+_ROWS_AT_A_TIME = 32
+
+
+def infer(
+    model: keras.Model, samples: Sequence[Sample], size: int
+) -> dict[str, NDArray[np.float32]]:
+    """Run a model over samples.
+
+    Parameters
+    ----------
+    model
+        With named outputs.
+    samples
+        N of them.
+    size
+        Edge of the input, in pixels.
+
+    Returns
+    -------
+    dict
+        Arrays with N rows, by output name.
+    """
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    for start in range(0, len(samples), _ROWS_AT_A_TIME):
+        batch = stack(samples[start : start + _ROWS_AT_A_TIME], size)
+        outputs = model.predict_on_batch(batch.pixels)
+        for name, value in outputs.items():
+            parts.setdefault(name, []).append(np.asarray(value))
+    return {name: np.concatenate(rows) for name, rows in parts.items()}

@@ -1,0 +1,55 @@
+"""Every network that `tumorlens train` knows, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from tumorlens.errors import SettingError
+from tumorlens.learn.networks import evidence_net, seed_cnn
+from tumorlens.learn.networks.imagenet import load_imagenet_weights
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and what training must know of it.
+
+    Parameters
+    ----------
+    build
+        Takes the input's edge in pixels, or None for any.
+    last_convolution
+        Name of the layer whose output is pooled and feeds the dense head:
+        what Grad-CAM explains.
+    initialise
+        Loads weights to start from; None to start from scratch.
+    """
+
+    build: Callable[[int | None], keras.Model]
+    last_convolution: str
+    initialise: Callable[[keras.Model], None] | None
+
+
+NETWORKS: dict[str, Network] = {
+    "evidence-net": Network(
+        evidence_net.build, evidence_net.LAST_CONVOLUTION, load_imagenet_weights
+    ),
+    "seed-cnn": Network(seed_cnn.build, seed_cnn.LAST_CONVOLUTION, None),
+}
+
+
+def find_network(name: str) -> Network:
+    """Look a network up.
+
+    Raises
+    ------
+    SettingError
+        No network has that name.
+    """
+    if name not in NETWORKS:
+        raise SettingError(
+            f"There is no network '{name}'.", f"Choose one of: {', '.join(NETWORKS)}."
+        )
+    return NETWORKS[name]

@@ -1,0 +1,75 @@
+"""What each cell of the evidence grid should say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+
+TUMOR_FROM = 0.35
+"""A cell with at least this share of outline shows the tumour."""
+CLEAR_BELOW = 0.02
+"""A cell with less than this share of outline shows none; between is ignored."""
+
+
+@dataclass(frozen=True)
+class CellTargets:
+    """Targets of one slice.
+
+    Parameters
+    ----------
+    classes
+        Shape (g, g, 4), float32, one-hot.
+    weights
+        Shape (g, g), float32; 0 where the cell is ignored. They sum to g * g:
+        tumour and background cells weigh alike, whatever the tumour's size.
+    """
+
+    classes: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
+def cell_targets(
+    label: TumorClass, outline: NDArray[np.uint8] | None, grid: int
+) -> CellTargets:
+    """Lay a radiologist's outline over the evidence grid.
+
+    Parameters
+    ----------
+    label
+        The slice's class.
+    outline
+        Shape (S, S), uint8, 255 inside; None where nobody drew one.
+    grid
+        Cells along an edge.
+
+    Returns
+    -------
+    CellTargets
+        For a tumour without an outline every weight is 0: nobody knows where
+        it is.
+    """
+    classes = np.zeros((grid, grid, len(CLASSES)), np.float32)
+    classes[..., NO_TUMOR_INDEX] = 1.0
+    if label is TumorClass.NO_TUMOR:
+        return CellTargets(classes, np.ones((grid, grid), np.float32))
+    weights = np.zeros((grid, grid), np.float32)
+    if outline is None or not outline.any():
+        return CellTargets(classes, weights)
+    share = cv2.resize(
+        outline.astype(np.float32) / 255.0, (grid, grid), interpolation=cv2.INTER_AREA
+    )
+    # A tumour smaller than a cell still has its cell.
+    tumor = share >= min(TUMOR_FROM, float(share.max()))
+    clear = share < CLEAR_BELOW
+    classes[tumor] = 0.0
+    classes[tumor, CLASSES.index(label)] = 1.0
+    cells = float(grid * grid)
+    weights[tumor] = 0.5 * cells / tumor.sum()
+    if clear.any():
+        weights[clear] = 0.5 * cells / clear.sum()
+    return CellTargets(classes, weights)
