@@ -301,18 +301,22 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     sets = facts.object("prediction_sets")
     thresholds = sets.object("thresholds")
     facts.object("domain").number("threshold")
+    preprocessing = _preprocessing(facts.object("preprocessing"))
+    cells = weights.whole("evidence_cells", 1)
+    if cells > (preprocessing.size // 16) ** 2:
+        weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
         name=facts.text("name"),
         version=facts.text("version"),
         created=facts.text("created"),
         classes=CLASSES,
-        preprocessing=_preprocessing(facts.object("preprocessing")),
+        preprocessing=preprocessing,
         calibration=Calibration(
             weights.number("slice_weight"),
             weights.number("evidence_weight"),
             weights.numbers("bias", len(CLASSES)),
-            weights.whole("evidence_cells", 1),
+            cells,
         ),
         operating_points=points,
         default_operating_point=default,

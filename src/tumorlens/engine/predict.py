@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, DOMAIN_FILE, Bundle, load_bundle
 from tumorlens.engine.decide import decide
-from tumorlens.engine.domain import DomainModel, load_domain
+from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.explain import explain
 from tumorlens.engine.results import Failure, Prediction
 from tumorlens.engine.session import Session
@@ -288,7 +288,8 @@ def load_classifier(
     (256, 256)
     """
     facts = load_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle))
-    return Classifier(facts, Session(facts, threads), load_domain(facts))
+    domain = DomainModel.load(facts.folder / DOMAIN_FILE)
+    return Classifier(facts, Session(facts, threads), domain)
 
 
 def _study(source: Picture, name: str | None = None) -> Study:

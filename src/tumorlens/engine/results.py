@@ -110,6 +110,10 @@ class Explanation:
     size_mm: tuple[float, float] | None = None
 
 
+def _no_pixels() -> NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Everything known of one slice.
@@ -130,10 +134,11 @@ class Prediction:
         Of the bundle that was asked.
     milliseconds
         From decoded pixels to decision and maps, shared evenly in a batch.
-    pixels
-        Shape (H, W), float32: the picture that was judged, for overlays.
     notes
         What a user should know about how the file was read.
+    pixels
+        Shape (H, W), float32: the picture that was judged, for overlays; of
+        shape (0, 0) in a prediction that was restored without it.
     """
 
     source: str
@@ -146,8 +151,8 @@ class Prediction:
     explanation: Explanation
     model_version: str
     milliseconds: float
-    pixels: NDArray[np.float32]
     notes: tuple[str, ...] = field(default=())
+    pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
 
 
 @dataclass(frozen=True)
