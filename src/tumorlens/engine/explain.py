@@ -87,7 +87,7 @@ def _outline(
         x, y, width, height = cv2.boundingRect(contour)
         if cv2.pointPolygonTest(contour, (peak_x, peak_y), False) >= 0:
             box = Box(x, y, x + width, y + height)
-    return tuple(contour[:, 0, :] for contour in contours), box
+    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in contours), box
 
 
 def _size_mm(

@@ -122,9 +122,7 @@ def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
         x1, y1 = min(float(width), x1 / scale), min(float(height), y1 / scale)
     side = max(x1 - x0, y1 - y0) * (1.0 + 2.0 * facts.margin)
     side = max(1, round(side))
-    return Crop(
-        round((x0 + x1 - side) / 2.0), round((y0 + y1 - side) / 2.0), int(side)
-    )
+    return Crop(round((x0 + x1 - side) / 2.0), round((y0 + y1 - side) / 2.0), int(side))
 
 
 def cut(
@@ -268,19 +266,14 @@ def to_picture(
     full = np.zeros((height, width), np.float32)
     if x1 <= x0 or y1 <= y0:
         return full
-    scale = grid.shape[0] / crop.side
-    # Pixel centres of the picture, expressed in cells of the grid.
-    matrix = np.array(
-        [
-            [scale, 0.0, (x0 - crop.x + 0.5) * scale - 0.5],
-            [0.0, scale, (y0 - crop.y + 0.5) * scale - 0.5],
-        ]
-    )
-    full[y0:y1, x0:x1] = cv2.warpAffine(
-        np.ascontiguousarray(grid),
-        matrix,
-        (x1 - x0, y1 - y0),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    rows, columns = (y0 - crop.y, y1 - crop.y), (x0 - crop.x, x1 - crop.x)
+    # One axis after the other, the one that keeps less first: the part of the
+    # crop outside the picture, which can be large, is never held as a whole.
+    if y1 - y0 <= x1 - x0:
+        part = cv2.resize(grid, (grid.shape[1], crop.side))[slice(*rows)]
+        part = cv2.resize(part, (crop.side, y1 - y0))[:, slice(*columns)]
+    else:
+        part = cv2.resize(grid, (crop.side, grid.shape[0]))[:, slice(*columns)]
+        part = cv2.resize(part, (x1 - x0, crop.side))[slice(*rows)]
+    full[y0:y1, x0:x1] = part
     return full
