@@ -48,8 +48,10 @@ def window_picture(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     if high <= low:
         return np.zeros(pixels.shape, np.uint8)
     scale = 255.0 / (high - low)
-    scaled = np.clip((pixels - np.float32(low)) * np.float32(scale), 0.0, 255.0)
-    return np.rint(scaled, out=scaled).astype(np.uint8)
+    scaled = (pixels - np.float32(low)) * np.float32(scale)
+    # The darkest pixel is 0 already; only the top can pass the range.
+    np.rint(np.minimum(scaled, np.float32(255.0), out=scaled), out=scaled)
+    return scaled.astype(np.uint8)
 
 
 def grey_map(heat: NDArray[np.float32]) -> NDArray[np.uint8]:

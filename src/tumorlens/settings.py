@@ -1,0 +1,177 @@
+"""One table of settings: name, type, default, limits, help, environment name.
+
+The command line's options, the environment's names and the documentation are
+all made from the fields of `Settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tumorlens.errors import SettingError
+
+ENVIRONMENT_PREFIX = "TUMORLENS_"
+
+
+def _setting(
+    default: Any, help_text: str, low: int | None = None, high: int | None = None
+) -> Any:
+    return field(
+        default=default, metadata={"help": help_text, "low": low, "high": high}
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set; each field is one row of the table."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(5000, "Port to listen on; 0 takes a free one.", 0, 65535)
+    model: Path | None = _setting(
+        None, "Folder of the model bundle; by default the one that is shipped."
+    )
+    threads: int | None = _setting(
+        None, "Threads of one forward pass; by default one per physical core.", 1, 256
+    )
+    operating_point: str | None = _setting(
+        None, "Operating point used unless asked otherwise; by default the model's own."
+    )
+    upload_mb: int = _setting(64, "Most megabytes of one upload.", 1, 4096)
+    files_per_upload: int = _setting(100, "Most files of one upload.", 1, 10_000)
+    retention_minutes: int = _setting(
+        60, "Minutes after which a picture and its results are removed.", 1, 525_600
+    )
+    store: Path | None = _setting(
+        None,
+        "Private folder for pictures and results; by default a temporary one that "
+        "is removed when the server stops.",
+    )
+    store_mb: int = _setting(
+        2048, "Most megabytes in that folder; the oldest results go first.", 1, 10**7
+    )
+    allowed_hosts: str | None = _setting(
+        None,
+        "Host names that requests may be addressed to, with commas between; by "
+        "default this machine's own names when only it can connect, else any.",
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name
+        As in `Settings`.
+    kind
+        ``text``, ``number`` or ``folder``.
+    default
+        None where the default is found elsewhere, as the help says.
+    help
+        One sentence.
+    low, high
+        The least and greatest number; None where there is none.
+    """
+
+    name: str
+    kind: str
+    default: str | int | None
+    help: str
+    low: int | None
+    high: int | None
+
+    @property
+    def environment(self) -> str:
+        """The name of its environment variable."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        """The name of its command line option."""
+        return "--" + self.name.replace("_", "-")
+
+    def parse(self, text: str, origin: str) -> str | int | Path:
+        """Read a value.
+
+        Parameters
+        ----------
+        text
+            The value as it was typed.
+        origin
+            Where it was typed, for the message: the option or the variable.
+
+        Raises
+        ------
+        SettingError
+            Where it is empty, no number, or beyond the limits.
+        """
+        text = text.strip()
+        if not text or "\0" in text:
+            raise SettingError(f"{origin} is empty.", "Give a value, or leave it out.")
+        if self.kind == "folder":
+            return Path(text).expanduser()
+        if self.kind == "text":
+            return text
+        wanted = f"Give a whole number from {self.low} to {self.high}."
+        try:
+            number = int(text)
+        except ValueError:
+            raise SettingError(
+                f"{origin} is {text[:40]!r}, which is no whole number.", wanted
+            ) from None
+        if (self.low is not None and number < self.low) or (
+            self.high is not None and number > self.high
+        ):
+            raise SettingError(f"{origin} is {text[:40]}.", wanted)
+        return number
+
+
+def _table() -> Iterator[Setting]:
+    kinds = {"str": "text", "int": "number", "Path": "folder"}
+    for row in fields(Settings):
+        # Annotations are text here: "int | None" is of the kind "int".
+        kind = kinds[str(row.type).split(" ")[0]]
+        yield Setting(row.name, kind, row.default, **row.metadata)
+
+
+SETTINGS: dict[str, Setting] = {row.name: row for row in _table()}
+"""Every setting by name, in the order in which they are shown."""
+
+
+def load_settings(
+    options: Mapping[str, str | None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Gather the settings: an option goes before the environment's value.
+
+    Parameters
+    ----------
+    options
+        Values from the command line by name of the setting; None where an
+        option was not given.
+    environment
+        By default the process's. ``PORT``, which hosting services set, stands
+        in for ``TUMORLENS_PORT``.
+
+    Raises
+    ------
+    SettingError
+        Where a value cannot be; it names the option or the variable.
+    """
+    options = options or {}
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for row in SETTINGS.values():
+        typed, origin = options.get(row.name), row.option
+        if typed is None:
+            typed, origin = environment.get(row.environment), row.environment
+        if typed is None and row.name == "port":
+            typed, origin = environment.get("PORT"), "PORT"
+        if typed is not None:
+            values[row.name] = row.parse(typed, origin)
+    return Settings(**values)
