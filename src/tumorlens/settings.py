@@ -4,6 +4,7 @@ The command line's options, the environment's names and the documentation are
 all made from the fields of `Settings`.
 """
 
+# ruff: noqa: RUF009  (`_setting` returns a dataclass field, as `field` does)
 from __future__ import annotations
 
 import os
@@ -136,7 +137,8 @@ def _table() -> Iterator[Setting]:
     for row in fields(Settings):
         # Annotations are text here: "int | None" is of the kind "int".
         kind = kinds[str(row.type).split(" ")[0]]
-        yield Setting(row.name, kind, row.default, **row.metadata)
+        default: Any = row.default
+        yield Setting(row.name, kind, default, **row.metadata)
 
 
 SETTINGS: dict[str, Setting] = {row.name: row for row in _table()}

@@ -149,10 +149,10 @@ def _decision(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
 
 def _bar(share: float, color: str) -> Drawing:
     drawing = Drawing(_BAR, 7)
-    drawing.add(Rect(0, 0, _BAR, 7, fillColor=_LINE, strokeColor=None))
-    drawing.add(
-        Rect(0, 0, _BAR * share, 7, fillColor=HexColor(color), strokeColor=None)
-    )
+    for length, fill in ((_BAR, _LINE), (_BAR * share, HexColor(color))):
+        bar = Rect(0, 0, length, 7)
+        bar.fillColor, bar.strokeColor = fill, None
+        drawing.add(bar)
     return drawing
 
 
@@ -192,8 +192,7 @@ def _meaning(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
         words.location_sentence(prediction),
         words.prediction_set_sentence(decision.prediction_set, bundle.prediction_sets),
         *_operating_point(decision.operating_point, bundle),
-        "Likeness to the brain MRI that the model knows: "
-        f"{decision.domain_score:.2f} of 1.",
+        words.domain_sentence(decision.domain_score),
     ]
     facts = (
         f"{prediction.width} x {prediction.height} pixels. "

@@ -103,10 +103,14 @@ def prediction_set_sentence(
     """
     coverage = f"{100 * facts.coverage:g} %"
     names = _join([INFO[name].title for name in classes])
-    verb = "is" if len(classes) == 1 else "are"
+    start = (
+        f"Only {names} cannot be ruled out"
+        if len(classes) == 1
+        else f"{names} cannot be ruled out"
+    )
     return (
-        f"{names} {verb} what cannot be ruled out: on slices like those the model "
-        f"was measured on, such a set holds the true class {coverage} of the time."
+        f"{start}: on slices like those the model was measured on, such a set "
+        f"holds the true class {coverage} of the time."
     )
 
 
@@ -128,6 +132,17 @@ def location_sentence(prediction: Prediction) -> str:
     return f"Signs of {title} are outlined in the {spot} of the picture{extent}."
 
 
+def domain_sentence(score: float) -> str:
+    """Say how much the picture is like what the model knows.
+
+    Parameters
+    ----------
+    score
+        0 to 1.
+    """
+    return f"Likeness to the brain MRI that the model knows: {score:.2f} of 1."
+
+
 def alternative_text(prediction: Prediction) -> str:
     """Describe the picture with its overlay to someone who does not see it."""
     return (
@@ -147,13 +162,13 @@ def warnings(prediction: Prediction, bundle: Bundle) -> tuple[str, ...]:
     bundle
         The model in use now.
     """
-    stale: tuple[str, ...] = ()
+    texts = [*prediction.decision.reasons, *prediction.notes]
     if prediction.model_version != bundle.version:
-        stale = (
+        texts.append(
             f"This was judged by model version {prediction.model_version}; "
-            f"the one in use now is {bundle.version}.",
+            f"the one in use now is {bundle.version}."
         )
-    return (*prediction.decision.reasons, *prediction.notes, *stale)
+    return tuple(texts)
 
 
 def _join(names: list[str]) -> str:
