@@ -1,0 +1,126 @@
+"""`tumorlens predict`: files, folders and patterns in, findings out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby
+
+import click
+
+from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file, make_folder, open_outputs
+from tumorlens.cli.progress import Screen
+from tumorlens.cli.sources import find_files
+from tumorlens.engine.predict import DEFAULT_BATCH, Classifier, load_classifier
+from tumorlens.engine.results import Failure, Prediction
+from tumorlens.report.report import RESEARCH_USE
+
+ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--csv", "csv_path", metavar="F", help="Write a table to this file.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="F|-",
+    help="Write a JSON array to this file, or with - to the standard output.",
+)
+@click.option(
+    "--maps",
+    metavar="DIR",
+    help="Write STEM.evidence.png, STEM.gradcam.png and STEM.overlay.png for each "
+    "slice into this folder. A second input of the same stem becomes STEM-2; "
+    "further slices of one file become STEM.slice1, STEM.slice2 ...",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 1024),
+    default=DEFAULT_BATCH,
+    show_default=True,
+    help="Slices in one forward pass.",
+)
+@click.option(
+    "--threads",
+    envvar="TUMORLENS_THREADS",
+    type=click.IntRange(1, 1024),
+    help="Threads of one forward pass.  [default: the processor's cores]",
+)
+@click.option(
+    "--operating-point",
+    envvar="TUMORLENS_OPERATING_POINT",
+    metavar="screening|balanced",
+    help="How to weigh missed tumours against false alarms.  [default: the model's]",
+)
+@click.option(
+    "--model",
+    envvar="TUMORLENS_MODEL",
+    metavar="DIR",
+    help="A model bundle other than the shipped one.",
+)
+def predict(
+    paths: tuple[str, ...],
+    csv_path: str | None,
+    json_path: str | None,
+    maps: str | None,
+    batch: int,
+    threads: int | None,
+    operating_point: str | None,
+    model: str | None,
+) -> int:
+    """Say what MRI slices show, how sure that is, and where.
+
+    PATH is a picture (PNG, JPEG, TIFF, BMP, WebP, GIF), a folder (searched with
+    its subfolders) or a pattern. A file that cannot be read becomes a row with
+    its error, and the rest goes on. Exit status: 0 all read, 1 some failed,
+    2 wrong use or nothing could be read.
+
+    For research use only: TumorLens is not a medical device.
+    """
+    for path in (csv_path, json_path):
+        if path is not None:
+            check_file(path)
+    if maps is not None:
+        make_folder(maps)
+    classifier = load_classifier(model, threads)
+    files = find_files(paths)
+    rows = STANDARD_OUTPUT not in (csv_path, json_path)
+    start = time.perf_counter()
+    done = failed = 0
+    with ExitStack() as stack:
+        screen = stack.enter_context(Screen(len(files), rows))
+        outputs = open_outputs(stack, csv_path, json_path, maps)
+        for result in _judge(classifier, files, batch, operating_point):
+            screen.show(result)
+            for output in outputs:
+                output.write(result)
+            failed += isinstance(result, Failure)
+            done += isinstance(result, Prediction)
+    seconds = time.perf_counter() - start
+    facts = classifier.bundle
+    click.echo(
+        f"{done} slices in {seconds:.1f} s, {failed} failed; "
+        f"{facts.name} {facts.version}, "
+        f"{operating_point or facts.default_operating_point}.\n{RESEARCH_USE}",
+        err=not rows,
+    )
+    if done == 0:
+        return NONE_READ
+    return SOME_FAILED if failed else ALL_READ
+
+
+def _judge(
+    classifier: Classifier,
+    files: Sequence[str | Failure],
+    batch: int,
+    operating_point: str | None,
+) -> Iterator[Prediction | Failure]:
+    """Keep the order, though folders without pictures have failed already."""
+    for known, group in groupby(files, lambda item: isinstance(item, Failure)):
+        if known:
+            yield from (item for item in group if isinstance(item, Failure))
+        else:
+            paths = (item for item in group if isinstance(item, str))
+            yield from classifier.predict_many(paths, batch, operating_point)
