@@ -1,0 +1,59 @@
+"""The factory of the web app."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from tumorlens.engine.predict import Classifier
+from tumorlens.report.report import RESEARCH_USE
+from tumorlens.settings import Settings
+from tumorlens.web import api, health, pages
+from tumorlens.web.desk import Desk, check_operating_point, put_desk
+from tumorlens.web.failures import handle_errors
+from tumorlens.web.security import guard
+from tumorlens.web.store import Store
+
+
+def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flask:
+    """Make the app.
+
+    Parameters
+    ----------
+    classifier
+        Loaded and verified; used by all requests.
+    store
+        From `open_store`; whoever opened it closes it.
+    settings
+        Limits and defaults.
+
+    Raises
+    ------
+    SettingError
+        Where the model lacks the operating point that is set.
+    """
+    if settings.operating_point is not None:
+        check_operating_point(settings.operating_point, classifier.bundle)
+    app = Flask(__name__)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    put_desk(app.extensions, Desk(classifier, store, settings))
+    guard(app, settings, store.key)
+    handle_errors(app, settings)
+    for blueprint in (pages.blueprint, api.blueprint, health.blueprint):
+        app.register_blueprint(blueprint)
+    app.jinja_env.globals["research_use"] = RESEARCH_USE
+    return app
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the store that the settings name, and start sweeping it.
+
+    Raises
+    ------
+    OutputError
+        Where its folder cannot be used.
+    """
+    store = Store(
+        settings.store, 60.0 * settings.retention_minutes, settings.store_mb * 2**20
+    )
+    store.start_sweeper()
+    return store

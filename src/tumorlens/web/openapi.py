@@ -1,0 +1,295 @@
+"""The API's description (OpenAPI 3.1), written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tumorlens.engine.bundle import Bundle
+from tumorlens.report.overlay import OverlayKind
+from tumorlens.report.report import RESEARCH_USE, SCHEMA
+from tumorlens.settings import Settings
+from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES, Verdict
+
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_CLASS = {"type": "string", "enum": [name.value for name in CLASSES]}
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "array", "items": _TEXT}
+_PIXEL = {"type": "integer"}
+_MILLIMETRES = {
+    "type": ["array", "null"],
+    "items": {"type": "number"},
+    "minItems": 2,
+    "maxItems": 2,
+}
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+    """Describe the API of this server.
+
+    Parameters
+    ----------
+    bundle
+        The model, for its operating points.
+    settings
+        For limits and retention.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "TumorLens",
+            "version": "1",
+            "description": RESEARCH_USE,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(bundle, settings),
+        "components": {
+            "schemas": {
+                "Prediction": _prediction(),
+                "Failure": _failure(),
+                "Problem": _problem(),
+            }
+        },
+    }
+
+
+def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+    one = "/api/v1/predictions/{id}"
+    return {
+        "/api/v1/predictions": {"post": _predict(bundle, settings)},
+        one: {
+            "parameters": [_id_parameter()],
+            "get": {
+                "operationId": "showPrediction",
+                "summary": "A prediction again",
+                "responses": _responses(
+                    _json("The prediction.", {"$ref": "#/components/schemas/Prediction"})
+                ),
+            },
+            "delete": {
+                "operationId": "deletePrediction",
+                "summary": "Remove a prediction and its pictures at once",
+                "responses": {
+                    "204": {"description": "Removed."},
+                    "404": _json("No such prediction, or its time is over.", _PROBLEM),
+                },
+            },
+        },
+        f"{one}/evidence.png": _picture(
+            "evidence", "Evidence map, 8-bit grey: 0 to 255 for 0 to 1"
+        ),
+        f"{one}/gradcam.png": _picture(
+            "gradcam", "Grad-CAM map, 8-bit grey: 0 to 255 for 0 to 1"
+        ),
+        f"{one}/overlay.png": _picture(
+            "overlay", "The picture with an overlay", [_kind_parameter()]
+        ),
+        f"{one}/report.pdf": _picture(
+            "report", "Report of one A4 page", media="application/pdf"
+        ),
+        "/api/v1/openapi.json": {
+            "get": {
+                "operationId": "describe",
+                "summary": "This document",
+                "responses": {"200": _json("OpenAPI 3.1.", {"type": "object"})},
+            }
+        },
+        "/healthz": _state("health", "200 while the server answers at all"),
+        "/readyz": _state("readiness", "200 with a verified model and a store", True),
+    }
+
+
+def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {
+                "type": "array",
+                "items": {"type": "string", "contentMediaType": "image/*"},
+                "minItems": 1,
+                "maxItems": settings.files_per_upload,
+                "description": "Pictures; repeat the field for several.",
+            },
+            "operating_point": {
+                "type": "string",
+                "enum": list(bundle.operating_points),
+                "default": settings.operating_point or bundle.default_operating_point,
+            },
+        },
+    }
+    both = {
+        "type": "object",
+        "required": ["predictions", "failures"],
+        "properties": {
+            "predictions": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/Prediction"},
+            },
+            "failures": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/Failure"},
+            },
+        },
+    }
+    none_judged = {"oneOf": [both, _PROBLEM]}
+    return {
+        "operationId": "predict",
+        "summary": "Judge one or several pictures",
+        "description": (
+            f"At most {settings.upload_mb} MB and {settings.files_per_upload} files. "
+            f"Pictures and results are removed after {settings.retention_minutes} "
+            "minutes. A file of several slices gives one prediction for each."
+        ),
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": form}},
+        },
+        "responses": {
+            "200": _json("At least one file could be judged.", both),
+            "400": _json("No such operating point.", _PROBLEM),
+            "403": _json("Sent by a page of another site.", _PROBLEM),
+            "413": _json("The upload passes a limit.", _PROBLEM),
+            "422": _json("No file was sent, or none could be judged.", none_judged),
+            "500": _json("The server's fault; its log says more.", none_judged),
+        },
+    }
+
+
+def _prediction() -> dict[str, Any]:
+    box = {
+        "type": ["object", "null"],
+        "description": "In pixels of the picture; x1 and y1 lie outside it.",
+        "required": ["x0", "y0", "x1", "y1"],
+        "properties": dict.fromkeys(("x0", "y0", "x1", "y1"), _PIXEL),
+    }
+    point = {"type": "array", "items": _PIXEL, "minItems": 2, "maxItems": 2}
+    names = ("self", "evidence", "gradcam", "overlay", "report")
+    properties: dict[str, Any] = {
+        "schema": {"const": SCHEMA},
+        "file": _TEXT,
+        "slice": {"type": "integer", "minimum": 0},
+        "status": {"const": "ok"},
+        "predicted": {**_CLASS, "description": "The most probable class."},
+        "decision": {
+            "type": "string",
+            "enum": [*_CLASS["enum"], *(item.value for item in Verdict)],
+            "description": "What the operating point says.",
+        },
+        "probabilities": {
+            "type": "object",
+            "description": "Calibrated; they sum to 1.",
+            "required": [name.value for name in CLASSES],
+            "properties": {name.value: _SHARE for name in CLASSES},
+        },
+        "p_tumor": {**_SHARE, "description": "Of any tumour."},
+        "prediction_set": {"type": "array", "items": _CLASS, "minItems": 1},
+        "domain_score": {
+            **_SHARE,
+            "description": "1 for a brain MRI like those the model knows.",
+        },
+        "operating_point": _TEXT,
+        "reasons": _TEXTS,
+        "explained": {
+            "type": "string",
+            "enum": [name.value for name in TUMOR_CLASSES],
+            "description": "The class that maps, outline and box speak of.",
+        },
+        "box": box,
+        "outline": {"type": "array", "items": {"type": "array", "items": point}},
+        "size_mm": _MILLIMETRES,
+        "height": _PIXEL,
+        "width": _PIXEL,
+        "spacing_mm": _MILLIMETRES,
+        "plane": {"type": ["string", "null"]},
+        "notes": _TEXTS,
+        "model_version": _TEXT,
+        "ms": {"type": "number", "minimum": 0},
+        "research_use_only": _TEXT,
+        "id": _TEXT,
+        "links": {
+            "type": "object",
+            "required": list(names),
+            "properties": {
+                name: {"type": "string", "format": "uri-reference"} for name in names
+            },
+        },
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _failure() -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "schema": {"const": SCHEMA},
+        "file": _TEXT,
+        "status": {"type": "string", "description": "Code of the error."},
+        "message": _TEXT,
+        "mend": {"type": "string", "description": "What to do about it."},
+        "research_use_only": _TEXT,
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _problem() -> dict[str, Any]:
+    inner = {
+        "type": "object",
+        "required": ["code", "message", "mend"],
+        "properties": {"code": _TEXT, "message": _TEXT, "mend": _TEXT},
+    }
+    return {"type": "object", "required": ["error"], "properties": {"error": inner}}
+
+
+def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _responses(good: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "200": good,
+        "404": _json("No such prediction, or its time is over.", _PROBLEM),
+    }
+
+
+def _picture(
+    name: str,
+    summary: str,
+    parameters: list[dict[str, Any]] | None = None,
+    media: str = "image/png",
+) -> dict[str, Any]:
+    responses = _responses({"description": f"{summary}.", "content": {media: {}}})
+    if parameters:
+        responses["422"] = _json("No such overlay.", _PROBLEM)
+    return {
+        "parameters": [_id_parameter(), *(parameters or [])],
+        "get": {"operationId": name, "summary": summary, "responses": responses},
+    }
+
+
+def _state(name: str, summary: str, may_fail: bool = False) -> dict[str, Any]:
+    body = {"type": "object", "required": ["status"], "properties": {"status": _TEXT}}
+    responses = {"200": _json(f"{summary}.", body)}
+    if may_fail:
+        responses["503"] = _json("It cannot work at present.", body)
+    return {"get": {"operationId": name, "summary": summary, "responses": responses}}
+
+
+def _id_parameter() -> dict[str, Any]:
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": _TEXT,
+        "description": "As the prediction says.",
+    }
+
+
+def _kind_parameter() -> dict[str, Any]:
+    kinds = [kind.value for kind in OverlayKind]
+    return {
+        "name": "kind",
+        "in": "query",
+        "schema": {"type": "string", "enum": kinds, "default": kinds[0]},
+    }

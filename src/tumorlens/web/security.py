@@ -1,0 +1,102 @@
+"""What a browser is told, and which requests are not answered."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import Forbidden
+
+from tumorlens.settings import Settings
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; object-src 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not "no-referrer": under it a browser sends "Origin: null" with a form, and
+    # forms of this page could not be told from those of another.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+
+
+def guard(app: Flask, settings: Settings, key: bytes) -> None:
+    """Give an app its cookie, limits, checks and headers.
+
+    Parameters
+    ----------
+    app
+        Without requests so far.
+    settings
+        Limits, and the names under which the app may be addressed.
+    key
+        Signs the cookie.
+    """
+    app.config.update(
+        SECRET_KEY=key,
+        # Cookies know no port: two servers on one machine must not share one.
+        SESSION_COOKIE_NAME=f"tumorlens_{hashlib.sha256(key).hexdigest()[:8]}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        MAX_CONTENT_LENGTH=settings.upload_mb * 2**20,
+        # Beside the files a form has a handful of fields.
+        MAX_FORM_PARTS=settings.files_per_upload + 8,
+        TRUSTED_HOSTS=_trusted_hosts(settings),
+    )
+    app.before_request(_refuse_foreign_forms)
+    app.after_request(_add_headers)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _trusted_hosts(settings: Settings) -> list[str] | None:
+    """Names in the Host header that are answered; None for any.
+
+    A page elsewhere can point its own name at this machine (DNS rebinding) and
+    then read what is served here, unless the name is checked.
+    """
+    if settings.allowed_hosts:
+        return [name.strip() for name in settings.allowed_hosts.split(",") if name]
+    if is_loopback(settings.host):
+        return [*_LOCAL_NAMES, settings.host]
+    return None
+
+
+def _refuse_foreign_forms() -> None:
+    """Refuse to act on what a page of another site sends."""
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    # Programs send neither; browsers send at least one.
+    foreign = (
+        site not in {"same-origin", "none"}
+        if site is not None
+        else origin is not None and urlsplit(origin).netloc != request.host
+    )
+    if foreign:
+        raise Forbidden("This was sent by a page of another site.")
+
+
+def _add_headers(response: Response) -> Response:
+    response.headers.update(_HEADERS)
+    if request.endpoint != "static":
+        # Pictures of people: no copy stays in the browser's cache.
+        response.headers["Cache-Control"] = "no-store"
+    return response

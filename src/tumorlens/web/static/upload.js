@@ -1,0 +1,166 @@
+// Drop, paste or choose pictures; each is sent on its own, and shown when done.
+
+const AT_A_TIME = 2;
+const form = document.querySelector("#upload");
+const drop = document.querySelector("#drop");
+const input = document.querySelector("#file");
+const panel = document.querySelector("#progress");
+const title = document.querySelector("#progress-title");
+const bar = document.querySelector("#progress-bar");
+const said = document.querySelector("#progress-text");
+const list = document.querySelector("#progress-list");
+const stop = document.querySelector("#stop");
+const limit = Number(form.dataset.limitMb);
+
+let running = null;
+
+function row(name) {
+  const item = document.createElement("li");
+  const label = document.createElement("span");
+  label.className = "progress-name";
+  label.textContent = name;
+  const state = document.createElement("span");
+  state.className = "progress-state quiet";
+  state.textContent = "waiting";
+  item.append(label, state);
+  list.append(item);
+  return { item, label, state };
+}
+
+function showResult(line, analyses) {
+  const [first] = analyses;
+  const link = document.createElement("a");
+  link.href = first.url;
+  link.textContent = first.name;
+  line.label.replaceChildren(link);
+  line.state.className = "progress-state";
+  line.state.replaceChildren(
+    ...analyses.map((analysis) => {
+      const chip = document.createElement(analyses.length > 1 ? "a" : "span");
+      if (analyses.length > 1) chip.href = analysis.url;
+      chip.className = `chip chip-${analysis.decision}`;
+      chip.textContent = analysis.title;
+      return chip;
+    }),
+  );
+}
+
+function showFailure(line, message, mend) {
+  line.item.classList.add("failed");
+  line.state.className = "progress-state";
+  line.state.textContent = `${message} ${mend}`.trim();
+}
+
+async function send(file, line, signal) {
+  if (file.size > limit * 1024 * 1024) {
+    showFailure(line, `It is larger than ${limit} MB.`, "Give single slices.");
+    return null;
+  }
+  const body = new FormData();
+  body.append("file", file, file.name || "pasted picture.png");
+  const point = form.querySelector("input[name=operating_point]:checked");
+  if (point) body.append("operating_point", point.value);
+  line.state.textContent = "reading";
+  try {
+    const response = await fetch(form.action, {
+      method: "POST",
+      body,
+      signal,
+      headers: { Accept: "application/json" },
+    });
+    const answer = await response.json();
+    if (answer.error) {
+      showFailure(line, answer.error.message, answer.error.mend);
+      return null;
+    }
+    for (const failure of answer.failures) {
+      showFailure(line, failure.message, failure.mend);
+    }
+    if (answer.analyses.length === 0) return null;
+    showResult(line, answer.analyses);
+    return answer.analyses;
+  } catch (error) {
+    if (signal.aborted) line.state.textContent = "stopped";
+    else showFailure(line, "The server does not answer.", "Is TumorLens still running?");
+    return null;
+  }
+}
+
+async function analyse(files) {
+  if (files.length === 0 || running) return;
+  running = new AbortController();
+  const { signal } = running;
+  list.replaceChildren();
+  panel.hidden = false;
+  stop.hidden = false;
+  title.textContent = files.length === 1 ? "Reading one picture" : `Reading ${files.length} pictures`;
+  bar.max = files.length;
+  bar.value = 0;
+  said.textContent = "";
+  title.focus();
+  const lines = files.map((file) => row(file.name || "pasted picture"));
+  const found = [];
+  let next = 0;
+  let failed = 0;
+
+  async function work() {
+    while (next < files.length && !signal.aborted) {
+      const index = next++;
+      const analyses = await send(files[index], lines[index], signal);
+      if (signal.aborted) return;
+      if (analyses) found.push(...analyses);
+      else failed += 1;
+      bar.value += 1;
+      said.textContent =
+        `${bar.value} of ${files.length} done` + (failed ? `, ${failed} could not be read` : "");
+    }
+  }
+
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  if (signal.aborted) {
+    for (const line of lines) {
+      if (line.state.textContent === "waiting") line.state.textContent = "stopped";
+    }
+    said.textContent = `Stopped: ${bar.value} of ${files.length} done.`;
+  }
+  running = null;
+  stop.hidden = true;
+  input.value = "";
+  title.textContent = signal.aborted ? "Stopped" : failed === files.length ? "Could not be read" : "Done";
+  if (files.length === 1 && found.length === 1) location.assign(found[0].url);
+}
+
+input.addEventListener("change", () => analyse([...input.files]));
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  analyse([...input.files]);
+});
+stop.addEventListener("click", () => {
+  running?.abort();
+  title.focus();
+});
+
+document.addEventListener("paste", (event) => {
+  const files = [...event.clipboardData.files];
+  if (files.length > 0) {
+    event.preventDefault();
+    analyse(files);
+  }
+});
+
+// The whole page takes a drop: a picture let go beside the field would otherwise
+// replace the page.
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) drop.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  analyse([...event.dataTransfer.files]);
+});
+
+document.documentElement.classList.add("scripted");

@@ -1,0 +1,330 @@
+"""Analyses that were made, kept privately and for a stated time only.
+
+A folder that only its owner may enter holds an SQLite index with each
+analysis's document, one file of 8-bit pictures for each, and the key that
+signs cookies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tumorlens.engine.results import Prediction
+from tumorlens.errors import MissingFileError, OutputError
+from tumorlens.report.overlay import grey_map, window_picture
+from tumorlens.report.report import prediction_from_json, prediction_to_json
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS analyses (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, made REAL NOT NULL,
+    size INTEGER NOT NULL, document TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS by_owner ON analyses (owner, made);
+CREATE INDEX IF NOT EXISTS by_age ON analyses (made, size);
+"""
+_KEY_BYTES = 32
+_SWEEPS_SECONDS = 30.0
+
+ANYONE = ""
+"""Owner of an analysis that whoever knows its id may see: one of the API's."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One slice that was judged, without its pictures.
+
+    Parameters
+    ----------
+    id
+        Random, 128 bits, not to be guessed.
+    made
+        Seconds since 1970, UTC.
+    document
+        As `prediction_to_json` wrote it.
+    """
+
+    id: str
+    made: float
+    document: dict[str, Any]
+
+    @property
+    def date(self) -> datetime:
+        """When it was made, in UTC."""
+        return datetime.fromtimestamp(self.made, UTC)
+
+
+class Store:
+    """Keeps analyses until their time is over; safe to use from threads.
+
+    Parameters
+    ----------
+    folder
+        Made if it is missing, and closed to everybody else; None for a
+        temporary one that `close` removes.
+    retention_seconds
+        How long an analysis is kept.
+    limit_bytes
+        Of all pictures together; beyond it the oldest analyses go.
+    clock
+        Seconds since 1970.
+
+    Raises
+    ------
+    OutputError
+        Where the folder cannot be made or written to.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        retention_seconds: float,
+        limit_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._temporary = folder is None
+        self.retention_seconds = retention_seconds
+        self._limit_bytes = limit_bytes
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._stopped = threading.Event()
+        self._sweeper: threading.Thread | None = None
+        try:
+            self.folder = _private_folder(folder)
+            self._index = _open_index(self.folder / "index.sqlite")
+            self.key = _signing_key(self.folder / "key")
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"The store {folder or tempfile.gettempdir()} cannot be used: {error}.",
+                "Choose a folder of your own with --store.",
+            ) from error
+        self.sweep()
+
+    def add(self, prediction: Prediction, owner: str) -> Analysis:
+        """Keep a prediction with its pictures, in 8 bits.
+
+        Parameters
+        ----------
+        prediction
+            Of one slice.
+        owner
+            The session it belongs to, or `ANYONE`.
+
+        Raises
+        ------
+        OutputError
+            Where the disk is full or the folder is gone.
+        """
+        explanation = prediction.explanation
+        pictures = np.stack(
+            [
+                window_picture(prediction.pixels),
+                grey_map(explanation.evidence),
+                grey_map(explanation.gradcam),
+            ]
+        )
+        document = prediction_to_json(prediction)
+        analysis = Analysis(secrets.token_urlsafe(16), self._clock(), document)
+        path = self._path(analysis.id)
+        try:
+            np.save(path, pictures)
+            with self._lock, self._index:
+                self._index.execute(
+                    "INSERT INTO analyses VALUES (?, ?, ?, ?, ?)",
+                    (
+                        analysis.id,
+                        owner,
+                        analysis.made,
+                        pictures.nbytes,
+                        json.dumps(document),
+                    ),
+                )
+        except (OSError, sqlite3.Error) as error:
+            path.unlink(missing_ok=True)
+            raise OutputError(
+                f"{prediction.source} was judged, but the result cannot be kept: "
+                f"{error}.",
+                "Make room on the disk, or delete analyses.",
+            ) from error
+        self._make_room(analysis.id)
+        return analysis
+
+    def get(self, analysis_id: str, owner: str) -> Analysis:
+        """Find an analysis.
+
+        Raises
+        ------
+        MissingFileError
+            Where there is none, it is another's, or its time is over.
+        """
+        with self._lock:
+            row = self._index.execute(
+                "SELECT id, made, document FROM analyses "
+                "WHERE id = ? AND owner = ? AND made > ?",
+                (analysis_id, owner, self._oldest()),
+            ).fetchone()
+        if row is None:
+            raise _missing()
+        return _analysis(row)
+
+    def prediction(self, analysis: Analysis) -> Prediction:
+        """Put an analysis together with its pictures again.
+
+        Returns
+        -------
+        Prediction
+            With pixels and maps in steps of 1/255.
+
+        Raises
+        ------
+        MissingFileError
+            Where the pictures were removed meanwhile.
+        """
+        try:
+            pictures = np.load(self._path(analysis.id), allow_pickle=False)
+        except OSError as error:
+            raise _missing() from error
+        pixels, evidence, gradcam = pictures.astype(np.float32) / np.float32(255.0)
+        return prediction_from_json(analysis.document, pixels, evidence, gradcam)
+
+    def owned(self, owner: str) -> tuple[Analysis, ...]:
+        """Return a session's analyses, the newest first."""
+        with self._lock:
+            rows = self._index.execute(
+                "SELECT id, made, document FROM analyses "
+                "WHERE owner = ? AND made > ? ORDER BY made DESC, rowid DESC",
+                (owner, self._oldest()),
+            ).fetchall()
+        return tuple(_analysis(row) for row in rows)
+
+    def delete(self, analysis_id: str, owner: str) -> None:
+        """Remove one analysis.
+
+        Raises
+        ------
+        MissingFileError
+            Where there is none, or it is another's.
+        """
+        if not self._remove("id = ? AND owner = ?", (analysis_id, owner)):
+            raise _missing()
+
+    def delete_all(self, owner: str) -> int:
+        """Remove all analyses of a session; return how many there were."""
+        return self._remove("owner = ?", (owner,))
+
+    def sweep(self) -> int:
+        """Remove every analysis whose time is over; return how many."""
+        return self._remove("made <= ?", (self._oldest(),))
+
+    def start_sweeper(self) -> None:
+        """Sweep from time to time, in a thread, until `close`."""
+        self._sweeper = threading.Thread(target=self._sweep_on, daemon=True)
+        self._sweeper.start()
+
+    def close(self) -> None:
+        """Stop sweeping, and remove the folder if it was temporary."""
+        self._stopped.set()
+        if self._sweeper is not None:
+            self._sweeper.join()
+        with self._lock:
+            self._index.close()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _sweep_on(self) -> None:
+        while not self._stopped.wait(min(_SWEEPS_SECONDS, self.retention_seconds / 4)):
+            try:
+                self.sweep()
+            except (OSError, sqlite3.Error):
+                # A full disk or a busy index today; the next sweep tries again,
+                # and until then nothing that is over is shown.
+                continue
+
+    def _oldest(self) -> float:
+        return self._clock() - self.retention_seconds
+
+    def _path(self, analysis_id: str) -> Path:
+        return self.folder / f"{analysis_id}.npy"
+
+    def _make_room(self, newest: str) -> None:
+        with self._lock:
+            total = self._index.execute("SELECT sum(size) FROM analyses").fetchone()[0]
+            if total <= self._limit_bytes:
+                return
+            rows = self._index.execute(
+                "SELECT id, size FROM analyses WHERE id != ? ORDER BY made", (newest,)
+            ).fetchall()
+            for analysis_id, size in rows:
+                self._remove("id = ?", (analysis_id,))
+                total -= size
+                if total <= self._limit_bytes:
+                    return
+
+    def _remove(self, condition: str, values: tuple[str | float, ...]) -> int:
+        with self._lock:
+            rows = self._index.execute(
+                f"SELECT id FROM analyses WHERE {condition}", values
+            ).fetchall()
+            for (analysis_id,) in rows:
+                # The file goes first: an index row without a file is harmless.
+                self._path(analysis_id).unlink(missing_ok=True)
+            with self._index:
+                self._index.execute(f"DELETE FROM analyses WHERE {condition}", values)
+        return len(rows)
+
+
+def _analysis(row: tuple[str, float, str]) -> Analysis:
+    return Analysis(row[0], row[1], json.loads(row[2]))
+
+
+def _missing() -> MissingFileError:
+    return MissingFileError(
+        "There is no such analysis here.",
+        "It was deleted, its time is over, or it belongs to another browser. "
+        "Analyse the picture again.",
+    )
+
+
+def _private_folder(folder: Path | None) -> Path:
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="tumorlens-"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder
+
+
+def _open_index(path: Path) -> sqlite3.Connection:
+    index = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+    # Losing the last second at a power cut is no harm; waiting for the disk is.
+    index.execute("PRAGMA journal_mode = WAL")
+    index.execute("PRAGMA synchronous = NORMAL")
+    index.execute("PRAGMA secure_delete = ON")
+    index.executescript(_SCHEMA)
+    return index
+
+
+def _signing_key(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) == _KEY_BYTES:
+            return key
+        path.unlink()
+        return _signing_key(path)
+    with os.fdopen(descriptor, "wb") as file:
+        key = secrets.token_bytes(_KEY_BYTES)
+        file.write(key)
+    return key
