@@ -157,7 +157,11 @@ def _tiny_network() -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["N", 224, 224, 3])],
+        [
+            helper.make_tensor_value_info(
+                "pixels", TensorProto.FLOAT, ["N", 224, 224, 3]
+            )
+        ],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             for name, shape in shapes.items()

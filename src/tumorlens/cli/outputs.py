@@ -38,12 +38,12 @@ def check_file(path: str) -> None:
     """
     if path == STANDARD_OUTPUT:
         return
-    parent = os.path.dirname(path) or "."
-    if not os.path.isdir(parent):
-        raise OutputError(f"The folder {display_name(parent)} does not exist.")
-    if os.path.isdir(path):
+    file = Path(path)
+    if not file.parent.is_dir():
+        raise OutputError(f"The folder {display_name(file.parent)} does not exist.")
+    if file.is_dir():
         raise OutputError(f"{display_name(path)} is a folder.", "Give a file name.")
-    if not os.access(path if os.path.exists(path) else parent, os.W_OK):
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
         raise OutputError(f"{display_name(path)} may not be written.")
 
 
@@ -56,7 +56,7 @@ def make_folder(path: str) -> None:
         Where it cannot be made or is closed.
     """
     try:
-        os.makedirs(path, exist_ok=True)
+        Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _refused(path, error) from error
     if not os.access(path, os.W_OK | os.X_OK):
@@ -86,6 +86,7 @@ class JsonOutput:
         self._before = "[\n"
 
     def __enter__(self) -> Self:
+        """Return itself."""
         return self
 
     def __exit__(
@@ -94,6 +95,7 @@ class JsonOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close the array."""
         self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
         self._file.flush()
 
@@ -189,7 +191,7 @@ def _open(path: str) -> AbstractContextManager[IO[str]]:
     if path == STANDARD_OUTPUT:
         return nullcontext(sys.stdout)
     try:
-        return open(path, "w", encoding="utf-8", newline="")
+        return Path(path).open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise _refused(path, error) from error
 

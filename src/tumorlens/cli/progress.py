@@ -41,6 +41,7 @@ class Screen:
         self._width = max(_NARROWEST, columns - _REST_WIDTH - 1)
 
     def __enter__(self) -> Self:
+        """Start the bar and print the heads of the columns."""
         # Imported only where a bar is shown: rich takes a while to load.
         if self._total > 1 and sys.stderr.isatty():
             from rich.console import Console
@@ -65,6 +66,7 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -33,16 +33,17 @@ def find_files(paths: Iterable[str]) -> list[str | Failure]:
 
 
 def _expand(path: str) -> Iterator[str | Failure]:
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         yield from _search(path)
-    elif glob.has_magic(path) and not os.path.lexists(path):
-        matches = sorted(glob.glob(path, recursive=True))
+    elif glob.has_magic(path) and not Path(path).exists():
+        # `Path.glob` takes no absolute pattern.
+        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
         if not matches:
             yield _failure(
                 path, MissingFileError(f"No file matches {display_name(path)}.")
             )
         for match in matches:
-            yield from _search(match) if os.path.isdir(match) else (match,)
+            yield from _search(match) if Path(match).is_dir() else (match,)
     else:
         yield path
 
@@ -55,7 +56,7 @@ def _search(folder: str) -> Iterator[str | Failure]:
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 found = True
-                yield os.path.join(place, name)
+                yield str(Path(place, name))
     for problem in refused:
         place = display_name(problem.filename or folder)
         yield _failure(place, UnreadableFileError(f"{place} cannot be opened."))

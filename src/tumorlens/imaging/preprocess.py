@@ -99,13 +99,15 @@ def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
     """
     height, width = pixels.shape
     scale = min(1.0, _SEARCH_SIZE / max(height, width))
-    small = cv2.resize(
+    small: NDArray[Any] = cv2.resize(
         pixels,
         (max(1, round(width * scale)), max(1, round(height * scale))),
         interpolation=cv2.INTER_AREA,
     )
     low, high = _percentiles(small, (1.0, 99.0))
-    mask = (small > low + facts.foreground * (high - low)).astype(np.uint8)
+    mask: NDArray[Any] = (small > low + facts.foreground * (high - low)).astype(
+        np.uint8
+    )
     # An opening drops stray text and noise without touching the head.
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -211,7 +213,8 @@ def prepare(
     lifted = pixels - np.float32(floor) if floor != 0.0 else pixels
     crop = find_head(lifted, facts)
     square = normalise_intensity(cut(lifted, crop, facts.size), facts)
-    return cv2.merge((square, square, square)), crop
+    grey: NDArray[Any] = cv2.merge((square, square, square))
+    return grey, crop
 
 
 def prepare_batch(

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,9 @@ from PIL import Image, ImageFile, ImageOps
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 from tumorlens.imaging.study import Series, Slice, Study
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 _ORIENTATION_TAG = 0x0112
 _NEW_SUBFILE_TAG = 254
@@ -196,7 +199,7 @@ def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     return grey.astype(np.float32), min(1.0, float(spread))
 
 
-def _tiff_pages(image: Any, data: bytes, name: str) -> Iterator[Slice]:
+def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
     """Decode each page; smaller copies of a page (a preview) are passed over."""
     total = 0
     kept = 0
@@ -223,7 +226,7 @@ def _tiff_pages(image: Any, data: bytes, name: str) -> Iterator[Slice]:
         kept += 1
 
 
-def _decode_tiff_page(image: Any, data: bytes, page: int) -> NDArray[Any]:
+def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:
     bits = image.tag_v2.get(258, (1,))
     if len(bits) > 1 and max(bits) == 16:
         # Pillow would drop the lower eight bits of 16-bit colour. It goes first

@@ -1,0 +1,149 @@
+"""Formats are told by content; files that cannot be read get clear errors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Phantom
+from tumorlens.errors import (
+    EmptyFileError,
+    InputError,
+    MissingFileError,
+    TooLargeError,
+    UnknownFormatError,
+    UnreadableFileError,
+)
+from tumorlens.imaging import limits
+from tumorlens.imaging.raster import to_slice
+from tumorlens.imaging.read import SUFFIXES, display_name, read_study
+
+
+def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:
+    studies = [
+        read_study(slice_file),
+        read_study(str(slice_file)),
+        read_study(slice_file.read_bytes()),
+    ]
+    first, *others = [study.slices[0].pixels for study in studies]
+    assert all((other == first).all() for other in others)
+
+
+def test_the_source_is_the_name_the_user_knows(slice_file: Path) -> None:
+    data = slice_file.read_bytes()
+    assert read_study(slice_file).slices[0].source == str(slice_file)
+    assert read_study(data).slices[0].source == "picture"
+    assert read_study(data, "upload.png").slices[0].source == "upload.png"
+
+
+def test_the_name_does_not_decide_the_format(slice_file: Path) -> None:
+    renamed = slice_file.rename(slice_file.with_suffix(".jpg"))
+    assert read_study(renamed).slices
+
+
+def refused(source: str | Path | bytes, kind: type[InputError]) -> str:
+    """Read what cannot be read, and return the message."""
+    with pytest.raises(kind) as caught:
+        read_study(source)
+    assert caught.value.mend
+    return caught.value.message
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert "nowhere.png" in refused(tmp_path / "nowhere.png", MissingFileError)
+
+
+def test_a_path_through_a_file(slice_file: Path) -> None:
+    refused(slice_file / "deeper.png", MissingFileError)
+
+
+def test_a_null_character_in_a_path() -> None:
+    refused("a\0b.png", MissingFileError)
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    refused(tmp_path / ("x" * 300), UnreadableFileError)
+
+
+def test_empty(tmp_path: Path) -> None:
+    path = tmp_path / "empty.png"
+    path.touch()
+    assert "empty.png" in refused(path, EmptyFileError)
+    refused(b"", EmptyFileError)
+
+
+def test_text_named_jpg(tmp_path: Path) -> None:
+    path = tmp_path / "note.jpg"
+    path.write_text("This is no picture.")
+    assert "note.jpg" in refused(path, UnknownFormatError)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0" * 128 + b"DICM" + b"\0" * 64,
+        b"\0" * 344 + b"n+1\0",
+        b"\x1f\x8b\x08",
+        b"PK\3\4",
+    ],
+    ids=["dicom", "nifti", "gzip", "zip"],
+)
+def test_formats_of_later_versions_are_named(data: bytes) -> None:
+    with pytest.raises(UnknownFormatError, match="later version"):
+        read_study(data)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert "folder" in refused(tmp_path, UnreadableFileError)
+
+
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    refused(tmp_path / "pipe.png", UnreadableFileError)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(slice_file: Path) -> None:
+    slice_file.chmod(0)
+    assert "permission" in refused(slice_file, UnreadableFileError)
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(limits.MAX_FILE_BYTES + 1)  # Sparse: takes no room.
+    assert "large.png" in refused(path, TooLargeError)
+
+
+def test_a_name_that_is_no_utf8(slice_file: Path) -> None:
+    path = slice_file.rename(slice_file.parent / os.fsdecode(b"caf\xe9.png"))
+    source = read_study(path).slices[0].source
+    assert source.endswith(r"caf\xe9.png")
+    source.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("été.png", "été.png"),
+        ("a\nb\x1b[31m.png", r"a\nb\x1b[31m.png"),
+        (os.fsdecode(b"\xff"), r"\xff"),
+    ],
+)
+def test_names_are_shown_without_control_characters(path: str, shown: str) -> None:
+    assert display_name(path) == shown
+
+
+def test_a_reader_stands_behind_every_ending(phantom: Phantom) -> None:
+    from PIL import Image
+
+    Image.init()
+    head = to_slice(phantom(), "x").pixels.astype("uint8")
+    for suffix in SUFFIXES:
+        import io
+
+        buffer = io.BytesIO()
+        Image.fromarray(head).save(buffer, Image.registered_extensions()[suffix])
+        assert read_study(buffer.getvalue()).slices
