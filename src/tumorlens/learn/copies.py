@@ -1,0 +1,81 @@
+"""Fingerprints of a whole data set, and the copies that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tumorlens.errors import InputError
+from tumorlens.learn.fingerprint import Fingerprint, fingerprint
+from tumorlens.learn.manifest import Record
+from tumorlens.learn.neighbours import NEAR_DUPLICATE, Pair, near_pairs
+
+
+def take_fingerprints(
+    records: Sequence[Record],
+    *,
+    threads: int = 2,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[list[Fingerprint | None], list[str]]:
+    """Take the fingerprint of every picture.
+
+    Returns
+    -------
+    fingerprints
+        One for each record; None for a picture that cannot be read.
+    problems
+        A sentence for each of those.
+    """
+
+    def take(record: Record) -> Fingerprint | str:
+        try:
+            return fingerprint(record.path)
+        except InputError as error:
+            return error.message
+
+    prints: list[Fingerprint | None] = []
+    problems: list[str] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for done, item in enumerate(pool.map(take, records), start=1):
+            if isinstance(item, str):
+                problems.append(item)
+            prints.append(None if isinstance(item, str) else item)
+            progress(done)
+    return prints, problems
+
+
+def copies(
+    prints: Sequence[Fingerprint], threshold: float = NEAR_DUPLICATE
+) -> list[Pair]:
+    """Find pictures that are copies of one another.
+
+    Parameters
+    ----------
+    prints
+        Fingerprints of the pictures.
+    threshold
+        Correlation from which two pictures are copies; see `near_pairs`.
+
+    Returns
+    -------
+    list of Pair
+        Exact copies have similarity 1 and are linked to the first of them
+        alone, near ones are found among the pictures that differ.
+    """
+    first: dict[str, int] = {}
+    pairs = []
+    for row, item in enumerate(prints):
+        known = first.setdefault(item.pixels_digest, row)
+        if known != row:
+            pairs.append(Pair(known, row, 1.0, False))
+    # Blank pictures are all alike, and no copies of one another.
+    rows = [row for row in first.values() if not prints[row].blank]
+    if rows:
+        views = np.stack([prints[row].views for row in rows])
+        pairs += [
+            pair._replace(first=rows[pair.first], second=rows[pair.second])
+            for pair in near_pairs(views, threshold)
+        ]
+    return pairs

@@ -1,0 +1,218 @@
+"""Deals out a data set so that no patient is on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tumorlens.errors import DatasetError
+from tumorlens.learn.manifest import SPLITS, Record
+from tumorlens.learn.neighbours import groups
+
+_Stratum = tuple[str, str]
+
+
+def split_by_fractions(
+    records: Sequence[Record],
+    fractions: tuple[float, float, float],
+    *,
+    seed: int = 0,
+    links: Sequence[tuple[int, int]] = (),
+    keep: Mapping[str, str] | None = None,
+) -> list[Record]:
+    """Deal a set out to training, validation and test.
+
+    Parameters
+    ----------
+    records
+        The set.
+    fractions
+        Shares of training, validation and test, summing to 1.
+    seed
+        The same seed deals the same way on every machine.
+    links
+        Pairs of positions that belong together besides those of one patient,
+        such as copies.
+    keep
+        Whole sites or sources that go to one split, as name to split. They
+        come on top of the fractions, which share out the rest.
+
+    Returns
+    -------
+    list of Record
+        In the order of `records`, every one with a split.
+
+    Raises
+    ------
+    DatasetError
+        If the fractions cannot be, a kept name or split is unknown, or a
+        group would have to go to two splits.
+    """
+    if any(share < 0.0 for share in fractions) or abs(sum(fractions) - 1.0) > 1e-6:
+        raise DatasetError(
+            f"The fractions {fractions} are not shares that sum to 1.",
+            "Give for example 0.7,0.15,0.15.",
+        )
+    members = _members(records, links)
+    kept = _kept_groups(records, members, keep or {})
+    rest = {key: rows for key, rows in members.items() if key not in kept}
+    parts = _deal(records, rest, fractions, seed)
+    names = {key: SPLITS[part] for key, part in parts.items()} | kept
+    result = list(records)
+    for key, rows in members.items():
+        for row in rows:
+            result[row] = replace(records[row], split=names[key], fold=None)
+    return result
+
+
+def split_into_folds(
+    records: Sequence[Record],
+    folds: int,
+    *,
+    seed: int = 0,
+    links: Sequence[tuple[int, int]] = (),
+) -> list[Record]:
+    """Deal a set out to folds of about the same size.
+
+    Parameters
+    ----------
+    records, seed, links
+        As in `split_by_fractions`.
+    folds
+        How many, from 2 to the number of patients.
+
+    Returns
+    -------
+    list of Record
+        In the order of `records`, every one with a fold and without a split.
+
+    Raises
+    ------
+    DatasetError
+        If there are fewer patients (or groups) than folds.
+    """
+    members = _members(records, links)
+    if not 2 <= folds <= len(members):
+        raise DatasetError(
+            f"{folds} folds cannot be made of {len(members)} patients or groups.",
+            f"Give a number from 2 to {len(members)}.",
+        )
+    parts = _deal(records, members, [1.0 / folds] * folds, seed)
+    result = list(records)
+    for key, rows in members.items():
+        for row in rows:
+            result[row] = replace(records[row], split="", fold=parts[key])
+    return result
+
+
+def _members(
+    records: Sequence[Record], links: Sequence[tuple[int, int]]
+) -> dict[str, list[int]]:
+    """Rows that must stay together, by a name that does not hang on their order."""
+    first: dict[str, int] = {}
+    same = [
+        (first.setdefault(record.patient, row), row)
+        for row, record in enumerate(records)
+        if record.patient
+    ]
+    rows_of = defaultdict(list)
+    for row, group in enumerate(groups(len(records), [*same, *links])):
+        rows_of[group].append(row)
+    return {min(_name(records[row]) for row in rows): rows for rows in rows_of.values()}
+
+
+def _name(record: Record) -> str:
+    # A file's name alone may stand in several folders, its path is not the
+    # same on every machine; two folders are enough to tell and stay portable.
+    place = "/".join(record.path.parts[-3:])
+    return f"{record.source}\t{record.patient or place}"
+
+
+def _kept_groups(
+    records: Sequence[Record],
+    members: dict[str, list[int]],
+    keep: Mapping[str, str],
+) -> dict[str, str]:
+    known = {record.site for record in records} | {record.source for record in records}
+    for name, split in keep.items():
+        if name not in known - {""}:
+            raise DatasetError(
+                f"No row has the site or source {name!r}.",
+                f"Known are: {', '.join(sorted(known - {''})) or 'none'}.",
+            )
+        if split not in SPLITS:
+            raise DatasetError(
+                f"{name!r} cannot go to the split {split!r}.",
+                f"Use {', '.join(SPLITS)}.",
+            )
+    kept = {}
+    for key, rows in members.items():
+        wanted = set()
+        for row in rows:
+            # The site is the finer word, and has the say where both are kept.
+            for word in (records[row].site, records[row].source):
+                if word and word in keep:
+                    wanted.add(keep[word])
+                    break
+        if len(wanted) > 1:
+            raise DatasetError(
+                f"The patient or group of {records[rows[0]].path} would have to go "
+                f"to {' and '.join(sorted(wanted))}.",
+                "It lies in two of the kept sites or sources: keep both in one split.",
+            )
+        if wanted:
+            kept[key] = wanted.pop()
+    return kept
+
+
+def _deal(
+    records: Sequence[Record],
+    members: dict[str, list[int]],
+    shares: Sequence[float],
+    seed: int,
+) -> dict[str, int]:
+    """Give each group to the part that lacks its classes and sources most.
+
+    Groups go largest first, so that the small ones can even out what the large
+    ones leave; which of equals goes first, a hash of seed and name decides:
+    it needs no random generator, and hangs on nothing but the data.
+    """
+    counts = {key: _strata(records, rows) for key, rows in members.items()}
+    totals: Counter[_Stratum] = Counter()
+    for count in counts.values():
+        totals.update(count)
+    filled: list[Counter[_Stratum]] = [Counter() for _ in shares]
+    parts = {}
+    for key in sorted(counts, key=lambda key: (-len(members[key]), _draw(seed, key))):
+        parts[key] = _neediest(counts[key], totals, filled, shares, (seed, key))
+        filled[parts[key]].update(counts[key])
+    return parts
+
+
+def _strata(records: Sequence[Record], rows: list[int]) -> Counter[_Stratum]:
+    return Counter((records[row].label or "", records[row].source) for row in rows)
+
+
+def _neediest(
+    count: Counter[_Stratum],
+    totals: Counter[_Stratum],
+    filled: list[Counter[_Stratum]],
+    shares: Sequence[float],
+    draw: tuple[int, str],
+) -> int:
+    def cost(part: int) -> tuple[float, str]:
+        # How far past its share, over the strata that the group adds to.
+        excess = 0.0
+        for stratum, number in count.items():
+            wanted = shares[part] * totals[stratum]
+            after = filled[part][stratum] + number
+            excess += number * (after - wanted) / max(wanted, 1e-9)
+        return excess, _draw(draw[0], f"{draw[1]}\t{part}")
+
+    return min((part for part, share in enumerate(shares) if share > 0.0), key=cost)
+
+
+def _draw(seed: int, key: str) -> str:
+    return hashlib.sha256(f"{seed}\t{key}".encode()).hexdigest()
