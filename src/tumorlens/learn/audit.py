@@ -117,9 +117,9 @@ def audit(
     )
 
 
-def _summaries(records: list[Record], prints: list[Fingerprint]) -> Iterable[Summary]:
+def _summaries(readable: list[tuple[Record, Fingerprint]]) -> Iterable[Summary]:
     rows = defaultdict(list)
-    for record, item in zip(records, prints, strict=True):
+    for record, item in readable:
         rows[record.source, record.label].append((record, item))
     order = [*CLASSES, None]
     for source, label in sorted(rows, key=lambda key: (key[0], order.index(key[1]))):
