@@ -79,3 +79,29 @@ def copies(
             for pair in near_pairs(views, threshold)
         ]
     return pairs
+
+
+def linked_copies(
+    records: Sequence[Record],
+    *,
+    threads: int = 2,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[tuple[int, int]]:
+    """Find which records of a set must stay together because they are copies.
+
+    Parameters
+    ----------
+    records
+        The set; pictures that cannot be read are linked to nothing.
+    threads, progress
+        As in `take_fingerprints`.
+
+    Returns
+    -------
+    list of pairs
+        Positions in `records`.
+    """
+    prints, _ = take_fingerprints(records, threads=threads, progress=progress)
+    rows = [row for row, item in enumerate(prints) if item is not None]
+    pairs = copies([item for item in prints if item is not None])
+    return [(rows[pair.first], rows[pair.second]) for pair in pairs]

@@ -1,0 +1,271 @@
+"""`tumorlens data`: check, split, collect and fetch data sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorlens.errors import OutputError
+
+if TYPE_CHECKING:
+    from tumorlens.learn.audit import Audit
+    from tumorlens.learn.manifest import Record
+
+_SOURCE = click.Path(path_type=Path)
+_OUT = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def data() -> None:
+    """Check, split, collect and fetch data sets."""
+
+
+@data.command()
+@click.argument("source", type=_SOURCE)
+@click.option(
+    "--json", "json_out", metavar="FILE", help="Write all as JSON; - for the terminal."
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.pass_context
+def audit(
+    context: click.Context, source: Path, json_out: str | None, threads: int
+) -> None:
+    """Look for what makes figures lie: leaks, copies, wrong labels, dead files.
+
+    SOURCE is a manifest (CSV) or a folder with a folder a class. The exit
+    status is 0 for a clean set, 1 if a finding makes an evaluation worthless,
+    2 if the audit cannot run.
+    """
+    from tumorlens.learn.audit import audit as run_audit
+    from tumorlens.learn.manifest import read_manifest
+
+    records = read_manifest(source, allow_unlabelled=True, must_exist=False)
+    with _bar("Reading pictures", len(records)) as progress:
+        found = run_audit(records, threads=threads, progress=progress)
+    if json_out == "-":
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        _print_audit(found)
+        if json_out:
+            _write(Path(json_out), json.dumps(found.to_json(), indent=2) + "\n")
+    context.exit(0 if found.clean else 1)
+
+
+@data.command()
+@click.argument("source", type=_SOURCE)
+@click.option("--out", type=_OUT, required=True, help="The manifest to write.")
+@click.option("--folds", type=int, default=None, help="Deal out to so many folds.")
+@click.option(
+    "--fractions",
+    default=None,
+    help="Training, validation and test; 0.7,0.15,0.15 unless --folds is given.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME=SPLIT",
+    help="Put a whole site or source into one split, for example DU=test.",
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+def split(
+    source: Path,
+    out: Path,
+    folds: int | None,
+    fractions: str | None,
+    seed: int,
+    keep: tuple[str, ...],
+    threads: int,
+) -> None:
+    """Deal a data set out so that no patient, and no copy, is on both sides.
+
+    Classes and sources are spread evenly. The same seed deals the same way on
+    every machine.
+    """
+    from tumorlens.learn.copies import linked_copies
+    from tumorlens.learn.manifest import read_manifest, write_manifest
+    from tumorlens.learn.split import split_by_fractions, split_into_folds
+
+    if folds is not None and (fractions or keep):
+        raise click.UsageError("--folds goes without --fractions and --keep.")
+    records = read_manifest(source)
+    with _bar("Looking for copies", len(records)) as progress:
+        links = linked_copies(records, threads=threads, progress=progress)
+    if folds is not None:
+        dealt = split_into_folds(records, folds, seed=seed, links=links)
+    else:
+        dealt = split_by_fractions(
+            records,
+            _shares(fractions or "0.7,0.15,0.15"),
+            seed=seed,
+            links=links,
+            keep=_kept(keep),
+        )
+    write_manifest(dealt, out)
+    _print_parts(dealt)
+    click.echo(f"Written to {out}.")
+
+
+@data.command()
+@click.argument("folder", type=_SOURCE, required=False, envvar="TUMORLENS_DATA")
+@click.option("--out", type=_OUT, required=True, help="The manifest to write.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+def manifest(folder: Path | None, out: Path, threads: int) -> None:
+    """Collect the sets in a folder into one manifest.
+
+    FOLDER holds sets whose layout is known (cheng, lgg, notumor,
+    brisc_notumor), or a folder a class; by default it is the one that the
+    environment variable TUMORLENS_DATA names.
+    """
+    from tumorlens.learn.manifest import write_manifest
+    from tumorlens.learn.sources import collect
+
+    if folder is None:
+        raise click.UsageError("Name a folder, or set TUMORLENS_DATA.")
+    records = collect(folder, threads=threads)
+    write_manifest(records, out)
+    patients = len({record.patient for record in records} - {""})
+    flagged = sum(1 for record in records if record.flag)
+    click.echo(
+        f"{len(records):,} pictures of {patients:,} patients or groups, "
+        f"{flagged:,} with a flag, written to {out}."
+    )
+
+
+@data.command()
+@click.argument("name", required=False)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for it."
+)
+def fetch(name: str | None, out: Path | None) -> None:
+    """Fetch a public data set; without NAME, list those that are known.
+
+    Stopped at any moment, the same command goes on where it was.
+    """
+    from tumorlens.learn.fetch import PUBLIC_SETS
+    from tumorlens.learn.fetch import fetch as run_fetch
+
+    if name is None:
+        for known, entry in PUBLIC_SETS.items():
+            click.echo(f"{known}: {entry.title}")
+        return
+    with _downloads() as progress:
+        path = run_fetch(name, out or Path(name), progress=progress)
+    click.echo(f"Manifest written to {path}. Next: tumorlens data audit {path}")
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, validation, test = (float(share) for share in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not three numbers such as 0.7,0.15,0.15.",
+            param_hint="--fractions",
+        ) from error
+    return train, validation, test
+
+
+def _kept(pairs: tuple[str, ...]) -> dict[str, str]:
+    kept = {}
+    for pair in pairs:
+        name, sign, part = pair.rpartition("=")
+        if not sign or not name:
+            raise click.BadParameter(
+                f"{pair!r} is not NAME=SPLIT, such as DU=test.", param_hint="--keep"
+            )
+        kept[name] = part
+    return kept
+
+
+def _print_audit(found: Audit) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{found.pictures:,} pictures", title_justify="left")
+    for name in ("Source", "Class"):
+        table.add_column(name)
+    for name in ("Pictures", "Patients", "Splits", "Sizes", "Grey 1/50/99 %"):
+        table.add_column(name, justify="right")
+    for row in found.summaries:
+        table.add_row(
+            row.source or "-",
+            row.label or "-",
+            f"{row.pictures:,}",
+            f"{row.patients:,}",
+            ", ".join(f"{name or 'none'} {n:,}" for name, n in row.splits.items()),
+            ", ".join(f"{size} ({n:,})" for size, n in row.sizes),
+            f"{row.low:.0f}/{row.median:.0f}/{row.high:.0f}",
+        )
+    console.print(table)
+    for finding in found.findings:
+        style = "bold red" if finding.invalidates else "yellow"
+        word = "WRONG" if finding.invalidates else "Note"
+        console.print(f"{word}: {finding.message}", style=style, markup=False)
+        for example in finding.examples[:3]:
+            console.print(f"  {example}", markup=False, highlight=False)
+        if finding.count > 3:
+            console.print(f"  and {finding.count - 3:,} more", highlight=False)
+    console.print(
+        "Clean: nothing found that would falsify an evaluation."
+        if found.clean
+        else "Not clean: figures measured on this set cannot be trusted."
+    )
+
+
+def _print_parts(records: list[Record]) -> None:
+    from collections import Counter
+
+    from tumorlens.learn.findings import part_of
+    from tumorlens.taxonomy import CLASSES
+
+    counts = Counter((part_of(record), record.label) for record in records)
+    for part in sorted({part for part, _ in counts}):
+        words = ", ".join(f"{label} {counts[part, label]:,}" for label in CLASSES)
+        click.echo(f"{part}: {words}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far it is, on standard error and only in a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show each file's bytes and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = {}
+
+        def show(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield show
