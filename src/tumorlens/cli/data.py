@@ -190,17 +190,19 @@ def _print_audit(found: Audit) -> None:
     table = Table(title=f"{found.pictures:,} pictures", title_justify="left")
     for name in ("Source", "Class"):
         table.add_column(name)
-    for name in ("Pictures", "Patients", "Splits", "Sizes", "Grey 1/50/99 %"):
+    for name in ("Pictures", "Patients", "Grey 1/50/99 %"):
         table.add_column(name, justify="right")
+    for name in ("Splits", "Commonest size"):
+        table.add_column(name)
     for row in found.summaries:
         table.add_row(
             row.source or "-",
             row.label or "-",
             f"{row.pictures:,}",
             f"{row.patients:,}",
-            ", ".join(f"{name or 'none'} {n:,}" for name, n in row.splits.items()),
-            ", ".join(f"{size} ({n:,})" for size, n in row.sizes),
             f"{row.low:.0f}/{row.median:.0f}/{row.high:.0f}",
+            "\n".join(f"{name or 'none'} {n:,}" for name, n in row.splits.items()),
+            "{} ({:,})".format(*row.sizes[0]),
         )
     console.print(table)
     for finding in found.findings:
@@ -208,7 +210,7 @@ def _print_audit(found: Audit) -> None:
         word = "WRONG" if finding.invalidates else "Note"
         console.print(f"{word}: {finding.message}", style=style, markup=False)
         for example in finding.examples[:3]:
-            console.print(f"  {example}", markup=False, highlight=False)
+            console.print(f"  {example}", markup=False, highlight=False, soft_wrap=True)
         if finding.count > 3:
             console.print(f"  and {finding.count - 3:,} more", highlight=False)
     console.print(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tumorlens.errors import DatasetError, OutputError
@@ -23,6 +23,7 @@ Progress = Callable[[str, int, int | None], None]
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait before each new try; bytes that arrive start it over."""
 
+_T = TypeVar("_T")
 _CHUNK = 1 << 18
 _TIMEOUT_S = 30.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -53,8 +54,20 @@ class Remote:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Cut(Exception):
-    """The connection broke; another try may go on."""
+class _BrokenOffError(Exception):
+    """The connection broke; another try may go on.
+
+    Parameters
+    ----------
+    reason
+        For people.
+    arrived
+        Whether any bytes came before.
+    """
+
+    def __init__(self, reason: str, arrived: bool = False) -> None:
+        super().__init__(reason)
+        self.arrived = arrived
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -177,19 +190,28 @@ def _go_on(remote: Remote, part: Path, progress: Progress) -> None:
             if _total(error.headers, 0) == done:
                 return
             part.unlink()
-            raise _Cut("the file has changed") from error
+            raise _BrokenOffError("the file has changed") from error
         raise
     with response:
-        if response.status != 206:
-            done = 0
+        start = done = done if response.status == 206 else 0
         total = _total(response.headers, done)
         with part.open("ab" if done else "wb") as file:
-            while block := response.read(_CHUNK):
+            while block := _read(response, arrived=done > start):
                 file.write(block)
                 done += len(block)
                 progress(part.stem, done, total)
     if total is not None and done < total:
-        raise _Cut(f"the connection ended after {done:,} of {total:,} bytes")
+        raise _BrokenOffError(
+            f"the connection ended after {done:,} of {total:,} bytes", done > start
+        )
+
+
+def _read(response: http.client.HTTPResponse, *, arrived: bool) -> bytes:
+    try:
+        return response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        raise _BrokenOffError(reason, arrived) from error
 
 
 def _open(remote: Remote, headers: Mapping[str, str]) -> http.client.HTTPResponse:
@@ -216,7 +238,7 @@ def _total(headers: Message, done: int) -> int | None:
     return done + int(length) if length.isdecimal() else None
 
 
-def _persist[T](url: str, attempt: Callable[[], T], pauses_s: Sequence[float]) -> T:
+def _persist(url: str, attempt: Callable[[], _T], pauses_s: Sequence[float]) -> _T:
     """Try again, with growing pauses, what may pass."""
     pauses = iter(pauses_s)
     while True:
@@ -228,12 +250,11 @@ def _persist[T](url: str, attempt: Callable[[], T], pauses_s: Sequence[float]) -
             reason = f"it answered {error.code}"
         except urllib.error.URLError as error:
             reason = str(error.reason)
-        except (
-            _Cut,
-            ConnectionError,
-            TimeoutError,
-            http.client.HTTPException,
-        ) as error:
+        except _BrokenOffError as error:
+            reason = str(error)
+            if error.arrived:
+                pauses = iter(pauses_s)
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
         pause = next(pauses, None)
         if pause is None:

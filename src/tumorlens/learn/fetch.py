@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,11 @@ KAGGLE_API = "https://www.kaggle.com/api/v1"
 
 _CHENG_ARTICLE = 1512427
 _KAGGLE_SET = "masoudnickparvar/brain-tumor-mri-dataset"
+_TOKEN_MEND = (
+    "Make a token on the settings page of your Kaggle account and set "
+    "KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or save the file "
+    "kaggle.json as ~/.kaggle/kaggle.json."
+)
 
 
 @dataclass(frozen=True)
@@ -130,14 +136,13 @@ def fetch_kaggle(
             remote, folder / "archives", progress=progress, pauses_s=pauses_s
         )
     except DatasetError as error:
-        if "status 40" not in error.message:
+        if not any(word in error.message for word in ("status 401", "status 403")):
             raise
-        raise DatasetError(
-            error.message,
-            "Make a token on the settings page of your Kaggle account and set "
-            "KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or save the file "
-            "kaggle.json as ~/.kaggle/kaggle.json.",
-        ) from error
+        raise DatasetError(error.message, _TOKEN_MEND) from error
+    if not zipfile.is_zipfile(archive):
+        # A page that asks to log in can come in place of the archive.
+        archive.unlink()
+        raise DatasetError(f"{remote.url} sent no zip archive.", _TOKEN_MEND)
     pictures = folder / "pictures"
     if not pictures.is_dir():
         extract(archive, pictures)
