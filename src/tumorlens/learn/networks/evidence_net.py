@@ -16,6 +16,7 @@ from tumorlens.taxonomy import CLASSES
 EVIDENCE_FILTERS = 160
 DROPOUT = 0.3
 LAST_CONVOLUTION = "top_relu"
+EMBEDDING_LAYERS = ("block4_add", "block10_add", "top_relu")
 
 
 def build(

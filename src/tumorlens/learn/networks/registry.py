@@ -23,20 +23,30 @@ class Network:
     last_convolution
         Name of the layer whose output is pooled and feeds the dense head:
         what Grad-CAM explains.
+    embedding_layers
+        Layers whose pooled features make the embedding that the out-of-domain
+        score looks at: shallow ones know texture, deep ones content, and what
+        is no MRI may differ in either.
     initialise
         Loads weights to start from; None to start from scratch.
     """
 
     build: Callable[[int | None], keras.Model]
     last_convolution: str
+    embedding_layers: tuple[str, ...]
     initialise: Callable[[keras.Model], None] | None
 
 
 NETWORKS: dict[str, Network] = {
     "evidence-net": Network(
-        evidence_net.build, evidence_net.LAST_CONVOLUTION, load_imagenet_weights
+        evidence_net.build,
+        evidence_net.LAST_CONVOLUTION,
+        evidence_net.EMBEDDING_LAYERS,
+        load_imagenet_weights,
     ),
-    "seed-cnn": Network(seed_cnn.build, seed_cnn.LAST_CONVOLUTION, None),
+    "seed-cnn": Network(
+        seed_cnn.build, seed_cnn.LAST_CONVOLUTION, seed_cnn.EMBEDDING_LAYERS, None
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from tumorlens.taxonomy import CLASSES
 FILTERS = (32, 64, 128, 256)
 DROPOUT = 0.3
 LAST_CONVOLUTION = "relu3"
+EMBEDDING_LAYERS = ("relu2", "relu3")
 
 
 def build(

@@ -1,0 +1,118 @@
+"""`tumorlens evaluate`: how good a bundle is on labelled pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tumorlens.errors import DatasetError, MissingExtraError, OutputError
+
+_ROWS = (
+    ("4-class accuracy, slices", "accuracy"),
+    ("4-class accuracy, patients", "accuracy_by_patient"),
+    ("tumour sensitivity", "tumor_sensitivity"),
+    ("tumour specificity", "tumor_specificity"),
+    ("inconclusive", "inconclusive"),
+    ("refused as foreign", "refused_as_foreign"),
+    ("AUROC, tumour or none", "auroc_tumor"),
+    ("calibration error (ECE)", "calibration_error"),
+    ("evidence peak inside outline", "peak_inside_outline"),
+    ("evidence Dice at half height", "dice_at_half_height"),
+)
+
+
+@click.command()
+@click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Manifest or folder of labelled pictures.",
+)
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Which part of the manifest to score; 'all' for every row.",
+)
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A bundle's folder; several stand side by side. Default: the shipped one.",
+)
+@click.option("--operating-point", default=None, help="screening or balanced.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
+)
+def evaluate(
+    manifest: Path,
+    split: str,
+    models: tuple[Path, ...],
+    operating_point: str | None,
+    json_path: Path | None,
+) -> None:
+    """Score one or several bundles on pictures whose class is known.
+
+    Each figure comes with its 95 % interval, bootstrapped over patients.
+    Sensitivity counts a tumour slice as missed when it is called free of
+    tumour; specificity counts a tumour-free slice as right only then.
+    """
+    try:
+        from tumorlens.learn.evaluate import evaluate as score
+        from tumorlens.learn.manifest import read_manifest
+    except ImportError as error:
+        raise MissingExtraError("Evaluating", "train") from error
+    from tumorlens.engine.predict import load_classifier
+
+    records = [
+        row
+        for row in read_manifest(manifest)
+        if not row.flag and split in ("all", row.split)
+    ]
+    if not records:
+        raise DatasetError(
+            f"{manifest} has no row in the split '{split}'.",
+            "Give another --split, or run `tumorlens data split`.",
+        )
+    found = [
+        score(load_classifier(model), records, operating_point, say=click.echo)
+        for model in (models or (None,))
+    ]
+    _show(found)
+    if json_path is not None:
+        try:
+            json_path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{json_path} cannot be written: {error}.") from error
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{found[0]['slices']} slices of {found[0]['patients']} patients, "
+        f"operating point {found[0]['model']['operating_point']}"
+    )
+    table.add_column("Figure [95 % interval over patients]")
+    for figures in found:
+        model = figures["model"]
+        table.add_column(f"{model['name']} {model['version']}", justify="right")
+    for title, name in _ROWS:
+        if name in found[0]:
+            table.add_row(title, *(_cell(figures.get(name)) for figures in found))
+    for name in found[0]["recall"]:
+        cells = (_cell(figures["recall"][name]) for figures in found)
+        table.add_row(f"recall, {name}", *cells)
+    Console(width=max(100, Console().width)).print(table)
+
+
+def _cell(figure: dict[str, float] | None) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -1,0 +1,93 @@
+"""`tumorlens train`: from a manifest to a bundle that can be served."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tumorlens.errors import MissingExtraError, TrainingError
+
+
+@click.command()
+@click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Manifest (CSV with a split column) or folder with a folder a class.",
+)
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
+)
+@click.option("--network", default=None, help="evidence-net (default) or seed-cnn.")
+@click.option("--epochs", type=int, default=None, help="At most so many.")
+@click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
+@click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
+@click.option("--learning-rate", type=float, default=None, help="At its peak.")
+@click.option("--weight-decay", type=float, default=None, help="0 is plain Adam.")
+@click.option("--size", type=int, default=None, help="Edge of the input in pixels.")
+@click.option("--early-size", type=int, default=None, help="The same, early on.")
+@click.option("--early-share", type=float, default=None, help="How long early is.")
+@click.option(
+    "--sampling", default=None, help="natural, class or class-source (default)."
+)
+@click.option("--patience", type=int, default=None, help="Epochs without a better one.")
+@click.option("--seed", type=int, default=None, help="Of everything random.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="Start from these Keras weights, for example a bundle's weights.h5.",
+)
+@click.option("--resume", is_flag=True, help="Go on where the run was killed.")
+@click.option(
+    "--include-flagged", is_flag=True, help="Also train on rows with a flag."
+)
+def train(
+    manifest: Path,
+    folder: Path,
+    weights: Path | None,
+    resume: bool,
+    include_flagged: bool,
+    **choices: Any,  # noqa: ANN401 - one for each field of TrainingConfig
+) -> None:
+    """Train a network and export it as a bundle.
+
+    Patients stay apart: the manifest's split column says who trains and who
+    validates (`tumorlens data split` fills it). Thresholds and calibration
+    are fixed on the validation patients; test patients are not looked at.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        from tumorlens.learn.config import TrainingConfig
+        from tumorlens.learn.run import RunOrder, run_training
+    except ImportError as error:
+        raise MissingExtraError("Training", "train") from error
+    config_path = folder / "config.json"
+    given = {name: value for name, value in choices.items() if value is not None}
+    if resume:
+        if given:
+            raise TrainingError(
+                f"--resume goes on as the run was started; {sorted(given)[0]} "
+                "cannot change.",
+                "Leave the option out, or start a new run.",
+            )
+        config = TrainingConfig.read(config_path)
+    else:
+        config = TrainingConfig(**given)
+    bundle = run_training(
+        RunOrder(manifest, folder, config, weights, resume, include_flagged),
+        say=click.echo,
+    )
+    click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+    click.echo(
+        f"Next: tumorlens evaluate --data {manifest} --split test "
+        f"--model {bundle.folder}"
+    )

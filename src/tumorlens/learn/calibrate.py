@@ -1,0 +1,162 @@
+"""Honest probabilities and thresholds, fitted on validation patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from tumorlens.engine.bundle import Calibration, OperatingPoint, PredictionSets, Rate
+from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
+from tumorlens.learn.metrics import bootstrap
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+
+SCREENING_SENSITIVITY = 0.995
+"""Aimed at on validation patients, a little above the promise of 0.99."""
+COVERAGE = 0.95
+POOL_SIZES = (1, 2, 3, 5, 8, 12)
+_BIAS_PENALTY = 0.02
+
+
+def fit_calibration(
+    logits: NDArray[np.float32],
+    evidence: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    has_evidence_head: bool = True,
+) -> Calibration:
+    """Fit how both heads combine, by likelihood.
+
+    Parameters
+    ----------
+    logits, evidence
+        Shapes (N, 4) and (N, g, g, 4): raw outputs on validation slices.
+    labels
+        Shape (N,): class indices.
+    has_evidence_head
+        False for a network whose evidence is its slice head's own.
+
+    Returns
+    -------
+    Calibration
+        The pool size with the best likelihood, and its weights.
+    """
+    best: tuple[float, Calibration] | None = None
+    for cells in POOL_SIZES if has_evidence_head else (1,):
+        pooled = pool_evidence(evidence, cells)
+        loss, found = _fit_weights(logits, pooled, labels, cells, has_evidence_head)
+        if best is None or loss < best[0]:
+            best = loss, found
+    assert best is not None
+    return best[1]
+
+
+def _fit_weights(
+    logits: NDArray[np.float32],
+    pooled: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    cells: int,
+    has_evidence_head: bool,
+) -> tuple[float, Calibration]:
+    rows = np.arange(len(labels))
+
+    def unpack(values: NDArray[np.float64]) -> Calibration:
+        bias = values[2:] - values[2:].mean()
+        return Calibration(
+            float(np.exp(values[0])),
+            float(np.exp(values[1])) if has_evidence_head else 0.0,
+            tuple(float(item) for item in bias),
+            cells,
+        )
+
+    def loss(values: NDArray[np.float64]) -> float:
+        facts = unpack(values)
+        found = calibrated_probabilities(logits, pooled, facts)
+        likelihood = -np.log(found[rows, labels] + 1e-12).mean()
+        return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
+
+    start = np.array([np.log(0.7), np.log(0.5), 0.0, 0.0, 0.0, 0.0])
+    bounds = [(-4.0, 3.0)] * 2 + [(-6.0, 6.0)] * 4
+    result = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    return float(result.fun), unpack(result.x)
+
+
+def fit_operating_points(
+    p_tumor: NDArray[np.float64], labels: NDArray[np.int64], patients: Sequence[str]
+) -> dict[str, OperatingPoint]:
+    """Fix the thresholds, recall first.
+
+    Parameters
+    ----------
+    p_tumor
+        Shape (N,): calibrated probability of any tumour on validation slices.
+    labels
+        Shape (N,): class indices.
+    patients
+        N group keys, for the intervals.
+
+    Returns
+    -------
+    dict
+        ``screening``: the highest threshold that keeps the sensitivity aimed
+        at. ``balanced``: the one with the best mean of sensitivity and
+        specificity (Youden 1950).
+    """
+    tumor = labels != NO_TUMOR_INDEX
+    ordered = np.sort(p_tumor[tumor])
+    missed = int(np.floor((1.0 - SCREENING_SENSITIVITY) * len(ordered)))
+    screening = float(ordered[missed])
+    options = np.unique(p_tumor)
+    youden = [
+        (p_tumor[tumor] >= option).mean() + (p_tumor[~tumor] < option).mean()
+        for option in options
+    ]
+    balanced = float(options[int(np.argmax(youden))])
+    return {
+        name: OperatingPoint(
+            threshold,
+            _rate((p_tumor >= threshold)[tumor], patients, tumor),
+            _rate((p_tumor < threshold)[~tumor], patients, ~tumor),
+        )
+        for name, threshold in (
+            ("screening", screening),
+            # Recall first: never above the point that lies halfway.
+            ("balanced", max(balanced, screening)),
+        )
+    }
+
+
+def _rate(
+    right: NDArray[np.bool_], patients: Sequence[str], kept: NDArray[np.bool_]
+) -> Rate:
+    groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
+    value, low, high = bootstrap(right.astype(np.float64), groups)
+    return Rate(value, low, high)
+
+
+def fit_prediction_sets(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> PredictionSets:
+    """Fix from which probability a class cannot be ruled out.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, 4), calibrated, on validation slices.
+    labels
+        Shape (N,): class indices.
+
+    Returns
+    -------
+    PredictionSets
+        One threshold for each class, with the finite-sample correction of
+        split conformal prediction (Vovk 2012).
+    """
+    thresholds = {}
+    for row, name in enumerate(CLASSES):
+        own = np.sort(probabilities[labels == row, row])
+        allowed = int(np.floor((1.0 - COVERAGE) * (len(own) + 1))) - 1
+        thresholds[name] = float(own[allowed]) if allowed >= 0 else 0.0
+    return PredictionSets(COVERAGE, thresholds)

@@ -1,0 +1,153 @@
+"""Teach a bundle what a brain MRI looks like to its network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from tumorlens.engine.domain import DomainModel
+from tumorlens.learn.metrics import auroc
+
+PASS_RATE = 0.99
+"""Share of validation slices that must pass."""
+_DIRECTIONS = 96
+_PROBE_STRENGTH = 3e-4
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A set of pictures as the network sees them.
+
+    Parameters
+    ----------
+    embedding, logits, colorfulness
+        Shapes (N, E), (N, 4) and (N,).
+    """
+
+    embedding: Floats
+    logits: Floats
+    colorfulness: Floats
+
+    def rows(self, kept: NDArray[np.bool_]) -> Embedded:
+        """Keep some of the pictures."""
+        return Embedded(
+            self.embedding[kept], self.logits[kept], self.colorfulness[kept]
+        )
+
+
+def fit_domain(
+    training: Embedded, validation: Embedded, foreign: Embedded, kinds: Sequence[str]
+) -> tuple[DomainModel, dict[str, float]]:
+    """Fit the out-of-domain score.
+
+    Parameters
+    ----------
+    training, validation
+        Brain MRI of different patients: the first shapes distances and probe,
+        the second weights and threshold.
+    foreign
+        Pictures that are no brain MRI.
+    kinds
+        What each of them is. A foreign picture is scored by a probe that never
+        saw its kind, since real strangers are of kinds that nobody foresaw.
+
+    Returns
+    -------
+    model
+        With the threshold that passes 99 % of the validation slices.
+    figures
+        ``auroc`` of the score, validation against foreign pictures, each by a
+        probe without its kind; ``refused`` at the threshold.
+    """
+    base = _distances(training)
+    names = np.asarray(kinds)
+    everything = np.ones(len(names), bool)
+    whole = _with_probe(base, training, foreign, everything)
+    own = _features(whole, validation)
+    strange = np.zeros((len(names), own.shape[1]), np.float32)
+    for kind in sorted(set(kinds)):
+        blind = _with_probe(base, training, foreign, names != kind)
+        strange[names == kind] = _features(blind, foreign.rows(names == kind))
+    model = _with_weights(whole, own, strange)
+    passed = model.scores(own)
+    refused = model.scores(strange)
+    cut = np.float32(np.quantile(passed, 1.0 - PASS_RATE))
+    model = _replace(model, cut=np.asarray(cut))
+    figures = {
+        "auroc": auroc(
+            np.concatenate([passed, refused]).astype(np.float64),
+            np.arange(len(passed) + len(refused)) < len(passed),
+        ),
+        "refused": float((refused < cut).mean()),
+        "threshold": float(cut),
+    }
+    for kind in sorted(set(kinds)):
+        figures[f"refused_{kind}"] = float((refused[names == kind] < cut).mean())
+    return model, figures
+
+
+def _replace(model: DomainModel, **changes: Floats) -> DomainModel:
+    return DomainModel(**{**model.__dict__, **changes})
+
+
+def _distances(training: Embedded) -> DomainModel:
+    center = training.embedding.mean(axis=0)
+    scale = training.embedding.std(axis=0) + np.float32(1e-3)
+    standard = (training.embedding - center) / scale
+    # Columns that hardly move over brain MRI but jump elsewhere must not explode.
+    _, values, rows = np.linalg.svd(standard, full_matrices=False)
+    count = min(_DIRECTIONS, len(values))
+    basis = rows[:count].T
+    spread = values[:count] / np.sqrt(max(1, len(standard) - 1)) + 1e-3
+    empty = np.zeros(0, np.float32)
+    return DomainModel(
+        center=center.astype(np.float32),
+        scale=scale.astype(np.float32),
+        directions=(basis / spread).astype(np.float32),
+        basis=basis.astype(np.float32),
+        probe=np.zeros(len(center) + 1, np.float32),
+        feature_center=empty,
+        feature_scale=empty,
+        weights=empty,
+        cut=np.asarray(np.float32(0.0)),
+    )
+
+
+def _with_probe(
+    base: DomainModel, training: Embedded, foreign: Embedded, kept: NDArray[np.bool_]
+) -> DomainModel:
+    inputs = np.concatenate([training.embedding, foreign.embedding[kept]])
+    standard = np.clip((inputs - base.center) / base.scale, -8.0, 8.0)
+    own = np.arange(len(standard)) < len(training.embedding)
+    fitted = LogisticRegression(
+        C=_PROBE_STRENGTH, class_weight="balanced", max_iter=300
+    ).fit(standard, own)
+    probe = np.concatenate([fitted.coef_[0], fitted.intercept_]).astype(np.float32)
+    return _replace(base, probe=probe)
+
+
+def _features(model: DomainModel, pictures: Embedded) -> Floats:
+    return model.features(pictures.embedding, pictures.logits, pictures.colorfulness)
+
+
+def _with_weights(model: DomainModel, own: Floats, strange: Floats) -> DomainModel:
+    center = own.mean(axis=0)
+    scale = own.std(axis=0) + np.float32(0.02)
+    inputs = np.clip((np.concatenate([own, strange]) - center) / scale, -12.0, 12.0)
+    labels = np.arange(len(inputs)) < len(own)
+    fitted = LogisticRegression(C=0.05, class_weight="balanced", max_iter=1000).fit(
+        inputs, labels
+    )
+    weights = np.concatenate([fitted.coef_[0], fitted.intercept_])
+    return _replace(
+        model,
+        feature_center=center.astype(np.float32),
+        feature_scale=scale.astype(np.float32),
+        weights=weights.astype(np.float32),
+    )

@@ -1,0 +1,87 @@
+"""The contract that every network in the registry keeps."""
+
+import keras
+import numpy as np
+import pytest
+
+from tumorlens.errors import SettingError
+from tumorlens.learn.config import TrainingConfig
+from tumorlens.learn.dataset import Batch
+from tumorlens.learn.export import serving_model
+from tumorlens.learn.fit import compile_model
+from tumorlens.learn.networks.registry import NETWORKS, find_network
+
+pytestmark = pytest.mark.parametrize("name", list(NETWORKS))
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+
+
+def test_outputs_have_the_stated_shapes_at_any_size(name, pixels):
+    model = NETWORKS[name].build(None)
+    for size in (64, 96):
+        outputs = model.predict_on_batch(np.resize(pixels, (2, size, size, 3)))
+        assert outputs["logits"].shape == (2, 4)
+        if "evidence" in outputs:
+            assert outputs["evidence"].shape == (2, size // 16, size // 16, 4)
+
+
+def test_a_batch_gives_what_its_elements_give(name, pixels):
+    model = NETWORKS[name].build(64)
+    together = model.predict_on_batch(pixels)["logits"]
+    alone = [model.predict_on_batch(row[None])["logits"][0] for row in pixels]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_saved_weights_give_the_same_outputs(name, pixels, tmp_path):
+    model = NETWORKS[name].build(None)
+    model.save_weights(tmp_path / "kept.weights.h5")
+    other = NETWORKS[name].build(64)
+    other.load_weights(tmp_path / "kept.weights.h5")
+    np.testing.assert_allclose(
+        model.predict_on_batch(pixels)["logits"],
+        other.predict_on_batch(pixels)["logits"],
+        atol=1e-5,
+    )
+
+
+def test_every_trainable_weight_moves(name, pixels):
+    keras.utils.set_random_seed(0)
+    config = TrainingConfig(network=name, epochs=1, steps_per_epoch=1)
+    model = NETWORKS[name].build(64)
+    compile_model(model, config)
+    before = [np.array(item) for item in model.trainable_variables]
+    batch = Batch(
+        pixels,
+        np.eye(4, dtype=np.float32)[[0, 3]],
+        np.eye(4, dtype=np.float32)[np.full((2, 4, 4), 1)],
+        np.ones((2, 4, 4), np.float32),
+    )
+    targets = {"logits": batch.labels, "evidence": batch.cells}
+    kept = {key: targets[key] for key in model.output_names}
+    for _ in range(3):
+        model.train_on_batch(batch.pixels, kept)
+    still = [
+        item.path
+        for item, old in zip(model.trainable_variables, before, strict=True)
+        if np.array_equal(np.array(item), old)
+    ]
+    assert still == []
+
+
+def test_the_serving_model_keeps_logits_and_adds_the_rest(name, pixels):
+    model = NETWORKS[name].build(None)
+    outputs = serving_model(model, 64).predict_on_batch(pixels)
+    np.testing.assert_allclose(
+        outputs["logits"], model.predict_on_batch(pixels)["logits"], atol=1e-5
+    )
+    assert outputs["evidence"].shape == (2, 4, 4, 4)
+    assert outputs["gradcam"].min() >= 0.0
+    assert outputs["embedding"].shape[0] == 2
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(name):
+    with pytest.raises(SettingError, match=name):
+        find_network("resnet")
