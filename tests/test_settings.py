@@ -70,5 +70,5 @@ def test_a_value_that_cannot_be_is_refused_by_name(
 def test_a_bad_variable_is_named() -> None:
     with pytest.raises(SettingError, match="TUMORLENS_STORE_MB"):
         load_settings({}, {"TUMORLENS_STORE_MB": "many"})
-    with pytest.raises(SettingError, match="^PORT is 'x'"):
+    with pytest.raises(SettingError, match=r"^PORT is 'x'"):
         load_settings({}, {"PORT": "x"})

@@ -4,7 +4,7 @@ The command line's options, the environment's names and the documentation are
 all made from the fields of `Settings`.
 """
 
-# ruff: noqa: RUF009  (`_setting` returns a dataclass field, as `field` does)
+# ruff: noqa: RUF009, ANN401  (`_setting` returns a field, as `dataclasses.field` does)
 from __future__ import annotations
 
 import os

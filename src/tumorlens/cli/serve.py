@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flask import Flask
-    from waitress.server import BaseWSGIServer
+    from waitress.server import BaseWSGIServer, MultiSocketServer
 
 _THREADS = 8
 """Requests served at a time: uploads are slow, and pages must not wait for them."""
@@ -48,10 +49,12 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     try:
         server = listen(create_app(classifier, store, settings), settings)
         try:
-            url = address(settings.host, server.effective_port)
+            url = address(settings.host, port_of(server))
             _say(url, settings)
             if _has_screen() if open_browser is None else open_browser:
-                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+                threading.Thread(
+                    target=webbrowser.open, args=(url,), daemon=True
+                ).start()
             with _stop_on_sigterm():
                 server.run()
         finally:
@@ -61,7 +64,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     click.echo("TumorLens has stopped.", err=True)
 
 
-def listen(app: Flask, settings: Settings) -> BaseWSGIServer:
+def listen(app: Flask, settings: Settings) -> BaseWSGIServer | MultiSocketServer:
     """Take the port, and get ready to serve.
 
     Parameters
@@ -79,6 +82,8 @@ def listen(app: Flask, settings: Settings) -> BaseWSGIServer:
     """
     import waitress
 
+    # That a request waits a moment for its turn is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         return waitress.create_server(
             app,
@@ -92,6 +97,13 @@ def listen(app: Flask, settings: Settings) -> BaseWSGIServer:
         )
     except OSError as error:
         raise _cannot_listen(error, settings) from error
+
+
+def port_of(server: BaseWSGIServer | MultiSocketServer) -> int:
+    """Return the port that a server has taken."""
+    # A name such as "localhost" can stand for two addresses, each with a socket.
+    listens = getattr(server, "effective_listen", None)
+    return int(listens[0][1] if listens else server.effective_port)
 
 
 def address(host: str, port: int) -> str:

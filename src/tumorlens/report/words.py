@@ -49,9 +49,9 @@ def is_uncertain(prediction: Prediction) -> bool:
 def percent(share: float) -> str:
     """Write a share, 0 to 1, in per cent; never 0 or 100 unless it is exact."""
     if 0.0 < share < 0.001:
-        return "under 0.1 %"
+        return "< 0.1 %"
     if 0.999 < share < 1.0:
-        return "over 99.9 %"
+        return "> 99.9 %"
     return f"{100.0 * share:.1f} %"
 
 

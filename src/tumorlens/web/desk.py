@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flask import current_app
@@ -14,10 +13,11 @@ from werkzeug.datastructures import FileStorage
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import Failure
-from tumorlens.errors import InputError, OutputError, SettingError
+from tumorlens.engine.session import available_cores
+from tumorlens.errors import InputError, OutputError, SettingError, TooLargeError
 from tumorlens.imaging.read import display_name, read_study
 from tumorlens.imaging.study import Series, Study
-from tumorlens.settings import Settings
+from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.store import Analysis, Store
 
 _KEY = "tumorlens"
@@ -25,8 +25,8 @@ _NAME_LENGTH = 200
 _LOG = logging.getLogger(__name__)
 
 
-def _slots() -> threading.BoundedSemaphore:
-    return threading.BoundedSemaphore(os.cpu_count() or 1)
+def _turns() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(available_cores())
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Desk:
     store: Store
     settings: Settings
     # More pictures at a time than cores would only need more memory.
-    _turns: threading.BoundedSemaphore = field(default_factory=_slots)
+    _turns: threading.BoundedSemaphore = field(default_factory=_turns)
 
     @property
     def bundle(self) -> Bundle:
@@ -60,7 +60,7 @@ class Desk:
         return self.settings.operating_point or self.bundle.default_operating_point
 
     def analyse(
-        self, uploads: Iterable[FileStorage], owner: str, operating_point: str | None
+        self, uploads: Sequence[FileStorage], owner: str, operating_point: str | None
     ) -> Iterator[Analysis | Failure]:
         """Judge uploaded files and keep the results, one after the other.
 
@@ -83,7 +83,16 @@ class Desk:
         ------
         SettingError
             Where the model has no such operating point.
+        TooLargeError
+            Where there are more files than the settings allow.
         """
+        limit = self.settings.files_per_upload
+        if len(uploads) > limit:
+            raise TooLargeError(
+                f"The upload has {len(uploads)} files; at most {limit} are read.",
+                "Send fewer at a time; whoever runs the server can set "
+                f"{SETTINGS['files_per_upload'].option}.",
+            )
         point = operating_point or self.operating_point
         check_operating_point(point, self.bundle)
         for upload in uploads:

@@ -46,12 +46,12 @@ def draw_example() -> NDArray[np.uint8]:
     picture[(lesion < 1.65) & (picture > _FLUID) & (brain < 0.97)] = _SWELLING
     picture[lesion < 1.0] = _RIM
     picture[lesion < 0.60] = _CORE
-    picture = cv2.GaussianBlur(picture, (0, 0), 1.6)
+    picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.6), np.float32)
     picture *= 1.0 + 0.05 * _texture(rng, 40)
     # Noise of a magnitude picture is Rician: of two channels (Gudbjartsson 1995).
     noise = rng.normal(0.0, 3.5, (2, _SIZE, _SIZE)).astype(np.float32)
     picture = np.hypot(picture + noise[0], noise[1])
-    return np.clip(picture, 0.0, 255.0).astype(np.uint8)
+    return np.asarray(np.minimum(picture, 255.0), np.uint8)
 
 
 @cache

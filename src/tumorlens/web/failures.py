@@ -116,9 +116,8 @@ def _http_problems(settings: Settings) -> dict[int, tuple[str, str, str]]:
         ),
         413: (
             "too_large",
-            f"The upload is larger than {settings.upload_mb} MB, or has more than "
-            f"{settings.files_per_upload} files.",
+            f"The upload is larger than {settings.upload_mb} MB.",
             "Send fewer or smaller pictures at a time; whoever runs the server can "
-            "set --upload-mb and --files-per-upload.",
+            "set --upload-mb.",
         ),
     }

@@ -63,7 +63,9 @@ def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "operationId": "showPrediction",
                 "summary": "A prediction again",
                 "responses": _responses(
-                    _json("The prediction.", {"$ref": "#/components/schemas/Prediction"})
+                    _json(
+                        "The prediction.", {"$ref": "#/components/schemas/Prediction"}
+                    )
                 ),
             },
             "delete": {

@@ -46,8 +46,8 @@ blueprint = Blueprint("pages", __name__)
 @blueprint.get("/")
 def home() -> str:
     """Show where to put pictures, and what was analysed in this session."""
-    owner = visitor()
-    analyses = () if owner is None else desk().store.owned(owner)
+    # The cookie comes with the page: uploads that start together have to share it.
+    analyses = desk().store.owned(ensure_visitor())
     return render_template(
         "home.html",
         settings=desk().settings,
@@ -175,7 +175,7 @@ def _load(analysis_id: str) -> tuple[Analysis, Prediction]:
 
 
 def _row(analysis: Analysis) -> dict[str, Any]:
-    """What a list shows of an analysis."""
+    """Gather what a list shows of an analysis."""
     document = analysis.document
     return {
         "id": analysis.id,

@@ -7,7 +7,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden
 
 from tumorlens.settings import Settings
 
@@ -25,7 +25,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-_LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def guard(app: Flask, settings: Settings, key: bytes) -> None:
@@ -47,10 +47,16 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         MAX_CONTENT_LENGTH=settings.upload_mb * 2**20,
-        # Beside the files a form has a handful of fields.
-        MAX_FORM_PARTS=settings.files_per_upload + 8,
-        TRUSTED_HOSTS=_trusted_hosts(settings),
+        # A backstop: files are counted once the form has been read.
+        MAX_FORM_PARTS=settings.files_per_upload + 1000,
     )
+    names = _trusted_names(settings)
+
+    def refuse_foreign_names() -> None:
+        if names is not None and _host_name(request.host) not in names:
+            raise BadRequest("This is addressed to a name that is not answered here.")
+
+    app.before_request(refuse_foreign_names)
     app.before_request(_refuse_foreign_forms)
     app.after_request(_add_headers)
 
@@ -65,17 +71,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _trusted_hosts(settings: Settings) -> list[str] | None:
+def _trusted_names(settings: Settings) -> frozenset[str] | None:
     """Names in the Host header that are answered; None for any.
 
     A page elsewhere can point its own name at this machine (DNS rebinding) and
     then read what is served here, unless the name is checked.
     """
     if settings.allowed_hosts:
-        return [name.strip() for name in settings.allowed_hosts.split(",") if name]
+        names = settings.allowed_hosts.split(",")
+        return frozenset(name.strip().strip("[]").lower() for name in names)
     if is_loopback(settings.host):
-        return [*_LOCAL_NAMES, settings.host]
+        return _LOCAL_NAMES | {settings.host}
     return None
+
+
+def _host_name(host: str) -> str | None:
+    """Take the port off a Host header; None where it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def _refuse_foreign_forms() -> None:

@@ -86,6 +86,12 @@ async function send(file, line, signal) {
   }
 }
 
+async function renewList() {
+  const response = await fetch(location.href);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.querySelector("#done").replaceWith(page.querySelector("#done"));
+}
+
 async function analyse(files) {
   if (files.length === 0 || running) return;
   running = new AbortController();
@@ -128,6 +134,7 @@ async function analyse(files) {
   input.value = "";
   title.textContent = signal.aborted ? "Stopped" : failed === files.length ? "Could not be read" : "Done";
   if (files.length === 1 && found.length === 1) location.assign(found[0].url);
+  else await renewList();
 }
 
 input.addEventListener("change", () => analyse([...input.files]));

@@ -1,0 +1,73 @@
+"""An app with a tiny model and a store of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from numpy.typing import NDArray
+
+from tumorlens import Classifier, load_classifier
+from tumorlens.settings import Settings
+from tumorlens.web.app import create_app
+from tumorlens.web.store import Store
+
+Drawn = Callable[..., NDArray[np.uint8]]
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def classifier(tiny_bundle: Path) -> Classifier:
+    return load_classifier(tiny_bundle, threads=1)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(upload_mb=2, files_per_upload=5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "store", 3600, 100 * 2**20)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def app(classifier: Classifier, store: Store, settings: Settings) -> Flask:
+    return create_app(classifier, store, settings)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def lesion_png(phantom: Drawn) -> bytes:
+    """A head with a bright lesion: glioma, says the tiny model."""
+    return png(phantom(lesion=(90, 110, 22)))
+
+
+@pytest.fixture(scope="session")
+def color_png() -> bytes:
+    """A colourful picture, which the tiny model refuses."""
+    picture = np.zeros((200, 300, 3), np.uint8)
+    picture[..., 0] = 200
+    picture[..., 2] = np.linspace(0, 255, 300)
+    return png(picture)
+
+
+@pytest.fixture(scope="session")
+def bomb_png() -> bytes:
+    """A valid PNG of 20,000 x 20,000 pixels in a few kilobytes."""
+    picture = np.zeros((20_000, 20_000), np.uint8)
+    return cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
