@@ -285,3 +285,21 @@ def test_an_array_is_copied(head: NDArray[np.uint8]) -> None:
     found = to_slice(pixels, "array")
     pixels[:] = 0
     assert found.pixels.any()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF"])
+def test_size_is_judged_before_any_pixel_is_decoded(kind: str) -> None:
+    data = encode(np.zeros((9000, 9000), np.uint8), kind)
+    with pytest.raises(TooLargeError, match="9000 x 9000"):
+        read_study(data[:1200])
+
+
+def test_colours_are_weighed_as_the_eye_does() -> None:
+    for channel, weight in enumerate((0.299, 0.587, 0.114)):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[..., channel] = 200
+        for found in (only(encode(pixels, "PNG")), to_slice(pixels, "array")):
+            assert found.pixels.mean() == pytest.approx(200 * weight, abs=1)
+        done, deep = cv2.imencode(".png", pixels[..., ::-1].astype(np.uint16))
+        assert done
+        assert only(deep.tobytes()).pixels.mean() == pytest.approx(200 * weight, abs=1)

@@ -130,6 +130,7 @@ def test_a_name_that_is_no_utf8(slice_file: Path) -> None:
         ("été.png", "été.png"),
         ("a\nb\x1b[31m.png", r"a\nb\x1b[31m.png"),
         (os.fsdecode(b"\xff"), r"\xff"),
+        ("", "''"),
     ],
 )
 def test_names_are_shown_without_control_characters(path: str, shown: str) -> None:

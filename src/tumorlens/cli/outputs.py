@@ -39,11 +39,15 @@ def check_file(path: str) -> None:
     if path == STANDARD_OUTPUT:
         return
     file = Path(path)
-    if not file.parent.is_dir():
-        raise OutputError(f"The folder {display_name(file.parent)} does not exist.")
-    if file.is_dir():
-        raise OutputError(f"{display_name(path)} is a folder.", "Give a file name.")
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
+    try:
+        if not file.parent.is_dir():
+            raise OutputError(f"The folder {display_name(file.parent)} does not exist.")
+        if file.is_dir():
+            raise OutputError(f"{display_name(path)} is a folder.", "Give a file name.")
+        may_write = os.access(file if file.exists() else file.parent, os.W_OK)
+    except OSError as error:
+        raise _refused(path, error) from error
+    if not may_write:
         raise OutputError(f"{display_name(path)} may not be written.")
 
 

@@ -101,7 +101,7 @@ def predict(
     seconds = time.perf_counter() - start
     facts = classifier.bundle
     click.echo(
-        f"{done} slices in {seconds:.1f} s, {failed} failed; "
+        f"{done} slice{'' if done == 1 else 's'} in {seconds:.1f} s, {failed} failed; "
         f"{facts.name} {facts.version}, "
         f"{operating_point or facts.default_operating_point}.\n{RESEARCH_USE}",
         err=not rows,

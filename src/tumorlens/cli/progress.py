@@ -37,8 +37,9 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last = ""
-        columns = shutil.get_terminal_size((100, 24)).columns
+        columns = shutil.get_terminal_size((120, 24)).columns
         self._width = max(_NARROWEST, columns - _REST_WIDTH - 1)
+        self._shorten = sys.stdout.isatty()
 
     def __enter__(self) -> Self:
         """Start the bar and print the heads of the columns."""
@@ -97,7 +98,7 @@ class Screen:
         )
 
     def _line(self, name: str, decision: str, **cells: str) -> None:
-        if len(name) > self._width:
+        if self._shorten and len(name) > self._width:
             name = "…" + name[1 - self._width :]
         empty = {"tumor": "", "predicted": "", "domain": ""}
         rest = _REST.format(decision=decision, **(empty | cells))

@@ -33,9 +33,10 @@ def find_files(paths: Iterable[str]) -> list[str | Failure]:
 
 
 def _expand(path: str) -> Iterator[str | Failure]:
-    if Path(path).is_dir():
+    # `Path.is_dir` and `exists` would raise where a folder above is closed.
+    if os.path.isdir(path):  # noqa: PTH112
         yield from _search(path)
-    elif glob.has_magic(path) and not Path(path).exists():
+    elif glob.has_magic(path) and not os.path.lexists(path):
         # `Path.glob` takes no absolute pattern.
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
         if not matches:
@@ -43,7 +44,7 @@ def _expand(path: str) -> Iterator[str | Failure]:
                 path, MissingFileError(f"No file matches {display_name(path)}.")
             )
         for match in matches:
-            yield from _search(match) if Path(match).is_dir() else (match,)
+            yield from _search(match) if os.path.isdir(match) else (match,)  # noqa: PTH112
     else:
         yield path
 

@@ -29,7 +29,7 @@ from tumorlens.imaging.study import Series, Slice, Study
 Picture: TypeAlias = str | Path | bytes | NDArray[Any]
 """A path, the bytes of a file, or an array (H, W) or (H, W, 3)."""
 
-DEFAULT_BATCH = 8
+DEFAULT_BATCH = 4
 
 _READERS = 2
 _FILES_AHEAD = 4

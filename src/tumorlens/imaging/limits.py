@@ -9,7 +9,7 @@ MAX_FILE_BYTES = 128 * 2**20
 
 MAX_PIXELS = 20_000_000
 """Pixels of one picture: a film scanned at 300 dpi (4200 x 3400 px) fits, and
-decoding stays within about 250 MB of memory."""
+one run stays within about 600 MB of memory."""
 
 MAX_SIDE = 16_384
 """Pixels of the longer side."""

@@ -165,7 +165,7 @@ def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
         grey, colorfulness = pixels.astype(np.float32), 0.0
     else:
         grey, colorfulness = _to_grey(pixels)
-    if not np.isfinite(cv2.sumElems(grey)[0]):
+    if pixels.dtype.kind == "f" and not np.isfinite(cv2.sumElems(grey)[0]):
         raise InputError(
             f"{source} holds values that are not finite numbers.",
             "Replace NaN and infinity before giving the picture.",

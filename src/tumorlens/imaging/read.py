@@ -66,14 +66,15 @@ def display_name(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        The path, with such characters written as ``\xff``.
+        The path, with such characters written as ``\xff``; never empty.
     """
     raw = os.fsencode(os.fspath(path))
     text = raw.decode("utf-8", "backslashreplace")
-    return "".join(
+    shown = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in text
     )
+    return shown or "''"
 
 
 def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
