@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import webbrowser
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -45,22 +45,16 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.app import create_app, open_store
 
     classifier = load_classifier(settings.model, settings.threads)
-    store = open_store(settings)
-    try:
+    with _stop_on_sigterm(), closing(open_store(settings)) as store:
         server = listen(create_app(classifier, store, settings), settings)
-        try:
+        with closing(server):
             url = address(settings.host, port_of(server))
             _say(url, settings)
             if _has_screen() if open_browser is None else open_browser:
                 threading.Thread(
                     target=webbrowser.open, args=(url,), daemon=True
                 ).start()
-            with _stop_on_sigterm():
-                server.run()
-        finally:
-            server.close()
-    finally:
-        store.close()
+            server.run()
     click.echo("TumorLens has stopped.", err=True)
 
 

@@ -8,7 +8,6 @@ signs cookies.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import sqlite3
@@ -27,15 +26,8 @@ from tumorlens.engine.results import Prediction
 from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.report.overlay import grey_map, window_picture
 from tumorlens.report.report import prediction_from_json, prediction_to_json
+from tumorlens.web.private import open_index, private_folder, signing_key
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS analyses (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, made REAL NOT NULL,
-    size INTEGER NOT NULL, document TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS by_owner ON analyses (owner, made);
-CREATE INDEX IF NOT EXISTS by_age ON analyses (made, size);
-"""
-_KEY_BYTES = 32
 _SWEEPS_SECONDS = 30.0
 
 ANYONE = ""
@@ -102,9 +94,9 @@ class Store:
         self._stopped = threading.Event()
         self._sweeper: threading.Thread | None = None
         try:
-            self.folder = _private_folder(folder)
-            self._index = _open_index(self.folder / "index.sqlite")
-            self.key = _signing_key(self.folder / "key")
+            self.folder = private_folder(folder)
+            self._index = open_index(self.folder / "index.sqlite")
+            self.key = signing_key(self.folder / "key")
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"The store {folder or tempfile.gettempdir()} cannot be used: {error}.",
@@ -295,36 +287,3 @@ def _missing() -> MissingFileError:
         "It was deleted, its time is over, or it belongs to another browser. "
         "Analyse the picture again.",
     )
-
-
-def _private_folder(folder: Path | None) -> Path:
-    if folder is None:
-        return Path(tempfile.mkdtemp(prefix="tumorlens-"))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    return folder
-
-
-def _open_index(path: Path) -> sqlite3.Connection:
-    index = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
-    # Losing the last second at a power cut is no harm; waiting for the disk is.
-    index.execute("PRAGMA journal_mode = WAL")
-    index.execute("PRAGMA synchronous = NORMAL")
-    index.execute("PRAGMA secure_delete = ON")
-    index.executescript(_SCHEMA)
-    return index
-
-
-def _signing_key(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) == _KEY_BYTES:
-            return key
-        path.unlink()
-        return _signing_key(path)
-    with os.fdopen(descriptor, "wb") as file:
-        key = secrets.token_bytes(_KEY_BYTES)
-        file.write(key)
-    return key
