@@ -169,6 +169,14 @@ def test_a_folder_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
         Store(taken, 60, MB)
 
 
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(OutputError, match="holds files"):
+        Store(tmp_path, 60, MB)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
 def test_a_folder_that_vanished_is_an_error_that_says_so(
     tmp_path: Path, prediction: Prediction
 ) -> None:

@@ -8,6 +8,8 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+from tumorlens.errors import OutputError
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS analyses (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, made REAL NOT NULL,
@@ -15,14 +17,26 @@ CREATE TABLE IF NOT EXISTS analyses (
 CREATE INDEX IF NOT EXISTS by_owner ON analyses (owner, made);
 CREATE INDEX IF NOT EXISTS by_age ON analyses (made, size);
 """
+INDEX = "index.sqlite"
 _KEY_BYTES = 32
 
 
 def private_folder(folder: Path | None) -> Path:
-    """Make a folder that nobody else may enter; a temporary one for None."""
+    """Make a folder that nobody else may enter; a temporary one for None.
+
+    Raises
+    ------
+    OutputError
+        Where the folder holds other things: nobody's folder is closed by mistake.
+    """
     if folder is None:
         return Path(tempfile.mkdtemp(prefix="tumorlens-"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(folder.iterdir()) and not (folder / INDEX).exists():
+        raise OutputError(
+            f"The store {folder} holds files that are not TumorLens's.",
+            "Give --store a new or an empty folder.",
+        )
     folder.chmod(0o700)
     return folder
 

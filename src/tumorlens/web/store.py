@@ -26,7 +26,7 @@ from tumorlens.engine.results import Prediction
 from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.report.overlay import grey_map, window_picture
 from tumorlens.report.report import prediction_from_json, prediction_to_json
-from tumorlens.web.private import open_index, private_folder, signing_key
+from tumorlens.web.private import INDEX, open_index, private_folder, signing_key
 
 _SWEEPS_SECONDS = 30.0
 
@@ -95,7 +95,7 @@ class Store:
         self._sweeper: threading.Thread | None = None
         try:
             self.folder = private_folder(folder)
-            self._index = open_index(self.folder / "index.sqlite")
+            self._index = open_index(self.folder / INDEX)
             self.key = signing_key(self.folder / "key")
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
