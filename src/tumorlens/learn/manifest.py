@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
+from tumorlens.imaging.read import SUFFIXES
 from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
 
 SPLITS = ("train", "validation", "test")
-PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-)
 COLUMNS = (
     "file",
     "label",
@@ -268,7 +266,7 @@ def _read_class_folders(folder: Path, split: str, source: str) -> list[Record]:
         Record(path=file, label=label, split=split, source=source)
         for child, label in labels.items()
         for file in sorted(child.rglob("*"))
-        if file.suffix.lower() in PICTURE_SUFFIXES
+        if file.suffix.lower() in SUFFIXES
         and not file.name.startswith(".")
         and file.is_file()
     ]
@@ -336,8 +334,9 @@ def _row(record: Record, folder: Path, with_fold: bool) -> dict[str, str]:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    # Not `resolve`: a set made of links must keep pointing at its own files.
-    full, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
+    # `resolve` would follow links: a set made of links keeps its own names.
+    full = Path(os.path.abspath(path))  # noqa: PTH100
+    base = Path(os.path.abspath(folder))  # noqa: PTH100
     if full.is_relative_to(base):
         return full.relative_to(base).as_posix()
     return full.as_posix()

@@ -11,7 +11,7 @@ from tumorlens.errors import DatasetError
 from tumorlens.learn.manifest import SPLITS, Record
 from tumorlens.learn.neighbours import groups
 
-_Stratum = tuple[str, str]
+_Stratum = tuple[str, str, str]
 
 
 def split_by_fractions(
@@ -192,7 +192,16 @@ def _deal(
 
 
 def _strata(records: Sequence[Record], rows: list[int]) -> Counter[_Stratum]:
-    return Counter((records[row].label or "", records[row].source) for row in rows)
+    """Count by class and source, by class, and in all.
+
+    The wider counts keep small sets in balance, where each class of a source
+    has only a few patients.
+    """
+    count: Counter[_Stratum] = Counter()
+    for row in rows:
+        label, source = records[row].label or "", records[row].source
+        count.update([("both", label, source), ("class", label, ""), ("all", "", "")])
+    return count
 
 
 def _neediest(
@@ -205,7 +214,8 @@ def _neediest(
     def cost(part: int) -> tuple[float, str]:
         # How far past its share, over the strata that the group adds to.
         excess = 0.0
-        for stratum, number in count.items():
+        # Sorted, so that rounding does not hang on the order of the rows.
+        for stratum, number in sorted(count.items()):
             wanted = shares[part] * totals[stratum]
             after = filled[part][stratum] + number
             excess += number * (after - wanted) / max(wanted, 1e-9)

@@ -1,0 +1,135 @@
+"""The commands of `tumorlens data`, run as people run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.learn.archive_server import serve
+from tests.learn.heads import draw_person
+from tumorlens.cli.main import main
+from tumorlens.learn import fetch as fetching
+from tumorlens.learn.manifest import read_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder a class: eight people, one of them twice."""
+    root = tmp_path / "set"
+    for number in range(8):
+        place = root / ("glioma" if number % 2 else "no_tumor")
+        place.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place / f"{number}.png"), draw_person(number))
+    cv2.imwrite(str(root / "glioma/copy.jpg"), draw_person(1)[:, ::-1])
+    return root
+
+
+def test_split_then_audit_is_clean(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "split.csv"
+    assert main(["data", "split", str(folder), "--out", str(out)]) == 0
+    assert "train: glioma" in capsys.readouterr().out
+    by_name = {record.path.name: record for record in read_manifest(out)}
+    assert by_name["1.png"].split == by_name["copy.jpg"].split
+    assert main(["data", "audit", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "9 pictures" in told
+    assert "Clean" in told
+    assert "mirrored" in told
+
+
+def test_folds_are_written(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds.csv"
+    assert main(["data", "split", str(folder), "--out", str(out), "--folds", "3"]) == 0
+    assert {record.fold for record in read_manifest(out)} == {0, 1, 2}
+
+
+def test_a_source_can_be_kept(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept.csv"
+    line = ["data", "split", str(folder), "--out", str(out), "--keep", "set=test"]
+    assert main(line) == 0
+    assert {record.split for record in read_manifest(out)} == {"test"}
+
+
+def test_a_leak_is_an_exit_status_and_json(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "leak.csv"
+    manifest.write_text(
+        "file,label,split\nset/glioma/1.png,glioma,train\n"
+        "set/glioma/copy.jpg,glioma,test\n"
+    )
+    assert main(["data", "audit", str(manifest), "--json", "-"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["clean"] is False
+    assert told["findings"][0]["code"] == "copies_across_splits"
+    file = tmp_path / "audit.json"
+    assert main(["data", "audit", str(manifest), "--json", str(file)]) == 1
+    assert json.loads(file.read_text()) == told
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_an_audit_that_cannot_run_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "audit", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    (tmp_path / "bad.csv").write_text("file,label\na.png,stroke\n")
+    assert main(["data", "audit", str(tmp_path / "bad.csv")]) == 2
+    assert "stroke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--fractions", "0.5,0.5"], "three numbers"),
+        (["--fractions", "0.5,0.5,0.5"], "sum to 1"),
+        (["--folds", "99"], "99 folds"),
+        (["--folds", "3", "--keep", "set=test"], "goes without"),
+        (["--keep", "set"], "NAME=SPLIT"),
+        (["--keep", "moon=test"], "moon"),
+    ],
+)
+def test_a_split_that_cannot_be_says_why(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    word: str,
+) -> None:
+    out = tmp_path / "split.csv"
+    assert main(["data", "split", str(folder), "--out", str(out), *options]) == 2
+    assert word in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_manifest_is_made_of_the_folder_that_the_environment_names(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "manifest.csv"
+    assert main(["data", "manifest", "--out", str(out)]) == 2
+    monkeypatch.setenv("TUMORLENS_DATA", str(folder))
+    assert main(["data", "manifest", "--out", str(out)]) == 0
+    assert "9 pictures" in capsys.readouterr().out
+    assert len(read_manifest(out)) == 9
+
+
+def test_sets_are_listed_and_a_refusal_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert main(["data", "fetch"]) == 0
+    assert "cheng:" in capsys.readouterr().out
+    with serve() as archive:
+        monkeypatch.setattr(fetching, "FIGSHARE_API", f"{archive.url}/v2")
+        line = ["data", "fetch", "cheng", "--out", str(tmp_path / "cheng")]
+        assert main(line) == 2
+    assert "404" in capsys.readouterr().err
