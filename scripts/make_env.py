@@ -39,7 +39,8 @@ def main() -> int:
             fetch_pip(folder)
         except (OSError, ValueError) as error:
             print(
-                f"pip could not be fetched: {error}. Run: sudo apt install python3-venv",
+                f"pip could not be fetched: {error}. "
+                "Run: sudo apt install python3-venv",
                 file=sys.stderr,
             )
             return 1
@@ -53,11 +54,15 @@ def fetch_pip(folder: Path) -> None:
     index = os.environ.get("PIP_INDEX_URL", INDEX).rstrip("/")
     page = f"{index}/pip/"
     with urllib.request.urlopen(page, timeout=60) as answer:
-        links = re.findall(r'href="([^"]+?\.whl)#sha256=([0-9a-f]{64})"', answer.read().decode())
+        links = re.findall(
+            r'href="([^"]+?\.whl)#sha256=([0-9a-f]{64})"', answer.read().decode()
+        )
     if not links:
         raise ValueError(f"{page} lists no wheel")
     link, digest = max(links, key=lambda item: version(item[0]))
-    with urllib.request.urlopen(urllib.parse.urljoin(page, link), timeout=120) as answer:
+    with urllib.request.urlopen(
+        urllib.parse.urljoin(page, link), timeout=120
+    ) as answer:
         data = answer.read()
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"{link} arrived damaged")
@@ -66,7 +71,9 @@ def fetch_pip(folder: Path) -> None:
         wheel.write_bytes(data)
         python = str(folder / "bin" / "python")
         # A wheel of pip can be run as it is.
-        subprocess.run([python, str(wheel / "pip"), "install", "-q", str(wheel)], check=True)
+        subprocess.run(
+            [python, str(wheel / "pip"), "install", "-q", str(wheel)], check=True
+        )
 
 
 def version(link: str) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ class TumorLensError(Exception):
         super().__init__(message)
 
     def __str__(self) -> str:
+        """Message and mend in one line."""
         return f"{self.message} {self.mend}".strip()
 
 

@@ -49,12 +49,16 @@ _ROWS = (
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
 )
+@click.option(
+    "--record", default=None, help="Store the figures in the bundles, by this name."
+)
 def evaluate(
     manifest: Path,
     split: str,
     models: tuple[Path, ...],
     operating_point: str | None,
     json_path: Path | None,
+    record: str | None,
 ) -> None:
     """Score one or several bundles on pictures whose class is known.
 
@@ -84,6 +88,11 @@ def evaluate(
         for model in (models or (None,))
     ]
     _show(found)
+    if record is not None:
+        from tumorlens.engine.bundle import DEFAULT_BUNDLE, record_metrics
+
+        for model, figures in zip(models or (DEFAULT_BUNDLE,), found, strict=True):
+            record_metrics(model, record, figures)
     if json_path is not None:
         try:
             json_path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -47,9 +47,7 @@ from tumorlens.errors import MissingExtraError, TrainingError
     help="Start from these Keras weights, for example a bundle's weights.h5.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
-@click.option(
-    "--include-flagged", is_flag=True, help="Also train on rows with a flag."
-)
+@click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
 def train(
     manifest: Path,
     folder: Path,

@@ -215,16 +215,47 @@ def save_bundle(
             item: _sha256(folder / item) for item in known if (folder / item).exists()
         },
     }
+    _write_document(folder, document)
+    return load_bundle(folder)
+
+
+def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundle:
+    """Put measured figures into a bundle, under a name; the model stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    name
+        What the figures were measured on, for example ``test``.
+    figures
+        Plain JSON.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or a figure is no plain JSON.
+    """
+    load_bundle(folder)
+    document = _read_document(folder)
+    document["metrics"] = {**document["metrics"], name: dict(figures)}
+    _write_document(folder, document)
+    return load_bundle(folder)
+
+
+def _write_document(folder: Path, document: dict[str, Any]) -> None:
+    document = {key: value for key, value in document.items() if key != "digest"}
     try:
         document["digest"] = _digest(document)
     except (TypeError, ValueError) as error:
         raise BundleError(
-            f"The facts of bundle {name!r} are not plain JSON: {error}.",
+            f"The facts of bundle {document['name']!r} are not plain JSON: {error}.",
             "Give numbers, text, lists and objects; no NaN and no arrays.",
         ) from error
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    (folder / FACTS_FILE).write_text(text, encoding="utf-8")
-    return load_bundle(folder)
+    part = folder / f"{FACTS_FILE}.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(folder / FACTS_FILE)
 
 
 def _read_document(folder: Path) -> dict[str, Any]:

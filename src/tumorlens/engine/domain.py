@@ -139,7 +139,8 @@ class DomainModel:
             The file is damaged or of another make.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # Opened here: numpy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {field.name: stored[field.name] for field in fields(cls)}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} is damaged: {error}.") from error

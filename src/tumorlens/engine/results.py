@@ -23,7 +23,7 @@ class RawOutputs:
         Shape (N, g, g, 4), float32: evidence head before softmax, g = size/16.
     gradcam
         Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
-        logit, h = size/32.
+        logit, over the last convolution's cells.
     embedding
         Shape (N, E), float32: pooled features.
     """

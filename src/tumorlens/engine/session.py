@@ -128,7 +128,7 @@ class Session:
         if (
             logits.shape != (count, classes)
             or evidence.shape != (count, size // 16, size // 16, classes)
-            or gradcam.shape != (count, size // 32, size // 32, classes)
+            or gradcam.shape[::3] != (count, classes)
             or len(embedding) != count
         ):
             shapes = {

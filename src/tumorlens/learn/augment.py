@@ -159,7 +159,7 @@ def degrade(square: Square, rng: np.random.Generator) -> Square:
     if rng.random() < 0.2:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
         _, packed = cv2.imencode(".jpg", square, quality)
-        square = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE).astype(np.uint8)
+        square = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
     return square
 
 

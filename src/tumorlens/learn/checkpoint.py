@@ -71,7 +71,8 @@ def load_checkpoint(path: Path, model: keras.Model) -> Progress:
     """
     model.optimizer.build(model.trainable_variables)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             targets = {f"model/{row}": item for row, item in enumerate(model.variables)}
             targets |= {
                 f"optimizer/{row}": item

@@ -77,7 +77,9 @@ class TrainingConfig:
         """
         for name in ("epochs", "steps_per_epoch", "batch_size", "patience"):
             if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}.", "Use 1 or more.")
+                raise SettingError(
+                    f"{name} is {getattr(self, name)}.", "Use 1 or more."
+                )
         for name in ("size", "early_size"):
             if getattr(self, name) < 32 or getattr(self, name) % 32:
                 raise SettingError(
@@ -87,7 +89,9 @@ class TrainingConfig:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "Use 0 to 1.")
         if self.learning_rate <= 0.0:
-            raise SettingError(f"learning_rate is {self.learning_rate}.", "Use above 0.")
+            raise SettingError(
+                f"learning_rate is {self.learning_rate}.", "Use above 0."
+            )
         if self.sampling not in get_args(Sampling):
             raise SettingError(
                 f"sampling is '{self.sampling}'.",

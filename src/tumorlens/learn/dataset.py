@@ -225,9 +225,8 @@ def stack(samples: Sequence[Sample], size: int) -> Batch:
     squares = []
     outlines = []
     for sample in samples:
-        squares.append(
-            cv2.resize(sample.square, (size, size), interpolation=cv2.INTER_AREA)
-        )
+        shrunk = cv2.resize(sample.square, (size, size), interpolation=cv2.INTER_AREA)
+        squares.append(shrunk.astype(np.uint8))
         outlines.append(sample.outline)
     return _assemble(samples, squares, outlines, size)
 

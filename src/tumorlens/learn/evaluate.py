@@ -166,11 +166,15 @@ def summarise(judged: Judged) -> dict[str, Any]:
         "inconclusive": rate(unsure, every),
         "refused_as_foreign": rate(refused, every),
         "auroc_tumor": _figure(
-            bootstrap_statistic(lambda rows: auroc(p_tumor[rows], tumor[rows]), patients)
+            bootstrap_statistic(
+                lambda rows: auroc(p_tumor[rows], tumor[rows]), patients
+            )
         ),
         "calibration_error": _figure(
             bootstrap_statistic(
-                lambda rows: calibration_error(judged.probabilities[rows], labels[rows]),
+                lambda rows: calibration_error(
+                    judged.probabilities[rows], labels[rows]
+                ),
                 patients,
             )
         ),

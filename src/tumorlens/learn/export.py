@@ -13,6 +13,7 @@ from keras import layers
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.taxonomy import CLASSES
 
+
 def serving_model(model: keras.Model, size: int) -> keras.Model:
     """Build the network that is served: all outputs, fixed input size.
 

@@ -55,9 +55,10 @@ def grad_cam(
         trunk = keras.Model(model.inputs, features)
         head = keras.Model(features, logits)
     except ValueError as error:
+        last = ", ".join(item.name for item in model.layers[-6:])
         raise SettingError(
             f"{model.name} has no layer '{layer}' through which all logits come.",
-            f"Its last layers are: {', '.join(item.name for item in model.layers[-6:])}.",
+            f"Its last layers are: {last}.",
         ) from error
     found = trunk(keras.ops.convert_to_tensor(pixels), training=False)
     gradient = _gradient(head, found, class_index)

@@ -71,7 +71,7 @@ def bootstrap_statistic(
 def calibration_error(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 15
 ) -> float:
-    """Expected calibration error of the most probable class.
+    """Measure the expected calibration error of the most probable class.
 
     Equal-width bins (Naeini et al. 2015; Guo et al. 2017).
 
@@ -97,7 +97,20 @@ def calibration_error(
 
 
 def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve (Mann-Whitney); NaN without both kinds."""
+    """Measure the area under the ROC curve (Mann-Whitney).
+
+    Parameters
+    ----------
+    scores
+        Shape (N,).
+    positive
+        Shape (N,).
+
+    Returns
+    -------
+    float
+        NaN without both kinds.
+    """
     if positive.all() or not positive.any():
         return float("nan")
     order = np.argsort(scores, kind="stable")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +98,10 @@ def photographs() -> list[Outlier]:
         height, width = picture.shape
         half = (slice(0, height // 2), slice(height // 2, height))
         side = (slice(0, width // 2), slice(width // 2, width))
-        parts = [picture, *(picture[rows, columns] for rows in half for columns in side)]
+        parts = [
+            picture,
+            *(picture[rows, columns] for rows in half for columns in side),
+        ]
         found += [
             Outlier("photograph", np.ascontiguousarray(part), color * (row % 2))
             for row, part in enumerate(parts)
@@ -105,10 +109,16 @@ def photographs() -> list[Outlier]:
     return found
 
 
+def _picture(canvas: NDArray[Any]) -> Picture:
+    return np.asarray(canvas, np.float32)
+
+
 def _noise(rng: np.random.Generator) -> Picture:
     size = int(rng.integers(4, _EDGE))
     field = rng.normal(128.0, rng.uniform(10.0, 90.0), (size, size)).astype(np.float32)
-    return cv2.resize(field, (_EDGE, _EDGE), interpolation=int(rng.integers(0, 3)))
+    return _picture(
+        cv2.resize(field, (_EDGE, _EDGE), interpolation=int(rng.integers(0, 3)))
+    )
 
 
 def _texture(rng: np.random.Generator) -> Picture:
@@ -124,7 +134,9 @@ def _gradient(rng: np.random.Generator) -> Picture:
     y, x = np.mgrid[0:1:256j, 0:1:256j]
     slope = rng.normal(size=3)
     field = slope[0] * x + slope[1] * y + slope[2] * x * y
-    return np.asarray(255.0 * (field - field.min()) / (np.ptp(field) + 1e-6), np.float32)
+    return np.asarray(
+        255.0 * (field - field.min()) / (np.ptp(field) + 1e-6), np.float32
+    )
 
 
 def _blank(rng: np.random.Generator) -> Picture:
@@ -162,7 +174,9 @@ def _chart(rng: np.random.Generator) -> Picture:
     if rng.random() < 0.5:
         for place, height in zip(places, heights, strict=True):
             level = float(rng.uniform(60.0, 200.0))
-            cv2.rectangle(canvas, (int(place), int(height)), (int(place) + 8, 230), level, -1)
+            cv2.rectangle(
+                canvas, (int(place), int(height)), (int(place) + 8, 230), level, -1
+            )
     else:
         points = np.stack([places, heights], axis=1).astype(np.int32)
         cv2.polylines(canvas, [points], False, ink, int(rng.integers(1, 4)))
@@ -194,19 +208,37 @@ def _chest(rng: np.random.Generator) -> Picture:
         tilt = sign * float(rng.uniform(2.0, 12.0))
         cv2.ellipse(canvas, centre, axes, tilt, 0, 360, float(rng.uniform(20, 70)), -1)
     cv2.ellipse(
-        canvas, (middle + 16, 165), (38, 48), 25, 0, 360, float(rng.uniform(190, 235)), -1
+        canvas,
+        (middle + 16, 165),
+        (38, 48),
+        25,
+        0,
+        360,
+        float(rng.uniform(190, 235)),
+        -1,
     )
     cv2.rectangle(canvas, (middle - 11, 0), (middle + 11, 255), body + 45.0, -1)
     ribs = np.zeros_like(canvas)
     for y in range(45, 215, int(rng.integers(15, 22))):
         for sign in (-1, 1):
-            cv2.ellipse(ribs, (middle + sign * 58, y + 14), (56, 18), sign * 18, 180, 360, 1.0, 4)
+            cv2.ellipse(
+                ribs,
+                (middle + sign * 58, y + 14),
+                (56, 18),
+                sign * 18,
+                180,
+                360,
+                1.0,
+                4,
+            )
     canvas += ribs * float(rng.uniform(12.0, 45.0))
-    canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(1.0, 3.5)))
+    canvas = _picture(cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(1.0, 3.5))))
     canvas += rng.normal(0.0, rng.uniform(1.0, 8.0), canvas.shape).astype(np.float32)
     zoom = float(rng.uniform(0.85, 1.3))
     turn = cv2.getRotationMatrix2D((128, 128), float(rng.normal(0.0, 4.0)), zoom)
-    return cv2.warpAffine(canvas, turn, (_EDGE, _EDGE), borderMode=cv2.BORDER_REPLICATE)
+    return _picture(
+        cv2.warpAffine(canvas, turn, (_EDGE, _EDGE), borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
 def _limb(rng: np.random.Generator) -> Picture:
@@ -220,7 +252,7 @@ def _limb(rng: np.random.Generator) -> Picture:
         a, b = (int(start[0]), int(start[1])), (int(end[0]), int(end[1]))
         cv2.line(canvas, a, b, soft, width)
         cv2.line(canvas, a, b, bone, max(2, width // 3))
-    canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.8, 3.0)))
+    canvas = _picture(cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.8, 3.0))))
     return canvas + rng.normal(0.0, 4.0, canvas.shape).astype(np.float32)
 
 
@@ -239,7 +271,7 @@ def _trunk(rng: np.random.Generator) -> Picture:
         level = float(rng.uniform(20, 250))
         cv2.ellipse(canvas, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, level, -1)
     cv2.circle(canvas, (128, 128 + high - 28), 15, float(rng.uniform(150, 255)), -1)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.8, 2.5)))
+    canvas = _picture(cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.8, 2.5))))
     return canvas + rng.normal(0.0, 5.0, canvas.shape).astype(np.float32)
 
 

@@ -6,18 +6,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import load_samples
-from tumorlens.learn.fit import CHECKPOINT, fit
-from tumorlens.learn.manifest import manifest_digest, read_manifest
+from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
+from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
+from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 
 BUNDLE_FOLDER = "bundle"
 _CONFIG = "config.json"
 _DATA = "data.json"
+_PURPOSES = {"train": "train on", "validation": "validate on"}
 
 
 @dataclass(frozen=True)
@@ -66,40 +69,78 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
         The manifest or its pictures cannot be used.
     """
     records = read_manifest(order.manifest)
-    usable = [row for row in records if order.include_flagged or not row.flag]
     _prepare_folder(order, manifest_digest(records))
-    say(f"Reading {len(usable)} pictures.")
-    training, left_out = load_samples([row for row in usable if row.split == "train"])
-    validation, more = load_samples(
-        [row for row in usable if row.split == "validation"]
-    )
-    for sentence in left_out + more:
-        say(f"Left out: {sentence}")
-    say(f"{len(training)} slices to train on, {len(validation)} to validate on.")
+    data = _load(records, order.include_flagged, say)
     result = fit(
         order.config,
-        training,
-        validation,
+        data.training,
+        data.validation,
         order.folder,
         resume=order.resume,
         initial_weights=order.weights,
         say=say,
     )
-    data = TrainingData(training, validation, records)
     return make_bundle(
         result.model, order.config, data, order.folder / BUNDLE_FOLDER, say
     )
 
 
+def export_run(folder: Path, out: Path, say: Callable[[str], None] = print) -> Bundle:
+    """Make a bundle of a run's best weights so far, finished or not.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    out
+        Where the bundle goes; created where missing.
+    say
+        Receives lines of progress.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no run, or its manifest has changed since.
+    """
+    config = TrainingConfig.read(folder / _CONFIG)
+    weights = folder / BEST_WEIGHTS
+    if not weights.exists():
+        raise TrainingError(
+            f"{folder} has no weights yet.", "Wait for the end of its first epoch."
+        )
+    stored = _stored_data(folder)
+    manifest = Path(stored["manifest"])
+    records = read_manifest(manifest)
+    _check_manifest(manifest, folder, manifest_digest(records), stored)
+    data = _load(records, bool(stored["include_flagged"]), say)
+    model = find_network(config.network).build(None)
+    model.load_weights(weights)
+    return make_bundle(model, config, data, out, say)
+
+
+def _load(
+    records: list[Record], include_flagged: bool, say: Callable[[str], None]
+) -> TrainingData:
+    usable = [row for row in records if include_flagged or not row.flag]
+    parts = {}
+    for split in ("train", "validation"):
+        rows = [row for row in usable if row.split == split]
+        if not rows:
+            raise TrainingError(
+                f"The manifest has no row in the split '{split}'.",
+                "Run `tumorlens data split` on it.",
+            )
+        say(f"Reading {len(rows)} pictures to {_PURPOSES[split]}.")
+        parts[split], left_out = load_samples(rows)
+        for sentence in left_out:
+            say(f"Left out: {sentence}")
+    return TrainingData(parts["train"], parts["validation"], records)
+
+
 def _prepare_folder(order: RunOrder, digest: str) -> None:
     if order.resume:
-        stored = json.loads((order.folder / _DATA).read_text(encoding="utf-8"))
-        if stored["manifest_sha256"] != digest:
-            raise TrainingError(
-                f"{order.manifest} is not the manifest that the run in "
-                f"{order.folder} was started with.",
-                "Bring the old manifest back, or start a new run.",
-            )
+        stored = _stored_data(order.folder)
+        _check_manifest(order.manifest, order.folder, digest, stored)
         if not (order.folder / CHECKPOINT).exists():
             raise TrainingError(
                 f"{order.folder} has no checkpoint yet.",
@@ -111,13 +152,35 @@ def _prepare_folder(order: RunOrder, digest: str) -> None:
             f"{order.folder} already holds a run.",
             "Add --resume to go on, or choose another folder.",
         )
+    facts = {
+        "manifest": str(order.manifest.absolute()),
+        "manifest_sha256": digest,
+        "include_flagged": order.include_flagged,
+    }
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
         order.config.write(order.folder / _CONFIG)
-        (order.folder / _DATA).write_text(
-            json.dumps({"manifest": str(order.manifest), "manifest_sha256": digest})
-            + "\n",
-            encoding="utf-8",
-        )
+        (order.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{order.folder} cannot be written: {error}.") from error
+
+
+def _stored_data(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+        return {"include_flagged": False, **found}
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(
+            f"{folder} holds no training run.", "Give the --out folder of a run."
+        ) from error
+
+
+def _check_manifest(
+    manifest: Path, folder: Path, digest: str, stored: dict[str, Any]
+) -> None:
+    if stored["manifest_sha256"] != digest:
+        raise TrainingError(
+            f"{manifest} is not the manifest that the run in {folder} was "
+            "started with.",
+            "Bring the old manifest back, or start a new run.",
+        )

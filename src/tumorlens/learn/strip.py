@@ -42,11 +42,11 @@ def brain_mask(square: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         small[inner > 0].reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU
     )
     tissue = ((small > 0.75 * level) & (inner > 0)).astype(np.uint8)
-    core = _largest(cv2.erode(tissue, _disc(3)))
+    core = _largest(cv2.erode(tissue, _disc(3)).astype(np.uint8))
     if core is None:
         return None
     grown = cv2.morphologyEx(cv2.dilate(core, _disc(4)), cv2.MORPH_CLOSE, _disc(7))
-    brain = _filled(grown & inner)
+    brain = _filled(grown.astype(np.uint8) & inner.astype(np.uint8))
     share = float(brain.sum()) / float(head.sum())
     if not 0.2 < share < 0.85:
         return None

@@ -22,7 +22,10 @@ from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.learn.networks.efficientnet_lite import LITE0_STAGES
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "FloatStorage": np.dtype("<f4"),
+    "LongStorage": np.dtype("<i8"),
+}
 
 
 class _Tensor:
@@ -55,7 +58,7 @@ class _Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -64,11 +67,11 @@ class _Unpickler(pickle.Unpickler):
             return name
         raise pickle.UnpicklingError(f"{module}.{name} is not expected here")
 
-    def persistent_load(self, pid: Any) -> tuple[str, np.dtype[Any]]:
+    def persistent_load(self, pid: tuple[Any, ...]) -> tuple[str, np.dtype[Any]]:
         kind, storage, key = pid[:3]
         if kind != "storage":
             raise pickle.UnpicklingError(f"{kind} is not expected here")
-        return str(key), _DTYPES[storage]
+        return str(key), _DTYPES[str(storage)]
 
 
 def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
@@ -102,7 +105,9 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
                 (count,) = struct.unpack("<q", file.read(8))
                 dtype = dtypes[key]
                 storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
-        return {name: tensor.of(storages[tensor.key]) for name, tensor in tensors.items()}
+        return {
+            name: tensor.of(storages[tensor.key]) for name, tensor in tensors.items()
+        }
     except (pickle.UnpicklingError, struct.error, EOFError, KeyError, ValueError) as e:
         raise TrainingError(
             f"{path} is not a checkpoint that can be read: {e}.",
@@ -110,7 +115,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
         ) from e
 
 
-def _load(file: BinaryIO) -> Any:
+def _load(file: BinaryIO) -> Any:  # noqa: ANN401 - whatever was pickled
     return _Unpickler(file).load()
 
 
@@ -139,11 +144,17 @@ def load_imagenet_weights(model: keras.Model) -> None:
         for _ in range(stage.repeats):
             block, source = f"block{index}", f"_blocks.{index}"
             if stage.expansion != 1:
-                _set_convolution(model, f"{block}_expand", state, f"{source}._expand_conv")
+                _set_convolution(
+                    model, f"{block}_expand", state, f"{source}._expand_conv"
+                )
                 _set_normalisation(model, f"{block}_expand_bn", state, f"{source}._bn0")
-            _set_depthwise(model, f"{block}_depthwise", state, f"{source}._depthwise_conv")
+            _set_depthwise(
+                model, f"{block}_depthwise", state, f"{source}._depthwise_conv"
+            )
             _set_normalisation(model, f"{block}_depthwise_bn", state, f"{source}._bn1")
-            _set_convolution(model, f"{block}_project", state, f"{source}._project_conv")
+            _set_convolution(
+                model, f"{block}_project", state, f"{source}._project_conv"
+            )
             _set_normalisation(model, f"{block}_project_bn", state, f"{source}._bn2")
             index += 1
     _set_convolution(model, "top", state, "_conv_head")

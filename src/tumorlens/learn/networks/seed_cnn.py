@@ -47,9 +47,9 @@ def build(
         layers.Conv2D(16, 3, strides=1, padding="same", name="stem")(pixels)
     )
     for index, width in enumerate(filters):
-        x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"conv{index}")(
-            x
-        )
+        x = layers.Conv2D(
+            width, 3, padding="same", use_bias=False, name=f"conv{index}"
+        )(x)
         x = layers.BatchNormalization(name=f"bn{index}")(x)
         x = layers.ReLU(name=f"relu{index}")(x)
         if index < len(filters) - 1:
