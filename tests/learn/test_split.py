@@ -70,8 +70,9 @@ def test_classes_and_sources_are_spread_as_asked() -> None:
 def test_a_small_set_fills_every_part(patients: int) -> None:
     dealt = split_by_fractions(drawn_set(patients), (0.5, 0.25, 0.25))
     parts = Counter(item.split for item in dealt)
-    assert parts["train"] / len(dealt) == pytest.approx(0.5, abs=0.12)
-    assert parts["validation"] / len(dealt) == pytest.approx(0.25, abs=0.12)
+    for split, share in (("train", 0.5), ("validation", 0.25), ("test", 0.25)):
+        assert parts[split] > 0
+        assert parts[split] / len(dealt) == pytest.approx(share, abs=0.25)
 
 
 def test_folds_are_even() -> None:
