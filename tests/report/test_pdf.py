@@ -70,7 +70,9 @@ def test_a_refusal_says_so(prediction: Prediction, bundle: Bundle) -> None:
         prediction,
         decision=replace(prediction.decision, decision=Verdict.NOT_BRAIN_MRI),
     )
-    assert "gives no answer" in text_of(render_pdf(refused, bundle, MADE))
+    text = text_of(render_pdf(refused, bundle, MADE))
+    assert "gives no answer" in text
+    assert "probabilities mean nothing" in text
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,11 @@ def open_result(page: playwright.Page, path: str) -> None:
     page.wait_for_url("**/analyses/*")
 
 
+def follow(page: playwright.Page, name: str) -> None:
+    page.locator("main").get_by_role("link", name=name).first.click()
+    page.wait_for_url("**/analyses/*")
+
+
 def finished(page: playwright.Page) -> None:
     page.get_by_role(
         "heading", name=re.compile("^(Done|Could not be read)$")
@@ -147,7 +152,7 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
     done = page.locator("#done li")
     done.nth(1).wait_for()
     assert done.count() == 2
-    rows.get_by_role("link", name="head.png").click()
+    follow(page, "head.png")
     assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
 
 
@@ -322,7 +327,7 @@ def test_at_360_pixels_nothing_is_cut_off(
     page.locator("#done li").nth(2).wait_for()
     assert not scrolls_sideways(page)
     for name in (long.name, "photo.png"):
-        page.locator("#progress-list").get_by_role("link", name=name).click()
+        follow(page, name)
         assert not scrolls_sideways(page)
         page.go_back()
         page.set_input_files("#file", [str(long), *files.values()])
@@ -380,7 +385,7 @@ def test_it_works_without_scripts(page: playwright.Page, files: dict[str, str]) 
     page.set_input_files("#file", [files["head.png"], files["text.jpg"]])
     page.get_by_role("button", name="Analyse").click()
     assert page.get_by_text("1 read, 1 not").is_visible()
-    page.get_by_role("link", name="head.png").click()
+    follow(page, "head.png")
     assert shown_layers(page) == ["evidence"]
     page.locator(".kinds label", has_text="Grad-CAM").click()
     assert shown_layers(page) == ["gradcam"]

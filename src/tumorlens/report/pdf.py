@@ -139,10 +139,13 @@ def _pictures(prediction: Prediction) -> Table:
 
 
 def _decision(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
+    cautions = [*words.warnings(prediction, bundle)]
+    if words.is_refused(prediction):
+        cautions.append(words.REFUSED_NUMBERS)
     return [
         _paragraph(words.headline(prediction), _HEADLINE),
         _paragraph(words.sentence(prediction)),
-        *(_paragraph(text, _CAUTION) for text in words.warnings(prediction, bundle)),
+        *(_paragraph(text, _CAUTION) for text in cautions),
         Spacer(1, 3 * mm),
     ]
 

@@ -16,6 +16,11 @@ _VERDICT_SENTENCES: dict[Verdict, str] = {
     ),
 }
 
+REFUSED_NUMBERS = (
+    "The probabilities mean nothing for a picture that the model does not know; "
+    "they are kept for the record only."
+)
+
 _POINT_PURPOSES = {
     "screening": "set to miss as few tumours as possible, at the price of more "
     "false alarms",
@@ -53,6 +58,11 @@ def percent(share: float) -> str:
     if 0.999 < share < 1.0:
         return "> 99.9 %"
     return f"{100.0 * share:.1f} %"
+
+
+def minutes(count: int) -> str:
+    """Write a number of minutes."""
+    return f"{count} minute" if count == 1 else f"{count} minutes"
 
 
 def rate(measured: Rate) -> str:

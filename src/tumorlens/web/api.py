@@ -9,7 +9,6 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from tumorlens.engine.results import Failure
 from tumorlens.errors import InputError
 from tumorlens.report.overlay import OverlayKind, encode_png, grey_png, render_overlay
-from tumorlens.report.pdf import render_pdf
 from tumorlens.report.report import failure_to_json
 from tumorlens.web.desk import desk
 from tumorlens.web.openapi import openapi_document
@@ -79,6 +78,9 @@ def report(analysis_id: str) -> Response:
     """Give the report of one page; or 404."""
     analysis = desk().store.get(analysis_id, ANYONE)
     found = desk().store.prediction(analysis)
+    # Imported late: it would take a third of the server's start.
+    from tumorlens.report.pdf import render_pdf
+
     data = render_pdf(found, desk().bundle, analysis.date)
     return Response(data, mimetype="application/pdf")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle
+from tumorlens.report import words
 from tumorlens.report.overlay import OverlayKind
 from tumorlens.report.report import RESEARCH_USE, SCHEMA
 from tumorlens.settings import Settings
@@ -140,8 +141,8 @@ def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "summary": "Judge one or several pictures",
         "description": (
             f"At most {settings.upload_mb} MB and {settings.files_per_upload} files. "
-            f"Pictures and results are removed after {settings.retention_minutes} "
-            "minutes. A file of several slices gives one prediction for each."
+            "Pictures and results are removed after "
+            f"{words.minutes(settings.retention_minutes)}. A file of several slices gives one prediction for each."
         ),
         "requestBody": {
             "required": True,

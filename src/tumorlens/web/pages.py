@@ -31,7 +31,6 @@ from tumorlens.report.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.report.pdf import render_pdf
 from tumorlens.taxonomy import CLASSES, INFO, decision_title
 from tumorlens.web.api import read_kind, status_of
 from tumorlens.web.desk import desk
@@ -149,6 +148,9 @@ def download_json(analysis_id: str) -> Response:
 def download_pdf(analysis_id: str) -> Response:
     """Give the report of one page as a file; or 404."""
     analysis, prediction = _load(analysis_id)
+    # Imported late: it would take a third of the server's start.
+    from tumorlens.report.pdf import render_pdf
+
     data = render_pdf(prediction, desk().bundle, analysis.date)
     return _download(data, prediction, "pdf", "application/pdf")
 
