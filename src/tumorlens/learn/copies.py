@@ -67,11 +67,13 @@ def copies(
     first: dict[str, int] = {}
     pairs = []
     for row, item in enumerate(prints):
+        # Blank pictures are all alike, and no copies of one another.
+        if item.blank:
+            continue
         known = first.setdefault(item.pixels_digest, row)
         if known != row:
             pairs.append(Pair(known, row, 1.0, False))
-    # Blank pictures are all alike, and no copies of one another.
-    rows = [row for row in first.values() if not prints[row].blank]
+    rows = list(first.values())
     if rows:
         views = np.stack([prints[row].views for row in rows])
         pairs += [
