@@ -142,7 +142,8 @@ def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "description": (
             f"At most {settings.upload_mb} MB and {settings.files_per_upload} files. "
             "Pictures and results are removed after "
-            f"{words.minutes(settings.retention_minutes)}. A file of several slices gives one prediction for each."
+            f"{words.minutes(settings.retention_minutes)}. "
+            "A file of several slices gives one prediction for each."
         ),
         "requestBody": {
             "required": True,
