@@ -150,7 +150,7 @@ def domain_sentence(score: float) -> str:
     score
         0 to 1.
     """
-    return f"Likeness to the brain MRI that the model knows: {score:.2f} of 1."
+    return f"Likeness to the brain MRI that the model knows, 0 to 1: {score:.2f}."
 
 
 def alternative_text(prediction: Prediction) -> str:
