@@ -98,6 +98,16 @@ def test_flags_are_kept_and_reach_copies(folder: Path) -> None:
     assert flags == {"n10": "", "n11": "ct", "n12": "abnormal", "b11": "ct", "b20": ""}
 
 
+def test_pictures_known_to_be_no_mri_are_flagged(folder: Path) -> None:
+    name = "brisc2025_train_02813_no_ax_t1.jpg"
+    (folder / "brisc_notumor/images/b20.jpg").rename(
+        folder / "brisc_notumor/images" / name
+    )
+    listing = folder / "brisc_notumor/brisc_notumor.csv"
+    listing.write_text(listing.read_text().replace("b20.jpg", name))
+    assert by_name(collect(folder))[name.removesuffix(".jpg")].flag == "ct"
+
+
 def test_pictures_that_look_alike_share_a_patient(folder: Path) -> None:
     found = by_name(collect(folder))
     assert found["b11"].patient == found["n11"].patient

@@ -15,6 +15,7 @@ from pathlib import Path
 from tumorlens.errors import DatasetError, MissingFileError
 from tumorlens.imaging.study import Plane
 from tumorlens.learn.copies import copies, take_fingerprints
+from tumorlens.learn.curation import brisc_flag
 from tumorlens.learn.manifest import Record, read_manifest
 from tumorlens.learn.neighbours import NEAR_DUPLICATE, groups
 from tumorlens.taxonomy import TumorClass, parse_class
@@ -117,13 +118,14 @@ def read_notumor(folder: Path) -> Iterator[Record]:
 
 
 def read_brisc_notumor(folder: Path) -> Iterator[Record]:
-    """Read the tumour-free pictures of BRISC 2025."""
+    """Read the tumour-free pictures of BRISC 2025; some carry a flag."""
     for row in _rows(folder / "brisc_notumor.csv", "file", "plane"):
         yield Record(
             path=folder / "images" / row["file"],
             label=TumorClass.NO_TUMOR,
             source="brisc_notumor",
             plane=row["plane"],
+            flag=brisc_flag(row["file"]),
         )
 
 
