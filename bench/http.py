@@ -1,0 +1,110 @@
+"""The API of ``tumorlens serve`` beside direct calls; 127.0.0.1 only."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+from bench.figures import Amount, Figure, times
+from bench.pictures import write_heads
+from bench.processes import Server, serve, tumorlens
+from bench.timing import by_turns
+from tumorlens.engine.predict import load_classifier
+
+_BOUNDARY = "tumorlens-bench-boundary"
+
+
+def measure(
+    model: Path, rounds: int = 200, requests: int = 400, clients: int = 8
+) -> Iterator[Figure | str]:
+    """Measure one client's wait, and the throughput of several."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_heads(Path(folder), 2)[1].read_bytes()
+    classifier = load_classifier(model)
+
+    def direct() -> object:
+        return classifier.predict(data)
+
+    with serve(tumorlens(), model) as server:
+        yield from one_client(server, direct, data, rounds)
+        yield from many_clients(server, direct, data, requests, clients)
+
+
+def post(connection: HTTPConnection, data: bytes) -> None:
+    """Send one picture and read the answer.
+
+    Raises
+    ------
+    RuntimeError
+        Where the server does not answer 200.
+    """
+    head = (
+        f"--{_BOUNDARY}\r\n"
+        'Content-Disposition: form-data; name="file"; filename="head.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    )
+    connection.request(
+        "POST",
+        "/api/v1/predictions",
+        head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode(),
+        {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
+    )
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"The server answered {answer.status}: {text[:300]!r}")
+
+
+def one_client(
+    server: Server, direct: Callable[[], object], data: bytes, rounds: int
+) -> Iterator[Figure]:
+    """Time a request and a direct call by turns."""
+    connection = server.connect()
+    through, ours = by_turns([lambda: post(connection, data), direct], rounds)
+    connection.close()
+    yield times(
+        "HTTP, 1 client: JPEG to JSON", through, "direct call", ours, "times as long"
+    )
+    yield Figure("HTTP, 1 client: overhead", Amount(through.value - ours.value, "ms"))
+
+
+def many_clients(
+    server: Server,
+    direct: Callable[[], object],
+    data: bytes,
+    requests: int,
+    clients: int,
+) -> Iterator[Figure]:
+    """Let several clients ask at once, then as many threads call directly."""
+    share = max(1, requests // (2 * clients))
+
+    def ask(_: int) -> None:
+        connection = server.connect()
+        for _ in range(share):
+            post(connection, data)
+        connection.close()
+
+    def call(_: int) -> None:
+        for _ in range(share):
+            direct()
+
+    spent = {ask: 0.0, call: 0.0}
+    with ThreadPoolExecutor(clients) as pool:
+        for _ in range(2):
+            for job in spent:
+                start = time.perf_counter()
+                list(pool.map(job, range(clients)))
+                spent[job] += time.perf_counter() - start
+    total = 2 * share * clients
+    # The clients run on the same cores as the server, and cost them too.
+    yield times(
+        f"HTTP, {clients} clients, {total} requests",
+        Amount(total / spent[ask], "requests/s"),
+        f"direct, {clients} threads",
+        Amount(total / spent[call], "images/s"),
+        "times as fast",
+    )

@@ -1,0 +1,121 @@
+"""From a file's bytes to probabilities, decision and both full-size maps."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from bench.bare import bare_forward
+from bench.figures import Asked, Figure, times
+from bench.keras_side import compiled, predict_and_explain, why_not
+from bench.pictures import draw_head
+from bench.timing import by_turns, spread
+from tumorlens.engine.bundle import DOMAIN_FILE, load_bundle
+from tumorlens.engine.decide import decide
+from tumorlens.engine.domain import DomainModel
+from tumorlens.engine.explain import explain
+from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.session import Session
+from tumorlens.imaging.preprocess import prepare
+from tumorlens.imaging.read import read_study
+
+STAGES = ("read", "prepare", "network", "decide", "explain")
+
+_KINDS = {".jpg": "JPEG", ".png": "PNG"}
+
+
+def measure(
+    model: Path, rounds: int = 300, keras_rounds: int = 40
+) -> Iterator[Figure | str]:
+    """Measure the pipeline beside the bare network, and beside Keras."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"head.{kind}" for kind in ("jpg", "png")]
+        for path in files:
+            cv2.imwrite(str(path), draw_head())
+        for path in files:
+            yield from beside_bare(model, path, rounds)
+        yield from stages(model, files[0], rounds)
+        reason = why_not(model)
+        if reason is not None:
+            yield reason
+            return
+        yield from beside_keras(model, files[0], keras_rounds)
+
+
+def beside_bare(model: Path, path: Path, rounds: int) -> Iterator[Figure]:
+    """Time the whole way beside the forward pass alone, on a ready input."""
+    classifier = load_classifier(model)
+    session = Session(classifier.bundle)
+    bare = bare_forward(model, session.threads)
+    pixels, _ = prepare(
+        read_study(path).slices[0].pixels, classifier.bundle.preprocessing
+    )
+    ready = pixels[None]
+    ours, default, same = by_turns(
+        [
+            lambda: classifier.predict(path),
+            lambda: bare(ready),
+            lambda: session.run(ready),
+        ],
+        rounds,
+    )
+    name = f"{_KINDS[path.suffix]} 512x512 in, decision and maps out"
+    asked = Asked("ratio", 1.5)
+    threads = f"{session.threads} thread{'' if session.threads == 1 else 's'}"
+    yield times(name, ours, f"bare forward, {threads}", default, "times as long", asked)
+    yield times(name, ours, "bare forward, our settings", same, "times as long", asked)
+
+
+def stages(model: Path, path: Path, rounds: int, warm_up: int = 10) -> Iterator[Figure]:
+    """Time each stage of the pipeline on its own."""
+    bundle = load_bundle(model)
+    session = Session(bundle)
+    domain = DomainModel.load(bundle.folder / DOMAIN_FILE)
+    point = bundle.default_operating_point
+    spent: list[list[float]] = [[] for _ in STAGES]
+    for turn in range(warm_up + rounds):
+        marks = [time.perf_counter()]
+        item = read_study(path).slices[0]
+        marks.append(time.perf_counter())
+        pixels, crop = prepare(item.pixels, bundle.preprocessing)
+        marks.append(time.perf_counter())
+        outputs = session.run(pixels[None])
+        marks.append(time.perf_counter())
+        decision = decide(outputs, 0, item, bundle, domain, point)
+        marks.append(time.perf_counter())
+        explain(outputs, 0, crop, item, decision)
+        marks.append(time.perf_counter())
+        if turn >= warm_up:
+            for row in range(len(STAGES)):
+                spent[row].append(1000.0 * (marks[row + 1] - marks[row]))
+    for stage, values in zip(STAGES, spent, strict=True):
+        yield Figure(f"Stage {stage} ({_KINDS[path.suffix]})", spread(values, "ms"))
+
+
+def beside_keras(model: Path, path: Path, rounds: int) -> Iterator[Figure]:
+    """Time the whole way beside the same network in Keras on TensorFlow."""
+    classifier = load_classifier(model)
+    plain, quick = predict_and_explain(model), compiled(model)
+    ours, keras, graph = by_turns(
+        [
+            lambda: classifier.predict(path),
+            lambda: plain(path),
+            lambda: quick(path),
+        ],
+        rounds,
+        warm_up=5,
+    )
+    name = f"{_KINDS[path.suffix]} 512x512 in, decision and maps out"
+    yield times(
+        name,
+        ours,
+        "Keras predict + autodiff Grad-CAM",
+        keras,
+        "times as fast",
+        Asked("ratio", 5.0, at_least=True),
+    )
+    yield times(name, ours, "the same in one tf.function", graph, "times as fast")

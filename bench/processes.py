@@ -1,0 +1,147 @@
+"""Commands as a user runs them: wall time, peak memory, a server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+"""Where ``python -m bench`` runs."""
+
+_READY_WITHIN = 120.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one process went.
+
+    Parameters
+    ----------
+    seconds
+        From start to end.
+    peak_mb
+        Most resident memory, in megabytes (10^6 bytes).
+    """
+
+    seconds: float
+    peak_mb: float
+
+
+def tumorlens() -> str:
+    """Return the path of the command ``tumorlens`` of this environment."""
+    command = Path(sys.executable).parent / "tumorlens"
+    if not command.exists():
+        raise RuntimeError(f"{command} is missing. Run: pip install -e .")
+    return str(command)
+
+
+def run(command: Sequence[str | Path]) -> Run:
+    """Run a command and measure it.
+
+    Raises
+    ------
+    RuntimeError
+        Where it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.child", *map(str, command)],
+        cwd=ROOT,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    if found["status"] != 0:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr[-500:]}")
+    return Run(found["seconds"], found["peak_mb"])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running ``tumorlens serve``.
+
+    Parameters
+    ----------
+    process, port
+        On 127.0.0.1.
+    start_seconds
+        From its start until /readyz answered 200.
+    """
+
+    process: subprocess.Popen[str]
+    port: int
+    start_seconds: float
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Open a connection, which is kept alive."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def memory_mb(self, peak: bool = False) -> float:
+        """Return its resident memory now, or the most so far (Linux only)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
+        return int(found[1]) * 1024 / 1e6 if found else float("nan")
+
+
+@contextmanager
+def serve(command: str, model: Path) -> Iterator[Server]:
+    """Start the server on a free port of 127.0.0.1, and stop it afterwards."""
+    arguments = ["--host", "127.0.0.1", "--port", "0", "--no-open"]
+    with tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [command, "serve", *arguments, "--model", str(model)],
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            said = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+            if said is None:
+                errors.seek(0)
+                raise RuntimeError(f"The server did not start: {errors.read()[-500:]}")
+            server = Server(process, int(said[1]), 0.0)
+            _wait_until_ready(server, start + _READY_WITHIN)
+            yield Server(process, server.port, time.perf_counter() - start)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()  # type: ignore[union-attr]
+
+
+def _wait_until_ready(server: Server, end: float) -> None:
+    while time.perf_counter() < end:
+        connection = server.connect()
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.005)
+    raise RuntimeError("The server did not become ready.")
+
+
+def _environment() -> dict[str, str]:
+    """Return this environment without the settings of somebody's server."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TUMORLENS_")}
+    return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3"}
