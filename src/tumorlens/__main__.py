@@ -1,8 +1,8 @@
-"""`python -m tumorlens` does what the command `tumorlens` does."""
+"""`python -m tumorlens` opens the app; with arguments it is `tumorlens`."""
 
 import sys
 
 from tumorlens.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or ["serve"]))

@@ -44,7 +44,7 @@ from tumorlens.errors import MissingExtraError, TrainingError
     "--weights",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default=None,
-    help="Start from these Keras weights, for example a bundle's weights.h5.",
+    help="Start from these Keras weights, for example a bundle's model.weights.h5.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
 @click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")

@@ -1,7 +1,7 @@
 """The model bundle: a folder that holds a network and all that belongs to it.
 
 `model.onnx` is the network, `domain.npz` what it knows of brain MRI,
-`weights.h5` (optional) the Keras weights for fine-tuning, and `bundle.json`
+`model.weights.h5` (optional) the Keras weights for fine-tuning, and `bundle.json`
 the facts, with the SHA-256 of every file and of itself.
 """
 
@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 FACTS_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
 DOMAIN_FILE = "domain.npz"
-WEIGHTS_FILE = "weights.h5"
+WEIGHTS_FILE = "model.weights.h5"
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
 
 _MAX_FACTS_BYTES = 4 * 2**20
@@ -178,7 +178,7 @@ def save_bundle(
     Parameters
     ----------
     folder
-        Holds `model.onnx`, `domain.npz` and, if wanted, `weights.h5`.
+        Holds `model.onnx`, `domain.npz` and, if wanted, `model.weights.h5`.
     name, version, preprocessing, calibration, operating_points
         See `Bundle`.
     default_operating_point, prediction_sets, domain, provenance, metrics

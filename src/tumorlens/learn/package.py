@@ -84,8 +84,7 @@ def make_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     serving = serving_model(model, config.size)
     export_onnx(serving, folder / MODEL_FILE)
-    model.save_weights(folder / "model.weights.h5")
-    (folder / "model.weights.h5").replace(folder / WEIGHTS_FILE)
+    model.save_weights(folder / WEIGHTS_FILE)
 
     say("Calibrating on the validation patients.")
     held = infer(serving, data.validation, config.size)

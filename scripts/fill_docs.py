@@ -1,0 +1,163 @@
+"""Write every figure of the docs from files that the project's commands wrote.
+
+`make docs` runs it; with ``--check`` it only says whether the docs are current.
+Sources: docs/figures/heldout.json (`tumorlens evaluate --json`),
+docs/figures/bench.json (`python -m bench --json`), the shipped bundle's
+bundle.json, and the table of settings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
+from tumorlens.report.model_card import model_card
+from tumorlens.settings import SETTINGS
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "docs" / "figures"
+SOURCES = {
+    "cheng": "`cheng`: T1 with contrast, every slice a tumour",
+    "lgg": "`lgg`: glioma and tumour-free slices of the same scanners",
+    "brisc_notumor": "`brisc_notumor`: tumour-free pictures",
+    "notumor": "`notumor`: tumour-free web pictures",
+}
+ROWS = (
+    ("4-class accuracy, by slice", "accuracy"),
+    ("4-class accuracy, by patient", "accuracy_by_patient"),
+    ("Tumour sensitivity", "tumor_sensitivity"),
+    ("Tumour specificity", "tumor_specificity"),
+    ("Inconclusive", "inconclusive"),
+    ("Brain MRI wrongly refused", "refused_as_foreign"),
+    ("AUROC, tumour or none", "auroc_tumor"),
+    ("Calibration error (ECE, 15 bins)", "calibration_error"),
+    ("Evidence peak inside the outline", "peak_inside_outline"),
+    ("Evidence Dice at half height", "dice_at_half_height"),
+)
+
+
+def main() -> int:
+    """Fill or check every document."""
+    heldout = json.loads((FIGURES / "heldout.json").read_text(encoding="utf-8"))
+    bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
+    wanted = {
+        ROOT / "README.md": _fill(
+            (ROOT / "README.md").read_text(encoding="utf-8"),
+            {
+                "heldout": _heldout_table(heldout),
+                "sources": _source_table(heldout[0]),
+                "bench": _bench_table(bench),
+            },
+        ),
+        ROOT / "docs" / "model-card.md": model_card(load_bundle(DEFAULT_BUNDLE)),
+        ROOT / "docs" / "settings.md": _settings_page(),
+    }
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not current. Run: make docs")
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(wanted[path], encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+def _fill(text: str, parts: dict[str, str]) -> str:
+    for name, part in parts.items():
+        pattern = rf"(<!-- figures: {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(
+            pattern,
+            lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def figure(found: dict[str, float] | None) -> str:
+    """Show a figure with its interval."""
+    if found is None:
+        return "–"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def _heldout_table(models: list[dict[str, Any]]) -> str:
+    first = models[0]
+    lines = [
+        f"{first['slices']} slices of {first['patients']} patients (or likeness "
+        f"groups), operating point `{first['model']['operating_point']}`:",
+        "",
+        "| | " + " | ".join(f"`{item['model']['name']}`" for item in models) + " |",
+        "|---|" + "---|" * len(models),
+    ]
+    rows = [(title, [item.get(key) for item in models]) for title, key in ROWS]
+    rows += [
+        (f"Recall, {name.replace('_', ' ')}", [item["recall"][name] for item in models])
+        for name in first["recall"]
+    ]
+    for title, cells in rows:
+        lines.append(
+            f"| {title} | " + " | ".join(figure(cell) for cell in cells) + " |"
+        )
+    return "\n".join(lines)
+
+
+def _source_table(model: dict[str, Any]) -> str:
+    lines = [
+        f"`{model['model']['name']}` by source:",
+        "",
+        "| | Slices | 4-class accuracy | Sensitivity | Specificity |",
+        "|---|---|---|---|---|",
+    ]
+    for name, part in model["by_source"].items():
+        cells = (
+            figure(part.get(key))
+            for key in ("accuracy", "tumor_sensitivity", "tumor_specificity")
+        )
+        title = SOURCES.get(name, f"`{name}`")
+        lines.append(f"| {title} | {part['slices']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _bench_table(bench: dict[str, Any]) -> str:
+    facts = bench["machine"]
+    lines = [
+        f"On {facts['cores']} cores ({facts['cpu']}), Python {facts['python']}:",
+        "",
+        "| | Ours | Beside it | Ratio | Asked | Met |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in bench["figures"]:
+        lines.append("| " + " | ".join(row["cells"]) + " |")
+    return "\n".join(lines)
+
+
+def _settings_page() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "Made from the table in `settings.py` by `make docs`. An option goes before",
+        "the environment's value.",
+        "",
+        "| Option | Environment | Default | What it does |",
+        "|---|---|---|---|",
+    ]
+    for row in SETTINGS.values():
+        default = "–" if row.default is None else f"`{row.default}`"
+        lines.append(
+            f"| `{row.option}` | `{row.environment}` | {default} | {row.help} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
