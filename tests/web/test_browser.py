@@ -67,6 +67,8 @@ def page(
     opened.on("request", lambda sent: hosts.add(urlsplit(sent.url).netloc))
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("console", lambda said: faults.extend(_faults(said)))
+    # Heard from the start: a window that opens before anyone listens is lost.
+    opened.on("filechooser", lambda _: None)
     opened.goto(site)
     yield opened
     context.close()
@@ -243,6 +245,7 @@ def test_everything_can_be_done_by_keyboard(
     keys.press("Tab")
     assert page.locator(":focus").inner_text() == "Skip to the content"
     keys.press("Enter")
+    page.locator("main:focus").wait_for()
     keys.press("Tab")
     assert page.locator(":focus").get_attribute("id") == "file"
     with page.expect_file_chooser() as chooser:
