@@ -139,6 +139,7 @@ class Figure:
             "ratio_reads": self.reads,
             "asked": None if asked is None else str(asked),
             "met": self.met,
+            "cells": list(self.cells()),
         }
 
 

@@ -151,15 +151,17 @@ def cut(
     height, width = pixels.shape
     x0, y0 = max(0, crop.x), max(0, crop.y)
     x1, y1 = min(width, crop.x + crop.side), min(height, crop.y + crop.side)
-    inside = cv2.copyMakeBorder(
-        pixels[y0:y1, x0:x1],
-        y0 - crop.y,
-        crop.y + crop.side - y1,
-        x0 - crop.x,
-        crop.x + crop.side - x1,
-        cv2.BORDER_CONSTANT,
-        value=0,
-    )
+    inside = pixels[y0:y1, x0:x1]
+    if inside.shape != (crop.side, crop.side):
+        inside = cv2.copyMakeBorder(
+            inside,
+            y0 - crop.y,
+            crop.y + crop.side - y1,
+            x0 - crop.x,
+            crop.x + crop.side - x1,
+            cv2.BORDER_CONSTANT,
+            value=0,
+        )
     if interpolation is None:
         interpolation = cv2.INTER_AREA if crop.side > size else cv2.INTER_LINEAR
     return cv2.resize(inside, (size, size), interpolation=interpolation)
