@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench clean
+.PHONY: serve test check bench docs clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -41,6 +41,9 @@ $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	$(PYTHON) scripts/make_env.py $(TEST)
 	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
 	@touch $@
+
+docs: $(TEST)/.ready
+	$(TEST)/bin/python scripts/fill_docs.py
 
 clean:
 	rm -rf $(SERVE) $(TEST) build dist

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from tumorlens.errors import DatasetError
 from tumorlens.learn.manifest import Record
-from tumorlens.learn.split import split_by_fractions, split_into_folds
+from tumorlens.learn.split import (
+    split_as_trained,
+    split_by_fractions,
+    split_into_folds,
+)
 from tumorlens.taxonomy import CLASSES
 
 SHARES = (0.7, 0.15, 0.15)
@@ -178,3 +182,19 @@ def test_a_patient_between_two_kept_sites_is_refused() -> None:
     ]
     with pytest.raises(DatasetError, match="both in one split"):
         split_by_fractions(records, SHARES, keep={"X": "test", "Y": "train"})
+
+
+def test_a_set_is_dealt_as_a_model_was_trained() -> None:
+    records = [
+        Record(Path(f"{name}.png"), CLASSES[0], patient=name)
+        for name in ("seen", "tuned", "kept", "stranger")
+    ]
+    known = {"train": ["seen"], "validation": ["tuned"], "test": ["kept"]}
+    dealt = split_as_trained(records, known)
+    assert [row.split for row in dealt] == ["train", "validation", "test", "test"]
+
+
+def test_a_model_that_knows_nobody_here_is_refused() -> None:
+    records = [Record(Path("a.png"), CLASSES[0], patient="stranger")]
+    with pytest.raises(DatasetError, match="held out"):
+        split_as_trained(records, {"train": ["somebody"]})

@@ -72,6 +72,12 @@ def audit(
     metavar="NAME=SPLIT",
     help="Put a whole site or source into one split, for example DU=test.",
 )
+@click.option(
+    "--as-trained",
+    "bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Deal as this model bundle was trained: its training patients to train.",
+)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 def split(
     source: Path,
@@ -80,6 +86,7 @@ def split(
     fractions: str | None,
     seed: int,
     keep: tuple[str, ...],
+    bundle: Path | None,
     threads: int,
 ) -> None:
     """Deal a data set out so that no patient, and no copy, is on both sides.
@@ -87,16 +94,28 @@ def split(
     Classes and sources are spread evenly. The same seed deals the same way on
     every machine.
     """
+    from tumorlens.engine.bundle import load_bundle
     from tumorlens.learn.copies import linked_copies
     from tumorlens.learn.manifest import read_manifest, write_manifest
-    from tumorlens.learn.split import split_by_fractions, split_into_folds
+    from tumorlens.learn.split import (
+        split_as_trained,
+        split_by_fractions,
+        split_into_folds,
+    )
 
     if folds is not None and (fractions or keep):
         raise click.UsageError("--folds goes without --fractions and --keep.")
+    if bundle is not None and (folds is not None or fractions or keep):
+        raise click.UsageError("--as-trained goes without any other way to deal.")
     records = read_manifest(source)
-    with _bar("Looking for copies", len(records)) as progress:
-        links = linked_copies(records, threads=threads, progress=progress)
-    if folds is not None:
+    links: list[tuple[int, int]] = []
+    if bundle is None:
+        with _bar("Looking for copies", len(records)) as progress:
+            links = linked_copies(records, threads=threads, progress=progress)
+    if bundle is not None:
+        provenance = load_bundle(bundle).provenance
+        dealt = split_as_trained(records, provenance.get("patients", {}))
+    elif folds is not None:
         dealt = split_into_folds(records, folds, seed=seed, links=links)
     else:
         dealt = split_by_fractions(

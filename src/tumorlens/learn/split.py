@@ -107,6 +107,41 @@ def split_into_folds(
     return result
 
 
+def split_as_trained(
+    records: Sequence[Record], patients: Mapping[str, Sequence[str]]
+) -> list[Record]:
+    """Deal a set out as it was dealt when a model was trained.
+
+    Parameters
+    ----------
+    records
+        The set.
+    patients
+        Patients by split, from a bundle's provenance.
+
+    Returns
+    -------
+    list of Record
+        In the order of `records`. A patient that the model never heard of
+        goes to test.
+
+    Raises
+    ------
+    DatasetError
+        If no record is of a patient that the model knows.
+    """
+    splits = {patient: split for split, names in patients.items() for patient in names}
+    if not any(record.patient in splits for record in records):
+        raise DatasetError(
+            "None of the patients is one that this model was trained or measured on.",
+            "Every record is held out for it; split with --fractions instead.",
+        )
+    return [
+        replace(record, split=splits.get(record.patient, "test"), fold=None)
+        for record in records
+    ]
+
+
 def _members(
     records: Sequence[Record], links: Sequence[tuple[int, int]]
 ) -> dict[str, list[int]]:

@@ -1,0 +1,83 @@
+"""Calibration, operating points and prediction sets."""
+
+import numpy as np
+import pytest
+
+from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
+from tumorlens.learn.calibrate import (
+    COVERAGE,
+    fit_calibration,
+    fit_operating_points,
+    fit_prediction_sets,
+)
+from tumorlens.learn.metrics import calibration_error
+from tumorlens.taxonomy import CLASSES
+
+
+@pytest.fixture
+def outputs():
+    """Overconfident logits, and evidence that agrees with the truth half the time."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 1500)
+    honest = rng.normal(size=(1500, 4)) + 2.0 * np.eye(4)[labels]
+    evidence = rng.normal(size=(1500, 4, 4, 4)).astype(np.float32)
+    evidence[:, 1, 1] += 3.0 * np.eye(4)[labels]
+    return (5.0 * honest).astype(np.float32), evidence, labels
+
+
+def test_calibration_takes_overconfidence_away(outputs):
+    logits, evidence, labels = outputs
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    before = calibration_error(powers / powers.sum(axis=1, keepdims=True), labels)
+    facts = fit_calibration(logits[:1000], evidence[:1000], labels[:1000])
+    pooled = pool_evidence(evidence, facts.evidence_cells)
+    found = calibrated_probabilities(logits, pooled, facts)
+    assert before > 0.1
+    assert calibration_error(found[1000:], labels[1000:]) < 0.04
+
+
+def test_both_heads_together_are_better_than_one(outputs):
+    logits, evidence, labels = outputs
+    both = fit_calibration(logits, evidence, labels)
+    alone = fit_calibration(logits, evidence, labels, has_evidence_head=False)
+    assert alone.evidence_weight == 0.0
+    rows = np.arange(len(labels))
+    losses = []
+    for facts in (both, alone):
+        pooled = pool_evidence(evidence, facts.evidence_cells)
+        found = calibrated_probabilities(logits, pooled, facts)
+        losses.append(-np.log(found[rows, labels]).mean())
+    assert losses[0] < losses[1]
+
+
+def test_screening_misses_no_more_than_it_may():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 4, 2000)
+    p_tumor = np.clip(0.6 * (labels != 3) + rng.normal(0.2, 0.15, 2000), 0, 1)
+    points = fit_operating_points(p_tumor, labels, [str(row) for row in range(2000)])
+    screening, balanced = points["screening"], points["balanced"]
+    assert (p_tumor[labels != 3] >= screening.threshold).mean() >= 0.995
+    assert screening.sensitivity.value >= 0.995
+    assert balanced.threshold >= screening.threshold
+    assert balanced.specificity.value >= screening.specificity.value
+    assert screening.sensitivity.low <= screening.sensitivity.value
+
+
+def test_prediction_sets_hold_the_truth_as_often_as_they_state():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 4, 6000)
+    logits = rng.normal(size=(6000, 4)) + 1.5 * np.eye(4)[labels]
+    found = np.exp(logits)
+    found /= found.sum(axis=1, keepdims=True)
+    sets = fit_prediction_sets(found[:3000], labels[:3000])
+    for row, name in enumerate(CLASSES):
+        own = found[3000:][labels[3000:] == row, row]
+        assert (own >= sets.thresholds[name]).mean() == pytest.approx(
+            COVERAGE, abs=0.02
+        )
+
+
+def test_a_class_with_few_slices_is_never_ruled_out():
+    found = np.full((12, 4), 0.25)
+    sets = fit_prediction_sets(found, np.repeat([0, 1, 2, 3], 3))
+    assert set(sets.thresholds.values()) == {0.0}

@@ -1,0 +1,63 @@
+"""The docs say what the commands printed, and their examples run."""
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+
+import tumorlens.engine.predict
+from tumorlens.cli.main import COMMANDS
+from tumorlens.settings import SETTINGS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_figure_is_the_one_that_was_measured():
+    checked = subprocess.run(
+        [sys.executable, "scripts/fill_docs.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for row in SETTINGS.values():
+        assert row.option in page
+        assert row.environment in page
+
+
+def test_commands_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"tumorlens ([a-z]+)\b", text))
+    assert named <= set(COMMANDS)
+    assert named
+
+
+def test_links_in_the_docs_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_example_in_the_api_s_documentation_runs():
+    found = doctest.testmod(tumorlens.engine.predict)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_the_readme_s_python_example_runs(tmp_path, monkeypatch, phantom, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert code is not None
+    cv2.imwrite(str(tmp_path / "slice.png"), phantom())
+    monkeypatch.chdir(tmp_path)
+    exec(code[1], {})
+    assert "glioma" in capsys.readouterr().out

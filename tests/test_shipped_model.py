@@ -1,0 +1,71 @@
+"""The model that ships: whole, small enough, and it keeps its promises."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tumorlens import load_classifier
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, WEIGHTS_FILE, load_bundle
+from tumorlens.engine.session import Session
+from tumorlens.taxonomy import Verdict
+
+MOST_BYTES = 25_000_000
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return load_classifier()
+
+
+def test_every_file_is_below_25_mb():
+    for path in DEFAULT_BUNDLE.iterdir():
+        assert path.stat().st_size < MOST_BYTES, path
+
+
+def test_it_was_measured_on_patients_it_never_saw():
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    patients = bundle.provenance["patients"]
+    groups = [set(patients[split]) for split in ("train", "validation", "test")]
+    assert all(groups)
+    assert not groups[0] & groups[1]
+    assert not (groups[0] | groups[1]) & groups[2]
+    assert bundle.metrics["test"]["slices"] > 500
+
+
+def test_drawn_foreign_pictures_are_refused(classifier):
+    outliers = pytest.importorskip("tumorlens.learn.outliers")
+    # Another seed than the one it was taught with.
+    drawn = outliers.draw_outliers(3, seed=99)
+    found = [classifier.predict(item.pixels) for item in drawn]
+    refused = [row.decision.decision is Verdict.NOT_BRAIN_MRI for row in found]
+    assert np.mean(refused) >= 0.95
+
+
+def test_a_blank_picture_is_refused(classifier):
+    found = classifier.predict(np.zeros((256, 256), np.uint8))
+    assert found.decision.decision is Verdict.NOT_BRAIN_MRI
+
+
+def test_keras_weights_and_onnx_give_the_same_probabilities():
+    pytest.importorskip("keras", reason="the extra 'train' is not installed")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from tumorlens.learn.networks.registry import find_network
+
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    model = find_network(bundle.name).build(bundle.preprocessing.size)
+    model.load_weights(DEFAULT_BUNDLE / WEIGHTS_FILE)
+    pixels = np.random.default_rng(0).random((2, 224, 224, 3), np.float32)
+    session = Session(bundle, 1)
+    outputs = model.predict_on_batch(pixels)
+    found = session.run(pixels)
+    for ours, theirs in (
+        (found.logits, outputs["logits"]),
+        (found.evidence, outputs["evidence"]),
+    ):
+        np.testing.assert_allclose(softmax(ours), softmax(theirs), atol=1e-5)
+
+
+def softmax(values):
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
