@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
-from tumorlens.report.model_card import model_card
+from tumorlens.report.model_card import FIGURES as FIGURES_BY_TITLE
+from tumorlens.report.model_card import figure_text, model_card
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -26,18 +27,6 @@ SOURCES = {
     "brisc_notumor": "`brisc_notumor`: tumour-free pictures",
     "notumor": "`notumor`: tumour-free web pictures",
 }
-ROWS = (
-    ("4-class accuracy, by slice", "accuracy"),
-    ("4-class accuracy, by patient", "accuracy_by_patient"),
-    ("Tumour sensitivity", "tumor_sensitivity"),
-    ("Tumour specificity", "tumor_specificity"),
-    ("Inconclusive", "inconclusive"),
-    ("Brain MRI wrongly refused", "refused_as_foreign"),
-    ("AUROC, tumour or none", "auroc_tumor"),
-    ("Calibration error (ECE, 15 bins)", "calibration_error"),
-    ("Evidence peak inside the outline", "peak_inside_outline"),
-    ("Evidence Dice at half height", "dice_at_half_height"),
-)
 
 
 def main() -> int:
@@ -83,13 +72,6 @@ def _fill(text: str, parts: dict[str, str]) -> str:
     return text
 
 
-def figure(found: dict[str, float] | None) -> str:
-    """Show a figure with its interval."""
-    if found is None:
-        return "–"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-
-
 def _heldout_table(models: list[dict[str, Any]]) -> str:
     first = models[0]
     lines = [
@@ -99,14 +81,16 @@ def _heldout_table(models: list[dict[str, Any]]) -> str:
         "| | " + " | ".join(f"`{item['model']['name']}`" for item in models) + " |",
         "|---|" + "---|" * len(models),
     ]
-    rows = [(title, [item.get(key) for item in models]) for title, key in ROWS]
+    rows = [
+        (title, [item.get(key) for item in models]) for title, key in FIGURES_BY_TITLE
+    ]
     rows += [
         (f"Recall, {name.replace('_', ' ')}", [item["recall"][name] for item in models])
         for name in first["recall"]
     ]
     for title, cells in rows:
         lines.append(
-            f"| {title} | " + " | ".join(figure(cell) for cell in cells) + " |"
+            f"| {title} | " + " | ".join(figure_text(cell) for cell in cells) + " |"
         )
     return "\n".join(lines)
 
@@ -120,7 +104,7 @@ def _source_table(model: dict[str, Any]) -> str:
     ]
     for name, part in model["by_source"].items():
         cells = (
-            figure(part.get(key))
+            figure_text(part.get(key))
             for key in ("accuracy", "tumor_sensitivity", "tumor_specificity")
         )
         title = SOURCES.get(name, f"`{name}`")

@@ -10,19 +10,6 @@ import click
 
 from tumorlens.errors import DatasetError, MissingExtraError, OutputError
 
-_ROWS = (
-    ("4-class accuracy, slices", "accuracy"),
-    ("4-class accuracy, patients", "accuracy_by_patient"),
-    ("tumour sensitivity", "tumor_sensitivity"),
-    ("tumour specificity", "tumor_specificity"),
-    ("inconclusive", "inconclusive"),
-    ("refused as foreign", "refused_as_foreign"),
-    ("AUROC, tumour or none", "auroc_tumor"),
-    ("calibration error (ECE)", "calibration_error"),
-    ("evidence peak inside outline", "peak_inside_outline"),
-    ("evidence Dice at half height", "dice_at_half_height"),
-)
-
 
 @click.command()
 @click.option(
@@ -104,6 +91,8 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from tumorlens.report.model_card import FIGURES, figure_text
+
     table = Table(
         title=f"{found[0]['slices']} slices of {found[0]['patients']} patients, "
         f"operating point {found[0]['model']['operating_point']}"
@@ -112,16 +101,10 @@ def _show(found: list[dict[str, Any]]) -> None:
     for figures in found:
         model = figures["model"]
         table.add_column(f"{model['name']} {model['version']}", justify="right")
-    for title, name in _ROWS:
+    for title, name in FIGURES:
         if name in found[0]:
-            table.add_row(title, *(_cell(figures.get(name)) for figures in found))
+            table.add_row(title, *(figure_text(figures.get(name)) for figures in found))
     for name in found[0]["recall"]:
-        cells = (_cell(figures["recall"][name]) for figures in found)
+        cells = (figure_text(figures["recall"][name]) for figures in found)
         table.add_row(f"recall, {name}", *cells)
     Console(width=max(100, Console().width)).print(table)
-
-
-def _cell(figure: dict[str, float] | None) -> str:
-    if figure is None:
-        return "–"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -27,7 +27,7 @@ LICENCES: dict[str, tuple[str, str]] = {
 }
 """What the sets that shipped models learned from are, and their licences."""
 
-_FIGURES = (
+FIGURES = (
     ("4-class accuracy, by slice", "accuracy"),
     ("4-class accuracy, by patient", "accuracy_by_patient"),
     ("Tumour sensitivity", "tumor_sensitivity"),
@@ -39,6 +39,7 @@ _FIGURES = (
     ("Evidence peak inside the outline", "peak_inside_outline"),
     ("Evidence Dice at half height", "dice_at_half_height"),
 )
+"""Title and key of the figures that an evaluation gives, in order."""
 
 
 def model_card(bundle: Bundle) -> str:
@@ -167,17 +168,17 @@ def _quality(bundle: Bundle) -> list[str]:
         "| | |",
         "|---|---|",
     ]
-    rows = [(title, found.get(key)) for title, key in _FIGURES]
+    rows = [(title, found.get(key)) for title, key in FIGURES]
     rows += [
         (f"Recall, {INFO[name].title.lower()}", found["recall"][name])
         for name in CLASSES
     ]
-    lines += [f"| {title} | {_figure(value)} |" for title, value in rows if value]
+    lines += [f"| {title} | {figure_text(value)} |" for title, value in rows if value]
     lines += ["", "| Source | Slices | Accuracy | Sensitivity | Specificity |"]
     lines += ["|---|---|---|---|---|"]
     for source, part in found["by_source"].items():
         keys = ("accuracy", "tumor_sensitivity", "tumor_specificity")
-        cells = " | ".join(_figure(part.get(key)) for key in keys)
+        cells = " | ".join(figure_text(part.get(key)) for key in keys)
         lines.append(f"| `{source}` | {part['slices']} | {cells} |")
     lines += [
         "",
@@ -225,7 +226,14 @@ def _limits() -> list[str]:
     ]
 
 
-def _figure(found: dict[str, float] | None) -> str:
+def figure_text(found: dict[str, float] | None) -> str:
+    """Show a figure with its interval; a dash where there is none.
+
+    Parameters
+    ----------
+    found
+        ``value``, ``low`` and ``high``.
+    """
     if found is None:
         return "–"
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"

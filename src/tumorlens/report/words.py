@@ -8,7 +8,7 @@ from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
 
 _VERDICT_SENTENCES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: (
-        "The model cannot tell from this slice alone. Treat it as not read."
+        "The model cannot tell from this slice alone. Do not take it for a clear one."
     ),
     Verdict.NOT_BRAIN_MRI: (
         "The picture does not look like a brain MRI slice of the kind the model "
