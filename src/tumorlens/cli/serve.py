@@ -129,13 +129,13 @@ def _cannot_listen(error: OSError, settings: Settings) -> SettingError:
 def _say(url: str, settings: Settings) -> None:
     from tumorlens.web.security import is_loopback
 
-    click.echo(f"TumorLens is at {url} (Ctrl-C stops it).")
     if not is_loopback(settings.host):
         click.echo(
             "Warning: other machines can reach it, and there is no login and no "
             "encryption. Use it so only on a network that you trust.",
             err=True,
         )
+    click.echo(f"TumorLens is at {url} (Ctrl-C stops it).")
 
 
 def _has_screen() -> bool:

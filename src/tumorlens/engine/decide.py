@@ -75,7 +75,7 @@ def calibrated_probabilities(
     """
     fused = (
         facts.slice_weight * logits.astype(np.float64)
-        + facts.evidence_weight * pooled
+        + facts.evidence_weight * pooled.astype(np.float64)
         + np.asarray(facts.bias)
     )
     powers = np.exp(fused - fused.max(axis=1, keepdims=True))

@@ -118,7 +118,12 @@ def make_bundle(
         version=f"{datetime.now(UTC):%Y.%m.%d}-{weights[:8]}",
         preprocessing=Preprocessing(size=config.size),
         calibration=calibration,
-        operating_points=fit_operating_points(1.0 - found[:, -1], labels, patients),
+        operating_points=fit_operating_points(
+            1.0 - found[:, -1],
+            labels,
+            patients,
+            [sample.record.source for sample in data.validation],
+        ),
         default_operating_point="screening",
         prediction_sets=fit_prediction_sets(found, labels),
         domain=domain_figures,
