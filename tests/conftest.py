@@ -181,8 +181,8 @@ def _tiny_domain(path: Path) -> None:
     DomainModel(
         center=np.zeros(EMBEDDING, np.float32),
         scale=np.ones(EMBEDDING, np.float32),
-        directions=directions,
         basis=directions,
+        spread=np.ones(2, np.float32),
         probe=np.zeros(EMBEDDING + 1, np.float32),
         feature_center=np.zeros(5, np.float32),
         feature_scale=np.array([1, 1, 1, 1, 0.02], np.float32),

@@ -33,11 +33,11 @@ class DomainModel:
     ----------
     center, scale
         Shape (E,): mean and standard deviation of the training embeddings.
-    directions
-        Shape (E, K): main directions of the standardised embeddings, each
-        divided by the spread along it, so that a projection is whitened.
     basis
-        Shape (E, K): the same directions at unit length.
+        Shape (E, K): main directions of the standardised embeddings,
+        orthonormal.
+    spread
+        Shape (K,): standard deviation along each of them.
     probe
         Shape (E + 1,): weights of the linear probe, then its offset.
     feature_center, feature_scale
@@ -50,8 +50,8 @@ class DomainModel:
 
     center: NDArray[np.float32]
     scale: NDArray[np.float32]
-    directions: NDArray[np.float32]
     basis: NDArray[np.float32]
+    spread: NDArray[np.float32]
     probe: NDArray[np.float32]
     feature_center: NDArray[np.float32]
     feature_scale: NDArray[np.float32]
@@ -82,13 +82,15 @@ class DomainModel:
             Shape (N, 5), float32, columns as `FEATURES`.
         """
         standard = (embedding - self.center) / self.scale
-        whitened = standard @ self.directions
-        rest = standard - (standard @ self.basis) @ self.basis.T
+        along = standard @ self.basis
+        # The directions are orthonormal, so what they leave is a difference.
+        rest = np.square(standard).sum(axis=1) - np.square(along).sum(axis=1)
+        rest = np.maximum(rest, 0.0) / standard.shape[1]
         top = logits.max(axis=1)
         energy = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         columns = (
-            np.log(np.square(whitened).mean(axis=1) + 1e-6),
-            np.log(np.square(rest).mean(axis=1) + 1e-6),
+            np.log(np.square(along / self.spread).mean(axis=1) + 1e-6),
+            np.log(rest + 1e-6),
             energy,
             standard @ self.probe[:-1] + self.probe[-1],
             colorfulness,

@@ -109,8 +109,8 @@ def _distances(training: Embedded) -> DomainModel:
     return DomainModel(
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
-        directions=(basis / spread).astype(np.float32),
         basis=basis.astype(np.float32),
+        spread=spread.astype(np.float32),
         probe=np.zeros(len(center) + 1, np.float32),
         feature_center=empty,
         feature_scale=empty,
