@@ -77,7 +77,16 @@ def test_recorded_figures_travel_with_the_bundle(run, drawn_set, tmp_path):
         *("--model", copy, "--record", "drawn"),
     )
     assert result.exit_code == 0, result.output
-    assert load_bundle(copy).metrics["drawn"]["slices"] == 8
+    bundle = load_bundle(copy)
+    assert bundle.metrics["drawn"]["slices"] == 8
+    # The rates that people are shown are now the measured ones.
+    rates = bundle.metrics["drawn"]["operating_points"]["screening"]
+    point = bundle.operating_points["screening"]
+    assert point.sensitivity.value == rates["sensitivity"]["value"]
+    assert (
+        point.threshold
+        == load_bundle(run / "bundle").operating_points["screening"].threshold
+    )
 
 
 def test_export_makes_the_same_bundle_from_the_run(run, tmp_path):

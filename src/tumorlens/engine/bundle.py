@@ -222,6 +222,10 @@ def save_bundle(
 def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundle:
     """Put measured figures into a bundle, under a name; the model stays as it is.
 
+    The operating points' rates become the measured ones: those that a bundle is
+    made with come from the patients on whom the thresholds were chosen, and
+    flatter it.
+
     Parameters
     ----------
     folder
@@ -229,7 +233,7 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     name
         What the figures were measured on, for example ``test``.
     figures
-        Plain JSON.
+        Plain JSON; `operating_points` holds the rates by point.
 
     Raises
     ------
@@ -239,6 +243,8 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     load_bundle(folder)
     document = _read_document(folder)
     document["metrics"] = {**document["metrics"], name: dict(figures)}
+    for point, rates in figures.get("operating_points", {}).items():
+        document["operating_points"][point] |= rates
     _write_document(folder, document)
     return load_bundle(folder)
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import Failure, Prediction
 from tumorlens.errors import DatasetError
@@ -122,6 +123,7 @@ def evaluate(
         np.array([row.decision.domain_score for row in rows]),
     )
     figures = summarise(judged)
+    figures["operating_points"] = _at_each_point(judged, classifier.bundle)
     figures["model"] = {
         "name": classifier.bundle.name,
         "version": classifier.bundle.version,
@@ -151,8 +153,7 @@ def summarise(judged: Judged) -> dict[str, Any]:
     p_tumor = 1.0 - judged.probabilities[:, NO_TUMOR_INDEX]
 
     def rate(values: NDArray[Any], rows: NDArray[np.bool_]) -> dict[str, float]:
-        groups = [name for name, keep in zip(patients, rows, strict=True) if keep]
-        return _figure(bootstrap(values[rows].astype(np.float64), groups))
+        return _rate(values, rows, patients)
 
     every = np.ones(len(labels), bool)
     figures: dict[str, Any] = {
@@ -199,6 +200,28 @@ def summarise(judged: Judged) -> dict[str, Any]:
             part["tumor_specificity"] = rate(cleared, rows & ~tumor)
         figures["by_source"][source] = part
     return figures
+
+
+def _at_each_point(judged: Judged, bundle: Bundle) -> dict[str, Any]:
+    """Sensitivity and specificity at every operating point, counted as above."""
+    tumor = judged.labels != NO_TUMOR_INDEX
+    p_tumor = 1.0 - judged.probabilities[:, NO_TUMOR_INDEX]
+    refused = np.array([item is Verdict.NOT_BRAIN_MRI for item in judged.decisions])
+    found = {}
+    for name, point in bundle.operating_points.items():
+        cleared = (p_tumor < point.threshold) & ~refused
+        found[name] = {
+            "sensitivity": _rate(~cleared, tumor, judged.patients),
+            "specificity": _rate(cleared, ~tumor, judged.patients),
+        }
+    return found
+
+
+def _rate(
+    values: NDArray[Any], rows: NDArray[np.bool_], patients: Sequence[str]
+) -> dict[str, float]:
+    groups = [name for name, keep in zip(patients, rows, strict=True) if keep]
+    return _figure(bootstrap(values[rows].astype(np.float64), groups))
 
 
 def _figure(found: tuple[float, float, float]) -> dict[str, float]:

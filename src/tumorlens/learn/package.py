@@ -111,6 +111,12 @@ def make_bundle(
     )
     domain.save(folder / DOMAIN_FILE)
 
+    points = fit_operating_points(
+        1.0 - found[:, -1],
+        labels,
+        patients,
+        [sample.record.source for sample in data.validation],
+    )
     weights = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     return save_bundle(
         folder,
@@ -118,12 +124,7 @@ def make_bundle(
         version=f"{datetime.now(UTC):%Y.%m.%d}-{weights[:8]}",
         preprocessing=Preprocessing(size=config.size),
         calibration=calibration,
-        operating_points=fit_operating_points(
-            1.0 - found[:, -1],
-            labels,
-            patients,
-            [sample.record.source for sample in data.validation],
-        ),
+        operating_points=points,
         default_operating_point="screening",
         prediction_sets=fit_prediction_sets(found, labels),
         domain=domain_figures,
@@ -134,6 +135,9 @@ def make_bundle(
                 "patients": len(set(patients)),
                 "accuracy": float((found.argmax(axis=1) == labels).mean()),
                 "calibration_error": calibration_error(found, labels),
+                "operating_points": {
+                    name: asdict(point) for name, point in points.items()
+                },
             }
         },
     )

@@ -131,7 +131,13 @@ def _decisions(bundle: Bundle) -> list[str]:
     lines = [
         "## Operating points",
         "",
-        "Fixed on validation patients; rates with 95 % intervals over patients.",
+        "Thresholds fixed on validation patients. Rates, with 95 % intervals over "
+        "patients, "
+        + (
+            "as measured on patients who neither trained nor tuned it:"
+            if "test" in bundle.metrics
+            else "on the same patients, which flatters them:"
+        ),
         "",
         "| | Probability of tumour from | Sensitivity | Specificity |",
         "|---|---|---|---|",
