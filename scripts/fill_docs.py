@@ -88,6 +88,10 @@ def _heldout_table(models: list[dict[str, Any]]) -> str:
         (f"Recall, {name.replace('_', ' ')}", [item["recall"][name] for item in models])
         for name in first["recall"]
     ]
+    for point in first["operating_points"]:
+        for kind in ("sensitivity", "specificity"):
+            found = [item["operating_points"][point][kind] for item in models]
+            rows.append((f"Tumour {kind} at `{point}`", found))
     for title, cells in rows:
         lines.append(
             f"| {title} | " + " | ".join(figure_text(cell) for cell in cells) + " |"
