@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import build_tiny_bundle
-from tumorlens.engine.bundle import _digest, load_bundle, save_bundle
+from tumorlens.engine.bundle import load_bundle, save_bundle
+from tumorlens.engine.bundle_json import digest_of
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.taxonomy import CLASSES
@@ -32,7 +33,7 @@ def change(folder: Path, edit: Change, sign: bool = True) -> None:
     edit(document)
     if sign:
         document.pop("digest")
-        document["digest"] = _digest(document)
+        document["digest"] = digest_of(document)
     path.write_text(json.dumps(document))
 
 

@@ -8,28 +8,29 @@ the facts, with the SHA-256 of every file and of itself.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tumorlens.engine.bundle_json import (
+    FACTS_FILE,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    check_format,
+    read_document,
+    write_document,
+)
 from tumorlens.engine.facts import Reader
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.taxonomy import CLASSES, TumorClass
 
-FORMAT_NAME = "tumorlens-bundle"
-FORMAT_VERSION = 1
-FACTS_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
 DOMAIN_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
-
-_MAX_FACTS_BYTES = 4 * 2**20
-"""A bundle.json is a few kilobytes; a larger one is not ours."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ def load_bundle(folder: Path) -> Bundle:
         Where the bundle is missing, of another or a newer format, incomplete,
         or where any file is not the one that was exported.
     """
-    document = _read_document(folder)
-    _check_format(document, folder / FACTS_FILE)
+    document = read_document(folder)
+    check_format(document, folder / FACTS_FILE)
     bundle = _parse(document, folder)
     _check_files(bundle)
     return bundle
@@ -215,7 +216,7 @@ def save_bundle(
             item: _sha256(folder / item) for item in known if (folder / item).exists()
         },
     }
-    _write_document(folder, document)
+    write_document(folder, document)
     return load_bundle(folder)
 
 
@@ -241,78 +242,12 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
         Where the bundle does not verify, or a figure is no plain JSON.
     """
     load_bundle(folder)
-    document = _read_document(folder)
+    document = read_document(folder)
     document["metrics"] = {**document["metrics"], name: dict(figures)}
     for point, rates in figures.get("operating_points", {}).items():
         document["operating_points"][point] |= rates
-    _write_document(folder, document)
+    write_document(folder, document)
     return load_bundle(folder)
-
-
-def _write_document(folder: Path, document: dict[str, Any]) -> None:
-    document = {key: value for key, value in document.items() if key != "digest"}
-    try:
-        document["digest"] = _digest(document)
-    except (TypeError, ValueError) as error:
-        raise BundleError(
-            f"The facts of bundle {document['name']!r} are not plain JSON: {error}.",
-            "Give numbers, text, lists and objects; no NaN and no arrays.",
-        ) from error
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    part = folder / f"{FACTS_FILE}.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / FACTS_FILE)
-
-
-def _read_document(folder: Path) -> dict[str, Any]:
-    path = folder / FACTS_FILE
-    if not folder.is_dir():
-        raise BundleError(
-            f"There is no model bundle at {folder}.",
-            "Give the folder of a bundle, or install TumorLens again.",
-        )
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FACTS_BYTES + 1)
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read: {error.strerror}.",
-            "Give a folder that 'tumorlens export' has written.",
-        ) from error
-    if len(data) > _MAX_FACTS_BYTES:
-        raise BundleError(f"{path} is larger than any bundle's facts.")
-    try:
-        document = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not valid JSON; it may be cut off.") from error
-    if not isinstance(document, dict):
-        raise BundleError(f"{path} holds no JSON object.")
-    return document
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _check_format(document: Mapping[str, Any], path: Path) -> None:
-    stated = document.get("format")
-    name, _, version = str(stated).partition("/")
-    if name != FORMAT_NAME or not version.isdecimal():
-        raise BundleError(
-            f"{path} is not a TumorLens bundle (its format is {stated!r}).",
-            "Give a folder that 'tumorlens export' has written.",
-        )
-    if int(version) != FORMAT_VERSION:
-        raise BundleError(
-            f"{path} is of bundle format {version}; "
-            f"this TumorLens reads format {FORMAT_VERSION}.",
-            "Upgrade TumorLens."
-            if int(version) > FORMAT_VERSION
-            else "Export the bundle again with this version.",
-        )
-    rest = {key: value for key, value in document.items() if key != "digest"}
-    if document.get("digest") != _digest(rest):
-        raise BundleError(f"{path} was changed after it was exported.")
 
 
 def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
@@ -413,10 +348,3 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _digest(document: Mapping[str, Any]) -> str:
-    canonical = json.dumps(
-        document, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
-    return hashlib.sha256(canonical.encode()).hexdigest()
