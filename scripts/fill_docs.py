@@ -88,6 +88,13 @@ def _heldout_table(models: list[dict[str, Any]]) -> str:
         (f"Recall, {name.replace('_', ' ')}", [item["recall"][name] for item in models])
         for name in first["recall"]
     ]
+    rows += [
+        (
+            f"True class in the set, {name.replace('_', ' ')}",
+            [item["coverage"][name] for item in models],
+        )
+        for name in first["coverage"]
+    ]
     for point in first["operating_points"]:
         for kind in ("sensitivity", "specificity"):
             found = [item["operating_points"][point][kind] for item in models]

@@ -40,14 +40,14 @@ class Judged:
         Shape (N, 4), calibrated.
     decisions
         N of them.
-    domain_scores
-        Shape (N,).
+    covered
+        Shape (N,): whether the prediction set holds the true class.
     """
 
     records: Sequence[Record]
     probabilities: NDArray[np.float64]
     decisions: Sequence[TumorClass | Verdict]
-    domain_scores: NDArray[np.float64]
+    covered: NDArray[np.bool_]
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -59,7 +59,7 @@ class Judged:
     @property
     def patients(self) -> list[str]:
         """Group key of each slice."""
-        return [item.patient or str(item.path) for item in self.records]
+        return [item.group for item in self.records]
 
 
 def evaluate(
@@ -120,7 +120,12 @@ def evaluate(
             [[row.decision.probabilities[name] for name in CLASSES] for row in rows]
         ),
         [row.decision.decision for row in rows],
-        np.array([row.decision.domain_score for row in rows]),
+        np.array(
+            [
+                record.label in row.decision.prediction_set
+                for record, row in zip(kept, rows, strict=True)
+            ]
+        ),
     )
     figures = summarise(judged)
     figures["operating_points"] = _at_each_point(judged, classifier.bundle)
@@ -163,6 +168,10 @@ def summarise(judged: Judged) -> dict[str, Any]:
         "accuracy_by_patient": _by_patient(judged),
         "recall": {
             name: rate(right, labels == row) for row, name in enumerate(CLASSES)
+        },
+        "coverage": {
+            name: rate(judged.covered, labels == row)
+            for row, name in enumerate(CLASSES)
         },
         "tumor_sensitivity": rate(~cleared, tumor),
         "tumor_specificity": rate(cleared, ~tumor),
@@ -255,5 +264,4 @@ def _localise(record: Record, result: Prediction) -> tuple[str, float, float]:
     peak = np.unravel_index(int(heat.argmax()), heat.shape)
     found = heat >= 0.5 * heat.max()
     dice = 2.0 * float((found & inside).sum()) / float(found.sum() + inside.sum())
-    patient = record.patient or str(record.path)
-    return patient, float(inside[peak]), dice
+    return record.group, float(inside[peak]), dice

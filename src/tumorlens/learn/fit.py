@@ -116,7 +116,7 @@ def validation_score(
     right: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     found: dict[str, list[float]] = defaultdict(list)
     for row, sample in enumerate(samples):
-        patient = sample.record.patient or str(sample.record.path)
+        patient = sample.record.group
         right[sample.index][patient].append(float(predicted[row] == sample.index))
         if sample.index != NO_TUMOR_INDEX:
             found[patient].append(float(predicted[row] != NO_TUMOR_INDEX))

@@ -81,6 +81,11 @@ class Record:
     fold: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    @property
+    def group(self) -> str:
+        """Whose slices count together: the patient, or the picture alone."""
+        return self.patient or str(self.path)
+
 
 def read_manifest(
     path: Path, *, allow_unlabelled: bool = False, must_exist: bool = True

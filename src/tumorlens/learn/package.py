@@ -89,7 +89,7 @@ def make_bundle(
     say("Calibrating on the validation patients.")
     held = infer(serving, data.validation, config.size)
     labels = np.array([sample.index for sample in data.validation])
-    patients = [_patient(sample) for sample in data.validation]
+    patients = [sample.record.group for sample in data.validation]
     calibration = fit_calibration(
         held["logits"],
         held["evidence"],
@@ -143,10 +143,6 @@ def make_bundle(
     )
 
 
-def _patient(sample: Sample) -> str:
-    return sample.record.patient or str(sample.record.path)
-
-
 def _embedded(outputs: dict[str, NDArray[np.float32]]) -> Embedded:
     grey = np.zeros(len(outputs["logits"]), np.float32)
     return Embedded(outputs["embedding"], outputs["logits"], grey)
@@ -176,7 +172,7 @@ def _provenance(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
         slices = Counter(
             f"{sample.record.source}/{sample.label.value}" for sample in samples
         )
-        patients = len({_patient(sample) for sample in samples})
+        patients = len({sample.record.group for sample in samples})
         counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
     known: dict[str, set[str]] = {}
     for record in data.records:

@@ -120,7 +120,7 @@ def prediction_set_sentence(
     )
     return (
         f"{start}: on slices like those the model was measured on, such a set "
-        f"holds the true class {coverage} of the time."
+        f"is made to hold the true class {coverage} of the time."
     )
 
 
