@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -192,23 +192,17 @@ def sampling_weights(
     ndarray
         Shape (N,), summing to 1.
     """
-    keys: list[str] = []
-    for sample in samples:
-        if sampling == "natural":
-            keys.append("")
-        elif sampling == "class":
-            keys.append(sample.label.value)
-        else:
-            keys.append(json.dumps([sample.label.value, sample.record.source]))
-    counts = {key: keys.count(key) for key in set(keys)}
-    groups_of_class: dict[str, int] = {}
-    for key in counts:
-        name = json.loads(key)[0] if sampling == "class-source" else key
-        groups_of_class[name] = groups_of_class.get(name, 0) + 1
-    weights = np.empty(len(samples))
-    for row, key in enumerate(keys):
-        name = json.loads(key)[0] if sampling == "class-source" else key
-        weights[row] = 1.0 / (counts[key] * groups_of_class[name])
+    by_class, by_source = sampling != "natural", sampling == "class-source"
+    keys = [
+        (
+            sample.label if by_class else None,
+            sample.record.source if by_source else None,
+        )
+        for sample in samples
+    ]
+    slices = Counter(keys)
+    groups = Counter(label for label, _ in slices)
+    weights = np.array([1.0 / (slices[key] * groups[key[0]]) for key in keys])
     return weights / weights.sum()
 
 
