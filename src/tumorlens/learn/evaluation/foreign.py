@@ -1,0 +1,235 @@
+"""Whether a bundle refuses what is no brain MRI, and passes what is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.predict import Classifier
+from tumorlens.engine.results import Decision
+from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.learn.evaluation.foreign_pictures import Foreign, gather
+from tumorlens.learn.evaluation.intervals import (
+    Figure,
+    in_words,
+    mean_figure,
+    statistic_figure,
+)
+from tumorlens.learn.evaluation.sampling import pick, read_first_slice
+from tumorlens.learn.manifest import Record
+from tumorlens.learn.metrics import auroc
+from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.taxonomy import Verdict
+
+_REAL_SLICES = 400
+_OF_EACH_KIND = 20
+_SLICES_AT_A_TIME = 16
+_CURVE_POINTS = 60
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Domain scores (N,), refusals (N,), and N names of who counts together."""
+
+    scores: NDArray[np.float64]
+    refused: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+
+    def rows(self, kept: NDArray[np.bool_]) -> _Scored:
+        return _Scored(self.scores[kept], self.refused[kept], self.groups[kept])
+
+
+def measure_foreign(
+    classifier: Classifier,
+    records: Sequence[Record],
+    say: Callable[[str], None] = print,
+    of_each_kind: int = _OF_EACH_KIND,
+) -> dict[str, Any]:
+    """Show a bundle what is no brain MRI, and brain MRI beside it.
+
+    Parameters
+    ----------
+    classifier
+        With its bundle loaded.
+    records
+        Plain ones are brain MRI; those flagged ``ct`` are foreign; other flags
+        are left out.
+    say
+        Receives lines of progress.
+    of_each_kind
+        Pictures of each drawn kind.
+
+    Returns
+    -------
+    dict
+        Plain JSON. ``kinds`` by name: ``pictures``, ``taught``, ``auroc`` of
+        the domain score against brain MRI, ``refused``. The same for ``all``
+        pictures, and for the kinds that ``taught`` the bundle and those that
+        are ``new`` to it. ``passed`` and ``passed_by_source`` of the brain MRI.
+        ``curve`` holds the shares passed and refused over all thresholds.
+        Intervals are over patients and over whole photographs.
+    """
+    plain = [item for item in records if not item.flag]
+    chosen = [
+        (item, found)
+        for item in pick(plain, _REAL_SLICES)
+        if (found := read_first_slice(item)) is not None
+    ]
+    pictures, notes = gather(records, of_each_kind)
+    say(f"Judging {len(pictures)} foreign pictures, {len(chosen)} slices beside them.")
+    foreign = _score(
+        classifier,
+        [item.slice_ for item in pictures],
+        [f"foreign {item.kind} {item.origin}" for item in pictures],
+    )
+    real = _score(
+        classifier,
+        [found for _, found in chosen],
+        [item.group for item, _ in chosen],
+    )
+    taught = np.array([item.taught for item in pictures])
+    return {
+        "slices": len(chosen),
+        "patients": len(set(real.groups.tolist())),
+        "passed": mean_figure(~real.refused, real.groups.tolist()),
+        "passed_by_source": _by_source([item.source for item, _ in chosen], real),
+        "all": _against(real, foreign),
+        "taught": _against(real, foreign.rows(taught)),
+        "new": _against(real, foreign.rows(~taught)),
+        "kinds": _by_kind(real, foreign, pictures),
+        "curve": _curve(real, foreign.rows(~taught)),
+        "notes": notes,
+    }
+
+
+def _score(
+    classifier: Classifier, slices: Iterable[Slice], groups: Sequence[str]
+) -> _Scored:
+    waiting = iter(slices)
+    found: list[Decision] = []
+    while chunk := tuple(islice(waiting, _SLICES_AT_A_TIME)):
+        study = Study((Series(chunk),))
+        found += [item.decision for item in classifier.predict_study(study)]
+    return _Scored(
+        np.array([item.domain_score for item in found], np.float64),
+        np.array([item.decision is Verdict.NOT_BRAIN_MRI for item in found], bool),
+        np.array(groups, np.str_),
+    )
+
+
+def _against(real: _Scored, foreign: _Scored) -> dict[str, Any]:
+    scores = np.concatenate([real.scores, foreign.scores])
+    known = np.arange(len(scores)) < len(real.scores)
+    groups = [*real.groups.tolist(), *foreign.groups.tolist()]
+
+    def area(rows: NDArray[np.int64]) -> float:
+        return auroc(scores[rows], known[rows])
+
+    return {
+        "pictures": len(foreign.scores),
+        "auroc": statistic_figure(area, groups),
+        "refused": mean_figure(foreign.refused, foreign.groups.tolist()),
+    }
+
+
+def _by_kind(
+    real: _Scored, foreign: _Scored, pictures: Sequence[Foreign]
+) -> dict[str, Any]:
+    kinds = np.array([item.kind for item in pictures], np.str_)
+    return {
+        kind: {"taught": taught, **_against(real, foreign.rows(kinds == kind))}
+        for kind, taught in {item.kind: item.taught for item in pictures}.items()
+    }
+
+
+def _by_source(sources: Sequence[str], real: _Scored) -> dict[str, Figure | None]:
+    names = np.array(sources, np.str_)
+    parts = {name: real.rows(names == name) for name in sorted(set(sources))}
+    return {
+        name or "unnamed": mean_figure(~part.refused, part.groups.tolist())
+        for name, part in parts.items()
+    }
+
+
+def _curve(real: _Scored, foreign: _Scored) -> dict[str, list[float]]:
+    """Shares over thresholds: of brain MRI that passes, of the rest refused."""
+    if not len(real.scores) or not len(foreign.scores):
+        return {"passed": [], "refused": []}
+    # From the brain MRI's own scores: most thresholds where most slices lie.
+    cuts = np.quantile(real.scores, np.linspace(0.0, 1.0, _CURVE_POINTS) ** 2)
+    return {
+        "passed": [float((real.scores >= cut).mean()) for cut in cuts],
+        "refused": [float((foreign.scores < cut).mean()) for cut in cuts],
+    }
+
+
+def section(figures: Mapping[str, Any]) -> Section:
+    """Show what `measure_foreign` found."""
+    words = [
+        f"{figures['all']['pictures']} pictures that are no brain MRI were shown, "
+        f"and {figures['slices']} brain MRI slices of {figures['patients']} patients. "
+        "A bundle learns what to refuse from some kinds of pictures (taught); what "
+        "counts are the kinds that it never learned from (new).",
+        "Against brain MRI the domain score has an AUROC of "
+        f"{in_words(figures['new']['auroc'], digits=4)} on new kinds and of "
+        f"{in_words(figures['taught']['auroc'], digits=4)} on taught ones. At the "
+        f"bundle's threshold {in_words(figures['new']['refused'], percent=True)} of "
+        "the new kinds' pictures are refused, and "
+        f"{in_words(figures['passed'], percent=True)} of the brain MRI pass.",
+        *figures["notes"],
+    ]
+    return Section(
+        "foreign",
+        "What is no brain MRI",
+        words,
+        (_kinds_table(figures), _sources_table(figures)),
+        (_chart(figures),) if figures["curve"]["passed"] else (),
+    )
+
+
+def _kinds_table(figures: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            kind,
+            "taught" if found["taught"] else "new",
+            str(found["pictures"]),
+            in_words(found["auroc"], digits=3),
+            in_words(found["refused"], percent=True),
+        )
+        for kind, found in sorted(
+            figures["kinds"].items(), key=lambda item: (item[1]["taught"], item[0])
+        )
+    ]
+    return Table(
+        "By kind",
+        ("Kind", "For the bundle", "Pictures", "AUROC", "Refused"),
+        rows,
+    )
+
+
+def _sources_table(figures: Mapping[str, Any]) -> Table:
+    return Table(
+        "Brain MRI that passes, by source",
+        ("Source", "Passed"),
+        [
+            (name, in_words(found, percent=True))
+            for name, found in figures["passed_by_source"].items()
+        ],
+    )
+
+
+def _chart(figures: Mapping[str, Any]) -> Chart:
+    curve = figures["curve"]
+    return Chart(
+        "What refusal costs: new kinds refused, against brain MRI passed",
+        "Brain MRI passed, share",
+        "New kinds refused, share",
+        (Line("domain score", curve["passed"], curve["refused"]),),
+        x_range=(0.8, 1.0),
+        y_range=(0.0, 1.0),
+    )
