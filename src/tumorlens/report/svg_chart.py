@@ -7,12 +7,11 @@ their dashes, points in their shape.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
 from html import escape
 
 from tumorlens.report.page_parts import Chart, Line
+from tumorlens.report.svg_marks import BarPlace, bar_room, draw_key, draw_series
 from tumorlens.report.svg_scale import Scale, make_scale
 from tumorlens.report.svg_style import COLORS, STYLE, text_width
 
@@ -21,8 +20,6 @@ HEIGHT = 300.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 50.0
 ROW = 19.0
 """Height of a row of the legend."""
-
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
 
 
 def draw_chart(chart: Chart, name: str, *, alone: bool = False) -> str:
@@ -47,7 +44,7 @@ def draw_chart(chart: Chart, name: str, *, alone: bool = False) -> str:
     height = HEIGHT + ROW * len(rows)
     shown = [index for index, line in enumerate(chart.lines) if _has_values(line)]
     marks = "".join(
-        _series(line, index, _Place(chart, index), across, up)
+        draw_series(line, index, BarPlace(chart, index), across, up)
         for index, line in enumerate(chart.lines)
         if index in shown
     )
@@ -93,29 +90,12 @@ def _scales(chart: Chart) -> tuple[Scale, Scale]:
     ys = [y for line in chart.lines for y in (*line.y, *line.low, *line.high)]
     if any(line.style == "bars" for line in chart.lines):
         ys.append(0.0)
-        room = _bar_room(chart) / 2
+        room = bar_room(chart) / 2
         xs += [x - room for x in xs] + [x + room for x in xs]
     return (
         make_scale(xs, chart.x_range, (LEFT, WIDTH - RIGHT)),
         make_scale(ys, chart.y_range, (HEIGHT - BOTTOM, TOP)),
     )
-
-
-def _bar_room(chart: Chart) -> float:
-    """Width for all bars of one x, in the chart's numbers."""
-    xs = sorted({x for line in chart.lines if line.style == "bars" for x in line.x})
-    gaps = [after - before for before, after in itertools.pairwise(xs)]
-    return 0.8 * min(gaps, default=1.0)
-
-
-class _Place:
-    """Where a series' bars stand beside those of the others."""
-
-    def __init__(self, chart: Chart, index: int) -> None:
-        bars = [row for row, line in enumerate(chart.lines) if line.style == "bars"]
-        self.width = _bar_room(chart) / max(1, len(bars))
-        order = bars.index(index) if index in bars else 0
-        self.shift = (order - (len(bars) - 1) / 2) * self.width
 
 
 def _has_values(line: Line) -> bool:
@@ -155,100 +135,6 @@ def _diagonal(across: Scale, up: Scale) -> str:
     )
 
 
-def _series(line: Line, index: int, place: _Place, across: Scale, up: Scale) -> str:
-    found = f'<g class="s{index % COLORS}">'
-    if line.style == "bars":
-        return found + _bars(line, place, across, up) + "</g>"
-    if line.style == "points":
-        spread = _whiskers(line, 0.0, across, up)
-        dots = "".join(
-            _marker(index, across(x), up(y))
-            for x, y in zip(line.x, line.y, strict=True)
-            if math.isfinite(x) and math.isfinite(y)
-        )
-        return found + spread + dots + "</g>"
-    dash = DASHES[index % len(DASHES)]
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    path = "".join(_polyline(run, across, up) for run in _runs(line.x, line.y))
-    return (
-        f'{found}{_band(line, across, up)}<path class="line"{dashed} d="{path}"/></g>'
-    )
-
-
-def _bars(line: Line, place: _Place, across: Scale, up: Scale) -> str:
-    parts = []
-    base = up(min(max(0.0, up.low), up.high))
-    for x, y in zip(line.x, line.y, strict=True):
-        if not (math.isfinite(x) and math.isfinite(y)):
-            continue
-        left = across(x + place.shift - place.width / 2)
-        wide = across(x + place.shift + place.width / 2) - left
-        top = min(base, up(y))
-        parts.append(
-            f'<rect class="bar" x="{left + wide * 0.04:.1f}" y="{top:.1f}" '
-            f'width="{wide * 0.92:.1f}" height="{abs(base - up(y)):.1f}"/>'
-        )
-    return "".join(parts) + _whiskers(line, place.shift, across, up)
-
-
-def _whiskers(line: Line, shift: float, across: Scale, up: Scale) -> str:
-    parts = []
-    for x, low, high in zip(line.x, line.low, line.high, strict=False):
-        if math.isfinite(low) and math.isfinite(high):
-            at = across(x + shift)
-            parts.append(
-                f'<path class="whisker" d="M{at - 3.5:.1f} {up(low):.1f}h7m-3.5 0'
-                f'V{up(high):.1f}m-3.5 0h7"/>'
-            )
-    return "".join(parts)
-
-
-def _band(line: Line, across: Scale, up: Scale) -> str:
-    if not line.low or not line.high:
-        return ""
-    parts = []
-    for run in _runs(line.x, line.low, line.high):
-        lower = [(x, low) for x, low, _ in run]
-        upper = [(x, high) for x, _, high in reversed(run)]
-        corners = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in lower + upper)
-        parts.append(f'<polygon class="band" points="{corners}"/>')
-    return "".join(parts)
-
-
-def _runs(*columns: Sequence[float]) -> Iterator[list[tuple[float, ...]]]:
-    """Yield stretches of rows in which every number is finite."""
-    run: list[tuple[float, ...]] = []
-    for row in zip(*columns, strict=True):
-        if all(math.isfinite(value) for value in row):
-            run.append(row)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
-
-
-def _polyline(run: Sequence[tuple[float, ...]], across: Scale, up: Scale) -> str:
-    corners = [f"{across(x):.1f} {up(y):.1f}" for x, y in run]
-    # Steps finer than a tenth of a pixel fall together: a curve of thousands stays
-    # small.
-    kept = [here for n, here in enumerate(corners) if n == 0 or here != corners[n - 1]]
-    if len(kept) == 1:
-        return f"M{kept[0]}m-3 0h6"  # a value without neighbours
-    return "M" + "L".join(kept)
-
-
-def _marker(index: int, x: float, y: float) -> str:
-    shapes = (
-        f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
-        f'<rect class="dot" x="{x - 3.6:.1f}" y="{y - 3.6:.1f}" width="7.2" '
-        'height="7.2"/>',
-        f'<path class="dot" d="M{x:.1f} {y - 4.8:.1f}l4.6 8h-9.2z"/>',
-        f'<path class="dot" d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>',
-    )
-    return shapes[index % len(shapes)]
-
-
 def _legend_rows(chart: Chart) -> list[list[tuple[int, float]]]:
     """Put the names side by side as far as they fit: (series, pixels wide)."""
     if len(chart.lines) == 1 and not chart.diagonal:
@@ -271,7 +157,9 @@ def _legend(chart: Chart, rows: list[list[tuple[int, float]]]) -> str:
         x, y = LEFT, HEIGHT + ROW * number + 6
         for index, wide in row:
             line = chart.lines[index]
-            parts.append(f'<g class="s{index % COLORS}">{_key(line, index, x, y)}</g>')
+            parts.append(
+                f'<g class="s{index % COLORS}">{draw_key(line, index, x, y)}</g>'
+            )
             parts.append(_text(x + 27, y + 4, _short(line.name), "start"))
             x += wide
     return "".join(parts)
@@ -281,16 +169,6 @@ def _short(name: str) -> str:
     """Cut a name that would leave the picture; `describe` keeps it whole."""
     longest = 54
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
-
-
-def _key(line: Line, index: int, x: float, y: float) -> str:
-    if line.style == "points":
-        return _marker(index, x + 11, y)
-    if line.style == "bars":
-        return f'<rect class="bar" x="{x + 4}" y="{y - 6}" width="13" height="12"/>'
-    dash = DASHES[index % len(DASHES)]
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<path class="line"{dashed} d="M{x} {y}h22"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, name: str = "tick") -> str:
