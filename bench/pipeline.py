@@ -20,6 +20,7 @@ from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.explain import explain
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.session import Session
+from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import prepare
 from tumorlens.imaging.read import read_study
 
@@ -82,10 +83,11 @@ def stages(model: Path, path: Path, rounds: int, warm_up: int = 10) -> Iterator[
         item = read_study(path).slices[0]
         marks.append(time.perf_counter())
         pixels, crop = prepare(item.pixels, bundle.preprocessing)
+        share = brain_share(pixels)
         marks.append(time.perf_counter())
         outputs = session.run(pixels[None])
         marks.append(time.perf_counter())
-        decision = decide(outputs, 0, item, bundle, domain, point)
+        decision = decide(outputs, 0, item, bundle, domain, point, share)
         marks.append(time.perf_counter())
         explain(outputs, 0, crop, item, decision)
         marks.append(time.perf_counter())

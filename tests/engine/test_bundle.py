@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import build_tiny_bundle
 from tumorlens.engine.bundle import load_bundle, save_bundle
 from tumorlens.engine.bundle_json import digest_of
+from tumorlens.engine.rules import Rules
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.taxonomy import CLASSES
@@ -56,6 +57,7 @@ def test_what_was_saved_is_loaded(tiny_bundle: Path) -> None:
     assert bundle.default_operating_point == "screening"
     assert bundle.prediction_sets.thresholds == dict.fromkeys(CLASSES, 0.1)
     assert bundle.provenance == {"data": "drawn"}
+    assert bundle.rules == Rules()
     assert set(bundle.files) == {"model.onnx", "domain.npz"}
 
 
@@ -152,7 +154,7 @@ def test_files_that_have_to_be_listed(copy: Path, name: str) -> None:
         ("calibration.slice_weight", True),
         ("calibration.slice_weight", 10**400),
         ("calibration.evidence_cells", 0),
-        ("calibration.evidence_cells", 197),
+        ("calibration.evidence_cells", 785),
         ("operating_points.screening", 0.5),
         ("operating_points.screening.threshold", 1.5),
         ("operating_points.screening.sensitivity", {"value": 1}),
@@ -160,6 +162,10 @@ def test_files_that_have_to_be_listed(copy: Path, name: str) -> None:
         ("prediction_sets.thresholds", {"glioma": 0.1}),
         ("domain", {}),
         ("files", []),
+        ("rules", []),
+        ("rules.head_disagreement", 1.5),
+        ("rules.min_brain_share", None),
+        ("rules.least_contrast", 0.1),
     ],
 )
 def test_facts_of_the_wrong_kind_are_named(
@@ -169,7 +175,7 @@ def test_facts_of_the_wrong_kind_are_named(
 
     def edit(facts: dict[str, Any]) -> None:
         for key in path:
-            facts = facts[key]
+            facts = facts.setdefault(key, {})
         facts[last] = value
 
     change(copy, edit)

@@ -89,7 +89,7 @@ def ask(bundle, domain, point="screening"):
         np.zeros((1, len(domain.center)), np.float32),
     )
     slice_ = Slice(np.zeros((8, 8), np.float32), "x.png")
-    return decide(outputs, 0, slice_, bundle, domain, point)
+    return decide(outputs, 0, slice_, bundle, domain, point, 0.3)
 
 
 def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):

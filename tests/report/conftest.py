@@ -37,6 +37,9 @@ def prediction() -> Prediction:
             prediction_set=(TumorClass.GLIOMA, TumorClass.MENINGIOMA),
             domain_score=0.97,
             reasons=("One reason.",),
+            slice_head=(0.5, 0.25, 0.125, 0.125),
+            evidence_head=(0.75, 0.125, 0.125, 0.0),
+            brain_share=0.25,
         ),
         explanation=Explanation(
             evidence=evidence,

@@ -50,6 +50,18 @@ def test_a_document_read_back_is_the_prediction(prediction: Prediction) -> None:
     assert prediction_to_json(again) == prediction_to_json(prediction)
 
 
+def test_a_document_of_an_earlier_version_is_still_read(
+    prediction: Prediction,
+) -> None:
+    document = prediction_to_json(prediction)
+    for name in ("slice_head", "evidence_head", "brain_share"):
+        del document[name]
+    nothing = np.zeros((0, 0), np.float32)
+    again = prediction_from_json(document, nothing, nothing, nothing)
+    assert again.decision.reasons == prediction.decision.reasons
+    assert prediction_to_json(again)["slice_head"] is None
+
+
 def test_a_refusal_without_box_spacing_or_plane(prediction: Prediction) -> None:
     bare = replace(
         prediction,

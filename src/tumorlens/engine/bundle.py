@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tumorlens.engine.bundle_json import (
     write_document,
 )
 from tumorlens.engine.facts import Reader
+from tumorlens.engine.rules import Rules
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.taxonomy import CLASSES, TumorClass
@@ -30,6 +31,8 @@ from tumorlens.taxonomy import CLASSES, TumorClass
 MODEL_FILE = "model.onnx"
 DOMAIN_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
+FINEST_STRIDE = 8
+"""Pixels of the input that a cell of the evidence grid spans at least."""
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
 
 
@@ -121,6 +124,8 @@ class Bundle:
         Free facts on training data and on measured quality.
     files
         SHA-256 in hexadecimal, by file name.
+    rules
+        What else makes a slice inconclusive; none in bundles that state none.
     """
 
     folder: Path
@@ -137,6 +142,7 @@ class Bundle:
     provenance: dict[str, Any]
     metrics: dict[str, Any]
     files: dict[str, str]
+    rules: Rules = field(default=Rules())
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -173,6 +179,7 @@ def save_bundle(
     domain: Mapping[str, Any],
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    rules: Rules | None = None,
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -182,7 +189,7 @@ def save_bundle(
         Holds `model.onnx`, `domain.npz` and, if wanted, `model.weights.h5`.
     name, version, preprocessing, calibration, operating_points
         See `Bundle`.
-    default_operating_point, prediction_sets, domain, provenance, metrics
+    default_operating_point, prediction_sets, domain, provenance, metrics, rules
         See `Bundle`.
 
     Returns
@@ -216,6 +223,8 @@ def save_bundle(
             item: _sha256(folder / item) for item in known if (folder / item).exists()
         },
     }
+    if rules is not None:
+        document["rules"] = rules.to_json()
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -275,7 +284,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     facts.object("domain").number("threshold")
     preprocessing = _preprocessing(facts.object("preprocessing"))
     cells = weights.whole("evidence_cells", 1)
-    if cells > (preprocessing.size // 16) ** 2:
+    if cells > (preprocessing.size // FINEST_STRIDE) ** 2:
         weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
@@ -302,6 +311,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
             name: facts.object("files").text(name)
             for name in facts.object("files").fields
         },
+        rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,12 +75,16 @@ def calibrated_probabilities(
     ndarray
         Shape (N, 4), float64; rows sum to 1.
     """
-    fused = (
+    return softmax(
         facts.slice_weight * logits.astype(np.float64)
         + facts.evidence_weight * pooled.astype(np.float64)
         + np.asarray(facts.bias)
     )
-    powers = np.exp(fused - fused.max(axis=1, keepdims=True))
+
+
+def softmax(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Turn log-odds of shape (N, 4) into probabilities; rows sum to 1."""
+    powers = np.exp(values.astype(np.float64) - values.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
@@ -116,13 +122,15 @@ def decide(
     bundle: Bundle,
     domain: DomainModel,
     operating_point: str,
+    brain_share: float,
 ) -> Decision:
     """Decide what one slice shows.
 
     Below the operating point's probability of tumour a slice is called free
     of tumour. From it on it is never called so: it gets a tumour's name when
     that is the only tumour left in the prediction set and likelier than not,
-    and is inconclusive otherwise.
+    and is inconclusive otherwise. So is every slice that one of the bundle's
+    rules holds back, whatever its probabilities.
 
     Parameters
     ----------
@@ -131,11 +139,13 @@ def decide(
     slice_
         What the row was made from.
     bundle
-        Calibration, operating points and prediction sets.
+        Calibration, operating points, prediction sets and rules.
     domain
         Tells brain MRI from everything else.
     operating_point
         A name among the bundle's.
+    brain_share
+        How much brain the slice shows, 0 to 1.
 
     Raises
     ------
@@ -150,9 +160,9 @@ def decide(
     pooled = pool_evidence(
         outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
     )
-    values = calibrated_probabilities(
-        outputs.logits[row : row + 1], pooled, bundle.calibration
-    )[0]
+    logits = outputs.logits[row : row + 1]
+    values = calibrated_probabilities(logits, pooled, bundle.calibration)[0]
+    slice_head, evidence_head = softmax(logits)[0], softmax(pooled)[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     score = domain.score(outputs, row, slice_.colorfulness)
     threshold = bundle.operating_points[operating_point].threshold
@@ -162,6 +172,9 @@ def decide(
         decision, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
     else:
         decision, reasons = apply_operating_point(values, options, threshold)
+        held = bundle.rules.reasons(slice_head, evidence_head, brain_share)
+        if held:
+            decision, reasons = Verdict.INCONCLUSIVE, (*reasons, *held)
     return Decision(
         probabilities={
             name: float(value) for name, value in zip(CLASSES, values, strict=True)
@@ -172,6 +185,9 @@ def decide(
         prediction_set=options,
         domain_score=score,
         reasons=reasons,
+        slice_head=tuple(map(float, slice_head)),
+        evidence_head=tuple(map(float, evidence_head)),
+        brain_share=brain_share,
     )
 
 

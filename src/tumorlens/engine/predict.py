@@ -21,6 +21,7 @@ from tumorlens.engine.explain import explain
 from tumorlens.engine.results import Failure, Prediction
 from tumorlens.engine.session import Session
 from tumorlens.errors import InputError, SettingError
+from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Crop, prepare
 from tumorlens.imaging.raster import to_slice
 from tumorlens.imaging.read import display_name, read_study
@@ -45,6 +46,7 @@ class _Ready:
     notes: tuple[str, ...]
     pixels: NDArray[np.float32]
     crop: Crop
+    brain_share: float
     seconds: float
 
 
@@ -213,7 +215,8 @@ class Classifier:
     def _ready(self, slice_: Slice, notes: tuple[str, ...]) -> _Ready:
         start = time.perf_counter()
         pixels, crop = prepare(slice_.pixels, self.bundle.preprocessing)
-        return _Ready(slice_, notes, pixels, crop, time.perf_counter() - start)
+        share = brain_share(pixels)
+        return _Ready(slice_, notes, pixels, crop, share, time.perf_counter() - start)
 
     def _judge(self, ready: Sequence[_Ready], point: str) -> list[Prediction]:
         if not ready:
@@ -223,7 +226,13 @@ class Classifier:
         judged = []
         for row, item in enumerate(ready):
             decision = decide(
-                outputs, row, item.slice_, self.bundle, self._domain, point
+                outputs,
+                row,
+                item.slice_,
+                self.bundle,
+                self._domain,
+                point,
+                item.brain_share,
             )
             judged.append(
                 (decision, explain(outputs, row, item.crop, item.slice_, decision))

@@ -20,7 +20,7 @@ class RawOutputs:
     logits
         Shape (N, 4), float32: slice head before softmax.
     evidence
-        Shape (N, g, g, 4), float32: evidence head before softmax, g = size/16.
+        Shape (N, g, g, 4), float32: evidence head before softmax, square.
     gradcam
         Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
         logit, over the last convolution's cells.
@@ -54,6 +54,11 @@ class Decision:
         0 to 1; 1 for a brain MRI like those the model knows.
     reasons
         Full sentences: why the decision is inconclusive or a refusal.
+    slice_head, evidence_head
+        Four probabilities of each head alone, uncalibrated, in the taxonomy's
+        order; empty in a decision that was stored without them.
+    brain_share
+        How much brain the slice shows, 0 to 1; see `tumorlens.imaging.brain`.
     """
 
     probabilities: dict[TumorClass, float]
@@ -63,6 +68,9 @@ class Decision:
     prediction_set: tuple[TumorClass, ...]
     domain_score: float
     reasons: tuple[str, ...] = field(default=())
+    slice_head: tuple[float, ...] = field(default=())
+    evidence_head: tuple[float, ...] = field(default=())
+    brain_share: float = 1.0
 
     @property
     def p_tumor(self) -> float:

@@ -55,6 +55,9 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "p_tumor": _finite(decision.p_tumor),
         "prediction_set": [name.value for name in decision.prediction_set],
         "domain_score": _finite(decision.domain_score),
+        "slice_head": _by_class(decision.slice_head),
+        "evidence_head": _by_class(decision.evidence_head),
+        "brain_share": _finite(decision.brain_share),
         "operating_point": decision.operating_point,
         "reasons": list(decision.reasons),
         "explained": explanation.explained.value,
@@ -152,7 +155,23 @@ def _decision_from_json(document: Mapping[str, Any]) -> Decision:
         prediction_set=tuple(TumorClass(name) for name in document["prediction_set"]),
         domain_score=document["domain_score"],
         reasons=tuple(document["reasons"]),
+        # Documents of earlier versions hold none of these.
+        slice_head=_read_by_class(document.get("slice_head")),
+        evidence_head=_read_by_class(document.get("evidence_head")),
+        brain_share=document.get("brain_share", 1.0),
     )
+
+
+def _by_class(head: tuple[float, ...]) -> dict[str, float] | None:
+    if not head:
+        return None
+    return {
+        name.value: _finite(value) for name, value in zip(CLASSES, head, strict=True)
+    }
+
+
+def _read_by_class(head: Mapping[str, float] | None) -> tuple[float, ...]:
+    return () if head is None else tuple(head[name.value] for name in CLASSES)
 
 
 def _finite(value: float) -> float:

@@ -7,21 +7,11 @@ from typing import Any
 from tumorlens.engine.bundle import Bundle
 from tumorlens.report import words
 from tumorlens.report.overlay import OverlayKind
-from tumorlens.report.report import RESEARCH_USE, SCHEMA
+from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES, Verdict
+from tumorlens.web import schemas
 
-_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-_CLASS = {"type": "string", "enum": [name.value for name in CLASSES]}
 _TEXT = {"type": "string"}
-_TEXTS = {"type": "array", "items": _TEXT}
-_PIXEL = {"type": "integer"}
-_MILLIMETRES = {
-    "type": ["array", "null"],
-    "items": {"type": "number"},
-    "minItems": 2,
-    "maxItems": 2,
-}
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -46,9 +36,9 @@ def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "paths": _paths(bundle, settings),
         "components": {
             "schemas": {
-                "Prediction": _prediction(),
-                "Failure": _failure(),
-                "Problem": _problem(),
+                "Prediction": schemas.prediction(),
+                "Failure": schemas.failure(),
+                "Problem": schemas.problem(),
             }
         },
     }
@@ -158,89 +148,6 @@ def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             "500": _json("The server's fault; its log says more.", none_judged),
         },
     }
-
-
-def _prediction() -> dict[str, Any]:
-    box = {
-        "type": ["object", "null"],
-        "description": "In pixels of the picture; x1 and y1 lie outside it.",
-        "required": ["x0", "y0", "x1", "y1"],
-        "properties": dict.fromkeys(("x0", "y0", "x1", "y1"), _PIXEL),
-    }
-    point = {"type": "array", "items": _PIXEL, "minItems": 2, "maxItems": 2}
-    names = ("self", "evidence", "gradcam", "overlay", "report")
-    properties: dict[str, Any] = {
-        "schema": {"const": SCHEMA},
-        "file": _TEXT,
-        "slice": {"type": "integer", "minimum": 0},
-        "status": {"const": "ok"},
-        "predicted": {**_CLASS, "description": "The most probable class."},
-        "decision": {
-            "type": "string",
-            "enum": [*_CLASS["enum"], *(item.value for item in Verdict)],
-            "description": "What the operating point says.",
-        },
-        "probabilities": {
-            "type": "object",
-            "description": "Calibrated; they sum to 1.",
-            "required": [name.value for name in CLASSES],
-            "properties": {name.value: _SHARE for name in CLASSES},
-        },
-        "p_tumor": {**_SHARE, "description": "Of any tumour."},
-        "prediction_set": {"type": "array", "items": _CLASS, "minItems": 1},
-        "domain_score": {
-            **_SHARE,
-            "description": "1 for a brain MRI like those the model knows.",
-        },
-        "operating_point": _TEXT,
-        "reasons": _TEXTS,
-        "explained": {
-            "type": "string",
-            "enum": [name.value for name in TUMOR_CLASSES],
-            "description": "The class that maps, outline and box speak of.",
-        },
-        "box": box,
-        "outline": {"type": "array", "items": {"type": "array", "items": point}},
-        "size_mm": _MILLIMETRES,
-        "height": _PIXEL,
-        "width": _PIXEL,
-        "spacing_mm": _MILLIMETRES,
-        "plane": {"type": ["string", "null"]},
-        "notes": _TEXTS,
-        "model_version": _TEXT,
-        "ms": {"type": "number", "minimum": 0},
-        "research_use_only": _TEXT,
-        "id": _TEXT,
-        "links": {
-            "type": "object",
-            "required": list(names),
-            "properties": {
-                name: {"type": "string", "format": "uri-reference"} for name in names
-            },
-        },
-    }
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _failure() -> dict[str, Any]:
-    properties: dict[str, Any] = {
-        "schema": {"const": SCHEMA},
-        "file": _TEXT,
-        "status": {"type": "string", "description": "Code of the error."},
-        "message": _TEXT,
-        "mend": {"type": "string", "description": "What to do about it."},
-        "research_use_only": _TEXT,
-    }
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _problem() -> dict[str, Any]:
-    inner = {
-        "type": "object",
-        "required": ["code", "message", "mend"],
-        "properties": {"code": _TEXT, "message": _TEXT, "mend": _TEXT},
-    }
-    return {"type": "object", "required": ["error"], "properties": {"error": inner}}
 
 
 def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
