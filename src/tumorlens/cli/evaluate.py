@@ -34,6 +34,11 @@ from tumorlens.errors import DatasetError, MissingExtraError, OutputError
 )
 @click.option("--operating-point", default=None, help="screening or balanced.")
 @click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for metrics.json and report.html of the first bundle.",
+)
+@click.option(
     "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
 )
 @click.option(
@@ -44,6 +49,7 @@ def evaluate(
     split: str,
     models: tuple[Path, ...],
     operating_point: str | None,
+    out: Path | None,
     json_path: Path | None,
     record: str | None,
 ) -> None:
@@ -54,10 +60,12 @@ def evaluate(
     tumour; specificity counts a tumour-free slice as right only then.
     """
     try:
-        from tumorlens.learn.evaluate import evaluate as score
+        from tumorlens.learn.evaluation import evaluate as parts
+        from tumorlens.learn.evaluation.scored import score_records
         from tumorlens.learn.manifest import read_manifest
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error
+    from tumorlens.engine.bundle import DEFAULT_BUNDLE, record_metrics
     from tumorlens.engine.predict import load_classifier
 
     records = [
@@ -70,16 +78,19 @@ def evaluate(
             f"{manifest} has no row in the split '{split}'.",
             "Give another --split, or run `tumorlens data split`.",
         )
-    found = [
-        score(load_classifier(model), records, operating_point, say=click.echo)
-        for model in (models or (None,))
-    ]
+    folders = models or (DEFAULT_BUNDLE,)
+    found = []
+    for folder in folders:
+        classifier = load_classifier(folder)
+        scored = score_records(classifier, records, operating_point, say=click.echo)
+        model = parts.model_facts(classifier.bundle, operating_point)
+        found.append({"model": model, **parts.evaluate_scored(scored)})
     _show(found)
+    if out is not None:
+        parts.write_evaluation(found[0], parts.evaluation_sections(found[0]), out)
     if record is not None:
-        from tumorlens.engine.bundle import DEFAULT_BUNDLE, record_metrics
-
-        for model, figures in zip(models or (DEFAULT_BUNDLE,), found, strict=True):
-            record_metrics(model, record, figures)
+        for folder, figures in zip(folders, found, strict=True):
+            record_metrics(folder, record, parts.for_bundle(figures))
     if json_path is not None:
         try:
             json_path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,148 @@
+"""Draws of whole patients, shared by all figures of a set.
+
+Slices of one patient are nearly copies, so patients are drawn, not slices
+(Efron and Tibshirani 1993, on clustered data). Every statistic here is worked
+out for all draws at once, from sums over patients; as all figures of a set use
+the same draws, the difference of two of them is paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.learn.evaluation.intervals import Figure
+from tumorlens.learn.metrics import RESAMPLES
+
+Draws = NDArray[np.float64]
+"""Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
+
+_RANKED = 200
+"""Draws of a statistic that needs every slice by itself, not sums."""
+_SEED = 20
+
+
+class Resampling:
+    """Draws, with replacement, of as many patients as there are.
+
+    Parameters
+    ----------
+    groups
+        N group keys, one for each slice.
+    """
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        keys, rows = np.unique(np.asarray(groups), return_inverse=True)
+        self._rows: NDArray[np.int64] = rows
+        self.patients = len(keys)
+        drawn = np.random.default_rng(_SEED).multinomial(
+            len(keys), np.full(len(keys), 1.0 / len(keys)), RESAMPLES
+        )
+        self._weights = np.vstack((np.ones(len(keys)), drawn)).astype(np.float64)
+
+    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sum over slices in every draw.
+
+        Parameters
+        ----------
+        values
+            Shape (N,) or (N, K), finite.
+
+        Returns
+        -------
+        ndarray
+            Shape (1 + R,) or (1 + R, K).
+        """
+        columns = values.reshape(len(self._rows), -1).astype(np.float64)
+        by_patient = np.stack(
+            [np.bincount(self._rows, column, self.patients) for column in columns.T],
+            axis=1,
+        )
+        found = self._weights @ by_patient
+        return np.asarray(found[:, 0] if values.ndim == 1 else found)
+
+    def mean(self, values: NDArray[Any], rows: NDArray[np.bool_]) -> Draws:
+        """Mean of `values` (N,) over those `rows` (N,) that are true."""
+        return ratio(self.sums(np.where(rows, values, 0.0)), self.sums(rows))
+
+    def share(self, hits: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Figure | None:
+        """Say how often `hits` (N,) is true among `rows` (N,), with its interval."""
+        return figure(self.mean(hits, rows), self.count(rows))
+
+    def count(self, rows: NDArray[np.bool_]) -> int:
+        """Count the patients that have one of `rows` (N,)."""
+        return len(np.unique(self._rows[rows]))
+
+    def average(self, values: NDArray[Any], rows: NDArray[np.bool_]) -> Figure | None:
+        """Mean of `values` (N,) over `rows` (N,), with its interval."""
+        return figure(self.mean(values, rows))
+
+    def slice_weights(self) -> NDArray[np.float64]:
+        """How often each slice is in each of the first draws: (1 + 200, N)."""
+        return np.asarray(self._weights[: 1 + _RANKED, self._rows])
+
+    def auroc(self, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Draws:
+        """Area under the ROC curve (Mann-Whitney, ties count half) in 200 draws.
+
+        Parameters
+        ----------
+        scores
+            Shape (N,); rows that are NaN are left out.
+        positive
+            Shape (N,).
+
+        Returns
+        -------
+        ndarray
+            NaN in draws that lack one of both kinds.
+        """
+        kept = np.flatnonzero(np.isfinite(scores))
+        if not kept.size:
+            return np.full(1, np.nan)
+        order = kept[np.argsort(scores[kept], kind="stable")]
+        ranked = scores[order]
+        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+        weights = self._weights[: 1 + _RANKED, self._rows[order]]
+        found = np.add.reduceat(weights * positive[order], starts, axis=1)
+        false = np.add.reduceat(weights * ~positive[order], starts, axis=1)
+        below = np.cumsum(false, axis=1) - 0.5 * false
+        return ratio((found * below).sum(1), found.sum(1) * false.sum(1))
+
+
+def ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide; NaN where there is nothing to divide by."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(under > 0.0, over / under, np.nan))
+
+
+def figure(draws: Draws, patients: int = 0) -> Figure | None:
+    """Sum up draws as a value and its 95 % percentile interval.
+
+    Parameters
+    ----------
+    draws
+        The first is the value.
+    patients
+        For a share, of how many patients it is. Where it is 0 or 1 in all
+        draws, the bootstrap knows no interval; then the exact one of Clopper
+        and Pearson (1934) over patients stands in for it.
+
+    Returns
+    -------
+    dict or None
+        None where the value is NaN.
+    """
+    value, rest = float(draws[0]), draws[1:]
+    if not np.isfinite(value):
+        return None
+    rest = rest[np.isfinite(rest)]
+    if not rest.size:
+        rest = draws[:1]
+    low, high = (float(edge) for edge in np.percentile(rest, (2.5, 97.5)))
+    if patients and low == high and value in (0.0, 1.0):
+        room = 1.0 - 0.025 ** (1.0 / patients)
+        low, high = (0.0, room) if value == 0.0 else (1.0 - room, 1.0)
+    return {"value": value, "low": low, "high": high}
