@@ -48,7 +48,9 @@ def at_size(size: int, steps: int, warm_up: int) -> Figure:
     for step in range(warm_up + steps):
         cv2.setNumThreads(1)
         start = time.perf_counter()
-        batch = augmented(samples, size, (config.seed, step), config.strip_share)
+        batch = augmented(
+            samples, size, size // 8, (config.seed, step), config.strip_share
+        )
         middle = time.perf_counter()
         cv2.setNumThreads(threads)
         network.train_on_batch(

@@ -99,7 +99,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(sets, tmp_path):
 def test_batches_depend_on_seed_and_step_alone(sets):
     training, _ = sets
     weights = sampling_weights(training, "class-source")
-    streams = [BatchStream(training, weights, 4, 5, 0.5) for _ in range(2)]
+    streams = [BatchStream(training, weights, 4, 5, 0.5, 8) for _ in range(2)]
     streams[0].batch(0, 64)
     one, two = (stream.batch(3, 64) for stream in streams)
     np.testing.assert_array_equal(one.pixels, two.pixels)

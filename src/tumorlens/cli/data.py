@@ -70,7 +70,7 @@ def audit(
     "--keep",
     multiple=True,
     metavar="NAME=SPLIT",
-    help="Put a whole site or source into one split, for example DU=test.",
+    help="Put a whole site or source into one split or fold: DU=test, or DU=0.",
 )
 @click.option(
     "--as-trained",
@@ -103,8 +103,8 @@ def split(
         split_into_folds,
     )
 
-    if folds is not None and (fractions or keep):
-        raise click.UsageError("--folds goes without --fractions and --keep.")
+    if folds is not None and fractions:
+        raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
     records = read_manifest(source)
@@ -116,7 +116,9 @@ def split(
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))
     elif folds is not None:
-        dealt = split_into_folds(records, folds, seed=seed, links=links)
+        dealt = split_into_folds(
+            records, folds, seed=seed, links=links, keep=_kept(keep)
+        )
     else:
         dealt = split_by_fractions(
             records,
@@ -132,21 +134,31 @@ def split(
 
 @data.command()
 @click.argument("folder", type=_SOURCE, required=False, envvar="TUMORLENS_DATA")
+@click.option(
+    "--also",
+    type=_SOURCE,
+    multiple=True,
+    help="Another manifest (CSV) to add, such as one that `data slices` wrote.",
+)
 @click.option("--out", type=_OUT, required=True, help="The manifest to write.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-def manifest(folder: Path | None, out: Path, threads: int) -> None:
+def manifest(
+    folder: Path | None, also: tuple[Path, ...], out: Path, threads: int
+) -> None:
     """Collect the sets in a folder into one manifest.
 
     FOLDER holds sets whose layout is known (cheng, lgg, notumor,
     brisc_notumor), or a folder a class; by default it is the one that the
     environment variable TUMORLENS_DATA names.
     """
-    from tumorlens.learn.manifest import write_manifest
+    from tumorlens.learn.manifest import read_manifest, write_manifest
     from tumorlens.learn.sources import collect
 
     if folder is None:
         raise click.UsageError("Name a folder, or set TUMORLENS_DATA.")
     records = collect(folder, threads=threads)
+    for other in also:
+        records += read_manifest(other)
     write_manifest(records, out)
     patients = len({record.patient for record in records} - {""})
     flagged = sum(1 for record in records if record.flag)
@@ -154,6 +166,41 @@ def manifest(folder: Path | None, out: Path, threads: int) -> None:
         f"{len(records):,} pictures of {patients:,} patients or groups, "
         f"{flagged:,} with a flag, written to {out}."
     )
+
+
+@data.command()
+@click.argument("volumes", type=_SOURCE, nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the pictures and their manifest, NAME/NAME.csv.",
+)
+@click.option("--label", required=True, help="What every slice shows: no_tumor.")
+@click.option("--source", required=True, help="Name of the set.")
+@click.option(
+    "--every",
+    "every_mm",
+    type=click.FloatRange(1.0),
+    default=5.0,
+    show_default=True,
+    help="Distance of the slices, in mm.",
+)
+def slices(
+    volumes: tuple[Path, ...], out: Path, label: str, source: str, every_mm: float
+) -> None:
+    """Cut whole scans (NIfTI) into axial, coronal and sagittal slices.
+
+    Only for scans that show the same on every slice, such as tumour-free
+    heads: each slice gets the same label. The first slices and the last, with
+    little of the head, are left out.
+    """
+    from tumorlens.learn.manifest import write_manifest
+    from tumorlens.learn.volume_slices import cut_volumes
+
+    records = cut_volumes(volumes, out, label=label, source=source, every_mm=every_mm)
+    write_manifest(records, out / f"{source}.csv")
+    click.echo(f"{len(records):,} slices of {len(volumes)} scans written to {out}.")
 
 
 @data.command()

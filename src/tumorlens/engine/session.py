@@ -127,7 +127,8 @@ class Session:
         count, classes, size = len(inputs), len(CLASSES), self._size
         if (
             logits.shape != (count, classes)
-            or evidence.shape != (count, size // 16, size // 16, classes)
+            or evidence.shape[::3] != (count, classes)
+            or evidence.shape[1] != evidence.shape[2]
             or gradcam.shape[::3] != (count, classes)
             or len(embedding) != count
         ):

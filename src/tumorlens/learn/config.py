@@ -60,7 +60,7 @@ class TrainingConfig:
     early_size: int = 160
     early_share: float = 0.75
     sampling: Sampling = "class-source"
-    strip_share: float = 0.2
+    strip_share: float = 0.3
     label_smoothing: float = 0.05
     evidence_loss: float = 1.0
     ema: float = 0.997

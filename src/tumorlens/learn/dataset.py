@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Queue
 from threading import Event, Thread
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from tumorlens.imaging.study import Slice
 from tumorlens.learn.augment import augment
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.strip import brain_mask
-from tumorlens.learn.targets import CellTargets, cell_targets
+from tumorlens.learn.targets import cell_targets
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 STORED_SIZE = 256
@@ -79,7 +79,7 @@ class Batch:
     labels
         Shape (N, 4), float32, one-hot.
     cells, cell_weights
-        Shapes (N, g, g, 4) and (N, g, g), float32; g = S/16.
+        Shapes (N, g, g, 4) and (N, g, g), float32.
     """
 
     pixels: NDArray[np.float32]
@@ -206,27 +206,40 @@ def sampling_weights(
     return weights / weights.sum()
 
 
-def stack(samples: Sequence[Sample], size: int) -> Batch:
-    """Make a batch of unchanged samples, as serving would see them.
+def served_pixels(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
+    """Show unchanged samples as serving would see them.
 
     Parameters
     ----------
     samples
         N of them.
     size
-        Edge of the input, in pixels, a multiple of 16.
+        Edge of the input, in pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, size, size, 3), float32, in [0, 1].
     """
-    squares = []
-    outlines = []
-    for sample in samples:
-        shrunk = cv2.resize(sample.square, (size, size), interpolation=cv2.INTER_AREA)
-        squares.append(shrunk.astype(np.uint8))
-        outlines.append(sample.outline)
-    return _assemble(samples, squares, outlines, size)
+    return _as_input(
+        [
+            cv2.resize(sample.square, (size, size), interpolation=cv2.INTER_AREA)
+            for sample in samples
+        ]
+    )
+
+
+def _as_input(squares: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    grey = np.stack(squares).astype(np.float32) / np.float32(255.0)
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def augmented(
-    samples: Sequence[Sample], size: int, seed: tuple[int, ...], strip_share: float
+    samples: Sequence[Sample],
+    size: int,
+    grid: int,
+    seed: tuple[int, ...],
+    strip_share: float,
 ) -> Batch:
     """Make a batch of randomly changed samples.
 
@@ -235,7 +248,9 @@ def augmented(
     samples
         N of them.
     size
-        Edge of the input, in pixels, a multiple of 16.
+        Edge of the input, in pixels.
+    grid
+        Cells along an edge of the evidence grid.
     seed
         The same seed and samples give the same batch.
     strip_share
@@ -250,26 +265,14 @@ def augmented(
         )
         squares.append(square)
         outlines.append(outline)
-    return _assemble(samples, squares, outlines, size)
-
-
-def _assemble(
-    samples: Sequence[Sample],
-    squares: Sequence[NDArray[np.uint8]],
-    outlines: Sequence[NDArray[np.uint8] | None],
-    size: int,
-) -> Batch:
-    pixels = np.empty((len(samples), size, size, 3), np.float32)
-    targets: list[CellTargets] = []
-    for row, (sample, square, outline) in enumerate(
-        zip(samples, squares, outlines, strict=True)
-    ):
-        pixels[row] = (square.astype(np.float32) / 255.0)[..., None]
-        targets.append(cell_targets(sample.label, outline, size // 16))
+    targets = [
+        cell_targets(sample.label, outline, grid)
+        for sample, outline in zip(samples, outlines, strict=True)
+    ]
     labels = np.zeros((len(samples), len(CLASSES)), np.float32)
     labels[np.arange(len(samples)), [sample.index for sample in samples]] = 1.0
     return Batch(
-        pixels,
+        _as_input(squares),
         labels,
         np.stack([target.classes for target in targets]),
         np.stack([target.weights for target in targets]),
@@ -290,19 +293,22 @@ class BatchStream:
         batch_size: int,
         seed: int,
         strip_share: float,
+        stride: int,
     ) -> None:
         self._samples = samples
         self._weights = weights
         self._batch_size = batch_size
         self._seed = seed
         self._strip_share = strip_share
+        self._stride = stride
 
     def batch(self, step: int, size: int) -> Batch:
         """Make the batch of one step."""
         rng = np.random.default_rng((self._seed, step))
         rows = rng.choice(len(self._samples), self._batch_size, p=self._weights)
         chosen = [self._samples[row] for row in rows]
-        return augmented(chosen, size, (self._seed, step), self._strip_share)
+        grid = size // self._stride
+        return augmented(chosen, size, grid, (self._seed, step), self._strip_share)
 
     def batches(
         self, start: int, stop: int, size_at: Callable[[int], int]

@@ -39,7 +39,8 @@ class FitResult:
     Parameters
     ----------
     model
-        With the averaged weights of the best epoch.
+        With the averaged weights of the best epoch; of the last one where there
+        was nothing to validate on.
     history
         One row for each epoch.
     """
@@ -148,7 +149,9 @@ def fit(
     config
         Every choice of the run.
     training, validation
-        Samples of different patients.
+        Samples of different patients. Without validation samples the run goes
+        to its end and keeps its last weights: nothing is chosen, so patients
+        kept for testing stay untouched.
     folder
         Exists; receives checkpoint, best weights, log.csv, log.jsonl and
         TensorBoard events.
@@ -173,6 +176,7 @@ def fit(
         model.load_weights(initial_weights)
     elif network.initialise is not None:
         network.initialise(model)
+    network.freeze(model)
     compile_model(model, config)
     progress = Progress(0, [])
     if resume:
@@ -180,7 +184,12 @@ def fit(
         say(f"Going on from step {progress.step} of {config.total_steps}.")
     weights = sampling_weights(training, config.sampling)
     stream = BatchStream(
-        training, weights, config.batch_size, config.seed, config.strip_share
+        training,
+        weights,
+        config.batch_size,
+        config.seed,
+        config.strip_share,
+        network.evidence_stride,
     )
     history = progress.history
     log = RunLog(folder, history)
@@ -212,9 +221,9 @@ def fit(
 
 
 def _check_sets(training: Sequence[Sample], validation: Sequence[Sample]) -> None:
-    if not training or not validation:
+    if not training:
         raise TrainingError(
-            "The training or the validation set is empty.",
+            "The training set is empty.",
             "Run `tumorlens data split` on the manifest.",
         )
     patients = {sample.record.patient for sample in training} - {""}
@@ -259,11 +268,15 @@ def _end_epoch(
     step: int,
 ) -> dict[str, Any]:
     """Validate the averaged weights, and keep them if none were better."""
+    row: dict[str, Any] = {"epoch": step // config.steps_per_epoch, "step": step}
     with averaged_weights(model):
-        outputs = infer(model, validation, config.size)
-        row: dict[str, Any] = {"epoch": step // config.steps_per_epoch, "step": step}
-        row |= validation_score(outputs["logits"], validation)
-        if row["accuracy"] >= max((old["accuracy"] for old in history), default=0.0):
+        best = True
+        if validation:
+            outputs = infer(model, validation, config.size)
+            row |= validation_score(outputs["logits"], validation)
+            earlier = max((old["accuracy"] for old in history), default=0.0)
+            best = row["accuracy"] >= earlier
+        if best:
             part = folder / f"part-{BEST_WEIGHTS}"
             model.save_weights(part)
             part.replace(folder / BEST_WEIGHTS)
@@ -271,7 +284,7 @@ def _end_epoch(
 
 
 def _stalled(history: list[dict[str, Any]], patience: int) -> bool:
-    if not history:
+    if not history or "accuracy" not in history[0]:
         return False
     scores = [row["accuracy"] for row in history]
     best = len(scores) - 1 - scores[::-1].index(max(scores))
@@ -280,9 +293,8 @@ def _stalled(history: list[dict[str, Any]], patience: int) -> bool:
 
 def _line(row: dict[str, Any], config: TrainingConfig, seconds_left: float) -> str:
     minutes, seconds = divmod(round(seconds_left), 60)
-    return (
-        f"epoch {row['epoch']:3d}/{config.epochs}  loss {row['loss']:.4f}  "
-        f"validation accuracy {row['accuracy']:.4f}  "
-        f"tumour recall {row['tumor_recall']:.4f}  "
-        f"{minutes} min {seconds:02d} s left"
-    )
+    words = [f"epoch {row['epoch']:3d}/{config.epochs}", f"loss {row['loss']:.4f}"]
+    if "accuracy" in row:
+        words.append(f"validation accuracy {row['accuracy']:.4f}")
+        words.append(f"tumour recall {row['tumor_recall']:.4f}")
+    return "  ".join([*words, f"{minutes} min {seconds:02d} s left"])

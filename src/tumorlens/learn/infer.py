@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.learn.dataset import Sample, stack
+from tumorlens.learn.dataset import Sample, served_pixels
 
 _ROWS_AT_A_TIME = 32
 
@@ -34,8 +34,8 @@ def infer(
     """
     parts: dict[str, list[NDArray[np.float32]]] = {}
     for start in range(0, len(samples), _ROWS_AT_A_TIME):
-        batch = stack(samples[start : start + _ROWS_AT_A_TIME], size)
-        outputs = model.predict_on_batch(batch.pixels)
+        pixels = served_pixels(samples[start : start + _ROWS_AT_A_TIME], size)
+        outputs = model.predict_on_batch(pixels)
         for name, value in outputs.items():
             parts.setdefault(name, []).append(np.asarray(value))
     return {name: np.concatenate(rows) for name, rows in parts.items()}

@@ -56,7 +56,7 @@ def split_by_fractions(
             "Give for example 0.7,0.15,0.15.",
         )
     members = _members(records, links)
-    kept = _kept_groups(records, members, keep or {})
+    kept = _kept_groups(records, members, keep or {}, SPLITS)
     rest = {key: rows for key, rows in members.items() if key not in kept}
     parts = _deal(records, rest, fractions, seed)
     names = {key: SPLITS[part] for key, part in parts.items()} | kept
@@ -73,6 +73,7 @@ def split_into_folds(
     *,
     seed: int = 0,
     links: Sequence[tuple[int, int]] = (),
+    keep: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Deal a set out to folds of about the same size.
 
@@ -82,6 +83,11 @@ def split_into_folds(
         As in `split_by_fractions`.
     folds
         How many, from 2 to the number of patients.
+    keep
+        Whole sites or sources that stay in one fold, as name to its number
+        written in digits. They count as that fold's share, so that a hospital
+        left out of one fold's training is not joined there by patients of its
+        own set.
 
     Returns
     -------
@@ -99,7 +105,10 @@ def split_into_folds(
             f"{folds} folds cannot be made of {len(members)} patients or groups.",
             f"Give a number from 2 to {len(members)}.",
         )
-    parts = _deal(records, members, [1.0 / folds] * folds, seed)
+    names = [str(fold) for fold in range(folds)]
+    kept = _kept_groups(records, members, keep or {}, names)
+    fixed = {key: int(name) for key, name in kept.items()}
+    parts = _deal(records, members, [1.0 / folds] * folds, seed, fixed)
     result = list(records)
     for key, rows in members.items():
         for row in rows:
@@ -169,6 +178,7 @@ def _kept_groups(
     records: Sequence[Record],
     members: dict[str, list[int]],
     keep: Mapping[str, str],
+    parts: Sequence[str],
 ) -> dict[str, str]:
     known = {record.site for record in records} | {record.source for record in records}
     for name, split in keep.items():
@@ -177,10 +187,10 @@ def _kept_groups(
                 f"No row has the site or source {name!r}.",
                 f"Known are: {', '.join(sorted(known - {''})) or 'none'}.",
             )
-        if split not in SPLITS:
+        if split not in parts:
             raise DatasetError(
-                f"{name!r} cannot go to the split {split!r}.",
-                f"Use {', '.join(SPLITS)}.",
+                f"{name!r} cannot go to the split or fold {split!r}.",
+                f"Use {', '.join(parts)}.",
             )
     kept = {}
     for key, rows in members.items():
@@ -207,6 +217,7 @@ def _deal(
     members: dict[str, list[int]],
     shares: Sequence[float],
     seed: int,
+    fixed: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Give each group to the part that lacks its classes and sources most.
 
@@ -219,8 +230,11 @@ def _deal(
     for count in counts.values():
         totals.update(count)
     filled: list[Counter[_Stratum]] = [Counter() for _ in shares]
-    parts = {}
-    for key in sorted(counts, key=lambda key: (-len(members[key]), _draw(seed, key))):
+    parts = dict(fixed or {})
+    for key, part in parts.items():
+        filled[part].update(counts[key])
+    rest = counts.keys() - parts.keys()
+    for key in sorted(rest, key=lambda key: (-len(members[key]), _draw(seed, key))):
         parts[key] = _neediest(counts[key], totals, filled, shares, (seed, key))
         filled[parts[key]].update(counts[key])
     return parts

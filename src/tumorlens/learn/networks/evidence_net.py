@@ -1,8 +1,10 @@
 """evidence-net: one backbone, a slice head and an evidence head.
 
 The slice head is global average pooling and a dense softmax. The evidence
-head says, for each cell of a stride-16 grid, which class the cell shows; it
+head says, for each cell of a stride-8 grid, which class the cell shows; it
 learns from radiologists' outlines and is what holds on strangers' scanners.
+It joins coarse context to fine detail from the top down, as feature pyramids
+do (Lin et al. 2017, arXiv:1612.03144).
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ EVIDENCE_FILTERS = 160
 DROPOUT = 0.3
 LAST_CONVOLUTION = "top_relu"
 EMBEDDING_LAYERS = ("block4_add", "block10_add", "top_relu")
+EVIDENCE_STRIDE = 8
+FROZEN = ("stem", *(f"block{row}" for row in range(5)))
+"""Up to stride 8 the ImageNet filters stay: it halves the time of a step, and
+over equally many steps was as good as training them (docs/experiments.md)."""
 
 
 def build(
@@ -40,12 +46,12 @@ def build(
     -------
     keras.Model
         Input ``pixels`` (N, size, size, 3), float32, in [0, 1]. Outputs, by
-        name: ``logits`` (N, 4) and ``evidence`` (N, size/16, size/16, 4), both
+        name: ``logits`` (N, 4) and ``evidence`` (N, size/8, size/8, 4), both
         float32 and before softmax, classes in the taxonomy's order.
     """
     # --- Backbone ---
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
-    _, stride16, top = efficientnet_lite0(pixels)
+    stride8, stride16, top = efficientnet_lite0(pixels)
 
     # --- Slice head ---
     embedding = layers.GlobalAveragePooling2D(name="embedding")(top)
@@ -54,19 +60,27 @@ def build(
     )
 
     # --- Evidence head ---
-    lateral = layers.Conv2D(evidence_filters, 1, name="evidence_lateral")(stride16)
-    context = layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
-    # Doubling, then averaging neighbours, is linear interpolation for any size.
-    context = layers.UpSampling2D(2, name="evidence_up")(context)
-    context = layers.AveragePooling2D(
-        3, strides=1, padding="same", name="evidence_smooth"
-    )(context)
-    joined = layers.ReLU(name="evidence_relu")(
-        layers.Add(name="evidence_add")([lateral, context])
-    )
+    joined = layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
+    for finer, stride in ((stride16, 16), (stride8, 8)):
+        joined = _joined(joined, finer, f"evidence{stride}")
     evidence = layers.Conv2D(len(CLASSES), 1, name="evidence")(joined)
 
     # --- Model ---
     return keras.Model(
         pixels, {"logits": logits, "evidence": evidence}, name="evidence-net"
+    )
+
+
+def _joined(
+    coarse: keras.KerasTensor, fine: keras.KerasTensor, name: str
+) -> keras.KerasTensor:
+    """Add a coarse grid to one twice as fine."""
+    # Doubling, then averaging neighbours, is linear interpolation for any size.
+    doubled = layers.UpSampling2D(2, name=f"{name}_up")(coarse)
+    smooth = layers.AveragePooling2D(
+        3, strides=1, padding="same", name=f"{name}_smooth"
+    )(doubled)
+    lateral = layers.Conv2D(int(coarse.shape[-1]), 1, name=f"{name}_lateral")(fine)
+    return layers.ReLU(name=f"{name}_relu")(
+        layers.Add(name=f"{name}_add")([lateral, smooth])
     )

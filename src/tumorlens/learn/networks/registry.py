@@ -29,12 +29,25 @@ class Network:
         is no MRI may differ in either.
     initialise
         Loads weights to start from; None to start from scratch.
+    evidence_stride
+        Pixels of the input that one cell of the evidence grid spans.
+    frozen
+        Blocks, by the first part of their layers' names, that training leaves
+        as they were initialised.
     """
 
     build: Callable[[int | None], keras.Model]
     last_convolution: str
     embedding_layers: tuple[str, ...]
     initialise: Callable[[keras.Model], None] | None
+    evidence_stride: int
+    frozen: tuple[str, ...] = ()
+
+    def freeze(self, model: keras.Model) -> None:
+        """Leave the frozen blocks as they are, normalisation's statistics too."""
+        for layer in model.layers:
+            if layer.name.partition("_")[0] in self.frozen:
+                layer.trainable = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -43,9 +56,15 @@ NETWORKS: dict[str, Network] = {
         evidence_net.LAST_CONVOLUTION,
         evidence_net.EMBEDDING_LAYERS,
         load_imagenet_weights,
+        evidence_net.EVIDENCE_STRIDE,
+        evidence_net.FROZEN,
     ),
     "seed-cnn": Network(
-        seed_cnn.build, seed_cnn.LAST_CONVOLUTION, seed_cnn.EMBEDDING_LAYERS, None
+        seed_cnn.build,
+        seed_cnn.LAST_CONVOLUTION,
+        seed_cnn.EMBEDDING_LAYERS,
+        None,
+        seed_cnn.EVIDENCE_STRIDE,
     ),
 }
 

@@ -15,6 +15,7 @@ FILTERS = (32, 64, 128, 256)
 DROPOUT = 0.3
 LAST_CONVOLUTION = "relu3"
 EMBEDDING_LAYERS = ("relu2", "relu3")
+EVIDENCE_STRIDE = 16
 
 
 def build(
