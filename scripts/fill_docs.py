@@ -2,8 +2,10 @@
 
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/heldout.json (`tumorlens evaluate --json`),
-docs/figures/bench.json (`python -m bench --json`), the shipped bundle's
-bundle.json, and the table of settings.
+docs/figures/cross_validation.json (the same, pooled over folds; may be missing),
+docs/figures/bench.json (`python -m bench --json`), docs/figures/leakage.json (how
+the common set overlaps with itself), the shipped bundle's bundle.json, and the
+table of settings.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
-from tumorlens.report.model_card import FIGURES as FIGURES_BY_TITLE
-from tumorlens.report.model_card import figure_text, model_card
+from tumorlens.report.card_charts import FOLDER, card_charts
+from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
+from tumorlens.report.figure_words import figure_text
+from tumorlens.report.model_card import model_card
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +37,12 @@ def main() -> int:
     """Fill or check every document."""
     heldout = json.loads((FIGURES / "heldout.json").read_text(encoding="utf-8"))
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
+    leakage = json.loads((FIGURES / "leakage.json").read_text(encoding="utf-8"))
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    literature = ROOT / "docs" / "literature.md"
+    charts = {
+        ROOT / "docs" / FOLDER / chart.file: chart.svg for chart in card_charts(bundle)
+    }
     wanted = {
         ROOT / "README.md": _fill(
             (ROOT / "README.md").read_text(encoding="utf-8"),
@@ -42,21 +52,30 @@ def main() -> int:
                 "bench": _bench_table(bench),
             },
         ),
-        ROOT / "docs" / "model-card.md": model_card(load_bundle(DEFAULT_BUNDLE)),
+        literature: _fill(
+            literature.read_text(encoding="utf-8"),
+            {"own": _own_table(heldout[0]), "leakage": _leakage_words(leakage)},
+        ),
+        ROOT / "docs" / "model-card.md": model_card(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
+        **charts,
     }
+    left_over = set((ROOT / "docs" / FOLDER).glob("card-*.svg")) - set(charts)
     stale = [
         path
         for path, text in wanted.items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     if "--check" in sys.argv[1:]:
-        for path in stale:
+        for path in (*stale, *left_over):
             print(f"{path.relative_to(ROOT)} is not current. Run: make docs")
-        return 1 if stale else 0
+        return 1 if stale or left_over else 0
     for path in stale:
         path.write_text(wanted[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
+    for path in left_over:
+        path.unlink()
+        print(f"removed {path.relative_to(ROOT)}")
     return 0
 
 
@@ -121,6 +140,44 @@ def _source_table(model: dict[str, Any]) -> str:
         title = SOURCES.get(name, f"`{name}`")
         lines.append(f"| {title} | {part['slices']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _own_table(heldout: dict[str, Any]) -> str:
+    """Give our own figures, in the columns of the published ones."""
+    rows = [("Patients kept apart", heldout)]
+    path = FIGURES / "cross_validation.json"
+    if path.exists():
+        pooled = json.loads(path.read_text(encoding="utf-8"))
+        rows.append(
+            (
+                "Cross-validation, pooled",
+                pooled[0] if isinstance(pooled, list) else pooled,
+            )
+        )
+    lines = [
+        "| | Slices | Patients or likeness groups | All sources, by slice | All "
+        "sources, by patient | `cheng` alone, by slice |",
+        "|---|---|---|---|---|---|",
+    ]
+    for title, found in rows:
+        cheng = found["by_source"].get("cheng", {}).get("accuracy")
+        figures = (found["accuracy"], found["accuracy_by_patient"], cheng)
+        cells = " | ".join(figure_text(figure) for figure in figures)
+        lines.append(f"| {title} | {found['slices']} | {found['patients']} | {cells} |")
+    if len(rows) == 1:
+        lines += ["", "Cross-validation is not measured yet."]
+    return "\n".join(lines)
+
+
+def _leakage_words(found: dict[str, Any]) -> str:
+    share = 100 * found["shares_anything"] / found["test_images"]
+    return (
+        f"Of its {found['test_images']:,} test images {found['byte_identical']:,} are "
+        f"byte for byte in its training part, {found['near_duplicates']:,} are near "
+        f"copies of a training image (mirrored ones counted), and "
+        f"{found['shares_anything']:,} ({share:.1f} %) have a near copy or their own "
+        "patient there."
+    )
 
 
 def _bench_table(bench: dict[str, Any]) -> str:

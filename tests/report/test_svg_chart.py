@@ -13,22 +13,21 @@ from tumorlens.report.page_parts import Chart, Line
 from tumorlens.report.svg_chart import draw_chart
 
 CHARTS = [chart for section in demo_sections() for chart in section.charts]
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def parsed(*lines: Line, **options) -> ET.Element:
     chart = Chart("Title", "x", "y", lines, **options)
-    return ET.fromstring(draw_chart(chart, "c", alone=True))
+    return ET.fromstring(draw_chart(chart, "c"))
 
 
 def found(root: ET.Element, name: str, kind: str) -> list[ET.Element]:
-    return [node for node in root.iter(SVG + name) if node.get("class") == kind]
+    return [node for node in root.iter(name) if node.get("class") == kind]
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.title[:20])
 def test_every_chart_is_valid_and_names_itself(chart: Chart) -> None:
-    root = ET.fromstring(draw_chart(chart, "c", alone=True))
-    title, told = root.find(SVG + "title"), root.find(SVG + "desc")
+    root = ET.fromstring(draw_chart(chart, "c"))
+    title, told = root.find("title"), root.find("desc")
     assert title is not None
     assert told is not None
     assert title.text == chart.title
@@ -103,7 +102,7 @@ def test_series_differ_by_more_than_colour() -> None:
 
 def test_one_series_needs_no_legend_and_several_have_one() -> None:
     def words(root: ET.Element) -> list[str]:
-        return [node.text or "" for node in root.iter(SVG + "text")]
+        return [node.text or "" for node in root.iter("text")]
 
     assert "alone" not in words(parsed(Line("alone", (0, 1), (0, 1))))
     two = words(parsed(Line("one", (0, 1), (0, 1)), Line("other", (0, 1), (1, 0))))

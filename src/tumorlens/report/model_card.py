@@ -5,41 +5,25 @@ The sections follow Mitchell et al. 2019 (arXiv:1810.03993).
 
 from __future__ import annotations
 
-from typing import Any
-
 from tumorlens.engine.bundle import Bundle
+from tumorlens.report.card_beyond import faithfulness, refusal, robustness
+from tumorlens.report.card_charts import chart_links
+from tumorlens.report.card_failures import failures
+from tumorlens.report.card_sets import (
+    SETS,
+    calibration,
+    measured_sets,
+    quality,
+    subgroups,
+)
+from tumorlens.report.card_training import data, training
+from tumorlens.report.claim_2024 import CLAIM_2024
+from tumorlens.report.figure_words import FIGURES, figure_text, table
+from tumorlens.report.reporting_items import items_table
+from tumorlens.report.tripod_ai import TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
 
-LICENCES: dict[str, tuple[str, str]] = {
-    "cheng": (
-        "Cheng et al., figshare 1512427: T1 with contrast, three planes, two "
-        "hospitals, a radiologist's outline on every slice",
-        "CC BY 4.0",
-    ),
-    "lgg": (
-        "TCGA-LGG with outlines (Buda et al. 2019): T1 with contrast, axial, glioma "
-        "and tumour-free slices of the same scanners; outlines mark the FLAIR "
-        "abnormality, which is wider than what enhances",
-        "TCIA, CC BY",
-    ),
-    "notumor": ("tumour-free pictures of the common web sets, copies removed", "mixed"),
-    "brisc_notumor": ("BRISC 2025's tumour-free pictures", "CC BY 4.0"),
-}
-"""What the sets that shipped models learned from are, and their licences."""
-
-FIGURES = (
-    ("4-class accuracy, by slice", "accuracy"),
-    ("4-class accuracy, by patient", "accuracy_by_patient"),
-    ("Tumour sensitivity", "tumor_sensitivity"),
-    ("Tumour specificity", "tumor_specificity"),
-    ("Inconclusive", "inconclusive"),
-    ("Brain MRI wrongly refused", "refused_as_foreign"),
-    ("AUROC, tumour or none", "auroc_tumor"),
-    ("Calibration error (ECE, 15 bins)", "calibration_error"),
-    ("Evidence peak inside the outline", "peak_inside_outline"),
-    ("Evidence Dice at half height", "dice_at_half_height"),
-)
-"""Title and key of the figures that an evaluation gives, in order."""
+__all__ = ["FIGURES", "figure_text", "model_card"]
 
 
 def model_card(bundle: Bundle) -> str:
@@ -53,18 +37,26 @@ def model_card(bundle: Bundle) -> str:
     Returns
     -------
     str
-        Markdown.
+        Markdown. Its links are seen from the project's folder of documents; its
+        pictures are `card_charts.card_charts`.
     """
     parts = (
         _heading(bundle),
         _use(),
-        _data(bundle),
+        data(bundle),
+        training(bundle),
         _decisions(bundle),
-        _quality(bundle),
-        _domain(bundle),
+        quality(bundle),
+        subgroups(bundle),
+        failures(bundle) + chart_links(bundle),
+        calibration(bundle),
+        robustness(bundle),
+        faithfulness(bundle),
+        refusal(bundle),
         _limits(),
+        _guidelines(bundle),
     )
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _heading(bundle: Bundle) -> list[str]:
@@ -75,8 +67,9 @@ def _heading(bundle: Bundle) -> list[str]:
         "Made from the bundle's `bundle.json`; no figure here is typed by hand.",
         "**Research use only. Not a medical device.**",
         "",
-        f"Reads one slice as {size} x {size} pixels and gives calibrated "
-        f"probabilities of {', '.join(INFO[name].title.lower() for name in CLASSES)}, "
+        f"A convolutional network that reads one slice as {size} x {size} pixels and "
+        "gives calibrated probabilities of "
+        f"{', '.join(INFO[name].title.lower() for name in CLASSES)}, "
         "an evidence map and a Grad-CAM map, and a score that says whether the "
         "picture is a brain MRI it knows.",
     ]
@@ -98,129 +91,33 @@ def _use() -> list[str]:
     ]
 
 
-def _data(bundle: Bundle) -> list[str]:
-    lines = ["## Learned from", ""]
-    sets: dict[str, Any] = bundle.provenance.get("sets", {})
-    lines += ["| Set | Training slices | Validation slices | What | Licence |"]
-    lines += ["|---|---|---|---|---|"]
-    counts: dict[str, dict[str, int]] = {}
-    for split, found in sets.items():
-        for key, count in found["slices"].items():
-            source = key.split("/")[0]
-            part = counts.setdefault(source, {})
-            part[split] = part.get(split, 0) + count
-    for source, part in sorted(counts.items()):
-        what, licence = LICENCES.get(source, ("the trainer's own", "–"))
-        lines.append(
-            f"| `{source}` | {part.get('train', 0)} | {part.get('validation', 0)} "
-            f"| {what} | {licence} |"
-        )
-    patients = ", ".join(
-        f"{found['patients']} to {'train' if split == 'train' else 'validate'} on"
-        for split, found in sets.items()
-    )
-    return [
-        *lines,
-        "",
-        f"Patients (or likeness groups, where a set names none): {patients}. The "
-        "backbone started from ImageNet weights (Apache-2.0).",
-    ]
-
-
 def _decisions(bundle: Bundle) -> list[str]:
-    lines = [
-        "## Operating points",
-        "",
-        "Thresholds fixed on validation patients. Rates, with 95 % intervals over "
-        "patients, "
-        + (
-            "as measured on patients who neither trained nor tuned it:"
-            if "test" in bundle.metrics
-            else "on the same patients, which flatters them:"
-        ),
-        "",
-        "| | Probability of tumour from | Sensitivity | Specificity |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name, point in bundle.operating_points.items():
         mark = " (default)" if name == bundle.default_operating_point else ""
         rates = (
             f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
             for rate in (point.sensitivity, point.specificity)
         )
-        lines.append(
-            f"| `{name}`{mark} | {point.threshold:.3f} | " + " | ".join(rates) + " |"
-        )
-    coverage = bundle.prediction_sets.coverage
+        rows.append((f"`{name}`{mark}", f"{point.threshold:.3f}", *rates))
     return [
-        *lines,
+        "## Operating points",
         "",
-        f"Prediction sets are made to hold the true class in {coverage:.0%} of the "
-        "slices of each class. How often they do on other patients is below.",
+        "Thresholds fixed on validation patients. Rates, with 95 % intervals over "
+        f"patients, {_measured_on(bundle)}:",
+        "",
+        *table(("", "Probability of tumour from", "Sensitivity", "Specificity"), rows),
     ]
 
 
-def _quality(bundle: Bundle) -> list[str]:
-    found = bundle.metrics.get("test")
-    if not isinstance(found, dict):
-        return ["## How good it is", "", "Not yet measured on patients kept apart."]
-    lines = [
-        "## How good it is",
-        "",
-        f"On {found['slices']} slices of {found['patients']} patients (or likeness "
-        "groups) that neither trained nor tuned it, at "
-        f"`{found['model']['operating_point']}`; 95 % intervals over patients.",
-        "",
-        "| | |",
-        "|---|---|",
-    ]
-    rows = [(title, found.get(key)) for title, key in FIGURES]
-    rows += [
-        (f"Recall, {INFO[name].title.lower()}", found["recall"][name])
-        for name in CLASSES
-    ]
-    rows += [
-        (f"True class in the set, {INFO[name].title.lower()}", found["coverage"][name])
-        for name in CLASSES
-    ]
-    lines += [f"| {title} | {figure_text(value)} |" for title, value in rows if value]
-    lines += ["", "| Source | Slices | Accuracy | Sensitivity | Specificity |"]
-    lines += ["|---|---|---|---|---|"]
-    for source, part in found["by_source"].items():
-        keys = ("accuracy", "tumor_sensitivity", "tumor_specificity")
-        cells = " | ".join(figure_text(part.get(key)) for key in keys)
-        lines.append(f"| `{source}` | {part['slices']} | {cells} |")
-    lines += [
-        "",
-        "What was said (columns) of what is true (rows), most probable class:",
-    ]
-    lines += ["", "| | " + " | ".join(INFO[name].title for name in CLASSES) + " |"]
-    lines += ["|---|" + "---|" * len(CLASSES)]
-    for name, row in zip(CLASSES, found["confusion"], strict=True):
-        lines.append(f"| {INFO[name].title} | " + " | ".join(map(str, row)) + " |")
-    return lines
-
-
-def _domain(bundle: Bundle) -> list[str]:
-    found = bundle.domain
-    lines = [
-        "## Refusal",
-        "",
-        "Share of drawn pictures and photographs that are refused. The linear probe "
-        "in the score is blind to the kind it judges; the weights that combine the "
-        "probe with the other features were fitted on all kinds, and the threshold, "
-        "which 99 % of validation slices pass, on the slices that the AUROC counts. "
-        "So these figures flatter the score.",
-        "",
-        "| Kind | Refused |",
-        "|---|---|",
-    ]
-    for key, value in sorted(found.items()):
-        if key.startswith("refused_"):
-            lines.append(f"| {key.removeprefix('refused_')} | {value:.3f} |")
-    if "auroc" in found:
-        lines += ["", f"AUROC, brain MRI against all of these: {found['auroc']:.4f}."]
-    return lines
+def _measured_on(bundle: Bundle) -> str:
+    """Say whose rates the operating points hold: those of the set measured last."""
+    point = bundle.operating_points[bundle.default_operating_point]
+    for name, found in measured_sets(bundle):
+        rates = found.get("operating_points", {}).get(bundle.default_operating_point)
+        if rates and rates["sensitivity"]["value"] == point.sensitivity.value:
+            return f"as measured below ({SETS[name][0].lower()})"
+    return "on the same patients, which flatters them"
 
 
 def _limits() -> list[str]:
@@ -238,14 +135,23 @@ def _limits() -> list[str]:
     ]
 
 
-def figure_text(found: dict[str, float] | None) -> str:
-    """Show a figure with its interval; a dash where there is none.
-
-    Parameters
-    ----------
-    found
-        ``value``, ``low`` and ``high``.
-    """
-    if found is None:
-        return "–"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _guidelines(bundle: Bundle) -> list[str]:
+    return [
+        "## Reporting guidelines",
+        "",
+        "Which items of two checklists are answered, and where. Numbers are the "
+        "checklists'; topics are in our own words, so read them beside the originals.",
+        "",
+        "### CLAIM 2024",
+        "",
+        "Tejani et al. 2024, Radiology: Artificial Intelligence 6(4):e240300, "
+        "doi:10.1148/ryai.240300.",
+        "",
+        *items_table(CLAIM_2024, bundle.metrics),
+        "",
+        "### TRIPOD+AI",
+        "",
+        "Collins et al. 2024, BMJ 385:e078378, doi:10.1136/bmj-2023-078378.",
+        "",
+        *items_table(TRIPOD_AI, bundle.metrics),
+    ]

@@ -1,7 +1,7 @@
 """A chart as SVG: axes, lines, points, bars, intervals, a legend; no library.
 
-Colours come from classes, so that a page (or `STYLE`, in a file of its own) can
-suit them to a dark screen. No series is told by its colour alone: lines differ in
+Colours come from classes, so that the page's style (`svg_style.STYLE`) can suit them
+to a dark screen. No series is told by its colour alone: lines differ in
 their dashes, points in their shape.
 """
 
@@ -13,7 +13,7 @@ from html import escape
 from tumorlens.report.page_parts import Chart, Line
 from tumorlens.report.svg_marks import BarPlace, bar_room, draw_key, draw_series
 from tumorlens.report.svg_scale import Scale, make_scale
-from tumorlens.report.svg_style import COLORS, STYLE, text_width
+from tumorlens.report.svg_style import COLORS, text_width
 
 WIDTH = 460.0
 HEIGHT = 300.0
@@ -22,7 +22,7 @@ ROW = 19.0
 """Height of a row of the legend."""
 
 
-def draw_chart(chart: Chart, name: str, *, alone: bool = False) -> str:
+def draw_chart(chart: Chart, name: str) -> str:
     """Draw a chart.
 
     Parameters
@@ -31,13 +31,11 @@ def draw_chart(chart: Chart, name: str, *, alone: bool = False) -> str:
         Numbers that are not finite are left out; a line breaks there.
     name
         Of the drawing within its page: letters, digits and hyphens.
-    alone
-        Whether it becomes a file of its own, which carries its style.
 
     Returns
     -------
     str
-        An ``<svg>`` element that names and describes itself.
+        An ``<svg>`` element for a page; it names and describes itself.
     """
     across, up = _scales(chart)
     rows = _legend_rows(chart)
@@ -48,7 +46,6 @@ def draw_chart(chart: Chart, name: str, *, alone: bool = False) -> str:
         for index, line in enumerate(chart.lines)
         if index in shown
     )
-    style = f' xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}"' if alone else ""
     empty = "" if shown else _text(WIDTH / 2, HEIGHT / 2, "No values", "middle")
     # A little wider than the axes, so that a mark at the very end stays whole.
     frame = (
@@ -56,12 +53,11 @@ def draw_chart(chart: Chart, name: str, *, alone: bool = False) -> str:
         f'height="{HEIGHT - TOP - BOTTOM + 12}"'
     )
     return (
-        f'<svg class="chart"{style} viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(chart.title)}</title>'
         f'<desc id="{name}-desc">{escape(describe(chart))}</desc>'
-        + (f"<style>{STYLE}</style>" if alone else "")
-        + f'<clipPath id="{name}-clip"><rect {frame}/></clipPath>'
+        f'<clipPath id="{name}-clip"><rect {frame}/></clipPath>'
         + _axes(chart, across, up)
         + f'<g clip-path="url(#{name}-clip)">'
         + (_diagonal(across, up) if chart.diagonal else "")

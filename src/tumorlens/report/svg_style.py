@@ -20,6 +20,7 @@ COLORS = len(_COLORS)
 """How many series there are before colours repeat."""
 
 _RULES = """
+.chart .paper{fill:var(--chart-page)}
 .chart text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",
 "Noto Sans","Liberation Sans",Arial,sans-serif;font-size:12px;fill:var(--chart-ink);
 font-variant-numeric:tabular-nums}

@@ -1,0 +1,109 @@
+"""The model card's figures beyond plain pictures: damage, refusal, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tumorlens.engine.bundle import Bundle
+from tumorlens.report.figure_words import figure_text, is_figure, table
+
+
+def robustness(bundle: Bundle) -> list[str]:
+    """Write what damage to the pictures costs, if it was measured."""
+    found = bundle.metrics.get("robustness")
+    if not found or "kinds" not in found:
+        return []
+    kinds = [
+        (kind, figure_text(part.get("drop"))) for kind, part in found["kinds"].items()
+    ]
+    return [
+        "## Under damage",
+        "",
+        f"{found['slices']} slices of {found['patients']} patients, damaged at five "
+        "strengths. Points of accuracy (of 100) lost, mean over the strengths; over "
+        f"all kinds {figure_text(found.get('drop'))}, and "
+        f"{figure_text(found.get('sensitivity_drop'))} points of tumour sensitivity. "
+        "Below zero is a gain.",
+        "",
+        *table(("Damage", "Points lost"), kinds),
+    ]
+
+
+def refusal(bundle: Bundle) -> list[str]:
+    """Write how well what is no brain MRI is refused."""
+    lines = ["## Refusal"]
+    found = bundle.metrics.get("foreign")
+    if found and "kinds" in found:
+        lines += ["", *_foreign(found)]
+    return [*lines, "", *_own_word(bundle.domain)]
+
+
+def _foreign(found: Mapping[str, Any]) -> list[str]:
+    kinds = (
+        (
+            kind,
+            "yes" if part.get("taught") else "no",
+            part.get("pictures", "–"),
+            figure_text(part.get("auroc")),
+            figure_text(part.get("refused")),
+        )
+        for kind, part in found["kinds"].items()
+    )
+    new = found.get("new", {})
+    return [
+        "Kinds of pictures that the score was not taught count: their AUROC against "
+        f"brain MRI is {figure_text(new.get('auroc'))}, and "
+        f"{figure_text(new.get('refused'))} of them are refused, while "
+        f"{figure_text(found.get('passed'))} of the brain MRI pass.",
+        "",
+        *table(("Kind", "Taught", "Pictures", "AUROC", "Refused"), kinds),
+    ]
+
+
+def _own_word(domain: Mapping[str, Any]) -> list[str]:
+    kinds = [
+        (key.removeprefix("refused_"), f"{value:.3f}")
+        for key, value in sorted(domain.items())
+        if key.startswith("refused_")
+    ]
+    lines = [
+        "As the export saw it: share of drawn pictures and photographs that are "
+        "refused. The linear probe in the score is blind to the kind it judges; the "
+        "weights that combine the probe with the other features were fitted on all "
+        "kinds, and the threshold, which 99 % of validation slices pass, on the "
+        "slices that the AUROC counts. So these figures flatter the score.",
+        "",
+        *table(("Kind", "Refused"), kinds),
+    ]
+    if "auroc" in domain:
+        lines += ["", f"AUROC, brain MRI against all of these: {domain['auroc']:.4f}."]
+    return lines
+
+
+def faithfulness(bundle: Bundle) -> list[str]:
+    """Write how far the maps show what decides, if it was measured."""
+    found = bundle.metrics.get("faithfulness")
+    rows = list(_leaves(found or {}))
+    if not rows:
+        return []
+    return [
+        "## Do the maps show what decides?",
+        "",
+        "Sanity checks of the explanations; the evaluation's page says what each "
+        "measures. Of a row of stages the last is shown.",
+        "",
+        *table(("", ""), rows),
+    ]
+
+
+def _leaves(found: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield every figure of a tree of JSON, named by its way there."""
+    if is_figure(found):
+        name = ", ".join(path).replace("_", " ")
+        yield name[:1].upper() + name[1:], figure_text(found)
+    elif isinstance(found, Mapping):
+        for key, part in found.items():
+            yield from _leaves(part, (*path, key))
+    elif isinstance(found, list) and found:
+        yield from _leaves(found[-1], path)

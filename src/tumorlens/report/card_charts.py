@@ -1,0 +1,63 @@
+"""The model card's pictures: drawn charts alone, since no patient's may be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tumorlens.engine.bundle import Bundle
+from tumorlens.report.card_sets import SETS, measured_sets
+from tumorlens.report.svg_intervals import draw_intervals
+from tumorlens.taxonomy import CLASSES, INFO
+
+FOLDER = "figures"
+"""Where the pictures lie, seen from the card."""
+
+_KINDS = {
+    "recall": ("Recall by class", "Recall, 95 % interval over patients"),
+    "coverage": (
+        "How often the prediction set holds the true class",
+        "Share of slices, 95 % interval over patients",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CardChart:
+    """A picture of the card.
+
+    Parameters
+    ----------
+    file
+        Name, for the folder `FOLDER` beside the card.
+    title
+        In words.
+    svg
+        Its content.
+    """
+
+    file: str
+    title: str
+    svg: str
+
+
+def card_charts(bundle: Bundle) -> list[CardChart]:
+    """Draw the card's pictures; the colours are the classes' own."""
+    charts = []
+    for name, found in measured_sets(bundle):
+        for kind, (words, label) in _KINDS.items():
+            known = found.get(kind, {})
+            if not all(known.get(item) for item in CLASSES):
+                continue
+            title = f"{words}: {SETS[name][0].lower()}"
+            rows = [(INFO[item].title, known[item]) for item in CLASSES]
+            file = f"card-{name}-{kind}.svg".replace("_", "-")
+            charts.append(CardChart(file, title, draw_intervals(title, label, rows)))
+    return charts
+
+
+def chart_links(bundle: Bundle) -> list[str]:
+    """Show the pictures in the card."""
+    lines = []
+    for chart in card_charts(bundle):
+        lines += ["", f"![{chart.title}]({FOLDER}/{chart.file})"]
+    return lines

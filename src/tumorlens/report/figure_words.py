@@ -1,0 +1,66 @@
+"""Figures as documents write them: their titles, and a value with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+from tumorlens.taxonomy import INFO, parse_class
+
+FIGURES = (
+    ("4-class accuracy, by slice", "accuracy"),
+    ("4-class accuracy, by patient", "accuracy_by_patient"),
+    ("Tumour sensitivity", "tumor_sensitivity"),
+    ("Tumour specificity", "tumor_specificity"),
+    ("Inconclusive", "inconclusive"),
+    ("Brain MRI wrongly refused", "refused_as_foreign"),
+    ("AUROC, tumour or none", "auroc_tumor"),
+    ("Calibration error (ECE, 15 bins)", "calibration_error"),
+    ("Evidence peak inside the outline", "peak_inside_outline"),
+    ("Evidence Dice at half height", "dice_at_half_height"),
+)
+"""Title and key of the figures that an evaluation gives, in order."""
+
+
+def figure_text(found: Mapping[str, float] | None) -> str:
+    """Show a figure with its interval; a dash where there is none.
+
+    Parameters
+    ----------
+    found
+        ``value``, ``low`` and ``high``.
+    """
+    if found is None:
+        return "–"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def is_figure(found: object) -> TypeGuard[Mapping[str, float]]:
+    """Tell a figure with its interval from other JSON."""
+    return isinstance(found, Mapping) and {"value", "low", "high"} <= set(found)
+
+
+def name_text(name: str) -> str:
+    """Name a class as people do, in lower case; other names stay."""
+    known = parse_class(name)
+    return INFO[known].title.lower() if known else name
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Write a table in Markdown, one line a row.
+
+    Parameters
+    ----------
+    columns
+        Headings.
+    rows
+        Cells, each as long as `columns`; an upright stroke in one is escaped.
+    """
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|---" * len(columns) + "|",
+        *(
+            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+            for row in rows
+        ),
+    ]
