@@ -53,7 +53,7 @@ def test_the_sensitivity_drop_is_the_mean_loss_of_sensitivity(figures):
     ]
     wanted = 100.0 * (clean - sum(values) / len(values))
     assert figures["sensitivity_drop"]["value"] == pytest.approx(wanted)
-    assert wanted != 0.0
+    assert abs(wanted) > 1.0
 
 
 def test_healthy_slices_alone_have_no_figures_on_tumours(tiny_bundle, drawn_set):

@@ -1,0 +1,135 @@
+"""Tumour slices made ready for the tests of explanations, and the maps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.predict import Classifier
+from tumorlens.engine.results import RawOutputs
+from tumorlens.engine.session import Session
+from tumorlens.imaging.preprocess import Crop, prepare
+from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.learn.evaluation.sampling import pick, read_first_slice
+from tumorlens.learn.manifest import Record
+from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
+
+MAPS = ("evidence", "gradcam")
+"""The maps that are tested, by name."""
+
+_ROWS_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tumour slice.
+
+    Parameters
+    ----------
+    record
+        Where it comes from, with its outline if there is one.
+    slice_
+        The picture.
+    pixels
+        Shape (S, S, 3), float32, 0 to 1: the network's input.
+    crop
+        Where the input lies in the picture.
+    column
+        Index of the class that the served maps of this slice speak of.
+    """
+
+    record: Record
+    slice_: Slice
+    pixels: NDArray[np.float32]
+    crop: Crop
+    column: int
+
+
+def read_cases(
+    classifier: Classifier, records: Sequence[Record], count: int
+) -> list[Case]:
+    """Draw tumour slices, of as many patients as there are, and read them.
+
+    Parameters
+    ----------
+    classifier
+        Says which class its maps speak of.
+    records
+        Flagged ones are left out; those with an outline come before others.
+    count
+        At most, shared evenly between the tumour classes.
+    """
+    cases = []
+    for label in TUMOR_CLASSES:
+        own = [item for item in records if item.label is label and not item.flag]
+        drawn = [item for item in own if item.mask is not None]
+        for record in pick(drawn or own, count // len(TUMOR_CLASSES)):
+            found = read_first_slice(record)
+            if found is not None:
+                cases.append(_case(classifier, record, found))
+    return cases
+
+
+def _case(classifier: Classifier, record: Record, slice_: Slice) -> Case:
+    (judged,) = classifier.predict_study(Study((Series((slice_,)),)))
+    pixels, crop = prepare(slice_.pixels, classifier.bundle.preprocessing)
+    column = CLASSES.index(judged.explanation.explained)
+    return Case(record, slice_, pixels, crop, column)
+
+
+def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
+    """Run the network on many inputs, a few at a time.
+
+    Parameters
+    ----------
+    session
+        The network.
+    inputs
+        Shape (N, S, S, 3), float32, 0 to 1; N is at least 1.
+    """
+    parts = [
+        session.run(inputs[start : start + _ROWS_AT_A_TIME])
+        for start in range(0, len(inputs), _ROWS_AT_A_TIME)
+    ]
+    return RawOutputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.evidence for part in parts]),
+        np.concatenate([part.gradcam for part in parts]),
+        np.concatenate([part.embedding for part in parts]),
+    )
+
+
+def draw_maps(
+    outputs: RawOutputs, columns: Sequence[int]
+) -> dict[str, NDArray[np.float32]]:
+    """Both maps of each row, over the network's input, as they are served.
+
+    Parameters
+    ----------
+    outputs
+        N rows.
+    columns
+        N class indices: what each row's maps speak of.
+
+    Returns
+    -------
+    dict
+        By the names in `MAPS`, shape (N, g, g) each with a g of its own, not
+        negative: probability of the class in each cell, and Grad-CAM.
+    """
+    rows = np.arange(len(columns))
+    odds = outputs.evidence - outputs.evidence.max(axis=-1, keepdims=True)
+    raised = np.exp(odds)
+    shares = raised / raised.sum(axis=-1, keepdims=True)
+    return {
+        "evidence": np.asarray(shares[rows, :, :, list(columns)], np.float32),
+        "gradcam": np.asarray(outputs.gradcam[rows, :, :, list(columns)], np.float32),
+    }
+
+
+def is_constant(heat: NDArray[np.float32]) -> bool:
+    """Whether a map shows nothing: no spot stands out from the others."""
+    return float(np.ptp(heat)) <= 1e-6 * max(float(heat.max()), 1e-6)

@@ -1,0 +1,208 @@
+"""Whether maps depend on what the network has learned.
+
+Parameter randomisation (Adebayo et al. 2018, NeurIPS): learned numbers are
+shuffled, and maps are compared with those before. A map that stays the same
+shows the picture, not the model. The weights of each layer are permuted, so
+that their distribution stays as it was; layers go from the output to the input
+one after the other (cascading), or band by band with all others left alone
+(independent).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from scipy.stats import rankdata
+from skimage.metrics import structural_similarity
+
+from tumorlens.engine.bundle import MODEL_FILE, Bundle
+from tumorlens.engine.session import Session
+from tumorlens.learn.evaluation.cases import (
+    MAPS,
+    Case,
+    draw_maps,
+    is_constant,
+    run,
+)
+from tumorlens.learn.evaluation.intervals import mean_figure
+
+_BANDS = 5
+_DRAWS = 3
+_EDGE = 56
+"""Maps are compared in structure at this size, in cells."""
+
+Maps = Mapping[str, NDArray[np.float32]]
+
+
+def measure_randomisation(
+    bundle: Bundle, cases: Sequence[Case], say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Compare maps before and after the network's weights are shuffled.
+
+    Parameters
+    ----------
+    bundle
+        Its network is copied, never changed.
+    cases
+        At least one.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    dict
+        ``cascading`` and ``independent``: a list of stages, output first, each
+        with the ``layers`` it shuffles and, by map, ``spearman`` (rank
+        correlation cell by cell) and ``ssim`` (structural similarity, Wang et
+        al. 2004), means over three shuffles. ``other_patient`` holds the same
+        between maps of different patients by the trained network: what any two
+        maps have in common. A map that shuffling leaves without any contrast
+        counts as 0; slices whose trained map has none are left out.
+    """
+    model = onnx.load(str(bundle.folder / MODEL_FILE))
+    layers = learned_layers(model)
+    rows = np.array_split(np.arange(len(layers)), min(_BANDS, len(layers)))
+    bands = [[layers[row] for row in part] for part in rows]
+    patients = [case.record.group for case in cases]
+    trained = _maps_of(bundle, model, cases)
+    figures: dict[str, Any] = {"cascading": [], "independent": []}
+    for row, band in enumerate(bands):
+        say(f"Shuffling weights: stage {row + 1} of {len(bands)}.")
+        every = [layer for part in bands[: row + 1] for layer in part]
+        for name, chosen in (("cascading", every), ("independent", band)):
+            shuffled = [
+                _likeness(
+                    trained, _maps_of(bundle, shuffle(model, chosen, seed), cases)
+                )
+                for seed in range(_DRAWS)
+            ]
+            stage = _stage(shuffled, patients)
+            figures[name].append({"layers": len(chosen), **stage})
+    rolled = {name: np.roll(values, 1, axis=0) for name, values in trained.items()}
+    figures["other_patient"] = _stage([_likeness(trained, rolled)], patients)
+    return figures
+
+
+def learned_layers(model: onnx.ModelProto) -> list[list[str]]:
+    """List the learned numbers of a network, layer by layer, output first.
+
+    Parameters
+    ----------
+    model
+        Its graph holds what it learned as initialisers.
+
+    Returns
+    -------
+    list of list of str
+        Names of initialisers by the node that reads them first; floats of more
+        than one number (single ones are limits and scales).
+    """
+    learned = {
+        item.name
+        for item in model.graph.initializer
+        if item.data_type == onnx.TensorProto.FLOAT and np.prod(item.dims) > 1
+    }
+    layers = []
+    # ONNX lists nodes so that each comes after what it reads.
+    for node in model.graph.node:
+        names = [name for name in node.input if name in learned]
+        learned -= set(names)
+        if names:
+            layers.append(names)
+    return layers[::-1]
+
+
+def shuffle(
+    model: onnx.ModelProto, layers: Sequence[Sequence[str]], seed: int
+) -> onnx.ModelProto:
+    """Copy a network with the numbers of some layers permuted.
+
+    Parameters
+    ----------
+    model
+        Left as it is.
+    layers
+        From `learned_layers`.
+    seed
+        The same seed permutes alike.
+    """
+    names = {name for layer in layers for name in layer}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    rng = np.random.default_rng(seed)
+    for item in copy.graph.initializer:
+        if item.name in names:
+            values = numpy_helper.to_array(item)
+            mixed = rng.permutation(values.ravel()).reshape(values.shape)
+            item.CopyFrom(numpy_helper.from_array(mixed, item.name))
+    return copy
+
+
+def _maps_of(bundle: Bundle, model: onnx.ModelProto, cases: Sequence[Case]) -> Maps:
+    """Draw the maps of the class that the trained network's maps speak of."""
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(model, Path(folder) / MODEL_FILE)
+        session = Session(replace(bundle, folder=Path(folder)))
+        outputs = run(session, np.stack([case.pixels for case in cases]))
+    return draw_maps(outputs, [case.column for case in cases])
+
+
+def _likeness(before: Maps, after: Maps) -> dict[str, NDArray[np.float64]]:
+    """Rank correlation and structural similarity of each case's maps."""
+    found = {}
+    for name in MAPS:
+        pairs = list(zip(before[name], after[name], strict=True))
+        found[f"{name}_spearman"] = np.array([spearman(*pair) for pair in pairs])
+        found[f"{name}_ssim"] = np.array([_structure(*pair) for pair in pairs])
+    return found
+
+
+def spearman(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Correlate the ranks of two maps of one shape.
+
+    Returns
+    -------
+    float
+        -1 to 1; 0 where the second is constant, NaN where the first is: a map
+        that shows nothing has no likeness to lose.
+    """
+    if is_constant(first):
+        return float("nan")
+    if is_constant(second):
+        return 0.0
+    ranks = [rankdata(item.ravel()) for item in (first, second)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _structure(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Structural similarity of two maps, each scaled to its own peak."""
+    if is_constant(first):
+        return float("nan")
+    if is_constant(second):
+        return 0.0
+    scaled = [cv2.resize(item / item.max(), (_EDGE, _EDGE)) for item in (first, second)]
+    return float(structural_similarity(scaled[0], scaled[1], data_range=1.0))
+
+
+def _stage(
+    likenesses: Sequence[Mapping[str, NDArray[np.float64]]], patients: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        name: {
+            kind: mean_figure(
+                np.mean([item[f"{name}_{kind}"] for item in likenesses], axis=0),
+                patients,
+            )
+            for kind in ("spearman", "ssim")
+        }
+        for name in MAPS
+    }
