@@ -39,7 +39,7 @@ def test_calibration_takes_overconfidence_away(outputs):
 def test_both_heads_together_are_better_than_one(outputs):
     logits, evidence, labels = outputs
     both = fit_calibration(logits, evidence, labels)
-    alone = fit_calibration(logits, evidence, labels, has_evidence_head=False)
+    alone = fit_calibration(logits, None, labels)
     assert alone.evidence_weight == 0.0
     rows = np.arange(len(labels))
     losses = []

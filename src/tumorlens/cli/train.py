@@ -46,12 +46,26 @@ from tumorlens.errors import MissingExtraError, TrainingError
     default=None,
     help="Start from these Keras weights, for example a bundle's model.weights.h5.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    default=None,
+    help="Cross-validate: so many runs, each judging the patients it left out.",
+)
+@click.option(
+    "--calibrate-on",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
+)
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
 @click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
 def train(
     manifest: Path,
     folder: Path,
     weights: Path | None,
+    folds: int | None,
+    calibrate_on: Path | None,
     resume: bool,
     include_flagged: bool,
     **choices: Any,  # noqa: ANN401 - one for each field of TrainingConfig
@@ -61,6 +75,10 @@ def train(
     Patients stay apart: the manifest's split column says who trains and who
     validates (`tumorlens data split` fills it). Thresholds and calibration
     are fixed on the validation patients; test patients are not looked at.
+
+    With --folds each fold of the manifest (dealt here where it has none) is
+    judged by a network that trained on the others, and the pooled figures go
+    to OUT/report. The same command goes on where it was stopped.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -70,6 +88,13 @@ def train(
         raise MissingExtraError("Training", "train") from error
     config_path = folder / "config.json"
     given = {name: value for name, value in choices.items() if value is not None}
+    if folds is not None:
+        if weights is not None or calibrate_on is not None or resume:
+            raise click.UsageError(
+                "--folds goes without --weights, --calibrate-on and --resume."
+            )
+        _cross_validate(manifest, folder, folds, include_flagged, given)
+        return
     if resume:
         if given:
             raise TrainingError(
@@ -81,7 +106,9 @@ def train(
     else:
         config = TrainingConfig(**given)
     bundle = run_training(
-        RunOrder(manifest, folder, config, weights, resume, include_flagged),
+        RunOrder(
+            manifest, folder, config, weights, resume, include_flagged, calibrate_on
+        ),
         say=click.echo,
     )
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
@@ -89,3 +116,31 @@ def train(
         f"Next: tumorlens evaluate --data {manifest} --split test "
         f"--model {bundle.folder}"
     )
+
+
+def _cross_validate(
+    manifest: Path,
+    folder: Path,
+    folds: int,
+    include_flagged: bool,
+    choices: dict[str, Any],
+) -> None:
+    from tumorlens.learn.config import TrainingConfig
+    from tumorlens.learn.crossval import cross_validate, records_in_folds
+    from tumorlens.learn.evaluation.evaluate import (
+        evaluate_scored,
+        evaluation_sections,
+        write_evaluation,
+    )
+
+    config = TrainingConfig(**choices)
+    records = records_in_folds(manifest, folds, include_flagged)
+    scored = cross_validate(records, config, folder, say=click.echo)
+    metrics = evaluate_scored(scored)
+    metrics["model"] = {
+        "name": config.network,
+        "version": f"{folds}-fold cross-validation",
+        "operating_point": "screening",
+    }
+    write_evaluation(metrics, evaluation_sections(metrics), folder / "report")
+    click.echo(f"Figures of all folds together written to {folder / 'report'}.")

@@ -17,27 +17,24 @@ SCREENING_SENSITIVITY = 0.995
 """Aimed at in every source of validation patients, a little above the promise of
 0.99: an average would hide a scanner on which tumours are missed."""
 COVERAGE = 0.90
-POOL_SIZES = (1, 2, 3, 5, 8, 12)
+POOL_SIZES = (1, 2, 4, 8, 16, 32)
 _BIAS_PENALTY = 0.02
 
 
 def fit_calibration(
     logits: NDArray[np.float32],
-    evidence: NDArray[np.float32],
+    evidence: NDArray[np.float32] | None,
     labels: NDArray[np.int64],
-    *,
-    has_evidence_head: bool = True,
 ) -> Calibration:
     """Fit how both heads combine, by likelihood.
 
     Parameters
     ----------
     logits, evidence
-        Shapes (N, 4) and (N, g, g, 4): raw outputs on validation slices.
+        Shapes (N, 4) and (N, g, g, 4): raw outputs on validation slices;
+        evidence is None for a network without that head.
     labels
         Shape (N,): class indices.
-    has_evidence_head
-        False for a network whose evidence is its slice head's own.
 
     Returns
     -------
@@ -45,9 +42,9 @@ def fit_calibration(
         The pool size with the best likelihood, and its weights.
     """
     best: tuple[float, Calibration] | None = None
-    for cells in POOL_SIZES if has_evidence_head else (1,):
-        pooled = pool_evidence(evidence, cells)
-        loss, found = _fit_weights(logits, pooled, labels, cells, has_evidence_head)
+    for cells in (1,) if evidence is None else POOL_SIZES:
+        pooled = None if evidence is None else pool_evidence(evidence, cells)
+        loss, found = _fit_weights(logits, pooled, labels, cells)
         if best is None or loss < best[0]:
             best = loss, found
     assert best is not None
@@ -56,25 +53,25 @@ def fit_calibration(
 
 def _fit_weights(
     logits: NDArray[np.float32],
-    pooled: NDArray[np.float32],
+    pooled: NDArray[np.float32] | None,
     labels: NDArray[np.int64],
     cells: int,
-    has_evidence_head: bool,
 ) -> tuple[float, Calibration]:
     rows = np.arange(len(labels))
+    second = np.zeros_like(logits) if pooled is None else pooled
 
     def unpack(values: NDArray[np.float64]) -> Calibration:
         bias = values[2:] - values[2:].mean()
         return Calibration(
             float(np.exp(values[0])),
-            float(np.exp(values[1])) if has_evidence_head else 0.0,
+            0.0 if pooled is None else float(np.exp(values[1])),
             tuple(float(item) for item in bias),
             cells,
         )
 
     def loss(values: NDArray[np.float64]) -> float:
         facts = unpack(values)
-        found = calibrated_probabilities(logits, pooled, facts)
+        found = calibrated_probabilities(logits, second, facts)
         likelihood = -np.log(found[rows, labels] + 1e-12).mean()
         return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
 

@@ -2,109 +2,56 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
-import keras
-import numpy as np
-from numpy.typing import NDArray
-
-from tumorlens.errors import TrainingError
+from tumorlens.engine.predict import load_classifier
+from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import Sample, load_samples
-from tumorlens.learn.fit import CHECKPOINT, fit
-from tumorlens.learn.infer import infer
-from tumorlens.learn.manifest import Record
+from tumorlens.learn.copies import linked_copies
+from tumorlens.learn.dataset import load_samples
+from tumorlens.learn.evaluation.scored import ScoredSet, score_records
+from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
+from tumorlens.learn.heldout import HeldOut
+from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.learn.networks.registry import find_network
+from tumorlens.learn.package import TrainingData, make_bundle
+from tumorlens.learn.split import split_into_folds
 
 OUTPUTS = "heldout.npz"
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What networks said of patients they had never seen.
+def records_in_folds(manifest: Path, folds: int, include_flagged: bool) -> list[Record]:
+    """Read a manifest whose rows are in folds, or deal them out.
 
     Parameters
     ----------
-    records
-        N of them, labelled.
-    logits
-        Shape (N, 4), float32.
-    evidence
-        Shape (N, g, g, 4), float32.
+    manifest
+        With a fold for each row, or for none.
+    folds
+        How many there are to be.
+    include_flagged
+        Also use rows that the manifest flags.
+
+    Raises
+    ------
+    DatasetError
+        The manifest is dealt to another number of folds.
     """
-
-    records: tuple[Record, ...]
-    logits: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, model: keras.Model, samples: list[Sample], size: int) -> Self:
-        """Run a model with both heads over samples."""
-        found = infer(model, samples, size)
-        return cls(
-            tuple(sample.record for sample in samples),
-            found["logits"],
-            found["evidence"],
+    records = read_manifest(manifest)
+    if all(row.fold is None for row in records):
+        records = split_into_folds(records, folds, links=linked_copies(records))
+    if {row.fold for row in records} != set(range(folds)):
+        raise DatasetError(
+            f"{manifest} is not dealt to the folds 0 to {folds - 1}.",
+            f"Run `tumorlens data split --folds {folds}` on it.",
         )
-
-    @classmethod
-    def join(cls, parts: list[Self]) -> Self:
-        """Pool several, in order."""
-        return cls(
-            tuple(record for part in parts for record in part.records),
-            np.concatenate([part.logits for part in parts]),
-            np.concatenate([part.evidence for part in parts]),
-        )
-
-    def save(self, path: Path) -> None:
-        """Write to a file; the pictures are known by their paths."""
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez_compressed(
-                file,
-                files=np.array([str(record.path) for record in self.records]),
-                logits=self.logits,
-                # Evidence is judged by its strongest cells; half precision holds them.
-                evidence=self.evidence.astype(np.float16),
-            )
-        part.replace(path)
-
-    @classmethod
-    def load(cls, path: Path, records: list[Record]) -> Self:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        path
-            The file.
-        records
-            The manifest that the run was made with.
-
-        Raises
-        ------
-        TrainingError
-            The file is damaged, or of another manifest.
-        """
-        by_file = {str(record.path): record for record in records}
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return cls(
-                    tuple(by_file[str(name)] for name in stored["files"]),
-                    stored["logits"],
-                    stored["evidence"].astype(np.float32),
-                )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise TrainingError(
-                f"{path} cannot be used with this manifest: {error!r}.",
-                "Delete its folder and train that fold again.",
-            ) from error
+    return [row for row in records if include_flagged or not row.flag]
 
 
 def train_fold(
-    records: list[Record],
+    records: Sequence[Record],
     fold: int,
     config: TrainingConfig,
     folder: Path,
@@ -167,3 +114,88 @@ def train_fold(
     for sentence in left_out:
         say(f"Left out: {sentence}")
     HeldOut.of(result.model, samples, config.size).save(folder / OUTPUTS)
+
+
+def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
+    """Read what the networks of a cross-validation said, all folds together.
+
+    Parameters
+    ----------
+    folder
+        Of the cross-validation.
+    records
+        Of the manifest; must name every picture that was judged.
+
+    Raises
+    ------
+    TrainingError
+        No fold is complete there, or the pictures are others.
+    """
+    found = sorted(folder.glob(f"fold*/{OUTPUTS}"))
+    if not found:
+        raise TrainingError(
+            f"{folder} holds no complete fold.", "Run `tumorlens train --folds` first."
+        )
+    return HeldOut.join([HeldOut.load(path, records) for path in found])
+
+
+def cross_validate(
+    records: Sequence[Record],
+    config: TrainingConfig,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> ScoredSet:
+    """Judge every patient by a bundle that never saw them.
+
+    Each fold's network becomes a bundle whose calibration and thresholds are
+    fitted on the other folds' held-out patients, and judges its own held-out
+    pictures as served: file in, decision out. Only the level below which a
+    picture is refused is set on the fold itself, to refuse 1 %.
+
+    Parameters
+    ----------
+    records
+        Usable rows of a manifest with folds.
+    config
+        Every choice of the runs.
+    folder
+        Gets a folder for each fold. Folds that are complete are not run again.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    ScoredSet
+        All folds pooled.
+    """
+    folds = sorted({row.fold for row in records if row.fold is not None})
+    for fold in folds:
+        train_fold(records, fold, config, folder / f"fold{fold}", say)
+    held = [HeldOut.load(folder / f"fold{fold}" / OUTPUTS, records) for fold in folds]
+    scored = []
+    for place, fold in enumerate(folds):
+        others = HeldOut.join(held[:place] + held[place + 1 :])
+        bundle = _fold_bundle(records, fold, config, folder / f"fold{fold}", others)
+        say(f"Fold {fold}: judging its pictures as served.")
+        own = [row for row in records if row.fold == fold]
+        scored.append(score_records(load_classifier(bundle), own, say=say))
+    return ScoredSet.concatenate(scored)
+
+
+def _fold_bundle(
+    records: Sequence[Record],
+    fold: int,
+    config: TrainingConfig,
+    folder: Path,
+    others: HeldOut,
+) -> Path:
+    model = find_network(config.network).build(None)
+    model.load_weights(folder / BEST_WEIGHTS)
+    dealt = [
+        replace(row, split="test" if row.fold == fold else "train") for row in records
+    ]
+    training, _ = load_samples([row for row in dealt if row.split == "train"])
+    own, _ = load_samples([row for row in dealt if row.split == "test"])
+    data = TrainingData(training, own, dealt)
+    make_bundle(model, config, data, folder / "bundle", held=others)
+    return folder / "bundle"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Queue
@@ -27,6 +27,9 @@ from tumorlens.taxonomy import CLASSES, TumorClass
 
 STORED_SIZE = 256
 """Edge of the cached squares: a little over the model's, so that zooms stay sharp."""
+
+PAIRED_SOURCE = 3.0
+"""See `sampling_weights`."""
 
 Sampling = Literal["natural", "class", "class-source"]
 
@@ -185,7 +188,10 @@ def sampling_weights(
     sampling
         ``natural``: all alike. ``class``: every class equally often.
         ``class-source``: also, within a class, every source equally often,
-        so that no class is known by its scanner alone.
+        so that no class is known by its scanner alone; of the tumour-free
+        slices, those of a source that also shows tumours are drawn
+        `PAIRED_SOURCE` times as often as another's, since only they teach
+        what a tumour is rather than what a scanner is.
 
     Returns
     -------
@@ -201,9 +207,26 @@ def sampling_weights(
         for sample in samples
     ]
     slices = Counter(keys)
-    groups = Counter(label for label, _ in slices)
-    weights = np.array([1.0 / (slices[key] * groups[key[0]]) for key in keys])
+    shares = {
+        key: PAIRED_SOURCE if by_source and _is_paired(key, slices) else 1.0
+        for key in slices
+    }
+    totals: dict[TumorClass | None, float] = defaultdict(float)
+    for (label, _), share in shares.items():
+        totals[label] += share
+    weights = np.array([shares[key] / (slices[key] * totals[key[0]]) for key in keys])
     return weights / weights.sum()
+
+
+def _is_paired(
+    key: tuple[TumorClass | None, str | None],
+    slices: Mapping[tuple[TumorClass | None, str | None], int],
+) -> bool:
+    """Tell tumour-free slices whose source also shows tumours."""
+    label, source = key
+    return label is TumorClass.NO_TUMOR and any(
+        other == source and name is not label for name, other in slices
+    )
 
 
 def served_pixels(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:

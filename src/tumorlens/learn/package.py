@@ -21,20 +21,15 @@ from tumorlens.engine.bundle import (
     Bundle,
     save_bundle,
 )
-from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
 from tumorlens.imaging.preprocess import Preprocessing, prepare_batch
-from tumorlens.learn.calibrate import (
-    fit_calibration,
-    fit_operating_points,
-    fit_prediction_sets,
-)
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import Sample
+from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
 from tumorlens.learn.export import export_onnx, serving_model
+from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
 from tumorlens.learn.manifest import Record, manifest_digest
-from tumorlens.learn.metrics import calibration_error
 from tumorlens.learn.outliers import Outlier, draw_outliers, photographs
 
 _DRAWN_OF_EACH_KIND = 40
@@ -65,6 +60,7 @@ def make_bundle(
     data: TrainingData,
     folder: Path,
     say: Callable[[str], None] = print,
+    held: HeldOut | None = None,
 ) -> Bundle:
     """Calibrate a trained model, fix its thresholds, and write the bundle.
 
@@ -80,24 +76,24 @@ def make_bundle(
         Created where missing; its bundle files are replaced.
     say
         Receives lines of progress.
+    held
+        What networks trained alike said of patients they had never seen:
+        calibration and thresholds are fitted on it. By default on the
+        validation samples.
     """
     folder.mkdir(parents=True, exist_ok=True)
     serving = serving_model(model, config.size)
     export_onnx(serving, folder / MODEL_FILE)
     model.save_weights(folder / WEIGHTS_FILE)
 
-    say("Calibrating on the validation patients.")
-    held = infer(serving, data.validation, config.size)
-    labels = np.array([sample.index for sample in data.validation])
-    patients = [sample.record.group for sample in data.validation]
-    calibration = fit_calibration(
-        held["logits"],
-        held["evidence"],
-        labels,
-        has_evidence_head="evidence" in model.output_names,
+    outputs = infer(serving, data.validation, config.size)
+    checked = HeldOut(
+        tuple(sample.record for sample in data.validation),
+        outputs["logits"],
+        outputs["evidence"] if "evidence" in model.output_names else None,
     )
-    pooled = pool_evidence(held["evidence"], calibration.evidence_cells)
-    found = calibrated_probabilities(held["logits"], pooled, calibration)
+    say("Calibrating on patients who did not train.")
+    layer = fit_decision_layer(held or checked)
 
     say("Learning what is no brain MRI.")
     step = max(1, len(data.training) // _TRAINING_ROWS)
@@ -105,41 +101,25 @@ def make_bundle(
     foreign = [*draw_outliers(_DRAWN_OF_EACH_KIND, config.seed), *photographs()]
     domain, domain_figures = fit_domain(
         _embedded(seen),
-        _embedded(held),
+        _embedded(outputs),
         _embed_outliers(serving, foreign, config.size),
         [item.kind for item in foreign],
     )
     domain.save(folder / DOMAIN_FILE)
 
-    points = fit_operating_points(
-        1.0 - found[:, -1],
-        labels,
-        patients,
-        [sample.record.source for sample in data.validation],
-    )
     weights = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     return save_bundle(
         folder,
         name=config.network,
         version=f"{datetime.now(UTC):%Y.%m.%d}-{weights[:8]}",
         preprocessing=Preprocessing(size=config.size),
-        calibration=calibration,
-        operating_points=points,
+        calibration=layer.calibration,
+        operating_points=layer.operating_points,
         default_operating_point="screening",
-        prediction_sets=fit_prediction_sets(found, labels),
+        prediction_sets=layer.prediction_sets,
         domain=domain_figures,
-        provenance=_provenance(config, data),
-        metrics={
-            "validation": {
-                "slices": len(labels),
-                "patients": len(set(patients)),
-                "accuracy": float((found.argmax(axis=1) == labels).mean()),
-                "calibration_error": calibration_error(found, labels),
-                "operating_points": {
-                    name: asdict(point) for name, point in points.items()
-                },
-            }
-        },
+        provenance=_provenance(config, data, held),
+        metrics={"validation": layer.check(checked)},
     )
 
 
@@ -163,7 +143,9 @@ def _embed_outliers(
     )
 
 
-def _provenance(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
+def _provenance(
+    config: TrainingConfig, data: TrainingData, held: HeldOut | None
+) -> dict[str, Any]:
     counts: dict[str, dict[str, Any]] = {}
     for name, samples in (
         ("train", data.training),
@@ -182,6 +164,13 @@ def _provenance(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
         # Who trained and who validated, so that nobody is later called held out.
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
         "config": asdict(config),
+        "calibrated_on": {
+            "patients": len({row.group for row in held.records}),
+            "slices": len(held.records),
+            "how": "cross-validation",
+        }
+        if held
+        else {**counts["validation"], "how": "validation"},
         "sets": counts,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),

@@ -11,6 +11,7 @@ from typing import Any
 from tumorlens.engine.bundle import Bundle
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.config import TrainingConfig
+from tumorlens.learn.crossval import held_out_by_folds
 from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
@@ -41,6 +42,9 @@ class RunOrder:
         Go on from the folder's checkpoint.
     include_flagged
         Also use rows that the manifest flags.
+    calibrate_on
+        Folder of a cross-validation of the same choices: its networks' word on
+        patients they never saw sets calibration and thresholds.
     """
 
     manifest: Path
@@ -49,6 +53,7 @@ class RunOrder:
     weights: Path | None = None
     resume: bool = False
     include_flagged: bool = False
+    calibrate_on: Path | None = None
 
 
 def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
@@ -70,6 +75,9 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     """
     records = read_manifest(order.manifest)
     _prepare_folder(order, manifest_digest(records))
+    held = None
+    if order.calibrate_on is not None:
+        held = held_out_by_folds(order.calibrate_on, records)
     data = _load(records, order.include_flagged, say)
     result = fit(
         order.config,
@@ -81,11 +89,16 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
         say=say,
     )
     return make_bundle(
-        result.model, order.config, data, order.folder / BUNDLE_FOLDER, say
+        result.model, order.config, data, order.folder / BUNDLE_FOLDER, say, held
     )
 
 
-def export_run(folder: Path, out: Path, say: Callable[[str], None] = print) -> Bundle:
+def export_run(
+    folder: Path,
+    out: Path,
+    say: Callable[[str], None] = print,
+    calibrate_on: Path | None = None,
+) -> Bundle:
     """Make a bundle of a run's best weights so far, finished or not.
 
     Parameters
@@ -96,6 +109,8 @@ def export_run(folder: Path, out: Path, say: Callable[[str], None] = print) -> B
         Where the bundle goes; created where missing.
     say
         Receives lines of progress.
+    calibrate_on
+        As in `RunOrder`.
 
     Raises
     ------
@@ -115,7 +130,8 @@ def export_run(folder: Path, out: Path, say: Callable[[str], None] = print) -> B
     data = _load(records, bool(stored["include_flagged"]), say)
     model = find_network(config.network).build(None)
     model.load_weights(weights)
-    return make_bundle(model, config, data, out, say)
+    held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
+    return make_bundle(model, config, data, out, say, held)
 
 
 def _load(
