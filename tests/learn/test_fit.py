@@ -9,7 +9,7 @@ import pytest
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import BatchStream, load_samples, sampling_weights
-from tumorlens.learn.fit import CHECKPOINT, fit, validation_score
+from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, validation_score
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.taxonomy import TumorClass
 
@@ -134,3 +134,32 @@ def test_an_outline_of_another_size_is_refused(sets, drawn_set, tmp_path):
     record = replace(sets[0][0].record, mask=tmp_path / "none.png")
     with pytest.raises(DatasetError, match=r"none\.png"):
         load_samples([record])
+
+
+def test_tumour_free_slices_of_mixed_sources_are_drawn_more_often(sets):
+    training, _ = sets
+    healthy = [item for item in training if item.label is TumorClass.NO_TUMOR]
+    other = [
+        replace(item, record=replace(item.record, source="healthy")) for item in healthy
+    ]
+    every = [*training, *other]
+    weights = sampling_weights(every, "class-source")
+    shares = {
+        source: weights[
+            [
+                item.record.source == source and item.label is TumorClass.NO_TUMOR
+                for item in every
+            ]
+        ].sum()
+        for source in ("a", "b", "healthy")
+    }
+    assert shares["a"] == pytest.approx(3.0 * shares["healthy"])
+    assert sum(shares.values()) == pytest.approx(0.25)
+
+
+def test_without_validation_the_last_weights_are_kept(sets, tmp_path):
+    training, _ = sets
+    result = fit(SMALL, training, [], tmp_path, say=lambda _: None)
+    assert len(result.history) == SMALL.epochs
+    assert "accuracy" not in result.history[-1]
+    assert (tmp_path / BEST_WEIGHTS).exists()

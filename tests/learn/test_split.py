@@ -198,3 +198,16 @@ def test_a_model_that_knows_nobody_here_is_refused() -> None:
     records = [Record(Path("a.png"), CLASSES[0], patient="stranger")]
     with pytest.raises(DatasetError, match="held out"):
         split_as_trained(records, {"train": ["somebody"]})
+
+
+def test_a_hospital_stays_in_its_fold_and_counts_as_its_share() -> None:
+    records = drawn_set()
+    dealt = split_into_folds(records, 4, keep={"Z": "2"})
+    assert {row.fold for row in dealt if row.site == "Z"} == {2}
+    sizes = Counter(row.fold for row in dealt)
+    assert max(sizes.values()) < 1.6 * min(sizes.values())
+
+
+def test_a_fold_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DatasetError, match="'9'"):
+        split_into_folds(drawn_set(), 4, keep={"Z": "9"})

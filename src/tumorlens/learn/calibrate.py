@@ -42,7 +42,8 @@ def fit_calibration(
         The pool size with the best likelihood, and its weights.
     """
     best: tuple[float, Calibration] | None = None
-    for cells in (1,) if evidence is None else POOL_SIZES:
+    count = 1 if evidence is None else evidence.shape[1] * evidence.shape[2]
+    for cells in (size for size in POOL_SIZES if size <= count):
         pooled = None if evidence is None else pool_evidence(evidence, cells)
         loss, found = _fit_weights(logits, pooled, labels, cells)
         if best is None or loss < best[0]:

@@ -25,7 +25,8 @@ def test_outputs_have_the_stated_shapes_at_any_size(name, pixels):
         outputs = model.predict_on_batch(np.resize(pixels, (2, size, size, 3)))
         assert outputs["logits"].shape == (2, 4)
         if "evidence" in outputs:
-            assert outputs["evidence"].shape == (2, size // 16, size // 16, 4)
+            grid = size // NETWORKS[name].evidence_stride
+            assert outputs["evidence"].shape == (2, grid, grid, 4)
 
 
 def test_a_batch_gives_what_its_elements_give(name, pixels):
@@ -53,11 +54,12 @@ def test_every_trainable_weight_moves(name, pixels):
     model = NETWORKS[name].build(64)
     compile_model(model, config)
     before = [np.array(item) for item in model.trainable_variables]
+    grid = 64 // NETWORKS[name].evidence_stride
     batch = Batch(
         pixels,
         np.eye(4, dtype=np.float32)[[0, 3]],
-        np.eye(4, dtype=np.float32)[np.full((2, 4, 4), 1)],
-        np.ones((2, 4, 4), np.float32),
+        np.eye(4, dtype=np.float32)[np.full((2, grid, grid), 1)],
+        np.ones((2, grid, grid), np.float32),
     )
     targets = {"logits": batch.labels, "evidence": batch.cells}
     kept = {key: targets[key] for key in model.output_names}
@@ -77,7 +79,8 @@ def test_the_serving_model_keeps_logits_and_adds_the_rest(name, pixels):
     np.testing.assert_allclose(
         outputs["logits"], model.predict_on_batch(pixels)["logits"], atol=1e-5
     )
-    assert outputs["evidence"].shape == (2, 4, 4, 4)
+    grid = 64 // NETWORKS[name].evidence_stride
+    assert outputs["evidence"].shape == (2, grid, grid, 4)
     assert outputs["gradcam"].min() >= 0.0
     assert outputs["embedding"].shape[0] == 2
 
@@ -85,3 +88,16 @@ def test_the_serving_model_keeps_logits_and_adds_the_rest(name, pixels):
 def test_an_unknown_name_is_refused_with_the_known_ones(name):
     with pytest.raises(SettingError, match=name):
         find_network("resnet")
+
+
+def test_the_frozen_blocks_stay_as_they_were(name, pixels):
+    network = NETWORKS[name]
+    model = network.build(None)
+    network.freeze(model)
+    frozen = [layer for layer in model.layers if not layer.trainable]
+    assert {layer.name.partition("_")[0] for layer in frozen} == set(network.frozen)
+    before = [array for layer in frozen for array in layer.get_weights()]
+    model(pixels, training=True)
+    after = [array for layer in frozen for array in layer.get_weights()]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -1,0 +1,125 @@
+"""Each patient is judged by a network that never saw them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tumorlens.engine.bundle import load_bundle
+from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.learn.config import TrainingConfig
+from tumorlens.learn.crossval import (
+    OUTPUTS,
+    cross_validate,
+    held_out_by_folds,
+    records_in_folds,
+    train_fold,
+)
+from tumorlens.learn.decision_layer import fit_decision_layer
+from tumorlens.learn.heldout import HeldOut
+from tumorlens.learn.manifest import read_manifest, write_manifest
+
+TINY = TrainingConfig(
+    network="seed-cnn",
+    epochs=1,
+    steps_per_epoch=2,
+    batch_size=4,
+    size=64,
+    early_size=32,
+)
+
+
+@pytest.fixture(scope="module")
+def records(drawn_set, tmp_path_factory):
+    # Drawn heads are alike enough to be taken for copies: dealt by hand.
+    dealt = [
+        replace(row, split="", fold=int(row.patient[-1]) % 2)
+        for row in read_manifest(drawn_set)
+    ]
+    path = tmp_path_factory.mktemp("manifest") / "folds.csv"
+    write_manifest(dealt, path)
+    return records_in_folds(path, 2, include_flagged=False)
+
+
+@pytest.fixture(scope="module")
+def folder(records, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folds")
+    scored = cross_validate(records, TINY, folder, say=lambda _: None)
+    return folder, scored
+
+
+def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folder):
+    place, scored = folder
+    assert sorted(row.path for row in scored.records) == sorted(
+        row.path for row in records
+    )
+    for fold in (0, 1):
+        bundle = load_bundle(place / f"fold{fold}" / "bundle")
+        own = {row.patient for row in records if row.fold == fold}
+        assert own == set(bundle.provenance["patients"]["test"])
+        assert not own & set(bundle.provenance["patients"]["train"])
+
+
+def test_a_fold_is_calibrated_on_the_other_folds(records, folder):
+    place, _ = folder
+    other = HeldOut.load(place / "fold1" / OUTPUTS, records)
+    bundle = load_bundle(place / "fold0" / "bundle")
+    assert bundle.provenance["calibrated_on"]["slices"] == len(other.records)
+    expected = fit_decision_layer(other).calibration
+    assert bundle.calibration.slice_weight == pytest.approx(expected.slice_weight)
+
+
+def test_a_complete_fold_is_not_run_again(records, folder, tmp_path):
+    place, _ = folder
+    said = []
+    train_fold(records, 0, TINY, place / "fold0", said.append)
+    assert said == ["Fold 0 is complete."]
+
+
+def test_all_folds_together_are_read_back(records, folder):
+    place, _ = folder
+    held = held_out_by_folds(place, records)
+    assert {row.path for row in held.records} == {row.path for row in records}
+    assert held.logits.shape == (len(records), 4)
+    assert held.evidence is None  # seed-cnn has no such head
+
+
+def test_a_folder_without_folds_is_named(records, tmp_path):
+    with pytest.raises(TrainingError, match="no complete fold"):
+        held_out_by_folds(tmp_path, records)
+
+
+def test_outputs_of_another_manifest_are_refused(records, folder):
+    place, _ = folder
+    others = [replace(row, path=row.path.with_name("x.png")) for row in records]
+    with pytest.raises(TrainingError, match=OUTPUTS):
+        held_out_by_folds(place, others)
+
+
+def test_a_run_with_other_choices_is_not_gone_on_with(records, folder, tmp_path):
+    place, _ = folder
+    (place / "fold0" / OUTPUTS).rename(tmp_path / OUTPUTS)
+    try:
+        with pytest.raises(TrainingError, match="other choices"):
+            train_fold(records, 0, replace(TINY, seed=7), place / "fold0")
+    finally:
+        (tmp_path / OUTPUTS).rename(place / "fold0" / OUTPUTS)
+
+
+def test_a_manifest_dealt_to_other_folds_is_refused(records, tmp_path):
+    path = tmp_path / "folds.csv"
+    write_manifest(records, path)
+    assert {row.fold for row in read_manifest(path)} == {0, 1}
+    with pytest.raises(DatasetError, match="folds 0 to 2"):
+        records_in_folds(path, 3, include_flagged=False)
+
+
+def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):
+    rng = np.random.default_rng(0)
+    evidence = rng.normal(size=(2, 4, 4, 4)).astype(np.float32)
+    held = HeldOut(tuple(records[:2]), np.eye(4, dtype=np.float32)[:2], evidence)
+    held.save(tmp_path / "held.npz")
+    back = HeldOut.load(tmp_path / "held.npz", records)
+    assert back.records == held.records
+    np.testing.assert_allclose(back.evidence, evidence, atol=5e-3)
+    assert back.labels.tolist() == held.labels.tolist()
