@@ -44,15 +44,16 @@ def test_the_drop_is_the_mean_loss_of_accuracy(figures):
     assert figures["drop"]["low"] <= wanted <= figures["drop"]["high"]
 
 
-def test_the_sensitivity_drop_is_the_mean_loss_of_sensitivity(figures):
-    clean = figures["clean"]["tumor_sensitivity"]["value"]
+@pytest.mark.parametrize("name", ["sensitivity", "specificity"])
+def test_drops_of_the_decision_are_mean_losses(figures, name):
+    clean = figures["clean"][f"tumor_{name}"]["value"]
     values = [
-        row["tumor_sensitivity"]["value"]
+        row[f"tumor_{name}"]["value"]
         for found in figures["kinds"].values()
         for row in found["strengths"]
     ]
     wanted = 100.0 * (clean - sum(values) / len(values))
-    assert figures["sensitivity_drop"]["value"] == pytest.approx(wanted)
+    assert figures[f"{name}_drop"]["value"] == pytest.approx(wanted)
     assert abs(wanted) > 1.0
 
 

@@ -85,6 +85,7 @@ def test_the_section_is_made_of_the_json_alone(figures):
     assert len(made.tables[0].rows) == len(figures["kinds"])
     assert made.tables[0].rows[0][1] == "new"
     assert made.charts[0].lines[0].x
+    assert any("Weakest" in words for words in made.paragraphs)
 
 
 def test_without_brain_mri_there_is_no_auroc(tiny_bundle):

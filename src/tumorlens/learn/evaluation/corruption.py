@@ -74,9 +74,9 @@ def measure_corruption(
         Plain JSON. ``clean`` and ``kinds`` (by corruption, five strengths
         each) hold ``accuracy`` of the most probable class, ``auroc_tumor``,
         ``tumor_sensitivity`` (a tumour slice is missed when its decision is no
-        tumour), ``tumor_specificity`` and ``refused``; ``drop`` and
-        ``sensitivity_drop`` are the mean loss over all of them, in points of
-        100, paired slice by slice.
+        tumour), ``tumor_specificity`` and ``refused``; ``drop``,
+        ``sensitivity_drop`` and ``specificity_drop`` are the mean loss over all
+        of them, in points of 100, paired slice by slice.
     """
     sample = _read(pick_of_each_class(_plain(records), of_each_class))
     figures: dict[str, Any] = {
@@ -88,7 +88,8 @@ def measure_corruption(
     clean = _judge(classifier, sample.slices)
     figures["clean"] = _figures(clean, sample)
     figures["kinds"] = {}
-    lost, missed = [], []
+    tumor = sample.labels != NO_TUMOR_INDEX
+    lost, cleared = [], []
     for kind in CORRUPTIONS:
         say(f"Damaging {len(sample.slices)} slices: {kind}.")
         answers = [
@@ -96,13 +97,19 @@ def measure_corruption(
             for strength in STRENGTHS
         ]
         lost.append(_lost(clean, answers, sample))
-        missed.append(_missed(clean, answers, sample))
+        cleared.append(_cleared(clean, answers))
         figures["kinds"][kind] = {
             "strengths": [_figures(item, sample) for item in answers],
             "drop": mean_figure(lost[-1], sample.patients),
         }
     figures["drop"] = mean_figure(np.mean(lost, axis=0), sample.patients)
-    figures["sensitivity_drop"] = mean_figure(np.mean(missed, axis=0), sample.patients)
+    more = np.mean(cleared, axis=0)
+    figures["sensitivity_drop"] = mean_figure(
+        np.where(tumor, more, np.nan), sample.patients
+    )
+    figures["specificity_drop"] = mean_figure(
+        np.where(tumor, np.nan, -more), sample.patients
+    )
     return figures
 
 
@@ -114,13 +121,10 @@ def _lost(
     return np.asarray(100.0 * ((clean.predicted == sample.labels) - right))
 
 
-def _missed(
-    clean: _Answers, answers: Sequence[_Answers], sample: _Sample
-) -> NDArray[np.float64]:
-    """Points of sensitivity that each slice loses, (N,); NaN without a tumour."""
-    cleared = np.mean([item.cleared for item in answers], axis=0)
-    tumor = sample.labels != NO_TUMOR_INDEX
-    return np.where(tumor, 100.0 * (cleared - clean.cleared), np.nan)
+def _cleared(clean: _Answers, answers: Sequence[_Answers]) -> NDArray[np.float64]:
+    """How much oftener each slice is called tumour-free, (N,), in points."""
+    share = np.mean([item.cleared for item in answers], axis=0)
+    return np.asarray(100.0 * (share - clean.cleared))
 
 
 def _plain(records: Sequence[Record]) -> list[Record]:
@@ -189,13 +193,15 @@ def section(figures: Mapping[str, Any]) -> Section:
             f"{figures['slices']} slices of {figures['patients']} patients were "
             f"judged clean, then damaged in {len(figures['kinds'])} ways at five "
             "strengths, each by the same random draw. On average over all of them "
-            f"accuracy falls by {in_words(figures['drop'], digits=1)} points and "
+            f"accuracy falls by {in_words(figures['drop'], digits=1)} points, "
             "tumour sensitivity by "
-            f"{in_words(figures['sensitivity_drop'], digits=1)} points; below zero "
-            "is a gain.",
+            f"{in_words(figures['sensitivity_drop'], digits=1)} points and tumour "
+            f"specificity by {in_words(figures['specificity_drop'], digits=1)} "
+            "points; below zero is a gain.",
             "A slice that is refused as no brain MRI still counts by its most "
-            "probable class in the accuracy, and as not missed in the sensitivity. "
-            "A strong crop can cut away the tumour itself.",
+            "probable class in the accuracy, as not missed in the sensitivity, "
+            "and as not cleared in the specificity. A strong crop can cut away the "
+            "tumour itself.",
         ),
         (_summary(figures), _strengths(figures)),
         (_chart(figures),),

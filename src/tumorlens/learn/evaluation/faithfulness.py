@@ -163,10 +163,11 @@ def _deletion(figures: Mapping[str, Any], way: str) -> Table:
 
 def _random(figures: Mapping[str, Any]) -> Table:
     found = figures["randomisation"]
-    stages = [
-        (f"{way}, {stage['layers']} layers", stage)
-        for way in ("cascading", "independent")
-        for stage in found[way]
+    count = len(found["cascading"])
+    stages = [(f"last {stage['layers']} layers", stage) for stage in found["cascading"]]
+    stages += [
+        (f"part {row} of {count} alone, from the output", stage)
+        for row, stage in enumerate(found["independent"], 1)
     ]
     stages.append(("none: another patient's map", found["other_patient"]))
     return Table(

@@ -181,6 +181,7 @@ def section(figures: Mapping[str, Any]) -> Section:
         f"bundle's threshold {in_words(figures['new']['refused'], percent=True)} of "
         "the new kinds' pictures are refused, and "
         f"{in_words(figures['passed'], percent=True)} of the brain MRI pass.",
+        *_weakest(figures),
         *figures["notes"],
     ]
     return Section(
@@ -189,6 +190,19 @@ def section(figures: Mapping[str, Any]) -> Section:
         words,
         (_kinds_table(figures), _sources_table(figures)),
         (_chart(figures),) if figures["curve"]["passed"] else (),
+    )
+
+
+def _weakest(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the kind that passes most often, which pooled figures would hide."""
+    name, found = min(
+        figures["kinds"].items(), key=lambda item: float(item[1]["refused"]["value"])
+    )
+    if found["refused"]["value"] == 1.0:
+        return ()
+    return (
+        f"Weakest is the kind '{name}': of {found['pictures']} pictures "
+        f"{in_words(found['refused'], percent=True)} are refused.",
     )
 
 

@@ -64,7 +64,9 @@ def in_words(
         return "–"
     factor, places = (100.0, max(0, digits - 1)) if percent else (1.0, digits)
     value, low, high = (
-        f"{factor * figure[key]:.{places}f}" for key in ("value", "low", "high")
+        # Adding zero takes the minus from what rounds to nothing.
+        f"{round(factor * figure[key], places) + 0.0:.{places}f}"
+        for key in ("value", "low", "high")
     )
     return f"{value} % [{low}, {high}]" if percent else f"{value} [{low}, {high}]"
 
