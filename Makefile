@@ -64,8 +64,9 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
 		--folds 5 --epochs 10 --early-share 0.8
 	$(LENS) train --data $(REPRODUCED)/final.csv --out $(REPRODUCED)/final \
-		--epochs 20 --patience 20 --calibrate-on $(REPRODUCED)/folds \
-		$$(test -e $(REPRODUCED)/final/checkpoint.npz && echo --resume)
+		--calibrate-on $(REPRODUCED)/folds \
+		$$(if test -e $(REPRODUCED)/final/checkpoint.npz; then echo --resume; \
+		else echo --epochs 20 --patience 20; fi)
 
 clean:
 	rm -rf $(SERVE) $(TEST) build dist
