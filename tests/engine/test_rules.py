@@ -19,6 +19,7 @@ from tumorlens.taxonomy import TumorClass, Verdict
 
 BOTH = Rules(head_disagreement=0.6, min_brain_share=0.1)
 GLIOMA = (5.0, 0.0, 0.0, 0.0)
+MENINGIOMA = (0.0, 5.0, 0.0, 0.0)
 NO_TUMOR = (0.0, 0.0, 0.0, 5.0)
 
 
@@ -36,7 +37,7 @@ def judge(
     if foreign:
         domain = replace(domain, cut=np.asarray(np.float32(1.1)))
     outputs = RawOutputs(
-        np.array([[9.0, 0.0, 0.0, 0.0]], np.float32),
+        np.array([[14.0, 0.0, 0.0, 0.0]], np.float32),
         np.tile(np.array(spots, np.float32), (1, 14, 14, 1)),
         np.zeros((1, 7, 7, 4), np.float32),
         np.zeros((1, len(domain.center)), np.float32),
@@ -46,7 +47,7 @@ def judge(
 
 
 def test_without_rules_nothing_is_held_back(tiny_bundle: Path) -> None:
-    found = judge(tiny_bundle, Rules(), spots=NO_TUMOR, share=0.0)
+    found = judge(tiny_bundle, Rules(), spots=MENINGIOMA, share=0.0)
     assert found.decision is TumorClass.GLIOMA
     assert found.reasons == ()
 
@@ -58,12 +59,17 @@ def test_heads_that_agree_on_a_slice_full_of_brain_pass(tiny_bundle: Path) -> No
 def test_heads_that_disagree_are_inconclusive_and_both_are_quoted(
     tiny_bundle: Path,
 ) -> None:
-    found = judge(tiny_bundle, BOTH, spots=NO_TUMOR)
+    found = judge(tiny_bundle, BOTH, spots=MENINGIOMA)
     assert found.decision is Verdict.INCONCLUSIVE
     (reason,) = found.reasons
     assert "as a whole looks like glioma" in reason
-    assert "look like no tumour" in reason
+    assert "look like meningioma" in reason
     assert found.predicted is TumorClass.GLIOMA
+
+
+def test_a_tumour_beside_none_is_left_to_the_probability(tiny_bundle: Path) -> None:
+    found = judge(tiny_bundle, BOTH, spots=NO_TUMOR)
+    assert found.decision is TumorClass.GLIOMA
 
 
 def test_too_little_brain_is_inconclusive_whatever_the_probability(
@@ -77,21 +83,21 @@ def test_too_little_brain_is_inconclusive_whatever_the_probability(
 
 
 def test_every_reason_is_given(tiny_bundle: Path) -> None:
-    found = judge(tiny_bundle, BOTH, spots=NO_TUMOR, share=0.05)
+    found = judge(tiny_bundle, BOTH, spots=MENINGIOMA, share=0.05)
     assert len(found.reasons) == 2
     assert all(reason.endswith(".") for reason in found.reasons)
 
 
 def test_a_foreign_picture_is_refused_before_any_rule(tiny_bundle: Path) -> None:
-    found = judge(tiny_bundle, BOTH, spots=NO_TUMOR, share=0.0, foreign=True)
+    found = judge(tiny_bundle, BOTH, spots=MENINGIOMA, share=0.0, foreign=True)
     assert found.decision is Verdict.NOT_BRAIN_MRI
     assert len(found.reasons) == 1
 
 
 def test_a_decision_says_what_each_head_says_alone(tiny_bundle: Path) -> None:
-    found = judge(tiny_bundle, Rules(), spots=NO_TUMOR)
+    found = judge(tiny_bundle, Rules(), spots=MENINGIOMA)
     assert np.argmax(found.slice_head) == 0
-    assert np.argmax(found.evidence_head) == 3
+    assert np.argmax(found.evidence_head) == 1
     assert sum(found.slice_head) == pytest.approx(1.0)
     assert sum(found.evidence_head) == pytest.approx(1.0)
 
@@ -99,7 +105,8 @@ def test_a_decision_says_what_each_head_says_alone(tiny_bundle: Path) -> None:
 def test_disagreement_is_as_firm_as_the_less_sure_head() -> None:
     whole = np.array([[0.9, 0.1, 0.0, 0.0], [0.9, 0.1, 0.0, 0.0], [0.4, 0.6, 0.0, 0.0]])
     spots = np.array([[0.3, 0.7, 0.0, 0.0], [0.6, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-    np.testing.assert_allclose(disagreement(whole, spots), [0.7, 0.0, 0.6])
+    np.testing.assert_allclose(disagreement(whole, spots), [0.7, 0.0, 0.0])
+    np.testing.assert_allclose(disagreement(spots, whole), [0.7, 0.0, 0.0])
 
 
 def test_agreement_is_never_held_back() -> None:

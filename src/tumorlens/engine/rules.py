@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.facts import Reader
 from tumorlens.errors import BundleError
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX
 
 HEADS_DISAGREE = (
     "The model's two ways of looking disagree: the slice as a whole looks like "
@@ -111,7 +111,11 @@ class Rules:
 def disagreement(
     slice_head: NDArray[np.float64], evidence_head: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Measure how firmly the two heads name different classes.
+    """Measure how firmly the two heads name different tumours.
+
+    Where one names a tumour and the other none, the calibrated probability
+    already weighs them; the strongest spots alone look like a tumour in many a
+    slice that is free of any, so that such a disagreement says little.
 
     Parameters
     ----------
@@ -122,9 +126,10 @@ def disagreement(
     -------
     ndarray
         Shape (N,), 0 to 1: the probability with which the less sure of the
-        two names its class; 0 where both name the same.
+        two names its tumour; 0 where both name the same, or one names none.
     """
-    differ = slice_head.argmax(axis=1) != evidence_head.argmax(axis=1)
+    whole, spots = slice_head.argmax(axis=1), evidence_head.argmax(axis=1)
+    differ = (whole != spots) & (whole != NO_TUMOR_INDEX) & (spots != NO_TUMOR_INDEX)
     firmness = np.minimum(slice_head.max(axis=1), evidence_head.max(axis=1))
     return np.where(differ, firmness, 0.0)
 

@@ -1,0 +1,104 @@
+"""Thresholds of the rules: they pay, and they cost no more than is allowed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumorlens.engine.rules import Rules, disagreement, disagrees, lacks_brain
+from tumorlens.learn.rules_fit import fit_rules
+
+
+def sure(
+    named: NDArray[np.int64], firmness: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Heads that name a class with the given probability."""
+    heads = np.tile(((1.0 - firmness) / 3.0)[:, None], (1, 4))
+    heads[np.arange(len(named)), named] = firmness
+    return heads
+
+
+class Made:
+    """600 slices of 150 patients; the heads disagree on some of them.
+
+    Parameters
+    ----------
+    wrong_where_firm
+        How often the answer is wrong where they disagree firmly.
+    """
+
+    def __init__(self, wrong_where_firm: float, firm: int = 12) -> None:
+        rng = np.random.default_rng(5)
+        count = 600
+        self.patients = [f"p{row // 4}" for row in range(count)]
+        self.labels = rng.integers(0, 3, count)
+        firmness = np.full(count, 0.9)
+        spots = self.labels.copy()
+        # Two dozens disagree mildly and are right; `firm` disagree firmly.
+        self.firm = np.arange(0, 4 * firm, 4)
+        mild = np.arange(1, 97, 4)
+        spots[self.firm] = (self.labels[self.firm] + 1) % 3
+        spots[mild] = (self.labels[mild] + 1) % 3
+        firmness[mild] = 0.5
+        self.slice_head = sure(self.labels, np.full(count, 0.95))
+        self.evidence_head = sure(spots, firmness)
+        said = self.labels.copy()
+        wrong = self.firm[: round(wrong_where_firm * firm)]
+        said[wrong] = (said[wrong] + 1) % 4
+        said[590:] = (said[590:] + 2) % 4
+        self.probabilities = sure(said, np.full(count, 0.9))
+        self.brain = rng.uniform(0.1, 0.5, count)
+
+    def fit(self) -> Rules:
+        return fit_rules(
+            self.slice_head,
+            self.evidence_head,
+            self.brain,
+            self.probabilities,
+            self.labels,
+            self.patients,
+        )
+
+
+def test_the_level_takes_the_firm_and_leaves_the_mild() -> None:
+    made = Made(wrong_where_firm=0.8)
+    found = made.fit()
+    held = disagrees(found, disagreement(made.slice_head, made.evidence_head))
+    assert np.flatnonzero(held).tolist() == made.firm.tolist()
+
+
+def test_a_rule_that_catches_no_errors_is_off() -> None:
+    assert Made(wrong_where_firm=0.0).fit().head_disagreement is None
+
+
+def test_a_rule_seen_on_one_or_two_patients_only_is_off() -> None:
+    assert Made(wrong_where_firm=1.0, firm=2).fit().head_disagreement is None
+
+
+def test_no_more_right_answers_are_lost_than_allowed() -> None:
+    # Of 60 firm ones a third are right: 20 of about 550, over 2 %.
+    made = Made(wrong_where_firm=2 / 3, firm=60)
+    assert made.fit().head_disagreement is None
+
+
+def test_the_brain_rule_keeps_what_it_promises() -> None:
+    made = Made(wrong_where_firm=0.8)
+    found = made.fit()
+    held = lacks_brain(found, made.brain)
+    assert held.sum() == 3
+    assert made.brain[held].max() < made.brain[~held].min()
+
+
+def test_few_slices_lose_none_to_the_brain_rule() -> None:
+    uniform = np.full((10, 4), 0.25)
+    found = fit_rules(
+        uniform,
+        uniform,
+        np.linspace(0.2, 0.4, 10),
+        uniform,
+        np.zeros(10, np.int64),
+        [str(row) for row in range(10)],
+    )
+    assert found.min_brain_share == pytest.approx(0.2)
+    assert found.head_disagreement is None
