@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tumorlens.errors import DatasetError, MissingExtraError, OutputError
+from tumorlens.errors import MissingExtraError, OutputError
 
 
 @click.command()
@@ -32,14 +32,31 @@ from tumorlens.errors import DatasetError, MissingExtraError, OutputError
     multiple=True,
     help="A bundle's folder; several stand side by side. Default: the shipped one.",
 )
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="A bundle's folder to set beside the first on the same slices, with a test.",
+)
 @click.option("--operating-point", default=None, help="screening or balanced.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for metrics.json and report.html of the first bundle.",
+    help="Folder for metrics.json and report.html, a page, of the first bundle.",
 )
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
+    "--robustness",
+    "damaged",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="With --out: slices to damage; foreign pictures and tests of the maps go "
+    "with them. 0 leaves these out.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Write the figures of every --model, without curves.",
 )
 @click.option(
     "--record", default=None, help="Store the figures in the bundles, by this name."
@@ -48,8 +65,10 @@ def evaluate(
     manifest: Path,
     split: str,
     models: tuple[Path, ...],
+    compare: Path | None,
     operating_point: str | None,
     out: Path | None,
+    damaged: int,
     json_path: Path | None,
     record: str | None,
 ) -> None:
@@ -57,45 +76,41 @@ def evaluate(
 
     Each figure comes with its 95 % interval, bootstrapped over patients.
     Sensitivity counts a tumour slice as missed when it is called free of
-    tumour; specificity counts a tumour-free slice as right only then.
+    tumour; specificity counts a tumour-free slice as right only then. Figures
+    on patients, or copies of pictures, that made a bundle are not called held
+    out, and cannot be recorded as `test`.
     """
     try:
         from tumorlens.learn.evaluation import evaluate as parts
-        from tumorlens.learn.evaluation.scored import score_records
-        from tumorlens.learn.manifest import read_manifest
+        from tumorlens.learn.evaluation import order
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error
     from tumorlens.engine.bundle import DEFAULT_BUNDLE, record_metrics
-    from tumorlens.engine.predict import load_classifier
 
-    records = [
-        row
-        for row in read_manifest(manifest)
-        if not row.flag and split in ("all", row.split)
-    ]
-    if not records:
-        raise DatasetError(
-            f"{manifest} has no row in the split '{split}'.",
-            "Give another --split, or run `tumorlens data split`.",
-        )
     folders = models or (DEFAULT_BUNDLE,)
-    found = []
-    for folder in folders:
-        classifier = load_classifier(folder)
-        scored = score_records(classifier, records, operating_point, say=click.echo)
-        model = parts.model_facts(classifier.bundle, operating_point)
-        found.append({"model": model, **parts.evaluate_scored(scored)})
-    _show(found)
+    wish = order.EvaluationOrder(
+        manifest, split, operating_point, damaged if out is not None else 0, record
+    )
+    found = order.evaluate_bundles(wish, folders, compare, say=click.echo)
+    figures = [item.metrics for item in found]
+    _show(figures)
+    for metrics in figures:
+        click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
     if out is not None:
-        parts.write_evaluation(found[0], parts.evaluation_sections(found[0]), out)
-    if record is not None:
-        for folder, figures in zip(folders, found, strict=True):
-            record_metrics(folder, record, parts.for_bundle(figures))
+        pictures = order.draw_errors(found[0])
+        sections = parts.evaluation_sections(figures[0], pictures)
+        parts.write_evaluation(figures[0], sections, out)
+        click.echo(f"Page written to {out / parts.REPORT_FILE}.")
     if json_path is not None:
+        text = json.dumps([parts.on_set(item) for item in figures], indent=2) + "\n"
         try:
-            json_path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            json_path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{json_path} cannot be written: {error}.") from error
+    if record is not None:
+        for folder, metrics in zip(folders, figures, strict=True):
+            for name, part in parts.for_bundle(metrics, record).items():
+                record_metrics(folder, name, part)
 
 
 def _show(found: list[dict[str, Any]]) -> None:

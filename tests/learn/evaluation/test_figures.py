@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, precision_score, roc_auc_score
 from tests.learn.evaluation.made_sets import made_set, random_set
 from tumorlens.learn.evaluation.figures import set_figures
 from tumorlens.learn.metrics import calibration_error
-from tumorlens.report.model_card import FIGURES
+from tumorlens.report.figure_words import FIGURES
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 NONE = "no_tumor"

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle
+from tumorlens.engine.predict import Classifier
 from tumorlens.errors import OutputError
+from tumorlens.learn.evaluation import (
+    corruption,
+    faithfulness,
+    foreign,
+    leakage,
+    paired,
+    subgroups,
+    worst_errors,
+)
+from tumorlens.learn.evaluation.curve_sections import curve_sections
+from tumorlens.learn.evaluation.curves import curve_figures
 from tumorlens.learn.evaluation.figures import set_figures
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.learn.evaluation.sections import figure_sections
+from tumorlens.learn.manifest import Record
 from tumorlens.report.evaluation_page import render_evaluation
-from tumorlens.report.page_parts import Section
+from tumorlens.report.page_parts import Picture, Section
+from tumorlens.taxonomy import CLASSES
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+
+OF_THE_BUNDLE = {
+    "robustness": corruption.section,
+    "foreign": foreign.section,
+    "faithfulness": faithfulness.section,
+}
+"""Parts that need the network, by their key in the metrics, and how each is shown."""
+
+_OF_THIS_RUN = ("curves", "comparisons", "worst_errors", *OF_THE_BUNDLE)
+"""Parts of the metrics that do not belong to a bundle's figures on a set."""
 
 
 def evaluate_scored(scored: ScoredSet) -> dict[str, Any]:
@@ -30,9 +54,48 @@ def evaluate_scored(scored: ScoredSet) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain JSON, as `set_figures` says.
+        Plain JSON, as `set_figures` says, with ``curves``, ``subgroups`` and
+        ``worst_errors``.
     """
-    return set_figures(scored)
+    return {
+        **set_figures(scored),
+        "curves": curve_figures(scored),
+        "subgroups": subgroups.subgroup_figures(scored),
+        "worst_errors": worst_errors.worst_errors(scored),
+    }
+
+
+def measure_network(
+    classifier: Classifier,
+    records: Sequence[Record],
+    slices: int,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Measure what needs the network again, on a sample of the slices.
+
+    Parameters
+    ----------
+    classifier
+        With its bundle loaded.
+    records
+        To draw the sample from, evenly over classes and over patients.
+    slices
+        How many are damaged, and about how many foreign pictures and tumour
+        slices are drawn; at least 4.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``robustness``, ``foreign`` and ``faithfulness``.
+    """
+    of_each = max(1, slices // len(CLASSES))
+    return {
+        "robustness": corruption.measure_corruption(classifier, records, say, of_each),
+        "foreign": foreign.measure_foreign(classifier, records, say),
+        "faithfulness": faithfulness.measure_faithfulness(classifier, records, say),
+    }
 
 
 def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str, str]:
@@ -44,26 +107,70 @@ def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str,
     }
 
 
-def evaluation_sections(metrics: Mapping[str, Any]) -> list[Section]:
-    """Show all parts of an evaluation that its metrics hold."""
-    return figure_sections(metrics)
+def evaluation_sections(
+    metrics: Mapping[str, Any], pictures: Sequence[Picture] = ()
+) -> list[Section]:
+    """Show all parts of an evaluation that its metrics hold.
+
+    Parameters
+    ----------
+    metrics
+        From `evaluate_scored`; ``leakage`` (`check_held_out`), ``comparisons``
+        (a list, of `compare` with ``names``) and what `measure_network` found
+        may stand beside.
+    pictures
+        Of the worst errors.
+    """
+    found = figure_sections(metrics)
+    if "leakage" in metrics:
+        found.insert(0, leakage.section(metrics["leakage"]))
+    found += curve_sections(metrics)
+    if metrics["subgroups"]:
+        found.append(subgroups.section(metrics["subgroups"]))
+    found += [
+        paired.section(item, number)
+        for number, item in enumerate(metrics.get("comparisons", ()), start=1)
+    ]
+    found += [
+        show(metrics[key]) for key, show in OF_THE_BUNDLE.items() if key in metrics
+    ]
+    if metrics["worst_errors"]:
+        found.append(worst_errors.section(metrics["worst_errors"], pictures))
+    return found
 
 
-def for_bundle(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def on_set(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of the metrics the figures of one bundle on one set, without curves."""
+    return {key: value for key, value in metrics.items() if key not in _OF_THIS_RUN}
+
+
+def for_bundle(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     """Keep of the metrics what travels with a bundle.
 
-    Rates that could not be measured, as where a set has no tumour-free slice,
-    are left out: a bundle keeps the ones it has.
+    Parameters
+    ----------
+    metrics
+        Of an evaluation.
+    name
+        What they were measured on, for example ``test``.
+
+    Returns
+    -------
+    dict
+        Figures by the name they are recorded under. Rates that could not be
+        measured, as where a set has no tumour-free slice, are left out: a
+        bundle keeps the ones it has.
     """
     points = {
-        name: {
+        point: {
             kind: rates[kind]
             for kind in ("sensitivity", "specificity")
             if rates[kind] is not None
         }
-        for name, rates in metrics["operating_points"].items()
+        for point, rates in metrics["operating_points"].items()
     }
-    return {**metrics, "operating_points": points}
+    beside = {key: metrics[key] for key in OF_THE_BUNDLE if key in metrics}
+    return {name: {**on_set(metrics), "operating_points": points}, **beside}
 
 
 def write_evaluation(

@@ -197,7 +197,7 @@ def _part(scored: ScoredSet) -> dict[str, Any]:
         "tumor_specificity": draws.share(cleared, ~tumor),
         "auroc_tumor": figure(draws.auroc(scored.p_tumor, tumor)),
         "calibration_error": figure(calibration_draws(judged, draws)),
-        "peak_inside_outline": _where_known(scored.peak_inside, draws),
+        "peak_inside_outline": _inside(scored.peak_inside, draws),
         "dice_at_half_height": _where_known(scored.dice, draws),
     }
     return {key: value for key, value in found.items() if value is not None}
@@ -240,7 +240,7 @@ def _localisation(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
     }
     found = {
         name: {
-            "peak_inside_outline": _where_known(peak, draws),
+            "peak_inside_outline": _inside(peak, draws),
             "dice_at_half_height": _where_known(dice, draws),
         }
         for name, (peak, dice) in maps.items()
@@ -255,3 +255,7 @@ def _localisation(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
 def _where_known(values: NDArray[np.float64], draws: Resampling) -> Figure | None:
     known = np.isfinite(values)
     return draws.average(np.where(known, values, 0.0), known)
+
+
+def _inside(peaks: NDArray[np.float64], draws: Resampling) -> Figure | None:
+    return draws.share(np.asarray(peaks == 1.0), np.isfinite(peaks))

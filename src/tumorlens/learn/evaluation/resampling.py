@@ -9,6 +9,7 @@ the same draws, the difference of two of them is paired.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ class Resampling:
             len(keys), np.full(len(keys), 1.0 / len(keys)), RESAMPLES
         )
         self._weights = np.vstack((np.ones(len(keys)), drawn)).astype(np.float64)
+
+    def undrawn(self) -> Resampling:
+        """Return the set alone, for statistics whose draws are not wanted."""
+        alone = copy(self)
+        alone._weights = self._weights[:1]
+        return alone
 
     def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sum over slices in every draw.

@@ -218,12 +218,12 @@ def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
         outline_share = float(inside.sum()) / crop.side**2
     return {
         "probabilities": _values(decision.probabilities),
-        "slice_head": getattr(decision, "slice_head", (np.nan,) * len(CLASSES)),
-        "evidence_head": getattr(decision, "evidence_head", (np.nan,) * len(CLASSES)),
+        "slice_head": decision.slice_head,
+        "evidence_head": decision.evidence_head,
         "decisions": decision.decision,
         "sets": [name in decision.prediction_set for name in CLASSES],
         "domain_scores": float(decision.domain_score),
-        "brain_shares": float(getattr(decision, "brain_share", np.nan)),
+        "brain_shares": decision.brain_share,
         "peak_inside": points[0][0],
         "dice": points[0][1],
         "gradcam_peak_inside": points[1][0],

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tumorlens.learn.evaluation.intervals import in_words
-from tumorlens.report.model_card import FIGURES
+from tumorlens.report.figure_words import FIGURES
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.taxonomy import CLASSES, INFO
 

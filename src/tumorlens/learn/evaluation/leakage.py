@@ -1,0 +1,159 @@
+"""Whether figures are held out: no patient and no copy shaped the model before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.bundle import Bundle
+from tumorlens.learn.copies import take_fingerprints
+from tumorlens.learn.evaluation.copy_codes import TrainingCodes
+from tumorlens.learn.manifest import Record
+from tumorlens.report.page_parts import Section, Table
+
+FINGERPRINTS = "fingerprints"
+"""Key of the training pictures' codes in a bundle's provenance."""
+
+_SHAPED = ("train", "validation")
+"""Splits whose patients shape a model: weights, calibration and thresholds."""
+
+
+def check_held_out(
+    bundle: Bundle, evaluated: Sequence[Record], known: Sequence[Record] = ()
+) -> dict[str, Any]:
+    """Compare the slices of an evaluation with those that made a bundle.
+
+    Parameters
+    ----------
+    bundle
+        Its provenance names patients by split and, if it is recent, carries
+        the training pictures' codes.
+    evaluated
+        What the figures are measured on.
+    known
+        Other records at hand. Where the bundle carries no codes, those of its
+        training and validation patients are looked at instead.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``held_out`` is true only where the bundle says who shaped
+        it, none of them is among the patients, and no picture is a copy of
+        theirs; pictures of unnamed patients must also have been looked at for
+        copies. Besides ``statement`` (a sentence), the counts: ``shared_patients``
+        by split, ``shared_slices``, ``unnamed_slices``, ``copies`` (None where
+        nobody could look) and ``compared_with`` pictures.
+    """
+    named = bundle.provenance.get("patients")
+    by_split = named if isinstance(named, dict) else {}
+    shaped = {split: set(by_split.get(split, ())) - {""} for split in _SHAPED}
+    everybody = set().union(*shaped.values())
+    patients = {record.patient for record in evaluated} - {""}
+    codes = _codes_of(bundle, [row for row in known if row.patient in everybody])
+    copies = None if codes is None else _copies(codes, evaluated)
+    found: dict[str, Any] = {
+        "slices": len(evaluated),
+        "patients_known": bool(everybody),
+        "shared_patients": {
+            split: len(names & patients) for split, names in shaped.items()
+        },
+        "shared_slices": sum(record.patient in everybody for record in evaluated),
+        "unnamed_slices": sum(not record.patient for record in evaluated),
+        "copies": None if copies is None else int(copies.sum()),
+        "copies_by_source": {} if copies is None else _by_source(copies, evaluated),
+        "compared_with": 0 if codes is None else len(codes),
+    }
+    objections = _objections(found)
+    return {
+        "held_out": not objections,
+        "statement": _statement(found, objections),
+        **found,
+    }
+
+
+def _codes_of(bundle: Bundle, known: Sequence[Record]) -> TrainingCodes | None:
+    text = bundle.provenance.get(FINGERPRINTS)
+    if isinstance(text, str):
+        return TrainingCodes.parse(text)
+    if not known:
+        return None
+    return TrainingCodes.make(take_fingerprints(known)[0])
+
+
+def _copies(codes: TrainingCodes, evaluated: Sequence[Record]) -> NDArray[np.bool_]:
+    return codes.holds(take_fingerprints(evaluated)[0])
+
+
+def _by_source(
+    copies: NDArray[np.bool_], evaluated: Sequence[Record]
+) -> dict[str, int]:
+    sources = [row.source for row, copy in zip(evaluated, copies, strict=True) if copy]
+    return {name: sources.count(name) for name in sorted(set(sources))}
+
+
+def _objections(found: Mapping[str, Any]) -> list[str]:
+    objections = []
+    if not found["patients_known"]:
+        objections.append("the bundle does not say whose slices it was made from")
+    if found["shared_slices"]:
+        count = sum(found["shared_patients"].values())
+        objections.append(
+            f"{found['shared_slices']} of {found['slices']} slices are of {count} "
+            "patients who trained or tuned the model"
+        )
+    if found["copies"]:
+        objections.append(
+            f"{found['copies']} pictures are copies, or nearly, of ones that trained "
+            "or tuned it"
+        )
+    if found["unnamed_slices"] and found["copies"] is None:
+        objections.append(
+            f"{found['unnamed_slices']} slices name no patient, and there were no "
+            "training pictures or fingerprints to look for copies among"
+        )
+    return objections
+
+
+def _statement(found: Mapping[str, Any], objections: Sequence[str]) -> str:
+    if objections:
+        return f"These figures are NOT held out: {'; '.join(objections)}."
+    looked = (
+        "copies could not be looked for, as the bundle carries no fingerprints of its "
+        "training pictures"
+        if found["copies"] is None
+        else "no picture is a copy, by its fingerprint, of one of "
+        f"{found['compared_with']} that did"
+    )
+    return (
+        "These figures are held out: no patient here trained or tuned the model, and "
+        f"{looked}."
+    )
+
+
+def section(figures: Mapping[str, Any]) -> Section:
+    """Show what `check_held_out` found."""
+    copies = "not looked for" if figures["copies"] is None else str(figures["copies"])
+    rows = [
+        ("Slices scored", str(figures["slices"])),
+        *(
+            (f"Patients also in the bundle's split '{split}'", str(count))
+            for split, count in figures["shared_patients"].items()
+        ),
+        ("Slices of these patients", str(figures["shared_slices"])),
+        ("Slices that name no patient", str(figures["unnamed_slices"])),
+        ("Copies, or nearly, of training pictures", copies),
+        *(
+            (f"of these, from '{name}'", str(count))
+            for name, count in figures["copies_by_source"].items()
+        ),
+        ("Training pictures compared with", str(figures["compared_with"])),
+    ]
+    return Section(
+        "held-out",
+        "Held out" if figures["held_out"] else "Not held out",
+        (figures["statement"],),
+        (Table("", ("", "Number"), rows),),
+    )

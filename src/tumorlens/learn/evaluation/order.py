@@ -1,0 +1,169 @@
+"""An evaluation from manifest and bundles to metrics, as the command asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tumorlens.engine.predict import Classifier, load_classifier
+from tumorlens.errors import DatasetError
+from tumorlens.learn.evaluation.evaluate import (
+    evaluate_scored,
+    measure_network,
+    model_facts,
+)
+from tumorlens.learn.evaluation.leakage import check_held_out
+from tumorlens.learn.evaluation.paired import compare
+from tumorlens.learn.evaluation.scored import ScoredSet, score_records
+from tumorlens.learn.evaluation.worst_errors import error_pictures
+from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
+from tumorlens.report.page_parts import Picture
+
+HELD_OUT_NAME = "test"
+"""Under this name a bundle keeps figures of patients kept apart."""
+
+
+@dataclass(frozen=True)
+class EvaluationOrder:
+    """What to score, and how.
+
+    Parameters
+    ----------
+    manifest
+        CSV or folder.
+    split
+        One of its splits, or ``all``. Flagged rows are left out.
+    operating_point
+        None for each bundle's own.
+    damaged
+        Slices for what needs the network again (damage, foreign pictures,
+        tests of the maps), done for the first bundle; 0 for none.
+    record_as
+        Name under which the figures will be recorded in `folders`.
+    """
+
+    manifest: Path
+    split: str
+    operating_point: str | None = None
+    damaged: int = 0
+    record_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A bundle with what it was measured to be."""
+
+    classifier: Classifier
+    scored: ScoredSet
+    metrics: dict[str, Any]
+
+
+def evaluate_bundles(
+    order: EvaluationOrder,
+    folders: Sequence[Path],
+    other: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Evaluated]:
+    """Score bundles on one set of slices.
+
+    Parameters
+    ----------
+    order
+        What to score.
+    folders
+        Of the bundles; each of the rest is compared with the first.
+    other
+        A bundle that is only compared with the first.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    list of Evaluated
+        One for each of `folders`. Their metrics hold ``model``, ``data``,
+        ``held_out``, ``leakage``, the figures, and with the first
+        ``comparisons``.
+
+    Raises
+    ------
+    DatasetError
+        No row is in the split, or none could be judged; or they are to be
+        recorded as held out and are not.
+    BundleError
+        A bundle cannot be used.
+    """
+    known = read_manifest(order.manifest)
+    records = [
+        row
+        for row in known
+        if not row.flag and row.label and order.split in ("all", row.split)
+    ]
+    if not records:
+        raise DatasetError(
+            f"{order.manifest} has no labelled row in the split '{order.split}'.",
+            "Give another --split, or run `tumorlens data split`.",
+        )
+    # All are loaded before any is scored: a wrong folder shows at once.
+    everyone = [*folders, *([] if other is None else [other])]
+    classifiers = [load_classifier(folder) for folder in everyone]
+    beside = replace(order, record_as=None)
+    found = [
+        _evaluate(item, records, known, order if row < len(folders) else beside, say)
+        for row, item in enumerate(classifiers)
+    ]
+    first = found[0]
+    comparisons = [
+        {
+            **compare(first.scored, item.scored),
+            "names": [_name(first), _name(item)],
+        }
+        for item in found[1:]
+    ]
+    if comparisons:
+        first.metrics["comparisons"] = comparisons
+    if order.damaged:
+        first.metrics.update(
+            measure_network(first.classifier, records, order.damaged, say)
+        )
+    return found[: len(folders)]
+
+
+def _evaluate(
+    classifier: Classifier,
+    records: Sequence[Record],
+    known: Sequence[Record],
+    order: EvaluationOrder,
+    say: Callable[[str], None],
+) -> Evaluated:
+    bundle = classifier.bundle
+    say(f"Scoring {len(records)} slices by {bundle.name} {bundle.version}.")
+    leakage = check_held_out(bundle, records, known)
+    if order.record_as == HELD_OUT_NAME and not leakage["held_out"]:
+        raise DatasetError(
+            f"{leakage['statement']} They cannot be recorded as '{HELD_OUT_NAME}'.",
+            "Score patients kept apart, or give --record another name.",
+        )
+    scored = score_records(classifier, records, order.operating_point, say)
+    return Evaluated(
+        classifier,
+        scored,
+        {
+            "model": model_facts(bundle, order.operating_point),
+            "data": {"split": order.split, "sha256": manifest_digest(scored.records)},
+            "held_out": leakage["held_out"],
+            "leakage": leakage,
+            **evaluate_scored(scored),
+        },
+    )
+
+
+def _name(item: Evaluated) -> str:
+    return f"{item.metrics['model']['name']} {item.metrics['model']['version']}"
+
+
+def draw_errors(found: Evaluated) -> list[Picture]:
+    """Draw the worst errors of a bundle."""
+    errors = found.metrics["worst_errors"]
+    return list(error_pictures(errors, found.scored, lambda _: found.classifier))

@@ -1,0 +1,166 @@
+"""The slices that a bundle gets most wrong, to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.predict import Classifier
+from tumorlens.engine.results import Prediction
+from tumorlens.learn.evaluation.scored import ScoredSet
+from tumorlens.learn.manifest import Record
+from tumorlens.report.overlay import OverlayKind, encode_png, render_overlay
+from tumorlens.report.page_parts import Picture, Section
+from tumorlens.taxonomy import CLASSES, INFO, TumorClass, Verdict
+
+WORST = 40
+_OF_A_PATIENT = 2
+"""Neighbouring slices fail alike; more of one patient would crowd out others."""
+
+_SIDE = 160
+"""Longer side of each half of a picture on the page, in pixels."""
+
+
+def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
+    """Find the slices whose most probable class is wrong, the surest first.
+
+    Parameters
+    ----------
+    scored
+        The set.
+    count
+        How many at most; of one patient, two at most.
+
+    Returns
+    -------
+    list of dict
+        Plain JSON: ``row`` in the set, ``file`` (its name alone), ``source``,
+        ``true``, ``said``, ``sure`` (the probability of what was said),
+        ``true_probability``, and ``decision``.
+    """
+    said = scored.probabilities.argmax(axis=1)
+    sure = scored.probabilities.max(axis=1)
+    own = scored.probabilities[np.arange(len(said)), scored.labels]
+    wrong = np.flatnonzero(said != scored.labels)
+    seen: Counter[str] = Counter()
+    found: list[dict[str, Any]] = []
+    for row in wrong[np.lexsort((own[wrong], -sure[wrong]))]:
+        record = scored.records[row]
+        seen[record.group] += 1
+        if seen[record.group] > _OF_A_PATIENT:
+            continue
+        found.append(
+            {
+                "row": int(row),
+                "file": record.path.name,
+                "source": record.source,
+                "true": str(record.label),
+                "said": str(CLASSES[said[row]]),
+                "sure": float(sure[row]),
+                "true_probability": float(own[row]),
+                "decision": str(scored.decisions[row]),
+            }
+        )
+        if len(found) == count:
+            break
+    return found
+
+
+def error_pictures(
+    errors: Sequence[Mapping[str, Any]],
+    scored: ScoredSet,
+    classifier_of: Callable[[Record], Classifier],
+) -> Iterator[Picture]:
+    """Draw each error: the slice with outlines, beside its evidence map.
+
+    Parameters
+    ----------
+    errors
+        From `worst_errors`.
+    scored
+        The set they are of.
+    classifier_of
+        Which bundle judges a record: with pooled folds each has its own.
+
+    Yields
+    ------
+    Picture
+        Two halves of up to 160 pixels. The drawn outline, where there is one,
+        is white, the bundle's yellow.
+    """
+    for error in errors:
+        record = scored.records[error["row"]]
+        found = classifier_of(record).predict(str(record.path))
+        first = found[0] if isinstance(found, list) else found
+        yield Picture(encode_png(_beside(record, first)), _caption(error))
+
+
+def _beside(record: Record, found: Prediction) -> NDArray[np.uint8]:
+    left = render_overlay(found.pixels, found.explanation, OverlayKind.OUTLINE)
+    right = render_overlay(found.pixels, found.explanation, OverlayKind.EVIDENCE)
+    if record.mask is not None and record.label is not TumorClass.NO_TUMOR:
+        drawn = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
+        if drawn is not None and drawn.shape == left.shape[:2]:
+            inside = (drawn > 127).astype(np.uint8)
+            edges, _ = cv2.findContours(
+                inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+            )
+            line = max(1, round(max(drawn.shape) / 256))
+            cv2.drawContours(left, edges, -1, (255, 255, 255), line)
+    return np.hstack([_small(left), _small(right)])
+
+
+def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    scale = _SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _caption(error: Mapping[str, Any]) -> str:
+    true, said = (INFO[TumorClass(error[key])].title for key in ("true", "said"))
+    decision = _DECISIONS.get(error["decision"], "")
+    return (
+        f"{error['file']} ({error['source'] or 'no source named'}): truth "
+        f"{true.lower()}, most probable {said.lower()} with {error['sure']:.2f}, the "
+        f"truth with {error['true_probability']:.2f}.{decision}"
+    )
+
+
+_DECISIONS = {
+    str(Verdict.INCONCLUSIVE): " Left inconclusive.",
+    str(Verdict.NOT_BRAIN_MRI): " Refused as no brain MRI.",
+    str(TumorClass.NO_TUMOR): " Called free of tumour.",
+}
+
+
+def section(
+    errors: Sequence[Mapping[str, Any]], pictures: Sequence[Picture] = ()
+) -> Section:
+    """Show the errors.
+
+    Parameters
+    ----------
+    errors
+        From `worst_errors`.
+    pictures
+        Of them; without, only their captions are listed.
+    """
+    lines = () if pictures else tuple(_caption(error) for error in errors)
+    return Section(
+        "worst-errors",
+        f"The {len(errors)} worst errors",
+        (
+            "Slices whose most probable class is wrong, the surest first, two of a "
+            "patient at most. Left the slice with the drawn outline in white, where "
+            "there is one, and the model's in yellow; right its evidence map. The "
+            "label may be what is wrong: look.",
+            *lines,
+        ),
+        pictures=tuple(pictures),
+    )

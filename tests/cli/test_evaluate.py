@@ -1,0 +1,128 @@
+"""`tumorlens evaluate` writes figures and a page, and tells what is held out."""
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.cli.test_train import invoke
+from tests.learn.heads import draw_person
+from tumorlens.engine.bundle import load_bundle
+from tumorlens.engine.bundle_json import read_document, write_document
+
+LABELS = ("glioma", "meningioma", "pituitary", "no_tumor")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A manifest of eight people to train on, eight to test on, and a copy."""
+    folder = tmp_path_factory.mktemp("people")
+    rows = []
+    for number in range(16):
+        label = LABELS[number % 4]
+        picture = draw_person(number, 256)
+        outline = np.zeros_like(picture)
+        if label != "no_tumor":
+            cv2.circle(outline, (110, 120), 18, 255, -1)
+            picture[outline > 0] = 250
+        for part, pixels in (("", picture), ("-mask", outline)):
+            cv2.imwrite(str(folder / f"{number}{part}.png"), pixels)
+        mask = "" if label == "no_tumor" else f"{number}-mask.png"
+        split = "train" if number < 8 else "test"
+        rows.append((f"{number}.png", label, f"p{number}", mask, split, "drawn"))
+    rows.append(("0.png", "glioma", "somebody else", "", "validation", "drawn"))
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "label", "patient", "mask", "split", "source"))
+        writer.writerows(rows)
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle, tmp_path_factory):
+    """A bundle that names the people it was trained on."""
+    folder = tmp_path_factory.mktemp("named") / "bundle"
+    shutil.copytree(tiny_bundle, folder)
+    document = read_document(folder)
+    document["provenance"] = {"patients": {"train": [f"p{row}" for row in range(8)]}}
+    write_document(folder, document)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(bundle, tiny_bundle, people, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    result = invoke(
+        *("evaluate", "--data", people, "--split", "test"),
+        *("--model", bundle, "--compare", tiny_bundle),
+        *("--out", out / "page", "--robustness", "0", "--json", out / "figures.json"),
+    )
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_metrics_and_page_are_written(written):
+    out, _ = written
+    metrics = json.loads((out / "page" / "metrics.json").read_text())
+    assert metrics["slices"] == 8
+    assert metrics["model"]["name"] == "tiny"
+    assert metrics["data"]["split"] == "test"
+    page = (out / "page" / "report.html").read_text()
+    assert "Research use only" in page
+    for name in ("held-out", "summary", "comparison-1", "worst-errors"):
+        assert f'id="{name}"' in page
+    # The page holds all it shows.
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
+
+
+def test_figures_on_patients_kept_apart_are_held_out(written):
+    out, said = written
+    metrics = json.loads((out / "page" / "metrics.json").read_text())
+    assert metrics["held_out"] is True
+    assert metrics["leakage"]["compared_with"] == 8
+    assert "These figures are held out" in said
+    # The bundle beside it names nobody, and is not said to be held out anywhere.
+    figures = json.loads((out / "figures.json").read_text())
+    assert len(figures) == 1
+    assert "curves" not in figures[0]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_figures_on_training_patients_or_copies_are_not_recorded_as_held_out(
+    bundle, people, tmp_path, split
+):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    result = invoke(
+        *("evaluate", "--data", people, "--split", split),
+        *("--model", copy, "--record", "test"),
+    )
+    assert result.exit_code == 2
+    assert "NOT held out" in result.output
+    assert load_bundle(copy).metrics == {}
+
+
+def test_what_damage_costs_is_measured_and_recorded(bundle, people, tmp_path):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    result = invoke(
+        *("evaluate", "--data", people, "--split", "test"),
+        *("--model", copy, "--out", tmp_path, "--robustness", "4"),
+        *("--record", "test"),
+    )
+    assert result.exit_code == 0, result.output
+    recorded = load_bundle(copy).metrics
+    assert set(recorded) == {"test", "robustness", "foreign", "faithfulness"}
+    assert recorded["robustness"]["slices"] == 4
+    assert 'id="corruption"' in (tmp_path / "report.html").read_text()
+
+
+def test_a_split_without_rows_is_named(bundle, people):
+    result = invoke(
+        "evaluate", "--data", people, "--model", bundle, "--split", "train2"
+    )
+    assert result.exit_code == 2
+    assert "'train2'" in result.output

@@ -1,0 +1,98 @@
+"""Who shaped a model is found among those it is measured on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.learn.heads import draw_person
+from tumorlens.engine.bundle import load_bundle
+from tumorlens.learn.evaluation.copy_codes import training_fingerprints
+from tumorlens.learn.evaluation.leakage import check_held_out, section
+from tumorlens.learn.manifest import Record
+from tumorlens.taxonomy import TumorClass
+
+PATIENTS = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3"], "": ["p4"]}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    found = []
+    for number in range(5):
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), draw_person(number))
+        found.append(Record(path, TumorClass.GLIOMA, f"p{number}", source="drawn"))
+    return found
+
+
+@pytest.fixture
+def bundle_with(tiny_bundle):
+    bundle = load_bundle(tiny_bundle)
+    return lambda **facts: replace(bundle, provenance=facts)
+
+
+def test_patients_kept_apart_are_held_out(bundle_with, records):
+    text = training_fingerprints(records[:3])
+    bundle = bundle_with(patients=PATIENTS, fingerprints=text)
+    found = check_held_out(bundle, records[3:])
+    assert found["held_out"]
+    assert found["copies"] == 0
+    assert found["compared_with"] == 3
+    assert "are held out" in found["statement"]
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_a_patient_who_trained_or_tuned_is_found(bundle_with, records, row):
+    bundle = bundle_with(patients=PATIENTS)
+    found = check_held_out(bundle, [*records[3:], records[row]])
+    assert not found["held_out"]
+    assert sum(found["shared_patients"].values()) == 1
+    assert found["shared_slices"] == 1
+    assert "NOT held out: 1 of 3 slices" in found["statement"]
+    assert section(found).title == "Not held out"
+
+
+def test_a_copy_under_another_name_is_found(bundle_with, records):
+    text = training_fingerprints(records[:3])
+    bundle = bundle_with(patients=PATIENTS, fingerprints=text)
+    disguised = replace(records[1], patient="stranger")
+    found = check_held_out(bundle, [records[3], disguised])
+    assert not found["held_out"]
+    assert found["copies"] == 1
+    assert found["copies_by_source"] == {"drawn": 1}
+
+
+def test_without_fingerprints_the_training_pictures_at_hand_are_looked_at(
+    bundle_with, records
+):
+    disguised = replace(records[1], patient="stranger")
+    bundle = bundle_with(patients=PATIENTS)
+    assert check_held_out(bundle, [disguised])["held_out"]
+    found = check_held_out(bundle, [disguised], known=records)
+    assert found["compared_with"] == 3
+    assert not found["held_out"]
+
+
+def test_a_bundle_that_names_nobody_holds_nobody_out(bundle_with, records):
+    found = check_held_out(bundle_with(), records)
+    assert not found["held_out"]
+    assert "does not say" in found["statement"]
+
+
+def test_unnamed_patients_are_held_out_only_if_copies_were_looked_for(
+    bundle_with, records
+):
+    unnamed = [replace(records[3], patient="")]
+    bundle = bundle_with(patients=PATIENTS)
+    assert not check_held_out(bundle, unnamed)["held_out"]
+    assert check_held_out(bundle, unnamed, known=records)["held_out"]
+
+
+def test_an_unreadable_picture_is_no_copy(bundle_with, records):
+    bundle = bundle_with(
+        patients=PATIENTS, fingerprints=training_fingerprints(records[:3])
+    )
+    gone = Record(Path("gone.png"), TumorClass.GLIOMA, "p9")
+    assert check_held_out(bundle, [gone])["copies"] == 0
