@@ -9,6 +9,7 @@ from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.scored import score_records
 from tumorlens.learn.evaluation.worst_errors import (
     error_pictures,
+    judge_by,
     section,
     worst_errors,
 )
@@ -36,7 +37,7 @@ def shown(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
     scored = score_records(classifier, read_manifest(drawn_set))
     errors = worst_errors(scored, 3)
-    return errors, list(error_pictures(errors, scored, lambda _: classifier))
+    return errors, list(error_pictures(errors, scored, judge_by(classifier)))
 
 
 def test_pictures_are_small_and_say_what_was_said(shown):

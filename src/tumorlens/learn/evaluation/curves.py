@@ -14,7 +14,12 @@ from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.taxonomy import CLASSES
 
 BINS = 15
-GRID = np.round(np.linspace(0.0, 1.0, 101), 2)
+FALSE_ALARMS = np.r_[np.linspace(0.0, 0.1, 41)[:-1], np.linspace(0.1, 1.0, 60)].round(4)
+"""False alarm rates of the ROC: 100, denser below 0.1, where a useful test works."""
+
+RECALLS = (1.0 - FALSE_ALARMS[::-1]).round(4)
+"""The same for precision: denser above 0.9."""
+
 THRESHOLDS = np.round(np.linspace(0.01, 0.95, 95), 2)
 
 Curve = dict[str, list[float]]
@@ -68,7 +73,7 @@ def curve_figures(scored: ScoredSet) -> dict[str, Any]:
 def _ranked(
     draws: Resampling, scores: NDArray[np.float64], positive: NDArray[np.bool_]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """ROC and precision over recall, at a hundred even steps, in all draws."""
+    """ROC and precision over recall, at a hundred points, in all draws."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
@@ -82,24 +87,24 @@ def _ranked(
     recall, false, precision = recall[usable], false[usable], precision[usable]
     precision = np.nan_to_num(precision, nan=1.0)
     roc = [
-        np.interp(GRID, np.r_[0.0, x], np.r_[0.0, y])
+        np.interp(FALSE_ALARMS, np.r_[0.0, x], np.r_[0.0, y])
         for x, y in zip(false, recall, strict=True)
     ]
     # The precision at a recall is that of the first threshold which reaches it.
-    steps = [np.searchsorted(row, GRID - 1e-9) for row in recall]
+    steps = [np.searchsorted(row, RECALLS - 1e-9) for row in recall]
     curve = [row[step] for row, step in zip(precision, steps, strict=True)]
     average = (np.diff(recall, axis=1, prepend=0.0) * precision).sum(axis=1)
-    return _banded(np.array(roc)), {
-        **_banded(np.array(curve)),
+    return _banded(FALSE_ALARMS, np.array(roc)), {
+        **_banded(RECALLS, np.array(curve)),
         "average_precision": figure(average),
         "prevalence": float(positive.mean()),
     }
 
 
-def _banded(draws: NDArray[np.float64]) -> dict[str, Any]:
+def _banded(x: NDArray[np.float64], draws: NDArray[np.float64]) -> dict[str, Any]:
     rest = draws[1:] if len(draws) > 1 else draws
     low, high = np.percentile(rest, (2.5, 97.5), axis=0)
-    return {"x": GRID.tolist(), "y": _short(draws[0])} | {
+    return {"x": x.tolist(), "y": _short(draws[0])} | {
         "low": _short(low),
         "high": _short(high),
     }

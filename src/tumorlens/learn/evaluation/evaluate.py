@@ -27,7 +27,7 @@ from tumorlens.learn.evaluation.sections import figure_sections
 from tumorlens.learn.manifest import Record
 from tumorlens.report.evaluation_page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -80,8 +80,9 @@ def measure_network(
     records
         To draw the sample from, evenly over classes and over patients.
     slices
-        How many are damaged, and about how many foreign pictures and tumour
-        slices are drawn; at least 4.
+        How many are damaged, at least 4. A tenth of it is how many foreign
+        pictures of each drawn kind are shown, and three tenths how many tumour
+        slices have their maps tested.
     say
         Receives lines of progress.
 
@@ -90,11 +91,15 @@ def measure_network(
     dict
         Plain JSON: ``robustness``, ``foreign`` and ``faithfulness``.
     """
-    of_each = max(1, slices // len(CLASSES))
+    damaged = max(1, slices // len(CLASSES))
+    drawn = max(1, slices // 10)
+    cases = max(len(TUMOR_CLASSES), 3 * slices // 10)
     return {
-        "robustness": corruption.measure_corruption(classifier, records, say, of_each),
-        "foreign": foreign.measure_foreign(classifier, records, say),
-        "faithfulness": faithfulness.measure_faithfulness(classifier, records, say),
+        "robustness": corruption.measure_corruption(classifier, records, say, damaged),
+        "foreign": foreign.measure_foreign(classifier, records, say, drawn),
+        "faithfulness": faithfulness.measure_faithfulness(
+            classifier, records, say, cases
+        ),
     }
 
 

@@ -17,7 +17,7 @@ from tumorlens.learn.evaluation.evaluate import (
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.paired import compare
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
-from tumorlens.learn.evaluation.worst_errors import error_pictures
+from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by
 from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
 from tumorlens.report.page_parts import Picture
 
@@ -166,4 +166,4 @@ def _name(item: Evaluated) -> str:
 def draw_errors(found: Evaluated) -> list[Picture]:
     """Draw the worst errors of a bundle."""
     errors = found.metrics["worst_errors"]
-    return list(error_pictures(errors, found.scored, lambda _: found.classifier))
+    return list(error_pictures(errors, found.scored, judge_by(found.classifier)))

@@ -74,7 +74,7 @@ def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
 def error_pictures(
     errors: Sequence[Mapping[str, Any]],
     scored: ScoredSet,
-    classifier_of: Callable[[Record], Classifier],
+    judge: Callable[[Record], Prediction],
 ) -> Iterator[Picture]:
     """Draw each error: the slice with outlines, beside its evidence map.
 
@@ -84,8 +84,9 @@ def error_pictures(
         From `worst_errors`.
     scored
         The set they are of.
-    classifier_of
-        Which bundle judges a record: with pooled folds each has its own.
+    judge
+        Judges a record once more, for its maps. With pooled folds each record
+        has a bundle of its own; see `judge_by` for a single one.
 
     Yields
     ------
@@ -95,9 +96,24 @@ def error_pictures(
     """
     for error in errors:
         record = scored.records[error["row"]]
-        found = classifier_of(record).predict(str(record.path))
-        first = found[0] if isinstance(found, list) else found
-        yield Picture(encode_png(_beside(record, first)), _caption(error))
+        yield Picture(encode_png(_beside(record, judge(record))), _caption(error))
+
+
+def judge_by(classifier: Classifier) -> Callable[[Record], Prediction]:
+    """Have every record judged by one bundle.
+
+    Returns
+    -------
+    callable
+        From a record to the judgement of its first slice, the one that its
+        label speaks of.
+    """
+
+    def judge(record: Record) -> Prediction:
+        found = classifier.predict(record.path)
+        return found[0] if isinstance(found, list) else found
+
+    return judge
 
 
 def _beside(record: Record, found: Prediction) -> NDArray[np.uint8]:
