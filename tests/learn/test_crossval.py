@@ -123,3 +123,9 @@ def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):
     assert back.records == held.records
     np.testing.assert_allclose(back.evidence, evidence, atol=5e-3)
     assert back.labels.tolist() == held.labels.tolist()
+
+
+def test_one_fold_alone_cannot_be_calibrated(records, folder):
+    place, _ = folder
+    with pytest.raises(TrainingError, match="Fold 1 alone"):
+        cross_validate(records, TINY, place, only=[1])

@@ -18,7 +18,13 @@ from tumorlens.errors import MissingExtraError
     required=True,
     help="Folder of the bundle; its bundle files are replaced.",
 )
-def export(run: Path, out: Path) -> None:
+@click.option(
+    "--calibrate-on",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
+)
+def export(run: Path, out: Path, calibrate_on: Path | None) -> None:
     """Make a bundle of a run's best weights so far, finished or not.
 
     `tumorlens train` does this at its end; this command is for a run that is
@@ -29,5 +35,5 @@ def export(run: Path, out: Path) -> None:
         from tumorlens.learn.run import export_run
     except ImportError as error:
         raise MissingExtraError("Exporting", "train") from error
-    bundle = export_run(run, out, say=click.echo)
+    bundle = export_run(run, out, say=click.echo, calibrate_on=calibrate_on)
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")

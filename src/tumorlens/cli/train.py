@@ -53,6 +53,13 @@ from tumorlens.errors import MissingExtraError, TrainingError
     help="Cross-validate: so many runs, each judging the patients it left out.",
 )
 @click.option(
+    "--fold",
+    "only",
+    type=click.IntRange(0),
+    multiple=True,
+    help="With --folds: only leave out these, for a first look or to share the work.",
+)
+@click.option(
     "--calibrate-on",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=None,
@@ -65,6 +72,7 @@ def train(
     folder: Path,
     weights: Path | None,
     folds: int | None,
+    only: tuple[int, ...],
     calibrate_on: Path | None,
     resume: bool,
     include_flagged: bool,
@@ -93,8 +101,10 @@ def train(
             raise click.UsageError(
                 "--folds goes without --weights, --calibrate-on and --resume."
             )
-        _cross_validate(manifest, folder, folds, include_flagged, given)
+        _cross_validate(manifest, folder, folds, only, include_flagged, given)
         return
+    if only:
+        raise click.UsageError("--fold goes with --folds.")
     if resume:
         if given:
             raise TrainingError(
@@ -122,11 +132,16 @@ def _cross_validate(
     manifest: Path,
     folder: Path,
     folds: int,
+    only: tuple[int, ...],
     include_flagged: bool,
     choices: dict[str, Any],
 ) -> None:
     from tumorlens.learn.config import TrainingConfig
-    from tumorlens.learn.crossval import cross_validate, records_in_folds
+    from tumorlens.learn.crossval import (
+        REPORT_FOLDER,
+        cross_validate,
+        records_in_folds,
+    )
     from tumorlens.learn.evaluation.evaluate import (
         evaluate_scored,
         evaluation_sections,
@@ -135,12 +150,13 @@ def _cross_validate(
 
     config = TrainingConfig(**choices)
     records = records_in_folds(manifest, folds, include_flagged)
-    scored = cross_validate(records, config, folder, say=click.echo)
+    scored = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = evaluate_scored(scored)
     metrics["model"] = {
         "name": config.network,
-        "version": f"{folds}-fold cross-validation",
+        "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
         "operating_point": "screening",
     }
-    write_evaluation(metrics, evaluation_sections(metrics), folder / "report")
-    click.echo(f"Figures of all folds together written to {folder / 'report'}.")
+    out = folder / REPORT_FOLDER
+    write_evaluation(metrics, evaluation_sections(metrics), out)
+    click.echo(f"Figures of all folds together written to {out}.")

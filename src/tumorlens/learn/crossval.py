@@ -20,6 +20,7 @@ from tumorlens.learn.package import TrainingData, make_bundle
 from tumorlens.learn.split import split_into_folds
 
 OUTPUTS = "heldout.npz"
+REPORT_FOLDER = "report"
 
 
 def records_in_folds(manifest: Path, folds: int, include_flagged: bool) -> list[Record]:
@@ -144,6 +145,7 @@ def cross_validate(
     config: TrainingConfig,
     folder: Path,
     say: Callable[[str], None] = print,
+    only: Sequence[int] = (),
 ) -> ScoredSet:
     """Judge every patient by a bundle that never saw them.
 
@@ -162,13 +164,26 @@ def cross_validate(
         Gets a folder for each fold. Folds that are complete are not run again.
     say
         Receives lines of progress.
+    only
+        Folds to leave out one by one; by default all of them. Each still
+        trains on all the others.
 
     Returns
     -------
     ScoredSet
-        All folds pooled.
+        The folds pooled.
+
+    Raises
+    ------
+    TrainingError
+        There are not two folds to calibrate one on the other.
     """
-    folds = sorted({row.fold for row in records if row.fold is not None})
+    folds = sorted(only or {row.fold for row in records if row.fold is not None})
+    if len(folds) < 2:
+        raise TrainingError(
+            f"Fold {folds[0]} alone cannot be calibrated on other patients.",
+            "Give two folds or more.",
+        )
     for fold in folds:
         train_fold(records, fold, config, folder / f"fold{fold}", say)
     held = [HeldOut.load(folder / f"fold{fold}" / OUTPUTS, records) for fold in folds]

@@ -66,12 +66,7 @@ def fit_decision_layer(held: HeldOut) -> DecisionLayer:
     found = _probabilities(held, calibration)
     return DecisionLayer(
         calibration,
-        fit_operating_points(
-            1.0 - found[:, NO_TUMOR_INDEX],
-            labels,
-            groups,
-            [row.source for row in held.records],
-        ),
+        fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
         fit_prediction_sets(found, labels),
     )
 

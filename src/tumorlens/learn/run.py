@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorlens.engine.bundle import Bundle
+from tumorlens.engine.bundle import Bundle, record_metrics
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.crossval import held_out_by_folds
+from tumorlens.learn.crossval import REPORT_FOLDER, held_out_by_folds
 from tumorlens.learn.dataset import load_samples
+from tumorlens.learn.evaluation.evaluate import METRICS_FILE, for_bundle
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 
 BUNDLE_FOLDER = "bundle"
+CROSS_VALIDATION = "cross_validation"
+"""Under this name a bundle keeps the figures of its recipe's cross-validation."""
 _CONFIG = "config.json"
 _DATA = "data.json"
 _PURPOSES = {"train": "train on", "validation": "validate on"}
@@ -88,9 +91,9 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
         initial_weights=order.weights,
         say=say,
     )
-    return make_bundle(
-        result.model, order.config, data, order.folder / BUNDLE_FOLDER, say, held
-    )
+    out = order.folder / BUNDLE_FOLDER
+    made = make_bundle(result.model, order.config, data, out, say, held)
+    return _with_figures(made, order.calibrate_on)
 
 
 def export_run(
@@ -131,7 +134,21 @@ def export_run(
     model = find_network(config.network).build(None)
     model.load_weights(weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
-    return make_bundle(model, config, data, out, say, held)
+    made = make_bundle(model, config, data, out, say, held)
+    return _with_figures(made, calibrate_on)
+
+
+def _with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
+    """Keep in a bundle what its recipe reached on patients never seen."""
+    if cross_validation is None:
+        return bundle
+    path = cross_validation / REPORT_FOLDER / METRICS_FILE
+    if not path.exists():
+        return bundle
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    for name, part in for_bundle(metrics, CROSS_VALIDATION).items():
+        bundle = record_metrics(bundle.folder, name, part)
+    return bundle
 
 
 def _load(
