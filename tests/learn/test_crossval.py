@@ -16,6 +16,7 @@ from tumorlens.learn.crossval import (
     train_fold,
 )
 from tumorlens.learn.decision_layer import fit_decision_layer
+from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import read_manifest, write_manifest
 
@@ -60,12 +61,20 @@ def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folde
         assert not own & set(bundle.provenance["patients"]["train"])
 
 
+def test_a_fold_knows_the_pictures_of_the_other_folds_alone(records, folder):
+    place, _ = folder
+    for fold in (0, 1):
+        provenance = load_bundle(place / f"fold{fold}" / "bundle").provenance
+        others = [row for row in records if row.fold != fold]
+        assert provenance["fingerprints"] == training_fingerprints(others)
+
+
 def test_a_fold_is_calibrated_on_the_other_folds(records, folder):
     place, _ = folder
     other = HeldOut.load(place / "fold1" / OUTPUTS, records)
     bundle = load_bundle(place / "fold0" / "bundle")
     assert bundle.provenance["calibrated_on"]["slices"] == len(other.records)
-    expected = fit_decision_layer(other).calibration
+    expected = fit_decision_layer(other, np.ones(9)).calibration
     assert bundle.calibration.slice_weight == pytest.approx(expected.slice_weight)
 
 

@@ -13,7 +13,7 @@ from tumorlens.learn.rules_fit import fit_rules
 def sure(
     named: NDArray[np.int64], firmness: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Heads that name a class with the given probability."""
+    """Make a head that names classes with the given probabilities."""
     heads = np.tile(((1.0 - firmness) / 3.0)[:, None], (1, 4))
     heads[np.arange(len(named)), named] = firmness
     return heads
@@ -48,16 +48,16 @@ class Made:
         said[wrong] = (said[wrong] + 1) % 4
         said[590:] = (said[590:] + 2) % 4
         self.probabilities = sure(said, np.full(count, 0.9))
-        self.brain = rng.uniform(0.1, 0.5, count)
+        self.brain = rng.uniform(0.1, 0.5, 800)
 
     def fit(self) -> Rules:
         return fit_rules(
             self.slice_head,
             self.evidence_head,
-            self.brain,
             self.probabilities,
             self.labels,
             self.patients,
+            self.brain,
         )
 
 
@@ -86,7 +86,7 @@ def test_the_brain_rule_keeps_what_it_promises() -> None:
     made = Made(wrong_where_firm=0.8)
     found = made.fit()
     held = lacks_brain(found, made.brain)
-    assert held.sum() == 3
+    assert held.sum() == 4
     assert made.brain[held].max() < made.brain[~held].min()
 
 
@@ -95,10 +95,10 @@ def test_few_slices_lose_none_to_the_brain_rule() -> None:
     found = fit_rules(
         uniform,
         uniform,
-        np.linspace(0.2, 0.4, 10),
         uniform,
         np.zeros(10, np.int64),
         [str(row) for row in range(10)],
+        np.linspace(0.2, 0.4, 10),
     )
     assert found.min_brain_share == pytest.approx(0.2)
     assert found.head_disagreement is None

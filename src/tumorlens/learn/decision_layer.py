@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.bundle import Calibration, OperatingPoint, PredictionSets
-from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
+from tumorlens.engine.decide import (
+    calibrated_probabilities,
+    pool_evidence,
+    softmax,
+)
+from tumorlens.engine.rules import Rules
 from tumorlens.learn.calibrate import (
     fit_calibration,
     fit_operating_points,
@@ -17,6 +22,7 @@ from tumorlens.learn.calibrate import (
 )
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.metrics import calibration_error
+from tumorlens.learn.rules_fit import fit_rules
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 
@@ -26,13 +32,14 @@ class DecisionLayer:
 
     Parameters
     ----------
-    calibration, operating_points, prediction_sets
+    calibration, operating_points, prediction_sets, rules
         As in a bundle.
     """
 
     calibration: Calibration
     operating_points: dict[str, OperatingPoint]
     prediction_sets: PredictionSets
+    rules: Rules
 
     def probabilities(self, held: HeldOut) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (N, 4)."""
@@ -52,13 +59,18 @@ class DecisionLayer:
         }
 
 
-def fit_decision_layer(held: HeldOut) -> DecisionLayer:
-    """Fit calibration, thresholds and prediction sets.
+def fit_decision_layer(
+    held: HeldOut, brain_shares: NDArray[np.float64]
+) -> DecisionLayer:
+    """Fit calibration, thresholds, prediction sets and rules.
 
     Parameters
     ----------
     held
         Of patients who did not train what they are judged by.
+    brain_shares
+        Shape (M,), 0 to 1: how much brain slices to learn from show, of
+        whichever patients; see `tumorlens.imaging.brain`.
     """
     labels = held.labels
     groups = [row.group for row in held.records]
@@ -68,13 +80,32 @@ def fit_decision_layer(held: HeldOut) -> DecisionLayer:
         calibration,
         fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
         fit_prediction_sets(found, labels),
+        _fit_rules(held, calibration, found, brain_shares),
     )
+
+
+def _fit_rules(
+    held: HeldOut,
+    calibration: Calibration,
+    found: NDArray[np.float64],
+    brain_shares: NDArray[np.float64],
+) -> Rules:
+    spots = _pooled(held, calibration)
+    groups = [row.group for row in held.records]
+    rules = fit_rules(
+        softmax(held.logits), softmax(spots), found, held.labels, groups, brain_shares
+    )
+    # Without an evidence head there is nobody to disagree with.
+    return replace(rules, head_disagreement=None) if held.evidence is None else rules
 
 
 def _probabilities(held: HeldOut, calibration: Calibration) -> NDArray[np.float64]:
-    pooled = (
-        np.zeros_like(held.logits)
-        if held.evidence is None
-        else pool_evidence(held.evidence, calibration.evidence_cells)
+    return calibrated_probabilities(
+        held.logits, _pooled(held, calibration), calibration
     )
-    return calibrated_probabilities(held.logits, pooled, calibration)
+
+
+def _pooled(held: HeldOut, calibration: Calibration) -> NDArray[np.float32]:
+    if held.evidence is None:
+        return np.zeros_like(held.logits)
+    return pool_evidence(held.evidence, calibration.evidence_cells)

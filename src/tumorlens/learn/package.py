@@ -21,11 +21,14 @@ from tumorlens.engine.bundle import (
     Bundle,
     save_bundle,
 )
+from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Preprocessing, prepare_batch
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import Sample
+from tumorlens.learn.dataset import Sample, served_pixels
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
+from tumorlens.learn.evaluation.copy_codes import training_fingerprints
+from tumorlens.learn.evaluation.leakage import FINGERPRINTS
 from tumorlens.learn.export import export_onnx, serving_model
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
@@ -93,11 +96,12 @@ def make_bundle(
         outputs["evidence"] if "evidence" in model.output_names else None,
     )
     say("Calibrating on patients who did not train.")
-    layer = fit_decision_layer(held or checked)
+    step = max(1, len(data.training) // _TRAINING_ROWS)
+    sample = data.training[::step]
+    layer = fit_decision_layer(held or checked, _brain_shares(sample, config.size))
 
     say("Learning what is no brain MRI.")
-    step = max(1, len(data.training) // _TRAINING_ROWS)
-    seen = infer(serving, data.training[::step], config.size)
+    seen = infer(serving, sample, config.size)
     foreign = [*draw_outliers(_DRAWN_OF_EACH_KIND, config.seed), *photographs()]
     domain, domain_figures = fit_domain(
         _embedded(seen),
@@ -117,9 +121,16 @@ def make_bundle(
         operating_points=layer.operating_points,
         default_operating_point="screening",
         prediction_sets=layer.prediction_sets,
+        rules=layer.rules,
         domain=domain_figures,
         provenance=_provenance(config, data, held),
         metrics={"validation": layer.check(checked)},
+    )
+
+
+def _brain_shares(samples: Sequence[Sample], size: int) -> NDArray[np.float64]:
+    return np.array(
+        [brain_share(served_pixels([sample], size)[0]) for sample in samples]
     )
 
 
@@ -143,6 +154,15 @@ def _embed_outliers(
     )
 
 
+def _shaping(data: TrainingData, held: HeldOut | None) -> list[Record]:
+    """List what shaped weights, calibration or thresholds, each once."""
+    samples = (*data.training, *data.validation)
+    rows = [*(sample.record for sample in samples), *(held.records if held else ())]
+    judged = {sample.record.path for sample in samples if sample.record.split == "test"}
+    # The fold that a bundle of a cross-validation is to judge shaped nothing.
+    return list({row.path: row for row in rows if row.path not in judged}.values())
+
+
 def _provenance(
     config: TrainingConfig, data: TrainingData, held: HeldOut | None
 ) -> dict[str, Any]:
@@ -163,6 +183,7 @@ def _provenance(
         "manifest_sha256": manifest_digest(data.records),
         # Who trained and who validated, so that nobody is later called held out.
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
+        FINGERPRINTS: training_fingerprints(_shaping(data, held)),
         "config": asdict(config),
         "calibrated_on": {
             "patients": len({row.group for row in held.records}),

@@ -20,10 +20,10 @@ _Z = 1.96
 def fit_rules(
     slice_head: NDArray[np.float64],
     evidence_head: NDArray[np.float64],
-    brain_shares: NDArray[np.float64],
     probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
     patients: Sequence[str],
+    brain_shares: NDArray[np.float64],
 ) -> Rules:
     """Choose from where on a slice is held back, so that each rule costs little.
 
@@ -31,8 +31,6 @@ def fit_rules(
     ----------
     slice_head, evidence_head
         Shape (N, 4): probabilities of each head alone, on validation slices.
-    brain_shares
-        Shape (N,), 0 to 1: how much brain each slice shows.
     probabilities
         Shape (N, 4), calibrated.
     labels
@@ -40,6 +38,10 @@ def fit_rules(
     patients
         N group keys. Every patient weighs alike, whatever the number of
         slices.
+    brain_shares
+        Shape (M,), 0 to 1: how much brain slices show that a user may send.
+        They need not be the N slices: how much brain a picture shows does not
+        depend on who trained.
 
     Returns
     -------
