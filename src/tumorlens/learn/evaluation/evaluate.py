@@ -9,6 +9,7 @@ from typing import Any
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import Classifier
+from tumorlens.engine.rules import Rules
 from tumorlens.errors import OutputError
 from tumorlens.learn.evaluation import (
     corruption,
@@ -16,6 +17,7 @@ from tumorlens.learn.evaluation import (
     foreign,
     leakage,
     paired,
+    rules,
     subgroups,
     worst_errors,
 )
@@ -39,28 +41,33 @@ OF_THE_BUNDLE = {
 }
 """Parts that need the network, by their key in the metrics, and how each is shown."""
 
-_OF_THIS_RUN = ("curves", "comparisons", "worst_errors", *OF_THE_BUNDLE)
+_OF_THIS_RUN = ("curves", "rules", "comparisons", "worst_errors", *OF_THE_BUNDLE)
 """Parts of the metrics that do not belong to a bundle's figures on a set."""
 
 
-def evaluate_scored(scored: ScoredSet) -> dict[str, Any]:
+def evaluate_scored(
+    scored: ScoredSet, given: Rules | Sequence[Rules] = rules.NO_RULES
+) -> dict[str, Any]:
     """Work out every figure that needs no network.
 
     Parameters
     ----------
     scored
         Of one bundle, or pooled over folds.
+    given
+        The bundle's decision rules; for pooled folds one for each slice.
 
     Returns
     -------
     dict
-        Plain JSON, as `set_figures` says, with ``curves``, ``subgroups`` and
-        ``worst_errors``.
+        Plain JSON, as `set_figures` says, with ``curves``, ``subgroups``,
+        ``rules`` and ``worst_errors``.
     """
     return {
         **set_figures(scored),
         "curves": curve_figures(scored),
         "subgroups": subgroups.subgroup_figures(scored),
+        "rules": rules.measure_rules(scored, given),
         "worst_errors": worst_errors.worst_errors(scored),
     }
 
@@ -132,6 +139,7 @@ def evaluation_sections(
     found += curve_sections(metrics)
     if metrics["subgroups"]:
         found.append(subgroups.section(metrics["subgroups"]))
+    found.append(rules.section(metrics["rules"]))
     found += [
         paired.section(item, number)
         for number, item in enumerate(metrics.get("comparisons", ()), start=1)

@@ -154,7 +154,7 @@ def _evaluate(
             "data": {"split": order.split, "sha256": manifest_digest(scored.records)},
             "held_out": leakage["held_out"],
             "leakage": leakage,
-            **evaluate_scored(scored),
+            **evaluate_scored(scored, bundle.rules),
         },
     )
 
