@@ -5,6 +5,7 @@ import io
 import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ import pytest
 import tumorlens
 from tumorlens.cli.main import main
 from tumorlens.engine.bundle import load_bundle
+from tumorlens.learn.evaluation.leakage import check_held_out
+from tumorlens.learn.manifest import read_manifest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -44,6 +47,18 @@ def test_the_bundle_can_be_loaded_and_says_where_it_comes_from(run):
     assert bundle.provenance["sets"]["train"]["patients"] == 8
     assert "glioma0" in bundle.provenance["patients"]["train"]
     assert bundle.metrics["validation"]["slices"] == 8
+
+
+def test_the_bundle_knows_the_pictures_that_shaped_it_by_other_names(run, drawn_set):
+    bundle = load_bundle(run / "bundle")
+    strangers = [
+        replace(row, patient=f"stranger {place}")
+        for place, row in enumerate(read_manifest(drawn_set))
+        if row.split in ("train", "validation")
+    ]
+    found = check_held_out(bundle, strangers)
+    assert found["copies"] == len(strangers)
+    assert not found["held_out"]
 
 
 def test_the_bundle_serves(run, drawn_set):

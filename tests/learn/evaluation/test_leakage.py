@@ -62,6 +62,8 @@ def test_a_copy_under_another_name_is_found(bundle_with, records):
     assert not found["held_out"]
     assert found["copies"] == 1
     assert found["copies_by_source"] == {"drawn": 1}
+    assert found["examples"] == ["1.png"]
+    assert ("for example", "1.png") in section(found).tables[0].rows
 
 
 def test_without_fingerprints_the_training_pictures_at_hand_are_looked_at(
@@ -69,9 +71,30 @@ def test_without_fingerprints_the_training_pictures_at_hand_are_looked_at(
 ):
     disguised = replace(records[1], patient="stranger")
     bundle = bundle_with(patients=PATIENTS)
-    assert check_held_out(bundle, [disguised])["held_out"]
     found = check_held_out(bundle, [disguised], known=records)
     assert found["compared_with"] == 3
+    assert found["copies"] == 1
+    assert not found["held_out"]
+    assert check_held_out(bundle, records[3:], known=records)["held_out"]
+
+
+def test_nothing_is_held_out_while_copies_cannot_be_looked_for(bundle_with, records):
+    bundle = bundle_with(patients=PATIENTS)
+    found = check_held_out(bundle, records[3:])
+    assert not found["held_out"]
+    assert found["copies"] is None
+    assert "could not be looked for" in found["statement"]
+    # One of three training patients' pictures is not enough to look at.
+    found = check_held_out(bundle, records[3:], known=records[2:])
+    assert not found["held_out"]
+    assert found["patients_unseen"] == 2
+    assert "pictures of 2 patients" in found["statement"]
+
+
+def test_fingerprints_of_no_picture_are_none(bundle_with, records):
+    bundle = bundle_with(patients=PATIENTS, fingerprints=training_fingerprints([]))
+    found = check_held_out(bundle, records[3:])
+    assert found["copies"] is None
     assert not found["held_out"]
 
 
@@ -81,13 +104,14 @@ def test_a_bundle_that_names_nobody_holds_nobody_out(bundle_with, records):
     assert "does not say" in found["statement"]
 
 
-def test_unnamed_patients_are_held_out_only_if_copies_were_looked_for(
-    bundle_with, records
-):
-    unnamed = [replace(records[3], patient="")]
-    bundle = bundle_with(patients=PATIENTS)
-    assert not check_held_out(bundle, unnamed)["held_out"]
-    assert check_held_out(bundle, unnamed, known=records)["held_out"]
+def test_a_picture_of_nobody_known_is_held_out_if_it_is_no_copy(bundle_with, records):
+    text = training_fingerprints(records[:3])
+    bundle = bundle_with(patients=PATIENTS, fingerprints=text)
+    unnamed = [replace(row, patient="") for row in records]
+    assert check_held_out(bundle, unnamed[3:])["held_out"]
+    found = check_held_out(bundle, unnamed)
+    assert found["copies"] == 3
+    assert not found["held_out"]
 
 
 def test_an_unreadable_picture_is_no_copy(bundle_with, records):

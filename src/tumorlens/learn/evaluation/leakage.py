@@ -20,6 +20,8 @@ FINGERPRINTS = "fingerprints"
 _SHAPED = ("train", "validation")
 """Splits whose patients shape a model: weights, calibration and thresholds."""
 
+_EXAMPLES = 5
+
 
 def check_held_out(
     bundle: Bundle, evaluated: Sequence[Record], known: Sequence[Record] = ()
@@ -41,18 +43,23 @@ def check_held_out(
     -------
     dict
         Plain JSON: ``held_out`` is true only where the bundle says who shaped
-        it, none of them is among the patients, and no picture is a copy of
-        theirs; pictures of unnamed patients must also have been looked at for
-        copies. Besides ``statement`` (a sentence), the counts: ``shared_patients``
-        by split, ``shared_slices``, ``unnamed_slices``, ``copies`` (None where
-        nobody could look) and ``compared_with`` pictures.
+        it, none of them is among the patients, all their pictures could be
+        looked at, and no picture is a copy of one. Besides ``statement`` (a
+        sentence), the counts: ``shared_patients`` by split, ``shared_slices``,
+        ``unnamed_slices``, ``copies`` (None where nobody could look) with
+        ``copies_by_source`` and a few files as ``examples``, ``compared_with``
+        pictures, and ``patients_unseen``: who shaped the model, but has no
+        picture to compare with.
     """
     named = bundle.provenance.get("patients")
     by_split = named if isinstance(named, dict) else {}
     shaped = {split: set(by_split.get(split, ())) - {""} for split in _SHAPED}
     everybody = set().union(*shaped.values())
     patients = {record.patient for record in evaluated} - {""}
-    codes = _codes_of(bundle, [row for row in known if row.patient in everybody])
+    at_hand = [row for row in known if row.patient in everybody]
+    carried = isinstance(bundle.provenance.get(FINGERPRINTS), str)
+    unseen = set() if carried else everybody - {row.patient for row in at_hand}
+    codes = _codes_of(bundle, at_hand)
     copies = None if codes is None else _copies(codes, evaluated)
     found: dict[str, Any] = {
         "slices": len(evaluated),
@@ -64,7 +71,11 @@ def check_held_out(
         "unnamed_slices": sum(not record.patient for record in evaluated),
         "copies": None if copies is None else int(copies.sum()),
         "copies_by_source": {} if copies is None else _by_source(copies, evaluated),
+        "examples": []
+        if copies is None
+        else [evaluated[row].path.name for row in np.flatnonzero(copies)[:_EXAMPLES]],
         "compared_with": 0 if codes is None else len(codes),
+        "patients_unseen": len(unseen),
     }
     objections = _objections(found)
     return {
@@ -77,10 +88,10 @@ def check_held_out(
 def _codes_of(bundle: Bundle, known: Sequence[Record]) -> TrainingCodes | None:
     text = bundle.provenance.get(FINGERPRINTS)
     if isinstance(text, str):
-        return TrainingCodes.parse(text)
-    if not known:
-        return None
-    return TrainingCodes.make(take_fingerprints(known)[0])
+        codes = TrainingCodes.parse(text)
+    else:
+        codes = TrainingCodes.make(take_fingerprints(known)[0])
+    return codes if len(codes) else None
 
 
 def _copies(codes: TrainingCodes, evaluated: Sequence[Record]) -> NDArray[np.bool_]:
@@ -109,10 +120,16 @@ def _objections(found: Mapping[str, Any]) -> list[str]:
             f"{found['copies']} pictures are copies, or nearly, of ones that trained "
             "or tuned it"
         )
-    if found["unnamed_slices"] and found["copies"] is None:
+    if found["copies"] is None:
         objections.append(
-            f"{found['unnamed_slices']} slices name no patient, and there were no "
-            "training pictures or fingerprints to look for copies among"
+            "copies could not be looked for, as the bundle carries no fingerprints of "
+            "its training pictures and the manifest does not list them"
+        )
+    elif found["patients_unseen"]:
+        objections.append(
+            "copies could not be looked for among the pictures of "
+            f"{found['patients_unseen']} patients who trained or tuned it: the bundle "
+            "carries no fingerprints, and the manifest does not list them"
         )
     return objections
 
@@ -120,16 +137,10 @@ def _objections(found: Mapping[str, Any]) -> list[str]:
 def _statement(found: Mapping[str, Any], objections: Sequence[str]) -> str:
     if objections:
         return f"These figures are NOT held out: {'; '.join(objections)}."
-    looked = (
-        "copies could not be looked for, as the bundle carries no fingerprints of its "
-        "training pictures"
-        if found["copies"] is None
-        else "no picture is a copy, by its fingerprint, of one of "
-        f"{found['compared_with']} that did"
-    )
     return (
         "These figures are held out: no patient here trained or tuned the model, and "
-        f"{looked}."
+        "no picture is a copy, by its fingerprint, of one of "
+        f"{found['compared_with']} that did."
     )
 
 
@@ -149,6 +160,7 @@ def section(figures: Mapping[str, Any]) -> Section:
             (f"of these, from '{name}'", str(count))
             for name, count in figures["copies_by_source"].items()
         ),
+        *(("for example", name) for name in figures["examples"]),
         ("Training pictures compared with", str(figures["compared_with"])),
     ]
     return Section(
