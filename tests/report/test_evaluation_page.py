@@ -133,3 +133,11 @@ def test_a_row_of_another_length_is_refused() -> None:
     table = Table("Main", ("", "one"), (("a", "1", "2"),))
     with pytest.raises(ValueError, match="'Main' has 3 cells for 2 columns"):
         render_evaluation("", "", [Section("a", "A", tables=(table,))])
+
+
+def test_an_interval_may_stand_below_its_value_but_neither_is_torn() -> None:
+    table = Table("", ("", "Share"), [("a", "0.91 [0.88, 0.94]"), ("b", "1 <2 [x]")])
+    text = render_evaluation("t", "s", [Section("one", "One", tables=(table,))])
+    whole = '<span class="whole">{}</span>'
+    assert f"{whole.format('0.91')} {whole.format('[0.88, 0.94]')}" in text
+    assert whole.format("1 &lt;2") in text

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tumorlens.report.page_parts import Chart, Picture, Section, Table
 from tumorlens.report.report import RESEARCH_USE
@@ -89,10 +89,21 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    rooms.filters["breakable"] = _breakable
     rooms.filters["drawn"] = _drawn
     rooms.filters["inline"] = _inline
     rooms.filters["numeric"] = numeric_columns
     return rooms.get_template("evaluation.html")
+
+
+def _breakable(cell: str) -> Markup:
+    """Let a wide table set an interval below its value, but tear neither."""
+    value, bracket, interval = cell.partition(" [")
+    if not bracket:
+        return escape(cell)
+    return Markup(
+        '<span class="whole">{}</span> <span class="whole">[{}</span>'
+    ).format(value, interval)
 
 
 def _drawn(chart: Chart, name: str) -> Markup:

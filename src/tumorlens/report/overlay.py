@@ -13,7 +13,7 @@ from tumorlens.engine.results import Explanation
 
 _SAMPLES = 20_000
 _OPACITY = 0.8
-_OUTLINE_COLOR = (255, 214, 0)
+OUTLINE_COLOR = (255, 214, 0)
 """Yellow: far from every grey, and from every colour of the heat map but its top."""
 
 
@@ -107,7 +107,7 @@ def overlay_layer(explanation: Explanation, kind: OverlayKind) -> NDArray[np.uin
     layer = np.zeros((height, width, 4), np.uint8)
     if kind is OverlayKind.OUTLINE:
         line = max(1, round(max(height, width) / 256))
-        color = (*_OUTLINE_COLOR, 255)
+        color = (*OUTLINE_COLOR, 255)
         cv2.polylines(layer, list(explanation.outline), True, color, line)
         return layer
     chosen = kind is OverlayKind.EVIDENCE

@@ -125,6 +125,15 @@ def test_parts_have_only_figures_that_can_be_had():
     assert found["x"]["slices"] == 1
 
 
+def test_a_part_of_one_patient_has_no_area_under_a_curve():
+    said = [("a", "glioma", "glioma"), ("a", NONE, NONE)] * 5
+    more = [("b", "glioma", "glioma"), ("c", NONE, NONE)] * 5
+    found = set_figures(made_set([*said, *more], source=["x"] * 10 + ["y"] * 10))
+    assert "auroc_tumor" not in found["by_source"]["x"]
+    assert found["by_source"]["y"]["auroc_tumor"]["value"] == 1.0
+    assert set(found["within_sites"]) == {"source y"}
+
+
 def test_localisation_counts_outlined_slices_alone(scored, figures):
     known = np.isfinite(scored.peak_inside)
     assert figures["outlined_slices"] == known.sum()

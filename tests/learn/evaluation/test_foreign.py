@@ -47,7 +47,9 @@ def test_colour_is_refused_and_grey_passes(figures):
     assert kinds["photograph in colour"]["refused"]["value"] > 0.7
     assert kinds["photograph in colour"]["auroc"]["value"] > 0.9
     assert kinds["photograph in grey"]["refused"]["value"] == 0.0
-    assert figures["passed"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert figures["passed"]["value"] == 1.0
+    # All of a few patients pass: that is not yet all there are.
+    assert figures["passed"]["low"] < 0.9
     assert set(figures["passed_by_source"]) == {"a", "b"}
 
 

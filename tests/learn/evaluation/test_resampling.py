@@ -41,6 +41,12 @@ def test_a_perfect_share_of_few_patients_still_has_an_interval():
     assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
 
 
+def test_a_single_patient_does_not_say_how_patients_differ():
+    hits = np.arange(8) < 6
+    found = Resampling(["a"] * 8).share(hits, np.ones(8, bool))
+    assert found == {"value": 0.75, "low": 0.0, "high": 1.0}
+
+
 def test_a_share_of_nothing_is_none():
     nobody = np.zeros(200, bool)
     assert Resampling(GROUPS).share(~nobody, nobody) is None

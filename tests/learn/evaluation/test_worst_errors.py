@@ -45,15 +45,26 @@ def test_pictures_are_small_and_say_what_was_said(shown):
     assert len(pictures) == len(errors) == 3
     for error, picture in zip(errors, pictures, strict=True):
         data = np.frombuffer(picture.png, np.uint8)
-        assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (160, 320, 3)
+        assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (200, 400, 3)
         assert error["file"] in picture.caption
         assert f"{error['sure']:.2f}" in picture.caption
 
 
-def test_the_drawn_outline_is_on_the_picture(shown):
-    _, pictures = shown
-    left = cv2.imdecode(np.frombuffer(pictures[0].png, np.uint8), 1)[:, :160]
-    assert (left.min(axis=2) > 180).any()
+def test_both_outlines_are_on_the_picture(tiny_bundle, drawn_set):
+    classifier = load_classifier(tiny_bundle, threads=1)
+    scored = score_records(classifier, read_manifest(drawn_set)[:1])
+    error = {"row": 0, "file": "", "source": "", "true": "glioma", "said": "glioma"}
+    error |= {"sure": 1.0, "true_probability": 0.0, "decision": "glioma"}
+    (picture,) = error_pictures([error], scored, judge_by(classifier))
+    decoded = cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR)
+    blue, green, red = decoded[:, :200].transpose(2, 0, 1).astype(int)
+    assert ((blue > 250) & (red > 250)).any()
+    yellow = (red - blue > 100) & (green > 120)
+    assert yellow.any()
+    # The bright lesion is what the bundle outlines; its middle is at (110, 90) of 256.
+    rows, columns = np.nonzero(yellow)
+    assert rows.mean() == pytest.approx(110 * 200 / 256, abs=8)
+    assert columns.mean() == pytest.approx(90 * 200 / 256, abs=8)
 
 
 def test_without_pictures_the_errors_are_listed(shown):

@@ -18,6 +18,7 @@ from tumorlens.learn.evaluation.intervals import (
     Figure,
     in_words,
     mean_figure,
+    share_figure,
     statistic_figure,
 )
 from tumorlens.learn.evaluation.sampling import pick_of_each_class, read_first_slice
@@ -168,16 +169,16 @@ def _figures(answers: _Answers, sample: _Sample) -> dict[str, Any]:
     patients = sample.patients
 
     def among(values: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Figure | None:
-        return mean_figure(np.where(rows, values, np.nan), patients)
+        return share_figure(np.where(rows, values, np.nan), patients)
 
     return {
-        "accuracy": mean_figure(answers.predicted == sample.labels, patients),
+        "accuracy": share_figure(answers.predicted == sample.labels, patients),
         "auroc_tumor": statistic_figure(
             lambda rows: auroc(answers.p_tumor[rows], tumor[rows]), patients
         ),
         "tumor_sensitivity": among(~answers.cleared, tumor),
         "tumor_specificity": among(answers.cleared, ~tumor),
-        "refused": mean_figure(answers.refused, patients),
+        "refused": share_figure(answers.refused, patients),
     }
 
 

@@ -121,15 +121,15 @@ def _reliability(curves: Figures) -> Section:
         (
             Table(
                 "Most probable class, by bin",
-                ("Bin", "Slices", "Mean probability", "Share that is right"),
+                ("Probability", "Slices", "Mean probability", "Share that is right"),
                 [
                     (
-                        str(number),
+                        f"{row['from']:.2f} to {row['to']:.2f}",
                         str(row["slices"]),
                         f"{row['sure']:.3f}",
                         in_words(row["right"], digits=3),
                     )
-                    for number, row in enumerate(curves["most_probable"]["bins"], 1)
+                    for row in curves["most_probable"]["bins"]
                 ],
             ),
         ),
@@ -143,7 +143,7 @@ def _decision(curve: Figures) -> Section:
         Line("Act on every slice", curve["x"], curve["all"]),
         Line("Act on none", curve["x"], [0.0] * len(curve["x"])),
     ]
-    top = max(*curve["y"], curve["prevalence"]) * 1.05
+    top = max(*curve["high"], curve["prevalence"]) * 1.05
     return Section(
         "decision-curve",
         "What acting on it would be worth",

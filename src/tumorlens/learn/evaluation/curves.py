@@ -125,6 +125,8 @@ def _reliability(
         if inside.any():
             rows.append(
                 {
+                    "from": number / BINS,
+                    "to": (number + 1) / BINS,
                     "slices": int(inside.sum()),
                     "sure": float(sure[inside].mean()),
                     "right": draws.share(right, inside),

@@ -195,11 +195,15 @@ def _part(scored: ScoredSet) -> dict[str, Any]:
         "accuracy": draws.share(right, every),
         "tumor_sensitivity": draws.share(~cleared, tumor),
         "tumor_specificity": draws.share(cleared, ~tumor),
-        "auroc_tumor": figure(draws.auroc(scored.p_tumor, tumor)),
-        "calibration_error": figure(calibration_draws(judged, draws)),
         "peak_inside_outline": _inside(scored.peak_inside, draws),
-        "dice_at_half_height": _where_known(scored.dice, draws),
     }
+    # Of a single patient these would have no interval to speak of.
+    if draws.patients > 1:
+        found |= {
+            "auroc_tumor": figure(draws.auroc(scored.p_tumor, tumor)),
+            "calibration_error": figure(calibration_draws(judged, draws)),
+            "dice_at_half_height": _where_known(scored.dice, draws),
+        }
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -207,7 +211,8 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
     """Tell tumour from none where both come from one source, or one site.
 
     Between sets a network can tell the sets apart instead; inside a site it
-    cannot. Only places with at least five slices of each kind count.
+    cannot. Only places with at least five slices of each kind, and more than one
+    patient, count.
     """
     found: dict[str, Any] = {}
     for kind, names in (
@@ -220,6 +225,8 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
             if min(tumor.sum(), (~tumor).sum()) < _MIN_OF_EACH:
                 continue
             draws = Resampling(part.groups)
+            if draws.patients == 1:
+                continue
             found[f"{kind} {name}"] = {
                 "slices": len(tumor),
                 "patients": draws.patients,

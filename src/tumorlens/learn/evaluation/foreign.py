@@ -17,7 +17,7 @@ from tumorlens.learn.evaluation.foreign_pictures import Foreign, gather
 from tumorlens.learn.evaluation.intervals import (
     Figure,
     in_words,
-    mean_figure,
+    share_figure,
     statistic_figure,
 )
 from tumorlens.learn.evaluation.sampling import pick, read_first_slice
@@ -96,7 +96,7 @@ def measure_foreign(
     return {
         "slices": len(chosen),
         "patients": len(set(real.groups.tolist())),
-        "passed": mean_figure(~real.refused, real.groups.tolist()),
+        "passed": share_figure(~real.refused, real.groups.tolist()),
         "passed_by_source": _by_source([item.source for item, _ in chosen], real),
         "all": _against(real, foreign),
         "taught": _against(real, foreign.rows(taught)),
@@ -133,7 +133,7 @@ def _against(real: _Scored, foreign: _Scored) -> dict[str, Any]:
     return {
         "pictures": len(foreign.scores),
         "auroc": statistic_figure(area, groups),
-        "refused": mean_figure(foreign.refused, foreign.groups.tolist()),
+        "refused": share_figure(foreign.refused, foreign.groups.tolist()),
     }
 
 
@@ -151,7 +151,7 @@ def _by_source(sources: Sequence[str], real: _Scored) -> dict[str, Figure | None
     names = np.array(sources, np.str_)
     parts = {name: real.rows(names == name) for name in sorted(set(sources))}
     return {
-        name or "unnamed": mean_figure(~part.refused, part.groups.tolist())
+        name or "unnamed": share_figure(~part.refused, part.groups.tolist())
         for name, part in parts.items()
     }
 

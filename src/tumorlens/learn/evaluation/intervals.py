@@ -36,6 +36,38 @@ def mean_figure(values: NDArray[Any], patients: Sequence[str]) -> Figure | None:
     return _named(bootstrap(values[kept].astype(np.float64), groups))
 
 
+def share_figure(values: NDArray[Any], patients: Sequence[str]) -> Figure | None:
+    """Share of slices of which something is true, with its interval.
+
+    Parameters
+    ----------
+    values
+        Shape (N,), 0 or 1; rows that are NaN are left out.
+    patients
+        N group keys.
+
+    Returns
+    -------
+    dict or None
+        As of `mean_figure`. Where the share is 0 or 1 the bootstrap knows no
+        interval; the exact one of Clopper and Pearson (1934) over patients
+        stands in for it.
+    """
+    found = mean_figure(values, patients)
+    if found is None or found["value"] not in (0.0, 1.0):
+        return found
+    kept = np.isfinite(values.astype(np.float64))
+    count = len({name for name, keep in zip(patients, kept, strict=True) if keep})
+    room = exact_room(count)
+    low, high = (0.0, room) if found["value"] == 0.0 else (1.0 - room, 1.0)
+    return {"value": found["value"], "low": low, "high": high}
+
+
+def exact_room(patients: int) -> float:
+    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    return float(1.0 - 0.025 ** (1.0 / patients))
+
+
 def statistic_figure(
     statistic: Callable[[NDArray[np.int64]], float], patients: Sequence[str]
 ) -> Figure | None:

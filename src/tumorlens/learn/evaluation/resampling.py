@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.learn.evaluation.intervals import Figure
+from tumorlens.learn.evaluation.intervals import Figure, exact_room
 from tumorlens.learn.metrics import RESAMPLES
 
 Draws = NDArray[np.float64]
@@ -135,7 +135,8 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
     patients
         For a share, of how many patients it is. Where it is 0 or 1 in all
         draws, the bootstrap knows no interval; then the exact one of Clopper
-        and Pearson (1934) over patients stands in for it.
+        and Pearson (1934) over patients stands in for it. A single patient
+        does not say how patients differ; then it is 0 to 1.
 
     Returns
     -------
@@ -150,6 +151,8 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
         rest = draws[:1]
     low, high = (float(edge) for edge in np.percentile(rest, (2.5, 97.5)))
     if patients and low == high and value in (0.0, 1.0):
-        room = 1.0 - 0.025 ** (1.0 / patients)
+        room = exact_room(patients)
         low, high = (0.0, room) if value == 0.0 else (1.0 - room, 1.0)
+    elif patients == 1:
+        low, high = 0.0, 1.0
     return {"value": value, "low": low, "high": high}

@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import Prediction
+from tumorlens.learn.evaluation.localise import read_outline
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.learn.manifest import Record
-from tumorlens.report.overlay import OverlayKind, encode_png, render_overlay
+from tumorlens.report.overlay import (
+    OUTLINE_COLOR,
+    OverlayKind,
+    encode_png,
+    render_overlay,
+    window_picture,
+)
 from tumorlens.report.page_parts import Picture, Section
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass, Verdict
 
@@ -22,8 +29,10 @@ WORST = 40
 _OF_A_PATIENT = 2
 """Neighbouring slices fail alike; more of one patient would crowd out others."""
 
-_SIDE = 160
+_SIDE = 200
 """Longer side of each half of a picture on the page, in pixels."""
+
+_WHITE = (255, 255, 255)
 
 
 def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
@@ -91,7 +100,7 @@ def error_pictures(
     Yields
     ------
     Picture
-        Two halves of up to 160 pixels. The drawn outline, where there is one,
+        Two halves of up to 200 pixels. The drawn outline, where there is one,
         is white, the bundle's yellow.
     """
     for error in errors:
@@ -117,18 +126,28 @@ def judge_by(classifier: Classifier) -> Callable[[Record], Prediction]:
 
 
 def _beside(record: Record, found: Prediction) -> NDArray[np.uint8]:
-    left = render_overlay(found.pixels, found.explanation, OverlayKind.OUTLINE)
+    left = _small(np.repeat(window_picture(found.pixels)[:, :, np.newaxis], 3, axis=2))
     right = render_overlay(found.pixels, found.explanation, OverlayKind.EVIDENCE)
+    # Outlines are drawn at the page's size; shrunk with the slice they would fade.
+    scale = left.shape[0] / found.height
+    _trace(left, found.explanation.outline, scale, OUTLINE_COLOR)
     if record.mask is not None and record.label is not TumorClass.NO_TUMOR:
-        drawn = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
-        if drawn is not None and drawn.shape == left.shape[:2]:
-            inside = (drawn > 127).astype(np.uint8)
-            edges, _ = cv2.findContours(
-                inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-            )
-            line = max(1, round(max(drawn.shape) / 256))
-            cv2.drawContours(left, edges, -1, (255, 255, 255), line)
-    return np.hstack([_small(left), _small(right)])
+        inside = read_outline(record.mask, (found.height, found.width))
+        edges, _ = cv2.findContours(
+            inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        )
+        _trace(left, edges, scale, _WHITE)
+    return np.hstack([left, _small(right)])
+
+
+def _trace(
+    picture: NDArray[np.uint8],
+    polygons: Sequence[NDArray[Any]],
+    scale: float,
+    color: tuple[int, int, int],
+) -> None:
+    scaled = [np.rint(item * scale).astype(np.int32) for item in polygons]
+    cv2.polylines(picture, scaled, True, color, 1, cv2.LINE_AA)
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
