@@ -52,6 +52,17 @@ def test_patients_are_swapped_not_slices():
     assert found["mcnemar"] == {"only_first": 1, "only_second": 0, "p": 1.0}
 
 
+def test_a_patient_with_slices_of_two_classes_is_one_patient():
+    right = [("both", "glioma", "glioma"), ("both", NONE, NONE)]
+    wrong = [("both", "glioma", NONE), ("both", NONE, "glioma")]
+    rest = [(f"p{row}", "glioma", "glioma") for row in range(4)]
+    alone = compare(made_set(right + rest), made_set(wrong + rest))["mcnemar"]
+    assert alone == {"only_first": 1, "only_second": 0, "p": 1.0}
+    # Better on one class and worse on the other is neither.
+    evens = compare(made_set([right[0], wrong[1]]), made_set([wrong[0], right[1]]))
+    assert evens["mcnemar"] == {"only_first": 0, "only_second": 0, "p": 1.0}
+
+
 def test_each_side_has_the_figures_it_has_alone():
     one, two = answers(33), answers(25)
     found = compare(one, two)["figures"]

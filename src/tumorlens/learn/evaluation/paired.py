@@ -1,4 +1,9 @@
-"""Two bundles on the same slices: how far apart, and whether by chance."""
+"""Two bundles on the same slices: how far apart, and whether by chance.
+
+Patients are what is independent, not slices, so whole patients are drawn for
+the intervals and swapped for the tests. McNemar's test of slices would count a
+patient's slices as so many patients, and find differences that are not there.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +67,12 @@ class _Answers:
         )
 
     @property
+    def patients(self) -> NDArray[np.int64]:
+        """Whose slice each is, numbered from 0, shape (N,)."""
+        found = np.unique(np.asarray(self.judged.groups), return_inverse=True)
+        return np.asarray(found[1], np.int64)
+
+    @property
     def right(self) -> NDArray[np.bool_]:
         return np.asarray(self.judged.predicted == self.judged.labels)
 
@@ -95,8 +106,9 @@ def compare(first: ScoredSet, second: ScoredSet) -> dict[str, Any]:
         ``second``, ``difference`` (first less second; its interval is of
         paired draws of patients), and ``p``, two-sided, of a permutation test
         that swaps the bundles' answers patient by patient (Pitman 1937, J R
-        Stat Soc Suppl); ``mcnemar``: patients whom one alone judges right, and
-        the exact p of it (McNemar 1947, Psychometrika).
+        Stat Soc Suppl; Ernst 2004, Stat Sci, on random samples of swaps);
+        ``mcnemar``: patients whom one judges better than the other, and the
+        exact p of it (McNemar 1947, Psychometrika, with one row a patient).
 
     Raises
     ------
@@ -144,7 +156,7 @@ def _matched(first: ScoredSet, second: ScoredSet) -> tuple[ScoredSet, ScoredSet]
 def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str, float]:
     """By statistic: the share of random swaps that set the two as far apart."""
     rng = np.random.default_rng(_SEED)
-    _, patients = np.unique(np.asarray(first.judged.groups), return_inverse=True)
+    patients = first.patients
     whole = draws.undrawn()
 
     def apart(swap: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -165,8 +177,12 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
 
 
 def _mcnemar(first: _Answers, second: _Answers) -> dict[str, Any]:
-    one, two = first.right_units, second.right_units
-    only_first, only_second = int((one & ~two).sum()), int((~one & two).sum())
+    # Somebody with slices of two classes has two units, and still is one patient.
+    patients = np.zeros(len(first.right_units), np.int64)
+    patients[first.units] = first.patients
+    gain = first.right_units.astype(np.float64) - second.right_units
+    gains = np.bincount(patients, gain)
+    only_first, only_second = int((gains > 0).sum()), int((gains < 0).sum())
     either = only_first + only_second
     p = float(binomtest(only_first, either).pvalue) if either else 1.0
     return {"only_first": only_first, "only_second": only_second, "p": p}
@@ -251,11 +267,12 @@ def section(figures: Mapping[str, Any], number: int = 1) -> Section:
             f"Both on the same {figures['slices']} slices of {figures['patients']} "
             "patients. The interval of a difference is of paired draws of patients; p "
             f"is two-sided, of {SWAPS} random swaps of the two bundles' answers, "
-            "patient by patient (Pitman 1937). p values are not corrected for their "
+            "patient by patient (Ernst 2004). p values are not corrected for their "
             "number.",
-            f"By patient, {alone['only_first']} are right by {first} alone and "
-            f"{alone['only_second']} by {second} alone: p = {_p(alone['p'])} "
-            "(McNemar 1947, exact).",
+            f"By patient, {alone['only_first']} are judged better by {first} and "
+            f"{alone['only_second']} by {second}: p = {_p(alone['p'])} (McNemar 1947, "
+            "exact). It is not done by slice: slices of one patient are not "
+            "independent, which that test requires.",
         ),
         (Table("", ("Figure", first, second, "Difference", "p"), rows),),
     )
