@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "Train a model.",
     "export": "Turn a training run into a model bundle.",
     "evaluate": "Measure a model on held-out data.",
+    "baseline": "Measure how far brightness alone gets on a set.",
 }
 """Name, which is also the module's and the function's, and one line of help."""
 

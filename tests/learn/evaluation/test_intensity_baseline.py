@@ -1,0 +1,117 @@
+"""The baseline sees brightness: it tells sets apart, and nothing inside a set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import Phantom
+from tumorlens.errors import DatasetError
+from tumorlens.learn.evaluation.intensity_baseline import (
+    STATISTICS,
+    cross_validate_intensity_baseline,
+    intensity_statistics,
+    measure_intensity_baseline,
+    section,
+)
+from tumorlens.learn.manifest import Record
+from tumorlens.taxonomy import TumorClass
+
+
+@pytest.fixture(scope="module")
+def two_scanners(
+    phantom: Phantom, tmp_path_factory: pytest.TempPathFactory
+) -> list[Record]:
+    """Heads without any tumour, in three places, labelled by chance.
+
+    All heads called gliomas in place "g" were made darker than those called
+    tumour-free in place "n"; place "both" holds both labels on equal heads.
+    """
+    folder = tmp_path_factory.mktemp("heads")
+    places = {
+        "g": ((TumorClass.GLIOMA,), 2.0),
+        "n": ((TumorClass.NO_TUMOR,), 0.6),
+        "both": ((TumorClass.GLIOMA, TumorClass.NO_TUMOR), 1.0),
+    }
+    records = []
+    for row, (source, (labels, gamma)) in enumerate(places.items()):
+        for patient in range(16):
+            path = folder / f"{source}{patient}.png"
+            head = phantom(64, 64, seed=100 * row + patient) / 255.0
+            cv2.imwrite(str(path), np.rint(255.0 * head**gamma).astype(np.uint8))
+            label = labels[patient % len(labels)]
+            records.append(Record(path, label, f"{source}{patient}", source=source))
+    return records
+
+
+def in_folds(records: list[Record]) -> list[Record]:
+    return [replace(record, fold=(row // 2) % 4) for row, record in enumerate(records)]
+
+
+def test_ten_numbers_for_any_picture(phantom: Phantom) -> None:
+    found = intensity_statistics(phantom().astype(np.float32))
+    assert found.shape == (len(STATISTICS),) == (10,)
+    assert np.isfinite(found).all()
+    assert not intensity_statistics(np.full((8, 8), 7.0, np.float32)).any()
+
+
+def test_units_and_places_of_pixels_mean_nothing(phantom: Phantom) -> None:
+    picture = phantom().astype(np.float32)
+    found = intensity_statistics(picture)
+    np.testing.assert_allclose(intensity_statistics(40.0 * picture), found, rtol=1e-3)
+    shuffled = np.random.default_rng(0).permutation(picture.ravel()).reshape(256, 256)
+    np.testing.assert_allclose(intensity_statistics(shuffled), found, rtol=1e-3)
+
+
+def test_it_tells_sets_apart_and_nothing_inside_one(two_scanners: list[Record]) -> None:
+    found = cross_validate_intensity_baseline(
+        in_folds(two_scanners), say=lambda _: None
+    )
+    for key in ("by_slice", "by_patient"):
+        assert found[key]["across"]["auroc_tumor"]["value"] > 0.95
+        assert found[key]["inside"]["both"]["auroc_tumor"]["value"] < 0.9
+        assert found[key]["all"]["count"] == 48
+
+
+def test_who_is_scored_did_not_train(two_scanners: list[Record]) -> None:
+    training, test = two_scanners[:12] + two_scanners[16:28], two_scanners[12:16]
+    found = measure_intensity_baseline(training, test, say=lambda _: None)
+    assert (found["slices"], found["patients"]) == (4, 4)
+    assert found["by_slice"]["all"]["auroc_tumor"] is None
+    assert found["by_slice"]["inside"] == {}
+
+
+def test_slices_of_a_patient_count_once(two_scanners: list[Record]) -> None:
+    joined = [
+        replace(record, patient=f"{record.source}{row // 4}{record.label}")
+        for row, record in enumerate(two_scanners)
+    ]
+    found = measure_intensity_baseline(joined, joined, say=lambda _: None)
+    assert found["by_slice"]["all"]["count"] == 48
+    assert found["by_patient"]["all"]["count"] == found["patients"] == 16
+
+
+def test_a_file_that_cannot_be_read_is_named_and_left_out(
+    two_scanners: list[Record], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    said: list[str] = []
+    records = in_folds([*two_scanners, Record(broken, TumorClass.GLIOMA, "x")])
+    found = cross_validate_intensity_baseline(records, say=said.append)
+    assert found["slices"] == 48
+    assert any("broken.png" in line for line in said)
+    with pytest.raises(DatasetError):
+        measure_intensity_baseline(records[-1:], records[:4], say=said.append)
+
+
+def test_the_section_is_made_from_plain_json(two_scanners: list[Record]) -> None:
+    found = measure_intensity_baseline(two_scanners, two_scanners, say=lambda _: None)
+    shown = section(json.loads(json.dumps(found)))
+    names = [row[0] for row in shown.tables[0].rows]
+    assert names == ["All", "Across sets of one kind", "Inside both"]
