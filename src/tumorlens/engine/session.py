@@ -124,7 +124,7 @@ class Session:
                 f"{self._path} fails on inputs of shape {inputs.shape}."
             ) from error
         logits, evidence, gradcam, embedding = values
-        count, classes, size = len(inputs), len(CLASSES), self._size
+        count, classes = len(inputs), len(CLASSES)
         if (
             logits.shape != (count, classes)
             or evidence.shape[::3] != (count, classes)
