@@ -45,7 +45,8 @@ def records(drawn_set, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds")
-    scored = cross_validate(records, TINY, folder, say=lambda _: None)
+    scored, rules = cross_validate(records, TINY, folder, say=lambda _: None)
+    assert len(rules) == len(scored.records)
     return folder, scored
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -145,13 +146,14 @@ def _cross_validate(
     from tumorlens.learn.evaluation.evaluate import (
         evaluate_scored,
         evaluation_sections,
+        on_set,
         write_evaluation,
     )
 
     config = TrainingConfig(**choices)
     records = records_in_folds(manifest, folds, include_flagged)
-    scored = cross_validate(records, config, folder, say=click.echo, only=only)
-    metrics = evaluate_scored(scored)
+    scored, rules = cross_validate(records, config, folder, say=click.echo, only=only)
+    metrics = evaluate_scored(scored, rules)
     metrics["model"] = {
         "name": config.network,
         "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
@@ -159,4 +161,7 @@ def _cross_validate(
     }
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics), out)
+    (out / "figures.json").write_text(
+        json.dumps([on_set(metrics)], indent=2) + "\n", encoding="utf-8"
+    )
     click.echo(f"Figures of all folds together written to {out}.")

@@ -67,7 +67,6 @@ class Session:
                 f"The number of threads is {threads}.", "Give 1 or more."
             )
         self._path = bundle.folder / MODEL_FILE
-        self._size = bundle.preprocessing.size
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1

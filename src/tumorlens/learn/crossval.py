@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.rules import Rules
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.copies import linked_copies
@@ -146,7 +147,7 @@ def cross_validate(
     folder: Path,
     say: Callable[[str], None] = print,
     only: Sequence[int] = (),
-) -> ScoredSet:
+) -> tuple[ScoredSet, list[Rules]]:
     """Judge every patient by a bundle that never saw them.
 
     Each fold's network becomes a bundle whose calibration and thresholds are
@@ -170,8 +171,10 @@ def cross_validate(
 
     Returns
     -------
-    ScoredSet
+    scored
         The folds pooled.
+    rules
+        Those by which each of its slices was decided.
 
     Raises
     ------
@@ -188,13 +191,16 @@ def cross_validate(
         train_fold(records, fold, config, folder / f"fold{fold}", say)
     held = [HeldOut.load(folder / f"fold{fold}" / OUTPUTS, records) for fold in folds]
     scored = []
+    rules = []
     for place, fold in enumerate(folds):
         others = HeldOut.join(held[:place] + held[place + 1 :])
         bundle = _fold_bundle(records, fold, config, folder / f"fold{fold}", others)
         say(f"Fold {fold}: judging its pictures as served.")
         own = [row for row in records if row.fold == fold]
-        scored.append(score_records(load_classifier(bundle), own, say=say))
-    return ScoredSet.concatenate(scored)
+        classifier = load_classifier(bundle)
+        scored.append(score_records(classifier, own, say=say))
+        rules += [classifier.bundle.rules] * len(scored[-1].records)
+    return ScoredSet.concatenate(scored), rules
 
 
 def _fold_bundle(

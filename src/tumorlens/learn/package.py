@@ -34,6 +34,7 @@ from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
 from tumorlens.learn.manifest import Record, manifest_digest
 from tumorlens.learn.outliers import Outlier, draw_outliers, photographs
+from tumorlens.learn.tomograms import tomograms
 
 _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
@@ -74,7 +75,7 @@ def make_bundle(
     config
         Of its run.
     data
-        Nothing but the training and validation samples is looked at.
+        Training and validation samples, and what the manifest flags as CT.
     folder
         Created where missing; its bundle files are replaced.
     say
@@ -102,7 +103,11 @@ def make_bundle(
 
     say("Learning what is no brain MRI.")
     seen = infer(serving, sample, config.size)
-    foreign = [*draw_outliers(_DRAWN_OF_EACH_KIND, config.seed), *photographs()]
+    foreign = [
+        *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
+        *photographs(),
+        *tomograms(data.records),
+    ]
     domain, domain_figures = fit_domain(
         _embedded(seen),
         _embedded(outputs),

@@ -76,7 +76,7 @@ def calibration(bundle: Bundle) -> list[str]:
         "## Calibration",
         "",
         "One factor for each head's logits and one summand for each class (vector "
-        "scaling, Guo et al. 2017), fitted on validation patients. Prediction sets "
+        "scaling, Guo et al. 2017), fitted on patients kept apart. Prediction sets "
         "(conformal, class by class) are made to hold the true class in "
         f"{100 * coverage:.0f} % of the slices of each class.",
     ]

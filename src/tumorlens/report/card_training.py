@@ -10,6 +10,7 @@ from tumorlens.report.figure_words import table
 from tumorlens.taxonomy import CLASSES, INFO
 
 LICENCES: dict[str, tuple[str, str]] = {
+    "ixi": ("eight healthy heads of the IXI set, T1, cut into slices", "CC BY-SA 3.0"),
     "cheng": (
         "Cheng et al. 2015 (PLOS ONE 10(10):e0140381), figshare 1512427: T1 with "
         "contrast, three planes, two hospitals, 2005 to 2010, an outline by "

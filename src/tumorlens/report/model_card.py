@@ -103,7 +103,7 @@ def _decisions(bundle: Bundle) -> list[str]:
     return [
         "## Operating points",
         "",
-        "Thresholds fixed on validation patients. Rates, with 95 % intervals over "
+        "Thresholds fixed on patients kept apart. Rates, with 95 % intervals over "
         f"patients, {_measured_on(bundle)}:",
         "",
         *table(("", "Probability of tumour from", "Sensitivity", "Specificity"), rows),

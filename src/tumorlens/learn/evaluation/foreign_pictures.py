@@ -22,11 +22,10 @@ from tumorlens.learn.evaluation.foreign_drawn import DRAWN, draw_foreign
 from tumorlens.learn.evaluation.sampling import read_first_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.outliers import draw_outliers, photographs
+from tumorlens.learn.tomograms import CT_FLAG
 
 _SEED = 271_828
 """Far from the seeds of training runs, whose drawings taught the bundle."""
-
-CT_FLAG = "ct"
 
 OTHER_PHOTOGRAPHS = (
     "clock",
@@ -179,7 +178,8 @@ def _computed_tomography(records: Sequence[Record]) -> Iterator[Foreign]:
         if record.flag == CT_FLAG:
             shown = read_first_slice(record)
             if shown is not None:
-                yield Foreign("CT among the MRI", record.group, shown, taught=False)
+                # A bundle learns from the CT of its own manifest.
+                yield Foreign("CT among the MRI", record.group, shown, taught=True)
 
 
 def _dicom() -> Iterator[Foreign]:

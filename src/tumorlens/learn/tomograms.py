@@ -1,0 +1,32 @@
+"""Computed tomograms among the pictures: nearest to brain MRI of all that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tumorlens.imaging.read import read_study
+from tumorlens.learn.manifest import Record
+from tumorlens.learn.outliers import Outlier
+
+CT_FLAG = "ct"
+
+
+def tomograms(records: Sequence[Record]) -> list[Outlier]:
+    """Read the pictures that a manifest flags as CT and that are no test's.
+
+    Parameters
+    ----------
+    records
+        The whole manifest, flagged rows too.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    """
+    found = []
+    for record in records:
+        if record.flag == CT_FLAG and record.split != "test":
+            slice_ = read_study(record.path).slices[0]
+            found.append(Outlier(CT_FLAG, slice_.pixels, slice_.colorfulness))
+    return found
