@@ -275,7 +275,7 @@ def _chart(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
     return Chart(
         "Error among the decided, when more and more slices are held back",
         "Share of slices held back",
-        "Share of the others that are named wrongly",
+        "Error among the decided",
         [
             Line(title, curves[name]["held"], curves[name]["error"])
             for name, title in _ORDERINGS.items()
