@@ -15,8 +15,10 @@ def test_it_prints_a_table_and_writes_the_figures(
 ) -> None:
     out = tmp_path / "baseline.json"
     arguments = ["baseline", "--data", str(drawn_set), "--folds", "2"]
-    assert main([*arguments, "--json", str(out)]) == 0
-    assert "AUROC, tumour or none" in capsys.readouterr().out
+    assert main([*arguments, "--together", "a, b", "--json", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "AUROC, tumour or none" in shown
+    assert "Together: a, b" in shown
     figures = json.loads(out.read_text())
     assert figures["slices"] == 24
     assert 0.0 <= figures["by_slice"]["all"]["accuracy"]["value"] <= 1.0

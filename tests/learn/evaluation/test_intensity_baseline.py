@@ -13,11 +13,12 @@ import pytest
 from tests.conftest import Phantom
 from tumorlens.errors import DatasetError
 from tumorlens.learn.evaluation.intensity_baseline import (
-    STATISTICS,
     cross_validate_intensity_baseline,
-    intensity_statistics,
-    measure_intensity_baseline,
     section,
+)
+from tumorlens.learn.evaluation.intensity_statistics import (
+    STATISTICS,
+    intensity_statistics,
 )
 from tumorlens.learn.manifest import Record
 from tumorlens.taxonomy import TumorClass
@@ -45,7 +46,10 @@ def two_scanners(
             head = phantom(64, 64, seed=100 * row + patient) / 255.0
             cv2.imwrite(str(path), np.rint(255.0 * head**gamma).astype(np.uint8))
             label = labels[patient % len(labels)]
-            records.append(Record(path, label, f"{source}{patient}", source=source))
+            site = "north" if source == "both" else ""
+            records.append(
+                Record(path, label, f"{source}{patient}", source=source, site=site)
+            )
     return records
 
 
@@ -58,6 +62,19 @@ def test_ten_numbers_for_any_picture(phantom: Phantom) -> None:
     assert found.shape == (len(STATISTICS),) == (10,)
     assert np.isfinite(found).all()
     assert not intensity_statistics(np.full((8, 8), 7.0, np.float32)).any()
+
+
+def test_statistics_of_a_picture_worked_out_by_hand() -> None:
+    half = np.zeros((10, 10), np.float32)
+    half[:, 5:] = 200.0
+    found = dict(zip(STATISTICS, intensity_statistics(half), strict=True))
+    assert found["mean"] == pytest.approx(0.5)
+    assert found["standard deviation"] == pytest.approx(0.5)
+    assert found["skewness"] == pytest.approx(0.0, abs=1e-6)
+    assert found["kurtosis"] == pytest.approx(1.0, rel=1e-5)
+    assert found["90th percentile"] == pytest.approx(1.0)
+    assert found["entropy"] == pytest.approx(np.log(2))
+    assert found["share of nearly black"] == pytest.approx(0.5)
 
 
 def test_units_and_places_of_pixels_mean_nothing(phantom: Phantom) -> None:
@@ -74,16 +91,30 @@ def test_it_tells_sets_apart_and_nothing_inside_one(two_scanners: list[Record]) 
     )
     for key in ("by_slice", "by_patient"):
         assert found[key]["across"]["auroc_tumor"]["value"] > 0.95
-        assert found[key]["inside"]["both"]["auroc_tumor"]["value"] < 0.9
+        assert found[key]["inside"]["both north"]["auroc_tumor"]["value"] < 0.9
         assert found[key]["all"]["count"] == 48
 
 
 def test_who_is_scored_did_not_train(two_scanners: list[Record]) -> None:
-    training, test = two_scanners[:12] + two_scanners[16:28], two_scanners[12:16]
-    found = measure_intensity_baseline(training, test, say=lambda _: None)
-    assert (found["slices"], found["patients"]) == (4, 4)
-    assert found["by_slice"]["all"]["auroc_tumor"] is None
-    assert found["by_slice"]["inside"] == {}
+    # The tumour-free are a fold of their own: nobody else can teach their class.
+    records = [
+        replace(record, fold=int(record.label is TumorClass.NO_TUMOR))
+        for record in two_scanners
+    ]
+    found = cross_validate_intensity_baseline(records, say=lambda _: None)
+    assert found["by_slice"]["all"]["accuracy"]["value"] == 0.0
+
+
+def test_parts_are_named_by_source_or_site(two_scanners: list[Record]) -> None:
+    found = cross_validate_intensity_baseline(
+        in_folds(two_scanners), [("g", "n"), ("north",)], say=lambda _: None
+    )["by_slice"]
+    assert found["together"]["g, n"] == found["across"]
+    assert found["together"]["north"] == found["inside"]["both north"]
+    with pytest.raises(DatasetError, match="'moon'"):
+        cross_validate_intensity_baseline(
+            in_folds(two_scanners), [("g", "moon")], say=lambda _: None
+        )
 
 
 def test_slices_of_a_patient_count_once(two_scanners: list[Record]) -> None:
@@ -91,7 +122,10 @@ def test_slices_of_a_patient_count_once(two_scanners: list[Record]) -> None:
         replace(record, patient=f"{record.source}{row // 4}{record.label}")
         for row, record in enumerate(two_scanners)
     ]
-    found = measure_intensity_baseline(joined, joined, say=lambda _: None)
+    found = cross_validate_intensity_baseline(
+        [replace(row, fold=number % 2) for number, row in enumerate(joined)],
+        say=lambda _: None,
+    )
     assert found["by_slice"]["all"]["count"] == 48
     assert found["by_patient"]["all"]["count"] == found["patients"] == 16
 
@@ -107,11 +141,19 @@ def test_a_file_that_cannot_be_read_is_named_and_left_out(
     assert found["slices"] == 48
     assert any("broken.png" in line for line in said)
     with pytest.raises(DatasetError):
-        measure_intensity_baseline(records[-1:], records[:4], say=said.append)
+        cross_validate_intensity_baseline(records[-1:], say=said.append)
 
 
 def test_the_section_is_made_from_plain_json(two_scanners: list[Record]) -> None:
-    found = measure_intensity_baseline(two_scanners, two_scanners, say=lambda _: None)
-    shown = section(json.loads(json.dumps(found)))
-    names = [row[0] for row in shown.tables[0].rows]
-    assert names == ["All", "Across sets of one kind", "Inside both"]
+    found = cross_validate_intensity_baseline(
+        in_folds(two_scanners), [("g", "n")], say=lambda _: None
+    )
+    plain = json.loads(json.dumps(found, allow_nan=False))
+    assert plain == found
+    names = [row[0] for row in section(plain).tables[0].rows]
+    assert names == [
+        "All",
+        "Across sets of one kind",
+        "Inside both north",
+        "Together: g, n",
+    ]
