@@ -117,8 +117,8 @@ def _objections(found: Mapping[str, Any]) -> list[str]:
         )
     if found["copies"]:
         objections.append(
-            f"{found['copies']} pictures are copies, or nearly, of ones that trained "
-            "or tuned it"
+            f"{found['copies']} of the pictures scored are copies, or nearly, of ones "
+            "that trained or tuned it"
         )
     if found["copies"] is None:
         objections.append(
