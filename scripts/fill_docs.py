@@ -1,8 +1,8 @@
 """Write every figure of the docs from files that the project's commands wrote.
 
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
-Sources: docs/figures/heldout.json (`tumorlens evaluate --json`),
-docs/figures/cross_validation.json (the same, pooled over folds; may be missing),
+Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
+train --folds`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/leakage.json (how
 the common set overlaps with itself), the shipped bundle's bundle.json, and the
 table of settings.
@@ -30,12 +30,13 @@ SOURCES = {
     "lgg": "`lgg`: glioma and tumour-free slices of the same scanners",
     "brisc_notumor": "`brisc_notumor`: tumour-free pictures",
     "notumor": "`notumor`: tumour-free web pictures",
+    "ixi": "`ixi`: eight healthy heads, cut into slices",
 }
 
 
 def main() -> int:
     """Fill or check every document."""
-    heldout = json.loads((FIGURES / "heldout.json").read_text(encoding="utf-8"))
+    folds = json.loads((FIGURES / "cross_validation.json").read_text(encoding="utf-8"))
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
     leakage = json.loads((FIGURES / "leakage.json").read_text(encoding="utf-8"))
     bundle = load_bundle(DEFAULT_BUNDLE)
@@ -47,14 +48,15 @@ def main() -> int:
         ROOT / "README.md": _fill(
             (ROOT / "README.md").read_text(encoding="utf-8"),
             {
-                "heldout": _heldout_table(heldout),
-                "sources": _source_table(heldout[0]),
+                "folds": _folds_table(folds),
+                "sources": _source_table(folds[0]),
+                "sites": _site_table(folds[0]),
                 "bench": _bench_table(bench),
             },
         ),
         literature: _fill(
             literature.read_text(encoding="utf-8"),
-            {"own": _own_table(heldout[0]), "leakage": _leakage_words(leakage)},
+            {"own": _own_table(folds), "leakage": _leakage_words(leakage)},
         ),
         ROOT / "docs" / "model-card.md": model_card(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
@@ -91,7 +93,7 @@ def _fill(text: str, parts: dict[str, str]) -> str:
     return text
 
 
-def _heldout_table(models: list[dict[str, Any]]) -> str:
+def _folds_table(models: list[dict[str, Any]]) -> str:
     first = models[0]
     lines = [
         f"{first['slices']} slices of {first['patients']} patients (or likeness "
@@ -142,30 +144,32 @@ def _source_table(model: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _own_table(heldout: dict[str, Any]) -> str:
-    """Give our own figures, in the columns of the published ones."""
-    rows = [("Patients kept apart", heldout)]
-    path = FIGURES / "cross_validation.json"
-    if path.exists():
-        pooled = json.loads(path.read_text(encoding="utf-8"))
-        rows.append(
-            (
-                "Cross-validation, pooled",
-                pooled[0] if isinstance(pooled, list) else pooled,
-            )
+def _site_table(model: dict[str, Any]) -> str:
+    lines = [
+        "| Tumour or none, inside | Slices | Patients | AUROC |",
+        "|---|---|---|---|",
+    ]
+    for name, part in model["within_sites"].items():
+        lines.append(
+            f"| {name} | {part['slices']} | {part['patients']} | "
+            f"{figure_text(part['auroc_tumor'])} |"
         )
+    return "\n".join(lines)
+
+
+def _own_table(models: list[dict[str, Any]]) -> str:
+    """Give our own figures, in the columns of the published ones."""
     lines = [
         "| | Slices | Patients or likeness groups | All sources, by slice | All "
         "sources, by patient | `cheng` alone, by slice |",
         "|---|---|---|---|---|---|",
     ]
-    for title, found in rows:
+    for found in models:
         cheng = found["by_source"].get("cheng", {}).get("accuracy")
         figures = (found["accuracy"], found["accuracy_by_patient"], cheng)
         cells = " | ".join(figure_text(figure) for figure in figures)
+        title = f"{found['model']['name']}, {found['model']['version']}"
         lines.append(f"| {title} | {found['slices']} | {found['patients']} | {cells} |")
-    if len(rows) == 1:
-        lines += ["", "Cross-validation is not measured yet."]
     return "\n".join(lines)
 
 

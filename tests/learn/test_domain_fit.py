@@ -5,7 +5,7 @@ import pytest
 
 from tumorlens.engine.domain import DomainModel
 from tumorlens.errors import BundleError
-from tumorlens.learn.domain_fit import PASS_RATE, Embedded, fit_domain
+from tumorlens.learn.domain_fit import PASS_RATE, Embedded, _threshold, fit_domain
 
 SIZE = 40
 
@@ -77,3 +77,11 @@ def test_a_cut_off_file_is_refused(fitted, tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BundleError, match=r"domain\.npz"):
         DomainModel.load(path)
+
+
+def test_the_threshold_lies_between_brain_mri_and_what_is_none():
+    own, foreign = np.linspace(0.8, 1.0, 200), np.linspace(0.0, 0.2, 200)
+    between = _threshold(own.astype(np.float32), foreign.astype(np.float32))
+    assert 0.4 < between < 0.6
+    mixed = _threshold(own.astype(np.float32), own.astype(np.float32))
+    assert mixed == pytest.approx(np.quantile(own, 0.01))

@@ -11,9 +11,12 @@ from sklearn.linear_model import LogisticRegression
 
 from tumorlens.engine.domain import DomainModel
 from tumorlens.learn.metrics import auroc
+from tumorlens.learn.tomograms import CT_FLAG
 
 PASS_RATE = 0.99
 """Share of validation slices that must pass."""
+REFUSED_RATE = 0.99
+"""Share of foreign pictures above whose scores no threshold is needed."""
 _DIRECTIONS = 96
 _PROBE_STRENGTH = 3e-4
 
@@ -60,7 +63,8 @@ def fit_domain(
     Returns
     -------
     model
-        With the threshold that passes 99 % of the validation slices.
+        With the threshold that passes at least 99 % of the validation slices:
+        more, where there is room between them and foreign pictures.
     figures
         ``auroc`` of the score, validation against foreign pictures, each by a
         probe without its kind; ``refused`` at the threshold. The weights that
@@ -78,7 +82,8 @@ def fit_domain(
     model = _with_weights(whole, own, strange)
     passed = model.scores(own)
     refused = model.scores(strange)
-    cut = np.float32(np.quantile(passed, 1.0 - PASS_RATE))
+    known = model.scores(_features(whole, foreign))[names != CT_FLAG]
+    cut = _threshold(passed, known)
     model = replace(model, cut=np.asarray(cut))
     figures = {
         "auroc": auroc(
@@ -91,6 +96,22 @@ def fit_domain(
     for kind in sorted(set(kinds)):
         figures[f"refused_{kind}"] = float((refused[names == kind] < cut).mean())
     return model, figures
+
+
+def _threshold(own: Floats, foreign: Floats) -> np.float32:
+    """Choose where to refuse: halfway between brain MRI and what is none.
+
+    Strangers' scanners score lower than the validation slices, but not as low
+    as what is no head; where there is room between the two, both get half. CT
+    of heads leaves none, and is not to be among the foreign ones here.
+    """
+    passes = float(np.quantile(own, 1.0 - PASS_RATE))
+    if not len(foreign):
+        return np.float32(passes)
+    refuses = float(np.quantile(foreign, REFUSED_RATE))
+    ends = np.clip((passes, min(passes, refuses)), 1e-6, 1.0 - 1e-6)
+    middle = np.log(ends / (1.0 - ends)).mean()
+    return np.float32(1.0 / (1.0 + np.exp(-middle)))
 
 
 def _distances(training: Embedded) -> DomainModel:

@@ -69,7 +69,7 @@ class HeldOut:
         """Write to a file; the pictures are known by their paths."""
         part = path.with_suffix(".part")
         arrays: dict[str, Any] = {
-            "files": np.array([str(record.path) for record in self.records]),
+            "files": np.array([str(record.path.absolute()) for record in self.records]),
             "logits": self.logits,
         }
         if self.evidence is not None:
@@ -95,11 +95,13 @@ class HeldOut:
         TrainingError
             The file is damaged, or of another manifest.
         """
-        by_file = {str(record.path): record for record in records}
+        by_file = {record.path.absolute(): record for record in records}
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return cls(
-                    tuple(by_file[str(name)] for name in stored["files"]),
+                    tuple(
+                        by_file[Path(str(name)).absolute()] for name in stored["files"]
+                    ),
                     stored["logits"],
                     stored["evidence"].astype(np.float32)
                     if "evidence" in stored.files
