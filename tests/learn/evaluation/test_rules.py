@@ -84,6 +84,19 @@ def test_refused_pictures_are_left_out() -> None:
     assert found["rules"]["heads_disagree"]["held"]["value"] == pytest.approx(2 / 9)
 
 
+def test_refusal_is_measured_on_all_slices() -> None:
+    scored = ten_slices()
+    scored.decisions[0] = scored.decisions[4] = Verdict.NOT_BRAIN_MRI
+    found = measure_rules(scored, BOTH)
+    keys = ("held", "errors_caught", "right_lost", "error_after")
+    assert values(found["refusal"], *keys) == pytest.approx(
+        [2 / 10, 1 / 3, 1 / 7, 2 / 8]
+    )
+    # With the rules only five right slices are left.
+    together = values(found["refusal_and_all"], *keys)
+    assert together == pytest.approx([6 / 10, 1.0, 3 / 7, 0.0])
+
+
 def test_pooled_folds_may_have_different_rules() -> None:
     folds = [BOTH] * 5 + [Rules()] * 5
     found = measure_rules(ten_slices(), folds)
@@ -111,6 +124,7 @@ def test_the_section_is_made_from_plain_json() -> None:
     found = section(figures)
     names = [row[0] for row in found.tables[0].rows]
     assert names == [*RULES.values(), "All together"]
+    assert found.tables[2].rows[0][0] == "Refused as no brain MRI"
     assert "threshold 0.500" in " ".join(found.paragraphs)
     assert len(found.charts[0].lines) == 3
 

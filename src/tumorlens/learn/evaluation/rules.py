@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tumorlens.engine.rules import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.learn.evaluation.intervals import in_words
 from tumorlens.learn.evaluation.resampling import Resampling, figure
+from tumorlens.learn.evaluation.rule_curves import curve_chart, hold_back_curves
 from tumorlens.learn.evaluation.scored import ScoredSet
-from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.page_parts import Section, Table
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
 
 RULES = {
@@ -29,14 +30,6 @@ RULES = {
 
 NO_RULES = Rules()
 
-_ORDERINGS = {
-    "probability": "Least sure of its class first",
-    "heads_disagree": "Firmest disagreement of the heads first",
-    "little_brain": "Least brain first",
-}
-_MOST_HELD = 0.3
-_CURVE_POINTS = 30
-
 
 def measure_rules(
     scored: ScoredSet, rules: Rules | Sequence[Rules] = NO_RULES
@@ -44,8 +37,9 @@ def measure_rules(
     """Hold slices back by each rule alone and by all together.
 
     Without any rule a slice is called free of tumour below the screening
-    threshold, and by its likeliest tumour from there on. Pictures that were
-    refused as foreign are left out: no rule is asked about them.
+    threshold, and by its likeliest tumour from there on. Refusal as foreign
+    is measured on all slices; the other rules on those that were not refused,
+    since nobody asks them about the rest.
 
     Parameters
     ----------
@@ -63,12 +57,14 @@ def measure_rules(
         errors), ``right_lost`` (of all right decisions), ``wrong_among_held``,
         ``error_after`` among the decided, ``sensitivity_change`` and
         ``specificity_change``; for a rule also what it ``adds`` to the others.
+        ``refusal`` and ``refusal_and_all`` hold the same shares of all slices.
         ``curves``: error among the decided over the share held back.
     """
     given = [rules] * len(scored.records) if isinstance(rules, Rules) else list(rules)
     asked = np.array(
         [item is not Verdict.NOT_BRAIN_MRI for item in scored.decisions], bool
     )
+    of_all = _Measured(scored)
     scored = scored.take(asked)
     if not len(scored.records):
         return {"slices": 0, "patients": 0}
@@ -76,6 +72,8 @@ def measure_rules(
     measured = _Measured(scored)
     held = _held(scored, given)
     every = np.any(list(held.values()), axis=0)
+    decided = asked.copy()
+    decided[asked] = ~every
     found = {name: measured.rule(rows) for name, rows in held.items()}
     for name in held:
         others = np.any([held[other] for other in held if other != name], axis=0)
@@ -86,8 +84,10 @@ def measure_rules(
         "without": measured.without(),
         "rules": found,
         "all": measured.rule(every),
+        "refusal": of_all.rule(~asked),
+        "refusal_and_all": of_all.rule(~decided),
         "levels": _levels(given),
-        "curves": _curves(scored, measured.right),
+        "curves": hold_back_curves(scored, measured.right),
     }
 
 
@@ -171,30 +171,6 @@ def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
     }
 
 
-def _curves(
-    scored: ScoredSet, right: NDArray[np.bool_]
-) -> dict[str, dict[str, list[float]]]:
-    """Hold back more and more slices, by what each rule looks at."""
-    apart = disagreement(scored.slice_head, scored.evidence_head)
-    orders = {
-        "probability": (scored.probabilities.max(axis=1), len(right)),
-        "heads_disagree": (-apart, int((apart > 0.0).sum())),
-        "little_brain": (scored.brain_shares, len(right)),
-    }
-    found = {}
-    for name, (values, most) in orders.items():
-        errors = np.cumsum(~right[np.argsort(values, kind="stable")])
-        last = min(most, int(_MOST_HELD * len(right)))
-        steps = np.unique(np.linspace(0, last, _CURVE_POINTS).astype(int))
-        caught = np.where(steps > 0, errors[np.maximum(steps, 1) - 1], 0)
-        left = (errors[-1] - caught) / (len(right) - steps)
-        found[name] = {
-            "held": (steps / len(right)).tolist(),
-            "error": left.tolist(),
-        }
-    return found
-
-
 def section(figures: Mapping[str, Any]) -> Section:
     """Show what `measure_rules` found."""
     if not figures["slices"]:
@@ -215,8 +191,8 @@ def section(figures: Mapping[str, Any]) -> Section:
             "same without it.",
             *_level_sentences(figures["levels"]),
         ),
-        (_alone(figures), _added(figures)),
-        (_chart(figures["curves"]),),
+        (_alone(figures), _added(figures), _refusal(figures)),
+        (curve_chart(figures["curves"]),),
     )
 
 
@@ -234,8 +210,28 @@ def _level_sentences(levels: Mapping[str, Sequence[float]]) -> list[str]:
 
 
 def _alone(figures: Mapping[str, Any]) -> Table:
+    parts = [(RULES[name], item) for name, item in figures["rules"].items()]
+    return _prices(
+        "Each rule alone, and all together",
+        "Made inconclusive",
+        [*parts, ("All together", figures["all"])],
+    )
+
+
+def _refusal(figures: Mapping[str, Any]) -> Table:
+    return _prices(
+        "Of all slices, those refused as foreign too",
+        "Not decided",
+        [
+            ("Refused as no brain MRI", figures["refusal"]),
+            ("Refused, or held back by a rule", figures["refusal_and_all"]),
+        ],
+    )
+
+
+def _prices(title: str, held: str, parts: Sequence[tuple[str, Any]]) -> Table:
     keys = {
-        "held": "Made inconclusive",
+        "held": held,
         "errors_caught": "Errors caught",
         "right_lost": "Right decisions lost",
         "wrong_among_held": "Wrong among the held",
@@ -243,13 +239,12 @@ def _alone(figures: Mapping[str, Any]) -> Table:
         "sensitivity_change": "Sensitivity, change",
         "specificity_change": "Specificity, change",
     }
-    parts = [(RULES[name], item) for name, item in figures["rules"].items()]
     return Table(
-        "Each rule alone, and all together",
+        title,
         ("Rule", *keys.values()),
         [
-            (title, *(in_words(item[key], percent=True) for key in keys))
-            for title, item in (*parts, ("All together", figures["all"]))
+            (name, *(in_words(item[key], percent=True) for key in keys))
+            for name, item in parts
         ],
     )
 
@@ -268,17 +263,4 @@ def _added(figures: Mapping[str, Any]) -> Table:
             )
             for name, item in figures["rules"].items()
         ],
-    )
-
-
-def _chart(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
-    return Chart(
-        "Error among the decided, when more and more slices are held back",
-        "Share of slices held back",
-        "Error among the decided",
-        [
-            Line(title, curves[name]["held"], curves[name]["error"])
-            for name, title in _ORDERINGS.items()
-        ],
-        x_range=(0.0, _MOST_HELD),
     )
