@@ -19,6 +19,7 @@ from tumorlens.learn.evaluation.paired import compare
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
 from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by
 from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
+from tumorlens.learn.tomograms import CT_FLAG
 from tumorlens.report.page_parts import Picture
 
 HELD_OUT_NAME = "test"
@@ -124,8 +125,12 @@ def evaluate_bundles(
     if comparisons:
         first.metrics["comparisons"] = comparisons
     if order.damaged:
+        # The CT among the pictures is foreign to the model, and measured as such.
+        tomograms = [row for row in known if row.flag == CT_FLAG]
         first.metrics.update(
-            measure_network(first.classifier, records, order.damaged, say)
+            measure_network(
+                first.classifier, [*records, *tomograms], order.damaged, say
+            )
         )
     return found[: len(folders)]
 
