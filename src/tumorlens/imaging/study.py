@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.plane import Plane
 
-class Plane(StrEnum):
-    """Anatomical plane of a slice."""
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
-    AXIAL = "axial"
-    CORONAL = "coronal"
-    SAGITTAL = "sagittal"
+__all__ = ["Plane", "Sequence", "Series", "Slice", "Study"]
+
+
+class Sequence(StrEnum):
+    """How an MR series was weighted, as far as its header says."""
+
+    T1 = "T1"
+    T1_CONTRAST = "T1 with contrast"
+    T2 = "T2"
+    FLAIR = "FLAIR"
+    DIFFUSION = "DWI"
+    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,8 @@ class Slice:
         None where the format does not say.
     colorfulness
         Mean spread between the colour channels, 0 (grey) to 1; MRI is grey.
+    placement
+        Where it lies in the patient; None where the format does not say.
     """
 
     pixels: NDArray[np.float32]
@@ -45,6 +59,7 @@ class Slice:
     spacing_mm: tuple[float, float] | None = None
     plane: Plane | None = None
     colorfulness: float = 0.0
+    placement: Placement | None = None
 
     @property
     def height(self) -> int:
@@ -59,10 +74,28 @@ class Slice:
 
 @dataclass(frozen=True)
 class Series:
-    """Slices taken together, in order."""
+    """Slices taken together, in order.
+
+    Parameters
+    ----------
+    slices
+        At least one; sorted along the patient where their place is known.
+    description
+        What the sender calls it. It may name a person: never log or store it.
+    sequence
+        None where the format does not say.
+    headers
+        For DICOM the data set behind each slice, in the same order, without
+        pixel data (a multi-frame file's stands once for each frame); else
+        empty. They name the patient: they are for the results that go back
+        into the patient's own study, and are never logged, stored beside a
+        result or shown.
+    """
 
     slices: tuple[Slice, ...]
     description: str = ""
+    sequence: Sequence | None = None
+    headers: tuple[Dataset, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
