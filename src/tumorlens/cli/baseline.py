@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from tumorlens.errors import MissingExtraError, OutputError
+from tumorlens.cli.written import write_json
+from tumorlens.errors import MissingExtraError
 from tumorlens.report import page_parts
 
 
@@ -63,10 +63,7 @@ def baseline(
     figures = cross_validate_intensity_baseline(records, groups, say=click.echo)
     _show(section(figures).tables)
     if json_path is not None:
-        try:
-            json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{json_path} cannot be written: {error}.") from error
+        write_json(json_path, figures)
 
 
 def _show(tables: Sequence[page_parts.Table]) -> None:

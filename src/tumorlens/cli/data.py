@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.errors import OutputError
+from tumorlens.cli.written import write_json
 
 if TYPE_CHECKING:
     from tumorlens.learn.audit import Audit
@@ -52,7 +52,7 @@ def audit(
     else:
         _print_audit(found)
         if json_out:
-            _write(Path(json_out), json.dumps(found.to_json(), indent=2) + "\n")
+            write_json(Path(json_out), found.to_json())
     context.exit(0 if found.clean else 1)
 
 
@@ -296,13 +296,6 @@ def _print_parts(records: list[Record]) -> None:
     for part in sorted({part for part, _ in counts}):
         words = ", ".join(f"{label} {counts[part, label]:,}" for label in CLASSES)
         click.echo(f"{part}: {words}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 @contextmanager

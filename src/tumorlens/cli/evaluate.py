@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tumorlens.errors import MissingExtraError, OutputError
+from tumorlens.cli.written import write_json
+from tumorlens.errors import MissingExtraError
 
 
 @click.command()
@@ -102,11 +102,7 @@ def evaluate(
         parts.write_evaluation(figures[0], sections, out)
         click.echo(f"Page written to {out / parts.REPORT_FILE}.")
     if json_path is not None:
-        text = json.dumps([parts.on_set(item) for item in figures], indent=2) + "\n"
-        try:
-            json_path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{json_path} cannot be written: {error}.") from error
+        write_json(json_path, [parts.on_set(item) for item in figures])
     if record is not None:
         for folder, metrics in zip(folders, figures, strict=True):
             for name, part in parts.for_bundle(metrics, record).items():

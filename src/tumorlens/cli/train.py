@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tumorlens.cli.written import write_json
 from tumorlens.errors import MissingExtraError, TrainingError
 
 
@@ -161,7 +161,5 @@ def _cross_validate(
     }
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics), out)
-    (out / "figures.json").write_text(
-        json.dumps([on_set(metrics)], indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(out / "figures.json", [on_set(metrics)])
     click.echo(f"Figures of all folds together written to {out}.")

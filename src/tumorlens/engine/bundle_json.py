@@ -15,7 +15,8 @@ FORMAT_VERSION = 1
 FACTS_FILE = "bundle.json"
 
 _MAX_FACTS_BYTES = 4 * 2**20
-"""A bundle.json is a few kilobytes; a larger one is not ours."""
+"""A bundle.json is half a megabyte, most of it the codes of its training pictures;
+a much larger one is not ours."""
 
 
 def write_document(folder: Path, document: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def explain(
     """
     explained = max(TUMOR_CLASSES, key=lambda name: decision.probabilities[name])
     column = CLASSES.index(explained)
-    cells = _probability(outputs.evidence[row], column)
+    cells = class_share(outputs.evidence[row], column)
     evidence = to_picture(cells, crop, slice_.height, slice_.width)
     gradcam = to_picture(
         outputs.gradcam[row, :, :, column], crop, slice_.height, slice_.width
@@ -66,8 +66,21 @@ def explain(
     )
 
 
-def _probability(evidence: NDArray[np.float32], column: int) -> NDArray[np.float32]:
-    """Softmax over classes, cell by cell, of one class: (g, g, 4) to (g, g)."""
+def class_share(evidence: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+    """Give one class's probability in each cell: softmax over the classes.
+
+    Parameters
+    ----------
+    evidence
+        Shape (g, g, 4), before softmax.
+    column
+        Index of the class.
+
+    Returns
+    -------
+    ndarray
+        Shape (g, g), float32, 0 to 1.
+    """
     raised = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
     share: NDArray[np.float32] = raised[:, :, column] / raised.sum(axis=-1)
     return share

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +40,7 @@ def brain_share(prepared: NDArray[np.float32]) -> float:
     edge = 2 * _SCALP + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge))
     inside = cv2.erode(
-        _filled((small > _AIR).astype(np.uint8)),
+        filled((small > _AIR).astype(np.uint8)),
         disc,
         # What touches the edge of the square goes on beyond it only as air.
         borderType=cv2.BORDER_CONSTANT,
@@ -60,8 +58,19 @@ def brain_share(prepared: NDArray[np.float32]) -> float:
     return float(largest / even.size)
 
 
-def _filled(mask: NDArray[np.uint8]) -> NDArray[Any]:
-    """Return the largest piece of a mask, with its holes filled."""
+def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the largest piece of a mask, with its holes filled.
+
+    Parameters
+    ----------
+    mask
+        Shape (H, W), uint8, above 0 inside.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), uint8, 1 inside; all 0 where nothing is inside.
+    """
     full = np.zeros_like(mask)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if contours:

@@ -153,7 +153,7 @@ def cross_validate(
     Each fold's network becomes a bundle whose calibration and thresholds are
     fitted on the other folds' held-out patients, and judges its own held-out
     pictures as served: file in, decision out. Only the level below which a
-    picture is refused is set on the fold itself, to refuse 1 %.
+    picture is refused is set on the fold itself, to refuse at most 1 %.
 
     Parameters
     ----------

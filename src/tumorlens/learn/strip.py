@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.brain import filled
+
 _WORK_SIZE = 128
 
 
@@ -33,7 +35,7 @@ def brain_mask(square: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """
     size = square.shape[0]
     small = cv2.resize(square, (_WORK_SIZE, _WORK_SIZE), interpolation=cv2.INTER_AREA)
-    head = _filled((small > 20).astype(np.uint8))
+    head = filled((small > 20).astype(np.uint8))
     if head.sum() < 0.15 * head.size:
         return None
     # Start inside the scalp, whose fat is as bright as anything in the brain.
@@ -46,7 +48,7 @@ def brain_mask(square: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     if core is None:
         return None
     grown = cv2.morphologyEx(cv2.dilate(core, _disc(4)), cv2.MORPH_CLOSE, _disc(7))
-    brain = _filled(grown.astype(np.uint8) & inner.astype(np.uint8))
+    brain = filled(grown.astype(np.uint8) & inner.astype(np.uint8))
     share = float(brain.sum()) / float(head.sum())
     if not 0.2 < share < 0.85:
         return None
@@ -65,12 +67,3 @@ def _largest(mask: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         return None
     best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     return (labels == best).astype(np.uint8)
-
-
-def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    full = np.zeros_like(mask)
-    if contours:
-        largest = max(contours, key=cv2.contourArea)
-        cv2.drawContours(full, [largest], -1, 1, cv2.FILLED)
-    return full

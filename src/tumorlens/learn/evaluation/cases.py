@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.engine.explain import class_share
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import RawOutputs
 from tumorlens.engine.session import Session
@@ -121,11 +122,12 @@ def draw_maps(
         negative: probability of the class in each cell, and Grad-CAM.
     """
     rows = np.arange(len(columns))
-    odds = outputs.evidence - outputs.evidence.max(axis=-1, keepdims=True)
-    raised = np.exp(odds)
-    shares = raised / raised.sum(axis=-1, keepdims=True)
+    shares = [
+        class_share(cells, column)
+        for cells, column in zip(outputs.evidence, columns, strict=True)
+    ]
     return {
-        "evidence": np.asarray(shares[rows, :, :, list(columns)], np.float32),
+        "evidence": np.stack(shares),
         "gradcam": np.asarray(outputs.gradcam[rows, :, :, list(columns)], np.float32),
     }
 
