@@ -89,6 +89,7 @@ def test_an_audit_that_cannot_run_says_why(
         (["--fractions", "0.5,0.5"], "three numbers"),
         (["--fractions", "0.5,0.5,0.5"], "sum to 1"),
         (["--folds", "99"], "99 folds"),
+        (["--by-slice"], "--folds"),
         (["--folds", "3", "--keep", "set=test"], "fold 'test'"),
         (["--folds", "3", "--fractions", "0.5,0.3,0.2"], "goes without"),
         (["--keep", "set"], "NAME=SPLIT"),

@@ -16,6 +16,7 @@ from tumorlens.learn.split import (
     split_as_trained,
     split_by_fractions,
     split_into_folds,
+    split_slices_into_folds,
 )
 from tumorlens.taxonomy import CLASSES
 
@@ -211,3 +212,20 @@ def test_a_hospital_stays_in_its_fold_and_counts_as_its_share() -> None:
 def test_a_fold_that_is_not_there_is_refused() -> None:
     with pytest.raises(DatasetError, match="'9'"):
         split_into_folds(drawn_set(), 4, keep={"Z": "9"})
+
+
+def test_slices_dealt_one_by_one_part_patients_and_keep_classes_even() -> None:
+    records = drawn_set()
+    dealt = split_slices_into_folds(records, 5, seed=1)
+    parts: dict[str, set[int | None]] = defaultdict(set)
+    for row in dealt:
+        parts[row.patient].add(row.fold)
+    assert max(len(folds) for folds in parts.values()) == 5
+    counts = Counter((row.label, row.fold) for row in dealt)
+    for label in CLASSES:
+        of_class = [counts[label, fold] for fold in range(5)]
+        assert max(of_class) - min(of_class) <= 2
+    assert dealt == split_slices_into_folds(records, 5, seed=1)
+    assert dealt != split_slices_into_folds(records, 5, seed=2)
+    with pytest.raises(DatasetError, match="slices"):
+        split_slices_into_folds(records[:3], 5)

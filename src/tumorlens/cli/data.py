@@ -78,6 +78,11 @@ def audit(
     type=click.Path(path_type=Path, file_okay=False),
     help="Deal as this model bundle was trained: its training patients to train.",
 )
+@click.option(
+    "--by-slice",
+    is_flag=True,
+    help="With --folds: part patients, as leaky studies do, to see what it flatters.",
+)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 def split(
     source: Path,
@@ -87,6 +92,7 @@ def split(
     seed: int,
     keep: tuple[str, ...],
     bundle: Path | None,
+    by_slice: bool,
     threads: int,
 ) -> None:
     """Deal a data set out so that no patient, and no copy, is on both sides.
@@ -101,20 +107,25 @@ def split(
         split_as_trained,
         split_by_fractions,
         split_into_folds,
+        split_slices_into_folds,
     )
 
+    if by_slice and (folds is None or keep):
+        raise click.UsageError("--by-slice goes with --folds and without --keep.")
     if folds is not None and fractions:
         raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
     records = read_manifest(source)
     links: list[tuple[int, int]] = []
-    if bundle is None:
+    if bundle is None and not by_slice:
         with _bar("Looking for copies", len(records)) as progress:
             links = linked_copies(records, threads=threads, progress=progress)
     if bundle is not None:
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))
+    elif folds is not None and by_slice:
+        dealt = split_slices_into_folds(records, folds, seed=seed)
     elif folds is not None:
         dealt = split_into_folds(
             records, folds, seed=seed, links=links, keep=_kept(keep)

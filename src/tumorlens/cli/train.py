@@ -39,6 +39,9 @@ from tumorlens.errors import MissingExtraError, TrainingError
 @click.option(
     "--sampling", default=None, help="natural, class or class-source (default)."
 )
+@click.option(
+    "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
+)
 @click.option("--patience", type=int, default=None, help="Epochs without a better one.")
 @click.option("--seed", type=int, default=None, help="Of everything random.")
 @click.option(
