@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench docs reproduce clean
+.PHONY: serve test check bench docs reproduce beside clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -67,6 +67,25 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 		--calibrate-on $(REPRODUCED)/folds \
 		$$(if test -e $(REPRODUCED)/final/checkpoint.npz; then echo --resume; \
 		else echo --epochs 20 --patience 20; fi)
+
+# What stands beside the network, on its first two folds: about two hours on 2 cores.
+# It needs `make reproduce` first.
+BESIDE := --folds 5 --fold 0 --fold 1 --epochs 10 --early-share 0.8
+beside: $(TEST)/.ready
+	mkdir -p $(REPRODUCED)/main docs/figures/beside
+	for fold in 0 1; do \
+		test -e $(REPRODUCED)/main/fold$$fold \
+		|| cp -r $(REPRODUCED)/folds/fold$$fold $(REPRODUCED)/main/; done
+	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 --by-slice \
+		--out $(REPRODUCED)/random.csv
+	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/main $(BESIDE)
+	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/noevidence \
+		$(BESIDE) --evidence-loss 0
+	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/seed \
+		$(BESIDE) --network seed-cnn
+	$(LENS) train --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
+	for name in main noevidence seed random; do \
+		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
 
 clean:
 	rm -rf $(SERVE) $(TEST) build dist

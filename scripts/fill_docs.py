@@ -2,7 +2,7 @@
 
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
-train --folds`),
+train --folds`), docs/figures/beside/*.json (the same of `make beside`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/leakage.json (how
 the common set overlaps with itself), the shipped bundle's bundle.json, and the
 table of settings.
@@ -33,6 +33,13 @@ SOURCES = {
     "ixi": "`ixi`: eight healthy heads, cut into slices",
 }
 
+BESIDE = {
+    "main": "`evidence-net`",
+    "noevidence": "without its evidence loss",
+    "seed": "`seed-cnn`",
+    "random": "`evidence-net`, split **by slice** (leaks)",
+}
+
 
 def main() -> int:
     """Fill or check every document."""
@@ -51,6 +58,7 @@ def main() -> int:
                 "folds": _folds_table(folds),
                 "sources": _source_table(folds[0]),
                 "sites": _site_table(folds[0]),
+                "beside": _beside_table(),
                 "bench": _bench_table(bench),
             },
         ),
@@ -154,6 +162,37 @@ def _site_table(model: dict[str, Any]) -> str:
             f"| {name} | {part['slices']} | {part['patients']} | "
             f"{figure_text(part['auroc_tumor'])} |"
         )
+    return "\n".join(lines)
+
+
+def _beside_table() -> str:
+    """Set what was trained alike, on the same two folds, beside the network."""
+    found = {
+        title: json.loads(path.read_text(encoding="utf-8"))[0]
+        for name, title in BESIDE.items()
+        if (path := FIGURES / "beside" / f"{name}.json").exists()
+    }
+    lines = [
+        "| | " + " | ".join(found) + " |",
+        "|---|" + "---|" * len(found),
+    ]
+    rows = [
+        (title, [item.get(key) for item in found.values()])
+        for title, key in FIGURES_BY_TITLE
+    ]
+    rows += [
+        (
+            f"AUROC, tumour or none, inside {name}",
+            [
+                item["within_sites"].get(name, {}).get("auroc_tumor")
+                for item in found.values()
+            ],
+        )
+        for name in next(iter(found.values()))["within_sites"]
+    ]
+    for title, cells in rows:
+        texts = (figure_text(cell) for cell in cells)
+        lines.append(f"| {title} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
 
 

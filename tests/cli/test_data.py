@@ -116,6 +116,7 @@ def test_a_manifest_is_made_of_the_folder_that_the_environment_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "manifest.csv"
+    monkeypatch.delenv("TUMORLENS_DATA", raising=False)
     assert main(["data", "manifest", "--out", str(out)]) == 2
     monkeypatch.setenv("TUMORLENS_DATA", str(folder))
     assert main(["data", "manifest", "--out", str(out)]) == 0
