@@ -1,0 +1,48 @@
+"""Who may talk to the node, and to whom it talks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from tumorlens.errors import SettingError
+
+_PEER = re.compile(r"([^@\s\\]{1,16})@([^:@\s]+)(?::(\d{1,5}))?")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another application entity.
+
+    Parameters
+    ----------
+    title
+        Its AE title, at most 16 characters (DICOM PS3.5, 6.2).
+    host
+        Name or address.
+    port
+        Where it listens; None for one that only calls.
+    """
+
+    title: str
+    host: str
+    port: int | None = None
+
+    @classmethod
+    def read(cls, text: str, *, with_port: bool) -> Self:
+        """Read ``TITLE@HOST`` or ``TITLE@HOST:PORT``.
+
+        Raises
+        ------
+        SettingError
+            The text is none.
+        """
+        form = "TITLE@HOST:PORT" if with_port else "TITLE@HOST"
+        found = _PEER.fullmatch(text.strip())
+        port = int(found[3]) if found and found[3] else None
+        if found is None or (port is None) is with_port or port == 0:
+            raise SettingError(f"{text!r} names no DICOM peer.", f"Give it as {form}.")
+        if port is not None and port > 65535:
+            raise SettingError(f"The port {port} cannot be.", "Use 1 to 65535.")
+        return cls(found[1], found[2], port)
