@@ -1,0 +1,345 @@
+"""Slices as one block of voxels, and a block seen in each of the three planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import TooLargeError
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_dimensions
+from tumorlens.imaging.placement import Placement, Point
+from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.study import Series, Slice
+
+LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""DICOM counts towards left and posterior, NIfTI towards right and anterior."""
+
+MAX_SKEW = 0.01
+"""Cosine between two axes of a grid: 0.6 degrees off the right angle."""
+
+NEAR_ISOTROPIC = 1.3
+"""Largest over smallest spacing, below which no plane was the acquired one."""
+
+MAX_PIXEL_RATIO = 1.1
+"""Longer over shorter side of a pixel, above which slices are made square."""
+
+_TOLERANCE = 0.01
+"""Share of a spacing, and mm, by which slices may be off their place."""
+
+# How radiologists look at each plane, as (LPS axis, direction) of the columns
+# from left to right, the rows from top to bottom, and the slices in order.
+_VIEWS: dict[Plane, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
+    Plane.AXIAL: ((0, 1), (1, 1), (2, 1)),
+    Plane.CORONAL: ((0, 1), (2, -1), (1, 1)),
+    Plane.SAGITTAL: ((1, 1), (2, -1), (0, 1)),
+}
+_ACROSS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
+"""The LPS axis that a plane's slices follow each other on."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A regular stack of slices.
+
+    Parameters
+    ----------
+    voxels
+        Shape (D, H, W): slice, row, column; float32, finite.
+    placement
+        Where slice 0 lies.
+    step
+        From a pixel to the one in the next slice, in LPS mm.
+    """
+
+    voxels: NDArray[np.float32]
+    placement: Placement
+    step: Point
+
+    @classmethod
+    def of(cls, voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
+        """Make one of voxels (D, H, W) and an affine as `affine` gives it."""
+        place = Placement.of(affine[:3, 3], affine[:3, 0], affine[:3, 1])
+        left, posterior, superior = (float(item) for item in affine[:3, 2])
+        return cls(voxels, place, (left, posterior, superior))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between slices, rows and columns, in mm."""
+        return float(np.linalg.norm(self.step)), *self.placement.spacing_mm
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Shape (4, 4), float64: (column, row, slice, 1) to LPS mm."""
+        place = self.placement
+        matrix = np.eye(4)
+        matrix[:3] = np.array([place.across, place.down, self.step, place.origin]).T
+        return matrix
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """Shape (4, 4), float64: (column, row, slice, 1) to RAS mm, as NIfTI has it."""
+        return LPS_TO_RAS @ self.affine
+
+
+def skew(affine: NDArray[np.float64]) -> float:
+    """Largest cosine between two axes of a grid: 0 where all are at right angles."""
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.abs(steps.T @ steps - np.eye(3)).max())
+
+
+def volume_of(series: Series) -> Volume | None:
+    """Stack a series.
+
+    Parameters
+    ----------
+    series
+        Slices in order.
+
+    Returns
+    -------
+    Volume or None
+        None where there are fewer than two slices, where one has no known
+        place or another size, or where they are not parallel, not evenly
+        apart (within 1 % of the step or 0.01 mm), or slanted against the step.
+    """
+    places = [item.placement for item in series.slices if item.placement is not None]
+    shapes = {item.pixels.shape for item in series.slices}
+    if len(places) != len(series.slices) or len(places) < 2 or len(shapes) != 1:
+        return None
+    first = places[0]
+    origins = np.array([place.origin for place in places])
+    step = (origins[-1] - origins[0]) / (len(places) - 1)
+    length = float(np.linalg.norm(step))
+    ideal = origins[0] + np.arange(len(places))[:, None] * step
+    off = float(np.linalg.norm(origins - ideal, axis=1).max())
+    # Slices nearer to each other than the tolerance lie in one place.
+    if length <= _TOLERANCE or off > max(_TOLERANCE, _TOLERANCE * length):
+        return None
+    if not all(_parallel(first, place) for place in places[1:]):
+        return None
+    left, posterior, superior = (float(item) for item in step)
+    voxels = np.empty((len(places), *series.slices[0].pixels.shape), np.float32)
+    volume = Volume(voxels, first, (left, posterior, superior))
+    if skew(volume.affine) > MAX_SKEW:
+        return None
+    for index, item in enumerate(series.slices):
+        voxels[index] = item.pixels
+    return volume
+
+
+def _parallel(one: Placement, other: Placement) -> bool:
+    pairs = ((one.across, other.across), (one.down, other.down))
+    return all(
+        np.linalg.norm(np.subtract(a, b)) <= _TOLERANCE * np.linalg.norm(a)
+        for a, b in pairs
+    )
+
+
+def nearest_axes(affine: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Find the grid's axis that runs most nearly along each of the patient's.
+
+    Parameters
+    ----------
+    affine
+        Shape (4, 4), as `Volume.affine` or `Volume.affine_ras` gives it.
+
+    Returns
+    -------
+    tuple
+        For left-right, front-back and down-up: 0 for the columns' axis, 1 for
+        the rows', 2 for the slices'. Each stands once.
+    """
+    steps = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
+    left, front, up = max(
+        permutations((0, 1, 2)),
+        key=lambda order: float(np.prod([steps[w, a] for w, a in enumerate(order)])),
+    )
+    return left, front, up
+
+
+def acquired_plane(
+    spacing: tuple[float, float, float], affine: NDArray[np.float64]
+) -> Plane:
+    """Guess in which plane a block of voxels was taken: across its widest step.
+
+    Parameters
+    ----------
+    spacing
+        Between slices, rows and columns, in mm, as `Volume.spacing_mm`.
+    affine
+        Shape (4, 4), as `Volume.affine`.
+
+    Returns
+    -------
+    Plane
+        Axial where the spacings are near each other (ratio below 1.3).
+    """
+    if max(spacing) < NEAR_ISOTROPIC * min(spacing):
+        return Plane.AXIAL
+    return plane_across(2 - int(np.argmax(spacing)), affine)
+
+
+def plane_across(axis: int, affine: NDArray[np.float64]) -> Plane:
+    """Name the plane that an axis of the grid (0 columns, 1 rows, 2 slices) crosses."""
+    world = nearest_axes(affine).index(axis)
+    return next(plane for plane, across in _ACROSS.items() if across == world)
+
+
+@dataclass(frozen=True)
+class _View:
+    """How a block is turned to be seen in a plane.
+
+    Parameters
+    ----------
+    order
+        The block's axes that become slices, rows and columns.
+    flipped
+        Whether each of these runs backwards.
+    first
+        Where slice 0 lies.
+    step
+        Shape (3,): from one slice to the next, in LPS mm.
+    shape
+        Slices, rows, columns.
+    """
+
+    order: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    first: Placement
+    step: NDArray[np.float64]
+    shape: tuple[int, int, int]
+
+
+def _view(
+    shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane
+) -> _View:
+    axes = nearest_axes(affine)
+    origin = affine[:3, 3].copy()
+    steps, order, flipped = [], [], []
+    for world, sign in _VIEWS[plane]:
+        axis = axes[world]
+        step = affine[:3, axis]
+        backwards = bool(step[world] * sign < 0)
+        if backwards:
+            origin += (shape[2 - axis] - 1) * step
+        steps.append(-step if backwards else step)
+        order.append(2 - axis)
+        flipped.append(backwards)
+    across, down, through = steps
+    column, row, depth = order
+    return _View(
+        (depth, row, column),
+        (flipped[2], flipped[1], flipped[0]),
+        Placement.of(origin, across, down),
+        through,
+        (shape[depth], shape[row], shape[column]),
+    )
+
+
+def _square_size(
+    height: int, width: int, spacing: tuple[float, float]
+) -> tuple[int, int]:
+    """Rows and columns after pixels that are clearly oblong are made square."""
+    finer = min(spacing)
+    if max(spacing) <= MAX_PIXEL_RATIO * finer:
+        return height, width
+    return round(height * spacing[0] / finer), round(width * spacing[1] / finer)
+
+
+def check_view(
+    shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane, name: str
+) -> None:
+    """Refuse a block whose slices in a plane would pass a limit.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns of the block, each at least 1.
+    affine, plane, name
+        As for `acquired_plane` and `series_of`.
+
+    Raises
+    ------
+    TooSmallError, TooLargeError, InputError
+        As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` too.
+    """
+    view = _view(shape, affine, plane)
+    height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
+    # A huge count of thin slices is told by its number, not by its odd outline.
+    if view.shape[0] * height * width > MAX_STUDY_PIXELS:
+        raise TooLargeError(
+            f"{name} has {view.shape[0]} {plane} slices of {width} x {height} pixels; "
+            f"at most {MAX_STUDY_PIXELS // 10**6} million pixels are read.",
+            "Crop the volume to the head, or resample it to 1 mm.",
+        )
+    check_dimensions(width, height, name)
+
+
+def series_of(volume: Volume, plane: Plane, source: str) -> Series:
+    """Slice a volume as radiologists look at it, along its own grid.
+
+    Axial slices have the patient's right on the left and the front on top, and
+    go from the feet up; coronal ones have the right on the left and the head's
+    top on top, and go from front to back; sagittal ones have the front on the
+    left, and go from right to left. An oblique grid stays oblique: the nearest
+    axes are taken, and no voxel is moved. Only pixels longer than wide (or
+    wider than long) by over 10 % are resized to squares.
+
+    Parameters
+    ----------
+    volume
+        What to slice.
+    plane
+        How.
+    source
+        The file's name, for `Slice.source`.
+
+    Raises
+    ------
+    TooSmallError, TooLargeError, InputError
+        Where slices in this plane pass a limit (see `check_view`).
+    """
+    shape = volume.voxels.shape
+    check_view((shape[0], shape[1], shape[2]), volume.affine, plane, source)
+    view = _view((shape[0], shape[1], shape[2]), volume.affine, plane)
+    turned = np.transpose(volume.voxels, view.order)
+    turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
+    slices = []
+    for index, pixels in enumerate(turned):
+        origin = np.array(view.first.origin) + index * view.step
+        left, posterior, superior = (float(item) for item in origin)
+        placement = replace(view.first, origin=(left, posterior, superior))
+        pixels, placement = _squared(np.ascontiguousarray(pixels), placement)
+        slices.append(
+            Slice(
+                pixels,
+                source,
+                index,
+                spacing_mm=placement.spacing_mm,
+                plane=plane,
+                placement=placement,
+            )
+        )
+    return Series(tuple(slices))
+
+
+def _squared(
+    pixels: NDArray[np.float32], placement: Placement
+) -> tuple[NDArray[np.float32], Placement]:
+    """Resize oblong pixels to squares; the picture's outer edges stay in place."""
+    height, width = pixels.shape
+    rows, columns = _square_size(height, width, placement.spacing_mm)
+    if (rows, columns) == (height, width):
+        return pixels, placement
+    resized = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    wider, taller = width / columns, height / rows
+    # OpenCV lays pixels edge to edge: the first centre moves with their size.
+    return np.asarray(resized, np.float32), Placement.of(
+        placement.at((wider - 1) / 2, (taller - 1) / 2),
+        np.array(placement.across) * wider,
+        np.array(placement.down) * taller,
+    )
