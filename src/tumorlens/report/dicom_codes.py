@@ -1,0 +1,110 @@
+"""The codes that findings carry in DICOM: SNOMED CT (SCT) and DICOM (DCM).
+
+Each was looked up in two places. "pydicom" is pydicom's own code dictionary,
+which is made from the context groups (CID) of DICOM PS3.16.
+
+=============  =========================  ====================================
+Code           Meaning                    Sources
+=============  =========================  ====================================
+SCT 108369006  Neoplasm                   pydicom; PS3.16 CID 7159
+SCT 12738006   Brain                      pydicom; PS3.16 CID 4
+SCT 56329008   Pituitary                  pydicom; PS3.16 CID 7153
+SCT 49755003   Morphologically Abnormal   pydicom; PS3.16 CID 7150
+               Structure
+SCT 393564001  Glioma                     two public code lists; see below
+SCT 302820008  Intracranial meningioma    SNOMED International release notes;
+                                          open imaging finding models (OIFM)
+SCT 103355008  Width                      pydicom; PS3.16 CID 7470
+DCM 121207     Height                     pydicom; PS3.16 CID 7470
+SCT 131197000  Depth                      pydicom; PS3.16 CID 7470
+LN 25056-3     MRI unspecified body       pydicom; PS3.16 CID 100
+               region
+DCM 111012     Certainty of Finding       pydicom; PS3.16 CID 6048
+DCM 121106     Comment                    pydicom; PS3.16 CID 12101
+DCM 123110     Artificial Intelligence    pydicom; PS3.16 CID 7162
+SCT 52101004   Present                    pydicom; PS3.16 CID 240
+SCT 272519000  Absent                     pydicom; PS3.16 CID 240
+SCT 373068000  Undetermined               pydicom; PS3.16 CID 240
+=============  =========================  ====================================
+
+Other public lists call 393564001 "Glioma of brain", and a few, wrongly,
+"Glioblastoma": it was not checked against a SNOMED release.
+
+A pituitary tumour is coded as a neoplasm at the pituitary: the class is wider
+than the adenoma, which has a code of its own. "Probability of cancer" (DCM
+111047) is not used for the probability of a tumour, as most meningiomas and
+pituitary tumours are no cancer; that measurement has a code of our own, and so has the
+decision of the operating point.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tumorlens.taxonomy import TumorClass, Verdict
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept
+
+OWN_SCHEME = "99TUMORLENS"
+"""Private coding scheme; DICOM PS3.16 section 8.2 sets the leading 99."""
+
+
+class Term(NamedTuple):
+    """A code: value, scheme, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+    def concept(self) -> CodedConcept:
+        """Make it highdicom's."""
+        from highdicom.sr import CodedConcept
+
+        return CodedConcept(self.value, self.scheme, self.meaning)
+
+
+NEOPLASM = Term("108369006", "SCT", "Neoplasm")
+BRAIN = Term("12738006", "SCT", "Brain")
+PITUITARY = Term("56329008", "SCT", "Pituitary")
+ABNORMAL_STRUCTURE = Term("49755003", "SCT", "Morphologically Abnormal Structure")
+GLIOMA = Term("393564001", "SCT", "Glioma")
+MENINGIOMA = Term("302820008", "SCT", "Intracranial meningioma")
+WIDTH = Term("103355008", "SCT", "Width")
+HEIGHT = Term("121207", "DCM", "Height")
+DEPTH = Term("131197000", "SCT", "Depth")
+CERTAINTY = Term("111012", "DCM", "Certainty of Finding")
+COMMENT = Term("121106", "DCM", "Comment")
+ARTIFICIAL_INTELLIGENCE = Term("123110", "DCM", "Artificial Intelligence")
+PRESENT = Term("52101004", "SCT", "Present")
+ABSENT = Term("272519000", "SCT", "Absent")
+UNDETERMINED = Term("373068000", "SCT", "Undetermined")
+MM = Term("mm", "UCUM", "millimeter")
+PERCENT = Term("%", "UCUM", "Percent")
+DECISION = Term("DECISION", OWN_SCHEME, "Decision")
+TUMOR_PROBABILITY = Term("TUMOR-PROBABILITY", OWN_SCHEME, "Probability of tumor")
+
+_FINDING_TYPES: dict[str, Term] = {
+    TumorClass.GLIOMA: GLIOMA,
+    TumorClass.MENINGIOMA: MENINGIOMA,
+}
+_PRESENCE: dict[str, Term] = {
+    TumorClass.NO_TUMOR: ABSENT,
+    Verdict.INCONCLUSIVE: UNDETERMINED,
+    Verdict.NOT_BRAIN_MRI: UNDETERMINED,
+}
+
+
+def finding_type(decision: TumorClass | Verdict) -> Term:
+    """Say what is present, absent or undetermined: a neoplasm, or which."""
+    return _FINDING_TYPES.get(decision, NEOPLASM)
+
+
+def presence(decision: TumorClass | Verdict) -> Term:
+    """Say whether it is there."""
+    return _PRESENCE.get(decision, PRESENT)
+
+
+def site(decision: TumorClass | Verdict) -> Term:
+    """Say where it is, as far as the class tells."""
+    return PITUITARY if decision == TumorClass.PITUITARY else BRAIN

@@ -1,0 +1,51 @@
+"""A finding as the DICOM writers need it: plain values, filled in by the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tumorlens.imaging.placement import Point
+from tumorlens.taxonomy import TumorClass, Verdict
+
+RESEARCH_ONLY = "For research use only, not for clinical use."
+"""Stands as text in every object that is written."""
+
+
+@dataclass(frozen=True)
+class DicomFinding:
+    """What is said of one series.
+
+    Parameters
+    ----------
+    decision
+        What the operating point says.
+    p_tumor
+        Calibrated probability of any tumour, 0 to 1.
+    p_class
+        Calibrated probability of the most probable class, 0 to 1.
+    algorithm, version
+        Of the model.
+    operating_point
+        Its name.
+    key_slices
+        Positions in the series of the slices that show the finding, from 0.
+    size_mm
+        Sides of the box around the outline in mm: across a row, down a column
+        and, where known, through the slices; None without spacing or outline.
+    centroid
+        Middle of the outlined spot in the patient, LPS mm; None where the
+        place is not known.
+    reasons
+        Full sentences: why the decision is inconclusive or a refusal.
+    """
+
+    decision: TumorClass | Verdict
+    p_tumor: float
+    p_class: float
+    algorithm: str
+    version: str
+    operating_point: str
+    key_slices: tuple[int, ...] = ()
+    size_mm: tuple[float, ...] | None = None
+    centroid: Point | None = None
+    reasons: tuple[str, ...] = field(default=())

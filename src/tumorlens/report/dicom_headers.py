@@ -1,0 +1,137 @@
+"""A series' headers, checked and made whole before anything refers to them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from typing import TYPE_CHECKING
+
+from tumorlens.errors import InputError, TumorLensError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+SR_SERIES, SEG_SERIES, SC_SERIES = 9901, 9902, 9903
+"""Series numbers, beyond those that scanners give."""
+
+MANUFACTURER = "TumorLens"
+
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+)
+"""Type 2 of the modules Patient and General Study (PS3.3 C.7.1.1, C.7.2.1)."""
+
+_FORMS = {
+    "PatientSex": re.compile(r"[MFO]"),
+    "PatientBirthDate": re.compile(r"\d{8}"),
+    "StudyDate": re.compile(r"\d{8}"),
+    "StudyTime": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
+}
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+
+
+def whole_headers(headers: Sequence[Dataset]) -> list[Dataset]:
+    """Check a series' headers and fill what may be empty.
+
+    Parameters
+    ----------
+    headers
+        One for each slice, without pixel data. They are not changed.
+
+    Returns
+    -------
+    list of Dataset
+        Shallow copies. Type 2 attributes that are missing, or that are in no
+        form DICOM knows, are there and empty.
+
+    Raises
+    ------
+    InputError
+        Where there is none, one lacks the UIDs to refer to it, or they are of
+        several studies or series.
+    """
+    if not headers:
+        raise InputError(
+            "The series has no DICOM headers.",
+            "Only what was read from DICOM can go back out as DICOM.",
+        )
+    for number, header in enumerate(headers):
+        for keyword in _NEEDED:
+            value = str(header.get(keyword) or "")
+            if len(value) > 64 or not _UID.fullmatch(value):
+                raise InputError(
+                    f"Slice {number} has no valid {keyword}.",
+                    "Export the series again, with its identifiers.",
+                )
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+        if len({str(header[keyword].value) for header in headers}) > 1:
+            raise InputError(
+                f"The slices differ in {keyword}.", "Give the slices of one series."
+            )
+    return [_whole(header) for header in headers]
+
+
+def _whole(header: Dataset) -> Dataset:
+    """Fill in a copy; the elements themselves are shared, and replaced, not changed."""
+    whole = copy(header)
+    for keyword in _MAY_BE_EMPTY:
+        value = str(whole.get(keyword) or "").strip()
+        form = _FORMS.get(keyword)
+        if not value or (form and not form.fullmatch(value)):
+            setattr(whole, keyword, "")
+    return whole
+
+
+def key_header(headers: Sequence[Dataset], index: int) -> Dataset:
+    """Take the header of a slice, by its position from 0.
+
+    Raises
+    ------
+    InputError
+        Where the series has no such slice.
+    """
+    if not 0 <= index < len(headers):
+        raise InputError(
+            f"There is no slice {index}; the series has {len(headers)}.",
+            "Count slices from 0.",
+        )
+    return headers[index]
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn what highdicom raises on odd headers into an error of ours.
+
+    Its own messages and warnings may quote the header and so the patient:
+    they are dropped.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except TumorLensError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise InputError(
+            f"A {what} cannot be made of these headers: they break the DICOM rules.",
+            "Export the series again from where it was stored.",
+        ) from None
+
+
+def fill_type_2(dataset: Dataset, whole: Dataset) -> None:
+    """Put back what highdicom would leave out when a type 2 value is empty."""
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, whole.get(keyword) or "")

@@ -1,0 +1,167 @@
+"""The outline of the evidence as a DICOM segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import InputError
+from tumorlens.report import dicom_codes as codes
+from tumorlens.report.dicom_finding import DicomFinding
+from tumorlens.report.dicom_headers import (
+    MANUFACTURER,
+    SEG_SERIES,
+    fill_type_2,
+    guarded,
+    whole_headers,
+)
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+    from pydicom.dataset import Dataset
+
+_GEOMETRY = (
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+)
+
+
+def build_seg(
+    headers: Sequence[Dataset], mask: NDArray[Any], finding: DicomFinding
+) -> Dataset | None:
+    """Write a mask as a binary segmentation (DICOM PS3.3 A.51).
+
+    Parameters
+    ----------
+    headers
+        Of the series, one for each slice, without pixel data.
+    mask
+        Shape (D, H, W), bool or integers; what is not 0 is marked. Slices in
+        the order of the headers, rows and columns as in the file.
+    finding
+        What the mask is evidence of.
+
+    Returns
+    -------
+    Dataset or None
+        Ready to save; None where nothing is marked. Slices without a mark are
+        left out, as DICOM allows.
+
+    Raises
+    ------
+    InputError
+        Where the mask does not fit the headers, or these do not say where
+        their slices lie.
+    """
+    whole = whole_headers(headers)
+    _check_geometry(whole)
+    shape = (len(whole), int(whole[0].Rows), int(whole[0].Columns))
+    if mask.shape != shape or mask.dtype.kind not in "bui":
+        raise InputError(
+            f"The mask has the shape {mask.shape} and the type {mask.dtype}; the "
+            f"series has the shape {shape}.",
+            "Give a mask of whole numbers in the grid of the series.",
+        )
+    marked = (mask != 0).astype(np.uint8)
+    if not marked.any():
+        return None
+    with guarded("segmentation"):
+        return _write(whole, marked, finding)
+
+
+def _check_geometry(whole: list[Dataset]) -> None:
+    for number, header in enumerate(whole):
+        for keyword in _GEOMETRY:
+            if header.get(keyword) in (None, ""):
+                raise InputError(
+                    f"Slice {number} has no {keyword}.",
+                    "A segmentation needs to know where each slice lies.",
+                )
+    if len({item.SOPInstanceUID for item in whole}) < len(whole):
+        raise InputError(
+            "Several slices come from one multi-frame file.",
+            "Segmentations are written for series with one file for each slice.",
+        )
+    for keyword in ("FrameOfReferenceUID", "Rows", "Columns"):
+        if len({str(item[keyword].value) for item in whole}) > 1:
+            raise InputError(
+                f"The slices differ in {keyword}.", "Give slices of one grid."
+            )
+    for keyword, count in (("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
+        with guarded("segmentation"):
+            rows = np.array([[float(x) for x in item[keyword].value] for item in whole])
+        fits = rows.shape == (len(whole), count) and bool(np.isfinite(rows).all())
+        if not fits or not np.allclose(rows, rows[0], atol=1e-4):
+            raise InputError(
+                f"The slices differ in {keyword}, or it is broken.",
+                "Give parallel slices of one grid.",
+            )
+
+
+def _write(
+    whole: list[Dataset], marked: NDArray[np.uint8], finding: DicomFinding
+) -> Dataset:
+    from highdicom.seg import Segmentation, SegmentationTypeValues
+    from pydicom.uid import generate_uid
+
+    thickness = _thickness(whole)
+    for header in whole:
+        # highdicom takes it from here; MR files may leave it out.
+        header.SliceThickness = thickness
+    segmentation = Segmentation(
+        source_images=whole,
+        pixel_array=marked,
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[_segment(finding)],
+        series_instance_uid=generate_uid(),
+        series_number=SEG_SERIES,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=finding.algorithm[:64],
+        software_versions=finding.version[:64],
+        device_serial_number=finding.version[:64],
+        content_label="EVIDENCE",
+        content_description="Evidence outline, research use only",
+        series_description="TumorLens evidence, research use only",
+    )
+    fill_type_2(segmentation, whole[0])
+    return segmentation
+
+
+def _thickness(whole: list[Dataset]) -> float:
+    """Take the header's thickness, else the distance to the next slice, else 1 mm."""
+    stated = whole[0].get("SliceThickness")
+    if stated is not None and stated != "" and 0 < float(stated) < 1000:
+        return float(stated)
+    if len(whole) < 2:
+        return 1.0
+    step = np.subtract(whole[1].ImagePositionPatient, whole[0].ImagePositionPatient)
+    return round(float(np.linalg.norm(step)), 4) or 1.0
+
+
+def _segment(finding: DicomFinding) -> SegmentDescription:
+    from highdicom.content import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
+
+    return SegmentDescription(
+        segment_number=1,
+        segment_label="Evidence outline",
+        segmented_property_category=codes.ABNORMAL_STRUCTURE.concept(),
+        segmented_property_type=codes.NEOPLASM.concept(),
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=AlgorithmIdentificationSequence(
+            name=finding.algorithm,
+            family=codes.ARTIFICIAL_INTELLIGENCE.concept(),
+            version=finding.version,
+            source=MANUFACTURER,
+        ),
+        anatomic_regions=[codes.site(finding.decision).concept()],
+    )
