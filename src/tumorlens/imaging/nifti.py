@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
 from tumorlens.imaging.study import Study
-from tumorlens.imaging.volume import LPS_TO_RAS, Volume
+from tumorlens.imaging.volume import Volume
 from tumorlens.imaging.volume_file import (
     GZIP_START,
     PLACE_UNKNOWN,
@@ -24,6 +24,7 @@ from tumorlens.imaging.volume_file import (
     study_of,
     voxels_of,
 )
+from tumorlens.imaging.volume_grid import LPS_TO_RAS
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -174,7 +175,7 @@ def _dtype(header: Nifti1Header, name: str) -> np.dtype[np.generic]:
 
     try:
         found = header.get_data_dtype()  # type: ignore[no-untyped-call]
-        dtype = np.dtype(found)
+        dtype: np.dtype[np.generic] = np.dtype(found)
     except (HeaderDataError, KeyError, TypeError) as error:
         code = int(header["datatype"])
         raise InputError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
 from tumorlens.imaging.study import Study
-from tumorlens.imaging.volume import LPS_TO_RAS, Volume
+from tumorlens.imaging.volume import Volume
 from tumorlens.imaging.volume_file import (
     PLACE_UNKNOWN,
     check_grid,
@@ -23,6 +23,7 @@ from tumorlens.imaging.volume_file import (
     study_of,
     voxels_of,
 )
+from tumorlens.imaging.volume_grid import LPS_TO_RAS
 
 _START = b"NRRD000"
 _MAX_HEADER = 2**16
@@ -228,7 +229,8 @@ def _affine(
     except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise DamagedFileError(f"{name} states no usable orientation.") from error
     placed = space in _SPACES and "space directions" in header
-    return _SPACES.get(space, LPS_TO_RAS) @ matrix, placed
+    with np.errstate(all="ignore"):
+        return _SPACES.get(space, LPS_TO_RAS) @ matrix, placed
 
 
 def _raw(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import permutations
 
 import cv2
 import numpy as np
@@ -14,15 +13,22 @@ from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_dimensions
 from tumorlens.imaging.placement import Placement, Point
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.volume_grid import (
+    LPS_TO_RAS,
+    MAX_SKEW,
+    acquired_plane,
+    nearest_axes,
+    skew,
+)
 
-LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""DICOM counts towards left and posterior, NIfTI towards right and anterior."""
-
-MAX_SKEW = 0.01
-"""Cosine between two axes of a grid: 0.6 degrees off the right angle."""
-
-NEAR_ISOTROPIC = 1.3
-"""Largest over smallest spacing, below which no plane was the acquired one."""
+__all__ = [
+    "LPS_TO_RAS",
+    "Volume",
+    "acquired_plane",
+    "check_view",
+    "series_of",
+    "volume_of",
+]
 
 MAX_PIXEL_RATIO = 1.1
 """Longer over shorter side of a pixel, above which slices are made square."""
@@ -37,8 +43,6 @@ _VIEWS: dict[Plane, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = 
     Plane.CORONAL: ((0, 1), (2, -1), (1, 1)),
     Plane.SAGITTAL: ((1, 1), (2, -1), (0, 1)),
 }
-_ACROSS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
-"""The LPS axis that a plane's slices follow each other on."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,6 @@ class Volume:
     def affine_ras(self) -> NDArray[np.float64]:
         """Shape (4, 4), float64: (column, row, slice, 1) to RAS mm, as NIfTI has it."""
         return LPS_TO_RAS @ self.affine
-
-
-def skew(affine: NDArray[np.float64]) -> float:
-    """Largest cosine between two axes of a grid: 0 where all are at right angles."""
-    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return float(np.abs(steps.T @ steps - np.eye(3)).max())
 
 
 def volume_of(series: Series) -> Volume | None:
@@ -137,56 +135,6 @@ def _parallel(one: Placement, other: Placement) -> bool:
         np.linalg.norm(np.subtract(a, b)) <= _TOLERANCE * np.linalg.norm(a)
         for a, b in pairs
     )
-
-
-def nearest_axes(affine: NDArray[np.float64]) -> tuple[int, int, int]:
-    """Find the grid's axis that runs most nearly along each of the patient's.
-
-    Parameters
-    ----------
-    affine
-        Shape (4, 4), as `Volume.affine` or `Volume.affine_ras` gives it.
-
-    Returns
-    -------
-    tuple
-        For left-right, front-back and down-up: 0 for the columns' axis, 1 for
-        the rows', 2 for the slices'. Each stands once.
-    """
-    steps = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
-    left, front, up = max(
-        permutations((0, 1, 2)),
-        key=lambda order: float(np.prod([steps[w, a] for w, a in enumerate(order)])),
-    )
-    return left, front, up
-
-
-def acquired_plane(
-    spacing: tuple[float, float, float], affine: NDArray[np.float64]
-) -> Plane:
-    """Guess in which plane a block of voxels was taken: across its widest step.
-
-    Parameters
-    ----------
-    spacing
-        Between slices, rows and columns, in mm, as `Volume.spacing_mm`.
-    affine
-        Shape (4, 4), as `Volume.affine`.
-
-    Returns
-    -------
-    Plane
-        Axial where the spacings are near each other (ratio below 1.3).
-    """
-    if max(spacing) < NEAR_ISOTROPIC * min(spacing):
-        return Plane.AXIAL
-    return plane_across(2 - int(np.argmax(spacing)), affine)
-
-
-def plane_across(axis: int, affine: NDArray[np.float64]) -> Plane:
-    """Name the plane that an axis of the grid (0 columns, 1 rows, 2 slices) crosses."""
-    world = nearest_axes(affine).index(axis)
-    return next(plane for plane, across in _ACROSS.items() if across == world)
 
 
 @dataclass(frozen=True)

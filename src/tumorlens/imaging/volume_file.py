@@ -12,13 +12,11 @@ from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Study
-from tumorlens.imaging.volume import (
+from tumorlens.imaging.volume import Volume, check_view, series_of
+from tumorlens.imaging.volume_grid import (
     MAX_SKEW,
-    Volume,
     acquired_plane,
-    check_view,
     plane_across,
-    series_of,
     skew,
 )
 
