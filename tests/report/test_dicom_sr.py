@@ -168,3 +168,45 @@ def test_no_headers_are_refused():
 def test_a_key_slice_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="no slice 9"):
         build_sr(drawn_headers(), drawn_finding(key_slices=(9,)))
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 192", "Ωmega^Ж"), ("ISO_IR 144", "Ж^Я")],
+)
+def test_any_letter_survives(charset, name):
+    headers = drawn_headers(SpecificCharacterSet=charset, PatientName=name)
+    file = io.BytesIO()
+    headers[0].save_as(file, implicit_vr=False, little_endian=True)
+    file.seek(0)
+    read = pydicom.dcmread(file, force=True)
+    finding = drawn_finding(key_slices=(0,), reasons=("Brain share ≥ 4 %.",))
+    report = _again(build_sr([read], finding))
+    assert str(report.PatientName) == name
+    assert "Brain share ≥ 4 %." in list(_texts(report))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("StudyDate", "20201399"),
+        ("StudyTime", "996099"),
+        ("PatientBirthDate", "1970.01.01"),
+        ("PatientSex", "weiblich"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")
+def test_values_in_no_known_form_are_left_empty(keyword, value):
+    headers = drawn_headers()
+    for header in headers:
+        header.add(pydicom.DataElement(keyword, "LO", value))
+    report = build_sr(headers, drawn_finding())
+    assert not report[keyword].value
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")
+def test_errors_do_not_name_the_patient():
+    headers = drawn_headers(SOPClassUID="Drawn^Patient")
+    with pytest.raises(InputError) as caught:
+        build_sr(headers, drawn_finding())
+    assert "Drawn" not in str(caught.value)

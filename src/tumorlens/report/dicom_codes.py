@@ -20,7 +20,6 @@ SCT 131197000  Depth                      pydicom; PS3.16 CID 7470
 LN 25056-3     MRI unspecified body       pydicom; PS3.16 CID 100
                region
 DCM 111012     Certainty of Finding       pydicom; PS3.16 CID 6048
-DCM 121106     Comment                    pydicom; PS3.16 CID 12101
 DCM 123110     Artificial Intelligence    pydicom; PS3.16 CID 7162
 SCT 52101004   Present                    pydicom; PS3.16 CID 240
 SCT 272519000  Absent                     pydicom; PS3.16 CID 240

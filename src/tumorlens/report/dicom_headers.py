@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tumorlens.errors import InputError, TumorLensError
@@ -67,6 +68,11 @@ def whole_headers(headers: Sequence[Dataset]) -> list[Dataset]:
             "The series has no DICOM headers.",
             "Only what was read from DICOM can go back out as DICOM.",
         )
+    with guarded("DICOM result"):
+        return _checked(headers)
+
+
+def _checked(headers: Sequence[Dataset]) -> list[Dataset]:
     for number, header in enumerate(headers):
         for keyword in _NEEDED:
             value = str(header.get(keyword) or "")
@@ -89,9 +95,25 @@ def _whole(header: Dataset) -> Dataset:
     for keyword in _MAY_BE_EMPTY:
         value = str(whole.get(keyword) or "").strip()
         form = _FORMS.get(keyword)
-        if not value or (form and not form.fullmatch(value)):
+        if (
+            not value
+            or (form and not form.fullmatch(value))
+            or not _dated(keyword, value)
+        ):
             setattr(whole, keyword, "")
     return whole
+
+
+def _dated(keyword: str, value: str) -> bool:
+    """Tell whether a date is in the calendar, and a time on the clock."""
+    kind = {"Date": "%Y%m%d", "Time": "%H%M%S"}.get(keyword[-4:])
+    if kind is None:
+        return True
+    try:
+        datetime.strptime(value[:8] if kind == "%Y%m%d" else f"{value[:6]:0<6}", kind)
+    except ValueError:
+        return False
+    return True
 
 
 def key_header(headers: Sequence[Dataset], index: int) -> Dataset:
@@ -130,8 +152,11 @@ def guarded(what: str) -> Iterator[None]:
         ) from None
 
 
-def fill_type_2(dataset: Dataset, whole: Dataset) -> None:
-    """Put back what highdicom would leave out when a type 2 value is empty."""
+def finish(dataset: Dataset, whole: Dataset) -> None:
+    """Put back empty type 2 values that highdicom left out, and write UTF-8."""
     for keyword in _MAY_BE_EMPTY:
         if keyword not in dataset:
             setattr(dataset, keyword, whole.get(keyword) or "")
+    # What we write may hold any letter; the patient's name is encoded anew.
+    dataset.decode()
+    dataset.SpecificCharacterSet = "ISO_IR 192"

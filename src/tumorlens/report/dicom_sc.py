@@ -15,7 +15,7 @@ from tumorlens.report.dicom_finding import RESEARCH_ONLY, DicomFinding
 from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SC_SERIES,
-    fill_type_2,
+    finish,
     guarded,
     key_header,
     whole_headers,
@@ -145,7 +145,7 @@ def _write(
     source.ReferencedSOPClassUID = header.SOPClassUID
     source.ReferencedSOPInstanceUID = header.SOPInstanceUID
     image.SourceImageSequence = [source]
-    fill_type_2(image, header)
+    finish(image, header)
     return image
 
 

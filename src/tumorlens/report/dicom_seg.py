@@ -14,7 +14,7 @@ from tumorlens.report.dicom_finding import DicomFinding
 from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SEG_SERIES,
-    fill_type_2,
+    finish,
     guarded,
     whole_headers,
 )
@@ -132,7 +132,7 @@ def _write(
         content_description="Evidence outline, research use only",
         series_description="TumorLens evidence, research use only",
     )
-    fill_type_2(segmentation, whole[0])
+    finish(segmentation, whole[0])
     return segmentation
 
 

@@ -10,7 +10,7 @@ from tumorlens.report.dicom_finding import RESEARCH_ONLY, DicomFinding
 from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SR_SERIES,
-    fill_type_2,
+    finish,
     guarded,
     key_header,
     whole_headers,
@@ -74,7 +74,7 @@ def _write(whole: list[Dataset], keys: list[Dataset], finding: DicomFinding) -> 
     scheme.CodingSchemeDesignator = codes.OWN_SCHEME
     scheme.CodingSchemeName = "TumorLens"
     report.CodingSchemeIdentificationSequence = [scheme]
-    fill_type_2(report, whole[0])
+    finish(report, whole[0])
     return report
 
 
