@@ -132,16 +132,24 @@ def test_the_acquired_plane_lies_across_the_widest_step(
     assert acquired_plane(volume.spacing_mm, volume.affine) is plane
 
 
-def test_oblong_pixels_become_square_in_place():
+@pytest.mark.parametrize(
+    ("spacing", "shape"),
+    [((1.0, 1.0, 2.5), (140, 48)), ((1.0, 2.5, 1.0), (56, 120))],
+    ids=["tall", "wide"],
+)
+def test_oblong_pixels_become_square_in_place(
+    spacing: tuple[float, ...], shape: tuple[int, int]
+):
     """The mark's centre of mass stays where the mark was."""
-    voxels, affine, mark = marked("LPS", 8.0, (1.0, 1.0, 2.5))
+    voxels, affine, mark = marked("LPS", 8.0, spacing)
     series = series_of(volume_from(voxels, affine), Plane.SAGITTAL, "head.nii")
     depth, _, _ = find(series)
     found = series.slices[depth]
-    assert found.pixels.shape == (140, 48) and found.spacing_mm == (1.0, 1.0)
+    assert found.pixels.shape == shape
+    assert found.spacing_mm == pytest.approx((1.0, 1.0))
     weights = found.pixels / found.pixels.sum()
-    row = float((weights.sum(axis=1) * np.arange(140)).sum())
-    column = float((weights.sum(axis=0) * np.arange(48)).sum())
+    row = float((weights.sum(axis=1) * np.arange(shape[0])).sum())
+    column = float((weights.sum(axis=0) * np.arange(shape[1])).sum())
     assert found.placement is not None
     # Sampling moves the centre of one voxel by some hundredths.
     assert np.allclose(found.placement.at(column, row), mark, atol=0.02)
