@@ -1,0 +1,192 @@
+"""A DICOM file becomes frames: pixels, place, and what tells series apart."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tumorlens.errors import DamagedFileError
+from tumorlens.imaging.dicom_header import integer, numbers, parse, quiet, text
+from tumorlens.imaging.dicom_pixels import decode, layout
+from tumorlens.imaging.dicom_scope import check_scope
+from tumorlens.imaging.dicom_weighting import guess_sequence
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.raster import to_slice
+from tumorlens.imaging.study import Sequence, Slice
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a DICOM file, and what sorts it into a series.
+
+    Parameters
+    ----------
+    slice
+        Its pixels and place; the index counts frames of the file.
+    header
+        The file's data set without pixel data.
+    series
+        SeriesInstanceUID; empty where missing.
+    number
+        InstanceNumber, or 0.
+    traits
+        What repeats at one place may differ in: echo time, b-value, kind of
+        image, time point, acquisition.
+    sequence
+        Its weighting, where the header says.
+    """
+
+    slice: Slice
+    header: Dataset
+    series: str
+    number: int
+    traits: tuple[object, ...]
+    sequence: Sequence | None
+
+
+def frames_of(data: bytes, name: str) -> list[Frame]:
+    """Read every frame of one DICOM file.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    name
+        Of the file, for messages and for `Slice.source`.
+
+    Raises
+    ------
+    InputError
+        One of its kinds, where the file is broken, passes a limit, or is no MR
+        slice of a head.
+    """
+    header = parse(data, name)
+    with quiet():
+        check_scope(header, name)
+        shape = layout(header, name)
+        pictures = [
+            _frame(header, values, index, name)
+            for index, values in enumerate(decode(header, shape, name))
+        ]
+        bare = copy.copy(header)
+        del bare.PixelData
+    return [replace(item, header=bare) for item in pictures]
+
+
+def _frame(header: Dataset, values: np.ndarray, index: int, name: str) -> Frame:  # type: ignore[type-arg]
+    groups = _groups(header, index)
+    slope, summand = _rescale(groups, name)
+    # In the file's own units: windowing and scaling are the preprocessing's part.
+    if values.ndim == 2:
+        values = (values * np.float64(slope) + summand).astype(np.float32)
+    picture = to_slice(values, name, index)
+    spacing = _spacing(groups)
+    placement = _placement(groups, spacing)
+    picture = replace(
+        picture,
+        spacing_mm=spacing,
+        placement=placement,
+        plane=placement.plane if placement else None,
+    )
+    return Frame(
+        slice=picture,
+        header=header,
+        series=text(header, "SeriesInstanceUID"),
+        number=_number(header, name),
+        traits=tuple(
+            _first(groups, keyword)
+            for keyword in (
+                "EffectiveEchoTime",
+                "EchoTime",
+                "DiffusionBValue",
+                "ImageType",
+                "TemporalPositionIdentifier",
+                "TemporalPositionIndex",
+                "AcquisitionNumber",
+            )
+        ),
+        sequence=guess_sequence(header),
+    )
+
+
+def _number(header: Dataset, name: str) -> int:
+    try:
+        return integer(header, "InstanceNumber", name, 0)
+    except DamagedFileError:
+        return 0
+
+
+def _groups(header: Dataset, index: int) -> list[Dataset]:
+    """The frame's own functional groups, the shared ones, then the data set."""
+    found: list[Dataset] = []
+    for keyword, place in (
+        ("PerFrameFunctionalGroupsSequence", index),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        items = header.get(keyword)
+        if items is None or isinstance(items, bytes) or len(items) <= place:
+            continue
+        for element in items[place]:
+            if element.VR == "SQ" and element.value:
+                found.append(element.value[0])
+    return [*found, header]
+
+
+def _first(groups: list[Dataset], keyword: str) -> str:
+    return next((x for x in (text(group, keyword) for group in groups) if x), "")
+
+
+def _values(
+    groups: list[Dataset], keyword: str, count: int
+) -> tuple[float, ...] | None:
+    for group in groups:
+        found = numbers(group, keyword, count)
+        if found is not None:
+            return found
+    return None
+
+
+def _rescale(groups: list[Dataset], name: str) -> tuple[float, float]:
+    group = next((item for item in groups if "RescaleSlope" in item), None)
+    if group is None:
+        return 1.0, 0.0
+    slope = numbers(group, "RescaleSlope", 1)
+    summand = numbers(group, "RescaleIntercept", 1) or (0.0,)
+    if slope is None or slope[0] == 0 or abs(slope[0]) > 1e12 or abs(summand[0]) > 1e12:
+        raise DamagedFileError(f"{name} cannot be rescaled by the tag RescaleSlope.")
+    return slope[0], summand[0]
+
+
+def _spacing(groups: list[Dataset]) -> tuple[float, float] | None:
+    found = _values(groups, "PixelSpacing", 2)
+    # Some senders write 0 or 1e9 where they do not know.
+    if found is None or not all(0.01 <= x <= 50 for x in found):
+        return None
+    return found[0], found[1]
+
+
+def _placement(
+    groups: list[Dataset], spacing: tuple[float, float] | None
+) -> Placement | None:
+    """DICOM PS3.3 C.7.6.2.1.1; None unless the axes are unit and at right angles."""
+    origin = _values(groups, "ImagePositionPatient", 3)
+    axes = _values(groups, "ImageOrientationPatient", 6)
+    if origin is None or axes is None or spacing is None:
+        return None
+    across, down = np.array(axes[:3]), np.array(axes[3:])
+    lengths = np.array([np.linalg.norm(across), np.linalg.norm(down)])
+    if np.abs(lengths - 1).max() > 0.02 or abs(float(across @ down)) > 0.02:
+        return None
+    if max(abs(x) for x in origin) > 1e5:
+        return None
+    return Placement.of(
+        np.array(origin),
+        across / lengths[0] * spacing[1],
+        down / lengths[1] * spacing[0],
+    )
