@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError
 from tumorlens.imaging.dicom_header import integer, numbers, parse, quiet, text
@@ -79,7 +80,7 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
     return [replace(item, header=bare) for item in pictures]
 
 
-def _frame(header: Dataset, values: np.ndarray, index: int, name: str) -> Frame:  # type: ignore[type-arg]
+def _frame(header: Dataset, values: NDArray[Any], index: int, name: str) -> Frame:
     groups = _groups(header, index)
     slope, summand = _rescale(groups, name)
     # In the file's own units: windowing and scaling are the preprocessing's part.
@@ -123,7 +124,7 @@ def _number(header: Dataset, name: str) -> int:
 
 
 def _groups(header: Dataset, index: int) -> list[Dataset]:
-    """The frame's own functional groups, the shared ones, then the data set."""
+    """Return the frame's own groups, the shared ones, then the data set."""
     found: list[Dataset] = []
     for keyword, place in (
         ("PerFrameFunctionalGroupsSequence", index),

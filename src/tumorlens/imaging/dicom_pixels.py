@@ -116,7 +116,7 @@ def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
     InputError
         Where no decoder for the transfer syntax is installed.
     """
-    from pydicom.pixels import iter_pixels
+    from pydicom.pixels.utils import iter_pixels
 
     _check_data(header, shape, name)
     count = 0
