@@ -1,29 +1,30 @@
 """The codes that findings carry in DICOM: SNOMED CT (SCT) and DICOM (DCM).
 
-Each was looked up in two places. "pydicom" is pydicom's own code dictionary,
-which is made from the context groups (CID) of DICOM PS3.16.
+"pydicom" is pydicom's own code dictionary, which is made from the context
+groups of DICOM PS3.16 and lists the group (CID) that stands beside it here: the
+two are one source. The tables of the standard itself were not compared.
 
 =============  =========================  ====================================
 Code           Meaning                    Sources
 =============  =========================  ====================================
-SCT 108369006  Neoplasm                   pydicom; PS3.16 CID 7159
-SCT 12738006   Brain                      pydicom; PS3.16 CID 4
-SCT 56329008   Pituitary                  pydicom; PS3.16 CID 7153
-SCT 49755003   Morphologically Abnormal   pydicom; PS3.16 CID 7150
+SCT 108369006  Neoplasm                   pydicom, CID 7159
+SCT 12738006   Brain                      pydicom, CID 4
+SCT 56329008   Pituitary                  pydicom, CID 7153
+SCT 49755003   Morphologically Abnormal   pydicom, CID 7150
                Structure
 SCT 393564001  Glioma                     two public code lists; see below
 SCT 302820008  Intracranial meningioma    SNOMED International release notes;
                                           open imaging finding models (OIFM)
-SCT 103355008  Width                      pydicom; PS3.16 CID 7470
-DCM 121207     Height                     pydicom; PS3.16 CID 7470
-SCT 131197000  Depth                      pydicom; PS3.16 CID 7470
-LN 25056-3     MRI unspecified body       pydicom; PS3.16 CID 100
+SCT 103355008  Width                      pydicom, CID 7470
+DCM 121207     Height                     pydicom, CID 7470
+SCT 131197000  Depth                      pydicom, CID 7470
+LN 25056-3     MRI unspecified body       pydicom, CID 100
                region
-DCM 111012     Certainty of Finding       pydicom; PS3.16 CID 6048
-DCM 123110     Artificial Intelligence    pydicom; PS3.16 CID 7162
-SCT 52101004   Present                    pydicom; PS3.16 CID 240
-SCT 272519000  Absent                     pydicom; PS3.16 CID 240
-SCT 373068000  Undetermined               pydicom; PS3.16 CID 240
+DCM 111012     Certainty of Finding       pydicom, CID 6048
+DCM 123110     Artificial Intelligence    pydicom, CID 7162
+SCT 52101004   Present                    pydicom, CID 240
+SCT 272519000  Absent                     pydicom, CID 240
+SCT 373068000  Undetermined               pydicom, CID 240
 =============  =========================  ====================================
 
 Other public lists call 393564001 "Glioma of brain", and a few, wrongly,
