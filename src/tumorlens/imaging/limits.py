@@ -27,6 +27,15 @@ MAX_PAGES = 1_000
 MAX_STUDY_PIXELS = 100_000_000
 """Pixels of all pages together: 380 slices of 512 x 512, 400 MB as float32."""
 
+MAX_ENTRIES = 10_000
+"""Files of one archive or folder: a study of many series fits."""
+
+MAX_UNPACKED_BYTES = 512 * 2**20
+"""Bytes of all files of one archive together, unpacked."""
+
+MAX_RATIO = 200
+"""Bytes that one packed byte of an archive may become: empty slices reach 100."""
+
 
 def check_file_size(size: int, name: str) -> None:
     """Refuse a file that is too large to be read into memory.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from tumorlens.errors import (
     EmptyFileError,
@@ -14,45 +12,17 @@ from tumorlens.errors import (
     UnknownFormatError,
     UnreadableFileError,
 )
+from tumorlens.imaging.archive import is_zip, read_zip
+from tumorlens.imaging.folder import read_folder_of
+from tumorlens.imaging.formats import FILE_FORMATS, Format
 from tumorlens.imaging.limits import check_file_size
-from tumorlens.imaging.raster import is_raster, read_raster
 from tumorlens.imaging.study import Study
 
-
-class Format(NamedTuple):
-    """One format that is read.
-
-    Parameters
-    ----------
-    matches
-        Tells from the bytes whether they are in this format.
-    read
-        Turns the bytes, and the file's name for messages, into a study.
-    suffixes
-        Endings of file names by which a folder is searched, in lower case.
-    """
-
-    matches: Callable[[bytes], bool]
-    read: Callable[[bytes, str], Study]
-    suffixes: tuple[str, ...]
-
-
-FORMATS: tuple[Format, ...] = (
-    Format(
-        is_raster,
-        read_raster,
-        (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
-    ),
-)
+FORMATS: tuple[Format, ...] = (*FILE_FORMATS, Format(is_zip, read_zip, ()))
+"""All that is read; archives are not searched for in folders."""
 
 SUFFIXES: frozenset[str] = frozenset(end for item in FORMATS for end in item.suffixes)
 """Endings of the names of files that can be read."""
-
-_NOT_YET: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
-    ("a DICOM file", lambda data: data[128:132] == b"DICM"),
-    ("a NIfTI file", lambda data: data[344:348] in (b"n+1\0", b"ni1\0")),
-    ("a compressed file or archive", lambda data: data[:2] in (b"\x1f\x8b", b"PK")),
-)
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
@@ -78,12 +48,12 @@ def display_name(path: str | os.PathLike[str]) -> str:
 
 
 def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
-    """Read a file, whatever its format.
+    """Read a file, whatever its format, or a folder of a study.
 
     Parameters
     ----------
     source
-        A path, or the bytes of a file.
+        A path to a file or folder, or the bytes of a file.
     name
         What the user calls it; by default the path, or ``picture``.
 
@@ -105,22 +75,42 @@ def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
         check_file_size(len(data), label)
     else:
         label = display_name(name or source)
-        data = _read_bytes(Path(source), label)
+        path = Path(source)
+        if _is_folder(path):
+            return read_folder_of(path, label)
+        data = _read_bytes(path, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     for item in FORMATS:
         if item.matches(data):
             return item.read(data, label)
-    raise _unknown(data, label)
+    raise UnknownFormatError(f"{label} is in no picture format that is known.")
+
+
+def read_folder(path: str | Path) -> Study:
+    """Read all files of a folder as one study; see `read_study`.
+
+    Raises
+    ------
+    InputError
+        Where it is missing, no folder, or holds nothing that can be used.
+    """
+    label = display_name(path)
+    if not _is_folder(Path(path)):
+        raise MissingFileError(f"{label} is no folder.")
+    return read_folder_of(Path(path), label)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _read_bytes(path: Path, label: str) -> bytes:
     try:
         status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise UnreadableFileError(
-                f"{label} is a folder.", "Give the files in it one by one."
-            )
         # A pipe or a device could keep the reader waiting for ever.
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableFileError(
@@ -133,14 +123,3 @@ def _read_bytes(path: Path, label: str) -> bytes:
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise UnreadableFileError(f"{label} cannot be read: {reason}.") from error
-
-
-def _unknown(data: bytes, label: str) -> UnknownFormatError:
-    for title, matches in _NOT_YET:
-        if matches(data):
-            return UnknownFormatError(
-                f"{label} is {title}, which this version cannot read.",
-                "DICOM, NIfTI and archives come with a later version; "
-                "until then export the slice as a PNG picture.",
-            )
-    return UnknownFormatError(f"{label} is in no picture format that is known.")
