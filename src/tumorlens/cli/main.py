@@ -19,7 +19,9 @@ EXIT_PIPE_CLOSED = 141
 
 COMMANDS = {
     "predict": "Say what MRI slices show, how sure that is, and where.",
+    "scan": "Judge whole scans: volumes and series of slices.",
     "serve": "Open the web app.",
+    "node": "Take series from a PACS, send findings back.",
     "data": "Check, split and fetch data sets.",
     "train": "Train a model.",
     "export": "Turn a training run into a model bundle.",

@@ -124,14 +124,46 @@ class Classifier:
         operating_point
             As for `predict`.
         """
+        return list(self.predict_slices(study.slices, operating_point, study.notes))
+
+    def predict_slices(
+        self,
+        slices: Sequence[Slice],
+        operating_point: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Iterator[Prediction]:
+        """Judge slices batch by batch, as results are asked for.
+
+        Parameters
+        ----------
+        slices
+            In order; memory does not grow with their number.
+        operating_point
+            As for `predict`.
+        notes
+            Of the study, for each prediction.
+
+        Yields
+        ------
+        Prediction
+            One for each slice, in order.
+        """
         point = self._point(operating_point)
-        return [
-            found
-            for chunk in _chunks(study.slices, DEFAULT_BATCH)
-            for found in self._judge(
-                [self._ready(x, study.notes) for x in chunk], point
-            )
-        ]
+        for chunk in _chunks(slices, DEFAULT_BATCH):
+            yield from self._judge([self._ready(item, notes) for item in chunk], point)
+
+    def shows_brain(self, slice_: Slice) -> bool:
+        """Tell whether a slice shows enough brain to be judged, without the network.
+
+        Parameters
+        ----------
+        slice_
+            Of any size.
+        """
+        pixels, _ = prepare(slice_.pixels, self.bundle.preprocessing)
+        least = self.bundle.rules.min_brain_share or 0.0
+        share = brain_share(pixels)
+        return share > 0.0 and share >= least
 
     def predict_many(
         self,

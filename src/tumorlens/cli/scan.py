@@ -1,0 +1,161 @@
+"""`tumorlens scan`: volumes and series in, one finding for each series out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
+from tumorlens.cli.written import write_json
+from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.errors import InputError
+from tumorlens.imaging.read import display_name, read_folder, read_study
+from tumorlens.imaging.study import Sequence, Study
+from tumorlens.report.evidence_nifti import write_evidence
+from tumorlens.report.report import RESEARCH_USE
+from tumorlens.report.scan_json import scan_to_json
+from tumorlens.report.words import percent
+from tumorlens.taxonomy import decision_title
+
+ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
+
+_TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="F|-",
+    help="Write a JSON array to this file, or with - to the standard output.",
+)
+@click.option(
+    "--evidence",
+    metavar="F.nii.gz",
+    help="Write where the model saw tumour as a volume over the scan; one series only.",
+)
+@click.option(
+    "--operating-point",
+    envvar="TUMORLENS_OPERATING_POINT",
+    metavar="screening|balanced",
+    help="How to weigh missed tumours against false alarms.  [default: the model's]",
+)
+@click.option(
+    "--model",
+    envvar="TUMORLENS_MODEL",
+    metavar="DIR",
+    help="A model bundle other than the shipped one.",
+)
+@click.option(
+    "--threads",
+    envvar="TUMORLENS_THREADS",
+    type=click.IntRange(1, 1024),
+    help="Threads of one forward pass.  [default: the processor's cores]",
+)
+def scan(
+    paths: tuple[str, ...],
+    json_path: str | None,
+    evidence: str | None,
+    operating_point: str | None,
+    model: str | None,
+    threads: int | None,
+) -> int:
+    """Say what whole scans show, how sure that is, and where.
+
+    PATH is a file or folder that holds one scan or several. Each series gets
+    one finding. Exit status: 0 all read, 1 some failed, 2 wrong use or nothing
+    could be read.
+
+    For research use only: TumorLens is not a medical device.
+    """
+    for path in (json_path, evidence):
+        if path is not None:
+            check_file(path)
+    if evidence is not None and not evidence.endswith(".nii.gz"):
+        raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
+    classifier = load_classifier(model, threads)
+    rows = json_path != STANDARD_OUTPUT
+    documents: list[dict[str, Any]] = []
+    written = done = failed = 0
+    for path in paths:
+        try:
+            for series in _read(path).series:
+                finding = judge_scan(classifier, series, operating_point)
+                documents.append(scan_to_json(finding))
+                done += 1
+                if rows:
+                    click.echo("\n".join(_lines(finding)))
+                _warn(finding)
+                if evidence is not None:
+                    if written:
+                        raise InputError(
+                            "There is more than one series, and --evidence names "
+                            "one file.",
+                            "Give one series at a time.",
+                        )
+                    write_evidence(finding, Path(evidence))
+                    written += 1
+        except InputError as error:
+            failed += 1
+            documents.append(
+                {
+                    "file": display_name(path),
+                    "status": error.code,
+                    "message": error.message,
+                    "mend": error.mend,
+                }
+            )
+            click.echo(f"Error: {error}", err=True)
+    if json_path == STANDARD_OUTPUT:
+        click.echo(json.dumps(documents, indent=2))
+    elif json_path is not None:
+        write_json(Path(json_path), documents)
+    click.echo(RESEARCH_USE, err=not rows)
+    if done == 0:
+        return NONE_READ
+    return SOME_FAILED if failed else ALL_READ
+
+
+def _read(path: str) -> Study:
+    return read_folder(path) if Path(path).is_dir() else read_study(path)
+
+
+def _lines(finding: ScanFinding) -> Iterator[str]:
+    yield (
+        f"{display_name(finding.source)}: {decision_title(finding.decision)} "
+        f"(tumour {percent(finding.p_tumor)})"
+    )
+    yield (
+        f"  {finding.slices} slices in {finding.seconds:.1f} s, "
+        f"{finding.without_brain} without brain, {finding.refused} refused"
+    )
+    if finding.key_slices:
+        shown = ", ".join(str(index) for index in finding.key_slices)
+        yield f"  Key slices (from 0): {shown}"
+    lesion = finding.lesion
+    if lesion is not None:
+        size = lesion.size_mm
+        extent = "" if size is None else " x ".join(f"{item:.0f}" for item in size)
+        yield (
+            "  Most suspicious spot: "
+            f"{lesion.location or f'slice {lesion.peak[0]}'}"
+            + (f"; about {extent} mm" if extent else "")
+        )
+    for reason in finding.reasons:
+        yield f"  {reason}"
+
+
+def _warn(finding: ScanFinding) -> None:
+    if finding.sequence is not None and finding.sequence not in _TRAINED_ON:
+        click.echo(
+            f"Warning: the series is {finding.sequence.value}; the model was trained "
+            "on T1 with and without contrast, and its figures do not hold here.",
+            err=True,
+        )

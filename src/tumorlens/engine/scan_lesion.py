@@ -1,0 +1,177 @@
+"""Where in the head the evidence lies: one connected spot, its place and size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.explain import MIN_PEAK, OUTLINE_LEVEL
+from tumorlens.engine.scan_results import Lesion, Side
+from tumorlens.imaging.brain import filled
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.study import Slice
+
+MIDLINE_SHARE = 0.06
+"""Within this share of the head's width from its middle a lesion is midline."""
+
+_TISSUE = 0.1
+"""Share of a slice's bright end from which on a pixel is head, not air."""
+
+_ALONG = ("anterior third", "middle third", "posterior third")
+_UPWARDS = ("lower third", "middle third in height", "upper third")
+
+
+def find_lesion(
+    evidence: NDArray[np.uint8], slices: Sequence[Slice], run: tuple[int, int]
+) -> Lesion | None:
+    """Find the spot that holds the strongest evidence of the run.
+
+    Parameters
+    ----------
+    evidence
+        Shape (D, H, W), uint8, 255 for certainty.
+    slices
+        The D slices.
+    run
+        First and last-plus-one index of the slices that decided.
+
+    Returns
+    -------
+    Lesion or None
+        None where no spot is more likely tumour than not.
+    """
+    part = evidence[slice(*run)]
+    z, y, x = (int(item) for item in np.unravel_index(part.argmax(), part.shape))
+    z += run[0]
+    top = int(evidence[z, y, x])
+    if top < 255 * MIN_PEAK:
+        return None
+    spots = _grow(evidence, (z, y, x), OUTLINE_LEVEL * top)
+    rows = np.concatenate([np.nonzero(spot)[0] for spot in spots.values()])
+    columns = np.concatenate([np.nonzero(spot)[1] for spot in spots.values()])
+    z0, z1 = min(spots), max(spots) + 1
+    y0, y1 = int(rows.min()), int(rows.max()) + 1
+    x0, x1 = int(columns.min()), int(columns.max()) + 1
+    lesion = Lesion((z0, y0, x0, z1, y1, x1), len(rows), (z, y, x))
+    places = [item.placement for item in slices if item.placement is not None]
+    if len(places) != len(slices):
+        return lesion
+    return _placed(lesion, spots, slices, places)
+
+
+def _grow(
+    evidence: NDArray[np.uint8], peak: tuple[int, int, int], level: float
+) -> dict[int, NDArray[np.bool_]]:
+    """Follow the pieces of each slice that overlap a neighbour's, both ways."""
+    labels: dict[int, NDArray[np.uint16]] = {}
+    found: dict[int, set[int]] = {}
+
+    def pieces(index: int) -> NDArray[np.uint16]:
+        if index not in labels:
+            mask = (evidence[index] >= level).view(np.uint8)
+            labels[index] = np.asarray(
+                cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_16U)[1],
+                np.uint16,
+            )
+        return labels[index]
+
+    z, y, x = peak
+    waiting = [(z, int(pieces(z)[y, x]))]
+    while waiting:
+        index, piece = waiting.pop()
+        if piece in found.setdefault(index, set()):
+            continue
+        found[index].add(piece)
+        here = pieces(index) == piece
+        for other in (index - 1, index + 1):
+            if 0 <= other < len(evidence):
+                touched = np.unique(pieces(other)[here])
+                waiting += [(other, int(item)) for item in touched if item]
+    return {
+        index: np.isin(pieces(index), sorted(numbers))
+        for index, numbers in found.items()
+    }
+
+
+def _placed(
+    lesion: Lesion,
+    spots: dict[int, NDArray[np.bool_]],
+    slices: Sequence[Slice],
+    places: Sequence[Placement],
+) -> Lesion:
+    total, count = np.zeros(3), 0
+    for index, spot in spots.items():
+        rows, columns = np.nonzero(spot)
+        total += len(rows) * places[index].at(columns.mean(), rows.mean())
+        count += len(rows)
+    centre = total / count
+    z0, y0, x0, z1, y1, x1 = lesion.box
+    down, across = places[lesion.peak[0]].spacing_mm
+    gap = slice_gap(slices)
+    size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
+    head = _head_box(slices, places)
+    side, location = (None, "") if head is None else _in_words(centre, *head)
+    return Lesion(
+        lesion.box,
+        lesion.voxels,
+        lesion.peak,
+        size,
+        (float(centre[0]), float(centre[1]), float(centre[2])),
+        side,
+        location,
+    )
+
+
+def slice_gap(slices: Sequence[Slice]) -> float | None:
+    """Measure the mean distance between neighbouring slices, in mm.
+
+    Parameters
+    ----------
+    slices
+        In order.
+
+    Returns
+    -------
+    float or None
+        None for fewer than two slices, or where a place is not known.
+    """
+    first, last = slices[0].placement, slices[-1].placement
+    if len(slices) < 2 or first is None or last is None:
+        return None
+    way = np.subtract(last.origin, first.origin) @ first.normal
+    return abs(float(way)) / (len(slices) - 1) or None
+
+
+def _head_box(
+    slices: Sequence[Slice], places: Sequence[Placement]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Lowest and highest LPS coordinates of the head, as far as it was scanned."""
+    corners = []
+    bright = max(float(np.percentile(item.pixels[::4, ::4], 99)) for item in slices)
+    for item, place in zip(slices, places, strict=True):
+        mask = filled((item.pixels > _TISSUE * bright).astype(np.uint8))
+        # A slice with a speck of noise is air.
+        if cv2.countNonZero(mask) < 0.02 * mask.size:
+            continue
+        x, y, width, height = cv2.boundingRect(mask)
+        for column in (x, x + width - 1):
+            corners += [place.at(column, row) for row in (y, y + height - 1)]
+    if not corners:
+        return None
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def _in_words(
+    centre: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> tuple[Side, str]:
+    """Name side and thirds; LPS grows to the left, the back and the top."""
+    shares = (centre - low) / np.maximum(high - low, 1e-6)
+    if abs(shares[0] - 0.5) <= MIDLINE_SHARE:
+        side = Side.MIDLINE
+    else:
+        side = Side.LEFT if shares[0] > 0.5 else Side.RIGHT
+    back, top = (min(2, max(0, int(3 * share))) for share in shares[1:])
+    return side, f"{side.value}, {_ALONG[back]}, {_UPWARDS[top]} of the scanned head"

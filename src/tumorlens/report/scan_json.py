@@ -1,0 +1,63 @@
+"""A scan's finding as a JSON document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tumorlens.engine.scan_results import Lesion, ScanFinding
+from tumorlens.report.report import RESEARCH_USE
+from tumorlens.taxonomy import CLASSES
+
+SCAN_SCHEMA = "tumorlens-scan/1"
+
+
+def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
+    """Turn a finding into a JSON object (schema ``tumorlens-scan/1``).
+
+    Parameters
+    ----------
+    finding
+        Of one series.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; no patient data and no description of the series.
+        Probabilities are 0 to 1; `run` and `box` end before their last index;
+        positions and sizes are mm, LPS.
+    """
+    return {
+        "schema": SCAN_SCHEMA,
+        "file": finding.source,
+        "status": "ok",
+        "plane": None if finding.plane is None else finding.plane.value,
+        "sequence": None if finding.sequence is None else finding.sequence.value,
+        "slices": finding.slices,
+        "without_brain": finding.without_brain,
+        "refused": finding.refused,
+        "predicted": finding.predicted.value,
+        "decision": finding.decision.value,
+        "probabilities": {name.value: finding.probabilities[name] for name in CLASSES},
+        "p_tumor": finding.p_tumor,
+        "operating_point": finding.operating_point,
+        "reasons": list(finding.reasons),
+        "run": None if finding.run is None else list(finding.run),
+        "key_slices": list(finding.key_slices),
+        "slice_p_tumor": list(finding.slice_p_tumor),
+        "lesion": None if finding.lesion is None else _lesion(finding.lesion),
+        "model_version": finding.model_version,
+        "seconds": round(finding.seconds, 3),
+        "research_use_only": RESEARCH_USE,
+    }
+
+
+def _lesion(lesion: Lesion) -> dict[str, Any]:
+    return {
+        "box": list(lesion.box),
+        "voxels": lesion.voxels,
+        "peak": list(lesion.peak),
+        "size_mm": None if lesion.size_mm is None else list(lesion.size_mm),
+        "centroid_lps_mm": None if lesion.centroid is None else list(lesion.centroid),
+        "side": None if lesion.side is None else lesion.side.value,
+        "location": lesion.location,
+    }

@@ -1,0 +1,76 @@
+"""`tumorlens scan`, run as people run it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from tests.engine.scan_samples import drawn_scan
+from tumorlens.cli.main import main
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tiny_bundle: Path) -> Run:
+    """Run `tumorlens scan` in this process with the tiny bundle."""
+
+    def go(*arguments: object) -> int:
+        texts = [str(item) for item in arguments]
+        return main(["scan", *texts, "--model", str(tiny_bundle), "--threads", "1"])
+
+    return go
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A drawn head as NIfTI, in RAS."""
+    voxels = np.stack([item.pixels for item in drawn_scan(range(4, 8)).slices])
+    affine = np.diag([-1.0, -1.0, 5.0, 1.0])
+    path = tmp_path / "head.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.transpose(voxels, (2, 1, 0)), affine), path)
+    return path
+
+
+def test_a_volume_becomes_a_finding(
+    run: Run, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, evidence = tmp_path / "out.json", tmp_path / "evidence.nii.gz"
+    assert run(volume, "--json", out, "--evidence", evidence) == 0
+    shown = capsys.readouterr()
+    assert "Glioma" in shown.out
+    assert "research use only" in shown.out
+    (document,) = json.loads(out.read_text())
+    assert document["decision"] == "glioma"
+    assert document["slices"] == 9
+    assert nibabel.load(evidence).shape == (256, 256, 9)
+
+
+def test_json_on_the_standard_output_stands_alone(
+    run: Run, volume: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(volume, "nowhere.nii.gz", "--json", "-") == 1
+    shown = capsys.readouterr()
+    first, second = json.loads(shown.out)
+    assert first["status"] == "ok"
+    assert second["status"] == "not_found"
+    assert "Error: " in shown.err
+
+
+def test_nothing_could_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("nowhere.nii.gz") == 2
+    error = capsys.readouterr().err
+    assert "nowhere.nii.gz" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("path", ["none/out.nii.gz", "wrong.nii"])
+def test_an_output_that_cannot_be_is_refused_before_the_work(
+    run: Run, volume: Path, tmp_path: Path, path: str
+) -> None:
+    assert run(volume, "--evidence", tmp_path / path) == 2

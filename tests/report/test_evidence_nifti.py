@@ -1,0 +1,59 @@
+"""The evidence volume lies over the scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from tests.engine.scan_samples import drawn_scan
+from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.scan import judge_scan
+from tumorlens.errors import InputError, OutputError
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.study import Series
+from tumorlens.report.evidence_nifti import write_evidence
+
+
+def test_a_voxel_keeps_its_place_in_the_patient(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    # Coronal, not square, and not at the origin.
+    slices = tuple(
+        replace(
+            item,
+            placement=Placement(
+                (10.0, 20.0 + 3.0 * index, 30.0), (0.9, 0, 0), (0, 0, -1.1)
+            ),
+        )
+        for index, item in enumerate(drawn_scan(range(4, 8)).slices)
+    )
+    finding = judge_scan(load_classifier(tiny_bundle, threads=1), Series(slices))
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert finding.evidence is not None
+    assert image.shape == finding.evidence.shape[::-1]
+    peak = np.unravel_index(finding.evidence.argmax(), finding.evidence.shape)
+    z, y, x = (int(item) for item in peak)
+    value = image.get_fdata()[x, y, z]
+    assert value == pytest.approx(finding.evidence.max() / 255.0, abs=1e-6)
+    place = slices[z].placement
+    assert place is not None
+    lps = place.at(x, y)
+    ras = (image.affine @ [x, y, z, 1.0])[:3]
+    np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-3)
+    assert [item.name for item in tmp_path.iterdir()] == ["evidence.nii.gz"]
+
+
+def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
+    classifier = load_classifier(tiny_bundle, threads=1)
+    unplaced = judge_scan(classifier, drawn_scan(count=4, placed=False))
+    with pytest.raises(InputError, match="no regular stack"):
+        write_evidence(unplaced, tmp_path / "a.nii.gz")
+    placed = judge_scan(classifier, drawn_scan(count=4))
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_evidence(placed, tmp_path / "none" / "a.nii.gz")

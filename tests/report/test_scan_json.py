@@ -1,0 +1,25 @@
+"""A scan's finding as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.engine.scan_samples import drawn_scan
+from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.scan import judge_scan
+from tumorlens.report.report import RESEARCH_USE
+from tumorlens.report.scan_json import SCAN_SCHEMA, scan_to_json
+
+
+def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> None:
+    classifier = load_classifier(tiny_bundle, threads=1)
+    finding = judge_scan(classifier, drawn_scan(range(4, 8)))
+    text = json.dumps(scan_to_json(finding), allow_nan=False)
+    document = json.loads(text)
+    assert document["schema"] == SCAN_SCHEMA
+    assert document["research_use_only"] == RESEARCH_USE
+    assert document["decision"] == "glioma"
+    assert document["lesion"]["side"] == "right"
+    assert document["slice_p_tumor"][0] is None
+    assert "SECRET" not in text
