@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Phantom
+from tests.imaging import dicom_samples
 from tumorlens.errors import (
     EmptyFileError,
     InputError,
@@ -17,8 +18,9 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging import limits
+from tumorlens.imaging.formats import FILE_FORMATS
 from tumorlens.imaging.raster import to_slice
-from tumorlens.imaging.read import SUFFIXES, display_name, read_study
+from tumorlens.imaging.read import display_name, read_folder, read_study
 
 
 def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:
@@ -90,13 +92,27 @@ def test_text_named_jpg(tmp_path: Path) -> None:
     ],
     ids=["dicom", "nifti", "gzip", "zip"],
 )
-def test_formats_of_later_versions_are_named(data: bytes) -> None:
-    with pytest.raises(UnknownFormatError, match="later version"):
-        read_study(data)
+def test_the_start_of_a_format_alone_is_refused(data: bytes) -> None:
+    refused(data, InputError)
 
 
-def test_a_folder(tmp_path: Path) -> None:
-    assert "folder" in refused(tmp_path, UnreadableFileError)
+def test_a_folder_without_files(tmp_path: Path) -> None:
+    assert "no file" in refused(tmp_path, MissingFileError)
+
+
+def test_a_folder_is_one_study(slice_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    (folder / "deeper").mkdir(parents=True)
+    for position in (4.0, 2.0):
+        made = dicom_samples.slice_file(position=position)
+        (folder / "deeper" / f"{9 - position}").write_bytes(dicom_samples.saved(made))
+    slice_file.rename(folder / "picture.png")
+    (folder / "link").symlink_to("/etc/passwd")
+    study = read_folder(folder)
+    assert [len(series.slices) for series in study.series] == [2, 1]
+    assert len(read_study(folder).slices) == 3
+    with pytest.raises(MissingFileError):
+        read_folder(folder / "picture.png")
 
 
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
@@ -137,12 +153,12 @@ def test_names_are_shown_without_control_characters(path: str, shown: str) -> No
     assert display_name(path) == shown
 
 
-def test_a_reader_stands_behind_every_ending(phantom: Phantom) -> None:
+def test_a_reader_stands_behind_every_ending_of_a_picture(phantom: Phantom) -> None:
     from PIL import Image
 
     Image.init()
     head = to_slice(phantom(), "x").pixels.astype("uint8")
-    for suffix in SUFFIXES:
+    for suffix in FILE_FORMATS[0].suffixes:
         import io
 
         buffer = io.BytesIO()

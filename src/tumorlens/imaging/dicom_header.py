@@ -36,7 +36,7 @@ _PLAIN_META = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
 _STARTS = tuple(
     group + element
     for group in (b"\x02\x00", b"\x08\x00")
-    for element in (b"\0\0", b"\1\0", b"\5\0", b"\x08\0", b"\x10\0", b"\x16\0")
+    for element in (b"\0\0", b"\1\0", b"\2\0", b"\5\0", b"\x08\0", b"\x10\0", b"\x16\0")
 )
 
 _LOCK = threading.RLock()

@@ -1,0 +1,235 @@
+"""DICOM files become slices in their own units; hostile ones get clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+from pydicom.uid import UID
+
+from tests.imaging.dicom_samples import (
+    bomb,
+    head,
+    nested_open,
+    saved,
+    slice_file,
+)
+from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.dicom import is_dicom, read_dicom
+from tumorlens.imaging.study import Plane, Sequence, Study
+
+
+def read(made: Dataset) -> Study:
+    data = saved(made)
+    assert is_dicom(data)
+    return read_dicom(data, "x.dcm")
+
+
+def test_pixels_place_and_header() -> None:
+    (series,) = read(slice_file(position=7.0)).series
+    (item,) = series.slices
+    assert item.pixels.dtype == np.float32
+    assert (item.pixels == head()).all()
+    assert item.spacing_mm == (2.0, 1.0)
+    assert item.plane is Plane.AXIAL
+    assert item.placement is not None
+    assert item.placement.at(1, 1).tolist() == [-29, -38, 7]
+    assert "PixelData" not in series.headers[0]
+
+
+@pytest.mark.parametrize(
+    ("axes", "plane"),
+    [
+        ([1, 0, 0, 0, 1, 0], Plane.AXIAL),
+        ([1, 0, 0, 0, 0, -1], Plane.CORONAL),
+        ([0, 1, 0, 0, 0, -1], Plane.SAGITTAL),
+    ],
+)
+def test_planes(axes: list[float], plane: Plane) -> None:
+    assert read(slice_file(ImageOrientationPatient=axes)).slices[0].plane is plane
+
+
+def test_missing_optional_tags() -> None:
+    made = slice_file(
+        ImageOrientationPatient=None,
+        ImagePositionPatient=None,
+        PixelSpacing=None,
+        SeriesInstanceUID=None,
+        Modality=None,
+    )
+    (item,) = read(made).slices
+    assert (item.placement, item.plane, item.spacing_mm) == (None, None, None)
+
+
+@pytest.mark.parametrize("axes", [[0] * 6, [1, 0, 0, 1, 0, 0], [5, 0, 0, 0, 5, 0]])
+def test_impossible_axes_give_no_place(axes: list[float]) -> None:
+    assert read(slice_file(ImageOrientationPatient=axes)).slices[0].placement is None
+
+
+def test_no_preamble() -> None:
+    data = saved(slice_file())[132:]
+    assert is_dicom(data)
+    assert (read_dicom(data, "x").slices[0].pixels == head()).all()
+
+
+def test_monochrome1_signed_rescale_and_twelve_bits() -> None:
+    white = slice_file(
+        PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11
+    )
+    assert (read(white).slices[0].pixels == 4095 - head().astype(int)).all()
+    signed = slice_file(head().astype(np.int16) - 500)
+    assert read(signed).slices[0].pixels.min() == -500
+    scaled = slice_file(RescaleSlope=0.5, RescaleIntercept=-3)
+    assert (read(scaled).slices[0].pixels == head() * 0.5 - 3).all()
+
+
+def test_enhanced_frames_have_their_own_place_and_scale() -> None:
+    pixels = np.stack([head(), head() + 1, head() + 2])
+    made = slice_file(pixels, NumberOfFrames=3, ImagePositionPatient=None)
+    frames = []
+    for height in (20, 0, 10):
+        place, scale, frame = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient = [0, 0, height]
+        scale.RescaleSlope, scale.RescaleIntercept = 2, height
+        frame.PlanePositionSequence = Items([place])
+        frame.PixelValueTransformationSequence = Items([scale])
+        frames.append(frame)
+    made.PerFrameFunctionalGroupsSequence = Items(frames)
+    (series,) = read(made).series
+    assert [item.index for item in series.slices] == [0, 1, 2]
+    assert [item.pixels[0, 0] for item in series.slices] == [2, 14, 20]
+    assert len(series.headers) == 3
+
+
+@pytest.mark.parametrize(
+    "kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "implicit"]
+)
+def test_compressed_syntaxes_give_the_same_pixels(kind: str) -> None:
+    def sample(name: str) -> Any:
+        path = get_testdata_file(name, download=False)
+        assert isinstance(path, str)
+        return read_dicom(Path(path).read_bytes(), name).slices[0].pixels
+
+    assert (sample(f"MR_small_{kind}.dcm") == sample("MR_small.dcm")).all()
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"Modality": "CT"}, "CT"),
+        ({"Modality": "SR"}, "report"),
+        ({"SOPClassUID": UID("1.2.840.10008.5.1.4.1.1.7")}, "capture"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
+        ({"BodyPartExamined": "KNEE"}, "knee"),
+        ({"BodyPartExamined": "CSPINE"}, "spine"),
+    ],
+)
+def test_what_is_no_head_is_refused(tags: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        read(slice_file(**tags))
+
+
+@pytest.mark.parametrize(
+    ("tags", "sequence"),
+    [
+        ({"SeriesDescription": "AX T1 SE"}, Sequence.T1),
+        ({"SeriesDescription": "T1 post GD"}, Sequence.T1_CONTRAST),
+        (
+            {"SeriesDescription": "t1_mprage", "ContrastBolusAgent": "X"},
+            "T1 with contrast",
+        ),
+        ({"SeriesDescription": "sT2W/FLAIR"}, Sequence.FLAIR),
+        ({"SeriesDescription": "T2 TSE"}, Sequence.T2),
+        ({"SeriesDescription": "ep2d_diff_3scan"}, Sequence.DIFFUSION),
+        ({"SeriesDescription": "t2* gre"}, Sequence.OTHER),
+        (
+            {"ScanningSequence": "SE", "EchoTime": 10, "RepetitionTime": 450},
+            Sequence.T1,
+        ),
+        (
+            {"ScanningSequence": "SE", "EchoTime": 95, "RepetitionTime": 4000},
+            Sequence.T2,
+        ),
+        ({"SeriesDescription": "series 5"}, None),
+    ],
+)
+def test_sequences(tags: dict[str, Any], sequence: Sequence | None) -> None:
+    assert read(slice_file(**tags)).series[0].sequence == sequence
+
+
+def huge_rle() -> bytes:
+    made = slice_file(Rows=65535, Columns=65535)
+    made.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.5")
+    made.PixelData = b"\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0\x04\0\0\0abcd"
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    return saved(made)
+
+
+def no_decoder() -> bytes:
+    data = saved(slice_file())
+    return data.replace(
+        b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x14\x001.2.840.10008.9.9.9\0"
+    )
+
+
+def text_rows() -> bytes:
+    rows = b"\x28\0\x10\0US\x02\0\x40\0"
+    data = saved(slice_file())
+    assert rows in data
+    return data.replace(rows, b"\x28\0\x10\0LO\x02\0ab")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (bomb, TooLargeError, "more elements or bytes"),
+        (nested_open, DamagedFileError, ""),
+        (huge_rle, TooLargeError, "65535"),
+        (text_rows, DamagedFileError, "Rows"),
+        (lambda: saved(slice_file(BitsStored=None)), DamagedFileError, "BitsStored"),
+        (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
+        (no_decoder, DamagedFileError, "transfer syntax"),
+        (lambda: saved(slice_file(NumberOfFrames=9999)), TooLargeError, "9999 frames"),
+        (lambda: saved(slice_file(Rows=640)), DamagedFileError, "bytes of pixels"),
+    ],
+)
+def test_hostile_files(make: Any, kind: type[InputError], said: str) -> None:
+    data = make()
+    start = time.perf_counter()
+    with pytest.raises(kind, match=said) as caught:
+        read_dicom(data, "hostile.dcm")
+    assert time.perf_counter() - start < 2
+    assert "hostile.dcm" in caught.value.message
+    assert "Secret" not in str(caught.value)
+
+
+def test_cut_off_at_each_half_kilobyte() -> None:
+    data = saved(slice_file())
+    for end in range(0, len(data), 512):
+        with pytest.raises(InputError):
+            read_dicom(data[:end], "cut.dcm")
+
+
+WHOLE = saved(slice_file(SeriesDescription="T1", RescaleSlope=1, RescaleIntercept=0))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=8))
+def test_changed_bytes_give_a_study_or_a_clear_error(
+    changes: list[tuple[int, int]],
+) -> None:
+    data = bytearray(WHOLE)
+    for place, value in changes:
+        data[128 + place] = value
+    with contextlib.suppress(InputError):
+        assert read_dicom(bytes(data), "x").slices
