@@ -106,7 +106,8 @@ class Receiver:
     def _greet(self, event: evt.Event) -> None:
         """Turn away who may not send, before anything is read."""
         caller = event.assoc.requestor
-        title = str(caller.ae_title).strip()
+        asked = caller.primitive
+        title = "" if asked is None else str(asked.calling_ae_title).strip()
         if (title, str(caller.address)) not in self._allowed:
             _LOG.warning("Refused an association from %s.", caller.address)
             # "Rejected permanent, service user, calling AE title not recognized"

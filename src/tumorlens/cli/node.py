@@ -1,0 +1,100 @@
+"""`tumorlens node`: a DICOM node between a scanner or PACS and the radiologist."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from tumorlens.errors import MissingExtraError
+from tumorlens.report.report import RESEARCH_USE
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Of the queue; what was accepted is kept there until its results are sent.",
+)
+@click.option("--title", default="TUMORLENS", show_default=True, help="AE title.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="To listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=11112, show_default=True)
+@click.option(
+    "--allow",
+    multiple=True,
+    required=True,
+    metavar="TITLE@HOST",
+    help="Who may send; may be given several times.",
+)
+@click.option(
+    "--send-to", required=True, metavar="TITLE@HOST:PORT", help="Where results go."
+)
+@click.option(
+    "--quiet-seconds",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="A series is complete when nothing came for so long.",
+)
+@click.option("--operating-point", default=None, metavar="screening|balanced")
+@click.option("--model", default=None, metavar="DIR", help="Another model bundle.")
+def node(
+    folder: Path,
+    title: str,
+    host: str,
+    port: int,
+    allow: tuple[str, ...],
+    send_to: str,
+    quiet_seconds: float,
+    operating_point: str | None,
+    model: str | None,
+) -> None:
+    """Take MR series by C-STORE, judge them, send SR, SEG and SC back.
+
+    Only peers that --allow names may send. A series is judged once nothing came
+    for a while; its results go to --send-to, again and again with longer waits
+    until they arrive. A kill or a power cut loses nothing that was accepted.
+    The log says nothing about patients.
+
+    For research use only: TumorLens is not a medical device.
+    """
+    try:
+        from tumorlens.pacs.receiver import Receiver
+        from tumorlens.pacs.worker import Worker
+    except ImportError as error:
+        raise MissingExtraError("The DICOM node", "pacs") from error
+    from tumorlens.engine.predict import load_classifier
+    from tumorlens.pacs.analysis import analysis_with
+    from tumorlens.pacs.peers import Peer
+    from tumorlens.pacs.queue import Queue
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    # It would log what the peers say of patients.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    peers = [Peer.read(text, with_port=False) for text in allow]
+    destination = Peer.read(send_to, with_port=True)
+    analyse = analysis_with(load_classifier(model), operating_point)
+    with closing(Queue(folder)) as queue:
+        worker = Worker(queue, analyse, title, destination, quiet_seconds)
+        with closing(Receiver(queue, title, host, port, peers)) as receiver:
+            worker.start()
+            with closing(worker):
+                click.echo(
+                    f"{title} listens on {host}:{receiver.port}.\n{RESEARCH_USE}",
+                    err=True,
+                )
+                _wait_for_a_signal()
+    click.echo("The node has stopped.", err=True)
+
+
+def _wait_for_a_signal() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
