@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -81,15 +80,12 @@ def bomb() -> bytes:
 
 
 def nested(depth: int = 300) -> bytes:
-    """Make a file whose sequences lie inside one another."""
-    made = slice_file()
-    inner = Dataset()
+    """Make a file whose sequences, of stated length, lie inside one another."""
+    value = b""
     for _ in range(depth):
-        outer = Dataset()
-        outer.ReferencedImageSequence = Sequence([inner])
-        inner = outer
-    made.ReferencedImageSequence = Sequence([inner])
-    return saved(made)
+        item = b"\xfe\xff\0\xe0" + len(value).to_bytes(4, "little") + value
+        value = b"\x08\0\x40\x11SQ\0\0" + len(item).to_bytes(4, "little") + item
+    return saved(slice_file()) + value
 
 
 def nested_open(depth: int = 300) -> bytes:

@@ -19,6 +19,7 @@ from pydicom.uid import UID
 from tests.imaging.dicom_samples import (
     bomb,
     head,
+    nested,
     nested_open,
     saved,
     slice_file,
@@ -193,14 +194,15 @@ def text_rows() -> bytes:
     ("make", "kind", "said"),
     [
         (bomb, TooLargeError, "more elements or bytes"),
-        (nested_open, DamagedFileError, ""),
+        (nested, DamagedFileError, "deep"),
+        (nested_open, DamagedFileError, "hostile"),
         (huge_rle, TooLargeError, "65535"),
         (text_rows, DamagedFileError, "Rows"),
         (lambda: saved(slice_file(BitsStored=None)), DamagedFileError, "BitsStored"),
         (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
         (no_decoder, DamagedFileError, "transfer syntax"),
         (lambda: saved(slice_file(NumberOfFrames=9999)), TooLargeError, "9999 frames"),
-        (lambda: saved(slice_file(Rows=640)), DamagedFileError, "bytes of pixels"),
+        (lambda: saved(slice_file(Rows=128)), DamagedFileError, "bytes of pixels"),
     ],
 )
 def test_hostile_files(make: Any, kind: type[InputError], said: str) -> None:

@@ -11,6 +11,8 @@ from tumorlens.engine.results import Failure
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
 from tumorlens.imaging.read import SUFFIXES, display_name
 
+ENDINGS = tuple(sorted(SUFFIXES))
+
 
 def find_files(paths: Iterable[str]) -> list[str | Failure]:
     """List the files that paths, folders and patterns stand for.
@@ -55,7 +57,7 @@ def _search(folder: str) -> Iterator[str | Failure]:
     for place, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and name.lower().endswith(ENDINGS):
                 found = True
                 yield str(Path(place, name))
     for problem in refused:

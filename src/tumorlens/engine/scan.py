@@ -27,6 +27,11 @@ from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
 
+ROUGH_OUTLINE = (
+    "Size and place of the spot are rough, and were not checked against radiologists' "
+    "outlines in whole scans: it can come out far too large."
+)
+
 
 def judge_scan(
     classifier: Classifier,
@@ -80,6 +85,9 @@ def judge_scan(
         run = strongest_run(seen.p_tumor, run_length(gap))
         values = scan_probabilities(seen.probabilities, run)
     decision, reasons = decide_scan(values, len(brain), seen.refused, bundle, point)
+    lesion = _lesion(decision, seen.evidence, series, run)
+    if lesion is not None:
+        reasons = (*reasons, ROUGH_OUTLINE)
     listed = tuple(None if np.isnan(x) else float(x) for x in seen.p_tumor)
     return ScanFinding(
         source=slices[0].source,
@@ -98,7 +106,7 @@ def judge_scan(
         key_slices=key_slices(listed, run_length(gap)),
         evidence=seen.evidence,
         affine_ras=_affine_ras(series),
-        lesion=_lesion(decision, seen.evidence, series, run),
+        lesion=lesion,
         operating_point=point,
         model_version=bundle.version,
         reasons=reasons,
