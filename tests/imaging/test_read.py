@@ -19,8 +19,9 @@ from tumorlens.errors import (
 )
 from tumorlens.imaging import limits
 from tumorlens.imaging.formats import FILE_FORMATS
+from tumorlens.imaging.names import display_name
 from tumorlens.imaging.raster import to_slice
-from tumorlens.imaging.read import display_name, read_folder, read_study
+from tumorlens.imaging.read import read_folder, read_study
 
 
 def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
+from tumorlens.cli.written import cannot_write
 from tumorlens.engine.results import Failure, Prediction
 from tumorlens.errors import OutputError
-from tumorlens.imaging.read import display_name
+from tumorlens.imaging.names import display_name
 from tumorlens.report.overlay import encode_png, grey_png, render_overlay
 from tumorlens.report.report import failure_to_json, prediction_to_json
 from tumorlens.report.table import CSV_COLUMNS, csv_row
@@ -46,7 +47,7 @@ def check_file(path: str) -> None:
             raise OutputError(f"{display_name(path)} is a folder.", "Give a file name.")
         may_write = os.access(file if file.exists() else file.parent, os.W_OK)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise cannot_write(path, error) from error
     if not may_write:
         raise OutputError(f"{display_name(path)} may not be written.")
 
@@ -62,7 +63,7 @@ def make_folder(path: str) -> None:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise cannot_write(path, error) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"Nothing may be written into {display_name(path)}.")
 
@@ -145,7 +146,7 @@ class MapsOutput:
             try:
                 path.write_bytes(data)
             except OSError as error:
-                raise _refused(str(path), error) from error
+                raise cannot_write(str(path), error) from error
 
     def _name(self, result: Prediction) -> str:
         if result.index > 0:
@@ -197,9 +198,4 @@ def _open(path: str) -> AbstractContextManager[IO[str]]:
     try:
         return Path(path).open("w", encoding="utf-8", newline="")
     except OSError as error:
-        raise _refused(path, error) from error
-
-
-def _refused(path: str, error: OSError) -> OutputError:
-    reason = (error.strerror or "unknown reason").lower()
-    return OutputError(f"{display_name(path)} cannot be written: {reason}.")
+        raise cannot_write(path, error) from error

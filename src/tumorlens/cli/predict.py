@@ -9,6 +9,11 @@ from itertools import groupby
 
 import click
 
+from tumorlens.cli.model_options import (
+    model_option,
+    operating_point_option,
+    threads_option,
+)
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file, make_folder, open_outputs
 from tumorlens.cli.progress import Screen
 from tumorlens.cli.sources import find_files
@@ -42,24 +47,9 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
     show_default=True,
     help="Slices in one forward pass.",
 )
-@click.option(
-    "--threads",
-    envvar="TUMORLENS_THREADS",
-    type=click.IntRange(1, 1024),
-    help="Threads of one forward pass.  [default: the processor's cores]",
-)
-@click.option(
-    "--operating-point",
-    envvar="TUMORLENS_OPERATING_POINT",
-    metavar="screening|balanced",
-    help="How to weigh missed tumours against false alarms.  [default: the model's]",
-)
-@click.option(
-    "--model",
-    envvar="TUMORLENS_MODEL",
-    metavar="DIR",
-    help="A model bundle other than the shipped one.",
-)
+@threads_option
+@operating_point_option
+@model_option
 def predict(
     paths: tuple[str, ...],
     csv_path: str | None,

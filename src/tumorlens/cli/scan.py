@@ -9,14 +9,20 @@ from typing import Any
 
 import click
 
+from tumorlens.cli.model_options import (
+    model_option,
+    operating_point_option,
+    threads_option,
+)
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
 from tumorlens.cli.written import write_json
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
-from tumorlens.imaging.read import display_name, read_folder, read_study
-from tumorlens.imaging.study import Sequence, Study
+from tumorlens.imaging.names import display_name
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Sequence
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_json import scan_to_json
@@ -41,24 +47,9 @@ _TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
     metavar="F.nii.gz",
     help="Write where the model saw tumour as a volume over the scan; one series only.",
 )
-@click.option(
-    "--operating-point",
-    envvar="TUMORLENS_OPERATING_POINT",
-    metavar="screening|balanced",
-    help="How to weigh missed tumours against false alarms.  [default: the model's]",
-)
-@click.option(
-    "--model",
-    envvar="TUMORLENS_MODEL",
-    metavar="DIR",
-    help="A model bundle other than the shipped one.",
-)
-@click.option(
-    "--threads",
-    envvar="TUMORLENS_THREADS",
-    type=click.IntRange(1, 1024),
-    help="Threads of one forward pass.  [default: the processor's cores]",
-)
+@operating_point_option
+@model_option
+@threads_option
 def scan(
     paths: tuple[str, ...],
     json_path: str | None,
@@ -86,7 +77,7 @@ def scan(
     written = done = failed = 0
     for path in paths:
         try:
-            for series in _read(path).series:
+            for series in read_study(path).series:
                 finding = judge_scan(classifier, series, operating_point)
                 documents.append(scan_to_json(finding))
                 done += 1
@@ -121,10 +112,6 @@ def scan(
     if done == 0:
         return NONE_READ
     return SOME_FAILED if failed else ALL_READ
-
-
-def _read(path: str) -> Study:
-    return read_folder(path) if Path(path).is_dir() else read_study(path)
 
 
 def _lines(finding: ScanFinding) -> Iterator[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tumorlens.engine.results import Failure
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
-from tumorlens.imaging.read import SUFFIXES, display_name
+from tumorlens.imaging.names import display_name
+from tumorlens.imaging.read import SUFFIXES
 
 ENDINGS = tuple(sorted(SUFFIXES))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import OutputError
-from tumorlens.imaging.read import display_name
+from tumorlens.imaging.names import display_name
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any plain JSON
@@ -28,7 +28,10 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any plain JSON
     try:
         path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise OutputError(
-            f"{display_name(path)} cannot be written: {reason}."
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: str | Path, error: OSError) -> OutputError:
+    """Say which file cannot be written, and why."""
+    reason = (error.strerror or "unknown reason").lower()
+    return OutputError(f"{display_name(path)} cannot be written: {reason}.")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,9 +22,10 @@ from tumorlens.engine.results import Failure, Prediction
 from tumorlens.engine.session import Session
 from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.brain import brain_share
+from tumorlens.imaging.names import display_name
 from tumorlens.imaging.preprocess import Crop, prepare
 from tumorlens.imaging.raster import to_slice
-from tumorlens.imaging.read import display_name, read_study
+from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice, Study
 
 Picture: TypeAlias = str | Path | bytes | NDArray[Any]
@@ -148,22 +149,32 @@ class Classifier:
         Prediction
             One for each slice, in order.
         """
-        point = self._point(operating_point)
+        point = self.point(operating_point)
         for chunk in _chunks(slices, DEFAULT_BATCH):
             yield from self._judge([self._ready(item, notes) for item in chunk], point)
 
-    def shows_brain(self, slice_: Slice) -> bool:
-        """Tell whether a slice shows enough brain to be judged, without the network.
+    def predict_brain(
+        self, slices: Sequence[Slice], operating_point: str | None = None
+    ) -> Iterator[Prediction | None]:
+        """Judge those slices that show enough brain; the network skips the others.
 
         Parameters
         ----------
-        slice_
-            Of any size.
+        slices, operating_point
+            As for `predict_slices`.
+
+        Yields
+        ------
+        Prediction or None
+            One for each slice, in order; None for too little brain.
         """
-        pixels, _ = prepare(slice_.pixels, self.bundle.preprocessing)
+        point = self.point(operating_point)
         least = self.bundle.rules.min_brain_share or 0.0
-        share = brain_share(pixels)
-        return share > 0.0 and share >= least
+        for chunk in _chunks(slices, DEFAULT_BATCH):
+            ready = [self._ready(item, ()) for item in chunk]
+            kept = [x.brain_share > 0.0 and x.brain_share >= least for x in ready]
+            judged = iter(self._judge(list(compress(ready, kept)), point))
+            yield from (next(judged) if keep else None for keep in kept)
 
     def predict_many(
         self,
@@ -193,7 +204,7 @@ class Classifier:
         """
         if batch < 1:
             raise SettingError(f"The batch size is {batch}.", "Give 1 or more.")
-        return self._stream(sources, batch, self._point(operating_point))
+        return self._stream(sources, batch, self.point(operating_point))
 
     def _stream(
         self, sources: Iterable[Picture], batch: int, point: str
@@ -288,7 +299,14 @@ class Classifier:
             for item, (decision, explanation) in zip(ready, judged, strict=True)
         ]
 
-    def _point(self, name: str | None) -> str:
+    def point(self, name: str | None) -> str:
+        """Name an operating point; the bundle's own choice for None.
+
+        Raises
+        ------
+        SettingError
+            Where it is not in the bundle.
+        """
         if name is None:
             return self.bundle.default_operating_point
         if name not in self.bundle.operating_points:

@@ -19,7 +19,6 @@ from tumorlens.engine.scan_decide import (
 )
 from tumorlens.engine.scan_lesion import find_lesion, slice_gap
 from tumorlens.engine.scan_results import Lesion, ScanFinding
-from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Series
 from tumorlens.imaging.volume import volume_of
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
@@ -64,27 +63,25 @@ def judge_scan(
     """
     start = time.perf_counter()
     bundle = classifier.bundle
-    point = operating_point or bundle.default_operating_point
-    if point not in bundle.operating_points:
-        known = ", ".join(sorted(bundle.operating_points))
-        raise SettingError(
-            f"There is no operating point {point!r}.", f"Give one of: {known}."
-        )
+    point = classifier.point(operating_point)
     slices = series.slices
     seen = _Seen(series)
-    brain = [i for i, item in enumerate(slices) if classifier.shows_brain(item)]
-    skipped = len(slices) - len(brain)
-    judged = classifier.predict_slices([slices[i] for i in brain], point)
-    for done, (index, prediction) in enumerate(zip(brain, judged, strict=True), 1):
-        seen.add(index, prediction)
+    skipped = 0
+    for index, prediction in enumerate(classifier.predict_brain(slices, point)):
+        if prediction is None:
+            skipped += 1
+        else:
+            seen.add(index, prediction)
         if progress is not None:
-            progress(skipped + done, len(slices))
+            progress(index + 1, len(slices))
     run, values = None, np.eye(len(CLASSES))[NO_TUMOR_INDEX]
     gap = slice_gap(slices)
     if np.isfinite(seen.p_tumor).any():
         run = strongest_run(seen.p_tumor, run_length(gap))
         values = scan_probabilities(seen.probabilities, run)
-    decision, reasons = decide_scan(values, len(brain), seen.refused, bundle, point)
+    decision, reasons = decide_scan(
+        values, len(slices) - skipped, seen.refused, bundle, point
+    )
     lesion = _lesion(decision, seen.evidence, series, run)
     if lesion is not None:
         reasons = (*reasons, ROUGH_OUTLINE)

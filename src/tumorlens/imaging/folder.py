@@ -10,6 +10,7 @@ from pathlib import Path
 from tumorlens.errors import TooLargeError, UnreadableFileError
 from tumorlens.imaging.collection import read_collection
 from tumorlens.imaging.limits import MAX_ENTRIES, check_file_size
+from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Study
 
 
@@ -50,21 +51,13 @@ def _contents(folder: Path, label: str) -> Iterator[tuple[str, bytes]]:
                     f"{label} holds more than {MAX_ENTRIES:,} files.",
                     "Give one study at a time.",
                 )
-            shown = f"{label}/{_printable(file.relative_to(folder))}"
+            shown = f"{label}/{display_name(file.relative_to(folder))}"
             check_file_size(status.st_size, shown)
             try:
                 content = file.read_bytes()
             except OSError as error:
                 raise _unreadable(shown, error) from error
             yield shown, content
-
-
-def _printable(path: Path) -> str:
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def _unreadable(label: str, error: OSError) -> UnreadableFileError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tumorlens.imaging.archive import is_zip, read_zip
 from tumorlens.imaging.folder import read_folder_of
 from tumorlens.imaging.formats import FILE_FORMATS, Format
 from tumorlens.imaging.limits import check_file_size
+from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Study
 
 FORMATS: tuple[Format, ...] = (*FILE_FORMATS, Format(is_zip, read_zip, ()))
@@ -23,28 +23,6 @@ FORMATS: tuple[Format, ...] = (*FILE_FORMATS, Format(is_zip, read_zip, ()))
 
 SUFFIXES: frozenset[str] = frozenset(end for item in FORMATS for end in item.suffixes)
 """Endings of the names of files that can be read."""
-
-
-def display_name(path: str | os.PathLike[str]) -> str:
-    r"""Write a path so that it can be printed anywhere.
-
-    Parameters
-    ----------
-    path
-        May hold bytes that are no UTF-8, line breaks or control characters.
-
-    Returns
-    -------
-    str
-        The path, with such characters written as ``\xff``; never empty.
-    """
-    raw = os.fsencode(os.fspath(path))
-    text = raw.decode("utf-8", "backslashreplace")
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
-    return shown or "''"
 
 
 def read_study(source: str | Path | bytes, name: str | None = None) -> Study:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError, OutputError
-from tumorlens.imaging.read import display_name
+from tumorlens.imaging.names import display_name
 
 _DATA_START = 352
 

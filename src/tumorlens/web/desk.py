@@ -15,7 +15,8 @@ from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import Failure
 from tumorlens.engine.session import available_cores
 from tumorlens.errors import InputError, OutputError, SettingError, TooLargeError
-from tumorlens.imaging.read import display_name, read_study
+from tumorlens.imaging.names import display_name
+from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.store import Analysis, Store
