@@ -127,11 +127,18 @@ def test_a_manifest_dealt_to_other_folds_is_refused(records, tmp_path):
 def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):
     rng = np.random.default_rng(0)
     evidence = rng.normal(size=(2, 4, 4, 4)).astype(np.float32)
-    held = HeldOut(tuple(records[:2]), np.eye(4, dtype=np.float32)[:2], evidence)
+    outlined = np.stack([np.full((4, 4), np.nan), rng.random((4, 4))])
+    held = HeldOut(
+        tuple(records[:2]),
+        np.eye(4, dtype=np.float32)[:2],
+        evidence,
+        outlined.astype(np.float32),
+    )
     held.save(tmp_path / "held.npz")
     back = HeldOut.load(tmp_path / "held.npz", records)
     assert back.records == held.records
     np.testing.assert_allclose(back.evidence, evidence, atol=5e-3)
+    np.testing.assert_allclose(back.outlined, outlined, atol=1e-3)
     assert back.labels.tolist() == held.labels.tolist()
 
 

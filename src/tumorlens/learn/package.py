@@ -91,10 +91,10 @@ def make_bundle(
     model.save_weights(folder / WEIGHTS_FILE)
 
     outputs = infer(serving, data.validation, config.size)
-    checked = HeldOut(
-        tuple(sample.record for sample in data.validation),
-        outputs["logits"],
-        outputs["evidence"] if "evidence" in model.output_names else None,
+    said = set(model.output_names)
+    checked = HeldOut.seen(
+        {name: value for name, value in outputs.items() if name in said},
+        data.validation,
     )
     say("Calibrating on patients who did not train.")
     step = max(1, len(data.training) // _TRAINING_ROWS)
@@ -127,6 +127,7 @@ def make_bundle(
         default_operating_point="screening",
         prediction_sets=layer.prediction_sets,
         rules=layer.rules,
+        cells=layer.cells,
         domain=domain_figures,
         provenance=_provenance(config, data, held),
         metrics={"validation": layer.check(checked)},
