@@ -92,6 +92,16 @@ def test_every_set_is_shown_by_its_name(bare: Bundle) -> None:
     assert "4-class accuracy, by patient" not in good
 
 
+def test_figures_that_are_not_held_out_say_so_above_them(bare: Bundle) -> None:
+    leaking = evaluation(
+        held_out=False, leakage={"statement": "These figures are NOT held out: why."}
+    )
+    good = part(measured(bare, cross_validation=leaking), "How good it is")
+    assert good.index("NOT held out: why") < good.index("0.917")
+    apart = measured(bare, cross_validation=evaluation(held_out=True))
+    assert "NOT held out" not in apart
+
+
 def test_failures_are_read_off_the_figures(bare: Bundle) -> None:
     said = part(measured(bare, test=evaluation()), "Where it fails")
     assert "recognised least is meningioma: 0.710" in said

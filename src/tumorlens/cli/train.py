@@ -152,17 +152,26 @@ def _cross_validate(
         on_set,
         write_evaluation,
     )
+    from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
 
     config = TrainingConfig(**choices)
     records = records_in_folds(manifest, folds, include_flagged)
-    scored, rules = cross_validate(records, config, folder, say=click.echo, only=only)
-    metrics = evaluate_scored(scored, rules)
-    metrics["model"] = {
-        "name": config.network,
-        "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
-        "operating_point": "screening",
+    found = cross_validate(records, config, folder, say=click.echo, only=only)
+    metrics = {
+        "model": {
+            "name": config.network,
+            "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
+            "operating_point": "screening",
+        },
+        "held_out": found.leakage["held_out"],
+        "leakage": found.leakage,
+        **evaluate_scored(found.scored, found.rules),
     }
+    click.echo(found.leakage["statement"])
+    pictures = error_pictures(
+        metrics["worst_errors"], found.scored, judge_by_folds(found.bundles)
+    )
     out = folder / REPORT_FOLDER
-    write_evaluation(metrics, evaluation_sections(metrics), out)
+    write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(out / "figures.json", [on_set(metrics)])
     click.echo(f"Figures of all folds together written to {out}.")

@@ -109,9 +109,12 @@ def calibration(bundle: Bundle) -> list[str]:
 def _who(found: Mapping[str, Any], who: str) -> str:
     point = found.get("model", {}).get("operating_point")
     at = f" At `{point}`;" if point else ""
+    # Figures recorded before this was noted do not say.
+    leaking = found.get("held_out", True) is False
+    warning = f" **{found['leakage']['statement']}**" if leaking else ""
     return (
         f"{found['slices']} slices of {found['patients']} patients (or likeness "
-        f"groups) {who}.{at} 95 % intervals over patients."
+        f"groups) {who}.{at} 95 % intervals over patients.{warning}"
     )
 
 
