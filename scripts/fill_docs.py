@@ -18,6 +18,7 @@ from typing import Any
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
 from tumorlens.report.card_charts import FOLDER, card_charts
+from tumorlens.report.card_sets import COVERAGES
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.model_card import model_card
@@ -119,10 +120,11 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
     ]
     rows += [
         (
-            f"True class in the set, {name.replace('_', ' ')}",
-            [item["coverage"][name] for item in models],
+            f"True class in the set, {name.replace('_', ' ')}{words}",
+            [item[key][name] for item in models],
         )
-        for name in first["coverage"]
+        for key, words in COVERAGES.items()
+        for name in first.get(key, ())
     ]
     for point in first["operating_points"]:
         for kind in ("sensitivity", "specificity"):

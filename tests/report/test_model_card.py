@@ -92,6 +92,20 @@ def test_every_set_is_shown_by_its_name(bare: Bundle) -> None:
     assert "4-class accuracy, by patient" not in good
 
 
+def test_sets_that_cover_patients_are_judged_by_patient(bare: Bundle) -> None:
+    by_patient = dict(zip(CLASSES, map(figure, (0.8, 0.95, 0.97, 0.94)), strict=True))
+    figures = {"test": evaluation(coverage_by_patient=by_patient)}
+    facts = {"calibrated_on": {"sets_cover": "patients"}}
+    card = model_card(replace(bare, metrics=figures, provenance=facts))
+    said = part(card, "Where it fails")
+    assert "too seldom for glioma: 0.800" in said
+    assert "too seldom for meningioma" not in said
+    shown = part(card, "Calibration")
+    assert "every patient weighing alike" in shown
+    assert "| True class in the set, glioma, by patient | 0.800" in shown
+    assert "| True class in the set, glioma | 0.930" in shown
+
+
 def test_figures_that_are_not_held_out_say_so_above_them(bare: Bundle) -> None:
     leaking = evaluation(
         held_out=False, leakage={"statement": "These figures are NOT held out: why."}

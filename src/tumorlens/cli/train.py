@@ -140,6 +140,7 @@ def _cross_validate(
     include_flagged: bool,
     choices: dict[str, Any],
 ) -> None:
+    from tumorlens.learn.calibrate import COVERAGE
     from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import (
         REPORT_FOLDER,
@@ -162,6 +163,7 @@ def _cross_validate(
             "name": config.network,
             "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
             "operating_point": "screening",
+            "stated_coverage": COVERAGE,
         },
         "held_out": found.leakage["held_out"],
         "leakage": found.leakage,

@@ -79,7 +79,7 @@ def fit_decision_layer(
     return DecisionLayer(
         calibration,
         fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
-        fit_prediction_sets(found, labels),
+        fit_prediction_sets(found, labels, groups),
         _fit_rules(held, calibration, found, brain_shares),
     )
 

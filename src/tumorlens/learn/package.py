@@ -191,12 +191,17 @@ def _provenance(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
         "config": asdict(config),
         "calibrated_on": {
-            "patients": len({row.group for row in held.records}),
-            "slices": len(held.records),
-            "how": "cross-validation",
-        }
-        if held
-        else {**counts["validation"], "how": "validation"},
+            "sets_cover": "patients",
+            **(
+                {
+                    "patients": len({row.group for row in held.records}),
+                    "slices": len(held.records),
+                    "how": "cross-validation",
+                }
+                if held
+                else {**counts["validation"], "how": "validation"}
+            ),
+        },
         "sets": counts,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),

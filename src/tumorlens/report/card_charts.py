@@ -14,6 +14,10 @@ FOLDER = "figures"
 
 _KINDS = {
     "recall": ("Recall by class", "Recall, 95 % interval over patients"),
+    "coverage_by_patient": (
+        "How often the prediction set holds the true class, by patient",
+        "Mean over patients, 95 % interval",
+    ),
     "coverage": (
         "How often the prediction set holds the true class",
         "Share of slices, 95 % interval over patients",

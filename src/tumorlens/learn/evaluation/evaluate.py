@@ -111,12 +111,13 @@ def measure_network(
     }
 
 
-def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str, str]:
-    """Name a bundle in the metrics of an evaluation."""
+def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str, Any]:
+    """Name a bundle, and what it promises, in the metrics of an evaluation."""
     return {
         "name": bundle.name,
         "version": bundle.version,
         "operating_point": operating_point or bundle.default_operating_point,
+        "stated_coverage": bundle.prediction_sets.coverage,
     }
 
 
