@@ -69,8 +69,8 @@ def fit_decision_layer(
     held
         Of patients who did not train what they are judged by.
     brain_shares
-        Shape (M,), 0 to 1: how much brain slices to learn from show, of
-        whichever patients; see `tumorlens.imaging.brain`.
+        Shape (N,), 0 to 1: how much brain each of its slices shows; see
+        `tumorlens.imaging.brain`.
     """
     labels = held.labels
     groups = [row.group for row in held.records]
