@@ -3,9 +3,8 @@
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
 train --folds`), docs/figures/beside/*.json (the same of `make beside`),
-docs/figures/bench.json (`python -m bench --json`), docs/figures/leakage.json (how
-the common set overlaps with itself), the shipped bundle's bundle.json, and the
-table of settings.
+docs/figures/bench.json (`python -m bench --json`), the shipped bundle's
+bundle.json, and the table of settings.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ def main() -> int:
     """Fill or check every document."""
     folds = json.loads((FIGURES / "cross_validation.json").read_text(encoding="utf-8"))
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
-    leakage = json.loads((FIGURES / "leakage.json").read_text(encoding="utf-8"))
     bundle = load_bundle(DEFAULT_BUNDLE)
     literature = ROOT / "docs" / "literature.md"
     charts = {
@@ -65,7 +63,7 @@ def main() -> int:
         ),
         literature: _fill(
             literature.read_text(encoding="utf-8"),
-            {"own": _own_table(folds), "leakage": _leakage_words(leakage)},
+            {"own": _own_table(folds)},
         ),
         ROOT / "docs" / "model-card.md": model_card(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
@@ -212,17 +210,6 @@ def _own_table(models: list[dict[str, Any]]) -> str:
         title = f"{found['model']['name']}, {found['model']['version']}"
         lines.append(f"| {title} | {found['slices']} | {found['patients']} | {cells} |")
     return "\n".join(lines)
-
-
-def _leakage_words(found: dict[str, Any]) -> str:
-    share = 100 * found["shares_anything"] / found["test_images"]
-    return (
-        f"Of its {found['test_images']:,} test images {found['byte_identical']:,} are "
-        f"byte for byte in its training part, {found['near_duplicates']:,} are near "
-        f"copies of a training image (mirrored ones counted), and "
-        f"{found['shares_anything']:,} ({share:.1f} %) have a near copy or their own "
-        "patient there."
-    )
 
 
 def _bench_table(bench: dict[str, Any]) -> str:
