@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,11 +51,14 @@ class TrainingData:
         Samples of different patients.
     records
         The whole manifest, test patients too, for the provenance.
+    took
+        Time and machine of the run, from `note_cost`; None where not noted.
     """
 
     training: Sequence[Sample]
     validation: Sequence[Sample]
     records: Sequence[Record]
+    took: Mapping[str, Any] | None = None
 
 
 def make_bundle(
@@ -211,6 +214,7 @@ def _provenance(
             ),
         },
         "sets": counts,
+        **({} if data.took is None else {"training": dict(data.took)}),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
