@@ -106,6 +106,20 @@ def test_sets_that_cover_patients_are_judged_by_patient(bare: Bundle) -> None:
     assert "| True class in the set, glioma | 0.930" in shown
 
 
+def test_traced_errors_are_shown_with_their_licence(bare: Bundle) -> None:
+    traced = {
+        **{"source": "lgg", "true": "glioma", "said": "no_tumor", "sure": 0.9},
+        **{"slices": 3, "width": 100, "height": 100},
+        **{"head": [[[0, 0], [9, 0], [9, 9]]], "drawn": [], "marked": []},
+    }
+    bundle = replace(bare, metrics={"test": evaluation(sketches=[traced])})
+    said = part(model_card(bundle), "Where it fails")
+    assert "(figures/card-test-errors.svg)" in said
+    assert "CC BY 4.0" in said
+    assert "card-test-errors.svg" in {chart.file for chart in card_charts(bundle)}
+    assert "CC BY" not in part(measured(bare, test=evaluation()), "Where it fails")
+
+
 def test_figures_that_are_not_held_out_say_so_above_them(bare: Bundle) -> None:
     leaking = evaluation(
         held_out=False, leakage={"statement": "These figures are NOT held out: why."}

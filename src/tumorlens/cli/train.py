@@ -147,6 +147,7 @@ def _cross_validate(
         cross_validate,
         records_in_folds,
     )
+    from tumorlens.learn.evaluation.error_sketches import sketch_errors
     from tumorlens.learn.evaluation.evaluate import (
         evaluate_scored,
         evaluation_sections,
@@ -170,9 +171,9 @@ def _cross_validate(
         **evaluate_scored(found.scored, found.rules),
     }
     click.echo(found.leakage["statement"])
-    pictures = error_pictures(
-        metrics["worst_errors"], found.scored, judge_by_folds(found.bundles)
-    )
+    judge = judge_by_folds(found.bundles)
+    metrics["sketches"] = sketch_errors(found.scored, judge)
+    pictures = error_pictures(metrics["worst_errors"], found.scored, judge)
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(out / "figures.json", [on_set(metrics)])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from tumorlens.engine.session import available_cores
 
 WATTS_A_CORE = 10.0
 """Assumed of a busy processor core, its share of the machine included: a round
@@ -54,7 +55,7 @@ def note_cost(folder: Path, seconds: float) -> dict[str, Any]:
         ``seconds``, ``device``, ``threads`` and, on a processor,
         ``watts_assumed``.
     """
-    threads = len(os.sched_getaffinity(0))
+    threads = available_cores()
     found: dict[str, Any] = {"seconds": round(seconds, 1), "threads": threads}
     # As "gpu:0"; a graphics card's power cannot be guessed from its count.
     cards = [name for name in keras.distribution.list_devices() if "gpu" in name]
