@@ -78,8 +78,8 @@ def fit_decision_layer(
     held
         Of patients who did not train what they are judged by.
     brain_shares
-        Shape (M,), 0 to 1: how much brain slices to learn from show, of
-        whichever patients; see `tumorlens.imaging.brain`.
+        Shape (N,), 0 to 1: how much brain each of its slices shows; see
+        `tumorlens.imaging.brain`.
     """
     labels = held.labels
     groups = [row.group for row in held.records]
@@ -88,7 +88,7 @@ def fit_decision_layer(
     return DecisionLayer(
         calibration,
         fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
-        fit_prediction_sets(found, labels),
+        fit_prediction_sets(found, labels, groups),
         _fit_rules(held, calibration, found, brain_shares),
         fit_cells(held.evidence, held.outlined, labels),
     )

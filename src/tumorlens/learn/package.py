@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from tumorlens.engine.bundle import (
 from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Preprocessing, prepare_batch
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import Sample, served_pixels
+from tumorlens.learn.dataset import Sample, load_samples, served_pixels
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
@@ -51,11 +51,14 @@ class TrainingData:
         Samples of different patients.
     records
         The whole manifest, test patients too, for the provenance.
+    took
+        Time and machine of the run, from `note_cost`; None where not noted.
     """
 
     training: Sequence[Sample]
     validation: Sequence[Sample]
     records: Sequence[Record]
+    took: Mapping[str, Any] | None = None
 
 
 def make_bundle(
@@ -97,11 +100,12 @@ def make_bundle(
         data.validation,
     )
     say("Calibrating on patients who did not train.")
-    step = max(1, len(data.training) // _TRAINING_ROWS)
-    sample = data.training[::step]
-    layer = fit_decision_layer(held or checked, _brain_shares(sample, config.size))
+    fitted_on = held or checked
+    layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
+    step = max(1, len(data.training) // _TRAINING_ROWS)
+    sample = data.training[::step]
     seen = infer(serving, sample, config.size)
     foreign = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
@@ -134,9 +138,16 @@ def make_bundle(
     )
 
 
-def _brain_shares(samples: Sequence[Sample], size: int) -> NDArray[np.float64]:
+def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
+    at_hand = {item.record.path: item for item in (*data.training, *data.validation)}
+    missing = [row for row in held.records if row.path not in at_hand]
+    if missing:
+        at_hand |= {item.record.path: item for item in load_samples(missing)[0]}
     return np.array(
-        [brain_share(served_pixels([sample], size)[0]) for sample in samples]
+        [
+            brain_share(served_pixels([at_hand[row.path]], size)[0])
+            for row in held.records
+        ]
     )
 
 
@@ -192,13 +203,19 @@ def _provenance(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
         "config": asdict(config),
         "calibrated_on": {
-            "patients": len({row.group for row in held.records}),
-            "slices": len(held.records),
-            "how": "cross-validation",
-        }
-        if held
-        else {**counts["validation"], "how": "validation"},
+            "sets_cover": "patients",
+            **(
+                {
+                    "patients": len({row.group for row in held.records}),
+                    "slices": len(held.records),
+                    "how": "cross-validation",
+                }
+                if held
+                else {**counts["validation"], "how": "validation"}
+            ),
+        },
         "sets": counts,
+        **({} if data.took is None else {"training": dict(data.took)}),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle, record_metrics
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.config import TrainingConfig
+from tumorlens.learn.cost import earlier_seconds, note_cost, stored_cost
 from tumorlens.learn.crossval import REPORT_FOLDER, held_out_by_folds
 from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.evaluation.evaluate import METRICS_FILE, for_bundle
@@ -82,6 +84,8 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     if order.calibrate_on is not None:
         held = held_out_by_folds(order.calibrate_on, records)
     data = _load(records, order.include_flagged, say)
+    before = earlier_seconds(order.folder) if order.resume else 0.0
+    started = time.monotonic()
     result = fit(
         order.config,
         data.training,
@@ -91,6 +95,8 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
         initial_weights=order.weights,
         say=say,
     )
+    took = note_cost(order.folder, before + time.monotonic() - started)
+    data = replace(data, took=took)
     out = order.folder / BUNDLE_FOLDER
     made = make_bundle(result.model, order.config, data, out, say, held)
     return _with_figures(made, order.calibrate_on)
@@ -131,6 +137,7 @@ def export_run(
     records = read_manifest(manifest)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
     data = _load(records, bool(stored["include_flagged"]), say)
+    data = replace(data, took=stored_cost(folder))
     model = find_network(config.network).build(None)
     model.load_weights(weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
