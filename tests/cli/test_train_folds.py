@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.test_train import SMALL, invoke
 from tests.learn.heads import draw_people
+from tumorlens.engine.bundle import load_bundle
 from tumorlens.learn.manifest import write_manifest
 
 
@@ -45,3 +46,15 @@ def test_the_worst_errors_are_drawn(written):
     page = (out / "report.html").read_text()
     assert errors
     assert page.count("data:image/png;base64,") == len(errors)
+
+
+def test_the_mean_of_the_folds_is_a_bundle_to_serve(written):
+    out, said = written
+    bundle = load_bundle(out.parent / "bundle")
+    assert f"Bundle {bundle.version} written" in said
+    assert bundle.provenance["averaged"] == 2
+    assert bundle.provenance["calibrated_on"]["how"] == "cross-validation"
+    assert bundle.provenance["sets"].keys() == {"train"}
+    assert "cross_validation" in bundle.metrics
+    (figures,) = json.loads((out / "figures.json").read_text())
+    assert bundle.provenance["calibrated_on"]["slices"] == figures["slices"]

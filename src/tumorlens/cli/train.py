@@ -90,7 +90,8 @@ def train(
 
     With --folds each fold of the manifest (dealt here where it has none) is
     judged by a network that trained on the others, and the pooled figures go
-    to OUT/report. The same command goes on where it was stopped.
+    to OUT/report. The mean of all folds' networks becomes the bundle
+    OUT/bundle. The same command goes on where it was stopped.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -144,6 +145,7 @@ def _cross_validate(
     from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import (
         REPORT_FOLDER,
+        bundle_of_folds,
         cross_validate,
         records_in_folds,
     )
@@ -155,6 +157,7 @@ def _cross_validate(
         write_evaluation,
     )
     from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
+    from tumorlens.learn.run import with_figures
 
     config = TrainingConfig(**choices)
     records = records_in_folds(manifest, folds, include_flagged)
@@ -178,3 +181,7 @@ def _cross_validate(
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(out / "figures.json", [on_set(metrics)])
     click.echo(f"Figures of all folds together written to {out}.")
+    if len(found.bundles) == folds:
+        made = bundle_of_folds(found, records, config, folder, say=click.echo)
+        bundle = with_figures(made, folder)
+        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.learn.average import average_networks
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.copies import linked_copies
+from tumorlens.learn.cost import earlier_seconds, note_cost
 from tumorlens.learn.dataset import Sample, load_samples
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
 from tumorlens.learn.evaluation.leakage import check_held_out
@@ -24,6 +27,7 @@ from tumorlens.learn.package import TrainingData, make_bundle
 from tumorlens.learn.split import split_into_folds
 
 OUTPUTS = "heldout.npz"
+BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
 
 
@@ -41,12 +45,18 @@ class CrossValidated:
         Whether it is held out, from `pool_leakage`.
     bundles
         Folders, by the fold that each left out.
+    samples
+        Of all folds.
+    held
+        The raw outputs that the folds' bundles were calibrated on, all of them.
     """
 
     scored: ScoredSet
     rules: list[Rules]
     leakage: dict[str, Any]
     bundles: dict[int, Path]
+    samples: Sequence[Sample]
+    held: HeldOut
 
 
 def records_in_folds(manifest: Path, folds: int, include_flagged: bool) -> list[Record]:
@@ -223,8 +233,49 @@ def cross_validate(
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
     return CrossValidated(
-        ScoredSet.concatenate(scored), rules, pool_leakage(leakage), bundles
+        ScoredSet.concatenate(scored),
+        rules,
+        pool_leakage(leakage),
+        bundles,
+        samples,
+        HeldOut.join(list(held.values())),
     )
+
+
+def bundle_of_folds(
+    found: CrossValidated,
+    records: Sequence[Record],
+    config: TrainingConfig,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Make one bundle of all folds' networks, to be served.
+
+    Its weights are their mean, so every patient trained it. Calibration,
+    thresholds, sets and rules come from what each network said of the fold it
+    left out: no patient kept apart is left to fit them on the mean itself.
+
+    Parameters
+    ----------
+    found
+        From `cross_validate` with all folds.
+    records, config, folder, say
+        As were given there.
+    """
+    weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
+    model = average_networks(config.network, weights)
+    seconds = sum(earlier_seconds(path.parent) for path in weights)
+    data = TrainingData(
+        [
+            replace(item, record=replace(item.record, split="train"))
+            for item in found.samples
+        ],
+        [],
+        [replace(row, split="train") for row in records],
+        note_cost(folder, seconds),
+        averaged=len(weights),
+    )
+    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
 
 
 def _fold_bundle(
@@ -247,5 +298,5 @@ def _fold_bundle(
         [sample for sample in named if sample.record.split == "test"],
         [dealt(row) for row in records],
     )
-    make_bundle(model, config, data, folder / "bundle", held=others)
-    return folder / "bundle"
+    make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
+    return folder / BUNDLE_FOLDER

@@ -21,6 +21,7 @@ from tumorlens.engine.bundle import (
     Bundle,
     save_bundle,
 )
+from tumorlens.errors import TrainingError
 from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Preprocessing, prepare_batch
 from tumorlens.learn.config import TrainingConfig
@@ -48,17 +49,21 @@ class TrainingData:
     Parameters
     ----------
     training, validation
-        Samples of different patients.
+        Samples of different patients. Validation may be empty where others'
+        word calibrates: then the level of refusal is set on training samples.
     records
         The whole manifest, test patients too, for the provenance.
     took
         Time and machine of the run, from `note_cost`; None where not noted.
+    averaged
+        How many networks' weights the model is the mean of.
     """
 
     training: Sequence[Sample]
     validation: Sequence[Sample]
     records: Sequence[Record]
     took: Mapping[str, Any] | None = None
+    averaged: int = 1
 
 
 def make_bundle(
@@ -87,26 +92,39 @@ def make_bundle(
         What networks trained alike said of patients they had never seen:
         calibration and thresholds are fitted on it. By default on the
         validation samples.
+
+    Raises
+    ------
+    TrainingError
+        There are neither.
     """
     folder.mkdir(parents=True, exist_ok=True)
     serving = serving_model(model, config.size)
     export_onnx(serving, folder / MODEL_FILE)
     model.save_weights(folder / WEIGHTS_FILE)
 
-    outputs = infer(serving, data.validation, config.size)
-    said = set(model.output_names)
-    checked = HeldOut.seen(
-        {name: value for name, value in outputs.items() if name in said},
-        data.validation,
+    step = max(1, len(data.training) // _TRAINING_ROWS)
+    outputs = infer(
+        serving, data.validation or data.training[step // 2 :: 4 * step], config.size
     )
-    say("Calibrating on patients who did not train.")
+    checked = None
+    if data.validation:
+        said = set(model.output_names)
+        checked = HeldOut.seen(
+            {name: value for name, value in outputs.items() if name in said},
+            data.validation,
+        )
     fitted_on = held or checked
+    if fitted_on is None:
+        raise TrainingError(
+            "There is no patient to calibrate on.",
+            "Give the manifest a validation split, or cross-validate first.",
+        )
+    say("Calibrating on patients who did not train.")
     layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    step = max(1, len(data.training) // _TRAINING_ROWS)
-    sample = data.training[::step]
-    seen = infer(serving, sample, config.size)
+    seen = infer(serving, data.training[::step], config.size)
     foreign = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
@@ -134,7 +152,7 @@ def make_bundle(
         cells=layer.cells,
         domain=domain_figures,
         provenance=_provenance(config, data, held),
-        metrics={"validation": layer.check(checked)},
+        metrics={} if checked is None else {"validation": layer.check(checked)},
     )
 
 
@@ -188,6 +206,8 @@ def _provenance(
         ("train", data.training),
         ("validation", data.validation),
     ):
+        if not samples:
+            continue
         slices = Counter(
             f"{sample.record.source}/{sample.label.value}" for sample in samples
         )
@@ -202,6 +222,7 @@ def _provenance(
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
         "config": asdict(config),
+        "averaged": data.averaged,
         "calibrated_on": {
             "sets_cover": "patients",
             **(

@@ -13,7 +13,11 @@ from tumorlens.engine.bundle import Bundle, record_metrics
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost, stored_cost
-from tumorlens.learn.crossval import REPORT_FOLDER, held_out_by_folds
+from tumorlens.learn.crossval import (
+    BUNDLE_FOLDER,
+    REPORT_FOLDER,
+    held_out_by_folds,
+)
 from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.evaluation.evaluate import METRICS_FILE, for_bundle
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
@@ -21,7 +25,6 @@ from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 
-BUNDLE_FOLDER = "bundle"
 CROSS_VALIDATION = "cross_validation"
 """Under this name a bundle keeps the figures of its recipe's cross-validation."""
 _CONFIG = "config.json"
@@ -99,7 +102,7 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     data = replace(data, took=took)
     out = order.folder / BUNDLE_FOLDER
     made = make_bundle(result.model, order.config, data, out, say, held)
-    return _with_figures(made, order.calibrate_on)
+    return with_figures(made, order.calibrate_on)
 
 
 def export_run(
@@ -142,10 +145,10 @@ def export_run(
     model.load_weights(weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
     made = make_bundle(model, config, data, out, say, held)
-    return _with_figures(made, calibrate_on)
+    return with_figures(made, calibrate_on)
 
 
-def _with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
+def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
     """Keep in a bundle what its recipe reached on patients never seen."""
     if cross_validation is None:
         return bundle
