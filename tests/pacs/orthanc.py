@@ -1,4 +1,4 @@
-"""A real Orthanc on loopback, for the tests of the node."""
+"""A real Orthanc on loopback, for the tests of node and DICOMweb."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
+import requests
 
+USER, PASSWORD = "reader", "sesam-öffne"
+_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _PROGRAM = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
 
@@ -24,14 +27,29 @@ def free_port() -> int:
 
 
 class Orthanc:
-    """One server with a store of its own, that can be killed and started again."""
+    """One server with a store of its own, that can be killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    With `dicomweb` it speaks DICOMweb, and wants `USER` and `PASSWORD`; with a
+    certificate (PEM, with its key) it speaks TLS.
+    """
+
+    def __init__(
+        self, folder: Path, *, dicomweb: bool = False, certificate: Path | None = None
+    ) -> None:
         if _PROGRAM is None:
             pytest.skip("Orthanc is not installed (Debian package orthanc)")
+        if dicomweb and not _DICOMWEB.exists():
+            pytest.skip("the plugin is not installed (Debian package orthanc-dicomweb)")
         self.dicom_port, self.http_port = free_port(), free_port()
         self.title = "ORTHANC"
         folder.mkdir()
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self.http_port}/dicom-web"
+        self._rest = f"{scheme}://127.0.0.1:{self.http_port}/"
+        self._session = requests.Session()
+        self._session.verify = str(certificate)
+        if dicomweb:
+            self._session.auth = (USER.encode(), PASSWORD.encode())
         self._config = folder / "orthanc.json"
         self._config.write_text(
             json.dumps(
@@ -43,11 +61,15 @@ class Orthanc:
                     "DicomPort": self.dicom_port,
                     "HttpPort": self.http_port,
                     "RemoteAccessAllowed": False,
-                    "AuthenticationEnabled": False,
+                    "AuthenticationEnabled": dicomweb,
+                    "RegisteredUsers": {USER: PASSWORD},
+                    "SslEnabled": certificate is not None,
+                    "SslCertificate": str(certificate),
                     "DicomCheckModalityHost": False,
                     "DicomAlwaysAllowStore": True,
                     "StableAge": 1,
-                    "Plugins": [],
+                    "Plugins": [str(_DICOMWEB)] if dicomweb else [],
+                    "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
                 }
             )
         )
@@ -80,8 +102,15 @@ class Orthanc:
 
     def get(self, path: str) -> Any:
         """Ask its REST API."""
-        with urlopen(f"http://127.0.0.1:{self.http_port}/{path}", timeout=5) as answer:
-            return json.load(answer)
+        answer = self._session.get(self._rest + path, timeout=5)
+        answer.raise_for_status()
+        return answer.json()
+
+    def put(self, files: Iterable[Path]) -> None:
+        """Store files."""
+        for path in files:
+            answer = self._session.post(self._rest + "instances", path.read_bytes())
+            answer.raise_for_status()
 
     def modalities(self) -> dict[str, list[str]]:
         """List the modalities of each study, by its UID."""

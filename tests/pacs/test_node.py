@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,8 @@ class Node:
         self.receiver = Receiver(
             self.queue, "LENS", "127.0.0.1", 0, [Peer("SCANNER", "127.0.0.1")]
         )
-        self.worker = Worker(self.queue, analyse, "LENS", destination, 0.5)
+        deliver = partial(send_files, "LENS", destination)
+        self.worker = Worker(self.queue, analyse, deliver, 0.5)
         self.worker.start()
         self.peer = Peer("LENS", "127.0.0.1", self.receiver.port)
 

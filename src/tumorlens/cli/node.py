@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -65,6 +66,7 @@ def node(
     """
     try:
         from tumorlens.pacs.receiver import Receiver
+        from tumorlens.pacs.sender import send_files
         from tumorlens.pacs.worker import Worker
     except ImportError as error:
         raise MissingExtraError("The DICOM node", "pacs") from error
@@ -78,10 +80,10 @@ def node(
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     peers = [Peer.read(text, with_port=False) for text in allow]
-    destination = Peer.read(send_to, with_port=True)
+    deliver = partial(send_files, title, Peer.read(send_to, with_port=True))
     analyse = analysis_with(load_classifier(model), operating_point)
     with closing(Queue(folder)) as queue:
-        worker = Worker(queue, analyse, title, destination, quiet_seconds)
+        worker = Worker(queue, analyse, deliver, quiet_seconds)
         with closing(Receiver(queue, title, host, port, peers)) as receiver:
             worker.start()
             with closing(worker):
