@@ -29,13 +29,10 @@ def free_port() -> int:
 class Orthanc:
     """One server with a store of its own, that can be killed and started again.
 
-    With `dicomweb` it speaks DICOMweb, and wants `USER` and `PASSWORD`; with a
-    certificate (PEM, with its key) it speaks TLS.
+    With `dicomweb` it speaks DICOMweb, and wants `USER` and `PASSWORD`.
     """
 
-    def __init__(
-        self, folder: Path, *, dicomweb: bool = False, certificate: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, dicomweb: bool = False) -> None:
         if _PROGRAM is None:
             pytest.skip("Orthanc is not installed (Debian package orthanc)")
         if dicomweb and not _DICOMWEB.exists():
@@ -43,11 +40,10 @@ class Orthanc:
         self.dicom_port, self.http_port = free_port(), free_port()
         self.title = "ORTHANC"
         folder.mkdir()
-        scheme = "http" if certificate is None else "https"
-        self.url = f"{scheme}://127.0.0.1:{self.http_port}/dicom-web"
-        self._rest = f"{scheme}://127.0.0.1:{self.http_port}/"
+        self._store = folder / "store"
+        self._rest = f"http://127.0.0.1:{self.http_port}/"
+        self.url = self._rest + "dicom-web"
         self._session = requests.Session()
-        self._session.verify = str(certificate)
         if dicomweb:
             self._session.auth = (USER.encode(), PASSWORD.encode())
         self._config = folder / "orthanc.json"
@@ -55,19 +51,18 @@ class Orthanc:
             json.dumps(
                 {
                     "Name": "test",
-                    "StorageDirectory": str(folder / "store"),
-                    "IndexDirectory": str(folder / "store"),
+                    "StorageDirectory": str(self._store),
+                    "IndexDirectory": str(self._store),
                     "DicomAet": self.title,
                     "DicomPort": self.dicom_port,
                     "HttpPort": self.http_port,
                     "RemoteAccessAllowed": False,
                     "AuthenticationEnabled": dicomweb,
                     "RegisteredUsers": {USER: PASSWORD},
-                    "SslEnabled": certificate is not None,
-                    "SslCertificate": str(certificate),
                     "DicomCheckModalityHost": False,
                     "DicomAlwaysAllowStore": True,
                     "StableAge": 1,
+                    "MaximumStorageCacheSize": 0,
                     "Plugins": [str(_DICOMWEB)] if dicomweb else [],
                     "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
                 }
@@ -91,6 +86,7 @@ class Orthanc:
                 return
             except OSError:
                 if time.monotonic() > deadline:
+                    self.kill()
                     raise
                 time.sleep(0.2)
 
@@ -111,6 +107,29 @@ class Orthanc:
         for path in files:
             answer = self._session.post(self._rest + "instances", path.read_bytes())
             answer.raise_for_status()
+
+    def empty(self) -> None:
+        """Remove every study."""
+        for name in self.get("studies"):
+            self._session.delete(self._rest + f"studies/{name}").raise_for_status()
+
+    def lose(self, image: str) -> None:
+        """Remove an instance's file behind the server's back."""
+        (file,) = [
+            path
+            for path in self._store.glob("*/*/*")
+            if image.encode() in path.read_bytes()[:2000]
+        ]
+        file.unlink()
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Read every structured report, by keyword."""
+        return [
+            self.get(f"instances/{name}/tags?simplify")
+            for series in self.get("series?expand")
+            if series["MainDicomTags"]["Modality"] == "SR"
+            for name in series["Instances"]
+        ]
 
     def modalities(self) -> dict[str, list[str]]:
         """List the modalities of each study, by its UID."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from tumorlens.engine.predict import Classifier
     from tumorlens.pacs.analysis import Judged
     from tumorlens.pacs.dicomweb import Archive, SeriesEntry
+    from tumorlens.pacs.poller import Poller
+    from tumorlens.pacs.worker import Worker
 
 ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 
@@ -109,21 +110,30 @@ def dicomweb(
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
     from tumorlens.engine.predict import load_classifier
+    from tumorlens.pacs.analysis import analysis_with
+    from tumorlens.pacs.poller import Poller, delivery_to
+    from tumorlens.pacs.queue import Queue
+    from tumorlens.pacs.worker import Worker
 
     _silence()
 
-    def connect() -> Archive:
-        return Archive(url, open_session(ca_bundle=ca_bundle))
+    def connect() -> closing[Archive]:
+        return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
 
-    archive = connect()
     if out is not None:
         make_folder(out)
-    classifier = load_classifier(model, threads)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if study is not None:
-        return _judge_study(archive, classifier, study, out, operating_point)
-    assert poll is not None and folder is not None
-    return _keep_on(connect, classifier, operating_point, (poll, folder, days))
+    # A session is for one thread: the poller's and the worker's.
+    with connect() as archive, connect() as destination:
+        classifier = load_classifier(model, threads)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if study is not None:
+            return _judge_study(archive, classifier, study, out, operating_point)
+        assert poll is not None and folder is not None
+        analyse = analysis_with(classifier, operating_point)
+        with closing(Queue(folder)) as queue:
+            worker = Worker(queue, analyse, delivery_to(destination), 0.0)
+            _keep_on(Poller(archive, queue, days), worker, poll)
+    return ALL_JUDGED
 
 
 def _silence() -> None:
@@ -132,31 +142,15 @@ def _silence() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _keep_on(
-    connect: Callable[[], Archive],
-    classifier: Classifier,
-    operating_point: str | None,
-    polling: tuple[float, Path, int],
-) -> int:
-    from tumorlens.pacs.analysis import analysis_with
-    from tumorlens.pacs.poller import Poller, delivery_to
-    from tumorlens.pacs.queue import Queue
-    from tumorlens.pacs.worker import Worker
-
+def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    seconds, folder, days = polling
-    analyse = analysis_with(classifier, operating_point)
-    with closing(Queue(folder)) as queue:
-        # A session of its own: the worker has threads of its own.
-        worker = Worker(queue, analyse, delivery_to(connect()), 0.0)
-        worker.start()
-        with closing(worker):
-            click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
-            try:
-                Poller(connect(), queue, days).keep_on(seconds)
-            except KeyboardInterrupt:
-                click.echo("Stopping after the step at hand.", err=True)
-    return ALL_JUDGED
+    worker.start()
+    with closing(worker):
+        click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
+        try:
+            poller.keep_on(seconds)
+        except KeyboardInterrupt:
+            click.echo("Stopping after the step at hand.", err=True)
 
 
 def _judge_study(

@@ -118,6 +118,10 @@ class Archive:
         # Whoever asks knows better when to ask again.
         self._client.set_http_retry_params(retry=False)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._session.close()
+
     def studies(self, since: date) -> list[StudyEntry]:
         """List the studies with magnetic resonance of that day and later."""
         filters = {"ModalitiesInStudy": "MR", "StudyDate": f"{since:%Y%m%d}-"}
