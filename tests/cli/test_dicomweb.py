@@ -6,12 +6,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydicom import dcmread
 
-from tests.conftest import draw_phantom
-from tests.pacs.drawn import write_series
+from tests.pacs.drawn import change, ill_head, write_series
 from tests.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
 from tests.pacs.tls import tls_in_front_of
 from tumorlens.cli.main import main
@@ -48,19 +46,6 @@ def run(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return main(["dicomweb", *texts, "--model", str(tiny_bundle), "--threads", "1"])
 
     return go
-
-
-def ill_head() -> np.ndarray:
-    """What the tiny bundle calls a glioma, in 12 bits."""
-    return 16 * draw_phantom(lesion=(90, 110, 22)).astype(np.uint16)
-
-
-def change(path: Path, **values: object) -> Path:
-    item = dcmread(path)
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    item.save_as(path)
-    return path
 
 
 def test_a_study_gets_its_findings_beside_its_series(

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from tests.conftest import draw_phantom
 from tumorlens.imaging.read import read_study
 from tumorlens.web.example import example_png
 
@@ -67,7 +68,22 @@ def write_series(
     return made
 
 
+def ill_head() -> np.ndarray:
+    """What the tiny bundle calls a glioma, in 12 bits."""
+    return 16 * draw_phantom(lesion=(90, 110, 22)).astype(np.uint16)
+
+
+def change(path: Path, **values: object) -> Path:
+    """Set attributes of a file, by keyword."""
+    item = dcmread(path)
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    item.save_as(path)
+    return path
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+    """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"

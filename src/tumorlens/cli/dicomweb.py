@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from tumorlens.cli.model_options import (
     threads_option,
 )
 from tumorlens.cli.outputs import make_folder
+from tumorlens.cli.own_log import own_log
 from tumorlens.cli.written import cannot_write
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.report import RESEARCH_USE
@@ -115,17 +116,19 @@ def dicomweb(
     from tumorlens.pacs.queue import Queue
     from tumorlens.pacs.worker import Worker
 
-    _silence()
-
     def connect() -> closing[Archive]:
         return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
 
     if out is not None:
         make_folder(out)
     # A session is for one thread: the poller's and the worker's.
-    with connect() as archive, connect() as destination:
+    with (
+        own_log(),
+        _interrupted_by_sigterm(),
+        connect() as archive,
+        connect() as destination,
+    ):
         classifier = load_classifier(model, threads)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         if study is not None:
             return _judge_study(archive, classifier, study, out, operating_point)
         assert poll is not None and folder is not None
@@ -136,14 +139,17 @@ def dicomweb(
     return ALL_JUDGED
 
 
-def _silence() -> None:
-    """Keep quiet who would log what servers and files say of patients."""
-    for name in ("dicomweb_client", "pydicom", "urllib3", "requests"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: what was fetched is removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     worker.start()
     with closing(worker):
         click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
