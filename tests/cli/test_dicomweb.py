@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
 from tests.pacs.drawn import change, ill_head, write_series
 from tests.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
@@ -18,6 +20,7 @@ from tumorlens.pacs.access import TOKEN as TOKEN_NAME
 from tumorlens.pacs.access import USER as USER_NAME
 
 Run = Callable[..., int]
+BRAINIX = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"), "dicom/brainix/T1")
 STUDY = "1.2.826.0.1.3680043.8.498.77"
 
 
@@ -62,6 +65,36 @@ def test_a_study_gets_its_findings_beside_its_series(
     assert run("--url", orthanc.url + "/", "--study", STUDY) == 0
     assert "has a TumorLens report" in capsys.readouterr().out
     assert orthanc.modalities() == {STUDY: ["MR", "OT", "SEG", "SR"]}
+
+
+def test_a_patients_study_gets_its_findings_by_the_shipped_model(
+    orthanc: Orthanc,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = sorted(BRAINIX.glob("*.dcm"))
+    if not files:
+        pytest.skip("the data sets are not on this machine")
+    monkeypatch.setenv(USER_NAME, USER)
+    monkeypatch.setenv(PASSWORD_NAME, PASSWORD)
+    orthanc.put(files)
+    study = dcmread(files[0]).StudyInstanceUID
+    asked = ["dicomweb", "--url", orthanc.url, "--study", study, "--threads", "1"]
+    assert main(asked) == 0
+    assert "3 results stored" in capsys.readouterr().out
+    assert orthanc.modalities() == {study: ["MR", "OT", "SEG", "SR"]}
+
+
+def test_a_compressed_series_is_taken_as_it_is_stored(
+    run: Run, orthanc: Orthanc, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in write_series(tmp_path / "a", STUDY, slices=3, pixels=ill_head()):
+        item = dcmread(path)
+        item.compress(RLELossless)
+        item.save_as(path)
+        orthanc.put([path])
+    assert run("--url", orthanc.url, "--study", STUDY) == 0
+    assert "3 images: Glioma" in capsys.readouterr().out
 
 
 def test_results_can_go_to_a_folder_instead(
@@ -160,6 +193,10 @@ def test_a_study_that_is_not_there_or_has_no_mr_is_told(
     ("arguments", "said"),
     [
         (["--url", "{url}", "--study", "../../instances"], "no study's UID"),
+        (
+            ["--url", "{url}", "--study", "1.2", "--operating-point", "sharp"],
+            "operating point",
+        ),
         (["--url", "{url}"], "either --study or --poll"),
         (["--url", "{url}", "--poll", "5"], "go together"),
         (["--url", "pacs", "--study", "1.2"], "no address"),

@@ -11,9 +11,9 @@ from pydicom import dcmread
 
 from tests.pacs.drawn import change, ill_head, write_series
 from tumorlens.engine.predict import Classifier, load_classifier
-from tumorlens.errors import InputError
+from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.dicom import read_dicom
-from tumorlens.pacs.analysis import judge_files
+from tumorlens.pacs.analysis import analysis_with, judge_files
 from tumorlens.report.overlay import render_overlay
 from tumorlens.taxonomy import TumorClass
 
@@ -55,3 +55,10 @@ def test_what_is_no_mr_is_refused_without_the_files_names(
     with pytest.raises(InputError) as caught:
         judge_files(classifier, [change(file, Modality="CT")], None)
     assert "Drawn" not in str(caught.value)
+
+
+def test_an_operating_point_that_is_not_there_is_told_before_any_series(
+    classifier: Classifier,
+) -> None:
+    with pytest.raises(SettingError):
+        analysis_with(classifier, "sharp")

@@ -249,6 +249,8 @@ def test_credentials_go_with_each_request(
     seen: list[str | None] = []
 
     def note(request: BaseHTTPRequestHandler) -> Answer:
+        host = request.headers["Host"]
+        assert host == f"127.0.0.1:{request.server.server_address[1]}"
         seen.append(request.headers.get("Authorization"))
         return Answer()
 

@@ -129,10 +129,11 @@ def dicomweb(
         connect() as destination,
     ):
         classifier = load_classifier(model, threads)
+        point = classifier.point(operating_point)
         if study is not None:
-            return _judge_study(archive, classifier, study, out, operating_point)
+            return _judge_study(archive, classifier, study, out, point)
         assert poll is not None and folder is not None
-        analyse = analysis_with(classifier, operating_point)
+        analyse = analysis_with(classifier, point)
         with closing(Queue(folder)) as queue:
             worker = Worker(queue, analyse, delivery_to(destination), 0.0)
             _keep_on(Poller(archive, queue, days), worker, poll)

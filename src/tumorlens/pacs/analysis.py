@@ -44,10 +44,16 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
         Gives for each series a structured report; a secondary capture of its
         most suspicious slice; and, where a lesion is outlined, a segmentation.
         Raises `InputError` where nothing in the files is MRI of a head.
+
+    Raises
+    ------
+    SettingError
+        Where the operating point is not in the bundle.
     """
+    point = classifier.point(operating_point)
 
     def analyse(files: Sequence[Path]) -> list[bytes]:
-        judged = judge_files(classifier, files, operating_point)
+        judged = judge_files(classifier, files, point)
         return [data for item in judged for data in item.results]
 
     return analyse

@@ -115,6 +115,8 @@ class Archive:
                 chunk_size=2 * MAX_FILE_BYTES,
                 timeout=_TIMEOUT_SECONDS,
             )
+        # It leaves out the port, by which proxies tell servers apart.
+        self._client.host = self._host
         # Whoever asks knows better when to ask again.
         self._client.set_http_retry_params(retry=False)
 
