@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.pacs.drawn import write_series
+from tests.pacs.scripted import Answer, Answers, archive_of, listed
 from tumorlens.errors import (
     ArchiveAccessError,
     ArchiveDownError,
@@ -28,66 +25,10 @@ from tumorlens.errors import (
 )
 from tumorlens.pacs import access
 from tumorlens.pacs.access import PASSWORD, TOKEN, USER, check_url, open_session
-from tumorlens.pacs.dicomweb import Archive, SeriesEntry
+from tumorlens.pacs.dicomweb import SeriesEntry
 from tumorlens.pacs.dicomweb_answer import only_file
 
-JSON = "application/dicom+json"
 ENTRY = SeriesEntry("1.2", "1.2.3", "MR", 1, 3)
-
-
-@dataclass(frozen=True)
-class Answer:
-    body: bytes = b"[]"
-    kind: str = JSON
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    length: int | None = None
-
-
-Answers = Callable[[BaseHTTPRequestHandler], Answer]
-
-
-@contextmanager
-def archive_of(
-    answers: Answers, environment: dict[str, str] | None = None
-) -> Iterator[Archive]:
-    """Serve what a function answers to each request."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = answers(self)
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.kind)
-            length = len(answer.body) if answer.length is None else answer.length
-            self.send_header("Content-Length", str(length))
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
-        try:
-            with closing(Archive(url, open_session(environment or {}))) as made:
-                yield made
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def listed(keyword_tag: str, *uids: str) -> bytes:
-    return json.dumps(
-        [{keyword_tag: {"vr": "UI", "Value": [x]}} for x in uids]
-    ).encode()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +84,12 @@ def test_pages_are_read_to_the_end_and_not_for_ever() -> None:
         assert [item.uid for item in archive.series("1.2")] == pages[0] + pages[1]
     with archive_of(same) as archive:
         assert [item.uid for item in archive.series("1.2")] == pages[0]
+
+
+def test_an_entry_without_a_valid_uid_does_not_hide_the_others() -> None:
+    found = listed("0020000E", "1.2.1", "../x", "1." + 70 * "2", "1.2.2")
+    with archive_of(lambda _: Answer(found)) as archive:
+        assert [item.uid for item in archive.series("1.2")] == ["1.2.1", "1.2.2"]
 
 
 def test_a_file_that_cannot_be_had_is_left_out_but_a_busy_server_is_not(

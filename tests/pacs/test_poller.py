@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from pydicom import dcmread
 
 from tests.pacs.drawn import change, ill_head, wait_for, write_series
 from tests.pacs.orthanc import PASSWORD, USER, Orthanc
+from tests.pacs.scripted import Answer, archive_of, listed
 from tumorlens.engine.predict import load_classifier
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, ArchiveError
 from tumorlens.pacs import access, dicomweb
@@ -205,3 +208,28 @@ def test_what_a_worker_cannot_deliver_is_said_and_kept(
     orthanc.start()
     assert delivery_to(archive)([file], arrived.append)
     assert arrived == [file]
+
+
+def test_a_study_that_cannot_be_listed_does_not_hold_up_the_next(
+    queue: Queue, tmp_path: Path
+) -> None:
+    (file,) = write_series(tmp_path / "a", slices=1)
+    item = {"00080060": {"Value": ["MR"]}, "0020000E": {"Value": ["1.3.1"]}}
+    known = {
+        "/studies": Answer(listed("0020000D", "1.2", "1.3")),
+        "/studies/1.2/series": Answer(status=500),
+        "/studies/1.3/series": Answer(json.dumps([item]).encode()),
+        "/studies/1.3/series/1.3.1/instances": Answer(listed("00080018", "1.3.1.1")),
+        "/studies/1.3/series/1.3.1/instances/1.3.1.1": Answer(
+            file.read_bytes(), "application/dicom"
+        ),
+    }
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        return known[request.path.split("?")[0].removeprefix("/dicom-web")]
+
+    with archive_of(answer) as archive:
+        poller = Poller(archive, queue, ALL_DAYS)
+        for _ in range(2):
+            poller.look()
+    assert queue.counts() == {"receiving": 1}

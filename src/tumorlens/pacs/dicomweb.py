@@ -146,7 +146,7 @@ class Archive:
         SettingError
             The study's UID is none.
         """
-        if len(study) > 64 or not _UID.fullmatch(study):
+        if not _is_uid(study):
             raise SettingError(
                 f"{study[:80]!r} is no study's UID.", "It has digits and dots."
             )
@@ -279,16 +279,19 @@ class Archive:
     ) -> dict[str, dict[str, Any]]:
         """Search page by page, until nothing new comes."""
         found: dict[str, dict[str, Any]] = {}
+        read = 0
         while True:
             with asking(self._host):
-                page = ask(limit=_PAGE, offset=len(found))
+                page = ask(limit=_PAGE, offset=read)
             if not isinstance(page, list):
                 raise not_dicom(self._host)
+            read += len(page)
             known = len(found)
-            for item in page:
-                uid = text(item, keyword)
-                if len(uid) > 64 or not _UID.fullmatch(uid):
-                    raise not_dicom(self._host)
+            # What has no valid UID cannot be asked for.
+            fresh = {uid: x for x in page if _is_uid(uid := text(x, keyword))}
+            if page and not fresh:
+                raise not_dicom(self._host)
+            for uid, item in fresh.items():
                 found.setdefault(uid, item)
             # A server that knows no offset sends the same page again.
             if len(found) == known:
@@ -312,6 +315,10 @@ class Archive:
         if data is None:
             raise not_dicom(self._host)
         return data
+
+
+def _is_uid(value: str) -> bool:
+    return len(value) <= 64 and _UID.fullmatch(value) is not None
 
 
 def _evidence(report: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON

@@ -12,8 +12,8 @@ from tumorlens.errors import (
     ArchiveAccessError,
     ArchiveDownError,
     ArchiveError,
-    OutputError,
     TooLargeError,
+    TumorLensError,
 )
 from tumorlens.pacs.dicomweb import Archive, SeriesEntry
 from tumorlens.pacs.queue import Queue
@@ -54,7 +54,7 @@ class Poller:
 
         Raises
         ------
-        ArchiveError
+        TumorLensError
             The first look fails, and not because the server is down.
         """
         failures, first = 0, True
@@ -62,7 +62,7 @@ class Poller:
             try:
                 self.look()
                 failures, first = 0, False
-            except (ArchiveError, OutputError) as error:
+            except TumorLensError as error:
                 if first and not isinstance(error, ArchiveDownError):
                     raise
                 failures += 1
@@ -82,7 +82,7 @@ class Poller:
                 settled = self._look_at(study.uid)
             except (ArchiveAccessError, ArchiveDownError):
                 raise
-            except ArchiveError as error:
+            except (ArchiveError, TooLargeError) as error:
                 _LOG.warning("A study was passed over: %s", error)
                 continue
             if settled:

@@ -183,10 +183,12 @@ class Queue:
                     "changed = excluded.changed, attempts = 0, due = 0",
                     (series, _RECEIVING, self._clock()),
                 )
-        except BaseException:
+        except BaseException as error:
             # An interrupt may come after the rows were written.
             kept = self._files("images", series)
             self._unlink([file for file in files if file not in kept])
+            if isinstance(error, sqlite3.Error):
+                raise OutputError(f"The queue does not take it: {error}.") from error
             raise
         return len(files)
 
