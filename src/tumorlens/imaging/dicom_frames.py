@@ -84,7 +84,7 @@ def _frame(header: Dataset, values: NDArray[Any], index: int, name: str) -> Fram
     groups = _groups(header, index)
     slope, summand = _rescale(groups, name)
     # In the file's own units: windowing and scaling are the preprocessing's part.
-    if values.ndim == 2:
+    if values.ndim == 2 and (slope, summand) != (1.0, 0.0):
         values = (values * np.float64(slope) + summand).astype(np.float32)
     picture = to_slice(values, name, index)
     spacing = _spacing(groups)
