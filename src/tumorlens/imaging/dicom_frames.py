@@ -14,6 +14,7 @@ from tumorlens.imaging.dicom_header import integer, numbers, parse, quiet, text
 from tumorlens.imaging.dicom_pixels import decode, layout
 from tumorlens.imaging.dicom_scope import check_scope
 from tumorlens.imaging.dicom_weighting import guess_sequence
+from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.raster import to_slice
 from tumorlens.imaging.study import Sequence, Slice
@@ -71,6 +72,9 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
     with quiet():
         check_scope(header, name)
         shape = layout(header, name)
+        pixels = shape.frames * shape.rows * shape.columns
+        value_bytes = shape.samples * shape.allocated // 8
+        check_unpacked(pixels, value_bytes, len(data), name)
         pictures = [
             _frame(header, values, index, name)
             for index, values in enumerate(decode(header, shape, name))
