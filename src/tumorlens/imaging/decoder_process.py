@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SECONDS = 1.0
+_SECONDS = 0.5
 _VALUES_PER_SECOND = 1_000_000
 """Processor time for a frame: the slowest decoder takes a tenth of it."""
 

@@ -78,11 +78,11 @@ def decode_compressed(
 def _frames(header: Dataset, shape: Layout, syntax: str, name: str) -> Iterator[bytes]:
     from pydicom.encaps import generate_frames
 
-    offsets = None
-    if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
-        offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
     most = 2 * shape.rows * shape.columns * shape.samples * (shape.allocated // 8)
     try:
+        offsets = None
+        if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
+            offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
         with quiet():
             for frame in generate_frames(
                 header.PixelData,

@@ -85,7 +85,7 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
 
 
 def _frame(header: Dataset, values: NDArray[Any], index: int, name: str) -> Frame:
-    groups = _groups(header, index)
+    groups = _groups(header, index, name)
     slope, summand = _rescale(groups, name)
     # In the file's own units: windowing and scaling are the preprocessing's part.
     if values.ndim == 2 and (slope, summand) != (1.0, 0.0):
@@ -127,20 +127,30 @@ def _number(header: Dataset, name: str) -> int:
         return 0
 
 
-def _groups(header: Dataset, index: int) -> list[Dataset]:
+def _groups(header: Dataset, index: int, name: str) -> list[Dataset]:
     """Return the frame's own groups, the shared ones, then the data set."""
     found: list[Dataset] = []
     for keyword, place in (
         ("PerFrameFunctionalGroupsSequence", index),
         ("SharedFunctionalGroupsSequence", 0),
     ):
-        items = header.get(keyword)
-        if items is None or isinstance(items, bytes) or len(items) <= place:
-            continue
-        for element in items[place]:
-            if element.VR == "SQ" and element.value:
-                found.append(element.value[0])
+        try:
+            found += _nested(header, keyword, place)
+        # pydicom reads an element when it is asked for, and raises what it likes.
+        except Exception as error:
+            raise DamagedFileError(f"{name} holds a broken {keyword}.") from error
     return [*found, header]
+
+
+def _nested(header: Dataset, keyword: str, place: int) -> list[Dataset]:
+    items = header.get(keyword)
+    if items is None or isinstance(items, bytes) or len(items) <= place:
+        return []
+    return [
+        element.value[0]
+        for element in items[place]
+        if element.VR == "SQ" and element.value
+    ]
 
 
 def _first(groups: list[Dataset], keyword: str) -> str:

@@ -162,7 +162,11 @@ def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:
 
     meta = getattr(header, "file_meta", None)
     syntax = UID(text(meta, "TransferSyntaxUID")) if meta is not None else UID("")
-    data = header.PixelData
+    try:
+        data = header.PixelData
+    # pydicom reads an element when it is asked for, and raises what it likes.
+    except Exception as error:
+        raise DamagedFileError(f"{name} holds broken pixel data.") from error
     if not isinstance(data, bytes):
         raise DamagedFileError(f"{name} holds no bytes in the tag PixelData.")
     if not syntax and meta is not None:

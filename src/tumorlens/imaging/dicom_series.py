@@ -59,7 +59,7 @@ def gather_series(
                 f"pixels, up to {name}.",
                 "Give one series at a time.",
             )
-        check_unpacked(total, 4, size, "The study")
+        check_unpacked(total, 4, size, f"The study up to {name}")
         frames += found
     if not frames:
         raise failures[0][1] if failures else MissingFileError("There is no file.")

@@ -36,9 +36,9 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 FREE_UNPACKED_BYTES = 48 * 2**20
 """Bytes that any file may become, however small: 12 million pixels, a whole scan."""
 
-MAX_UNPACKED_RATIO = 1_000
-"""Bytes in memory that one byte of a file may become: 250 pixels. A blank JPEG
-reaches 85, heads 10, outlines of organs 200."""
+MAX_UNPACKED_RATIO = 250
+"""Bytes in memory that one byte of a larger file may become, 4 for each pixel: heads
+reach 40."""
 
 MAX_RATIO = 200
 """Bytes that one packed byte of an archive may become: empty slices reach 100."""
