@@ -200,7 +200,7 @@ def _square_size(
 
 def check_view(
     shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane, name: str
-) -> None:
+) -> int:
     """Refuse a block whose slices in a plane would pass a limit.
 
     Parameters
@@ -209,6 +209,11 @@ def check_view(
         Slices, rows, columns of the block, each at least 1.
     affine, plane, name
         As for `acquired_plane` and `series_of`.
+
+    Returns
+    -------
+    int
+        Pixels of all slices.
 
     Raises
     ------
@@ -225,6 +230,7 @@ def check_view(
             "Crop the volume to the head, or resample it to 1 mm.",
         )
     check_dimensions(width, height, name)
+    return view.shape[0] * height * width
 
 
 def series_of(volume: Volume, plane: Plane, source: str) -> Series:
