@@ -65,6 +65,9 @@ def node(
     For research use only: TumorLens is not a medical device.
     """
     try:
+        # Each result needs it: better to miss it now than at the first series.
+        import highdicom  # noqa: F401
+
         from tumorlens.pacs.receiver import Receiver
         from tumorlens.pacs.sender import send_files
         from tumorlens.pacs.worker import Worker

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.explain import OUTLINE_LEVEL
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
@@ -22,6 +21,7 @@ from tumorlens.report.dicom_finding import DicomFinding
 from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
+from tumorlens.report.lesion_outline import lesion_in_slice
 from tumorlens.report.overlay import render_evidence
 
 if TYPE_CHECKING:
@@ -140,15 +140,11 @@ def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
 
 
 def _mask(found: ScanFinding) -> NDArray[np.uint8] | None:
-    """Outline the lesion: its evidence at half height, inside its box."""
+    """Mark the lesion, in a scan whose place in the patient is known."""
     if found.lesion is None or found.evidence is None or found.affine_ras is None:
         return None
-    z0, y0, x0, z1, y1, x1 = found.lesion.box
-    level = OUTLINE_LEVEL * float(found.evidence[found.lesion.peak])
-    mask = np.zeros(found.evidence.shape, np.uint8)
-    inside = found.evidence[z0:z1, y0:y1, x0:x1]
-    mask[z0:z1, y0:y1, x0:x1] = inside >= max(level, 1.0)
-    return mask
+    marked = (lesion_in_slice(found, index) for index in range(found.slices))
+    return np.stack([part for part in marked if part is not None])
 
 
 def _to_bytes(dataset: Dataset) -> bytes:
