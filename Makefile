@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench docs reproduce beside clean
+.PHONY: serve test check bench docs reproduce beside scans clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -67,6 +67,14 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 		--calibrate-on $(REPRODUCED)/folds \
 		$$(if test -e $(REPRODUCED)/final/checkpoint.npz; then echo --resume; \
 		else echo --epochs 20 --patience 20; fi)
+
+# Whole scans: fits and measures what the bundle says of them, on the folds' held-out
+# patients, and writes it into the bundle. It needs `make reproduce` first.
+BUNDLE ?= $(REPRODUCED)/final/bundle
+scans: $(TEST)/.ready
+	$(LENS) data scans $(TUMORLENS_DATA) --out $(REPRODUCED)/scans.csv
+	$(LENS) calibrate --scans $(REPRODUCED)/scans.csv --data $(REPRODUCED)/folds.csv \
+		--folds $(REPRODUCED)/folds --model $(BUNDLE) --json docs/figures/scans.json
 
 # What stands beside the network, on its first two folds: about two hours on 2 cores.
 # It needs `make reproduce` first.

@@ -18,6 +18,7 @@ from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
 from tumorlens.cli.written import write_json
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
@@ -47,6 +48,13 @@ _TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
     metavar="F.nii.gz",
     help="Write where the model saw tumour as a volume over the scan; one series only.",
 )
+@click.option(
+    "--planes",
+    type=click.Choice([item.value for item in Planes]),
+    default=Planes.ACQUIRED.value,
+    show_default=True,
+    help="all: volumes of nearly even spacing are also judged in the two other planes.",
+)
 @operating_point_option
 @model_option
 @threads_option
@@ -54,6 +62,7 @@ def scan(
     paths: tuple[str, ...],
     json_path: str | None,
     evidence: str | None,
+    planes: str,
     operating_point: str | None,
     model: str | None,
     threads: int | None,
@@ -78,7 +87,9 @@ def scan(
     for path in paths:
         try:
             for series in read_study(path).series:
-                finding = judge_scan(classifier, series, operating_point)
+                finding = judge_scan(
+                    classifier, series, operating_point, planes=Planes(planes)
+                )
                 documents.append(scan_to_json(finding))
                 done += 1
                 if rows:
@@ -123,6 +134,9 @@ def _lines(finding: ScanFinding) -> Iterator[str]:
         f"  {finding.slices} slices in {finding.seconds:.1f} s, "
         f"{finding.without_brain} without brain, {finding.refused} refused"
     )
+    if len(finding.planes) > 1:
+        each = ", ".join(f"{k} {percent(p)}" for k, p in finding.planes.items())
+        yield f"  Tumour by plane: {each}"
     if finding.key_slices:
         shown = ", ".join(str(index) for index in finding.key_slices)
         yield f"  Key slices (from 0): {shown}"

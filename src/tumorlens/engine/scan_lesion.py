@@ -57,7 +57,16 @@ def find_lesion(
     Lesion or None
         None where no spot is more likely tumour than not.
     """
-    odds = smoothed_odds(evidence, slice_gap(slices))
+    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+
+
+def spot_in(
+    odds: NDArray[np.int8],
+    slices: Sequence[Slice],
+    run: tuple[int, int],
+    level: float | None,
+) -> Lesion | None:
+    """Find the spot in evidence that is already smoothed, see `find_lesion`."""
     part = odds[slice(*run)]
     z, y, x = (int(item) for item in np.unravel_index(part.argmax(), part.shape))
     z += run[0]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.explain import OUTLINE_LEVEL
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
@@ -94,8 +93,14 @@ def results_of(
 
 
 def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
-    # Size and centroid stay out: they were not yet checked against outlines, and
-    # in a report they would look like a measurement.
+    size, centroid = None, None
+    # In a report they look like a measurement: they stay out where nobody has
+    # checked how far off they are, and the reasons cannot say so.
+    if found.lesion is not None and found.size_measured:
+        centroid = found.lesion.centroid
+        if found.lesion.size_mm is not None:
+            through, down, across = found.lesion.size_mm
+            size = (across, down, through)
     return DicomFinding(
         decision=found.decision,
         p_tumor=found.p_tumor,
@@ -104,19 +109,22 @@ def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
         version=found.model_version,
         operating_point=found.operating_point,
         key_slices=found.key_slices,
+        size_mm=size,
+        centroid=centroid,
         reasons=found.reasons,
     )
 
 
 def _mask(found: ScanFinding) -> NDArray[np.uint8] | None:
-    """Outline the lesion: its evidence at half height, inside its box."""
-    if found.lesion is None or found.evidence is None or found.affine_ras is None:
+    """Lay the lesion over the whole scan, shape (D, H, W), 1 inside."""
+    lesion = found.lesion
+    if lesion is None or lesion.mask is None or found.evidence is None:
         return None
-    z0, y0, x0, z1, y1, x1 = found.lesion.box
-    level = OUTLINE_LEVEL * float(found.evidence[found.lesion.peak])
+    if found.affine_ras is None:
+        return None
+    z0, y0, x0, z1, y1, x1 = lesion.box
     mask = np.zeros(found.evidence.shape, np.uint8)
-    inside = found.evidence[z0:z1, y0:y1, x0:x1]
-    mask[z0:z1, y0:y1, x0:x1] = inside >= max(level, 1.0)
+    mask[z0:z1, y0:y1, x0:x1] = lesion.mask
     return mask
 
 
