@@ -88,51 +88,15 @@ def _show(figures: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tumorlens.learn.evaluation.intervals import in_words
+    from tumorlens.report.scan_figures import scan_figure_rows
 
-    learned, by_hand = figures["learned"], figures["set_by_hand"]
-    rows = [
-        ("AUROC", in_words(learned["auroc"], digits=3)),
-        ("AUROC, set by hand", in_words(by_hand["auroc"], digits=3)),
-        ("calibration error", in_words(learned["calibration_error"], digits=3)),
-        ("the same, set by hand", in_words(by_hand["calibration_error"], digits=3)),
-    ]
-    rows += _rates("", learned["operating_points"])
-    for source, points in learned["by_source"].items():
-        rows += _rates(f"{source}: ", points)
-    for kind in ("acquired", "all"):
-        points = figures["planes"][kind]["operating_points"]
-        rows += _rates(f"isotropic, planes {kind}: ", points)
-    for name in ("fitted", "half_of_peak") if figures["outlines"] else ():
-        found = figures["outlines"][name]
-        rows += [
-            (f"outline {name}: Dice", in_words(found["dice"])),
-            (
-                f"outline {name}: median error of size",
-                in_words(found["size_error"], percent=True),
-            ),
-        ]
-    patients = learned["patients"]
+    patients = figures["learned"]["patients"]
     table = Table(
         title=f"Whole scans of {patients['tumor']} patients with a tumour, "
         f"{patients['no_tumor']} without"
     )
     table.add_column("Figure [95 % interval over patients]")
     table.add_column("Value", justify="right")
-    for row in rows:
-        table.add_row(*row)
+    for title, value in scan_figure_rows(figures):
+        table.add_row(title.replace("`", ""), value)
     Console(width=max(100, Console().width)).print(table)
-
-
-def _rates(prefix: str, points: dict[str, Any]) -> list[tuple[str, str]]:
-    from tumorlens.learn.evaluation.intervals import in_words
-
-    return [
-        (
-            f"{prefix}{kind} at {name} ({rates['scans'][counted]} scans)",
-            in_words(rates[kind], percent=True),
-        )
-        for name, rates in points.items()
-        for kind, counted in (("sensitivity", "tumor"), ("specificity", "no_tumor"))
-        if rates[kind] is not None
-    ]

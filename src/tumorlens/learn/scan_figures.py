@@ -179,7 +179,7 @@ def _rates(
 
 
 def _calibration_error(p_tumor: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
-    """Expected calibration error, both classes weighing alike, in ten bins."""
+    """Measure the expected calibration error in ten bins, both classes alike."""
     if tumor.all() or not tumor.any():
         return float("nan")
     weights = np.where(tumor, 0.5 / tumor.sum(), 0.5 / (~tumor).sum())

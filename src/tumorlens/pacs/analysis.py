@@ -77,7 +77,7 @@ def results_of(
         SR; SC where any slice could be judged; SEG where a lesion is outlined.
     """
     found = judge_scan(classifier, series, operating_point)
-    finding = _finding(found, classifier.bundle.name)
+    finding = dicom_finding(found, classifier.bundle.name)
     yield build_sr(series.headers, finding)
     if found.key_slices:
         key = found.key_slices[0]
@@ -85,14 +85,28 @@ def results_of(
         (shown,) = classifier.predict_slices([slice_], found.operating_point)
         drawn = render_overlay(slice_.pixels, shown.explanation, OverlayKind.EVIDENCE)
         yield build_sc(series.headers, key, drawn, finding)
-    mask = _mask(found)
+    mask = lesion_mask(found)
     if mask is not None:
         segmented = build_seg(series.headers, mask, finding)
         if segmented is not None:
             yield segmented
 
 
-def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
+def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
+    """Say of a scan what goes into DICOM.
+
+    Parameters
+    ----------
+    found
+        From `judge_scan`.
+    algorithm
+        Name of the model.
+
+    Returns
+    -------
+    DicomFinding
+        With size and centroid only where the model's error of them was measured.
+    """
     size, centroid = None, None
     # In a report they look like a measurement: they stay out where nobody has
     # checked how far off they are, and the reasons cannot say so.
@@ -115,7 +129,7 @@ def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
     )
 
 
-def _mask(found: ScanFinding) -> NDArray[np.uint8] | None:
+def lesion_mask(found: ScanFinding) -> NDArray[np.uint8] | None:
     """Lay the lesion over the whole scan, shape (D, H, W), 1 inside."""
     lesion = found.lesion
     if lesion is None or lesion.mask is None or found.evidence is None:
