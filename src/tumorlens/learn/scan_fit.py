@@ -21,6 +21,8 @@ MIN_HEADS = (0.0, 0.5, 0.6, 0.7)
 FEATURE_SETS = tuple(FEATURES[: count + 1] for count in range(len(FEATURES)))
 """The strongest run alone, then with what stands beside it."""
 
+_TURNS = 5
+
 _PENALTY = 0.01
 """On the squared weights: keeps them finite where the scans part without error."""
 
@@ -80,6 +82,7 @@ class ScanTable:
         self.tumor = np.array([scan.record.tumor for scan in scans])
         self.folds = np.array([scan.fold for scan in scans])
         self.patients = [scan.record.patient for scan in scans]
+        self.turns = np.unique(self.patients, return_inverse=True)[1] % _TURNS
         self.sources = np.array([scan.record.source for scan in scans])
         self.weights = self._weights()
         self._features = {
@@ -109,7 +112,8 @@ def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
     table
         All scans.
     rows
-        Shape (N,): those to fit on. Their folds take turns in the choice.
+        Shape (N,): those to fit on. Their patients take turns in the choice, in
+        five groups.
 
     Returns
     -------
@@ -152,8 +156,8 @@ def _held_out_loss(
     names: tuple[str, ...],
 ) -> float:
     total = 0.0
-    for fold in np.unique(table.folds[rows]):
-        out = rows & (table.folds == fold)
+    for turn in np.unique(table.turns[rows]):
+        out = rows & (table.turns == turn)
         rule = _fit(table, rows & ~out, min_head, names)
         total += float(_losses(rule.log_odds(table), table)[out].sum())
     return total

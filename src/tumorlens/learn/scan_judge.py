@@ -119,7 +119,7 @@ def deal_scans(
             known.setdefault(row.patient, set()).add(row.fold)
     strangers = sorted({scan.patient for scan in scans} - set(known))
     dealt = {name: {folds[row % len(folds)]} for row, name in enumerate(strangers)}
-    found = []
+    found: list[int] = []
     for scan in scans:
         own = known.get(scan.patient) or dealt[scan.patient]
         if len(own) > 1 or not own <= set(folds):

@@ -45,9 +45,10 @@ def fit_outlines(
     level = LEVELS[_best_level(found, patients, np.ones(len(drawn), np.bool_))]
     assert level is not None
     sources = np.array([scan.record.source for scan in drawn])
+    fitted = _outline_figures(own, patients)
     figures = {
         "level": level,
-        "fitted": _outline_figures(own, patients),
+        "fitted": fitted,
         "half_of_peak": _outline_figures(found[:, LEVELS.index(None)], patients),
         "by_source": {
             str(name): _outline_figures(
@@ -67,7 +68,6 @@ def fit_outlines(
             if scan.outlines and scan.outlines.size_mm is not None
         },
     }
-    fitted = figures["fitted"]
     facts = OutlineFacts(
         level, Rate(**fitted["dice"]), Rate(**fitted["size_error"]), len(set(patients))
     )
