@@ -75,6 +75,21 @@ def test_json_on_the_standard_output_stands_alone(
     assert "Error: " in shown.err
 
 
+def test_three_planes_where_the_voxels_allow_it(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.stack([item.pixels for item in drawn_scan(count=40).slices])
+    small = np.transpose(voxels[:, ::4, ::4], (2, 1, 0))
+    path = tmp_path / "even.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(small, np.diag([-4.0, -4.0, 4.0, 1.0])), path)
+    assert run(path, "--planes", "all", "--json", "-") == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert set(document["p_tumor_by_plane"]) == {"axial", "coronal", "sagittal"}
+    assert run(path, "--planes", "all") == 0
+    assert "Tumour by plane: axial" in capsys.readouterr().out
+    assert run(path, "--planes", "oblique") == 2
+
+
 def test_nothing_could_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("nowhere.nii.gz") == 2
     error = capsys.readouterr().err

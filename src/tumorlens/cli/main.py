@@ -26,6 +26,7 @@ COMMANDS = {
     "data": "Check, split and fetch data sets.",
     "train": "Train a model.",
     "export": "Turn a training run into a model bundle.",
+    "calibrate": "Fit and measure what a bundle says of whole scans.",
     "evaluate": "Measure a model on held-out data.",
     "baseline": "Measure how far brightness alone gets on a set.",
 }

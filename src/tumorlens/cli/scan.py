@@ -20,6 +20,7 @@ from tumorlens.cli.written import write_json
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.results import Failure
 from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
@@ -53,6 +54,13 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
     help="Write a report for people: decisions, key slices, and the probability "
     "along the slices.",
 )
+@click.option(
+    "--planes",
+    type=click.Choice([item.value for item in Planes]),
+    default=Planes.ACQUIRED.value,
+    show_default=True,
+    help="all: volumes of nearly even spacing are also judged in the two other planes.",
+)
 @operating_point_option
 @model_option
 @threads_option
@@ -61,6 +69,7 @@ def scan(
     json_path: str | None,
     evidence: str | None,
     pdf: str | None,
+    planes: str,
     operating_point: str | None,
     model: str | None,
     threads: int | None,
@@ -90,7 +99,9 @@ def scan(
             study = read_study(path)
             notes += study.notes
             for series in study.series:
-                finding = judge_scan(classifier, series, operating_point)
+                finding = judge_scan(
+                    classifier, series, operating_point, planes=Planes(planes)
+                )
                 if report is not None:
                     report.add(finding, series)
                 documents.append(scan_to_json(finding))
@@ -140,6 +151,9 @@ def _lines(finding: ScanFinding) -> Iterator[str]:
         f"  {finding.slices} slices in {finding.seconds:.1f} s, "
         f"{finding.without_brain} without brain, {finding.refused} refused"
     )
+    if len(finding.planes) > 1:
+        each = ", ".join(f"{k} {percent(p)}" for k, p in finding.planes.items())
+        yield f"  Tumour by plane: {each}"
     if finding.key_slices:
         shown = ", ".join(str(index) for index in finding.key_slices)
         yield f"  Key slices (from 0): {shown}"

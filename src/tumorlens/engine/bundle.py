@@ -23,7 +23,10 @@ from tumorlens.engine.bundle_json import (
     write_document,
 )
 from tumorlens.engine.facts import Reader
+from tumorlens.engine.operating_point import OperatingPoint as OperatingPoint
+from tumorlens.engine.operating_point import Rate as Rate
 from tumorlens.engine.rules import Rules
+from tumorlens.engine.scan_model import ScanModel
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.taxonomy import CLASSES, TumorClass
@@ -73,32 +76,6 @@ class CellCalibration:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share with its 95 % interval, each 0 to 1."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """From which probability of tumour on a slice is called a tumour.
-
-    Parameters
-    ----------
-    threshold
-        On the calibrated probability of any tumour, 0 to 1.
-    sensitivity, specificity
-        As measured on patients kept apart from training.
-    """
-
-    threshold: float
-    sensitivity: Rate
-    specificity: Rate
-
-
-@dataclass(frozen=True)
 class PredictionSets:
     """Conformal prediction sets (class-conditional).
 
@@ -144,6 +121,9 @@ class Bundle:
         What else makes a slice inconclusive; none in bundles that state none.
     cells
         Of the evidence map; in bundles that state none the raw odds count.
+    scans
+        How slices become one probability of a whole scan; None in bundles that
+        were not calibrated on whole scans.
     """
 
     folder: Path
@@ -162,6 +142,7 @@ class Bundle:
     files: dict[str, str]
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
+    scans: ScanModel | None = None
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -283,6 +264,26 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     return load_bundle(folder)
 
 
+def record_scans(folder: Path, scans: ScanModel) -> Bundle:
+    """Put into a bundle how it judges whole scans; the model stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    scans
+        Fitted on scans of patients that networks trained alike had never seen.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or the facts do not fit it.
+    """
+    load_bundle(folder)
+    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
+    return load_bundle(folder)
+
+
 def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     facts = Reader(document, str(folder / FACTS_FILE))
     if facts.strings("classes") != tuple(CLASSES):
@@ -292,11 +293,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
             "Use a bundle that was exported for these classes.",
         )
     points = {
-        name: OperatingPoint(
-            point.share("threshold"),
-            _rate(point, "sensitivity"),
-            _rate(point, "specificity"),
-        )
+        name: OperatingPoint.read(point)
         for name, point in facts.objects("operating_points")
     }
     default = facts.text("default_operating_point")
@@ -337,17 +334,15 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         },
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
         cells=_cells(facts) if "cells" in document else CellCalibration(),
+        scans=ScanModel.read(facts.object("scans"), points)
+        if "scans" in document
+        else None,
     )
 
 
 def _cells(facts: Reader) -> CellCalibration:
     cells = facts.object("cells")
     return CellCalibration(cells.number("scale"), cells.number("bias"))
-
-
-def _rate(point: Reader, key: str) -> Rate:
-    rate = point.object(key)
-    return Rate(rate.share("value"), rate.share("low"), rate.share("high"))
 
 
 def _preprocessing(facts: Reader) -> Preprocessing:

@@ -305,6 +305,7 @@ class Classifier:
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
                 notes=item.notes,
+                head=item.crop.side,
             )
             for item, (decision, explanation) in zip(ready, judged, strict=True)
         ]

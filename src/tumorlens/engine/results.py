@@ -147,6 +147,9 @@ class Prediction:
     pixels
         Shape (H, W), float32: the picture that was judged, for overlays; of
         shape (0, 0) in a prediction that was restored without it.
+    head
+        Edge of the square that holds the head, in pixels; 0 in a prediction
+        that was restored without it.
     """
 
     source: str
@@ -161,6 +164,7 @@ class Prediction:
     milliseconds: float
     notes: tuple[str, ...] = field(default=())
     pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
+    head: int = 0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ __all__ = [
     "acquired_plane",
     "affine_of",
     "check_view",
+    "in_grid",
     "series_of",
     "volume_of",
 ]
@@ -284,6 +285,32 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
             )
         )
     return Series(tuple(slices))
+
+
+def in_grid(
+    stack: NDArray[np.uint8], volume: Volume, plane: Plane
+) -> NDArray[np.uint8]:
+    """Turn a map over the slices of `series_of` back into the volume's grid.
+
+    Parameters
+    ----------
+    stack
+        Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
+    volume, plane
+        As they were sliced.
+
+    Returns
+    -------
+    ndarray
+        Shape (D, H, W) of the volume's voxels.
+    """
+    shape = volume.voxels.shape
+    view = _view((shape[0], shape[1], shape[2]), volume.affine, plane)
+    _, rows, columns = view.shape
+    if stack.shape[1:] != (rows, columns):
+        stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])
+    turned = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
+    return np.ascontiguousarray(np.transpose(turned, np.argsort(view.order)))
 
 
 def _squared(
