@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tumorlens.cli.tables import show_tables
+from tumorlens.report.page_parts import Table
 from tumorlens.report.report import RESEARCH_USE
 
 REPORT_FOLDER = "clinical"
@@ -63,7 +64,7 @@ def learn_clinical(
         clinical_sections(report),
     )
     write_report(report, page, folder / REPORT_FOLDER)
-    show_tables([figure_table(report, "by_patient")])
+    show_tables([_brief(figure_table(report, "by_patient"))])
     click.echo(answer(report))
     click.echo(report["image_side"])
     click.echo(f"Page written to {folder / REPORT_FOLDER / REPORT_FILE}.")
@@ -73,3 +74,14 @@ def learn_clinical(
         "with a column 'file'."
     )
     click.echo(RESEARCH_USE)
+
+
+def _brief(table: Table) -> Table:
+    """Keep what fits a terminal; the page shows the rest."""
+    kept = [
+        place
+        for place, name in enumerate(table.columns)
+        if name not in ("Image as served", "Of permuted columns")
+    ]
+    rows = [[row[place] for place in kept] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in kept], rows)

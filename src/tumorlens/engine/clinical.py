@@ -9,7 +9,7 @@ class, this is Bayes' rule: log p(class | image, columns) = log p(class | image)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.clinical_columns import (
     Column,
     State,
+    category,
     column_to_json,
     encode,
     read_column,
@@ -168,13 +169,7 @@ class ClinicalModel:
             None of the model's columns is there, or text stands for a number.
         """
         shown = display_name(table.path)
-        names = [column.name for column in self.columns]
-        if not set(names) & set(table.columns):
-            raise InputError(
-                f"{shown} has none of the model's clinical columns "
-                f"({', '.join(names)}), only {', '.join(table.columns)}.",
-                "Name the columns as in the table that the model learned from.",
-            )
+        self.check_names(table.columns, shown)
         for line, row in zip(table.lines, table.rows, strict=True):
             try:
                 encode(self.columns, row)
@@ -182,6 +177,29 @@ class ClinicalModel:
                 raise InputError(
                     f"{shown}, line {line}: {error.message}", error.mend
                 ) from error
+
+    def check_names(self, given: Iterable[str], whose: str) -> None:
+        """Make sure that one of the columns at least is given.
+
+        Parameters
+        ----------
+        given
+            Names of columns.
+        whose
+            What gives them, for the message.
+
+        Raises
+        ------
+        InputError
+            None is.
+        """
+        names = [column.name for column in self.columns]
+        if not set(map(category, names)) & set(map(category, given)):
+            raise InputError(
+                f"{whose} has none of the model's clinical columns "
+                f"({', '.join(names)}), only {', '.join(given)}.",
+                "Name the columns as in the table that the model learned from.",
+            )
 
 
 def image_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,9 +251,11 @@ def add_columns(
     Raises
     ------
     InputError
-        There is text where a number is needed.
+        There is text where a number is needed, or none of the columns is given.
     """
     alone = prediction.decision
+    if row is not None:
+        model.check_names(row, "The patient's row")
     found = encode(model.columns, row or {})
     outside = found.of_state(State.OUTSIDE)
     use = ClinicalUse(

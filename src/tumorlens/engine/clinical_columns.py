@@ -177,18 +177,21 @@ def encode(columns: Sequence[Column], row: Mapping[str, Any]) -> Encoded:
     columns
         That were learned.
     row
-        Values by column: text, numbers, or None. Columns that it lacks are
-        missing; columns that were not learned do not count.
+        Values by column, in any mixture of cases: text, numbers, or None.
+        Columns that it lacks are missing; columns that were not learned do not
+        count.
 
     Raises
     ------
     InputError
         There is text where a number is needed.
     """
+    given = {category(name): value for name, value in row.items()}
     features: list[float] = []
     states = {}
     for column in columns:
-        values, states[column.name] = column.encode(_text(row.get(column.name)))
+        value = given.get(category(column.name))
+        values, states[column.name] = column.encode(_text(value))
         features += values
     return Encoded(np.array(features, np.float64), states)
 

@@ -6,7 +6,6 @@ What stands in it is about people: no message names a value or a patient.
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,9 @@ _MISSING = {
     *("missing", "unknown", "not available", "not applicable", "not reported"),
     *("not evaluated", "not recorded"),
 }
+
+_LARGEST = 1e15
+"""Nothing clinical is larger; sums of squares stay finite, and NaN is not below."""
 
 Row = Mapping[str, str]
 """Values by column; empty text where there is none."""
@@ -92,13 +94,13 @@ def is_missing(text: str) -> bool:
 
 
 def read_number(text: str) -> float | None:
-    """Read a finite number; None where the text is none."""
+    """Read a number of a sensible size; None where the text is none."""
     try:
         value = float(text)
     except ValueError:
         return None
     # Python takes 1_000 for a number, and 1e400 for an infinite one.
-    return value if math.isfinite(value) and "_" not in text else None
+    return value if abs(value) <= _LARGEST and "_" not in text else None
 
 
 def read_clinical_table(path: Path) -> ClinicalTable:

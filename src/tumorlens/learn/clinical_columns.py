@@ -29,12 +29,12 @@ FEWEST = 5
 share could point to one of them, and would travel with the bundle."""
 
 _IDENTIFYING = {
-    *("id", "name", "surname", "forename", "initials", "mrn", "ssn", "nhs", "uid"),
-    *("dob", "birthday", "birthdate", "accession", "address", "street", "phone"),
-    *("telephone", "mobile", "email", "mail", "zip", "postcode", "zipcode", "barcode"),
-    *("patientname", "patientid", "firstname", "lastname", "dateofbirth"),
-    *("subjectid", "caseid", "studyid", "recordid", "hospitalnumber"),
+    *("id", "mrn", "ssn", "uid", "uuid", "barcode", "accession", "initials"),
+    *("surname", "forename", "dob", "birthday", "birthdate", "address", "street"),
+    *("phone", "telephone", "email", "zip", "zipcode", "postcode"),
 }
+"""Words in the names of columns that say who a patient is."""
+_NAMES = {"name", "patientname", "firstname", "lastname", "fullname", "familyname"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|(19|20)\d{6}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MOSTLY = 0.8
@@ -119,14 +119,15 @@ def _unusable(name: str, values: Sequence[str]) -> str:
     if any(map(_DECIMAL_COMMA.fullmatch, known)):
         return "it has decimal commas; write decimals with a point."
     numbers = [read_number(value) for value in known]
-    if all(number is None for number in numbers) and len(kinds) == len(known):
+    share = sum(number is not None for number in numbers) / len(numbers)
+    if share == 0.0 and len(kinds) == len(known):
         return "each of its texts stands there once, as names and numbers of people do."
     if len(kinds) == len(known) and all(map(_is_long, numbers)):
         return (
             "each of its whole numbers is long and stands there once, as numbers of "
             "people do; if it is measured, give it in a larger unit."
         )
-    if not any(numbers) and max(Counter(map(category, known)).values()) < FEWEST:
+    if share < _MOSTLY and max(Counter(map(category, known)).values()) < FEWEST:
         return f"none of its categories has {FEWEST} patients."
     return ""
 
@@ -135,9 +136,11 @@ def _names_people(name: str) -> bool:
     # "PatientID" and "date of birth" become "patient id" and "date of birth".
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     parts = re.split(r"[^a-z]+", words.lower())
-    return bool({*parts, "".join(parts)} & _IDENTIFYING) or {"date", "birth"} <= {
-        *parts
-    }
+    return (
+        bool(_IDENTIFYING & {*parts})
+        or "".join(parts) in _NAMES
+        or {"date", "birth"} <= {*parts}
+    )
 
 
 def _is_long(number: float | None) -> bool:

@@ -90,7 +90,7 @@ def image_by_folds(
 def image_by_bundle(
     bundle: Bundle,
     records: Sequence[Record],
-    wanted: Callable[[Record], bool],
+    known: Sequence[Record],
     say: Callable[[str], None] = print,
 ) -> ImageSide:
     """Let a bundle judge the labelled patients who did not train it.
@@ -100,9 +100,9 @@ def image_by_bundle(
     bundle
         Names those who trained it.
     records
-        Of a manifest; patients of its split ``test`` are left alone.
-    wanted
-        Whether a record is to be used.
+        To be judged.
+    known
+        All of the manifest, to look for copies of what trained the bundle.
     say
         Receives lines of progress.
 
@@ -113,10 +113,9 @@ def image_by_bundle(
     """
     named = bundle.provenance.get("patients")
     trained = set(named.get("train", ())) - {""} if isinstance(named, dict) else set()
-    able = [row for row in records if row.label and row.split != "test" and wanted(row)]
-    kept = [row for row in able if row.patient not in trained]
-    if len(kept) < len(able):
-        count = len({row.patient for row in able} & trained)
+    kept = [row for row in records if row.label and row.patient not in trained]
+    count = len({row.patient for row in records} & trained)
+    if count:
         say(f"{count} patients with a row trained the network; they are left out.")
     if not kept:
         raise DatasetError(
@@ -124,6 +123,6 @@ def image_by_bundle(
             "Give --calibrate-on a cross-validation, in which everybody is held out.",
         )
     say(f"Judging {len(kept)} slices by {bundle.name} {bundle.version}.")
-    statement = check_held_out(bundle, kept, records)["statement"]
+    statement = check_held_out(bundle, kept, known)["statement"]
     scored = score_records(load_classifier(bundle.folder), kept, say=say)
     return ImageSide(tuple(scored.records), scored.probabilities, statement)

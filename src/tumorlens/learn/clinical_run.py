@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import Bundle, attach_file, load_bundle
+from tumorlens.engine.bundle import MODEL_FILE, Bundle, attach_file, load_bundle
 from tumorlens.engine.bundle_json import FACTS_FILE
 from tumorlens.engine.clinical import CLINICAL_FILE, ClinicalModel
 from tumorlens.engine.clinical_columns import CategoryColumn, encode
 from tumorlens.engine.clinical_table import ClinicalTable, read_clinical_table
-from tumorlens.errors import DatasetError, OutputError
+from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.clinical_columns import FEWEST, Chosen, choose_columns
 from tumorlens.learn.clinical_fit import (
     ClinicalData,
@@ -28,16 +26,15 @@ from tumorlens.learn.clinical_fit import (
     fit_clinical,
 )
 from tumorlens.learn.clinical_groups import groups_of_patients
-from tumorlens.learn.clinical_image import ImageSide, image_by_bundle, image_by_folds
+from tumorlens.learn.clinical_join import Joined, join_table
 from tumorlens.learn.evaluation.clinical import (
     PERMUTATIONS,
     Judges,
-    leak_sentence,
-    leak_warnings,
     measure_clinical,
     measure_subgroups,
 )
-from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.learn.evaluation.clinical_leaks import leak_sentence, leak_warnings
+from tumorlens.learn.manifest import read_manifest
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.taxonomy import CLASSES
 
@@ -78,15 +75,6 @@ class ClinicalOrder:
     permutations: int = PERMUTATIONS
 
 
-@dataclass(frozen=True)
-class _Joined:
-    """Labelled slices that have a row of the table."""
-
-    side: ImageSide
-    places: tuple[int, ...]
-    counts: Mapping[str, Mapping[str, int]]
-
-
 def add_clinical(
     order: ClinicalOrder, say: Callable[[str], None] = print
 ) -> tuple[Bundle, dict[str, Any]]:
@@ -115,13 +103,21 @@ def add_clinical(
     InputError, DatasetError
         The table or the manifest cannot be used.
     TrainingError
-        The cross-validation is of another manifest.
+        The cross-validation is of another manifest, or `out` holds a bundle of
+        another network.
     """
     bundle = load_bundle(order.bundle)
+    _check_out(order.out, bundle)
     table = read_clinical_table(order.table)
-    joined = _join(order, bundle, table, say)
-    firsts = _first_of_each(joined.side.records)
-    people = [joined.places[row] for row in firsts]
+    joined = join_table(
+        table,
+        read_manifest(order.manifest),
+        bundle,
+        order.calibrate_on,
+        order.include_flagged,
+        say,
+    )
+    people = [joined.places[position] for position in joined.firsts()]
     chosen = choose_columns(
         table.columns,
         [table.rows[place] for place in people],
@@ -145,7 +141,7 @@ def add_clinical(
         "schema": REPORT_SCHEMA,
         "model": {"name": bundle.name, "version": bundle.version},
         "slices": len(data.labels),
-        "patients": len(firsts),
+        "patients": len(people),
         "image_side": joined.side.statement,
         "classes": joined.counts,
         "columns": _describe(chosen),
@@ -168,97 +164,7 @@ def add_clinical(
     return _write(bundle, model, order.out), report
 
 
-def _join(
-    order: ClinicalOrder,
-    bundle: Bundle,
-    table: ClinicalTable,
-    say: Callable[[str], None],
-) -> _Joined:
-    """Keep labelled slices with a row, of classes with enough patients."""
-    records = read_manifest(order.manifest)
-    usable = [row for row in records if order.include_flagged or not row.flag]
-    if not any(_place(table, row) is not None for row in usable):
-        key = "patient" if table.by_patient else "file"
-        raise DatasetError(
-            f"No {key} of {order.table} is in {order.manifest}.",
-            f"Write each {key} in the table as the manifest does.",
-        )
-    if order.calibrate_on is not None:
-        side = image_by_folds(order.calibrate_on, records, bundle)
-        wanted = set(usable)
-        side = side.take([row in wanted for row in side.records])
-    else:
-        side = image_by_bundle(bundle, usable, lambda row: _has_row(table, row), say)
-    places = [_place(table, row) for row in side.records]
-    known = [place is not None for place in places]
-    at_hand = (
-        usable
-        if order.calibrate_on is not None
-        else [row for row in usable if row.split != "test"]
-    )
-    counts = _count(
-        list(compress(side.records, known)),
-        [row for row in at_hand if row.label and not _has_row(table, row)],
-    )
-    enough = {name for name, item in counts.items() if item["patients"] >= FEWEST}
-    for name in sorted(set(counts) - enough):
-        say(
-            f"{counts[name]['patients']} patients of the class '{name}' have a row; "
-            f"the columns are not learned for it, which needs {FEWEST}."
-        )
-    if len(enough) < 2:
-        raise DatasetError(
-            f"Columns are learned where two classes or more have {FEWEST} patients "
-            f"with a row whom the image's network has not trained on; here "
-            f"{len(enough)} {'has' if len(enough) == 1 else 'have'}.",
-            "Give a table of more patients, or --calibrate-on a cross-validation, in "
-            "which every patient is held out.",
-        )
-    kept = [
-        row.label in enough and here
-        for row, here in zip(side.records, known, strict=True)
-    ]
-    found = tuple(
-        place
-        for place, keep in zip(places, kept, strict=True)
-        if keep and place is not None
-    )
-    return _Joined(side.take(kept), found, counts)
-
-
-def _place(table: ClinicalTable, record: Record) -> int | None:
-    found = table.place_of_patient(record.patient) if record.patient else None
-    return table.place_of_file(record.path) if found is None else found
-
-
-def _has_row(table: ClinicalTable, record: Record) -> bool:
-    return _place(table, record) is not None
-
-
-def _count(
-    with_row: Sequence[Record], without: Sequence[Record]
-) -> dict[str, dict[str, int]]:
-    """By class: patients with a row, and without."""
-    found = [
-        Counter(label for label, _ in {(row.label, row.group) for row in rows})
-        for rows in (with_row, without)
-    ]
-    return {
-        name.value: {"patients": found[0][name], "without_row": found[1][name]}
-        for name in CLASSES
-        if found[0][name] + found[1][name]
-    }
-
-
-def _first_of_each(records: Sequence[Record]) -> list[int]:
-    """Position of each patient's first slice."""
-    firsts: dict[str, int] = {}
-    for row, record in enumerate(records):
-        firsts.setdefault(record.group, row)
-    return list(firsts.values())
-
-
-def _data(joined: _Joined, table: ClinicalTable, chosen: Chosen) -> ClinicalData:
+def _data(joined: Joined, table: ClinicalTable, chosen: Chosen) -> ClinicalData:
     side = joined.side
     patients = np.unique([row.group for row in side.records], return_inverse=True)[1]
     labels = side.labels
@@ -318,6 +224,17 @@ def _model(
             key: report[key] for key in ("slices", "patients", "image_side", "warnings")
         },
     )
+
+
+def _check_out(out: Path, bundle: Bundle) -> None:
+    """Refuse to write over what somebody else's hours of training made."""
+    if (out / FACTS_FILE).exists():
+        there = load_bundle(out)
+        if there.files[MODEL_FILE] != bundle.files[MODEL_FILE]:
+            raise TrainingError(
+                f"{out} already holds a bundle of another network, {there.version}.",
+                "Give another folder with --out.",
+            )
 
 
 def _write(bundle: Bundle, model: ClinicalModel, out: Path) -> Bundle:

@@ -19,18 +19,41 @@ from tumorlens.learn.clinical_fit import ClinicalData, cross_fit
 from tumorlens.learn.evaluation.figures import brier_draws, calibration_draws
 from tumorlens.learn.evaluation.judgements import Judgements, averaged
 from tumorlens.learn.evaluation.resampling import Draws, Resampling, figure
-from tumorlens.learn.metrics import auroc
-from tumorlens.taxonomy import CLASSES, INFO, TumorClass
 
 PERMUTATIONS = 99
 LOG_LOSS = "Log loss"
 """The figure that the answer rests on; named beforehand, so that none is picked."""
-LEAKING = 0.97
-"""AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
+ACCURACY = "4-class accuracy"
+CALIBRATION = "Calibration error (ECE, 15 bins)"
 _SEED = 23
 _SAY_EVERY = 20
 
-Statistic = Callable[[Judgements, Resampling], Draws]
+Measure = Callable[[Judgements, Resampling], Draws]
+Rows = Callable[[Judgements], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A figure, and how it is to be read.
+
+    Parameters
+    ----------
+    measure
+        Works it out in every draw of patients.
+    more_is_better
+        Whether the judge with the higher one is the better.
+    share_of
+        For a share: which rows it is a share of.
+    """
+
+    measure: Measure
+    more_is_better: bool
+    share_of: Rows | None = None
+
+    def figure(self, draws: Draws, judged: Judgements, patients: Resampling) -> Any:  # noqa: ANN401 - None or a figure
+        """Sum draws up; a share of 0 or 1 gets an exact interval."""
+        rows = None if self.share_of is None else self.share_of(judged)
+        return figure(draws, 0 if rows is None else patients.count(rows))
 
 
 def _log_loss(judged: Judgements, draws: Resampling) -> Draws:
@@ -69,17 +92,21 @@ def _all(judged: Judgements) -> NDArray[np.bool_]:
     return np.ones(len(judged.labels), bool)
 
 
-STATISTICS: dict[str, tuple[Statistic, bool]] = {
-    LOG_LOSS: (_log_loss, False),
-    "AUROC, mean of the classes": (_auroc_of_classes, True),
-    "AUROC, tumour or none": (_auroc_of_tumor, True),
-    "4-class accuracy": (_accuracy, True),
-    "Calibration error (ECE, 15 bins)": (calibration_draws, False),
-    "Brier score": (brier_draws, False),
-    "Sensitivity at the operating point": (_sensitivity, True),
-    "Specificity at the operating point": (_specificity, True),
+STATISTICS: dict[str, Statistic] = {
+    LOG_LOSS: Statistic(_log_loss, False),
+    "AUROC, mean of the classes": Statistic(_auroc_of_classes, True),
+    "AUROC, tumour or none": Statistic(_auroc_of_tumor, True),
+    ACCURACY: Statistic(_accuracy, True, _all),
+    CALIBRATION: Statistic(calibration_draws, False),
+    "Brier score": Statistic(brier_draws, False),
+    "Sensitivity at the operating point": Statistic(
+        _sensitivity, True, lambda judged: judged.tumor
+    ),
+    "Specificity at the operating point": Statistic(
+        _specificity, True, lambda judged: ~judged.tumor
+    ),
 }
-"""The figures by their names on the page, and whether more is better."""
+"""The figures by their names on the page."""
 
 _LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
     "by_patient": averaged,
@@ -147,17 +174,21 @@ def measure_clinical(
         )
         draws = Resampling(image.groups)
         found[level] = {}
-        for name, (statistic, more_is_better) in STATISTICS.items():
-            alone, both = statistic(image, draws), statistic(fused, draws)
+        for name, statistic in STATISTICS.items():
+            alone, both = (statistic.measure(item, draws) for item in (image, fused))
             if not (np.isfinite(alone[0]) and np.isfinite(both[0])):
                 continue
-            gain = both - alone
+            first = statistic.measure(served, draws)
             found[level][name] = {
-                "served": figure(statistic(served, draws)),
-                "image": figure(alone),
-                "fused": figure(both),
-                "difference": figure(gain),
-                **_beside(null[level, name], float(gain[0]), more_is_better),
+                "served": statistic.figure(first, served, draws),
+                "image": statistic.figure(alone, image, draws),
+                "fused": statistic.figure(both, fused, draws),
+                "difference": figure(both - alone),
+                **_beside(
+                    null[level, name],
+                    float(both[0] - alone[0]),
+                    statistic.more_is_better,
+                ),
             }
     return found
 
@@ -195,10 +226,9 @@ def _null(
         fused = cross_fit(permute_columns(data, rng))
         for level, join in _LEVELS.items():
             both = join(_judgements(data, fused, threshold))
-            for name, (statistic, _) in STATISTICS.items():
-                gain = statistic(both, whole[level]) - statistic(
-                    alone[level], whole[level]
-                )
+            for name, statistic in STATISTICS.items():
+                before = statistic.measure(alone[level], whole[level])
+                gain = statistic.measure(both, whole[level]) - before
                 rows[level, name].append(float(gain[0]))
     return {key: np.array(values) for key, values in rows.items()}
 
@@ -247,7 +277,6 @@ def measure_subgroups(
         ``image``, ``fused`` and ``difference``, of slices. A group of too few
         patients has ``patients`` alone.
     """
-    shown = (LOG_LOSS, "4-class accuracy", "Calibration error (ECE, 15 bins)")
     found: dict[str, Any] = {}
     for kind, names in kinds.items():
         parts: dict[str, Any] = {}
@@ -261,62 +290,15 @@ def measure_subgroups(
             image = _judgements(own, judges.image[rows], 0.0)
             fused = _judgements(own, judges.fused[rows], 0.0)
             draws = Resampling(image.groups)
-            for name in shown:
-                statistic, _ = STATISTICS[name]
-                alone, both = statistic(image, draws), statistic(fused, draws)
+            for name in (LOG_LOSS, ACCURACY, CALIBRATION):
+                statistic = STATISTICS[name]
+                alone, both = (
+                    statistic.measure(item, draws) for item in (image, fused)
+                )
                 parts[part][name] = {
-                    "image": figure(alone),
-                    "fused": figure(both),
+                    "image": statistic.figure(alone, image, draws),
+                    "fused": statistic.figure(both, fused, draws),
                     "difference": figure(both - alone),
                 }
         found[kind] = parts
     return found
-
-
-def leak_warnings(
-    data: ClinicalData, columns: Mapping[str, slice]
-) -> dict[str, tuple[TumorClass, float]]:
-    """Find columns that tell a class nearly for certain without any image.
-
-    Parameters
-    ----------
-    data
-        Their image side does not count.
-    columns
-        By name: which of the features belong to the column.
-
-    Returns
-    -------
-    dict
-        By column: the class that it tells best from the rest, and the AUROC of
-        that on held-out patients, where it is at least `LEAKING`.
-    """
-    blind = replace(
-        data,
-        probabilities=np.full_like(data.probabilities, 1.0 / len(CLASSES)),
-    )
-    # One row for each patient and class; a patient's columns are the same in all.
-    keys = data.patients * len(CLASSES) + data.labels
-    first = np.zeros(len(keys), bool)
-    first[np.unique(keys, return_index=True)[1]] = True
-    blind = blind.take(first)
-    found = {}
-    for name, place in columns.items():
-        alone = cross_fit(replace(blind, features=blind.features[:, place]))
-        areas = {
-            CLASSES[row]: auroc(alone[:, row], blind.labels == row)
-            for row in blind.classes
-        }
-        best = max(areas, key=lambda key: areas[key])
-        if areas[best] >= LEAKING:
-            found[name] = (best, areas[best])
-    return found
-
-
-def leak_sentence(column: str, told: TumorClass, area: float) -> str:
-    """Say what is suspicious about a column."""
-    return (
-        f"The column {column!r} alone tells {INFO[told].title.lower()} from the other "
-        f"classes with an AUROC of {area:.2f}. Is it a copy of the diagnosis, or known "
-        "only once the diagnosis is? Then leave it out: the figures are worth nothing."
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tumorlens.learn.evaluation.clinical import LOG_LOSS
+from tumorlens.learn.evaluation.clinical import ACCURACY, CALIBRATION, LOG_LOSS
 from tumorlens.learn.evaluation.intervals import in_words
 from tumorlens.report.figure_words import name_text
 from tumorlens.report.page_parts import Section, Table
@@ -25,9 +25,9 @@ def answer(report: Mapping[str, Any]) -> str:
     found = report["by_patient"][LOG_LOSS]
     change = in_words(found["difference"], digits=3)
     p = found["p"]
-    by_chance = "" if p is None else f"; p = {p:.2f} of permuted columns"
+    by_chance = "" if p is None else f"; p = {p:.2f} against permuted columns"
     figures = f"the log loss by patient changes by {change}{by_chance}"
-    sure = found["difference"]["high"] < 0.0 and (p is not None and p <= _SIGNIFICANT)
+    sure = found["difference"]["high"] < 0.0 and (p is None or p <= _SIGNIFICANT)
     if sure and report["warnings"]:
         return f"The columns seem to add something ({figures}), but see the warnings."
     if sure:
@@ -165,8 +165,8 @@ def _subgroup_section(subgroups: Mapping[str, Any]) -> Section:
 def _subgroup_row(part: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     if LOG_LOSS not in found:
         return (part, str(found["patients"]), *["–"] * 5)
-    right = found["4-class accuracy"]
-    error = found["Calibration error (ECE, 15 bins)"]
+    right = found[ACCURACY]
+    error = found[CALIBRATION]
     return (
         part,
         str(found["patients"]),
