@@ -73,6 +73,14 @@ def test_without_permutations_there_is_no_p():
     assert answer(found).startswith("The columns add something")
 
 
+def test_too_few_permutations_do_not_speak_against_a_gain(informative):
+    found = {**informative["by_patient"][LOG_LOSS], "p": 0.1}
+    few = {**informative, "permutations": 9, "by_patient": {LOG_LOSS: found}}
+    assert answer(few).startswith("The columns add something")
+    enough = {**few, "permutations": 99}
+    assert answer(enough).startswith("Nothing here shows")
+
+
 def test_a_suspicious_column_is_never_called_a_gain_without_a_word(informative):
     assert "see the warnings" in answer({**informative, "warnings": ["a leak"]})
 
@@ -111,11 +119,11 @@ def test_a_column_that_is_known_for_one_class_alone_is_warned_about():
     assert found["test"][0] is TumorClass.PITUITARY
 
 
-def test_groups_that_are_too_small_are_counted_alone():
+def test_groups_that_are_too_small_are_not_shown():
     data = made_patients(patients=40)
     parts = ["few" if number < 4 else "many" for number in data.patients]
     found = measure_subgroups(data, Judges.of(data), {"sex": parts}, fewest=5)["sex"]
-    assert found["few"] == {"patients": 4}
+    assert set(found) == {"many"}
     assert found["many"]["patients"] == 36
     right = found["many"][ACCURACY]
     assert right["difference"]["value"] == pytest.approx(
@@ -124,6 +132,8 @@ def test_groups_that_are_too_small_are_counted_alone():
 
 
 def test_the_page_shows_it_all(informative):
+    data = made_patients(patients=24, slices=1)
+    sexes = ["f" if number % 2 else "m" for number in data.patients]
     report = {
         **informative,
         "slices": 120,
@@ -135,7 +145,7 @@ def test_the_page_shows_it_all(informative):
         ],
         "left_out": ["The column 'name' is left out."],
         "classes": {"glioma": {"patients": 15, "without_row": 2}},
-        "subgroups": {"sex": {"f": {"patients": 3}}},
+        "subgroups": measure_subgroups(data, Judges.of(data), {"sex": sexes}, 5),
         "model_weights": {
             "features": ["age"],
             "classes": ["glioma", "meningioma"],
@@ -148,6 +158,7 @@ def test_the_page_shows_it_all(informative):
     page = render_evaluation("Title", "Subtitle", clinical_sections(report))
     for words in (
         *("The columns add something", "Image and columns", "By slice", "left out"),
-        *("By networks that trained", "Of permuted columns", "Meningioma", "not for"),
+        *("By networks that trained", "Of permuted columns", "Meningioma", "By sex"),
+        "not for clinical use",
     ):
         assert words.lower() in page.lower(), words

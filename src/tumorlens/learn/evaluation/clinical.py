@@ -268,14 +268,14 @@ def measure_subgroups(
     kinds
         By kind of group: N names, empty where a slice is in none.
     fewest
-        Patients that a group needs to be shown.
+        Patients that a group needs to be shown; smaller ones are left out, as
+        even their name could point to somebody.
 
     Returns
     -------
     dict
         Plain JSON by kind, then by group: ``patients`` and by figure
-        ``image``, ``fused`` and ``difference``, of slices. A group of too few
-        patients has ``patients`` alone.
+        ``image``, ``fused`` and ``difference``, of slices.
     """
     found: dict[str, Any] = {}
     for kind, names in kinds.items():
@@ -284,9 +284,9 @@ def measure_subgroups(
             rows = np.array([name == part for name in names])
             own = data.take(rows)
             patients = len(np.unique(own.patients))
-            parts[part] = {"patients": patients}
             if patients < fewest:
                 continue
+            parts[part] = {"patients": patients}
             image = _judgements(own, judges.image[rows], 0.0)
             fused = _judgements(own, judges.fused[rows], 0.0)
             draws = Resampling(image.groups)
@@ -300,5 +300,6 @@ def measure_subgroups(
                     "fused": statistic.figure(both, fused, draws),
                     "difference": figure(both - alone),
                 }
-        found[kind] = parts
+        if parts:
+            found[kind] = parts
     return found

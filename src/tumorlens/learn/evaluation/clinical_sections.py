@@ -12,6 +12,8 @@ from tumorlens.report.page_parts import Section, Table
 
 _LEVELS = {"by_patient": "By patient", "by_slice": "By slice"}
 _SIGNIFICANT = 0.05
+_FEWEST = 19
+"""Permutations of which p can reach 0.05."""
 
 
 def answer(report: Mapping[str, Any]) -> str:
@@ -27,7 +29,9 @@ def answer(report: Mapping[str, Any]) -> str:
     p = found["p"]
     by_chance = "" if p is None else f"; p = {p:.2f} against permuted columns"
     figures = f"the log loss by patient changes by {change}{by_chance}"
-    sure = found["difference"]["high"] < 0.0 and (p is None or p <= _SIGNIFICANT)
+    # So few permutations cannot give a p that small; then the interval answers.
+    unlike_chance = report["permutations"] < _FEWEST or p <= _SIGNIFICANT
+    sure = found["difference"]["high"] < 0.0 and unlike_chance
     if sure and report["warnings"]:
         return f"The columns seem to add something ({figures}), but see the warnings."
     if sure:
@@ -86,7 +90,7 @@ def _range(null: Mapping[str, float] | None) -> str:
     return (
         "–"
         if null is None
-        else f"{round(null['low'], 3) + 0.0:.3f} to {round(null['high'], 3) + 0.0:.3f}"
+        else f"{round(null['low'], 3) + 0.0:.3f} … {round(null['high'], 3) + 0.0:.3f}"
     )
 
 
@@ -163,8 +167,6 @@ def _subgroup_section(subgroups: Mapping[str, Any]) -> Section:
 
 
 def _subgroup_row(part: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    if LOG_LOSS not in found:
-        return (part, str(found["patients"]), *["–"] * 5)
     right = found[ACCURACY]
     error = found[CALIBRATION]
     return (
