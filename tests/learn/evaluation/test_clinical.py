@@ -112,6 +112,13 @@ def test_a_copy_of_the_diagnosis_is_warned_about_and_age_is_not():
     assert "'copy'" in leak_sentence("copy", told, area)
 
 
+def test_an_image_that_tells_everything_makes_no_column_suspicious():
+    data = made_patients(patients=40)
+    sure = 0.01 + 0.96 * np.eye(4)[data.labels]
+    data = replace(data, probabilities=sure)
+    assert leak_warnings(data, {"age": slice(0, 1)}) == {}
+
+
 def test_a_column_that_is_known_for_one_class_alone_is_warned_about():
     data = made_patients(patients=80)
     tested = (data.labels == 2).astype(float)[:, None] - 0.25
