@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumorlens.engine.results import Failure, Prediction
+from tumorlens.engine.results import ClinicalUse, Failure, Prediction
 from tumorlens.report.report import (
     RESEARCH_USE,
     SCHEMA,
@@ -48,6 +48,32 @@ def test_a_document_read_back_is_the_prediction(prediction: Prediction) -> None:
     assert again.spacing_mm == prediction.spacing_mm
     assert again.plane == prediction.plane
     assert prediction_to_json(again) == prediction_to_json(prediction)
+
+
+def test_clinical_columns_are_named_with_what_stood_without_them(
+    prediction: Prediction,
+) -> None:
+    assert "clinical" not in prediction_to_json(prediction)
+    alone = dict(zip(CLASSES, (0.25, 0.25, 0.25, 0.25), strict=True))
+    use = ClinicalUse(
+        ("age",), ("sex",), ("side",), ("age",), alone, Verdict.INCONCLUSIVE
+    )
+    document = prediction_to_json(replace(prediction, clinical=use))
+    assert document["clinical"] == {
+        "used": ["age"],
+        "missing": ["sex"],
+        "unknown": ["side"],
+        "outside": ["age"],
+        "by_image_alone": {
+            "decision": "inconclusive",
+            "probabilities": {name.value: 0.25 for name in CLASSES},
+            "p_tumor": 0.75,
+        },
+    }
+    nothing = np.zeros((0, 0), np.float32)
+    text = json.dumps(document)
+    again = prediction_from_json(json.loads(text), nothing, nothing, nothing)
+    assert again.clinical == use
 
 
 def test_a_document_of_an_earlier_version_is_still_read(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from tumorlens.cli.tables import show_tables
 from tumorlens.cli.written import write_json
 from tumorlens.errors import MissingExtraError
-from tumorlens.report import page_parts
 
 
 @click.command()
@@ -61,20 +60,6 @@ def baseline(
         records = split_into_folds(records, folds, links=linked_copies(records))
     groups = [[name.strip() for name in names.split(",")] for names in together]
     figures = cross_validate_intensity_baseline(records, groups, say=click.echo)
-    _show(section(figures).tables)
+    show_tables(section(figures).tables)
     if json_path is not None:
         write_json(json_path, figures)
-
-
-def _show(tables: Sequence[page_parts.Table]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=max(100, Console().width))
-    for found in tables:
-        table = Table(title=found.title)
-        for number, name in enumerate(found.columns):
-            table.add_column(name, justify="left" if number == 0 else "right")
-        for row in found.rows:
-            table.add_row(*row)
-        console.print(table)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
+from pathlib import Path
 
 import click
 
@@ -17,8 +18,11 @@ from tumorlens.cli.model_options import (
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file, make_folder, open_outputs
 from tumorlens.cli.progress import Screen
 from tumorlens.cli.sources import find_files
+from tumorlens.engine.clinical_table import ClinicalTable, read_clinical_table
 from tumorlens.engine.predict import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.engine.results import Failure, Prediction
+from tumorlens.errors import InputError
+from tumorlens.imaging.names import display_name
 from tumorlens.report.report import RESEARCH_USE
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
@@ -47,6 +51,13 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
     show_default=True,
     help="Slices in one forward pass.",
 )
+@click.option(
+    "--clinical",
+    "table_path",
+    metavar="TABLE.csv",
+    help="Also count these clinical columns; the column 'file' names the picture, or "
+    "the folder or archive that holds a patient's pictures, from the table's folder.",
+)
 @threads_option
 @operating_point_option
 @model_option
@@ -56,6 +67,7 @@ def predict(
     json_path: str | None,
     maps: str | None,
     batch: int,
+    table_path: str | None,
     threads: int | None,
     operating_point: str | None,
     model: str | None,
@@ -75,14 +87,20 @@ def predict(
     if maps is not None:
         make_folder(maps)
     classifier = load_classifier(model, threads)
+    table = None if table_path is None else _table(Path(table_path), classifier)
     files = find_files(paths)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()
-    done = failed = 0
+    done = failed = alone = 0
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(len(files), rows))
         outputs = open_outputs(stack, csv_path, json_path, maps)
         for result in _judge(classifier, files, batch, operating_point):
+            if table is not None and isinstance(result, Prediction):
+                place = table.place_of_file(result.source)
+                row = None if place is None else table.rows[place]
+                result = classifier.with_columns(result, row)
+                alone += place is None
             screen.show(result)
             for output in outputs:
                 output.write(result)
@@ -96,9 +114,29 @@ def predict(
         f"{operating_point or facts.default_operating_point}.\n{RESEARCH_USE}",
         err=not rows,
     )
+    if table is not None and alone:
+        click.echo(
+            f"{alone} of {done} slices have no row in {display_name(table.path)}; they "
+            "were judged by the image alone.",
+            err=True,
+        )
     if done == 0:
         return NONE_READ
     return SOME_FAILED if failed else ALL_READ
+
+
+def _table(path: Path, classifier: Classifier) -> ClinicalTable:
+    """Read a table, and make sure that it fits the model and names files."""
+    model = classifier.clinical_model()
+    table = read_clinical_table(path)
+    if not table.by_file:
+        raise InputError(
+            f"{display_name(path)} does not say which files its rows are of: a picture "
+            "does not tell whose it is.",
+            "Add a column 'file': a picture's path, or that of a patient's folder.",
+        )
+    model.check_table(table)
+    return table
 
 
 def _judge(

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from tumorlens.cli.train_clinical import learn_clinical
 from tumorlens.cli.written import write_json
+from tumorlens.engine.clinical_table import read_clinical_table
 from tumorlens.errors import MissingExtraError, TrainingError
 
 
@@ -69,6 +71,26 @@ from tumorlens.errors import MissingExtraError, TrainingError
     default=None,
     help="Fix calibration and thresholds on this cross-validation's held-out patients.",
 )
+@click.option(
+    "--clinical",
+    "table",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also learn from this table (CSV) what age, sex ... add to the image.",
+)
+@click.option(
+    "--model",
+    "ready",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="With --clinical: build on this bundle, and train no network.",
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(0),
+    default=None,
+    help="With --clinical: how often to deal the columns anew.  [default: 99]",
+)
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
 @click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
 def train(
@@ -78,6 +100,9 @@ def train(
     folds: int | None,
     only: tuple[int, ...],
     calibrate_on: Path | None,
+    table: Path | None,
+    ready: Path | None,
+    permutations: int | None,
     resume: bool,
     include_flagged: bool,
     **choices: Any,  # noqa: ANN401 - one for each field of TrainingConfig
@@ -92,6 +117,10 @@ def train(
     judged by a network that trained on the others, and the pooled figures go
     to OUT/report. The mean of all folds' networks becomes the bundle
     OUT/bundle. The same command goes on where it was stopped.
+
+    With --clinical the bundle also learns a table's columns, on patients who did
+    not train its network; what they add over the image alone goes to
+    OUT/clinical.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -101,10 +130,26 @@ def train(
         raise MissingExtraError("Training", "train") from error
     config_path = folder / "config.json"
     given = {name: value for name, value in choices.items() if value is not None}
-    if folds is not None:
-        if weights is not None or calibrate_on is not None or resume:
+    if table is None:
+        if ready is not None or permutations is not None:
+            raise click.UsageError("--model and --permutations go with --clinical.")
+    elif ready is not None:
+        if given or weights is not None or folds is not None or only or resume:
             raise click.UsageError(
-                "--folds goes without --weights, --calibrate-on and --resume."
+                "--model trains no network: it goes with --data, --out, --clinical, "
+                "--calibrate-on, --permutations and --include-flagged alone."
+            )
+        more = (folder, calibrate_on, include_flagged, permutations)
+        learn_clinical(table, manifest, ready, *more)
+        return
+    else:
+        # A wrong table shows before hours of training.
+        read_clinical_table(table)
+    if folds is not None:
+        if weights is not None or calibrate_on is not None or resume or table:
+            raise click.UsageError(
+                "--folds goes without --weights, --calibrate-on, --clinical and "
+                "--resume."
             )
         _cross_validate(manifest, folder, folds, only, include_flagged, given)
         return
@@ -127,6 +172,9 @@ def train(
         say=click.echo,
     )
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+    if table is not None:
+        more = (folder, calibrate_on, include_flagged, permutations)
+        learn_clinical(table, manifest, bundle.folder, *more)
     click.echo(
         f"Next: tumorlens evaluate --data {manifest} --split test "
         f"--model {bundle.folder}"

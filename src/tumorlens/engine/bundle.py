@@ -284,6 +284,33 @@ def record_scans(folder: Path, scans: ScanModel) -> Bundle:
     return load_bundle(folder)
 
 
+def attach_file(folder: Path, name: str, content: bytes) -> Bundle:
+    """Put a file into a bundle, or replace it there; the rest stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    name, content
+        Of the file.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify.
+    OSError
+        Where it cannot be written.
+    """
+    load_bundle(folder)
+    document = read_document(folder)
+    part = folder / f"{name}.part"
+    part.write_bytes(content)
+    part.replace(folder / name)
+    document["files"] = {**document["files"], name: _sha256(folder / name)}
+    write_document(folder, document)
+    return load_bundle(folder)
+
+
 def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     facts = Reader(document, str(folder / FACTS_FILE))
     if facts.strings("classes") != tuple(CLASSES):

@@ -82,6 +82,26 @@ class Reader:
             self.refuse(key, "a list of texts")
         return tuple(value)
 
+    def rows(self, key: str, count: int, width: int) -> list[list[float]]:
+        """Return `count` lists of `width` finite numbers each."""
+        value = self.fields.get(key)
+        if (
+            not isinstance(value, list)
+            or len(value) != count
+            or not all(isinstance(row, list) and len(row) == width for row in value)
+            or not all(_is_number(item) for row in value for item in row)
+        ):
+            self.refuse(key, f"{count} lists of {width} numbers")
+        return [[float(item) for item in row] for row in value]
+
+    def items(self, key: str) -> Iterator[Reader]:
+        """Go through a list of objects."""
+        value = self.fields.get(key)
+        if not isinstance(value, list) or not all(isinstance(x, dict) for x in value):
+            self.refuse(key, "a list of objects")
+        for place, item in enumerate(value):
+            yield Reader(item, f"{self.where}: {key}[{place}]")
+
     def object(self, key: str) -> Reader:
         """Return an object, as a reader of its own."""
         value = self.fields.get(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, compress
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, DOMAIN_FILE, Bundle, load_bundle
+from tumorlens.engine.clinical import ClinicalModel, add_columns, load_clinical_model
 from tumorlens.engine.decide import decide
 from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.explain import explain
@@ -64,10 +65,19 @@ class Classifier:
         Its network.
     domain
         What it knows of brain MRI.
+    clinical
+        What it knows of clinical columns; None where it knows none.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, domain: DomainModel) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: Session,
+        domain: DomainModel,
+        clinical: ClinicalModel | None = None,
+    ) -> None:
         self.bundle = bundle
+        self.clinical = clinical
         self._session = session
         self._domain = domain
 
@@ -76,6 +86,7 @@ class Classifier:
         source: Picture | Iterable[Picture],
         operating_point: str | None = None,
         name: str | None = None,
+        clinical: Mapping[str, Any] | None = None,
     ) -> Prediction | list[Prediction]:
         """Judge one picture, or several.
 
@@ -89,6 +100,10 @@ class Classifier:
             the bundle's own choice.
         name
             What the user calls a single source.
+        clinical
+            The patient's clinical values by column (text, numbers or None), for
+            a bundle that has learned such columns; by default the image alone
+            counts.
 
         Returns
         -------
@@ -102,16 +117,59 @@ class Classifier:
             Where a source cannot be used. To go on past such files, use
             `predict_many`.
         SettingError
-            Where the operating point is not in the bundle.
+            Where the operating point is not in the bundle, or `clinical` is
+            given and the bundle has learned no columns.
         """
         if isinstance(source, str | Path | bytes | np.ndarray):
             found = self.predict_study(_study(source, name), operating_point)
+            if clinical is not None:
+                found = [self.with_columns(item, clinical) for item in found]
             return found[0] if len(found) == 1 else found
-        return [
+        judged = [
             found
             for item in source
             for found in self.predict_study(_study(item), operating_point)
         ]
+        if clinical is None:
+            return judged
+        return [self.with_columns(item, clinical) for item in judged]
+
+    def with_columns(
+        self, prediction: Prediction, row: Mapping[str, Any] | None
+    ) -> Prediction:
+        """Decide anew by the image and the patient's clinical columns together.
+
+        Parameters
+        ----------
+        prediction
+            Of this classifier, by the image alone.
+        row
+            Values by column; None where nothing is known of the patient.
+
+        Raises
+        ------
+        InputError
+            There is text where the model has learned numbers.
+        SettingError
+            The bundle has learned no columns.
+        """
+        return add_columns(prediction, row, self.clinical_model(), self.bundle)
+
+    def clinical_model(self) -> ClinicalModel:
+        """Return what the bundle knows of clinical columns.
+
+        Raises
+        ------
+        SettingError
+            It has learned none.
+        """
+        if self.clinical is None:
+            raise SettingError(
+                f"The model in {display_name(self.bundle.folder)} has learned no "
+                "clinical columns.",
+                "Make one that has: tumorlens train --clinical TABLE.csv.",
+            )
+        return self.clinical
 
     def predict_study(
         self, study: Study, operating_point: str | None = None
@@ -359,7 +417,8 @@ def load_classifier(
     """
     facts = load_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle))
     domain = DomainModel.load(facts.folder / DOMAIN_FILE)
-    return Classifier(facts, Session(facts, threads), domain)
+    clinical = load_clinical_model(facts)
+    return Classifier(facts, Session(facts, threads), domain, clinical)
 
 
 def _study(source: Picture, name: str | None = None) -> Study:

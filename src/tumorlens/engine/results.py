@@ -79,6 +79,31 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class ClinicalUse:
+    """Which clinical columns a decision counts, and what it was without them.
+
+    Parameters
+    ----------
+    used, missing
+        Names of the columns with a value, and of those without.
+    unknown
+        Those whose category the model has not learned; they do not count.
+    outside
+        Those of `used` whose number is far from what the model has learned,
+        and was cut off.
+    probabilities, decision
+        By the image alone.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    outside: tuple[str, ...]
+    probabilities: dict[TumorClass, float]
+    decision: TumorClass | Verdict
+
+
+@dataclass(frozen=True)
 class Box:
     """A rectangle in pixels of the picture; x1 and y1 lie outside it."""
 
@@ -150,6 +175,8 @@ class Prediction:
     head
         Edge of the square that holds the head, in pixels; 0 in a prediction
         that was restored without it.
+    clinical
+        What clinical columns did; None where none were asked for.
     """
 
     source: str
@@ -165,6 +192,7 @@ class Prediction:
     notes: tuple[str, ...] = field(default=())
     pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
     head: int = 0
+    clinical: ClinicalUse | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.results import Box, Decision, Explanation, Failure, Prediction
+from tumorlens.engine.results import (
+    Box,
+    ClinicalUse,
+    Decision,
+    Explanation,
+    Failure,
+    Prediction,
+)
 from tumorlens.imaging.study import Plane
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
@@ -42,6 +49,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     """
     decision, explanation = prediction.decision, prediction.explanation
     box = explanation.box
+    use = prediction.clinical
     return {
         "schema": SCHEMA,
         "file": prediction.source,
@@ -49,9 +57,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "status": "ok",
         "predicted": decision.predicted.value,
         "decision": decision.decision.value,
-        "probabilities": {
-            name.value: _finite(decision.probabilities[name]) for name in CLASSES
-        },
+        "probabilities": _probabilities(decision.probabilities),
         "p_tumor": _finite(decision.p_tumor),
         "prediction_set": [name.value for name in decision.prediction_set],
         "domain_score": _finite(decision.domain_score),
@@ -72,6 +78,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "model_version": prediction.model_version,
         "ms": round(_finite(prediction.milliseconds), 3),
         "research_use_only": RESEARCH_USE,
+        **({} if use is None else {"clinical": _clinical_to_json(use)}),
     }
 
 
@@ -122,6 +129,7 @@ def prediction_from_json(
         milliseconds=document["ms"],
         pixels=pixels,
         notes=tuple(document["notes"]),
+        clinical=_clinical_from_json(document.get("clinical")),
     )
 
 
@@ -144,13 +152,10 @@ def failure_to_json(failure: Failure) -> dict[str, Any]:
 
 
 def _decision_from_json(document: Mapping[str, Any]) -> Decision:
-    decided: str = document["decision"]
     return Decision(
-        probabilities={
-            TumorClass(name): value for name, value in document["probabilities"].items()
-        },
+        probabilities=_read_probabilities(document),
         predicted=TumorClass(document["predicted"]),
-        decision=(Verdict(decided) if decided in set(Verdict) else TumorClass(decided)),
+        decision=_read_decision(document),
         operating_point=document["operating_point"],
         prediction_set=tuple(TumorClass(name) for name in document["prediction_set"]),
         domain_score=document["domain_score"],
@@ -160,6 +165,50 @@ def _decision_from_json(document: Mapping[str, Any]) -> Decision:
         evidence_head=_read_by_class(document.get("evidence_head")),
         brain_share=document.get("brain_share", 1.0),
     )
+
+
+def _clinical_to_json(use: ClinicalUse) -> dict[str, Any]:
+    """Name the columns and say what stood without them; no value is written."""
+    return {
+        "used": list(use.used),
+        "missing": list(use.missing),
+        "unknown": list(use.unknown),
+        "outside": list(use.outside),
+        "by_image_alone": {
+            "decision": use.decision.value,
+            "probabilities": _probabilities(use.probabilities),
+            "p_tumor": _finite(1.0 - use.probabilities[TumorClass.NO_TUMOR]),
+        },
+    }
+
+
+def _clinical_from_json(found: Mapping[str, Any] | None) -> ClinicalUse | None:
+    if found is None:
+        return None
+    alone = found["by_image_alone"]
+    return ClinicalUse(
+        used=tuple(found["used"]),
+        missing=tuple(found["missing"]),
+        unknown=tuple(found["unknown"]),
+        outside=tuple(found["outside"]),
+        probabilities=_read_probabilities(alone),
+        decision=_read_decision(alone),
+    )
+
+
+def _probabilities(values: Mapping[TumorClass, float]) -> dict[str, float]:
+    return {name.value: _finite(values[name]) for name in CLASSES}
+
+
+def _read_probabilities(document: Mapping[str, Any]) -> dict[TumorClass, float]:
+    return {
+        TumorClass(name): value for name, value in document["probabilities"].items()
+    }
+
+
+def _read_decision(document: Mapping[str, Any]) -> TumorClass | Verdict:
+    decided: str = document["decision"]
+    return Verdict(decided) if decided in set(Verdict) else TumorClass(decided)
 
 
 def _by_class(head: tuple[float, ...]) -> dict[str, float] | None:

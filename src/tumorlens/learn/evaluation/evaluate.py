@@ -209,7 +209,6 @@ def write_evaluation(
     OutputError
         The folder cannot be written to.
     """
-    text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
     model = metrics["model"]
     page = render_evaluation(
         f"How good {model['name']} {model['version']} is",
@@ -217,6 +216,12 @@ def write_evaluation(
         "each figure with its 95 % interval",
         sections,
     )
+    write_report(metrics, page, out_dir)
+
+
+def write_report(metrics: Mapping[str, Any], page: str, out_dir: Path) -> None:
+    """Write figures and the page of them into a folder; see `write_evaluation`."""
+    text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / METRICS_FILE).write_text(text, encoding="utf-8")

@@ -69,7 +69,11 @@ def by_patient(scored: ScoredSet) -> Judgements:
     scan counts once for each. Thresholds, the same for all slices that one
     bundle judged, are averaged too.
     """
-    slices = by_slice(scored)
+    return averaged(by_slice(scored))
+
+
+def averaged(slices: Judgements) -> Judgements:
+    """Do the same for slices that were judged in any other way."""
     keys = np.array(
         [
             f"{label}\t{name}"
