@@ -16,8 +16,7 @@ from tumorlens.cli.model_options import (
 )
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
 from tumorlens.cli.written import write_json
-from tumorlens.engine.predict import load_classifier
-from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_judge import load_scan_judge
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
@@ -71,14 +70,14 @@ def scan(
             check_file(path)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    classifier = load_classifier(model, threads)
+    judge = load_scan_judge(model, threads)
     rows = json_path != STANDARD_OUTPUT
     documents: list[dict[str, Any]] = []
     written = done = failed = 0
     for path in paths:
         try:
             for series in read_study(path).series:
-                finding = judge_scan(classifier, series, operating_point)
+                finding = judge(series, operating_point)
                 documents.append(scan_to_json(finding))
                 done += 1
                 if rows:

@@ -27,7 +27,11 @@ from tumorlens.errors import MissingExtraError, TrainingError
     required=True,
     help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
 )
-@click.option("--network", default=None, help="evidence-net (default) or seed-cnn.")
+@click.option(
+    "--network",
+    default=None,
+    help="evidence-net (default), seed-cnn or cnn3d (whole scans).",
+)
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
 @click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
@@ -95,7 +99,7 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from tumorlens.learn.config import TrainingConfig
-        from tumorlens.learn.run import RunOrder, run_training
+        from tumorlens.learn.run import RunOrder, configured, run_training
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     config_path = folder / "config.json"
@@ -118,7 +122,7 @@ def train(
             )
         config = TrainingConfig.read(config_path)
     else:
-        config = TrainingConfig(**given)
+        config = configured(given)
     bundle = run_training(
         RunOrder(
             manifest, folder, config, weights, resume, include_flagged, calibrate_on
@@ -126,8 +130,9 @@ def train(
         say=click.echo,
     )
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+    command = "evaluate" if bundle.judges == "slices" else "compare-scans"
     click.echo(
-        f"Next: tumorlens evaluate --data {manifest} --split test "
+        f"Next: tumorlens {command} --data {manifest} --split test "
         f"--model {bundle.folder}"
     )
 
@@ -140,7 +145,6 @@ def _cross_validate(
     include_flagged: bool,
     choices: dict[str, Any],
 ) -> None:
-    from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import (
         REPORT_FOLDER,
         cross_validate,
@@ -152,8 +156,15 @@ def _cross_validate(
         on_set,
         write_evaluation,
     )
+    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.learn.run import configured
 
-    config = TrainingConfig(**choices)
+    config = configured(choices)
+    if find_network(config.network).judges != "slices":
+        raise click.UsageError(
+            f"--folds does not go with {config.network}: fill the manifest's split "
+            "column instead."
+        )
     records = records_in_folds(manifest, folds, include_flagged)
     scored, rules = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = evaluate_scored(scored, rules)

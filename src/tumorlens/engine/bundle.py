@@ -8,11 +8,11 @@ the facts, with the SHA-256 of every file and of itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from tumorlens.engine.bundle_json import (
     FACTS_FILE,
@@ -26,13 +26,19 @@ from tumorlens.engine.facts import Reader
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
+from tumorlens.imaging.preprocess_volume import block_shape
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 MODEL_FILE = "model.onnx"
 DOMAIN_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
-FINEST_STRIDE = 8
-"""Pixels of the input that a cell of the evidence grid spans at least."""
+Judges = Literal["slices", "volumes"]
+"""What a bundle's network takes as its input: one slice, or a whole scan."""
+_MOST_CELLS: dict[Judges, Callable[[int], int]] = {
+    "slices": lambda size: (size // 8) ** 2,
+    "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
+}
+"""Cells of the evidence grid, at most, for an input of that edge."""
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
 
 
@@ -113,7 +119,7 @@ class Bundle:
     classes
         The classes of every output, in the taxonomy's order.
     preprocessing
-        How a slice becomes the model's input.
+        How a slice, or a scan, becomes the model's input.
     calibration, operating_points, prediction_sets
         See there.
     default_operating_point
@@ -126,6 +132,8 @@ class Bundle:
         SHA-256 in hexadecimal, by file name.
     rules
         What else makes a slice inconclusive; none in bundles that state none.
+    judges
+        What the model takes as its input; slices in bundles that do not say.
     """
 
     folder: Path
@@ -143,6 +151,7 @@ class Bundle:
     metrics: dict[str, Any]
     files: dict[str, str]
     rules: Rules = field(default=Rules())
+    judges: Judges = "slices"
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -180,6 +189,7 @@ def save_bundle(
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
     rules: Rules | None = None,
+    judges: Judges = "slices",
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -190,6 +200,8 @@ def save_bundle(
     name, version, preprocessing, calibration, operating_points
         See `Bundle`.
     default_operating_point, prediction_sets, domain, provenance, metrics, rules
+        See `Bundle`.
+    judges
         See `Bundle`.
 
     Returns
@@ -225,6 +237,8 @@ def save_bundle(
     }
     if rules is not None:
         document["rules"] = rules.to_json()
+    if judges != "slices":
+        document["judges"] = judges
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -283,8 +297,9 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     thresholds = sets.object("thresholds")
     facts.object("domain").number("threshold")
     preprocessing = _preprocessing(facts.object("preprocessing"))
+    judges = _judges(facts)
     cells = weights.whole("evidence_cells", 1)
-    if cells > (preprocessing.size // FINEST_STRIDE) ** 2:
+    if cells > _MOST_CELLS[judges](preprocessing.size):
         weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
@@ -312,7 +327,18 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
             for name in facts.object("files").fields
         },
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
+        judges=judges,
     )
+
+
+def _judges(facts: Reader) -> Judges:
+    if "judges" not in facts.fields:
+        return "slices"
+    stated = facts.text("judges")
+    for known in get_args(Judges):
+        if stated == known:
+            return cast(Judges, known)
+    return facts.refuse("judges", f"one of {get_args(Judges)}")
 
 
 def _rate(point: Reader, key: str) -> Rate:

@@ -1,0 +1,54 @@
+"""One way to ask any bundle about a whole scan, whatever its network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
+from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.engine.scan_volume import load_volume_classifier
+from tumorlens.imaging.study import Series
+
+ScanJudge: TypeAlias = Callable[[Series, str | None], ScanFinding]
+"""Takes a series and an operating point, None for the bundle's own."""
+
+
+def load_scan_judge(
+    bundle: str | Path | None = None, threads: int | None = None
+) -> ScanJudge:
+    """Load a model, ready to judge series.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a model bundle, for slices or for whole scans; by default the
+        one that is shipped.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+
+    Returns
+    -------
+    callable
+        `judge_scan` with a model of slices, or the word of a network that sees
+        the whole scan.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, foreign or damaged.
+    SettingError
+        Where `threads` is less than 1.
+    """
+    folder = DEFAULT_BUNDLE if bundle is None else Path(bundle)
+    if load_bundle(folder).judges == "volumes":
+        return load_volume_classifier(folder, threads).judge
+    classifier = load_classifier(folder, threads)
+
+    def judge(series: Series, operating_point: str | None) -> ScanFinding:
+        return judge_scan(classifier, series, operating_point)
+
+    return judge
