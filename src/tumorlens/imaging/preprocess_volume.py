@@ -27,8 +27,11 @@ DEPTH_SHARE = 0.75
 """Height of the block over its edge: from the vertex of a head to the base of its
 skull it is about three quarters of its length."""
 
+_SEARCH_SIZE = 256
+"""Pixels of the longer side of the head seen from above."""
+
 _HEAD_SLICE = 0.02
-"""Share of the square that is head in the first slice below the vertex."""
+"""Share of a slice that is head from the vertex downwards."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +155,12 @@ def find_block(volume: Volume, facts: Preprocessing) -> Block:
 
     # --- From above: the square ---
     seen = upright.mean(axis=0, dtype=np.float32) - np.float32(upright.min())
-    fine = min(spacing[1:])
+    wide, deep = seen.shape[1] * spacing[2], seen.shape[0] * spacing[1]
+    # Of one size for every scan, so that coarse pixels are not what it is cut by.
+    fine = max(wide, deep) / _SEARCH_SIZE
     shape = (
-        max(1, round(seen.shape[0] * spacing[1] / fine)),
-        max(1, round(seen.shape[1] * spacing[2] / fine)),
+        max(1, round(deep / fine)),
+        max(1, round(wide / fine)),
     )
     rows = _linear(seen.shape[0], spacing[1], 0.0, fine, shape[0])
     columns = _linear(seen.shape[1], spacing[2], 0.0, fine, shape[1])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -106,23 +107,23 @@ def _embedded(outputs: dict[str, NDArray[np.float32]]) -> Embedded:
 
 def _foreign(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Foreign pictures as scans: one repeated in every slice, and many in a pile."""
-    pictures = [*draw_outliers(_DRAWN_OF_EACH_KIND, seed), *photographs()[::5]]
-    facts = Preprocessing(size=size)
-    kinds, found = [], []
-    for item in pictures:
-        depth = round(0.75 * max(item.pixels.shape))
-        voxels = np.repeat(item.pixels[None], depth, axis=0)
-        kinds.append(item.kind)
-        found.append(prepare_volume(Volume.of(voxels, np.eye(4)), facts)[0])
-    square = [item for item in pictures if item.pixels.shape == (256, 256)]
+    outliers = [*draw_outliers(_DRAWN_OF_EACH_KIND, seed), *photographs()[::5]]
+    # Twice the input's edge is as much as it can see of them.
+    edge = 2 * size
+    pictures = [
+        np.asarray(cv2.resize(item.pixels, (edge, edge)), np.float32)
+        for item in outliers
+    ]
+    kinds = [item.kind for item in outliers]
+    piles = [np.repeat(item[None], edge, axis=0) for item in pictures]
     rng = np.random.default_rng(seed)
     for _ in range(2 * _DRAWN_OF_EACH_KIND):
-        rows = rng.integers(0, len(square), 48)
-        voxels = np.stack([square[row].pixels for row in rows])
+        rows = rng.integers(0, len(pictures), edge)
         kinds.append("pile")
-        affine = np.diag([1.0, 1.0, 4.0, 1.0])
-        found.append(prepare_volume(Volume.of(voxels, affine), facts)[0])
-    return kinds, found
+        piles.append(np.stack([pictures[row] for row in rows]))
+    facts = Preprocessing(size=size)
+    blocks = [prepare_volume(Volume.of(item, np.eye(4)), facts)[0] for item in piles]
+    return kinds, blocks
 
 
 def _outputs(
