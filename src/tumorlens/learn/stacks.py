@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import nibabel
@@ -114,7 +115,8 @@ def stack_slices(
 
 
 def _pile(rows: list[Record]) -> _Pile:
-    pictures, outlines = [], []
+    pictures: list[NDArray[Any]] = []
+    outlines: list[NDArray[Any] | None] = []
     for row in rows:
         picture = cv2.imread(str(row.path), cv2.IMREAD_GRAYSCALE)
         drawn = None
@@ -195,5 +197,6 @@ def _save(voxels: NDArray[np.uint8], affine: NDArray[np.float64], path: Path) ->
     image = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
         np.transpose(voxels, (2, 1, 0)), affine
     )
-    image.header.set_xyzt_units("mm")
-    nibabel.save(image, path)  # type: ignore[no-untyped-call]
+    header: Any = image.header
+    header.set_xyzt_units("mm")
+    nibabel.save(image, path)
