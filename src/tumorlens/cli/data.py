@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli.data_stack import stack
 from tumorlens.cli.written import write_json
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 @click.group()
 def data() -> None:
     """Check, split, collect and fetch data sets."""
+
+
+data.add_command(stack)
 
 
 @data.command()

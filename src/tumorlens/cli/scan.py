@@ -17,9 +17,8 @@ from tumorlens.cli.model_options import (
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
 from tumorlens.cli.study_report import StudyReport
 from tumorlens.cli.written import write_json
-from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.results import Failure
-from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_judge import load_scan_judge
 from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
@@ -87,10 +86,10 @@ def scan(
             check_file(path)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    classifier = load_classifier(model, threads)
+    bundle, judge = load_scan_judge(model, threads, Planes(planes))
     rows = json_path != STANDARD_OUTPUT
     documents: list[dict[str, Any]] = []
-    report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
+    report = None if pdf is None else StudyReport(Path(pdf), bundle)
     notes: list[str] = []
     failures: list[Failure] = []
     written = done = 0
@@ -99,9 +98,7 @@ def scan(
             study = read_study(path)
             notes += study.notes
             for series in study.series:
-                finding = judge_scan(
-                    classifier, series, operating_point, planes=Planes(planes)
-                )
+                finding = judge(series, operating_point)
                 if report is not None:
                     report.add(finding, series)
                 documents.append(scan_to_json(finding))

@@ -29,7 +29,11 @@ from tumorlens.errors import MissingExtraError, TrainingError
     required=True,
     help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
 )
-@click.option("--network", default=None, help="evidence-net (default) or seed-cnn.")
+@click.option(
+    "--network",
+    default=None,
+    help="evidence-net (default), seed-cnn or cnn3d (whole scans).",
+)
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
 @click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
@@ -125,7 +129,7 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from tumorlens.learn.config import TrainingConfig
-        from tumorlens.learn.run import RunOrder, run_training
+        from tumorlens.learn.run import RunOrder, configured, run_training
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     config_path = folder / "config.json"
@@ -164,7 +168,7 @@ def train(
             )
         config = TrainingConfig.read(config_path)
     else:
-        config = TrainingConfig(**given)
+        config = configured(given)
     bundle = run_training(
         RunOrder(
             manifest, folder, config, weights, resume, include_flagged, calibrate_on
@@ -175,8 +179,9 @@ def train(
     if table is not None:
         more = (folder, calibrate_on, include_flagged, permutations)
         learn_clinical(table, manifest, bundle.folder, *more)
+    command = "evaluate" if bundle.judges == "slices" else "compare-scans"
     click.echo(
-        f"Next: tumorlens evaluate --data {manifest} --split test "
+        f"Next: tumorlens {command} --data {manifest} --split test "
         f"--model {bundle.folder}"
     )
 
@@ -190,7 +195,6 @@ def _cross_validate(
     choices: dict[str, Any],
 ) -> None:
     from tumorlens.learn.calibrate import COVERAGE
-    from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import (
         REPORT_FOLDER,
         bundle_of_folds,
@@ -205,9 +209,15 @@ def _cross_validate(
         write_evaluation,
     )
     from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
-    from tumorlens.learn.run import with_figures
+    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.learn.run import configured, with_figures
 
-    config = TrainingConfig(**choices)
+    config = configured(choices)
+    if find_network(config.network).judges != "slices":
+        raise click.UsageError(
+            f"--folds does not go with {config.network}: fill the manifest's split "
+            "column instead."
+        )
     records = records_in_folds(manifest, folds, include_flagged)
     found = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = {

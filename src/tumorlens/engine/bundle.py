@@ -8,11 +8,11 @@ the facts, with the SHA-256 of every file and of itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from tumorlens.engine.bundle_json import (
     FACTS_FILE,
@@ -29,13 +29,19 @@ from tumorlens.engine.rules import Rules
 from tumorlens.engine.scan_model import ScanModel
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
+from tumorlens.imaging.preprocess_volume import block_shape
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 MODEL_FILE = "model.onnx"
 DOMAIN_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
-FINEST_STRIDE = 8
-"""Pixels of the input that a cell of the evidence grid spans at least."""
+Judges = Literal["slices", "volumes"]
+"""What a bundle's network takes as its input: one slice, or a whole scan."""
+_MOST_CELLS: dict[Judges, Callable[[int], int]] = {
+    "slices": lambda size: (size // 8) ** 2,
+    "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
+}
+"""Cells of the evidence grid, at most, for an input of that edge."""
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
 
 
@@ -106,7 +112,7 @@ class Bundle:
     classes
         The classes of every output, in the taxonomy's order.
     preprocessing
-        How a slice becomes the model's input.
+        How a slice, or a scan, becomes the model's input.
     calibration, operating_points, prediction_sets
         See there.
     default_operating_point
@@ -124,6 +130,8 @@ class Bundle:
     scans
         How slices become one probability of a whole scan; None in bundles that
         were not calibrated on whole scans.
+    judges
+        What the model takes as its input; slices in bundles that do not say.
     """
 
     folder: Path
@@ -143,6 +151,7 @@ class Bundle:
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
     scans: ScanModel | None = None
+    judges: Judges = "slices"
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -181,6 +190,7 @@ def save_bundle(
     metrics: Mapping[str, Any],
     rules: Rules | None = None,
     cells: CellCalibration | None = None,
+    judges: Judges = "slices",
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -194,6 +204,8 @@ def save_bundle(
         See `Bundle`.
     rules, cells
         See `Bundle`; left out of the file where None.
+    judges
+        See `Bundle`.
 
     Returns
     -------
@@ -230,6 +242,8 @@ def save_bundle(
         document["rules"] = rules.to_json()
     if cells is not None:
         document["cells"] = asdict(cells)
+    if judges != "slices":
+        document["judges"] = judges
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -331,8 +345,9 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     thresholds = sets.object("thresholds")
     facts.object("domain").number("threshold")
     preprocessing = _preprocessing(facts.object("preprocessing"))
+    judges = _judges(facts)
     cells = weights.whole("evidence_cells", 1)
-    if cells > (preprocessing.size // FINEST_STRIDE) ** 2:
+    if cells > _MOST_CELLS[judges](preprocessing.size):
         weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
@@ -364,12 +379,23 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         scans=ScanModel.read(facts.object("scans"), points)
         if "scans" in document
         else None,
+        judges=judges,
     )
 
 
 def _cells(facts: Reader) -> CellCalibration:
     cells = facts.object("cells")
     return CellCalibration(cells.number("scale"), cells.number("bias"))
+
+
+def _judges(facts: Reader) -> Judges:
+    if "judges" not in facts.fields:
+        return "slices"
+    stated = facts.text("judges")
+    for known in get_args(Judges):
+        if stated == known:
+            return cast(Judges, known)
+    return facts.refuse("judges", f"one of {get_args(Judges)}")
 
 
 def _preprocessing(facts: Reader) -> Preprocessing:

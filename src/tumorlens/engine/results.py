@@ -20,10 +20,11 @@ class RawOutputs:
     logits
         Shape (N, 4), float32: slice head before softmax.
     evidence
-        Shape (N, g, g, 4), float32: evidence head before softmax, square.
+        Shape (N, g, g, 4), float32: evidence head before softmax, square; of
+        whole scans (N, d, g, g, 4).
     gradcam
         Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
-        logit, over the last convolution's cells.
+        logit, over the last convolution's cells; of whole scans (N, c, h, h, 4).
     embedding
         Shape (N, E), float32: pooled features.
     """

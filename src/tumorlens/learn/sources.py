@@ -85,11 +85,19 @@ def read_cheng(folder: Path) -> Iterator[Record]:
         )
 
 
-def read_lgg(folder: Path) -> Iterator[Record]:
-    """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away."""
+def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
+    """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+    every_slice
+        Also those that only complete the scans.
+    """
     columns = ("id", "class", "patient", "site", "slice", "use")
     for row in set_rows(folder / "lgg.csv", *columns):
-        if row["use"] != "learn":
+        if row["use"] != "learn" and not every_slice:
             continue
         label = _label(folder, row["class"])
         drawn = label is not TumorClass.NO_TUMOR
