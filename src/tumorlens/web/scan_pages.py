@@ -196,7 +196,7 @@ def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
                 url_for("scans.evidence", **place) if facts["has_evidence"] else None
             ),
             "p_tumor": found["slice_p_tumor"],
-            "first": _first_slice(found),
+            "first": _first_place(found, facts["geometry"]["shape"]),
             "colors": colors.ravel().tolist(),
         },
         "place": place,
@@ -212,13 +212,12 @@ def _explained(found: dict[str, Any]) -> str:
     return INFO[max(tumors, key=lambda name: tumors[name])].title.lower()
 
 
-def _first_slice(found: dict[str, Any]) -> int:
-    """Where the viewer opens: at the spot, else the most suspicious, else mid-way."""
+def _first_place(found: dict[str, Any], shape: list[int]) -> list[int]:
+    """Where the viewer opens: at the spot, else in the most suspicious slice."""
     if found["lesion"] is not None:
-        return int(found["lesion"]["peak"][0])
-    if found["key_slices"]:
-        return int(found["key_slices"][0])
-    return int(found["slices"]) // 2
+        return list(found["lesion"]["peak"])
+    middle = [size // 2 for size in shape]
+    return [*found["key_slices"][:1], *middle[len(found["key_slices"][:1]) :]]
 
 
 def _block(scan: Scan, name: str) -> Response:

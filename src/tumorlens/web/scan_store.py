@@ -141,7 +141,8 @@ class ScanStore:
                     "INSERT INTO scans VALUES (?, ?, ?, 0, ?, ?)",
                     (scan.id, owner, scan.made, scan.state, json.dumps(document)),
                 )
-                self.upload_folder(scan.id).mkdir(parents=True)
+                self._home(scan.id).mkdir()
+                self.upload_folder(scan.id).mkdir()
         except (OSError, sqlite3.Error) as error:
             raise _cannot_keep(error) from error
         return scan

@@ -2,15 +2,14 @@
 
 export class State {
   constructor(facts) {
-    this.position = facts.shape.map((size) => Math.floor(size / 2));
-    this.position[0] = facts.first;
+    this.position = facts.first;
     this.shape = facts.shape;
     this.tool = "scroll";
     this.layout = "0";
     this.low = facts.window[0];
     this.high = facts.window[1];
     this.evidence = false;
-    this.opacity = 0.7;
+    this.opacity = 0.6;
     this.rulers = [];
     this.listeners = [];
     this.waiting = false;
