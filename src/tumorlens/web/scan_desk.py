@@ -25,7 +25,10 @@ def receive() -> list[FileStorage]:
         Where the request has more megabytes or files than are read.
     InputError
         Where it has no file.
+    BusyError
+        Where too many scans wait.
     """
+    desk().jobs.check_room()
     limit = desk().settings.scan_mb
     request.max_content_length = limit * 2**20
     request.max_form_parts = MAX_ENTRIES + _SPARE_FIELDS
@@ -66,14 +69,11 @@ def begin(uploads: list[FileStorage], owner: str, operating_point: str | None) -
     ------
     SettingError
         Where the model has no such operating point.
-    BusyError
-        Where too many scans wait.
     OutputError
         Where the disk is full or the folder is gone.
     """
     point = operating_point or desk().operating_point
     check_operating_point(point, desk().bundle)
-    desk().jobs.check_room()
     store = desk().store
     scan = store.scans.create(label_of(uploads), owner, point)
     try:

@@ -173,7 +173,7 @@ class ScanJobs:
     def _check(self, scan_id: str) -> None:
         if scan_id in self._stopped or self._closed.is_set():
             raise _Ended
-        if self._store.scans.find(scan_id) is None:
+        if not self._store.scans.exists(scan_id):
             raise _Ended
 
     def _judge(self, scan: Scan, study: Study) -> Scan:

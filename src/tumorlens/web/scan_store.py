@@ -165,6 +165,15 @@ class ScanStore:
         found = self._rows("id = ? AND made > ?", scan_id)
         return found[0] if found else None
 
+    def exists(self, scan_id: str) -> bool:
+        """Tell whether a scan is still there: asked at every slice, so in haste."""
+        with self._lock:
+            row = self._index.execute(
+                "SELECT 1 FROM scans WHERE id = ? AND made > ?",
+                (scan_id, self._oldest()),
+            ).fetchone()
+        return row is not None
+
     def owned(self, owner: str) -> tuple[Scan, ...]:
         """Return a session's scans, the newest first."""
         return self._rows("owner = ? AND made > ?", owner)
@@ -191,7 +200,7 @@ class ScanStore:
         """
         try:
             with self._lock, self._index:
-                if self.find(scan.id) is None:
+                if not self.exists(scan.id):
                     return False
                 for name, data in files.items():
                     self._path(scan.id, name).write_bytes(data)

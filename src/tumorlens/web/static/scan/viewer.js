@@ -16,13 +16,20 @@ const state = new State(facts);
 const views = facts.views.map((view) => new View(facts.shape, view));
 const [own] = views;
 
+// As the page's sentences write it: never 0 or 100 unless it is exact.
+function percent(share) {
+  if (share > 0 && share < 0.001) return "< 0.1 %";
+  if (share > 0.999 && share < 1) return "> 99.9 %";
+  return `${(100 * share).toFixed(1)} %`;
+}
+
 function describe(view, slice) {
   const start = `Slice ${slice + 1} of ${view.count}`;
   if (view !== own) return start;
   const p = facts.p_tumor[slice];
   return p === null
     ? `${start}: not judged`
-    : `${start}: probability of tumour ${(100 * p).toFixed(1)} %`;
+    : `${start}: probability of tumour ${percent(p)}`;
 }
 
 const source = {
