@@ -124,7 +124,8 @@ def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
 ) -> None:
     open_viewer(page, files["head.nii.gz"])
     assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
-    assert page.get_by_text("not validated on scans").is_visible()
+    notes = page.get_by_role("region", name="Please note").get_by_role("listitem")
+    assert notes.count() >= 2
     assert page.get_by_text("Research use only", exact=True).is_visible()
     assert slice_of(page) in range(11, 14)
     row, column = LESION[1], LESION[0]

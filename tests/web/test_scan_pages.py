@@ -54,7 +54,10 @@ def test_a_form_is_answered_with_the_scan_s_page(client: FlaskClient) -> None:
     assert "most suspicious spot" in said
     assert "research use only" in said.lower()
     assert RESEARCH_USE in said
-    assert "it is not validated on scans" in said
+    finding = client.get(f"{page}/series/0/finding.json").json
+    assert finding is not None
+    assert finding["reasons"]
+    assert all(" ".join(text.split()) in said for text in finding["reasons"])
     assert "does not say how the series was weighted" in said
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.web.test_store import Clock
 from tumorlens.errors import MissingFileError, OutputError
-from tumorlens.web.scan_store import State
+from tumorlens.web.scan_record import State
 from tumorlens.web.store import ANYONE, Store
 
 MB = 2**20

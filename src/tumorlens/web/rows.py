@@ -8,7 +8,7 @@ from flask import url_for
 
 from tumorlens.report import words
 from tumorlens.taxonomy import decision_title
-from tumorlens.web.scan_store import Scan, State
+from tumorlens.web.scan_record import Scan, State
 from tumorlens.web.scan_words import STATES
 from tumorlens.web.store import Analysis
 

@@ -10,8 +10,8 @@ from werkzeug.exceptions import NotFound
 from tumorlens.errors import MissingFileError, NotReadyError
 from tumorlens.web.desk import desk
 from tumorlens.web.scan_desk import begin, receive
+from tumorlens.web.scan_record import Scan
 from tumorlens.web.scan_status import status_to_json
-from tumorlens.web.scan_store import Scan
 from tumorlens.web.store import ANYONE
 
 blueprint = Blueprint("scans", __name__, url_prefix="/scans")

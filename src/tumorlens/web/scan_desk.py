@@ -11,7 +11,7 @@ from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.settings import SETTINGS
 from tumorlens.web.desk import check_operating_point, desk
 from tumorlens.web.scan_files import check_count, label_of, save_upload
-from tumorlens.web.scan_store import Scan
+from tumorlens.web.scan_record import Scan
 
 _SPARE_FIELDS = 100
 

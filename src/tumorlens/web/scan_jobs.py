@@ -20,7 +20,7 @@ from tumorlens.imaging.study import Sequence, Series, Study
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.scan_json import scan_to_json
 from tumorlens.web.scan_files import read_upload
-from tumorlens.web.scan_store import Scan, State
+from tumorlens.web.scan_record import Scan, State
 from tumorlens.web.scan_volume import pack_evidence, pack_series
 from tumorlens.web.store import Store
 

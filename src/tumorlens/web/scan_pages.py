@@ -29,8 +29,8 @@ from tumorlens.web.rows import analysis_row
 from tumorlens.web.scan_api import evidence_nifti, facts_of
 from tumorlens.web.scan_curve import curve_of
 from tumorlens.web.scan_desk import begin, receive
+from tumorlens.web.scan_record import Scan
 from tumorlens.web.scan_status import status_to_json
-from tumorlens.web.scan_store import Scan
 from tumorlens.web.visitor import ensure_visitor, visitor
 
 blueprint = Blueprint("scans", __name__, url_prefix="/scans")

@@ -6,8 +6,8 @@ from typing import Any
 
 from tumorlens.report.scan_json import SCAN_SCHEMA
 from tumorlens.taxonomy import CLASSES, Verdict
+from tumorlens.web.scan_record import State
 from tumorlens.web.scan_status import STATUS_SCHEMA
-from tumorlens.web.scan_store import State
 
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.web.scan_jobs import Progress
-from tumorlens.web.scan_store import Scan
+from tumorlens.web.scan_record import Scan
 
 STATUS_SCHEMA = "tumorlens-scan-status/1"
 

@@ -13,33 +13,15 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import MissingFileError, OutputError
+from tumorlens.web.scan_record import Scan, State
 
 _FOLDER_START = "scan-"
 UPLOAD = "upload"
 """Folder of the files as they were sent, until they have been read."""
-
-
-class State(StrEnum):
-    """How far a scan is."""
-
-    WAITING = "waiting"
-    READING = "reading"
-    JUDGING = "judging"
-    DONE = "done"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen."""
-        return self in (State.DONE, State.FAILED, State.STOPPED)
 
 
 _RESTARTED = {
@@ -47,43 +29,6 @@ _RESTARTED = {
     "message": "The server was stopped before this scan was judged.",
     "mend": "Send it again.",
 }
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One upload of one or several series.
-
-    Parameters
-    ----------
-    id
-        Random, 128 bits, not to be guessed.
-    owner
-        The session it belongs to, or `ANYONE`.
-    made
-        Seconds since 1970, UTC.
-    state
-        How far it is.
-    document
-        Plain JSON values. ``label``, ``operating_point``, ``notes``, ``error``
-        (or None), ``series`` and ``analyses`` (ids of single pictures).
-    """
-
-    id: str
-    owner: str
-    made: float
-    state: State
-    document: dict[str, Any] = field(repr=False)
-
-    @property
-    def date(self) -> datetime:
-        """When it was sent, in UTC."""
-        return datetime.fromtimestamp(self.made, UTC)
-
-    @property
-    def series(self) -> list[dict[str, Any]]:
-        """What is known of each series; empty until the files have been read."""
-        found: list[dict[str, Any]] = self.document["series"]
-        return found
 
 
 class ScanStore:

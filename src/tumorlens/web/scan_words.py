@@ -6,7 +6,7 @@ from typing import Any
 
 from tumorlens.imaging.study import Sequence
 from tumorlens.taxonomy import INFO, TumorClass, Verdict
-from tumorlens.web.scan_store import State
+from tumorlens.web.scan_record import State
 
 _TRAINED_ON = frozenset({Sequence.T1.value, Sequence.T1_CONTRAST.value})
 
