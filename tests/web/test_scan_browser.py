@@ -17,15 +17,11 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed (extra 'dev')"
 )
 
-# What each canvas shows: the colour under a row and column of its picture.
+# What a view's canvas shows at a row and column of its picture.
 COLOR = """([view, row, column]) => {
-  const canvas = document.querySelector(`.pane[data-view="${view}"] canvas`);
-  const [rows, columns] = JSON.parse(canvas.closest("#viewer").dataset.scan).views
-    .map(({ order }) => order)[view].slice(1)
-    .map((axis) => JSON.parse(canvas.closest("#viewer").dataset.scan).shape[axis]);
-  const x = Math.floor(((column + 0.5) / columns) * canvas.width);
-  const y = Math.floor(((row + 0.5) / rows) * canvas.height);
-  return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data].slice(0, 3);
+  const canvas = document.querySelector(`.pane[data-view="${view}"] [role=slider]`);
+  const { data } = canvas.getContext("2d").getImageData(column, row, 1, 1);
+  return [...data].slice(0, 3);
 }"""
 
 # Two frames: what was asked for before the first is drawn by the second.
@@ -81,7 +77,7 @@ def settle(page: playwright.Page) -> None:
 
 
 def canvas(page: playwright.Page, view: int = 0) -> playwright.Locator:
-    return page.locator(f'.pane[data-view="{view}"] canvas')
+    return page.locator(f'.pane[data-view="{view}"] [role=slider]')
 
 
 def slice_of(page: playwright.Page, view: int = 0) -> int:
@@ -91,11 +87,11 @@ def slice_of(page: playwright.Page, view: int = 0) -> int:
 
 def shows(page: playwright.Page, number: int, view: int = 0) -> None:
     """Wait until a view shows a slice: a wheel's turn takes a moment to arrive."""
-    selector = f'.pane[data-view="{view}"] canvas[aria-valuenow="{number}"]'
+    selector = f'.pane[data-view="{view}"] [aria-valuenow="{number}"]'
     page.wait_for_selector(selector, state="attached")
 
 
-def color(page: playwright.Page, row: float, column: float, view: int = 0) -> list[int]:
+def color(page: playwright.Page, row: int, column: int, view: int = 0) -> list[int]:
     settle(page)
     found: list[int] = page.evaluate(COLOR, [view, row, column])
     return found
@@ -244,8 +240,7 @@ def test_three_planes_are_linked(page: playwright.Page, files: dict[str, Path]) 
     # right to left as the columns do.
     assert slice_of(page, 1) == pytest.approx(row + 1, abs=1)
     assert slice_of(page, 2) == pytest.approx(column + 1, abs=1)
-    # Beside the crosshair.
-    height = 24 - slice_of(page) + 0.25
+    height = 24 - slice_of(page)
     assert min(color(page, height, column - 8, view=1)) > 180
     assert min(color(page, height, row - 8, view=2)) > 180
     assert max(color(page, 3, column - 8, view=1)) < 160

@@ -23,11 +23,12 @@ export function steerCurve(view, state, describe) {
   });
   slider.addEventListener("input", () => state.goTo(view, Number(slider.value) - 1));
 
+  let told = null;
   state.listen(() => {
     const [slice] = view.fromBlock(state.position);
-    const x = ((slice + 0.5) / view.count) * 1000;
-    now.setAttribute("x1", x);
-    now.setAttribute("x2", x);
+    if (slice === told) return;
+    told = slice;
+    now.style.transform = `translateX(${(100 * (slice + 0.5)) / view.count}%)`;
     slider.value = slice + 1;
     const text = describe(view, slice);
     slider.setAttribute("aria-valuetext", text);

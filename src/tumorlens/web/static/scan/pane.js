@@ -1,4 +1,6 @@
 // One picture of the viewer: a slice of a view, its crosshair and its rulers.
+// The slice is painted at its own size and scaled by the browser, which is cheap;
+// lines and words lie on a second canvas, as fine as the screen.
 
 import { paintSlice } from "./paint.js";
 import { drawRulers } from "./ruler.js";
@@ -12,12 +14,15 @@ export class Pane {
     this.state = state;
     this.source = source;
     this.canvas = root.querySelector("canvas");
-    this.context = this.canvas.getContext("2d", { alpha: false });
-    this.counter = root.querySelector(".mark-slice");
-    this.picture = new OffscreenCanvas(view.columns, view.rows);
-    this.ink = this.picture.getContext("2d", { alpha: false });
-    this.image = this.ink.createImageData(view.columns, view.rows);
+    this.canvas.width = view.columns;
+    this.canvas.height = view.rows;
+    this.paper = this.canvas.getContext("2d", { alpha: false });
+    this.image = this.paper.createImageData(view.columns, view.rows);
     this.pixels = new Uint32Array(this.image.data.buffer);
+    this.ink = root.querySelector(".ink");
+    this.context = this.ink.getContext("2d");
+    this.inked = false;
+    this.counter = root.querySelector(".mark-slice");
     this.pending = null;
     this.canvas.setAttribute("aria-valuemax", view.count);
     new ResizeObserver(() => this.fit()).observe(root);
@@ -34,41 +39,47 @@ export class Pane {
     const width = Math.min(clientWidth, clientHeight / this.view.aspect);
     const height = width * this.view.aspect;
     const density = window.devicePixelRatio || 1;
-    this.canvas.style.width = `${width}px`;
-    this.canvas.style.height = `${height}px`;
-    this.canvas.width = Math.max(1, Math.round(width * density));
-    this.canvas.height = Math.max(1, Math.round(height * density));
+    for (const canvas of [this.canvas, this.ink]) {
+      canvas.style.width = `${width}px`;
+      canvas.style.height = `${height}px`;
+    }
+    this.ink.width = Math.max(1, Math.round(width * density));
+    this.ink.height = Math.max(1, Math.round(height * density));
     this.draw();
   }
 
   draw() {
     if (!this.source.voxels || this.root.clientWidth === 0) return;
-    const { state, view, canvas, context } = this;
+    const { state, view } = this;
     const [slice, row, column] = view.fromBlock(state.position);
     paintSlice(this.pixels, view, slice, {
       ...this.source,
       evidence: state.evidence ? this.source.evidence : null,
       opacity: state.opacity,
     });
-    this.ink.putImageData(this.image, 0, 0);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(this.picture, 0, 0, canvas.width, canvas.height);
-    if (state.layout === "all" || state.tool === "measure") this.drawCrosshair(row, column);
-    drawRulers(this, slice);
+    this.paper.putImageData(this.image, 0, 0);
+    this.drawInk(slice, row, column);
     this.tell(slice);
   }
 
+  drawInk(slice, row, column) {
+    const { state, ink, context } = this;
+    if (this.inked) context.clearRect(0, 0, ink.width, ink.height);
+    const crossed = state.layout === "all" || state.tool === "measure";
+    if (crossed) this.drawCrosshair(row, column);
+    this.inked = drawRulers(this, slice) || crossed;
+  }
+
   drawCrosshair(row, column) {
-    const { canvas, context, view } = this;
-    const x = Math.round(((column + 0.5) / view.columns) * canvas.width) + 0.5;
-    const y = Math.round(((row + 0.5) / view.rows) * canvas.height) + 0.5;
+    const { ink, context } = this;
+    const [x, y] = this.onInk([row, column]).map((at) => Math.round(at) + 0.5);
     context.strokeStyle = CROSSHAIR;
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(x, 0);
-    context.lineTo(x, canvas.height);
+    context.lineTo(x, ink.height);
     context.moveTo(0, y);
-    context.lineTo(canvas.width, y);
+    context.lineTo(ink.width, y);
     context.stroke();
   }
 
@@ -91,12 +102,12 @@ export class Pane {
     ];
   }
 
-  // Where a row and column lie on the canvas, in its pixels.
-  onCanvas([row, column]) {
-    const { canvas, view } = this;
+  // Where a row and column lie on the canvas of lines, in its pixels.
+  onInk([row, column]) {
+    const { ink, view } = this;
     return [
-      ((column + 0.5) / view.columns) * canvas.width,
-      ((row + 0.5) / view.rows) * canvas.height,
+      ((column + 0.5) / view.columns) * ink.width,
+      ((row + 0.5) / view.rows) * ink.height,
     ];
   }
 }

@@ -11,14 +11,15 @@ export function lengthText(ruler, view) {
   return `${lengthOf(ruler, view).toFixed(1)} ${view.spacing ? "mm" : "pixels"}`;
 }
 
+// Draws the rulers of a slice; tells whether there were any.
 export function drawRulers(pane, slice) {
   const { view, state, context } = pane;
   const here = state.rulers.filter((one) => one.view === view && one.slice === slice);
   if (pane.pending && pane.pending.slice === slice) here.push(pane.pending);
   const density = window.devicePixelRatio || 1;
   for (const ruler of here) {
-    const [x0, y0] = pane.onCanvas(ruler.from);
-    const [x1, y1] = pane.onCanvas(ruler.to);
+    const [x0, y0] = pane.onInk(ruler.from);
+    const [x1, y1] = pane.onInk(ruler.to);
     for (const [color, width] of [["rgb(0 0 0 / 60%)", 4], [LINE, 2]]) {
       context.strokeStyle = color;
       context.lineWidth = width * density;
@@ -35,14 +36,15 @@ export function drawRulers(pane, slice) {
     }
     drawLabel(pane, lengthText(ruler, view), (x0 + x1) / 2, (y0 + y1) / 2, density);
   }
+  return here.length > 0;
 }
 
-function drawLabel({ context, canvas }, text, x, y, density) {
+function drawLabel({ context, ink }, text, x, y, density) {
   context.font = `600 ${13 * density}px system-ui, sans-serif`;
   const width = context.measureText(text).width + 10 * density;
   const height = 20 * density;
-  const left = Math.min(canvas.width - width, Math.max(0, x + 8 * density));
-  const top = Math.min(canvas.height - height, Math.max(0, y - height - 6 * density));
+  const left = Math.min(ink.width - width, Math.max(0, x + 8 * density));
+  const top = Math.min(ink.height - height, Math.max(0, y - height - 6 * density));
   context.fillStyle = "rgb(0 0 0 / 75%)";
   context.fillRect(left, top, width, height);
   context.fillStyle = "#fff";
