@@ -23,12 +23,14 @@ from tumorlens.imaging.volume_grid import (
 
 __all__ = [
     "LPS_TO_RAS",
+    "View",
     "Volume",
     "acquired_plane",
     "affine_of",
     "check_view",
     "in_grid",
     "series_of",
+    "view_of",
     "volume_of",
 ]
 
@@ -144,7 +146,7 @@ def _parallel(one: Placement, other: Placement) -> bool:
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """How a block is turned to be seen in a plane.
 
     Parameters
@@ -168,9 +170,20 @@ class _View:
     shape: tuple[int, int, int]
 
 
-def _view(
+def view_of(
     shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane
-) -> _View:
+) -> View:
+    """Find how a block is turned to be seen in a plane.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns of the block.
+    affine
+        Shape (4, 4), as `Volume.affine`.
+    plane
+        Any of the three.
+    """
     axes = nearest_axes(affine)
     origin = affine[:3, 3].copy()
     steps, order, flipped = [], [], []
@@ -185,7 +198,7 @@ def _view(
         flipped.append(backwards)
     across, down, through = steps
     column, row, depth = order
-    return _View(
+    return View(
         (depth, row, column),
         (flipped[2], flipped[1], flipped[0]),
         Placement.of(origin, across, down),
@@ -226,7 +239,7 @@ def check_view(
     TooSmallError, TooLargeError, InputError
         As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` too.
     """
-    view = _view(shape, affine, plane)
+    view = view_of(shape, affine, plane)
     height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
     # A huge count of thin slices is told by its number, not by its odd outline.
     if view.shape[0] * height * width > MAX_STUDY_PIXELS:
@@ -265,7 +278,7 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
     """
     shape = volume.voxels.shape
     check_view((shape[0], shape[1], shape[2]), volume.affine, plane, source)
-    view = _view((shape[0], shape[1], shape[2]), volume.affine, plane)
+    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
     turned = np.transpose(volume.voxels, view.order)
     turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
     slices = []
