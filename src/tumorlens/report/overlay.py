@@ -111,12 +111,22 @@ def overlay_layer(explanation: Explanation, kind: OverlayKind) -> NDArray[np.uin
         cv2.polylines(layer, list(explanation.outline), True, color, line)
         return layer
     chosen = kind is OverlayKind.EVIDENCE
-    return _heat_layer(
-        grey_map(explanation.evidence if chosen else explanation.gradcam)
-    )
+    return heat_layer(grey_map(explanation.evidence if chosen else explanation.gradcam))
 
 
-def _heat_layer(heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def heat_layer(heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour a map.
+
+    Parameters
+    ----------
+    heat
+        Shape (H, W), uint8, 0 to 255 for 0 to 1.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W, 4), uint8: RGB and straight (not premultiplied) alpha.
+    """
     layer = np.empty((*heat.shape, 4), np.uint8)
     layer[:, :, :3] = color_scale()[heat]
     # Where there is little to see the picture shows through.
@@ -148,31 +158,26 @@ def render_overlay(
     ValueError
         Where the kind is none of these.
     """
-    return _mix(pixels, overlay_layer(explanation, OverlayKind(kind)))
+    return lay_over(
+        window_picture(pixels), overlay_layer(explanation, OverlayKind(kind))
+    )
 
 
-def render_evidence(
-    pixels: NDArray[np.float32], evidence: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Draw a slice of a scan with its evidence, as a scan's finding keeps it.
+def lay_over(grey: NDArray[np.uint8], layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay a layer over a picture.
 
     Parameters
     ----------
-    pixels
-        Shape (H, W), float32, finite, any range.
-    evidence
-        Shape (H, W), uint8, 0 to 255 for 0 to 1.
+    grey
+        Shape (H, W), uint8.
+    layer
+        Shape (H, W, 4), uint8: RGB and straight alpha.
 
     Returns
     -------
     ndarray
-        Shape (H, W, 3), uint8, RGB: what `render_overlay` draws of the slice.
+        Shape (H, W, 3), uint8, RGB.
     """
-    return _mix(pixels, _heat_layer(evidence))
-
-
-def _mix(pixels: NDArray[np.float32], layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = window_picture(pixels)
     alpha = layer[:, :, 3:].astype(np.float32) / np.float32(255.0)
     under = grey[:, :, np.newaxis].astype(np.float32)
     mixed = under + alpha * (layer[:, :, :3].astype(np.float32) - under)
