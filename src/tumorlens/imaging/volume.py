@@ -318,7 +318,7 @@ def in_grid(
         Shape (D, H, W) of the volume's voxels.
     """
     shape = volume.voxels.shape
-    view = _view((shape[0], shape[1], shape[2]), volume.affine, plane)
+    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
     _, rows, columns = view.shape
     if stack.shape[1:] != (rows, columns):
         stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])

@@ -21,7 +21,7 @@ from tumorlens.report.dicom_finding import DicomFinding
 from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
-from tumorlens.report.overlay import render_evidence
+from tumorlens.report.overlay import heat_layer, lay_over, window_picture
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -114,7 +114,8 @@ def _results(
     # The slices of a DICOM series are all of one size, so that there is evidence.
     if found.key_slices and found.evidence is not None:
         key = found.key_slices[0]
-        drawn = render_evidence(series.slices[key].pixels, found.evidence[key])
+        grey = window_picture(series.slices[key].pixels)
+        drawn = lay_over(grey, heat_layer(found.evidence[key]))
         yield build_sc(series.headers, key, drawn, finding)
     mask = lesion_mask(found)
     if mask is not None:
