@@ -12,7 +12,7 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging.archive import is_zip, read_zip
-from tumorlens.imaging.folder import read_folder_of
+from tumorlens.imaging.folder import read_folder
 from tumorlens.imaging.formats import FILE_FORMATS, Format
 from tumorlens.imaging.limits import check_file_size
 from tumorlens.imaging.names import display_name
@@ -55,7 +55,7 @@ def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
         label = display_name(name or source)
         path = Path(source)
         if _is_folder(path):
-            return read_folder_of(path, label)
+            return read_folder(path, label)
         data = _read_bytes(path, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
@@ -63,20 +63,6 @@ def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
         if item.matches(data):
             return item.read(data, label)
     raise UnknownFormatError(f"{label} is in no picture format that is known.")
-
-
-def read_folder(path: str | Path) -> Study:
-    """Read all files of a folder as one study; see `read_study`.
-
-    Raises
-    ------
-    InputError
-        Where it is missing, no folder, or holds nothing that can be used.
-    """
-    label = display_name(path)
-    if not _is_folder(Path(path)):
-        raise MissingFileError(f"{label} is no folder.")
-    return read_folder_of(Path(path), label)
 
 
 def _is_folder(path: Path) -> bool:
