@@ -105,6 +105,14 @@ def test_a_dicom_file_that_starts_like_a_tiff_is_dicom() -> None:
     assert read_study(data, "a").slices[0].spacing_mm == (0.3125, 0.3125)
 
 
+def test_a_volume_can_be_chosen_of_a_nifti_file_alone(
+    slice_file: Path, tmp_path: Path
+) -> None:
+    for source in (slice_file, tmp_path):
+        with pytest.raises(InputError, match="no volume to choose"):
+            read_study(source, volume=0)
+
+
 def test_a_folder_without_files(tmp_path: Path) -> None:
     assert "no file" in refused(tmp_path, MissingFileError)
 

@@ -47,6 +47,12 @@ _TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
     metavar="F.nii.gz",
     help="Write where the model saw tumour as a volume over the scan; one series only.",
 )
+@click.option(
+    "--volume",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read this volume, from 0, of a NIfTI file that holds several (4-D).",
+)
 @operating_point_option
 @model_option
 @threads_option
@@ -54,6 +60,7 @@ def scan(
     paths: tuple[str, ...],
     json_path: str | None,
     evidence: str | None,
+    volume: int | None,
     operating_point: str | None,
     model: str | None,
     threads: int | None,
@@ -77,7 +84,7 @@ def scan(
     written = done = failed = 0
     for path in paths:
         try:
-            for series in read_study(path).series:
+            for series in read_study(path, volume=volume).series:
                 finding = judge_scan(classifier, series, operating_point)
                 documents.append(scan_to_json(finding))
                 done += 1
