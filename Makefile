@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench docs reproduce beside scans clean
+.PHONY: serve test check bench fuzz docs reproduce beside scans clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -29,6 +29,11 @@ check: $(TEST)/.ready
 
 bench: $(TEST)/.ready
 	$(TEST)/bin/python -m bench
+
+# Damaged files of every format, 20,000 of each, fed to the readers.
+fuzz: $(TEST)/.ready
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	$(TEST)/bin/python -m fuzz
 
 $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)

@@ -109,3 +109,20 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     run: Run, volume: Path, tmp_path: Path, option: str, path: str
 ) -> None:
     assert run(volume, option, tmp_path / path) == 2
+
+
+def test_one_volume_of_several_is_chosen(
+    run: Run, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = nibabel.load(volume)
+    dark = np.zeros(image.shape, np.float32)
+    voxels = np.stack([dark, image.get_fdata().astype(np.float32)], axis=-1)
+    path = tmp_path / "many.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
+    assert run(path) == 2
+    error = capsys.readouterr().err
+    assert "2 volumes" in error and "--volume" in error
+    assert run(path, "--volume", 1) == 0
+    assert "Glioma" in capsys.readouterr().out
+    assert run(path, "--volume", 2) == 2
+    assert "0 to 1" in capsys.readouterr().err

@@ -48,6 +48,12 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
     help="Write where the model saw tumour as a volume over the scan; one series only.",
 )
 @click.option(
+    "--volume",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read this volume, from 0, of a NIfTI file that holds several (4-D).",
+)
+@click.option(
     "--pdf",
     metavar="F",
     help="Write a report for people: decisions, key slices, and the probability "
@@ -67,6 +73,7 @@ def scan(
     paths: tuple[str, ...],
     json_path: str | None,
     evidence: str | None,
+    volume: int | None,
     pdf: str | None,
     planes: str,
     operating_point: str | None,
@@ -95,7 +102,7 @@ def scan(
     written = done = 0
     for path in paths:
         try:
-            study = read_study(path)
+            study = read_study(path, volume=volume)
             notes += study.notes
             for series in study.series:
                 finding = judge(series, operating_point)
