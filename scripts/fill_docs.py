@@ -3,9 +3,8 @@
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
 train --folds`), docs/figures/beside/*.json (the same of `make beside`),
-docs/figures/bench.json (`python -m bench --json`), docs/figures/leakage.json (how
-the common set overlaps with itself), the shipped bundle's bundle.json, and the
-table of settings.
+docs/figures/bench.json (`python -m bench --json`), the shipped bundle's
+bundle.json, and the table of settings.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
 from tumorlens.report.card_charts import FOLDER, card_charts
+from tumorlens.report.card_sets import COVERAGES
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.model_card import model_card
@@ -45,7 +45,6 @@ def main() -> int:
     """Fill or check every document."""
     folds = json.loads((FIGURES / "cross_validation.json").read_text(encoding="utf-8"))
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
-    leakage = json.loads((FIGURES / "leakage.json").read_text(encoding="utf-8"))
     bundle = load_bundle(DEFAULT_BUNDLE)
     literature = ROOT / "docs" / "literature.md"
     charts = {
@@ -64,7 +63,7 @@ def main() -> int:
         ),
         literature: _fill(
             literature.read_text(encoding="utf-8"),
-            {"own": _own_table(folds), "leakage": _leakage_words(leakage)},
+            {"own": _own_table(folds)},
         ),
         ROOT / "docs" / "model-card.md": model_card(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
@@ -119,10 +118,11 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
     ]
     rows += [
         (
-            f"True class in the set, {name.replace('_', ' ')}",
-            [item["coverage"][name] for item in models],
+            f"True class in the set, {name.replace('_', ' ')}{words}",
+            [item[key][name] for item in models],
         )
-        for name in first["coverage"]
+        for key, words in COVERAGES.items()
+        for name in first.get(key, ())
     ]
     for point in first["operating_points"]:
         for kind in ("sensitivity", "specificity"):
@@ -210,17 +210,6 @@ def _own_table(models: list[dict[str, Any]]) -> str:
         title = f"{found['model']['name']}, {found['model']['version']}"
         lines.append(f"| {title} | {found['slices']} | {found['patients']} | {cells} |")
     return "\n".join(lines)
-
-
-def _leakage_words(found: dict[str, Any]) -> str:
-    share = 100 * found["shares_anything"] / found["test_images"]
-    return (
-        f"Of its {found['test_images']:,} test images {found['byte_identical']:,} are "
-        f"byte for byte in its training part, {found['near_duplicates']:,} are near "
-        f"copies of a training image (mirrored ones counted), and "
-        f"{found['shares_anything']:,} ({share:.1f} %) have a near copy or their own "
-        "patient there."
-    )
 
 
 def _bench_table(bench: dict[str, Any]) -> str:

@@ -46,7 +46,16 @@ def main() -> int:
             return 1
     else:
         venv.create(folder, with_pip=True, clear=True, symlinks=True)
+        if sys.version_info < (3, 12):
+            drop_setuptools(folder)
     return 0
+
+
+def drop_setuptools(folder: Path) -> None:
+    """Take out what Python 3.11 adds: builds bring their own, nothing else needs it."""
+    python = str(folder / "bin" / "python")
+    command = [python, "-m", "pip", "uninstall", "-q", "-y", "setuptools"]
+    subprocess.run(command, check=True)
 
 
 def fetch_pip(folder: Path) -> None:

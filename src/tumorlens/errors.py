@@ -113,6 +113,27 @@ class OutputError(TumorLensError):
     default_mend = "Choose a folder that you may write to."
 
 
+class ArchiveError(TumorLensError):
+    """A DICOMweb server does not do, or answers something else than, it should."""
+
+    code = "bad_archive"
+    http_status = 502
+
+
+class ArchiveDownError(ArchiveError):
+    """A DICOMweb server cannot be reached or is busy; later it may do."""
+
+    code = "archive_down"
+    http_status = 503
+    default_mend = "Check --url and whether the server runs."
+
+
+class ArchiveAccessError(ArchiveError):
+    """A DICOMweb server lets nobody in with these credentials, or is not trusted."""
+
+    code = "archive_access"
+
+
 class MissingExtraError(TumorLensError):
     """A part is asked for that this installation leaves out."""
 

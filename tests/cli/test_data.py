@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from tests.learn.archive_server import serve
 from tests.learn.heads import draw_person
 from tumorlens.cli.main import main
 from tumorlens.learn import fetch as fetching
-from tumorlens.learn.manifest import read_manifest
+from tumorlens.learn.manifest import read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -40,6 +41,27 @@ def test_split_then_audit_is_clean(
     assert "9 pictures" in told
     assert "Clean" in told
     assert "mirrored" in told
+
+
+def test_overlap_counts_what_two_splits_share(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, counts = tmp_path / "split.csv", tmp_path / "overlap.json"
+    records = read_manifest(folder)
+    dealt = [
+        replace(row, split="test" if row.path.name == "copy.jpg" else "train")
+        for row in records
+    ]
+    write_manifest(dealt, out)
+    line = ["data", "overlap", str(out), "--split", "test", "--against-split", "train"]
+    assert main([*line, "--json", str(counts)]) == 1
+    assert "1 are there, or nearly" in capsys.readouterr().out
+    found = json.loads(counts.read_text())
+    assert (found["pictures"], found["identical"], found["copies"]) == (1, 0, 1)
+    assert main([*line[:-1], "validation"]) == 2
+    assert "test, train" in capsys.readouterr().err
+    assert main(line[:3]) == 2
+    assert "Name another set" in capsys.readouterr().err
 
 
 def test_folds_are_written(folder: Path, tmp_path: Path) -> None:

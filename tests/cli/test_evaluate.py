@@ -1,43 +1,29 @@
 """`tumorlens evaluate` writes figures and a page, and tells what is held out."""
 
-import csv
 import json
 import shutil
+from dataclasses import replace
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.cli.test_train import invoke
-from tests.learn.heads import draw_person
+from tests.learn.heads import draw_people
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_json import read_document, write_document
-
-LABELS = ("glioma", "meningioma", "pituitary", "no_tumor")
+from tumorlens.learn.manifest import write_manifest
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     """A manifest of eight people to train on, eight to test on, and a copy."""
     folder = tmp_path_factory.mktemp("people")
-    rows = []
-    for number in range(16):
-        label = LABELS[number % 4]
-        picture = draw_person(number, 256)
-        outline = np.zeros_like(picture)
-        if label != "no_tumor":
-            cv2.circle(outline, (110, 120), 18, 255, -1)
-            picture[outline > 0] = 250
-        for part, pixels in (("", picture), ("-mask", outline)):
-            cv2.imwrite(str(folder / f"{number}{part}.png"), pixels)
-        mask = "" if label == "no_tumor" else f"{number}-mask.png"
-        split = "train" if number < 8 else "test"
-        rows.append((f"{number}.png", label, f"p{number}", mask, split, "drawn"))
-    rows.append(("0.png", "glioma", "somebody else", "", "validation", "drawn"))
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "label", "patient", "mask", "split", "source"))
-        writer.writerows(rows)
+    drawn = draw_people(folder, 16)
+    rows = [
+        replace(row, split="train" if number < 8 else "test")
+        for number, row in enumerate(drawn)
+    ]
+    copy = replace(drawn[0], patient="somebody else", mask=None, split="validation")
+    write_manifest([*rows, copy], folder / "manifest.csv")
     return folder / "manifest.csv"
 
 

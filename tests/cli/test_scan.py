@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from pypdf import PdfReader
 
 from tests.engine.scan_samples import drawn_scan
 from tumorlens.cli.main import main
@@ -51,6 +52,18 @@ def test_a_volume_becomes_a_finding(
     assert nibabel.load(evidence).shape == (256, 256, 9)
 
 
+def test_a_report_for_people_names_what_could_not_be_read(
+    run: Run, volume: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.pdf"
+    assert run(volume, "nowhere.nii.gz", "--pdf", out) == 1
+    first, *others = (page.extract_text() for page in PdfReader(out).pages)
+    assert "nowhere.nii.gz" in first
+    assert "Glioma" in first
+    assert "Series 1 of 1" in others[0]
+    assert "SECRET" not in " ".join([first, *others])
+
+
 def test_json_on_the_standard_output_stands_alone(
     run: Run, volume: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,8 +82,15 @@ def test_nothing_could_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> 
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("path", ["none/out.nii.gz", "wrong.nii"])
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [
+        ("--evidence", "none/out.nii.gz"),
+        ("--evidence", "wrong.nii"),
+        ("--pdf", "none/report.pdf"),
+    ],
+)
 def test_an_output_that_cannot_be_is_refused_before_the_work(
-    run: Run, volume: Path, tmp_path: Path, path: str
+    run: Run, volume: Path, tmp_path: Path, option: str, path: str
 ) -> None:
-    assert run(volume, "--evidence", tmp_path / path) == 2
+    assert run(volume, option, tmp_path / path) == 2

@@ -47,6 +47,7 @@ def test_the_bundle_can_be_loaded_and_says_where_it_comes_from(run):
     assert bundle.provenance["sets"]["train"]["patients"] == 8
     assert "glioma0" in bundle.provenance["patients"]["train"]
     assert bundle.metrics["validation"]["slices"] == 8
+    assert bundle.provenance["training"]["seconds"] > 0
 
 
 def test_the_bundle_knows_the_pictures_that_shaped_it_by_other_names(run, drawn_set):
@@ -110,6 +111,7 @@ def test_export_makes_the_same_bundle_from_the_run(run, tmp_path):
     first, second = load_bundle(run / "bundle"), load_bundle(tmp_path / "again")
     assert first.calibration == second.calibration
     assert first.operating_points == second.operating_points
+    assert first.provenance["training"] == second.provenance["training"]
 
 
 def test_a_second_run_in_the_same_folder_needs_resume(run, drawn_set):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumorlens.engine.explain import explain
+from tumorlens.engine.bundle import CellCalibration
+from tumorlens.engine.explain import MIN_PEAK, cell_probabilities, explain
 from tumorlens.engine.results import Decision, Explanation, RawOutputs
 from tumorlens.imaging.preprocess import Crop
 from tumorlens.imaging.study import Slice
@@ -16,6 +17,7 @@ from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 CROP = Crop(x=20, y=10, side=280)  # A cell of evidence is 20 pixels wide.
 SLICE = Slice(np.zeros((300, 320), np.float32), "drawn")
+RAW = CellCalibration()
 
 
 def decision(
@@ -39,14 +41,15 @@ def outputs(cells: NDArray[np.float32], column: int = 1) -> RawOutputs:
 
 
 def spots(*places: tuple[int, int, float]) -> NDArray[np.float32]:
+    """Squares of three cells, each with a middle."""
     cells = np.full((14, 14), -9.0, np.float32)
     for row, column, value in places:
-        cells[row : row + 2, column : column + 2] = value
+        cells[row : row + 3, column : column + 3] = value
     return cells
 
 
 def explained(cells: NDArray[np.float32], **options: object) -> Explanation:
-    return explain(outputs(cells), 0, CROP, SLICE, decision(**options))  # type: ignore[arg-type]
+    return explain(outputs(cells), 0, CROP, SLICE, decision(**options), RAW)  # type: ignore[arg-type]
 
 
 def test_maps_are_of_the_picture_s_size_and_range() -> None:
@@ -62,9 +65,23 @@ def test_maps_are_of_the_picture_s_size_and_range() -> None:
 def test_evidence_is_the_probability_of_the_explained_class() -> None:
     found = explained(spots((4, 6, 3.0)))
     assert found.explained is TumorClass.MENINGIOMA
-    assert found.evidence.max() == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)
-    assert found.evidence[10 + 5 * 20, 20 + 7 * 20] > 0.9
+    assert 0.6 < found.evidence.max() < 1 / (1 + np.exp(-3))
+    peak = np.unravel_index(found.evidence.argmax(), found.evidence.shape)
+    assert peak == pytest.approx((10 + 5.5 * 20, 20 + 7.5 * 20), abs=1)
     assert found.evidence[250, 250] < 0.01
+
+
+def test_cells_are_calibrated_and_smoothed_over_neighbours() -> None:
+    evidence = np.zeros((14, 14, 4), np.float32)
+    evidence[..., 1] = 4.0
+    evidence[..., 3] = 1.0
+    even = cell_probabilities(evidence, 1, CellCalibration(0.5, -2.0))
+    np.testing.assert_allclose(even, 1 / (1 + np.exp(0.5)), atol=1e-5)
+    evidence[:7, :, 1] = -60.0
+    edge = cell_probabilities(evidence, 1, CellCalibration())
+    assert 0.0 <= edge[3].max() < 0.02
+    assert 0.2 < edge[6].mean() < 0.5
+    assert edge[12].min() > 0.9
 
 
 def test_the_most_probable_tumour_is_explained_even_without_one() -> None:
@@ -72,13 +89,13 @@ def test_the_most_probable_tumour_is_explained_even_without_one() -> None:
         decision(TumorClass.NO_TUMOR, TumorClass.NO_TUMOR),
         probabilities=dict(zip(CLASSES, (0.01, 0.02, 0.03, 0.94), strict=True)),
     )
-    found = explain(outputs(spots((4, 6, 3.0)), column=2), 0, CROP, SLICE, chosen)
+    found = explain(outputs(spots((4, 6, 3.0)), column=2), 0, CROP, SLICE, chosen, RAW)
     assert found.explained is TumorClass.PITUITARY
-    assert found.evidence.max() > 0.9
+    assert found.evidence.max() > 0.6
 
 
 def test_the_other_row_sees_nothing() -> None:
-    found = explain(outputs(spots((4, 6, 3.0))), 1, CROP, SLICE, decision())
+    found = explain(outputs(spots((4, 6, 3.0))), 1, CROP, SLICE, decision(), RAW)
     assert found.evidence.max() < 1e-6
     assert not found.gradcam.any()
     assert found.box is None
@@ -106,15 +123,15 @@ def test_of_two_spots_both_are_outlined_and_the_peak_is_boxed() -> None:
 
 
 def test_a_weak_peak_is_not_outlined() -> None:
-    found = explained(spots((4, 6, -0.2)))
-    assert found.evidence.max() < 0.5
+    found = explained(spots((4, 6, -1.0)))
+    assert 0.05 < found.evidence.max() < MIN_PEAK
     assert found.outline == ()
     assert found.box is None
 
 
 def test_a_refused_picture_is_not_outlined() -> None:
     found = explained(spots((4, 6, 3.0)), decided=Verdict.NOT_BRAIN_MRI)
-    assert found.evidence.max() > 0.9
+    assert found.evidence.max() > MIN_PEAK
     assert found.outline == ()
 
 
@@ -122,7 +139,7 @@ def test_size_in_mm_needs_spacing() -> None:
     cells = spots((4, 6, 3.0))
     assert explained(cells).size_mm is None
     spaced = replace(SLICE, spacing_mm=(2.0, 0.5))
-    found = explain(outputs(cells), 0, CROP, spaced, decision())
+    found = explain(outputs(cells), 0, CROP, spaced, decision(), RAW)
     assert found.box is not None
     height = 2.0 * (found.box.y1 - found.box.y0)
     width = 0.5 * (found.box.x1 - found.box.x0)
@@ -131,5 +148,5 @@ def test_size_in_mm_needs_spacing() -> None:
 
 def test_a_spot_outside_the_picture_is_not_outlined() -> None:
     outside = Crop(x=-200, y=0, side=280)
-    found = explain(outputs(spots((4, 1, 3.0))), 0, outside, SLICE, decision())
+    found = explain(outputs(spots((4, 1, 3.0))), 0, outside, SLICE, decision(), RAW)
     assert found.box is None

@@ -64,17 +64,19 @@ def saved(made: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def bomb() -> bytes:
-    """Make a deflated file of 600 KB that inflates to 600 MB."""
+def bomb(megabytes: int = 600) -> bytes:
+    """Make a deflated file of a thousandth of what it inflates to."""
     start = saved(slice_file())
     meta = start[: start.index(b"1.2.840.10008.1.2.1\0")]
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     # An element of the group 0009 that is 600 MB of zeros.
-    body = packer.compress(b"\x09\0\x01\0OB\0\0" + (600 * 2**20).to_bytes(4, "little"))
+    body = packer.compress(
+        b"\x09\0\x01\0OB\0\0" + (megabytes * 2**20).to_bytes(4, "little")
+    )
     body += packer.flush(zlib.Z_FULL_FLUSH)
     # A block after a full flush stands by itself, so one does for all.
     block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    body += block * 600
+    body += block * megabytes
     meta = meta[:132] + b"\x02\0\x10\0UI\x16\x00" + b"1.2.840.10008.1.2.1.99"
     return meta + body
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,9 @@ PLAIN = packed(SMALL)
 
 
 def refused(data: bytes, kind: type[InputError] = InputError, **more: Any) -> str:
-    """Read what cannot be read, quickly, and return the message."""
-    start = time.process_time()
+    """Read what cannot be read, and return the message."""
     with pytest.raises(kind) as caught:
         read_nifti(data, "head.nii", **more)
-    assert time.process_time() - start < 2.0
     assert "head.nii" in caught.value.message and caught.value.mend
     return caught.value.message
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +61,8 @@ def made(**fields: str | None) -> bytes:
 
 
 def refused(data: bytes, kind: type[InputError] = InputError) -> str:
-    start = time.process_time()
     with pytest.raises(kind) as caught:
         read_nrrd(data, "head.nrrd")
-    assert time.process_time() - start < 2.0
     assert "head.nrrd" in caught.value.message and caught.value.mend
     return caught.value.message
 

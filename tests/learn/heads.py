@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tumorlens.learn.manifest import Record
+from tumorlens.taxonomy import CLASSES, TumorClass
 
 
 def draw_person(number: int, size: int = 160) -> NDArray[np.uint8]:
@@ -23,3 +28,24 @@ def draw_person(number: int, size: int = 160) -> NDArray[np.uint8]:
     picture *= inside
     picture = cv2.GaussianBlur(picture, (0, 0), 1.2)
     return np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+
+
+def draw_people(folder: Path, count: int) -> list[Record]:
+    """Draw one slice each of so many people, in all classes by turns.
+
+    Tumours are bright spots, with an outline beside the picture.
+    """
+    found = []
+    for number in range(count):
+        label = CLASSES[number % len(CLASSES)]
+        picture, mask = draw_person(number, 256), None
+        if label is not TumorClass.NO_TUMOR:
+            outline = np.zeros_like(picture)
+            cv2.circle(outline, (110, 120), 18, 255, -1)
+            picture[outline > 0] = 250
+            mask = folder / f"{number}-mask.png"
+            cv2.imwrite(str(mask), outline)
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), picture)
+        found.append(Record(path, label, f"p{number}", mask, source="drawn"))
+    return found

@@ -70,7 +70,8 @@ def test_prediction_sets_hold_the_truth_as_often_as_they_state():
     logits = rng.normal(size=(6000, 4)) + 1.5 * np.eye(4)[labels]
     found = np.exp(logits)
     found /= found.sum(axis=1, keepdims=True)
-    sets = fit_prediction_sets(found[:3000], labels[:3000])
+    alone = [str(row) for row in range(3000)]
+    sets = fit_prediction_sets(found[:3000], labels[:3000], alone)
     for row, name in enumerate(CLASSES):
         own = found[3000:][labels[3000:] == row, row]
         assert (own >= sets.thresholds[name]).mean() == pytest.approx(
@@ -78,7 +79,77 @@ def test_prediction_sets_hold_the_truth_as_often_as_they_state():
         )
 
 
-def test_a_class_with_few_slices_is_never_ruled_out():
+def unequal_patients(rng, count):
+    """Slices of gliomas: half the patients have 2 hard ones, half 40 easy ones.
+
+    Returns
+    -------
+    probabilities
+        Shape (N, 4); those of glioma differ between patients too.
+    patients
+        N keys.
+    """
+    values, patients = [], []
+    for number in range(count):
+        slices, ease = ((2, 0.0), (40, 2.0))[number % 2]
+        own = ease + rng.normal() + 0.5 * rng.normal(size=slices)
+        values.append(1.0 / (1.0 + np.exp(-own)))
+        patients += [str(number)] * slices
+    glioma = np.concatenate(values)
+    found = np.repeat((1.0 - glioma)[:, np.newaxis] / 3.0, 4, axis=1)
+    found[:, 0] = glioma
+    return found, patients
+
+
+def covered(threshold, found, patients):
+    """Share of a patient's slices in whose set the class is, by patient and slice."""
+    inside = found[:, 0] >= threshold
+    _, rows, counts = np.unique(patients, return_inverse=True, return_counts=True)
+    return (np.bincount(rows, inside) / counts).mean(), inside.mean()
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_sets_cover_new_patients_who_have_unequal_numbers_of_slices(count):
+    rng = np.random.default_rng(3)
+    strangers = unequal_patients(rng, 4000)
+    by_patient, by_slice = [], []
+    for _ in range(150):
+        found, patients = unequal_patients(rng, count)
+        labels = np.zeros(len(patients), np.int64)
+        sets = fit_prediction_sets(found, labels, patients)
+        by_patient.append(covered(sets.thresholds[CLASSES[0]], *strangers)[0])
+        alone = [str(row) for row in range(len(patients))]
+        pooled = fit_prediction_sets(found, labels, alone)
+        by_slice.append(covered(pooled.thresholds[CLASSES[0]], *strangers)[0])
+    # The promise is kept on average over draws, and not by far too much.
+    assert COVERAGE - 0.01 < np.mean(by_patient) < COVERAGE + 1.0 / count + 0.01
+    # Slices that all weigh alike would break it: the hard patients have few.
+    assert np.mean(by_slice) < COVERAGE - 0.1
+
+
+def test_a_patient_with_many_slices_moves_no_threshold():
+    rng = np.random.default_rng(4)
+    found, patients = unequal_patients(rng, 40)
+    labels = np.zeros(len(patients), np.int64)
+    own = np.array(patients) == "1"
+    again = np.concatenate([found, np.repeat(found[own], 9, axis=0)])
+    sets = fit_prediction_sets(found, labels, patients)
+    more = fit_prediction_sets(
+        again, np.zeros(len(again), np.int64), [*patients, *["1"] * 9 * own.sum()]
+    )
+    assert more.thresholds == pytest.approx(sets.thresholds)
+
+
+def test_a_class_with_few_patients_is_never_ruled_out():
     found = np.full((12, 4), 0.25)
-    sets = fit_prediction_sets(found, np.repeat([0, 1, 2, 3], 3))
+    labels = np.repeat([0, 1, 2, 3], 3)
+    alone = [str(row) for row in range(12)]
+    sets = fit_prediction_sets(found, labels, alone)
     assert set(sets.thresholds.values()) == {0.0}
+    # Eight patients cannot keep 90 %, however many their slices; nine can.
+    for count, expected in ((8, 0.0), (9, 0.25)):
+        patients = [str(row % count) for row in range(900)]
+        sets = fit_prediction_sets(
+            np.full((900, 4), 0.25), np.zeros(900, np.int64), patients
+        )
+        assert sets.thresholds[CLASSES[0]] == expected

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.learn.heads import draw_people
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.config import TrainingConfig
@@ -15,8 +16,10 @@ from tumorlens.learn.crossval import (
     records_in_folds,
     train_fold,
 )
+from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
+from tumorlens.learn.evaluation.worst_errors import judge_by_folds
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import read_manifest, write_manifest
 
@@ -31,27 +34,26 @@ TINY = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def records(drawn_set, tmp_path_factory):
-    # Drawn heads are alike enough to be taken for copies: dealt by hand.
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
     dealt = [
-        replace(row, split="", fold=int(row.patient[-1]) % 2)
-        for row in read_manifest(drawn_set)
+        replace(row, fold=number // 4 % 2)
+        for number, row in enumerate(draw_people(folder, 16))
     ]
-    path = tmp_path_factory.mktemp("manifest") / "folds.csv"
-    write_manifest(dealt, path)
-    return records_in_folds(path, 2, include_flagged=False)
+    write_manifest(dealt, folder / "folds.csv")
+    return records_in_folds(folder / "folds.csv", 2, include_flagged=False)
 
 
 @pytest.fixture(scope="module")
 def folder(records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds")
-    scored, rules = cross_validate(records, TINY, folder, say=lambda _: None)
-    assert len(rules) == len(scored.records)
-    return folder, scored
+    return folder, cross_validate(records, TINY, folder, say=lambda _: None)
 
 
 def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folder):
-    place, scored = folder
+    place, found = folder
+    scored = found.scored
+    assert len(found.rules) == len(scored.records)
     assert sorted(row.path for row in scored.records) == sorted(
         row.path for row in records
     )
@@ -70,19 +72,39 @@ def test_a_fold_knows_the_pictures_of_the_other_folds_alone(records, folder):
         assert provenance["fingerprints"] == training_fingerprints(others)
 
 
+def test_patients_of_whom_no_fold_knows_a_copy_are_held_out(records, folder):
+    _, found = folder
+    assert found.leakage["held_out"]
+    assert found.leakage["slices"] == len(records)
+    for fold in (0, 1):
+        own = found.leakage["folds"][str(fold)]
+        assert own["shared_slices"] == own["copies"] == 0
+        assert own["compared_with"] == sum(row.fold != fold for row in records)
+
+
+def test_an_error_is_drawn_by_the_bundle_that_left_it_out(records, folder):
+    _, found = folder
+    judge = judge_by_folds(found.bundles)
+    for row in (0, len(found.scored.records) - 1):
+        again = judge(found.scored.records[row]).decision.probabilities
+        assert list(again.values()) == pytest.approx(found.scored.probabilities[row])
+    with pytest.raises(DatasetError, match="fold 7"):
+        judge(replace(records[0], fold=7))
+
+
 def test_a_fold_is_calibrated_on_the_other_folds(records, folder):
     place, _ = folder
     other = HeldOut.load(place / "fold1" / OUTPUTS, records)
     bundle = load_bundle(place / "fold0" / "bundle")
     assert bundle.provenance["calibrated_on"]["slices"] == len(other.records)
-    expected = fit_decision_layer(other, np.ones(9)).calibration
+    expected = fit_decision_layer(other, np.ones(len(other.records))).calibration
     assert bundle.calibration.slice_weight == pytest.approx(expected.slice_weight)
 
 
 def test_a_complete_fold_is_not_run_again(records, folder, tmp_path):
     place, _ = folder
     said = []
-    train_fold(records, 0, TINY, place / "fold0", said.append)
+    train_fold([], 0, TINY, place / "fold0", said.append)
     assert said == ["Fold 0 is complete."]
 
 
@@ -108,10 +130,11 @@ def test_outputs_of_another_manifest_are_refused(records, folder):
 
 def test_a_run_with_other_choices_is_not_gone_on_with(records, folder, tmp_path):
     place, _ = folder
+    samples, _ = load_samples(records)
     (place / "fold0" / OUTPUTS).rename(tmp_path / OUTPUTS)
     try:
         with pytest.raises(TrainingError, match="other choices"):
-            train_fold(records, 0, replace(TINY, seed=7), place / "fold0")
+            train_fold(samples, 0, replace(TINY, seed=7), place / "fold0")
     finally:
         (tmp_path / OUTPUTS).rename(place / "fold0" / OUTPUTS)
 
@@ -127,11 +150,18 @@ def test_a_manifest_dealt_to_other_folds_is_refused(records, tmp_path):
 def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):
     rng = np.random.default_rng(0)
     evidence = rng.normal(size=(2, 4, 4, 4)).astype(np.float32)
-    held = HeldOut(tuple(records[:2]), np.eye(4, dtype=np.float32)[:2], evidence)
+    outlined = np.stack([np.full((4, 4), np.nan), rng.random((4, 4))])
+    held = HeldOut(
+        tuple(records[:2]),
+        np.eye(4, dtype=np.float32)[:2],
+        evidence,
+        outlined.astype(np.float32),
+    )
     held.save(tmp_path / "held.npz")
     back = HeldOut.load(tmp_path / "held.npz", records)
     assert back.records == held.records
     np.testing.assert_allclose(back.evidence, evidence, atol=5e-3)
+    np.testing.assert_allclose(back.outlined, outlined, atol=1e-3)
     assert back.labels.tolist() == held.labels.tolist()
 
 

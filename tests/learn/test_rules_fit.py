@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tumorlens.engine.rules import Rules, disagreement, disagrees, lacks_brain
-from tumorlens.learn.rules_fit import fit_rules
+from tumorlens.learn.rules_fit import FEWEST_SEEN, GUARD_COSTS, fit_rules
 
 
 def sure(
@@ -48,7 +48,8 @@ class Made:
         said[wrong] = (said[wrong] + 1) % 4
         said[590:] = (said[590:] + 2) % 4
         self.probabilities = sure(said, np.full(count, 0.9))
-        self.brain = rng.uniform(0.1, 0.5, 800)
+        self.wrong = said != self.labels
+        self.brain = rng.uniform(0.1, 0.5, count)
 
     def fit(self) -> Rules:
         return fit_rules(
@@ -82,12 +83,46 @@ def test_no_more_right_answers_are_lost_than_allowed() -> None:
     assert made.fit().head_disagreement is None
 
 
-def test_the_brain_rule_keeps_what_it_promises() -> None:
+def test_little_brain_that_is_often_wrong_is_held_back() -> None:
+    made = Made(wrong_where_firm=0.8, firm=20)
+    made.brain[made.wrong] = np.linspace(0.01, 0.05, made.wrong.sum())
+    held = lacks_brain(made.fit(), made.brain)
+    assert not held[~made.wrong].any()
+    # More slices of a patient who is held back already prove nothing more.
+    assert held.sum() >= made.wrong.sum() - 3
+
+
+def test_little_brain_that_is_seldom_wrong_is_no_reason() -> None:
     made = Made(wrong_where_firm=0.8)
+    # The lowest shares are those of answers that are right, of many patients.
+    right = np.flatnonzero(~made.wrong)[::2]
+    made.brain[right] = np.linspace(0.01, 0.05, len(right))
+    held = lacks_brain(made.fit(), made.brain)
+    assert held.sum() <= GUARD_COSTS * len(held)
+    assert not held[made.wrong].any()
+
+
+def test_less_brain_than_next_to_nobody_showed_is_held_back() -> None:
+    made = Made(wrong_where_firm=0.8)
+    made.patients = [str(row) for row in range(len(made.labels) - 300)]
+    made.patients += ["top"] * 300
+    made.brain[:] = 0.3
+    # One patient has many slices of the ends of the scan, others one or two.
+    made.brain[-30:] = 0.01
     found = made.fit()
     held = lacks_brain(found, made.brain)
-    assert held.sum() == 4
-    assert made.brain[held].max() < made.brain[~held].min()
+    assert held[-30:].all()
+    assert not held[:-30].any()
+
+
+def test_what_enough_patients_showed_is_judged() -> None:
+    made = Made(wrong_where_firm=0.8)
+    made.brain[:] = 0.3
+    made.brain[::4][:FEWEST_SEEN] = 0.01
+    made.probabilities = sure(made.labels, np.full(len(made.labels), 0.9))
+    found = made.fit()
+    assert found.min_brain_share == pytest.approx(0.01)
+    assert not lacks_brain(found, made.brain).any()
 
 
 def test_few_slices_lose_none_to_the_brain_rule() -> None:
@@ -102,3 +137,9 @@ def test_few_slices_lose_none_to_the_brain_rule() -> None:
     )
     assert found.min_brain_share == pytest.approx(0.2)
     assert found.head_disagreement is None
+
+
+def test_where_blank_pictures_were_judged_there_is_no_guard() -> None:
+    made = Made(wrong_where_firm=0.0)
+    made.brain[:] = 0.0
+    assert made.fit().min_brain_share is None

@@ -1,4 +1,4 @@
-"""A real Orthanc on loopback, for the tests of the node."""
+"""A real Orthanc on loopback, for the tests of node and DICOMweb."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
+import requests
 
+USER, PASSWORD = "reader", "sesam-öffne"
+_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _PROGRAM = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
 
@@ -24,30 +27,44 @@ def free_port() -> int:
 
 
 class Orthanc:
-    """One server with a store of its own, that can be killed and started again."""
+    """One server with a store of its own, that can be killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    With `dicomweb` it speaks DICOMweb, and wants `USER` and `PASSWORD`.
+    """
+
+    def __init__(self, folder: Path, *, dicomweb: bool = False) -> None:
         if _PROGRAM is None:
             pytest.skip("Orthanc is not installed (Debian package orthanc)")
+        if dicomweb and not _DICOMWEB.exists():
+            pytest.skip("the plugin is not installed (Debian package orthanc-dicomweb)")
         self.dicom_port, self.http_port = free_port(), free_port()
         self.title = "ORTHANC"
         folder.mkdir()
+        self._store = folder / "store"
+        self._rest = f"http://127.0.0.1:{self.http_port}/"
+        self.url = self._rest + "dicom-web"
+        self._session = requests.Session()
+        if dicomweb:
+            self._session.auth = (USER.encode(), PASSWORD.encode())
         self._config = folder / "orthanc.json"
         self._config.write_text(
             json.dumps(
                 {
                     "Name": "test",
-                    "StorageDirectory": str(folder / "store"),
-                    "IndexDirectory": str(folder / "store"),
+                    "StorageDirectory": str(self._store),
+                    "IndexDirectory": str(self._store),
                     "DicomAet": self.title,
                     "DicomPort": self.dicom_port,
                     "HttpPort": self.http_port,
                     "RemoteAccessAllowed": False,
-                    "AuthenticationEnabled": False,
+                    "AuthenticationEnabled": dicomweb,
+                    "RegisteredUsers": {USER: PASSWORD},
                     "DicomCheckModalityHost": False,
                     "DicomAlwaysAllowStore": True,
                     "StableAge": 1,
-                    "Plugins": [],
+                    "MaximumStorageCacheSize": 0,
+                    "Plugins": [str(_DICOMWEB)] if dicomweb else [],
+                    "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
                 }
             )
         )
@@ -69,6 +86,7 @@ class Orthanc:
                 return
             except OSError:
                 if time.monotonic() > deadline:
+                    self.kill()
                     raise
                 time.sleep(0.2)
 
@@ -80,8 +98,38 @@ class Orthanc:
 
     def get(self, path: str) -> Any:
         """Ask its REST API."""
-        with urlopen(f"http://127.0.0.1:{self.http_port}/{path}", timeout=5) as answer:
-            return json.load(answer)
+        answer = self._session.get(self._rest + path, timeout=5)
+        answer.raise_for_status()
+        return answer.json()
+
+    def put(self, files: Iterable[Path]) -> None:
+        """Store files."""
+        for path in files:
+            answer = self._session.post(self._rest + "instances", path.read_bytes())
+            answer.raise_for_status()
+
+    def empty(self) -> None:
+        """Remove every study."""
+        for name in self.get("studies"):
+            self._session.delete(self._rest + f"studies/{name}").raise_for_status()
+
+    def lose(self, image: str) -> None:
+        """Remove an instance's file behind the server's back."""
+        (file,) = [
+            path
+            for path in self._store.glob("*/*/*")
+            if image.encode() in path.read_bytes()[:2000]
+        ]
+        file.unlink()
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Read every structured report, by keyword."""
+        return [
+            self.get(f"instances/{name}/tags?simplify")
+            for series in self.get("series?expand")
+            if series["MainDicomTags"]["Modality"] == "SR"
+            for name in series["Instances"]
+        ]
 
     def modalities(self) -> dict[str, list[str]]:
         """List the modalities of each study, by its UID."""

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom import Dataset, dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from tests.pacs.drawn import wait_for, write_series
 from tests.pacs.orthanc import Orthanc
 from tumorlens.engine.predict import load_classifier
-from tumorlens.imaging.read import read_study
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.peers import Peer
 from tumorlens.pacs.queue import Queue
 from tumorlens.pacs.receiver import Receiver
 from tumorlens.pacs.sender import send_files
 from tumorlens.pacs.worker import Worker
-from tumorlens.web.example import example_png
 
 BRAINIX = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"), "dicom/brainix/T1")
 
@@ -34,53 +31,6 @@ pytestmark = [
         "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-def head() -> np.ndarray:
-    """Take the head that the web app draws as its example."""
-    (slice_,) = read_study(example_png()).slices
-    return (4.0 * slice_.pixels).astype(np.uint16)
-
-
-def write_series(folder: Path, study: str | None = None, slices: int = 6) -> list[Path]:
-    """Write an axial series of a drawn head."""
-    folder.mkdir(parents=True)
-    study, series = study or generate_uid(), generate_uid()
-    frame = generate_uid()
-    made = []
-    for place in range(slices):
-        item = Dataset()
-        item.file_meta = FileMetaDataset()
-        item.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        item.SOPClassUID = MRImageStorage
-        item.SOPInstanceUID = generate_uid()
-        item.file_meta.MediaStorageSOPClassUID = item.SOPClassUID
-        item.file_meta.MediaStorageSOPInstanceUID = item.SOPInstanceUID
-        item.StudyInstanceUID, item.SeriesInstanceUID = study, series
-        item.FrameOfReferenceUID = frame
-        item.PatientName, item.PatientID = "Drawn^Head", "drawn-1"
-        item.PatientBirthDate = item.PatientSex = ""
-        item.StudyDate, item.StudyTime, item.StudyID = "20260101", "101010", "1"
-        item.AccessionNumber = item.ReferringPhysicianName = ""
-        item.Modality, item.Manufacturer = "MR", "drawn"
-        item.SeriesNumber, item.InstanceNumber = 1, place + 1
-        item.ScanningSequence, item.SequenceVariant = "SE", "NONE"
-        item.ScanOptions, item.MRAcquisitionType = "", "2D"
-        item.ImageType = ["ORIGINAL", "PRIMARY", "M"]
-        item.EchoTime, item.EchoTrainLength, item.RepetitionTime = 10, 1, 500
-        item.PixelSpacing, item.SliceThickness = [0.8, 0.8], 6.0
-        item.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        item.ImagePositionPatient = [-96.0, -96.0, 6.0 * place]
-        pixels = head()
-        item.Rows, item.Columns = pixels.shape
-        item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
-        item.BitsAllocated, item.BitsStored, item.HighBit = 16, 12, 11
-        item.PixelRepresentation = 0
-        item.PixelData = pixels.tobytes()
-        path = folder / f"{place}.dcm"
-        dcmwrite(path, item, enforce_file_format=True)
-        made.append(path)
-    return made
 
 
 @pytest.fixture
@@ -100,7 +50,8 @@ class Node:
         self.receiver = Receiver(
             self.queue, "LENS", "127.0.0.1", 0, [Peer("SCANNER", "127.0.0.1")]
         )
-        self.worker = Worker(self.queue, analyse, "LENS", destination, 0.5)
+        deliver = partial(send_files, "LENS", destination)
+        self.worker = Worker(self.queue, analyse, deliver, 0.5)
         self.worker.start()
         self.peer = Peer("LENS", "127.0.0.1", self.receiver.port)
 
@@ -118,13 +69,6 @@ def node(tmp_path: Path, orthanc: Orthanc) -> Iterator[Node]:
     made = Node(tmp_path / "node", orthanc)
     yield made
     made.close()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.3)
 
 
 def test_a_series_comes_back_with_its_findings_in_the_same_study(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,53 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
         Queue(tmp_path / "file")
+
+
+def test_a_series_that_is_fetched_at_once_is_whole_or_not_there(
+    queue: Queue,
+) -> None:
+    def cut_off() -> Iterator[bytes]:
+        yield b"first"
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        queue.add_whole("1", cut_off())
+    assert queue.counts() == {} and queue.due_in("1") == 0
+    assert not list(queue.folder.glob("*.dcm"))
+    assert queue.add_whole("1", [b"first", b"second"]) == 2
+    assert queue.due_in("1") is None
+    job = queue.next_complete(0)
+    assert job is not None
+    assert [path.read_bytes() for path in job.files] == [b"first", b"second"]
+
+
+def test_a_series_that_was_missed_is_due_later_and_survives_a_restart(
+    tmp_path: Path, clock: Clock
+) -> None:
+    first = Queue(tmp_path, clock)
+    first.miss("1", again=True)
+    first.miss("2", again=False)
+    assert first.next_complete(0) is None
+    first.close()
+    again = Queue(tmp_path, clock)
+    assert again.due_in("1") == 5
+    assert again.due_in("2") is None
+    again.miss("1", again=True)
+    assert again.due_in("1") == 10
+    clock.now += 10
+    assert again.due_in("1") == 0
+    again.add_whole("1", [b"image"])
+    assert again.counts() == {"failed": 1, "receiving": 1}
+    again.postpone("1")
+    clock.now += 5
+    assert again.next_complete(0) is not None, "the waits begin anew"
+
+
+def test_a_folder_is_for_one_at_a_time(queue: Queue) -> None:
+    queue.add("1.1", "1", b"image")
+    with pytest.raises(OutputError, match="locked") as caught:
+        Queue(queue.folder)
+    assert "one process at a time" in caught.value.mend
+    assert len(list(queue.folder.glob("*.dcm"))) == 1
+    queue.close()
+    Queue(queue.folder).close()

@@ -92,6 +92,44 @@ def test_every_set_is_shown_by_its_name(bare: Bundle) -> None:
     assert "4-class accuracy, by patient" not in good
 
 
+def test_sets_that_cover_patients_are_judged_by_patient(bare: Bundle) -> None:
+    by_patient = dict(zip(CLASSES, map(figure, (0.8, 0.95, 0.97, 0.94)), strict=True))
+    figures = {"test": evaluation(coverage_by_patient=by_patient)}
+    facts = {"calibrated_on": {"sets_cover": "patients"}}
+    card = model_card(replace(bare, metrics=figures, provenance=facts))
+    said = part(card, "Where it fails")
+    assert "too seldom for glioma: 0.800" in said
+    assert "too seldom for meningioma" not in said
+    shown = part(card, "Calibration")
+    assert "every patient weighing alike" in shown
+    assert "| True class in the set, glioma, by patient | 0.800" in shown
+    assert "| True class in the set, glioma | 0.930" in shown
+
+
+def test_traced_errors_are_shown_with_their_licence(bare: Bundle) -> None:
+    traced = {
+        **{"source": "lgg", "true": "glioma", "said": "no_tumor", "sure": 0.9},
+        **{"slices": 3, "width": 100, "height": 100},
+        **{"head": [[[0, 0], [9, 0], [9, 9]]], "drawn": [], "marked": []},
+    }
+    bundle = replace(bare, metrics={"test": evaluation(sketches=[traced])})
+    said = part(model_card(bundle), "Where it fails")
+    assert "(figures/card-test-errors.svg)" in said
+    assert "CC BY 4.0" in said
+    assert "card-test-errors.svg" in {chart.file for chart in card_charts(bundle)}
+    assert "CC BY" not in part(measured(bare, test=evaluation()), "Where it fails")
+
+
+def test_figures_that_are_not_held_out_say_so_above_them(bare: Bundle) -> None:
+    leaking = evaluation(
+        held_out=False, leakage={"statement": "These figures are NOT held out: why."}
+    )
+    good = part(measured(bare, cross_validation=leaking), "How good it is")
+    assert good.index("NOT held out: why") < good.index("0.917")
+    apart = measured(bare, cross_validation=evaluation(held_out=True))
+    assert "NOT held out" not in apart
+
+
 def test_failures_are_read_off_the_figures(bare: Bundle) -> None:
     said = part(measured(bare, test=evaluation()), "Where it fails")
     assert "recognised least is meningioma: 0.710" in said

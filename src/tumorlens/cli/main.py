@@ -22,6 +22,7 @@ COMMANDS = {
     "scan": "Judge whole scans: volumes and series of slices.",
     "serve": "Open the web app.",
     "node": "Take series from a PACS, send findings back.",
+    "dicomweb": "Judge studies of a PACS over HTTP, store findings there.",
     "data": "Check, split and fetch data sets.",
     "train": "Train a model.",
     "export": "Turn a training run into a model bundle.",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
 
+from tumorlens.cli.own_log import own_log
 from tumorlens.errors import MissingExtraError
 from tumorlens.report.report import RESEARCH_USE
 
@@ -64,7 +65,11 @@ def node(
     For research use only: TumorLens is not a medical device.
     """
     try:
+        # Each result needs it: better to miss it now than at the first series.
+        import highdicom  # noqa: F401
+
         from tumorlens.pacs.receiver import Receiver
+        from tumorlens.pacs.sender import send_files
         from tumorlens.pacs.worker import Worker
     except ImportError as error:
         raise MissingExtraError("The DICOM node", "pacs") from error
@@ -73,15 +78,11 @@ def node(
     from tumorlens.pacs.peers import Peer
     from tumorlens.pacs.queue import Queue
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    # It would log what the peers say of patients.
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     peers = [Peer.read(text, with_port=False) for text in allow]
-    destination = Peer.read(send_to, with_port=True)
+    deliver = partial(send_files, title, Peer.read(send_to, with_port=True))
     analyse = analysis_with(load_classifier(model), operating_point)
-    with closing(Queue(folder)) as queue:
-        worker = Worker(queue, analyse, title, destination, quiet_seconds)
+    with own_log(), closing(Queue(folder)) as queue:
+        worker = Worker(queue, analyse, deliver, quiet_seconds)
         with closing(Receiver(queue, title, host, port, peers)) as receiver:
             worker.start()
             with closing(worker):

@@ -15,23 +15,23 @@ from tumorlens.cli.model_options import (
     threads_option,
 )
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
+from tumorlens.cli.study_report import StudyReport
 from tumorlens.cli.written import write_json
 from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.results import Failure
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Sequence
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_json import scan_to_json
+from tumorlens.report.scan_words import sequence_caveat
 from tumorlens.report.words import percent
 from tumorlens.taxonomy import decision_title
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
-
-_TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
 
 
 @click.command()
@@ -47,6 +47,12 @@ _TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
     metavar="F.nii.gz",
     help="Write where the model saw tumour as a volume over the scan; one series only.",
 )
+@click.option(
+    "--pdf",
+    metavar="F",
+    help="Write a report for people: decisions, key slices, and the probability "
+    "along the slices.",
+)
 @operating_point_option
 @model_option
 @threads_option
@@ -54,6 +60,7 @@ def scan(
     paths: tuple[str, ...],
     json_path: str | None,
     evidence: str | None,
+    pdf: str | None,
     operating_point: str | None,
     model: str | None,
     threads: int | None,
@@ -66,7 +73,7 @@ def scan(
 
     For research use only: TumorLens is not a medical device.
     """
-    for path in (json_path, evidence):
+    for path in (json_path, evidence, pdf):
         if path is not None:
             check_file(path)
     if evidence is not None and not evidence.endswith(".nii.gz"):
@@ -74,11 +81,18 @@ def scan(
     classifier = load_classifier(model, threads)
     rows = json_path != STANDARD_OUTPUT
     documents: list[dict[str, Any]] = []
-    written = done = failed = 0
+    report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
+    notes: list[str] = []
+    failures: list[Failure] = []
+    written = done = 0
     for path in paths:
         try:
-            for series in read_study(path).series:
+            study = read_study(path)
+            notes += study.notes
+            for series in study.series:
                 finding = judge_scan(classifier, series, operating_point)
+                if report is not None:
+                    report.add(finding, series)
                 documents.append(scan_to_json(finding))
                 done += 1
                 if rows:
@@ -94,10 +108,11 @@ def scan(
                     write_evidence(finding, Path(evidence))
                     written += 1
         except InputError as error:
-            failed += 1
+            name = display_name(path)
+            failures.append(Failure(name, error.code, error.message, error.mend))
             documents.append(
                 {
-                    "file": display_name(path),
+                    "file": name,
                     "status": error.code,
                     "message": error.message,
                     "mend": error.mend,
@@ -108,10 +123,12 @@ def scan(
         click.echo(json.dumps(documents, indent=2))
     elif json_path is not None:
         write_json(Path(json_path), documents)
+    if report is not None:
+        report.write(notes, failures)
     click.echo(RESEARCH_USE, err=not rows)
     if done == 0:
         return NONE_READ
-    return SOME_FAILED if failed else ALL_READ
+    return SOME_FAILED if failures else ALL_READ
 
 
 def _lines(finding: ScanFinding) -> Iterator[str]:
@@ -140,9 +157,6 @@ def _lines(finding: ScanFinding) -> Iterator[str]:
 
 
 def _warn(finding: ScanFinding) -> None:
-    if finding.sequence is not None and finding.sequence not in _TRAINED_ON:
-        click.echo(
-            f"Warning: the series is {finding.sequence.value}; the model was trained "
-            "on T1 with and without contrast, and its figures do not hold here.",
-            err=True,
-        )
+    caveat = sequence_caveat(finding.sequence)
+    if caveat is not None:
+        click.echo(f"Warning: {caveat}", err=True)

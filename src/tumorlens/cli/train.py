@@ -115,15 +115,17 @@ def train(
 
     With --folds each fold of the manifest (dealt here where it has none) is
     judged by a network that trained on the others, and the pooled figures go
-    to OUT/report. The same command goes on where it was stopped.
+    to OUT/report. The mean of all folds' networks becomes the bundle
+    OUT/bundle. The same command goes on where it was stopped.
 
-    With --clinical the bundle also learns a table's columns, on patients who did
-    not train its network; what they add over the image alone goes to
-    OUT/clinical.
+    With --clinical the bundle also learns a table's columns, on what networks
+    say of patients they have not trained on; what the columns add over the
+    image alone goes to OUT/clinical.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from tumorlens.learn.config import TrainingConfig
+        from tumorlens.learn.crossval import BUNDLE_FOLDER
         from tumorlens.learn.run import RunOrder, run_training
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
@@ -145,12 +147,16 @@ def train(
         # A wrong table shows before hours of training.
         read_clinical_table(table)
     if folds is not None:
-        if weights is not None or calibrate_on is not None or resume or table:
+        if weights is not None or calibrate_on is not None or resume:
             raise click.UsageError(
-                "--folds goes without --weights, --calibrate-on, --clinical and "
-                "--resume."
+                "--folds goes without --weights, --calibrate-on and --resume."
             )
+        if only and table is not None:
+            raise click.UsageError("--clinical needs all folds, and so no --fold.")
         _cross_validate(manifest, folder, folds, only, include_flagged, given)
+        if table is not None:
+            more = (folder, folder, include_flagged, permutations)
+            learn_clinical(table, manifest, folder / BUNDLE_FOLDER, *more)
         return
     if only:
         raise click.UsageError("--fold goes with --folds.")
@@ -188,29 +194,47 @@ def _cross_validate(
     include_flagged: bool,
     choices: dict[str, Any],
 ) -> None:
+    from tumorlens.learn.calibrate import COVERAGE
     from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import (
         REPORT_FOLDER,
+        bundle_of_folds,
         cross_validate,
         records_in_folds,
     )
+    from tumorlens.learn.evaluation.error_sketches import sketch_errors
     from tumorlens.learn.evaluation.evaluate import (
         evaluate_scored,
         evaluation_sections,
         on_set,
         write_evaluation,
     )
+    from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
+    from tumorlens.learn.run import with_figures
 
     config = TrainingConfig(**choices)
     records = records_in_folds(manifest, folds, include_flagged)
-    scored, rules = cross_validate(records, config, folder, say=click.echo, only=only)
-    metrics = evaluate_scored(scored, rules)
-    metrics["model"] = {
-        "name": config.network,
-        "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
-        "operating_point": "screening",
+    found = cross_validate(records, config, folder, say=click.echo, only=only)
+    metrics = {
+        "model": {
+            "name": config.network,
+            "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
+            "operating_point": "screening",
+            "stated_coverage": COVERAGE,
+        },
+        "held_out": found.leakage["held_out"],
+        "leakage": found.leakage,
+        **evaluate_scored(found.scored, found.rules),
     }
+    click.echo(found.leakage["statement"])
+    judge = judge_by_folds(found.bundles)
+    metrics["sketches"] = sketch_errors(found.scored, judge)
+    pictures = error_pictures(metrics["worst_errors"], found.scored, judge)
     out = folder / REPORT_FOLDER
-    write_evaluation(metrics, evaluation_sections(metrics), out)
+    write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(out / "figures.json", [on_set(metrics)])
     click.echo(f"Figures of all folds together written to {out}.")
+    if len(found.bundles) == folds:
+        made = bundle_of_folds(found, records, config, folder, say=click.echo)
+        bundle = with_figures(made, folder)
+        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")

@@ -44,7 +44,7 @@ def learn_clinical(
         figure_table,
     )
     from tumorlens.learn.evaluation.evaluate import REPORT_FILE, write_report
-    from tumorlens.learn.run import BUNDLE_FOLDER
+    from tumorlens.learn.crossval import BUNDLE_FOLDER
     from tumorlens.report.evaluation_page import render_evaluation
 
     order = ClinicalOrder(

@@ -57,6 +57,22 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class CellCalibration:
+    """How the evidence of a cell becomes the probability that it shows a tumour.
+
+    Parameters
+    ----------
+    scale, bias
+        Factor on the log-odds of a tumour class against none, and summand.
+        Training weighs tumour and background alike, so uncorrected cells
+        call too much tumour.
+    """
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
 class Rate:
     """A share with its 95 % interval, each 0 to 1."""
 
@@ -126,6 +142,8 @@ class Bundle:
         SHA-256 in hexadecimal, by file name.
     rules
         What else makes a slice inconclusive; none in bundles that state none.
+    cells
+        Of the evidence map; in bundles that state none the raw odds count.
     """
 
     folder: Path
@@ -143,6 +161,7 @@ class Bundle:
     metrics: dict[str, Any]
     files: dict[str, str]
     rules: Rules = field(default=Rules())
+    cells: CellCalibration = field(default=CellCalibration())
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -180,6 +199,7 @@ def save_bundle(
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
     rules: Rules | None = None,
+    cells: CellCalibration | None = None,
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -189,8 +209,10 @@ def save_bundle(
         Holds `model.onnx`, `domain.npz` and, if wanted, `model.weights.h5`.
     name, version, preprocessing, calibration, operating_points
         See `Bundle`.
-    default_operating_point, prediction_sets, domain, provenance, metrics, rules
+    default_operating_point, prediction_sets, domain, provenance, metrics
         See `Bundle`.
+    rules, cells
+        See `Bundle`; left out of the file where None.
 
     Returns
     -------
@@ -225,6 +247,8 @@ def save_bundle(
     }
     if rules is not None:
         document["rules"] = rules.to_json()
+    if cells is not None:
+        document["cells"] = asdict(cells)
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -339,7 +363,13 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
             for name in facts.object("files").fields
         },
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
+        cells=_cells(facts) if "cells" in document else CellCalibration(),
     )
+
+
+def _cells(facts: Reader) -> CellCalibration:
+    cells = facts.object("cells")
+    return CellCalibration(cells.number("scale"), cells.number("bias"))
 
 
 def _rate(point: Reader, key: str) -> Rate:

@@ -336,7 +336,17 @@ class Classifier:
                 item.brain_share,
             )
             judged.append(
-                (decision, explain(outputs, row, item.crop, item.slice_, decision))
+                (
+                    decision,
+                    explain(
+                        outputs,
+                        row,
+                        item.crop,
+                        item.slice_,
+                        decision,
+                        self.bundle.cells,
+                    ),
+                )
             )
         share = (time.perf_counter() - start) / len(ready)
         return [

@@ -20,7 +20,7 @@ from tumorlens.engine.scan_decide import (
 from tumorlens.engine.scan_lesion import find_lesion, slice_gap
 from tumorlens.engine.scan_results import Lesion, ScanFinding
 from tumorlens.imaging.study import Series
-from tumorlens.imaging.volume import volume_of
+from tumorlens.imaging.volume import LPS_TO_RAS, affine_of
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
 Progress = Callable[[int, int], None]
@@ -153,5 +153,5 @@ def _lesion(
 
 
 def _affine_ras(series: Series) -> NDArray[np.float64] | None:
-    volume = volume_of(series)
-    return None if volume is None else volume.affine_ras
+    affine = affine_of(series)
+    return None if affine is None else LPS_TO_RAS @ affine

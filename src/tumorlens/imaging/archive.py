@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.collection import read_collection
 from tumorlens.imaging.limits import (
+    FREE_UNPACKED_BYTES,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
     MAX_RATIO,
@@ -53,7 +54,7 @@ def read_zip(data: bytes, name: str) -> Study:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
-            _check_members(archive.infolist(), name)
+            _check_members(archive.infolist(), len(data), name)
             return read_collection(_contents(archive, members, name), name)
     except InputError:
         raise
@@ -90,7 +91,7 @@ def _too_many(name: str) -> TooLargeError:
     )
 
 
-def _check_members(members: list[zipfile.ZipInfo], name: str) -> None:
+def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None:
     if len(members) > MAX_ENTRIES:
         raise _too_many(name)
     for item in members:
@@ -113,16 +114,18 @@ def _check_members(members: list[zipfile.ZipInfo], name: str) -> None:
                 f"{name} is packed by a method that is not read.",
                 "Pack the files again as an ordinary zip (deflate).",
             )
-        ratio = item.file_size > MAX_RATIO * max(1, item.compress_size)
-        if item.file_size > MAX_FILE_BYTES or (ratio and item.file_size > _SMALL_BYTES):
+        much = item.file_size > MAX_RATIO * max(1, item.compress_size)
+        if item.file_size > MAX_FILE_BYTES or (much and item.file_size > _SMALL_BYTES):
             raise TooLargeError(
                 f"{name} holds a file that inflates to {item.file_size / 2**20:.0f} MB "
                 f"from {item.compress_size / 2**10:.0f} KB.",
                 "Give the files without an archive.",
             )
-    if sum(item.file_size for item in members) > MAX_UNPACKED_BYTES:
+    unpacked = sum(item.file_size for item in members)
+    ratio = unpacked > max(FREE_UNPACKED_BYTES, MAX_RATIO * size)
+    if unpacked > MAX_UNPACKED_BYTES or ratio:
         raise TooLargeError(
-            f"{name} inflates to more than {MAX_UNPACKED_BYTES // 2**20} MB.",
+            f"{name} inflates from {size / 2**20:.1f} MB to {unpacked / 2**20:.0f} MB.",
             "Give one series at a time.",
         )
 

@@ -13,7 +13,7 @@ from tumorlens.errors import (
 from tumorlens.imaging.dicom import is_dicom
 from tumorlens.imaging.dicom_series import gather_series, left_out
 from tumorlens.imaging.formats import FILE_FORMATS
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
 from tumorlens.imaging.study import Series, Study
 
 
@@ -37,14 +37,15 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
     """
     others: list[Study] = []
     failures: list[tuple[str, InputError]] = []
-    pixels = 0
+    pixels = size = 0
 
     def dicom_only() -> Iterator[tuple[str, bytes]]:
-        nonlocal pixels
+        nonlocal pixels, size
         for name, data in files:
             if is_dicom(data):
                 yield name, data
                 continue
+            size += len(data)
             try:
                 others.append(_read(data, name))
             except InputError as error:
@@ -57,6 +58,7 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
                     "pixels.",
                     "Give one series at a time.",
                 )
+            check_unpacked(pixels, 4, size, label)
 
     series: tuple[Series, ...] = ()
     notes: tuple[str, ...] = ()

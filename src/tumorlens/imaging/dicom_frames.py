@@ -14,6 +14,7 @@ from tumorlens.imaging.dicom_header import integer, numbers, parse, quiet, text
 from tumorlens.imaging.dicom_pixels import decode, layout
 from tumorlens.imaging.dicom_scope import check_scope
 from tumorlens.imaging.dicom_weighting import guess_sequence
+from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.raster import to_slice
 from tumorlens.imaging.study import Sequence, Slice
@@ -71,6 +72,9 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
     with quiet():
         check_scope(header, name)
         shape = layout(header, name)
+        pixels = shape.frames * shape.rows * shape.columns
+        value_bytes = shape.samples * shape.allocated // 8
+        check_unpacked(pixels, value_bytes, len(data), name)
         pictures = [
             _frame(header, values, index, name)
             for index, values in enumerate(decode(header, shape, name))
@@ -81,10 +85,10 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
 
 
 def _frame(header: Dataset, values: NDArray[Any], index: int, name: str) -> Frame:
-    groups = _groups(header, index)
+    groups = _groups(header, index, name)
     slope, summand = _rescale(groups, name)
     # In the file's own units: windowing and scaling are the preprocessing's part.
-    if values.ndim == 2:
+    if values.ndim == 2 and (slope, summand) != (1.0, 0.0):
         values = (values * np.float64(slope) + summand).astype(np.float32)
     picture = to_slice(values, name, index)
     spacing = _spacing(groups)
@@ -123,20 +127,30 @@ def _number(header: Dataset, name: str) -> int:
         return 0
 
 
-def _groups(header: Dataset, index: int) -> list[Dataset]:
+def _groups(header: Dataset, index: int, name: str) -> list[Dataset]:
     """Return the frame's own groups, the shared ones, then the data set."""
     found: list[Dataset] = []
     for keyword, place in (
         ("PerFrameFunctionalGroupsSequence", index),
         ("SharedFunctionalGroupsSequence", 0),
     ):
-        items = header.get(keyword)
-        if items is None or isinstance(items, bytes) or len(items) <= place:
-            continue
-        for element in items[place]:
-            if element.VR == "SQ" and element.value:
-                found.append(element.value[0])
+        try:
+            found += _nested(header, keyword, place)
+        # pydicom reads an element when it is asked for, and raises what it likes.
+        except Exception as error:
+            raise DamagedFileError(f"{name} holds a broken {keyword}.") from error
     return [*found, header]
+
+
+def _nested(header: Dataset, keyword: str, place: int) -> list[Dataset]:
+    items = header.get(keyword)
+    if items is None or isinstance(items, bytes) or len(items) <= place:
+        return []
+    return [
+        element.value[0]
+        for element in items[place]
+        if element.VR == "SQ" and element.value
+    ]
 
 
 def _first(groups: list[Dataset], keyword: str) -> str:

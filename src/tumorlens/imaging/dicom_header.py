@@ -186,7 +186,11 @@ def integer(
         return default
     if isinstance(value, bool | bytes | str) or not hasattr(value, "__int__"):
         raise _bad(keyword, name)
-    return int(value)
+    try:
+        return int(value)
+    except (ValueError, OverflowError) as error:
+        # Where another kind of number stands there, it may be none or infinite.
+        raise _bad(keyword, name) from error
 
 
 def numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:

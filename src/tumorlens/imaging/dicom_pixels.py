@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.dicom_compressed import decode_compressed
 from tumorlens.imaging.dicom_header import integer, quiet, text
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
-_RLE = "1.2.840.10008.1.2.5"
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -31,8 +32,8 @@ class Layout(NamedTuple):
         Bits of a value in the file, and how many of them count.
     signed
         Whether values may be negative.
-    inverted
-        Whether the lowest value is white (MONOCHROME1).
+    colours
+        PhotometricInterpretation.
     """
 
     frames: int
@@ -42,7 +43,7 @@ class Layout(NamedTuple):
     allocated: int
     stored: int
     signed: bool
-    inverted: bool
+    colours: str
 
 
 def layout(header: Dataset, name: str) -> Layout:
@@ -91,9 +92,8 @@ def layout(header: Dataset, name: str) -> Layout:
             "(PhotometricInterpretation).",
             "Export the slice as grey values.",
         )
-    inverted = colours == "MONOCHROME1"
     return Layout(
-        frames, rows, columns, samples, allocated, stored, signed == 1, inverted
+        frames, rows, columns, samples, allocated, stored, signed == 1, colours
     )
 
 
@@ -116,51 +116,57 @@ def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
     InputError
         Where no decoder for the transfer syntax is installed.
     """
+    syntax = _checked_syntax(header, shape, name)
+    if syntax.is_encapsulated:
+        stored = decode_compressed(header, shape, syntax, name)
+    else:
+        stored = _plain(header, name)
+    count = 0
+    for frame in stored:
+        count += 1
+        if count > shape.frames:
+            break
+        yield _upright(frame, shape, name)
+    if count != shape.frames:
+        more = "more than" if count > shape.frames else f"{count} of"
+        raise DamagedFileError(f"{name} holds {more} {shape.frames} frames.")
+
+
+def _plain(header: Dataset, name: str) -> Iterator[NDArray[Any]]:
     from pydicom.pixels.utils import iter_pixels
 
-    _check_data(header, shape, name)
-    count = 0
     try:
         with quiet():
-            for frame in iter_pixels(header):
-                count += 1
-                yield _upright(np.asarray(frame), shape, name)
-    except InputError:
-        raise
-    # The decoders of five libraries stand behind this; what they raise on broken
-    # data is not documented.
+            yield from iter_pixels(header)
+    # What pydicom raises on broken pixel data is not documented.
     except Exception as error:
-        if isinstance(error, NotImplementedError | RuntimeError) and (
-            "missing dependencies" in str(error) or "decod" in str(error)[:60]
-        ):
-            raise DamagedFileError(
-                f"{name} is compressed in a way that no decoder here can read.",
-                "Export it uncompressed (Explicit VR Little Endian).",
-            ) from error
         raise DamagedFileError(
             f"{name} holds pixel data that are cut off or broken."
         ) from error
-    if count != shape.frames:
-        raise DamagedFileError(f"{name} holds {count} of {shape.frames} frames.")
 
 
 def _upright(frame: NDArray[Any], shape: Layout, name: str) -> NDArray[Any]:
     if frame.shape[:2] != (shape.rows, shape.columns):
         raise DamagedFileError(f"{name} holds pixels of another size than it states.")
-    if not shape.inverted:
+    if shape.colours != "MONOCHROME1":
         return frame
     # Around the middle of what the bits can hold: the same for each slice.
     top = -1 if shape.signed else 2**shape.stored - 1
-    return np.asarray(top - frame.astype(np.int64))
+    wide = np.int64 if shape.stored > 16 else np.int32
+    return np.asarray(np.subtract(top, frame, dtype=wide))
 
 
-def _check_data(header: Dataset, shape: Layout, name: str) -> None:
-    """Hold the size of the data against the header, before a decoder sees them."""
+def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:
+    """Return the transfer syntax; the size of plain data is held against the header."""
     from pydicom.uid import UID, AllTransferSyntaxes
 
     meta = getattr(header, "file_meta", None)
     syntax = UID(text(meta, "TransferSyntaxUID")) if meta is not None else UID("")
-    data = header.PixelData
+    try:
+        data = header.PixelData
+    # pydicom reads an element when it is asked for, and raises what it likes.
+    except Exception as error:
+        raise DamagedFileError(f"{name} holds broken pixel data.") from error
     if not isinstance(data, bytes):
         raise DamagedFileError(f"{name} holds no bytes in the tag PixelData.")
     if not syntax and meta is not None:
@@ -170,65 +176,14 @@ def _check_data(header: Dataset, shape: Layout, name: str) -> None:
         )
     if syntax not in AllTransferSyntaxes:
         raise DamagedFileError(f"{name} names an unknown transfer syntax.")
-    values = shape.rows * shape.columns * shape.samples * (shape.allocated // 8)
-    if not syntax.is_compressed:
-        if "422" not in text(header, "PhotometricInterpretation") and (
-            len(data) < values * shape.frames
-        ):
-            raise DamagedFileError(
-                f"{name} holds {len(data)} bytes of pixels where its header states "
-                f"{values * shape.frames}."
-            )
-        return
-    _check_frames(data, shape, syntax, values, name)
-
-
-def _check_frames(
-    data: bytes, shape: Layout, syntax: str, values: int, name: str
-) -> None:
-    from pydicom.encaps import generate_frames
-
-    try:
-        with quiet():
-            for frame in generate_frames(data, number_of_frames=shape.frames):
-                size = _coded_size(frame) if syntax != _RLE else None
-                if size is not None and size != (shape.rows, shape.columns):
-                    raise DamagedFileError(
-                        f"{name} states another size than its compressed data."
-                    )
-                if len(frame) > 2 * values + 4096:
-                    raise DamagedFileError(
-                        f"{name} holds more compressed data than its picture needs."
-                    )
-    except InputError:
-        raise
-    except Exception as error:
+    size = shape.rows * shape.columns * shape.samples * (shape.allocated // 8)
+    if (
+        not syntax.is_encapsulated
+        and "422" not in shape.colours
+        and len(data) < size * shape.frames
+    ):
         raise DamagedFileError(
-            f"{name} holds compressed pixel data that are cut off or broken."
-        ) from error
-
-
-def _coded_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream states."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if start >= 0:
-        right, bottom, left, top = (
-            int.from_bytes(frame[start + i : start + i + 4], "big")
-            for i in (8, 12, 16, 20)
+            f"{name} holds {len(data)} bytes of pixels where its header states "
+            f"{size * shape.frames}."
         )
-        return bottom - top, right - left
-    place = 2
-    while frame[:2] == b"\xff\xd8" and place + 9 < len(frame):
-        if frame[place] != 0xFF:
-            return None
-        marker = frame[place + 1]
-        if marker == 0xFF:
-            place += 1
-            continue
-        if marker == 0xF7 or (
-            0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        ):
-            rows = int.from_bytes(frame[place + 5 : place + 7], "big")
-            return rows, int.from_bytes(frame[place + 7 : place + 9], "big")
-        place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
-    return None
+    return syntax

@@ -11,7 +11,7 @@ import numpy as np
 from tumorlens.errors import InputError, MissingFileError, TooLargeError
 from tumorlens.imaging.dicom_frames import Frame, frames_of
 from tumorlens.imaging.dicom_header import text
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
 from tumorlens.imaging.study import Series, Study
 
 _SAME_PLACE_MM = 0.01
@@ -40,12 +40,13 @@ def gather_series(
     InputError
         Where no file can be used: the first file's error.
     TooLargeError
-        Where all slices together pass `MAX_STUDY_PIXELS`.
+        Where all slices together pass a limit (see `limits`).
     """
     frames: list[Frame] = []
     failures: list[tuple[str, InputError]] = []
-    total = 0
+    total = size = 0
     for name, data in files:
+        size += len(data)
         try:
             found = frames_of(data, name)
         except InputError as error:
@@ -58,6 +59,7 @@ def gather_series(
                 f"pixels, up to {name}.",
                 "Give one series at a time.",
             )
+        check_unpacked(total, 4, size, f"The study up to {name}")
         frames += found
     if not frames:
         raise failures[0][1] if failures else MissingFileError("There is no file.")

@@ -33,6 +33,13 @@ MAX_ENTRIES = 10_000
 MAX_UNPACKED_BYTES = 512 * 2**20
 """Bytes of all files of one archive together, unpacked."""
 
+FREE_UNPACKED_BYTES = 48 * 2**20
+"""Bytes that any file may become, however small: 12 million pixels, a whole scan."""
+
+MAX_UNPACKED_RATIO = 250
+"""Bytes in memory that one byte of a larger file may become, 4 for each pixel: heads
+reach 40."""
+
 MAX_RATIO = 200
 """Bytes that one packed byte of an archive may become: empty slices reach 100."""
 
@@ -57,6 +64,34 @@ def check_file_size(size: int, name: str) -> None:
             f"{name} has {size / 2**20:.0f} MB; "
             f"at most {MAX_FILE_BYTES // 2**20} MB are read.",
             "Give single slices, or save them compressed.",
+        )
+
+
+def check_unpacked(pixels: int, pixel_bytes: int, size: int, name: str) -> None:
+    """Refuse a small file that would become very much in memory.
+
+    Parameters
+    ----------
+    pixels
+        In all, as the header states them.
+    pixel_bytes
+        Of one as it is stored; at least 4 are counted, which a slice has.
+    size
+        Of the file, in bytes.
+    name
+        Of the file, for the message.
+
+    Raises
+    ------
+    TooLargeError
+        Above `FREE_UNPACKED_BYTES` and `MAX_UNPACKED_RATIO`.
+    """
+    unpacked = pixels * max(4, pixel_bytes)
+    if unpacked > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * size):
+        raise TooLargeError(
+            f"{name} has {size / 1e3:.0f} KB and claims {pixels / 1e6:.0f} million "
+            "pixels, more than so few bytes hold of a scan.",
+            "Save it again uncompressed, if it is one.",
         )
 
 

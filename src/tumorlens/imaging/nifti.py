@@ -103,7 +103,7 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     dtype = _dtype(header, name)
     scale = _scale(header, name)
     affine, placed = _affine(header, name)
-    plane = check_grid(shape, affine, name)
+    plane = check_grid(shape, affine, len(data), name)
     size = math.prod(shape) * dtype.itemsize
     start = _offset(header, name) + wanted * size
     if data.startswith(GZIP_START):

@@ -114,7 +114,7 @@ def read_nrrd(data: bytes, name: str) -> Study:
     dtype = _dtype(header, name)
     shape, spatial = _shape(header, name)
     affine, placed = _affine(header, spatial, name)
-    plane = check_grid(shape, affine, name)
+    plane = check_grid(shape, affine, len(data), name)
     size = math.prod(shape) * dtype.itemsize
     raw = _raw(data, start, size, header, name)
     voxels = voxels_of(raw, dtype, shape, (1.0, 0.0), name)

@@ -110,7 +110,9 @@ def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
     )
     # An opening drops stray text and noise without touching the head.
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(
+        mask, connectivity=8, ltype=cv2.CV_16U
+    )
     if count < 2:
         x0, y0, x1, y1 = 0.0, 0.0, float(width), float(height)
     else:
@@ -272,13 +274,14 @@ def to_picture(
     if x1 <= x0 or y1 <= y0:
         return full
     rows, columns = (y0 - crop.y, y1 - crop.y), (x0 - crop.x, x1 - crop.x)
-    # One axis after the other, the one that keeps less first: the part of the
-    # crop outside the picture, which can be large, is never held as a whole.
-    if y1 - y0 <= x1 - x0:
-        part = cv2.resize(grid, (grid.shape[1], crop.side))[slice(*rows)]
-        part = cv2.resize(part, (crop.side, y1 - y0))[:, slice(*columns)]
-    else:
+    # One axis after the other, so that the part of the crop outside the picture,
+    # which can be large, is never held as a whole. Few rows are cheap to widen, and
+    # whole rows cheap to blend: columns go first, unless far fewer rows are kept.
+    if x1 - x0 <= 2 * (y1 - y0):
         part = cv2.resize(grid, (crop.side, grid.shape[0]))[:, slice(*columns)]
         part = cv2.resize(part, (x1 - x0, crop.side))[slice(*rows)]
+    else:
+        part = cv2.resize(grid, (grid.shape[1], crop.side))[slice(*rows)]
+        part = cv2.resize(part, (crop.side, y1 - y0))[:, slice(*columns)]
     full[y0:y1, x0:x1] = part
     return full

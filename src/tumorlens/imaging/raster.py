@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
+from tumorlens.imaging.limits import (
+    MAX_PAGES,
+    MAX_STUDY_PIXELS,
+    check_dimensions,
+    check_unpacked,
+)
 from tumorlens.imaging.study import Series, Slice, Study
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 _ORIENTATION_TAG = 0x0112
 _NEW_SUBFILE_TAG = 254
+_BITS_TAG = 258
 _PHOTOMETRIC_TAG = 262
 _MIN_IS_WHITE = 0
 
@@ -43,6 +49,9 @@ _DECODER_ERRORS = (
 )
 """What Pillow and OpenCV raise, undocumented, on files that are broken (a
 warning, where the program turns warnings into errors)."""
+
+_BAND = 256
+"""Rows of a colour picture that become grey at a time."""
 
 _PNG_END = b"IEND\xaeB`\x82"
 
@@ -101,7 +110,8 @@ def read_raster(data: bytes, name: str) -> Study:
     DamagedFileError
         Where the picture is cut off or its content is broken.
     TooLargeError, TooSmallError, InputError
-        Where its size passes a limit (see `limits`).
+        Where its size, or what it would take in memory, passes a limit (see
+        `limits`).
     """
     kind = _kind(data)
     if kind is None:
@@ -114,6 +124,8 @@ def read_raster(data: bytes, name: str) -> Study:
             if kind.title == "TIFF":
                 slices = tuple(_tiff_pages(image, data, name))
             else:
+                wide = 8 if kind.title == "PNG" and _is_wide_png(data) else 4
+                check_unpacked(image.width * image.height, wide, len(data), name)
                 if getattr(image, "is_animated", False):
                     notes = ("The picture is animated; its first frame was read.",)
                 slices = (to_slice(_decode(image, kind, data), name),)
@@ -180,23 +192,41 @@ def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     else:
         # Floats and wide integers have no set white: take the brightest value.
         full = float(np.abs(pixels[..., :3]).max()) or 1.0
+    top = None
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3]
+        top = full if pixels.dtype.kind == "u" else max(1.0, float(alpha.max()))
+        top = top if float(alpha.min()) < top else None
+    grey = np.empty(pixels.shape[:2], np.float32)
+    spread = 0.0
+    # In bands: the steps between hold several copies.
+    for start in range(0, len(pixels), _BAND):
+        band = pixels[start : start + _BAND]
+        grey[start : start + _BAND], differing = _band_to_grey(band, top)
+        spread += differing * len(band) / len(pixels)
+    return grey, min(1.0, spread / full)
+
+
+def _band_to_grey(
+    pixels: NDArray[Any], top: float | None
+) -> tuple[NDArray[np.float32], float]:
+    """Grey values, and the mean spread; `top` is full cover, None is no alpha."""
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
         pixels = pixels.astype(np.float32)
     channels = list(cv2.split(np.ascontiguousarray(pixels)))
     if len(channels) == 4:
-        top = full if pixels.dtype.kind == "u" else max(1.0, float(channels[3].max()))
         alpha = channels.pop()
-        if float(alpha.min()) < top:
+        if top is not None:
             cover = alpha.astype(np.float32) / np.float32(top)
             channels = [item.astype(np.float32) * cover for item in channels]
     red, green, blue = channels
     brightest = cv2.max(cv2.max(red, green), blue)
     darkest = cv2.min(cv2.min(red, green), blue)
-    spread = cv2.mean(cv2.subtract(brightest, darkest))[0] / full
+    spread = cv2.mean(cv2.subtract(brightest, darkest))[0]
     if spread == 0.0:
         return red.astype(np.float32), 0.0
     grey = cv2.cvtColor(cv2.merge(channels), cv2.COLOR_RGB2GRAY)
-    return grey.astype(np.float32), min(1.0, float(spread))
+    return grey.astype(np.float32), float(spread)
 
 
 def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
@@ -222,13 +252,13 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "in its pages.",
                 "Split the file.",
             )
+        check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
         yield to_slice(_decode_tiff_page(image, data, page), name, kept)
         kept += 1
 
 
 def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:
-    bits = image.tag_v2.get(258, (1,))
-    if len(bits) > 1 and max(bits) == 16:
+    if _is_wide_tiff(image):
         # Pillow would drop the lower eight bits of 16-bit colour. It goes first
         # all the same: on broken files OpenCV can take seconds and writes to
         # the terminal.
@@ -250,7 +280,7 @@ def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[A
 def _decode(image: ImageFile.ImageFile, kind: _Kind, data: bytes) -> NDArray[Any]:
     if kind.title == "PNG" and _PNG_END not in data:
         raise OSError("this PNG has no end")
-    if kind.title == "PNG" and data[24] == 16 and data[25] != 0:
+    if kind.title == "PNG" and _is_wide_png(data):
         # As for TIFF: Pillow checks, OpenCV keeps all bits.
         image.load()
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -258,6 +288,17 @@ def _decode(image: ImageFile.ImageFile, kind: _Kind, data: bytes) -> NDArray[Any
             raise OSError("OpenCV cannot decode this PNG")
         return _from_opencv(pixels)
     return _pillow_pixels(image)
+
+
+def _is_wide_png(data: bytes) -> bool:
+    """Tell whether a PNG has colours of 16 bits."""
+    return data[24] == 16 and data[25] != 0
+
+
+def _is_wide_tiff(page: TiffImageFile) -> bool:
+    """Tell whether a page of a TIFF has colours of 16 bits."""
+    bits = page.tag_v2.get(_BITS_TAG, (1,))
+    return len(bits) > 1 and max(bits) == 16
 
 
 def _from_opencv(pixels: NDArray[Any]) -> NDArray[Any]:

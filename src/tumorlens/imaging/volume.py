@@ -25,6 +25,7 @@ __all__ = [
     "LPS_TO_RAS",
     "Volume",
     "acquired_plane",
+    "affine_of",
     "check_view",
     "series_of",
     "volume_of",
@@ -89,8 +90,8 @@ class Volume:
         return LPS_TO_RAS @ self.affine
 
 
-def volume_of(series: Series) -> Volume | None:
-    """Stack a series.
+def affine_of(series: Series) -> NDArray[np.float64] | None:
+    """Find where the stack of a series' slices lies, without stacking them.
 
     Parameters
     ----------
@@ -99,10 +100,11 @@ def volume_of(series: Series) -> Volume | None:
 
     Returns
     -------
-    Volume or None
-        None where there are fewer than two slices, where one has no known
-        place or another size, or where they are not parallel, not evenly
-        apart (within 1 % of the step or 0.01 mm), or slanted against the step.
+    ndarray or None
+        Shape (4, 4), float64: (column, row, slice, 1) to LPS mm. None where
+        there are fewer than two slices, where one has no known place or
+        another size, or where they are not parallel, not evenly apart (within
+        1 % of the step or 0.01 mm), or slanted against the step.
     """
     places = [item.placement for item in series.slices if item.placement is not None]
     shapes = {item.pixels.shape for item in series.slices}
@@ -119,14 +121,17 @@ def volume_of(series: Series) -> Volume | None:
         return None
     if not all(_parallel(first, place) for place in places[1:]):
         return None
-    left, posterior, superior = (float(item) for item in step)
-    voxels = np.empty((len(places), *series.slices[0].pixels.shape), np.float32)
-    volume = Volume(voxels, first, (left, posterior, superior))
-    if skew(volume.affine) > MAX_SKEW:
+    affine = np.eye(4)
+    affine[:3] = np.array([first.across, first.down, step, first.origin]).T
+    return None if skew(affine) > MAX_SKEW else affine
+
+
+def volume_of(series: Series) -> Volume | None:
+    """Stack a series; None where `affine_of` finds no regular stack."""
+    affine = affine_of(series)
+    if affine is None:
         return None
-    for index, item in enumerate(series.slices):
-        voxels[index] = item.pixels
-    return volume
+    return Volume.of(np.stack([item.pixels for item in series.slices]), affine)
 
 
 def _parallel(one: Placement, other: Placement) -> bool:
@@ -200,7 +205,7 @@ def _square_size(
 
 def check_view(
     shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane, name: str
-) -> None:
+) -> int:
     """Refuse a block whose slices in a plane would pass a limit.
 
     Parameters
@@ -209,6 +214,11 @@ def check_view(
         Slices, rows, columns of the block, each at least 1.
     affine, plane, name
         As for `acquired_plane` and `series_of`.
+
+    Returns
+    -------
+    int
+        Pixels of all slices.
 
     Raises
     ------
@@ -225,6 +235,7 @@ def check_view(
             "Crop the volume to the head, or resample it to 1 mm.",
         )
     check_dimensions(width, height, name)
+    return view.shape[0] * height * width
 
 
 def series_of(volume: Volume, plane: Plane, source: str) -> Series:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Study
 from tumorlens.imaging.volume import Volume, check_view, series_of
@@ -46,7 +46,7 @@ _MIN_STACK = 32
 
 
 def check_grid(
-    shape: tuple[int, int, int], affine: NDArray[np.float64], name: str
+    shape: tuple[int, int, int], affine: NDArray[np.float64], size: int, name: str
 ) -> Plane:
     """Refuse a grid that no scan has, and choose the plane to read it in.
 
@@ -56,6 +56,8 @@ def check_grid(
         Slices, rows, columns, as the header states them.
     affine
         Shape (4, 4): (column, row, slice, 1) to LPS mm.
+    size
+        Of the file, in bytes.
     name
         Of the file, for messages.
 
@@ -83,7 +85,7 @@ def check_grid(
         plane = plane_across(2 - int(np.argmin(shape)), affine)
     else:
         plane = acquired_plane(spacing, affine)
-    check_view(shape, affine, plane, name)
+    check_unpacked(check_view(shape, affine, plane, name), 4, size, name)
     return plane
 
 

@@ -143,9 +143,19 @@ def _rate(
 
 
 def fit_prediction_sets(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    patients: Sequence[str],
 ) -> PredictionSets:
     """Fix from which probability a class cannot be ruled out.
+
+    Class by class (Mondrian, Vovk 2012), and every patient weighs alike in a
+    class, whatever the number of slices: only patients are drawn
+    independently (Dunn, Wasserman and Ramdas 2022, JASA). A slice of a new
+    patient then has its class in the set at least as often as stated, on
+    average over patients: hierarchical conformal prediction (Lee, Barber and
+    Willett 2023, arXiv:2306.06342), whose one more patient, of whom nothing is
+    known, is the finite-sample correction.
 
     Parameters
     ----------
@@ -153,16 +163,41 @@ def fit_prediction_sets(
         Shape (N, 4), calibrated, on validation slices.
     labels
         Shape (N,): class indices.
+    patients
+        N group keys.
 
     Returns
     -------
     PredictionSets
-        One threshold for each class, with the finite-sample correction of
-        split conformal prediction (Vovk 2012).
+        One threshold for each class; 0 where its patients are too few, as
+        nine are for 90 %, to rule it out of any slice.
     """
-    thresholds = {}
-    for row, name in enumerate(CLASSES):
-        own = np.sort(probabilities[labels == row, row])
-        allowed = int(np.floor((1.0 - COVERAGE) * (len(own) + 1))) - 1
-        thresholds[name] = float(own[allowed]) if allowed >= 0 else 0.0
-    return PredictionSets(COVERAGE, thresholds)
+    groups = np.asarray(patients)
+    return PredictionSets(
+        COVERAGE,
+        {
+            name: _covering(probabilities[labels == row, row], groups[labels == row])
+            for row, name in enumerate(CLASSES)
+        },
+    )
+
+
+def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
+    """Find the highest threshold that keeps the coverage, patients weighed alike.
+
+    Parameters
+    ----------
+    own
+        Shape (N,): the probability of their class, on slices of one class.
+    groups
+        Shape (N,): whose they are.
+    """
+    names, rows, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    # In units of one patient; one more may lie below every threshold.
+    may_miss = len(names) - COVERAGE * (len(names) + 1) + 1e-9
+    if may_miss < 0.0:
+        return 0.0
+    levels, places = np.unique(own, return_inverse=True)
+    weights = np.bincount(places, 1.0 / counts[rows])
+    missed = np.cumsum(weights) - weights
+    return float(levels[missed <= may_miss][-1])

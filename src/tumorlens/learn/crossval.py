@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.learn.average import average_networks
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.copies import linked_copies
-from tumorlens.learn.dataset import load_samples
+from tumorlens.learn.cost import earlier_seconds, note_cost
+from tumorlens.learn.dataset import Sample, load_samples
+from tumorlens.learn.evaluation.fold_leakage import pool_leakage
+from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.learn.heldout import HeldOut
@@ -21,7 +27,36 @@ from tumorlens.learn.package import TrainingData, make_bundle
 from tumorlens.learn.split import split_into_folds
 
 OUTPUTS = "heldout.npz"
+BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """What the bundles of a cross-validation said of the folds they left out.
+
+    Parameters
+    ----------
+    scored
+        The folds pooled.
+    rules
+        Those by which each of its slices was decided.
+    leakage
+        Whether it is held out, from `pool_leakage`.
+    bundles
+        Folders, by the fold that each left out.
+    samples
+        Of all folds.
+    held
+        The raw outputs that the folds' bundles were calibrated on, all of them.
+    """
+
+    scored: ScoredSet
+    rules: list[Rules]
+    leakage: dict[str, Any]
+    bundles: dict[int, Path]
+    samples: Sequence[Sample]
+    held: HeldOut
 
 
 def records_in_folds(manifest: Path, folds: int, include_flagged: bool) -> list[Record]:
@@ -53,7 +88,7 @@ def records_in_folds(manifest: Path, folds: int, include_flagged: bool) -> list[
 
 
 def train_fold(
-    records: Sequence[Record],
+    samples: Sequence[Sample],
     fold: int,
     config: TrainingConfig,
     folder: Path,
@@ -66,8 +101,8 @@ def train_fold(
 
     Parameters
     ----------
-    records
-        Usable rows of a manifest with folds.
+    samples
+        Of all folds.
     fold
         The one to leave out.
     config
@@ -81,15 +116,15 @@ def train_fold(
     Raises
     ------
     TrainingError
-        No row is in that fold, or the folder holds a run of another kind.
+        No sample is in that fold, or the folder holds a run of another kind.
     """
     if (folder / OUTPUTS).exists():
         say(f"Fold {fold} is complete.")
         return
-    held = [row for row in records if row.fold == fold]
+    held = [sample for sample in samples if sample.record.fold == fold]
     if not held:
         raise TrainingError(
-            f"No row of the manifest is in fold {fold}.",
+            f"No usable row of the manifest is in fold {fold}.",
             "Run `tumorlens data split --folds` on it.",
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,19 +138,15 @@ def train_fold(
     else:
         config.write(stored)
     say(f"Fold {fold}: leaving {len(held)} pictures out.")
-    training, _ = load_samples([row for row in records if row.fold != fold])
     result = fit(
         config,
-        training,
+        [sample for sample in samples if sample.record.fold != fold],
         [],
         folder,
         resume=(folder / CHECKPOINT).exists(),
         say=say,
     )
-    samples, left_out = load_samples(held)
-    for sentence in left_out:
-        say(f"Left out: {sentence}")
-    HeldOut.of(result.model, samples, config.size).save(folder / OUTPUTS)
+    HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
 
 
 def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
@@ -147,7 +178,7 @@ def cross_validate(
     folder: Path,
     say: Callable[[str], None] = print,
     only: Sequence[int] = (),
-) -> tuple[ScoredSet, list[Rules]]:
+) -> CrossValidated:
     """Judge every patient by a bundle that never saw them.
 
     Each fold's network becomes a bundle whose calibration and thresholds are
@@ -169,13 +200,6 @@ def cross_validate(
         Folds to leave out one by one; by default all of them. Each still
         trains on all the others.
 
-    Returns
-    -------
-    scored
-        The folds pooled.
-    rules
-        Those by which each of its slices was decided.
-
     Raises
     ------
     TrainingError
@@ -187,24 +211,76 @@ def cross_validate(
             f"Fold {folds[0]} alone cannot be calibrated on other patients.",
             "Give two folds or more.",
         )
-    for fold in folds:
-        train_fold(records, fold, config, folder / f"fold{fold}", say)
-    held = [HeldOut.load(folder / f"fold{fold}" / OUTPUTS, records) for fold in folds]
-    scored = []
-    rules = []
-    for place, fold in enumerate(folds):
-        others = HeldOut.join(held[:place] + held[place + 1 :])
-        bundle = _fold_bundle(records, fold, config, folder / f"fold{fold}", others)
+    say(f"Reading {len(records)} pictures.")
+    samples, left_out = load_samples(records)
+    for sentence in left_out:
+        say(f"Left out: {sentence}")
+    places = {fold: folder / f"fold{fold}" for fold in folds}
+    for fold, place in places.items():
+        train_fold(samples, fold, config, place, say)
+    held = {
+        fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
+    }
+    bundles, scored, leakage = {}, [], {}
+    rules: list[Rules] = []
+    for fold, place in places.items():
+        others = HeldOut.join([held[other] for other in folds if other != fold])
+        bundles[fold] = _fold_bundle(records, samples, fold, config, place, others)
         say(f"Fold {fold}: judging its pictures as served.")
+        classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold]
-        classifier = load_classifier(bundle)
+        leakage[fold] = check_held_out(classifier.bundle, own)
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
-    return ScoredSet.concatenate(scored), rules
+    return CrossValidated(
+        ScoredSet.concatenate(scored),
+        rules,
+        pool_leakage(leakage),
+        bundles,
+        samples,
+        HeldOut.join(list(held.values())),
+    )
+
+
+def bundle_of_folds(
+    found: CrossValidated,
+    records: Sequence[Record],
+    config: TrainingConfig,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Make one bundle of all folds' networks, to be served.
+
+    Its weights are their mean, so every patient trained it. Calibration,
+    thresholds, sets and rules come from what each network said of the fold it
+    left out: no patient kept apart is left to fit them on the mean itself.
+
+    Parameters
+    ----------
+    found
+        From `cross_validate` with all folds.
+    records, config, folder, say
+        As were given there.
+    """
+    weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
+    model = average_networks(config.network, weights)
+    seconds = sum(earlier_seconds(path.parent) for path in weights)
+    data = TrainingData(
+        [
+            replace(item, record=replace(item.record, split="train"))
+            for item in found.samples
+        ],
+        [],
+        [replace(row, split="train") for row in records],
+        note_cost(folder, seconds),
+        averaged=len(weights),
+    )
+    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
 
 
 def _fold_bundle(
     records: Sequence[Record],
+    samples: Sequence[Sample],
     fold: int,
     config: TrainingConfig,
     folder: Path,
@@ -212,11 +288,15 @@ def _fold_bundle(
 ) -> Path:
     model = find_network(config.network).build(None)
     model.load_weights(folder / BEST_WEIGHTS)
-    dealt = [
-        replace(row, split="test" if row.fold == fold else "train") for row in records
-    ]
-    training, _ = load_samples([row for row in dealt if row.split == "train"])
-    own, _ = load_samples([row for row in dealt if row.split == "test"])
-    data = TrainingData(training, own, dealt)
-    make_bundle(model, config, data, folder / "bundle", held=others)
-    return folder / "bundle"
+
+    def dealt(row: Record) -> Record:
+        return replace(row, split="test" if row.fold == fold else "train")
+
+    named = [replace(sample, record=dealt(sample.record)) for sample in samples]
+    data = TrainingData(
+        [sample for sample in named if sample.record.split == "train"],
+        [sample for sample in named if sample.record.split == "test"],
+        [dealt(row) for row in records],
+    )
+    make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
+    return folder / BUNDLE_FOLDER

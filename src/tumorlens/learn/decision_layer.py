@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import Calibration, OperatingPoint, PredictionSets
+from tumorlens.engine.bundle import (
+    Calibration,
+    CellCalibration,
+    OperatingPoint,
+    PredictionSets,
+)
 from tumorlens.engine.decide import (
     calibrated_probabilities,
     pool_evidence,
@@ -20,6 +25,7 @@ from tumorlens.learn.calibrate import (
     fit_operating_points,
     fit_prediction_sets,
 )
+from tumorlens.learn.cell_calibration import fit_cells
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.metrics import calibration_error
 from tumorlens.learn.rules_fit import fit_rules
@@ -34,12 +40,15 @@ class DecisionLayer:
     ----------
     calibration, operating_points, prediction_sets, rules
         As in a bundle.
+    cells
+        None where no outline could be compared with evidence.
     """
 
     calibration: Calibration
     operating_points: dict[str, OperatingPoint]
     prediction_sets: PredictionSets
     rules: Rules
+    cells: CellCalibration | None
 
     def probabilities(self, held: HeldOut) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (N, 4)."""
@@ -69,8 +78,8 @@ def fit_decision_layer(
     held
         Of patients who did not train what they are judged by.
     brain_shares
-        Shape (M,), 0 to 1: how much brain slices to learn from show, of
-        whichever patients; see `tumorlens.imaging.brain`.
+        Shape (N,), 0 to 1: how much brain each of its slices shows; see
+        `tumorlens.imaging.brain`.
     """
     labels = held.labels
     groups = [row.group for row in held.records]
@@ -79,8 +88,9 @@ def fit_decision_layer(
     return DecisionLayer(
         calibration,
         fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
-        fit_prediction_sets(found, labels),
+        fit_prediction_sets(found, labels, groups),
         _fit_rules(held, calibration, found, brain_shares),
+        fit_cells(held.evidence, held.outlined, labels),
     )
 
 

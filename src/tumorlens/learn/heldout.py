@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +32,15 @@ class HeldOut:
         Shape (N, 4), float32.
     evidence
         Shape (N, g, g, 4), float32; None for a network without that head.
+    outlined
+        Shape (N, g, g), float32: share of each cell inside the outline; NaN
+        where there is no outline, or no evidence to compare it with.
     """
 
     records: tuple[Record, ...]
     logits: NDArray[np.float32]
     evidence: NDArray[np.float32] | None
+    outlined: NDArray[np.float32]
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -47,11 +52,20 @@ class HeldOut:
     @classmethod
     def of(cls, model: keras.Model, samples: Sequence[Sample], size: int) -> Self:
         """Run a model over samples."""
-        found = infer(model, samples, size)
+        return cls.seen(infer(model, samples, size), samples)
+
+    @classmethod
+    def seen(
+        cls, outputs: Mapping[str, NDArray[np.float32]], samples: Sequence[Sample]
+    ) -> Self:
+        """Keep what `infer` gave for samples."""
+        evidence = outputs.get("evidence")
+        grid = 1 if evidence is None else evidence.shape[1]
         return cls(
             tuple(sample.record for sample in samples),
-            found["logits"],
-            found.get("evidence"),
+            outputs["logits"],
+            evidence,
+            np.stack([_outlined(sample, grid) for sample in samples]),
         )
 
     @classmethod
@@ -63,6 +77,7 @@ class HeldOut:
             None
             if any(part.evidence is None for part in parts)
             else np.concatenate([part.evidence for part in parts]),
+            np.concatenate([part.outlined for part in parts]),
         )
 
     def save(self, path: Path) -> None:
@@ -71,6 +86,7 @@ class HeldOut:
         arrays: dict[str, Any] = {
             "files": np.array([str(record.path.absolute()) for record in self.records]),
             "logits": self.logits,
+            "outlined": self.outlined.astype(np.float16),
         }
         if self.evidence is not None:
             # It is judged by its strongest cells; half precision holds them.
@@ -106,9 +122,19 @@ class HeldOut:
                     stored["evidence"].astype(np.float32)
                     if "evidence" in stored.files
                     else None,
+                    stored["outlined"].astype(np.float32),
                 )
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{path} cannot be used with this manifest: {error!r}.",
                 "Delete its folder and train that fold again.",
             ) from error
+
+
+def _outlined(sample: Sample, grid: int) -> NDArray[np.float32]:
+    if sample.outline is None:
+        return np.full((grid, grid), np.nan, np.float32)
+    inside = sample.outline.astype(np.float32) / np.float32(255.0)
+    return np.asarray(
+        cv2.resize(inside, (grid, grid), interpolation=cv2.INTER_AREA), np.float32
+    )

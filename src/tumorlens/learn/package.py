@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,11 @@ from tumorlens.engine.bundle import (
     Bundle,
     save_bundle,
 )
+from tumorlens.errors import TrainingError
 from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Preprocessing, prepare_batch
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import Sample, served_pixels
+from tumorlens.learn.dataset import Sample, load_samples, served_pixels
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
@@ -48,14 +49,21 @@ class TrainingData:
     Parameters
     ----------
     training, validation
-        Samples of different patients.
+        Samples of different patients. Validation may be empty where others'
+        word calibrates: then the level of refusal is set on training samples.
     records
         The whole manifest, test patients too, for the provenance.
+    took
+        Time and machine of the run, from `note_cost`; None where not noted.
+    averaged
+        How many networks' weights the model is the mean of.
     """
 
     training: Sequence[Sample]
     validation: Sequence[Sample]
     records: Sequence[Record]
+    took: Mapping[str, Any] | None = None
+    averaged: int = 1
 
 
 def make_bundle(
@@ -84,25 +92,39 @@ def make_bundle(
         What networks trained alike said of patients they had never seen:
         calibration and thresholds are fitted on it. By default on the
         validation samples.
+
+    Raises
+    ------
+    TrainingError
+        There are neither.
     """
     folder.mkdir(parents=True, exist_ok=True)
     serving = serving_model(model, config.size)
     export_onnx(serving, folder / MODEL_FILE)
     model.save_weights(folder / WEIGHTS_FILE)
 
-    outputs = infer(serving, data.validation, config.size)
-    checked = HeldOut(
-        tuple(sample.record for sample in data.validation),
-        outputs["logits"],
-        outputs["evidence"] if "evidence" in model.output_names else None,
-    )
-    say("Calibrating on patients who did not train.")
     step = max(1, len(data.training) // _TRAINING_ROWS)
-    sample = data.training[::step]
-    layer = fit_decision_layer(held or checked, _brain_shares(sample, config.size))
+    outputs = infer(
+        serving, data.validation or data.training[step // 2 :: 4 * step], config.size
+    )
+    checked = None
+    if data.validation:
+        said = set(model.output_names)
+        checked = HeldOut.seen(
+            {name: value for name, value in outputs.items() if name in said},
+            data.validation,
+        )
+    fitted_on = held or checked
+    if fitted_on is None:
+        raise TrainingError(
+            "There is no patient to calibrate on.",
+            "Give the manifest a validation split, or cross-validate first.",
+        )
+    say("Calibrating on patients who did not train.")
+    layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    seen = infer(serving, sample, config.size)
+    seen = infer(serving, data.training[::step], config.size)
     foreign = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
@@ -127,15 +149,23 @@ def make_bundle(
         default_operating_point="screening",
         prediction_sets=layer.prediction_sets,
         rules=layer.rules,
+        cells=layer.cells,
         domain=domain_figures,
         provenance=_provenance(config, data, held),
-        metrics={"validation": layer.check(checked)},
+        metrics={} if checked is None else {"validation": layer.check(checked)},
     )
 
 
-def _brain_shares(samples: Sequence[Sample], size: int) -> NDArray[np.float64]:
+def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
+    at_hand = {item.record.path: item for item in (*data.training, *data.validation)}
+    missing = [row for row in held.records if row.path not in at_hand]
+    if missing:
+        at_hand |= {item.record.path: item for item in load_samples(missing)[0]}
     return np.array(
-        [brain_share(served_pixels([sample], size)[0]) for sample in samples]
+        [
+            brain_share(served_pixels([at_hand[row.path]], size)[0])
+            for row in held.records
+        ]
     )
 
 
@@ -176,6 +206,8 @@ def _provenance(
         ("train", data.training),
         ("validation", data.validation),
     ):
+        if not samples:
+            continue
         slices = Counter(
             f"{sample.record.source}/{sample.label.value}" for sample in samples
         )
@@ -190,14 +222,21 @@ def _provenance(
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
         "config": asdict(config),
+        "averaged": data.averaged,
         "calibrated_on": {
-            "patients": len({row.group for row in held.records}),
-            "slices": len(held.records),
-            "how": "cross-validation",
-        }
-        if held
-        else {**counts["validation"], "how": "validation"},
+            "sets_cover": "patients",
+            **(
+                {
+                    "patients": len({row.group for row in held.records}),
+                    "slices": len(held.records),
+                    "how": "cross-validation",
+                }
+                if held
+                else {**counts["validation"], "how": "validation"}
+            ),
+        },
         "sets": counts,
+        **({} if data.took is None else {"training": dict(data.took)}),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle, record_metrics
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.crossval import REPORT_FOLDER, held_out_by_folds
+from tumorlens.learn.cost import earlier_seconds, note_cost, stored_cost
+from tumorlens.learn.crossval import (
+    BUNDLE_FOLDER,
+    REPORT_FOLDER,
+    held_out_by_folds,
+)
 from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.evaluation.evaluate import METRICS_FILE, for_bundle
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
@@ -19,7 +25,6 @@ from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 
-BUNDLE_FOLDER = "bundle"
 CROSS_VALIDATION = "cross_validation"
 """Under this name a bundle keeps the figures of its recipe's cross-validation."""
 _CONFIG = "config.json"
@@ -82,6 +87,8 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     if order.calibrate_on is not None:
         held = held_out_by_folds(order.calibrate_on, records)
     data = _load(records, order.include_flagged, say)
+    before = earlier_seconds(order.folder) if order.resume else 0.0
+    started = time.monotonic()
     result = fit(
         order.config,
         data.training,
@@ -91,9 +98,11 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
         initial_weights=order.weights,
         say=say,
     )
+    took = note_cost(order.folder, before + time.monotonic() - started)
+    data = replace(data, took=took)
     out = order.folder / BUNDLE_FOLDER
     made = make_bundle(result.model, order.config, data, out, say, held)
-    return _with_figures(made, order.calibrate_on)
+    return with_figures(made, order.calibrate_on)
 
 
 def export_run(
@@ -131,14 +140,15 @@ def export_run(
     records = read_manifest(manifest)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
     data = _load(records, bool(stored["include_flagged"]), say)
+    data = replace(data, took=stored_cost(folder))
     model = find_network(config.network).build(None)
     model.load_weights(weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
     made = make_bundle(model, config, data, out, say, held)
-    return _with_figures(made, calibrate_on)
+    return with_figures(made, calibrate_on)
 
 
-def _with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
+def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
     """Keep in a bundle what its recipe reached on patients never seen."""
     if cross_validation is None:
         return bundle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.explain import OUTLINE_LEVEL
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
@@ -21,7 +21,8 @@ from tumorlens.report.dicom_finding import DicomFinding
 from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
-from tumorlens.report.overlay import OverlayKind, render_overlay
+from tumorlens.report.lesion_outline import lesion_in_slice
+from tumorlens.report.overlay import render_evidence
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -43,48 +44,78 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
         Gives for each series a structured report; a secondary capture of its
         most suspicious slice; and, where a lesion is outlined, a segmentation.
         Raises `InputError` where nothing in the files is MRI of a head.
+
+    Raises
+    ------
+    SettingError
+        Where the operating point is not in the bundle.
     """
+    point = classifier.point(operating_point)
 
     def analyse(files: Sequence[Path]) -> list[bytes]:
-        # The sender's names are not known here, and not wanted.
-        named = (
-            (f"image {place}", path.read_bytes()) for place, path in enumerate(files)
-        )
-        study, _ = gather_series(named)
-        return [
-            _to_bytes(item)
-            for series in study.series
-            for item in results_of(classifier, series, operating_point)
-        ]
+        judged = judge_files(classifier, files, point)
+        return [data for item in judged for data in item.results]
 
     return analyse
 
 
-def results_of(
-    classifier: Classifier, series: Series, operating_point: str | None
-) -> Iterator[Dataset]:
-    """Judge one series, and write what was found as DICOM.
+@dataclass(frozen=True)
+class Judged:
+    """One series and what goes back of it.
+
+    Parameters
+    ----------
+    finding
+        What is said of it.
+    results
+        Whole DICOM files: SR; SC where any slice could be judged; SEG where a
+        lesion is outlined.
+    """
+
+    finding: DicomFinding
+    results: tuple[bytes, ...]
+
+
+def judge_files(
+    classifier: Classifier, files: Sequence[Path], operating_point: str | None
+) -> list[Judged]:
+    """Judge the DICOM files of one series; more than one where it has to be split.
 
     Parameters
     ----------
     classifier, operating_point
         As for `judge_scan`.
-    series
-        With the headers of its slices.
+    files
+        At least one.
 
-    Yields
+    Raises
     ------
-    Dataset
-        SR; SC where any slice could be judged; SEG where a lesion is outlined.
+    InputError
+        Where nothing in the files is MRI of a head.
     """
+    # The sender's names are not known here, and not wanted.
+    named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
+    study, _ = gather_series(named)
+    return [_judged(classifier, series, operating_point) for series in study.series]
+
+
+def _judged(
+    classifier: Classifier, series: Series, operating_point: str | None
+) -> Judged:
     found = judge_scan(classifier, series, operating_point)
     finding = _finding(found, classifier.bundle.name)
+    results = _results(series, found, finding)
+    return Judged(finding, tuple(_to_bytes(item) for item in results))
+
+
+def _results(
+    series: Series, found: ScanFinding, finding: DicomFinding
+) -> Iterator[Dataset]:
     yield build_sr(series.headers, finding)
-    if found.key_slices:
+    # The slices of a DICOM series are all of one size, so that there is evidence.
+    if found.key_slices and found.evidence is not None:
         key = found.key_slices[0]
-        slice_ = series.slices[key]
-        (shown,) = classifier.predict_slices([slice_], found.operating_point)
-        drawn = render_overlay(slice_.pixels, shown.explanation, OverlayKind.EVIDENCE)
+        drawn = render_evidence(series.slices[key].pixels, found.evidence[key])
         yield build_sc(series.headers, key, drawn, finding)
     mask = _mask(found)
     if mask is not None:
@@ -109,15 +140,11 @@ def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
 
 
 def _mask(found: ScanFinding) -> NDArray[np.uint8] | None:
-    """Outline the lesion: its evidence at half height, inside its box."""
+    """Mark the lesion, in a scan whose place in the patient is known."""
     if found.lesion is None or found.evidence is None or found.affine_ras is None:
         return None
-    z0, y0, x0, z1, y1, x1 = found.lesion.box
-    level = OUTLINE_LEVEL * float(found.evidence[found.lesion.peak])
-    mask = np.zeros(found.evidence.shape, np.uint8)
-    inside = found.evidence[z0:z1, y0:y1, x0:x1]
-    mask[z0:z1, y0:y1, x0:x1] = inside >= max(level, 1.0)
-    return mask
+    marked = (lesion_in_slice(found, index) for index in range(found.slices))
+    return np.stack([part for part in marked if part is not None])
 
 
 def _to_bytes(dataset: Dataset) -> bytes:

@@ -1,4 +1,4 @@
-"""The durable queue of a DICOM node: what came, what is to be done, what to send.
+"""The durable queue: what came, what is to be done, what to send.
 
 A folder that only its owner may enter holds an SQLite database and the files.
 Whatever was accepted survives a kill: a file is on the disk before its sender
@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS results (
     file TEXT PRIMARY KEY, series TEXT NOT NULL);
 """
 _RECEIVING, _SENDING, _DONE, _FAILED = "receiving", "sending", "done", "failed"
+_MISSED = "missed"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 3600.0
 MOST_ATTEMPTS = 30
 
@@ -50,7 +51,7 @@ class Job:
 
 
 class Queue:
-    """Series on their way through the node; safe to use from threads.
+    """Series on their way through; safe to use from threads, of one process.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class Queue:
     Raises
     ------
     OutputError
-        The folder cannot be used.
+        The folder cannot be used, or another process uses it.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
@@ -73,8 +74,11 @@ class Queue:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
             self._database = sqlite3.connect(
-                folder / _DATABASE, timeout=10.0, check_same_thread=False
+                folder / _DATABASE, timeout=1.0, check_same_thread=False
             )
+            # A second process would judge the same series, and remove the files
+            # that this one is writing.
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
             # A sender is told "stored" once: from then on a power cut loses nothing.
             self._database.execute("PRAGMA synchronous = FULL")
@@ -82,8 +86,8 @@ class Queue:
             self._database.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
-                f"The folder {folder} cannot hold the node's queue: {error}.",
-                "Choose a folder of your own with --folder.",
+                f"The folder {folder} cannot hold the queue: {error}.",
+                "Choose a folder of your own with --folder; one process at a time.",
             ) from error
         self._remove_strays()
 
@@ -126,6 +130,87 @@ class Queue:
                 (self.folder / file).unlink(missing_ok=True)
                 raise OutputError(f"The queue does not take it: {error}.") from error
         return True
+
+    def due_in(self, series: str) -> float | None:
+        """Tell in how many seconds a series is to be fetched.
+
+        Returns
+        -------
+        float or None
+            0 for a new one, more for one that was missed and has to wait; None
+            for one that was fetched or given up.
+        """
+        with self._lock:
+            row = self._database.execute(
+                "SELECT state, due FROM series WHERE uid = ?", (series,)
+            ).fetchone()
+        if row is None:
+            return 0.0
+        return max(0.0, row[1] - self._clock()) if row[0] == _MISSED else None
+
+    def add_whole(self, series: str, images: Iterable[bytes]) -> int:
+        """Keep a series that is fetched at once: all of it, or nothing.
+
+        Parameters
+        ----------
+        series
+            Its UID; one that is due.
+        images
+            Whole DICOM files; taken one by one. What they raise passes through.
+
+        Returns
+        -------
+        int
+            How many there were.
+
+        Raises
+        ------
+        OutputError
+            The disk does not take it.
+        """
+        files: list[str] = []
+        try:
+            for data in images:
+                files.append(self._write(data, "image"))
+            with self._lock, self._database:
+                self._database.executemany(
+                    "INSERT INTO images VALUES (?, ?, ?)",
+                    [(file, series, file) for file in files],
+                )
+                self._database.execute(
+                    "INSERT INTO series (uid, state, changed) VALUES (?, ?, ?) "
+                    "ON CONFLICT (uid) DO UPDATE SET state = excluded.state, "
+                    "changed = excluded.changed, attempts = 0, due = 0",
+                    (series, _RECEIVING, self._clock()),
+                )
+        except BaseException as error:
+            # An interrupt may come after the rows were written.
+            kept = self._files("images", series)
+            self._unlink([file for file in files if file not in kept])
+            if isinstance(error, sqlite3.Error):
+                raise OutputError(f"The queue does not take it: {error}.") from error
+            raise
+        return len(files)
+
+    def miss(self, series: str, *, again: bool) -> None:
+        """Note that a series could not be fetched.
+
+        Parameters
+        ----------
+        series
+            Its UID.
+        again
+            Whether it is to be tried again, as `postpone` says.
+        """
+        with self._lock, self._database:
+            self._database.execute(
+                "INSERT OR IGNORE INTO series (uid, state, changed) VALUES (?, ?, ?)",
+                (series, _MISSED, self._clock()),
+            )
+            if not again:
+                self._set(series, _FAILED)
+        if again:
+            self.postpone(series)
 
     def next_complete(self, quiet_seconds: float) -> Job | None:
         """Find a series to which nothing was added for a while; oldest first."""

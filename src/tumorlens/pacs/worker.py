@@ -1,4 +1,4 @@
-"""What the node does with a complete series: judge it, and send the results."""
+"""What is done with a complete series: judge it, and send the results."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tumorlens.errors import InputError
-from tumorlens.pacs.peers import Peer
 from tumorlens.pacs.queue import Job, Queue
-from tumorlens.pacs.sender import send_files
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.5
 
 Analysis: TypeAlias = Callable[[Sequence[Path]], Sequence[bytes]]
 """DICOM files of one series in, DICOM files of the results out."""
+
+Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
+"""Brings files to where results go, tells of each that arrived, and says whether
+all did."""
 
 
 class Worker:
@@ -31,10 +33,8 @@ class Worker:
     analyse
         Judges a series; may raise `InputError` for one that is not ours to
         judge.
-    title
-        What the node is called.
-    destination
-        Where results go.
+    deliver
+        Brings results to where they go.
     quiet_seconds
         A series is complete when nothing came for so long.
     """
@@ -43,14 +43,12 @@ class Worker:
         self,
         queue: Queue,
         analyse: Analysis,
-        title: str,
-        destination: Peer,
+        deliver: Delivery,
         quiet_seconds: float,
     ) -> None:
         self._queue = queue
         self._analyse = analyse
-        self._title = title
-        self._destination = destination
+        self._deliver = deliver
         self._quiet_seconds = quiet_seconds
         self._stopped = threading.Event()
         self._threads = [
@@ -75,7 +73,7 @@ class Worker:
                 worked = step()
             except Exception:
                 # A full disk or a locked database today; it is tried again.
-                _LOG.exception("A step of the node failed.")
+                _LOG.exception("A step failed.")
                 worked = False
             if not worked:
                 self._stopped.wait(_PAUSE_SECONDS)
@@ -108,7 +106,7 @@ class Worker:
         def arrived(file: Path) -> None:
             self._queue.sent(job.series, file)
 
-        if not send_files(self._title, self._destination, job.files, arrived):
+        if not self._deliver(job.files, arrived):
             self._postpone(job)
         return True
 

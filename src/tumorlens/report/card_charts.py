@@ -1,4 +1,4 @@
-"""The model card's pictures: drawn charts alone, since no patient's may be shown."""
+"""The model card's pictures: charts and line drawings, since no scan may be shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tumorlens.engine.bundle import Bundle
 from tumorlens.report.card_sets import SETS, measured_sets
 from tumorlens.report.svg_intervals import draw_intervals
+from tumorlens.report.svg_sketches import draw_sketches
 from tumorlens.taxonomy import CLASSES, INFO
 
 FOLDER = "figures"
@@ -14,6 +15,10 @@ FOLDER = "figures"
 
 _KINDS = {
     "recall": ("Recall by class", "Recall, 95 % interval over patients"),
+    "coverage_by_patient": (
+        "How often the prediction set holds the true class, by patient",
+        "Mean over patients, 95 % interval",
+    ),
     "coverage": (
         "How often the prediction set holds the true class",
         "Share of slices, 95 % interval over patients",
@@ -52,6 +57,12 @@ def card_charts(bundle: Bundle) -> list[CardChart]:
             rows = [(INFO[item].title, known[item]) for item in CLASSES]
             file = f"card-{name}-{kind}.svg".replace("_", "-")
             charts.append(CardChart(file, title, draw_intervals(title, label, rows)))
+        if found.get("sketches"):
+            title = f"The commonest kinds of error: {SETS[name][0].lower()}"
+            file = f"card-{name}-errors.svg".replace("_", "-")
+            charts.append(
+                CardChart(file, title, draw_sketches(title, found["sketches"]))
+            )
     return charts
 
 
@@ -60,4 +71,12 @@ def chart_links(bundle: Bundle) -> list[str]:
     lines = []
     for chart in card_charts(bundle):
         lines += ["", f"![{chart.title}]({FOLDER}/{chart.file})"]
+    if any(found.get("sketches") for _, found in measured_sets(bundle)):
+        lines += [
+            "",
+            "The drawings of errors show one slice each, the surest of its kind, with "
+            "the number of slices that are wrong in this way. They are traced from "
+            "pictures of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` (TCGA-LGG, "
+            "CC BY). The page of the evaluation shows the worst errors themselves.",
+        ]
     return lines

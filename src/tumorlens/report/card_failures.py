@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle
-from tumorlens.report.card_sets import SETS, measured_sets
+from tumorlens.report.card_sets import SETS, measured_sets, sets_cover_patients
 from tumorlens.report.figure_words import figure_text, name_text
 from tumorlens.taxonomy import CLASSES
 
@@ -45,7 +45,8 @@ def failures(bundle: Bundle) -> list[str]:
 def _of_set(found: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
     yield from _rates(found)
     yield from _weakest_class(found)
-    yield from _missed_coverage(found, bundle.prediction_sets.coverage)
+    kind = "coverage_by_patient" if sets_cover_patients(bundle) else "coverage"
+    yield from _missed_coverage(found.get(kind, {}), bundle.prediction_sets.coverage)
     parts: dict[str, Parts] = {"source": found.get("by_source") or {}}
     parts |= found.get("subgroups", {})
     for kind, rows in parts.items():
@@ -93,7 +94,7 @@ def _weakest_class(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _missed_coverage(found: Mapping[str, Any], asked: float) -> Iterator[str]:
-    for name, value in found.get("coverage", {}).items():
+    for name, value in found.items():
         if value and value["value"] < asked:
             yield (
                 f"Prediction sets hold the true class too seldom for "

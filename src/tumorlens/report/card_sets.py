@@ -27,6 +27,9 @@ SETS = {
 }
 """Heading and words for each set whose figures are an evaluation's."""
 
+COVERAGES = {"coverage_by_patient": ", by patient", "coverage": ""}
+"""Key of what the prediction sets hold, and the words that tell it is by patient."""
+
 _PART_FIGURES = (
     ("Accuracy", "accuracy"),
     ("Sensitivity", "tumor_sensitivity"),
@@ -40,6 +43,12 @@ def measured_sets(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any]]]:
         found = bundle.metrics.get(name)
         if isinstance(found, dict):
             yield name, found
+
+
+def sets_cover_patients(bundle: Bundle) -> bool:
+    """Tell whether every patient weighed alike when the sets were fitted."""
+    facts = bundle.provenance.get("calibrated_on")
+    return isinstance(facts, dict) and facts.get("sets_cover") == "patients"
 
 
 def quality(bundle: Bundle) -> list[str]:
@@ -72,13 +81,15 @@ def subgroups(bundle: Bundle) -> list[str]:
 def calibration(bundle: Bundle) -> list[str]:
     """Write how far probabilities and prediction sets can be taken at their word."""
     coverage = bundle.prediction_sets.coverage
+    by_patient = sets_cover_patients(bundle)
+    weighed = ", every patient weighing alike" if by_patient else ""
     lines = [
         "## Calibration",
         "",
         "One factor for each head's logits and one summand for each class (vector "
         "scaling, Guo et al. 2017), fitted on patients kept apart. Prediction sets "
         "(conformal, class by class) are made to hold the true class in "
-        f"{100 * coverage:.0f} % of the slices of each class.",
+        f"{100 * coverage:.0f} % of the slices of each class{weighed}.",
     ]
     found = list(measured_sets(bundle))
     if not found:
@@ -94,12 +105,11 @@ def calibration(bundle: Bundle) -> list[str]:
     ]
     rows += [
         [
-            f"True class in the set, {INFO[name].title.lower()}",
-            *(
-                figure_text(figures.get("coverage", {}).get(name))
-                for _, figures in found
-            ),
+            f"True class in the set, {INFO[name].title.lower()}{words}",
+            *(figure_text(figures.get(key, {}).get(name)) for _, figures in found),
         ]
+        for key, words in COVERAGES.items()
+        if any(figures.get(key) for _, figures in found)
         for name in CLASSES
     ]
     heads = ["", *(SETS[name][0] for name, _ in found)]
@@ -109,9 +119,12 @@ def calibration(bundle: Bundle) -> list[str]:
 def _who(found: Mapping[str, Any], who: str) -> str:
     point = found.get("model", {}).get("operating_point")
     at = f" At `{point}`;" if point else ""
+    # Figures recorded before this was noted do not say.
+    leaking = found.get("held_out", True) is False
+    warning = f" **{found['leakage']['statement']}**" if leaking else ""
     return (
         f"{found['slices']} slices of {found['patients']} patients (or likeness "
-        f"groups) {who}.{at} 95 % intervals over patients."
+        f"groups) {who}.{at} 95 % intervals over patients.{warning}"
     )
 
 

@@ -97,9 +97,8 @@ def training(bundle: Bundle) -> list[str]:
     lines = [
         "## How it was trained",
         "",
-        "`tumorlens train` with these settings, which the bundle keeps; the weights "
-        "are an average over the run, of the epoch that did best on validation "
-        "patients. Keras "
+        "`tumorlens train` with these settings, which the bundle keeps; "
+        f"{_weights(bundle)} Keras "
         f"{bundle.provenance.get('keras', '(version not noted)')} on "
         f"{bundle.provenance.get('backend', 'a backend not noted')}.",
         "",
@@ -109,6 +108,19 @@ def training(bundle: Bundle) -> list[str]:
         ),
     ]
     return [*lines, "", *_cost(bundle.provenance.get("training"))]
+
+
+def _weights(bundle: Bundle) -> str:
+    count = bundle.provenance.get("averaged", 1)
+    if count > 1:
+        return (
+            f"the weights are the mean of {count} networks, each of which left "
+            "another fold of the patients out and is itself an average over its run."
+        )
+    return (
+        "the weights are an average over the run, of the epoch that did best on "
+        "validation patients."
+    )
 
 
 def _cost(found: Mapping[str, Any] | None) -> list[str]:

@@ -1,7 +1,8 @@
 """CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 6(4):e240300).
 
-The numbers are the checklist's; the topics are in our own words. A model card is
-no article: what belongs to one alone is said to be missing.
+The numbers are the checklist's; the topics are in our own words, set beside the item
+pages of the checklist's own companion site (RSNA/CLAIM on GitHub). A model card is no
+article: what belongs to one alone is said to be missing.
 """
 
 from __future__ import annotations

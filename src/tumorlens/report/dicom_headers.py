@@ -10,7 +10,7 @@ from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tumorlens.errors import InputError, TumorLensError
+from tumorlens.errors import InputError, MissingExtraError, TumorLensError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -138,6 +138,11 @@ def guarded(what: str) -> Iterator[None]:
 
     Its own messages and warnings may quote the header and so the patient:
     they are dropped.
+
+    Raises
+    ------
+    MissingExtraError
+        Where highdicom is not installed.
     """
     try:
         with warnings.catch_warnings():
@@ -145,6 +150,8 @@ def guarded(what: str) -> Iterator[None]:
             yield
     except TumorLensError:
         raise
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"A {what}", "pacs") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise InputError(
             f"A {what} cannot be made of these headers: they break the DICOM rules.",

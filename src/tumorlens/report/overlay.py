@@ -103,15 +103,31 @@ def overlay_layer(explanation: Explanation, kind: OverlayKind) -> NDArray[np.uin
     ndarray
         Shape (H, W, 4), uint8: RGB and straight (not premultiplied) alpha.
     """
-    height, width = explanation.evidence.shape
-    layer = np.zeros((height, width, 4), np.uint8)
     if kind is OverlayKind.OUTLINE:
+        height, width = explanation.evidence.shape
+        layer = np.zeros((height, width, 4), np.uint8)
         line = max(1, round(max(height, width) / 256))
         color = (*OUTLINE_COLOR, 255)
         cv2.polylines(layer, list(explanation.outline), True, color, line)
         return layer
     chosen = kind is OverlayKind.EVIDENCE
-    heat = grey_map(explanation.evidence if chosen else explanation.gradcam)
+    return heat_layer(grey_map(explanation.evidence if chosen else explanation.gradcam))
+
+
+def heat_layer(heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour a map.
+
+    Parameters
+    ----------
+    heat
+        Shape (H, W), uint8, 0 to 255 for 0 to 1.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W, 4), uint8: RGB and straight (not premultiplied) alpha.
+    """
+    layer = np.empty((*heat.shape, 4), np.uint8)
     layer[:, :, :3] = color_scale()[heat]
     # Where there is little to see the picture shows through.
     layer[:, :, 3] = np.rint(heat * np.float32(_OPACITY)).astype(np.uint8)
@@ -142,8 +158,46 @@ def render_overlay(
     ValueError
         Where the kind is none of these.
     """
-    grey = window_picture(pixels)
-    layer = overlay_layer(explanation, OverlayKind(kind))
+    return lay_over(
+        window_picture(pixels), overlay_layer(explanation, OverlayKind(kind))
+    )
+
+
+def render_evidence(
+    pixels: NDArray[np.float32], evidence: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Draw a slice of a scan with its evidence, as a scan's finding keeps it.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32, finite, any range.
+    evidence
+        Shape (H, W), uint8, 0 to 255 for 0 to 1.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W, 3), uint8, RGB: what `render_overlay` draws of the slice.
+    """
+    return lay_over(window_picture(pixels), heat_layer(evidence))
+
+
+def lay_over(grey: NDArray[np.uint8], layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay a layer over a picture.
+
+    Parameters
+    ----------
+    grey
+        Shape (H, W), uint8.
+    layer
+        Shape (H, W, 4), uint8: RGB and straight alpha.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W, 3), uint8, RGB.
+    """
     alpha = layer[:, :, 3:].astype(np.float32) / np.float32(255.0)
     under = grey[:, :, np.newaxis].astype(np.float32)
     mixed = under + alpha * (layer[:, :, :3].astype(np.float32) - under)

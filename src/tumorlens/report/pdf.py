@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import io
 from datetime import datetime
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
-from reportlab.graphics.shapes import Drawing, Rect
-from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
@@ -19,7 +15,6 @@ from reportlab.platypus import (
     Frame,
     Image,
     KeepInFrame,
-    Paragraph,
     Spacer,
     Table,
 )
@@ -28,27 +23,22 @@ from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.results import Prediction
 from tumorlens.report import words
 from tumorlens.report.overlay import encode_png, render_overlay, window_picture
+from tumorlens.report.pdf_parts import (
+    CAUTION,
+    HEADLINE,
+    SMALL,
+    TITLE,
+    paragraph,
+    plain,
+    probability_rows,
+)
 from tumorlens.report.report import RESEARCH_USE
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import INFO
 
 _MARGIN = 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
 _PICTURE = 82 * mm
 _BAR = 70 * mm
-_INK = HexColor("#16242b")
-_QUIET = HexColor("#52646d")
-_LINE = HexColor("#cfd8dc")
-_WARNING = HexColor("#8a3b00")
-
-_BODY = ParagraphStyle("body", fontSize=9, leading=12.5, textColor=_INK)
-_SMALL = ParagraphStyle("small", parent=_BODY, fontSize=8, leading=11, textColor=_QUIET)
-_TITLE = ParagraphStyle("title", parent=_BODY, fontSize=11, leading=14)
-_HEADLINE = ParagraphStyle(
-    "headline", parent=_BODY, fontName="Helvetica-Bold", fontSize=19, leading=24
-)
-_CAUTION = ParagraphStyle(
-    "caution", parent=_BODY, textColor=_WARNING, fontName="Helvetica-Bold"
-)
 
 
 def render_pdf(prediction: Prediction, bundle: Bundle, made: datetime) -> bytes:
@@ -71,7 +61,7 @@ def render_pdf(prediction: Prediction, bundle: Bundle, made: datetime) -> bytes:
     """
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=True, lang="en-GB")
-    canvas.setTitle(f"TumorLens report: {_plain(prediction.source)}")
+    canvas.setTitle(f"TumorLens report: {plain(prediction.source)}")
     canvas.setAuthor("TumorLens")
     canvas.setSubject(RESEARCH_USE)
     story = [
@@ -79,7 +69,7 @@ def render_pdf(prediction: Prediction, bundle: Bundle, made: datetime) -> bytes:
         _pictures(prediction),
         Spacer(1, 4 * mm),
         *_decision(prediction, bundle),
-        _probabilities(prediction),
+        probability_rows(prediction.decision.probabilities, 38 * mm, _BAR),
         Spacer(1, 3 * mm),
         *_meaning(prediction, bundle),
     ]
@@ -91,23 +81,14 @@ def render_pdf(prediction: Prediction, bundle: Bundle, made: datetime) -> bytes:
     return buffer.getvalue()
 
 
-def _plain(text: str) -> str:
-    """Keep what the PDF's built-in fonts can show."""
-    return text.encode("cp1252", "replace").decode("cp1252")
-
-
-def _paragraph(text: str, style: ParagraphStyle = _BODY) -> Paragraph:
-    return Paragraph(escape(_plain(text)), style)
-
-
 def _head(prediction: Prediction, made: datetime) -> list[Flowable]:
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
     name = f"{prediction.source}, slice {prediction.index + 1}"
     return [
-        _paragraph(f"TumorLens report, {date}", _SMALL),
-        _paragraph(name, _TITLE),
+        paragraph(f"TumorLens report, {date}", SMALL),
+        paragraph(name, TITLE),
         Spacer(1, 1.5 * mm),
-        _paragraph(RESEARCH_USE, _CAUTION),
+        paragraph(RESEARCH_USE, CAUTION),
         Spacer(1, 4 * mm),
     ]
 
@@ -126,8 +107,8 @@ def _pictures(prediction: Prediction) -> Table:
         [
             [_picture(window_picture(prediction.pixels)), _picture(overlay)],
             [
-                _paragraph("The slice", _SMALL),
-                _paragraph(f"Evidence for {explained}, by spot", _SMALL),
+                paragraph("The slice", SMALL),
+                paragraph(f"Evidence for {explained}, by spot", SMALL),
             ],
         ],
         colWidths=[_WIDTH / 2] * 2,
@@ -143,50 +124,11 @@ def _decision(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
     if words.is_refused(prediction):
         cautions.append(words.REFUSED_NUMBERS)
     return [
-        _paragraph(words.headline(prediction), _HEADLINE),
-        _paragraph(words.sentence(prediction)),
-        *(_paragraph(text, _CAUTION) for text in cautions),
+        paragraph(words.headline(prediction), HEADLINE),
+        paragraph(words.sentence(prediction)),
+        *(paragraph(text, CAUTION) for text in cautions),
         Spacer(1, 3 * mm),
     ]
-
-
-def _bar(share: float, color: str) -> Drawing:
-    drawing = Drawing(_BAR, 7)
-    for length, fill in ((_BAR, _LINE), (_BAR * share, HexColor(color))):
-        bar = Rect(0, 0, length, 7)
-        bar.fillColor, bar.strokeColor = fill, None
-        drawing.add(bar)
-    return drawing
-
-
-def _probabilities(prediction: Prediction) -> Table:
-    values = prediction.decision.probabilities
-    rows: list[list[Flowable]] = [
-        [
-            _paragraph(INFO[name].title),
-            _bar(values[name], INFO[name].color),
-            _paragraph(words.percent(values[name])),
-        ]
-        for name in CLASSES
-    ]
-    rows.append(
-        [
-            _paragraph("Any tumour"),
-            _bar(prediction.decision.p_tumor, "#16242b"),
-            _paragraph(words.percent(prediction.decision.p_tumor)),
-        ]
-    )
-    return Table(
-        rows,
-        colWidths=[38 * mm, _BAR + 6 * mm, None],
-        style=[
-            ("LEFTPADDING", (0, 0), (-1, -1), 0),
-            ("TOPPADDING", (0, 0), (-1, -1), 1),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
-            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-            ("LINEABOVE", (0, -1), (-1, -1), 0.5, _LINE),
-        ],
-    )
 
 
 def _meaning(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
@@ -204,8 +146,8 @@ def _meaning(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
     )
     flow: list[Flowable] = []
     for text in texts:
-        flow += [_paragraph(text), Spacer(1, 1.5 * mm)]
-    return [*flow, _paragraph(facts, _SMALL)]
+        flow += [paragraph(text), Spacer(1, 1.5 * mm)]
+    return [*flow, paragraph(facts, SMALL)]
 
 
 def _operating_point(name: str, bundle: Bundle) -> tuple[str, ...]:

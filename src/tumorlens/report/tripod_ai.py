@@ -1,7 +1,8 @@
 """TRIPOD+AI (Collins et al. 2024, BMJ 385:e078378).
 
-The numbers are the checklist's; the topics are in our own words. The items are
-written for a study of a prediction model; a model card can answer but some.
+The numbers are the checklist's; the topics are in our own words, set beside two
+filled-in copies of the checklist, as the article was not at hand. The items are written
+for a study of a prediction model; a model card can answer but some.
 """
 
 from __future__ import annotations

@@ -73,7 +73,9 @@ def rate(measured: Rate) -> str:
     )
 
 
-def operating_point_sentence(name: str, point: OperatingPoint) -> str:
+def operating_point_sentence(
+    name: str, point: OperatingPoint, judged: str = "slice"
+) -> str:
     """Say what an operating point is for and from where it calls a tumour.
 
     Parameters
@@ -82,10 +84,12 @@ def operating_point_sentence(name: str, point: OperatingPoint) -> str:
         Its key in the bundle.
     point
         Its threshold.
+    judged
+        ``slice`` or ``scan``.
     """
     purpose = _POINT_PURPOSES.get(name, "set by the maker of this model")
     return (
-        f"The operating point is “{name}”, {purpose}: a slice is called free of "
+        f"The operating point is “{name}”, {purpose}: a {judged} is called free of "
         f"tumour only where the probability of any tumour is under "
         f"{percent(point.threshold)}."
     )

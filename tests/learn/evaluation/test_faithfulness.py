@@ -49,7 +49,7 @@ def test_maps_are_those_that_are_served(classifier, records):
 
     (case, *_) = read_cases(classifier, records, 3)
     outputs = run(Session(classifier.bundle), case.pixels[None])
-    drawn = draw_maps(outputs, [case.column])
+    drawn = draw_maps(outputs, [case])
     served = classifier.predict(case.slice_.pixels).explanation
     for name in MAPS:
         shown = to_picture(drawn[name][0], case.crop, 256, 256)

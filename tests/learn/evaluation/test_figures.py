@@ -151,5 +151,15 @@ def test_coverage_counts_the_true_class_in_the_set():
     assert found["set_size"]["value"] == 1.5
 
 
+def test_coverage_by_patient_weighs_patients_alike():
+    sets = np.array([[1, 0, 0, 0]] * 3 + [[0, 1, 0, 0]] + [[0, 0, 0, 1]], bool)
+    said = [("a", "glioma", "glioma")] * 3 + [("b", "glioma", "meningioma")]
+    found = set_figures(made_set([*said, ("a", NONE, NONE)], sets=sets))
+    assert found["coverage"]["glioma"]["value"] == 0.75
+    assert found["coverage_by_patient"]["glioma"]["value"] == 0.5
+    assert found["coverage_by_patient"]["no_tumor"]["value"] == 1.0
+    assert found["coverage_by_patient"]["pituitary"] is None
+
+
 def test_the_classes_are_those_of_the_taxonomy(figures):
     assert set(figures["recall"]) == {name.value for name in TumorClass}

@@ -54,3 +54,16 @@ def test_a_share_of_nothing_is_none():
 
 def test_an_auroc_of_one_kind_is_none():
     assert figure(Resampling(GROUPS).auroc(np.ones(200), np.ones(200, bool))) is None
+
+
+def test_a_share_by_patient_is_drawn_by_patient():
+    groups = ["a"] * 30 + ["b", "c", "d"]
+    hits = np.array([True] * 30 + [False, True, False])
+    found = Resampling(groups).share_by_patient(hits, np.ones(33, bool))
+    assert found["value"] == 0.5
+    assert found["low"] == 0.0
+    assert found["high"] == 1.0
+    # All slices of one patient: the exact interval of one, not of thirty.
+    alone = Resampling(groups).share_by_patient(hits, np.arange(33) < 30)
+    assert alone["value"] == 1.0
+    assert alone["low"] == pytest.approx(0.025)

@@ -61,7 +61,7 @@ def _compare(session: Session, case: Case, mask: Path) -> list[tuple[float, floa
     """Peak inside and Dice of both maps and of the middle."""
     height, width = case.slice_.height, case.slice_.width
     inside = read_outline(mask, (height, width))
-    drawn = draw_maps(run(session, case.pixels[None]), [case.column])
+    drawn = draw_maps(run(session, case.pixels[None]), [case])
     heats = [to_picture(drawn[name][0], case.crop, height, width) for name in MAPS]
     heats.append(center_map(case.crop, height, width))
     return [pointing(heat, inside) for heat in heats]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.explain import class_share
+from tumorlens.engine.bundle import CellCalibration
+from tumorlens.engine.explain import cell_probabilities
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import RawOutputs
 from tumorlens.engine.session import Session
@@ -40,6 +41,8 @@ class Case:
         Where the input lies in the picture.
     column
         Index of the class that the served maps of this slice speak of.
+    cells
+        Calibration of the bundle whose maps are asked for.
     """
 
     record: Record
@@ -47,6 +50,7 @@ class Case:
     pixels: NDArray[np.float32]
     crop: Crop
     column: int
+    cells: CellCalibration
 
 
 def read_cases(
@@ -78,7 +82,7 @@ def _case(classifier: Classifier, record: Record, slice_: Slice) -> Case:
     (judged,) = classifier.predict_study(Study((Series((slice_,)),)))
     pixels, crop = prepare(slice_.pixels, classifier.bundle.preprocessing)
     column = CLASSES.index(judged.explanation.explained)
-    return Case(record, slice_, pixels, crop, column)
+    return Case(record, slice_, pixels, crop, column, classifier.bundle.cells)
 
 
 def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
@@ -104,7 +108,7 @@ def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
 
 
 def draw_maps(
-    outputs: RawOutputs, columns: Sequence[int]
+    outputs: RawOutputs, cases: Sequence[Case]
 ) -> dict[str, NDArray[np.float32]]:
     """Both maps of each row, over the network's input, as they are served.
 
@@ -112,8 +116,8 @@ def draw_maps(
     ----------
     outputs
         N rows.
-    columns
-        N class indices: what each row's maps speak of.
+    cases
+        N of them: they say what each row's maps speak of.
 
     Returns
     -------
@@ -121,14 +125,15 @@ def draw_maps(
         By the names in `MAPS`, shape (N, g, g) each with a g of its own, not
         negative: probability of the class in each cell, and Grad-CAM.
     """
-    rows = np.arange(len(columns))
+    rows = np.arange(len(cases))
+    columns = [case.column for case in cases]
     shares = [
-        class_share(cells, column)
-        for cells, column in zip(outputs.evidence, columns, strict=True)
+        cell_probabilities(cells, case.column, case.cells)
+        for cells, case in zip(outputs.evidence, cases, strict=True)
     ]
     return {
         "evidence": np.stack(shares),
-        "gradcam": np.asarray(outputs.gradcam[rows, :, :, list(columns)], np.float32),
+        "gradcam": np.asarray(outputs.gradcam[rows, :, :, columns], np.float32),
     }
 
 

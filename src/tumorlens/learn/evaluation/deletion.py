@@ -119,7 +119,7 @@ def _order_maps(
 ) -> Mapping[str, NDArray[np.float32]]:
     """Draw what each of `ORDERS` goes by, over the input: (S, S) each."""
     side = len(case.pixels)
-    drawn = draw_maps(run(session, case.pixels[None]), [case.column])
+    drawn = draw_maps(run(session, case.pixels[None]), [case])
     # Cells as large as the evidence's: single pixels at random would be noise,
     # which harms a network more than any hole.
     cells = np.random.default_rng(seed).random(drawn["evidence"].shape[1:])

@@ -14,6 +14,7 @@ from tumorlens.errors import OutputError
 from tumorlens.learn.evaluation import (
     corruption,
     faithfulness,
+    fold_leakage,
     foreign,
     leakage,
     paired,
@@ -110,12 +111,13 @@ def measure_network(
     }
 
 
-def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str, str]:
-    """Name a bundle in the metrics of an evaluation."""
+def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str, Any]:
+    """Name a bundle, and what it promises, in the metrics of an evaluation."""
     return {
         "name": bundle.name,
         "version": bundle.version,
         "operating_point": operating_point or bundle.default_operating_point,
+        "stated_coverage": bundle.prediction_sets.coverage,
     }
 
 
@@ -127,15 +129,16 @@ def evaluation_sections(
     Parameters
     ----------
     metrics
-        From `evaluate_scored`; ``leakage`` (`check_held_out`), ``comparisons``
-        (a list, of `compare` with ``names``) and what `measure_network` found
-        may stand beside.
+        From `evaluate_scored`; ``leakage`` (`check_held_out`, or `pool_leakage`
+        of several folds), ``comparisons`` (a list, of `compare` with ``names``)
+        and what `measure_network` found may stand beside.
     pictures
         Of the worst errors.
     """
     found = figure_sections(metrics)
     if "leakage" in metrics:
-        found.insert(0, leakage.section(metrics["leakage"]))
+        kind = fold_leakage if "folds" in metrics["leakage"] else leakage
+        found.insert(0, kind.section(metrics["leakage"]))
     found += curve_sections(metrics)
     if metrics["subgroups"]:
         found.append(subgroups.section(metrics["subgroups"]))

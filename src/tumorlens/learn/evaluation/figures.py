@@ -58,6 +58,10 @@ def set_figures(scored: ScoredSet) -> dict[str, Any]:
             name: draws.share(scored.sets[:, row], labels == row)
             for row, name in enumerate(CLASSES)
         },
+        "coverage_by_patient": {
+            name: draws.share_by_patient(scored.sets[:, row], labels == row)
+            for row, name in enumerate(CLASSES)
+        },
         "set_size": draws.average(scored.sets.sum(axis=1), every),
         "set_of_one": draws.share(scored.sets.sum(axis=1) == 1, every),
         "tumor_sensitivity": draws.share(~cleared, tumor),

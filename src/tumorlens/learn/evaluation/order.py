@@ -9,6 +9,7 @@ from typing import Any
 
 from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.errors import DatasetError
+from tumorlens.learn.evaluation.error_sketches import sketch_errors
 from tumorlens.learn.evaluation.evaluate import (
     evaluate_scored,
     measure_network,
@@ -151,6 +152,8 @@ def _evaluate(
             "Score patients kept apart, or give --record another name.",
         )
     scored = score_records(classifier, records, order.operating_point, say)
+    recorded = order.record_as is not None
+    sketches = sketch_errors(scored, judge_by(classifier)) if recorded else []
     return Evaluated(
         classifier,
         scored,
@@ -160,6 +163,7 @@ def _evaluate(
             "held_out": leakage["held_out"],
             "leakage": leakage,
             **evaluate_scored(scored, bundle.rules),
+            **({"sketches": sketches} if sketches else {}),
         },
     )
 

@@ -153,7 +153,7 @@ def _maps_of(bundle: Bundle, model: onnx.ModelProto, cases: Sequence[Case]) -> M
         onnx.save(model, Path(folder) / MODEL_FILE)
         session = Session(replace(bundle, folder=Path(folder)))
         outputs = run(session, np.stack([case.pixels for case in cases]))
-    return draw_maps(outputs, [case.column for case in cases])
+    return draw_maps(outputs, cases)
 
 
 def _likeness(before: Maps, after: Maps) -> dict[str, NDArray[np.float64]]:

@@ -97,7 +97,7 @@ def _compare(
 
 def _laid_back(session: Session, case: Case, pixels: Map, crop: Crop) -> dict[str, Map]:
     """Both maps over the picture: (H, W) each."""
-    drawn = draw_maps(run(session, pixels[None]), [case.column])
+    drawn = draw_maps(run(session, pixels[None]), [case])
     height, width = case.slice_.height, case.slice_.width
     return {
         name: to_picture(grid[0], crop, height, width) for name, grid in drawn.items()

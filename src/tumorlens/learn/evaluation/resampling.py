@@ -79,6 +79,20 @@ class Resampling:
         """Say how often `hits` (N,) is true among `rows` (N,), with its interval."""
         return figure(self.mean(hits, rows), self.count(rows))
 
+    def share_by_patient(
+        self, hits: NDArray[np.bool_], rows: NDArray[np.bool_]
+    ) -> Figure | None:
+        """Mean over patients of how often `hits` (N,) is true among their `rows` (N,).
+
+        Patients without such a row do not count.
+        """
+        own = np.bincount(self._rows[rows], minlength=self.patients)
+        there = np.flatnonzero(own)
+        shares = np.bincount(self._rows[hits & rows], minlength=self.patients)
+        drawn = self._weights[:, there]
+        over = drawn @ (shares[there] / own[there])
+        return figure(ratio(over, drawn.sum(axis=1)), len(there))
+
     def count(self, rows: NDArray[np.bool_]) -> int:
         """Count the patients that have one of `rows` (N,)."""
         return len(np.unique(self._rows[rows]))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.predict import Classifier
+from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.engine.results import Prediction
+from tumorlens.errors import DatasetError
 from tumorlens.learn.evaluation.localise import read_outline
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.learn.manifest import Record
@@ -94,8 +97,8 @@ def error_pictures(
     scored
         The set they are of.
     judge
-        Judges a record once more, for its maps. With pooled folds each record
-        has a bundle of its own; see `judge_by` for a single one.
+        Judges a record once more, for its maps: `judge_by` one bundle, or
+        `judge_by_folds`.
 
     Yields
     ------
@@ -123,6 +126,32 @@ def judge_by(classifier: Classifier) -> Callable[[Record], Prediction]:
         return found[0] if isinstance(found, list) else found
 
     return judge
+
+
+def judge_by_folds(bundles: Mapping[int, Path]) -> Callable[[Record], Prediction]:
+    """Have every record judged by the bundle that left its fold out.
+
+    Parameters
+    ----------
+    bundles
+        Folders by fold; each is loaded when it is first asked.
+
+    Returns
+    -------
+    callable
+        As of `judge_by`, for records whose fold is among them.
+    """
+
+    @cache
+    def of_fold(fold: int | None) -> Callable[[Record], Prediction]:
+        if fold is None or fold not in bundles:
+            raise DatasetError(
+                f"No bundle left the fold {fold} out.",
+                f"Ask for records of the folds {sorted(bundles)}.",
+            )
+        return judge_by(load_classifier(bundles[fold]))
+
+    return lambda record: of_fold(record.fold)(record)
 
 
 def _beside(record: Record, found: Prediction) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""Damaged files of every format, fed to the readers: `make fuzz`."""

@@ -1,0 +1,90 @@
+"""What a scan's finding says, in sentences for people."""
+
+from __future__ import annotations
+
+from tumorlens.engine.scan_results import Lesion, ScanFinding
+from tumorlens.imaging.study import Sequence
+from tumorlens.report.words import percent
+from tumorlens.taxonomy import INFO, TumorClass, Verdict
+
+_SENTENCES: dict[TumorClass | Verdict, str] = {
+    TumorClass.NO_TUMOR: "The model sees no sign of a tumour in this scan.",
+    Verdict.INCONCLUSIVE: (
+        "The model cannot tell from this scan alone. Do not take it for a clear one."
+    ),
+    Verdict.NOT_BRAIN_MRI: (
+        "The scan does not look like brain MRI of the kind the model knows, so it "
+        "gives no answer."
+    ),
+}
+
+REFUSED_NUMBERS = (
+    "The probabilities mean nothing for a scan that the model does not know; they "
+    "are kept for the record only."
+)
+
+_TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
+
+
+def sentence(decision: TumorClass | Verdict) -> str:
+    """Return the decision in one or two sentences."""
+    known = _SENTENCES.get(decision)
+    if known is not None or isinstance(decision, Verdict):
+        return known or ""
+    return f"The scan looks like one with a {INFO[decision].title.lower()}."
+
+
+def sequence_caveat(sequence: Sequence | None) -> str | None:
+    """Say that the model was not trained for a sequence.
+
+    Parameters
+    ----------
+    sequence
+        As the file says; None where it does not.
+
+    Returns
+    -------
+    str or None
+        None where the model knows the sequence, or nobody knows which it is.
+    """
+    if sequence is None or sequence in _TRAINED_ON:
+        return None
+    return (
+        f"The series is {sequence.value}; the model was trained on T1 with and "
+        "without contrast, and its figures do not hold here."
+    )
+
+
+def tumor_percent(finding: ScanFinding) -> str:
+    """Write the probability of any tumour, where there is one."""
+    return "none" if finding.run is None else percent(finding.p_tumor)
+
+
+def slices_sentence(finding: ScanFinding) -> str:
+    """Count the slices that were judged, passed over and refused."""
+    judged = finding.slices - finding.without_brain - finding.refused
+    return (
+        f"{finding.slices} slices: {judged} judged, {finding.without_brain} without "
+        f"brain, {finding.refused} refused"
+    )
+
+
+def lesion_sentence(lesion: Lesion) -> str:
+    """Say where the most suspicious spot is, and roughly how large.
+
+    Parameters
+    ----------
+    lesion
+        Sides are the patient's; slices are counted from 1.
+    """
+    where = lesion.location or f"in slice {lesion.peak[0] + 1}"
+    first, last = lesion.box[0] + 1, lesion.box[3]
+    span = f"slice {first}" if first == last else f"slices {first} to {last}"
+    text = f"Most suspicious spot: {where}; {span}, strongest in {lesion.peak[0] + 1}"
+    if lesion.size_mm is None:
+        return f"{text}."
+    through, down, across = (f"{side:.0f}" for side in lesion.size_mm)
+    return (
+        f"{text}; the box around it is about {across} × {down} × {through} mm (across "
+        "a row, down a column, through the slices)."
+    )

@@ -1,0 +1,60 @@
+"""`tumorlens train --folds` writes one page of all folds."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.cli.test_train import SMALL, invoke
+from tests.learn.heads import draw_people
+from tumorlens.engine.bundle import load_bundle
+from tumorlens.learn.manifest import write_manifest
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Cross-validate on people, one of whom is in both folds."""
+    folder = tmp_path_factory.mktemp("folds")
+    people = [
+        replace(row, fold=number // 4 % 2)
+        for number, row in enumerate(draw_people(folder, 16))
+    ]
+    both = replace(people[0], patient=people[4].patient)
+    write_manifest([both, *people[1:]], folder / "folds.csv")
+    result = invoke(
+        *("train", "--data", folder / "folds.csv", "--out", folder / "run"),
+        *("--folds", "2", *SMALL),
+    )
+    assert result.exit_code == 0, result.output
+    return folder / "run" / "report", result.output
+
+
+def test_a_person_in_two_folds_is_named_before_any_figure(written):
+    out, said = written
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["held_out"] is False
+    assert "NOT held out in 2 of 2 folds" in said
+    page = (out / "report.html").read_text()
+    assert page.index("Not held out") < page.index("In short")
+    (figures,) = json.loads((out / "figures.json").read_text())
+    assert figures["held_out"] is False
+
+
+def test_the_worst_errors_are_drawn(written):
+    out, _ = written
+    errors = json.loads((out / "metrics.json").read_text())["worst_errors"]
+    page = (out / "report.html").read_text()
+    assert errors
+    assert page.count("data:image/png;base64,") == len(errors)
+
+
+def test_the_mean_of_the_folds_is_a_bundle_to_serve(written):
+    out, said = written
+    bundle = load_bundle(out.parent / "bundle")
+    assert f"Bundle {bundle.version} written" in said
+    assert bundle.provenance["averaged"] == 2
+    assert bundle.provenance["calibrated_on"]["how"] == "cross-validation"
+    assert bundle.provenance["sets"].keys() == {"train"}
+    assert "cross_validation" in bundle.metrics
+    (figures,) = json.loads((out / "figures.json").read_text())
+    assert bundle.provenance["calibrated_on"]["slices"] == figures["slices"]

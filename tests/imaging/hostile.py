@@ -1,0 +1,120 @@
+"""Files that mean harm, each under the name of what it does."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pydicom.uid import UID
+
+from tests.imaging import dicom_samples, zip_samples
+from tests.imaging.coded_samples import (
+    encapsulated,
+    fatal,
+    many_components,
+    swelling_rle,
+)
+from tests.imaging.dicom_samples import saved, slice_file
+from tests.imaging.picture_samples import blank_png, one_strip_for_all_pages
+from tests.imaging.zip_samples import pack
+
+DIM, DATATYPE = 40, 70
+
+
+def huge_rle() -> bytes:
+    """State 4 gigapixels over four bytes of code."""
+    made = slice_file(Rows=65535, Columns=65535)
+    made.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.5")
+    made.PixelData = b"\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0\x04\0\0\0abcd"
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    return saved(made)
+
+
+def no_decoder() -> bytes:
+    """Name a transfer syntax that nobody has heard of."""
+    data = saved(slice_file())
+    return data.replace(
+        b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x14\x001.2.840.10008.9.9.9\0"
+    )
+
+
+def text_rows() -> bytes:
+    """Give Rows as text."""
+    rows = b"\x28\0\x10\0US\x02\0\x40\0"
+    data = saved(slice_file())
+    assert rows in data
+    return data.replace(rows, b"\x28\0\x10\0LO\x02\0ab")
+
+
+def nifti(
+    shape: tuple[int, ...] = (36, 40, 34), more: int = 0, values: float = 1.0
+) -> bytes:
+    """One .nii of float32, whose header states a shape over 36 x 40 x 34 voxels."""
+    import nibabel
+
+    voxels = np.full((36, 40, 34), values, np.float32)
+    data = bytearray(nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes())
+    struct.pack_into(f"<{len(shape) + 1}h", data, DIM, len(shape), *shape)
+    return bytes(data) + bytes(more)
+
+
+def claiming() -> bytes:
+    """50 KB that claim 107 GB."""
+    data = gzip.compress(nifti((30_000, 30_000, 30)) + bytes(45_000_000), 9)
+    assert len(data) < 60_000
+    return data
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "deflated DICOM of 600 MB": dicom_samples.bomb,
+    "deflated DICOM of 60 MB": partial(dicom_samples.bomb, 60),
+    "300 nested sequences": dicom_samples.nested,
+    "300 open sequences": dicom_samples.nested_open,
+    "RLE of 65535 x 65535": huge_rle,
+    "RLE that swells": swelling_rle,
+    "JPEG 2000 of 1000 colours": many_components,
+    "Rows as text": text_rows,
+    "no BitsStored": lambda: saved(slice_file(BitsStored=None)),
+    "RescaleSlope 0": lambda: saved(slice_file(RescaleSlope=0)),
+    "unknown syntax": no_decoder,
+    "syntax without decoder": lambda: encapsulated(
+        [b"\xff\x4f" + bytes(99)], "1.2.840.10008.1.2.4.201", 64
+    ),
+    ".nii.gz of 107 GB": claiming,
+    ".nii.gz of 125 million voxels": lambda: gzip.compress(
+        nifti((500, 500, 500), 60_000_000), 1
+    ),
+    "NIfTI with NaN": lambda: nifti(values=float("nan")),
+    "NIfTI of no rows": lambda: nifti((36, 0, 34)),
+    "NIfTI of five dimensions": lambda: nifti((36, 40, 34, 1, 2)),
+    "zip that climbs": lambda: pack(("../../etc/passwd", b"x")),
+    "zip with an absolute path": lambda: pack(("/etc/passwd", b"x")),
+    "zip with a link": lambda: pack((zip_samples.link(), b"/etc/passwd")),
+    "zip of 10,001 files": lambda: pack(*((str(i), b"") for i in range(10_001))),
+    "zip in a zip": lambda: pack(("a.zip", pack(("b", b"x")))),
+    "zip that says less": partial(zip_samples.lying, 100),
+    "zip that says more": partial(zip_samples.lying, 10_000),
+    "encrypted zip": zip_samples.encrypted,
+    "zip of 100 MB of nothing": lambda: pack(("a", bytes(100 * 2**20))),
+    "zip of many blank files": lambda: pack(
+        *((str(i), b"BM" + bytes(2**20 - 2)) for i in range(300))
+    ),
+    "zip of blank pictures": lambda: pack(
+        *((f"{i}.png", blank_png(3400)) for i in range(8))
+    ),
+    "blank PNG of 20 million pixels": partial(blank_png, 4400, 6, 16),
+    "TIFF whose pages share a strip": one_strip_for_all_pages,
+}
+"""What has to end in an error of ours."""
+
+
+def hostile_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each; made one by one."""
+    for name, make in HOSTILE.items():
+        yield name, make()
+    yield from fatal(folder).items()

@@ -1,0 +1,104 @@
+"""Hostile files end in an error, and memory hardly grows: read in a child process."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fuzz.judge import MOST_GROWTH
+from fuzz.seeds import FORMATS, seeds_of
+
+from tests.imaging.coded_samples import shipped
+from tests.imaging.hostile import hostile_files, nifti
+from tests.imaging.picture_samples import blank_png
+from tests.imaging.zip_samples import good
+
+ROOT = Path(__file__).parents[2]
+HANG_SECONDS = 600
+"""A guard, no measure: the machine may be busy."""
+
+
+def read_in_child(
+    folder: Path, files: Iterable[tuple[str, bytes]]
+) -> dict[str, dict[str, Any]]:
+    """Read files one after the other in one process, and return how each ended."""
+    paths = []
+    for number, (name, data) in enumerate(files):
+        paths.append(folder / f"{number} {name}".replace("/", "_"))
+        paths[-1].write_bytes(data)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz.judge", *paths],
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(said) == len(paths)
+    return {item.pop("file").split(" ", 1)[1]: item for item in said}
+
+
+@pytest.fixture
+def warm() -> tuple[str, bytes]:
+    """A good file of the kind that loads the most."""
+    return "warm", shipped("MR_small_jpeg_ls_lossless.dcm").read_bytes()
+
+
+def test_hostile_files_end_in_an_error_and_memory_hardly_grows(
+    warm: tuple[str, bytes], tmp_path: Path
+) -> None:
+    # The good one between shows that the next file is read.
+    plain = shipped("MR_small.dcm").read_bytes()
+    files = [
+        item
+        for hostile in hostile_files(tmp_path)
+        for item in (hostile, (f"after {hostile[0]}", plain))
+    ]
+    found = read_in_child(tmp_path, [warm, *files])
+    for name, item in found.items():
+        assert "broken" not in item, (name, item)
+        good = name == "last" or name.startswith("after")
+        assert (item["outcome"] == "ok") == good, (name, item)
+        assert item["grown"] < MOST_GROWTH, (name, item)
+        assert item["decoder"] < MOST_GROWTH, (name, item)
+
+
+def test_what_a_small_file_may_become(warm: tuple[str, bytes], tmp_path: Path) -> None:
+    """The largest that a few kilobytes may hold is read, within the same bound."""
+    found = read_in_child(
+        tmp_path,
+        [
+            warm,
+            ("grey", blank_png(3500)),
+            ("colour", blank_png(2500, 6, 16)),
+            ("volume", gzip.compress(nifti((230, 230, 230), 49_000_000), 1)),
+        ],
+    )
+    for name, item in found.items():
+        assert item["outcome"] == "ok", (name, item)
+        assert item["grown"] < MOST_GROWTH, (name, item)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cut_off_at_each_kilobyte(
+    name: str, warm: tuple[str, bytes], tmp_path: Path
+) -> None:
+    whole = max(seeds_of(name), key=len) if name != "zip" else good()
+    cuts = [(f"{end}", whole[:end]) for end in range(0, len(whole), 1024)]
+    found = read_in_child(tmp_path, [warm, *cuts])
+    for end, item in found.items():
+        assert "broken" not in item, (end, item)
+        assert (item["outcome"] == "ok") == (end == "last"), (end, item)
+        assert item["grown"] < MOST_GROWTH, (end, item)

@@ -1,0 +1,37 @@
+"""What a run took is noted, and what it had taken before it was stopped."""
+
+import json
+
+import pytest
+
+from tumorlens.learn.cost import (
+    WATTS_A_CORE,
+    earlier_seconds,
+    note_cost,
+    stored_cost,
+)
+
+
+def test_a_run_s_cost_is_read_back(tmp_path):
+    assert stored_cost(tmp_path) is None
+    found = note_cost(tmp_path, 12.34)
+    assert found["seconds"] == 12.3
+    assert found["device"]
+    if "GPU" not in found["device"]:
+        assert found["watts_assumed"] == WATTS_A_CORE * found["threads"]
+    assert stored_cost(tmp_path) == found
+
+
+def test_a_damaged_note_is_none(tmp_path):
+    note_cost(tmp_path, 1.0)
+    (tmp_path / "cost.json").write_text("{")
+    assert stored_cost(tmp_path) is None
+
+
+def test_a_stopped_run_s_time_is_that_of_its_steps(tmp_path):
+    assert earlier_seconds(tmp_path) == 0.0
+    rows = [
+        {"step": step, "seconds_per_step": pace} for step, pace in ((5, 1), (10, 2))
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert earlier_seconds(tmp_path) == pytest.approx(20.0)

@@ -1,0 +1,168 @@
+"""The real processes, killed in the middle: no study is lost, none is judged twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pacs.drawn import ill_head, wait_for, write_series
+from tests.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
+from tumorlens.pacs import access
+from tumorlens.pacs.peers import Peer
+from tumorlens.pacs.sender import send_files
+
+SERIES = 8
+RESULTS = ["OT", "SEG", "SR"]
+
+pytestmark = [
+    # pynetdicom leaves a socket to the garbage collector where nobody listens.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
+
+
+class Command:
+    """A `tumorlens` command that can be killed and started again."""
+
+    def __init__(self, log: Path, *arguments: object) -> None:
+        self._arguments = [str(item) for item in arguments]
+        self._log = log
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tumorlens", *self._arguments],
+                env={**os.environ, access.USER: USER, access.PASSWORD: PASSWORD},
+                stdout=log,
+                stderr=log,
+            )
+
+    def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return self._process.wait(60)
+
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[list[Command]]:
+    commands: list[Command] = []
+    yield commands
+    for command in commands:
+        if command.runs:
+            command.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    server = Orthanc(tmp_path / "orthanc", dicomweb=True)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> list[list[Path]]:
+    pixels = ill_head()
+    return [
+        write_series(tmp_path / f"drawn-{number}", slices=3, pixels=pixels)
+        for number in range(SERIES)
+    ]
+
+
+def reports(orthanc: Orthanc) -> int:
+    return sum(names.count("SR") for names in orthanc.modalities().values())
+
+
+def says_nothing_of_patients(log: str) -> None:
+    assert "Drawn" not in log and "drawn-1" not in log and "Traceback" not in log
+    assert not re.search(r"\d(\.\d+){4}", log), "a UID"
+
+
+def test_a_killed_node_goes_on(
+    orthanc: Orthanc,
+    drawn: list[list[Path]],
+    started: list[Command],
+    tiny_bundle: Path,
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    node = Command(
+        tmp_path / "log",
+        *("node", "--folder", tmp_path / "queue", "--title", "LENS", "--port", port),
+        *("--allow", "SCANNER@127.0.0.1", "--quiet-seconds", 1),
+        *("--send-to", f"{orthanc.title}@127.0.0.1:{orthanc.dicom_port}"),
+        *("--model", tiny_bundle),
+    )
+    started.append(node)
+    wait_for(lambda: "listens on" in node.said())
+    to_node = Peer("LENS", "127.0.0.1", port)
+
+    def send(files: list[Path]) -> bool:
+        return send_files("SCANNER", to_node, files, lambda _: None)
+
+    assert all(send(files) for files in drawn[:-1])
+    wait_for(lambda: reports(orthanc) > 0)
+    # It dies while it receives, judges and sends.
+    last = threading.Thread(target=send, args=(drawn[-1],))
+    last.start()
+    node.end(signal.SIGKILL)
+    last.join()
+    assert reports(orthanc) < SERIES
+    node.start()
+    wait_for(lambda: node.said().count("listens on") == 2)
+    # As scanners do, it sends again what nobody said was stored, or all.
+    assert all(send(files) for files in drawn)
+    wait_for(lambda: reports(orthanc) == SERIES, 180)
+    assert node.end(signal.SIGTERM) == 0
+    assert list(orthanc.modalities().values()) == SERIES * [RESULTS]
+    says_nothing_of_patients(node.said())
+
+
+def test_a_killed_poller_and_a_killed_server_go_on(
+    orthanc: Orthanc,
+    drawn: list[list[Path]],
+    started: list[Command],
+    tiny_bundle: Path,
+    tmp_path: Path,
+) -> None:
+    for files in drawn:
+        orthanc.put(files)
+    folder = tmp_path / "queue"
+    options = (
+        *("dicomweb", "--url", orthanc.url, "--poll", 1, "--days", 36500),
+        *("--folder", folder, "--model", tiny_bundle, "--threads", 1),
+    )
+    poller = Command(tmp_path / "log", *options)
+    started.append(poller)
+    wait_for(lambda: reports(orthanc) > 0)
+    poller.end(signal.SIGKILL)
+    assert reports(orthanc) < SERIES
+    poller.start()
+    wait_for(lambda: poller.said().count("Looking every") == 2)
+    # Two on one folder would do everything twice.
+    second = Command(tmp_path / "log-2", *options)
+    started.append(second)
+    wait_for(lambda: not second.runs)
+    assert "one process at a time" in second.said()
+    orthanc.kill()
+    wait_for(lambda: "cannot be reached" in poller.said())
+    orthanc.start()
+    wait_for(lambda: reports(orthanc) == SERIES, 180)
+    assert poller.end(signal.SIGINT) == 0
+    assert list(orthanc.modalities().values()) == SERIES * [["MR", *RESULTS]]
+    says_nothing_of_patients(poller.said())

@@ -1,0 +1,61 @@
+"""The sentences on a scan are right in every case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.report.scan_samples import written_finding
+from tumorlens.imaging.study import Sequence
+from tumorlens.report import scan_words
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+
+
+@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
+def test_every_decision_has_words_on_the_scan(decided: TumorClass | Verdict) -> None:
+    text = scan_words.sentence(decided)
+    assert text.endswith(".")
+    assert "slice" not in text
+
+
+@pytest.mark.parametrize("known", [None, Sequence.T1, Sequence.T1_CONTRAST])
+def test_a_sequence_that_the_model_knows_needs_no_caveat(
+    known: Sequence | None,
+) -> None:
+    assert scan_words.sequence_caveat(known) is None
+
+
+@pytest.mark.parametrize("foreign", [Sequence.T2, Sequence.FLAIR, Sequence.OTHER])
+def test_a_foreign_sequence_is_named(foreign: Sequence) -> None:
+    text = scan_words.sequence_caveat(foreign)
+    assert text is not None
+    assert foreign.value in text
+
+
+def test_every_slice_is_counted_once() -> None:
+    text = scan_words.slices_sentence(written_finding())
+    assert text == "9 slices: 6 judged, 2 without brain, 1 refused"
+
+
+def test_a_lesion_has_place_slices_and_size() -> None:
+    lesion = written_finding().lesion
+    assert lesion is not None
+    text = scan_words.lesion_sentence(lesion)
+    assert "right, middle third" in text
+    assert "slices 5 to 7, strongest in 5" in text
+    assert "21 × 20 × 15 mm" in text
+
+
+def test_a_lesion_without_a_known_place_has_its_slice() -> None:
+    lesion = written_finding().lesion
+    assert lesion is not None
+    bare = replace(lesion, box=(4, 0, 0, 5, 9, 9), size_mm=None, location="")
+    text = scan_words.lesion_sentence(bare)
+    assert text == "Most suspicious spot: in slice 5; slice 5, strongest in 5."
+
+
+def test_a_scan_that_was_not_judged_has_no_probability() -> None:
+    finding = written_finding()
+    assert scan_words.tumor_percent(finding) == "93.8 %"
+    assert scan_words.tumor_percent(replace(finding, run=None)) == "none"
