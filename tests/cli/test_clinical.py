@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -216,7 +217,7 @@ def test_a_bundle_without_columns_says_what_to_run(patients, table, tiny_bundle)
         ("--permutations", "3"),
         ("--clinical", "TABLE", "--model", "BUNDLE", "--epochs", "3"),
         ("--clinical", "TABLE", "--model", "BUNDLE", "--resume"),
-        ("--clinical", "TABLE", "--folds", "2"),
+        ("--clinical", "TABLE", "--folds", "2", "--fold", "0"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -264,3 +265,27 @@ def test_a_network_is_trained_and_learns_the_columns_after(
     report = json.loads((tmp_path / "run" / "clinical" / "metrics.json").read_text())
     assert report["patients"] == 15
     assert "NOT held out" in report["image_side"], "they set the calibration"
+
+
+def test_after_a_cross_validation_everybody_is_held_out(
+    patients, table, drawn_set, tmp_path
+):
+    rows = [
+        replace(row, split="", fold=int(row.patient[-1]) % 2)
+        for manifest in (drawn_set, patients / "manifest.csv")
+        for row in read_manifest(manifest)
+        # Both sets have patients of these names.
+        if manifest != drawn_set or row.label == "pituitary"
+    ]
+    write_manifest(rows, tmp_path / "all.csv")
+    result = invoke(
+        *("train", "--data", tmp_path / "all.csv", "--out", tmp_path / "run"),
+        *("--folds", "2", "--network", "seed-cnn", "--epochs", "1"),
+        *("--steps-per-epoch", "2", "--batch-size", "4", "--size", "64"),
+        *("--early-size", "32", "--clinical", table, "--permutations", "0"),
+    )
+    assert result.exit_code == 0, result.output + result.errors
+    assert load_clinical_model(load_bundle(tmp_path / "run" / "bundle")) is not None
+    report = json.loads((tmp_path / "run" / "clinical" / "metrics.json").read_text())
+    assert report["patients"] == 21
+    assert "trained without them" in report["image_side"]

@@ -122,13 +122,14 @@ def train(
     to OUT/report. The mean of all folds' networks becomes the bundle
     OUT/bundle. The same command goes on where it was stopped.
 
-    With --clinical the bundle also learns a table's columns, on patients who did
-    not train its network; what they add over the image alone goes to
-    OUT/clinical.
+    With --clinical the bundle also learns a table's columns, on what networks
+    say of patients they have not trained on; what the columns add over the
+    image alone goes to OUT/clinical.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from tumorlens.learn.config import TrainingConfig
+        from tumorlens.learn.crossval import BUNDLE_FOLDER
         from tumorlens.learn.run import RunOrder, configured, run_training
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
@@ -150,12 +151,16 @@ def train(
         # A wrong table shows before hours of training.
         read_clinical_table(table)
     if folds is not None:
-        if weights is not None or calibrate_on is not None or resume or table:
+        if weights is not None or calibrate_on is not None or resume:
             raise click.UsageError(
-                "--folds goes without --weights, --calibrate-on, --clinical and "
-                "--resume."
+                "--folds goes without --weights, --calibrate-on and --resume."
             )
+        if only and table is not None:
+            raise click.UsageError("--clinical needs all folds, and so no --fold.")
         _cross_validate(manifest, folder, folds, only, include_flagged, given)
+        if table is not None:
+            more = (folder, folder, include_flagged, permutations)
+            learn_clinical(table, manifest, folder / BUNDLE_FOLDER, *more)
         return
     if only:
         raise click.UsageError("--fold goes with --folds.")
