@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from tests.conftest import Phantom
 from tests.imaging import dicom_samples
@@ -20,7 +21,7 @@ from tumorlens.errors import (
 from tumorlens.imaging import limits
 from tumorlens.imaging.formats import FILE_FORMATS
 from tumorlens.imaging.names import display_name
-from tumorlens.imaging.raster import to_slice
+from tumorlens.imaging.raster import read_raster, to_slice
 from tumorlens.imaging.read import read_folder, read_study
 
 
@@ -159,9 +160,19 @@ def test_a_reader_stands_behind_every_ending_of_a_picture(phantom: Phantom) -> N
 
     Image.init()
     head = to_slice(phantom(), "x").pixels.astype("uint8")
-    for suffix in FILE_FORMATS[0].suffixes:
+    (pictures,) = (item for item in FILE_FORMATS if item.read is read_raster)
+    for suffix in pictures.suffixes:
         import io
 
         buffer = io.BytesIO()
         Image.fromarray(head).save(buffer, Image.registered_extensions()[suffix])
         assert read_study(buffer.getvalue()).slices
+
+
+def test_a_dicom_file_with_a_preamble_like_tiff_is_read_as_dicom() -> None:
+    path = get_testdata_file("MR_small.dcm", download=False)
+    assert isinstance(path, str)
+    data = Path(path).read_bytes()
+    assert data.startswith(b"II*\0")
+    (series,) = read_study(data, "small").series
+    assert len(series.headers) == 1

@@ -31,12 +31,13 @@ class Format(NamedTuple):
 
 
 FILE_FORMATS: tuple[Format, ...] = (
+    # First, as a DICOM file's preamble may make it look like TIFF (PS3.10 7.1).
+    Format(is_dicom, read_dicom, (".dcm", ".dicom")),
     Format(
         is_raster,
         read_raster,
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
     ),
-    Format(is_dicom, read_dicom, (".dcm", ".dicom")),
     Format(is_nifti, read_nifti, (".nii", ".nii.gz")),
     Format(is_nrrd, read_nrrd, (".nrrd",)),
 )
