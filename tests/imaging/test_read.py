@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from tests.conftest import Phantom
 from tests.imaging import dicom_samples
@@ -177,3 +178,12 @@ def test_a_reader_stands_behind_every_ending_of_a_picture(phantom: Phantom) -> N
         buffer = io.BytesIO()
         Image.fromarray(head).save(buffer, Image.registered_extensions()[suffix])
         assert read_study(buffer.getvalue()).slices
+
+
+def test_a_dicom_file_with_a_preamble_like_tiff_is_read_as_dicom() -> None:
+    path = get_testdata_file("MR_small.dcm", download=False)
+    assert isinstance(path, str)
+    data = Path(path).read_bytes()
+    assert data.startswith(b"II*\0")
+    (series,) = read_study(data, "small").series
+    assert len(series.headers) == 1

@@ -10,6 +10,7 @@ from reportlab.platypus import Flowable, KeepTogether, PageBreak, Spacer, Table
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.scan_lesion import slice_gap
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Series
 from tumorlens.report import scan_words, words
 from tumorlens.report.pdf_parts import (
@@ -125,10 +126,11 @@ def series_section(entry: ScanEntry, bundle: Bundle, label: str) -> list[Flowabl
 
 
 def short_name(name: str) -> str:
-    """Leave out the middle of a very long name."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"{name[: _LONGEST_NAME - 40]} … {name[-37:]}"
+    """Write a file's name in printable letters, a very long one without its middle."""
+    shown = display_name(name)
+    if len(shown) <= _LONGEST_NAME:
+        return shown
+    return f"{shown[: _LONGEST_NAME - 40]} … {shown[-37:]}"
 
 
 def _result(finding: ScanFinding) -> Table:
