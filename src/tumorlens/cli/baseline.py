@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from tumorlens.cli.labelled import manifest_option, print_tables
 from tumorlens.cli.written import write_json
 from tumorlens.errors import MissingExtraError
-from tumorlens.report import page_parts
 
 
 @click.command()
-@click.option(
-    "--data",
-    "manifest",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Manifest or folder of labelled pictures.",
-)
+@manifest_option
 @click.option(
     "--folds",
     type=click.IntRange(min=2),
-    default=5,
-    show_default=True,
-    help="Of patients, where the manifest has no folds of its own.",
+    default=None,
+    help="How many, of patients; by default the manifest's own, or 5.",
 )
 @click.option(
     "--together",
@@ -37,7 +29,7 @@ from tumorlens.report import page_parts
     "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
 )
 def baseline(
-    manifest: Path, folds: int, together: tuple[str, ...], json_path: Path | None
+    manifest: Path, folds: int | None, together: tuple[str, ...], json_path: Path | None
 ) -> None:
     """Score a random forest on ten statistics of brightness, by cross-validation.
 
@@ -46,35 +38,17 @@ def baseline(
     the manifest's own, or are dealt by patient, copies together.
     """
     try:
-        from tumorlens.learn.copies import linked_copies
         from tumorlens.learn.evaluation.intensity_baseline import (
             cross_validate_intensity_baseline,
             section,
         )
-        from tumorlens.learn.manifest import read_manifest
-        from tumorlens.learn.split import split_into_folds
+        from tumorlens.learn.folds import records_in_folds
     except ImportError as error:
         raise MissingExtraError("The baseline", "train") from error
 
-    records = [row for row in read_manifest(manifest) if not row.flag]
-    if any(row.fold is None for row in records):
-        records = split_into_folds(records, folds, links=linked_copies(records))
+    records = records_in_folds(manifest, folds)
     groups = [[name.strip() for name in names.split(",")] for names in together]
     figures = cross_validate_intensity_baseline(records, groups, say=click.echo)
-    _show(section(figures).tables)
+    print_tables(section(figures).tables)
     if json_path is not None:
         write_json(json_path, figures)
-
-
-def _show(tables: Sequence[page_parts.Table]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=max(100, Console().width))
-    for found in tables:
-        table = Table(title=found.title)
-        for number, name in enumerate(found.columns):
-            table.add_column(name, justify="left" if number == 0 else "right")
-        for row in found.rows:
-            table.add_row(*row)
-        console.print(table)

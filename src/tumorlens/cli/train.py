@@ -8,18 +8,13 @@ from typing import Any
 
 import click
 
+from tumorlens.cli.labelled import manifest_option
 from tumorlens.cli.written import write_json
 from tumorlens.errors import MissingExtraError, TrainingError
 
 
 @click.command()
-@click.option(
-    "--data",
-    "manifest",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Manifest (CSV with a split column) or folder with a folder a class.",
-)
+@manifest_option
 @click.option(
     "--out",
     "folder",
@@ -142,11 +137,7 @@ def _cross_validate(
 ) -> None:
     from tumorlens.learn.calibrate import COVERAGE
     from tumorlens.learn.config import TrainingConfig
-    from tumorlens.learn.crossval import (
-        REPORT_FOLDER,
-        cross_validate,
-        records_in_folds,
-    )
+    from tumorlens.learn.crossval import REPORT_FOLDER, cross_validate
     from tumorlens.learn.evaluation.error_sketches import sketch_errors
     from tumorlens.learn.evaluation.evaluate import (
         evaluate_scored,
@@ -155,9 +146,10 @@ def _cross_validate(
         write_evaluation,
     )
     from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
+    from tumorlens.learn.folds import records_in_folds
 
     config = TrainingConfig(**choices)
-    records = records_in_folds(manifest, folds, include_flagged)
+    records = records_in_folds(manifest, folds, include_flagged=include_flagged)
     found = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = {
         "model": {
