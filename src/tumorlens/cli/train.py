@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tumorlens.cli.labelled import manifest_option
 from tumorlens.cli.train_clinical import learn_clinical
 from tumorlens.cli.written import write_json
 from tumorlens.engine.clinical_table import read_clinical_table
@@ -15,13 +16,7 @@ from tumorlens.errors import MissingExtraError, TrainingError
 
 
 @click.command()
-@click.option(
-    "--data",
-    "manifest",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Manifest (CSV with a split column) or folder with a folder a class.",
-)
+@manifest_option
 @click.option(
     "--out",
     "folder",
@@ -204,7 +199,6 @@ def _cross_validate(
         REPORT_FOLDER,
         bundle_of_folds,
         cross_validate,
-        records_in_folds,
     )
     from tumorlens.learn.evaluation.error_sketches import sketch_errors
     from tumorlens.learn.evaluation.evaluate import (
@@ -214,6 +208,7 @@ def _cross_validate(
         write_evaluation,
     )
     from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
+    from tumorlens.learn.folds import records_in_folds
     from tumorlens.learn.networks.registry import find_network
     from tumorlens.learn.run import configured, with_figures
 
@@ -223,7 +218,7 @@ def _cross_validate(
             f"--folds does not go with {config.network}: fill the manifest's split "
             "column instead."
         )
-    records = records_in_folds(manifest, folds, include_flagged)
+    records = records_in_folds(manifest, folds, include_flagged=include_flagged)
     found = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = {
         "model": {
