@@ -63,7 +63,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
     figures = _figures(table, acquired, thresholds)
     outline, on_outlines = fit_outlines(scans)
     model = ScanModel(
-        min_head=final.min_head,
+        end_discount=final.end_discount,
         weights=final.weights,
         intercept=final.intercept,
         operating_points={
@@ -82,7 +82,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
         "model": model.to_json(),
         "not_judged": len(judged) - len(scans),
         "rules_by_fold": {
-            str(fold): {"min_head": rule.min_head, "weights": rule.weights}
+            str(fold): {"end_discount": rule.end_discount, "weights": rule.weights}
             for fold, rule in rules.items()
         },
         "learned": figures,
