@@ -89,11 +89,11 @@ def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
             continue
         label = TumorClass.NO_TUMOR
         yield ScanRecord(f"{patient}:rest", label, patient, "lgg", tuple(free))
-        drawn = [part for part in whole if part.mask is not None]
-        thin = [
-            replace(part, mask=None)
-            for part in drawn[len(drawn) // 2 - 1 : len(drawn) // 2 + 1]
-        ]
+        outlined = [part for part in whole if part.mask is not None]
+        if len(outlined) < 2:
+            continue
+        middle = len(outlined) // 2
+        thin = [replace(part, mask=None) for part in outlined[middle - 1 : middle + 1]]
         parts = sorted([*free, *thin], key=lambda part: part.place or 0)
         name, label = f"{patient}:thin", TumorClass.GLIOMA
         yield ScanRecord(name, label, patient, "lgg_thin", tuple(parts))
