@@ -16,14 +16,14 @@ from tumorlens.engine.operating_point import OperatingPoint, Rate
 from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.engine.scan import ROUGH_OUTLINE, judge_scan
 from tumorlens.engine.scan_decide import NOT_VALIDATED
-from tumorlens.engine.scan_features import deciding, scan_features
+from tumorlens.engine.scan_features import discounted_odds, log_odds, scan_features
 from tumorlens.engine.scan_model import OutlineFacts, ScanModel
 from tumorlens.errors import BundleError
 from tumorlens.taxonomy import TumorClass
 
 RATE = Rate(0.9, 0.8, 0.95)
 MODEL = ScanModel(
-    min_head=0.6,
+    end_discount=4.0,
     weights={"strongest_run": 0.8, "second_run": 0.1},
     intercept=-1.0,
     operating_points={
@@ -70,7 +70,7 @@ def test_a_change_by_hand_is_noticed(bundle: Path) -> None:
     [
         ({"weights": {"brightness": 1.0}}, "brightness"),
         ({"operating_points": {}}, "screening"),
-        ({"min_head": 1.5}, "min_head"),
+        ({"end_discount": -1.0}, "end_discount"),
         ({"patients": 0}, "patients"),
         ({"outline": {"level": 1.0}}, "level"),
     ],
@@ -112,26 +112,26 @@ def test_its_weights_make_the_probability_and_its_threshold_decides(
     assert found.decision is TumorClass.NO_TUMOR
 
 
-def test_slices_at_the_ends_of_the_head_do_not_decide() -> None:
-    p_tumor = np.array([0.9, 0.1, 0.2, 0.1, np.nan])
-    heads = np.array([40, 90, 100, 95, 0])
-    kept = deciding(p_tumor, heads, 0.6)
-    assert np.isnan(kept[0])
-    assert kept[1:4].tolist() == [0.1, 0.2, 0.1]
-    assert deciding(p_tumor, heads, 0.0)[0] == 0.9
-    alone = np.array([0.3, np.nan])
-    assert deciding(alone, np.array([10, 100]), 0.6)[0] == 0.3
+def test_slices_at_the_ends_of_the_head_are_trusted_less() -> None:
+    p_tumor = np.array([0.9, 0.2, 0.7, np.nan])
+    heads = np.array([40, 90, 100, 0])
+    odds = discounted_odds(p_tumor, heads, 4.0)
+    assert odds[2] == pytest.approx(np.log(0.7 / 0.3))
+    assert odds[0] == pytest.approx(np.log(9.0) - 4.0 * 0.6)
+    assert np.isnan(odds[3])
+    assert np.nanargmax(odds) == 2
+    assert np.nanargmax(discounted_odds(p_tumor, heads, 0.0)) == 0
 
 
 def test_the_second_run_tells_a_lone_alarm_from_a_lesion() -> None:
     def features(*high: int) -> dict[str, float]:
         p_tumor = np.full(20, 0.05)
         p_tumor[list(high)] = 0.9
-        return scan_features(p_tumor, 5.0)[1]
+        return scan_features(log_odds(p_tumor), 5.0)[1]
 
     alone, lesion = features(7, 8), features(7, 8, 9, 10)
     assert alone["strongest_run"] == lesion["strongest_run"]
     assert alone["second_run"] < 0.0 < lesion["second_run"]
     # With one run alone the second has nothing of its own to say.
-    short = scan_features(np.array([0.7, 0.8]), 5.0)[1]
+    short = scan_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
     assert short["second_run"] == short["strongest_run"]

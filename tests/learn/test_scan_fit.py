@@ -9,7 +9,7 @@ from tumorlens.engine.scan_model import ScanModel
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.scan_figures import fit_scans
-from tumorlens.learn.scan_fit import MIN_HEADS, ScanTable, cross_fitted, fit_rule
+from tumorlens.learn.scan_fit import DISCOUNTS, ScanTable, cross_fitted, fit_rule
 from tumorlens.learn.scan_judge import JudgedScan, View, deal_scans
 from tumorlens.learn.scan_list import ScanPart, ScanRecord
 from tumorlens.learn.scan_outlines import LEVELS, OutlineFit
@@ -48,7 +48,7 @@ def judged() -> list[JudgedScan]:
 def test_false_alarms_at_the_ends_are_learned_away(judged: list[JudgedScan]) -> None:
     table = ScanTable(judged)
     rule = fit_rule(table, np.ones(len(judged), np.bool_))
-    assert rule.min_head >= 0.5
+    assert rule.end_discount >= 2.0
     assert min(rule.weights.values()) >= 0.0
     odds = rule.log_odds(table)
     assert (odds[table.tumor] > 0).mean() > 0.9
@@ -77,7 +77,7 @@ def test_patients_and_both_kinds_weigh_alike() -> None:
 def test_the_model_and_its_figures(judged: list[JudgedScan]) -> None:
     model, figures = fit_scans(judged)
     assert isinstance(model, ScanModel)
-    assert model.min_head in MIN_HEADS
+    assert model.end_discount in DISCOUNTS
     assert (model.patients, model.healthy_patients) == (30, 30)
     assert set(model.operating_points) == {"screening", "balanced"}
     screening = model.operating_points["screening"]

@@ -112,10 +112,13 @@ def test_slices_of_a_set_form_its_scans(tmp_path: Path) -> None:
         drawn = 50 if gaps[place] == 0 else 0
         rows.append((f"s{place}", "P1", str(place), str(drawn), str(gaps[place])))
     (lgg / "lgg.csv").write_text("\n".join(",".join(row) for row in rows))
-    whole, free = collect_scans(tmp_path)
+    whole, free, thin = collect_scans(tmp_path)
     assert [part.place for part in whole.parts] == list(range(8))
     assert [part.place for part in whole.parts if part.mask] == [3, 4]
     assert whole.label is TumorClass.GLIOMA
     assert [part.place for part in free.parts] == [0, 1, 6, 7]
     assert not free.tumor
-    assert whole.patient == free.patient == "lgg:P1"
+    assert [part.place for part in thin.parts] == [0, 1, 3, 4, 6, 7]
+    assert thin.tumor
+    assert not thin.outlined
+    assert whole.patient == free.patient == thin.patient == "lgg:P1"

@@ -17,7 +17,7 @@ from tumorlens.engine.scan_decide import (
     scan_probabilities,
 )
 from tumorlens.engine.scan_evidence import joined_evidence
-from tumorlens.engine.scan_features import deciding, run_length
+from tumorlens.engine.scan_features import discounted_odds, run_length
 from tumorlens.engine.scan_lesion import find_lesion, slice_gap
 from tumorlens.engine.scan_model import ScanModel
 from tumorlens.engine.scan_planes import Planes, other_planes, sliceable
@@ -89,9 +89,8 @@ def judge_scan(
     lesion = _lesion(decision, own.evidence, series, run, bundle.scans)
     if lesion is not None:
         reasons = (*reasons, _outline_standing(bundle.scans))
-    counted = own.p_tumor
-    if bundle.scans is not None:
-        counted = deciding(counted, own.heads, bundle.scans.min_head)
+    discount = 0.0 if bundle.scans is None else bundle.scans.end_discount
+    odds = discounted_odds(own.p_tumor, own.heads, discount)
     apart = run_length(slice_gap(series.slices))
     return ScanFinding(
         source=series.slices[0].source,
@@ -107,7 +106,7 @@ def judge_scan(
         },
         run=run,
         slice_p_tumor=_listed(own.p_tumor),
-        key_slices=key_slices(_listed(counted), apart),
+        key_slices=key_slices(_listed(odds), apart),
         evidence=own.evidence,
         affine_ras=_affine_ras(series),
         lesion=lesion,

@@ -12,7 +12,7 @@ from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import apply_operating_point, prediction_set
 from tumorlens.engine.operating_point import Rate
 from tumorlens.engine.scan_features import (
-    deciding,
+    discounted_odds,
     log_odds,
     run_length,
     scan_features,
@@ -81,7 +81,8 @@ def scan_log_odds(
         run = strongest_run(p_tumor, run_length(gap_mm))
         mean = np.array(np.nanmean(p_tumor[slice(*run)]))
         return run, float(log_odds(mean)) - HEALTHY_LOGIT
-    run, features = scan_features(deciding(p_tumor, heads, model.min_head), gap_mm)
+    odds = discounted_odds(p_tumor, heads, model.end_discount)
+    run, features = scan_features(odds, gap_mm)
     return run, model.intercept + sum(
         weight * features[name] for name, weight in model.weights.items()
     )
@@ -166,18 +167,18 @@ def in_percent(rate: Rate) -> str:
     return f"{rate.value:.0%} ({rate.low:.0%} to {rate.high:.0%})".replace("%", " %")
 
 
-def key_slices(p_tumor: Sequence[float | None], apart: int) -> tuple[int, ...]:
+def key_slices(suspicion: Sequence[float | None], apart: int) -> tuple[int, ...]:
     """Choose the most suspicious slices, each well apart from the others.
 
     Parameters
     ----------
-    p_tumor
-        Of each slice; None where it was not judged.
+    suspicion
+        Of each slice, in any unit; None where it was not judged.
     apart
         Least difference of their indices.
     """
     order = sorted(
-        ((-value, index) for index, value in enumerate(p_tumor) if value is not None)
+        ((-value, index) for index, value in enumerate(suspicion) if value is not None)
     )
     chosen: list[int] = []
     for _, index in order:

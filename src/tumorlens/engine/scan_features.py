@@ -69,10 +69,13 @@ def log_odds(p_tumor: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log(held / (1.0 - held)))
 
 
-def deciding(
-    p_tumor: NDArray[np.float64], heads: NDArray[np.int64], min_head: float
+def discounted_odds(
+    p_tumor: NDArray[np.float64], heads: NDArray[np.int64], discount: float
 ) -> NDArray[np.float64]:
-    """Leave out the slices at the ends of the head.
+    """Trust slices less, the smaller the head is in them.
+
+    At the vertex, the base and the sides of a head false alarms gather: such
+    slices are rare in training. A sure lesion there still stands out.
 
     Parameters
     ----------
@@ -81,28 +84,28 @@ def deciding(
     heads
         Shape (D,): edge of the square that holds the head, in pixels; 0 where a
         slice was not judged.
-    min_head
-        Share of the largest head, 0 to 1.
+    discount
+        Log-odds taken off a slice without any head; in proportion elsewhere,
+        none off the slice with the largest.
 
     Returns
     -------
     ndarray
-        Shape (D,): `p_tumor` with NaN for those slices. Unchanged where no
-        slice would be left.
+        Shape (D,): log-odds, NaN where a slice was not judged.
     """
-    kept = np.where(heads >= min_head * heads.max(initial=0), p_tumor, np.nan)
-    return kept if np.isfinite(kept).any() else p_tumor
+    shares = heads / max(int(heads.max(initial=0)), 1)
+    return np.asarray(log_odds(p_tumor) - discount * (1.0 - shares))
 
 
 def scan_features(
-    p_tumor: NDArray[np.float64], gap_mm: float | None
+    odds: NDArray[np.float64], gap_mm: float | None
 ) -> tuple[tuple[int, int], dict[str, float]]:
-    """Sum up the slices that count.
+    """Sum up the slices of a scan.
 
     Parameters
     ----------
-    p_tumor
-        Shape (D,), from `deciding`; at least one is a number.
+    odds
+        Shape (D,), from `discounted_odds`; at least one is a number.
     gap_mm
         Distance between neighbouring slices; None where it is not known.
 
@@ -114,7 +117,6 @@ def scan_features(
         By name, see `FEATURES`. Where no slice is left beside the run, the
         second says what the first says.
     """
-    odds = log_odds(p_tumor)
     length = run_length(gap_mm)
     run = strongest_run(odds, length)
     first = float(np.nanmean(odds[slice(*run)]))

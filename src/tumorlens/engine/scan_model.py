@@ -51,9 +51,9 @@ class ScanModel:
 
     Parameters
     ----------
-    min_head
-        Slices whose head is smaller than this share of the scan's largest do
-        not decide: there, at both ends of the stack, false alarms gather.
+    end_discount
+        How much less slices at the ends of a head are trusted, see
+        `scan_features.discounted_odds`; not negative.
     weights
         By name of the feature, see `scan_features.FEATURES`.
     intercept
@@ -67,7 +67,7 @@ class ScanModel:
         Facts on the lesion's outline; None where no outlines were at hand.
     """
 
-    min_head: float
+    end_discount: float
     weights: dict[str, float]
     intercept: float
     operating_points: dict[str, OperatingPoint]
@@ -99,6 +99,9 @@ class ScanModel:
                     "TumorLens does not know.",
                     "Upgrade TumorLens.",
                 )
+        discount = facts.number("end_discount")
+        if discount < 0.0:
+            facts.refuse("end_discount", "a number from 0")
         own = {
             name: OperatingPoint.read(point)
             for name, point in facts.objects("operating_points")
@@ -107,7 +110,7 @@ class ScanModel:
             if name not in own:
                 facts.refuse("operating_points", f"an object with {name!r}")
         return cls(
-            min_head=facts.share("min_head"),
+            end_discount=discount,
             weights={name: weights.number(name) for name in weights.fields},
             intercept=facts.number("intercept"),
             operating_points=own,

@@ -13,8 +13,11 @@ from tumorlens.engine.scan_decide import scan_log_odds
 from tumorlens.engine.scan_model import ScanModel
 from tumorlens.errors import TrainingError
 from tumorlens.learn.calibrate import fit_operating_points
-from tumorlens.learn.evaluation.intervals import statistic_figure
-from tumorlens.learn.evaluation.resampling import Resampling, figure
+from tumorlens.learn.evaluation.resampling import (
+    Resampling,
+    figure,
+    statistic_figure,
+)
 from tumorlens.learn.scan_fit import FittedRule, ScanTable, cross_fitted, fit_rule
 from tumorlens.learn.scan_judge import JudgedScan
 from tumorlens.learn.scan_outline_figures import fit_outlines
@@ -63,7 +66,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
     figures = _figures(table, acquired, thresholds)
     outline, on_outlines = fit_outlines(scans)
     model = ScanModel(
-        min_head=final.min_head,
+        end_discount=final.end_discount,
         weights=final.weights,
         intercept=final.intercept,
         operating_points={
@@ -82,7 +85,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
         "model": model.to_json(),
         "not_judged": len(judged) - len(scans),
         "rules_by_fold": {
-            str(fold): {"min_head": rule.min_head, "weights": rule.weights}
+            str(fold): {"end_discount": rule.end_discount, "weights": rule.weights}
             for fold, rule in rules.items()
         },
         "learned": figures,

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tumorlens.engine.scan_features import FEATURES, deciding, scan_features
+from tumorlens.engine.scan_features import FEATURES, discounted_odds, scan_features
 from tumorlens.learn.scan_judge import JudgedScan, View
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
-MIN_HEADS = (0.0, 0.5, 0.6, 0.7)
-"""Shares of the largest head that are tried as the least that decides."""
+DISCOUNTS = (0.0, 2.0, 4.0, 6.0)
+"""Log-odds that are tried as the discount at the ends of a head. More would silence
+the surest lesion at the vertex, of which the sets have none to say so."""
 
 FEATURE_SETS = tuple(FEATURES[: count + 1] for count in range(len(FEATURES)))
 """The strongest run alone, then with what stands beside it."""
@@ -33,22 +34,24 @@ class FittedRule:
 
     Parameters
     ----------
-    min_head, weights, intercept
+    end_discount, weights, intercept
         See there.
     """
 
-    min_head: float
+    end_discount: float
     weights: dict[str, float]
     intercept: float
 
     def log_odds(self, table: ScanTable) -> NDArray[np.float64]:
         """Log-odds of each scan's acquired plane, shape (N,)."""
-        return self._odds(table.features(self.min_head))
+        return self._odds(table.features(self.end_discount))
 
     def joined_log_odds(self, table: ScanTable) -> NDArray[np.float64]:
         """Mean log-odds over the planes of each scan, shape (N,)."""
         found = [
-            self._odds(np.array([view_features(view, self.min_head) for view in views]))
+            self._odds(
+                np.array([view_features(view, self.end_discount) for view in views])
+            )
             for views in table.views
         ]
         return np.array([item[np.isfinite(item)].mean() for item in found])
@@ -59,12 +62,14 @@ class FittedRule:
         return np.asarray(self.intercept + features[:, names] @ values)
 
 
-def view_features(view: View, min_head: float) -> tuple[float, ...]:
+def view_features(view: View, end_discount: float) -> tuple[float, ...]:
     """Sum up one plane, in the order of `FEATURES`; NaN where nothing was judged."""
     p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
     if not np.isfinite(p_tumor).any():
         return (np.nan,) * len(FEATURES)
-    _, found = scan_features(deciding(p_tumor, view.heads, min_head), view.gap_mm)
+    _, found = scan_features(
+        discounted_odds(p_tumor, view.heads, end_discount), view.gap_mm
+    )
     return tuple(found[name] for name in FEATURES)
 
 
@@ -87,12 +92,12 @@ class ScanTable:
         self.weights = self._weights()
         self._features = {
             share: np.array([view_features(views[0], share) for views in self.views])
-            for share in MIN_HEADS
+            for share in DISCOUNTS
         }
 
-    def features(self, min_head: float) -> NDArray[np.float64]:
+    def features(self, end_discount: float) -> NDArray[np.float64]:
         """Features of the acquired planes, shape (N, F)."""
-        return self._features[min_head]
+        return self._features[end_discount]
 
     def _weights(self) -> NDArray[np.float64]:
         """Weigh patients alike, and both classes alike; shape (N,), mean 1."""
@@ -105,7 +110,7 @@ class ScanTable:
 
 
 def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
-    """Fit a logistic regression; features and least head by cross-validation.
+    """Fit a logistic regression; features and discount by cross-validation.
 
     Parameters
     ----------
@@ -121,10 +126,10 @@ def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
         No weight is negative: more evidence never makes a scan less suspicious.
         Probabilities hold where as many scans have a tumour as have none.
     """
-    choices = list(product(MIN_HEADS, FEATURE_SETS))
+    choices = list(product(DISCOUNTS, FEATURE_SETS))
     losses = [_held_out_loss(table, rows, *choice) for choice in choices]
-    min_head, names = choices[int(np.argmin(losses))]
-    return _fit(table, rows, min_head, names)
+    end_discount, names = choices[int(np.argmin(losses))]
+    return _fit(table, rows, end_discount, names)
 
 
 def cross_fitted(
@@ -152,23 +157,26 @@ def cross_fitted(
 def _held_out_loss(
     table: ScanTable,
     rows: NDArray[np.bool_],
-    min_head: float,
+    end_discount: float,
     names: tuple[str, ...],
 ) -> float:
     total = 0.0
     for turn in np.unique(table.turns[rows]):
         out = rows & (table.turns == turn)
-        rule = _fit(table, rows & ~out, min_head, names)
+        rule = _fit(table, rows & ~out, end_discount, names)
         total += float(_losses(rule.log_odds(table), table)[out].sum())
     return total
 
 
 def _fit(
-    table: ScanTable, rows: NDArray[np.bool_], min_head: float, names: tuple[str, ...]
+    table: ScanTable,
+    rows: NDArray[np.bool_],
+    end_discount: float,
+    names: tuple[str, ...],
 ) -> FittedRule:
     def rule(values: NDArray[np.float64]) -> FittedRule:
         weights = dict(zip(names, map(float, values[1:]), strict=True))
-        return FittedRule(min_head, weights, float(values[0]))
+        return FittedRule(end_discount, weights, float(values[0]))
 
     def loss(values: NDArray[np.float64]) -> float:
         losses = _losses(rule(values).log_odds(table), table)[rows]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.operating_point import Rate
 from tumorlens.engine.scan_model import OutlineFacts
-from tumorlens.learn.evaluation.intervals import Figure, statistic_figure
-from tumorlens.learn.evaluation.resampling import Resampling
+from tumorlens.learn.evaluation.intervals import Figure
+from tumorlens.learn.evaluation.resampling import Resampling, statistic_figure
 from tumorlens.learn.scan_judge import JudgedScan
 from tumorlens.learn.scan_outlines import LEVELS, MEASURES
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.scan_evidence import smoothed_odds
-from tumorlens.engine.scan_features import deciding, scan_features
+from tumorlens.engine.scan_features import discounted_odds, scan_features
 from tumorlens.engine.scan_lesion import slice_gap, spot_in
 from tumorlens.engine.scan_results import Lesion
 from tumorlens.engine.scan_slices import SeenSlices
@@ -31,9 +31,9 @@ MEASURES = ("dice", "size_error", "size_ratio", "thickness_error", "peak_inside"
 """Overlap; error of the longest side within slices as a share of it, and its ratio;
 error of the thickness in slices; whether the peak lies inside the outline."""
 
-_SPOT_HEAD = 0.6
-"""Share of the largest head from which on slices count here. The spot is compared
-before that share is fitted, and slices with an outline are larger than it."""
+_END_DISCOUNT = 4.0
+"""Slices at the ends of the head are trusted that much less here. The spot is
+compared before the discount is fitted; it hardly moves the run that holds it."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def compare_outlines(
     if seen.evidence is None or not np.isfinite(seen.p_tumor).any():
         return None
     gap = slice_gap(series.slices)
-    counted = deciding(seen.p_tumor, seen.heads, _SPOT_HEAD)
-    run, _ = scan_features(counted, gap)
+    by_slice = discounted_odds(seen.p_tumor, seen.heads, _END_DISCOUNT)
+    run, _ = scan_features(by_slice, gap)
     odds = smoothed_odds(seen.evidence, gap)
     box = _box(drawn)
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.errors import DatasetError
@@ -62,10 +63,12 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
 
 
 def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
-    """Read TCGA-LGG: each patient's whole scan, and what of it is tumour-free.
+    """Read TCGA-LGG: each patient's whole scan, and two made out of it.
 
-    The tumour-free part keeps its slices' places, so that no run reaches across
-    the tumour that was taken out.
+    One keeps the tumour-free slices alone, the other also the two in the middle
+    of the tumour: a tumour as thin as none in the set, without which a rule
+    learns that tumours are thick. Slices keep their places, so that no run
+    reaches across what was taken out.
     """
     columns = ("id", "patient", "slice", "mask_px", "gap_to_tumor_slice")
     patients = defaultdict(list)
@@ -82,9 +85,18 @@ def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
                 free.append(ScanPart(path, int(row["slice"])))
         patient = f"lgg:{name}"
         yield ScanRecord(patient, TumorClass.GLIOMA, patient, "lgg", tuple(whole))
-        if len(free) >= LEAST_SLICES:
-            label = TumorClass.NO_TUMOR
-            yield ScanRecord(f"{patient}:rest", label, patient, "lgg", tuple(free))
+        if len(free) < LEAST_SLICES:
+            continue
+        label = TumorClass.NO_TUMOR
+        yield ScanRecord(f"{patient}:rest", label, patient, "lgg", tuple(free))
+        outlined = [part for part in whole if part.mask is not None]
+        if len(outlined) < 2:
+            continue
+        middle = len(outlined) // 2
+        thin = [replace(part, mask=None) for part in outlined[middle - 1 : middle + 1]]
+        parts = sorted([*free, *thin], key=lambda part: part.place or 0)
+        name, label = f"{patient}:thin", TumorClass.GLIOMA
+        yield ScanRecord(name, label, patient, "lgg_thin", tuple(parts))
 
 
 def cheng_scans(folder: Path) -> Iterator[ScanRecord]:

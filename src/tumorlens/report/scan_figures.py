@@ -11,6 +11,7 @@ Row = tuple[str, str]
 
 _SOURCES = {
     "lgg": "`lgg`, whole scans and their tumour-free parts",
+    "lgg_thin": "`lgg`, all but two slices of the tumour taken out",
     "cheng": "`cheng`, stacks of tumour slices",
     "ixi": "`ixi`, healthy heads",
     "volumes": "single volumes",
