@@ -37,6 +37,7 @@ def learn_clinical(
         None for as many as usual.
     """
     from tumorlens.learn.clinical_run import ClinicalOrder, add_clinical
+    from tumorlens.learn.crossval import BUNDLE_FOLDER
     from tumorlens.learn.evaluation.clinical import PERMUTATIONS
     from tumorlens.learn.evaluation.clinical_sections import (
         answer,
@@ -44,7 +45,6 @@ def learn_clinical(
         figure_table,
     )
     from tumorlens.learn.evaluation.evaluate import REPORT_FILE, write_report
-    from tumorlens.learn.crossval import BUNDLE_FOLDER
     from tumorlens.report.evaluation_page import render_evaluation
 
     order = ClinicalOrder(
