@@ -48,8 +48,7 @@ _OUTLINED = ", and the lesion's outline at half of the strongest evidence in yel
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
     "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
-    "probability lies below that of its strongest slices, as the strongest of many "
-    "healthy slices looks suspicious too."
+    "probability stands above, and is not that of any one slice."
 )
 
 
