@@ -69,7 +69,7 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 
 # Whole scans: fits and measures what the bundle says of them, on the folds' held-out
 # patients, and writes it into the bundle. It needs `make reproduce` first.
-BUNDLE ?= $(REPRODUCED)/final/bundle
+BUNDLE ?= $(REPRODUCED)/folds/bundle
 scans: $(TEST)/.ready
 	$(LENS) data scans $(TUMORLENS_DATA) --out $(REPRODUCED)/scans.csv
 	$(LENS) calibrate --scans $(REPRODUCED)/scans.csv --data $(REPRODUCED)/folds.csv \
