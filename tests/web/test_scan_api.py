@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from jsonschema import Draft202012Validator
 from tests.imaging.test_archive import encrypted, lying
 from tests.web.gate import Gate, gated
 from tests.web.scans import (
+    PATIENCE_SECONDS,
     dicom,
     finish,
     head_slices,
@@ -24,17 +26,24 @@ from tests.web.scans import (
     send,
     two_series,
 )
-from tests.web.uploads import form, large_form
+from tests.web.uploads import form
 from tumorlens import Classifier
 from tumorlens.engine.scan import judge_scan
+from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web import scan_jobs
 from tumorlens.web.app import create_app
+from tumorlens.web.desk import Desk, desk
 from tumorlens.web.store import Store
 
 URL = "/api/v1/scans"
+
+
+def desk_of(client: FlaskClient) -> Desk:
+    with client.application.app_context():
+        return desk()
 
 
 @pytest.fixture
@@ -185,11 +194,29 @@ def test_a_fault_inside_is_that_scan_s_failure(
     assert finish(client, post(client, ("a.nii.gz", nifti())))["state"] == "done"
 
 
+def test_a_scan_whose_state_cannot_be_kept_does_not_hang(
+    client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> bool:
+        raise OutputError("The disk is full.")
+
+    scan = store.scans.create("a.nii.gz", "", "screening")
+    (store.scans.upload_folder(scan.id) / "00001").write_bytes(nifti())
+    with monkeypatch.context() as patch:
+        patch.setattr(store.scans, "save", full)
+        desk_of(client).jobs.submit(scan.id)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while store.scans.exists(scan.id) and time.monotonic() < end:
+            time.sleep(0.02)
+    assert client.get(f"{URL}/{scan.id}").status_code == 404
+    assert finish(client, post(client, ("a.nii.gz", nifti())))["state"] == "done"
+
+
 def test_an_upload_over_the_limit_is_refused_with_the_limit(
     classifier: Classifier, store: Store
 ) -> None:
     client = create_app(classifier, store, Settings(scan_mb=1)).test_client()
-    response = client.post(URL, **large_form("a.nii", b"x" * (2 * 2**20)))
+    response = client.post(URL, **form(("a.nii", b"x" * (2 * 2**20))))
     assert response.status_code == 413
     assert response.json is not None
     assert "1 MB" in response.json["error"]["message"]
@@ -202,7 +229,7 @@ def test_a_scan_may_be_larger_than_pictures_may(client: FlaskClient) -> None:
     voxels = np.random.default_rng(0).integers(0, 900, (48, 256, 256), np.int16)
     data = nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
     assert len(data) > 3 * 2**20
-    response = client.post(URL, **large_form("a.nii", data))
+    response = client.post(URL, **form(("a.nii", data)))
     assert finish(client, response.headers["Location"])["state"] == "done"
 
 

@@ -455,7 +455,7 @@ def test_a_listener_hears_what_the_page_shows(
     for name in ("Slice", "Opacity", "Level", "Width"):
         slider = page.get_by_role("slider", name=name, exact=True)
         assert slider.get_attribute("aria-valuetext")
-    unnamed = page.locator("button, a, input, canvas, img").evaluate_all(
+    unnamed = page.locator("button, a, input, [role=slider], img").evaluate_all(
         """(all) => all.filter((one) => one.checkVisibility()
              && !one.textContent.trim() && !one.labels?.length
              && one.getAttribute("aria-label") === null

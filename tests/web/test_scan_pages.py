@@ -25,7 +25,7 @@ from tests.web.scans import (
     send,
     two_series,
 )
-from tests.web.uploads import form, large_form
+from tests.web.uploads import form
 from tumorlens import Classifier
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
@@ -199,7 +199,7 @@ def test_no_file_and_too_much_say_so(
 ) -> None:
     assert client.post("/scans", **form(("", b""))).status_code == 422
     small = create_app(classifier, store, Settings(scan_mb=1)).test_client()
-    response = small.post("/scans", **large_form("a.nii", b"x" * (2 * 2**20)))
+    response = small.post("/scans", **form(("a.nii", b"x" * (2 * 2**20))))
     assert response.status_code == 413
     assert "larger than 1 MB" in response.text
 

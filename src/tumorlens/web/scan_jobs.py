@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,11 @@ class ScanJobs:
             except _Ended:
                 pass
             except (TumorLensError, sqlite3.Error, OSError):
-                # Not even that it failed could be kept.
+                # Not even that it failed can be kept: a scan that is gone is
+                # better than one that seems to be judged for ever.
                 _LOG.exception("A scan's state could not be kept.")
+                with suppress(sqlite3.Error):
+                    self._store.scans.remove(scan_id)
             finally:
                 self._progress = None
                 self._stopped.discard(scan_id)
