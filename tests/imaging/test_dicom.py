@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 
+from tests.imaging.coded_samples import shipped
 from tests.imaging.dicom_samples import (
     bomb,
     head,
@@ -216,7 +217,11 @@ INFINITE = np.float64(np.inf).tobytes()
     [
         broken_group,
         # Pixel data of a kind that nobody knows.
-        lambda: saved(slice_file()).replace(b"\xe0\x7f\x10\0OW", b"\xe0\x7f\x10\0Oq"),
+        lambda: (
+            shipped("MR_small_RLE.dcm")
+            .read_bytes()
+            .replace(b"\xe0\x7f\x10\0OB\0\0", b"\xe0\x7f\x10\0Oq\x49\xf2")
+        ),
         lambda: of_kind(b"\x28\0\x10\0", b"FD", INFINITE),
     ],
 )
