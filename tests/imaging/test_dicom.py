@@ -18,6 +18,7 @@ from pydicom.uid import UID
 from tests.imaging.coded_samples import shipped
 from tests.imaging.dicom_samples import (
     bomb,
+    deflated,
     head,
     nested,
     nested_open,
@@ -113,7 +114,7 @@ def test_enhanced_frames_have_their_own_place_and_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "implicit"]
+    "kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "implicit", "bigendian"]
 )
 def test_compressed_syntaxes_give_the_same_pixels(kind: str) -> None:
     def sample(name: str) -> Any:
@@ -122,6 +123,12 @@ def test_compressed_syntaxes_give_the_same_pixels(kind: str) -> None:
         return read_dicom(Path(path).read_bytes(), name).slices[0].pixels
 
     assert (sample(f"MR_small_{kind}.dcm") == sample("MR_small.dcm")).all()
+
+
+def test_the_deflated_syntax() -> None:
+    data = deflated(slice_file())
+    assert len(data) < head().nbytes / 4
+    assert (read_dicom(data, "a").slices[0].pixels == head()).all()
 
 
 @pytest.mark.parametrize(
