@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID
 from tests.imaging.coded_samples import JPEG_2000, JPEG_LOSSLESS, JPEG_LS, recoded
-from tests.imaging.dicom_samples import head, saved, slice_file
+from tests.imaging.dicom_samples import deflated, head, saved, slice_file
 
 
 def compressed() -> list[bytes]:
@@ -40,12 +38,3 @@ def drawn() -> list[bytes]:
         frames.append(frame)
     made.PerFrameFunctionalGroupsSequence = Sequence(frames)
     return [saved(scaled), saved(made), deflated(slice_file(head(40)))]
-
-
-def deflated(made: Dataset) -> bytes:
-    """Write a data set in the deflated syntax."""
-    made.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
-    buffer = io.BytesIO()
-    made.preamble = b"\0" * 128
-    made.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

@@ -64,6 +64,15 @@ def saved(made: Dataset) -> bytes:
     return buffer.getvalue()
 
 
+def deflated(made: Dataset) -> bytes:
+    """Write a data set in the deflated syntax."""
+    made.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
+    buffer = io.BytesIO()
+    made.preamble = b"\0" * 128
+    made.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def bomb(megabytes: int = 600) -> bytes:
     """Make a deflated file of a thousandth of what it inflates to."""
     start = saved(slice_file())

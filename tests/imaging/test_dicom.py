@@ -15,8 +15,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 
+from tests.imaging.coded_samples import shipped
 from tests.imaging.dicom_samples import (
     bomb,
+    deflated,
     head,
     nested,
     nested_open,
@@ -112,7 +114,7 @@ def test_enhanced_frames_have_their_own_place_and_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "implicit"]
+    "kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "implicit", "bigendian"]
 )
 def test_compressed_syntaxes_give_the_same_pixels(kind: str) -> None:
     def sample(name: str) -> Any:
@@ -121,6 +123,12 @@ def test_compressed_syntaxes_give_the_same_pixels(kind: str) -> None:
         return read_dicom(Path(path).read_bytes(), name).slices[0].pixels
 
     assert (sample(f"MR_small_{kind}.dcm") == sample("MR_small.dcm")).all()
+
+
+def test_the_deflated_syntax() -> None:
+    data = deflated(slice_file())
+    assert len(data) < head().nbytes / 4
+    assert (read_dicom(data, "a").slices[0].pixels == head()).all()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,11 @@ INFINITE = np.float64(np.inf).tobytes()
     [
         broken_group,
         # Pixel data of a kind that nobody knows.
-        lambda: saved(slice_file()).replace(b"\xe0\x7f\x10\0OW", b"\xe0\x7f\x10\0Oq"),
+        lambda: (
+            shipped("MR_small_RLE.dcm")
+            .read_bytes()
+            .replace(b"\xe0\x7f\x10\0OB\0\0", b"\xe0\x7f\x10\0Oq\x49\xf2")
+        ),
         lambda: of_kind(b"\x28\0\x10\0", b"FD", INFINITE),
     ],
 )
