@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench docs reproduce beside clean
+.PHONY: serve test check bench fuzz docs reproduce beside scans clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -29,6 +29,11 @@ check: $(TEST)/.ready
 
 bench: $(TEST)/.ready
 	$(TEST)/bin/python -m bench
+
+# Damaged files of every format, 20,000 of each, fed to the readers.
+fuzz: $(TEST)/.ready
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	$(TEST)/bin/python -m fuzz
 
 $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
@@ -61,6 +66,14 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 		--keep CS=0 --keep FG=0 --keep ixi=1 --out $(REPRODUCED)/folds.csv
 	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
 		--folds 5 --epochs 14 --early-share 0.8
+
+# Whole scans: fits and measures what the bundle says of them, on the folds' held-out
+# patients, and writes it into the bundle. It needs `make reproduce` first.
+BUNDLE ?= $(REPRODUCED)/final/bundle
+scans: $(TEST)/.ready
+	$(LENS) data scans $(TUMORLENS_DATA) --out $(REPRODUCED)/scans.csv
+	$(LENS) calibrate --scans $(REPRODUCED)/scans.csv --data $(REPRODUCED)/folds.csv \
+		--folds $(REPRODUCED)/folds --model $(BUNDLE) --json docs/figures/scans.json
 
 # What stands beside the network, on its first two folds: about two hours on 2 cores.
 # It needs `make reproduce` first.

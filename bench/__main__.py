@@ -19,7 +19,7 @@ from bench.processes import ROOT
 from tumorlens.engine.bundle import DEFAULT_BUNDLE
 from tumorlens.errors import TumorLensError
 
-TOPICS = ("pipeline", "batch", "scan", "http", "install", "learning")
+TOPICS = ("pipeline", "batch", "scan", "http", "viewer", "install", "learning")
 ON_REQUEST = ("audit",)
 
 

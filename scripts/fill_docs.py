@@ -3,7 +3,8 @@
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
 train --folds`), docs/figures/beside/*.json (the same of `make beside`),
-docs/figures/bench.json (`python -m bench --json`), the shipped bundle's
+docs/figures/bench.json (`python -m bench --json`), docs/figures/scans.json (`make
+scans`; until then docs/scans.md says that nothing was measured), the shipped bundle's
 bundle.json, and the table of settings.
 """
 
@@ -21,6 +22,7 @@ from tumorlens.report.card_sets import COVERAGES
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.model_card import model_card
+from tumorlens.report.scan_figures import scan_figure_rows
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,7 @@ def main() -> int:
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
     bundle = load_bundle(DEFAULT_BUNDLE)
     literature = ROOT / "docs" / "literature.md"
+    scans = ROOT / "docs" / "scans.md"
     charts = {
         ROOT / "docs" / FOLDER / chart.file: chart.svg for chart in card_charts(bundle)
     }
@@ -65,6 +68,7 @@ def main() -> int:
             literature.read_text(encoding="utf-8"),
             {"own": _own_table(folds)},
         ),
+        scans: _fill(scans.read_text(encoding="utf-8"), {"scans": _scans_table()}),
         ROOT / "docs" / "model-card.md": model_card(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
         **charts,
@@ -210,6 +214,24 @@ def _own_table(models: list[dict[str, Any]]) -> str:
         title = f"{found['model']['name']}, {found['model']['version']}"
         lines.append(f"| {title} | {found['slices']} | {found['patients']} | {cells} |")
     return "\n".join(lines)
+
+
+def _scans_table() -> str:
+    path = FIGURES / "scans.json"
+    if not path.exists():
+        return "Nothing was measured on whole scans yet: run `make scans`."
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    patients = figures["learned"]["patients"]
+    return "\n".join(
+        (
+            f"Scans of {patients['tumor']} patients with a tumour and "
+            f"{patients['no_tumor']} without:",
+            "",
+            "| Figure | Value [95 % interval over patients] |",
+            "|---|---|",
+            *(f"| {title} | {value} |" for title, value in scan_figure_rows(figures)),
+        )
+    )
 
 
 def _bench_table(bench: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def test_every_setting_is_documented():
 
 def test_commands_in_the_readme_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"tumorlens ([a-z]+)\b", text))
+    named = set(re.findall(r"tumorlens ([a-z]+(?:-[a-z]+)*)", text))
     assert named <= set(COMMANDS)
     assert named
 

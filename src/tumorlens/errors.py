@@ -91,6 +91,22 @@ class UnreadableFileError(InputError):
     default_mend = "Check the file's permissions."
 
 
+class NotReadyError(TumorLensError):
+    """What is asked for is still being computed."""
+
+    code = "not_ready"
+    http_status = 409
+    default_mend = "Ask again once the status says 'done'."
+
+
+class BusyError(TumorLensError):
+    """As much is waiting as can be kept."""
+
+    code = "busy"
+    http_status = 503
+    default_mend = "Try again in a few minutes."
+
+
 class BundleError(TumorLensError):
     """The model bundle is missing, foreign or damaged."""
 

@@ -43,6 +43,7 @@ class Settings:
     )
     upload_mb: int = _setting(64, "Most megabytes of one upload.", 1, 4096)
     files_per_upload: int = _setting(100, "Most files of one upload.", 1, 10_000)
+    scan_mb: int = _setting(256, "Most megabytes of one uploaded scan.", 1, 4096)
     retention_minutes: int = _setting(
         60, "Minutes after which a picture and its results are removed.", 1, 525_600
     )

@@ -75,6 +75,21 @@ def test_json_on_the_standard_output_stands_alone(
     assert "Error: " in shown.err
 
 
+def test_three_planes_where_the_voxels_allow_it(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.stack([item.pixels for item in drawn_scan(count=40).slices])
+    small = np.transpose(voxels[:, ::4, ::4], (2, 1, 0))
+    path = tmp_path / "even.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(small, np.diag([-4.0, -4.0, 4.0, 1.0])), path)
+    assert run(path, "--planes", "all", "--json", "-") == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert set(document["p_tumor_by_plane"]) == {"axial", "coronal", "sagittal"}
+    assert run(path, "--planes", "all") == 0
+    assert "Tumour by plane: axial" in capsys.readouterr().out
+    assert run(path, "--planes", "oblique") == 2
+
+
 def test_nothing_could_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("nowhere.nii.gz") == 2
     error = capsys.readouterr().err
@@ -94,3 +109,20 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     run: Run, volume: Path, tmp_path: Path, option: str, path: str
 ) -> None:
     assert run(volume, option, tmp_path / path) == 2
+
+
+def test_one_volume_of_several_is_chosen(
+    run: Run, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = nibabel.load(volume)
+    dark = np.zeros(image.shape, np.float32)
+    voxels = np.stack([dark, image.get_fdata().astype(np.float32)], axis=-1)
+    path = tmp_path / "many.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
+    assert run(path) == 2
+    error = capsys.readouterr().err
+    assert "2 volumes" in error and "--volume" in error
+    assert run(path, "--volume", 1) == 0
+    assert "Glioma" in capsys.readouterr().out
+    assert run(path, "--volume", 2) == 2
+    assert "0 to 1" in capsys.readouterr().err

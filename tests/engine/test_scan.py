@@ -16,9 +16,8 @@ from tumorlens.engine.scan_decide import (
     NOT_VALIDATED,
     NOTHING_JUDGED,
     key_slices,
-    run_length,
-    strongest_run,
 )
+from tumorlens.engine.scan_features import run_length, strongest_run
 from tumorlens.engine.scan_results import Side
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Series

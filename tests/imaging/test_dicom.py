@@ -190,6 +190,46 @@ def test_hostile_files(make: Any, kind: type[InputError], said: str) -> None:
     assert "Secret" not in str(caught.value)
 
 
+def broken_group() -> bytes:
+    """Make shared groups that hold a number of three bytes."""
+    number = b"\x28\0\x02\0US\x03\0abc"
+    item = b"\xfe\xff\0\xe0" + len(number).to_bytes(4, "little") + number
+    groups = b"\0\x52\x29\x92SQ\0\0" + len(item).to_bytes(4, "little") + item
+    data = saved(slice_file())
+    pixels = data.index(b"\xe0\x7f\x10\0")
+    return data[:pixels] + groups + data[pixels:]
+
+
+def of_kind(tag: bytes, kind: bytes, value: bytes) -> bytes:
+    """Give a short tag another kind and value."""
+    data = saved(slice_file(InstanceNumber=1))
+    place = data.index(tag)
+    end = place + 8 + int.from_bytes(data[place + 6 : place + 8], "little")
+    return data[:place] + tag + kind + bytes([len(value), 0]) + value + data[end:]
+
+
+INFINITE = np.float64(np.inf).tobytes()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        broken_group,
+        # Pixel data of a kind that nobody knows.
+        lambda: saved(slice_file()).replace(b"\xe0\x7f\x10\0OW", b"\xe0\x7f\x10\0Oq"),
+        lambda: of_kind(b"\x28\0\x10\0", b"FD", INFINITE),
+    ],
+)
+def test_what_the_fuzzer_found(make: Any) -> None:
+    with pytest.raises(DamagedFileError, match=r"hostile\.dcm"):
+        read_dicom(make(), "hostile.dcm")
+
+
+def test_an_infinite_number_of_the_slice_counts_as_none() -> None:
+    data = of_kind(b"\x20\0\x13\0", b"FD", INFINITE)
+    assert (read_dicom(data, "a").slices[0].pixels == head()).all()
+
+
 def test_cut_off_at_each_half_kilobyte() -> None:
     data = saved(slice_file())
     for end in range(0, len(data), 512):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from tests.conftest import Phantom
 from tests.imaging import dicom_samples
+from tests.imaging.coded_samples import shipped
 from tumorlens.errors import (
     EmptyFileError,
     InputError,
@@ -20,8 +23,8 @@ from tumorlens.errors import (
 from tumorlens.imaging import limits
 from tumorlens.imaging.formats import FILE_FORMATS
 from tumorlens.imaging.names import display_name
-from tumorlens.imaging.raster import to_slice
-from tumorlens.imaging.read import read_folder, read_study
+from tumorlens.imaging.raster import is_raster, to_slice
+from tumorlens.imaging.read import read_study
 
 
 def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:
@@ -97,6 +100,20 @@ def test_the_start_of_a_format_alone_is_refused(data: bytes) -> None:
     refused(data, InputError)
 
 
+def test_a_dicom_file_that_starts_like_a_tiff_is_dicom() -> None:
+    data = shipped("MR_small.dcm").read_bytes()
+    assert is_raster(data)
+    assert read_study(data, "a").slices[0].spacing_mm == (0.3125, 0.3125)
+
+
+def test_a_volume_can_be_chosen_of_a_nifti_file_alone(
+    slice_file: Path, tmp_path: Path
+) -> None:
+    for source in (slice_file, tmp_path):
+        with pytest.raises(InputError, match="no volume to choose"):
+            read_study(source, volume=0)
+
+
 def test_a_folder_without_files(tmp_path: Path) -> None:
     assert "no file" in refused(tmp_path, MissingFileError)
 
@@ -109,11 +126,8 @@ def test_a_folder_is_one_study(slice_file: Path, tmp_path: Path) -> None:
         (folder / "deeper" / f"{9 - position}").write_bytes(dicom_samples.saved(made))
     slice_file.rename(folder / "picture.png")
     (folder / "link").symlink_to("/etc/passwd")
-    study = read_folder(folder)
+    study = read_study(folder)
     assert [len(series.slices) for series in study.series] == [2, 1]
-    assert len(read_study(folder).slices) == 3
-    with pytest.raises(MissingFileError):
-        read_folder(folder / "picture.png")
 
 
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
@@ -159,9 +173,17 @@ def test_a_reader_stands_behind_every_ending_of_a_picture(phantom: Phantom) -> N
 
     Image.init()
     head = to_slice(phantom(), "x").pixels.astype("uint8")
-    for suffix in FILE_FORMATS[0].suffixes:
-        import io
-
+    (pictures,) = (item for item in FILE_FORMATS if item.matches is is_raster)
+    for suffix in pictures.suffixes:
         buffer = io.BytesIO()
         Image.fromarray(head).save(buffer, Image.registered_extensions()[suffix])
         assert read_study(buffer.getvalue()).slices
+
+
+def test_a_dicom_file_with_a_preamble_like_tiff_is_read_as_dicom() -> None:
+    path = get_testdata_file("MR_small.dcm", download=False)
+    assert isinstance(path, str)
+    data = Path(path).read_bytes()
+    assert data.startswith(b"II*\0")
+    (series,) = read_study(data, "small").series
+    assert len(series.headers) == 1

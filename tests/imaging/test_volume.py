@@ -19,6 +19,7 @@ from tumorlens.imaging.volume import (
     Volume,
     acquired_plane,
     check_view,
+    in_grid,
     series_of,
     volume_of,
 )
@@ -110,6 +111,24 @@ def test_a_series_stacks_back_to_the_same_place(codes: str):
         assert np.array_equal(one.pixels, other.pixels)
         assert one.placement is not None and other.placement is not None
         assert np.allclose(one.placement.origin, other.placement.origin)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.4, 1.0)])
+@pytest.mark.parametrize("plane", list(Plane))
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_a_map_over_any_plane_turns_back_into_the_grid(
+    codes: str, plane: Plane, spacing: tuple[float, ...]
+):
+    voxels, affine, _ = marked(codes, 9.0, spacing)
+    volume = volume_from(voxels, affine)
+    series = series_of(volume, plane, "head.nii")
+    seen = np.stack([item.pixels for item in series.slices])
+    back = in_grid((2.0 * seen).astype(np.uint8), volume, plane)
+    assert back.shape == volume.voxels.shape
+    # Where oblong pixels were made square, the mark's own voxel stays brightest.
+    assert back.argmax() == volume.voxels.argmax()
+    if len(set(spacing)) == 1:
+        assert np.array_equal(back, (2.0 * volume.voxels).astype(np.uint8))
 
 
 @pytest.mark.parametrize(

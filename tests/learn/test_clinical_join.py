@@ -126,7 +126,8 @@ def test_the_word_of_a_cross_validation_is_taken(table, records, bundle, tmp_pat
         logits = rng.normal(size=(len(own), 4)).astype(np.float32)
         (tmp_path / f"fold{fold}").mkdir()
         outlined = np.full((len(own), 1, 1), np.nan, np.float32)
-        HeldOut(own, logits, None, outlined).save(tmp_path / f"fold{fold}" / OUTPUTS)
+        held = HeldOut(own, logits, None, outlined)
+        held.save(tmp_path / f"fold{fold}" / OUTPUTS)
     # Of whoever trained the bundle itself, too: their image is held out by fold.
     named = replace(bundle, provenance={"patients": {"train": ["glioma0"]}})
     joined, _ = join(table, dealt, named, tmp_path)

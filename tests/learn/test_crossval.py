@@ -13,7 +13,6 @@ from tumorlens.learn.crossval import (
     OUTPUTS,
     cross_validate,
     held_out_by_folds,
-    records_in_folds,
     train_fold,
 )
 from tumorlens.learn.dataset import load_samples
@@ -41,7 +40,7 @@ def records(tmp_path_factory):
         for number, row in enumerate(draw_people(folder, 16))
     ]
     write_manifest(dealt, folder / "folds.csv")
-    return records_in_folds(folder / "folds.csv", 2, include_flagged=False)
+    return read_manifest(folder / "folds.csv")
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +136,6 @@ def test_a_run_with_other_choices_is_not_gone_on_with(records, folder, tmp_path)
             train_fold(samples, 0, replace(TINY, seed=7), place / "fold0")
     finally:
         (tmp_path / OUTPUTS).rename(place / "fold0" / OUTPUTS)
-
-
-def test_a_manifest_dealt_to_other_folds_is_refused(records, tmp_path):
-    path = tmp_path / "folds.csv"
-    write_manifest(records, path)
-    assert {row.fold for row in read_manifest(path)} == {0, 1}
-    with pytest.raises(DatasetError, match="folds 0 to 2"):
-        records_in_folds(path, 3, include_flagged=False)
 
 
 def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):

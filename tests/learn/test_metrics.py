@@ -4,38 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tumorlens.learn.metrics import (
-    auroc,
-    bootstrap,
-    bootstrap_statistic,
-    calibration_error,
-)
-
-
-def test_bootstrap_draws_patients_not_slices():
-    values = np.repeat([0.0, 1.0], 500)
-    few = bootstrap(values, ["a"] * 500 + ["b"] * 500)
-    many = bootstrap(values, [str(row) for row in range(1000)])
-    assert few == (0.5, 0.0, 1.0)
-    assert many[2] - many[1] < 0.1
-
-
-def test_bootstrap_repeats_itself():
-    values = np.random.default_rng(0).random(50)
-    groups = [str(row // 5) for row in range(50)]
-    assert bootstrap(values, groups) == bootstrap(values, groups)
-
-
-def test_bootstrap_of_nothing_is_zero():
-    assert bootstrap(np.zeros(0), []) == (0.0, 0.0, 0.0)
-
-
-def test_bootstrap_of_a_mean_agrees_with_the_general_one():
-    values = np.random.default_rng(1).random(60)
-    groups = [str(row // 3) for row in range(60)]
-    fast = bootstrap(values, groups)
-    slow = bootstrap_statistic(lambda rows: float(values[rows].mean()), groups)
-    assert slow == pytest.approx(fast, abs=0.03)
+from tumorlens.learn.metrics import auroc, calibration_error
 
 
 def test_auroc_agrees_with_scikit_learn_ties_included():

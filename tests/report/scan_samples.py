@@ -50,6 +50,7 @@ def written_finding() -> ScanFinding:
             centroid=(-38.0, -18.0, 25.0),
             side=Side.RIGHT,
             location="right, middle third, upper third of the scanned head",
+            mask=np.ones((3, 20, 20), bool),
         ),
         operating_point="screening",
         model_version="1.2.3",

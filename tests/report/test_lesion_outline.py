@@ -10,7 +10,7 @@ from tests.report.scan_samples import written_finding
 from tumorlens.report.lesion_outline import lesion_in_slice, outlines
 
 
-def test_the_lesion_is_marked_at_half_height_inside_its_box() -> None:
+def test_the_lesion_is_marked_where_its_mask_is() -> None:
     mask = lesion_in_slice(written_finding(), 5)
     assert mask is not None
     wanted = np.zeros((256, 256), np.uint8)

@@ -22,4 +22,6 @@ def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> N
     assert document["decision"] == "glioma"
     assert document["lesion"]["side"] == "right"
     assert document["slice_p_tumor"][0] is None
+    assert document["p_tumor_by_plane"] == {"axial": document["p_tumor"]}
+    assert document["size_measured"] is False
     assert "SECRET" not in text

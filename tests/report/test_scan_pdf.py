@@ -166,6 +166,11 @@ def test_any_name_fits_on_the_pages(bundle: Bundle, name: str) -> None:
     assert len(pages_of([finding], bundle, failures=[failed] * 3)) <= 5
 
 
+def test_a_name_that_cannot_be_printed_is_spelled_out(bundle: Bundle) -> None:
+    text = pages_of([replace(written_finding(), source="\udce9 a\nb.nii")], bundle)[0]
+    assert r"\xe9 a\nb.nii" in text
+
+
 def test_many_reasons_and_series_run_on_to_further_pages(bundle: Bundle) -> None:
     finding = replace(written_finding(), reasons=("A long reason. " * 30,) * 8)
     assert len(pages_of([finding], bundle)) >= 3

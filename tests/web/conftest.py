@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -16,6 +19,19 @@ from tumorlens import Classifier, load_classifier
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.store import Store
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+# Far above what a step takes, for machines that do other work meanwhile.
+PATIENCE_MS = 30_000
 
 Drawn = Callable[..., NDArray[np.uint8]]
 
@@ -71,3 +87,50 @@ def bomb_png() -> bytes:
     """A valid PNG of 20,000 x 20,000 pixels in a few kilobytes."""
     picture = np.zeros((20_000, 20_000), np.uint8)
     return cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; skipped where it or Playwright is missing."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed (extra 'dev')"
+    )
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (apt install chromium)")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, site: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A fresh browser session on the start page; nothing may go elsewhere.
+
+    The module's fixture `site` gives the address. A test can ask for other
+    options of the session by parametrizing this.
+    """
+    options = getattr(request, "param", {})
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    opened = context.new_page()
+    hosts: set[str] = set()
+    faults: list[str] = []
+    opened.on("request", lambda sent: hosts.add(urlsplit(sent.url).netloc))
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda said: faults.extend(_faults(said)))
+    # Heard from the start: a window that opens before anyone listens is lost.
+    opened.on("filechooser", lambda _: None)
+    opened.goto(site)
+    yield opened
+    context.close()
+    assert hosts == {urlsplit(site).netloc}
+    assert faults == []
+
+
+def _faults(said: Any) -> list[str]:
+    # A refused picture is an answer with an error's status, and no fault.
+    bad = said.type == "error" and "the server responded with" not in said.text
+    return [said.text] if bad else []

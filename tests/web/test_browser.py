@@ -8,7 +8,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,21 +16,6 @@ from tests.serving import serving
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed (extra 'dev')"
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="Chromium is not installed (apt install chromium)"
-)
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-# Far above what a step takes, for machines that do other work meanwhile.
-PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -40,46 +24,6 @@ def site(tiny_bundle: Path) -> Iterator[str]:
     options = ("--model", str(tiny_bundle), "--port", "0", "--upload-mb", "2")
     with serving(*options) as (_, address):
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(
-    browser: playwright.Browser, site: str, request: pytest.FixtureRequest
-) -> Iterator[playwright.Page]:
-    """A fresh browser session on the start page; nothing may go elsewhere.
-
-    A test can ask for other options of the session by parametrizing this.
-    """
-    options = getattr(request, "param", {})
-    context = browser.new_context(**options)
-    context.set_default_timeout(PATIENCE_MS)
-    opened = context.new_page()
-    hosts: set[str] = set()
-    faults: list[str] = []
-    opened.on("request", lambda sent: hosts.add(urlsplit(sent.url).netloc))
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda said: faults.extend(_faults(said)))
-    # Heard from the start: a window that opens before anyone listens is lost.
-    opened.on("filechooser", lambda _: None)
-    opened.goto(site)
-    yield opened
-    context.close()
-    assert hosts == {urlsplit(site).netloc}
-    assert faults == []
-
-
-def _faults(said: playwright.ConsoleMessage) -> list[str]:
-    # A refused picture is an answer with an error's status, and no fault.
-    bad = said.type == "error" and "the server responded with" not in said.text
-    return [said.text] if bad else []
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +76,7 @@ def test_one_picture_chosen_opens_its_result(
     page: playwright.Page, files: dict[str, str]
 ) -> None:
     with page.expect_file_chooser() as chooser:
-        page.get_by_text("Choose pictures").click()
+        page.get_by_text("Choose files").click()
     chooser.value.set_files(files["head.png"])
     page.wait_for_url("**/analyses/*")
     assert page.get_by_role("heading", level=1).inner_text() == "Glioma"

@@ -6,25 +6,19 @@ from pathlib import Path
 
 import click
 
+from tumorlens.cli.labelled import manifest_option
 from tumorlens.cli.tables import show_tables
 from tumorlens.cli.written import write_json
 from tumorlens.errors import MissingExtraError
 
 
 @click.command()
-@click.option(
-    "--data",
-    "manifest",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Manifest or folder of labelled pictures.",
-)
+@manifest_option
 @click.option(
     "--folds",
     type=click.IntRange(min=2),
-    default=5,
-    show_default=True,
-    help="Of patients, where the manifest has no folds of its own.",
+    default=None,
+    help="How many, of patients; by default the manifest's own, or 5.",
 )
 @click.option(
     "--together",
@@ -36,7 +30,7 @@ from tumorlens.errors import MissingExtraError
     "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
 )
 def baseline(
-    manifest: Path, folds: int, together: tuple[str, ...], json_path: Path | None
+    manifest: Path, folds: int | None, together: tuple[str, ...], json_path: Path | None
 ) -> None:
     """Score a random forest on ten statistics of brightness, by cross-validation.
 
@@ -45,19 +39,15 @@ def baseline(
     the manifest's own, or are dealt by patient, copies together.
     """
     try:
-        from tumorlens.learn.copies import linked_copies
         from tumorlens.learn.evaluation.intensity_baseline import (
             cross_validate_intensity_baseline,
             section,
         )
-        from tumorlens.learn.manifest import read_manifest
-        from tumorlens.learn.split import split_into_folds
+        from tumorlens.learn.folds import records_in_folds
     except ImportError as error:
         raise MissingExtraError("The baseline", "train") from error
 
-    records = [row for row in read_manifest(manifest) if not row.flag]
-    if any(row.fold is None for row in records):
-        records = split_into_folds(records, folds, links=linked_copies(records))
+    records = records_in_folds(manifest, folds)
     groups = [[name.strip() for name in names.split(",")] for names in together]
     figures = cross_validate_intensity_baseline(records, groups, say=click.echo)
     show_tables(section(figures).tables)

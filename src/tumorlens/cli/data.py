@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli.data_stack import stack
 from tumorlens.cli.written import write_json
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 @click.group()
 def data() -> None:
     """Check, split, collect and fetch data sets."""
+
+
+data.add_command(stack)
 
 
 @data.command()
@@ -307,6 +311,27 @@ def fetch(name: str | None, out: Path | None) -> None:
     with _downloads() as progress:
         path = run_fetch(name, out or Path(name), progress=progress)
     click.echo(f"Manifest written to {path}. Next: tumorlens data audit {path}")
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=_OUT, required=True, help="The list to write.")
+def scans(folder: Path, out: Path) -> None:
+    """List the whole scans in FOLDER, and those that its slices form.
+
+    FOLDER holds the sets lgg, cheng, volumes or dicom. `tumorlens calibrate`
+    takes the list.
+    """
+    from tumorlens.learn.scan_list import write_scans
+    from tumorlens.learn.scan_sources import collect_scans
+
+    found = collect_scans(folder)
+    write_scans(found, out)
+    tumors = sum(scan.tumor for scan in found)
+    click.echo(
+        f"{len(found)} scans, {tumors} with a tumour, of "
+        f"{len({scan.patient for scan in found})} patients written to {out}."
+    )
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -106,6 +106,9 @@ def dicomweb(
     if out is not None and study is None:
         raise click.UsageError("--out goes with --study.")
     try:
+        # Each result needs it: better to miss it now than at the first series.
+        import highdicom  # noqa: F401
+
         from tumorlens.pacs.access import open_session
         from tumorlens.pacs.dicomweb import Archive
     except ImportError as error:

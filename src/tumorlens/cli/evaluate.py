@@ -7,18 +7,16 @@ from typing import Any
 
 import click
 
+from tumorlens.cli.labelled import manifest_option
+from tumorlens.cli.tables import show_tables
 from tumorlens.cli.written import write_json
 from tumorlens.errors import MissingExtraError
+from tumorlens.report.figure_words import FIGURES, figure_text
+from tumorlens.report.page_parts import Table
 
 
 @click.command()
-@click.option(
-    "--data",
-    "manifest",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Manifest or folder of labelled pictures.",
-)
+@manifest_option
 @click.option(
     "--split",
     default="test",
@@ -93,7 +91,7 @@ def evaluate(
     )
     found = order.evaluate_bundles(wish, folders, compare, say=click.echo)
     figures = [item.metrics for item in found]
-    _show(figures)
+    show_tables([_table(figures)])
     for metrics in figures:
         click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
     if out is not None:
@@ -109,24 +107,23 @@ def evaluate(
                 record_metrics(folder, name, part)
 
 
-def _show(found: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from tumorlens.report.model_card import FIGURES, figure_text
-
-    table = Table(
-        title=f"{found[0]['slices']} slices of {found[0]['patients']} patients, "
-        f"operating point {found[0]['model']['operating_point']}"
+def _table(found: list[dict[str, Any]]) -> Table:
+    names = [f"{item['model']['name']} {item['model']['version']}" for item in found]
+    rows = [
+        (title, *(figure_text(figures.get(key)) for figures in found))
+        for title, key in FIGURES
+        if key in found[0]
+    ]
+    rows += [
+        (
+            f"recall, {name}",
+            *(figure_text(figures["recall"][name]) for figures in found),
+        )
+        for name in found[0]["recall"]
+    ]
+    return Table(
+        f"{found[0]['slices']} slices of {found[0]['patients']} patients, operating "
+        f"point {found[0]['model']['operating_point']}",
+        ("Figure [95 % interval over patients]", *names),
+        rows,
     )
-    table.add_column("Figure [95 % interval over patients]")
-    for figures in found:
-        model = figures["model"]
-        table.add_column(f"{model['name']} {model['version']}", justify="right")
-    for title, name in FIGURES:
-        if name in found[0]:
-            table.add_row(title, *(figure_text(figures.get(name)) for figures in found))
-    for name in found[0]["recall"]:
-        cells = (figure_text(figures["recall"][name]) for figures in found)
-        table.add_row(f"recall, {name}", *cells)
-    Console(width=max(100, Console().width)).print(table)

@@ -26,10 +26,13 @@ COMMANDS = {
     "data": "Check, split and fetch data sets.",
     "train": "Train a model.",
     "export": "Turn a training run into a model bundle.",
+    "calibrate": "Fit and measure what a bundle says of whole scans.",
     "evaluate": "Measure a model on held-out data.",
+    "compare-scans": "Measure models on whole scans, side by side.",
     "baseline": "Measure how far brightness alone gets on a set.",
 }
-"""Name, which is also the module's and the function's, and one line of help."""
+"""Name, which is also the module's and the function's (with underscores), and one
+line of help."""
 
 
 class _LazyGroup(click.Group):
@@ -41,7 +44,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"tumorlens.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"tumorlens.cli.{name}"), name)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(

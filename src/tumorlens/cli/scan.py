@@ -17,9 +17,9 @@ from tumorlens.cli.model_options import (
 from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
 from tumorlens.cli.study_report import StudyReport
 from tumorlens.cli.written import write_json
-from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.results import Failure
-from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_judge import load_scan_judge
+from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
@@ -48,10 +48,23 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
     help="Write where the model saw tumour as a volume over the scan; one series only.",
 )
 @click.option(
+    "--volume",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read this volume, from 0, of a NIfTI file that holds several (4-D).",
+)
+@click.option(
     "--pdf",
     metavar="F",
     help="Write a report for people: decisions, key slices, and the probability "
     "along the slices.",
+)
+@click.option(
+    "--planes",
+    type=click.Choice([item.value for item in Planes]),
+    default=Planes.ACQUIRED.value,
+    show_default=True,
+    help="all: volumes of nearly even spacing are also judged in the two other planes.",
 )
 @operating_point_option
 @model_option
@@ -60,7 +73,9 @@ def scan(
     paths: tuple[str, ...],
     json_path: str | None,
     evidence: str | None,
+    volume: int | None,
     pdf: str | None,
+    planes: str,
     operating_point: str | None,
     model: str | None,
     threads: int | None,
@@ -78,19 +93,19 @@ def scan(
             check_file(path)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    classifier = load_classifier(model, threads)
+    bundle, judge = load_scan_judge(model, threads, Planes(planes))
     rows = json_path != STANDARD_OUTPUT
     documents: list[dict[str, Any]] = []
-    report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
+    report = None if pdf is None else StudyReport(Path(pdf), bundle)
     notes: list[str] = []
     failures: list[Failure] = []
     written = done = 0
     for path in paths:
         try:
-            study = read_study(path)
+            study = read_study(path, volume=volume)
             notes += study.notes
             for series in study.series:
-                finding = judge_scan(classifier, series, operating_point)
+                finding = judge(series, operating_point)
                 if report is not None:
                     report.add(finding, series)
                 documents.append(scan_to_json(finding))
@@ -140,6 +155,9 @@ def _lines(finding: ScanFinding) -> Iterator[str]:
         f"  {finding.slices} slices in {finding.seconds:.1f} s, "
         f"{finding.without_brain} without brain, {finding.refused} refused"
     )
+    if len(finding.planes) > 1:
+        each = ", ".join(f"{k} {percent(p)}" for k, p in finding.planes.items())
+        yield f"  Tumour by plane: {each}"
     if finding.key_slices:
         shown = ", ".join(str(index) for index in finding.key_slices)
         yield f"  Key slices (from 0): {shown}"

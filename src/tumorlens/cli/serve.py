@@ -87,7 +87,7 @@ def listen(app: Flask, settings: Settings) -> BaseWSGIServer | MultiSocketServer
             ident="",
             # The app refuses a little above its own limit with a page; far above
             # it the server does so itself, before the bytes fill the disk.
-            max_request_body_size=2 * settings.upload_mb * 2**20,
+            max_request_body_size=2 * max(settings.upload_mb, settings.scan_mb) * 2**20,
         )
     except OSError as error:
         raise _cannot_listen(error, settings) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tumorlens.cli.labelled import manifest_option
 from tumorlens.cli.train_clinical import learn_clinical
 from tumorlens.cli.written import write_json
 from tumorlens.engine.clinical_table import read_clinical_table
@@ -15,13 +16,7 @@ from tumorlens.errors import MissingExtraError, TrainingError
 
 
 @click.command()
-@click.option(
-    "--data",
-    "manifest",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Manifest (CSV with a split column) or folder with a folder a class.",
-)
+@manifest_option
 @click.option(
     "--out",
     "folder",
@@ -29,7 +24,11 @@ from tumorlens.errors import MissingExtraError, TrainingError
     required=True,
     help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
 )
-@click.option("--network", default=None, help="evidence-net (default) or seed-cnn.")
+@click.option(
+    "--network",
+    default=None,
+    help="evidence-net (default), seed-cnn or cnn3d (whole scans).",
+)
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
 @click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
@@ -126,7 +125,7 @@ def train(
     try:
         from tumorlens.learn.config import TrainingConfig
         from tumorlens.learn.crossval import BUNDLE_FOLDER
-        from tumorlens.learn.run import RunOrder, run_training
+        from tumorlens.learn.run import RunOrder, configured, run_training
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     config_path = folder / "config.json"
@@ -169,7 +168,7 @@ def train(
             )
         config = TrainingConfig.read(config_path)
     else:
-        config = TrainingConfig(**given)
+        config = configured(given)
     bundle = run_training(
         RunOrder(
             manifest, folder, config, weights, resume, include_flagged, calibrate_on
@@ -180,8 +179,9 @@ def train(
     if table is not None:
         more = (folder, calibrate_on, include_flagged, permutations)
         learn_clinical(table, manifest, bundle.folder, *more)
+    command = "evaluate" if bundle.judges == "slices" else "compare-scans"
     click.echo(
-        f"Next: tumorlens evaluate --data {manifest} --split test "
+        f"Next: tumorlens {command} --data {manifest} --split test "
         f"--model {bundle.folder}"
     )
 
@@ -195,12 +195,10 @@ def _cross_validate(
     choices: dict[str, Any],
 ) -> None:
     from tumorlens.learn.calibrate import COVERAGE
-    from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import (
         REPORT_FOLDER,
         bundle_of_folds,
         cross_validate,
-        records_in_folds,
     )
     from tumorlens.learn.evaluation.error_sketches import sketch_errors
     from tumorlens.learn.evaluation.evaluate import (
@@ -210,10 +208,17 @@ def _cross_validate(
         write_evaluation,
     )
     from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
-    from tumorlens.learn.run import with_figures
+    from tumorlens.learn.folds import records_in_folds
+    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.learn.run import configured, with_figures
 
-    config = TrainingConfig(**choices)
-    records = records_in_folds(manifest, folds, include_flagged)
+    config = configured(choices)
+    if find_network(config.network).judges != "slices":
+        raise click.UsageError(
+            f"--folds does not go with {config.network}: fill the manifest's split "
+            "column instead."
+        )
+    records = records_in_folds(manifest, folds, include_flagged=include_flagged)
     found = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = {
         "model": {

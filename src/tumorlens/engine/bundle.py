@@ -8,11 +8,11 @@ the facts, with the SHA-256 of every file and of itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from tumorlens.engine.bundle_json import (
     FACTS_FILE,
@@ -23,16 +23,25 @@ from tumorlens.engine.bundle_json import (
     write_document,
 )
 from tumorlens.engine.facts import Reader
+from tumorlens.engine.operating_point import OperatingPoint as OperatingPoint
+from tumorlens.engine.operating_point import Rate as Rate
 from tumorlens.engine.rules import Rules
+from tumorlens.engine.scan_model import ScanModel
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess import Preprocessing
+from tumorlens.imaging.preprocess_volume import block_shape
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 MODEL_FILE = "model.onnx"
 DOMAIN_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
-FINEST_STRIDE = 8
-"""Pixels of the input that a cell of the evidence grid spans at least."""
+Judges = Literal["slices", "volumes"]
+"""What a bundle's network takes as its input: one slice, or a whole scan."""
+_MOST_CELLS: dict[Judges, Callable[[int], int]] = {
+    "slices": lambda size: (size // 8) ** 2,
+    "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
+}
+"""Cells of the evidence grid, at most, for an input of that edge."""
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
 
 
@@ -73,32 +82,6 @@ class CellCalibration:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share with its 95 % interval, each 0 to 1."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """From which probability of tumour on a slice is called a tumour.
-
-    Parameters
-    ----------
-    threshold
-        On the calibrated probability of any tumour, 0 to 1.
-    sensitivity, specificity
-        As measured on patients kept apart from training.
-    """
-
-    threshold: float
-    sensitivity: Rate
-    specificity: Rate
-
-
-@dataclass(frozen=True)
 class PredictionSets:
     """Conformal prediction sets (class-conditional).
 
@@ -129,7 +112,7 @@ class Bundle:
     classes
         The classes of every output, in the taxonomy's order.
     preprocessing
-        How a slice becomes the model's input.
+        How a slice, or a scan, becomes the model's input.
     calibration, operating_points, prediction_sets
         See there.
     default_operating_point
@@ -144,6 +127,11 @@ class Bundle:
         What else makes a slice inconclusive; none in bundles that state none.
     cells
         Of the evidence map; in bundles that state none the raw odds count.
+    scans
+        How slices become one probability of a whole scan; None in bundles that
+        were not calibrated on whole scans.
+    judges
+        What the model takes as its input; slices in bundles that do not say.
     """
 
     folder: Path
@@ -162,6 +150,8 @@ class Bundle:
     files: dict[str, str]
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
+    scans: ScanModel | None = None
+    judges: Judges = "slices"
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -200,6 +190,7 @@ def save_bundle(
     metrics: Mapping[str, Any],
     rules: Rules | None = None,
     cells: CellCalibration | None = None,
+    judges: Judges = "slices",
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -213,6 +204,8 @@ def save_bundle(
         See `Bundle`.
     rules, cells
         See `Bundle`; left out of the file where None.
+    judges
+        See `Bundle`.
 
     Returns
     -------
@@ -249,6 +242,8 @@ def save_bundle(
         document["rules"] = rules.to_json()
     if cells is not None:
         document["cells"] = asdict(cells)
+    if judges != "slices":
+        document["judges"] = judges
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -280,6 +275,26 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     for point, rates in figures.get("operating_points", {}).items():
         document["operating_points"][point] |= rates
     write_document(folder, document)
+    return load_bundle(folder)
+
+
+def record_scans(folder: Path, scans: ScanModel) -> Bundle:
+    """Put into a bundle how it judges whole scans; the model stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    scans
+        Fitted on scans of patients that networks trained alike had never seen.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or the facts do not fit it.
+    """
+    load_bundle(folder)
+    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
     return load_bundle(folder)
 
 
@@ -319,11 +334,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
             "Use a bundle that was exported for these classes.",
         )
     points = {
-        name: OperatingPoint(
-            point.share("threshold"),
-            _rate(point, "sensitivity"),
-            _rate(point, "specificity"),
-        )
+        name: OperatingPoint.read(point)
         for name, point in facts.objects("operating_points")
     }
     default = facts.text("default_operating_point")
@@ -334,8 +345,9 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     thresholds = sets.object("thresholds")
     facts.object("domain").number("threshold")
     preprocessing = _preprocessing(facts.object("preprocessing"))
+    judges = _judges(facts)
     cells = weights.whole("evidence_cells", 1)
-    if cells > (preprocessing.size // FINEST_STRIDE) ** 2:
+    if cells > _MOST_CELLS[judges](preprocessing.size):
         weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
@@ -364,6 +376,10 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         },
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
         cells=_cells(facts) if "cells" in document else CellCalibration(),
+        scans=ScanModel.read(facts.object("scans"), points)
+        if "scans" in document
+        else None,
+        judges=judges,
     )
 
 
@@ -372,9 +388,14 @@ def _cells(facts: Reader) -> CellCalibration:
     return CellCalibration(cells.number("scale"), cells.number("bias"))
 
 
-def _rate(point: Reader, key: str) -> Rate:
-    rate = point.object(key)
-    return Rate(rate.share("value"), rate.share("low"), rate.share("high"))
+def _judges(facts: Reader) -> Judges:
+    if "judges" not in facts.fields:
+        return "slices"
+    stated = facts.text("judges")
+    for known in get_args(Judges):
+        if stated == known:
+            return cast(Judges, known)
+    return facts.refuse("judges", f"one of {get_args(Judges)}")
 
 
 def _preprocessing(facts: Reader) -> Preprocessing:

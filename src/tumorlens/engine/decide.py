@@ -39,7 +39,8 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
     Parameters
     ----------
     evidence
-        Shape (N, g, g, 4), float32, before softmax.
+        Shape (N, g, g, 4), or (N, d, g, g, 4) of whole scans; float32, before
+        softmax.
     cells
         How many of the strongest cells are averaged.
 
@@ -48,9 +49,8 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
     ndarray
         Shape (N, 4), float32: log-odds against no tumour; 0 for no tumour.
     """
-    count, grid = evidence.shape[0], evidence.shape[1]
     odds = evidence - evidence[..., NO_TUMOR_INDEX : NO_TUMOR_INDEX + 1]
-    odds = odds.reshape(count, grid * grid, len(CLASSES))
+    odds = odds.reshape(len(evidence), -1, len(CLASSES))
     top = np.partition(odds, -cells, axis=1)[:, -cells:]
     return np.asarray(top.mean(axis=1), np.float32)
 

@@ -21,7 +21,7 @@ from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.explain import explain
 from tumorlens.engine.results import Failure, Prediction
 from tumorlens.engine.session import Session
-from tumorlens.errors import InputError, SettingError
+from tumorlens.errors import BundleError, InputError, SettingError
 from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.preprocess import Crop, prepare
@@ -363,6 +363,7 @@ class Classifier:
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
                 notes=item.notes,
+                head=item.crop.side,
             )
             for item, (decision, explanation) in zip(ready, judged, strict=True)
         ]
@@ -400,7 +401,7 @@ def load_classifier(
     Raises
     ------
     BundleError
-        Where the bundle is missing, foreign or damaged.
+        Where the bundle is missing, foreign or damaged, or judges whole scans.
     SettingError
         Where `threads` is less than 1.
 
@@ -415,6 +416,11 @@ def load_classifier(
     (256, 256)
     """
     facts = load_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle))
+    if facts.judges != "slices":
+        raise BundleError(
+            f"The model in {facts.folder} judges whole scans, not slices.",
+            "Use it with `tumorlens scan`, or take a model of slices here.",
+        )
     domain = DomainModel.load(facts.folder / DOMAIN_FILE)
     clinical = load_clinical_model(facts)
     return Classifier(facts, Session(facts, threads), domain, clinical)

@@ -20,10 +20,11 @@ class RawOutputs:
     logits
         Shape (N, 4), float32: slice head before softmax.
     evidence
-        Shape (N, g, g, 4), float32: evidence head before softmax, square.
+        Shape (N, g, g, 4), float32: evidence head before softmax, square; of
+        whole scans (N, d, g, g, 4).
     gradcam
         Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
-        logit, over the last convolution's cells.
+        logit, over the last convolution's cells; of whole scans (N, c, h, h, 4).
     embedding
         Shape (N, E), float32: pooled features.
     """
@@ -172,6 +173,9 @@ class Prediction:
     pixels
         Shape (H, W), float32: the picture that was judged, for overlays; of
         shape (0, 0) in a prediction that was restored without it.
+    head
+        Edge of the square that holds the head, in pixels; 0 in a prediction
+        that was restored without it.
     clinical
         What clinical columns did; None where none were asked for.
     """
@@ -188,6 +192,7 @@ class Prediction:
     milliseconds: float
     notes: tuple[str, ...] = field(default=())
     pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
+    head: int = 0
     clinical: ClinicalUse | None = None
 
 

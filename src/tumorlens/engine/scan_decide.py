@@ -10,17 +10,21 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import apply_operating_point, prediction_set
+from tumorlens.engine.operating_point import Rate
+from tumorlens.engine.scan_features import (
+    discounted_odds,
+    log_odds,
+    run_length,
+    scan_features,
+    strongest_run,
+)
+from tumorlens.engine.scan_model import ScanModel
 from tumorlens.taxonomy import NO_TUMOR_INDEX, TumorClass, Verdict
 
-RUN_MM = 10.0
-"""Thickness of the neighbouring slices that decide together, in mm."""
-
-DEFAULT_RUN = 3
-"""Slices of a run where the distance between slices is not known."""
-
 HEALTHY_LOGIT = 1.5
-"""Subtracted from the run's log-odds, since the most suspicious run of a healthy
-scan's many slices is more suspicious than a slice taken alone.
+"""Subtracted from the run's log-odds where a bundle was not calibrated on whole
+scans, since the most suspicious run of a healthy scan's many slices is more
+suspicious than a slice taken alone.
 
 Set by hand, halfway between the highest of nine healthy heads (log-odds -2.0 to
 -0.2, mean -1.1) and a T1 with contrast with a glioma (3.2); seven stacks of
@@ -41,72 +45,71 @@ NOT_VALIDATED = (
     "The probability of the whole scan is taken from its most suspicious neighbouring "
     "slices; it is not validated on scans that the model has never seen."
 )
+VALIDATED = (
+    "Measured by cross-validation on whole scans of patients that a model so trained "
+    "had never seen: of {patients} with a tumour, {sensitivity} of the scans were not "
+    "called free of it; of {healthy} without, {specificity} were called free of tumour."
+)
 
 
-def run_length(gap_mm: float | None) -> int:
-    """Count the slices of a run.
-
-    Parameters
-    ----------
-    gap_mm
-        Distance between neighbouring slices; None where it is not known.
-    """
-    if gap_mm is None or gap_mm <= 0.0:
-        return DEFAULT_RUN
-    return max(1, round(RUN_MM / gap_mm))
-
-
-def strongest_run(p_tumor: NDArray[np.float64], length: int) -> tuple[int, int]:
-    """Find the neighbouring slices that are most suspicious together.
+def scan_log_odds(
+    p_tumor: NDArray[np.float64],
+    heads: NDArray[np.int64],
+    gap_mm: float | None,
+    model: ScanModel | None,
+) -> tuple[tuple[int, int], float]:
+    """Find the run that decides, and the log-odds of any tumour in the scan.
 
     Parameters
     ----------
     p_tumor
-        Shape (D,): probability of tumour, NaN where a slice was not judged;
-        at least one is a number.
-    length
-        Of the run, in slices. Runs count of which at least half is judged.
+        Shape (D,): probability of tumour, NaN where a slice was not judged; at
+        least one is a number.
+    heads
+        Shape (D,): edge of the square that holds the head, in pixels.
+    gap_mm
+        Distance between neighbouring slices; None where it is not known.
+    model
+        Of the bundle. Without one, the run's mean less `HEALTHY_LOGIT`.
 
     Returns
     -------
-    tuple of int
-        First and last-plus-one index.
+    run, log_odds
+        First and last-plus-one index of the run, and the scan's log-odds.
     """
-    length = min(length, len(p_tumor))
-    known = np.isfinite(p_tumor)
-    window = np.ones(length)
-    counts = np.convolve(known, window, "valid")
-    sums = np.convolve(np.where(known, p_tumor, 0.0), window, "valid")
-    # Where slices are judged here and there only, the fullest runs must do.
-    least = min(math.ceil(length / 2), counts.max())
-    means = np.where(counts >= least, sums / np.maximum(counts, 1.0), -1.0)
-    first = int(np.argmax(means))
-    return first, first + length
+    if model is None:
+        run = strongest_run(p_tumor, run_length(gap_mm))
+        mean = np.array(np.nanmean(p_tumor[slice(*run)]))
+        return run, float(log_odds(mean)) - HEALTHY_LOGIT
+    odds = discounted_odds(p_tumor, heads, model.end_discount)
+    run, features = scan_features(odds, gap_mm)
+    return run, model.intercept + sum(
+        weight * features[name] for name, weight in model.weights.items()
+    )
 
 
 def scan_probabilities(
-    probabilities: NDArray[np.float64], run: tuple[int, int]
+    probabilities: NDArray[np.float64], run: tuple[int, int], odds: float
 ) -> NDArray[np.float64]:
-    """Average a run, and take off what a healthy scan's maximum gives.
+    """Share the scan's probability of tumour out as its run names the tumours.
 
     Parameters
     ----------
     probabilities
         Shape (D, 4), NaN rows where a slice was not judged.
-    run
-        From `strongest_run`.
+    run, odds
+        From `scan_log_odds`.
 
     Returns
     -------
     ndarray
         Shape (4,), summing to 1.
     """
-    mean = np.nanmean(probabilities[slice(*run)], axis=0)
-    tumor = float(np.clip(1.0 - mean[NO_TUMOR_INDEX], 1e-9, 1.0 - 1e-9))
-    odds = math.log(tumor / (1.0 - tumor)) - HEALTHY_LOGIT
-    corrected = 1.0 / (1.0 + math.exp(-odds))
-    values = mean * (corrected / tumor)
-    values[NO_TUMOR_INDEX] = 1.0 - corrected
+    values = np.nanmean(probabilities[slice(*run)], axis=0)
+    values[NO_TUMOR_INDEX] = 0.0
+    p_tumor = 1.0 / (1.0 + math.exp(-odds))
+    values *= p_tumor / max(float(values.sum()), 1e-12)
+    values[NO_TUMOR_INDEX] = 1.0 - p_tumor
     return np.asarray(values / values.sum(), np.float64)
 
 
@@ -133,29 +136,49 @@ def decide_scan(
         return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
     if 2 * refused > judged:
         return Verdict.NOT_BRAIN_MRI, (MOSTLY_REFUSED,)
+    points = bundle.operating_points
+    if bundle.scans is not None:
+        points = bundle.scans.operating_points
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    threshold = bundle.operating_points[point].threshold
-    decision, reasons = apply_operating_point(values, options, threshold)
+    decision, reasons = apply_operating_point(values, options, points[point].threshold)
     if refused:
         reasons += (
             f"{refused} of the {judged} slices that show brain were refused as unlike "
             "brain MRI of the kind the model knows; they do not count.",
         )
-    return decision, (*reasons, NOT_VALIDATED)
+    return decision, (*reasons, _standing(bundle.scans, point))
 
 
-def key_slices(p_tumor: Sequence[float | None], apart: int) -> tuple[int, ...]:
+def _standing(model: ScanModel | None, point: str) -> str:
+    """Say how far the probability of a scan can be believed."""
+    if model is None:
+        return NOT_VALIDATED
+    rates = model.operating_points[point]
+    return VALIDATED.format(
+        patients=model.patients,
+        healthy=model.healthy_patients,
+        sensitivity=in_percent(rates.sensitivity),
+        specificity=in_percent(rates.specificity),
+    )
+
+
+def in_percent(rate: Rate) -> str:
+    """Write a share with its interval, for example ``97 % (94 to 99)``."""
+    return f"{rate.value:.0%} ({rate.low:.0%} to {rate.high:.0%})".replace("%", " %")
+
+
+def key_slices(suspicion: Sequence[float | None], apart: int) -> tuple[int, ...]:
     """Choose the most suspicious slices, each well apart from the others.
 
     Parameters
     ----------
-    p_tumor
-        Of each slice; None where it was not judged.
+    suspicion
+        Of each slice, in any unit; None where it was not judged.
     apart
         Least difference of their indices.
     """
     order = sorted(
-        ((-value, index) for index, value in enumerate(p_tumor) if value is not None)
+        ((-value, index) for index, value in enumerate(suspicion) if value is not None)
     )
     chosen: list[int] = []
     for _, index in order:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.explain import MIN_PEAK, OUTLINE_LEVEL
+from tumorlens.engine.scan_evidence import ODDS_STEPS, smoothed_odds
 from tumorlens.engine.scan_results import Lesion, Side
 from tumorlens.imaging.brain import filled
 from tumorlens.imaging.placement import Placement
@@ -16,6 +19,9 @@ from tumorlens.imaging.study import Slice
 
 MIDLINE_SHARE = 0.06
 """Within this share of the head's width from its middle a lesion is midline."""
+
+PEAK_DEPTH = 1.0
+"""A spot reaches at least this far below its peak, in log-odds."""
 
 _TISSUE = 0.1
 """Share of a slice's bright end from which on a pixel is head, not air."""
@@ -25,9 +31,14 @@ _UPWARDS = ("lower third", "middle third in height", "upper third")
 
 
 def find_lesion(
-    evidence: NDArray[np.uint8], slices: Sequence[Slice], run: tuple[int, int]
+    evidence: NDArray[np.uint8],
+    slices: Sequence[Slice],
+    run: tuple[int, int],
+    level: float | None = None,
 ) -> Lesion | None:
     """Find the spot that holds the strongest evidence of the run.
+
+    Evidence is smoothed along slices first, see `smoothed_odds`.
 
     Parameters
     ----------
@@ -37,33 +48,56 @@ def find_lesion(
         The D slices.
     run
         First and last-plus-one index of the slices that decided.
+    level
+        Probability from which on a voxel belongs to the spot, between 0 and 1;
+        None for half of the peak's.
 
     Returns
     -------
     Lesion or None
         None where no spot is more likely tumour than not.
     """
-    part = evidence[slice(*run)]
+    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+
+
+def spot_in(
+    odds: NDArray[np.int8],
+    slices: Sequence[Slice],
+    run: tuple[int, int],
+    level: float | None,
+) -> Lesion | None:
+    """Find the spot in evidence that is already smoothed, see `find_lesion`."""
+    part = odds[slice(*run)]
     z, y, x = (int(item) for item in np.unravel_index(part.argmax(), part.shape))
     z += run[0]
-    top = int(evidence[z, y, x])
-    if top < 255 * MIN_PEAK:
+    top = float(odds[z, y, x])
+    if top < ODDS_STEPS * _logit(MIN_PEAK):
         return None
-    spots = _grow(evidence, (z, y, x), OUTLINE_LEVEL * top)
+    if level is None:
+        bar = ODDS_STEPS * _logit(OUTLINE_LEVEL / (1.0 + math.exp(-top / ODDS_STEPS)))
+    else:
+        # A peak that hardly passes the level still has a spot around it.
+        bar = min(ODDS_STEPS * _logit(level), top - ODDS_STEPS * PEAK_DEPTH)
+    spots = _grow(odds, (z, y, x), bar)
     rows = np.concatenate([np.nonzero(spot)[0] for spot in spots.values()])
     columns = np.concatenate([np.nonzero(spot)[1] for spot in spots.values()])
     z0, z1 = min(spots), max(spots) + 1
     y0, y1 = int(rows.min()), int(rows.max()) + 1
     x0, x1 = int(columns.min()), int(columns.max()) + 1
-    lesion = Lesion((z0, y0, x0, z1, y1, x1), len(rows), (z, y, x))
+    mask = np.stack([spots[index][y0:y1, x0:x1] for index in range(z0, z1)])
+    lesion = Lesion((z0, y0, x0, z1, y1, x1), len(rows), (z, y, x), mask=mask)
     places = [item.placement for item in slices if item.placement is not None]
     if len(places) != len(slices):
         return lesion
     return _placed(lesion, spots, slices, places)
 
 
+def _logit(share: float) -> float:
+    return math.log(share / (1.0 - share))
+
+
 def _grow(
-    evidence: NDArray[np.uint8], peak: tuple[int, int, int], level: float
+    odds: NDArray[np.int8], peak: tuple[int, int, int], bar: float
 ) -> dict[int, NDArray[np.bool_]]:
     """Follow the pieces of each slice that overlap a neighbour's, both ways."""
     labels: dict[int, NDArray[np.uint16]] = {}
@@ -71,7 +105,7 @@ def _grow(
 
     def pieces(index: int) -> NDArray[np.uint16]:
         if index not in labels:
-            mask = (evidence[index] >= level).view(np.uint8)
+            mask = (odds[index] >= bar).view(np.uint8)
             labels[index] = np.asarray(
                 cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_16U)[1],
                 np.uint16,
@@ -87,7 +121,7 @@ def _grow(
         found[index].add(piece)
         here = pieces(index) == piece
         for other in (index - 1, index + 1):
-            if 0 <= other < len(evidence):
+            if 0 <= other < len(odds):
                 touched = np.unique(pieces(other)[here])
                 waiting += [(other, int(item)) for item in touched if item]
     return {
@@ -114,14 +148,12 @@ def _placed(
     size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
     head = _head_box(slices, places)
     side, location = (None, "") if head is None else _in_words(centre, *head)
-    return Lesion(
-        lesion.box,
-        lesion.voxels,
-        lesion.peak,
-        size,
-        (float(centre[0]), float(centre[1]), float(centre[2])),
-        side,
-        location,
+    return replace(
+        lesion,
+        size_mm=size,
+        centroid=(float(centre[0]), float(centre[1]), float(centre[2])),
+        side=side,
+        location=location,
     )
 
 

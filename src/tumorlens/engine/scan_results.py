@@ -23,7 +23,10 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Lesion:
-    """The connected spot of evidence that holds the run's peak, at half height.
+    """The connected spot of evidence that holds the run's peak.
+
+    Evidence is smoothed along slices. Its outline runs at the level that fits
+    radiologists' outlines best, where the bundle gives one, else at half height.
 
     Parameters
     ----------
@@ -43,6 +46,9 @@ class Lesion:
     location
         In words, for example ``left, anterior third, upper third``; thirds of
         the head as far as the scan shows it. Empty without a known place.
+    mask
+        Shape of the box (z1 - z0, y1 - y0, x1 - x0): the spot itself; None in a
+        lesion that was stored without it.
     """
 
     box: tuple[int, int, int, int, int, int]
@@ -52,6 +58,7 @@ class Lesion:
     centroid: Point | None = None
     side: Side | None = None
     location: str = ""
+    mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class ScanFinding:
     evidence
         Shape (D, H, W), uint8: 255 times the probability that the spot shows
         the tumour class which is likeliest in its slice; 0 in slices that were
-        not judged. None where the slices differ in size.
+        not judged. Over all planes that were judged, the mean of their log-odds.
+        None where the slices differ in size.
     affine_ras
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
         are no regular stack of known place.
@@ -94,6 +102,12 @@ class ScanFinding:
         Full sentences: why, and what to beware of.
     seconds
         From decoded slices to the finding.
+    planes
+        Probability of any tumour by each plane that was judged; empty where the
+        plane is not known. The scan's log-odds are the mean of theirs.
+    size_measured
+        Whether the model's error of the lesion's size was measured against
+        outlines that radiologists drew; `reasons` state it.
     """
 
     source: str
@@ -115,6 +129,8 @@ class ScanFinding:
     model_version: str
     reasons: tuple[str, ...]
     seconds: float
+    planes: dict[Plane, float] = field(default_factory=dict)
+    size_measured: bool = False
 
     @property
     def p_tumor(self) -> float:

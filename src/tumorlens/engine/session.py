@@ -17,7 +17,10 @@ from tumorlens.taxonomy import CLASSES
 INPUT_NAME = "pixels"
 OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
 
-_RANKS = {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2}
+_RANKS = {
+    "slices": {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2},
+    "volumes": {"logits": 2, "evidence": 5, "gradcam": 5, "embedding": 2},
+}
 _ERRORS_ONLY = 3
 
 
@@ -67,6 +70,7 @@ class Session:
                 f"The number of threads is {threads}.", "Give 1 or more."
             )
         self._path = bundle.folder / MODEL_FILE
+        self._ranks = _RANKS[bundle.judges]
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -92,10 +96,10 @@ class Session:
                 f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
             )
         ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
-        if any(ranks.get(name) != _RANKS[name] for name in OUTPUT_NAMES):
+        if any(ranks.get(name) != self._ranks[name] for name in OUTPUT_NAMES):
             raise BundleError(
                 f"{self._path} has the outputs {ranks} (name: dimensions), "
-                f"not {_RANKS}."
+                f"not {self._ranks}."
             )
 
     def run(self, inputs: NDArray[np.float32]) -> RawOutputs:
@@ -104,7 +108,8 @@ class Session:
         Parameters
         ----------
         inputs
-            Shape (N, size, size, 3), float32, in [0, 1].
+            Shape (N, size, size, 3), or (N, D, size, size, 1) for whole scans;
+            float32, in [0, 1].
 
         Returns
         -------
@@ -126,9 +131,9 @@ class Session:
         count, classes = len(inputs), len(CLASSES)
         if (
             logits.shape != (count, classes)
-            or evidence.shape[::3] != (count, classes)
-            or evidence.shape[1] != evidence.shape[2]
-            or gradcam.shape[::3] != (count, classes)
+            or (evidence.shape[0], evidence.shape[-1]) != (count, classes)
+            or evidence.shape[-3] != evidence.shape[-2]
+            or (gradcam.shape[0], gradcam.shape[-1]) != (count, classes)
             or len(embedding) != count
         ):
             shapes = {

@@ -14,7 +14,7 @@ from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Study
 
 
-def read_folder_of(path: Path, label: str) -> Study:
+def read_folder(path: Path, label: str) -> Study:
     """Read all files of a folder and of those inside it, by content.
 
     Links, hidden files and what is no ordinary file are passed over.

@@ -30,13 +30,15 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...]
 
 
+# DICOM goes first: the 128 bytes that it starts with are free, and some senders
+# write the head of a TIFF there.
 FILE_FORMATS: tuple[Format, ...] = (
+    Format(is_dicom, read_dicom, (".dcm", ".dicom")),
     Format(
         is_raster,
         read_raster,
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
     ),
-    Format(is_dicom, read_dicom, (".dcm", ".dicom")),
     Format(is_nifti, read_nifti, (".nii", ".nii.gz")),
     Format(is_nrrd, read_nrrd, (".nrrd",)),
 )

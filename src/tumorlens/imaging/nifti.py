@@ -161,7 +161,8 @@ def _shape(
     if volume is None and volumes > 1:
         raise InputError(
             f"{name} holds {volumes} volumes (4-D), and which to read is not said.",
-            f"Save one of them, 0 to {volumes - 1}, as a file of its own.",
+            f"Choose one from 0 to {volumes - 1} (tumorlens scan --volume N), or save "
+            "it as a file of its own.",
         )
     if not 0 <= (volume or 0) < volumes:
         raise InputError(

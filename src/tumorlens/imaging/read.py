@@ -7,15 +7,17 @@ from pathlib import Path
 
 from tumorlens.errors import (
     EmptyFileError,
+    InputError,
     MissingFileError,
     UnknownFormatError,
     UnreadableFileError,
 )
 from tumorlens.imaging.archive import is_zip, read_zip
-from tumorlens.imaging.folder import read_folder_of
+from tumorlens.imaging.folder import read_folder
 from tumorlens.imaging.formats import FILE_FORMATS, Format
 from tumorlens.imaging.limits import check_file_size
 from tumorlens.imaging.names import display_name
+from tumorlens.imaging.nifti import is_nifti, read_nifti
 from tumorlens.imaging.study import Study
 
 FORMATS: tuple[Format, ...] = (*FILE_FORMATS, Format(is_zip, read_zip, ()))
@@ -25,7 +27,9 @@ SUFFIXES: frozenset[str] = frozenset(end for item in FORMATS for end in item.suf
 """Endings of the names of files that can be read."""
 
 
-def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
+def read_study(
+    source: str | Path | bytes, name: str | None = None, volume: int | None = None
+) -> Study:
     """Read a file, whatever its format, or a folder of a study.
 
     Parameters
@@ -34,6 +38,8 @@ def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
         A path to a file or folder, or the bytes of a file.
     name
         What the user calls it; by default the path, or ``picture``.
+    volume
+        Which volume of a NIfTI file that holds several (4-D), from 0.
 
     Returns
     -------
@@ -44,8 +50,8 @@ def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
     ------
     InputError
         One of its kinds: the file is missing, empty, not readable, in an
-        unknown format, damaged, or passes a limit on size. The message names
-        the file.
+        unknown format, damaged, or passes a limit on size; a volume is given
+        where there is none to choose. The message names the file.
     """
     if isinstance(source, bytes):
         label = display_name(name) if name else "picture"
@@ -55,28 +61,27 @@ def read_study(source: str | Path | bytes, name: str | None = None) -> Study:
         label = display_name(name or source)
         path = Path(source)
         if _is_folder(path):
-            return read_folder_of(path, label)
+            if volume is not None:
+                raise _nothing_to_choose(label)
+            return read_folder(path, label)
         data = _read_bytes(path, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
+    if volume is not None:
+        if not is_nifti(data):
+            raise _nothing_to_choose(label)
+        return read_nifti(data, label, volume)
     for item in FORMATS:
         if item.matches(data):
             return item.read(data, label)
     raise UnknownFormatError(f"{label} is in no picture format that is known.")
 
 
-def read_folder(path: str | Path) -> Study:
-    """Read all files of a folder as one study; see `read_study`.
-
-    Raises
-    ------
-    InputError
-        Where it is missing, no folder, or holds nothing that can be used.
-    """
-    label = display_name(path)
-    if not _is_folder(Path(path)):
-        raise MissingFileError(f"{label} is no folder.")
-    return read_folder_of(Path(path), label)
+def _nothing_to_choose(label: str) -> InputError:
+    return InputError(
+        f"{label} is no NIfTI file, so there is no volume to choose.",
+        "Leave the volume out.",
+    )
 
 
 def _is_folder(path: Path) -> bool:

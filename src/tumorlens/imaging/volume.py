@@ -23,11 +23,14 @@ from tumorlens.imaging.volume_grid import (
 
 __all__ = [
     "LPS_TO_RAS",
+    "View",
     "Volume",
     "acquired_plane",
     "affine_of",
     "check_view",
+    "in_grid",
     "series_of",
+    "view_of",
     "volume_of",
 ]
 
@@ -143,7 +146,7 @@ def _parallel(one: Placement, other: Placement) -> bool:
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """How a block is turned to be seen in a plane.
 
     Parameters
@@ -167,9 +170,20 @@ class _View:
     shape: tuple[int, int, int]
 
 
-def _view(
+def view_of(
     shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane
-) -> _View:
+) -> View:
+    """Find how a block is turned to be seen in a plane.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns of the block.
+    affine
+        Shape (4, 4), as `Volume.affine`.
+    plane
+        Any of the three.
+    """
     axes = nearest_axes(affine)
     origin = affine[:3, 3].copy()
     steps, order, flipped = [], [], []
@@ -184,7 +198,7 @@ def _view(
         flipped.append(backwards)
     across, down, through = steps
     column, row, depth = order
-    return _View(
+    return View(
         (depth, row, column),
         (flipped[2], flipped[1], flipped[0]),
         Placement.of(origin, across, down),
@@ -225,7 +239,7 @@ def check_view(
     TooSmallError, TooLargeError, InputError
         As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` too.
     """
-    view = _view(shape, affine, plane)
+    view = view_of(shape, affine, plane)
     height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
     # A huge count of thin slices is told by its number, not by its odd outline.
     if view.shape[0] * height * width > MAX_STUDY_PIXELS:
@@ -264,7 +278,7 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
     """
     shape = volume.voxels.shape
     check_view((shape[0], shape[1], shape[2]), volume.affine, plane, source)
-    view = _view((shape[0], shape[1], shape[2]), volume.affine, plane)
+    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
     turned = np.transpose(volume.voxels, view.order)
     turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
     slices = []
@@ -284,6 +298,32 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
             )
         )
     return Series(tuple(slices))
+
+
+def in_grid(
+    stack: NDArray[np.uint8], volume: Volume, plane: Plane
+) -> NDArray[np.uint8]:
+    """Turn a map over the slices of `series_of` back into the volume's grid.
+
+    Parameters
+    ----------
+    stack
+        Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
+    volume, plane
+        As they were sliced.
+
+    Returns
+    -------
+    ndarray
+        Shape (D, H, W) of the volume's voxels.
+    """
+    shape = volume.voxels.shape
+    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
+    _, rows, columns = view.shape
+    if stack.shape[1:] != (rows, columns):
+        stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])
+    turned = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
+    return np.ascontiguousarray(np.transpose(turned, np.argsort(view.order)))
 
 
 def _squared(

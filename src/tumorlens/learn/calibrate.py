@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from tumorlens.engine.bundle import Calibration, OperatingPoint, PredictionSets, Rate
 from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
-from tumorlens.learn.metrics import bootstrap
+from tumorlens.learn.evaluation.resampling import share_figure
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 
 SCREENING_SENSITIVITY = 0.99
@@ -138,8 +138,9 @@ def _rate(
     right: NDArray[np.bool_], patients: Sequence[str], kept: NDArray[np.bool_]
 ) -> Rate:
     groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
-    value, low, high = bootstrap(right.astype(np.float64), groups)
-    return Rate(value, low, high)
+    found = share_figure(right, groups)
+    # Where no slice is of the kind, nothing is known of the rate.
+    return Rate(**found) if found else Rate(0.0, 0.0, 1.0)
 
 
 def fit_prediction_sets(

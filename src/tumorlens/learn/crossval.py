@@ -10,10 +10,9 @@ from typing import Any
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
-from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.errors import TrainingError
 from tumorlens.learn.average import average_networks
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.copies import linked_copies
 from tumorlens.learn.cost import earlier_seconds, note_cost
 from tumorlens.learn.dataset import Sample, load_samples
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
@@ -21,10 +20,9 @@ from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.learn.heldout import HeldOut
-from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.learn.manifest import Record
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
-from tumorlens.learn.split import split_into_folds
 
 OUTPUTS = "heldout.npz"
 BUNDLE_FOLDER = "bundle"
@@ -57,34 +55,6 @@ class CrossValidated:
     bundles: dict[int, Path]
     samples: Sequence[Sample]
     held: HeldOut
-
-
-def records_in_folds(manifest: Path, folds: int, include_flagged: bool) -> list[Record]:
-    """Read a manifest whose rows are in folds, or deal them out.
-
-    Parameters
-    ----------
-    manifest
-        With a fold for each row, or for none.
-    folds
-        How many there are to be.
-    include_flagged
-        Also use rows that the manifest flags.
-
-    Raises
-    ------
-    DatasetError
-        The manifest is dealt to another number of folds.
-    """
-    records = read_manifest(manifest)
-    if all(row.fold is None for row in records):
-        records = split_into_folds(records, folds, links=linked_copies(records))
-    if {row.fold for row in records} != set(range(folds)):
-        raise DatasetError(
-            f"{manifest} is not dealt to the folds 0 to {folds - 1}.",
-            f"Run `tumorlens data split --folds {folds}` on it.",
-        )
-    return [row for row in records if include_flagged or not row.flag]
 
 
 def train_fold(

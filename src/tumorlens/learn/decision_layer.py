@@ -69,7 +69,7 @@ class DecisionLayer:
 
 
 def fit_decision_layer(
-    held: HeldOut, brain_shares: NDArray[np.float64]
+    held: HeldOut, brain_shares: NDArray[np.float64] | None
 ) -> DecisionLayer:
     """Fit calibration, thresholds, prediction sets and rules.
 
@@ -79,7 +79,7 @@ def fit_decision_layer(
         Of patients who did not train what they are judged by.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
-        `tumorlens.imaging.brain`.
+        `tumorlens.imaging.brain`. None for whole scans.
     """
     labels = held.labels
     groups = [row.group for row in held.records]
@@ -98,7 +98,7 @@ def _fit_rules(
     held: HeldOut,
     calibration: Calibration,
     found: NDArray[np.float64],
-    brain_shares: NDArray[np.float64],
+    brain_shares: NDArray[np.float64] | None,
 ) -> Rules:
     spots = _pooled(held, calibration)
     groups = [row.group for row in held.records]

@@ -25,7 +25,8 @@ from tumorlens.learn.dataset import Batch, BatchStream, Sample, sampling_weights
 from tumorlens.learn.infer import infer
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.runlog import RunLog
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+from tumorlens.learn.volumes import VolumeStream
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 
 CHECKPOINT = "checkpoint.npz"
 BEST_WEIGHTS = "best.weights.h5"
@@ -168,9 +169,11 @@ def fit(
         A patient is in both sets, a class is missing, or there is no usable
         checkpoint to resume from.
     """
-    _check_sets(training, validation)
-    keras.utils.set_random_seed(config.seed)
     network = find_network(config.network)
+    slices = network.judges == "slices"
+    # Of whole scans there are too few to ask for every kind of tumour.
+    _check_sets(training, validation, CLASSES if slices else ())
+    keras.utils.set_random_seed(config.seed)
     model = network.build(None)
     if initial_weights is not None:
         model.load_weights(initial_weights)
@@ -183,7 +186,7 @@ def fit(
         progress = load_checkpoint(folder / CHECKPOINT, model)
         say(f"Going on from step {progress.step} of {config.total_steps}.")
     weights = sampling_weights(training, config.sampling)
-    stream = BatchStream(
+    stream = (BatchStream if slices else VolumeStream)(
         training,
         weights,
         config.batch_size,
@@ -220,7 +223,11 @@ def fit(
     return FitResult(model, history)
 
 
-def _check_sets(training: Sequence[Sample], validation: Sequence[Sample]) -> None:
+def _check_sets(
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    needed: Sequence[TumorClass],
+) -> None:
     if not training:
         raise TrainingError(
             "The training set is empty.",
@@ -234,7 +241,7 @@ def _check_sets(training: Sequence[Sample], validation: Sequence[Sample]) -> Non
             f"for example {min(both)}.",
             "Split by patient: run `tumorlens data split` on the manifest.",
         )
-    missing = set(CLASSES) - {sample.label for sample in training}
+    missing = set(needed) - {sample.label for sample in training}
     if missing:
         names = ", ".join(sorted(item.value for item in missing))
         raise TrainingError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.learn.dataset import Sample, served_pixels
+from tumorlens.learn.volumes import VolumeSample, served_volumes
 
 _ROWS_AT_A_TIME = 32
 
@@ -23,9 +24,9 @@ def infer(
     model
         With named outputs.
     samples
-        N of them.
+        N of them, all slices or all whole scans.
     size
-        Edge of the input, in pixels.
+        Edge of the input, in pixels or voxels.
 
     Returns
     -------
@@ -34,7 +35,9 @@ def infer(
     """
     parts: dict[str, list[NDArray[np.float32]]] = {}
     for start in range(0, len(samples), _ROWS_AT_A_TIME):
-        pixels = served_pixels(samples[start : start + _ROWS_AT_A_TIME], size)
+        chosen = samples[start : start + _ROWS_AT_A_TIME]
+        whole = isinstance(chosen[0], VolumeSample)
+        pixels = (served_volumes if whole else served_pixels)(chosen, size)
         outputs = model.predict_on_batch(pixels)
         for name, value in outputs.items():
             parts.setdefault(name, []).append(np.asarray(value))

@@ -1,71 +1,9 @@
-"""Figures of merit, with intervals over patients."""
+"""Figures of merit of a whole set, without intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
-
-RESAMPLES = 1000
-_SEED = 20
-
-
-def bootstrap(
-    values: NDArray[np.float64], patients: Sequence[str]
-) -> tuple[float, float, float]:
-    """Mean of a per-slice value, with its 95 % interval over patients.
-
-    Patients are drawn, not slices: slices of one patient are nearly copies,
-    and an interval over them would be far too narrow.
-
-    Parameters
-    ----------
-    values
-        Shape (N,).
-    patients
-        N group keys.
-
-    Returns
-    -------
-    value, low, high
-        All NaN-free; 0, 0, 0 without values.
-    """
-    if not len(values):
-        return 0.0, 0.0, 0.0
-    _, rows = np.unique(np.asarray(patients), return_inverse=True)
-    sums = np.bincount(rows, weights=values)
-    counts = np.bincount(rows).astype(np.float64)
-    rng = np.random.default_rng(_SEED)
-    drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(np.mean(values)), float(low), float(high)
-
-
-def bootstrap_statistic(
-    statistic: Callable[[NDArray[np.int64]], float], patients: Sequence[str]
-) -> tuple[float, float, float]:
-    """Any statistic of the slices, with its 95 % interval over patients.
-
-    Parameters
-    ----------
-    statistic
-        Takes the rows that are in the sample, some of them repeatedly.
-    patients
-        N group keys.
-    """
-    keys, groups = np.unique(np.asarray(patients), return_inverse=True)
-    members = [np.flatnonzero(groups == row) for row in range(len(keys))]
-    rng = np.random.default_rng(_SEED)
-    found = [
-        statistic(np.concatenate([members[row] for row in drawn]))
-        for drawn in rng.integers(0, len(keys), (RESAMPLES // 5, len(keys)))
-    ]
-    whole = statistic(np.arange(len(groups)))
-    usable = [value for value in found if np.isfinite(value)] or [whole]
-    low, high = np.percentile(usable, (2.5, 97.5))
-    return float(whole), float(low), float(high)
 
 
 def calibration_error(

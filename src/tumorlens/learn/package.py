@@ -151,7 +151,10 @@ def make_bundle(
         rules=layer.rules,
         cells=layer.cells,
         domain=domain_figures,
-        provenance=_provenance(config, data, held),
+        provenance={
+            **provenance(config, data, held),
+            FINGERPRINTS: training_fingerprints(_shaping(data, held)),
+        },
         metrics={} if checked is None else {"validation": layer.check(checked)},
     )
 
@@ -198,9 +201,21 @@ def _shaping(data: TrainingData, held: HeldOut | None) -> list[Record]:
     return list({row.path: row for row in rows if row.path not in judged}.values())
 
 
-def _provenance(
+def provenance(
     config: TrainingConfig, data: TrainingData, held: HeldOut | None
 ) -> dict[str, Any]:
+    """Say what a bundle was made of, and with what.
+
+    Parameters
+    ----------
+    config, data, held
+        As for `make_bundle`.
+
+    Returns
+    -------
+    dict
+        Plain JSON.
+    """
     counts: dict[str, dict[str, Any]] = {}
     for name, samples in (
         ("train", data.training),
@@ -220,7 +235,6 @@ def _provenance(
         "manifest_sha256": manifest_digest(data.records),
         # Who trained and who validated, so that nobody is later called held out.
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
-        FINGERPRINTS: training_fingerprints(_shaping(data, held)),
         "config": asdict(config),
         "averaged": data.averaged,
         "calibrated_on": {

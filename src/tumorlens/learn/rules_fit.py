@@ -45,7 +45,7 @@ def fit_rules(
     probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
     patients: Sequence[str],
-    brain_shares: NDArray[np.float64],
+    brain_shares: NDArray[np.float64] | None,
 ) -> Rules:
     """Choose from where on a slice is held back, so that each rule costs little.
 
@@ -66,7 +66,8 @@ def fit_rules(
         N group keys. Every patient weighs alike, whatever the number of
         slices.
     brain_shares
-        Shape (N,), 0 to 1: how much brain they show.
+        Shape (N,), 0 to 1: how much brain they show. None for whole scans,
+        which have no such rule.
     """
     _, rows, counts = np.unique(
         np.asarray(patients), return_inverse=True, return_counts=True
@@ -77,7 +78,9 @@ def fit_rules(
         head_disagreement=_paying_level(
             disagreement(slice_head, evidence_head), answers
         ),
-        min_brain_share=_fit_brain(brain_shares, answers),
+        min_brain_share=None
+        if brain_shares is None
+        else _fit_brain(brain_shares, answers),
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from tumorlens.engine.bundle import Bundle, record_metrics
-from tumorlens.errors import OutputError, TrainingError
+from tumorlens.errors import OutputError, SettingError, TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost, stored_cost
 from tumorlens.learn.crossval import (
@@ -18,12 +20,15 @@ from tumorlens.learn.crossval import (
     REPORT_FOLDER,
     held_out_by_folds,
 )
-from tumorlens.learn.dataset import load_samples
+from tumorlens.learn.dataset import Sample, load_samples
 from tumorlens.learn.evaluation.evaluate import METRICS_FILE, for_bundle
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
+from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
+from tumorlens.learn.package_volume import make_volume_bundle
+from tumorlens.learn.volumes import load_volume_samples
 
 CROSS_VALIDATION = "cross_validation"
 """Under this name a bundle keeps the figures of its recipe's cross-validation."""
@@ -86,7 +91,7 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     held = None
     if order.calibrate_on is not None:
         held = held_out_by_folds(order.calibrate_on, records)
-    data = _load(records, order.include_flagged, say)
+    data = _load(records, order.config, order.include_flagged, say)
     before = earlier_seconds(order.folder) if order.resume else 0.0
     started = time.monotonic()
     result = fit(
@@ -101,7 +106,7 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     took = note_cost(order.folder, before + time.monotonic() - started)
     data = replace(data, took=took)
     out = order.folder / BUNDLE_FOLDER
-    made = make_bundle(result.model, order.config, data, out, say, held)
+    made = _make(result.model, order.config, data, out, say, held)
     return with_figures(made, order.calibrate_on)
 
 
@@ -139,12 +144,12 @@ def export_run(
     manifest = Path(stored["manifest"])
     records = read_manifest(manifest)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
-    data = _load(records, bool(stored["include_flagged"]), say)
+    data = _load(records, config, bool(stored["include_flagged"]), say)
     data = replace(data, took=stored_cost(folder))
     model = find_network(config.network).build(None)
     model.load_weights(weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
-    made = make_bundle(model, config, data, out, say, held)
+    made = _make(model, config, data, out, say, held)
     return with_figures(made, calibrate_on)
 
 
@@ -161,9 +166,57 @@ def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
     return bundle
 
 
+def configured(choices: Mapping[str, Any]) -> TrainingConfig:
+    """Make a config of what was chosen; the network's own defaults for the rest.
+
+    Parameters
+    ----------
+    choices
+        Fields of `TrainingConfig`.
+
+    Raises
+    ------
+    SettingError
+        A value cannot be; or early steps are to see a network's whole scans
+        smaller, which are read once, for one size.
+    """
+    network = find_network(choices.get("network", TrainingConfig.network))
+    fields = {**network.defaults, **choices}
+    if network.judges == "volumes":
+        fields.setdefault("early_size", fields["size"])
+        if fields["early_size"] != fields["size"]:
+            raise SettingError(
+                f"early_size is {fields['early_size']}, size is {fields['size']}.",
+                f"{choices['network']} takes one size from start to end.",
+            )
+    return TrainingConfig(**fields)
+
+
+def _make(
+    model: keras.Model,
+    config: TrainingConfig,
+    data: TrainingData,
+    out: Path,
+    say: Callable[[str], None],
+    held: HeldOut | None,
+) -> Bundle:
+    if find_network(config.network).judges == "slices":
+        return make_bundle(model, config, data, out, say, held)
+    if held is not None:
+        raise TrainingError(
+            f"{config.network} is calibrated on its validation scans alone.",
+            "Leave --calibrate-on out.",
+        )
+    return make_volume_bundle(model, config, data, out, say)
+
+
 def _load(
-    records: list[Record], include_flagged: bool, say: Callable[[str], None]
+    records: list[Record],
+    config: TrainingConfig,
+    include_flagged: bool,
+    say: Callable[[str], None],
 ) -> TrainingData:
+    slices = find_network(config.network).judges == "slices"
     usable = [row for row in records if include_flagged or not row.flag]
     parts = {}
     for split in ("train", "validation"):
@@ -173,8 +226,12 @@ def _load(
                 f"The manifest has no row in the split '{split}'.",
                 "Run `tumorlens data split` on it.",
             )
-        say(f"Reading {len(rows)} pictures to {_PURPOSES[split]}.")
-        parts[split], left_out = load_samples(rows)
+        kind = "pictures" if slices else "scans"
+        say(f"Reading {len(rows)} {kind} to {_PURPOSES[split]}.")
+        loaded: tuple[Sequence[Sample], list[str]] = (
+            load_samples(rows) if slices else load_volume_samples(rows, config.size)
+        )
+        parts[split], left_out = loaded
         for sentence in left_out:
             say(f"Left out: {sentence}")
     return TrainingData(parts["train"], parts["validation"], records)

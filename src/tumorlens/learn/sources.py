@@ -74,7 +74,7 @@ def collect(folder: Path, *, threads: int = 2) -> list[Record]:
 
 def read_cheng(folder: Path) -> Iterator[Record]:
     """Read the set of Cheng et al.: a tumour and its outline on every slice."""
-    for row in _rows(folder / "cheng.csv", "id", "class", "patient", "plane"):
+    for row in set_rows(folder / "cheng.csv", "id", "class", "patient", "plane"):
         yield Record(
             path=folder / "images" / f"{row['id']}.jpg",
             label=_label(folder, row["class"]),
@@ -85,11 +85,19 @@ def read_cheng(folder: Path) -> Iterator[Record]:
         )
 
 
-def read_lgg(folder: Path) -> Iterator[Record]:
-    """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away."""
+def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
+    """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+    every_slice
+        Also those that only complete the scans.
+    """
     columns = ("id", "class", "patient", "site", "slice", "use")
-    for row in _rows(folder / "lgg.csv", *columns):
-        if row["use"] != "learn":
+    for row in set_rows(folder / "lgg.csv", *columns):
+        if row["use"] != "learn" and not every_slice:
             continue
         label = _label(folder, row["class"])
         drawn = label is not TumorClass.NO_TUMOR
@@ -107,7 +115,7 @@ def read_lgg(folder: Path) -> Iterator[Record]:
 
 def read_notumor(folder: Path) -> Iterator[Record]:
     """Read tumour-free web pictures; CT and abnormal ones carry a flag."""
-    for row in _rows(folder / "notumor.csv", "file", "flag"):
+    for row in set_rows(folder / "notumor.csv", "file", "flag"):
         flag = row["flag"].lower()
         yield Record(
             path=folder / "images" / row["file"],
@@ -119,7 +127,7 @@ def read_notumor(folder: Path) -> Iterator[Record]:
 
 def read_brisc_notumor(folder: Path) -> Iterator[Record]:
     """Read the tumour-free pictures of BRISC 2025; some carry a flag."""
-    for row in _rows(folder / "brisc_notumor.csv", "file", "plane"):
+    for row in set_rows(folder / "brisc_notumor.csv", "file", "plane"):
         yield Record(
             path=folder / "images" / row["file"],
             label=TumorClass.NO_TUMOR,
@@ -178,7 +186,8 @@ def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record
     return result
 
 
-def _rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+def set_rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+    """Read the rows of a set's CSV; raises `DatasetError` where a column lacks."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")

@@ -23,10 +23,11 @@ class CellTargets:
     Parameters
     ----------
     classes
-        Shape (g, g, 4), float32, one-hot.
+        Shape (g, g, 4), float32, one-hot; (d, g, g, 4) of a scan.
     weights
-        Shape (g, g), float32; 0 where the cell is ignored. They sum to g * g:
-        tumour and background cells weigh alike, whatever the tumour's size.
+        The same without classes, float32; 0 where the cell is ignored. They sum
+        to the number of cells: tumour and background cells weigh alike,
+        whatever the tumour's size.
     """
 
     classes: NDArray[np.float32]
@@ -53,22 +54,46 @@ def cell_targets(
         For a tumour without an outline every weight is 0: nobody knows where
         it is.
     """
-    classes = np.zeros((grid, grid, len(CLASSES)), np.float32)
+    share = None
+    if outline is not None:
+        share = np.asarray(
+            cv2.resize(
+                outline.astype(np.float32) / 255.0,
+                (grid, grid),
+                interpolation=cv2.INTER_AREA,
+            ),
+            np.float32,
+        )
+    return targets_of(label, share, (grid, grid))
+
+
+def targets_of(
+    label: TumorClass, share: NDArray[np.float32] | None, shape: tuple[int, ...]
+) -> CellTargets:
+    """Turn the share of outline in each cell into targets, in any dimension.
+
+    Parameters
+    ----------
+    label
+        What the whole shows.
+    share
+        Of the given shape, 0 to 1; None where nobody drew an outline.
+    shape
+        Cells along each axis.
+    """
+    classes = np.zeros((*shape, len(CLASSES)), np.float32)
     classes[..., NO_TUMOR_INDEX] = 1.0
     if label is TumorClass.NO_TUMOR:
-        return CellTargets(classes, np.ones((grid, grid), np.float32))
-    weights = np.zeros((grid, grid), np.float32)
-    if outline is None or not outline.any():
+        return CellTargets(classes, np.ones(shape, np.float32))
+    weights = np.zeros(shape, np.float32)
+    if share is None or not share.any():
         return CellTargets(classes, weights)
-    share = cv2.resize(
-        outline.astype(np.float32) / 255.0, (grid, grid), interpolation=cv2.INTER_AREA
-    )
     # A tumour smaller than a cell still has its cell.
     tumor = share >= min(TUMOR_FROM, float(share.max()))
     clear = share < CLEAR_BELOW
     classes[tumor] = 0.0
     classes[tumor, CLASSES.index(label)] = 1.0
-    cells = float(grid * grid)
+    cells = float(weights.size)
     weights[tumor] = 0.5 * cells / tumor.sum()
     if clear.any():
         weights[clear] = 0.5 * cells / clear.sum()

@@ -21,8 +21,7 @@ from tumorlens.report.dicom_finding import DicomFinding
 from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
-from tumorlens.report.lesion_outline import lesion_in_slice
-from tumorlens.report.overlay import render_evidence
+from tumorlens.report.overlay import heat_layer, lay_over, window_picture
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -103,7 +102,7 @@ def _judged(
     classifier: Classifier, series: Series, operating_point: str | None
 ) -> Judged:
     found = judge_scan(classifier, series, operating_point)
-    finding = _finding(found, classifier.bundle.name)
+    finding = dicom_finding(found, classifier.bundle.name)
     results = _results(series, found, finding)
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
@@ -115,18 +114,39 @@ def _results(
     # The slices of a DICOM series are all of one size, so that there is evidence.
     if found.key_slices and found.evidence is not None:
         key = found.key_slices[0]
-        drawn = render_evidence(series.slices[key].pixels, found.evidence[key])
+        grey = window_picture(series.slices[key].pixels)
+        drawn = lay_over(grey, heat_layer(found.evidence[key]))
         yield build_sc(series.headers, key, drawn, finding)
-    mask = _mask(found)
+    mask = lesion_mask(found)
     if mask is not None:
         segmented = build_seg(series.headers, mask, finding)
         if segmented is not None:
             yield segmented
 
 
-def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
-    # Size and centroid stay out: they were not yet checked against outlines, and
-    # in a report they would look like a measurement.
+def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
+    """Say of a scan what goes into DICOM.
+
+    Parameters
+    ----------
+    found
+        From `judge_scan`.
+    algorithm
+        Name of the model.
+
+    Returns
+    -------
+    DicomFinding
+        With size and centroid only where the model's error of them was measured.
+    """
+    size, centroid = None, None
+    # In a report they look like a measurement: they stay out where nobody has
+    # checked how far off they are, and the reasons cannot say so.
+    if found.lesion is not None and found.size_measured:
+        centroid = found.lesion.centroid
+        if found.lesion.size_mm is not None:
+            through, down, across = found.lesion.size_mm
+            size = (across, down, through)
     return DicomFinding(
         decision=found.decision,
         p_tumor=found.p_tumor,
@@ -135,16 +155,23 @@ def _finding(found: ScanFinding, algorithm: str) -> DicomFinding:
         version=found.model_version,
         operating_point=found.operating_point,
         key_slices=found.key_slices,
+        size_mm=size,
+        centroid=centroid,
         reasons=found.reasons,
     )
 
 
-def _mask(found: ScanFinding) -> NDArray[np.uint8] | None:
-    """Mark the lesion, in a scan whose place in the patient is known."""
-    if found.lesion is None or found.evidence is None or found.affine_ras is None:
+def lesion_mask(found: ScanFinding) -> NDArray[np.uint8] | None:
+    """Lay the lesion over the whole scan, shape (D, H, W), 1 inside."""
+    lesion = found.lesion
+    if lesion is None or lesion.mask is None or found.evidence is None:
         return None
-    marked = (lesion_in_slice(found, index) for index in range(found.slices))
-    return np.stack([part for part in marked if part is not None])
+    if found.affine_ras is None:
+        return None
+    z0, y0, x0, z1, y1, x1 = lesion.box
+    mask = np.zeros(found.evidence.shape, np.uint8)
+    mask[z0:z1, y0:y1, x0:x1] = lesion.mask
+    return mask
 
 
 def _to_bytes(dataset: Dataset) -> bytes:

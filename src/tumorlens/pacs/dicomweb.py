@@ -245,15 +245,17 @@ class Archive:
         ArchiveError
             The server did not take all.
         """
-        items = [dcmread(path) for path in files]
+        pairs = [(path, dcmread(path)) for path in files]
+        # The report comes last: by it a series is known to be done.
+        pairs.sort(key=lambda pair: pair[1].Modality == "SR")
         with asking(self._host):
-            answer = self._client.store_instances(items)
+            answer = self._client.store_instances([item for _, item in pairs])
             named = {
                 str(item.get("ReferencedSOPInstanceUID"))
                 for item in answer.get("ReferencedSOPSequence") or ()
             }
         missing = 0
-        for path, item in zip(files, items, strict=True):
+        for path, item in pairs:
             # Some servers say nothing; then they are asked.
             if item.SOPInstanceUID in named or (not answer and self._holds(item)):
                 sent(path)

@@ -37,7 +37,7 @@ SCT 373068000  Undetermined               pydicom, CID 240; FHIR value set [3]_
 .. [3] ``dicom-cid-240-PresentAbsent``, version 20170914.
 
 No release of SNOMED CT was at hand for 393564001, and its two sources are lists
-that others made. Further lists call it "Glioma of brain", and three "Glioblastoma",
+that others made. Further lists call it "Glioma of brain", and a few "Glioblastoma",
 which has the neighbouring code 393563007. RadLex is not used.
 
 A pituitary tumour is coded as a neoplasm at the pituitary: the class is wider

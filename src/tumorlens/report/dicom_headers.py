@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tumorlens.errors import InputError, MissingExtraError, TumorLensError
+from tumorlens.report.dicom_finding import DicomFinding
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -130,6 +131,31 @@ def key_header(headers: Sequence[Dataset], index: int) -> Dataset:
             "Count slices from 0.",
         )
     return headers[index]
+
+
+def new_series(finding: DicomFinding, number: int, what: str) -> dict[str, Any]:
+    """Give what highdicom asks of every object: its identifiers, and who made it.
+
+    Parameters
+    ----------
+    finding
+        What is said, and by which model.
+    number
+        Of the series.
+    what
+        The object holds, for the series' description.
+    """
+    from pydicom.uid import generate_uid
+
+    return {
+        "series_instance_uid": generate_uid(),
+        "series_number": number,
+        "series_description": f"TumorLens {what}, research use only",
+        "sop_instance_uid": generate_uid(),
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": finding.algorithm[:64],
+        "software_versions": finding.version[:64],
+    }
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tumorlens.report.dicom_headers import (
     finish,
     guarded,
     key_header,
+    new_series,
     whole_headers,
 )
 from tumorlens.taxonomy import decision_title
@@ -114,7 +115,6 @@ def _write(
     from highdicom import CoordinateSystemNames, PhotometricInterpretationValues
     from highdicom.sc import SCImage
     from pydicom.dataset import Dataset as NewDataset
-    from pydicom.uid import generate_uid
 
     image = SCImage(
         pixel_array=pixels,
@@ -122,16 +122,10 @@ def _write(
         bits_allocated=8,
         coordinate_system=CoordinateSystemNames.PATIENT,
         study_instance_uid=header.StudyInstanceUID,
-        series_instance_uid=generate_uid(),
-        series_number=SC_SERIES,
-        sop_instance_uid=generate_uid(),
         instance_number=index + 1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=finding.algorithm[:64],
-        software_versions=finding.version[:64],
         patient_orientation=("L", "P"),
-        series_description="TumorLens overlay, research use only",
         specific_character_set=header.get("SpecificCharacterSet"),
+        **new_series(finding, SC_SERIES, "overlay"),
     )
     # highdicom wants an orientation; the source says which, or nobody knows.
     image.PatientOrientation = _orientation(header)

@@ -16,6 +16,7 @@ from tumorlens.report.dicom_headers import (
     SEG_SERIES,
     finish,
     guarded,
+    new_series,
     whole_headers,
 )
 
@@ -109,7 +110,6 @@ def _write(
     whole: list[Dataset], marked: NDArray[np.uint8], finding: DicomFinding
 ) -> Dataset:
     from highdicom.seg import Segmentation, SegmentationTypeValues
-    from pydicom.uid import generate_uid
 
     thickness = _thickness(whole)
     for header in whole:
@@ -120,17 +120,11 @@ def _write(
         pixel_array=marked,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment(finding)],
-        series_instance_uid=generate_uid(),
-        series_number=SEG_SERIES,
-        sop_instance_uid=generate_uid(),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=finding.algorithm[:64],
-        software_versions=finding.version[:64],
         device_serial_number=finding.version[:64],
         content_label="EVIDENCE",
         content_description="Evidence outline, research use only",
-        series_description="TumorLens evidence, research use only",
+        **new_series(finding, SEG_SERIES, "evidence"),
     )
     finish(segmentation, whole[0])
     return segmentation

@@ -13,6 +13,7 @@ from tumorlens.report.dicom_headers import (
     finish,
     guarded,
     key_header,
+    new_series,
     whole_headers,
 )
 from tumorlens.taxonomy import decision_title
@@ -53,22 +54,15 @@ def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
 def _write(whole: list[Dataset], keys: list[Dataset], finding: DicomFinding) -> Dataset:
     from highdicom.sr import Comprehensive3DSR
     from pydicom.dataset import Dataset as NewDataset
-    from pydicom.uid import generate_uid
 
     report = Comprehensive3DSR(
         evidence=list({item.SOPInstanceUID: item for item in whole}.values()),
         content=_content(keys, finding),
-        series_instance_uid=generate_uid(),
-        series_number=SR_SERIES,
-        sop_instance_uid=generate_uid(),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=finding.algorithm[:64],
-        software_versions=finding.version[:64],
-        series_description="TumorLens report, research use only",
         is_complete=True,
         is_final=False,
         is_verified=False,
+        **new_series(finding, SR_SERIES, "report"),
     )
     scheme = NewDataset()
     scheme.CodingSchemeDesignator = codes.OWN_SCHEME

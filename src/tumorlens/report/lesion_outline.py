@@ -1,4 +1,4 @@
-"""Where the lesion lies in a slice: its evidence at half height, inside its box."""
+"""Where the lesion lies in a slice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.explain import OUTLINE_LEVEL
 from tumorlens.engine.scan_results import ScanFinding
 
 
@@ -24,15 +23,16 @@ def lesion_in_slice(finding: ScanFinding, index: int) -> NDArray[np.uint8] | Non
     -------
     ndarray or None
         Shape (H, W), uint8, 1 inside; all 0 where the lesion does not reach the
-        slice. None where the finding has no lesion or no evidence volume.
+        slice. None where the finding has no lesion, none with a mask, or no
+        evidence volume.
     """
-    if finding.lesion is None or finding.evidence is None:
+    lesion = finding.lesion
+    if lesion is None or lesion.mask is None or finding.evidence is None:
         return None
-    z0, y0, x0, z1, y1, x1 = finding.lesion.box
+    z0, y0, x0, z1, y1, x1 = lesion.box
     mask = np.zeros(finding.evidence.shape[1:], np.uint8)
     if z0 <= index < z1:
-        level = max(OUTLINE_LEVEL * float(finding.evidence[finding.lesion.peak]), 1.0)
-        mask[y0:y1, x0:x1] = finding.evidence[index, y0:y1, x0:x1] >= level
+        mask[y0:y1, x0:x1] = lesion.mask[index - z0]
     return mask
 
 

@@ -163,26 +163,6 @@ def render_overlay(
     )
 
 
-def render_evidence(
-    pixels: NDArray[np.float32], evidence: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Draw a slice of a scan with its evidence, as a scan's finding keeps it.
-
-    Parameters
-    ----------
-    pixels
-        Shape (H, W), float32, finite, any range.
-    evidence
-        Shape (H, W), uint8, 0 to 255 for 0 to 1.
-
-    Returns
-    -------
-    ndarray
-        Shape (H, W, 3), uint8, RGB: what `render_overlay` draws of the slice.
-    """
-    return lay_over(window_picture(pixels), heat_layer(evidence))
-
-
 def lay_over(grey: NDArray[np.uint8], layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Lay a layer over a picture.
 

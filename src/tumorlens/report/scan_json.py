@@ -24,7 +24,8 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
     dict
         Plain JSON values; no patient data and no description of the series.
         Probabilities are 0 to 1; `run` and `box` end before their last index;
-        positions and sizes are mm, LPS.
+        positions and sizes are mm, LPS. `size_measured` says whether `reasons`
+        state how far off sizes were in scans with an outline.
     """
     return {
         "schema": SCAN_SCHEMA,
@@ -39,12 +40,16 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         "decision": finding.decision.value,
         "probabilities": {name.value: finding.probabilities[name] for name in CLASSES},
         "p_tumor": finding.p_tumor,
+        "p_tumor_by_plane": {
+            plane.value: value for plane, value in finding.planes.items()
+        },
         "operating_point": finding.operating_point,
         "reasons": list(finding.reasons),
         "run": None if finding.run is None else list(finding.run),
         "key_slices": list(finding.key_slices),
         "slice_p_tumor": list(finding.slice_p_tumor),
         "lesion": None if finding.lesion is None else _lesion(finding.lesion),
+        "size_measured": finding.size_measured,
         "model_version": finding.model_version,
         "seconds": round(finding.seconds, 3),
         "research_use_only": RESEARCH_USE,

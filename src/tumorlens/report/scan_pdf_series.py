@@ -10,6 +10,7 @@ from reportlab.platypus import Flowable, KeepTogether, PageBreak, Spacer, Table
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.scan_lesion import slice_gap
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Series
 from tumorlens.report import scan_words, words
 from tumorlens.report.pdf_parts import (
@@ -47,8 +48,7 @@ _OUTLINED = ", and the lesion's outline at half of the strongest evidence in yel
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
     "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
-    "probability lies below that of its strongest slices, as the strongest of many "
-    "healthy slices looks suspicious too."
+    "probability stands above, and is not that of any one slice."
 )
 
 
@@ -125,10 +125,11 @@ def series_section(entry: ScanEntry, bundle: Bundle, label: str) -> list[Flowabl
 
 
 def short_name(name: str) -> str:
-    """Leave out the middle of a very long name."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"{name[: _LONGEST_NAME - 40]} … {name[-37:]}"
+    """Write a file's name in printable letters, a very long one without its middle."""
+    shown = display_name(name)
+    if len(shown) <= _LONGEST_NAME:
+        return shown
+    return f"{shown[: _LONGEST_NAME - 40]} … {shown[-37:]}"
 
 
 def _result(finding: ScanFinding) -> Table:

@@ -10,11 +10,13 @@ from tumorlens.engine.results import Failure
 from tumorlens.errors import InputError
 from tumorlens.report.overlay import OverlayKind, encode_png, grey_png, render_overlay
 from tumorlens.report.report import failure_to_json
+from tumorlens.web import scan_api
 from tumorlens.web.desk import desk
 from tumorlens.web.openapi import openapi_document
 from tumorlens.web.store import ANYONE, Analysis
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+blueprint.register_blueprint(scan_api.blueprint)
 
 
 @blueprint.post("/predictions")

@@ -7,9 +7,10 @@ from flask import Flask
 from tumorlens.engine.predict import Classifier
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
-from tumorlens.web import api, health, pages
+from tumorlens.web import api, health, pages, scan_pages
 from tumorlens.web.desk import Desk, check_operating_point, put_desk
 from tumorlens.web.failures import handle_errors
+from tumorlens.web.scan_jobs import ScanJobs
 from tumorlens.web.security import guard
 from tumorlens.web.store import Store
 
@@ -35,10 +36,16 @@ def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flas
         check_operating_point(settings.operating_point, classifier.bundle)
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    put_desk(app.extensions, Desk(classifier, store, settings))
+    jobs = ScanJobs(classifier, store)
+    put_desk(app.extensions, Desk(classifier, store, settings, jobs))
     guard(app, settings, store.key)
     handle_errors(app, settings)
-    for blueprint in (pages.blueprint, api.blueprint, health.blueprint):
+    for blueprint in (
+        pages.blueprint,
+        scan_pages.blueprint,
+        api.blueprint,
+        health.blueprint,
+    ):
         app.register_blueprint(blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     return app

@@ -19,6 +19,7 @@ from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
 from tumorlens.settings import SETTINGS, Settings
+from tumorlens.web.scan_jobs import ScanJobs
 from tumorlens.web.store import Analysis, Store
 
 _KEY = "tumorlens"
@@ -42,11 +43,14 @@ class Desk:
         Where analyses are kept.
     settings
         As the user set them.
+    jobs
+        What judges scans in the background.
     """
 
     classifier: Classifier
     store: Store
     settings: Settings
+    jobs: ScanJobs
     # More pictures at a time than cores would only need more memory.
     _turns: threading.BoundedSemaphore = field(default_factory=_turns)
 

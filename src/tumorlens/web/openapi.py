@@ -9,7 +9,8 @@ from tumorlens.report import words
 from tumorlens.report.overlay import OverlayKind
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
-from tumorlens.web import schemas
+from tumorlens.web import scan_schemas, schemas
+from tumorlens.web.openapi_scans import scan_paths
 
 _TEXT = {"type": "string"}
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -39,6 +40,8 @@ def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "Prediction": schemas.prediction(),
                 "Failure": schemas.failure(),
                 "Problem": schemas.problem(),
+                "Scan": scan_schemas.status(),
+                "ScanFinding": scan_schemas.finding(),
             }
         },
     }
@@ -80,6 +83,7 @@ def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         f"{one}/report.pdf": _picture(
             "report", "Report of one A4 page", media="application/pdf"
         ),
+        **scan_paths(bundle, settings),
         "/api/v1/openapi.json": {
             "get": {
                 "operationId": "describe",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import PurePath
-from typing import Any
 
 from flask import (
     Blueprint,
@@ -31,11 +30,12 @@ from tumorlens.report.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import CLASSES, INFO, decision_title
+from tumorlens.taxonomy import CLASSES, INFO
 from tumorlens.web.api import read_kind, status_of
 from tumorlens.web.desk import desk
 from tumorlens.web.example import example_png
 from tumorlens.web.failures import answer, wants_json
+from tumorlens.web.rows import analysis_row, scan_row
 from tumorlens.web.store import Analysis
 from tumorlens.web.visitor import ensure_visitor, visitor
 
@@ -46,13 +46,15 @@ blueprint = Blueprint("pages", __name__)
 def home() -> str:
     """Show where to put pictures, and what was analysed in this session."""
     # The cookie comes with the page: uploads that start together have to share it.
-    analyses = desk().store.owned(ensure_visitor())
+    owner = ensure_visitor()
+    analyses = desk().store.owned(owner)
     return render_template(
         "home.html",
         settings=desk().settings,
         bundle=desk().bundle,
         chosen_point=desk().operating_point,
-        rows=[_row(item) for item in analyses],
+        rows=[analysis_row(item) for item in analyses],
+        scans=[scan_row(item) for item in desk().store.scans.owned(owner)],
         words=words,
     )
 
@@ -168,6 +170,7 @@ def delete_all() -> AnyResponse:
     owner = visitor()
     if owner is not None:
         desk().store.delete_all(owner)
+        desk().store.scans.delete_all(owner)
     return redirect(url_for("pages.home"), 303)
 
 
@@ -176,25 +179,10 @@ def _load(analysis_id: str) -> tuple[Analysis, Prediction]:
     return analysis, desk().store.prediction(analysis)
 
 
-def _row(analysis: Analysis) -> dict[str, Any]:
-    """Gather what a list shows of an analysis."""
-    document = analysis.document
-    return {
-        "id": analysis.id,
-        "name": document["file"],
-        "slice": document["slice"],
-        "decision": document["decision"],
-        "title": decision_title(document["decision"]),
-        "p_tumor": words.percent(document["p_tumor"]),
-        "url": url_for("pages.result", analysis_id=analysis.id),
-        "picture": url_for("pages.picture", analysis_id=analysis.id),
-    }
-
-
 def _answer(uploads: list[FileStorage]) -> AnyResponse:
     point = request.form.get("operating_point") or None
     results = list(desk().analyse(uploads, ensure_visitor(), point))
-    made = [_row(item) for item in results if isinstance(item, Analysis)]
+    made = [analysis_row(item) for item in results if isinstance(item, Analysis)]
     failed = [item for item in results if isinstance(item, Failure)]
     status = status_of(results)
     response: AnyResponse

@@ -14,6 +14,10 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS analyses (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, made REAL NOT NULL,
     size INTEGER NOT NULL, document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS scans (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, made REAL NOT NULL,
+    size INTEGER NOT NULL, state TEXT NOT NULL, document TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS scans_by_owner ON scans (owner, made);
 CREATE INDEX IF NOT EXISTS by_owner ON analyses (owner, made);
 CREATE INDEX IF NOT EXISTS by_age ON analyses (made, size);
 """

@@ -1,8 +1,8 @@
 """Analyses that were made, kept privately and for a stated time only.
 
 A folder that only its owner may enter holds an SQLite index with each
-analysis's document, one file of 8-bit pictures for each, and the key that
-signs cookies.
+analysis's document, one file of 8-bit pictures for each, a folder for each
+scan (see `scan_store`), and the key that signs cookies.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.report.overlay import grey_map, window_picture
 from tumorlens.report.report import prediction_from_json, prediction_to_json
 from tumorlens.web.private import INDEX, open_index, private_folder, signing_key
+from tumorlens.web.scan_store import ScanStore
 
 _SWEEPS_SECONDS = 30.0
 
@@ -69,7 +70,7 @@ class Store:
     retention_seconds
         How long an analysis is kept.
     limit_bytes
-        Of all pictures together; beyond it the oldest analyses go.
+        Of all pictures and scans together; beyond it the oldest go.
     clock
         Seconds since 1970.
 
@@ -102,6 +103,10 @@ class Store:
                 f"The store {folder or tempfile.gettempdir()} cannot be used: {error}.",
                 "Choose a folder of your own with --store.",
             ) from error
+        self.scans = ScanStore(
+            self.folder, self._index, self._lock, clock, retention_seconds
+        )
+        self._closers: list[Callable[[], None]] = []
         self.sweep()
 
     def add(self, prediction: Prediction, owner: str) -> Analysis:
@@ -150,7 +155,7 @@ class Store:
                 f"{error}.",
                 "Make room on the disk, or delete analyses.",
             ) from error
-        self._make_room(analysis.id)
+        self.make_room(analysis.id)
         return analysis
 
     def get(self, analysis_id: str, owner: str) -> Analysis:
@@ -217,16 +222,22 @@ class Store:
         return self._remove("owner = ?", (owner,))
 
     def sweep(self) -> int:
-        """Remove every analysis whose time is over; return how many."""
-        return self._remove("made <= ?", (self._oldest(),))
+        """Remove all analyses and scans whose time is over; return how many."""
+        return self._remove("made <= ?", (self._oldest(),)) + self.scans.sweep()
 
     def start_sweeper(self) -> None:
         """Sweep from time to time, in a thread, until `close`."""
         self._sweeper = threading.Thread(target=self._sweep_on, daemon=True)
         self._sweeper.start()
 
+    def before_close(self, closer: Callable[[], None]) -> None:
+        """Have something stopped before the store closes: who still writes to it."""
+        self._closers.append(closer)
+
     def close(self) -> None:
-        """Stop sweeping, and remove the folder if it was temporary."""
+        """Stop all work on it, and remove the folder if it was temporary."""
+        for closer in self._closers:
+            closer()
         self._stopped.set()
         if self._sweeper is not None:
             self._sweeper.join()
@@ -250,19 +261,24 @@ class Store:
     def _path(self, analysis_id: str) -> Path:
         return self.folder / f"{analysis_id}.npy"
 
-    def _make_room(self, newest: str) -> None:
+    def make_room(self, newest: str) -> None:
+        """Remove the oldest analyses and scans, but `newest`, until all fits."""
         with self._lock:
-            total = self._index.execute("SELECT sum(size) FROM analyses").fetchone()[0]
-            if total <= self._limit_bytes:
-                return
             rows = self._index.execute(
-                "SELECT id, size FROM analyses WHERE id != ? ORDER BY made", (newest,)
+                "SELECT id, size, 0 AS is_scan, made FROM analyses UNION ALL "
+                "SELECT id, size, 1, made FROM scans ORDER BY made"
             ).fetchall()
-            for analysis_id, size in rows:
-                self._remove("id = ?", (analysis_id,))
-                total -= size
+            total = sum(row[1] for row in rows)
+            for found, size, is_scan, _ in rows:
                 if total <= self._limit_bytes:
                     return
+                if found == newest:
+                    continue
+                if is_scan:
+                    self.scans.remove(found)
+                else:
+                    self._remove("id = ?", (found,))
+                total -= size
 
     def _remove(self, condition: str, values: tuple[str | float, ...]) -> int:
         with self._lock:

@@ -5,24 +5,41 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from tumorlens.learn.evaluation.resampling import Resampling, figure
-from tumorlens.learn.metrics import auroc, bootstrap, bootstrap_statistic
+from tumorlens.learn.evaluation.resampling import (
+    Resampling,
+    auroc_figure,
+    figure,
+    mean_figure,
+    share_figure,
+)
 
 GROUPS = [f"p{row // 4}" for row in range(200)]
 
 
-def test_a_mean_is_that_of_the_general_bootstrap():
+def slowly(statistic, groups):
+    """Any statistic of rows, draw by draw: the reference."""
+    keys, rows = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(rows == key) for key in range(len(keys))]
+    rng = np.random.default_rng(5)
+    drawn = rng.integers(0, len(keys), (400, len(keys)))
+    found = [statistic(np.concatenate([members[key] for key in row])) for row in drawn]
+    low, high = np.percentile(found, (2.5, 97.5))
+    return statistic(np.arange(len(rows))), low, high
+
+
+def test_a_mean_is_that_of_the_slow_bootstrap():
     values = np.random.default_rng(0).random(200)
     found = Resampling(GROUPS).average(values, np.ones(200, bool))
-    assert tuple(found.values()) == pytest.approx(bootstrap(values, GROUPS), abs=0.02)
+    slow = slowly(lambda rows: values[rows].mean(), GROUPS)
+    assert tuple(found.values()) == pytest.approx(slow, abs=0.02)
 
 
-def test_an_auroc_is_that_of_the_general_bootstrap():
+def test_an_auroc_is_that_of_the_slow_bootstrap():
     rng = np.random.default_rng(1)
     positive = np.repeat(rng.random(50) < 0.5, 4)
     scores = np.round(rng.normal(positive, 1.0), 1)
     found = figure(Resampling(GROUPS).auroc(scores, positive))
-    slow = bootstrap_statistic(lambda rows: auroc(scores[rows], positive[rows]), GROUPS)
+    slow = slowly(lambda rows: roc_auc_score(positive[rows], scores[rows]), GROUPS)
     assert found["value"] == pytest.approx(roc_auc_score(positive, scores))
     assert tuple(found.values()) == pytest.approx(slow, abs=0.03)
 
@@ -67,3 +84,32 @@ def test_a_share_by_patient_is_drawn_by_patient():
     alone = Resampling(groups).share_by_patient(hits, np.arange(33) < 30)
     assert alone["value"] == 1.0
     assert alone["low"] == pytest.approx(0.025)
+
+
+def test_a_mean_leaves_out_what_is_not_a_number():
+    found = mean_figure(np.array([1.0, np.nan, 0.0, 1.0]), ["a", "b", "c", "d"])
+    assert found is not None
+    assert found["value"] == 2.0 / 3.0
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_nothing_to_measure_is_none():
+    assert mean_figure(np.array([np.nan]), ["a"]) is None
+    assert mean_figure(np.zeros(0), []) is None
+    assert auroc_figure(np.zeros(0), np.zeros(0, bool), []) is None
+    assert auroc_figure(np.ones(2), np.ones(2, bool), ["a", "b"]) is None
+
+
+def test_a_share_of_none_is_as_sure_as_there_are_patients():
+    patients = [f"p{row // 3}" for row in range(30)]
+    found = share_figure(np.zeros(30, bool), patients)
+    exact = binomtest(0, 10).proportion_ci(method="exact")
+    assert found is not None
+    assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
+    every = share_figure(np.where(np.arange(30) < 15, 1.0, np.nan), patients)
+    assert every == pytest.approx(
+        {"value": 1.0, "low": 0.025 ** (1.0 / 5.0), "high": 1.0}
+    )
+    some = np.arange(30) < 10
+    assert share_figure(some, patients) == mean_figure(some, patients)
+    assert share_figure(np.zeros(0), []) is None

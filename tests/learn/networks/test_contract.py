@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import SettingError
+from tumorlens.imaging.preprocess_volume import block_shape
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import Batch
 from tumorlens.learn.export import serving_model
@@ -14,19 +15,32 @@ from tumorlens.learn.networks.registry import NETWORKS, find_network
 pytestmark = pytest.mark.parametrize("name", list(NETWORKS))
 
 
+def input_shape(name: str, size: int) -> tuple[int, ...]:
+    if NETWORKS[name].judges == "volumes":
+        return (*block_shape(size), 1)
+    return (size, size, 3)
+
+
+def grid_shape(name: str, size: int) -> tuple[int, ...]:
+    """Cells of the evidence grid, of two pictures and four classes."""
+    stride = NETWORKS[name].evidence_stride
+    return (2, *(side // stride for side in input_shape(name, size)[:-1]), 4)
+
+
 @pytest.fixture
-def pixels() -> np.ndarray:
-    return np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+def pixels(name) -> np.ndarray:
+    shape = (2, *input_shape(name, 64))
+    return np.random.default_rng(0).random(shape, np.float32)
 
 
 def test_outputs_have_the_stated_shapes_at_any_size(name, pixels):
     model = NETWORKS[name].build(None)
     for size in (64, 96):
-        outputs = model.predict_on_batch(np.resize(pixels, (2, size, size, 3)))
+        resized = np.resize(pixels, (2, *input_shape(name, size)))
+        outputs = model.predict_on_batch(resized)
         assert outputs["logits"].shape == (2, 4)
         if "evidence" in outputs:
-            grid = size // NETWORKS[name].evidence_stride
-            assert outputs["evidence"].shape == (2, grid, grid, 4)
+            assert outputs["evidence"].shape == grid_shape(name, size)
 
 
 def test_a_batch_gives_what_its_elements_give(name, pixels):
@@ -54,12 +68,12 @@ def test_every_trainable_weight_moves(name, pixels):
     model = NETWORKS[name].build(64)
     compile_model(model, config)
     before = [np.array(item) for item in model.trainable_variables]
-    grid = 64 // NETWORKS[name].evidence_stride
+    cells = grid_shape(name, 64)[:-1]
     batch = Batch(
         pixels,
         np.eye(4, dtype=np.float32)[[0, 3]],
-        np.eye(4, dtype=np.float32)[np.full((2, grid, grid), 1)],
-        np.ones((2, grid, grid), np.float32),
+        np.eye(4, dtype=np.float32)[np.full(cells, 1)],
+        np.ones(cells, np.float32),
     )
     targets = {"logits": batch.labels, "evidence": batch.cells}
     kept = {key: targets[key] for key in model.output_names}
@@ -79,8 +93,7 @@ def test_the_serving_model_keeps_logits_and_adds_the_rest(name, pixels):
     np.testing.assert_allclose(
         outputs["logits"], model.predict_on_batch(pixels)["logits"], atol=1e-5
     )
-    grid = 64 // NETWORKS[name].evidence_stride
-    assert outputs["evidence"].shape == (2, grid, grid, 4)
+    assert outputs["evidence"].shape == grid_shape(name, 64)
     assert outputs["gradcam"].min() >= 0.0
     assert outputs["embedding"].shape[0] == 2
 

@@ -13,8 +13,9 @@ from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import to_picture
 from tumorlens.learn.evaluation.cases import MAPS, Case, draw_maps, run
-from tumorlens.learn.evaluation.intervals import Figure, mean_figure
+from tumorlens.learn.evaluation.intervals import Figure
 from tumorlens.learn.evaluation.localise import center_map, pointing, read_outline
+from tumorlens.learn.evaluation.resampling import mean_figure
 
 
 def measure_agreement(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:

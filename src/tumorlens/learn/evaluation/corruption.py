@@ -14,16 +14,14 @@ from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import Decision
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.learn.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
-from tumorlens.learn.evaluation.intervals import (
-    Figure,
-    in_words,
+from tumorlens.learn.evaluation.intervals import Figure, in_words
+from tumorlens.learn.evaluation.resampling import (
+    auroc_figure,
     mean_figure,
     share_figure,
-    statistic_figure,
 )
 from tumorlens.learn.evaluation.sampling import pick_of_each_class, read_first_slice
 from tumorlens.learn.manifest import Record
-from tumorlens.learn.metrics import auroc
 from tumorlens.report.page_parts import Chart, Line, Section, Table
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
@@ -173,9 +171,7 @@ def _figures(answers: _Answers, sample: _Sample) -> dict[str, Any]:
 
     return {
         "accuracy": share_figure(answers.predicted == sample.labels, patients),
-        "auroc_tumor": statistic_figure(
-            lambda rows: auroc(answers.p_tumor[rows], tumor[rows]), patients
-        ),
+        "auroc_tumor": auroc_figure(answers.p_tumor, tumor, patients),
         "tumor_sensitivity": among(~answers.cleared, tumor),
         "tumor_specificity": among(answers.cleared, ~tumor),
         "refused": share_figure(answers.refused, patients),

@@ -19,8 +19,8 @@ from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import Crop
 from tumorlens.learn.evaluation.cases import MAPS, Case, draw_maps, run
-from tumorlens.learn.evaluation.intervals import mean_figure
 from tumorlens.learn.evaluation.localise import center_map
+from tumorlens.learn.evaluation.resampling import mean_figure
 
 _STEPS = 10
 _BLUR = 0.12

@@ -14,15 +14,10 @@ from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import Decision
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.learn.evaluation.foreign_pictures import Foreign, gather
-from tumorlens.learn.evaluation.intervals import (
-    Figure,
-    in_words,
-    share_figure,
-    statistic_figure,
-)
+from tumorlens.learn.evaluation.intervals import Figure, in_words
+from tumorlens.learn.evaluation.resampling import auroc_figure, share_figure
 from tumorlens.learn.evaluation.sampling import pick, read_first_slice
 from tumorlens.learn.manifest import Record
-from tumorlens.learn.metrics import auroc
 from tumorlens.report.page_parts import Chart, Line, Section, Table
 from tumorlens.taxonomy import Verdict
 
@@ -127,12 +122,9 @@ def _against(real: _Scored, foreign: _Scored) -> dict[str, Any]:
     known = np.arange(len(scores)) < len(real.scores)
     groups = [*real.groups.tolist(), *foreign.groups.tolist()]
 
-    def area(rows: NDArray[np.int64]) -> float:
-        return auroc(scores[rows], known[rows])
-
     return {
         "pictures": len(foreign.scores),
-        "auroc": statistic_figure(area, groups),
+        "auroc": auroc_figure(scores, known, groups),
         "refused": share_figure(foreign.refused, foreign.groups.tolist()),
     }
 

@@ -33,7 +33,7 @@ from tumorlens.learn.evaluation.cases import (
     is_constant,
     run,
 )
-from tumorlens.learn.evaluation.intervals import mean_figure
+from tumorlens.learn.evaluation.resampling import mean_figure
 
 _BANDS = 5
 _DRAWS = 3

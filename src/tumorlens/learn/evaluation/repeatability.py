@@ -20,7 +20,7 @@ from tumorlens.imaging.preprocess import (
     to_picture,
 )
 from tumorlens.learn.evaluation.cases import MAPS, Case, draw_maps, is_constant, run
-from tumorlens.learn.evaluation.intervals import mean_figure
+from tumorlens.learn.evaluation.resampling import mean_figure
 
 SHIFTS = (0.02, 0.05)
 """Of the head's square, in each of four directions."""

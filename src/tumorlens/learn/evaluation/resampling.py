@@ -8,7 +8,7 @@ the same draws, the difference of two of them is paired.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.learn.evaluation.intervals import Figure, exact_room
-from tumorlens.learn.metrics import RESAMPLES
 
 Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
+RESAMPLES = 1000
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
 _SEED = 20
@@ -170,3 +170,77 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
     elif patients == 1:
         low, high = 0.0, 1.0
     return {"value": value, "low": low, "high": high}
+
+
+def mean_figure(values: NDArray[Any], patients: Sequence[str]) -> Figure | None:
+    """Mean of a value a slice, with its interval over patients.
+
+    Parameters
+    ----------
+    values
+        Shape (N,); rows that are NaN are left out.
+    patients
+        N group keys.
+
+    Returns
+    -------
+    dict or None
+        None where no value is left.
+    """
+    kept, draws = _known(values, patients)
+    return draws.average(kept, np.ones(len(kept), bool)) if draws else None
+
+
+def share_figure(values: NDArray[Any], patients: Sequence[str]) -> Figure | None:
+    """Share of slices of which something is true, with its interval.
+
+    Parameters
+    ----------
+    values
+        Shape (N,), 0 or 1; rows that are NaN are left out.
+    patients
+        N group keys.
+
+    Returns
+    -------
+    dict or None
+        As of `figure`; None where no value is left.
+    """
+    kept, draws = _known(values, patients)
+    return draws.share(kept > 0.0, np.ones(len(kept), bool)) if draws else None
+
+
+def auroc_figure(
+    scores: NDArray[np.float64], positive: NDArray[np.bool_], patients: Sequence[str]
+) -> Figure | None:
+    """Area under the ROC curve (N scores) with its interval; None without both."""
+    return figure(Resampling(patients).auroc(scores, positive)) if patients else None
+
+
+def statistic_figure(
+    statistic: Callable[[NDArray[np.int64]], float], patients: Sequence[str]
+) -> Figure | None:
+    """Any statistic of the rows it is given, in 200 draws of patients.
+
+    Parameters
+    ----------
+    statistic
+        Takes positions, some of them more than once.
+    patients
+        N group keys.
+    """
+    if not patients:
+        return None
+    whole = np.arange(len(patients))
+    counts = Resampling(patients).slice_weights().astype(np.int64)
+    return figure(np.array([statistic(np.repeat(whole, row)) for row in counts]))
+
+
+def _known(
+    values: NDArray[Any], patients: Sequence[str]
+) -> tuple[NDArray[np.float64], Resampling | None]:
+    """Keep what is a number, and draws of its patients if there are any."""
+    numbers = values.astype(np.float64)
+    kept = np.isfinite(numbers)
+    groups = [name for name, keep in zip(patients, kept, strict=True) if keep]
+    return numbers[kept], Resampling(groups) if groups else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 
+from tumorlens.engine.bundle import Judges
 from tumorlens.errors import SettingError
-from tumorlens.learn.networks import evidence_net, seed_cnn
+from tumorlens.learn.networks import cnn3d, evidence_net, seed_cnn
 from tumorlens.learn.networks.imagenet import load_imagenet_weights
 
 
@@ -30,10 +32,14 @@ class Network:
     initialise
         Loads weights to start from; None to start from scratch.
     evidence_stride
-        Pixels of the input that one cell of the evidence grid spans.
+        Pixels or voxels of the input that one cell of the evidence grid spans.
     frozen
         Blocks, by the first part of their layers' names, that training leaves
         as they were initialised.
+    judges
+        Whether its input is a slice or a whole scan.
+    defaults
+        Fields of `TrainingConfig` that start from other values for it.
     """
 
     build: Callable[[int | None], keras.Model]
@@ -42,6 +48,8 @@ class Network:
     initialise: Callable[[keras.Model], None] | None
     evidence_stride: int
     frozen: tuple[str, ...] = ()
+    judges: Judges = "slices"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def freeze(self, model: keras.Model) -> None:
         """Leave the frozen blocks as they are, normalisation's statistics too."""
@@ -65,6 +73,15 @@ NETWORKS: dict[str, Network] = {
         seed_cnn.EMBEDDING_LAYERS,
         None,
         seed_cnn.EVIDENCE_STRIDE,
+    ),
+    "cnn3d": Network(
+        cnn3d.build,
+        cnn3d.LAST_CONVOLUTION,
+        cnn3d.EMBEDDING_LAYERS,
+        None,
+        cnn3d.EVIDENCE_STRIDE,
+        judges="volumes",
+        defaults=cnn3d.DEFAULTS,
     ),
 }
 

@@ -1,9 +1,14 @@
-// Drop, paste or choose pictures; each is sent on its own, and shown when done.
+// Drop, paste or choose. Pictures are sent one by one, and shown when done; the
+// files of a scan are sent together, and the scan's page takes over.
+
+import { droppedFiles } from "./dropped.js";
+import { isScan, sendScan } from "./scan/send.js";
 
 const AT_A_TIME = 2;
 const form = document.querySelector("#upload");
 const drop = document.querySelector("#drop");
 const input = document.querySelector("#file");
+const folder = document.querySelector("#folder");
 const panel = document.querySelector("#progress");
 const title = document.querySelector("#progress-title");
 const bar = document.querySelector("#progress-bar");
@@ -53,7 +58,7 @@ function showFailure(line, message, mend) {
 
 async function send(file, line, signal) {
   if (file.size > limit * 1024 * 1024) {
-    showFailure(line, `It is larger than ${limit} MB.`, "Give single slices.");
+    showFailure(line, `It is larger than ${limit} MB.`, "Give a smaller picture.");
     return null;
   }
   const body = new FormData();
@@ -137,10 +142,51 @@ async function analyse(files) {
   else await renewList();
 }
 
-input.addEventListener("change", () => analyse([...input.files]));
+async function take(files) {
+  if (running || files.length === 0) return;
+  if (!isScan(files)) {
+    await analyse(files);
+    return;
+  }
+  running = new AbortController();
+  const { signal } = running;
+  list.replaceChildren();
+  panel.hidden = false;
+  stop.hidden = false;
+  title.textContent = "Sending the scan";
+  said.textContent = "";
+  bar.max = 1;
+  bar.value = 0;
+  title.focus();
+  const line = row(files.length === 1 ? files[0].name : `${files.length} files`);
+  line.state.textContent = "sending";
+  const point = form.querySelector("input[name=operating_point]:checked");
+  try {
+    const page = await sendScan(form.dataset, files, point?.value, signal, (share) => {
+      bar.value = share;
+    });
+    location.assign(page);
+    return;
+  } catch (problem) {
+    title.textContent = signal.aborted ? "Stopped" : "Could not be sent";
+    if (signal.aborted) line.state.textContent = "stopped";
+    else showFailure(line, problem.message, problem.mend ?? "");
+    said.textContent = signal.aborted ? "Stopped." : "The scan could not be sent.";
+  }
+  running = null;
+  stop.hidden = true;
+  input.value = "";
+  folder.value = "";
+}
+
+input.addEventListener("change", () => take([...input.files]));
+folder.addEventListener("change", () => {
+  const seen = [...folder.files].filter((file) => !file.name.startsWith("."));
+  take(seen);
+});
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  analyse([...input.files]);
+  take([...input.files]);
 });
 stop.addEventListener("click", () => {
   running?.abort();
@@ -151,7 +197,7 @@ document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
   if (files.length > 0) {
     event.preventDefault();
-    analyse(files);
+    take(files);
   }
 });
 
@@ -164,10 +210,10 @@ document.addEventListener("dragover", (event) => {
 document.addEventListener("dragleave", (event) => {
   if (event.relatedTarget === null) drop.classList.remove("over");
 });
-document.addEventListener("drop", (event) => {
+document.addEventListener("drop", async (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  analyse([...event.dataTransfer.files]);
+  take(await droppedFiles(event.dataTransfer));
 });
 
 document.documentElement.classList.add("scripted");

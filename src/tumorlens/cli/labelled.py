@@ -1,0 +1,16 @@
+"""The option of commands that learn and measure: labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+manifest_option = click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Manifest (CSV) or folder with a folder a class.",
+)
+"""Labelled pictures, as `tumorlens.learn.manifest.read_manifest` takes them."""

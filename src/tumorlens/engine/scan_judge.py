@@ -1,0 +1,69 @@
+"""One way to ask any bundle about a whole scan, whatever its network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_planes import Planes
+from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.engine.scan_volume import load_volume_classifier
+from tumorlens.errors import SettingError
+from tumorlens.imaging.study import Series
+
+ScanJudge: TypeAlias = Callable[[Series, str | None], ScanFinding]
+"""Takes a series and an operating point, None for the bundle's own."""
+
+
+def load_scan_judge(
+    bundle: str | Path | None = None,
+    threads: int | None = None,
+    planes: Planes = Planes.ACQUIRED,
+) -> tuple[Bundle, ScanJudge]:
+    """Load a model, ready to judge series.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a model bundle, for slices or for whole scans; by default the
+        one that is shipped.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+    planes
+        For a model of slices, as for `judge_scan`.
+
+    Returns
+    -------
+    bundle
+        That was loaded.
+    judge
+        `judge_scan` with a model of slices, or the word of a network that sees
+        the whole scan.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, foreign or damaged.
+    SettingError
+        Where `threads` is less than 1, or where planes are chosen for a model
+        that sees the whole scan.
+    """
+    folder = DEFAULT_BUNDLE if bundle is None else Path(bundle)
+    if load_bundle(folder).judges == "volumes":
+        if planes is not Planes.ACQUIRED:
+            raise SettingError(
+                f"Planes are '{planes}', but the model sees the whole scan at once.",
+                "Leave the planes out, or choose a model of slices.",
+            )
+        volumes = load_volume_classifier(folder, threads)
+        return volumes.bundle, volumes.judge
+    classifier = load_classifier(folder, threads)
+
+    def judge(series: Series, operating_point: str | None) -> ScanFinding:
+        return judge_scan(classifier, series, operating_point, planes=planes)
+
+    return classifier.bundle, judge

@@ -1,0 +1,223 @@
+"""A whole series is judged in one pass, by a network that sees it as a block."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.bundle import DOMAIN_FILE, Bundle, load_bundle
+from tumorlens.engine.decide import (
+    apply_operating_point,
+    calibrated_probabilities,
+    pool_evidence,
+    prediction_set,
+)
+from tumorlens.engine.domain import DomainModel
+from tumorlens.engine.results import RawOutputs
+from tumorlens.engine.scan_decide import key_slices
+from tumorlens.engine.scan_features import run_length
+from tumorlens.engine.scan_lesion import find_lesion, slice_gap
+from tumorlens.engine.scan_results import Lesion, ScanFinding
+from tumorlens.engine.session import Session
+from tumorlens.errors import BundleError, SettingError
+from tumorlens.imaging.preprocess_volume import (
+    Block,
+    prepare_volume,
+    to_scan,
+    whole_volume,
+)
+from tumorlens.imaging.study import Series
+from tumorlens.taxonomy import (
+    CLASSES,
+    INFO,
+    NO_TUMOR_INDEX,
+    TumorClass,
+    Verdict,
+)
+
+OUT_OF_DOMAIN = (
+    "The scan is unlike the brain MRI scans that the network was trained on."
+)
+TOO_FEW_SCANS = (
+    "The network has seen too few scans of {names} to say when to rule them out."
+)
+COARSE_OUTLINE = (
+    "Size and place of the spot are rough: the network sees it in cells {cell:.0f} mm "
+    "wide."
+)
+
+
+class VolumeClassifier:
+    """Reads whole brain MRI scans and says what they show, how sure, and where.
+
+    Made by `load_volume_classifier`. Safe to use from several threads.
+
+    Parameters
+    ----------
+    bundle
+        The model's facts.
+    session
+        Its network.
+    domain
+        What it knows of brain MRI.
+    """
+
+    def __init__(self, bundle: Bundle, session: Session, domain: DomainModel) -> None:
+        self.bundle = bundle
+        self._session = session
+        self._domain = domain
+
+    def judge(self, series: Series, operating_point: str | None = None) -> ScanFinding:
+        """Judge a series.
+
+        Parameters
+        ----------
+        series
+            Slices in order, evenly apart, whose place is known.
+        operating_point
+            A name from the bundle; by default the bundle's own choice.
+
+        Returns
+        -------
+        ScanFinding
+            Of single slices it holds no probability: there is one for the scan.
+
+        Raises
+        ------
+        InputError
+            The slices are no regular stack of known place.
+        SettingError
+            The operating point is not in the bundle.
+        """
+        start = time.perf_counter()
+        point = self._point(operating_point)
+        volume = whole_volume(series)
+        pixels, block = prepare_volume(volume, self.bundle.preprocessing)
+        outputs = self._session.run(pixels[None])
+        pooled = pool_evidence(outputs.evidence, self.bundle.calibration.evidence_cells)
+        facts = self.bundle.calibration
+        values = calibrated_probabilities(outputs.logits, pooled, facts)[0]
+        decision, reasons = self._decide(series, outputs, values, point)
+        depth, height, width = volume.voxels.shape
+        evidence = to_scan(
+            _tumor_share(outputs.evidence[0], values), block, (depth, height, width)
+        )
+        lesion = _lesion(decision, evidence, series)
+        if lesion is not None:
+            reasons = (*reasons, _coarse(outputs, block))
+        return ScanFinding(
+            source=series.slices[0].source,
+            plane=series.slices[0].plane,
+            sequence=series.sequence,
+            slices=depth,
+            without_brain=0,
+            refused=depth if decision is Verdict.NOT_BRAIN_MRI else 0,
+            decision=decision,
+            predicted=CLASSES[int(np.argmax(values))],
+            probabilities={
+                name: float(value) for name, value in zip(CLASSES, values, strict=True)
+            },
+            run=None,
+            slice_p_tumor=(None,) * depth,
+            key_slices=_key_slices(evidence, series),
+            evidence=evidence,
+            affine_ras=volume.affine_ras,
+            lesion=lesion,
+            operating_point=point,
+            model_version=self.bundle.version,
+            reasons=reasons,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _point(self, name: str | None) -> str:
+        points = self.bundle.operating_points
+        if name is not None and name not in points:
+            raise SettingError(
+                f"There is no operating point {name!r}.",
+                f"Give one of: {', '.join(sorted(points))}.",
+            )
+        return name or self.bundle.default_operating_point
+
+    def _decide(
+        self,
+        series: Series,
+        outputs: RawOutputs,
+        values: NDArray[np.float64],
+        point: str,
+    ) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+        color = max(item.colorfulness for item in series.slices)
+        if self._domain.score(outputs, 0, color) < self._domain.threshold:
+            return Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
+        levels = self.bundle.prediction_sets.thresholds
+        decision, reasons = apply_operating_point(
+            values,
+            prediction_set(values, levels),
+            self.bundle.operating_points[point].threshold,
+        )
+        # A level of 0 stands where too few scans were there to fix one.
+        unknown = [INFO[name].title.lower() for name in CLASSES if levels[name] <= 0.0]
+        if unknown:
+            names = " and ".join(unknown)
+            reasons = (*reasons, TOO_FEW_SCANS.format(names=names))
+        return decision, reasons
+
+
+def load_volume_classifier(
+    bundle: str | Path, threads: int | None = None
+) -> VolumeClassifier:
+    """Load a model that judges whole scans.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a model bundle.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, foreign or damaged, or judges slices.
+    SettingError
+        Where `threads` is less than 1.
+    """
+    facts = load_bundle(Path(bundle))
+    if facts.judges != "volumes":
+        raise BundleError(
+            f"The model in {facts.folder} judges slices, not whole scans.",
+            "Load it with load_classifier.",
+        )
+    domain = DomainModel.load(facts.folder / DOMAIN_FILE)
+    return VolumeClassifier(facts, Session(facts, threads), domain)
+
+
+def _tumor_share(
+    evidence: NDArray[np.float32], values: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Probability, cell by cell, of the tumour class that is likeliest in the scan."""
+    tumors = np.delete(np.arange(len(CLASSES)), NO_TUMOR_INDEX)
+    explained = int(tumors[np.argmax(values[tumors])])
+    powers = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
+    return np.asarray(powers[..., explained] / powers.sum(axis=-1), np.float32)
+
+
+def _lesion(
+    decision: TumorClass | Verdict, evidence: NDArray[np.uint8], series: Series
+) -> Lesion | None:
+    if decision in (Verdict.NOT_BRAIN_MRI, TumorClass.NO_TUMOR):
+        return None
+    return find_lesion(evidence, series.slices, (0, len(series.slices)))
+
+
+def _key_slices(evidence: NDArray[np.uint8], series: Series) -> tuple[int, ...]:
+    peaks = [int(item) for item in evidence.max(axis=(1, 2))]
+    listed = [None if peak == 0 else peak / 255.0 for peak in peaks]
+    return key_slices(listed, run_length(slice_gap(series.slices)))
+
+
+def _coarse(outputs: RawOutputs, block: Block) -> str:
+    cell = block.shape[1] * block.step / outputs.evidence.shape[2]
+    return COARSE_OUTLINE.format(cell=cell)

@@ -1,0 +1,307 @@
+"""Models side by side on whole scans, and beside what gives the answer away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.engine.bundle import Bundle
+from tumorlens.engine.bundle_json import FACTS_FILE
+from tumorlens.engine.scan_judge import ScanJudge, load_scan_judge
+from tumorlens.errors import DatasetError, InputError, SettingError
+from tumorlens.learn.evaluation.intervals import Figure
+from tumorlens.learn.evaluation.resampling import Draws, Resampling, figure
+from tumorlens.learn.manifest import Record
+from tumorlens.learn.volumes import only_series
+from tumorlens.taxonomy import TumorClass, Verdict
+
+COLUMNS = ("source", "site", "part")
+"""What a manifest says of a scan besides its class, and what may give that away."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Member:
+    bundle: Bundle
+    judge: ScanJudge
+
+    def has_seen(self, record: Record) -> bool:
+        """Tell whether the scan's patient shaped the bundle."""
+        known = self.bundle.provenance.get("patients", {})
+        shaped = {*known.get("train", ()), *known.get("validation", ())}
+        return bool(record.patient) and record.patient in shaped
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A bundle, or the bundles of a cross-validation, that judge scans.
+
+    Parameters
+    ----------
+    name
+        For tables.
+    members
+        Its bundles.
+    """
+
+    name: str
+    members: tuple[_Member, ...]
+
+    def member(self, record: Record) -> _Member:
+        """Find the bundle that is to judge a scan: one that has not seen the patient.
+
+        Raises
+        ------
+        DatasetError
+            Every fold of the cross-validation has.
+        """
+        if len(self.members) == 1:
+            return self.members[0]
+        for item in self.members:
+            if not item.has_seen(record):
+                return item
+        raise DatasetError(
+            f"Every bundle of {self.name} has seen the patient of {record.path.name}.",
+            "Name all folds of the cross-validation, or take one bundle.",
+        )
+
+
+@dataclass(frozen=True)
+class ScanWords:
+    """What one contestant said of N scans.
+
+    Parameters
+    ----------
+    name
+        Of the contestant.
+    p_tumor
+        Shape (N,), 0 to 1.
+    called
+        Shape (N,): whether that passes the operating point.
+    refused
+        Shape (N,): whether the scan was refused as no brain MRI.
+    seen
+        Shape (N,): whether the patient shaped the model.
+    """
+
+    name: str
+    p_tumor: NDArray[np.float64]
+    called: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+
+
+def load_contestant(folder: Path) -> Contestant:
+    """Load a bundle, or the folds of a cross-validation.
+
+    Parameters
+    ----------
+    folder
+        A bundle, for slices or for whole scans; or the folder of `tumorlens
+        train --folds`, each of whose bundles judges the patients it left out.
+
+    Raises
+    ------
+    SettingError
+        It is neither.
+    BundleError
+        A bundle does not verify.
+    """
+    if (folder / FACTS_FILE).exists():
+        bundle, judge = load_scan_judge(folder)
+        member = _Member(bundle, judge)
+        return Contestant(f"{bundle.name} {bundle.version}", (member,))
+    places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
+    if not places:
+        raise SettingError(
+            f"{folder} holds neither a bundle nor a cross-validation.",
+            "Give the folder of a bundle, or that of `tumorlens train --folds`.",
+        )
+    members = tuple(_Member(*load_scan_judge(place)) for place in places)
+    return Contestant(f"{members[0].bundle.name}, {len(members)} folds", members)
+
+
+def judge_scans(
+    contestants: Sequence[Contestant],
+    records: Sequence[Record],
+    operating_point: str | None,
+    say: Say = print,
+) -> tuple[list[Record], list[ScanWords]]:
+    """Have every contestant judge every scan, as served: file in, finding out.
+
+    Parameters
+    ----------
+    contestants
+        From `load_contestant`.
+    records
+        Labelled scans.
+    operating_point
+        A name that each bundle knows; None for each bundle's own choice.
+    say
+        Receives a line for each scan that is left out.
+
+    Returns
+    -------
+    records
+        Those that all could judge.
+    words
+        One for each contestant.
+
+    Raises
+    ------
+    DatasetError
+        None is left.
+    """
+    kept: list[Record] = []
+    rows: list[list[tuple[float, bool, bool, bool]]] = []
+    for record in records:
+        try:
+            rows.append([_ask(item, record, operating_point) for item in contestants])
+        except InputError as error:
+            say(f"Left out: {error}")
+            continue
+        kept.append(record)
+    if not kept:
+        raise DatasetError(
+            "None of the listed scans can be judged.", "Check the manifest's files."
+        )
+    words = []
+    for place, item in enumerate(contestants):
+        p_tumor, called, refused, seen = zip(*(row[place] for row in rows), strict=True)
+        words.append(
+            ScanWords(
+                item.name,
+                np.array(p_tumor, np.float64),
+                np.array(called, bool),
+                np.array(refused, bool),
+                np.array(seen, bool),
+            )
+        )
+    return kept, words
+
+
+def _ask(
+    contestant: Contestant, record: Record, operating_point: str | None
+) -> tuple[float, bool, bool, bool]:
+    member = contestant.member(record)
+    found = member.judge(only_series(record.path), operating_point)
+    threshold = member.bundle.operating_points[found.operating_point].threshold
+    refused = found.decision is Verdict.NOT_BRAIN_MRI
+    return (
+        found.p_tumor,
+        found.p_tumor >= threshold,
+        refused,
+        member.has_seen(record),
+    )
+
+
+def compare_scans(
+    records: Sequence[Record], words: Sequence[ScanWords]
+) -> dict[str, Any]:
+    """Score contestants on the same scans, with intervals over patients.
+
+    Parameters
+    ----------
+    records
+        N labelled scans.
+    words
+        Of at least one contestant, N rows each.
+
+    Returns
+    -------
+    dict
+        Plain JSON. ``sets``: figures on all scans, and on those that share a
+        value of a column of `COLUMNS`, where these show both tumour and none.
+        ``giveaways``: by column, the AUROC that knowing it alone can reach
+        here at most. A scan that was refused counts as wrong.
+    """
+    tumor = np.array([row.label is not TumorClass.NO_TUMOR for row in records])
+    sets = [{"name": "all", **_figures(records, words, tumor, np.ones_like(tumor))}]
+    giveaways = {}
+    for column in COLUMNS:
+        values = np.array([_value(row, column) for row in records])
+        names = sorted(set(values) - {""})
+        if len(names) < 2:
+            continue
+        groups = [row.group for row in records]
+        giveaways[column] = figure(
+            Resampling(groups).auroc(_share_by(values, tumor), tumor)
+        )
+        for name in names:
+            rows = values == name
+            if 0 < tumor[rows].sum() < rows.sum():
+                title = f"{column} {name}"
+                sets.append({"name": title, **_figures(records, words, tumor, rows)})
+    return {
+        "models": [
+            {
+                "name": item.name,
+                "scans_of_patients_it_has_seen": int(item.seen.sum()),
+                "refused": int(item.refused.sum()),
+            }
+            for item in words
+        ],
+        "sets": sets,
+        "giveaways": giveaways,
+    }
+
+
+def _value(record: Record, column: str) -> str:
+    known = {"source": record.source, "site": record.site}
+    return known.get(column, record.extra.get(column, ""))
+
+
+def _share_by(
+    values: NDArray[np.str_], tumor: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Share of tumours among the scans with the same value: the best score of it."""
+    _, rows, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.bincount(rows, tumor) / counts)[rows], np.float64)
+
+
+def _figures(
+    records: Sequence[Record],
+    words: Sequence[ScanWords],
+    tumor: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+) -> dict[str, Any]:
+    groups = [row.group for row, keep in zip(records, rows, strict=True) if keep]
+    draws = Resampling(groups)
+    positive = tumor[rows]
+    areas = [draws.auroc(item.p_tumor[rows], positive) for item in words]
+    return {
+        "scans": int(rows.sum()),
+        "tumors": int(positive.sum()),
+        "patients": draws.patients,
+        "models": [
+            _of_model(item, rows, positive, draws, area)
+            for item, area in zip(words, areas, strict=True)
+        ],
+        # Paired: both areas were drawn on the same patients.
+        "auroc_differences": [figure(area - areas[0]) for area in areas[1:]],
+    }
+
+
+def _of_model(
+    item: ScanWords,
+    rows: NDArray[np.bool_],
+    positive: NDArray[np.bool_],
+    draws: Resampling,
+    area: Draws,
+) -> dict[str, Figure | None]:
+    answered = ~item.refused[rows]
+    found = item.called[rows] & answered
+    cleared = ~item.called[rows] & answered
+    both = draws.mean(found, positive) + draws.mean(cleared, ~positive)
+    return {
+        "auroc": figure(area),
+        "sensitivity": draws.share(found, positive),
+        "specificity": draws.share(cleared, ~positive),
+        "balanced_accuracy": figure(0.5 * both),
+    }

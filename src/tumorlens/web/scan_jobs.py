@@ -1,0 +1,281 @@
+"""Scans are read and judged one after the other, in the background."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tumorlens.engine.predict import Classifier
+from tumorlens.engine.scan import judge_scan
+from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.errors import BusyError, TumorLensError
+from tumorlens.imaging.study import Sequence, Series, Study
+from tumorlens.report.evidence_nifti import write_evidence
+from tumorlens.report.scan_json import scan_to_json
+from tumorlens.web.scan_files import read_upload
+from tumorlens.web.scan_record import Scan, State
+from tumorlens.web.scan_volume import pack_evidence, pack_series
+from tumorlens.web.store import Store
+
+MAX_WAITING = 8
+"""Scans that wait at a time: their files lie on the disk meanwhile."""
+
+_LOG = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 30.0
+_FIRST = (Sequence.T1_CONTRAST, Sequence.T1)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the scan is that is judged now.
+
+    Parameters
+    ----------
+    done, total
+        Slices of all its series.
+    """
+
+    done: int
+    total: int
+
+
+class _Ended(Exception):  # noqa: N818
+    """The scan was stopped or removed, or the server stops."""
+
+
+class ScanJobs:
+    """One thread that judges scans; safe to use from others.
+
+    Parameters
+    ----------
+    classifier
+        Loaded and verified.
+    store
+        Where scans lie; it stops this before it closes.
+    """
+
+    def __init__(self, classifier: Classifier, store: Store) -> None:
+        self._classifier = classifier
+        self._store = store
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._stopped: set[str] = set()
+        self._closed = threading.Event()
+        self._progress: tuple[str, Progress] | None = None
+        self._thread: threading.Thread | None = None
+        store.before_close(self.close)
+
+    def check_room(self) -> None:
+        """Refuse another scan while too many wait.
+
+        Raises
+        ------
+        BusyError
+            Where `MAX_WAITING` are waiting.
+        """
+        if self._queue.qsize() >= MAX_WAITING:
+            raise BusyError(f"{MAX_WAITING} scans are waiting already.")
+
+    def submit(self, scan_id: str) -> None:
+        """Have a scan judged whose files lie in its upload folder."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+        self._queue.put(scan_id)
+
+    def stop(self, scan: Scan) -> None:
+        """Stop judging a scan; what was found so far stays."""
+        with self._lock:
+            now = self._store.scans.find(scan.id)
+            if now is None or now.state.is_over:
+                return
+            self._stopped.add(scan.id)
+            self._store.scans.drop_upload(scan.id)
+            self._store.scans.save(replace(now, state=State.STOPPED))
+
+    def progress(self, scan_id: str) -> Progress | None:
+        """Tell how far a scan is; None where it is not being judged."""
+        now = self._progress
+        return now[1] if now is not None and now[0] == scan_id else None
+
+    def close(self) -> None:
+        """Stop at the next slice, and wait for that."""
+        self._closed.set()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_SECONDS)
+
+    def _work(self) -> None:
+        while (scan_id := self._queue.get()) is not None and not self._closed.is_set():
+            try:
+                self._run(scan_id)
+            except _Ended:
+                pass
+            except (TumorLensError, sqlite3.Error, OSError):
+                # Not even that it failed could be kept.
+                _LOG.exception("A scan's state could not be kept.")
+            finally:
+                self._progress = None
+                self._stopped.discard(scan_id)
+
+    def _run(self, scan_id: str) -> None:
+        scan = self._store.scans.find(scan_id)
+        if scan is None or scan.state is not State.WAITING:
+            return
+        try:
+            scan = self._keep(replace(scan, state=State.READING))
+            folder = self._store.scans.upload_folder(scan_id)
+            study = read_upload(folder, scan.document["label"])
+            self._store.scans.drop_upload(scan_id)
+            if _is_pictures(study):
+                scan = self._judge_pictures(scan, study)
+            else:
+                scan = self._judge(scan, study)
+            self._keep(replace(scan, state=State.DONE))
+        except TumorLensError as error:
+            self._fail(scan, error.code, error.message, error.mend)
+        except _Ended:
+            raise
+        except Exception:
+            # Files that vanish under a scan that was stopped are no fault.
+            self._check(scan_id)
+            _LOG.exception("A scan could not be judged.")
+            self._fail(
+                scan,
+                "internal_error",
+                "The scan could not be judged: TumorLens made a mistake.",
+                "Try it in another format; the server's log says more.",
+            )
+
+    def _fail(self, scan: Scan, code: str, message: str, mend: str) -> None:
+        error = {"code": code, "message": message, "mend": mend}
+        self._store.scans.drop_upload(scan.id)
+        document = {**scan.document, "error": error}
+        self._keep(replace(scan, state=State.FAILED, document=document))
+
+    def _keep(self, scan: Scan, **files: bytes) -> Scan:
+        with self._lock:
+            self._check(scan.id)
+            if not self._store.scans.save(scan, **files):
+                raise _Ended
+        if files:
+            self._store.make_room(scan.id)
+        return scan
+
+    def _check(self, scan_id: str) -> None:
+        if scan_id in self._stopped or self._closed.is_set():
+            raise _Ended
+        if not self._store.scans.exists(scan_id):
+            raise _Ended
+
+    def _judge(self, scan: Scan, study: Study) -> Scan:
+        waiting = list(enumerate(study.series))
+        notes = list(study.notes)
+        del study
+        facts: list[dict[str, Any]] = []
+        for index, series in waiting:
+            packed = pack_series(series)
+            facts.append(_facts(index, series, packed.geometry))
+            document = {**scan.document, "notes": notes, "series": facts}
+            scan = replace(scan, state=State.JUDGING, document=document)
+            files = {
+                f"voxels-{index}": packed.voxels,
+                f"thumbnail-{index}": packed.thumbnail,
+            }
+            scan = self._keep(scan, **files)
+        total = sum(len(series.slices) for _, series in waiting)
+        done = 0
+        waiting.sort(key=lambda item: _rank(item[1]))
+        while waiting:
+            # Each series is let go once it is judged: it may be large.
+            index, series = waiting.pop(0)
+            scan = self._judge_series(
+                scan, index, series, self._reporter(scan.id, done, total)
+            )
+            done += len(series.slices)
+        return scan
+
+    def _judge_series(
+        self, scan: Scan, index: int, series: Series, report: Callable[[int, int], None]
+    ) -> Scan:
+        report(0, len(series.slices))
+        point = scan.document["operating_point"]
+        finding = judge_scan(self._classifier, series, point, report)
+        files = {}
+        if finding.evidence is not None:
+            files[f"evidence-{index}"] = pack_evidence(finding.evidence)
+            if finding.affine_ras is not None:
+                files[f"nifti-{index}"] = _nifti(finding)
+        judged = {
+            **scan.series[index],
+            "state": State.DONE,
+            "finding": scan_to_json(finding),
+            "has_evidence": finding.evidence is not None,
+            "has_nifti": f"nifti-{index}" in files,
+        }
+        listed = [judged if item["index"] == index else item for item in scan.series]
+        document = {**scan.document, "series": listed}
+        return self._keep(replace(scan, document=document), **files)
+
+    def _judge_pictures(self, scan: Scan, study: Study) -> Scan:
+        """Judge single pictures, which lie in no scan, each by itself."""
+        point = scan.document["operating_point"]
+        slices = study.slices
+        report = self._reporter(scan.id, 0, len(slices))
+        found = self._classifier.predict_slices(slices, point, study.notes)
+        ids = []
+        for number, prediction in enumerate(found, 1):
+            report(number, len(slices))
+            ids.append(self._store.add(prediction, scan.owner).id)
+        return replace(scan, document={**scan.document, "analyses": ids})
+
+    def _reporter(
+        self, scan_id: str, before: int, total: int
+    ) -> Callable[[int, int], None]:
+        def report(done: int, _: int) -> None:
+            self._check(scan_id)
+            self._progress = (scan_id, Progress(before + done, total))
+
+        return report
+
+
+def _is_pictures(study: Study) -> bool:
+    return all(len(series.slices) == 1 for series in study.series)
+
+
+def _rank(series: Series) -> int:
+    """Rank a series: what the model was trained on comes first."""
+    if series.sequence in _FIRST:
+        return _FIRST.index(series.sequence)
+    return len(_FIRST)
+
+
+def _facts(index: int, series: Series, geometry: dict[str, Any]) -> dict[str, Any]:
+    first = series.slices[0]
+    return {
+        "index": index,
+        "state": State.WAITING,
+        "plane": None if first.plane is None else first.plane.value,
+        "sequence": None if series.sequence is None else series.sequence.value,
+        "slices": len(series.slices),
+        "rank": _rank(series),
+        "geometry": geometry,
+        "finding": None,
+        "has_evidence": False,
+        "has_nifti": False,
+    }
+
+
+def _nifti(finding: ScanFinding) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
+        path = Path(folder, "evidence.nii.gz")
+        write_evidence(finding, path)
+        return path.read_bytes()

@@ -1,0 +1,89 @@
+// How far a scan is: asked for again and again, until its page has more to show.
+
+const panel = document.querySelector("#scan-progress");
+const title = document.querySelector("#scan-state");
+const bar = document.querySelector("#scan-bar");
+const count = document.querySelector("#scan-count");
+const said = document.querySelector("#scan-said");
+const viewer = document.querySelector("#viewer");
+
+const NAMES = {
+  waiting: "Waiting for its turn",
+  reading: "Reading the files",
+  judging: "Judging every slice",
+};
+const SOON_MS = 500;
+const LATER_MS = 2000;
+
+let judged = null;
+let told = "";
+let failures = 0;
+
+// A listener hears each step and each quarter, and not every slice.
+function tell(status) {
+  const quarter = Math.floor(4 * (status.progress.fraction ?? 0));
+  const key = `${status.state} ${quarter}`;
+  if (key === told) return;
+  told = key;
+  const share = quarter ? `, ${25 * quarter} %` : "";
+  said.textContent = `${NAMES[status.state] ?? ""}${share}`;
+}
+
+function show(status) {
+  title.textContent = NAMES[status.state] ?? title.textContent;
+  const { done, total, fraction } = status.progress;
+  if (fraction === null) bar.removeAttribute("value");
+  else bar.value = fraction;
+  count.textContent = total ? `${done} of ${total} slices` : "";
+  tell(status);
+}
+
+async function renewSeries() {
+  const list = document.querySelector("#series");
+  if (!list) return;
+  const response = await fetch(location.href);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.querySelector("#series");
+  if (fresh) list.replaceWith(fresh);
+}
+
+async function ask() {
+  const response = await fetch(panel.dataset.status, { headers: { Accept: "application/json" } });
+  if (response.status === 404) return location.reload();
+  const status = await response.json();
+  const now = status.series.filter((item) => item.state === "done").length;
+  const over = NAMES[status.state] === undefined;
+  const grown = judged !== null && now !== judged;
+  judged = now;
+  // A viewer in use is not pulled away: only the list beside it is renewed.
+  if (!viewer && (over || chosenIsDone(status))) return location.reload();
+  if (over || grown) await renewSeries();
+  if (over) {
+    panel.remove();
+    return undefined;
+  }
+  show(status);
+  return setTimeout(poll, document.hidden ? LATER_MS : SOON_MS);
+}
+
+// Series are judged in the order in which the page chooses them.
+function chosenIsDone(status) {
+  const asked = new URLSearchParams(location.search).get("series");
+  if (asked) return status.series[Number(asked) - 1]?.state === "done";
+  return status.series.some((item) => item.state === "done");
+}
+
+async function poll() {
+  try {
+    await ask();
+    failures = 0;
+  } catch {
+    failures += 1;
+    said.textContent = "The server does not answer. Is TumorLens still running?";
+    count.textContent = said.textContent;
+    setTimeout(poll, Math.min(10_000, LATER_MS * failures));
+  }
+}
+
+document.documentElement.classList.add("scripted");
+poll();

@@ -1,0 +1,141 @@
+"""Models on whole scans: figures, what gives the answer away, who has seen whom."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.drawn_volumes import draw_set
+from tests.engine.volume_bundle import build_volume_bundle
+from tumorlens.cli.main import main
+from tumorlens.engine.bundle_json import write_document
+from tumorlens.errors import DatasetError, SettingError
+from tumorlens.learn.evaluation.scans import (
+    ScanWords,
+    compare_scans,
+    judge_scans,
+    load_contestant,
+)
+from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.taxonomy import TumorClass
+
+
+def scans(count: int = 20, **more) -> list[Record]:
+    labels = (TumorClass.GLIOMA, TumorClass.NO_TUMOR)
+    return [
+        Record(Path(f"{i}.nii"), labels[i % 2], patient=f"p{i // 2}", **more)
+        for i in range(count)
+    ]
+
+
+def words(name: str, p_tumor, refused=None, seen=False) -> ScanWords:
+    values = np.asarray(p_tumor, np.float64)
+    none = np.zeros(len(values), bool)
+    return ScanWords(
+        name, values, values >= 0.5, none if refused is None else refused, none | seen
+    )
+
+
+def test_the_better_model_gains_and_the_draws_are_paired():
+    good = words("good", [0.9, 0.1] * 10)
+    blind = words("blind", [0.7] * 20)
+    found = compare_scans(scans(), [blind, good])
+    (whole,) = found["sets"]
+    assert (whole["scans"], whole["tumors"], whole["patients"]) == (20, 10, 10)
+    assert whole["models"][1]["auroc"]["value"] == 1.0
+    assert whole["models"][0]["auroc"]["value"] == 0.5
+    assert whole["models"][0]["balanced_accuracy"]["value"] == 0.5
+    (gain,) = whole["auroc_differences"]
+    assert gain == {"value": 0.5, "low": 0.5, "high": 0.5}
+    same = compare_scans(scans(), [good, good])["sets"][0]["auroc_differences"]
+    assert same == [{"value": 0.0, "low": 0.0, "high": 0.0}]
+
+
+def test_a_refused_scan_counts_as_wrong():
+    refused = np.arange(20) < 4
+    found = compare_scans(scans(), [words("one", [0.9, 0.1] * 10, refused)])
+    figures = found["sets"][0]["models"][0]
+    assert figures["sensitivity"]["value"] == pytest.approx(0.8)
+    assert figures["specificity"]["value"] == pytest.approx(0.8)
+    assert found["models"][0]["refused"] == 4
+
+
+def test_a_source_that_gives_the_answer_away_is_told():
+    rows = scans(10, source="here") + [
+        Record(Path(f"h{i}.nii"), TumorClass.NO_TUMOR, f"h{i}", source="healthy")
+        for i in range(10)
+    ]
+    rows = [r for r in rows if r.source == "healthy" or r.label is TumorClass.GLIOMA]
+    found = compare_scans(rows, [words("one", np.linspace(0, 1, len(rows)))])
+    assert found["giveaways"]["source"]["value"] == 1.0
+    # Neither source shows both kinds, so there is nothing to score inside one.
+    assert [part["name"] for part in found["sets"]] == ["all"]
+
+
+def test_parts_of_the_head_are_scored_by_themselves():
+    rows = [
+        *scans(8, extra={"part": "1/2"}),
+        *scans(8, extra={"part": "2/2"}),
+    ]
+    found = compare_scans(rows, [words("one", [0.9, 0.1] * 4 + [0.1, 0.9] * 4)])
+    by_name = {part["name"]: part["models"][0]["auroc"] for part in found["sets"]}
+    assert by_name["part 1/2"]["value"] == 1.0
+    assert by_name["part 2/2"]["value"] == 0.0
+    assert found["giveaways"]["part"]["value"] == 0.5
+
+
+def test_every_scan_is_judged_by_a_fold_that_has_not_seen_it(tmp_path):
+    records = read_manifest(draw_set(tmp_path, 2))
+    folder = tmp_path / "folds"
+    for fold, name in enumerate(("glioma0", "glioma1")):
+        place = folder / f"fold{fold}" / "bundle"
+        place.mkdir(parents=True)
+        build_volume_bundle(place)
+        document = json.loads((place / "bundle.json").read_text())
+        document["provenance"] = {"patients": {"train": [name]}}
+        write_document(place, document)
+    contestant = load_contestant(folder)
+    by_name = {
+        row.patient: contestant.member(row).bundle.folder.parent.name for row in records
+    }
+    assert by_name["glioma0"] == "fold1"
+    assert by_name["glioma1"] == "fold0"
+    _, (found,) = judge_scans([contestant], records, None)
+    assert not found.seen.any()
+    shutil.rmtree(folder / "fold1")
+    shutil.copytree(folder / "fold0", folder / "fold1")
+    with pytest.raises(DatasetError, match="glioma0"):
+        load_contestant(folder).member(records[0])
+
+
+def test_what_holds_no_model_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="neither a bundle"):
+        load_contestant(tmp_path)
+
+
+def test_the_command_prints_and_writes(tmp_path, tiny_bundle, capsys):
+    manifest = draw_set(tmp_path, 3)
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    build_volume_bundle(folder)
+    (tmp_path / "glioma1.nii.gz").write_bytes(b"broken")
+    command = ["compare-scans", "--data", str(manifest), "--split", "train"]
+    out = tmp_path / "figures.json"
+    models = ["--model", str(tiny_bundle), "--model", str(folder)]
+    assert main([*command, *models, "--json", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "Left out: " in shown and "glioma1.nii.gz" in shown
+    assert "tiny3d 0.0.1: 1 scans are of patients that shaped it" in shown
+    figures = json.loads(out.read_text())
+    assert figures["sets"][0]["scans"] == 5
+    assert figures["sets"][0]["models"][1]["auroc"]["value"] == 1.0
+
+
+def test_a_split_without_rows_is_named(tmp_path, capsys):
+    manifest = draw_set(tmp_path, 1)
+    assert main(["compare-scans", "--data", str(manifest), "--split", "test"]) == 2
+    assert "'test'" in capsys.readouterr().err
