@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
-from tumorlens.engine.bundle import attach_file, load_bundle
+from tumorlens.engine.bundle import load_bundle
+from tumorlens.engine.bundle_record import attach_file
 from tumorlens.engine.clinical import CLINICAL_FILE, ClinicalModel, add_columns
 from tumorlens.engine.clinical_columns import (
     CategoryColumn,

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.engine.scan_samples import drawn_scan
-from tumorlens.engine.bundle import load_bundle, record_scans
+from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_json import read_document, write_document
+from tumorlens.engine.bundle_record import record_scans
 from tumorlens.engine.operating_point import OperatingPoint, Rate
 from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.engine.scan import ROUGH_OUTLINE, judge_scan

@@ -65,7 +65,8 @@ def calibrate(
         from tumorlens.learn.scan_figures import fit_scans
     except ImportError as error:
         raise MissingExtraError("Calibrating", "train") from error
-    from tumorlens.engine.bundle import load_bundle, record_scans
+    from tumorlens.engine.bundle import load_bundle
+    from tumorlens.engine.bundle_record import record_scans
     from tumorlens.learn.manifest import read_manifest
     from tumorlens.learn.scan_judge import deal_scans, fold_bundles, judge_scans
     from tumorlens.learn.scan_list import read_scans

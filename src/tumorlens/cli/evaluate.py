@@ -83,7 +83,8 @@ def evaluate(
         from tumorlens.learn.evaluation import order
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error
-    from tumorlens.engine.bundle import DEFAULT_BUNDLE, record_metrics
+    from tumorlens.engine.bundle import DEFAULT_BUNDLE
+    from tumorlens.engine.bundle_record import record_metrics
 
     folders = models or (DEFAULT_BUNDLE,)
     wish = order.EvaluationOrder(

@@ -235,7 +235,7 @@ def save_bundle(
         "provenance": dict(provenance),
         "metrics": dict(metrics),
         "files": {
-            item: _sha256(folder / item) for item in known if (folder / item).exists()
+            item: sha256_of(folder / item) for item in known if (folder / item).exists()
         },
     }
     if rules is not None:
@@ -244,83 +244,6 @@ def save_bundle(
         document["cells"] = asdict(cells)
     if judges != "slices":
         document["judges"] = judges
-    write_document(folder, document)
-    return load_bundle(folder)
-
-
-def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundle:
-    """Put measured figures into a bundle, under a name; the model stays as it is.
-
-    The operating points' rates become the measured ones: those that a bundle is
-    made with come from the patients on whom the thresholds were chosen, and
-    flatter it.
-
-    Parameters
-    ----------
-    folder
-        Of the bundle.
-    name
-        What the figures were measured on, for example ``test``.
-    figures
-        Plain JSON; `operating_points` holds the rates by point.
-
-    Raises
-    ------
-    BundleError
-        Where the bundle does not verify, or a figure is no plain JSON.
-    """
-    load_bundle(folder)
-    document = read_document(folder)
-    document["metrics"] = {**document["metrics"], name: dict(figures)}
-    for point, rates in figures.get("operating_points", {}).items():
-        document["operating_points"][point] |= rates
-    write_document(folder, document)
-    return load_bundle(folder)
-
-
-def record_scans(folder: Path, scans: ScanModel) -> Bundle:
-    """Put into a bundle how it judges whole scans; the model stays as it is.
-
-    Parameters
-    ----------
-    folder
-        Of the bundle.
-    scans
-        Fitted on scans of patients that networks trained alike had never seen.
-
-    Raises
-    ------
-    BundleError
-        Where the bundle does not verify, or the facts do not fit it.
-    """
-    load_bundle(folder)
-    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
-    return load_bundle(folder)
-
-
-def attach_file(folder: Path, name: str, content: bytes) -> Bundle:
-    """Put a file into a bundle, or replace it there; the rest stays as it is.
-
-    Parameters
-    ----------
-    folder
-        Of the bundle.
-    name, content
-        Of the file.
-
-    Raises
-    ------
-    BundleError
-        Where the bundle does not verify.
-    OSError
-        Where it cannot be written.
-    """
-    load_bundle(folder)
-    document = read_document(folder)
-    part = folder / f"{name}.part"
-    part.write_bytes(content)
-    part.replace(folder / name)
-    document["files"] = {**document["files"], name: _sha256(folder / name)}
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -423,14 +346,21 @@ def _check_files(bundle: Bundle) -> None:
                 "which lies outside the bundle.",
                 "Do not use this bundle; get it from where you trust.",
             )
-        if _sha256(bundle.folder / name) != digest:
+        if sha256_of(bundle.folder / name) != digest:
             raise BundleError(
                 f"{bundle.folder / name} is not the file that was exported "
                 "(its SHA-256 differs)."
             )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a bundle's file, in hexadecimal.
+
+    Raises
+    ------
+    BundleError
+        Where it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import MODEL_FILE, Bundle, attach_file, load_bundle
+from tumorlens.engine.bundle import MODEL_FILE, Bundle, load_bundle
 from tumorlens.engine.bundle_json import FACTS_FILE
+from tumorlens.engine.bundle_record import attach_file
 from tumorlens.engine.clinical import CLINICAL_FILE, ClinicalModel
 from tumorlens.engine.clinical_columns import CategoryColumn, encode
 from tumorlens.engine.clinical_table import ClinicalTable, read_clinical_table

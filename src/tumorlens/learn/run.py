@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 
-from tumorlens.engine.bundle import Bundle, record_metrics
+from tumorlens.engine.bundle import Bundle
+from tumorlens.engine.bundle_record import record_metrics
 from tumorlens.errors import OutputError, SettingError, TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost, stored_cost

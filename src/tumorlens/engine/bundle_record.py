@@ -1,0 +1,88 @@
+"""What is put into a bundle after it was made; its network stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tumorlens.engine.bundle import Bundle, load_bundle, sha256_of
+from tumorlens.engine.bundle_json import read_document, write_document
+from tumorlens.engine.scan_model import ScanModel
+
+
+def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundle:
+    """Put measured figures into a bundle, under a name; the model stays as it is.
+
+    The operating points' rates become the measured ones: those that a bundle is
+    made with come from the patients on whom the thresholds were chosen, and
+    flatter it.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    name
+        What the figures were measured on, for example ``test``.
+    figures
+        Plain JSON; `operating_points` holds the rates by point.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or a figure is no plain JSON.
+    """
+    load_bundle(folder)
+    document = read_document(folder)
+    document["metrics"] = {**document["metrics"], name: dict(figures)}
+    for point, rates in figures.get("operating_points", {}).items():
+        document["operating_points"][point] |= rates
+    write_document(folder, document)
+    return load_bundle(folder)
+
+
+def record_scans(folder: Path, scans: ScanModel) -> Bundle:
+    """Put into a bundle how it judges whole scans; the model stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    scans
+        Fitted on scans of patients that networks trained alike had never seen.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or the facts do not fit it.
+    """
+    load_bundle(folder)
+    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
+    return load_bundle(folder)
+
+
+def attach_file(folder: Path, name: str, content: bytes) -> Bundle:
+    """Put a file into a bundle, or replace it there; the rest stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    name, content
+        Of the file.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify.
+    OSError
+        Where it cannot be written.
+    """
+    load_bundle(folder)
+    document = read_document(folder)
+    part = folder / f"{name}.part"
+    part.write_bytes(content)
+    part.replace(folder / name)
+    document["files"] = {**document["files"], name: sha256_of(folder / name)}
+    write_document(folder, document)
+    return load_bundle(folder)
