@@ -125,7 +125,7 @@ def test_as_many_fragments_as_frames_are_read() -> None:
     blank = rle(64 * 64 // 128)
     two = encapsulated([blank, blank], RLE, 64, frames=2)
     assert [item.slice.pixels.max() for item in frames_of(two, "a")] == [7, 7]
-    with pytest.raises(DamagedFileError, match="more than 2 frames"):
+    with pytest.raises(DamagedFileError, match="2 frames"):
         read_dicom(encapsulated([blank] * 9, RLE, 64, frames=2), "a")
     with pytest.raises(DamagedFileError):
         read_dicom(encapsulated([blank] * 2, RLE, 64, frames=3), "a")
