@@ -330,7 +330,7 @@ def test_dark_is_dark(page: playwright.Page) -> None:
 @pytest.mark.parametrize("page", [{"java_script_enabled": False}], indirect=True)
 def test_it_works_without_scripts(page: playwright.Page, files: dict[str, str]) -> None:
     page.set_input_files("#file", [files["head.png"], files["text.jpg"]])
-    page.get_by_role("button", name="Analyse").click()
+    page.get_by_role("button", name="Analyse as single slices").click()
     assert page.get_by_text("1 read, 1 not").is_visible()
     follow(page, "head.png")
     assert shown_layers(page) == ["evidence"]
