@@ -27,7 +27,7 @@ def test_probabilities_and_maps_agree_with_keras(name, tmp_path):
     assert set(names) == {"logits", "evidence", "gradcam", "embedding"}
     rng = np.random.default_rng(0)
     for rows in (1, 3):
-        pixels = rng.random((rows, 64, 64, 3), np.float32)
+        pixels = rng.random((rows, *serving.input_shape[1:]), np.float32)
         found = dict(zip(names, session.run(names, {"pixels": pixels}), strict=True))
         wanted = serving.predict_on_batch(pixels)
         np.testing.assert_allclose(

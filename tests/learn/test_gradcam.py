@@ -15,7 +15,8 @@ def test_the_closed_form_agrees_with_autodiff(name):
     keras.utils.set_random_seed(3)
     network = NETWORKS[name]
     model = network.build(64)
-    pixels = np.random.default_rng(1).random((3, 64, 64, 3), np.float32)
+    shape = (3, *model.input_shape[1:])
+    pixels = np.random.default_rng(1).random(shape, np.float32)
     closed = serving_model(model, 64).predict_on_batch(pixels)["gradcam"]
     for index in range(4):
         wanted = grad_cam(model, pixels, index, network.last_convolution)

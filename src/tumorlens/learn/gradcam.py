@@ -62,7 +62,8 @@ def grad_cam(
         ) from error
     found = trunk(keras.ops.convert_to_tensor(pixels), training=False)
     gradient = _gradient(head, found, class_index)
-    weights = gradient.mean(axis=(1, 2), keepdims=True)
+    cells = tuple(range(1, gradient.ndim - 1))
+    weights = gradient.mean(axis=cells, keepdims=True)
     values = keras.ops.convert_to_numpy(found)
     return np.maximum((values * weights).sum(axis=-1), 0.0).astype(np.float32)
 
