@@ -29,7 +29,9 @@ def test_calibration_takes_overconfidence_away(outputs):
     logits, evidence, labels = outputs
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     before = calibration_error(powers / powers.sum(axis=1, keepdims=True), labels)
-    facts = fit_calibration(logits[:1000], evidence[:1000], labels[:1000])
+    facts = fit_calibration(
+        logits[:1000], evidence[:1000], labels[:1000], ["one"] * 1000
+    )
     pooled = pool_evidence(evidence, facts.evidence_cells)
     found = calibrated_probabilities(logits, pooled, facts)
     assert before > 0.1
@@ -38,8 +40,8 @@ def test_calibration_takes_overconfidence_away(outputs):
 
 def test_both_heads_together_are_better_than_one(outputs):
     logits, evidence, labels = outputs
-    both = fit_calibration(logits, evidence, labels)
-    alone = fit_calibration(logits, None, labels)
+    both = fit_calibration(logits, evidence, labels, ["one"] * 1500)
+    alone = fit_calibration(logits, None, labels, ["one"] * 1500)
     assert alone.evidence_weight == 0.0
     rows = np.arange(len(labels))
     losses = []
@@ -48,6 +50,25 @@ def test_both_heads_together_are_better_than_one(outputs):
         found = calibrated_probabilities(logits, pooled, facts)
         losses.append(-np.log(found[rows, labels]).mean())
     assert losses[0] < losses[1]
+
+
+def test_a_small_hard_source_counts_as_much_as_a_large_easy_one(outputs):
+    """In the easy one the slice head knows all; in the hard one it knows nothing."""
+    logits, evidence, labels = outputs
+    easy = np.arange(1500) >= 100
+    logits = np.where(easy[:, None], logits, logits[::-1])
+    sources = np.where(easy, "easy", "hard").tolist()
+    apart = fit_calibration(logits, evidence, labels, sources)
+    alike = fit_calibration(logits, evidence, labels, ["one"] * 1500)
+    ratios = [found.evidence_weight / found.slice_weight for found in (apart, alike)]
+    assert ratios[0] > 1.5 * ratios[1]
+
+
+def test_the_evidence_head_is_never_left_out(outputs):
+    logits, evidence, labels = outputs
+    noise = np.random.default_rng(5).normal(size=evidence.shape).astype(np.float32)
+    facts = fit_calibration(logits, noise, labels, ["one"] * 1500)
+    assert facts.evidence_weight >= 0.499 * facts.slice_weight
 
 
 def test_screening_misses_no_more_than_it_may():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,10 @@ source alone would let the scanner that is hardest to read call most healthy
 slices of all others tumours: what it costs each source is in the report."""
 COVERAGE = 0.90
 POOL_SIZES = (1, 2, 4, 8, 16, 32)
+LEAST_EVIDENCE = 0.5
+"""Least weight of the evidence head beside that of the slice head. Likelihood alone
+leaves it next to none, since the slice head is surer on known scanners; on hospitals
+that were left out the evidence head is the better one (docs/experiments.md)."""
 _BIAS_PENALTY = 0.02
 
 
@@ -26,8 +31,13 @@ def fit_calibration(
     logits: NDArray[np.float32],
     evidence: NDArray[np.float32] | None,
     labels: NDArray[np.int64],
+    sources: Sequence[str],
 ) -> Calibration:
     """Fit how both heads combine, by likelihood.
+
+    The tumour slices of a source weigh as much as any other source's, and so
+    do its tumour-free ones: a large set of easy pictures is not to decide how
+    the heads are to be believed on a small one that is hard.
 
     Parameters
     ----------
@@ -36,17 +46,20 @@ def fit_calibration(
         evidence is None for a network without that head.
     labels
         Shape (N,): class indices.
+    sources
+        N names of the sets that the slices are from.
 
     Returns
     -------
     Calibration
         The pool size with the best likelihood, and its weights.
     """
+    weights = _source_weights(labels, sources)
     best: tuple[float, Calibration] | None = None
     count = 1 if evidence is None else evidence.shape[1] * evidence.shape[2]
     for cells in (size for size in POOL_SIZES if size <= count):
         pooled = None if evidence is None else pool_evidence(evidence, cells)
-        loss, found = _fit_weights(logits, pooled, labels, cells)
+        loss, found = _fit_weights(logits, pooled, labels, weights, cells)
         if best is None or loss < best[0]:
             best = loss, found
     assert best is not None
@@ -57,6 +70,7 @@ def _fit_weights(
     logits: NDArray[np.float32],
     pooled: NDArray[np.float32] | None,
     labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
     cells: int,
 ) -> tuple[float, Calibration]:
     rows = np.arange(len(labels))
@@ -64,9 +78,10 @@ def _fit_weights(
 
     def unpack(values: NDArray[np.float64]) -> Calibration:
         bias = values[2:] - values[2:].mean()
+        weight = float(np.exp(values[0]))
         return Calibration(
-            float(np.exp(values[0])),
-            0.0 if pooled is None else float(np.exp(values[1])),
+            weight,
+            0.0 if pooled is None else weight * float(np.exp(values[1])),
             tuple(float(item) for item in bias),
             cells,
         )
@@ -74,13 +89,27 @@ def _fit_weights(
     def loss(values: NDArray[np.float64]) -> float:
         facts = unpack(values)
         found = calibrated_probabilities(logits, second, facts)
-        likelihood = -np.log(found[rows, labels] + 1e-12).mean()
+        likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
         return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
 
-    start = np.array([np.log(0.7), np.log(0.5), 0.0, 0.0, 0.0, 0.0])
-    bounds = [(-4.0, 3.0)] * 2 + [(-6.0, 6.0)] * 4
+    start = np.array([np.log(0.7), np.log(0.7), 0.0, 0.0, 0.0, 0.0])
+    ratio = (float(np.log(LEAST_EVIDENCE)), 5.0)
+    bounds = [(-4.0, 3.0), ratio] + [(-6.0, 6.0)] * 4
     result = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
     return float(result.fun), unpack(result.x)
+
+
+def _source_weights(
+    labels: NDArray[np.int64], sources: Sequence[str]
+) -> NDArray[np.float64]:
+    """Weigh slices so that every source's tumours, and its others, weigh alike."""
+    kinds = [
+        (source, bool(tumor))
+        for source, tumor in zip(sources, labels != NO_TUMOR_INDEX, strict=True)
+    ]
+    counts = Counter(kinds)
+    weights = np.array([1.0 / counts[kind] for kind in kinds])
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def fit_operating_points(

@@ -83,7 +83,12 @@ def fit_decision_layer(
     """
     labels = held.labels
     groups = [row.group for row in held.records]
-    calibration = fit_calibration(held.logits, held.evidence, labels)
+    calibration = fit_calibration(
+        held.logits,
+        held.evidence,
+        labels,
+        [row.source for row in held.records],
+    )
     found = _probabilities(held, calibration)
     return DecisionLayer(
         calibration,
