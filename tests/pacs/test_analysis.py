@@ -16,6 +16,7 @@ from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.dicom import read_dicom
+from tumorlens.imaging.study import Sequence
 from tumorlens.pacs.analysis import (
     analysis_with,
     dicom_finding,
@@ -94,3 +95,14 @@ def test_the_segment_is_the_lesion_and_nothing_else(tiny_bundle: Path) -> None:
     assert mask[z0:z1, y0:y1, x0:x1].sum() == mask.sum()
     assert lesion_mask(replace(found, lesion=None)) is None
     assert np.isin(mask, (0, 1)).all()
+
+
+def test_a_sequence_that_the_model_was_not_trained_on_is_said(
+    tiny_bundle: Path,
+) -> None:
+    found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
+    told = dicom_finding(replace(found, sequence=Sequence.FLAIR), "tiny").reasons
+    assert told[:-1] == found.reasons
+    assert "FLAIR" in told[-1]
+    known = replace(found, sequence=Sequence.T1)
+    assert dicom_finding(known, "tiny").reasons == found.reasons

@@ -22,6 +22,7 @@ from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
 from tumorlens.report.overlay import heat_layer, lay_over, window_picture
+from tumorlens.report.scan_words import sequence_caveat
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -140,6 +141,7 @@ def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
         With size and centroid only where the model's error of them was measured.
     """
     size, centroid = None, None
+    caveat = sequence_caveat(found.sequence)
     # In a report they look like a measurement: they stay out where nobody has
     # checked how far off they are, and the reasons cannot say so.
     if found.lesion is not None and found.size_measured:
@@ -157,7 +159,7 @@ def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
         key_slices=found.key_slices,
         size_mm=size,
         centroid=centroid,
-        reasons=found.reasons,
+        reasons=found.reasons if caveat is None else (*found.reasons, caveat),
     )
 
 

@@ -5,20 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tumorlens.imaging.study import Sequence
-from tumorlens.taxonomy import INFO, TumorClass, Verdict
+from tumorlens.report import scan_words
+from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.web.scan_record import State
-
-_TRAINED_ON = frozenset({Sequence.T1.value, Sequence.T1_CONTRAST.value})
-
-_VERDICTS = {
-    Verdict.INCONCLUSIVE: (
-        "The model cannot tell from this scan. Do not take it for a clear one."
-    ),
-    Verdict.NOT_BRAIN_MRI: (
-        "The pictures do not look like a brain MRI of the kind the model knows, so "
-        "it gives no answer."
-    ),
-}
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -31,13 +20,9 @@ STATES = {
 
 
 def sentence(decision: str) -> str:
-    """Return what the decision means for the whole scan."""
-    if decision in set(Verdict):
-        return _VERDICTS[Verdict(decision)]
-    if decision == TumorClass.NO_TUMOR:
-        return "The model sees no sign of a tumour in this scan."
-    title = INFO[TumorClass(decision)].title.lower()
-    return f"The scan looks like one with a {title}."
+    """Return what the decision, as JSON names it, means for the whole scan."""
+    known = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
+    return scan_words.sentence(known)
 
 
 def lesion_sentence(lesion: dict[str, Any] | None) -> str:
@@ -90,11 +75,9 @@ def warnings(
             "The file does not say how the series was weighted; the model was "
             "trained on T1 with and without contrast only."
         )
-    elif sequence not in _TRAINED_ON:
-        texts.append(
-            f"The series is {sequence}; the model was trained on T1 with and without "
-            "contrast, and its figures do not hold here."
-        )
+    else:
+        caveat = scan_words.sequence_caveat(Sequence(sequence))
+        texts += [] if caveat is None else [caveat]
     texts += notes
     if finding["model_version"] != version:
         texts.append(
