@@ -1,10 +1,11 @@
 """Averaged networks: the mean of what was trained, or a clear refusal."""
 
+import keras
 import numpy as np
 import pytest
 
 from tumorlens.errors import TrainingError
-from tumorlens.learn.average import average_networks
+from tumorlens.learn.average import average_networks, refresh_normalisation
 from tumorlens.learn.networks.registry import find_network
 
 
@@ -36,3 +37,19 @@ def test_weights_that_are_missing_or_damaged_are_named(runs, tmp_path):
     (tmp_path / "cut.weights.h5").write_bytes(runs[0].read_bytes()[:500])
     with pytest.raises(TrainingError, match=r"cut\.weights\.h5"):
         average_networks("seed-cnn", [tmp_path / "cut.weights.h5"])
+
+
+def test_normalisation_is_counted_anew_over_all_batches():
+    """Even far off, its statistics become the mean of the batches' own."""
+    layer = keras.layers.BatchNormalization(momentum=0.9, name="counted")
+    kept = keras.layers.BatchNormalization(name="kept", trainable=False)
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, kept(layer(pixels)))
+    layer.moving_mean.assign(np.full(3, 50.0))
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(loc, 2.0, (6, 8, 8, 3)).astype("f4") for loc in (1, 2, 6)]
+    refresh_normalisation(model, batches)
+    np.testing.assert_allclose(layer.moving_mean, [3.0] * 3, atol=0.3)
+    np.testing.assert_allclose(layer.moving_variance, [4.0] * 3, atol=0.6)
+    np.testing.assert_array_equal(kept.moving_mean, 0.0)
+    assert layer.momentum == 0.9

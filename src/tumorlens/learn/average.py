@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.learn.networks.registry import find_network
@@ -17,8 +18,9 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
 
     Runs that started from the same weights and the same heads end in one
     valley of the loss, and their mean does what an ensemble of them would, in
-    one pass ("model soup": Wortsman et al. 2022, ICML). That holds for what
-    normalisation counted as well.
+    one pass ("model soup": Wortsman et al. 2022, ICML). What normalisation
+    counted in each of them is not what it would count in the mean: follow with
+    `refresh_normalisation`.
 
     Parameters
     ----------
@@ -46,3 +48,34 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
             total += item
     model.set_weights([(item / len(weights)).astype(np.float32) for item in sums])
     return model
+
+
+def refresh_normalisation(
+    model: keras.Model, batches: Iterable[NDArray[np.float32]]
+) -> None:
+    """Count anew what batch normalisation needs, after weights were changed.
+
+    As for weights averaged over a run (Izmailov et al. 2018, UAI, section 3).
+    Without it the averaged network is far less sure than those it came from.
+
+    Parameters
+    ----------
+    model
+        Its frozen layers are left alone.
+    batches
+        Of training pictures, shape (N, S, S, 3), float32, in [0, 1]; each
+        weighs alike.
+    """
+    layers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    usual = [layer.momentum for layer in layers]
+    for number, pixels in enumerate(batches):
+        for layer in layers:
+            # The mean of all batches so far, not a moving one.
+            layer.momentum = number / (number + 1)
+        model(pixels, training=True)
+    for layer, momentum in zip(layers, usual, strict=True):
+        layer.momentum = momentum

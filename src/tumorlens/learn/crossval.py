@@ -7,14 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import TrainingError
-from tumorlens.learn.average import average_networks
+from tumorlens.learn.average import average_networks, refresh_normalisation
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost
-from tumorlens.learn.dataset import Sample, load_samples
+from tumorlens.learn.dataset import (
+    BatchStream,
+    Sample,
+    load_samples,
+    sampling_weights,
+)
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
@@ -27,6 +34,8 @@ from tumorlens.learn.package import TrainingData, make_bundle
 OUTPUTS = "heldout.npz"
 BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
+NORMALISATION_BATCHES = 40
+"""Training batches on which the averaged network's normalisation is counted."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +243,7 @@ def bundle_of_folds(
     """
     weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
     model = average_networks(config.network, weights)
+    _refresh(model, found.samples, config)
     seconds = sum(earlier_seconds(path.parent) for path in weights)
     data = TrainingData(
         [
@@ -246,6 +256,23 @@ def bundle_of_folds(
         averaged=len(weights),
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
+
+
+def _refresh(
+    model: keras.Model, samples: Sequence[Sample], config: TrainingConfig
+) -> None:
+    network = find_network(config.network)
+    network.freeze(model)
+    stream = BatchStream(
+        samples,
+        sampling_weights(samples, config.sampling),
+        config.batch_size,
+        config.seed,
+        config.strip_share,
+        network.evidence_stride,
+    )
+    drawn = stream.batches(0, NORMALISATION_BATCHES, lambda _: config.size)
+    refresh_normalisation(model, (batch.pixels for batch in drawn))
 
 
 def _fold_bundle(
