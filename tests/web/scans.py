@@ -19,7 +19,7 @@ from tests.web.uploads import form
 PATIENCE_SECONDS = 120.0
 """Far above what a scan takes, for machines that do other work meanwhile."""
 
-LESION = (90, 110, 22)
+LESION = (90, 110, 30)
 
 
 def head_slices(count: int = 8, lesion_at: range = range(3, 6)) -> np.ndarray:

@@ -55,7 +55,7 @@ def find_lesion(
     Returns
     -------
     Lesion or None
-        None where no spot is more likely tumour than not.
+        None where no spot of the run reaches `MIN_PEAK`.
     """
     return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
 

@@ -20,7 +20,7 @@ def figures(tiny_bundle, tmp_path_factory):
     records = []
     for row, (x, y) in enumerate(SPOTS):
         path = folder / f"{row}.png"
-        cv2.imwrite(str(path), draw_phantom(lesion=(x, y, 12), seed=row))
+        cv2.imwrite(str(path), draw_phantom(lesion=(x, y, 18), seed=row))
         records.append(Record(path, TumorClass.GLIOMA, str(row)))
     classifier = load_classifier(tiny_bundle, threads=1)
     return measure_repeatability(classifier.bundle, read_cases(classifier, records, 12))
