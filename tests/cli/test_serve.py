@@ -101,7 +101,8 @@ def test_open_to_the_network_there_is_a_warning(tiny_bundle: Path) -> None:
 def test_an_upload_above_the_limit_is_refused_and_the_next_served(
     tiny_bundle: Path,
 ) -> None:
-    arguments = ("--model", str(tiny_bundle), "--port", "0", "--upload-mb", "1")
+    limits = ("--upload-mb", "1", "--scan-mb", "1")
+    arguments = ("--model", str(tiny_bundle), "--port", "0", *limits)
     with serving(*arguments) as (_, url):
         host, port = url.removeprefix("http://").rstrip("/").split(":")
         for length, body in ((3 * 2**19, b"x" * (3 * 2**19)), (50 * 2**20, b"")):
