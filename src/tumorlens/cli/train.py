@@ -218,7 +218,8 @@ def _cross_validate(
             f"--folds does not go with {config.network}: fill the manifest's split "
             "column instead."
         )
-    records = records_in_folds(manifest, folds, include_flagged=include_flagged)
+    everything = records_in_folds(manifest, folds, include_flagged=True)
+    records = [row for row in everything if include_flagged or not row.flag]
     found = cross_validate(records, config, folder, say=click.echo, only=only)
     metrics = {
         "model": {
@@ -240,6 +241,6 @@ def _cross_validate(
     write_json(out / "figures.json", [on_set(metrics)])
     click.echo(f"Figures of all folds together written to {out}.")
     if len(found.bundles) == folds:
-        made = bundle_of_folds(found, records, config, folder, say=click.echo)
+        made = bundle_of_folds(found, everything, config, folder, say=click.echo)
         bundle = with_figures(made, folder)
         click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")

@@ -238,7 +238,9 @@ def bundle_of_folds(
     ----------
     found
         From `cross_validate` with all folds.
-    records, config, folder, say
+    records
+        The whole manifest: what it flags as CT teaches what to refuse.
+    config, folder, say
         As were given there.
     """
     weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
