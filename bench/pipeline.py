@@ -89,7 +89,7 @@ def stages(model: Path, path: Path, rounds: int, warm_up: int = 10) -> Iterator[
         marks.append(time.perf_counter())
         decision = decide(outputs, 0, item, bundle, domain, point, share)
         marks.append(time.perf_counter())
-        explain(outputs, 0, crop, item, decision)
+        explain(outputs, 0, crop, item, decision, bundle.cells)
         marks.append(time.perf_counter())
         if turn >= warm_up:
             for row in range(len(STAGES)):
