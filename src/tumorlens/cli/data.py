@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli.data_fetch import fetch
 from tumorlens.cli.data_stack import stack
 from tumorlens.cli.written import write_json
 
@@ -27,6 +28,7 @@ def data() -> None:
 
 
 data.add_command(stack)
+data.add_command(fetch)
 
 
 @data.command()
@@ -292,28 +294,6 @@ def slices(
 
 
 @data.command()
-@click.argument("name", required=False)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for it."
-)
-def fetch(name: str | None, out: Path | None) -> None:
-    """Fetch a public data set; without NAME, list those that are known.
-
-    Stopped at any moment, the same command goes on where it was.
-    """
-    from tumorlens.learn.fetch import PUBLIC_SETS
-    from tumorlens.learn.fetch import fetch as run_fetch
-
-    if name is None:
-        for known, entry in PUBLIC_SETS.items():
-            click.echo(f"{known}: {entry.title}")
-        return
-    with _downloads() as progress:
-        path = run_fetch(name, out or Path(name), progress=progress)
-    click.echo(f"Manifest written to {path}. Next: tumorlens data audit {path}")
-
-
-@data.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=_OUT, required=True, help="The list to write.")
 def scans(folder: Path, out: Path) -> None:
@@ -416,26 +396,3 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show each file's bytes and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks = {}
-
-        def show(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done, total=total)
-
-        yield show

@@ -27,7 +27,7 @@ from tumorlens.engine.operating_point import OperatingPoint as OperatingPoint
 from tumorlens.engine.operating_point import Rate as Rate
 from tumorlens.engine.rules import Rules
 from tumorlens.engine.scan_model import ScanModel
-from tumorlens.errors import BundleError
+from tumorlens.errors import BundleError, SettingError
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.imaging.preprocess_volume import block_shape
 from tumorlens.taxonomy import CLASSES, TumorClass
@@ -152,6 +152,23 @@ class Bundle:
     cells: CellCalibration = field(default=CellCalibration())
     scans: ScanModel | None = None
     judges: Judges = "slices"
+
+    def point(self, name: str | None) -> str:
+        """Name an operating point; the bundle's own choice for None.
+
+        Raises
+        ------
+        SettingError
+            Where the bundle has none of that name.
+        """
+        if name is None:
+            return self.default_operating_point
+        if name not in self.operating_points:
+            known = ", ".join(sorted(self.operating_points))
+            raise SettingError(
+                f"There is no operating point {name!r}.", f"Give one of: {known}."
+            )
+        return name
 
 
 def load_bundle(folder: Path) -> Bundle:

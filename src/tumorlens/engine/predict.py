@@ -376,14 +376,7 @@ class Classifier:
         SettingError
             Where it is not in the bundle.
         """
-        if name is None:
-            return self.bundle.default_operating_point
-        if name not in self.bundle.operating_points:
-            known = ", ".join(sorted(self.bundle.operating_points))
-            raise SettingError(
-                f"There is no operating point {name!r}.", f"Give one of: {known}."
-            )
-        return name
+        return self.bundle.point(name)
 
 
 def load_classifier(

@@ -22,7 +22,7 @@ from tumorlens.engine.scan_features import run_length
 from tumorlens.engine.scan_lesion import find_lesion, slice_gap
 from tumorlens.engine.scan_results import Lesion, ScanFinding
 from tumorlens.engine.session import Session
-from tumorlens.errors import BundleError, SettingError
+from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess_volume import (
     Block,
     prepare_volume,
@@ -93,7 +93,7 @@ class VolumeClassifier:
             The operating point is not in the bundle.
         """
         start = time.perf_counter()
-        point = self._point(operating_point)
+        point = self.bundle.point(operating_point)
         volume = whole_volume(series)
         pixels, block = prepare_volume(volume, self.bundle.preprocessing)
         outputs = self._session.run(pixels[None])
@@ -131,15 +131,6 @@ class VolumeClassifier:
             reasons=reasons,
             seconds=time.perf_counter() - start,
         )
-
-    def _point(self, name: str | None) -> str:
-        points = self.bundle.operating_points
-        if name is not None and name not in points:
-            raise SettingError(
-                f"There is no operating point {name!r}.",
-                f"Give one of: {', '.join(sorted(points))}.",
-            )
-        return name or self.bundle.default_operating_point
 
     def _decide(
         self,
