@@ -34,8 +34,8 @@ def measure(_model: Path, steps: int = 15, warm_up: int = 3) -> Iterator[Figure 
 
 def at_size(size: int, steps: int, warm_up: int) -> Figure:
     """Measure evidence-net at one size of the input, in pixels."""
+    from tumorlens.learn.batches import augmented
     from tumorlens.learn.config import TrainingConfig
-    from tumorlens.learn.dataset import augmented
     from tumorlens.learn.fit import compile_model
     from tumorlens.learn.networks.registry import find_network
 

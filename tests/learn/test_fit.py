@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.learn.batches import BatchStream
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import BatchStream, load_samples, sampling_weights
+from tumorlens.learn.dataset import load_samples, sampling_weights
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, validation_score
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.taxonomy import TumorClass
@@ -99,7 +100,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(sets, tmp_path):
 def test_batches_depend_on_seed_and_step_alone(sets):
     training, _ = sets
     weights = sampling_weights(training, "class-source")
-    streams = [BatchStream(training, weights, 4, 5, 0.5, 8) for _ in range(2)]
+    streams = [BatchStream(training, weights, 4, 5, 0.5, 0.3, 8) for _ in range(2)]
     streams[0].batch(0, 64)
     one, two = (stream.batch(3, 64) for stream in streams)
     np.testing.assert_array_equal(one.pixels, two.pixels)

@@ -37,6 +37,9 @@ class TrainingConfig:
         See `dataset.sampling_weights`.
     strip_share
         Share of the heads shown without skull.
+    transplant_share
+        Share of the tumour-free slices that are given a tumour, and of those
+        given other tumour-free tissue; see `transplant.Transplants`.
     label_smoothing
         Of the slice head.
     evidence_loss
@@ -61,6 +64,7 @@ class TrainingConfig:
     early_share: float = 0.75
     sampling: Sampling = "class-source"
     strip_share: float = 0.3
+    transplant_share: float = 0.3
     label_smoothing: float = 0.05
     evidence_loss: float = 1.0
     ema: float = 0.997
@@ -88,6 +92,10 @@ class TrainingConfig:
         for name in ("warmup", "early_share", "strip_share", "ema", "label_smoothing"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "Use 0 to 1.")
+        if not 0.0 <= self.transplant_share <= 0.5:
+            raise SettingError(
+                f"transplant_share is {self.transplant_share}.", "Use 0 to 0.5."
+            )
         if self.learning_rate <= 0.0:
             raise SettingError(
                 f"learning_rate is {self.learning_rate}.", "Use above 0."

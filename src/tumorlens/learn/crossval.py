@@ -14,10 +14,10 @@ from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import TrainingError
 from tumorlens.learn.average import average_networks, refresh_normalisation
+from tumorlens.learn.batches import BatchStream
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost
 from tumorlens.learn.dataset import (
-    BatchStream,
     Sample,
     load_samples,
     sampling_weights,
@@ -271,6 +271,7 @@ def _refresh(
         config.batch_size,
         config.seed,
         config.strip_share,
+        config.transplant_share,
         network.evidence_stride,
     )
     drawn = stream.batches(0, NORMALISATION_BATCHES, lambda _: config.size)

@@ -1,13 +1,11 @@
-"""Labelled slices in memory, and the batches that training draws from them."""
+"""Labelled slices in memory, and how often training draws each."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Queue
-from threading import Event, Thread
 from typing import Any, Literal
 
 import cv2
@@ -19,10 +17,8 @@ from tumorlens.imaging.preprocess import Preprocessing, cut, find_head
 from tumorlens.imaging.preprocess import normalise_intensity as normalise
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Slice
-from tumorlens.learn.augment import augment
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.strip import brain_mask
-from tumorlens.learn.targets import cell_targets
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 STORED_SIZE = 256
@@ -69,26 +65,6 @@ class Sample:
     def index(self) -> int:
         """The class's place in the taxonomy."""
         return CLASSES.index(self.label)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one training step sees.
-
-    Parameters
-    ----------
-    pixels
-        Shape (N, S, S, 3), float32, in [0, 1].
-    labels
-        Shape (N, 4), float32, one-hot.
-    cells, cell_weights
-        Shapes (N, g, g, 4) and (N, g, g), float32.
-    """
-
-    pixels: NDArray[np.float32]
-    labels: NDArray[np.float32]
-    cells: NDArray[np.float32]
-    cell_weights: NDArray[np.float32]
 
 
 def _has_tissue(item: Slice) -> bool:
@@ -244,7 +220,7 @@ def served_pixels(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
     ndarray
         Shape (N, size, size, 3), float32, in [0, 1].
     """
-    return _as_input(
+    return as_input(
         [
             cv2.resize(sample.square, (size, size), interpolation=cv2.INTER_AREA)
             for sample in samples
@@ -252,111 +228,18 @@ def served_pixels(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
     )
 
 
-def _as_input(squares: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    grey = np.stack(squares).astype(np.float32) / np.float32(255.0)
-    return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def augmented(
-    samples: Sequence[Sample],
-    size: int,
-    grid: int,
-    seed: tuple[int, ...],
-    strip_share: float,
-) -> Batch:
-    """Make a batch of randomly changed samples.
+def as_input(squares: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Stack grey squares into a network's input.
 
     Parameters
     ----------
-    samples
-        N of them.
-    size
-        Edge of the input, in pixels.
-    grid
-        Cells along an edge of the evidence grid.
-    seed
-        The same seed and samples give the same batch.
-    strip_share
-        Share of the heads that lose their skull.
+    squares
+        N of shape (S, S), uint8.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, S, S, 3), float32, in [0, 1].
     """
-    squares = []
-    outlines = []
-    for row, sample in enumerate(samples):
-        rng = np.random.default_rng((*seed, row))
-        square, outline = augment(
-            sample.square, sample.outline, sample.brain, size, rng, strip_share
-        )
-        squares.append(square)
-        outlines.append(outline)
-    targets = [
-        cell_targets(sample.label, outline, grid)
-        for sample, outline in zip(samples, outlines, strict=True)
-    ]
-    labels = np.zeros((len(samples), len(CLASSES)), np.float32)
-    labels[np.arange(len(samples)), [sample.index for sample in samples]] = 1.0
-    return Batch(
-        _as_input(squares),
-        labels,
-        np.stack([target.classes for target in targets]),
-        np.stack([target.weights for target in targets]),
-    )
-
-
-class BatchStream:
-    """Training batches, made ahead in the background.
-
-    The batch of a step depends on the seed and the step alone, so that a run
-    that was killed goes on with the batches it would have seen.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        weights: NDArray[np.float64],
-        batch_size: int,
-        seed: int,
-        strip_share: float,
-        stride: int,
-    ) -> None:
-        self._samples = samples
-        self._weights = weights
-        self._batch_size = batch_size
-        self._seed = seed
-        self._strip_share = strip_share
-        self._stride = stride
-
-    def batch(self, step: int, size: int) -> Batch:
-        """Make the batch of one step."""
-        rng = np.random.default_rng((self._seed, step))
-        rows = rng.choice(len(self._samples), self._batch_size, p=self._weights)
-        chosen = [self._samples[row] for row in rows]
-        grid = size // self._stride
-        return augmented(chosen, size, grid, (self._seed, step), self._strip_share)
-
-    def batches(
-        self, start: int, stop: int, size_at: Callable[[int], int]
-    ) -> Iterator[Batch]:
-        """Yield the batches of steps ``start`` to ``stop`` (excluded)."""
-        ready: Queue[Batch | BaseException] = Queue(maxsize=6)
-        stopped = Event()
-
-        def produce() -> None:
-            try:
-                for step in range(start, stop):
-                    if stopped.is_set():
-                        return
-                    ready.put(self.batch(step, size_at(step)))
-            except BaseException as error:  # handed to the consumer
-                ready.put(error)
-
-        Thread(target=produce, daemon=True).start()
-        try:
-            for _ in range(start, stop):
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
-            while not ready.empty():
-                ready.get_nowait()
+    grey = np.stack(squares).astype(np.float32) / np.float32(255.0)
+    return np.repeat(grey[..., None], 3, axis=-1)

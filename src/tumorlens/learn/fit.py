@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
+from tumorlens.learn.batches import Batch, BatchStream
 from tumorlens.learn.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import Batch, BatchStream, Sample, sampling_weights
+from tumorlens.learn.dataset import Sample, sampling_weights
 from tumorlens.learn.infer import infer
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.runlog import RunLog
@@ -192,6 +193,7 @@ def fit(
         config.batch_size,
         config.seed,
         config.strip_share,
+        config.transplant_share,
         network.evidence_stride,
     )
     history = progress.history

@@ -22,7 +22,8 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.imaging.volume import Volume
 from tumorlens.learn.augment_volume import augment_volume
-from tumorlens.learn.dataset import Batch, BatchStream, Sample
+from tumorlens.learn.batches import Batch, BatchStream
+from tumorlens.learn.dataset import Sample
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.targets import CellTargets, targets_of
 from tumorlens.taxonomy import CLASSES, TumorClass

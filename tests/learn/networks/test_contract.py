@@ -6,8 +6,8 @@ import pytest
 
 from tumorlens.errors import SettingError
 from tumorlens.imaging.preprocess_volume import block_shape
+from tumorlens.learn.batches import Batch
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.dataset import Batch
 from tumorlens.learn.export import serving_model
 from tumorlens.learn.fit import compile_model
 from tumorlens.learn.networks.registry import NETWORKS, find_network
