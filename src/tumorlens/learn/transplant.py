@@ -33,6 +33,8 @@ _RING = 5
 _MIN_RING = 20
 """Pixels of that ring that must show brain in both heads."""
 _AIR = 15
+_TRIES = 4
+"""Tumours that are tried, each in a place of its own, until one fits."""
 
 
 class Transplants:
@@ -89,24 +91,28 @@ class Transplants:
         return sample
 
     def _with_tumor(self, host: Sample, rng: np.random.Generator) -> Sample:
-        donor = self._tumor_in_plane(host.record.plane, rng)
-        tissue, outline = _moved(donor, rng)
-        square = _grafted(host, tissue, outline, rng)
-        if square is None:
-            return host
-        record = replace(host.record, label=donor.label)
-        return Sample(record, square, outline, host.brain)
+        for _ in range(_TRIES):
+            donor = self._tumor_in_plane(host.record.plane, rng)
+            tissue, outline = _moved(donor, rng)
+            square = _grafted(host, tissue, outline, rng)
+            if square is not None:
+                record = replace(host.record, label=donor.label)
+                return Sample(record, square, outline, host.brain)
+        return host
 
     def _with_tissue(self, host: Sample, rng: np.random.Generator) -> Sample:
         """Lay tumour-free tissue in, in the place and shape of some tumour."""
-        _, outline = _moved(self._tumor_in_plane(host.record.plane, rng), rng)
-        tissue = _one_of(self._clear, rng).square
-        if host.outline is not None and (_grown(host.outline, 9) & outline).any():
-            return host
-        if rng.random() < 0.5:
-            tissue = cv2.flip(tissue, 1).astype(np.uint8)
-        square = _grafted(host, tissue, outline, rng)
-        return host if square is None else replace(host, square=square)
+        for _ in range(_TRIES):
+            _, outline = _moved(self._tumor_in_plane(host.record.plane, rng), rng)
+            tissue = _one_of(self._clear, rng).square
+            if host.outline is not None and (_grown(host.outline, 9) & outline).any():
+                continue
+            if rng.random() < 0.5:
+                tissue = cv2.flip(tissue, 1).astype(np.uint8)
+            square = _grafted(host, tissue, outline, rng)
+            if square is not None:
+                return replace(host, square=square)
+        return host
 
     def _tumor_in_plane(self, plane: str, rng: np.random.Generator) -> Sample:
         """Draw a tumour, of the given plane where few draws find one."""
