@@ -12,8 +12,8 @@ from tumorlens.taxonomy import CLASSES, INFO
 LICENCES: dict[str, tuple[str, str]] = {
     "ixi": ("eight healthy heads of the IXI set, T1, cut into slices", "CC BY-SA 3.0"),
     "volumes": (
-        "two heads without a tumour, public volumes, T1, cut into slices: t1_crop, and a "
-        "patient with multiple sclerosis (patient20)",
+        "two heads without a tumour, public volumes, T1, cut into slices: t1_crop, "
+        "and a patient with multiple sclerosis (patient20)",
         "MIT, CC BY",
     ),
     "cheng": (
