@@ -211,7 +211,7 @@ def write_evaluation(
     """
     model = metrics["model"]
     page = render_evaluation(
-        f"How good {model['name']} {model['version']} is",
+        f"How good {model['name']} is ({model['version']})",
         f"{metrics['slices']} slices of {metrics['patients']} patients, "
         "each figure with its 95 % interval",
         sections,
