@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import DOMAIN_FILE, Bundle, load_bundle
+from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import (
     apply_operating_point,
     calibrated_probabilities,
@@ -16,13 +16,13 @@ from tumorlens.engine.decide import (
     prediction_set,
 )
 from tumorlens.engine.domain import DomainModel
+from tumorlens.engine.loaded import load_model
 from tumorlens.engine.results import RawOutputs
 from tumorlens.engine.scan_decide import key_slices
 from tumorlens.engine.scan_features import run_length
 from tumorlens.engine.scan_lesion import find_lesion, slice_gap
 from tumorlens.engine.scan_results import Lesion, ScanFinding
 from tumorlens.engine.session import Session
-from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess_volume import (
     Block,
     prepare_volume,
@@ -175,14 +175,7 @@ def load_volume_classifier(
     SettingError
         Where `threads` is less than 1.
     """
-    facts = load_bundle(Path(bundle))
-    if facts.judges != "volumes":
-        raise BundleError(
-            f"The model in {facts.folder} judges slices, not whole scans.",
-            "Load it with load_classifier.",
-        )
-    domain = DomainModel.load(facts.folder / DOMAIN_FILE)
-    return VolumeClassifier(facts, Session(facts, threads), domain)
+    return VolumeClassifier(*load_model(bundle, threads, judges="volumes"))
 
 
 def _tumor_share(
