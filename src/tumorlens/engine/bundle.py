@@ -153,6 +153,13 @@ class Bundle:
     scans: ScanModel | None = None
     judges: Judges = "slices"
 
+    @property
+    def scan_points(self) -> dict[str, OperatingPoint]:
+        """Operating points on the probability of a whole scan."""
+        if self.scans is None:
+            return self.operating_points
+        return self.scans.operating_points
+
     def point(self, name: str | None) -> str:
         """Name an operating point; the bundle's own choice for None.
 

@@ -146,7 +146,7 @@ class VolumeClassifier:
         decision, reasons = apply_operating_point(
             values,
             prediction_set(values, levels),
-            self.bundle.operating_points[point].threshold,
+            self.bundle.scan_points[point].threshold,
         )
         # A level of 0 stands where too few scans were there to fix one.
         unknown = [INFO[name].title.lower() for name in CLASSES if levels[name] <= 0.0]

@@ -44,7 +44,9 @@ _HOW_TO_READ = (
     "tumour{outlined}. Letters name the patient's sides; slices are counted from 1 in "
     "the order of the series."
 )
-_OUTLINED = ", and the lesion's outline at half of the strongest evidence in yellow"
+_OUTLINED = ", and the lesion's outline in yellow, {level}"
+_FITTED = "at the level that fits radiologists' outlines best"
+_HALF = "at half of the strongest evidence"
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
     "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
@@ -222,7 +224,6 @@ def _along(finding: ScanFinding) -> list[Flowable]:
 def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
     if not entry.pictures:
         return []
-    outlined = any(picture.outline for picture in entry.pictures)
     rows = [
         [
             picture_flowable(item, _PICTURE, overlay=False),
@@ -246,7 +247,11 @@ def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
         ],
     )
-    text = _HOW_TO_READ.format(outlined=_OUTLINED if outlined else "")
+    outlined = ""
+    if any(picture.outline for picture in entry.pictures):
+        level = _FITTED if entry.finding.size_measured else _HALF
+        outlined = _OUTLINED.format(level=level)
+    text = _HOW_TO_READ.format(outlined=outlined)
     return [
         PageBreak(),
         paragraph(f"{label}: {short_name(entry.finding.source)}", SMALL),
@@ -258,7 +263,7 @@ def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
 
 
 def _operating_point(finding: ScanFinding, bundle: Bundle) -> list[Flowable]:
-    point = bundle.operating_points.get(finding.operating_point)
+    point = bundle.scan_points.get(finding.operating_point)
     texts = [f"Judged in {finding.seconds:.1f} s."]
     if point is not None:
         texts.insert(
