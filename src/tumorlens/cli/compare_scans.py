@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import check_files, write_json
 from tumorlens.errors import DatasetError, MissingExtraError
 
 
@@ -51,6 +51,7 @@ def compare_scans(
     models stands what knowing the set, the hospital or the part of the head
     alone would give: a model near that may know nothing else.
     """
+    check_files(json_path)
     try:
         from tumorlens.learn.evaluation import scans
         from tumorlens.learn.manifest import read_manifest

@@ -10,7 +10,7 @@ import click
 
 from tumorlens.cli.data_options import SOURCE, readers_option
 from tumorlens.cli.reading_bar import reading_bar
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import STANDARD_OUTPUT, check_files, write_json
 
 if TYPE_CHECKING:
     from tumorlens.learn.audit import Audit
@@ -35,10 +35,11 @@ def audit(
     from tumorlens.learn.audit import audit as run_audit
     from tumorlens.learn.manifest import read_manifest
 
+    check_files(json_out)
     records = read_manifest(source, allow_unlabelled=True, must_exist=False)
     with reading_bar("Reading pictures", len(records)) as progress:
         found = run_audit(records, threads=threads, progress=progress)
-    if json_out == "-":
+    if json_out == STANDARD_OUTPUT:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
         _print_audit(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tumorlens.cli.data_options import OUT, SOURCE, readers_option
+from tumorlens.cli.written import check_files
 
 
 @click.command()
@@ -92,6 +93,7 @@ def scans(folder: Path, out: Path) -> None:
     from tumorlens.learn.scan_list import write_scans
     from tumorlens.learn.scan_sources import collect_scans
 
+    check_files(out)
     found = collect_scans(folder)
     write_scans(found, out)
     tumors = sum(scan.tumor for scan in found)

@@ -9,7 +9,7 @@ import click
 
 from tumorlens.cli.data_options import OUT, SOURCE, readers_option
 from tumorlens.cli.reading_bar import reading_bar
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import check_files, write_json
 
 if TYPE_CHECKING:
     from tumorlens.learn.manifest import Record
@@ -52,6 +52,7 @@ def overlap(
         raise click.UsageError(
             "Name another set, or two splits: --split test --against-split train."
         )
+    check_files(json_out)
     records = _rows(source, split)
     others = _rows(against or source, against_split)
     known = [] if patients_of is None else _rows(patients_of, None)
