@@ -22,6 +22,9 @@ from tumorlens.engine.bundle_json import (
     read_document,
     write_document,
 )
+from tumorlens.engine.calibration import Calibration as Calibration
+from tumorlens.engine.calibration import CellCalibration as CellCalibration
+from tumorlens.engine.calibration import PredictionSets as PredictionSets
 from tumorlens.engine.facts import Reader
 from tumorlens.engine.operating_point import OperatingPoint as OperatingPoint
 from tumorlens.engine.operating_point import Rate as Rate
@@ -43,58 +46,6 @@ _MOST_CELLS: dict[Judges, Callable[[int], int]] = {
 }
 """Cells of the evidence grid, at most, for an input of that edge."""
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How the two heads become one calibrated probability.
-
-    Parameters
-    ----------
-    slice_weight, evidence_weight
-        Factors on the logits of the slice head and of the pooled evidence.
-    bias
-        Four summands, in the taxonomy's order.
-    evidence_cells
-        How many of the strongest cells are averaged when evidence is pooled.
-    """
-
-    slice_weight: float
-    evidence_weight: float
-    bias: tuple[float, ...]
-    evidence_cells: int
-
-
-@dataclass(frozen=True)
-class CellCalibration:
-    """How the evidence of a cell becomes the probability that it shows a tumour.
-
-    Parameters
-    ----------
-    scale, bias
-        Factor on the log-odds of a tumour class against none, and summand.
-        Training weighs tumour and background alike, so uncorrected cells
-        call too much tumour.
-    """
-
-    scale: float = 1.0
-    bias: float = 0.0
-
-
-@dataclass(frozen=True)
-class PredictionSets:
-    """Conformal prediction sets (class-conditional).
-
-    Parameters
-    ----------
-    coverage
-        How often the set holds the true class, 0 to 1.
-    thresholds
-        By class: the calibrated probability from which it is in the set.
-    """
-
-    coverage: float
-    thresholds: dict[TumorClass, float]
 
 
 @dataclass(frozen=True)
@@ -287,15 +238,10 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     default = facts.text("default_operating_point")
     if default not in points:
         facts.refuse("default_operating_point", f"one of {sorted(points)}")
-    weights = facts.object("calibration")
-    sets = facts.object("prediction_sets")
-    thresholds = sets.object("thresholds")
     facts.object("domain").number("threshold")
+    files = facts.object("files")
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
-    cells = weights.whole("evidence_cells", 1)
-    if cells > _MOST_CELLS[judges](preprocessing.size):
-        weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
         name=facts.text("name"),
@@ -303,36 +249,25 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         created=facts.text("created"),
         classes=CLASSES,
         preprocessing=preprocessing,
-        calibration=Calibration(
-            weights.number("slice_weight"),
-            weights.number("evidence_weight"),
-            weights.numbers("bias", len(CLASSES)),
-            cells,
+        calibration=Calibration.read(
+            facts.object("calibration"), _MOST_CELLS[judges](preprocessing.size)
         ),
         operating_points=points,
         default_operating_point=default,
-        prediction_sets=PredictionSets(
-            sets.share("coverage"), {name: thresholds.share(name) for name in CLASSES}
-        ),
+        prediction_sets=PredictionSets.read(facts.object("prediction_sets")),
         domain=dict(facts.object("domain").fields),
         provenance=dict(facts.object("provenance").fields),
         metrics=dict(facts.object("metrics").fields),
-        files={
-            name: facts.object("files").text(name)
-            for name in facts.object("files").fields
-        },
+        files={name: files.text(name) for name in files.fields},
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
-        cells=_cells(facts) if "cells" in document else CellCalibration(),
+        cells=CellCalibration.read(facts.object("cells"))
+        if "cells" in document
+        else CellCalibration(),
         scans=ScanModel.read(facts.object("scans"), points)
         if "scans" in document
         else None,
         judges=judges,
     )
-
-
-def _cells(facts: Reader) -> CellCalibration:
-    cells = facts.object("cells")
-    return CellCalibration(cells.number("scale"), cells.number("bias"))
 
 
 def _judges(facts: Reader) -> Judges:

@@ -26,7 +26,12 @@ from tumorlens.engine.clinical_columns import (
     read_column,
 )
 from tumorlens.engine.clinical_table import ClinicalTable
-from tumorlens.engine.decide import apply_operating_point, prediction_set, softmax
+from tumorlens.engine.decide import (
+    apply_operating_point,
+    by_class,
+    prediction_set,
+    softmax,
+)
 from tumorlens.engine.facts import Reader
 from tumorlens.engine.results import ClinicalUse, Prediction
 from tumorlens.errors import BundleError, InputError
@@ -286,9 +291,7 @@ def add_columns(
         prediction,
         decision=replace(
             alone,
-            probabilities={
-                name: float(value) for name, value in zip(CLASSES, values, strict=True)
-            },
+            probabilities=by_class(values),
             predicted=CLASSES[int(np.argmax(values))],
             decision=decision,
             prediction_set=options,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import (
     apply_operating_point,
+    by_class,
     calibrated_probabilities,
     pool_evidence,
     prediction_set,
@@ -117,9 +118,7 @@ class VolumeClassifier:
             refused=depth if decision is Verdict.NOT_BRAIN_MRI else 0,
             decision=decision,
             predicted=CLASSES[int(np.argmax(values))],
-            probabilities={
-                name: float(value) for name, value in zip(CLASSES, values, strict=True)
-            },
+            probabilities=by_class(values),
             run=None,
             slice_p_tumor=(None,) * depth,
             key_slices=_key_slices(evidence, series),
