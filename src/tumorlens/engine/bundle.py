@@ -7,13 +7,13 @@ the facts, with the SHA-256 of every file and of itself.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from tumorlens.engine.bundle_digests import check_digests, sha256_of
 from tumorlens.engine.bundle_json import (
     FACTS_FILE,
     FORMAT_NAME,
@@ -146,7 +146,7 @@ def load_bundle(folder: Path) -> Bundle:
     document = read_document(folder)
     check_format(document, folder / FACTS_FILE)
     bundle = _parse(document, folder)
-    _check_files(bundle)
+    check_digests(folder, bundle.files, required=(MODEL_FILE, DOMAIN_FILE))
     return bundle
 
 
@@ -291,37 +291,3 @@ def _preprocessing(facts: Reader) -> Preprocessing:
         low=facts.number("low"),
         high=facts.number("high"),
     )
-
-
-def _check_files(bundle: Bundle) -> None:
-    for required in (MODEL_FILE, DOMAIN_FILE):
-        if required not in bundle.files:
-            raise BundleError(f"{bundle.folder / FACTS_FILE} lists no {required}.")
-    for name, digest in bundle.files.items():
-        # A name with a folder in it could reach files outside the bundle.
-        if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
-            raise BundleError(
-                f"{bundle.folder / FACTS_FILE} lists {name!r}, "
-                "which lies outside the bundle.",
-                "Do not use this bundle; get it from where you trust.",
-            )
-        if sha256_of(bundle.folder / name) != digest:
-            raise BundleError(
-                f"{bundle.folder / name} is not the file that was exported "
-                "(its SHA-256 differs)."
-            )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a bundle's file, in hexadecimal.
-
-    Raises
-    ------
-    BundleError
-        Where it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, Bundle
-from tumorlens.engine.clinical import ClinicalModel, add_columns, load_clinical_model
+from tumorlens.engine.clinical import ClinicalModel, load_clinical_model
+from tumorlens.engine.clinical_decide import add_columns
 from tumorlens.engine.decide import decide
 from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.explain import explain

@@ -15,8 +15,8 @@ from tumorlens.engine.bundle import (
     WEIGHTS_FILE,
     Bundle,
     save_bundle,
-    sha256_of,
 )
+from tumorlens.engine.bundle_digests import sha256_of
 from tumorlens.engine.domain import DomainModel
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.learn.config import TrainingConfig
