@@ -87,15 +87,6 @@ def test_the_threshold_is_the_one_that_scans_are_judged_by(bundle: Bundle) -> No
         assert f"probability of any tumour is under {percent(threshold)}" in text
 
 
-def test_the_outline_says_at_which_level_it_runs(bundle: Bundle) -> None:
-    fitted = replace(written_finding(), size_measured=True)
-    for finding, said in (
-        (written_finding(), "at half of the strongest evidence"),
-        (fitted, "at the level that fits radiologists' outlines best"),
-    ):
-        assert f"outline in yellow, {said}." in pages_of([finding], bundle)[1]
-
-
 def test_nothing_names_the_patient(bundle: Bundle) -> None:
     data = render_scan_pdf([scan_entry(written_finding(), SERIES)], bundle, MADE)
     assert SERIES.description == "A NAME^SECRET"

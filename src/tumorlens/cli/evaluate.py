@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli.labelled import manifest_option
+from tumorlens.cli.labelled import manifest_option, split_option
 from tumorlens.cli.tables import show_tables
 from tumorlens.cli.written import check_files, make_folder, write_json
 from tumorlens.errors import MissingExtraError
@@ -17,12 +17,7 @@ from tumorlens.report.page_parts import Table
 
 @click.command()
 @manifest_option
-@click.option(
-    "--split",
-    default="test",
-    show_default=True,
-    help="Which part of the manifest to score; 'all' for every row.",
-)
+@split_option
 @click.option(
     "--model",
     "models",

@@ -46,12 +46,8 @@ class Classifier:
 
     Parameters
     ----------
-    bundle
-        The model's facts.
-    session
-        Its network.
-    domain
-        What it knows of brain MRI.
+    bundle, session, domain
+        As of a `LoadedModel`.
     clinical
         What it knows of clinical columns; None where it knows none.
     """

@@ -58,12 +58,8 @@ class VolumeClassifier:
 
     Parameters
     ----------
-    bundle
-        The model's facts.
-    session
-        Its network.
-    domain
-        What it knows of brain MRI.
+    bundle, session, domain
+        As of a `LoadedModel`.
     """
 
     def __init__(self, bundle: Bundle, session: Session, domain: DomainModel) -> None:

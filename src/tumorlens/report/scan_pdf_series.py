@@ -44,9 +44,7 @@ _HOW_TO_READ = (
     "tumour{outlined}. Letters name the patient's sides; slices are counted from 1 in "
     "the order of the series."
 )
-_OUTLINED = ", and the lesion's outline in yellow, {level}"
-_FITTED = "at the level that fits radiologists' outlines best"
-_HALF = "at half of the strongest evidence"
+_OUTLINED = ", and the lesion's outline in yellow"
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
     "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
@@ -224,6 +222,7 @@ def _along(finding: ScanFinding) -> list[Flowable]:
 def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
     if not entry.pictures:
         return []
+    outlined = any(picture.outline for picture in entry.pictures)
     rows = [
         [
             picture_flowable(item, _PICTURE, overlay=False),
@@ -247,11 +246,7 @@ def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
         ],
     )
-    outlined = ""
-    if any(picture.outline for picture in entry.pictures):
-        level = _FITTED if entry.finding.size_measured else _HALF
-        outlined = _OUTLINED.format(level=level)
-    text = _HOW_TO_READ.format(outlined=outlined)
+    text = _HOW_TO_READ.format(outlined=_OUTLINED if outlined else "")
     return [
         PageBreak(),
         paragraph(f"{label}: {short_name(entry.finding.source)}", SMALL),
