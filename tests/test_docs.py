@@ -2,14 +2,16 @@
 
 import doctest
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import cv2
 
 import tumorlens.engine.predict
-from tumorlens.cli.main import COMMANDS
+from tumorlens.cli.main import COMMANDS, tumorlens_command
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,30 @@ def test_commands_in_the_readme_exist():
     named = set(re.findall(r"tumorlens ([a-z]+(?:-[a-z]+)*)", text))
     assert named <= set(COMMANDS)
     assert named
+
+
+def commands_in(text):
+    """Every call of `tumorlens` in code, spans and blocks alike, as words."""
+    text = text.replace("\\\n", " ")
+    spans = re.findall(r"`(tumorlens [^`]+)`", text)
+    lines = re.findall(r"^ *(tumorlens [^#\n]+)", text, flags=re.MULTILINE)
+    return [shlex.split(found) for found in (*spans, *lines)]
+
+
+def test_every_option_that_the_docs_name_exists():
+    found = 0
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for words in commands_in(page.read_text(encoding="utf-8")):
+            command = tumorlens_command
+            for word in words[1:]:
+                if isinstance(command, click.Group):
+                    command = command.get_command(click.Context(command), word)
+                    assert command is not None, f"{page.name}: {words}"
+                elif word.startswith("--"):
+                    known = {name for item in command.params for name in item.opts}
+                    assert word in known, f"{page.name}: {words}"
+                    found += 1
+    assert found > 20
 
 
 def test_links_in_the_docs_lead_somewhere():

@@ -112,3 +112,23 @@ def test_a_split_without_rows_is_named(bundle, people):
     )
     assert result.exit_code == 2
     assert "'train2'" in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "--data", "{set}", "--model", "{bundle}"),
+        ("compare-scans", "--data", "{set}", "--model", "{bundle}"),
+        ("baseline", "--data", "{set}"),
+        ("data", "audit", "{set}"),
+        ("data", "overlap", "{set}", "{set}"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named_before_any_work(
+    bundle, people, tmp_path, command
+):
+    filled = [part.format(set=people, bundle=bundle) for part in command]
+    result = invoke(*filled, "--json", tmp_path / "none" / "figures.json")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: The folder ")
+    assert str(tmp_path / "none") in result.output

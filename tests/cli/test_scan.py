@@ -72,6 +72,8 @@ def test_json_on_the_standard_output_stands_alone(
     first, second = json.loads(shown.out)
     assert first["status"] == "ok"
     assert second["status"] == "not_found"
+    assert first["schema"] == second["schema"]
+    assert first["research_use_only"] == second["research_use_only"]
     assert "Error: " in shown.err
 
 

@@ -5,8 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from tests.conftest import draw_phantom
+from tumorlens.engine.operating_point import OperatingPoint, Rate
+from tumorlens.engine.scan_model import OutlineFacts, ScanModel
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.study import Plane, Sequence, Series, Slice
+
+RATE = Rate(0.9, 0.8, 0.95)
+MODEL = ScanModel(
+    end_discount=4.0,
+    weights={"strongest_run": 0.8, "second_run": 0.1},
+    intercept=-1.0,
+    operating_points={
+        "screening": OperatingPoint(0.2, Rate(0.97, 0.91, 0.99), RATE),
+        "balanced": OperatingPoint(0.5, RATE, RATE),
+    },
+    patients=70,
+    healthy_patients=20,
+    outline=OutlineFacts(0.9, Rate(0.7, 0.6, 0.8), Rate(0.15, 0.1, 1.2), 60),
+)
+"""Facts on whole scans as a bundle states them, easy to tell from the tiny one's."""
+
 
 LESION = (90, 110, 20)
 

@@ -15,13 +15,14 @@ import pytest
 from tests.conftest import draw_phantom
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_record import attach_file
-from tumorlens.engine.clinical import CLINICAL_FILE, ClinicalModel, add_columns
+from tumorlens.engine.clinical import CLINICAL_FILE, ClinicalModel
 from tumorlens.engine.clinical_columns import (
     CategoryColumn,
     NumberColumn,
     State,
     encode,
 )
+from tumorlens.engine.clinical_decide import add_columns
 from tumorlens.engine.clinical_table import read_clinical_table
 from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.engine.results import Prediction

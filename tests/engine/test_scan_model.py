@@ -9,32 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.engine.scan_samples import drawn_scan
+from tests.engine.scan_samples import MODEL, RATE, drawn_scan
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_json import read_document, write_document
 from tumorlens.engine.bundle_record import record_scans
-from tumorlens.engine.operating_point import OperatingPoint, Rate
+from tumorlens.engine.operating_point import OperatingPoint
 from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.engine.scan import ROUGH_OUTLINE, judge_scan
 from tumorlens.engine.scan_decide import NOT_VALIDATED
 from tumorlens.engine.scan_features import discounted_odds, log_odds, scan_features
-from tumorlens.engine.scan_model import OutlineFacts, ScanModel
+from tumorlens.engine.scan_model import ScanModel
 from tumorlens.errors import BundleError
 from tumorlens.taxonomy import TumorClass
-
-RATE = Rate(0.9, 0.8, 0.95)
-MODEL = ScanModel(
-    end_discount=4.0,
-    weights={"strongest_run": 0.8, "second_run": 0.1},
-    intercept=-1.0,
-    operating_points={
-        "screening": OperatingPoint(0.2, Rate(0.97, 0.91, 0.99), RATE),
-        "balanced": OperatingPoint(0.5, RATE, RATE),
-    },
-    patients=70,
-    healthy_patients=20,
-    outline=OutlineFacts(0.9, Rate(0.7, 0.6, 0.8), Rate(0.15, 0.1, 1.2), 60),
-)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
+from tests.engine.scan_samples import MODEL
 from tests.report.scan_samples import SERIES, written_finding
 from tumorlens.engine.bundle import Bundle, load_bundle
 from tumorlens.engine.results import Failure
@@ -20,6 +21,7 @@ from tumorlens.imaging import study
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_pdf import NOTICE, render_scan_pdf
 from tumorlens.report.scan_pdf_series import scan_entry
+from tumorlens.report.words import percent
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 MADE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -74,6 +76,15 @@ def test_one_series_has_all_that_matters(bundle: Bundle) -> None:
         assert said in first
     assert "Slice 5 Tumour 90.0 %" in second
     assert "Slice 7 Tumour 60.0 %" in second
+
+
+def test_the_threshold_is_the_one_that_scans_are_judged_by(bundle: Bundle) -> None:
+    scans = MODEL.operating_points["screening"].threshold
+    slices = bundle.operating_points["screening"].threshold
+    assert scans != slices
+    for made, threshold in ((bundle, slices), (replace(bundle, scans=MODEL), scans)):
+        text = pages_of([written_finding()], made)[0]
+        assert f"probability of any tumour is under {percent(threshold)}" in text
 
 
 def test_nothing_names_the_patient(bundle: Bundle) -> None:

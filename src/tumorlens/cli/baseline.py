@@ -8,7 +8,7 @@ import click
 
 from tumorlens.cli.labelled import manifest_option
 from tumorlens.cli.tables import show_tables
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import check_files, write_json
 from tumorlens.errors import MissingExtraError
 
 
@@ -38,6 +38,7 @@ def baseline(
     beside every figure on tumour or none. Flagged rows are left out. Folds are
     the manifest's own, or are dealt by patient, copies together.
     """
+    check_files(json_path)
     try:
         from tumorlens.learn.evaluation.intensity_baseline import (
             cross_validate_intensity_baseline,

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from tumorlens.cli.model_options import threads_option
-from tumorlens.cli.outputs import check_file
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import check_files, write_json
 from tumorlens.errors import MissingExtraError
 
 
@@ -59,8 +58,7 @@ def calibrate(
     lesion's outline are fitted; the figures, with 95 % intervals over patients,
     are those of fits on the other folds.
     """
-    if json_path is not None:
-        check_file(json_path)
+    check_files(json_path)
     try:
         from tumorlens.learn.scan_figures import fit_scans
     except ImportError as error:

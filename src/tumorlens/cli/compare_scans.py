@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from tumorlens.cli.written import write_json
+from tumorlens.cli.labelled import split_option
+from tumorlens.cli.written import check_files, write_json
 from tumorlens.errors import DatasetError, MissingExtraError
 
 
@@ -19,12 +20,7 @@ from tumorlens.errors import DatasetError, MissingExtraError
     required=True,
     help="Manifest of labelled scans: NIfTI, NRRD, or a zip of a DICOM series each.",
 )
-@click.option(
-    "--split",
-    default="test",
-    show_default=True,
-    help="Which part of the manifest to score; 'all' for every row.",
-)
+@split_option
 @click.option(
     "--model",
     "models",
@@ -51,6 +47,7 @@ def compare_scans(
     models stands what knowing the set, the hospital or the part of the head
     alone would give: a model near that may know nothing else.
     """
+    check_files(json_path)
     try:
         from tumorlens.learn.evaluation import scans
         from tumorlens.learn.manifest import read_manifest

@@ -16,9 +16,8 @@ from tumorlens.cli.model_options import (
     operating_point_option,
     threads_option,
 )
-from tumorlens.cli.outputs import make_folder
 from tumorlens.cli.own_log import own_log
-from tumorlens.cli.written import cannot_write
+from tumorlens.cli.written import cannot_write, make_folder
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.words import percent

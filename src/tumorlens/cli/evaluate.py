@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tumorlens.cli.labelled import manifest_option
+from tumorlens.cli.labelled import manifest_option, split_option
 from tumorlens.cli.tables import show_tables
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import check_files, make_folder, write_json
 from tumorlens.errors import MissingExtraError
 from tumorlens.report.figure_words import FIGURES, figure_text
 from tumorlens.report.page_parts import Table
@@ -17,12 +17,7 @@ from tumorlens.report.page_parts import Table
 
 @click.command()
 @manifest_option
-@click.option(
-    "--split",
-    default="test",
-    show_default=True,
-    help="Which part of the manifest to score; 'all' for every row.",
-)
+@split_option
 @click.option(
     "--model",
     "models",
@@ -78,6 +73,9 @@ def evaluate(
     on patients, or copies of pictures, that made a bundle are not called held
     out, and cannot be recorded as `test`.
     """
+    check_files(json_path)
+    if out is not None:
+        make_folder(out)
     try:
         from tumorlens.learn.evaluation import evaluate as parts
         from tumorlens.learn.evaluation import order

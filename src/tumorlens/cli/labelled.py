@@ -1,4 +1,4 @@
-"""The option of commands that learn and measure: labelled pictures."""
+"""Options of commands that learn and measure: labelled pictures."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ manifest_option = click.option(
     help="Manifest (CSV) or folder with a folder a class.",
 )
 """Labelled pictures, as `tumorlens.learn.manifest.read_manifest` takes them."""
+
+split_option = click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Which part of the manifest to score; 'all' for every row.",
+)

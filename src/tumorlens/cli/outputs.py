@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from tumorlens.cli.written import cannot_write
+from tumorlens.cli.written import STANDARD_OUTPUT, cannot_write
 from tumorlens.engine.results import Failure, Prediction
-from tumorlens.errors import OutputError
-from tumorlens.imaging.names import display_name
 from tumorlens.report.overlay import encode_png, grey_png, render_overlay
 from tumorlens.report.report import failure_to_json, prediction_to_json
 from tumorlens.report.table import CSV_COLUMNS, csv_row
-
-STANDARD_OUTPUT = "-"
 
 
 class Output(Protocol):
@@ -27,45 +22,6 @@ class Output(Protocol):
 
     def write(self, result: Prediction | Failure) -> None:
         """Take one result."""
-
-
-def check_file(path: str) -> None:
-    """Make sure that a file can be written, before any work is done.
-
-    Raises
-    ------
-    OutputError
-        Where its folder is missing or closed, or a folder has its name.
-    """
-    if path == STANDARD_OUTPUT:
-        return
-    file = Path(path)
-    try:
-        if not file.parent.is_dir():
-            raise OutputError(f"The folder {display_name(file.parent)} does not exist.")
-        if file.is_dir():
-            raise OutputError(f"{display_name(path)} is a folder.", "Give a file name.")
-        may_write = os.access(file if file.exists() else file.parent, os.W_OK)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    if not may_write:
-        raise OutputError(f"{display_name(path)} may not be written.")
-
-
-def make_folder(path: str) -> None:
-    """Make a folder, or make sure that files can be written into it.
-
-    Raises
-    ------
-    OutputError
-        Where it cannot be made or is closed.
-    """
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"Nothing may be written into {display_name(path)}.")
 
 
 class CsvOutput:

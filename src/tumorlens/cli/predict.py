@@ -15,9 +15,10 @@ from tumorlens.cli.model_options import (
     operating_point_option,
     threads_option,
 )
-from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file, make_folder, open_outputs
+from tumorlens.cli.outputs import open_outputs
 from tumorlens.cli.progress import Screen
 from tumorlens.cli.sources import find_files
+from tumorlens.cli.written import STANDARD_OUTPUT, check_files, make_folder
 from tumorlens.engine.clinical_table import ClinicalTable, read_clinical_table
 from tumorlens.engine.predict import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.engine.results import Failure, Prediction
@@ -81,9 +82,7 @@ def predict(
 
     For research use only: TumorLens is not a medical device.
     """
-    for path in (csv_path, json_path):
-        if path is not None:
-            check_file(path)
+    check_files(csv_path, json_path)
     if maps is not None:
         make_folder(maps)
     classifier = load_classifier(model, threads)

@@ -14,9 +14,8 @@ from tumorlens.cli.model_options import (
     operating_point_option,
     threads_option,
 )
-from tumorlens.cli.outputs import STANDARD_OUTPUT, check_file
 from tumorlens.cli.study_report import StudyReport
-from tumorlens.cli.written import write_json
+from tumorlens.cli.written import STANDARD_OUTPUT, check_files, write_json
 from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_judge import load_scan_judge
 from tumorlens.engine.scan_planes import Planes
@@ -24,9 +23,10 @@ from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Series
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.report import RESEARCH_USE
-from tumorlens.report.scan_json import scan_to_json
+from tumorlens.report.scan_json import scan_failure_to_json, scan_to_json
 from tumorlens.report.scan_words import sequence_caveat
 from tumorlens.report.words import percent
 from tumorlens.taxonomy import decision_title
@@ -88,62 +88,86 @@ def scan(
 
     For research use only: TumorLens is not a medical device.
     """
-    for path in (json_path, evidence, pdf):
-        if path is not None:
-            check_file(path)
+    check_files(json_path, evidence, pdf)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
     bundle, judge = load_scan_judge(model, threads, Planes(planes))
     rows = json_path != STANDARD_OUTPUT
-    documents: list[dict[str, Any]] = []
     report = None if pdf is None else StudyReport(Path(pdf), bundle)
+    found = _Found(rows, None if evidence is None else Path(evidence), report)
     notes: list[str] = []
-    failures: list[Failure] = []
-    written = done = 0
     for path in paths:
         try:
             study = read_study(path, volume=volume)
             notes += study.notes
             for series in study.series:
-                finding = judge(series, operating_point)
-                if report is not None:
-                    report.add(finding, series)
-                documents.append(scan_to_json(finding))
-                done += 1
-                if rows:
-                    click.echo("\n".join(_lines(finding)))
-                _warn(finding)
-                if evidence is not None:
-                    if written:
-                        raise InputError(
-                            "There is more than one series, and --evidence names "
-                            "one file.",
-                            "Give one series at a time.",
-                        )
-                    write_evidence(finding, Path(evidence))
-                    written += 1
+                found.take(judge(series, operating_point), series)
         except InputError as error:
-            name = display_name(path)
-            failures.append(Failure(name, error.code, error.message, error.mend))
-            documents.append(
-                {
-                    "file": name,
-                    "status": error.code,
-                    "message": error.message,
-                    "mend": error.mend,
-                }
-            )
-            click.echo(f"Error: {error}", err=True)
+            found.fail(path, error)
     if json_path == STANDARD_OUTPUT:
-        click.echo(json.dumps(documents, indent=2))
+        click.echo(json.dumps(found.documents, indent=2))
     elif json_path is not None:
-        write_json(Path(json_path), documents)
+        write_json(Path(json_path), found.documents)
     if report is not None:
-        report.write(notes, failures)
+        report.write(notes, found.failures)
     click.echo(RESEARCH_USE, err=not rows)
-    if done == 0:
+    if found.series == 0:
         return NONE_READ
-    return SOME_FAILED if failures else ALL_READ
+    return SOME_FAILED if found.failures else ALL_READ
+
+
+class _Found:
+    """What was found, on its way to the terminal and into files.
+
+    Parameters
+    ----------
+    rows
+        Whether findings are printed; errors and warnings are in any case.
+    evidence
+        File for the evidence of one series; None where nobody asked for it.
+    report
+        Gathers findings for the PDF, likewise.
+    """
+
+    def __init__(
+        self, rows: bool, evidence: Path | None, report: StudyReport | None
+    ) -> None:
+        self._rows = rows
+        self._evidence = evidence
+        self._report = report
+        self._written = False
+        self.documents: list[dict[str, Any]] = []
+        self.failures: list[Failure] = []
+        self.series = 0
+
+    def take(self, finding: ScanFinding, series: Series) -> None:
+        """Take what was found in one series."""
+        if self._report is not None:
+            self._report.add(finding, series)
+        self.documents.append(scan_to_json(finding))
+        self.series += 1
+        if self._rows:
+            click.echo("\n".join(_lines(finding)))
+        caveat = sequence_caveat(finding.sequence)
+        if caveat is not None:
+            click.echo(f"Warning: {caveat}", err=True)
+        if self._evidence is None:
+            return
+        if self._written:
+            raise InputError(
+                "There is more than one series, and --evidence names one file.",
+                "Give one series at a time.",
+            )
+        write_evidence(finding, self._evidence)
+        self._written = True
+
+    def fail(self, path: str, error: InputError) -> None:
+        """Note that the rest of an input could not be judged."""
+        name = display_name(path)
+        failure = Failure(name, error.code, error.message, error.mend)
+        self.failures.append(failure)
+        self.documents.append(scan_failure_to_json(failure))
+        click.echo(f"Error: {error}", err=True)
 
 
 def _lines(finding: ScanFinding) -> Iterator[str]:
@@ -172,9 +196,3 @@ def _lines(finding: ScanFinding) -> Iterator[str]:
         )
     for reason in finding.reasons:
         yield f"  {reason}"
-
-
-def _warn(finding: ScanFinding) -> None:
-    caveat = sequence_caveat(finding.sequence)
-    if caveat is not None:
-        click.echo(f"Warning: {caveat}", err=True)

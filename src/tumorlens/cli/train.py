@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tumorlens.cli.labelled import manifest_option
 from tumorlens.cli.train_clinical import learn_clinical
-from tumorlens.cli.written import write_json
+from tumorlens.cli.train_folds import train_folds
 from tumorlens.engine.clinical_table import read_clinical_table
 from tumorlens.errors import MissingExtraError, TrainingError
+
+if TYPE_CHECKING:
+    from tumorlens.engine.bundle import Bundle
 
 
 @click.command()
@@ -123,26 +126,28 @@ def train(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        from tumorlens.learn.config import TrainingConfig
         from tumorlens.learn.crossval import BUNDLE_FOLDER
-        from tumorlens.learn.run import RunOrder, configured, run_training
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
-    config_path = folder / "config.json"
     given = {name: value for name, value in choices.items() if value is not None}
-    if table is None:
-        if ready is not None or permutations is not None:
-            raise click.UsageError("--model and --permutations go with --clinical.")
-    elif ready is not None:
-        if given or weights is not None or folds is not None or only or resume:
-            raise click.UsageError(
-                "--model trains no network: it goes with --data, --out, --clinical, "
-                "--calibrate-on, --permutations and --include-flagged alone."
-            )
-        more = (folder, calibrate_on, include_flagged, permutations)
-        learn_clinical(table, manifest, ready, *more)
+    alone = not (given or weights is not None or folds is not None or only or resume)
+    if table is None and (ready is not None or permutations is not None):
+        raise click.UsageError("--model and --permutations go with --clinical.")
+    if ready is not None and not alone:
+        raise click.UsageError(
+            "--model trains no network: it goes with --data, --out, --clinical, "
+            "--calibrate-on, --permutations and --include-flagged alone."
+        )
+
+    def learn_columns(bundle: Path, image_side: Path | None) -> None:
+        if table is not None:
+            order = (table, manifest, bundle, folder, image_side, include_flagged)
+            learn_clinical(*order, permutations)
+
+    if ready is not None:
+        learn_columns(ready, calibrate_on)
         return
-    else:
+    if table is not None:
         # A wrong table shows before hours of training.
         read_clinical_table(table)
     if folds is not None:
@@ -152,33 +157,16 @@ def train(
             )
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        _cross_validate(manifest, folder, folds, only, include_flagged, given)
-        if table is not None:
-            more = (folder, folder, include_flagged, permutations)
-            learn_clinical(table, manifest, folder / BUNDLE_FOLDER, *more)
+        train_folds(manifest, folder, folds, only, include_flagged, given)
+        learn_columns(folder / BUNDLE_FOLDER, folder)
         return
     if only:
         raise click.UsageError("--fold goes with --folds.")
-    if resume:
-        if given:
-            raise TrainingError(
-                f"--resume goes on as the run was started; {sorted(given)[0]} "
-                "cannot change.",
-                "Leave the option out, or start a new run.",
-            )
-        config = TrainingConfig.read(config_path)
-    else:
-        config = configured(given)
-    bundle = run_training(
-        RunOrder(
-            manifest, folder, config, weights, resume, include_flagged, calibrate_on
-        ),
-        say=click.echo,
+    bundle = _train_once(
+        manifest, folder, given, weights, resume, include_flagged, calibrate_on
     )
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
-    if table is not None:
-        more = (folder, calibrate_on, include_flagged, permutations)
-        learn_clinical(table, manifest, bundle.folder, *more)
+    learn_columns(bundle.folder, calibrate_on)
     command = "evaluate" if bundle.judges == "slices" else "compare-scans"
     click.echo(
         f"Next: tumorlens {command} --data {manifest} --split test "
@@ -186,61 +174,30 @@ def train(
     )
 
 
-def _cross_validate(
+def _train_once(
     manifest: Path,
     folder: Path,
-    folds: int,
-    only: tuple[int, ...],
+    given: dict[str, Any],
+    weights: Path | None,
+    resume: bool,
     include_flagged: bool,
-    choices: dict[str, Any],
-) -> None:
-    from tumorlens.learn.calibrate import COVERAGE
-    from tumorlens.learn.crossval import (
-        REPORT_FOLDER,
-        bundle_of_folds,
-        cross_validate,
-    )
-    from tumorlens.learn.evaluation.error_sketches import sketch_errors
-    from tumorlens.learn.evaluation.evaluate import (
-        evaluate_scored,
-        evaluation_sections,
-        on_set,
-        write_evaluation,
-    )
-    from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
-    from tumorlens.learn.folds import records_in_folds
-    from tumorlens.learn.networks.registry import find_network
-    from tumorlens.learn.run import configured, with_figures
+    calibrate_on: Path | None,
+) -> Bundle:
+    from tumorlens.learn.config import TrainingConfig
+    from tumorlens.learn.run import RunOrder, configured, run_training
 
-    config = configured(choices)
-    if find_network(config.network).judges != "slices":
-        raise click.UsageError(
-            f"--folds does not go with {config.network}: fill the manifest's split "
-            "column instead."
+    if resume and given:
+        raise TrainingError(
+            f"--resume goes on as the run was started; {sorted(given)[0]} cannot "
+            "change.",
+            "Leave the option out, or start a new run.",
         )
-    everything = records_in_folds(manifest, folds, include_flagged=True)
-    records = [row for row in everything if include_flagged or not row.flag]
-    found = cross_validate(records, config, folder, say=click.echo, only=only)
-    metrics = {
-        "model": {
-            "name": config.network,
-            "version": f"{len(only) or folds} of {folds} folds, each left out in turn",
-            "operating_point": "screening",
-            "stated_coverage": COVERAGE,
-        },
-        "held_out": found.leakage["held_out"],
-        "leakage": found.leakage,
-        **evaluate_scored(found.scored, found.rules),
-    }
-    click.echo(found.leakage["statement"])
-    judge = judge_by_folds(found.bundles)
-    metrics["sketches"] = sketch_errors(found.scored, judge)
-    pictures = error_pictures(metrics["worst_errors"], found.scored, judge)
-    out = folder / REPORT_FOLDER
-    write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
-    write_json(out / "figures.json", [on_set(metrics)])
-    click.echo(f"Figures of all folds together written to {out}.")
-    if len(found.bundles) == folds:
-        made = bundle_of_folds(found, everything, config, folder, say=click.echo)
-        bundle = with_figures(made, folder)
-        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+    config = (
+        TrainingConfig.read(folder / "config.json") if resume else configured(given)
+    )
+    return run_training(
+        RunOrder(
+            manifest, folder, config, weights, resume, include_flagged, calibrate_on
+        ),
+        say=click.echo,
+    )

@@ -7,13 +7,13 @@ the facts, with the SHA-256 of every file and of itself.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from tumorlens.engine.bundle_digests import check_digests, sha256_of
 from tumorlens.engine.bundle_json import (
     FACTS_FILE,
     FORMAT_NAME,
@@ -22,6 +22,9 @@ from tumorlens.engine.bundle_json import (
     read_document,
     write_document,
 )
+from tumorlens.engine.calibration import Calibration as Calibration
+from tumorlens.engine.calibration import CellCalibration as CellCalibration
+from tumorlens.engine.calibration import PredictionSets as PredictionSets
 from tumorlens.engine.facts import Reader
 from tumorlens.engine.operating_point import OperatingPoint as OperatingPoint
 from tumorlens.engine.operating_point import Rate as Rate
@@ -43,58 +46,6 @@ _MOST_CELLS: dict[Judges, Callable[[int], int]] = {
 }
 """Cells of the evidence grid, at most, for an input of that edge."""
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How the two heads become one calibrated probability.
-
-    Parameters
-    ----------
-    slice_weight, evidence_weight
-        Factors on the logits of the slice head and of the pooled evidence.
-    bias
-        Four summands, in the taxonomy's order.
-    evidence_cells
-        How many of the strongest cells are averaged when evidence is pooled.
-    """
-
-    slice_weight: float
-    evidence_weight: float
-    bias: tuple[float, ...]
-    evidence_cells: int
-
-
-@dataclass(frozen=True)
-class CellCalibration:
-    """How the evidence of a cell becomes the probability that it shows a tumour.
-
-    Parameters
-    ----------
-    scale, bias
-        Factor on the log-odds of a tumour class against none, and summand.
-        Training weighs tumour and background alike, so uncorrected cells
-        call too much tumour.
-    """
-
-    scale: float = 1.0
-    bias: float = 0.0
-
-
-@dataclass(frozen=True)
-class PredictionSets:
-    """Conformal prediction sets (class-conditional).
-
-    Parameters
-    ----------
-    coverage
-        How often the set holds the true class, 0 to 1.
-    thresholds
-        By class: the calibrated probability from which it is in the set.
-    """
-
-    coverage: float
-    thresholds: dict[TumorClass, float]
 
 
 @dataclass(frozen=True)
@@ -153,6 +104,13 @@ class Bundle:
     scans: ScanModel | None = None
     judges: Judges = "slices"
 
+    @property
+    def scan_points(self) -> dict[str, OperatingPoint]:
+        """Operating points on the probability of a whole scan."""
+        if self.scans is None:
+            return self.operating_points
+        return self.scans.operating_points
+
     def point(self, name: str | None) -> str:
         """Name an operating point; the bundle's own choice for None.
 
@@ -188,7 +146,7 @@ def load_bundle(folder: Path) -> Bundle:
     document = read_document(folder)
     check_format(document, folder / FACTS_FILE)
     bundle = _parse(document, folder)
-    _check_files(bundle)
+    check_digests(folder, bundle.files, required=(MODEL_FILE, DOMAIN_FILE))
     return bundle
 
 
@@ -280,15 +238,10 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     default = facts.text("default_operating_point")
     if default not in points:
         facts.refuse("default_operating_point", f"one of {sorted(points)}")
-    weights = facts.object("calibration")
-    sets = facts.object("prediction_sets")
-    thresholds = sets.object("thresholds")
     facts.object("domain").number("threshold")
+    files = facts.object("files")
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
-    cells = weights.whole("evidence_cells", 1)
-    if cells > _MOST_CELLS[judges](preprocessing.size):
-        weights.refuse("evidence_cells", "at most the number of evidence cells")
     return Bundle(
         folder=folder,
         name=facts.text("name"),
@@ -296,36 +249,25 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         created=facts.text("created"),
         classes=CLASSES,
         preprocessing=preprocessing,
-        calibration=Calibration(
-            weights.number("slice_weight"),
-            weights.number("evidence_weight"),
-            weights.numbers("bias", len(CLASSES)),
-            cells,
+        calibration=Calibration.read(
+            facts.object("calibration"), _MOST_CELLS[judges](preprocessing.size)
         ),
         operating_points=points,
         default_operating_point=default,
-        prediction_sets=PredictionSets(
-            sets.share("coverage"), {name: thresholds.share(name) for name in CLASSES}
-        ),
+        prediction_sets=PredictionSets.read(facts.object("prediction_sets")),
         domain=dict(facts.object("domain").fields),
         provenance=dict(facts.object("provenance").fields),
         metrics=dict(facts.object("metrics").fields),
-        files={
-            name: facts.object("files").text(name)
-            for name in facts.object("files").fields
-        },
+        files={name: files.text(name) for name in files.fields},
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
-        cells=_cells(facts) if "cells" in document else CellCalibration(),
+        cells=CellCalibration.read(facts.object("cells"))
+        if "cells" in document
+        else CellCalibration(),
         scans=ScanModel.read(facts.object("scans"), points)
         if "scans" in document
         else None,
         judges=judges,
     )
-
-
-def _cells(facts: Reader) -> CellCalibration:
-    cells = facts.object("cells")
-    return CellCalibration(cells.number("scale"), cells.number("bias"))
 
 
 def _judges(facts: Reader) -> Judges:
@@ -349,37 +291,3 @@ def _preprocessing(facts: Reader) -> Preprocessing:
         low=facts.number("low"),
         high=facts.number("high"),
     )
-
-
-def _check_files(bundle: Bundle) -> None:
-    for required in (MODEL_FILE, DOMAIN_FILE):
-        if required not in bundle.files:
-            raise BundleError(f"{bundle.folder / FACTS_FILE} lists no {required}.")
-    for name, digest in bundle.files.items():
-        # A name with a folder in it could reach files outside the bundle.
-        if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
-            raise BundleError(
-                f"{bundle.folder / FACTS_FILE} lists {name!r}, "
-                "which lies outside the bundle.",
-                "Do not use this bundle; get it from where you trust.",
-            )
-        if sha256_of(bundle.folder / name) != digest:
-            raise BundleError(
-                f"{bundle.folder / name} is not the file that was exported "
-                "(its SHA-256 differs)."
-            )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a bundle's file, in hexadecimal.
-
-    Raises
-    ------
-    BundleError
-        Where it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tumorlens.engine.bundle import Bundle, load_bundle, sha256_of
+from tumorlens.engine.bundle import Bundle, load_bundle
+from tumorlens.engine.bundle_digests import sha256_of
 from tumorlens.engine.bundle_json import read_document, write_document
 from tumorlens.engine.scan_model import ScanModel
 

@@ -9,8 +9,8 @@ class, this is Bayes' rule: log p(class | image, columns) = log p(class | image)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -19,33 +19,25 @@ from numpy.typing import NDArray
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.clinical_columns import (
     Column,
-    State,
     category,
     column_to_json,
     encode,
     read_column,
 )
 from tumorlens.engine.clinical_table import ClinicalTable
-from tumorlens.engine.decide import apply_operating_point, prediction_set, softmax
+from tumorlens.engine.decide import (
+    softmax,
+)
 from tumorlens.engine.facts import Reader
-from tumorlens.engine.results import ClinicalUse, Prediction
 from tumorlens.errors import BundleError, InputError
 from tumorlens.imaging.names import display_name
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, TumorClass
 
 CLINICAL_FILE = "clinical.json"
 FORMAT = "tumorlens-clinical/1"
 LEAST_PROBABILITY = 1e-6
 """Below this the image's probability of a class counts as this, so that columns can
 still speak."""
-
-NO_ROW = (
-    "No clinical values are known for this picture; it is judged by the image alone."
-)
-WITH_COLUMNS = (
-    "The probabilities count the clinical columns {names}; by the image alone the "
-    "probability of a tumour is {alone:.1%}. Maps and outline are the image's alone."
-)
 
 
 @dataclass(frozen=True)
@@ -225,75 +217,3 @@ def load_clinical_model(bundle: Bundle) -> ClinicalModel | None:
     if not isinstance(document, dict):
         raise BundleError(f"{path} holds no JSON object.")
     return ClinicalModel.read(document, str(path))
-
-
-def add_columns(
-    prediction: Prediction,
-    row: Mapping[str, Any] | None,
-    model: ClinicalModel,
-    bundle: Bundle,
-) -> Prediction:
-    """Decide anew by the image and a patient's columns together.
-
-    Threshold, prediction set and rules are the bundle's: they speak of
-    calibrated probabilities, and these are. A picture that is no brain MRI
-    the model knows stays refused.
-
-    Parameters
-    ----------
-    prediction
-        Of the image alone.
-    row
-        Values by column: text, numbers or None; None where nothing is known.
-    model, bundle
-        The clinical model, and the bundle that it belongs to.
-
-    Raises
-    ------
-    InputError
-        There is text where a number is needed, or none of the columns is given.
-    """
-    alone = prediction.decision
-    if row is not None:
-        model.check_names(row, "The patient's row")
-    found = encode(model.columns, row or {})
-    outside = found.of_state(State.OUTSIDE)
-    use = ClinicalUse(
-        used=found.of_state(State.USED) + outside,
-        missing=found.of_state(State.MISSING),
-        unknown=found.of_state(State.UNKNOWN),
-        outside=outside,
-        probabilities=alone.probabilities,
-        decision=alone.decision,
-    )
-    if not use.used:
-        return replace(prediction, clinical=use, notes=(*prediction.notes, NO_ROW))
-    image = np.array([[alone.probabilities[name] for name in CLASSES]])
-    values = model.fuse(image, found.features[None])[0]
-    options = prediction_set(values, bundle.prediction_sets.thresholds)
-    decision: TumorClass | Verdict = alone.decision
-    reasons: Sequence[str] = alone.reasons
-    if alone.decision is not Verdict.NOT_BRAIN_MRI:
-        threshold = bundle.operating_points[alone.operating_point].threshold
-        decision, reasons = apply_operating_point(values, options, threshold)
-        held = bundle.rules.reasons(
-            np.array(alone.slice_head), np.array(alone.evidence_head), alone.brain_share
-        )
-        if held:
-            decision, reasons = Verdict.INCONCLUSIVE, (*reasons, *held)
-    note = WITH_COLUMNS.format(names=", ".join(use.used), alone=alone.p_tumor)
-    return replace(
-        prediction,
-        decision=replace(
-            alone,
-            probabilities={
-                name: float(value) for name, value in zip(CLASSES, values, strict=True)
-            },
-            predicted=CLASSES[int(np.argmax(values))],
-            decision=decision,
-            prediction_set=options,
-            reasons=tuple(reasons),
-        ),
-        clinical=use,
-        notes=(*prediction.notes, note),
-    )

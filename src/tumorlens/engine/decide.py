@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tumorlens.engine.bundle import Bundle, Calibration
 from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.results import Decision, RawOutputs
-from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Slice
 from tumorlens.taxonomy import (
     CLASSES,
@@ -88,6 +87,11 @@ def softmax(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def by_class(values: NDArray[np.float64]) -> dict[TumorClass, float]:
+    """Name the classes of four probabilities, shape (4,), in the taxonomy's order."""
+    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
+
+
 def prediction_set(
     probabilities: NDArray[np.float64], thresholds: dict[TumorClass, float]
 ) -> tuple[TumorClass, ...]:
@@ -152,11 +156,7 @@ def decide(
     SettingError
         The bundle has no such operating point.
     """
-    if operating_point not in bundle.operating_points:
-        raise SettingError(
-            f"There is no operating point '{operating_point}'.",
-            f"Choose one of: {', '.join(bundle.operating_points)}.",
-        )
+    threshold = bundle.operating_points[bundle.point(operating_point)].threshold
     pooled = pool_evidence(
         outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
     )
@@ -165,7 +165,6 @@ def decide(
     slice_head, evidence_head = softmax(logits)[0], softmax(pooled)[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     score = domain.score(outputs, row, slice_.colorfulness)
-    threshold = bundle.operating_points[operating_point].threshold
     decision: TumorClass | Verdict
     reasons: tuple[str, ...] = ()
     if score < domain.threshold:
@@ -176,9 +175,7 @@ def decide(
         if held:
             decision, reasons = Verdict.INCONCLUSIVE, (*reasons, *held)
     return Decision(
-        probabilities={
-            name: float(value) for name, value in zip(CLASSES, values, strict=True)
-        },
+        probabilities=by_class(values),
         predicted=CLASSES[int(np.argmax(values))],
         decision=decision,
         operating_point=operating_point,

@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import compress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import DEFAULT_BUNDLE, DOMAIN_FILE, Bundle, load_bundle
-from tumorlens.engine.clinical import ClinicalModel, add_columns, load_clinical_model
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.engine.clinical import ClinicalModel, load_clinical_model
+from tumorlens.engine.clinical_decide import add_columns
 from tumorlens.engine.decide import decide
 from tumorlens.engine.domain import DomainModel
 from tumorlens.engine.explain import explain
-from tumorlens.engine.results import Failure, Prediction
+from tumorlens.engine.loaded import load_model
+from tumorlens.engine.picture import Picture, read_picture
+from tumorlens.engine.read_ahead import (
+    PreparedSlice,
+    batches,
+    prepare_slice,
+    read_ahead,
+)
+from tumorlens.engine.results import (
+    Decision,
+    Explanation,
+    Failure,
+    Prediction,
+    RawOutputs,
+)
 from tumorlens.engine.session import Session
-from tumorlens.errors import BundleError, InputError, SettingError
-from tumorlens.imaging.brain import brain_share
+from tumorlens.errors import SettingError
 from tumorlens.imaging.names import display_name
-from tumorlens.imaging.preprocess import Crop, prepare
-from tumorlens.imaging.raster import to_slice
-from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Slice, Study
-
-Picture: TypeAlias = str | Path | bytes | NDArray[Any]
-"""A path, the bytes of a file, or an array (H, W) or (H, W, 3)."""
+from tumorlens.imaging.study import Slice, Study
 
 DEFAULT_BATCH = 4
-
-_READERS = 2
-_FILES_AHEAD = 4
-_BATCH_PIXELS = 4_000_000
-"""A batch of large pictures is cut short here, so that memory stays flat."""
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A slice that waits for the network."""
-
-    slice_: Slice
-    notes: tuple[str, ...]
-    pixels: NDArray[np.float32]
-    crop: Crop
-    brain_share: float
-    seconds: float
 
 
 class Classifier:
@@ -59,12 +46,8 @@ class Classifier:
 
     Parameters
     ----------
-    bundle
-        The model's facts.
-    session
-        Its network.
-    domain
-        What it knows of brain MRI.
+    bundle, session, domain
+        As of a `LoadedModel`.
     clinical
         What it knows of clinical columns; None where it knows none.
     """
@@ -121,14 +104,14 @@ class Classifier:
             given and the bundle has learned no columns.
         """
         if isinstance(source, str | Path | bytes | np.ndarray):
-            found = self.predict_study(_study(source, name), operating_point)
+            found = self.predict_study(read_picture(source, name), operating_point)
             if clinical is not None:
                 found = [self.with_columns(item, clinical) for item in found]
             return found[0] if len(found) == 1 else found
         judged = [
             found
             for item in source
-            for found in self.predict_study(_study(item), operating_point)
+            for found in self.predict_study(read_picture(item), operating_point)
         ]
         if clinical is None:
             return judged
@@ -209,7 +192,8 @@ class Classifier:
         """
         point = self.point(operating_point)
         for chunk in _chunks(slices, DEFAULT_BATCH):
-            yield from self._judge([self._ready(item, notes) for item in chunk], point)
+            prepared = [self._prepare(item, notes) for item in chunk]
+            yield from self._judge(prepared, point)
 
     def predict_brain(
         self, slices: Sequence[Slice], operating_point: str | None = None
@@ -229,9 +213,9 @@ class Classifier:
         point = self.point(operating_point)
         least = self.bundle.rules.min_brain_share or 0.0
         for chunk in _chunks(slices, DEFAULT_BATCH):
-            ready = [self._ready(item, ()) for item in chunk]
-            kept = [x.brain_share > 0.0 and x.brain_share >= least for x in ready]
-            judged = iter(self._judge(list(compress(ready, kept)), point))
+            prepared = [self._prepare(item, ()) for item in chunk]
+            kept = [x.brain_share > 0.0 and x.brain_share >= least for x in prepared]
+            judged = iter(self._judge(list(compress(prepared, kept)), point))
             yield from (next(judged) if keep else None for keep in kept)
 
     def predict_many(
@@ -267,88 +251,25 @@ class Classifier:
     def _stream(
         self, sources: Iterable[Picture], batch: int, point: str
     ) -> Iterator[Prediction | Failure]:
-        waiting: list[_Ready | Failure] = []
-        count = pixels = 0
-        for item in self._read_ahead(sources):
-            waiting.append(item)
-            if isinstance(item, _Ready):
-                count += 1
-                pixels += item.slice_.pixels.size
-            if count == batch or pixels > _BATCH_PIXELS or len(waiting) > 4 * batch:
-                yield from self._answer(waiting, point)
-                waiting, count, pixels = [], 0, 0
-        yield from self._answer(waiting, point)
+        read = read_ahead(sources, self.bundle.preprocessing)
+        for items in batches(read, batch):
+            prepared = [item for item in items if isinstance(item, PreparedSlice)]
+            judged = iter(self._judge(prepared, point))
+            for item in items:
+                yield item if isinstance(item, Failure) else next(judged)
 
-    def _answer(
-        self, waiting: Sequence[_Ready | Failure], point: str
-    ) -> Iterator[Prediction | Failure]:
-        ready = [item for item in waiting if isinstance(item, _Ready)]
-        judged = iter(self._judge(ready, point))
-        for item in waiting:
-            yield item if isinstance(item, Failure) else next(judged)
+    def _prepare(self, slice_: Slice, notes: tuple[str, ...]) -> PreparedSlice:
+        return prepare_slice(slice_, notes, self.bundle.preprocessing)
 
-    def _read_ahead(self, sources: Iterable[Picture]) -> Iterator[_Ready | Failure]:
-        """Read and prepare in threads, a few files ahead, in order."""
-        queue: deque[Future[Iterator[_Ready | Failure]]] = deque()
-        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
-        try:
-            for source in sources:
-                queue.append(pool.submit(self._read, source))
-                if len(queue) > _FILES_AHEAD:
-                    yield from queue.popleft().result()
-            while queue:
-                yield from queue.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _read(self, source: Picture) -> Iterator[_Ready | Failure]:
-        try:
-            study = _study(source)
-        except InputError as error:
-            name = _name(source)
-            return iter((Failure(name, error.code, error.message, error.mend),))
-        first, *rest = study.slices
-        # The first slice is prepared here, in the reader's thread; the others of
-        # a long file when their turn comes, as prepared they need more memory.
-        head = self._ready(first, study.notes)
-        return chain((head,), (self._ready(item, study.notes) for item in rest))
-
-    def _ready(self, slice_: Slice, notes: tuple[str, ...]) -> _Ready:
-        start = time.perf_counter()
-        pixels, crop = prepare(slice_.pixels, self.bundle.preprocessing)
-        share = brain_share(pixels)
-        return _Ready(slice_, notes, pixels, crop, share, time.perf_counter() - start)
-
-    def _judge(self, ready: Sequence[_Ready], point: str) -> list[Prediction]:
-        if not ready:
+    def _judge(self, batch: Sequence[PreparedSlice], point: str) -> list[Prediction]:
+        if not batch:
             return []
         start = time.perf_counter()
-        outputs = self._session.run(np.stack([item.pixels for item in ready]))
-        judged = []
-        for row, item in enumerate(ready):
-            decision = decide(
-                outputs,
-                row,
-                item.slice_,
-                self.bundle,
-                self._domain,
-                point,
-                item.brain_share,
-            )
-            judged.append(
-                (
-                    decision,
-                    explain(
-                        outputs,
-                        row,
-                        item.crop,
-                        item.slice_,
-                        decision,
-                        self.bundle.cells,
-                    ),
-                )
-            )
-        share = (time.perf_counter() - start) / len(ready)
+        outputs = self._session.run(np.stack([item.pixels for item in batch]))
+        judged = [
+            self._explained(outputs, row, item, point) for row, item in enumerate(batch)
+        ]
+        share = (time.perf_counter() - start) / len(batch)
         return [
             Prediction(
                 source=item.slice_.source,
@@ -365,8 +286,19 @@ class Classifier:
                 notes=item.notes,
                 head=item.crop.side,
             )
-            for item, (decision, explanation) in zip(ready, judged, strict=True)
+            for item, (decision, explanation) in zip(batch, judged, strict=True)
         ]
+
+    def _explained(
+        self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
+    ) -> tuple[Decision, Explanation]:
+        bundle, slice_ = self.bundle, item.slice_
+        decision = decide(
+            outputs, row, slice_, bundle, self._domain, point, item.brain_share
+        )
+        return decision, explain(
+            outputs, row, item.crop, slice_, decision, bundle.cells
+        )
 
     def point(self, name: str | None) -> str:
         """Name an operating point; the bundle's own choice for None.
@@ -408,33 +340,9 @@ def load_classifier(
     >>> prediction.explanation.evidence.shape
     (256, 256)
     """
-    facts = load_bundle(DEFAULT_BUNDLE if bundle is None else Path(bundle))
-    if facts.judges != "slices":
-        raise BundleError(
-            f"The model in {facts.folder} judges whole scans, not slices.",
-            "Use it with `tumorlens scan`, or take a model of slices here.",
-        )
-    domain = DomainModel.load(facts.folder / DOMAIN_FILE)
-    clinical = load_clinical_model(facts)
-    return Classifier(facts, Session(facts, threads), domain, clinical)
-
-
-def _study(source: Picture, name: str | None = None) -> Study:
-    if isinstance(source, np.ndarray):
-        slice_ = to_slice(source, name or "array")
-        return Study((Series((slice_,)),))
-    if isinstance(source, str | Path | bytes):
-        return read_study(source, name)
-    raise InputError(
-        f"A picture cannot be a {type(source).__name__}.",
-        "Give a path, the bytes of a file, or a NumPy array.",
-    )
-
-
-def _name(source: object) -> str:
-    if isinstance(source, str | Path):
-        return display_name(source)
-    return "array" if isinstance(source, np.ndarray) else "picture"
+    folder = DEFAULT_BUNDLE if bundle is None else bundle
+    model = load_model(folder, threads, judges="slices")
+    return Classifier(*model, load_clinical_model(model.bundle))
 
 
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:

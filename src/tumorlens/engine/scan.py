@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.engine.decide import by_class
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan_decide import (
     decide_scan,
@@ -101,9 +102,7 @@ def judge_scan(
         refused=own.refused,
         decision=decision,
         predicted=CLASSES[int(np.argmax(values))],
-        probabilities={
-            name: float(value) for name, value in zip(CLASSES, values, strict=True)
-        },
+        probabilities=by_class(values),
         run=run,
         slice_p_tumor=_listed(own.p_tumor),
         key_slices=key_slices(_listed(odds), apart),

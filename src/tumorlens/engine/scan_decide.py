@@ -136,11 +136,9 @@ def decide_scan(
         return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
     if 2 * refused > judged:
         return Verdict.NOT_BRAIN_MRI, (MOSTLY_REFUSED,)
-    points = bundle.operating_points
-    if bundle.scans is not None:
-        points = bundle.scans.operating_points
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    decision, reasons = apply_operating_point(values, options, points[point].threshold)
+    threshold = bundle.scan_points[point].threshold
+    decision, reasons = apply_operating_point(values, options, threshold)
     if refused:
         reasons += (
             f"{refused} of the {judged} slices that show brain were refused as unlike "

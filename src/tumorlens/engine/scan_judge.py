@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from tumorlens.engine.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
-from tumorlens.engine.predict import load_classifier
+from tumorlens.engine.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.engine.clinical import load_clinical_model
+from tumorlens.engine.loaded import load_model
+from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
-from tumorlens.engine.scan_volume import load_volume_classifier
+from tumorlens.engine.scan_volume import VolumeClassifier
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Series
 
@@ -52,18 +54,17 @@ def load_scan_judge(
         Where `threads` is less than 1, or where planes are chosen for a model
         that sees the whole scan.
     """
-    folder = DEFAULT_BUNDLE if bundle is None else Path(bundle)
-    if load_bundle(folder).judges == "volumes":
+    model = load_model(DEFAULT_BUNDLE if bundle is None else bundle, threads)
+    if model.bundle.judges == "volumes":
         if planes is not Planes.ACQUIRED:
             raise SettingError(
                 f"Planes are '{planes}', but the model sees the whole scan at once.",
                 "Leave the planes out, or choose a model of slices.",
             )
-        volumes = load_volume_classifier(folder, threads)
-        return volumes.bundle, volumes.judge
-    classifier = load_classifier(folder, threads)
+        return model.bundle, VolumeClassifier(*model).judge
+    classifier = Classifier(*model, load_clinical_model(model.bundle))
 
     def judge(series: Series, operating_point: str | None) -> ScanFinding:
         return judge_scan(classifier, series, operating_point, planes=planes)
 
-    return classifier.bundle, judge
+    return model.bundle, judge

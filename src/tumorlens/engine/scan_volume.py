@@ -8,21 +8,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import DOMAIN_FILE, Bundle, load_bundle
+from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import (
     apply_operating_point,
+    by_class,
     calibrated_probabilities,
     pool_evidence,
     prediction_set,
 )
 from tumorlens.engine.domain import DomainModel
+from tumorlens.engine.loaded import load_model
 from tumorlens.engine.results import RawOutputs
 from tumorlens.engine.scan_decide import key_slices
 from tumorlens.engine.scan_features import run_length
 from tumorlens.engine.scan_lesion import find_lesion, slice_gap
 from tumorlens.engine.scan_results import Lesion, ScanFinding
 from tumorlens.engine.session import Session
-from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess_volume import (
     Block,
     prepare_volume,
@@ -57,12 +58,8 @@ class VolumeClassifier:
 
     Parameters
     ----------
-    bundle
-        The model's facts.
-    session
-        Its network.
-    domain
-        What it knows of brain MRI.
+    bundle, session, domain
+        As of a `LoadedModel`.
     """
 
     def __init__(self, bundle: Bundle, session: Session, domain: DomainModel) -> None:
@@ -117,9 +114,7 @@ class VolumeClassifier:
             refused=depth if decision is Verdict.NOT_BRAIN_MRI else 0,
             decision=decision,
             predicted=CLASSES[int(np.argmax(values))],
-            probabilities={
-                name: float(value) for name, value in zip(CLASSES, values, strict=True)
-            },
+            probabilities=by_class(values),
             run=None,
             slice_p_tumor=(None,) * depth,
             key_slices=_key_slices(evidence, series),
@@ -146,7 +141,7 @@ class VolumeClassifier:
         decision, reasons = apply_operating_point(
             values,
             prediction_set(values, levels),
-            self.bundle.operating_points[point].threshold,
+            self.bundle.scan_points[point].threshold,
         )
         # A level of 0 stands where too few scans were there to fix one.
         unknown = [INFO[name].title.lower() for name in CLASSES if levels[name] <= 0.0]
@@ -175,14 +170,7 @@ def load_volume_classifier(
     SettingError
         Where `threads` is less than 1.
     """
-    facts = load_bundle(Path(bundle))
-    if facts.judges != "volumes":
-        raise BundleError(
-            f"The model in {facts.folder} judges slices, not whole scans.",
-            "Load it with load_classifier.",
-        )
-    domain = DomainModel.load(facts.folder / DOMAIN_FILE)
-    return VolumeClassifier(facts, Session(facts, threads), domain)
+    return VolumeClassifier(*load_model(bundle, threads, judges="volumes"))
 
 
 def _tumor_share(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +36,12 @@ class Embedded:
     embedding: Floats
     logits: Floats
     colorfulness: Floats
+
+    @classmethod
+    def of_grey(cls, outputs: Mapping[str, Floats]) -> Embedded:
+        """Keep what a network gives for pictures or scans without colour."""
+        logits = outputs["logits"]
+        return cls(outputs["embedding"], logits, np.zeros(len(logits), np.float32))
 
     def rows(self, kept: NDArray[np.bool_]) -> Embedded:
         """Keep some of the pictures."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,17 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import (
-    DOMAIN_FILE,
-    MODEL_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    save_bundle,
-)
+from tumorlens.engine.bundle import Bundle
 from tumorlens.errors import TrainingError
 from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Preprocessing, prepare_batch
+from tumorlens.learn.bundle_files import write_facts, write_network
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import Sample, load_samples, served_pixels
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.leakage import FINGERPRINTS
-from tumorlens.learn.export import export_onnx, serving_model
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
 from tumorlens.learn.manifest import Record, manifest_digest
@@ -98,11 +90,7 @@ def make_bundle(
     TrainingError
         There are neither.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    serving = serving_model(model, config.size)
-    export_onnx(serving, folder / MODEL_FILE)
-    model.save_weights(folder / WEIGHTS_FILE)
-
+    serving = write_network(model, config, folder)
     step = max(1, len(data.training) // _TRAINING_ROWS)
     outputs = infer(
         serving, data.validation or data.training[step // 2 :: 4 * step], config.size
@@ -130,33 +118,18 @@ def make_bundle(
         *photographs(),
         *tomograms(data.records),
     ]
-    domain, domain_figures = fit_domain(
-        _embedded(seen),
-        _embedded(outputs),
+    domain = fit_domain(
+        Embedded.of_grey(seen),
+        Embedded.of_grey(outputs),
         _embed_outliers(serving, foreign, config.size),
         [item.kind for item in foreign],
     )
-    domain.save(folder / DOMAIN_FILE)
-
-    weights = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
-    return save_bundle(
-        folder,
-        name=config.network,
-        version=f"{datetime.now(UTC):%Y.%m.%d}-{weights[:8]}",
-        preprocessing=Preprocessing(size=config.size),
-        calibration=layer.calibration,
-        operating_points=layer.operating_points,
-        default_operating_point="screening",
-        prediction_sets=layer.prediction_sets,
-        rules=layer.rules,
-        cells=layer.cells,
-        domain=domain_figures,
-        provenance={
-            **provenance(config, data, held),
-            FINGERPRINTS: training_fingerprints(_shaping(data, held)),
-        },
-        metrics={} if checked is None else {"validation": layer.check(checked)},
-    )
+    facts = {
+        **provenance(config, data, held),
+        FINGERPRINTS: training_fingerprints(_shaping(data, held)),
+    }
+    metrics = {} if checked is None else {"validation": layer.check(checked)}
+    return write_facts(folder, config, layer, domain, facts, metrics)
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -170,11 +143,6 @@ def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.fl
             for row in held.records
         ]
     )
-
-
-def _embedded(outputs: dict[str, NDArray[np.float32]]) -> Embedded:
-    grey = np.zeros(len(outputs["logits"]), np.float32)
-    return Embedded(outputs["embedding"], outputs["logits"], grey)
 
 
 def _embed_outliers(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -12,20 +10,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import (
-    DOMAIN_FILE,
-    MODEL_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    save_bundle,
-)
+from tumorlens.engine.bundle import Bundle
 from tumorlens.imaging.preprocess import Preprocessing
 from tumorlens.imaging.preprocess_volume import prepare_volume
 from tumorlens.imaging.volume import Volume
+from tumorlens.learn.bundle_files import write_facts, write_network
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
-from tumorlens.learn.export import export_onnx, serving_model
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
 from tumorlens.learn.outliers import draw_outliers, photographs
@@ -56,11 +48,7 @@ def make_volume_bundle(
     say
         Receives lines of progress.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    serving = serving_model(model, config.size)
-    export_onnx(serving, folder / MODEL_FILE)
-    model.save_weights(folder / WEIGHTS_FILE)
-
+    serving = write_network(model, config, folder)
     say("Calibrating on patients who did not train.")
     outputs = infer(serving, data.validation, config.size)
     checked = HeldOut(
@@ -74,36 +62,16 @@ def make_volume_bundle(
 
     say("Learning what is no scan of a head.")
     kinds, foreign = _foreign(config.seed, config.size)
-    domain, domain_figures = fit_domain(
-        _embedded(infer(serving, data.training, config.size)),
-        _embedded(outputs),
-        _embedded(_outputs(serving, foreign)),
+    # Scans are grey; a coloured one is refused by its slices' colour.
+    domain = fit_domain(
+        Embedded.of_grey(infer(serving, data.training, config.size)),
+        Embedded.of_grey(outputs),
+        Embedded.of_grey(_outputs(serving, foreign)),
         kinds,
     )
-    domain.save(folder / DOMAIN_FILE)
-
-    weights = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
-    return save_bundle(
-        folder,
-        name=config.network,
-        version=f"{datetime.now(UTC):%Y.%m.%d}-{weights[:8]}",
-        preprocessing=Preprocessing(size=config.size),
-        calibration=layer.calibration,
-        operating_points=layer.operating_points,
-        default_operating_point="screening",
-        prediction_sets=layer.prediction_sets,
-        rules=layer.rules,
-        domain=domain_figures,
-        provenance=provenance(config, data, None),
-        metrics={"validation": layer.check(checked)},
-        judges="volumes",
-    )
-
-
-def _embedded(outputs: dict[str, NDArray[np.float32]]) -> Embedded:
-    # Scans are grey; a coloured one is refused by its slices' colour.
-    grey = np.zeros(len(outputs["logits"]), np.float32)
-    return Embedded(outputs["embedding"], outputs["logits"], grey)
+    facts = provenance(config, data, None)
+    metrics = {"validation": layer.check(checked)}
+    return write_facts(folder, config, layer, domain, facts, metrics)
 
 
 def _foreign(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:

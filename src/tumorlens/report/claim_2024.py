@@ -1,7 +1,9 @@
 """CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 6(4):e240300).
 
-The numbers are the checklist's; the topics are in our own words, set beside the item
-pages of the checklist's own companion site (RSNA/CLAIM on GitHub). A model card is no
+Not taken from the article, which was not at hand: items 34 to 44 were first written
+down from a copy that others had filled in. Numbers and topics of all 44 were then set
+beside the checklist on its own companion site (RSNA/CLAIM on GitHub) and beside another
+transcription of it; all agree. The topics are in our own words. A model card is no
 article: what belongs to one alone is said to be missing.
 """
 
@@ -48,7 +50,11 @@ CLAIM_2024: tuple[Item, ...] = (
     Item("24", "Where the weights start", f"ImageNet: {_DATA}"),
     Item("25", "How it was trained", _RUN),
     Item("26", "How the final model was chosen", f"in part: {_RUN}"),
-    Item("27", "Joining of several models", "none: one network, one pass"),
+    Item(
+        "27",
+        "Joining of several models",
+        f"none at use: one network, one pass; how its weights were averaged: {_RUN}",
+    ),
     Item("28", "Which figures measure it", _GOOD, _KEPT),
     Item(
         "29",
@@ -82,11 +88,15 @@ CLAIM_2024: tuple[Item, ...] = (
     Item(
         "38",
         "Diagnostic figures and their precision",
-        "[Operating points](#operating-points)",
+        "[Operating points](#operating-points), [Subgroups](#subgroups)",
     ),
     Item("39", "What goes wrong", "[Where it fails](#where-it-fails)", _KEPT),
     Item("40", "Limits", "[Known limits](#known-limits)"),
-    Item("41", "What follows for practice", "[Not meant for](#not-meant-for)"),
+    Item(
+        "41",
+        "What follows for practice, and for which use",
+        "[Meant for](#meant-for), [Not meant for](#not-meant-for)",
+    ),
     Item("42", "Protocol, or more of the technique", f"{_NET}; no protocol"),
     Item(
         "43",

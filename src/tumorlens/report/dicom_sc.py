@@ -21,6 +21,7 @@ from tumorlens.report.dicom_headers import (
     new_series,
     whole_headers,
 )
+from tumorlens.report.patient_sides import sides_of
 from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:
@@ -148,10 +149,5 @@ def _orientation(header: Dataset) -> list[str]:
     cosines = header.get("ImageOrientationPatient")
     if not cosines or len(cosines) != 6:
         return []
-    names = (("L", "R"), ("P", "A"), ("H", "F"))
-    ways = []
-    for start in (0, 3):
-        way = [float(item) for item in cosines[start : start + 3]]
-        axis = int(np.argmax(np.abs(way)))
-        ways.append(names[axis][way[axis] < 0])
-    return ways
+    ways = ([float(item) for item in cosines[start : start + 3]] for start in (0, 3))
+    return [sides_of(way)[0] for way in ways]

@@ -18,12 +18,10 @@ from tumorlens.report.card_sets import (
 )
 from tumorlens.report.card_training import data, training
 from tumorlens.report.claim_2024 import CLAIM_2024
-from tumorlens.report.figure_words import FIGURES, figure_text, table
+from tumorlens.report.figure_words import table
 from tumorlens.report.reporting_items import items_table
 from tumorlens.report.tripod_ai import TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
-
-__all__ = ["FIGURES", "figure_text", "model_card"]
 
 
 def model_card(bundle: Bundle) -> str:

@@ -102,7 +102,8 @@ def prediction_from_json(
     Returns
     -------
     Prediction
-        Equal to the first one, but for the rounding of `ms`.
+        Equal to the first one, but for the rounding of `ms`, and `head`, which
+        is 0.
     """
     box = document["box"]
     plane = document["plane"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_results import Lesion, ScanFinding
-from tumorlens.report.report import RESEARCH_USE
+from tumorlens.report.report import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
 SCAN_SCHEMA = "tumorlens-scan/1"
@@ -54,6 +55,22 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         "seconds": round(finding.seconds, 3),
         "research_use_only": RESEARCH_USE,
     }
+
+
+def scan_failure_to_json(failure: Failure) -> dict[str, Any]:
+    """Turn an input that could not be judged into a JSON object.
+
+    Parameters
+    ----------
+    failure
+        Of a file or folder.
+
+    Returns
+    -------
+    dict
+        As `failure_to_json`, of the schema of scans.
+    """
+    return {**failure_to_json(failure), "schema": SCAN_SCHEMA}
 
 
 def _lesion(lesion: Lesion) -> dict[str, Any]:

@@ -44,7 +44,7 @@ _HOW_TO_READ = (
     "tumour{outlined}. Letters name the patient's sides; slices are counted from 1 in "
     "the order of the series."
 )
-_OUTLINED = ", and the lesion's outline at half of the strongest evidence in yellow"
+_OUTLINED = ", and the lesion's outline in yellow"
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
     "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
@@ -258,7 +258,7 @@ def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
 
 
 def _operating_point(finding: ScanFinding, bundle: Bundle) -> list[Flowable]:
-    point = bundle.operating_points.get(finding.operating_point)
+    point = bundle.scan_points.get(finding.operating_point)
     texts = [f"Judged in {finding.seconds:.1f} s."]
     if point is not None:
         texts.insert(

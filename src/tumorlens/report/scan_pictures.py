@@ -12,9 +12,7 @@ from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.report.lesion_outline import lesion_in_slice, outlines
 from tumorlens.report.overlay import heat_layer, lay_over, window_picture
-
-_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
-"""Where each LPS axis leads, forwards and backwards (DICOM PS3.3 C.7.6.1.1.1)."""
+from tumorlens.report.patient_sides import sides_of
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,6 @@ def edge_letters(place: Placement) -> tuple[str, str, str, str]:
     tuple of str
         At the left, right, upper and lower edge: L, R, P, A, H or F.
     """
-    (right, left), (lower, upper) = (
-        _both_ways(way) for way in (place.across, place.down)
-    )
+    right, left = sides_of(place.across)
+    lower, upper = sides_of(place.down)
     return left, right, upper, lower
-
-
-def _both_ways(way: tuple[float, float, float]) -> tuple[str, str]:
-    axis = int(np.argmax(np.abs(way)))
-    there, back = _LETTERS[axis]
-    return (there, back) if way[axis] > 0 else (back, there)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.drawn_volumes import draw_set
+from tests.engine.scan_samples import MODEL
 from tests.engine.volume_bundle import build_volume_bundle
 from tumorlens.cli.main import main
 from tumorlens.engine.bundle_json import write_document
+from tumorlens.engine.bundle_record import record_scans
 from tumorlens.errors import DatasetError, SettingError
 from tumorlens.learn.evaluation.scans import (
     ScanWords,
@@ -110,6 +113,19 @@ def test_every_scan_is_judged_by_a_fold_that_has_not_seen_it(tmp_path):
     shutil.copytree(folder / "fold0", folder / "fold1")
     with pytest.raises(DatasetError, match="glioma0"):
         load_contestant(folder).member(records[0])
+
+
+@pytest.mark.parametrize(("threshold", "called"), [(0.0, True), (1.0, False)])
+def test_a_scan_is_called_by_the_threshold_for_scans(
+    tmp_path, tiny_bundle, threshold, called
+):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    point = replace(MODEL.operating_points["screening"], threshold=threshold)
+    points = {**MODEL.operating_points, "screening": point}
+    record_scans(folder, replace(MODEL, operating_points=points))
+    records = read_manifest(draw_set(tmp_path, 1))
+    _, (found,) = judge_scans([load_contestant(folder)], records, None)
+    assert (found.called == called).all()
 
 
 def test_what_holds_no_model_is_refused(tmp_path):

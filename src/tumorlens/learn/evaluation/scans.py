@@ -191,7 +191,7 @@ def _ask(
 ) -> tuple[float, bool, bool, bool]:
     member = contestant.member(record)
     found = member.judge(only_series(record.path), operating_point)
-    threshold = member.bundle.operating_points[found.operating_point].threshold
+    threshold = member.bundle.scan_points[found.operating_point].threshold
     refused = found.decision is Verdict.NOT_BRAIN_MRI
     return (
         found.p_tumor,

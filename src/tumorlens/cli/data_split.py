@@ -1,0 +1,136 @@
+"""`tumorlens data split`: patients, and copies of their pictures, stay together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorlens.cli.data_options import OUT, SOURCE, readers_option
+from tumorlens.cli.reading_bar import reading_bar
+
+if TYPE_CHECKING:
+    from tumorlens.learn.manifest import Record
+
+
+@click.command()
+@click.argument("source", type=SOURCE)
+@click.option("--out", type=OUT, required=True, help="The manifest to write.")
+@click.option("--folds", type=int, default=None, help="Deal out to so many folds.")
+@click.option(
+    "--fractions",
+    default=None,
+    help="Training, validation and test; 0.7,0.15,0.15 unless --folds is given.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME=SPLIT",
+    help="Put a whole site or source into one split or fold: DU=test, or DU=0.",
+)
+@click.option(
+    "--as-trained",
+    "bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Deal as this model bundle was trained: its training patients to train.",
+)
+@click.option(
+    "--by-slice",
+    is_flag=True,
+    help="With --folds: part patients, as leaky studies do, to see what it flatters.",
+)
+@readers_option
+def split(
+    source: Path,
+    out: Path,
+    folds: int | None,
+    fractions: str | None,
+    seed: int,
+    keep: tuple[str, ...],
+    bundle: Path | None,
+    by_slice: bool,
+    threads: int,
+) -> None:
+    """Deal a data set out so that no patient, and no copy, is on both sides.
+
+    Classes and sources are spread evenly. The same seed deals the same way on
+    every machine.
+    """
+    from tumorlens.engine.bundle import load_bundle
+    from tumorlens.learn.manifest import read_manifest, write_manifest
+    from tumorlens.learn.split import split_as_trained, split_slices_into_folds
+
+    if by_slice and (folds is None or keep):
+        raise click.UsageError("--by-slice goes with --folds and without --keep.")
+    if folds is not None and fractions:
+        raise click.UsageError("--folds goes without --fractions.")
+    if bundle is not None and (folds is not None or fractions or keep):
+        raise click.UsageError("--as-trained goes without any other way to deal.")
+    records = read_manifest(source)
+    if bundle is not None:
+        provenance = load_bundle(bundle).provenance
+        dealt = split_as_trained(records, provenance.get("patients", {}))
+    elif folds is not None and by_slice:
+        dealt = split_slices_into_folds(records, folds, seed=seed)
+    else:
+        dealt = _deal_patients(records, folds, fractions, seed, keep, threads)
+    write_manifest(dealt, out)
+    _print_parts(dealt)
+    click.echo(f"Written to {out}.")
+
+
+def _deal_patients(
+    records: list[Record],
+    folds: int | None,
+    fractions: str | None,
+    seed: int,
+    keep: tuple[str, ...],
+    threads: int,
+) -> list[Record]:
+    from tumorlens.learn.copies import linked_copies
+    from tumorlens.learn.split import split_by_fractions, split_into_folds
+
+    # Slips of the pen show before minutes of reading.
+    kept, shares = _kept(keep), _shares(fractions or "0.7,0.15,0.15")
+    with reading_bar("Looking for copies", len(records)) as progress:
+        links = linked_copies(records, threads=threads, progress=progress)
+    if folds is not None:
+        return split_into_folds(records, folds, seed=seed, links=links, keep=kept)
+    return split_by_fractions(records, shares, seed=seed, links=links, keep=kept)
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, validation, test = (float(share) for share in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not three numbers such as 0.7,0.15,0.15.",
+            param_hint="--fractions",
+        ) from error
+    return train, validation, test
+
+
+def _kept(pairs: tuple[str, ...]) -> dict[str, str]:
+    kept = {}
+    for pair in pairs:
+        name, sign, part = pair.rpartition("=")
+        if not sign or not name:
+            raise click.BadParameter(
+                f"{pair!r} is not NAME=SPLIT, such as DU=test.", param_hint="--keep"
+            )
+        kept[name] = part
+    return kept
+
+
+def _print_parts(records: list[Record]) -> None:
+    from collections import Counter
+
+    from tumorlens.learn.findings import part_of
+    from tumorlens.taxonomy import CLASSES
+
+    counts = Counter((part_of(record), record.label) for record in records)
+    for part in sorted({part for part, _ in counts}):
+        words = ", ".join(f"{label} {counts[part, label]:,}" for label in CLASSES)
+        click.echo(f"{part}: {words}")

@@ -1,0 +1,97 @@
+"""The part of `tumorlens train` that cross-validates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tumorlens.cli.written import write_json
+
+if TYPE_CHECKING:
+    from tumorlens.learn.config import TrainingConfig
+    from tumorlens.learn.crossval import CrossValidated
+
+
+def train_folds(
+    manifest: Path,
+    folder: Path,
+    folds: int,
+    only: Sequence[int],
+    include_flagged: bool,
+    choices: Mapping[str, Any],
+) -> None:
+    """Cross-validate, report, and make a bundle of all folds' networks.
+
+    Parameters
+    ----------
+    manifest
+        Its folds are kept; dealt out where it has none.
+    folder
+        Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
+    folds
+        How many there are.
+    only
+        Folds to leave out one by one; none for all of them.
+    include_flagged
+        Also use rows that the manifest flags.
+    choices
+        Fields of `TrainingConfig` that were given.
+    """
+    from tumorlens.learn.crossval import bundle_of_folds, cross_validate
+    from tumorlens.learn.folds import records_in_folds
+    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.learn.run import configured, with_figures
+
+    config = configured(choices)
+    if find_network(config.network).judges != "slices":
+        raise click.UsageError(
+            f"--folds does not go with {config.network}: fill the manifest's split "
+            "column instead."
+        )
+    everything = records_in_folds(manifest, folds, include_flagged=True)
+    records = [row for row in everything if include_flagged or not row.flag]
+    found = cross_validate(records, config, folder, say=click.echo, only=only)
+    _report(found, config, f"{len(only) or folds} of {folds} folds", folder)
+    if len(found.bundles) == folds:
+        made = bundle_of_folds(found, everything, config, folder, say=click.echo)
+        bundle = with_figures(made, folder)
+        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+
+
+def _report(
+    found: CrossValidated, config: TrainingConfig, which: str, folder: Path
+) -> None:
+    """Write the figures of the folds together, and a page of them."""
+    from tumorlens.learn.calibrate import COVERAGE
+    from tumorlens.learn.crossval import REPORT_FOLDER
+    from tumorlens.learn.evaluation.error_sketches import sketch_errors
+    from tumorlens.learn.evaluation.evaluate import (
+        evaluate_scored,
+        evaluation_sections,
+        on_set,
+        write_evaluation,
+    )
+    from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
+
+    metrics = {
+        "model": {
+            "name": config.network,
+            "version": f"{which}, each left out in turn",
+            "operating_point": "screening",
+            "stated_coverage": COVERAGE,
+        },
+        "held_out": found.leakage["held_out"],
+        "leakage": found.leakage,
+        **evaluate_scored(found.scored, found.rules),
+    }
+    click.echo(found.leakage["statement"])
+    judge = judge_by_folds(found.bundles)
+    metrics["sketches"] = sketch_errors(found.scored, judge)
+    pictures = error_pictures(metrics["worst_errors"], found.scored, judge)
+    out = folder / REPORT_FOLDER
+    write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
+    write_json(out / "figures.json", [on_set(metrics)])
+    click.echo(f"Figures of all folds together written to {out}.")
