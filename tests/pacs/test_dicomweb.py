@@ -25,8 +25,8 @@ from tumorlens.errors import (
 )
 from tumorlens.pacs import access
 from tumorlens.pacs.access import PASSWORD, TOKEN, USER, check_url, open_session
-from tumorlens.pacs.dicomweb import SeriesEntry
 from tumorlens.pacs.dicomweb_answer import only_file
+from tumorlens.pacs.dicomweb_listing import SeriesEntry
 
 ENTRY = SeriesEntry("1.2", "1.2.3", "MR", 1, 3)
 

@@ -17,7 +17,7 @@ from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.imaging.dicom_series import gather_series
 from tumorlens.imaging.study import Series
 from tumorlens.pacs.worker import Analysis
-from tumorlens.report.dicom_finding import DicomFinding
+from tumorlens.report.dicom_finding import DicomFinding, EarlierReport
 from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
@@ -52,8 +52,8 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
     """
     point = classifier.point(operating_point)
 
-    def analyse(files: Sequence[Path]) -> list[bytes]:
-        judged = judge_files(classifier, files, point)
+    def analyse(files: Sequence[Path], earlier: Sequence[EarlierReport]) -> list[bytes]:
+        judged = judge_files(classifier, files, point, earlier)
         return [data for item in judged for data in item.results]
 
     return analyse
@@ -77,7 +77,10 @@ class Judged:
 
 
 def judge_files(
-    classifier: Classifier, files: Sequence[Path], operating_point: str | None
+    classifier: Classifier,
+    files: Sequence[Path],
+    operating_point: str | None,
+    earlier: Sequence[EarlierReport] = (),
 ) -> list[Judged]:
     """Judge the DICOM files of one series; more than one where it has to be split.
 
@@ -87,6 +90,8 @@ def judge_files(
         As for `judge_scan`.
     files
         At least one.
+    earlier
+        Reports of the series that the new ones replace.
 
     Raises
     ------
@@ -96,22 +101,30 @@ def judge_files(
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
     study, _ = gather_series(named)
-    return [_judged(classifier, series, operating_point) for series in study.series]
+    return [
+        _judged(classifier, series, operating_point, earlier) for series in study.series
+    ]
 
 
 def _judged(
-    classifier: Classifier, series: Series, operating_point: str | None
+    classifier: Classifier,
+    series: Series,
+    operating_point: str | None,
+    earlier: Sequence[EarlierReport],
 ) -> Judged:
     found = judge_scan(classifier, series, operating_point)
     finding = dicom_finding(found, classifier.bundle.name)
-    results = _results(series, found, finding)
+    results = _results(series, found, finding, earlier)
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
 
 def _results(
-    series: Series, found: ScanFinding, finding: DicomFinding
+    series: Series,
+    found: ScanFinding,
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport],
 ) -> Iterator[Dataset]:
-    yield build_sr(series.headers, finding)
+    yield build_sr(series.headers, finding, earlier)
     # The slices of a DICOM series are all of one size, so that there is evidence.
     if found.key_slices and found.evidence is not None:
         key = found.key_slices[0]

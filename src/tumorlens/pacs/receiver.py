@@ -21,12 +21,19 @@ from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.pacs.peers import Peer
 from tumorlens.pacs.queue import Queue
+from tumorlens.pacs.queue_tables import Arrival
 
 _LOG = logging.getLogger(__name__)
 
 _STORED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 _IDLE_SECONDS = 30.0
 _MOST_ASSOCIATIONS = 10
+_SAID = {
+    Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
+    Arrival.TOO_LATE: "An image came too late to a judged series, whose images are "
+    "not kept any more: it is not judged. Judge the whole series with the command "
+    "scan or dicomweb.",
+}
 TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
@@ -128,12 +135,14 @@ class Receiver:
             _LOG.warning("Refused an image that does not say which series it is of.")
             return _CANNOT_UNDERSTAND
         try:
-            self._queue.add(
+            arrival = self._queue.add(
                 str(event.file_meta.MediaStorageSOPInstanceUID), series, data
             )
         except OutputError as error:
             _LOG.error("An image was turned away: %s", error)
             return _OUT_OF_RESOURCES
+        if arrival in _SAID:
+            _LOG.warning(_SAID[arrival])
         return _STORED
 
 

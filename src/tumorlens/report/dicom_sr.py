@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tumorlens.report import dicom_codes as codes
-from tumorlens.report.dicom_finding import RESEARCH_ONLY, DicomFinding
+from tumorlens.report.dicom_finding import (
+    RESEARCH_ONLY,
+    DicomFinding,
+    EarlierReport,
+)
 from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SR_SERIES,
@@ -25,7 +29,15 @@ if TYPE_CHECKING:
 _AXES = (codes.WIDTH, codes.HEIGHT, codes.DEPTH)
 
 
-def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
+REPLACES = "It replaces an earlier report: more images of the series have come."
+"""Stands in a report that names an earlier one."""
+
+
+def build_sr(
+    headers: Sequence[Dataset],
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport] = (),
+) -> Dataset:
     """Write a finding as a measurement report (DICOM PS3.16 TID 1500).
 
     Parameters
@@ -34,6 +46,9 @@ def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
         Of the series, one for each slice, without pixel data.
     finding
         What is said of it.
+    earlier
+        Reports of the same series that this one replaces (PS3.3 C.17.2, Predecessor
+        Documents Sequence).
 
     Returns
     -------
@@ -48,20 +63,26 @@ def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
     whole = whole_headers(headers)
     keys = [key_header(whole, index) for index in finding.key_slices] or whole[:1]
     with guarded("structured report"):
-        return _write(whole, keys, finding)
+        return _write(whole, keys, finding, earlier)
 
 
-def _write(whole: list[Dataset], keys: list[Dataset], finding: DicomFinding) -> Dataset:
+def _write(
+    whole: list[Dataset],
+    keys: list[Dataset],
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport],
+) -> Dataset:
     from highdicom.sr import Comprehensive3DSR
     from pydicom.dataset import Dataset as NewDataset
 
     report = Comprehensive3DSR(
         evidence=list({item.SOPInstanceUID: item for item in whole}.values()),
-        content=_content(keys, finding),
+        content=_content(keys, finding, replaces=bool(earlier)),
         instance_number=1,
         is_complete=True,
         is_final=False,
         is_verified=False,
+        previous_versions=[_reference(item) for item in earlier] or None,
         **new_series(finding, SR_SERIES, "report"),
     )
     scheme = NewDataset()
@@ -72,7 +93,19 @@ def _write(whole: list[Dataset], keys: list[Dataset], finding: DicomFinding) -> 
     return report
 
 
-def _content(keys: list[Dataset], finding: DicomFinding) -> Dataset:
+def _reference(earlier: EarlierReport) -> Dataset:
+    from pydicom.dataset import Dataset as NewDataset
+    from pydicom.uid import Comprehensive3DSRStorage
+
+    found = NewDataset()
+    found.SOPClassUID = Comprehensive3DSRStorage
+    found.StudyInstanceUID = earlier.study
+    found.SeriesInstanceUID = earlier.series
+    found.SOPInstanceUID = earlier.instance
+    return found
+
+
+def _content(keys: list[Dataset], finding: DicomFinding, *, replaces: bool) -> Dataset:
     from highdicom import sr
     from pydicom.sr.codedict import codes as known
     from pydicom.uid import generate_uid
@@ -96,7 +129,7 @@ def _content(keys: list[Dataset], finding: DicomFinding) -> Dataset:
         title=known.DCM.ImagingMeasurementReport,
     )
     root: Dataset = report[0]
-    for words in _comments(finding):
+    for words in (*_comments(finding), *([REPLACES] if replaces else [])):
         root.ContentSequence.append(
             sr.TextContentItem(
                 codes.COMMENT.concept(), words, sr.RelationshipTypeValues.CONTAINS
