@@ -94,9 +94,11 @@ def dicomweb(
     server is down. A series that has a TumorLens report is passed over.
 
     Credentials come from the environment: TUMORLENS_DICOMWEB_USER and
-    TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN. The log says nothing
-    about patients. Exit status: 0 what could be judged was, 1 some series failed,
-    2 wrong use or nothing was judged.
+    TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN, or
+    TUMORLENS_DICOMWEB_TOKEN_FILE, a file that is read for each request, so that
+    its token may be renewed. The log says nothing about patients. Exit status:
+    0 what could be judged was, 1 some series failed, 2 wrong use or nothing was
+    judged.
 
     For research use only: TumorLens is not a medical device.
     """
