@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.errors import InputError
 from tumorlens.imaging.dicom_series import gather_series
 from tumorlens.imaging.study import Series
 from tumorlens.pacs.worker import Analysis
@@ -114,28 +115,38 @@ def _judged(
 ) -> Judged:
     found = judge_scan(classifier, series, operating_point)
     finding = dicom_finding(found, classifier.bundle.name)
-    results = _results(series, found, finding, earlier)
+    outline = None
+    try:
+        outline = _outline(series, found, finding)
+    except InputError as error:
+        # The report is worth having without it.
+        told = f"There is no segmentation. {error.message}"
+        finding = replace(finding, reasons=(*finding.reasons, told))
+    results = [build_sr(series.headers, finding, earlier, series.frames)]
+    picture = _picture(series, found, finding)
+    results += [item for item in (picture, outline) if item is not None]
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
 
-def _results(
-    series: Series,
-    found: ScanFinding,
-    finding: DicomFinding,
-    earlier: Sequence[EarlierReport],
-) -> Iterator[Dataset]:
-    yield build_sr(series.headers, finding, earlier)
+def _picture(
+    series: Series, found: ScanFinding, finding: DicomFinding
+) -> Dataset | None:
     # The slices of a DICOM series are all of one size, so that there is evidence.
-    if found.key_slices and found.evidence is not None:
-        key = found.key_slices[0]
-        grey = window_picture(series.slices[key].pixels)
-        drawn = lay_over(grey, heat_layer(found.evidence[key]))
-        yield build_sc(series.headers, key, drawn, finding)
+    if not found.key_slices or found.evidence is None:
+        return None
+    key = found.key_slices[0]
+    grey = window_picture(series.slices[key].pixels)
+    drawn = lay_over(grey, heat_layer(found.evidence[key]))
+    return build_sc(series.headers, key, drawn, finding, series.frames)
+
+
+def _outline(
+    series: Series, found: ScanFinding, finding: DicomFinding
+) -> Dataset | None:
     mask = lesion_mask(found)
-    if mask is not None:
-        segmented = build_seg(series.headers, mask, finding)
-        if segmented is not None:
-            yield segmented
+    if mask is None:
+        return None
+    return build_seg(series.headers, mask, finding, series.frames)
 
 
 def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
