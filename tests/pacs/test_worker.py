@@ -118,15 +118,21 @@ def test_a_disk_that_is_full_for_a_while_ends_nothing(
 
 
 def test_images_that_are_kept_no_longer_are_removed_by_the_worker(
-    queue: Queue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    fill(queue, tmp_path, "1")
-    worker = Worker(queue, lambda *_: [], take, 0.0)
-    worker.start()
-    with closing(worker):
-        wait_for(lambda: not list(queue.folder.glob("*.dcm")))
-    assert "Judged 1 images, 0 results." in caplog.text
+    now = [1000.0]
+    with closing(Queue(tmp_path / "queue", 3600.0, lambda: now[0])) as queue:
+        fill(queue, tmp_path, "1")
+        with closing(Worker(queue, lambda *_: [], take, 0.0)) as worker:
+            worker.start()
+            wait_for(lambda: queue.counts() == {"done": 1})
+        assert "Judged 1 images, 0 results." in caplog.text
+        assert len(list(queue.folder.glob("*.dcm"))) == 1
+        now[0] += 3600.0
+        with closing(Worker(queue, lambda *_: [], take, 0.0)) as worker:
+            worker.start()
+            wait_for(lambda: not list(queue.folder.glob("*.dcm")))
 
 
 def test_what_a_destination_refuses_does_not_hold_up_the_other_files(
