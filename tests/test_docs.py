@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 import cv2
+from pydicom.sr._concepts_dict import concepts
 
 import tumorlens.engine.predict
 from tumorlens.cli.main import COMMANDS, tumorlens_command
+from tumorlens.report import dicom_codes
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,25 @@ def test_every_setting_is_documented():
     for row in SETTINGS.values():
         assert row.option in page
         assert row.environment in page
+
+
+def test_every_code_that_goes_into_dicom_is_documented_with_two_sources():
+    page = (ROOT / "docs" / "pacs.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if re.match(r"\| (SCT|DCM|LN) ", line)
+    ]
+    assert all(len(row) == 4 and all(row) and row[2] != row[3] for row in rows)
+    found = {tuple(row[:2]) for row in rows}
+    terms = [x for x in vars(dicom_codes).values() if isinstance(x, dicom_codes.Term)]
+    for kind, value, group in re.findall(
+        r"\| (SCT|DCM|LN) (\S+) .*pydicom, CID (\d+)", page
+    ):
+        known = [item[value] for item in concepts[kind].values() if value in item]
+        assert any(int(group) in groups for _, groups in known), value
+    public = [x for x in terms if x.scheme not in ("UCUM", dicom_codes.OWN_SCHEME)]
+    assert {(f"{x.scheme} {x.value}", x.meaning) for x in public} <= found
 
 
 def test_commands_in_the_readme_exist():

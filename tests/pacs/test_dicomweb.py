@@ -24,9 +24,16 @@ from tumorlens.errors import (
     TooLargeError,
 )
 from tumorlens.pacs import access
-from tumorlens.pacs.access import PASSWORD, TOKEN, USER, check_url, open_session
-from tumorlens.pacs.dicomweb import SeriesEntry
+from tumorlens.pacs.access import (
+    PASSWORD,
+    TOKEN,
+    TOKEN_FILE,
+    USER,
+    check_url,
+    open_session,
+)
 from tumorlens.pacs.dicomweb_answer import only_file
+from tumorlens.pacs.dicomweb_listing import SeriesEntry
 
 ENTRY = SeriesEntry("1.2", "1.2.3", "MR", 1, 3)
 
@@ -219,6 +226,8 @@ def test_credentials_go_with_each_request(
         {USER: "reader"},
         {PASSWORD: "secret-1"},
         {TOKEN: "secret-1", USER: "reader"},
+        {TOKEN: "secret-1", TOKEN_FILE: "/run/token"},
+        {PASSWORD: "secret-1", USER: "reader", TOKEN_FILE: "/run/token"},
         {TOKEN: "secret 1"},
         {TOKEN: "secret-1\r\nX: y"},
     ],
@@ -229,6 +238,101 @@ def test_credentials_that_cannot_be_are_refused_and_not_shown(
     with pytest.raises(SettingError) as caught:
         open_session(environment)
     assert "secret" not in str(caught.value)
+
+
+class Rotating:
+    """A server whose token another program renews in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.valid = "first"
+        self.file.write_text("first\n")
+        self.seen: list[str | None] = []
+        self.bodies: list[int] = []
+        self.at_request = lambda: None
+
+    def __call__(self, request: BaseHTTPRequestHandler) -> Answer:
+        sent = request.headers.get("Authorization")
+        self.seen.append(sent)
+        self.bodies.append(int(request.headers.get("Content-Length") or 0))
+        self.at_request()
+        good = sent == f"Bearer {self.valid}"
+        return Answer() if good else Answer(b"", status=401)
+
+
+@pytest.fixture
+def rotating(tmp_path: Path) -> Rotating:
+    return Rotating(tmp_path / "token")
+
+
+def test_a_token_in_a_file_may_be_renewed(rotating: Rotating) -> None:
+    with archive_of(rotating, {TOKEN_FILE: str(rotating.file)}) as archive:
+        archive.studies(date(2026, 1, 1))
+        rotating.valid = "second"
+        rotating.file.write_text("second")
+        archive.studies(date(2026, 1, 1))
+        assert rotating.seen == ["Bearer first", "Bearer second"]
+
+
+def test_a_token_that_is_renewed_while_it_is_sent_is_read_once_more(
+    rotating: Rotating, tmp_path: Path
+) -> None:
+    def renew() -> None:
+        rotating.valid = "second"
+        rotating.file.write_text("second")
+
+    files = write_series(tmp_path / "a", slices=1)
+    with archive_of(rotating, {TOKEN_FILE: str(rotating.file)}) as archive:
+        rotating.at_request = renew
+        with pytest.raises(ArchiveError):
+            archive.store(files, lambda _: None)
+        # What was to be stored went out again, whole; the answer named no file.
+        assert rotating.seen[:2] == ["Bearer first", "Bearer second"]
+        assert rotating.bodies[0] == rotating.bodies[1] > 1000
+        rotating.at_request = lambda: None
+        rotating.seen.clear()
+        rotating.valid = "third"
+        with pytest.raises(ArchiveAccessError):
+            archive.series("1.2")
+        assert rotating.seen == ["Bearer second"], "the same one is not sent again"
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"a b", b"a\nb", b"\xff\xfe"])
+def test_a_file_without_a_token_is_told_and_asked_again_later(
+    rotating: Rotating, content: bytes | None
+) -> None:
+    environment = {TOKEN_FILE: str(rotating.file)}
+    with archive_of(rotating, environment) as archive:
+        if content is None:
+            rotating.file.unlink()
+        else:
+            rotating.file.write_bytes(content)
+        with pytest.raises(ArchiveAccessError, match="token") as caught:
+            archive.studies(date(2026, 1, 1))
+        assert str(rotating.file) in caught.value.message
+        assert rotating.seen == []
+        with pytest.raises(ArchiveAccessError):
+            open_session(environment)
+        rotating.file.write_text("first")
+        archive.studies(date(2026, 1, 1))
+
+
+def test_a_renewed_token_is_not_sent_to_another_host(rotating: Rotating) -> None:
+    seen: list[str | None] = []
+
+    def other(request: BaseHTTPRequestHandler) -> Answer:
+        seen.append(request.headers.get("Authorization"))
+        rotating.file.write_text("second")
+        return Answer(b"", status=401)
+
+    with archive_of(other) as elsewhere:
+        away = Answer(b"", status=302, headers={"Location": elsewhere._url})
+        with (
+            archive_of(lambda _: away, {TOKEN_FILE: str(rotating.file)}) as archive,
+            pytest.raises(ArchiveAccessError),
+        ):
+            archive.studies(date(2026, 1, 1))
+    assert seen == [None]
 
 
 @pytest.mark.parametrize(

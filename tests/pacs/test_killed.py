@@ -146,6 +146,43 @@ def test_a_killed_node_goes_on(
     says_nothing_of_patients(node.said())
 
 
+def test_images_that_come_late_survive_a_kill(
+    orthanc: Orthanc, started: list[Command], tiny_bundle: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    node = Command(
+        tmp_path / "log",
+        *("node", "--folder", tmp_path / "queue", "--title", "LENS", "--port", port),
+        *("--allow", "SCANNER@127.0.0.1", "--quiet-seconds", 1),
+        *("--send-to", f"{orthanc.title}@127.0.0.1:{orthanc.dicom_port}"),
+        *("--model", tiny_bundle),
+    )
+    started.append(node)
+    wait_for(lambda: "listens on" in node.said())
+    to_node = Peer("LENS", "127.0.0.1", port)
+    files = write_series(tmp_path / "drawn", slices=4, pixels=ill_head())
+
+    def send(some: list[Path]) -> bool:
+        return send_files("SCANNER", to_node, some, lambda _: None)
+
+    assert send(files[:2])
+    wait_for(lambda: list(orthanc.modalities().values()) == [RESULTS])
+    assert send(files[:3])
+    node.end(signal.SIGKILL)
+    node.start()
+    wait_for(lambda: node.said().count("listens on") == 2)
+    assert send(files)
+    wait_for(lambda: "Judged 4 images again, 3 results." in node.said())
+    wait_for(lambda: list(orthanc.modalities().values()) == [sorted(2 * RESULTS)])
+    assert node.end(signal.SIGTERM) == 0
+    assert node.said().count("came late") == 1
+    assert [
+        len(item.get("PredecessorDocumentsSequence", []))
+        for item in sorted(orthanc.reports(), key=lambda item: len(item))
+    ] == [0, 1]
+    says_nothing_of_patients(node.said())
+
+
 def test_a_killed_poller_and_a_killed_server_go_on(
     orthanc: Orthanc,
     drawn: list[list[Path]],

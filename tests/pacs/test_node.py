@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -52,7 +53,12 @@ class Node:
     """Receiver and worker on one queue."""
 
     def __init__(self, folder: Path, orthanc: Orthanc) -> None:
-        self.queue = Queue(folder)
+        self._folder, self._orthanc = folder, orthanc
+        self._start(keep_seconds=3600.0)
+
+    def _start(self, keep_seconds: float) -> None:
+        orthanc = self._orthanc
+        self.queue = Queue(self._folder, keep_seconds)
         destination = Peer(orthanc.title, "127.0.0.1", orthanc.dicom_port)
         analyse = analysis_with(load_classifier(threads=1), None)
         self.receiver = Receiver(
@@ -62,6 +68,10 @@ class Node:
         self.worker = Worker(self.queue, analyse, deliver, 0.5)
         self.worker.start()
         self.peer = Peer("LENS", "127.0.0.1", self.receiver.port)
+
+    def restart(self, keep_seconds: float = 3600.0) -> None:
+        self.close()
+        self._start(keep_seconds)
 
     def take(self, files: list[Path], title: str = "SCANNER") -> bool:
         return send_files(title, self.peer, files, lambda _: None)
@@ -119,6 +129,57 @@ def test_a_destination_that_is_down_gets_its_results_later(
     orthanc.start()
     wait_for(lambda: node.queue.counts() == {"done": 1})
     assert len(orthanc.modalities()) == 1
+
+
+def test_images_that_come_late_have_their_series_judged_anew(
+    node: Node, orthanc: Orthanc, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = write_series(tmp_path / "series")
+    assert node.take(files[:4])
+    wait_for(lambda: node.queue.counts() == {"done": 1})
+    (first,) = orthanc.reports()
+    # The last of them is judged with all the others, also after a restart.
+    node.restart()
+    assert node.take(files)
+    wait_for(lambda: node.queue.counts() == {"done": 1})
+    reports = {item["SOPInstanceUID"]: item for item in orthanc.reports()}
+    assert len(reports) == 2
+    del reports[first["SOPInstanceUID"]]
+    ((_, second),) = reports.items()
+    assert len(evidence(second)) == 6
+    (study,) = second["PredecessorDocumentsSequence"]
+    (series,) = study["ReferencedSeriesSequence"]
+    (replaced,) = series["ReferencedSOPSequence"]
+    assert replaced["ReferencedSOPInstanceUID"] == first["SOPInstanceUID"]
+    assert series["SeriesInstanceUID"] == first["SeriesInstanceUID"]
+    assert caplog.text.count("judged anew") == 1
+    # Sent once more, nothing of it is new.
+    assert node.take(files)
+    time.sleep(2)
+    assert len(orthanc.reports()) == 2
+
+
+def evidence(report: dict[str, Any]) -> list[str]:
+    (study,) = report["CurrentRequestedProcedureEvidenceSequence"]
+    (series,) = study["ReferencedSeriesSequence"]
+    return [
+        item["ReferencedSOPInstanceUID"] for item in series["ReferencedSOPSequence"]
+    ]
+
+
+def test_an_image_that_comes_too_late_is_told(
+    node: Node, orthanc: Orthanc, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = write_series(tmp_path / "series")
+    node.restart(keep_seconds=0.0)
+    assert node.take(files[:5])
+    wait_for(lambda: node.queue.counts() == {"done": 1})
+    assert not list(node.queue.folder.glob("*.dcm"))
+    for _ in range(2):
+        assert node.take(files)
+    assert caplog.text.count("too late") == 1
+    time.sleep(1.5)
+    assert len(orthanc.reports()) == 1
 
 
 def test_twenty_studies_at_once_come_back_once_each(

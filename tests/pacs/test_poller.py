@@ -20,8 +20,8 @@ from tumorlens.pacs import access, dicomweb
 from tumorlens.pacs.access import open_session
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.dicomweb import Archive
+from tumorlens.pacs.fetch_queue import FetchQueue
 from tumorlens.pacs.poller import Poller, delivery_to
-from tumorlens.pacs.queue import Queue
 from tumorlens.pacs.worker import Worker
 
 STUDY = "1.2.826.0.1.3680043.8.498.78"
@@ -48,18 +48,18 @@ def archive(orthanc: Orthanc) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    with closing(Queue(tmp_path / "queue")) as made:
+def queue(tmp_path: Path) -> Iterator[FetchQueue]:
+    with closing(FetchQueue(tmp_path / "queue")) as made:
         yield made
 
 
 @pytest.fixture
-def poller(archive: Archive, queue: Queue) -> Poller:
+def poller(archive: Archive, queue: FetchQueue) -> Poller:
     return Poller(archive, queue, ALL_DAYS)
 
 
 @pytest.fixture
-def worker(orthanc: Orthanc, queue: Queue, tiny_bundle: Path) -> Iterator[Worker]:
+def worker(orthanc: Orthanc, queue: FetchQueue, tiny_bundle: Path) -> Iterator[Worker]:
     analyse = analysis_with(load_classifier(tiny_bundle, threads=1), None)
     with closing(connect(orthanc)) as destination:
         made = Worker(queue, analyse, delivery_to(destination), 0.0)
@@ -70,7 +70,11 @@ def worker(orthanc: Orthanc, queue: Queue, tiny_bundle: Path) -> Iterator[Worker
 
 @pytest.mark.usefixtures("worker")
 def test_a_new_series_is_taken_once(
-    orthanc: Orthanc, archive: Archive, poller: Poller, queue: Queue, tmp_path: Path
+    orthanc: Orthanc,
+    archive: Archive,
+    poller: Poller,
+    queue: FetchQueue,
+    tmp_path: Path,
 ) -> None:
     orthanc.put(write_series(tmp_path / "a", STUDY, pixels=ill_head()))
     poller.look()
@@ -80,7 +84,7 @@ def test_a_new_series_is_taken_once(
     assert orthanc.modalities() == {STUDY: WITH_RESULTS}
     # Neither the same poller, nor one with this queue, nor one that lost its queue
     # does it again.
-    with closing(Queue(tmp_path / "other")) as empty:
+    with closing(FetchQueue(tmp_path / "other")) as empty:
         others = [Poller(archive, item, ALL_DAYS) for item in (queue, empty)]
         for item in (poller, *others):
             for _ in range(3):
@@ -96,7 +100,7 @@ def test_a_new_series_is_taken_once(
 
 
 def test_a_series_that_still_grows_is_waited_for(
-    orthanc: Orthanc, poller: Poller, queue: Queue, tmp_path: Path
+    orthanc: Orthanc, poller: Poller, queue: FetchQueue, tmp_path: Path
 ) -> None:
     files = write_series(tmp_path / "a", STUDY)
     orthanc.put(files[:3])
@@ -110,7 +114,7 @@ def test_a_series_that_still_grows_is_waited_for(
 
 
 def test_studies_of_other_days_and_other_modalities_are_left_alone(
-    orthanc: Orthanc, archive: Archive, queue: Queue, tmp_path: Path
+    orthanc: Orthanc, archive: Archive, queue: FetchQueue, tmp_path: Path
 ) -> None:
     orthanc.put(write_series(tmp_path / "a", STUDY, slices=1))
     (file,) = write_series(tmp_path / "b", STUDY + ".1", slices=1)
@@ -123,7 +127,7 @@ def test_studies_of_other_days_and_other_modalities_are_left_alone(
 
 @pytest.mark.usefixtures("worker")
 def test_results_wait_for_a_server_that_is_down(
-    orthanc: Orthanc, poller: Poller, queue: Queue, tmp_path: Path
+    orthanc: Orthanc, poller: Poller, queue: FetchQueue, tmp_path: Path
 ) -> None:
     orthanc.put(write_series(tmp_path / "a", STUDY, pixels=ill_head()))
     poller.look()
@@ -139,7 +143,11 @@ def test_results_wait_for_a_server_that_is_down(
 
 
 def test_a_series_whose_server_dies_midway_is_fetched_anew(
-    orthanc: Orthanc, archive: Archive, poller: Poller, queue: Queue, tmp_path: Path
+    orthanc: Orthanc,
+    archive: Archive,
+    poller: Poller,
+    queue: FetchQueue,
+    tmp_path: Path,
 ) -> None:
     orthanc.put(write_series(tmp_path / "a", STUDY))
     (entry,) = archive.series(STUDY)
@@ -162,7 +170,7 @@ def test_a_series_whose_server_dies_midway_is_fetched_anew(
 
 
 def test_a_series_that_the_server_cannot_give_does_not_hold_up_the_next(
-    orthanc: Orthanc, poller: Poller, queue: Queue, tmp_path: Path
+    orthanc: Orthanc, poller: Poller, queue: FetchQueue, tmp_path: Path
 ) -> None:
     files = write_series(tmp_path / "a", STUDY)
     orthanc.put(files)
@@ -176,7 +184,7 @@ def test_a_series_that_the_server_cannot_give_does_not_hold_up_the_next(
 def test_a_series_that_is_too_large_is_given_up(
     orthanc: Orthanc,
     poller: Poller,
-    queue: Queue,
+    queue: FetchQueue,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -188,7 +196,7 @@ def test_a_series_that_is_too_large_is_given_up(
     assert not list(queue.folder.glob("*.dcm"))
 
 
-def test_wrong_credentials_end_it_at_once(orthanc: Orthanc, queue: Queue) -> None:
+def test_wrong_credentials_end_it_at_once(orthanc: Orthanc, queue: FetchQueue) -> None:
     with (
         closing(connect(orthanc, "wrong")) as archive,
         pytest.raises(ArchiveAccessError),
@@ -211,7 +219,7 @@ def test_what_a_worker_cannot_deliver_is_said_and_kept(
 
 
 def test_a_study_that_cannot_be_listed_does_not_hold_up_the_next(
-    queue: Queue, tmp_path: Path
+    queue: FetchQueue, tmp_path: Path
 ) -> None:
     (file,) = write_series(tmp_path / "a", slices=1)
     item = {"00080060": {"Value": ["MR"]}, "0020000E": {"Value": ["1.3.1"]}}

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from tumorlens.errors import OutputError
-from tumorlens.pacs.queue import MOST_ATTEMPTS, Queue
+from tumorlens.pacs import spool
+from tumorlens.pacs.fetch_queue import FetchQueue
+from tumorlens.pacs.queue import REMEMBERED_SECONDS, Job, Queue
+from tumorlens.pacs.queue_tables import MOST_ATTEMPTS, Arrival
+from tumorlens.report.dicom_finding import EarlierReport
+
+DAY = 86_400.0
 
 
 class Clock:
@@ -25,7 +31,33 @@ def clock() -> Clock:
 
 @pytest.fixture
 def queue(tmp_path: Path, clock: Clock) -> Queue:
-    return Queue(tmp_path / "node", clock)
+    return Queue(tmp_path / "node", DAY, clock)
+
+
+@pytest.fixture
+def fetches(tmp_path: Path, clock: Clock) -> FetchQueue:
+    return FetchQueue(tmp_path / "poller", clock=clock)
+
+
+def complete(queue: Queue, clock: Clock) -> Job:
+    clock.now += 20
+    job = queue.next_complete(10)
+    assert job is not None
+    return job
+
+
+def read(job: Job | None) -> list[bytes]:
+    assert job is not None
+    return [path.read_bytes() for path in job.files]
+
+
+def send(queue: Queue, series: str) -> None:
+    """Have all results of a series arrive, the first of them a report."""
+    job = queue.next_to_send()
+    assert job is not None and job.series == series
+    for place, file in enumerate(job.files):
+        report = EarlierReport("9", "9.1", f"9.1.{file.name}") if not place else None
+        queue.sent(series, file, report)
 
 
 def test_a_series_is_complete_once_nothing_came_for_a_while(
@@ -45,40 +77,154 @@ def test_a_series_is_complete_once_nothing_came_for_a_while(
 def test_an_image_or_series_that_comes_again_is_not_judged_twice(
     queue: Queue, clock: Clock
 ) -> None:
-    assert queue.add("1.1", "1", b"first")
-    assert not queue.add("1.1", "1", b"first")
+    assert queue.add("1.1", "1", b"first") is Arrival.NEW
+    assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
+    queue.put_results(complete(queue, clock), [b"result"])
+    assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
+    send(queue, "1")
+    assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
     clock.now += 20
-    queue.put_results("1", [b"result"])
-    assert not queue.add("1.1", "1", b"first")
-    assert not queue.add("1.9", "1", b"late")
     assert queue.next_complete(10) is None
 
 
-def test_results_are_sent_one_by_one_and_then_gone(queue: Queue) -> None:
+def test_an_image_that_comes_late_has_its_series_judged_anew_and_whole(
+    queue: Queue, clock: Clock, tmp_path: Path
+) -> None:
     queue.add("1.1", "1", b"first")
-    queue.put_results("1", [b"a", b"b"])
+    queue.put_results(complete(queue, clock), [b"report", b"picture"])
+    send(queue, "1")
+    assert queue.counts() == {"done": 1}
+    assert queue.add("1.2", "1", b"late") is Arrival.LATE
+    assert queue.add("1.3", "1", b"later") is Arrival.NEW
+    assert queue.next_complete(10) is None, "it waits until nothing comes"
+    # All of it survives a restart.
+    queue.close()
+    again = Queue(tmp_path / "node", DAY, clock)
+    job = complete(again, clock)
+    assert read(job) == [b"first", b"late", b"later"]
+    (earlier,) = job.earlier
+    assert (earlier.study, earlier.series) == ("9", "9.1")
+    assert again.put_results(job, [b"new report"])
+    assert read(again.next_to_send()) == [b"new report"]
+    send(again, "1")
+    assert again.add("1.4", "1", b"even later") is Arrival.LATE
+    assert len(complete(again, clock).earlier) == 2
+
+
+def test_results_that_were_not_sent_yet_give_way_to_newer_ones(
+    queue: Queue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [b"old", b"older"])
+    sending = queue.next_to_send()
+    assert sending is not None
+    queue.add("1.2", "1", b"late")
+    # The sender was at it.
+    for file in sending.files:
+        queue.sent("1", file)
+    assert queue.counts() == {"receiving": 1}
+    queue.put_results(complete(queue, clock), [b"new"])
+    queue.add("1.3", "1", b"later")
+    queue.put_results(complete(queue, clock), [b"newest"])
+    assert read(queue.next_to_send()) == [b"newest"]
+    assert len(list(queue.folder.glob("result-*"))) == 1
+
+
+def test_an_image_that_comes_while_its_series_is_judged_is_not_left_out(
+    queue: Queue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    job = complete(queue, clock)
+    queue.add("1.2", "1", b"second")
+    assert not queue.put_results(job, [b"result"])
+    assert queue.next_to_send() is None and not list(queue.folder.glob("result-*"))
+    assert read(complete(queue, clock)) == [b"first", b"second"]
+
+
+def test_images_are_removed_when_they_were_kept_long_enough(
+    queue: Queue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [b"result"])
+    queue.add("2.1", "2", b"waits to be judged")
+    clock.now += DAY - 60
+    queue.clean()
+    assert len(list(queue.folder.glob("image-*"))) == 2
+    clock.now += 60
+    queue.clean()
+    (left,) = queue.folder.glob("image-*")
+    assert left.read_bytes() == b"waits to be judged"
+    # What was not sent yet is still sent, and what came before still known.
+    assert read(queue.next_to_send()) == [b"result"]
+    send(queue, "1")
+    assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
+    assert queue.add("1.2", "1", b"late") is Arrival.TOO_LATE
+    assert queue.add("1.2", "1", b"late") is Arrival.KNOWN, "it is told once"
+    assert queue.counts() == {"done": 1, "receiving": 1}
+    # Long after that, nothing is known of its images, and it is as good as new.
+    clock.now += REMEMBERED_SECONDS
+    queue.clean()
+    assert queue.add("1.1", "1", b"first") is Arrival.NEW
+
+
+def test_a_series_that_was_given_up_leaves_nothing_behind(
+    queue: Queue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"never judged")
+    queue.add("2.1", "2", b"never sent")
+    clock.now += 20
+    job = queue.next_complete(10)
+    assert job is not None
+    while queue.postpone(job.series) < float("inf"):
+        pass
+    other = queue.next_complete(10)
+    assert other is not None
+    queue.put_results(other, [b"result"])
+    while queue.postpone(other.series) < float("inf"):
+        pass
+    assert queue.counts() == {"failed": 2}
+    clock.now += DAY
+    queue.clean()
+    assert not list(queue.folder.glob("*.dcm"))
+
+
+def test_nothing_is_taken_where_the_disk_is_nearly_full(
+    queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [])
+    monkeypatch.setattr(spool, "LEAST_FREE_BYTES", 2**62)
+    with pytest.raises(OutputError, match="MB left"):
+        queue.add("2.1", "2", b"image")
+    assert not list(queue.folder.glob("*.dcm")), "what was only kept gives way first"
+    assert queue.counts() == {"done": 1}
+
+
+def test_results_are_sent_one_by_one_and_then_gone(queue: Queue, clock: Clock) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [b"a", b"b"])
     job = queue.next_to_send()
     assert job is not None
-    assert [path.read_bytes() for path in job.files] == [b"a", b"b"]
+    assert read(job) == [b"a", b"b"]
     queue.sent("1", job.files[0])
     rest = queue.next_to_send()
     assert rest is not None and rest.files == job.files[1:]
     queue.sent("1", job.files[1])
     assert queue.next_to_send() is None
     assert queue.counts() == {"done": 1}
-    assert not list(queue.folder.glob("*.dcm"))
+    assert not list(queue.folder.glob("result-*"))
 
 
 def test_everything_survives_a_restart_and_strays_go(
     tmp_path: Path, clock: Clock
 ) -> None:
-    first = Queue(tmp_path, clock)
-    first.add("1.1", "1", b"image")
+    first = Queue(tmp_path, clock=clock)
     first.add("2.1", "2", b"other")
-    first.put_results("2", [b"result"])
+    first.put_results(complete(first, clock), [b"result"])
+    first.add("1.1", "1", b"image")
     (tmp_path / "image-half-written.dcm").write_bytes(b"stray")
     first.close()
-    again = Queue(tmp_path, clock)
+    again = Queue(tmp_path, clock=clock)
     clock.now += 60
     received, sending = again.next_complete(10), again.next_to_send()
     assert received is not None and received.series == "1"
@@ -93,7 +239,7 @@ def test_waits_double_and_end(queue: Queue, clock: Clock) -> None:
     assert queue.next_complete(10) is None
     clock.now += 21
     assert queue.next_complete(10) is not None
-    waits = [queue.postpone("1") for _ in range(MOST_ATTEMPTS - 3)]
+    waits = [queue.postpone("1") for _ in range(MOST_ATTEMPTS["receiving"] - 3)]
     assert waits[-1] == float("inf")
     assert queue.counts() == {"failed": 1}
 
@@ -112,33 +258,43 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         Queue(tmp_path / "file")
 
 
+def test_results_are_sent_for_a_week(queue: Queue, clock: Clock) -> None:
+    queue.add("1.1", "1", b"image")
+    queue.put_results(complete(queue, clock), [b"result"])
+    waited = 0.0
+    while (wait := queue.postpone("1")) < float("inf"):
+        waited += wait
+    assert waited > 7 * DAY
+
+
 def test_a_series_that_is_fetched_at_once_is_whole_or_not_there(
-    queue: Queue,
+    fetches: FetchQueue,
 ) -> None:
     def cut_off() -> Iterator[bytes]:
         yield b"first"
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        queue.add_whole("1", cut_off())
-    assert queue.counts() == {} and queue.due_in("1") == 0
-    assert not list(queue.folder.glob("*.dcm"))
-    assert queue.add_whole("1", [b"first", b"second"]) == 2
-    assert queue.due_in("1") is None
-    job = queue.next_complete(0)
-    assert job is not None
-    assert [path.read_bytes() for path in job.files] == [b"first", b"second"]
+        fetches.add_whole("1", cut_off())
+    assert fetches.counts() == {} and fetches.due_in("1") == 0
+    assert not list(fetches.folder.glob("*.dcm"))
+    assert fetches.add_whole("1", [b"first", b"second"]) == 2
+    assert fetches.due_in("1") is None
+    job = fetches.next_complete(0)
+    assert read(job) == [b"first", b"second"]
+    assert job is not None and fetches.put_results(job, [b"result"])
+    assert not list(fetches.folder.glob("image-*")), "nothing comes late"
 
 
 def test_a_series_that_was_missed_is_due_later_and_survives_a_restart(
     tmp_path: Path, clock: Clock
 ) -> None:
-    first = Queue(tmp_path, clock)
+    first = FetchQueue(tmp_path, clock=clock)
     first.miss("1", again=True)
     first.miss("2", again=False)
     assert first.next_complete(0) is None
     first.close()
-    again = Queue(tmp_path, clock)
+    again = FetchQueue(tmp_path, clock=clock)
     assert again.due_in("1") == 5
     assert again.due_in("2") is None
     again.miss("1", again=True)

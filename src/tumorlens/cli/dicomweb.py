@@ -26,7 +26,8 @@ from tumorlens.taxonomy import decision_title
 if TYPE_CHECKING:
     from tumorlens.engine.predict import Classifier
     from tumorlens.pacs.analysis import Judged
-    from tumorlens.pacs.dicomweb import Archive, SeriesEntry
+    from tumorlens.pacs.dicomweb import Archive
+    from tumorlens.pacs.dicomweb_listing import SeriesEntry
     from tumorlens.pacs.poller import Poller
     from tumorlens.pacs.worker import Worker
 
@@ -92,9 +93,11 @@ def dicomweb(
     server is down. A series that has a TumorLens report is passed over.
 
     Credentials come from the environment: TUMORLENS_DICOMWEB_USER and
-    TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN. The log says nothing
-    about patients. Exit status: 0 what could be judged was, 1 some series failed,
-    2 wrong use or nothing was judged.
+    TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN, or
+    TUMORLENS_DICOMWEB_TOKEN_FILE, a file that is read for each request, so that
+    its token may be renewed. The log says nothing about patients. Exit status:
+    0 what could be judged was, 1 some series failed, 2 wrong use or nothing was
+    judged.
 
     For research use only: TumorLens is not a medical device.
     """
@@ -114,8 +117,8 @@ def dicomweb(
         raise MissingExtraError("DICOMweb", "pacs") from error
     from tumorlens.engine.predict import load_classifier
     from tumorlens.pacs.analysis import analysis_with
+    from tumorlens.pacs.fetch_queue import FetchQueue
     from tumorlens.pacs.poller import Poller, delivery_to
-    from tumorlens.pacs.queue import Queue
     from tumorlens.pacs.worker import Worker
 
     def connect() -> closing[Archive]:
@@ -136,7 +139,7 @@ def dicomweb(
             return _judge_study(archive, classifier, study, out, point)
         assert poll is not None and folder is not None
         analyse = analysis_with(classifier, point)
-        with closing(Queue(folder)) as queue:
+        with closing(FetchQueue(folder)) as queue:
             worker = Worker(queue, analyse, delivery_to(destination), 0.0)
             _keep_on(Poller(archive, queue, days), worker, poll)
     return ALL_JUDGED

@@ -42,6 +42,14 @@ from tumorlens.report.report import RESEARCH_USE
     show_default=True,
     help="A series is complete when nothing came for so long.",
 )
+@click.option(
+    "--keep-hours",
+    type=click.FloatRange(0),
+    default=24.0,
+    show_default=True,
+    help="How long the images of a judged series are kept, to judge it anew with what "
+    "comes late.",
+)
 @click.option("--operating-point", default=None, metavar="screening|balanced")
 @click.option("--model", default=None, metavar="DIR", help="Another model bundle.")
 def node(
@@ -52,6 +60,7 @@ def node(
     allow: tuple[str, ...],
     send_to: str,
     quiet_seconds: float,
+    keep_hours: float,
     operating_point: str | None,
     model: str | None,
 ) -> None:
@@ -59,7 +68,13 @@ def node(
 
     Only peers that --allow names may send. A series is judged once nothing came
     for a while; its results go to --send-to, again and again with longer waits
-    until they arrive. A kill or a power cut loses nothing that was accepted.
+    until they arrive, for a week. A kill or a power cut loses nothing that was
+    accepted.
+
+    What comes again is ignored. Where new images come to a judged series, the whole
+    of it is judged anew, as long as --keep-hours has its other images kept; the new
+    report names those that it replaces.
+
     The log says nothing about patients.
 
     For research use only: TumorLens is not a medical device.
@@ -81,7 +96,7 @@ def node(
     peers = [Peer.read(text, with_port=False) for text in allow]
     deliver = partial(send_files, title, Peer.read(send_to, with_port=True))
     analyse = analysis_with(load_classifier(model), operating_point)
-    with own_log(), closing(Queue(folder)) as queue:
+    with own_log(), closing(Queue(folder, 3600.0 * keep_hours)) as queue:
         worker = Worker(queue, analyse, deliver, quiet_seconds)
         with closing(Receiver(queue, title, host, port, peers)) as receiver:
             worker.start()

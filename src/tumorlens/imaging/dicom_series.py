@@ -213,4 +213,5 @@ def _series(frames: list[Frame]) -> Series:
         description=text(frames[0].header, "SeriesDescription"),
         sequence=frames[0].sequence,
         headers=tuple(item.header for item in frames),
+        frames=tuple(item.slice.index for item in frames),
     )

@@ -90,12 +90,15 @@ class Series:
         empty. They name the patient: they are for the results that go back
         into the patient's own study, and are never logged, stored beside a
         result or shown.
+    frames
+        For DICOM which frame of its file each slice is, from 0; else empty.
     """
 
     slices: tuple[Slice, ...]
     description: str = ""
     sequence: Sequence | None = None
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
+    frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

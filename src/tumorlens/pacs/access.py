@@ -13,12 +13,15 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util import Retry
 
-from tumorlens.errors import SettingError, TooLargeError
+from tumorlens.errors import ArchiveAccessError, SettingError, TooLargeError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 
 USER, PASSWORD = "TUMORLENS_DICOMWEB_USER", "TUMORLENS_DICOMWEB_PASSWORD"
-TOKEN = "TUMORLENS_DICOMWEB_TOKEN"
+TOKEN, TOKEN_FILE = "TUMORLENS_DICOMWEB_TOKEN", "TUMORLENS_DICOMWEB_TOKEN_FILE"
 """The environment's names; on a command line every user of the machine reads them."""
+
+_LONGEST_TOKEN = 65_536
+_UNAUTHORIZED = 401
 
 
 class _Bearer(AuthBase):
@@ -30,6 +33,58 @@ class _Bearer(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+class _BearerFile(AuthBase):
+    """Reads the token for each request: others renew it while we run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._header()
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header()
+        request.register_hook("response", self._ask_again)
+        return request
+
+    def _header(self) -> str:
+        try:
+            with self._path.open("rb") as file:
+                token = file.read(_LONGEST_TOKEN).decode("ascii").strip()
+        except OSError as error:
+            reason = error.strerror or "it is no file"
+            raise ArchiveAccessError(
+                f"The token in {self._path} cannot be read: {reason}.",
+                f"Check {TOKEN_FILE}.",
+            ) from error
+        except UnicodeDecodeError:
+            token = ""
+        if not token or not token.isprintable() or " " in token:
+            raise ArchiveAccessError(
+                f"{self._path} holds no bearer token.", f"Check {TOKEN_FILE}."
+            )
+        return f"Bearer {token}"
+
+    def _ask_again(
+        self,
+        answer: requests.Response,
+        **options: Any,  # noqa: ANN401 - requests' own
+    ) -> requests.Response:
+        """Send the request once more where the token was renewed meanwhile."""
+        sent = answer.request.headers.get("Authorization")
+        # A request that was led to another host carries none, and gets none.
+        if answer.status_code != _UNAUTHORIZED or sent is None:
+            return answer
+        header = self._header()
+        if header == sent:
+            return answer
+        answer.close()
+        request = answer.request.copy()
+        request.headers["Authorization"] = header
+        again: requests.Response = answer.connection.send(request, **options)
+        again.history.append(answer)
+        again.request = request
+        return again
 
 
 def check_url(url: str) -> str:
@@ -54,7 +109,7 @@ def check_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise SettingError(
             "--url holds credentials, which other users of this machine can read.",
-            f"Set {USER} and {PASSWORD}, or {TOKEN}.",
+            f"Set {USER} and {PASSWORD}, or {TOKEN} or {TOKEN_FILE}.",
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise SettingError(f"--url is {url[:80]!r}, no address of a server.", form)
@@ -69,16 +124,22 @@ def credentials(environment: Mapping[str, str]) -> AuthBase | None:
     Raises
     ------
     SettingError
-        Both are set, only half of one, or one cannot stand in a header.
+        More than one is set, only half of one, or one cannot stand in a header.
+    ArchiveAccessError
+        The file of the token holds none. It is read anew for each request.
     """
-    user, password, token = (environment.get(x, "") for x in (USER, PASSWORD, TOKEN))
-    for name, value in ((USER, user), (PASSWORD, password), (TOKEN, token)):
+    names = (USER, PASSWORD, TOKEN, TOKEN_FILE)
+    user, password, token, token_file = (environment.get(x, "") for x in names)
+    for name, value in zip(names, (user, password, token, token_file), strict=True):
         if not value.isprintable():
             raise SettingError(f"{name} holds a line break or control character.")
-    if token and (user or password):
-        raise SettingError(
-            f"{TOKEN} and {USER} or {PASSWORD} are set.", "Set one or the other."
-        )
+    ways = {f"{USER} or {PASSWORD}": user + password, TOKEN: token}
+    ways[TOKEN_FILE] = token_file
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise SettingError(f"{' and '.join(given)} are set.", "Set one of them.")
+    if token_file:
+        return _BearerFile(Path(token_file).expanduser())
     if token:
         if not token.isascii() or " " in token:
             raise SettingError(f"{TOKEN} is no bearer token.")
@@ -104,7 +165,7 @@ def open_session(
 
     Raises
     ------
-    SettingError
+    SettingError, ArchiveAccessError
         As of `credentials`; or the bundle is not there.
     """
     if ca_bundle is not None and not ca_bundle.is_file():

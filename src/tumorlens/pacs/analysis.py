@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.errors import InputError
 from tumorlens.imaging.dicom_series import gather_series
 from tumorlens.imaging.study import Series
 from tumorlens.pacs.worker import Analysis
-from tumorlens.report.dicom_finding import DicomFinding
+from tumorlens.report.dicom_finding import DicomFinding, EarlierReport
 from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
@@ -52,8 +53,8 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
     """
     point = classifier.point(operating_point)
 
-    def analyse(files: Sequence[Path]) -> list[bytes]:
-        judged = judge_files(classifier, files, point)
+    def analyse(files: Sequence[Path], earlier: Sequence[EarlierReport]) -> list[bytes]:
+        judged = judge_files(classifier, files, point, earlier)
         return [data for item in judged for data in item.results]
 
     return analyse
@@ -77,7 +78,10 @@ class Judged:
 
 
 def judge_files(
-    classifier: Classifier, files: Sequence[Path], operating_point: str | None
+    classifier: Classifier,
+    files: Sequence[Path],
+    operating_point: str | None,
+    earlier: Sequence[EarlierReport] = (),
 ) -> list[Judged]:
     """Judge the DICOM files of one series; more than one where it has to be split.
 
@@ -87,6 +91,8 @@ def judge_files(
         As for `judge_scan`.
     files
         At least one.
+    earlier
+        Reports of the series that the new ones replace.
 
     Raises
     ------
@@ -96,33 +102,51 @@ def judge_files(
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
     study, _ = gather_series(named)
-    return [_judged(classifier, series, operating_point) for series in study.series]
+    return [
+        _judged(classifier, series, operating_point, earlier) for series in study.series
+    ]
 
 
 def _judged(
-    classifier: Classifier, series: Series, operating_point: str | None
+    classifier: Classifier,
+    series: Series,
+    operating_point: str | None,
+    earlier: Sequence[EarlierReport],
 ) -> Judged:
     found = judge_scan(classifier, series, operating_point)
     finding = dicom_finding(found, classifier.bundle.name)
-    results = _results(series, found, finding)
+    outline = None
+    try:
+        outline = _outline(series, found, finding)
+    except InputError as error:
+        # The report is worth having without it.
+        told = f"There is no segmentation. {error.message}"
+        finding = replace(finding, reasons=(*finding.reasons, told))
+    results = [build_sr(series.headers, finding, earlier, series.frames)]
+    picture = _picture(series, found, finding)
+    results += [item for item in (picture, outline) if item is not None]
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
 
-def _results(
+def _picture(
     series: Series, found: ScanFinding, finding: DicomFinding
-) -> Iterator[Dataset]:
-    yield build_sr(series.headers, finding)
+) -> Dataset | None:
     # The slices of a DICOM series are all of one size, so that there is evidence.
-    if found.key_slices and found.evidence is not None:
-        key = found.key_slices[0]
-        grey = window_picture(series.slices[key].pixels)
-        drawn = lay_over(grey, heat_layer(found.evidence[key]))
-        yield build_sc(series.headers, key, drawn, finding)
+    if not found.key_slices or found.evidence is None:
+        return None
+    key = found.key_slices[0]
+    grey = window_picture(series.slices[key].pixels)
+    drawn = lay_over(grey, heat_layer(found.evidence[key]))
+    return build_sc(series.headers, key, drawn, finding, series.frames)
+
+
+def _outline(
+    series: Series, found: ScanFinding, finding: DicomFinding
+) -> Dataset | None:
     mask = lesion_mask(found)
-    if mask is not None:
-        segmented = build_seg(series.headers, mask, finding)
-        if segmented is not None:
-            yield segmented
+    if mask is None:
+        return None
+    return build_seg(series.headers, mask, finding, series.frames)
 
 
 def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:

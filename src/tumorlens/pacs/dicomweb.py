@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from tumorlens.errors import (
     SettingError,
     TooLargeError,
 )
-from tumorlens.imaging.limits import MAX_ENTRIES, MAX_FILE_BYTES, MAX_UNPACKED_BYTES
+from tumorlens.imaging.limits import MAX_FILE_BYTES, MAX_UNPACKED_BYTES
 from tumorlens.pacs.access import check_url
 from tumorlens.pacs.dicomweb_answer import (
     asking,
@@ -29,55 +27,20 @@ from tumorlens.pacs.dicomweb_answer import (
     number,
     only_file,
     text,
-    values,
 )
-from tumorlens.report.dicom_headers import MANUFACTURER, SR_SERIES
+from tumorlens.pacs.dicomweb_listing import (
+    SeriesEntry,
+    StudyEntry,
+    evidence,
+    is_uid,
+    listed_by,
+)
+from tumorlens.report.dicom_headers import SR_SERIES
 
 _TIMEOUT_SECONDS = (10.0, 120.0)
 """To connect, and between two pieces of an answer."""
 
-_PAGE = 100
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _ANY_DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-
-
-@dataclass(frozen=True)
-class StudyEntry:
-    """A study as the server lists it.
-
-    Parameters
-    ----------
-    uid
-        Its StudyInstanceUID.
-    images
-        How many instances it has; None where the server does not say.
-    """
-
-    uid: str
-    images: int | None
-
-
-@dataclass(frozen=True)
-class SeriesEntry:
-    """A series as the server lists it.
-
-    Parameters
-    ----------
-    study, uid
-        StudyInstanceUID and SeriesInstanceUID.
-    modality
-        For example ``MR``.
-    number
-        SeriesNumber; None where there is none.
-    images
-        How many instances it has; None where the server does not say.
-    """
-
-    study: str
-    uid: str
-    modality: str
-    number: int | None
-    images: int | None
 
 
 class Archive:
@@ -146,7 +109,7 @@ class Archive:
         SettingError
             The study's UID is none.
         """
-        if not _is_uid(study):
+        if not is_uid(study):
             raise SettingError(
                 f"{study[:80]!r} is no study's UID.", "It has digits and dots."
             )
@@ -185,7 +148,7 @@ class Archive:
                 continue
             with asking(self._host):
                 reports = self._client.retrieve_series_metadata(entry.study, entry.uid)
-            found.update(uid for report in reports for uid in _evidence(report))
+            found.update(uid for report in reports for uid in evidence(report))
         return found
 
     def images(self, entry: SeriesEntry) -> Iterator[bytes]:
@@ -279,30 +242,7 @@ class Archive:
     def _search(
         self, keyword: str, ask: Callable[..., list[Any]]
     ) -> dict[str, dict[str, Any]]:
-        """Search page by page, until nothing new comes."""
-        found: dict[str, dict[str, Any]] = {}
-        read = 0
-        while True:
-            with asking(self._host):
-                page = ask(limit=_PAGE, offset=read)
-            if not isinstance(page, list):
-                raise not_dicom(self._host)
-            read += len(page)
-            known = len(found)
-            # What has no valid UID cannot be asked for.
-            fresh = {uid: x for x in page if _is_uid(uid := text(x, keyword))}
-            if page and not fresh:
-                raise not_dicom(self._host)
-            for uid, item in fresh.items():
-                found.setdefault(uid, item)
-            # A server that knows no offset sends the same page again.
-            if len(found) == known:
-                return found
-            if len(found) > MAX_ENTRIES:
-                raise TooLargeError(
-                    f"{self._host} lists more than {MAX_ENTRIES} entries.",
-                    "Ask for fewer days.",
-                )
+        return listed_by(keyword, ask, self._host)
 
     def _image(self, entry: SeriesEntry, uid: str) -> bytes:
         path = f"/studies/{entry.study}/series/{entry.uid}/instances/{uid}"
@@ -317,16 +257,3 @@ class Archive:
         if data is None:
             raise not_dicom(self._host)
         return data
-
-
-def _is_uid(value: str) -> bool:
-    return len(value) <= 64 and _UID.fullmatch(value) is not None
-
-
-def _evidence(report: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    """Name the series that a report of ours speaks of (PS3.3, C.17.2.3)."""
-    if text(report, "Manufacturer") != MANUFACTURER:
-        return
-    for study in values(report, "CurrentRequestedProcedureEvidenceSequence"):
-        for series in values(study, "ReferencedSeriesSequence"):
-            yield text(series, "SeriesInstanceUID")

@@ -16,7 +16,7 @@ from tumorlens.errors import (
     ArchiveError,
     TumorLensError,
 )
-from tumorlens.pacs.access import PASSWORD, TOKEN, USER
+from tumorlens.pacs.access import PASSWORD, TOKEN, TOKEN_FILE, USER
 
 _BUSY = {408, 425, 429, 502, 503, 504}
 
@@ -76,7 +76,7 @@ def _refusal(status: int, host: str) -> ArchiveError:
     if status in (401, 403):
         return ArchiveAccessError(
             f"{host} does not let in with these credentials (status {status}).",
-            f"Set {USER} and {PASSWORD}, or {TOKEN}.",
+            f"Set {USER} and {PASSWORD}, or {TOKEN} or {TOKEN_FILE}.",
         )
     if status in _BUSY:
         return ArchiveDownError(f"{host} is busy or down (status {status}).")

@@ -15,8 +15,9 @@ from tumorlens.errors import (
     TooLargeError,
     TumorLensError,
 )
-from tumorlens.pacs.dicomweb import Archive, SeriesEntry
-from tumorlens.pacs.queue import Queue
+from tumorlens.pacs.dicomweb import Archive
+from tumorlens.pacs.dicomweb_listing import SeriesEntry
+from tumorlens.pacs.fetch_queue import FetchQueue
 from tumorlens.pacs.worker import Delivery
 
 _LOG = logging.getLogger(__name__)
@@ -40,21 +41,21 @@ class Poller:
         How many days back studies are looked for; 0 for those of today.
     """
 
-    def __init__(self, archive: Archive, queue: Queue, days: int) -> None:
+    def __init__(self, archive: Archive, queue: FetchQueue, days: int) -> None:
         self._archive = archive
         self._queue = queue
         self._days = days
-        # Images of each study that has nothing left to take, and of each series
-        # at the last look.
+        # Images of each study that has nothing left to take, and of each series that
+        # is waited for, by its study, at the last look.
         self._settled: dict[str, int | None] = {}
-        self._images: dict[str, int | None] = {}
+        self._images: dict[str, dict[str, int | None]] = {}
 
     def keep_on(self, seconds: float) -> None:
         """Look every so often, until interrupted; less often while that fails.
 
         Raises
         ------
-        TumorLensError
+        Exception
             The first look fails, and not because the server is down.
         """
         failures, first = 0, True
@@ -62,17 +63,24 @@ class Poller:
             try:
                 self.look()
                 failures, first = 0, False
-            except TumorLensError as error:
+            except Exception as error:
                 if first and not isinstance(error, ArchiveDownError):
                     raise
                 failures += 1
-                _LOG.warning("%s", error)
+                # Texts of others may quote what a server says of a patient.
+                ours = isinstance(error, TumorLensError)
+                _LOG.warning("%s", error if ours else f"{type(error).__name__}.")
             longest = max(seconds, LONGEST_PAUSE_SECONDS)
             time.sleep(min(seconds * 2.0 ** min(failures, 20), longest))
 
     def look(self) -> None:
         """Look once."""
         listed = self._archive.studies(date.today() - timedelta(self._days))
+        # What is not listed any more does not come back.
+        uids = {study.uid for study in listed}
+        for known in (self._settled, self._images):
+            for uid in known.keys() - uids:
+                del known[uid]
         for study in listed:
             if study.images is not None and (
                 self._settled.get(study.uid) == study.images
@@ -87,6 +95,7 @@ class Poller:
                 continue
             if settled:
                 self._settled[study.uid] = study.images
+                self._images.pop(study.uid, None)
 
     def _look_at(self, study: str) -> bool:
         """Take what a study has; tell whether nothing is left to take."""
@@ -108,9 +117,10 @@ class Poller:
         return all(taken)
 
     def _is_complete(self, entry: SeriesEntry) -> bool:
-        seen = entry.uid in self._images
-        before = self._images.get(entry.uid)
-        self._images[entry.uid] = entry.images
+        images = self._images.setdefault(entry.study, {})
+        seen = entry.uid in images
+        before = images.get(entry.uid)
+        images[entry.uid] = entry.images
         return seen and before == entry.images
 
     def _take(self, entry: SeriesEntry) -> bool:

@@ -7,9 +7,11 @@ import socket
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydicom import dcmread
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     EnhancedMRImageStorage,
     MRImageStorage,
@@ -21,12 +23,22 @@ from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.pacs.peers import Peer
 from tumorlens.pacs.queue import Queue
+from tumorlens.pacs.queue_tables import Arrival
 
 _LOG = logging.getLogger(__name__)
 
 _STORED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+_LONGEST_MESSAGE_BYTES = MAX_FILE_BYTES + 2**24
+"""Room for what the network adds to an image; `_store` turns away politely what is
+only a little too large."""
 _IDLE_SECONDS = 30.0
 _MOST_ASSOCIATIONS = 10
+_SAID = {
+    Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
+    Arrival.TOO_LATE: "An image came too late to a judged series, whose images are "
+    "not kept any more: it is not judged. Judge the whole series with the command "
+    "scan or dicomweb.",
+}
 TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
@@ -80,7 +92,11 @@ class Receiver:
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._greet),
             (evt.EVT_C_STORE, self._store),
+            (evt.EVT_DATA_RECV, self._weigh),
+            (evt.EVT_DIMSE_RECV, self._weighed),
         ]
+        # Bytes of the message that each association is receiving.
+        self._sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
         try:
             server = entity.start_server(
                 (host, port), block=False, evt_handlers=handlers
@@ -115,6 +131,19 @@ class Receiver:
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)
             event.assoc.kill()
 
+    def _weigh(self, event: evt.Event) -> None:
+        """Cut off who sends more than any image has, before it fills the memory."""
+        size = self._sizes.get(event.assoc, 0) + len(event.data)
+        self._sizes[event.assoc] = size
+        connection = event.assoc.dul.socket
+        if size > _LONGEST_MESSAGE_BYTES and connection is not None:
+            _LOG.warning("An image was turned away: it is too large.")
+            connection.close()
+
+    def _weighed(self, event: evt.Event) -> None:
+        """Begin anew with the next message."""
+        self._sizes[event.assoc] = 0
+
     def _store(self, event: evt.Event) -> int:
         data = event.encoded_dataset()
         if len(data) > MAX_FILE_BYTES:
@@ -128,12 +157,14 @@ class Receiver:
             _LOG.warning("Refused an image that does not say which series it is of.")
             return _CANNOT_UNDERSTAND
         try:
-            self._queue.add(
+            arrival = self._queue.add(
                 str(event.file_meta.MediaStorageSOPInstanceUID), series, data
             )
         except OutputError as error:
             _LOG.error("An image was turned away: %s", error)
             return _OUT_OF_RESOURCES
+        if arrival in _SAID:
+            _LOG.warning(_SAID[arrival])
         return _STORED
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydicom import dcmread
 from pynetdicom import AE
+from pynetdicom.association import Association
 
 from tumorlens.pacs.peers import Peer
+
+_LOG = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 30.0
 _WARNING = 0xB000
@@ -53,19 +57,29 @@ def send_files(
     arrived = 0
     try:
         for path in files:
-            status = association.send_c_store(dcmread(path))
-            code = status.get("Status", None)
-            if code != 0 and (code is None or code & 0xF000 != _WARNING):
-                break
-            sent(path)
-            arrived += 1
-    except (ValueError, RuntimeError):
-        # The peer took none of our kinds, or the association broke.
+            if _store(association, path):
+                sent(path)
+                arrived += 1
+    except RuntimeError:
+        # The association broke.
         pass
     finally:
         if association.is_established:
             association.release()
+    if arrived < len(files):
+        _LOG.warning("The destination took %d of %d files.", arrived, len(files))
     return arrived == len(files)
+
+
+def _store(association: Association, path: Path) -> bool:
+    """Send one file; one that is refused does not hold up the next."""
+    try:
+        status = association.send_c_store(dcmread(path))
+    except ValueError:
+        # The peer does not take its kind.
+        return False
+    code = status.get("Status", None)
+    return code == 0 or (code is not None and code & 0xF000 == _WARNING)
 
 
 def _kind(path: Path) -> tuple[str, str]:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from tumorlens.errors import InputError
+from pydicom import dcmread
+
+from tumorlens.errors import InputError, TumorLensError
 from tumorlens.pacs.queue import Job, Queue
+from tumorlens.report.dicom_finding import EarlierReport
 
 _LOG = logging.getLogger(__name__)
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
+_CLEANING_SECONDS = 60.0
 
-Analysis: TypeAlias = Callable[[Sequence[Path]], Sequence[bytes]]
-"""DICOM files of one series in, DICOM files of the results out."""
+Analysis: TypeAlias = Callable[
+    [Sequence[Path], Sequence[EarlierReport]], Sequence[bytes]
+]
+"""DICOM files of one series in, and which reports of it were sent before; DICOM files
+of the results out."""
 
 Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
 """Brings files to where results go, tells of each that arrived, and says whether
@@ -50,6 +58,7 @@ class Worker:
         self._analyse = analyse
         self._deliver = deliver
         self._quiet_seconds = quiet_seconds
+        self._cleaned = -math.inf
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep_on, args=(step,), daemon=True)
@@ -68,34 +77,43 @@ class Worker:
             thread.join()
 
     def _keep_on(self, step: Callable[[], bool]) -> None:
+        failures = 0
         while not self._stopped.is_set():
             try:
                 worked = step()
-            except Exception:
+                failures = 0
+            except Exception as error:
                 # A full disk or a locked database today; it is tried again.
-                _LOG.exception("A step failed.")
+                _LOG.error("A step failed: %s", _described(error))
                 worked = False
+                failures += 1
             if not worked:
-                self._stopped.wait(_PAUSE_SECONDS)
+                pause = _PAUSE_SECONDS * 2.0 ** min(failures, 20)
+                self._stopped.wait(min(pause, _LONGEST_PAUSE_SECONDS))
 
     def _judge_next(self) -> bool:
+        if time.monotonic() - self._cleaned > _CLEANING_SECONDS:
+            self._queue.clean()
+            self._cleaned = time.monotonic()
         job = self._queue.next_complete(self._quiet_seconds)
         if job is None:
             return False
+        images, again = len(job.files), " again" if job.earlier else ""
         try:
-            results = self._analyse(job.files)
+            results = self._analyse(job.files, job.earlier)
         except InputError as error:
             # The message may quote the sender's text; the code cannot.
-            _LOG.warning("A series of %d images: %s.", len(job.files), error.code)
+            _LOG.warning("A series of %d images: %s.", images, error.code)
             results = ()
         except Exception as error:
-            # Its text, or a traceback's, could quote what the header says of a patient.
-            name = type(error).__name__
-            _LOG.error("A series of %d images failed: %s.", len(job.files), name)
+            name = _described(error)
+            _LOG.error("A series of %d images failed: %s", images, name)
             self._postpone(job)
             return True
-        self._queue.put_results(job.series, results)
-        _LOG.info("Judged %d images, %d results.", len(job.files), len(results))
+        if self._queue.put_results(job, results):
+            _LOG.info("Judged %d images%s, %d results.", images, again, len(results))
+        else:
+            _LOG.info("More than %d images of a series came: it waits.", images)
         return True
 
     def _send_next(self) -> bool:
@@ -104,9 +122,15 @@ class Worker:
             return False
 
         def arrived(file: Path) -> None:
-            self._queue.sent(job.series, file)
+            self._queue.sent(job.series, file, _as_report(file))
 
-        if not self._deliver(job.files, arrived):
+        try:
+            whole = self._deliver(job.files, arrived)
+        except Exception as error:
+            # One that cannot be sent does not hold up the next.
+            _LOG.error("Results were not sent: %s", _described(error))
+            whole = False
+        if not whole:
             self._postpone(job)
         return True
 
@@ -116,3 +140,19 @@ class Worker:
             _LOG.error("A series was given up after many attempts.")
         else:
             _LOG.warning("To be tried again in %.0f s.", wait)
+
+
+def _described(error: Exception) -> str:
+    """Say what happened; texts of others may quote what a header says of a patient."""
+    ours = isinstance(error, TumorLensError) and not isinstance(error, InputError)
+    return str(error) if ours else f"{type(error).__name__}."
+
+
+def _as_report(file: Path) -> EarlierReport | None:
+    """Say which report a file of ours is; None where it is another result."""
+    item = dcmread(file, stop_before_pixels=True)
+    if item.Modality != "SR":
+        return None
+    return EarlierReport(
+        item.StudyInstanceUID, item.SeriesInstanceUID, item.SOPInstanceUID
+    )

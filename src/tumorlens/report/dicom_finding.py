@@ -12,6 +12,21 @@ RESEARCH_ONLY = "For research use only, not for clinical use."
 
 
 @dataclass(frozen=True)
+class EarlierReport:
+    """A structured report that a new one takes the place of.
+
+    Parameters
+    ----------
+    study, series, instance
+        Its UIDs.
+    """
+
+    study: str
+    series: str
+    instance: str
+
+
+@dataclass(frozen=True)
 class DicomFinding:
     """What is said of one series.
 

@@ -133,6 +133,36 @@ def key_header(headers: Sequence[Dataset], index: int) -> Dataset:
     return headers[index]
 
 
+def frame_count(header: Dataset) -> int:
+    """Count the frames of a slice's file; 1 for one of a single slice."""
+    with guarded("DICOM result"):
+        return int(header.get("NumberOfFrames") or 1)
+
+
+def frame_numbers(
+    headers: Sequence[Dataset], frames: Sequence[int], index: int
+) -> list[int]:
+    """Name the frame that a slice is, as DICOM refers to it.
+
+    Parameters
+    ----------
+    headers
+        Of the series.
+    frames
+        Of the series: which frame of its file each slice is, from 0; may be empty.
+    index
+        Position in the series of the slice, from 0.
+
+    Returns
+    -------
+    list of int
+        One number, from 1; none where its file has one frame, or it is not known.
+    """
+    if index >= len(frames) or frame_count(headers[index]) < 2:
+        return []
+    return [frames[index] + 1]
+
+
 def new_series(finding: DicomFinding, number: int, what: str) -> dict[str, Any]:
     """Give what highdicom asks of every object: its identifiers, and who made it.
 

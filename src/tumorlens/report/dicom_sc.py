@@ -16,6 +16,7 @@ from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SC_SERIES,
     finish,
+    frame_numbers,
     guarded,
     key_header,
     new_series,
@@ -39,6 +40,7 @@ def build_sc(
     index: int,
     overlay: NDArray[Any],
     finding: DicomFinding,
+    frames: Sequence[int] = (),
 ) -> Dataset:
     """Write an overlay as a secondary capture (DICOM PS3.3 A.8).
 
@@ -52,6 +54,8 @@ def build_sc(
         Shape (H, W, 3), uint8, RGB.
     finding
         What is said of the series.
+    frames
+        Which frame of its file each slice is, from 0; needed of multi-frame files.
 
     Returns
     -------
@@ -77,7 +81,8 @@ def build_sc(
     )
     pixels = burn_in(overlay, caption)
     with guarded("secondary capture"):
-        return _write(header, index, pixels, finding)
+        numbers = frame_numbers(whole, frames, index)
+        return _write(header, index, numbers, pixels, finding)
 
 
 def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
@@ -111,7 +116,11 @@ def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
 
 
 def _write(
-    header: Dataset, index: int, pixels: NDArray[np.uint8], finding: DicomFinding
+    header: Dataset,
+    index: int,
+    numbers: list[int],
+    pixels: NDArray[np.uint8],
+    finding: DicomFinding,
 ) -> Dataset:
     from highdicom import CoordinateSystemNames, PhotometricInterpretationValues
     from highdicom.sc import SCImage
@@ -139,6 +148,8 @@ def _write(
     source = NewDataset()
     source.ReferencedSOPClassUID = header.SOPClassUID
     source.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    if numbers:
+        source.ReferencedFrameNumber = numbers
     image.SourceImageSequence = [source]
     finish(image, header)
     return image

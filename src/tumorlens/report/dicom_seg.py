@@ -15,6 +15,7 @@ from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SEG_SERIES,
     finish,
+    frame_count,
     guarded,
     new_series,
     whole_headers,
@@ -35,7 +36,10 @@ _GEOMETRY = (
 
 
 def build_seg(
-    headers: Sequence[Dataset], mask: NDArray[Any], finding: DicomFinding
+    headers: Sequence[Dataset],
+    mask: NDArray[Any],
+    finding: DicomFinding,
+    frames: Sequence[int] = (),
 ) -> Dataset | None:
     """Write a mask as a binary segmentation (DICOM PS3.3 A.51).
 
@@ -48,6 +52,8 @@ def build_seg(
         the order of the headers, rows and columns as in the file.
     finding
         What the mask is evidence of.
+    frames
+        Which frame of its file each slice is, from 0; needed of a multi-frame file.
 
     Returns
     -------
@@ -62,7 +68,11 @@ def build_seg(
         their slices lie.
     """
     whole = whole_headers(headers)
-    _check_geometry(whole)
+    several = frame_count(whole[0]) > 1
+    if several:
+        _check_frames(whole, frames)
+    else:
+        _check_geometry(whole)
     shape = (len(whole), int(whole[0].Rows), int(whole[0].Columns))
     if mask.shape != shape or mask.dtype.kind not in "bui":
         raise InputError(
@@ -74,7 +84,33 @@ def build_seg(
     if not marked.any():
         return None
     with guarded("segmentation"):
+        if several:
+            whole, marked = whole[:1], _in_file(marked, frames, frame_count(whole[0]))
         return _write(whole, marked, finding)
+
+
+def _check_frames(whole: list[Dataset], frames: Sequence[int]) -> None:
+    if len({item.SOPInstanceUID for item in whole}) > 1:
+        raise InputError(
+            "The slices come from several multi-frame files.",
+            "Segmentations are written for one multi-frame file, or for a series with "
+            "one file for each slice.",
+        )
+    numbers = set(frames)
+    if len(numbers) < len(whole) or not numbers <= set(range(frame_count(whole[0]))):
+        raise InputError(
+            "It is not known which frames of the file the slices are.",
+            "Give each slice's frame.",
+        )
+
+
+def _in_file(
+    marked: NDArray[np.uint8], frames: Sequence[int], count: int
+) -> NDArray[np.uint8]:
+    """Put slices where their frames are in the file."""
+    placed = np.zeros((count, *marked.shape[1:]), np.uint8)
+    placed[list(frames)] = marked
+    return placed
 
 
 def _check_geometry(whole: list[Dataset]) -> None:
@@ -111,10 +147,11 @@ def _write(
 ) -> Dataset:
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
-    thickness = _thickness(whole)
-    for header in whole:
-        # highdicom takes it from here; MR files may leave it out.
-        header.SliceThickness = thickness
+    if frame_count(whole[0]) < 2:
+        thickness = _thickness(whole)
+        for header in whole:
+            # highdicom takes it from here; MR files may leave it out.
+            header.SliceThickness = thickness
     segmentation = Segmentation(
         source_images=whole,
         pixel_array=marked,

@@ -6,11 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tumorlens.report import dicom_codes as codes
-from tumorlens.report.dicom_finding import RESEARCH_ONLY, DicomFinding
+from tumorlens.report.dicom_finding import (
+    RESEARCH_ONLY,
+    DicomFinding,
+    EarlierReport,
+)
 from tumorlens.report.dicom_headers import (
     MANUFACTURER,
     SR_SERIES,
     finish,
+    frame_numbers,
     guarded,
     key_header,
     new_series,
@@ -25,7 +30,16 @@ if TYPE_CHECKING:
 _AXES = (codes.WIDTH, codes.HEIGHT, codes.DEPTH)
 
 
-def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
+REPLACES = "It replaces an earlier report: more images of the series have come."
+"""Stands in a report that names an earlier one."""
+
+
+def build_sr(
+    headers: Sequence[Dataset],
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport] = (),
+    frames: Sequence[int] = (),
+) -> Dataset:
     """Write a finding as a measurement report (DICOM PS3.16 TID 1500).
 
     Parameters
@@ -34,6 +48,11 @@ def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
         Of the series, one for each slice, without pixel data.
     finding
         What is said of it.
+    earlier
+        Reports of the same series that this one replaces (PS3.3 C.17.2, Predecessor
+        Documents Sequence).
+    frames
+        Which frame of its file each slice is, from 0; needed of multi-frame files.
 
     Returns
     -------
@@ -46,22 +65,45 @@ def build_sr(headers: Sequence[Dataset], finding: DicomFinding) -> Dataset:
         Where the headers cannot be referred to, or a key slice is not there.
     """
     whole = whole_headers(headers)
-    keys = [key_header(whole, index) for index in finding.key_slices] or whole[:1]
+    keys = {index: key_header(whole, index) for index in finding.key_slices or (0,)}
     with guarded("structured report"):
-        return _write(whole, keys, finding)
+        sources = _sources(keys, whole, frames)
+        return _write(whole, sources, finding, earlier)
 
 
-def _write(whole: list[Dataset], keys: list[Dataset], finding: DicomFinding) -> Dataset:
+def _sources(
+    keys: dict[int, Dataset], whole: list[Dataset], frames: Sequence[int]
+) -> list[sr.SourceImageForMeasurementGroup]:
+    """Refer to the key slices' files, and to their frames where they have several."""
+    from highdicom import sr
+
+    found: dict[str, tuple[Dataset, list[int]]] = {}
+    for index, header in keys.items():
+        _, numbers = found.setdefault(header.SOPInstanceUID, (header, []))
+        numbers += frame_numbers(whole, frames, index)
+    return [
+        sr.SourceImageForMeasurementGroup(header.SOPClassUID, uid, numbers or None)
+        for uid, (header, numbers) in found.items()
+    ]
+
+
+def _write(
+    whole: list[Dataset],
+    sources: list[sr.SourceImageForMeasurementGroup],
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport],
+) -> Dataset:
     from highdicom.sr import Comprehensive3DSR
     from pydicom.dataset import Dataset as NewDataset
 
     report = Comprehensive3DSR(
         evidence=list({item.SOPInstanceUID: item for item in whole}.values()),
-        content=_content(keys, finding),
+        content=_content(whole[0], sources, finding, replaces=bool(earlier)),
         instance_number=1,
         is_complete=True,
         is_final=False,
         is_verified=False,
+        previous_versions=[_reference(item) for item in earlier] or None,
         **new_series(finding, SR_SERIES, "report"),
     )
     scheme = NewDataset()
@@ -72,7 +114,25 @@ def _write(whole: list[Dataset], keys: list[Dataset], finding: DicomFinding) -> 
     return report
 
 
-def _content(keys: list[Dataset], finding: DicomFinding) -> Dataset:
+def _reference(earlier: EarlierReport) -> Dataset:
+    from pydicom.dataset import Dataset as NewDataset
+    from pydicom.uid import Comprehensive3DSRStorage
+
+    found = NewDataset()
+    found.SOPClassUID = Comprehensive3DSRStorage
+    found.StudyInstanceUID = earlier.study
+    found.SeriesInstanceUID = earlier.series
+    found.SOPInstanceUID = earlier.instance
+    return found
+
+
+def _content(
+    header: Dataset,
+    sources: list[sr.SourceImageForMeasurementGroup],
+    finding: DicomFinding,
+    *,
+    replaces: bool,
+) -> Dataset:
     from highdicom import sr
     from pydicom.sr.codedict import codes as known
     from pydicom.uid import generate_uid
@@ -92,11 +152,11 @@ def _content(keys: list[Dataset], finding: DicomFinding) -> Dataset:
             )
         ),
         procedure_reported=known.LN.MRIUnspecifiedBodyRegion,
-        imaging_measurements=[_group(keys, finding)],
+        imaging_measurements=[_group(header, sources, finding)],
         title=known.DCM.ImagingMeasurementReport,
     )
     root: Dataset = report[0]
-    for words in _comments(finding):
+    for words in (*_comments(finding), *([REPLACES] if replaces else [])):
         root.ContentSequence.append(
             sr.TextContentItem(
                 codes.COMMENT.concept(), words, sr.RelationshipTypeValues.CONTAINS
@@ -112,7 +172,9 @@ def _comments(finding: DicomFinding) -> Iterator[str]:
 
 
 def _group(
-    keys: list[Dataset], finding: DicomFinding
+    header: Dataset,
+    sources: list[sr.SourceImageForMeasurementGroup],
+    finding: DicomFinding,
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     from highdicom import sr
     from pydicom.uid import generate_uid
@@ -130,12 +192,9 @@ def _group(
             parameters=[f"operating point: {finding.operating_point}"],
         ),
         finding_sites=[sr.FindingSite(place)],
-        measurements=[*_probabilities(finding), *_sizes(keys[0], finding)],
+        measurements=[*_probabilities(finding), *_sizes(header, finding)],
         qualitative_evaluations=[presence],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(item.SOPClassUID, item.SOPInstanceUID)
-            for item in {item.SOPInstanceUID: item for item in keys}.values()
-        ],
+        source_images=sources,
     )
 
 
@@ -150,13 +209,13 @@ def _probabilities(finding: DicomFinding) -> Iterator[sr.Measurement]:
         yield sr.Measurement(name.concept(), percent, codes.PERCENT.concept())
 
 
-def _sizes(key: Dataset, finding: DicomFinding) -> Iterator[sr.Measurement]:
+def _sizes(header: Dataset, finding: DicomFinding) -> Iterator[sr.Measurement]:
     """Write the box's sides, each with the middle of what was measured."""
     import numpy as np
     from highdicom import sr
 
     points = None
-    frame = key.get("FrameOfReferenceUID")
+    frame = header.get("FrameOfReferenceUID")
     if finding.centroid is not None and frame:
         points = [
             sr.CoordinatesForMeasurement3D(

@@ -1,0 +1,86 @@
+"""A queue whose series are fetched whole, rather than sent image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tumorlens.pacs import queue_tables as tables
+from tumorlens.pacs.queue import Queue
+from tumorlens.pacs.queue_tables import FAILED, MISSED
+
+
+class FetchQueue(Queue):
+    """Knows which series are to be fetched, and which were; as `Queue`."""
+
+    def due_in(self, series: str) -> float | None:
+        """Tell in how many seconds a series is to be fetched.
+
+        Returns
+        -------
+        float or None
+            0 for a new one, more for one that was missed and has to wait; None
+            for one that was fetched or given up.
+        """
+        with self._spool.transaction() as database:
+            row = database.execute(
+                "SELECT state, due FROM series WHERE uid = ?", (series,)
+            ).fetchone()
+        if row is None:
+            return 0.0
+        return max(0.0, row[1] - self._clock()) if row[0] == MISSED else None
+
+    def add_whole(self, series: str, images: Iterable[bytes]) -> int:
+        """Keep a series that is fetched at once: all of it, or nothing.
+
+        Parameters
+        ----------
+        series
+            Its UID; one that is due.
+        images
+            Whole DICOM files; taken one by one. What they raise passes through.
+
+        Returns
+        -------
+        int
+            How many there were.
+        """
+        files: list[str] = []
+        try:
+            for data in images:
+                self._make_room()
+                files.append(self._spool.write(data, "image"))
+            with self._spool.transaction() as database:
+                database.executemany(
+                    "INSERT INTO images VALUES (?, ?, ?)",
+                    [(file, series, file) for file in files],
+                )
+                tables.receive(database, series, self._clock())
+        except BaseException:
+            # An interrupt may come after the rows were written.
+            with self._spool.transaction() as database:
+                kept = tables.files_of(database, "images", series)
+            self._spool.remove([file for file in files if file not in kept])
+            raise
+        return len(files)
+
+    def miss(self, series: str, *, again: bool) -> None:
+        """Note that a series could not be fetched.
+
+        Parameters
+        ----------
+        series
+            Its UID.
+        again
+            Whether it is to be tried again, as `postpone` says.
+        """
+        with self._spool.transaction() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO series (uid, state, changed) VALUES (?, ?, ?)",
+                (series, MISSED, self._clock()),
+            )
+            if again:
+                tables.postpone(database, series, self._clock())
+            else:
+                database.execute(
+                    "UPDATE series SET state = ? WHERE uid = ?", (FAILED, series)
+                )

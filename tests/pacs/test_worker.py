@@ -1,0 +1,169 @@
+"""One series that fails holds up no other, and no failure ends the work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+)
+
+from tests.pacs.drawn import change, wait_for, write_series
+from tumorlens.errors import OutputError
+from tumorlens.pacs.peers import Peer
+from tumorlens.pacs.queue import Job, Queue
+from tumorlens.pacs.sender import send_files
+from tumorlens.pacs.worker import Worker
+from tumorlens.report.dicom_finding import EarlierReport
+
+SECRET = "Drawn^Head"
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    with closing(Queue(tmp_path / "queue")) as made:
+        yield made
+
+
+def give_back(
+    files: Sequence[Path], earlier: Sequence[EarlierReport] = ()
+) -> list[bytes]:
+    return [path.read_bytes() for path in files]
+
+
+def take(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
+    for path in files:
+        sent(path)
+    return True
+
+
+def fill(queue: Queue, folder: Path, series: str) -> None:
+    (file,) = write_series(folder / series, slices=1)
+    queue.add(f"{series}.1", series, file.read_bytes())
+
+
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), OSError(SECRET)])
+def test_results_that_cannot_be_sent_do_not_hold_up_the_next(
+    queue: Queue,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    first: list[Path] = []
+
+    def deliver(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
+        if not first:
+            first.extend(files)
+        if files[0] == first[0]:
+            raise error
+        return take(files, sent)
+
+    for series in ("1", "2", "3"):
+        fill(queue, tmp_path, series)
+    worker = Worker(queue, give_back, deliver, 0.0)
+    worker.start()
+    with closing(worker):
+        wait_for(lambda: queue.counts() == {"done": 2, "sending": 1})
+    assert "To be tried again in 5 s" in caplog.text
+    assert SECRET not in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_series_whose_judging_breaks_does_not_hold_up_the_next(
+    queue: Queue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def analyse(files: Sequence[Path], earlier: Sequence[EarlierReport]) -> list[bytes]:
+        if dcmread(files[0]).PatientID == "breaks":
+            raise ZeroDivisionError(SECRET)
+        return give_back(files)
+
+    (file,) = write_series(tmp_path / "1", slices=1)
+    queue.add("1.1", "1", change(file, PatientID="breaks").read_bytes())
+    fill(queue, tmp_path, "2")
+    worker = Worker(queue, analyse, take, 0.0)
+    worker.start()
+    with closing(worker):
+        wait_for(lambda: queue.counts() == {"done": 1, "receiving": 1})
+    assert "ZeroDivisionError" in caplog.text and SECRET not in caplog.text
+
+
+class Full(Queue):
+    """Its disk is full for a while."""
+
+    refusals = 2
+
+    def put_results(self, job: Job, results: Sequence[bytes]) -> bool:
+        if self.refusals:
+            self.refusals -= 1
+            raise OutputError("The disk is full.")
+        return super().put_results(job, results)
+
+
+def test_a_disk_that_is_full_for_a_while_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Full(tmp_path / "queue")) as queue:
+        fill(queue, tmp_path, "1")
+        worker = Worker(queue, give_back, take, 0.0)
+        worker.start()
+        with closing(worker):
+            wait_for(lambda: queue.counts() == {"done": 1})
+    assert caplog.text.count("The disk is full.") == 2
+
+
+def test_images_that_are_kept_no_longer_are_removed_by_the_worker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = [1000.0]
+    with closing(Queue(tmp_path / "queue", 3600.0, lambda: now[0])) as queue:
+        fill(queue, tmp_path, "1")
+        with closing(Worker(queue, lambda *_: [], take, 0.0)) as worker:
+            worker.start()
+            wait_for(lambda: queue.counts() == {"done": 1})
+        assert "Judged 1 images, 0 results." in caplog.text
+        assert len(list(queue.folder.glob("*.dcm"))) == 1
+        now[0] += 3600.0
+        with closing(Worker(queue, lambda *_: [], take, 0.0)) as worker:
+            worker.start()
+            wait_for(lambda: not list(queue.folder.glob("*.dcm")))
+
+
+def test_what_a_destination_refuses_does_not_hold_up_the_other_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A PACS that takes pictures, but no MR, gets the picture."""
+    refused, taken = write_series(tmp_path / "a", slices=2)
+    change(taken, SOPClassUID=SecondaryCaptureImageStorage)
+    item = dcmread(taken)
+    item.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    item.save_as(taken)
+    for kinds, statuses in (
+        ([SecondaryCaptureImageStorage], {}),
+        ([SecondaryCaptureImageStorage, MRImageStorage], {MRImageStorage: 0xA700}),
+    ):
+        arrived: list[Path] = []
+        entity = AE(ae_title="PICKY")
+        for kind in kinds:
+            entity.add_supported_context(kind)
+
+        def store(event: evt.Event, known: dict[str, int] = statuses) -> int:
+            return known.get(event.request.AffectedSOPClassUID, 0)
+
+        server = entity.start_server(
+            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+        )
+        try:
+            peer = Peer("PICKY", "127.0.0.1", server.server_address[1])
+            assert not send_files("LENS", peer, [refused, taken], arrived.append)
+        finally:
+            server.shutdown()
+            server.server_close()
+        assert arrived == [taken]
+    assert "took 1 of 2 files" in caplog.text
