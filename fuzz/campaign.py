@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FAILURES = ROOT / "fuzz" / "failures"
 _STILL_SECONDS = 120.0
 _MOST_FAILURES = 20
-_MOST_GUIDED = 5
+_MOST_ENDS = 5
 
 
 @dataclass
@@ -30,16 +31,19 @@ class Campaign:
     Parameters
     ----------
     name
-        Of the format, and of what damaged the files.
+        Of the format.
+    engine
+        What damaged the files.
     files
         How many were read.
     seen
-        Outcomes and their counts.
+        Outcomes and their counts; not of guided files.
     failures
         Saved files that broke a promise.
     """
 
     name: str
+    engine: str
     files: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     failures: list[Path] = field(default_factory=list)
@@ -50,7 +54,7 @@ def run_seeded(name: str, count: int, seed: int) -> Campaign:
 
     Every file that breaks a promise is saved, and what it broke beside it.
     """
-    found = Campaign(f"{name}, seeded")
+    found = Campaign(name, "seeded")
     seeds = seeds_of(name)
     start = 0
     with tempfile.NamedTemporaryFile() as progress:
@@ -65,6 +69,7 @@ def run_seeded(name: str, count: int, seed: int) -> Campaign:
                     data = damaged(name, seeds, seed, said["index"])
                     stem = f"{name}-{seed}-{said['index']}"
                     found.failures.append(save(stem, data, said["fault"]))
+            _pass_on(code)
             if code not in (0, 1):
                 fault = f"the process died ({code}) or hung"
                 data = damaged(name, seeds, seed, last)
@@ -82,12 +87,22 @@ def has_atheris() -> bool:
 
 def run_guided(name: str, count: int, seed: int) -> Campaign:
     """Read `count` files that atheris makes, guided by the code they reach."""
-    found = Campaign(f"{name}, guided")
+    return _by_module("guided", name, count, seed)
+
+
+def run_drawn(name: str, count: int, seed: int) -> Campaign:
+    """Read `count` files that Hypothesis draws, and simplify what breaks a promise."""
+    return _by_module("drawn", name, count, seed)
+
+
+def _by_module(engine: str, name: str, count: int, seed: int) -> Campaign:
+    """Have `fuzz.guided` or `fuzz.drawn` read files; each ends at what it finds."""
+    found = Campaign(name, engine)
     FAILURES.mkdir(exist_ok=True)
-    while found.files < count and len(found.failures) < _MOST_GUIDED:
-        path = FAILURES / f"{name}-guided-{seed}-{found.files}"
+    while found.files < count and len(found.failures) < _MOST_ENDS:
+        path = FAILURES / f"{name}-{engine}-{seed}-{found.files}"
         done = subprocess.run(
-            [sys.executable, "-m", "fuzz.guided", name]
+            [sys.executable, "-m", f"fuzz.{engine}", name]
             + [str(item) for item in (count - found.files, seed + found.files, path)],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
@@ -97,18 +112,27 @@ def run_guided(name: str, count: int, seed: int) -> Campaign:
         )
         numbers = re.findall(r"^(?:#|Done )(\d+)", done.stderr, re.MULTILINE)
         found.files += max([1, *map(int, numbers)])
+        for line in re.findall(r"^Seen (.*)$", done.stderr, re.MULTILINE):
+            found.seen.update(json.loads(line))
+        _pass_on(done.returncode)
         if done.returncode == 0:
             break
         if not path.exists():
-            # libFuzzer saved what ended the process; the reader could not.
+            # libFuzzer saves what ends the process, `fuzz.drawn` what it reads.
             kept = sorted(FAILURES.glob(f"{path.name}-*"))
             if not kept:
-                raise RuntimeError(f"atheris failed: {done.stderr[-2000:]}")
+                raise RuntimeError(f"fuzz.{engine} failed: {done.stderr[-2000:]}")
             save(path.name, dressed(name, kept[0].read_bytes()), "the process died")
         for item in FAILURES.glob(f"{path.name}-*"):
             item.unlink()
         found.failures.append(path)
     return found
+
+
+def _pass_on(code: int) -> None:
+    """Stop where the child was stopped from the keyboard: that is no finding."""
+    if code == -signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def _run(

@@ -59,7 +59,10 @@ class UnknownFormatError(InputError):
 
     code = "unknown_format"
     http_status = 415
-    default_mend = "Give a PNG, JPEG, TIFF, BMP or WebP picture of one MRI slice."
+    default_mend = (
+        "Give DICOM, NIfTI or NRRD, a zip of them, or a PNG, JPEG, TIFF, BMP, WebP or "
+        "GIF picture of one MRI slice."
+    )
 
 
 class DamagedFileError(InputError):
@@ -67,6 +70,18 @@ class DamagedFileError(InputError):
 
     code = "damaged_file"
     default_mend = "Copy or export the file again."
+
+
+class FatalFileError(DamagedFileError):
+    """The content ends the process that decodes it, or outruns its time."""
+
+    default_mend = "Export the file again, uncompressed."
+
+
+class TooManyBrokenError(InputError):
+    """A study's broken files cost more than its good ones could be worth."""
+
+    code = "too_many_broken"
 
 
 class TooLargeError(InputError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import gdcm
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID
 
 from tests.imaging.dicom_samples import saved, slice_file
@@ -63,6 +66,23 @@ def fatal(folder: Path) -> dict[str, bytes]:
         ),
         "jpeg-lossless": with_code_byte(recoded(JPEG_LOSSLESS, folder), 15, 127),
     }
+
+
+def spinning(side: int = 64) -> bytes:
+    """A JPEG-LS file on which CharLS counts for ever: contexts that are never reset.
+
+    The code is cut short, so that gdcm, which is asked first, gives up.
+    """
+    found = dcmread(shipped("MR_small_jpeg_ls_lossless.dcm"))
+    code = bytearray(next(generate_frames(found.PixelData, number_of_frames=1)))
+    sizes, reset = slice(7, 11), slice(28, 30)
+    code[sizes] = side.to_bytes(2, "big") * 2
+    code[reset] = bytes(2)
+    found.Rows = found.Columns = side
+    found.PixelData = encapsulate([bytes(code[: len(code) // 2])])
+    buffer = io.BytesIO()
+    found.save_as(buffer)
+    return buffer.getvalue()
 
 
 def encapsulated(codes: list[bytes], syntax: str, side: int, frames: int = 1) -> bytes:

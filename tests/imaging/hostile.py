@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.uid import UID
 
 from tests.imaging import dicom_samples, zip_samples
@@ -16,13 +17,22 @@ from tests.imaging.coded_samples import (
     encapsulated,
     fatal,
     many_components,
+    shipped,
+    spinning,
     swelling_rle,
 )
 from tests.imaging.dicom_samples import saved, slice_file
-from tests.imaging.picture_samples import blank_png, one_strip_for_all_pages
+from tests.imaging.picture_samples import (
+    blank_png,
+    many_scans,
+    one_strip_for_all_pages,
+    swelling_profile,
+)
 from tests.imaging.zip_samples import pack
 
-DIM, DATATYPE = 40, 70
+DIM, DATATYPE, SFORM_CODE, SROW = 40, 70, 254, 280
+DIM_2 = 16
+PNG_END = b"IEND\xaeB`\x82"
 
 
 def huge_rle() -> bytes:
@@ -41,6 +51,13 @@ def no_decoder() -> bytes:
     return data.replace(
         b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x14\x001.2.840.10008.9.9.9\0"
     )
+
+
+def twelve_bit_jpeg() -> bytes:
+    """Pass a JPEG of 12 bits, which pydicom ships and no decoder here reads, for MR."""
+    made = dcmread(shipped("JPEG-lossy.dcm"))
+    made.Modality, made.SOPClassUID = "MR", UID(dicom_samples.MR)
+    return saved(made)
 
 
 def text_rows() -> bytes:
@@ -70,6 +87,50 @@ def claiming() -> bytes:
     return data
 
 
+def flat_nifti() -> bytes:
+    """Say that the sform holds, and fill it with zeros."""
+    data = bytearray(nifti())
+    struct.pack_into("<h", data, SFORM_CODE, 2)
+    struct.pack_into("<12f", data, SROW, *[0.0] * 12)
+    return bytes(data)
+
+
+def endless_nifti2() -> bytes:
+    """State sides that no memory holds, in the 64 bits which NIfTI-2 gives them."""
+    import nibabel
+
+    voxels = np.ones((36, 40, 34), np.float32)
+    data = bytearray(nibabel.Nifti2Image(voxels, np.eye(4)).to_bytes())
+    struct.pack_into("<4q", data, DIM_2, 3, 2**62, 2**62, 2**62)
+    return bytes(data)
+
+
+def nrrd(line: str) -> bytes:
+    """Make a NRRD volume whose header ends in this line."""
+    head = (
+        "NRRD0004\ntype: short\ndimension: 3\nspace: LPS\nendian: little\n"
+        "space directions: (1,0,0) (0,1,0) (0,0,1)\nencoding: raw\n"
+    )
+    sizes = "" if line.startswith("sizes") else "sizes: 40 40 40\n"
+    return f"{head}{sizes}{line}\n\n".encode() + bytes(2 * 40**3)
+
+
+def many_elements() -> bytes:
+    """Append 400,000 private numbers."""
+    numbers = (
+        struct.pack("<HH2sHH", 0x7FE3, i % 65536, b"US", 2, 1) for i in range(400_000)
+    )
+    return saved(slice_file()) + b"".join(numbers)
+
+
+def float_pixels() -> bytes:
+    """Hold the pixels as floats, as a parametric map does."""
+    made = slice_file(BitsAllocated=32)
+    del made.PixelData
+    made.FloatPixelData = np.ones((64, 64), np.float32).tobytes()
+    return saved(made)
+
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "deflated DICOM of 600 MB": dicom_samples.bomb,
     "deflated DICOM of 60 MB": partial(dicom_samples.bomb, 60),
@@ -78,7 +139,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "RLE of 65535 x 65535": huge_rle,
     "RLE that swells": swelling_rle,
     "JPEG 2000 of 1000 colours": many_components,
+    "JPEG-LS that counts for ever": spinning,
     "Rows as text": text_rows,
+    "JPEG of 12 bits": twelve_bit_jpeg,
+    "400,000 elements": many_elements,
+    "float pixel data": float_pixels,
     "no BitsStored": lambda: saved(slice_file(BitsStored=None)),
     "RescaleSlope 0": lambda: saved(slice_file(RescaleSlope=0)),
     "unknown syntax": no_decoder,
@@ -92,6 +157,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "NIfTI with NaN": lambda: nifti(values=float("nan")),
     "NIfTI of no rows": lambda: nifti((36, 0, 34)),
     "NIfTI of five dimensions": lambda: nifti((36, 40, 34, 1, 2)),
+    "NIfTI with an sform of zeros": flat_nifti,
+    "NIfTI-2 of 2^186 voxels": endless_nifti2,
     "zip that climbs": lambda: pack(("../../etc/passwd", b"x")),
     "zip with an absolute path": lambda: pack(("/etc/passwd", b"x")),
     "zip with a link": lambda: pack((zip_samples.link(), b"/etc/passwd")),
@@ -108,7 +175,20 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         *((f"{i}.png", blank_png(3400)) for i in range(8))
     ),
     "blank PNG of 20 million pixels": partial(blank_png, 4400, 6, 16),
+    "zip whose members share their bytes": zip_samples.overlapping,
+    "zip of files that end the decoder": zip_samples.fatal_zip,
+    "zip of broken pictures": lambda: pack(
+        *((f"{i}.png", blank_png(1000)[:-60] + PNG_END) for i in range(300))
+    ),
+    "PNG with a profile of 600 MB": swelling_profile,
+    "JPEG of 3000 scans": many_scans,
     "TIFF whose pages share a strip": one_strip_for_all_pages,
+    "TIFF of 10,000 pages": partial(one_strip_for_all_pages, 10_000, 64),
+    "TIFF of previews without end": partial(
+        one_strip_for_all_pages, 3, 64, previews=True, endless=True
+    ),
+    "NRRD with a path": lambda: nrrd("data file: ../../../../etc/passwd"),
+    "NRRD of 6e28 voxels": lambda: nrrd("sizes: 4000000000 4000000000 4000000000"),
 }
 """What has to end in an error of ours."""
 

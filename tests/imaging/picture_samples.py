@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+OWN_SCANS = 6
+"""Of a grey progressive JPEG that Pillow writes."""
 
 
 def blank_png(side: int, colour: int = 0, bits: int = 8) -> bytes:
@@ -13,7 +21,11 @@ def blank_png(side: int, colour: int = 0, bits: int = 8) -> bytes:
     packer = zlib.compressobj(9)
     body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     head = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
+    return chunks_of((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
+
+
+def chunks_of(*chunks: tuple[bytes, bytes]) -> bytes:
+    """Put kinds and contents of chunks together as a PNG."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data))
         + kind
@@ -23,18 +35,60 @@ def blank_png(side: int, colour: int = 0, bits: int = 8) -> bytes:
     )
 
 
-def one_strip_for_all_pages(pages: int = 900, side: int = 330) -> bytes:
-    """Make a TIFF whose pages all show the same bytes: 900 times 100 KB."""
+def swelling_profile(megabytes: int = 600) -> bytes:
+    """Make a PNG whose colour profile inflates a thousandfold."""
+    packer = zlib.compressobj(9)
+    profile = b"".join(packer.compress(bytes(2**20)) for _ in range(megabytes))
+    head = struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)
+    return chunks_of(
+        (b"IHDR", head),
+        (b"iCCP", b"x\0\0" + profile + packer.flush()),
+        (b"IDAT", zlib.compress(bytes(65 * 64))),
+        (b"IEND", b""),
+    )
+
+
+def many_scans(scans: int = 3000, side: int = 3400) -> bytes:
+    """Make a progressive JPEG of 120 KB that goes over its pixels 3,000 times."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * scans + data[-2:]
+
+
+def big_tiff(pixels: NDArray[np.uint8]) -> bytes:
+    """Write a grey picture, shape (H, W), as TIFF with addresses of 64 bits."""
+    rows, columns = pixels.shape
+    entries = (
+        *((256, columns), (257, rows), (258, 8), (259, 1), (262, 1)),
+        *((273, 16), (277, 1), (278, rows), (279, pixels.size)),
+    )
+    head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + pixels.size)
+    listed = (struct.pack("<HHQQ", tag, 16, 1, value) for tag, value in entries)
+    count = struct.pack("<Q", len(entries))
+    return b"".join((head, pixels.tobytes(), count, *listed, bytes(8)))
+
+
+def one_strip_for_all_pages(
+    pages: int = 900, side: int = 330, previews: bool = False, endless: bool = False
+) -> bytes:
+    """Make a TIFF whose pages all show the same bytes: 900 times 100 KB.
+
+    All can be marked as previews, and the first can follow the last.
+    """
     strip = bytes(side * side)
     first = 8 + len(strip)
-    size = 2 + 8 * 12 + 4
+    size = 2 + 9 * 12 + 4
     found = [b"II*\0", first.to_bytes(4, "little"), strip]
     for page in range(pages):
         entries = (
-            *((256, side), (257, side), (258, 8), (259, 1), (262, 1)),
-            *((273, 8), (278, side), (279, len(strip))),
+            *((254, int(previews)), (256, side), (257, side), (258, 8), (259, 1)),
+            *((262, 1), (273, 8), (278, side), (279, len(strip))),
         )
-        following = first + (page + 1) * size if page < pages - 1 else 0
+        following = first + (page + 1) * size
+        if page == pages - 1:
+            following = first if endless else 0
         found.append(len(entries).to_bytes(2, "little"))
         found += [struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries]
         found.append(following.to_bytes(4, "little"))

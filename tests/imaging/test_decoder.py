@@ -22,10 +22,11 @@ from tests.imaging.coded_samples import (
     recoded,
     rle,
     shipped,
+    spinning,
     swelling_rle,
 )
-from tumorlens.errors import DamagedFileError
-from tumorlens.imaging import decoder
+from tumorlens.errors import DamagedFileError, FatalFileError
+from tumorlens.imaging import decoder, decoder_process
 from tumorlens.imaging.dicom import read_dicom
 from tumorlens.imaging.dicom_frames import frames_of
 
@@ -63,6 +64,40 @@ def test_those_frames_do_end_the_process_that_decodes_them(tmp_path: Path) -> No
     path.write_bytes(fatal(tmp_path)["jpeg-ls"])
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
     assert done.returncode < 0
+
+
+SPINNING_APART = """
+import signal, sys, pydicom
+from pydicom.pixels import iter_pixels
+signal.setitimer(signal.ITIMER_PROF, 2)
+list(iter_pixels(pydicom.dcmread(sys.argv[1])))
+"""
+
+
+def test_a_code_on_which_the_decoder_counts_for_ever_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(FatalFileError, match=r"loop\.dcm .* busy"):
+        read_dicom(spinning(), "loop.dcm")
+    read_good()
+    # Left alone it goes on: four times the processor time does not end it.
+    path = tmp_path / "loop.dcm"
+    path.write_bytes(spinning())
+    command = [sys.executable, "-c", SPINNING_APART, path]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == -signal.SIGPROF
+
+
+@pytest.mark.parametrize(
+    ("values", "code_bytes"), [(64**2, 4_000), (2048**2, 8 * 10**6), (2 * 10**7, 10**5)]
+)
+def test_no_frame_is_given_more_than_one_and_a_half_seconds(
+    values: int, code_bytes: int
+) -> None:
+    decoder_process._hold(values, code_bytes)
+    due, _ = signal.getitimer(signal.ITIMER_PROF)
+    decoder_process._release()
+    # The system counts in steps of some milliseconds.
+    assert 0.4 < due < 1.6
+    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
 
 
 @pytest.mark.parametrize("make", [swelling_rle, many_components])

@@ -25,7 +25,13 @@ from tests.imaging.dicom_samples import (
     saved,
     slice_file,
 )
-from tests.imaging.hostile import huge_rle, no_decoder, text_rows
+from tests.imaging.hostile import (
+    float_pixels,
+    huge_rle,
+    no_decoder,
+    text_rows,
+    twelve_bit_jpeg,
+)
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.dicom import is_dicom, read_dicom
 from tumorlens.imaging.study import Plane, Sequence, Study
@@ -186,6 +192,8 @@ def test_sequences(tags: dict[str, Any], sequence: Sequence | None) -> None:
         (lambda: saved(slice_file(BitsStored=None)), DamagedFileError, "BitsStored"),
         (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
         (no_decoder, DamagedFileError, "transfer syntax"),
+        (twelve_bit_jpeg, DamagedFileError, "no decoder"),
+        (float_pixels, InputError, "float"),
         (lambda: saved(slice_file(NumberOfFrames=9999)), TooLargeError, "9999 frames"),
         (lambda: saved(slice_file(Rows=128)), DamagedFileError, "bytes of pixels"),
     ],

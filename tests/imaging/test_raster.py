@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -13,6 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import Phantom
+from tests.imaging.picture_samples import (
+    OWN_SCANS,
+    big_tiff,
+    many_scans,
+    one_strip_for_all_pages,
+    swelling_profile,
+)
 from tumorlens.errors import (
     DamagedFileError,
     InputError,
@@ -212,6 +220,34 @@ def test_pillow_does_not_warn_where_we_decide(recwarn: pytest.WarningsRecorder) 
     with pytest.raises(TooLargeError):
         read_study(encode(np.zeros((10_000, 10_000), bool), "PNG"))
     assert not recwarn.list
+
+
+def test_a_big_tiff_is_read(head: NDArray[np.uint8]) -> None:
+    np.testing.assert_array_equal(only(big_tiff(head)).pixels, head)
+
+
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused() -> None:
+    with pytest.raises(DamagedFileError, match="65 scans; at most 64") as caught:
+        read_study(many_scans(65 - OWN_SCANS, 64), "slow.jpg")
+    assert "PNG" in caught.value.mend
+    assert read_study(many_scans(64 - OWN_SCANS, 64), "as-many.jpg").slices
+
+
+@pytest.mark.parametrize("endless", [True, False])
+def test_a_tiff_of_previews_alone_is_refused(endless: bool) -> None:
+    data = one_strip_for_all_pages(3, 64, previews=True, endless=endless)
+    with pytest.raises(DamagedFileError, match=r"p\.tif holds previews and no picture"):
+        read_study(data, "p.tif")
+
+
+def test_a_profile_that_swells_is_not_unpacked() -> None:
+    data = swelling_profile(64)
+    tracemalloc.start()
+    with pytest.raises(DamagedFileError):
+        read_study(data, "profile.png")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_a_gif_whose_frame_is_larger_than_its_screen_is_refused() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
 
-from tests.imaging import dicom_samples
+from tests.imaging import coded_samples, dicom_samples
+from tests.imaging.picture_samples import blank_png
 
 
 def pack(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
@@ -36,6 +38,28 @@ def encrypted() -> bytes:
     for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         data[data.index(mark) + offset] |= 1
     return bytes(data)
+
+
+def overlapping(members: int = 2000) -> bytes:
+    """List one picture 2,000 times: the archive holds its bytes once."""
+    whole = pack(("a.png", blank_png(3000)))
+    start, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+    entry = whole[start:end]
+    numbers = (0, 0, members, members, len(entry) * members, start, 0)
+    return whole[:start] + entry * members + b"PK\5\6" + struct.pack("<4H2IH", *numbers)
+
+
+def fatal_zip(members: int = 30, good_at: int | None = None) -> bytes:
+    """Pack files that each end the process which decodes them, and perhaps a good one.
+
+    The good one stands at the place `good_at`.
+    """
+    code = coded_samples.shipped("MR_small_jpeg_ls_lossless.dcm").read_bytes()
+    fatal = coded_samples.with_code_byte(code, 6, 128)
+    files = [(f"{number}.dcm", fatal) for number in range(members)]
+    if good_at is not None:
+        files.insert(good_at, ("good.dcm", dicom(0.0)))
+    return pack(*files)
 
 
 def lying(size: int) -> bytes:

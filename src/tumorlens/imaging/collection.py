@@ -8,8 +8,10 @@ from tumorlens.errors import (
     InputError,
     MissingFileError,
     TooLargeError,
+    TooManyBrokenError,
     UnknownFormatError,
 )
+from tumorlens.imaging.broken_files import BrokenFiles
 from tumorlens.imaging.dicom import is_dicom
 from tumorlens.imaging.dicom_series import gather_series, left_out
 from tumorlens.imaging.formats import FILE_FORMATS
@@ -34,9 +36,12 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
     ------
     InputError
         Where no file can be used: the first one's reason.
+    TooManyBrokenError
+        Where the files that cannot be read cost too much (see `BrokenFiles`).
     """
     others: list[Study] = []
     failures: list[tuple[str, InputError]] = []
+    broken = BrokenFiles(label)
     pixels = size = 0
 
     def dicom_only() -> Iterator[tuple[str, bytes]]:
@@ -46,12 +51,13 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
                 yield name, data
                 continue
             size += len(data)
-            try:
-                others.append(_read(data, name))
-            except InputError as error:
-                failures.append((name, error))
+            found = None
+            with broken.passing_over(name, failures):
+                found = _read(data, name)
+            if found is None:
                 continue
-            pixels += sum(item.pixels.size for item in others[-1].slices)
+            others.append(found)
+            pixels += sum(item.pixels.size for item in found.slices)
             if pixels > MAX_STUDY_PIXELS:
                 raise TooLargeError(
                     f"{label} holds more than {MAX_STUDY_PIXELS // 10**6} million "
@@ -64,9 +70,9 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
     notes: tuple[str, ...] = ()
     first: InputError | None = None
     try:
-        study, _ = gather_series(dicom_only())
+        study, _ = gather_series(dicom_only(), broken)
         series, notes = study.series, study.notes
-    except TooLargeError:
+    except (TooLargeError, TooManyBrokenError):
         raise
     except MissingFileError:
         pass

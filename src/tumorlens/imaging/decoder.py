@@ -33,6 +33,10 @@ class DecodingError(Exception):
     """The frame is broken, or takes more time or memory than one of its size."""
 
 
+class DecoderEndedError(DecodingError):
+    """The process died of the frame, or was ended since it took too long."""
+
+
 class NoDecoderError(Exception):
     """No library that is installed reads the transfer syntax."""
 
@@ -59,7 +63,7 @@ def decode_apart(
 
     Raises
     ------
-    NoDecoderError, DecodingError
+    NoDecoderError, DecodingError, DecoderEndedError
         As they say.
     """
     shape: tuple[int, ...] = (int(options["rows"]), int(options["columns"]))
@@ -74,7 +78,7 @@ def decode_apart(
         except (OSError, ValueError, KeyError, TypeError) as error:
             # What it still has to say would be taken for the next frame's answer.
             close_decoder()
-            raise DecodingError("the decoder's process ended") from error
+            raise DecoderEndedError("the decoder's process ended") from error
 
 
 class _Worker:

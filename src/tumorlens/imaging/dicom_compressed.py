@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.decoder import DecodingError, NoDecoderError, decode_apart
+from tumorlens.errors import DamagedFileError, FatalFileError, InputError
+from tumorlens.imaging.decoder import (
+    DecoderEndedError,
+    DecodingError,
+    NoDecoderError,
+    decode_apart,
+)
 from tumorlens.imaging.dicom_header import integer, quiet
 
 if TYPE_CHECKING:
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from tumorlens.imaging.dicom_pixels import Layout
 
 _RLE = "1.2.840.10008.1.2.5"
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 def decode_compressed(
@@ -45,6 +51,8 @@ def decode_compressed(
     DamagedFileError
         Where a frame is cut off or broken, states another size than the header,
         or no decoder for it is installed.
+    FatalFileError
+        Where a frame ends the process that decodes it, or takes too long.
     """
     options: dict[str, int | str] = {
         "rows": shape.rows,
@@ -62,12 +70,20 @@ def decode_compressed(
             header, "PlanarConfiguration", name, 0
         )
     try:
+        # Its decoders read 8 bits, and call the rest broken.
+        if syntax == _JPEG_EXTENDED and shape.stored > 8:
+            raise NoDecoderError(syntax)
         for frame in _frames(header, shape, syntax, name):
             yield decode_apart(syntax, options, frame)
     except NoDecoderError as error:
         raise DamagedFileError(
             f"{name} is compressed in a way that no decoder here can read.",
             "Export it uncompressed (Explicit VR Little Endian).",
+        ) from error
+    except DecoderEndedError as error:
+        raise FatalFileError(
+            f"{name} holds compressed pixel data that end their decoder, or keep it "
+            "busy for longer than a slice does."
         ) from error
     except DecodingError as error:
         raise DamagedFileError(

@@ -56,6 +56,11 @@ def layout(header: Dataset, name: str) -> Layout:
     TooLargeError, TooSmallError, InputError
         Where a limit is passed, or the file holds no picture.
     """
+    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+        raise InputError(
+            f"{name} holds computed values (float pixel data), not an acquired slice.",
+            "Give the series that they were computed from.",
+        )
     if "PixelData" not in header:
         raise DamagedFileError(
             f"{name} holds no pixel data.", "Give a DICOM file that holds a picture."

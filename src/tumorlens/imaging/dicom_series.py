@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tumorlens.errors import InputError, MissingFileError, TooLargeError
+from tumorlens.imaging.broken_files import BrokenFiles
 from tumorlens.imaging.dicom_frames import Frame, frames_of
 from tumorlens.imaging.dicom_header import text
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
@@ -19,7 +20,7 @@ _SAME_WAY = 0.01
 
 
 def gather_series(
-    files: Iterable[tuple[str, bytes]],
+    files: Iterable[tuple[str, bytes]], broken: BrokenFiles | None = None
 ) -> tuple[Study, tuple[tuple[str, InputError], ...]]:
     """Read DICOM files that may belong to several series.
 
@@ -27,6 +28,8 @@ def gather_series(
     ----------
     files
         Name and bytes of each; taken one by one.
+    broken
+        What other files of the same study have cost already.
 
     Returns
     -------
@@ -41,17 +44,18 @@ def gather_series(
         Where no file can be used: the first file's error.
     TooLargeError
         Where all slices together pass a limit (see `limits`).
+    TooManyBrokenError
+        Where the broken files cost too much.
     """
     frames: list[Frame] = []
     failures: list[tuple[str, InputError]] = []
+    broken = broken or BrokenFiles("The study")
     total = size = 0
     for name, data in files:
         size += len(data)
-        try:
+        found: list[Frame] = []
+        with broken.passing_over(name, failures):
             found = frames_of(data, name)
-        except InputError as error:
-            failures.append((name, error))
-            continue
         total += sum(item.slice.pixels.size for item in found)
         if total > MAX_STUDY_PIXELS:
             raise TooLargeError(

@@ -43,6 +43,13 @@ reach 40."""
 MAX_RATIO = 200
 """Bytes that one packed byte of an archive may become: empty slices reach 100."""
 
+MAX_FATAL_FILES = 5
+"""Files of one study that may end the process which decodes them, each in up to two
+seconds: a scanner writes none."""
+
+MAX_BROKEN_SECONDS = 60.0
+"""Time that the files of one study may take which cannot be read."""
+
 
 def check_file_size(size: int, name: str) -> None:
     """Refuse a file that is too large to be read into memory.

@@ -53,6 +53,11 @@ warning, where the program turns warnings into errors)."""
 _BAND = 256
 """Rows of a colour picture that become grey at a time."""
 
+_JPEG_SCAN = b"\xff\xda"
+_MOST_SCANS = 64
+"""Of a progressive JPEG: each goes over all pixels, however few its bytes are. Ten
+are usual; those of a preview and chance finds in a colour profile are counted in."""
+
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -71,6 +76,8 @@ _KINDS = (
     _Kind("JPEG", b"\xff\xd8\xff", 0, "JpegImagePlugin", "JpegImageFile"),
     _Kind("TIFF", b"II*\0", 0, "TiffImagePlugin", "TiffImageFile"),
     _Kind("TIFF", b"MM\0*", 0, "TiffImagePlugin", "TiffImageFile"),
+    # BigTIFF; Pillow reads it in this order of bytes alone.
+    _Kind("TIFF", b"II+\0", 0, "TiffImagePlugin", "TiffImageFile"),
     _Kind("GIF", b"GIF87a", 0, "GifImagePlugin", "GifImageFile"),
     _Kind("GIF", b"GIF89a", 0, "GifImagePlugin", "GifImageFile"),
     _Kind("WebP", b"WEBP", 8, "WebPImagePlugin", "WebPImageFile"),
@@ -123,7 +130,11 @@ def read_raster(data: bytes, name: str) -> Study:
             check_dimensions(image.width, image.height, name)
             if kind.title == "TIFF":
                 slices = tuple(_tiff_pages(image, data, name))
+                if not slices:
+                    raise DamagedFileError(f"{name} holds previews and no picture.")
             else:
+                if kind.title == "JPEG":
+                    _check_scans(data, name)
                 wide = 8 if kind.title == "PNG" and _is_wide_png(data) else 4
                 check_unpacked(image.width * image.height, wide, len(data), name)
                 if getattr(image, "is_animated", False):
@@ -141,6 +152,16 @@ def read_raster(data: bytes, name: str) -> Study:
             "but its content is cut off or broken."
         ) from error
     return Study((Series(slices),), notes)
+
+
+def _check_scans(data: bytes, name: str) -> None:
+    scans = data.count(_JPEG_SCAN)
+    if scans > _MOST_SCANS:
+        raise DamagedFileError(
+            f"{name} draws its picture in {scans:,} scans; at most {_MOST_SCANS} are "
+            "read.",
+            "Save it again as PNG.",
+        )
 
 
 def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
