@@ -2,6 +2,7 @@
 
 import { View, fetchBlock } from "./block.js";
 import { steerCurve } from "./curve.js";
+import { ZOOM_STEP } from "./keys.js";
 import { greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
 import { steer } from "./pointer.js";
@@ -100,6 +101,25 @@ for (const choice of document.querySelectorAll("input[name=tool]")) {
   choice.addEventListener("change", () => setTool(choice.value));
   if (choice.checked) setTool(choice.value);
 }
+
+const zoomed = document.querySelector("#zoom-value");
+function onShown(act) {
+  for (const pane of panes.filter((one) => one.shown)) act(pane);
+}
+document.querySelector("#zoom-in").addEventListener("click", () => {
+  onShown((pane) => pane.zoomBy(ZOOM_STEP));
+});
+document.querySelector("#zoom-out").addEventListener("click", () => {
+  onShown((pane) => pane.zoomBy(1 / ZOOM_STEP));
+});
+document.querySelector("#zoom-reset").addEventListener("click", () => {
+  onShown((pane) => pane.resetZoom());
+});
+state.listen(() => {
+  const most = Math.max(1, ...panes.filter((one) => one.shown).map((one) => one.lens.zoom));
+  const text = `${Math.round(100 * most)} %`;
+  if (zoomed.textContent !== text) zoomed.textContent = text;
+});
 
 const shown = document.querySelector("#evidence");
 if (shown) {
