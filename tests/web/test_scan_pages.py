@@ -289,8 +289,8 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     assert "0 judged, 8 without brain" in said
     assert "Any tumour" not in said
     numbers = re.findall(r"[\d.]+ %", said)
-    # Only the scale of the empty curve is left.
-    assert numbers == ["100 %", "50 %", "0 %"]
+    # Only the zoom and the scale of the empty curve are left.
+    assert numbers == ["100 %", "100 %", "50 %", "0 %"]
     assert facts_of(found)["evidence"] is None
     row = text_of(client.get("/").text)
     assert "Inconclusive nothing could be judged" in row

@@ -18,7 +18,7 @@ Window = tuple[float, float]
 
 
 def auto_window(sample: NDArray[np.float32], low: float, high: float) -> Window:
-    """Take all but the brightest two in a thousand.
+    """Take all but the brightest two in a thousand; never a window of no width.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def auto_window(sample: NDArray[np.float32], low: float, high: float) -> Window:
         Of all values.
     """
     bright = float(np.percentile(sample, _TOP_PERCENTILE))
-    return low, bright if bright > low else high
+    top = bright if bright > low else high
+    return low, top if top > low else low + 1.0
 
 
 def file_window(series: Series, sample: NDArray[np.float32]) -> Window | None:

@@ -139,6 +139,10 @@ if (shown) {
 }
 
 document.documentElement.classList.add("scripted");
+// On a narrow screen the series that is shown may lie off the end of its row.
+document
+  .querySelector(".series-link[aria-current]")
+  ?.scrollIntoView({ block: "nearest", inline: "center" });
 
 try {
   source.voxels = await fetchBlock(facts.voxels, Uint16Array);
