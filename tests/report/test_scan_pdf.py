@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
+from tests.engine.test_scan_model import MODEL
 from tests.report.scan_samples import (
     SERIES,
     WHY_NOT,
@@ -24,6 +25,7 @@ from tumorlens.engine.bundle import Bundle, load_bundle
 from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.imaging import study
+from tumorlens.report import words
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_pdf import NOTICE, render_scan_pdf
 from tumorlens.report.scan_pdf_series import scan_entry
@@ -213,3 +215,11 @@ def test_a_curve_of_any_length_is_drawn(bundle: Bundle, count: int) -> None:
     )
     text = pages_of([finding], bundle)[0]
     assert "Slice, counted from 1" in text
+
+
+def test_the_threshold_is_the_one_that_scans_are_decided_by(bundle: Bundle) -> None:
+    own = replace(bundle, scans=MODEL)
+    (first, *_) = pages_of([written_finding()], own)
+    said = words.percent(MODEL.operating_points["screening"].threshold)
+    assert said != words.percent(bundle.operating_points["screening"].threshold)
+    assert f"probability of any tumour is under {said}" in first

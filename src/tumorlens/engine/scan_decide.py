@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import apply_operating_point, prediction_set
-from tumorlens.engine.operating_point import Rate
+from tumorlens.engine.operating_point import OperatingPoint, Rate
 from tumorlens.engine.scan_features import (
     discounted_odds,
     log_odds,
@@ -141,17 +141,30 @@ def decide_scan(
         return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
     if values is None or 2 * refused > judged:
         return Verdict.NOT_BRAIN_MRI, (MOSTLY_REFUSED,)
-    points = bundle.operating_points
-    if bundle.scans is not None:
-        points = bundle.scans.operating_points
+    threshold = scan_points(bundle)[point].threshold
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    decision, reasons = apply_operating_point(values, options, points[point].threshold)
+    decision, reasons = apply_operating_point(values, options, threshold)
     if refused:
         reasons += (
             f"{refused} of the {judged} slices that show brain were refused as unlike "
             "brain MRI of the kind the model knows; they do not count.",
         )
     return decision, (*reasons, _standing(bundle.scans, point))
+
+
+def scan_points(bundle: Bundle) -> Mapping[str, OperatingPoint]:
+    """Return the operating points that whole scans are decided by.
+
+    Parameters
+    ----------
+    bundle
+        Those of slices hold where it was not calibrated on whole scans.
+    """
+    return (
+        bundle.operating_points
+        if bundle.scans is None
+        else bundle.scans.operating_points
+    )
 
 
 def _standing(model: ScanModel | None, point: str) -> str:

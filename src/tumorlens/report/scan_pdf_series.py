@@ -8,6 +8,7 @@ from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, KeepTogether, PageBreak, Spacer, Table
 
 from tumorlens.engine.bundle import Bundle
+from tumorlens.engine.scan_decide import scan_points
 from tumorlens.engine.scan_lesion import slice_gap
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.imaging.names import display_name
@@ -194,7 +195,10 @@ def _facts(entry: ScanEntry) -> Table:
         [paragraph(name, SMALL), paragraph(text), *[""] * 4]
         for name, text in (
             ("Slices", scan_words.slices_sentence(*counts)),
-            ("Lesion", scan_words.lesion_sentence(finding.lesion)),
+            (
+                "Lesion",
+                finding.not_judged or scan_words.lesion_sentence(finding.lesion),
+            ),
         )
     ]
     name_width = 24 * mm
@@ -262,7 +266,7 @@ def _own_probability(picture: KeyPicture) -> str:
 
 
 def _operating_point(finding: ScanFinding, bundle: Bundle) -> list[Flowable]:
-    point = bundle.operating_points.get(finding.operating_point)
+    point = scan_points(bundle).get(finding.operating_point)
     texts = [f"Judged in {finding.seconds:.1f} s."]
     if point is not None:
         texts.insert(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.bundle_json import FACTS_FILE
+from tumorlens.engine.scan_decide import scan_points
 from tumorlens.engine.scan_judge import ScanJudge, load_scan_judge
 from tumorlens.errors import DatasetError, InputError, SettingError
 from tumorlens.learn.evaluation.intervals import Figure
@@ -192,7 +193,7 @@ def _ask(
 ) -> tuple[float, bool, bool, bool]:
     member = contestant.member(record)
     found = member.judge(only_series(record.path), operating_point)
-    threshold = member.bundle.operating_points[found.operating_point].threshold
+    threshold = scan_points(member.bundle)[found.operating_point].threshold
     if found.p_tumor is None:
         return 0.5, False, True, member.has_seen(record)
     return (

@@ -7,6 +7,7 @@ import { greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
 import { steer } from "./pointer.js";
 import { RulerList } from "./ruler.js";
+import { showChosen } from "./series.js";
 import { State } from "./state.js";
 import { WindowControls } from "./window.js";
 
@@ -139,10 +140,7 @@ if (shown) {
 }
 
 document.documentElement.classList.add("scripted");
-// On a narrow screen the series that is shown may lie off the end of its row.
-document
-  .querySelector(".series-link[aria-current]")
-  ?.scrollIntoView({ block: "nearest", inline: "center" });
+showChosen();
 
 try {
   source.voxels = await fetchBlock(facts.voxels, Uint16Array);
