@@ -382,3 +382,15 @@ def test_a_damaged_model_stops_before_any_output_is_opened(
         main(["predict", str(folder), "--model", str(broken), "--csv", str(table)]) == 2
     )
     assert table.read_text() == "an older table"
+
+
+def test_a_picture_that_is_refused_gets_no_number_in_the_table(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = np.zeros((200, 300, 3), np.uint8)
+    picture[..., 2], picture[..., 0] = 200, np.linspace(0, 255, 300)
+    cv2.imwrite(str(tmp_path / "photo.png"), picture)
+    assert run(tmp_path / "photo.png") == 0
+    (row,) = (x for x in capsys.readouterr().out.splitlines() if "photo.png" in x)
+    assert "Not a brain MRI" in row
+    assert "%" not in row

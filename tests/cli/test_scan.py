@@ -128,3 +128,26 @@ def test_one_volume_of_several_is_chosen(
     assert "Glioma" in capsys.readouterr().out
     assert run(path, "--volume", 2) == 2
     assert "0 to 1" in capsys.readouterr().err
+
+
+def test_a_scan_without_brain_is_never_called_free_of_tumour(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, pdf = tmp_path / "dark.nii.gz", tmp_path / "dark.pdf"
+    dark = nibabel.Nifti1Image(np.zeros((256, 256, 9), np.float32), np.eye(4))
+    nibabel.save(dark, path)
+    assert run(path, "--pdf", pdf) == 0
+    said = capsys.readouterr().out
+    assert "dark.nii.gz: Inconclusive (nothing could be judged)" in said
+    assert "No slice shows enough brain" in said
+    assert "%" not in said
+    assert "0 judged, 9 without brain" in said
+    assert "could be judged" in PdfReader(pdf).pages[0].extract_text()
+    assert run(path, "--json", "-") == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert document["p_tumor"] is None
+    assert "enough brain" in document["not_judged"]
+    evidence = tmp_path / "evidence.nii.gz"
+    assert run(path, "--evidence", evidence) == 1
+    assert "has no evidence to write" in capsys.readouterr().err
+    assert not evidence.exists()

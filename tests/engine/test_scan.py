@@ -87,7 +87,10 @@ def test_blank_slices_alone_are_not_judged(classifier: Classifier) -> None:
     found = judge_scan(classifier, drawn_scan(count=3, blank=3))
     assert found.decision is Verdict.INCONCLUSIVE
     assert found.reasons == (NOTHING_JUDGED,)
+    assert found.not_judged == NOTHING_JUDGED
     assert found.run is None
+    assert (found.p_tumor, found.probabilities, found.predicted) == (None, None, None)
+    assert found.evidence is None
 
 
 def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
@@ -98,6 +101,17 @@ def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
     assert found.reasons == (MOSTLY_REFUSED,)
     assert found.refused == 7
     assert found.lesion is None
+    assert found.not_judged == MOSTLY_REFUSED
+    assert found.p_tumor is None
+
+
+def test_a_scan_of_which_a_slice_is_left_has_numbers(classifier: Classifier) -> None:
+    scan = drawn_scan(range(4, 8))
+    colored = (replace(item, colorfulness=0.9) for item in scan.slices[:-1])
+    found = judge_scan(classifier, Series((*colored, scan.slices[-1])))
+    assert found.decision is Verdict.NOT_BRAIN_MRI
+    assert found.not_judged is None
+    assert found.p_tumor is not None
 
 
 def test_an_operating_point_that_is_not_there(classifier: Classifier) -> None:

@@ -17,6 +17,7 @@ from tumorlens.engine.bundle_json import write_document
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan_judge import load_scan_judge
 from tumorlens.engine.scan_volume import (
+    NO_CONTRAST,
     OUT_OF_DOMAIN,
     VolumeClassifier,
     load_volume_classifier,
@@ -145,3 +146,15 @@ def test_a_network_of_slices_in_a_bundle_of_scans_is_refused(
     write_document(tmp_path, {**document, "judges": "volumes"})
     with pytest.raises(BundleError, match="outputs"):
         load_volume_classifier(tmp_path)
+
+
+def test_a_scan_of_one_value_gets_no_number(
+    classifier: VolumeClassifier, scan: Series
+) -> None:
+    flat = (replace(item, pixels=np.full_like(item.pixels, 7)) for item in scan.slices)
+    found = classifier.judge(Series(tuple(flat)))
+    assert found.decision is Verdict.INCONCLUSIVE
+    assert (found.p_tumor, found.probabilities, found.predicted) == (None, None, None)
+    assert found.not_judged == NO_CONTRAST
+    assert found.reasons == (NO_CONTRAST,)
+    assert found.evidence is None

@@ -23,8 +23,9 @@ from tumorlens.pacs.analysis import (
     judge_files,
     lesion_mask,
 )
+from tumorlens.report.dicom_sc import burn_in
 from tumorlens.report.overlay import render_overlay
-from tumorlens.taxonomy import TumorClass
+from tumorlens.taxonomy import TumorClass, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,24 @@ def test_a_sequence_that_the_model_was_not_trained_on_is_said(
     assert "FLAIR" in told[-1]
     known = replace(found, sequence=Sequence.T1)
     assert dicom_finding(known, "tiny").reasons == found.reasons
+
+
+def test_a_series_without_brain_is_told_in_report_and_picture(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    files = write_series(tmp_path / "a", pixels=np.zeros((256, 256), np.uint16))
+    (judged,) = judge_files(classifier, files, None)
+    assert (judged.finding.p_tumor, judged.finding.p_class) == (None, None)
+    report, picture = (dcmread(BytesIO(data)) for data in judged.results)
+    assert (report.Modality, picture.Modality) == ("SR", "OT")
+    assert judged.finding.not_judged in report.to_json()
+    blank = np.zeros((256, 256, 3), np.uint8)
+    caption = "Inconclusive: nothing could be judged"
+    assert np.array_equal(picture.pixel_array, burn_in(blank, caption))
+
+
+def test_a_refused_series_gets_no_number(tiny_bundle: Path) -> None:
+    found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
+    assert dicom_finding(found, "tiny").p_tumor == found.p_tumor
+    refused = replace(found, decision=Verdict.NOT_BRAIN_MRI)
+    assert dicom_finding(refused, "tiny").p_tumor is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.engine.scan_samples import drawn_scan
 from tumorlens.engine.scan_results import Lesion, ScanFinding, Side
 from tumorlens.imaging.study import Plane, Sequence, Series
-from tumorlens.taxonomy import TumorClass
+from tumorlens.taxonomy import TumorClass, Verdict
 
 SERIES: Series = drawn_scan(range(4, 7), sequence=Sequence.T1_CONTRAST)
 """Nine axial slices, 5 mm apart; the first two are blank."""
@@ -57,3 +59,30 @@ def written_finding() -> ScanFinding:
         reasons=("One reason.", "Another reason."),
         seconds=1.25,
     )
+
+
+WHY_NOT = "No slice shows enough brain to be judged."
+
+
+def unjudged_finding() -> ScanFinding:
+    """The same scan, had no slice of it shown any brain."""
+    return replace(
+        written_finding(),
+        without_brain=9,
+        refused=0,
+        decision=Verdict.INCONCLUSIVE,
+        predicted=None,
+        probabilities=None,
+        run=None,
+        slice_p_tumor=(None,) * 9,
+        key_slices=(),
+        evidence=None,
+        lesion=None,
+        reasons=(WHY_NOT,),
+        not_judged=WHY_NOT,
+    )
+
+
+def whole_finding() -> ScanFinding:
+    """The same scan, had a network seen it as a whole: no slice has a probability."""
+    return replace(written_finding(), run=None, slice_p_tumor=(None,) * 9)

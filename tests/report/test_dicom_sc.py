@@ -9,7 +9,8 @@ import pytest
 from tests.report.dicom_samples import assert_valid, drawn_finding, drawn_headers
 from tumorlens.errors import InputError
 from tumorlens.report.dicom_headers import SC_SERIES
-from tumorlens.report.dicom_sc import build_sc
+from tumorlens.report.dicom_sc import build_sc, burn_in
+from tumorlens.taxonomy import Verdict
 
 
 def _overlay(height=40, width=48):
@@ -82,3 +83,23 @@ def test_a_slice_that_is_not_there_is_refused():
 def test_what_is_no_rgb_picture_is_refused(overlay):
     with pytest.raises(InputError, match="overlay has the shape"):
         build_sc(drawn_headers(), 0, overlay, drawn_finding())
+
+
+@pytest.mark.parametrize(
+    ("changes", "caption"),
+    [
+        ({}, "Glioma, tumour 97.0 %"),
+        ({"p_tumor": 0.0004}, "Glioma, tumour < 0.1 %"),
+        (
+            {"decision": Verdict.INCONCLUSIVE, "p_tumor": None, "not_judged": "Why."},
+            "Inconclusive: nothing could be judged",
+        ),
+        (
+            {"decision": Verdict.NOT_BRAIN_MRI, "p_tumor": None},
+            "Not a brain MRI the model knows",
+        ),
+    ],
+)
+def test_the_caption_has_a_number_only_where_there_is_one(changes, caption):
+    found = build_sc(drawn_headers(), 0, _overlay(), drawn_finding(**changes))
+    assert np.array_equal(found.pixel_array, burn_in(_overlay(), caption))

@@ -210,3 +210,34 @@ def test_errors_do_not_name_the_patient():
     with pytest.raises(InputError) as caught:
         build_sr(headers, drawn_finding())
     assert "Drawn" not in str(caught.value)
+
+
+def test_a_series_of_which_nothing_was_judged_has_no_probability(tmp_path):
+    why = "No slice shows enough brain to be judged."
+    finding = drawn_finding(
+        decision=Verdict.INCONCLUSIVE,
+        p_tumor=None,
+        p_class=None,
+        key_slices=(),
+        size_mm=None,
+        centroid=None,
+        reasons=(why,),
+        not_judged=why,
+    )
+    report = build_sr(drawn_headers(), finding)
+    assert_valid(report, tmp_path)
+    group = _group(_again(report))
+    assert group.get_measurements() == []
+    assert group.get_qualitative_evaluations()[0].value.meaning == "Undetermined"
+    texts = list(_texts(report))
+    assert why in texts
+    assert "Nothing in this scan could be judged" in " ".join(texts)
+    assert "%" not in " ".join(texts)
+
+
+def test_a_series_that_was_refused_says_that_it_has_no_probability():
+    finding = drawn_finding(decision=Verdict.NOT_BRAIN_MRI, p_tumor=None, p_class=None)
+    report = build_sr(drawn_headers(), finding)
+    names = [item.name.meaning for item in _group(_again(report)).get_measurements()]
+    assert names == ["Width", "Height", "Depth"]
+    assert "No probability is stated" in " ".join(_texts(report))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.engine.scan_samples import drawn_scan
+from tests.report.scan_samples import WHY_NOT, unjudged_finding
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.errors import InputError, OutputError
@@ -57,3 +58,10 @@ def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
     placed = judge_scan(classifier, drawn_scan(count=4))
     with pytest.raises(OutputError, match="cannot be written"):
         write_evidence(placed, tmp_path / "none" / "a.nii.gz")
+
+
+def test_no_volume_of_zeros_where_nothing_was_judged(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.nii.gz"
+    with pytest.raises(InputError, match=WHY_NOT):
+        write_evidence(unjudged_finding(), path)
+    assert not path.exists()

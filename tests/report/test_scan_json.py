@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from tests.engine.scan_samples import drawn_scan
+from tests.report.scan_samples import WHY_NOT, unjudged_finding, written_finding
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.report.report import RESEARCH_USE
-from tumorlens.report.scan_json import SCAN_SCHEMA, scan_to_json
+from tumorlens.report.scan_json import SCAN_SCHEMA, lesion_from_json, scan_to_json
 
 
 def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> None:
@@ -25,3 +26,17 @@ def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> N
     assert document["p_tumor_by_plane"] == {"axial": document["p_tumor"]}
     assert document["size_measured"] is False
     assert "SECRET" not in text
+
+
+def test_a_scan_of_which_nothing_was_judged_has_a_reason_and_no_number() -> None:
+    document = scan_to_json(unjudged_finding())
+    assert document["not_judged"] == WHY_NOT
+    for name in ("p_tumor", "probabilities", "predicted", "lesion"):
+        assert document[name] is None
+    assert scan_to_json(written_finding())["not_judged"] is None
+
+
+def test_a_lesion_comes_back() -> None:
+    lesion = written_finding().lesion
+    document = json.loads(json.dumps(scan_to_json(written_finding())))
+    assert lesion_from_json(document["lesion"]) == lesion

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,11 +14,18 @@ import pytest
 from pypdf import PdfReader
 
 from tests.engine.scan_samples import MODEL
-from tests.report.scan_samples import SERIES, written_finding
+from tests.report.scan_samples import (
+    SERIES,
+    WHY_NOT,
+    unjudged_finding,
+    whole_finding,
+    written_finding,
+)
 from tumorlens.engine.bundle import Bundle, load_bundle
 from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_results import ScanFinding
 from tumorlens.imaging import study
+from tumorlens.report import words
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_pdf import NOTICE, render_scan_pdf
 from tumorlens.report.scan_pdf_series import scan_entry
@@ -140,17 +148,26 @@ def test_every_decision_makes_a_page(
 def test_a_scan_of_which_no_slice_was_judged_shows_no_probability(
     bundle: Bundle,
 ) -> None:
-    finding = replace(
-        written_finding(),
-        decision=Verdict.INCONCLUSIVE,
-        run=None,
-        slice_p_tumor=(None,) * 9,
-        key_slices=(),
-        lesion=None,
-    )
-    (text,) = pages_of([finding], bundle)
-    assert "Probability of any tumour: none" in text
-    assert "93.8 %" not in text
+    (text,) = pages_of([unjudged_finding()], bundle)
+    assert "Nothing in this scan could be judged" in text
+    assert WHY_NOT in text
+    assert "Probability of any tumour: not judged" in text
+    # Of the numbers with a per cent sign only the operating point's is left.
+    assert re.findall(r"[\d.]+ %", text) == ["30.0 %"]
+    summary = pages_of([unjudged_finding()], bundle, failures=[FAILED])[0]
+    assert "not judged" in summary
+    assert "%" not in summary
+
+
+def test_a_scan_that_was_seen_as_a_whole_shows_its_probability(
+    bundle: Bundle,
+) -> None:
+    first, keys = pages_of([whole_finding()], bundle)
+    assert "Probability of any tumour: 93.8 %" in first
+    assert "Meningioma 12.5 %" in " ".join(first.split())
+    assert "Along the slices" not in first
+    assert keys.count("No probability of its own") == 2
+    assert "%" not in keys
 
 
 def test_what_the_file_does_not_say_is_not_known(bundle: Bundle) -> None:
@@ -208,3 +225,11 @@ def test_a_curve_of_any_length_is_drawn(bundle: Bundle, count: int) -> None:
     )
     text = pages_of([finding], bundle)[0]
     assert "Slice, counted from 1" in text
+
+
+def test_the_threshold_is_the_one_that_scans_are_decided_by(bundle: Bundle) -> None:
+    own = replace(bundle, scans=MODEL)
+    (first, *_) = pages_of([written_finding()], own)
+    said = words.percent(MODEL.operating_points["screening"].threshold)
+    assert said != words.percent(bundle.operating_points["screening"].threshold)
+    assert f"probability of any tumour is under {said}" in first

@@ -34,7 +34,7 @@ def test_a_foreign_sequence_is_named(foreign: Sequence) -> None:
 
 
 def test_every_slice_is_counted_once() -> None:
-    text = scan_words.slices_sentence(written_finding())
+    text = scan_words.slices_sentence(9, 2, 1)
     assert text == "9 slices: 6 judged, 2 without brain, 1 refused"
 
 
@@ -55,7 +55,23 @@ def test_a_lesion_without_a_known_place_has_its_slice() -> None:
     assert text == "Most suspicious spot: in slice 5; slice 5, strongest in 5."
 
 
-def test_a_scan_that_was_not_judged_has_no_probability() -> None:
-    finding = written_finding()
-    assert scan_words.tumor_percent(finding) == "93.8 %"
-    assert scan_words.tumor_percent(replace(finding, run=None)) == "none"
+@pytest.mark.parametrize("decided", list(Verdict))
+def test_a_scan_without_an_answer_has_no_number(decided: Verdict) -> None:
+    assert scan_words.tumor_percent(decided, None) == "not judged"
+    said = scan_words.headline(decided, None)
+    assert said.endswith("(nothing could be judged)")
+    assert "%" not in said
+    assert "Do not take it for a clear one" in scan_words.sentence(decided, "Why.")
+
+
+def test_a_scan_that_was_refused_has_no_number_either() -> None:
+    refused = Verdict.NOT_BRAIN_MRI
+    assert scan_words.tumor_percent(refused, 0.001) == "no answer"
+    assert "%" not in scan_words.headline(refused, 0.001)
+
+
+def test_a_scan_with_an_answer_has_one() -> None:
+    assert scan_words.tumor_percent(TumorClass.GLIOMA, 0.938) == "93.8 %"
+    assert scan_words.headline(TumorClass.GLIOMA, 0.938) == "Glioma (tumour 93.8 %)"
+    unsure = scan_words.headline(Verdict.INCONCLUSIVE, 0.5)
+    assert unsure == "Inconclusive (tumour 50.0 %)"

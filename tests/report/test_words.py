@@ -67,10 +67,10 @@ def test_a_prediction_set_is_listed_with_its_coverage() -> None:
     facts = PredictionSets(0.95, {})
     glioma, meningioma, pituitary = CLASSES[:3]
     said = words.prediction_set_sentence((glioma,), facts)
-    assert said.startswith("Only Glioma cannot be ruled out")
+    assert said.startswith("Only glioma cannot be ruled out")
     assert "95 %" in said
     said = words.prediction_set_sentence((glioma, meningioma, pituitary), facts)
-    assert said.startswith("Glioma, Meningioma and Pituitary tumour cannot be")
+    assert said.startswith("Glioma, meningioma and pituitary tumour cannot be")
 
 
 def test_another_model_s_result_is_marked(

@@ -42,6 +42,12 @@ def nifti(count: int = 8, lesion_at: range = range(3, 6), gap_mm: float = 8.0) -
     return gzip.compress(nibabel.Nifti1Image(voxels, affine).to_bytes(), 1)
 
 
+def dark_nifti() -> bytes:
+    """Pack a scan that shows nothing at all."""
+    voxels = np.zeros((256, 256, 8), np.uint16)
+    return gzip.compress(nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes(), 1)
+
+
 def dicom(
     count: int = 6, lesion_at: range = range(2, 4), series: str = "1.2.3.4", **tags: Any
 ) -> list[tuple[str, bytes]]:

@@ -18,6 +18,7 @@ from tests.imaging.test_archive import encrypted, lying
 from tests.web.gate import Gate, gated
 from tests.web.scans import (
     PATIENCE_SECONDS,
+    dark_nifti,
     dicom,
     finish,
     head_slices,
@@ -341,6 +342,7 @@ def test_answers_are_as_the_openapi_document_says(
         ("a.nii.gz", nifti()),
         ("b.zip", packed(("a.png", lesion_png))),
         ("c.zip", b"PK\3\4"),
+        ("d.nii.gz", dark_nifti()),
     ):
         begun = check(client.post(URL, **form((name, data))), URL, "post")
         finish(client, begun["links"]["self"])

@@ -5,28 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.serving import serving
 from tests.web.scans import LESION, dicom, nifti, two_series
 from tests.web.test_browser import CONTRASTS, DARK, NARROW, scrolls_sideways
+from tests.web.viewer_steps import (
+    canvas,
+    color,
+    drag,
+    middle,
+    open_viewer,
+    ready,
+    settle,
+    shows,
+    slice_of,
+)
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed (extra 'dev')"
 )
-
-# What a view's canvas shows at a row and column of its picture.
-COLOR = """([view, row, column]) => {
-  const canvas = document.querySelector(`.pane[data-view="${view}"] [role=slider]`);
-  const { data } = canvas.getContext("2d").getImageData(column, row, 1, 1);
-  return [...data].slice(0, 3);
-}"""
-
-# Two frames: what was asked for before the first is drawn by the second.
-FRAMES = """() => new Promise((done) =>
-  requestAnimationFrame(() => requestAnimationFrame(done)))"""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, data in dicom():
         (series / name).write_bytes(data)
     (series / ".hidden").write_bytes(b"x")
+    windowed = folder / "windowed"
+    windowed.mkdir()
+    for name, data in dicom(WindowCenter=60, WindowWidth=80):
+        (windowed / name).write_bytes(data)
     bare = folder / "bare"
     bare.mkdir()
     unknown = {
@@ -58,61 +61,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "study.zip").write_bytes(two_series())
     (folder / "cut.zip").write_bytes(b"PK\3\4 and no more")
     return {item.name: item for item in folder.iterdir()}
-
-
-def open_viewer(page: playwright.Page, path: Path, field: str = "#file") -> None:
-    page.set_input_files(field, str(path))
-    page.wait_for_url("**/scans/*")
-    ready(page)
-
-
-def ready(page: playwright.Page) -> None:
-    page.wait_for_selector("#panes[data-ready]")
-    settle(page)
-
-
-def settle(page: playwright.Page) -> None:
-    """Wait until what was asked for is drawn."""
-    page.evaluate(FRAMES)
-
-
-def canvas(page: playwright.Page, view: int = 0) -> playwright.Locator:
-    return page.locator(f'.pane[data-view="{view}"] [role=slider]')
-
-
-def slice_of(page: playwright.Page, view: int = 0) -> int:
-    settle(page)
-    return int(canvas(page, view).get_attribute("aria-valuenow"))
-
-
-def shows(page: playwright.Page, number: int, view: int = 0) -> None:
-    """Wait until a view shows a slice: a wheel's turn takes a moment to arrive."""
-    selector = f'.pane[data-view="{view}"] [aria-valuenow="{number}"]'
-    page.wait_for_selector(selector, state="attached")
-
-
-def color(page: playwright.Page, row: int, column: int, view: int = 0) -> list[int]:
-    settle(page)
-    found: list[int] = page.evaluate(COLOR, [view, row, column])
-    return found
-
-
-def middle(page: playwright.Page, view: int = 0) -> tuple[float, float]:
-    box = canvas(page, view).bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-def drag(
-    page: playwright.Page, dx: float, dy: float, view: int = 0, **options: Any
-) -> None:
-    canvas(page, view).scroll_into_view_if_needed()
-    x, y = middle(page, view)
-    page.mouse.move(x, y)
-    page.mouse.down(**options)
-    page.mouse.move(x + dx / 2, y + dy / 2)
-    page.mouse.move(x + dx, y + dy)
-    page.mouse.up(**options)
-    settle(page)
 
 
 def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
@@ -299,6 +247,36 @@ def test_the_curve_and_the_key_slices_jump(
     assert key.get_attribute("aria-pressed") == "true"
 
 
+def test_the_window_starts_as_the_file_stores_it(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["windowed"], "#folder")
+    page.get_by_label("Show where the model sees tumour").uncheck()
+    stored = page.get_by_role("button", name="Stored")
+    auto = page.get_by_role("button", name="Auto")
+    mark = page.locator('.pane[data-view="0"] .mark-window')
+    assert mark.inner_text() == "L 60 W 80"
+    assert page.locator("#level-value").inner_text() == "60"
+    assert page.locator("#width-value").inner_text() == "80"
+    assert stored.get_attribute("aria-pressed") == "true"
+    # Brain of about 90 lies high in a window from 20 to 100.
+    bright = color(page, 160, 100)
+    auto.click()
+    assert auto.get_attribute("aria-pressed") == "true"
+    assert mark.inner_text() != "L 60 W 80"
+    assert max(color(page, 160, 100)) < min(bright)
+    stored.click()
+    assert (mark.inner_text(), color(page, 160, 100)) == ("L 60 W 80", bright)
+
+
+def test_a_file_without_a_window_offers_none(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["head.nii.gz"])
+    assert page.get_by_role("button", name="Stored").count() == 0
+    assert page.get_by_text("stores no window").is_visible()
+
+
 def test_the_window_is_set_by_dragging_and_sliders_and_reset(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
@@ -311,11 +289,14 @@ def test_the_window_is_set_by_dragging_and_sliders_and_reset(
     assert float(level.inner_text()) > float(first)
     assert max(color(page, 160, 100)) < min(before)
     start = slice_of(page)
-    page.get_by_role("button", name="Reset the window").click()
+    auto = page.get_by_role("button", name="Auto")
+    assert auto.get_attribute("aria-pressed") == "false"
+    auto.click()
     assert (level.inner_text(), color(page, 160, 100)) == (first, before)
+    assert auto.get_attribute("aria-pressed") == "true"
     page.get_by_role("slider", name="Level").fill("20")
     assert min(color(page, 160, 100)) > max(before)
-    page.get_by_role("button", name="Reset the window").click()
+    auto.click()
     page.locator("#tools label", has_text="Window").click()
     drag(page, 0, 80)
     assert max(color(page, 160, 100)) < min(before)
@@ -382,16 +363,17 @@ def test_everything_can_be_done_by_keyboard(
       return style(marked).outlineStyle !== "none"
         || style(focused.parentElement, "::after").borderTopStyle === "solid";
     }"""
-    for _ in range(20):
+    for _ in range(30):
         page.keyboard.press("Tab")
         focused = page.locator(":focus")
         name = focused.evaluate("(e) => e.id || e.name || e.localName")
         seen.add(name)
         assert page.evaluate(outline), name
-        if name == "window-reset":
+        if name == "window-auto":
             break
     wanted = {"layout", "tool", "canvas", "slice", "evidence", "opacity", "level"}
-    assert wanted | {"width", "window-reset"} <= seen
+    wanted |= {"width", "window-auto", "zoom-in", "zoom-out", "zoom-reset"}
+    assert wanted <= seen
     page.locator("#tools label", has_text="Measure").click()
     canvas(page).focus()
     page.keyboard.press("Enter")
@@ -415,6 +397,12 @@ def test_at_360_pixels_nothing_is_cut_off(
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 360
     assert box["width"] > 250
+    # Of two series the second is shown, and its name stands in the row.
+    page.wait_for_selector("#scan-progress", state="detached")
+    settle(page)
+    chosen = page.locator('.series-link[aria-current="true"]').bounding_box()
+    assert chosen["x"] >= 0
+    assert chosen["x"] + chosen["width"] <= 360
     page.goto(site)
     assert not scrolls_sideways(page)
 

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from tests.web.gate import gated
 from tests.web.scans import (
+    dark_nifti,
     dicom,
     finish,
     head_slices,
@@ -51,7 +52,7 @@ def test_a_form_is_answered_with_the_scan_s_page(client: FlaskClient) -> None:
     said = text_of(client.get(page).text)
     assert "Glioma" in said
     assert "The scan looks like one with a glioma." in said
-    assert "most suspicious spot" in said
+    assert "Most suspicious spot: " in said
     assert "research use only" in said.lower()
     assert RESEARCH_USE in said
     finding = client.get(f"{page}/series/0/finding.json").json
@@ -275,3 +276,29 @@ def test_no_markup_comes_in_by_a_file_s_name(client: FlaskClient) -> None:
         found = client.get(address).text
         assert "<script>alert" not in found
         assert "'\".nii" not in found
+
+
+def test_a_scan_of_which_nothing_was_judged_shows_no_number(
+    client: FlaskClient,
+) -> None:
+    page = judged(client, ("dark.nii.gz", dark_nifti()))
+    found = client.get(page).text
+    said = text_of(found)
+    assert "Nothing in this scan could be judged. Do not take it for a clear" in said
+    assert "No slice shows enough brain to be judged." in said
+    assert "0 judged, 8 without brain" in said
+    assert "Any tumour" not in said
+    numbers = re.findall(r"[\d.]+ %", said)
+    # Only the zoom and the scale of the empty curve are left.
+    assert numbers == ["100 %", "100 %", "50 %", "0 %"]
+    assert facts_of(found)["evidence"] is None
+    row = text_of(client.get("/").text)
+    assert "Inconclusive nothing could be judged" in row
+    assert "any tumour" not in row
+    status = client.get(f"{page}/status").json
+    assert status is not None
+    assert status["series"][0]["p_tumor"] is None
+    assert "enough brain" in status["series"][0]["not_judged"]
+    evidence = client.get(f"{page}/series/0/evidence.nii.gz")
+    assert evidence.status_code == 404
+    assert "There is no evidence to give" in evidence.text

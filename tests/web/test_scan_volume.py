@@ -47,7 +47,7 @@ def test_other_numbers_are_off_by_half_a_step_at_most(scale: float) -> None:
 def test_a_series_of_one_value_is_shown(value: float) -> None:
     packed = pack_series(series_of_values(np.full((40, 40), value)))
     assert np.array_equal(block(packed), np.full((1, 40, 40), value))
-    low, high = packed.geometry["window"]
+    low, high = packed.geometry["auto"]
     assert low <= high
 
 
@@ -55,7 +55,8 @@ def test_a_few_bright_pixels_do_not_darken_the_rest() -> None:
     values = np.random.default_rng(0).integers(0, 400, (4, 64, 64))
     values[0, 0, 0] = 4000
     packed = pack_series(series_of_values(*values))
-    assert packed.geometry["window"][1] < 500
+    assert packed.geometry["auto"][1] < 500
+    assert packed.geometry["stored"] is None
     assert packed.geometry["range"] == [0, 4000]
 
 

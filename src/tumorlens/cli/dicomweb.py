@@ -20,8 +20,7 @@ from tumorlens.cli.own_log import own_log
 from tumorlens.cli.written import cannot_write, make_folder
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.report import RESEARCH_USE
-from tumorlens.report.words import percent
-from tumorlens.taxonomy import decision_title
+from tumorlens.report.scan_words import headline
 
 if TYPE_CHECKING:
     from tumorlens.engine.predict import Classifier
@@ -197,11 +196,10 @@ def _judge_study(
             done += 1
             for item in found:
                 finding = item.finding
-                verdict = decision_title(finding.decision)
-                click.echo(
-                    f"{name}, {count} images: {verdict} "
-                    f"(tumour {percent(finding.p_tumor)})"
-                )
+                said = headline(finding.decision, finding.p_tumor)
+                click.echo(f"{name}, {count} images: {said}")
+                if finding.not_judged is not None:
+                    click.echo(f"  {finding.not_judged}")
             click.echo(f"  {where}")
     click.echo(RESEARCH_USE)
     if done == 0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from tumorlens.engine.results import Failure, Prediction
-from tumorlens.taxonomy import INFO, decision_title
+from tumorlens.taxonomy import INFO, Verdict, decision_title
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -89,11 +89,16 @@ class Screen:
         if result.index > 0:
             name = f"{name} slice {result.index}"
         share = decision.probabilities[decision.predicted]
+        tumor = f"{decision.p_tumor:.1%}"
+        predicted = f"{INFO[decision.predicted].title} {share:.1%}"
+        # What the model does not know it cannot call free of tumour, not even here.
+        if decision.decision is Verdict.NOT_BRAIN_MRI:
+            tumor = predicted = "-"
         self._line(
             name,
             decision=decision_title(decision.decision),
-            tumor=f"{decision.p_tumor:.1%}",
-            predicted=f"{INFO[decision.predicted].title} {share:.1%}",
+            tumor=tumor,
+            predicted=predicted,
             domain=f"{decision.domain_score:.2f}",
         )
 

@@ -24,12 +24,11 @@ from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
+from tumorlens.report import scan_words
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_json import scan_failure_to_json, scan_to_json
-from tumorlens.report.scan_words import sequence_caveat
 from tumorlens.report.words import percent
-from tumorlens.taxonomy import decision_title
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 
@@ -148,7 +147,7 @@ class _Found:
         self.series += 1
         if self._rows:
             click.echo("\n".join(_lines(finding)))
-        caveat = sequence_caveat(finding.sequence)
+        caveat = scan_words.sequence_caveat(finding.sequence)
         if caveat is not None:
             click.echo(f"Warning: {caveat}", err=True)
         if self._evidence is None:
@@ -171,28 +170,19 @@ class _Found:
 
 
 def _lines(finding: ScanFinding) -> Iterator[str]:
-    yield (
-        f"{display_name(finding.source)}: {decision_title(finding.decision)} "
-        f"(tumour {percent(finding.p_tumor)})"
-    )
-    yield (
-        f"  {finding.slices} slices in {finding.seconds:.1f} s, "
-        f"{finding.without_brain} without brain, {finding.refused} refused"
-    )
+    said = scan_words.headline(finding.decision, finding.p_tumor)
+    yield f"{display_name(finding.source)}: {said}"
+    if finding.not_judged is not None:
+        yield f"  {scan_words.NOTHING_JUDGED}"
+    counts = (finding.slices, finding.without_brain, finding.refused)
+    yield f"  {scan_words.slices_sentence(*counts)}, in {finding.seconds:.1f} s"
     if len(finding.planes) > 1:
         each = ", ".join(f"{k} {percent(p)}" for k, p in finding.planes.items())
         yield f"  Tumour by plane: {each}"
     if finding.key_slices:
-        shown = ", ".join(str(index) for index in finding.key_slices)
-        yield f"  Key slices (from 0): {shown}"
-    lesion = finding.lesion
-    if lesion is not None:
-        size = lesion.size_mm
-        extent = "" if size is None else " x ".join(f"{item:.0f}" for item in size)
-        yield (
-            "  Most suspicious spot: "
-            f"{lesion.location or f'slice {lesion.peak[0]}'}"
-            + (f"; about {extent} mm" if extent else "")
-        )
+        shown = ", ".join(str(index + 1) for index in finding.key_slices)
+        yield f"  Key slices (from 1): {shown}"
+    if finding.lesion is not None:
+        yield f"  {scan_words.lesion_sentence(finding.lesion)}"
     for reason in finding.reasons:
         yield f"  {reason}"

@@ -27,7 +27,7 @@ from tumorlens.engine.scan_slices import Progress, SeenSlices, see_slices
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Series
 from tumorlens.imaging.volume import LPS_TO_RAS, affine_of, in_grid
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 ROUGH_OUTLINE = (
     "Size and place of the spot are rough, and were not checked against radiologists' "
@@ -87,6 +87,10 @@ def judge_scan(
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
     decision, why = decide_scan(values, judged, refused, bundle, point)
+    nothing = values is None
+    if nothing:
+        # Evidence of 0 everywhere would look like a clear scan.
+        own.evidence = None
     lesion = _lesion(decision, own.evidence, series, run, bundle.scans)
     if lesion is not None:
         reasons = (*reasons, _outline_standing(bundle.scans))
@@ -101,8 +105,8 @@ def judge_scan(
         without_brain=own.skipped,
         refused=own.refused,
         decision=decision,
-        predicted=CLASSES[int(np.argmax(values))],
-        probabilities=by_class(values),
+        predicted=None if values is None else CLASSES[int(np.argmax(values))],
+        probabilities=None if values is None else by_class(values),
         run=run,
         slice_p_tumor=_listed(own.p_tumor),
         key_slices=key_slices(_listed(odds), apart),
@@ -115,6 +119,7 @@ def judge_scan(
         seconds=time.perf_counter() - start,
         planes=by_plane,
         size_measured=bundle.scans is not None and bundle.scans.outline is not None,
+        not_judged=why[0] if nothing else None,
     )
 
 
@@ -155,9 +160,11 @@ def _see(
 
 def _sum_up(
     views: Sequence[_View], model: ScanModel | None
-) -> tuple[tuple[int, int] | None, NDArray[np.float64], dict[Plane, float]]:
-    """Find the run of the acquired plane, the scan's probabilities, each plane's."""
-    none = np.eye(len(CLASSES))[NO_TUMOR_INDEX]
+) -> tuple[tuple[int, int] | None, NDArray[np.float64] | None, dict[Plane, float]]:
+    """Find the run of the acquired plane, the scan's probabilities, each plane's.
+
+    There are no probabilities where no slice of any plane was judged.
+    """
     runs: list[tuple[int, int] | None] = []
     known: list[tuple[SeenSlices, tuple[int, int], float]] = []
     by_plane: dict[Plane, float] = {}
@@ -173,12 +180,16 @@ def _sum_up(
         if plane is not None:
             by_plane[plane] = 1.0 / (1.0 + math.exp(-odds))
     if not known:
-        return None, none, by_plane
+        return None, None, by_plane
     mean = float(np.mean([odds for _, _, odds in known]))
     shares = [
         scan_probabilities(seen.probabilities, run, mean) for seen, run, _ in known
     ]
     return runs[0], np.asarray(np.mean(shares, axis=0), np.float64), by_plane
+
+
+def _by_class(values: NDArray[np.float64]) -> dict[TumorClass, float]:
+    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
 
 
 def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:

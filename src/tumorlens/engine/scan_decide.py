@@ -114,14 +114,19 @@ def scan_probabilities(
 
 
 def decide_scan(
-    values: NDArray[np.float64], judged: int, refused: int, bundle: Bundle, point: str
+    values: NDArray[np.float64] | None,
+    judged: int,
+    refused: int,
+    bundle: Bundle,
+    point: str,
 ) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
     """Decide what a scan shows.
 
     Parameters
     ----------
     values
-        Shape (4,), from `scan_probabilities`.
+        Shape (4,), from `scan_probabilities`; None where every slice that shows
+        brain was refused, or none shows any.
     judged, refused
         Slices that show brain, and how many of these were refused.
     bundle, point
@@ -134,7 +139,7 @@ def decide_scan(
     """
     if judged == 0:
         return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
-    if 2 * refused > judged:
+    if values is None or 2 * refused > judged:
         return Verdict.NOT_BRAIN_MRI, (MOSTLY_REFUSED,)
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     threshold = bundle.scan_points[point].threshold

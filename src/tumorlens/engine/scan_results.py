@@ -75,12 +75,14 @@ class ScanFinding:
         How many slices there are; how many of them were not judged for want
         of brain; how many were refused as unlike a brain MRI.
     decision, predicted
-        What the operating point says, and the most probable class.
+        What the operating point says, and the most probable class; None where
+        nothing could be judged.
     probabilities
-        By class, summing to 1, of the scan.
+        By class, summing to 1, of the scan; None where nothing could be judged,
+        since a number would be read as a finding.
     run
         First and last-plus-one index of the slices that decided; None where
-        none could be judged.
+        none could be judged, or the network saw the scan as a whole.
     slice_p_tumor
         Calibrated probability of tumour of each slice; None where a slice was
         not judged or was refused.
@@ -90,7 +92,7 @@ class ScanFinding:
         Shape (D, H, W), uint8: 255 times the probability that the spot shows
         the tumour class which is likeliest in its slice; 0 in slices that were
         not judged. Over all planes that were judged, the mean of their log-odds.
-        None where the slices differ in size.
+        None where the slices differ in size, or nothing could be judged.
     affine_ras
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
         are no regular stack of known place.
@@ -108,6 +110,9 @@ class ScanFinding:
     size_measured
         Whether the model's error of the lesion's size was measured against
         outlines that radiologists drew; `reasons` state it.
+    not_judged
+        Full sentence: why nothing could be judged; it stands among the `reasons`
+        too. None where anything was.
     """
 
     source: str
@@ -117,8 +122,8 @@ class ScanFinding:
     without_brain: int
     refused: int
     decision: TumorClass | Verdict
-    predicted: TumorClass
-    probabilities: dict[TumorClass, float]
+    predicted: TumorClass | None
+    probabilities: dict[TumorClass, float] | None
     run: tuple[int, int] | None
     slice_p_tumor: tuple[float | None, ...]
     key_slices: tuple[int, ...]
@@ -131,8 +136,11 @@ class ScanFinding:
     seconds: float
     planes: dict[Plane, float] = field(default_factory=dict)
     size_measured: bool = False
+    not_judged: str | None = None
 
     @property
-    def p_tumor(self) -> float:
-        """Probability of any tumour in the scan."""
+    def p_tumor(self) -> float | None:
+        """Probability of any tumour in the scan; None where nothing was judged."""
+        if self.probabilities is None:
+            return None
         return 1.0 - self.probabilities[TumorClass.NO_TUMOR]

@@ -31,6 +31,7 @@ from tumorlens.imaging.preprocess_volume import (
     whole_volume,
 )
 from tumorlens.imaging.study import Series
+from tumorlens.imaging.volume import Volume
 from tumorlens.taxonomy import (
     CLASSES,
     INFO,
@@ -41,6 +42,9 @@ from tumorlens.taxonomy import (
 
 OUT_OF_DOMAIN = (
     "The scan is unlike the brain MRI scans that the network was trained on."
+)
+NO_CONTRAST = (
+    "Nothing could be judged: the scan has the same value everywhere the network looks."
 )
 TOO_FEW_SCANS = (
     "The network has seen too few scans of {names} to say when to rule them out."
@@ -80,7 +84,8 @@ class VolumeClassifier:
         Returns
         -------
         ScanFinding
-            Of single slices it holds no probability: there is one for the scan.
+            Of single slices it holds no probability: there is one for the scan,
+            but for one without any contrast, in which nothing can be judged.
 
         Raises
         ------
@@ -93,6 +98,8 @@ class VolumeClassifier:
         point = self.bundle.point(operating_point)
         volume = whole_volume(series)
         pixels, block = prepare_volume(volume, self.bundle.preprocessing)
+        if not pixels.any():
+            return self._not_judged(series, volume, point, start)
         outputs = self._session.run(pixels[None])
         pooled = pool_evidence(outputs.evidence, self.bundle.calibration.evidence_cells)
         facts = self.bundle.calibration
@@ -125,6 +132,34 @@ class VolumeClassifier:
             model_version=self.bundle.version,
             reasons=reasons,
             seconds=time.perf_counter() - start,
+        )
+
+    def _not_judged(
+        self, series: Series, volume: Volume, point: str, start: float
+    ) -> ScanFinding:
+        """Say that nothing was there to be judged, and give no number."""
+        count = len(series.slices)
+        return ScanFinding(
+            source=series.slices[0].source,
+            plane=series.slices[0].plane,
+            sequence=series.sequence,
+            slices=count,
+            without_brain=count,
+            refused=0,
+            decision=Verdict.INCONCLUSIVE,
+            predicted=None,
+            probabilities=None,
+            run=None,
+            slice_p_tumor=(None,) * count,
+            key_slices=(),
+            evidence=None,
+            affine_ras=volume.affine_ras,
+            lesion=None,
+            operating_point=point,
+            model_version=self.bundle.version,
+            reasons=(NO_CONTRAST,),
+            seconds=time.perf_counter() - start,
+            not_judged=NO_CONTRAST,
         )
 
     def _decide(

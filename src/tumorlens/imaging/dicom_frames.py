@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError
 from tumorlens.imaging.dicom_header import integer, numbers, parse, quiet, text
-from tumorlens.imaging.dicom_pixels import decode, layout
+from tumorlens.imaging.dicom_pixels import Layout, decode, layout
 from tumorlens.imaging.dicom_scope import check_scope
 from tumorlens.imaging.dicom_weighting import guess_sequence
+from tumorlens.imaging.dicom_window import stored_window
 from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.raster import to_slice
@@ -76,7 +77,7 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
         value_bytes = shape.samples * shape.allocated // 8
         check_unpacked(pixels, value_bytes, len(data), name)
         pictures = [
-            _frame(header, values, index, name)
+            _frame(header, values, index, name, shape)
             for index, values in enumerate(decode(header, shape, name))
         ]
         bare = copy.copy(header)
@@ -84,7 +85,9 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
     return [replace(item, header=bare) for item in pictures]
 
 
-def _frame(header: Dataset, values: NDArray[Any], index: int, name: str) -> Frame:
+def _frame(
+    header: Dataset, values: NDArray[Any], index: int, name: str, shape: Layout
+) -> Frame:
     groups = _groups(header, index, name)
     slope, summand = _rescale(groups, name)
     # In the file's own units: windowing and scaling are the preprocessing's part.
@@ -98,6 +101,7 @@ def _frame(header: Dataset, values: NDArray[Any], index: int, name: str) -> Fram
         spacing_mm=spacing,
         placement=placement,
         plane=placement.plane if placement else None,
+        window=_window(groups, shape, slope, summand),
     )
     return Frame(
         slice=picture,
@@ -176,6 +180,17 @@ def _rescale(groups: list[Dataset], name: str) -> tuple[float, float]:
     if slope is None or slope[0] == 0 or abs(slope[0]) > 1e12 or abs(summand[0]) > 1e12:
         raise DamagedFileError(f"{name} cannot be rescaled by the tag RescaleSlope.")
     return slope[0], summand[0]
+
+
+def _window(
+    groups: list[Dataset], shape: Layout, slope: float, summand: float
+) -> tuple[float, float] | None:
+    """Read the window, turned round where `decode` turned the values round."""
+    found = None if shape.samples > 1 else stored_window(groups)
+    if found is None or shape.colours != "MONOCHROME1":
+        return found
+    ends = slope * shape.top + 2.0 * summand
+    return ends - found[1], ends - found[0]
 
 
 def _spacing(groups: list[Dataset]) -> tuple[float, float] | None:

@@ -45,6 +45,11 @@ class Layout(NamedTuple):
     signed: bool
     colours: str
 
+    @property
+    def top(self) -> int:
+        """What MONOCHROME1 is turned round about: value and turned value sum to it."""
+        return -1 if self.signed else 2**self.stored - 1
+
 
 def layout(header: Dataset, name: str) -> Layout:
     """Read and check what the header states, before anything is decoded.
@@ -156,9 +161,8 @@ def _upright(frame: NDArray[Any], shape: Layout, name: str) -> NDArray[Any]:
     if shape.colours != "MONOCHROME1":
         return frame
     # Around the middle of what the bits can hold: the same for each slice.
-    top = -1 if shape.signed else 2**shape.stored - 1
     wide = np.int64 if shape.stored > 16 else np.int32
-    return np.asarray(np.subtract(top, frame, dtype=wide))
+    return np.asarray(np.subtract(shape.top, frame, dtype=wide))
 
 
 def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:

@@ -51,6 +51,10 @@ class Slice:
         Mean spread between the colour channels, 0 (grey) to 1; MRI is grey.
     placement
         Where it lies in the patient; None where the format does not say.
+    window
+        Lowest and highest value that the file asks viewers to tell apart, in the
+        units of `pixels`; None where it does not. Only for showing: the model's
+        input does not depend on it.
     """
 
     pixels: NDArray[np.float32]
@@ -60,6 +64,7 @@ class Slice:
     plane: Plane | None = None
     colorfulness: float = 0.0
     placement: Placement | None = None
+    window: tuple[float, float] | None = None
 
     @property
     def height(self) -> int:

@@ -24,6 +24,7 @@ from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
 from tumorlens.report.overlay import heat_layer, lay_over, window_picture
 from tumorlens.report.scan_words import sequence_caveat
+from tumorlens.taxonomy import Verdict
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -69,8 +70,8 @@ class Judged:
     finding
         What is said of it.
     results
-        Whole DICOM files: SR; SC where any slice could be judged; SEG where a
-        lesion is outlined.
+        Whole DICOM files: SR; SC of the most suspicious slice, or of the middle
+        one where none could be judged; SEG where a lesion is outlined.
     """
 
     finding: DicomFinding
@@ -128,15 +129,14 @@ def _judged(
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
 
-def _picture(
-    series: Series, found: ScanFinding, finding: DicomFinding
-) -> Dataset | None:
-    # The slices of a DICOM series are all of one size, so that there is evidence.
-    if not found.key_slices or found.evidence is None:
-        return None
-    key = found.key_slices[0]
+def _picture(series: Series, found: ScanFinding, finding: DicomFinding) -> Dataset:
+    # Who looks at pictures only must not take a missing one for a clear scan.
+    key = found.key_slices[0] if found.key_slices else len(series.slices) // 2
     grey = window_picture(series.slices[key].pixels)
-    drawn = lay_over(grey, heat_layer(found.evidence[key]))
+    drawn = np.repeat(grey[..., np.newaxis], 3, axis=2)
+    # The slices of a DICOM series are all of one size, so that there is evidence.
+    if found.key_slices and found.evidence is not None:
+        drawn = lay_over(grey, heat_layer(found.evidence[key]))
     return build_sc(series.headers, key, drawn, finding, series.frames)
 
 
@@ -162,7 +162,8 @@ def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
     Returns
     -------
     DicomFinding
-        With size and centroid only where the model's error of them was measured.
+        With size and centroid only where the model's error of them was measured,
+        and without probabilities where the scan was refused.
     """
     size, centroid = None, None
     caveat = sequence_caveat(found.sequence)
@@ -173,10 +174,15 @@ def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
         if found.lesion.size_mm is not None:
             through, down, across = found.lesion.size_mm
             size = (across, down, through)
+    p_tumor, p_class = None, None
+    refused = found.decision is Verdict.NOT_BRAIN_MRI
+    # A report has no place to say that a number is for the record only.
+    if not refused and found.probabilities is not None:
+        p_tumor, p_class = found.p_tumor, max(found.probabilities.values())
     return DicomFinding(
         decision=found.decision,
-        p_tumor=found.p_tumor,
-        p_class=found.probabilities[found.predicted],
+        p_tumor=p_tumor,
+        p_class=p_class,
         algorithm=algorithm,
         version=found.model_version,
         operating_point=found.operating_point,
@@ -184,6 +190,7 @@ def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
         size_mm=size,
         centroid=centroid,
         reasons=found.reasons if caveat is None else (*found.reasons, caveat),
+        not_judged=found.not_judged,
     )
 
 

@@ -35,9 +35,10 @@ class DicomFinding:
     decision
         What the operating point says.
     p_tumor
-        Calibrated probability of any tumour, 0 to 1.
+        Calibrated probability of any tumour, 0 to 1; None where there is none to
+        be told: nothing could be judged, or the series was refused.
     p_class
-        Calibrated probability of the most probable class, 0 to 1.
+        Calibrated probability of the most probable class, 0 to 1; None likewise.
     algorithm, version
         Of the model.
     operating_point
@@ -52,11 +53,13 @@ class DicomFinding:
         place is not known.
     reasons
         Full sentences: why the decision is inconclusive or a refusal.
+    not_judged
+        Why nothing could be judged, one of the reasons; None where anything was.
     """
 
     decision: TumorClass | Verdict
-    p_tumor: float
-    p_class: float
+    p_tumor: float | None
+    p_class: float | None
     algorithm: str
     version: str
     operating_point: str
@@ -64,3 +67,4 @@ class DicomFinding:
     size_mm: tuple[float, ...] | None = None
     centroid: Point | None = None
     reasons: tuple[str, ...] = field(default=())
+    not_judged: str | None = None

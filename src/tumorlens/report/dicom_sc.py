@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
 from tumorlens.imaging.limits import check_dimensions
+from tumorlens.report import words
 from tumorlens.report.dicom_finding import RESEARCH_ONLY, DicomFinding
 from tumorlens.report.dicom_headers import (
     MANUFACTURER,
@@ -76,13 +77,20 @@ def build_sc(
             "Give (height, width, 3), uint8, in RGB.",
         )
     check_dimensions(overlay.shape[1], overlay.shape[0], "The overlay")
-    caption = (
-        f"{decision_title(finding.decision)}, tumour {100 * finding.p_tumor:.0f} %"
-    )
-    pixels = burn_in(overlay, caption)
+    pixels = burn_in(overlay, _caption(finding))
     with guarded("secondary capture"):
         numbers = frame_numbers(whole, frames, index)
         return _write(header, index, numbers, pixels, finding)
+
+
+def _caption(finding: DicomFinding) -> str:
+    """Say the decision on a line no longer than the notice, in ASCII."""
+    title = decision_title(finding.decision)
+    if finding.not_judged is not None:
+        return f"{title}: nothing could be judged"
+    if finding.p_tumor is None:
+        return title
+    return f"{title}, tumour {words.percent(finding.p_tumor)}"
 
 
 def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
@@ -109,9 +117,9 @@ def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
     line = round(34 * scale)
     band = np.zeros((2 * line + line // 2, width, 3), np.uint8)
     thick = max(1, round(1.6 * scale))
-    for row, words in enumerate((NOTICE, caption)):
+    for row, text in enumerate((NOTICE, caption)):
         spot = (width // 25, (row + 1) * line)
-        cv2.putText(band, words, spot, _FONT, scale, _WHITE, thick, cv2.LINE_AA)
+        cv2.putText(band, text, spot, _FONT, scale, _WHITE, thick, cv2.LINE_AA)
     return np.concatenate([picture, band])
 
 

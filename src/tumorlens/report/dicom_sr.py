@@ -21,6 +21,7 @@ from tumorlens.report.dicom_headers import (
     new_series,
     whole_headers,
 )
+from tumorlens.report.scan_words import NOTHING_JUDGED
 from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:
@@ -168,6 +169,10 @@ def _content(
 def _comments(finding: DicomFinding) -> Iterator[str]:
     yield RESEARCH_ONLY
     yield f"Decision: {decision_title(finding.decision)}."
+    if finding.not_judged is not None:
+        yield NOTHING_JUDGED
+    elif finding.p_tumor is None:
+        yield "No probability is stated, since the series was refused."
     yield from finding.reasons
 
 
@@ -205,6 +210,8 @@ def _probabilities(finding: DicomFinding) -> Iterator[sr.Measurement]:
         (codes.TUMOR_PROBABILITY, finding.p_tumor),
         (codes.CERTAINTY, finding.p_class),
     ):
+        if value is None:
+            continue
         percent = round(100.0 * value, 2)
         yield sr.Measurement(name.concept(), percent, codes.PERCENT.concept())
 

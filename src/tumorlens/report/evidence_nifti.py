@@ -30,10 +30,16 @@ def write_evidence(finding: ScanFinding, path: Path) -> None:
     Raises
     ------
     InputError
-        The scan's place in the patient is not known.
+        The scan's place in the patient is not known, or nothing could be judged:
+        a volume of zeros would look like a clear scan.
     OutputError
         The file cannot be written.
     """
+    if finding.not_judged is not None:
+        raise InputError(
+            f"{finding.source} has no evidence to write. {finding.not_judged}",
+            "Leave the evidence out for this scan.",
+        )
     if finding.evidence is None or finding.affine_ras is None:
         raise InputError(
             f"{finding.source} is no regular stack of slices whose place in the "

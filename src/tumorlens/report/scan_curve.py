@@ -42,7 +42,9 @@ def slice_curve(finding: ScanFinding, width: float, height: float) -> Drawing:
     for element in (*plot.frame(), *_curve(plot, finding.slice_p_tumor)):
         drawing.add(element)
     for index in finding.key_slices:
-        share = finding.slice_p_tumor[index] or 0.0
+        share = finding.slice_p_tumor[index]
+        if share is None:
+            continue
         spot = Circle(plot.x(index), plot.y(share), 2.4)
         spot.fillColor, spot.strokeColor = INK, None
         drawing.add(spot)

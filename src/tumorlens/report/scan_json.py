@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tumorlens.engine.results import Failure
-from tumorlens.engine.scan_results import Lesion, ScanFinding
+from tumorlens.engine.scan_results import Lesion, ScanFinding, Side
 from tumorlens.report.report import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
@@ -26,7 +27,9 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         Plain JSON values; no patient data and no description of the series.
         Probabilities are 0 to 1; `run` and `box` end before their last index;
         positions and sizes are mm, LPS. `size_measured` says whether `reasons`
-        state how far off sizes were in scans with an outline.
+        state how far off sizes were in scans with an outline. Where nothing
+        could be judged, `not_judged` says why, and `predicted`,
+        `probabilities` and `p_tumor` are null.
     """
     return {
         "schema": SCAN_SCHEMA,
@@ -37,9 +40,14 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         "slices": finding.slices,
         "without_brain": finding.without_brain,
         "refused": finding.refused,
-        "predicted": finding.predicted.value,
+        "not_judged": finding.not_judged,
+        "predicted": None if finding.predicted is None else finding.predicted.value,
         "decision": finding.decision.value,
-        "probabilities": {name.value: finding.probabilities[name] for name in CLASSES},
+        "probabilities": (
+            None
+            if finding.probabilities is None
+            else {name.value: finding.probabilities[name] for name in CLASSES}
+        ),
         "p_tumor": finding.p_tumor,
         "p_tumor_by_plane": {
             plane.value: value for plane, value in finding.planes.items()
@@ -83,3 +91,25 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
         "side": None if lesion.side is None else lesion.side.value,
         "location": lesion.location,
     }
+
+
+def lesion_from_json(document: Mapping[str, Any]) -> Lesion:
+    """Turn the lesion of a ``tumorlens-scan/1`` document back; its mask is not in it.
+
+    Parameters
+    ----------
+    document
+        What stands under ``lesion``, not null.
+    """
+    size, centre = document["size_mm"], document["centroid_lps_mm"]
+    z0, y0, x0, z1, y1, x1 = document["box"]
+    slice_, row, column = document["peak"]
+    return Lesion(
+        box=(z0, y0, x0, z1, y1, x1),
+        voxels=document["voxels"],
+        peak=(slice_, row, column),
+        size_mm=None if size is None else (size[0], size[1], size[2]),
+        centroid=None if centre is None else (centre[0], centre[1], centre[2]),
+        side=None if document["side"] is None else Side(document["side"]),
+        location=document["location"],
+    )

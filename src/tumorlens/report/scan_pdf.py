@@ -161,7 +161,7 @@ def _summary(
             finding.plane or "not stated",
             str(finding.slices),
             decision_title(finding.decision),
-            scan_words.tumor_percent(finding),
+            scan_words.tumor_percent(finding.decision, finding.p_tumor),
         )
         rows.append([paragraph(cell) for cell in cells])
     widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]

@@ -133,16 +133,17 @@ def short_name(name: str) -> str:
 
 
 def _result(finding: ScanFinding) -> Table:
+    tumor = scan_words.tumor_percent(finding.decision, finding.p_tumor)
     said = [
         paragraph(decision_title(finding.decision), HEADLINE),
-        paragraph(scan_words.sentence(finding.decision)),
+        paragraph(scan_words.sentence(finding.decision, finding.not_judged)),
         paragraph(
-            f"Probability of any tumour: {scan_words.tumor_percent(finding)}. "
+            f"Probability of any tumour: {tumor}. "
             f"Operating point: {finding.operating_point}."
         ),
     ]
     bars: Flowable | str = ""
-    if finding.run is not None:
+    if finding.probabilities is not None:
         bars = probability_rows(finding.probabilities, 30 * mm, 32 * mm)
     return Table(
         [[said, bars]],
@@ -156,7 +157,7 @@ def _result(finding: ScanFinding) -> Table:
 
 def _caveats(finding: ScanFinding) -> list[Flowable]:
     texts = [scan_words.sequence_caveat(finding.sequence), *finding.reasons]
-    if finding.decision is Verdict.NOT_BRAIN_MRI and finding.run is not None:
+    if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
         texts.append(scan_words.REFUSED_NUMBERS)
     said = [paragraph(text) for text in texts if text]
     if not said:
@@ -188,16 +189,15 @@ def _facts(entry: ScanEntry) -> Table:
         for name, value in facts.items()
         for cell in (paragraph(name, SMALL), paragraph(value or "not known"))
     ]
-    lesion = (
-        "No spot is outlined."
-        if finding.lesion is None
-        else scan_words.lesion_sentence(finding.lesion)
-    )
+    counts = (finding.slices, finding.without_brain, finding.refused)
     wide = [
         [paragraph(name, SMALL), paragraph(text), *[""] * 4]
         for name, text in (
-            ("Slices", scan_words.slices_sentence(finding)),
-            ("Lesion", lesion),
+            ("Slices", scan_words.slices_sentence(*counts)),
+            (
+                "Lesion",
+                finding.not_judged or scan_words.lesion_sentence(finding.lesion),
+            ),
         )
     ]
     name_width = 24 * mm
@@ -209,7 +209,7 @@ def _facts(entry: ScanEntry) -> Table:
 
 
 def _along(finding: ScanFinding) -> list[Flowable]:
-    if finding.run is None:
+    if all(share is None for share in finding.slice_p_tumor):
         return []
     curve = [
         paragraph("Along the slices", HEADING),
@@ -229,7 +229,7 @@ def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
             picture_flowable(item, _PICTURE, overlay=True),
             [
                 paragraph(f"Slice {item.index + 1}", HEADING),
-                paragraph(f"Tumour {words.percent(item.p_tumor)}"),
+                paragraph(_own_probability(item)),
             ],
         ]
         for item in entry.pictures
@@ -255,6 +255,13 @@ def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
         color_scale_strip(),
         paragraph(text, SMALL),
     ]
+
+
+def _own_probability(picture: KeyPicture) -> str:
+    """Write the slice's; a network that sees the whole scan gives slices none."""
+    if picture.p_tumor is None:
+        return "No probability of its own"
+    return f"Tumour {words.percent(picture.p_tumor)}"
 
 
 def _operating_point(finding: ScanFinding, bundle: Bundle) -> list[Flowable]:

@@ -24,7 +24,7 @@ class KeyPicture:
     index
         In the series, from 0.
     p_tumor
-        Of the slice, 0 to 1.
+        Of the slice, 0 to 1; None where only the scan as a whole has one.
     grey
         Shape (H, W), uint8: the slice.
     overlay
@@ -40,7 +40,7 @@ class KeyPicture:
     """
 
     index: int
-    p_tumor: float
+    p_tumor: float | None
     grey: NDArray[np.uint8] = field(repr=False)
     overlay: NDArray[np.uint8] | None = field(repr=False)
     outline: tuple[NDArray[np.int32], ...] = field(repr=False)
@@ -73,7 +73,7 @@ def _picture(finding: ScanFinding, item: Slice, index: int) -> KeyPicture:
     down, across = item.spacing_mm or (1.0, 1.0)
     return KeyPicture(
         index=index,
-        p_tumor=finding.slice_p_tumor[index] or 0.0,
+        p_tumor=finding.slice_p_tumor[index],
         grey=grey,
         overlay=overlay,
         outline=() if mask is None else outlines(mask),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tumorlens.engine.scan_results import Lesion, ScanFinding
+from tumorlens.engine.scan_results import Lesion
 from tumorlens.imaging.study import Sequence
 from tumorlens.report.words import percent
-from tumorlens.taxonomy import INFO, TumorClass, Verdict
+from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
 
 _SENTENCES: dict[TumorClass | Verdict, str] = {
     TumorClass.NO_TUMOR: "The model sees no sign of a tumour in this scan.",
@@ -26,8 +26,22 @@ REFUSED_NUMBERS = (
 _TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
 
 
-def sentence(decision: TumorClass | Verdict) -> str:
-    """Return the decision in one or two sentences."""
+NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a clear one."
+
+
+def sentence(decision: TumorClass | Verdict, not_judged: str | None = None) -> str:
+    """Return the decision in one or two sentences.
+
+    Parameters
+    ----------
+    decision
+        Of the scan.
+    not_judged
+        Why nothing could be judged, as `ScanFinding` has it; None where
+        anything was.
+    """
+    if not_judged is not None:
+        return NOTHING_JUDGED
     known = _SENTENCES.get(decision)
     if known is not None or isinstance(decision, Verdict):
         return known or ""
@@ -55,21 +69,53 @@ def sequence_caveat(sequence: Sequence | None) -> str | None:
     )
 
 
-def tumor_percent(finding: ScanFinding) -> str:
-    """Write the probability of any tumour, where there is one."""
-    return "none" if finding.run is None else percent(finding.p_tumor)
+def tumor_percent(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
+    """Write the probability of any tumour, or why there is none to be told.
+
+    Parameters
+    ----------
+    decision, p_tumor
+        As for `headline`.
+    """
+    if p_tumor is None:
+        return "not judged"
+    return "no answer" if decision is Verdict.NOT_BRAIN_MRI else percent(p_tumor)
 
 
-def slices_sentence(finding: ScanFinding) -> str:
-    """Count the slices that were judged, passed over and refused."""
-    judged = finding.slices - finding.without_brain - finding.refused
+def headline(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
+    """Write the decision and the probability on one line.
+
+    Parameters
+    ----------
+    decision
+        A scan that was refused gets no number: it would be read as one.
+    p_tumor
+        Of any tumour, 0 to 1; None where nothing could be judged.
+    """
+    title = decision_title(decision)
+    if p_tumor is None:
+        return f"{title} (nothing could be judged)"
+    if decision is Verdict.NOT_BRAIN_MRI:
+        return f"{title} (no answer)"
+    return f"{title} (tumour {percent(p_tumor)})"
+
+
+def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
+    """Count the slices that were judged, passed over and refused.
+
+    Parameters
+    ----------
+    slices, without_brain, refused
+        As in `ScanFinding`.
+    """
+    judged = slices - without_brain - refused
     return (
-        f"{finding.slices} slices: {judged} judged, {finding.without_brain} without "
-        f"brain, {finding.refused} refused"
+        f"{slices} slices: {judged} judged, {without_brain} without brain, "
+        f"{refused} refused"
     )
 
 
-def lesion_sentence(lesion: Lesion) -> str:
+def lesion_sentence(lesion: Lesion | None) -> str:
     """Say where the most suspicious spot is, and roughly how large.
 
     Parameters
@@ -77,6 +123,8 @@ def lesion_sentence(lesion: Lesion) -> str:
     lesion
         Sides are the patient's; slices are counted from 1.
     """
+    if lesion is None:
+        return "No spot is outlined."
     where = lesion.location or f"in slice {lesion.peak[0] + 1}"
     first, last = lesion.box[0] + 1, lesion.box[3]
     span = f"slice {first}" if first == last else f"slices {first} to {last}"

@@ -116,11 +116,11 @@ def prediction_set_sentence(
         The coverage it was made for.
     """
     coverage = f"{100 * facts.coverage:g} %"
-    names = _join([INFO[name].title for name in classes])
+    names = _join([INFO[name].title.lower() for name in classes])
     start = (
         f"Only {names} cannot be ruled out"
         if len(classes) == 1
-        else f"{names} cannot be ruled out"
+        else f"{names[0].upper()}{names[1:]} cannot be ruled out"
     )
     return (
         f"{start}: on slices like those the model was measured on, such a set "

@@ -13,6 +13,7 @@ from tumorlens.web.failures import handle_errors
 from tumorlens.web.scan_jobs import ScanJobs
 from tumorlens.web.security import guard
 from tumorlens.web.store import Store
+from tumorlens.web.typography import unbroken
 
 
 def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flask:
@@ -48,6 +49,7 @@ def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flas
     ):
         app.register_blueprint(blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
+    app.jinja_env.filters["unbroken"] = unbroken
     return app
 
 

@@ -10,10 +10,17 @@ from tumorlens.report.overlay import OverlayKind
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web import scan_schemas, schemas
+from tumorlens.web.openapi_parts import (
+    PROBLEM,
+    id_parameter,
+    json_answer,
+    upload_body,
+    upload_refusals,
+)
 from tumorlens.web.openapi_scans import scan_paths
 
 _TEXT = {"type": "string"}
-_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_ID = "As the prediction says."
 
 
 def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
@@ -52,12 +59,12 @@ def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     return {
         "/api/v1/predictions": {"post": _predict(bundle, settings)},
         one: {
-            "parameters": [_id_parameter()],
+            "parameters": [id_parameter(_ID)],
             "get": {
                 "operationId": "showPrediction",
                 "summary": "A prediction again",
                 "responses": _responses(
-                    _json(
+                    json_answer(
                         "The prediction.", {"$ref": "#/components/schemas/Prediction"}
                     )
                 ),
@@ -67,7 +74,9 @@ def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "summary": "Remove a prediction and its pictures at once",
                 "responses": {
                     "204": {"description": "Removed."},
-                    "404": _json("No such prediction, or its time is over.", _PROBLEM),
+                    "404": json_answer(
+                        "No such prediction, or its time is over.", PROBLEM
+                    ),
                 },
             },
         },
@@ -88,7 +97,7 @@ def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             "get": {
                 "operationId": "describe",
                 "summary": "This document",
-                "responses": {"200": _json("OpenAPI 3.1.", {"type": "object"})},
+                "responses": {"200": json_answer("OpenAPI 3.1.", {"type": "object"})},
             }
         },
         "/healthz": _state("health", "200 while the server answers at all"),
@@ -97,24 +106,6 @@ def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
 
 
 def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
-    form = {
-        "type": "object",
-        "required": ["file"],
-        "properties": {
-            "file": {
-                "type": "array",
-                "items": {"type": "string", "contentMediaType": "image/*"},
-                "minItems": 1,
-                "maxItems": settings.files_per_upload,
-                "description": "Pictures; repeat the field for several.",
-            },
-            "operating_point": {
-                "type": "string",
-                "enum": list(bundle.operating_points),
-                "default": settings.operating_point or bundle.default_operating_point,
-            },
-        },
-    }
     both = {
         "type": "object",
         "required": ["predictions", "failures"],
@@ -129,7 +120,7 @@ def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             },
         },
     }
-    none_judged = {"oneOf": [both, _PROBLEM]}
+    none_judged = {"oneOf": [both, PROBLEM]}
     return {
         "operationId": "predict",
         "summary": "Judge one or several pictures",
@@ -139,32 +130,28 @@ def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             f"{words.minutes(settings.retention_minutes)}. "
             "A file of several slices gives one prediction for each."
         ),
-        "requestBody": {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": form}},
-        },
+        "requestBody": upload_body(
+            bundle,
+            settings,
+            "image/*",
+            settings.files_per_upload,
+            "Pictures; repeat the field for several.",
+        ),
         "responses": {
-            "200": _json("At least one file could be judged.", both),
-            "400": _json("No such operating point.", _PROBLEM),
-            "403": _json("Sent by a page of another site.", _PROBLEM),
-            "413": _json("The upload passes a limit.", _PROBLEM),
-            "422": _json("No file was sent, or none could be judged.", none_judged),
-            "500": _json("The server's fault; its log says more.", none_judged),
+            "200": json_answer("At least one file could be judged.", both),
+            **upload_refusals(),
+            "422": json_answer(
+                "No file was sent, or none could be judged.", none_judged
+            ),
+            "500": json_answer("The server's fault; its log says more.", none_judged),
         },
-    }
-
-
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema}},
     }
 
 
 def _responses(good: dict[str, Any]) -> dict[str, Any]:
     return {
         "200": good,
-        "404": _json("No such prediction, or its time is over.", _PROBLEM),
+        "404": json_answer("No such prediction, or its time is over.", PROBLEM),
     }
 
 
@@ -176,29 +163,19 @@ def _picture(
 ) -> dict[str, Any]:
     responses = _responses({"description": f"{summary}.", "content": {media: {}}})
     if parameters:
-        responses["422"] = _json("No such overlay.", _PROBLEM)
+        responses["422"] = json_answer("No such overlay.", PROBLEM)
     return {
-        "parameters": [_id_parameter(), *(parameters or [])],
+        "parameters": [id_parameter(_ID), *(parameters or [])],
         "get": {"operationId": name, "summary": summary, "responses": responses},
     }
 
 
 def _state(name: str, summary: str, may_fail: bool = False) -> dict[str, Any]:
     body = {"type": "object", "required": ["status"], "properties": {"status": _TEXT}}
-    responses = {"200": _json(f"{summary}.", body)}
+    responses = {"200": json_answer(f"{summary}.", body)}
     if may_fail:
-        responses["503"] = _json("It cannot work at present.", body)
+        responses["503"] = json_answer("It cannot work at present.", body)
     return {"get": {"operationId": name, "summary": summary, "responses": responses}}
-
-
-def _id_parameter() -> dict[str, Any]:
-    return {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "schema": _TEXT,
-        "description": "As the prediction says.",
-    }
 
 
 def _kind_parameter() -> dict[str, Any]:

@@ -8,9 +8,16 @@ from tumorlens.engine.bundle import Bundle
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.report import words
 from tumorlens.settings import Settings
+from tumorlens.web.openapi_parts import (
+    PROBLEM,
+    id_parameter,
+    json_answer,
+    upload_body,
+    upload_refusals,
+)
 
-_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _SCAN = {"$ref": "#/components/schemas/Scan"}
+_ID = "As the answer to the upload says."
 _GONE = "No such scan, or its time is over."
 
 
@@ -29,13 +36,13 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     return {
         "/api/v1/scans": {"post": _create(bundle, settings)},
         one: {
-            "parameters": [_id()],
+            "parameters": [id_parameter(_ID)],
             "get": {
                 "operationId": "showScan",
                 "summary": "How far a scan is, and its series",
                 "responses": {
-                    "200": _json("The scan's state.", _SCAN),
-                    "404": _json(_GONE, _PROBLEM),
+                    "200": json_answer("The scan's state.", _SCAN),
+                    "404": json_answer(_GONE, PROBLEM),
                 },
             },
             "delete": {
@@ -43,26 +50,26 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "summary": "Stop judging a scan, and remove it and its files at once",
                 "responses": {
                     "204": {"description": "Removed."},
-                    "404": _json(_GONE, _PROBLEM),
+                    "404": json_answer(_GONE, PROBLEM),
                 },
             },
         },
         series: {
-            "parameters": [_id(), _index()],
+            "parameters": [id_parameter(_ID), _index()],
             "get": {
                 "operationId": "showScanFinding",
                 "summary": "The finding of a series",
                 "responses": {
-                    "200": _json(
+                    "200": json_answer(
                         "The finding.", {"$ref": "#/components/schemas/ScanFinding"}
                     ),
-                    "404": _json("No such scan or series.", _PROBLEM),
-                    "409": _json("It is not judged yet, or never was.", _PROBLEM),
+                    "404": json_answer("No such scan or series.", PROBLEM),
+                    "409": json_answer("It is not judged yet, or never was.", PROBLEM),
                 },
             },
         },
         f"{series}/evidence.nii.gz": {
-            "parameters": [_id(), _index()],
+            "parameters": [id_parameter(_ID), _index()],
             "get": {
                 "operationId": "scanEvidence",
                 "summary": "Where tumour was seen, as NIfTI in the series' space",
@@ -71,12 +78,12 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                         "description": "Voxels of uint8, scaled to 0 to 1; mm, RAS.",
                         "content": {"application/gzip": {}},
                     },
-                    "404": _json(
-                        "No such scan or series, or its place in the patient is "
-                        "not known.",
-                        _PROBLEM,
+                    "404": json_answer(
+                        "No such scan or series, its place in the patient is not "
+                        "known, or nothing in it could be judged.",
+                        PROBLEM,
                     ),
-                    "409": _json("It is not judged yet, or never was.", _PROBLEM),
+                    "409": json_answer("It is not judged yet, or never was.", PROBLEM),
                 },
             },
         },
@@ -84,27 +91,6 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
 
 
 def _create(bundle: Bundle, settings: Settings) -> dict[str, Any]:
-    form = {
-        "type": "object",
-        "required": ["file"],
-        "properties": {
-            "file": {
-                "type": "array",
-                "items": {"type": "string", "contentMediaType": "application/*"},
-                "minItems": 1,
-                "maxItems": MAX_ENTRIES,
-                "description": (
-                    "One zip, DICOM, NIfTI or NRRD file, or the DICOM files of a "
-                    "study; repeat the field for several."
-                ),
-            },
-            "operating_point": {
-                "type": "string",
-                "enum": list(bundle.operating_points),
-                "default": settings.operating_point or bundle.default_operating_point,
-            },
-        },
-    }
     return {
         "operationId": "createScan",
         "summary": "Have a whole scan judged in the background",
@@ -114,13 +100,17 @@ def _create(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             "'stopped'. Files, pictures and results are removed "
             f"{words.minutes(settings.retention_minutes)} after they were sent."
         ),
-        "requestBody": {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": form}},
-        },
+        "requestBody": upload_body(
+            bundle,
+            settings,
+            "application/*",
+            MAX_ENTRIES,
+            "One zip, DICOM, NIfTI or NRRD file, or the DICOM files of a study; "
+            "repeat the field for several.",
+        ),
         "responses": {
             "202": {
-                **_json("Taken; it waits for its turn.", _SCAN),
+                **json_answer("Taken; it waits for its turn.", _SCAN),
                 "headers": {
                     "Location": {
                         "description": "Where to ask how far it is.",
@@ -128,30 +118,11 @@ def _create(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                     }
                 },
             },
-            "400": _json("No such operating point.", _PROBLEM),
-            "403": _json("Sent by a page of another site.", _PROBLEM),
-            "413": _json("The upload passes a limit.", _PROBLEM),
-            "422": _json("No file was sent.", _PROBLEM),
-            "500": _json("It cannot be kept; the message says why.", _PROBLEM),
-            "503": _json("Too many scans are waiting.", _PROBLEM),
+            **upload_refusals(),
+            "422": json_answer("No file was sent.", PROBLEM),
+            "500": json_answer("It cannot be kept; the message says why.", PROBLEM),
+            "503": json_answer("Too many scans are waiting.", PROBLEM),
         },
-    }
-
-
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema}},
-    }
-
-
-def _id() -> dict[str, Any]:
-    return {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string"},
-        "description": "As the answer to the upload says.",
     }
 
 

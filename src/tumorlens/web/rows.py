@@ -37,6 +37,7 @@ def scan_row(scan: Scan) -> dict[str, Any]:
         "url": url_for("scans.show", scan_id=scan.id),
         "picture": None,
         "decision": None,
+        "p_tumor": None,
         "title": STATES[scan.state],
     }
     if not scan.series:
@@ -49,5 +50,6 @@ def scan_row(scan: Scan) -> dict[str, Any]:
     if found is not None:
         row["decision"] = found["decision"]
         row["title"] = decision_title(found["decision"])
-        row["p_tumor"] = words.percent(found["p_tumor"])
+        if found["p_tumor"] is not None:
+            row["p_tumor"] = words.percent(found["p_tumor"])
     return row

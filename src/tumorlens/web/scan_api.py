@@ -92,11 +92,17 @@ def evidence_nifti(scan: Scan, index: int) -> Response:
     Raises
     ------
     MissingFileError
-        Where its place in the patient is not known.
+        Where its place in the patient is not known, or nothing could be judged.
     NotFound, NotReadyError
         As `facts_of`.
     """
-    if not facts_of(scan, index)["has_nifti"]:
+    facts = facts_of(scan, index)
+    if facts["finding"]["not_judged"] is not None:
+        raise MissingFileError(
+            f"There is no evidence to give. {facts['finding']['not_judged']}",
+            "Read the finding instead.",
+        )
+    if not facts["has_nifti"]:
         raise MissingFileError(
             "The series is no regular stack of slices whose place in the patient "
             "is known, so its evidence cannot be laid over it.",

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.report import words
 from tumorlens.report.overlay import color_scale
-from tumorlens.taxonomy import CLASSES, INFO, TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
 from tumorlens.web import scan_words
 from tumorlens.web.desk import desk
 from tumorlens.web.failures import wants_json
@@ -183,10 +183,8 @@ def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
         "uncertain": found["decision"] in set(Verdict),
         "warnings": scan_words.warnings(found, scan.document["notes"], bundle.version),
         "point": bundle.operating_points.get(found["operating_point"]),
-        "probabilities": [
-            (INFO[name], found["probabilities"][name.value]) for name in CLASSES
-        ],
-        "explained": _explained(found),
+        "probabilities": found["probabilities"]
+        and [(INFO[name], found["probabilities"][name.value]) for name in CLASSES],
         "curve": curve_of(found["slice_p_tumor"], found["run"]),
         "scale": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors[::32].tolist()],
         "viewer": {
@@ -201,15 +199,6 @@ def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
         },
         "place": place,
     }
-
-
-def _explained(found: dict[str, Any]) -> str:
-    tumors = {
-        name: found["probabilities"][name.value]
-        for name in CLASSES
-        if name is not TumorClass.NO_TUMOR
-    }
-    return INFO[max(tumors, key=lambda name: tumors[name])].title.lower()
 
 
 def _first_place(found: dict[str, Any], shape: list[int]) -> list[int]:

@@ -12,6 +12,7 @@ from tumorlens.web.scan_status import STATUS_SCHEMA
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_MAYBE_SHARE = {**_SHARE, "type": ["number", "null"]}
 _COUNT = {"type": "integer", "minimum": 0}
 _CLASS = {"type": "string", "enum": [name.value for name in CLASSES]}
 _DECISIONS = [*_CLASS["enum"], *(item.value for item in Verdict)]
@@ -72,7 +73,14 @@ def _series() -> dict[str, Any]:
             "width": {"type": "integer", "minimum": 1},
             "spacing_mm": _numbers(2, "Between rows and between columns."),
             "decision": {"enum": [*_DECISIONS, None]},
-            "p_tumor": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "p_tumor": {
+                **_MAYBE_SHARE,
+                "description": "null before it is judged, or where nothing could be.",
+            },
+            "not_judged": {
+                **_MAYBE_TEXT,
+                "description": "Why nothing could be judged.",
+            },
             "links": _object({"finding": _ADDRESS, "evidence": _ADDRESS}),
         }
     )
@@ -90,10 +98,28 @@ def finding() -> dict[str, Any]:
             "slices": _COUNT,
             "without_brain": _COUNT,
             "refused": _COUNT,
-            "predicted": _CLASS,
+            "not_judged": {
+                **_MAYBE_TEXT,
+                "description": "Why nothing could be judged; null where anything was.",
+            },
+            "predicted": {"enum": [*_CLASS["enum"], None]},
             "decision": {"type": "string", "enum": _DECISIONS},
-            "probabilities": _object({name.value: _SHARE for name in CLASSES}),
-            "p_tumor": {**_SHARE, "description": "Of any tumour in the scan."},
+            "probabilities": {
+                "description": "They sum to 1; null where nothing could be judged.",
+                "oneOf": [
+                    {"type": "null"},
+                    _object({name.value: _SHARE for name in CLASSES}),
+                ],
+            },
+            "p_tumor": {
+                **_MAYBE_SHARE,
+                "description": "Of any tumour in the scan; null likewise.",
+            },
+            "p_tumor_by_plane": {
+                "type": "object",
+                "additionalProperties": _SHARE,
+                "description": "Of each plane that was judged.",
+            },
             "operating_point": _TEXT,
             "reasons": {"type": "array", "items": _TEXT},
             "run": {
@@ -106,10 +132,11 @@ def finding() -> dict[str, Any]:
             "key_slices": {"type": "array", "items": _COUNT},
             "slice_p_tumor": {
                 "type": "array",
-                "items": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+                "items": _MAYBE_SHARE,
                 "description": "null where a slice was not judged.",
             },
             "lesion": {"oneOf": [{"type": "null"}, _lesion()]},
+            "size_measured": {"type": "boolean"},
             "model_version": _TEXT,
             "seconds": {"type": "number", "minimum": 0},
             "research_use_only": _TEXT,

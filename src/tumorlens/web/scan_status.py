@@ -63,4 +63,5 @@ def _series(facts: dict[str, Any]) -> dict[str, Any]:
         "spacing_mm": spacing,
         "decision": None if finding is None else finding["decision"],
         "p_tumor": None if finding is None else finding["p_tumor"],
+        "not_judged": None if finding is None else finding["not_judged"],
     }

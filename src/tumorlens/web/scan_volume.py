@@ -14,13 +14,13 @@ from tumorlens.imaging.study import Series
 from tumorlens.imaging.volume import volume_of
 from tumorlens.imaging.volume_views import StackView, views_of
 from tumorlens.report.overlay import encode_png, window_picture
+from tumorlens.web.scan_window import Window, auto_window, file_window
 
 LEVELS = 4095
 """Steps of brightness kept where values are no whole numbers: a window of a
 sixteenth of the range still shows 256 greys."""
 
 _MOST_LEVELS = 65_535
-_TOP_PERCENTILE = 99.8
 _EVERY = 4
 _THUMBNAIL = 160
 
@@ -37,8 +37,9 @@ class PackedSeries:
         PNG of the middle slice, in its true proportions.
     geometry
         Plain JSON values: ``shape`` (D, H, W); ``slope`` and ``offset`` from a
-        stored number to the file's own units; ``range`` and the first
-        ``window`` (lowest and highest value) in stored numbers; ``gap_mm``
+        stored number to the file's own units; ``range`` and the windows
+        ``auto`` and ``stored`` (lowest and highest value; the latter null where
+        the file has none that shows the head) in stored numbers; ``gap_mm``
         between slices, where they are evenly apart; ``views``.
     """
 
@@ -78,18 +79,22 @@ def pack_series(series: Series) -> PackedSeries:
         packed.append(packer.compress(block.tobytes()))
     packed.append(packer.flush())
     sample = np.concatenate([item[::_EVERY, ::_EVERY].ravel() for item in slices])
-    bright = float(np.percentile(sample, _TOP_PERCENTILE))
-    top = round((high - low) / slope)
+    stored = file_window(series, sample)
     geometry = {
         "shape": [len(slices), height, width],
         "slope": slope,
         "offset": low,
-        "range": [0, top],
-        "window": [0, max(1, round((bright - low) / slope)) if bright > low else top],
+        "range": [0, round((high - low) / slope)],
+        "auto": _stored_numbers(auto_window(sample, low, high), low, slope),
+        "stored": None if stored is None else _stored_numbers(stored, low, slope),
         "gap_mm": None if volume is None else volume.spacing_mm[0],
         "views": [_view_to_json(item) for item in views_of(series, volume)],
     }
     return PackedSeries(b"".join(packed), _thumbnail(series), geometry)
+
+
+def _stored_numbers(window: Window, offset: float, slope: float) -> list[float]:
+    return [(value - offset) / slope for value in window]
 
 
 def pack_evidence(evidence: NDArray[np.uint8]) -> bytes:

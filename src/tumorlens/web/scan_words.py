@@ -6,8 +6,11 @@ from typing import Any
 
 from tumorlens.imaging.study import Sequence
 from tumorlens.report import scan_words
+from tumorlens.report.scan_json import lesion_from_json
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.web.scan_record import State
+
+REFUSED_NUMBERS = scan_words.REFUSED_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -19,39 +22,32 @@ STATES = {
 }
 
 
-def sentence(decision: str) -> str:
-    """Return what the decision, as JSON names it, means for the whole scan."""
-    known = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
-    return scan_words.sentence(known)
-
-
-def lesion_sentence(lesion: dict[str, Any] | None) -> str:
-    """Say where the most suspicious spot lies, and how large it seems.
+def sentence(finding: dict[str, Any]) -> str:
+    """Return what the decision means for the whole scan.
 
     Parameters
     ----------
-    lesion
-        As in ``tumorlens-scan/1``, or None.
+    finding
+        As in ``tumorlens-scan/1``, here and below.
     """
-    if lesion is None:
-        return "No spot is marked."
-    place = f"in slice {lesion['peak'][0] + 1}"
-    if lesion["location"]:
-        place = f"{lesion['location']} ({place})"
-    size = lesion["size_mm"]
-    if size is None:
-        return f"The most suspicious spot: {place}."
-    extent = " × ".join(f"{item:.0f}" for item in size)
-    return f"The most suspicious spot: {place}. Its box is about {extent} mm."
+    decision = finding["decision"]
+    known = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
+    return scan_words.sentence(known, finding["not_judged"])
 
 
-def counts_sentence(finding: dict[str, Any]) -> str:
-    """Say how many slices were judged."""
-    judged = finding["slices"] - finding["without_brain"]
-    parts = [f"{judged} of {finding['slices']} slices show brain and were judged"]
-    if finding["refused"]:
-        parts.append(f"{finding['refused']} of these were refused")
-    return "; ".join(parts) + "."
+def lesion_sentence(finding: dict[str, Any]) -> str:
+    """Say where the most suspicious spot lies, and how large it seems."""
+    lesion = finding["lesion"]
+    return scan_words.lesion_sentence(
+        None if lesion is None else lesion_from_json(lesion)
+    )
+
+
+def slices_sentence(finding: dict[str, Any]) -> str:
+    """Count the slices that were judged, passed over and refused."""
+    return scan_words.slices_sentence(
+        finding["slices"], finding["without_brain"], finding["refused"]
+    )
 
 
 def warnings(
@@ -62,7 +58,7 @@ def warnings(
     Parameters
     ----------
     finding
-        As in ``tumorlens-scan/1``.
+        Of one series.
     notes
         How the files were read.
     version

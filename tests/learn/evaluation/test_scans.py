@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.drawn_volumes import draw_set
+from tests.drawn_volumes import draw_set, save_volume
 from tests.engine.scan_samples import MODEL
 from tests.engine.volume_bundle import build_volume_bundle
 from tumorlens.cli.main import main
@@ -155,3 +155,12 @@ def test_a_split_without_rows_is_named(tmp_path, capsys):
     manifest = draw_set(tmp_path, 1)
     assert main(["compare-scans", "--data", str(manifest), "--split", "test"]) == 2
     assert "'test'" in capsys.readouterr().err
+
+
+def test_a_scan_of_which_nothing_was_judged_is_no_right_answer(tmp_path, tiny_bundle):
+    path = tmp_path / "dark.nii.gz"
+    save_volume(np.zeros((40, 48, 40), np.float32), path)
+    record = Record(path, TumorClass.NO_TUMOR, "one")
+    _, (found,) = judge_scans([load_contestant(tiny_bundle)], [record], None)
+    assert found.refused.all()
+    assert not found.called.any()

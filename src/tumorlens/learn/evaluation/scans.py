@@ -81,11 +81,12 @@ class ScanWords:
     name
         Of the contestant.
     p_tumor
-        Shape (N,), 0 to 1.
+        Shape (N,), 0 to 1; a half where nothing could be judged.
     called
         Shape (N,): whether that passes the operating point.
     refused
-        Shape (N,): whether the scan was refused as no brain MRI.
+        Shape (N,): whether the scan got no answer: refused as no brain MRI, or
+        nothing in it could be judged.
     seen
         Shape (N,): whether the patient shaped the model.
     """
@@ -192,11 +193,12 @@ def _ask(
     member = contestant.member(record)
     found = member.judge(only_series(record.path), operating_point)
     threshold = member.bundle.scan_points[found.operating_point].threshold
-    refused = found.decision is Verdict.NOT_BRAIN_MRI
+    if found.p_tumor is None:
+        return 0.5, False, True, member.has_seen(record)
     return (
         found.p_tumor,
         found.p_tumor >= threshold,
-        refused,
+        found.decision is Verdict.NOT_BRAIN_MRI,
         member.has_seen(record),
     )
 

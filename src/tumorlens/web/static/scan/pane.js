@@ -1,7 +1,9 @@
 // One picture of the viewer: a slice of a view, its crosshair and its rulers.
-// The slice is painted at its own size and scaled by the browser, which is cheap;
-// lines and words lie on a second canvas, as fine as the screen.
+// The slice, evidence included, is painted at its own size and scaled by the browser,
+// which is cheap; lines and words lie on a second canvas as large as the pane, as
+// fine as the screen.
 
+import { Lens } from "./lens.js";
 import { paintSlice } from "./paint.js";
 import { drawRulers } from "./ruler.js";
 
@@ -22,7 +24,9 @@ export class Pane {
     this.ink = root.querySelector(".ink");
     this.context = this.ink.getContext("2d");
     this.inked = false;
+    this.lens = new Lens();
     this.counter = root.querySelector(".mark-slice");
+    this.zoomMark = root.querySelector(".mark-zoom");
     this.pending = null;
     this.canvas.setAttribute("aria-valuemax", view.count);
     new ResizeObserver(() => this.fit()).observe(root);
@@ -32,6 +36,10 @@ export class Pane {
     return this.view.fromBlock(this.state.position)[0];
   }
 
+  get shown() {
+    return this.root.clientWidth > 0;
+  }
+
   // As large as the pane allows, in true proportions, sharp on dense screens.
   fit() {
     const { clientWidth, clientHeight } = this.root;
@@ -39,17 +47,52 @@ export class Pane {
     const width = Math.min(clientWidth, clientHeight / this.view.aspect);
     const height = width * this.view.aspect;
     const density = window.devicePixelRatio || 1;
-    for (const canvas of [this.canvas, this.ink]) {
-      canvas.style.width = `${width}px`;
-      canvas.style.height = `${height}px`;
-    }
-    this.ink.width = Math.max(1, Math.round(width * density));
-    this.ink.height = Math.max(1, Math.round(height * density));
+    this.canvas.style.width = `${width}px`;
+    this.canvas.style.height = `${height}px`;
+    this.ink.width = Math.max(1, Math.round(clientWidth * density));
+    this.ink.height = Math.max(1, Math.round(clientHeight * density));
+    this.lens.resize([clientWidth, clientHeight], [width, height]);
+    this.settle();
     this.draw();
   }
 
+  // Zoom about a pointer; about the middle where there is none.
+  zoomBy(factor, pointer = null) {
+    let spot = [0, 0];
+    if (pointer) {
+      const box = this.root.getBoundingClientRect();
+      spot = [
+        pointer.clientX - box.left - box.width / 2,
+        pointer.clientY - box.top - box.height / 2,
+      ];
+    }
+    this.lens.zoomBy(factor, spot);
+    this.settle();
+    this.state.changed();
+  }
+
+  panBy(dx, dy) {
+    this.lens.moveBy([dx, dy]);
+    this.settle();
+    this.state.changed();
+  }
+
+  resetZoom() {
+    this.lens.reset();
+    this.settle();
+    this.state.changed();
+  }
+
+  // Lay the picture where the lens has it.
+  settle() {
+    const { zoom, offset } = this.lens;
+    const [x, y] = offset;
+    this.canvas.style.transform = zoom === 1 ? "" : `translate(${x}px, ${y}px) scale(${zoom})`;
+    this.zoomMark.textContent = zoom === 1 ? "" : `${zoom.toFixed(1)} ×`;
+  }
+
   draw() {
-    if (!this.source.voxels || this.root.clientWidth === 0) return;
+    if (!this.source.voxels || !this.shown) return;
     const { state, view } = this;
     const [slice, row, column] = view.fromBlock(state.position);
     paintSlice(this.pixels, view, slice, {
@@ -104,10 +147,8 @@ export class Pane {
 
   // Where a row and column lie on the canvas of lines, in its pixels.
   onInk([row, column]) {
-    const { ink, view } = this;
-    return [
-      ((column + 0.5) / view.columns) * ink.width,
-      ((row + 0.5) / view.rows) * ink.height,
-    ];
+    const { ink, lens, view } = this;
+    const [x, y] = lens.place([(column + 0.5) / view.columns, (row + 0.5) / view.rows]);
+    return [(x / lens.pane[0]) * ink.width, (y / lens.pane[1]) * ink.height];
   }
 }

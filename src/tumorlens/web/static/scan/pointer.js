@@ -1,89 +1,72 @@
-// What wheel, keys and pointer do on a picture.
+// What wheel, mouse and fingers do on a picture.
+
+import { ZOOM_STEP, steerByKeys } from "./keys.js";
+import { Pinch } from "./pinch.js";
+import { finishRuler } from "./ruler.js";
 
 const SMALL_WHEEL = 50;
 const WHEEL_PIXELS = 24;
-const PAGE = 10;
+const ZOOM_PIXELS = 100;
 const CLICK_PIXELS = 4;
-const SHORTEST_RULER = 1;
+const TWICE_PIXELS = 12;
+const TWICE_MS = 400;
+const BUTTON_TOOLS = { 1: "pan", 2: "window" };
 
 export function steer(pane, state, { setWindow, addRuler }) {
   const { canvas, view } = pane;
+  const pinch = new Pinch(pane);
   let wheeled = 0;
   let drag = null;
+  let clicked = null;
 
   const step = (count) => state.goTo(view, pane.slice + count);
+  steerByKeys(pane, state, step, addRuler);
 
   canvas.addEventListener(
     "wheel",
     (event) => {
-      // Pinching a touch pad zooms the page, as everywhere.
-      if (event.ctrlKey) return;
       event.preventDefault();
       const { deltaY, deltaMode } = event;
-      if (deltaMode !== 0 || Math.abs(deltaY) >= SMALL_WHEEL) {
+      const whole = deltaMode !== 0 || Math.abs(deltaY) >= SMALL_WHEEL;
+      // Pinching a touch pad arrives as a wheel with the control key.
+      if (event.ctrlKey) {
+        const factor = whole ? ZOOM_STEP ** -Math.sign(deltaY) : Math.exp(-deltaY / ZOOM_PIXELS);
+        pane.zoomBy(factor, event);
+        return;
+      }
+      if (whole) {
         wheeled = 0;
         step(Math.sign(deltaY));
         return;
       }
       wheeled += deltaY;
-      const whole = Math.trunc(wheeled / WHEEL_PIXELS);
-      wheeled -= whole * WHEEL_PIXELS;
-      if (whole !== 0) step(whole);
+      const slices = Math.trunc(wheeled / WHEEL_PIXELS);
+      wheeled -= slices * WHEEL_PIXELS;
+      if (slices !== 0) step(slices);
     },
     { passive: false },
   );
 
-  canvas.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const moves = {
-      ArrowDown: () => step(1),
-      ArrowRight: () => step(1),
-      ArrowUp: () => step(-1),
-      ArrowLeft: () => step(-1),
-      PageDown: () => step(PAGE),
-      PageUp: () => step(-PAGE),
-      Home: () => state.goTo(view, 0),
-      End: () => state.goTo(view, view.count - 1),
-      Enter: () => markPoint(),
-      Escape: () => {
-        pane.pending = null;
-        state.changed();
-      },
-    };
-    const move = moves[event.key];
-    if (!move) return;
-    event.preventDefault();
-    move();
-  });
-
-  // By keyboard a ruler goes from one crosshair to the next, in one slice.
-  function markPoint() {
-    if (state.tool !== "measure") return;
-    const [slice, row, column] = view.fromBlock(state.position);
-    if (pane.pending && pane.pending.slice === slice) {
-      finishRuler([row, column]);
-    } else {
-      pane.pending = { view, slice, from: [row, column], to: [row, column] };
-      state.changed();
-    }
-  }
-
-  function finishRuler(to) {
-    const ruler = { ...pane.pending, to };
-    pane.pending = null;
-    const moved = Math.hypot(ruler.to[0] - ruler.from[0], ruler.to[1] - ruler.from[1]);
-    if (moved >= SHORTEST_RULER) addRuler(ruler);
-    state.changed();
-  }
-
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  // The middle button would scroll the page, or paste.
+  for (const kind of ["mousedown", "auxclick"]) {
+    canvas.addEventListener(kind, (event) => {
+      if (event.button === 1) event.preventDefault();
+    });
+  }
 
   canvas.addEventListener("pointerdown", (event) => {
-    if (drag || event.button === 1) return;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     event.preventDefault();
-    const tool = event.button === 2 ? "window" : state.tool;
+    if (pinch.down(event)) {
+      drag = null;
+      pane.pending = null;
+      state.changed();
+      return;
+    }
+    if (drag) return;
+    const tool = BUTTON_TOOLS[event.button] ?? state.tool;
     drag = {
       id: event.pointerId,
       tool,
@@ -101,12 +84,17 @@ export function steer(pane, state, { setWindow, addRuler }) {
   });
 
   canvas.addEventListener("pointermove", (event) => {
+    if (pinch.move(event)) return;
     if (!drag || event.pointerId !== drag.id) return;
     const dx = event.clientX - drag.x;
     const dy = event.clientY - drag.y;
     if (Math.hypot(dx, dy) >= CLICK_PIXELS) drag.moved = true;
     if (!drag.moved) return;
     if (drag.tool === "window") setWindow(drag, dx, dy, canvas.clientWidth);
+    if (drag.tool === "pan") {
+      pane.panBy(dx, dy);
+      [drag.x, drag.y] = [event.clientX, event.clientY];
+    }
     if (drag.tool === "scroll") {
       // The whole series lies within the picture's height, but a slice is never
       // less than a few pixels.
@@ -120,20 +108,34 @@ export function steer(pane, state, { setWindow, addRuler }) {
   });
 
   function end(event) {
+    pinch.up(event);
     if (!drag || event.pointerId !== drag.id) return;
     const { tool, moved } = drag;
     drag = null;
+    const released = event.type === "pointerup";
     if (tool === "measure" && pane.pending) {
-      if (event.type === "pointerup" && moved) finishRuler(pane.under(event));
+      if (released && moved) finishRuler(pane, pane.under(event), addRuler);
       else pane.pending = null;
     }
-    const clicked = event.type === "pointerup" && !moved && tool !== "window";
-    if (clicked) {
-      const [row, column] = pane.under(event);
-      state.moveTo(view.toBlock([pane.slice, Math.round(row), Math.round(column)]));
-    }
+    if (released && !moved && event.button === 0) click(event, tool);
+    else clicked = null;
     state.changed();
   }
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
+
+  // Browsers tell of double taps in many ways, so both kinds are told here.
+  function click(event, tool) {
+    const { clientX: x, clientY: y, timeStamp: time } = event;
+    const twice =
+      clicked &&
+      time - clicked.time < TWICE_MS &&
+      Math.hypot(x - clicked.x, y - clicked.y) < TWICE_PIXELS;
+    clicked = twice ? null : { x, y, time };
+    if (twice) pane.resetZoom();
+    else if (tool !== "window") {
+      const [row, column] = pane.under(event);
+      state.moveTo(view.toBlock([pane.slice, Math.round(row), Math.round(column)]));
+    }
+  }
 }

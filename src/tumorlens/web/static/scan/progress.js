@@ -1,5 +1,7 @@
 // How far a scan is: asked for again and again, until its page has more to show.
 
+import { showChosen } from "./series.js";
+
 const panel = document.querySelector("#scan-progress");
 const title = document.querySelector("#scan-state");
 const bar = document.querySelector("#scan-bar");
@@ -44,7 +46,9 @@ async function renewSeries() {
   const response = await fetch(location.href);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("#series");
-  if (fresh) list.replaceWith(fresh);
+  if (!fresh) return;
+  list.replaceWith(fresh);
+  showChosen();
 }
 
 async function ask() {

@@ -1,6 +1,7 @@
 // Distances on the picture: in mm where the file states its pixels, else in pixels.
 
 const LINE = "#ffd600";
+const SHORTEST = 1;
 
 export function lengthOf({ from, to }, view) {
   const [down, across] = view.spacing ?? [1, 1];
@@ -9,6 +10,14 @@ export function lengthOf({ from, to }, view) {
 
 export function lengthText(ruler, view) {
   return `${lengthOf(ruler, view).toFixed(1)} ${view.spacing ? "mm" : "pixels"}`;
+}
+
+// Ends the ruler that is being drawn; one shorter than a pixel was a slip.
+export function finishRuler(pane, to, addRuler) {
+  const ruler = { ...pane.pending, to };
+  pane.pending = null;
+  const moved = Math.hypot(ruler.to[0] - ruler.from[0], ruler.to[1] - ruler.from[1]);
+  if (moved >= SHORTEST) addRuler(ruler);
 }
 
 // Draws the rulers of a slice; tells whether there were any.
@@ -34,9 +43,18 @@ export function drawRulers(pane, slice) {
       context.arc(x, y, 3.5 * density, 0, 2 * Math.PI);
       context.fill();
     }
-    drawLabel(pane, lengthText(ruler, view), (x0 + x1) / 2, (y0 + y1) / 2, density);
+    if (isSeen(pane.ink, [x0, x1], [y0, y1])) {
+      drawLabel(pane, lengthText(ruler, view), (x0 + x1) / 2, (y0 + y1) / 2, density);
+    }
   }
   return here.length > 0;
+}
+
+// A ruler that was zoomed out of sight leaves no label at the edge.
+function isSeen({ width, height }, xs, ys) {
+  return (
+    Math.max(...xs) >= 0 && Math.min(...xs) <= width && Math.max(...ys) >= 0 && Math.min(...ys) <= height
+  );
 }
 
 function drawLabel({ context, ink }, text, x, y, density) {

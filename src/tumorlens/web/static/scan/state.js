@@ -6,8 +6,7 @@ export class State {
     this.shape = facts.shape;
     this.tool = "scroll";
     this.layout = "0";
-    this.low = facts.window[0];
-    this.high = facts.window[1];
+    [this.low, this.high] = facts.stored ?? facts.auto;
     this.evidence = false;
     this.opacity = 0.6;
     this.rulers = [];

@@ -2,10 +2,12 @@
 
 import { View, fetchBlock } from "./block.js";
 import { steerCurve } from "./curve.js";
+import { ZOOM_STEP } from "./keys.js";
 import { greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
 import { steer } from "./pointer.js";
 import { RulerList } from "./ruler.js";
+import { showChosen } from "./series.js";
 import { State } from "./state.js";
 import { WindowControls } from "./window.js";
 
@@ -101,6 +103,25 @@ for (const choice of document.querySelectorAll("input[name=tool]")) {
   if (choice.checked) setTool(choice.value);
 }
 
+const zoomed = document.querySelector("#zoom-value");
+function onShown(act) {
+  for (const pane of panes.filter((one) => one.shown)) act(pane);
+}
+document.querySelector("#zoom-in").addEventListener("click", () => {
+  onShown((pane) => pane.zoomBy(ZOOM_STEP));
+});
+document.querySelector("#zoom-out").addEventListener("click", () => {
+  onShown((pane) => pane.zoomBy(1 / ZOOM_STEP));
+});
+document.querySelector("#zoom-reset").addEventListener("click", () => {
+  onShown((pane) => pane.resetZoom());
+});
+state.listen(() => {
+  const most = Math.max(1, ...panes.filter((one) => one.shown).map((one) => one.lens.zoom));
+  const text = `${Math.round(100 * most)} %`;
+  if (zoomed.textContent !== text) zoomed.textContent = text;
+});
+
 const shown = document.querySelector("#evidence");
 if (shown) {
   const opacity = document.querySelector("#opacity");
@@ -119,6 +140,7 @@ if (shown) {
 }
 
 document.documentElement.classList.add("scripted");
+showChosen();
 
 try {
   source.voxels = await fetchBlock(facts.voxels, Uint16Array);

@@ -6,35 +6,50 @@ export class WindowControls {
     this.state = state;
     this.level = document.querySelector("#level");
     this.width = document.querySelector("#width");
-    this.full = Math.max(1, facts.range[1] - facts.range[0]);
-    this.level.min = facts.range[0];
-    this.level.max = facts.range[1];
-    this.width.min = Math.max(1, this.full / 256);
+    this.marks = document.querySelectorAll(".mark-window");
+    this.presets = [...document.querySelectorAll("[data-window]")];
+    // A window that the file stores may reach beyond what its voxels do.
+    const known = [facts.range, facts.auto, facts.stored ?? facts.auto];
+    this.least = Math.min(...known.map(([low]) => low));
+    this.most = Math.max(...known.map(([, high]) => high));
+    this.full = Math.max(1, this.most - this.least);
+    this.level.min = this.least;
+    this.level.max = this.most;
+    this.width.min = this.full / 1024;
     this.width.max = this.full;
     const fromSliders = () =>
       this.set(Number(this.level.value), Number(this.width.value));
     this.level.addEventListener("input", fromSliders);
     this.width.addEventListener("input", fromSliders);
-    document.querySelector("#window-reset").addEventListener("click", () => this.reset());
-    this.reset();
+    for (const button of this.presets) {
+      button.addEventListener("click", () => this.show(facts[button.dataset.window]));
+    }
+    this.show(facts.stored ?? facts.auto);
   }
 
-  reset() {
-    const [low, high] = this.facts.window;
+  show([low, high]) {
     this.set((low + high) / 2, high - low);
   }
 
   set(level, width) {
-    const [least, most] = this.facts.range;
     const wide = Math.min(this.full, Math.max(Number(this.width.min), width));
-    const middle = Math.min(most, Math.max(least, level));
+    const middle = Math.min(this.most, Math.max(this.least, level));
     this.state.low = middle - wide / 2;
     this.state.high = middle + wide / 2;
     this.level.value = middle;
     this.width.value = wide;
-    this.say(this.level, middle * this.facts.slope + this.facts.offset);
-    this.say(this.width, wide * this.facts.slope);
+    const shown = this.say(this.level, middle * this.facts.slope + this.facts.offset);
+    const span = this.say(this.width, wide * this.facts.slope);
+    for (const mark of this.marks) mark.textContent = `L ${shown} W ${span}`;
+    for (const button of this.presets) {
+      button.setAttribute("aria-pressed", this.is(this.facts[button.dataset.window]));
+    }
     this.state.changed();
+  }
+
+  is([low, high]) {
+    const near = this.full * 1e-6;
+    return Math.abs(low - this.state.low) < near && Math.abs(high - this.state.high) < near;
   }
 
   // To the right wider, downwards darker, as film readers are used to.
@@ -48,5 +63,6 @@ export class WindowControls {
     const text = value.toFixed(digits);
     slider.setAttribute("aria-valuetext", text);
     document.querySelector(`#${slider.id}-value`).textContent = text;
+    return text;
   }
 }
