@@ -62,13 +62,10 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 	mkdir -p $(REPRODUCED)
 	$(LENS) data slices $(TUMORLENS_DATA)/volumes/IXI*.nii.gz \
 		--label no_tumor --source ixi --out $(REPRODUCED)/ixi
-	$(LENS) data slices $(TUMORLENS_DATA)/volumes/t1_crop.nii.gz \
-		$(TUMORLENS_DATA)/volumes/long_patient20_study2_T1W.nii.gz \
-		--label no_tumor --source volumes --every 2 --out $(REPRODUCED)/volumes
 	$(LENS) data manifest $(TUMORLENS_DATA) --also $(REPRODUCED)/ixi/ixi.csv \
-		--also $(REPRODUCED)/volumes/volumes.csv --out $(REPRODUCED)/all.csv
+		--out $(REPRODUCED)/all.csv
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 \
-		--keep CS=0 --keep FG=0 --keep ixi=1 --keep volumes=2 --out $(REPRODUCED)/folds.csv
+		--keep CS=0 --keep FG=0 --keep ixi=1 --out $(REPRODUCED)/folds.csv
 	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
 		--folds 5 --epochs 14 --early-share 0.8
 

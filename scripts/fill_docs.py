@@ -33,7 +33,6 @@ SOURCES = {
     "brisc_notumor": "`brisc_notumor`: tumour-free pictures",
     "notumor": "`notumor`: tumour-free web pictures",
     "ixi": "`ixi`: eight healthy heads, cut into slices",
-    "volumes": "`volumes`: two heads without a tumour, cut into slices",
 }
 
 BESIDE = {

@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 @click.option(
     "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
 )
+@click.option(
+    "--transplant-share",
+    type=float,
+    default=None,
+    help="Of tumour-free slices, those given a tumour while training: 0 to 0.5.",
+)
 @click.option("--patience", type=int, default=None, help="Epochs without a better one.")
 @click.option("--seed", type=int, default=None, help="Of everything random.")
 @click.option(

@@ -39,7 +39,8 @@ class TrainingConfig:
         Share of the heads shown without skull.
     transplant_share
         Share of the tumour-free slices that are given a tumour, and of those
-        given other tumour-free tissue; see `transplant.Transplants`.
+        given other tumour-free tissue; see `transplant.Transplants`, and
+        docs/experiments.md for what it gains and costs.
     label_smoothing
         Of the slice head.
     evidence_loss
@@ -64,7 +65,7 @@ class TrainingConfig:
     early_share: float = 0.75
     sampling: Sampling = "class-source"
     strip_share: float = 0.3
-    transplant_share: float = 0.3
+    transplant_share: float = 0.0
     label_smoothing: float = 0.05
     evidence_loss: float = 1.0
     ema: float = 0.997
