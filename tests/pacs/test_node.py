@@ -98,8 +98,8 @@ def test_a_series_comes_back_with_its_findings_in_the_same_study(
     assert node.take(files)
     wait_for(lambda: node.queue.counts() == {"done": 1})
     ((_, modalities),) = orthanc.modalities().items()
-    # A drawn head is refused, and the report says so; it names no place to look.
-    assert modalities == ["MR", "SR"]
+    # A drawn head is refused: report and picture say so, and no outline names a place.
+    assert modalities == ["MR", "OT", "SR"]
     # Sent again, it is neither judged nor sent again.
     assert node.take(files)
     time.sleep(2)
