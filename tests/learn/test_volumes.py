@@ -122,7 +122,8 @@ def test_only_a_healthy_head_is_cut_to_a_slab(samples):
 def test_batches_depend_on_seed_and_step_alone(samples):
     weights = sampling_weights(samples, "class-source")
     one, two = (
-        VolumeStream(samples, weights, 3, 5, 0.0, 0.0, 4).batch(2, SIZE) for _ in range(2)
+        VolumeStream(samples, weights, 3, 5, 0.0, 0.0, 4).batch(2, SIZE)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(one.pixels, two.pixels)
     assert one.pixels.shape == (3, 24, SIZE, SIZE, 1)
