@@ -97,6 +97,13 @@ def test_the_evidence_lies_over_the_scan_that_was_sent(client: FlaskClient) -> N
     assert round(z) in range(3, 6)
 
 
+def test_the_report_is_a_pdf(client: FlaskClient) -> None:
+    status = finish(client, post(client, ("head.nii.gz", nifti())))
+    response = client.get(status["links"]["report"])
+    assert response.mimetype == "application/pdf"
+    assert response.data.startswith(b"%PDF-")
+
+
 def test_the_request_is_answered_before_anything_is_judged(
     held: tuple[FlaskClient, Gate],
 ) -> None:

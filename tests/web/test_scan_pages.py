@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import html
+import io
 import json
 import re
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pypdf import PdfReader
 
 from tests.web.gate import gated
 from tests.web.scans import (
@@ -267,6 +269,31 @@ def test_downloads_are_named_after_the_scan(client: FlaskClient) -> None:
     ):
         response = client.get(f"{page}/series/0/{end}")
         assert name in response.headers["Content-Disposition"]
+
+
+def test_the_report_holds_every_series(client: FlaskClient) -> None:
+    page = judged(client, ("study.zip", two_series()))
+    assert f'href="{page}/report.pdf"' in client.get(page).text
+    response = client.get(f"{page}/report.pdf")
+    assert "study.tumorlens.pdf" in response.headers["Content-Disposition"]
+    pages = [item.extract_text() for item in PdfReader(io.BytesIO(response.data)).pages]
+    assert len(pages) >= 3  # what was found in all, then each series
+    assert all("NOT FOR CLINICAL USE" in text for text in pages)
+
+
+def test_a_scan_that_was_stopped_has_no_report(
+    classifier: Classifier, store: Store, settings: Settings
+) -> None:
+    waiting, gate = gated(classifier)
+    client = create_app(waiting, store, settings).test_client()
+    page = send(client, ("a.nii.gz", nifti()))
+    gate.wait_for_it()
+    assert client.get(f"{page}/report.pdf").status_code == 409
+    client.post(f"{page}/stop")
+    gate.open()
+    assert finish(client, f"{page}/status")["state"] == "stopped"
+    assert client.get(f"{page}/report.pdf").status_code == 404
+    assert "report.pdf" not in client.get(page).text
 
 
 def test_no_markup_comes_in_by_a_file_s_name(client: FlaskClient) -> None:

@@ -87,6 +87,23 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 },
             },
         },
+        f"{one}/report.pdf": {
+            "parameters": [id_parameter(_ID)],
+            "get": {
+                "operationId": "scanReport",
+                "summary": "The findings of all series as a PDF",
+                "responses": {
+                    "200": {
+                        "description": "A4 pages; each series from a new page on.",
+                        "content": {"application/pdf": {}},
+                    },
+                    "404": json_answer(
+                        "No such scan, or it ended before all was judged.", PROBLEM
+                    ),
+                    "409": json_answer("It is still being judged.", PROBLEM),
+                },
+            },
+        },
     }
 
 

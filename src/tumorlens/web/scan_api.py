@@ -61,6 +61,12 @@ def evidence(scan_id: str, index: int) -> Response:
     return evidence_nifti(_get(scan_id), index)
 
 
+@blueprint.get("/<scan_id>/report.pdf")
+def report(scan_id: str) -> Response:
+    """Give the PDF report of all series; or 404, 409."""
+    return report_pdf(_get(scan_id))
+
+
 def facts_of(scan: Scan, index: int) -> dict[str, Any]:
     """Find what is known of a series that was judged.
 
@@ -112,6 +118,27 @@ def evidence_nifti(scan: Scan, index: int) -> Response:
     return Response(data, mimetype="application/gzip")
 
 
+def report_pdf(scan: Scan) -> Response:
+    """Answer with the report of a scan's series.
+
+    Raises
+    ------
+    MissingFileError
+        Where the scan ended before all of it was judged.
+    NotReadyError
+        Where it is still being judged.
+    """
+    if not scan.document["has_report"]:
+        if not scan.state.is_over:
+            raise NotReadyError("The scan is still being judged.")
+        raise MissingFileError(
+            "There is no report: the scan ended before all of it was judged.",
+            "Send the scan again.",
+        )
+    data = desk().store.scans.read(scan, "report")
+    return Response(data, mimetype="application/pdf")
+
+
 def _get(scan_id: str) -> Scan:
     return desk().store.scans.get(scan_id, ANYONE)
 
@@ -131,5 +158,12 @@ def _to_json(scan: Scan) -> dict[str, Any]:
     document["predictions"] = [
         url_for("api.show", analysis_id=item) for item in scan.document["analyses"]
     ]
-    document["links"] = {"self": url_for("api.scans.show", scan_id=scan.id)}
+    document["links"] = {
+        "self": url_for("api.scans.show", scan_id=scan.id),
+        "report": (
+            url_for("api.scans.report", scan_id=scan.id)
+            if scan.document["has_report"]
+            else None
+        ),
+    }
     return document

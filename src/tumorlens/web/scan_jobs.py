@@ -20,6 +20,8 @@ from tumorlens.errors import BusyError, TumorLensError
 from tumorlens.imaging.study import Sequence, Series, Study
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.scan_json import scan_to_json
+from tumorlens.report.scan_pdf import render_scan_pdf
+from tumorlens.report.scan_pdf_series import ScanEntry, scan_entry
 from tumorlens.web.scan_files import read_upload
 from tumorlens.web.scan_record import Scan, State
 from tumorlens.web.scan_volume import pack_evidence, pack_series
@@ -198,18 +200,26 @@ class ScanJobs:
         total = sum(len(series.slices) for _, series in waiting)
         done = 0
         waiting.sort(key=lambda item: _rank(item[1]))
+        entries: dict[int, ScanEntry] = {}
         while waiting:
             # Each series is let go once it is judged: it may be large.
             index, series = waiting.pop(0)
-            scan = self._judge_series(
+            scan, finding = self._judge_series(
                 scan, index, series, self._reporter(scan.id, done, total)
             )
+            entries[index] = scan_entry(finding, series)
             done += len(series.slices)
-        return scan
+        return self._report(scan, [entries[index] for index in sorted(entries)])
+
+    def _report(self, scan: Scan, entries: list[ScanEntry]) -> Scan:
+        bundle = self._classifier.bundle
+        report = render_scan_pdf(entries, bundle, scan.date, scan.document["notes"])
+        document = {**scan.document, "has_report": True}
+        return self._keep(replace(scan, document=document), report=report)
 
     def _judge_series(
         self, scan: Scan, index: int, series: Series, report: Callable[[int, int], None]
-    ) -> Scan:
+    ) -> tuple[Scan, ScanFinding]:
         report(0, len(series.slices))
         point = scan.document["operating_point"]
         finding = judge_scan(self._classifier, series, point, report)
@@ -227,7 +237,7 @@ class ScanJobs:
         }
         listed = [judged if item["index"] == index else item for item in scan.series]
         document = {**scan.document, "series": listed}
-        return self._keep(replace(scan, document=document), **files)
+        return self._keep(replace(scan, document=document), **files), finding
 
     def _judge_pictures(self, scan: Scan, study: Study) -> Scan:
         """Judge single pictures, which lie in no scan, each by itself."""

@@ -26,7 +26,7 @@ from tumorlens.web import scan_words
 from tumorlens.web.desk import desk
 from tumorlens.web.failures import wants_json
 from tumorlens.web.rows import analysis_row
-from tumorlens.web.scan_api import evidence_nifti, facts_of
+from tumorlens.web.scan_api import evidence_nifti, facts_of, report_pdf
 from tumorlens.web.scan_curve import curve_of
 from tumorlens.web.scan_desk import begin, receive
 from tumorlens.web.scan_record import Scan
@@ -134,6 +134,18 @@ def download_evidence(scan_id: str, index: int) -> Response:
         "application/gzip",
         as_attachment=True,
         download_name=name,
+    )
+
+
+@blueprint.get("/<scan_id>/report.pdf")
+def download_report(scan_id: str) -> Response:
+    """Give the PDF report of all series; or 404, 409."""
+    scan = _get(scan_id)
+    return send_file(
+        io.BytesIO(report_pdf(scan).get_data()),
+        "application/pdf",
+        as_attachment=True,
+        download_name=f"{_stem(scan)}.tumorlens.pdf",
     )
 
 

@@ -40,7 +40,8 @@ class Scan:
         How far it is.
     document
         Plain JSON values. ``label``, ``operating_point``, ``notes``, ``error``
-        (or None), ``series`` and ``analyses`` (ids of single pictures).
+        (or None), ``series``, ``analyses`` (ids of single pictures) and
+        ``has_report``: whether there is a PDF of all series.
     """
 
     id: str

@@ -56,7 +56,12 @@ def status() -> dict[str, Any]:
                 "description": "Addresses of single pictures that form no series.",
             },
             "research_use_only": _TEXT,
-            "links": _object({"self": {"type": "string", "format": "uri-reference"}}),
+            "links": _object(
+                {
+                    "self": {"type": "string", "format": "uri-reference"},
+                    "report": _ADDRESS,
+                }
+            ),
         }
     )
 

@@ -76,6 +76,7 @@ class ScanStore:
             "error": None,
             "series": [],
             "analyses": [],
+            "has_report": False,
         }
         scan = Scan(
             secrets.token_urlsafe(16), owner, self._clock(), State.WAITING, document
