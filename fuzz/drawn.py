@@ -53,6 +53,7 @@ def main() -> NoReturn:
         # Processor time; not caught, so that it ends a decoder too.
         signal.setitimer(signal.ITIMER_PROF, _HANG_SECONDS)
         whole = dressed(name, data)
+        judge.start_anew()
         try:
             seen[judge.judge(whole)] += 1
         except PromiseError as fault:

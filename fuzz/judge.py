@@ -72,6 +72,10 @@ class Judge:
         close_decoder()
         self._start, self._decoder = _peak(), _peak_of_children()
 
+    def start_anew(self) -> None:
+        """Charge what the process holds now to nobody: an engine keeps much itself."""
+        self._start = max(self._start, _memory("VmRSS"))
+
     def read(self, data: bytes) -> Reading:
         """Read a file and measure it; see `outcome_of`."""
         start = _processor_time()
@@ -138,9 +142,14 @@ def _processor_time() -> float:
 
 def _peak() -> int:
     """Most memory that this process has held so far, in bytes."""
+    return _memory("VmHWM")
+
+
+def _memory(field: str) -> int:
+    """Read one of the kernel's figures of this process, in bytes."""
     try:
         status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return int(status.split(f"{field}:")[1].split()[0]) * 1024
     except (OSError, IndexError):
         # Elsewhere than on Linux: it starts at what the parent process has held.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT

@@ -85,6 +85,16 @@ def test_growth_breaks_a_promise(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.judge(b"no picture")
 
 
+def test_what_was_held_before_is_charged_to_no_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = judge.Judge([])
+    held = seen._start + 300_000_000
+    monkeypatch.setattr(judge, "_memory", lambda field: held)
+    seen.start_anew()
+    assert seen.judge(b"no picture") == "unknown_format"
+
+
 def test_the_command_reads_files_and_says_how_many(tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
         return subprocess.run(
