@@ -37,7 +37,7 @@ SOURCES = {
 
 BESIDE = {
     "main": "`evidence-net`",
-    "noevidence": "without its evidence loss",
+    "noevidence": "without its evidence loss, recipe before",
     "seed": "`seed-cnn`",
     "random": "`evidence-net`, split **by slice** (leaks)",
 }
