@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import tempfile
 import time
@@ -10,20 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import nibabel
-import numpy as np
-
 from bench.figures import Amount, Asked, Figure, times
-from bench.pictures import draw_head
 from bench.processes import Server, processor_seconds, serve, tumorlens
 from bench.timing import spread
+from bench.volumes import SIZE, write_volume
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-SLICES, SIDE = 200, 256
-_DIFFERENT = 20
+SLICES = 200
 _SECONDS = 4.0
 _PATIENCE_MS = 300_000
 _BROWSER = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
@@ -81,30 +75,12 @@ def measure(model: Path) -> Iterator[Figure | str]:
         serve(tumorlens(), model) as server,
         sync_playwright() as driver,
     ):
-        path = Path(folder, "head.nii.gz")
-        path.write_bytes(draw_scan())
+        path = write_volume(Path(folder, "head.nii.gz"), SLICES)
         browser = driver.chromium.launch(executable_path=chromium, args=_BROWSER)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(_PATIENCE_MS)
         yield from _measure_page(page, server, path)
         browser.close()
-
-
-def draw_scan() -> bytes:
-    """Draw a scan of `SLICES` axial slices, 1 mm apart, with 12-bit values."""
-    heads = [
-        cv2.resize(draw_head(seed), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        for seed in range(_DIFFERENT)
-    ]
-    noise = np.random.default_rng(0)
-    slices = [
-        heads[index * _DIFFERENT // SLICES] * np.int16(15)
-        + noise.integers(0, 15, (SIDE, SIDE), np.int16)
-        for index in range(SLICES)
-    ]
-    voxels = np.transpose(np.stack(slices), (2, 1, 0))
-    image = nibabel.Nifti1Image(voxels, np.diag([-1.0, -1.0, 1.0, 1.0]))
-    return gzip.compress(image.to_bytes(), 1)
 
 
 def _measure_page(page: Page, server: Server, path: Path) -> Iterator[Figure | str]:
@@ -136,7 +112,7 @@ def _measure_page(page: Page, server: Server, path: Path) -> Iterator[Figure | s
         found = page.evaluate(_SCROLL, _SECONDS)
         spent = processor_seconds("chromium") - before
         yield times(
-            f"Viewer, scrolling {SLICES} slices of {SIDE}x{SIDE}, {name}",
+            f"Viewer, scrolling {SLICES} slices of {SIZE}x{SIZE}, {name}",
             Amount(found["rate"], "frames/s"),
             "a page that draws nothing",
             idle,

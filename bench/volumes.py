@@ -1,49 +1,58 @@
-"""Drawn scans: a stack of heads as a NIfTI file."""
+"""A whole scan of as many slices as are asked for, from a real healthy head."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import nibabel
 import numpy as np
 
-from bench.pictures import draw_head
-
 SIZE = 256
 SPACING_MM = (0.9, 0.9, 1.2)
 
-_DIFFERENT = 20
+_HEAD = "volumes/IXI013-HH-1212-T1_ds.nii.gz"
+_BRAIN = (0.45, 0.85)
+"""Where every axial slice shows brain, in shares of the scan's height."""
 
 
 def write_volume(path: Path, slices: int) -> Path:
     """Write an axial scan, every slice of which shows brain.
+
+    It has to be a real head: drawn ones are refused, and what is refused leaves
+    nothing to explain or to write. It is stretched to `SPACING_MM`, so that the
+    slices are taken as they were meant.
 
     Parameters
     ----------
     path
         Ends in ``.nii.gz``.
     slices
-        How many; the middle fifth shows a bright disc. Their content repeats
-        after 20.
+        How many.
 
     Returns
     -------
     Path
         The same: int16, indexed column, row, slice.
+
+    Raises
+    ------
+    RuntimeError
+        The data sets are not on this machine.
     """
-    heads = {
-        (seed, lesion): cv2.resize(
-            draw_head(seed, lesion), (SIZE, SIZE), interpolation=cv2.INTER_AREA
-        )
-        for seed in range(_DIFFERENT)
-        for lesion in (False, True)
-    }
+    head = Path(os.environ.get("TUMORLENS_DATA", "../shared/data")) / _HEAD
+    if not head.exists():
+        raise RuntimeError(f"{head} is not there: set TUMORLENS_DATA.")
+    image = nibabel.as_closest_canonical(nibabel.load(head))
+    whole = np.asarray(image.dataobj, np.float32)
+    places = np.linspace(*(share * (whole.shape[2] - 1) for share in _BRAIN), slices)
     voxels = np.empty((SIZE, SIZE, slices), np.int16)
-    for index in range(slices):
-        lesion = abs(index + 0.5 - slices / 2) < slices / 10
-        voxels[:, :, index] = heads[index % _DIFFERENT, lesion].T
-    # From the patient's right and front, as the rows and columns of a slice go.
-    affine = np.diag([-SPACING_MM[0], -SPACING_MM[1], SPACING_MM[2], 1.0])
-    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    for index, place in enumerate(places):
+        below = int(place)
+        above = min(below + 1, whole.shape[2] - 1)
+        share = place - below
+        flat = whole[:, :, below] * (1.0 - share) + whole[:, :, above] * share
+        voxels[:, :, index] = np.rint(cv2.resize(flat, (SIZE, SIZE)))
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([*SPACING_MM, 1.0])), path)
     return path
