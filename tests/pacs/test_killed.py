@@ -106,6 +106,23 @@ def says_nothing_of_patients(log: str) -> None:
     assert not re.search(r"\d(\.\d+){4}", log), "a UID"
 
 
+def start_node(
+    orthanc: Orthanc, started: list[Command], bundle: Path, folder: Path
+) -> tuple[Command, Peer]:
+    """Start a node that sends back to Orthanc, and wait until it listens."""
+    port = free_port()
+    node = Command(
+        folder / "log",
+        *("node", "--folder", folder / "queue", "--title", "LENS", "--port", port),
+        *("--allow", "SCANNER@127.0.0.1", "--quiet-seconds", 1),
+        *("--send-to", f"{orthanc.title}@127.0.0.1:{orthanc.dicom_port}"),
+        *("--model", bundle),
+    )
+    started.append(node)
+    wait_for(lambda: "listens on" in node.said())
+    return node, Peer("LENS", "127.0.0.1", port)
+
+
 def test_a_killed_node_goes_on(
     orthanc: Orthanc,
     drawn: list[list[Path]],
@@ -113,17 +130,8 @@ def test_a_killed_node_goes_on(
     tiny_bundle: Path,
     tmp_path: Path,
 ) -> None:
-    port = free_port()
-    node = Command(
-        tmp_path / "log",
-        *("node", "--folder", tmp_path / "queue", "--title", "LENS", "--port", port),
-        *("--allow", "SCANNER@127.0.0.1", "--quiet-seconds", 1),
-        *("--send-to", f"{orthanc.title}@127.0.0.1:{orthanc.dicom_port}"),
-        *("--model", tiny_bundle),
-    )
+    node, to_node = start_node(orthanc, started, tiny_bundle, tmp_path)
     started.append(node)
-    wait_for(lambda: "listens on" in node.said())
-    to_node = Peer("LENS", "127.0.0.1", port)
 
     def send(files: list[Path]) -> bool:
         return send_files("SCANNER", to_node, files, lambda _: None)
@@ -149,17 +157,8 @@ def test_a_killed_node_goes_on(
 def test_images_that_come_late_survive_a_kill(
     orthanc: Orthanc, started: list[Command], tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    port = free_port()
-    node = Command(
-        tmp_path / "log",
-        *("node", "--folder", tmp_path / "queue", "--title", "LENS", "--port", port),
-        *("--allow", "SCANNER@127.0.0.1", "--quiet-seconds", 1),
-        *("--send-to", f"{orthanc.title}@127.0.0.1:{orthanc.dicom_port}"),
-        *("--model", tiny_bundle),
-    )
+    node, to_node = start_node(orthanc, started, tiny_bundle, tmp_path)
     started.append(node)
-    wait_for(lambda: "listens on" in node.said())
-    to_node = Peer("LENS", "127.0.0.1", port)
     files = write_series(tmp_path / "drawn", slices=4, pixels=ill_head())
 
     def send(some: list[Path]) -> bool:

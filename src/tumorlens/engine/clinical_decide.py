@@ -11,7 +11,7 @@ import numpy as np
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.clinical import ClinicalModel
 from tumorlens.engine.clinical_columns import State, encode
-from tumorlens.engine.decide import apply_operating_point, by_class, prediction_set
+from tumorlens.engine.decide import apply_point_and_rules, by_class, prediction_set
 from tumorlens.engine.results import ClinicalUse, Prediction
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
@@ -71,13 +71,14 @@ def add_columns(
     decision: TumorClass | Verdict = alone.decision
     reasons: Sequence[str] = alone.reasons
     if alone.decision is not Verdict.NOT_BRAIN_MRI:
-        threshold = bundle.operating_points[alone.operating_point].threshold
-        decision, reasons = apply_operating_point(values, options, threshold)
-        held = bundle.rules.reasons(
-            np.array(alone.slice_head), np.array(alone.evidence_head), alone.brain_share
+        decision, reasons = apply_point_and_rules(
+            values,
+            options,
+            bundle,
+            alone.operating_point,
+            (np.array(alone.slice_head), np.array(alone.evidence_head)),
+            alone.brain_share,
         )
-        if held:
-            decision, reasons = Verdict.INCONCLUSIVE, (*reasons, *held)
     note = WITH_COLUMNS.format(names=", ".join(use.used), alone=alone.p_tumor)
     return replace(
         prediction,

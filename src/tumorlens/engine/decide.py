@@ -156,7 +156,7 @@ def decide(
     SettingError
         The bundle has no such operating point.
     """
-    threshold = bundle.operating_points[bundle.point(operating_point)].threshold
+    point = bundle.point(operating_point)
     pooled = pool_evidence(
         outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
     )
@@ -170,10 +170,9 @@ def decide(
     if score < domain.threshold:
         decision, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
     else:
-        decision, reasons = apply_operating_point(values, options, threshold)
-        held = bundle.rules.reasons(slice_head, evidence_head, brain_share)
-        if held:
-            decision, reasons = Verdict.INCONCLUSIVE, (*reasons, *held)
+        decision, reasons = apply_point_and_rules(
+            values, options, bundle, point, (slice_head, evidence_head), brain_share
+        )
     return Decision(
         probabilities=by_class(values),
         predicted=CLASSES[int(np.argmax(values))],
@@ -186,6 +185,42 @@ def decide(
         evidence_head=tuple(map(float, evidence_head)),
         brain_share=brain_share,
     )
+
+
+def apply_point_and_rules(
+    values: NDArray[np.float64],
+    options: tuple[TumorClass, ...],
+    bundle: Bundle,
+    point: str,
+    heads: tuple[NDArray[np.float64], NDArray[np.float64]],
+    brain_share: float,
+) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+    """Decide a slice by an operating point and the bundle's rules.
+
+    Parameters
+    ----------
+    values
+        Shape (4,): calibrated probabilities.
+    options
+        Their prediction set.
+    bundle, point
+        Whose operating point and rules hold; one of its points' names.
+    heads
+        Shapes (4,): probabilities of the slice head and of the evidence head.
+    brain_share
+        How much brain the slice shows, 0 to 1.
+
+    Returns
+    -------
+    decision, reasons
+        Inconclusive wherever a rule holds the slice back.
+    """
+    threshold = bundle.operating_points[point].threshold
+    decision, reasons = apply_operating_point(values, options, threshold)
+    held = bundle.rules.reasons(*heads, brain_share)
+    if held:
+        return Verdict.INCONCLUSIVE, (*reasons, *held)
+    return decision, reasons
 
 
 def apply_operating_point(

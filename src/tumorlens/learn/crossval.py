@@ -14,18 +14,13 @@ from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import TrainingError
 from tumorlens.learn.average import average_networks, refresh_normalisation
-from tumorlens.learn.batches import BatchStream
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost
-from tumorlens.learn.dataset import (
-    Sample,
-    load_samples,
-    sampling_weights,
-)
+from tumorlens.learn.dataset import Sample, load_samples
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
-from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
+from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, training_stream
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.networks.registry import find_network
@@ -263,17 +258,8 @@ def bundle_of_folds(
 def _refresh(
     model: keras.Model, samples: Sequence[Sample], config: TrainingConfig
 ) -> None:
-    network = find_network(config.network)
-    network.freeze(model)
-    stream = BatchStream(
-        samples,
-        sampling_weights(samples, config.sampling),
-        config.batch_size,
-        config.seed,
-        config.strip_share,
-        config.transplant_share,
-        network.evidence_stride,
-    )
+    find_network(config.network).freeze(model)
+    stream = training_stream(samples, config)
     drawn = stream.batches(0, NORMALISATION_BATCHES, lambda _: config.size)
     refresh_normalisation(model, (batch.pixels for batch in drawn))
 

@@ -186,16 +186,7 @@ def fit(
     if resume:
         progress = load_checkpoint(folder / CHECKPOINT, model)
         say(f"Going on from step {progress.step} of {config.total_steps}.")
-    weights = sampling_weights(training, config.sampling)
-    stream = (BatchStream if slices else VolumeStream)(
-        training,
-        weights,
-        config.batch_size,
-        config.seed,
-        config.strip_share,
-        config.transplant_share,
-        network.evidence_stride,
-    )
+    stream = training_stream(training, config)
     history = progress.history
     log = RunLog(folder, history)
     losses: list[float] = []
@@ -223,6 +214,29 @@ def fit(
     log.close()
     model.load_weights(folder / BEST_WEIGHTS)
     return FitResult(model, history)
+
+
+def training_stream(training: Sequence[Sample], config: TrainingConfig) -> BatchStream:
+    """Draw the batches that a run trains on, of slices or whole scans.
+
+    Parameters
+    ----------
+    training
+        Samples of what the run's network judges.
+    config
+        Every choice of the run.
+    """
+    network = find_network(config.network)
+    kind = BatchStream if network.judges == "slices" else VolumeStream
+    return kind(
+        training,
+        sampling_weights(training, config.sampling),
+        config.batch_size,
+        config.seed,
+        config.strip_share,
+        config.transplant_share,
+        network.evidence_stride,
+    )
 
 
 def _check_sets(
