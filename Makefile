@@ -55,6 +55,7 @@ docs: $(TEST)/.ready
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
 # about two hours on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the folder of the sets.
 REPRODUCED := runs/reproduced
+RECIPE := --epochs 14 --early-share 0.8 --transplant-share 0.12
 LENS := $(TEST)/bin/tumorlens
 reproduce: $(TEST)/.ready
 	@test -d "$(TUMORLENS_DATA)" || { echo "Set TUMORLENS_DATA to the folder of \
@@ -67,7 +68,7 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 \
 		--keep CS=0 --keep FG=0 --keep ixi=1 --out $(REPRODUCED)/folds.csv
 	$(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
-		--folds 5 --epochs 14 --early-share 0.8
+		--folds 5 $(RECIPE)
 
 # Whole scans: fits and measures what the bundle says of them, on the folds' held-out
 # patients, and writes it into the bundle. It needs `make reproduce` first.
@@ -79,7 +80,7 @@ scans: $(TEST)/.ready
 
 # What stands beside the network, on its first two folds: about two hours on 2 cores.
 # It needs `make reproduce` first.
-BESIDE := --folds 5 --fold 0 --fold 1 --epochs 14 --early-share 0.8
+BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE)
 beside: $(TEST)/.ready
 	mkdir -p $(REPRODUCED)/main docs/figures/beside
 	for fold in 0 1; do \

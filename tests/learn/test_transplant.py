@@ -31,7 +31,7 @@ def head(label, source, grey, centre=(110, 120), plane="axial"):
     return Sample(record, square, outline, disc(100))
 
 
-def changes(samples, host, share=0.5, runs=60):
+def changes(samples, host, share=0.33, runs=60):
     transplants = Transplants(samples, share)
     return [
         transplants.change(host, np.random.default_rng(seed)) for seed in range(runs)
@@ -64,7 +64,7 @@ def test_the_tissue_is_as_bright_around_the_outline_as_its_new_place():
             assert abs(np.median(item.square[ring].astype(float)) - 60) < 15
 
 
-def test_tumour_free_tissue_is_laid_in_as_often_and_changes_no_label():
+def test_tumour_free_tissue_is_laid_in_twice_as_often_and_changes_no_label():
     host = head(CLEAR, "web", 90)
     other = head(CLEAR, "scanner", 90)
     other.square[::8] = 130  # tissue that can be recognised
@@ -77,7 +77,7 @@ def test_tumour_free_tissue_is_laid_in_as_often_and_changes_no_label():
     ]
     assert all(item.outline is None for item in tissue)
     # Half of the tissue comes from the host's own even set and shows nothing.
-    assert 0.25 * len(tumors) < len(tissue) < 0.9 * len(tumors)
+    assert 0.7 * len(tumors) < len(tissue) < 1.4 * len(tumors)
 
 
 def test_a_tumour_keeps_its_outline_when_tissue_is_laid_beside_it():

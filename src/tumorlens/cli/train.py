@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "--transplant-share",
     type=float,
     default=None,
-    help="Of tumour-free slices, those given a tumour while training: 0 to 0.5.",
+    help="Of tumour-free slices, those given a tumour while training: 0 to 0.33.",
 )
 @click.option("--patience", type=int, default=None, help="Epochs without a better one.")
 @click.option("--seed", type=int, default=None, help="Of everything random.")

@@ -38,9 +38,8 @@ class TrainingConfig:
     strip_share
         Share of the heads shown without skull.
     transplant_share
-        Share of the tumour-free slices that are given a tumour, and of those
-        given other tumour-free tissue; see `transplant.Transplants`, and
-        docs/experiments.md for what it gains and costs.
+        Share of the tumour-free slices that are given a tumour; twice as many
+        are given other tumour-free tissue. See `transplant.Transplants`.
     label_smoothing
         Of the slice head.
     evidence_loss
@@ -93,9 +92,9 @@ class TrainingConfig:
         for name in ("warmup", "early_share", "strip_share", "ema", "label_smoothing"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "Use 0 to 1.")
-        if not 0.0 <= self.transplant_share <= 0.5:
+        if not 0.0 <= self.transplant_share <= 1.0 / 3.0:
             raise SettingError(
-                f"transplant_share is {self.transplant_share}.", "Use 0 to 0.5."
+                f"transplant_share is {self.transplant_share}.", "Use 0 to 0.33."
             )
         if self.learning_rate <= 0.0:
             raise SettingError(

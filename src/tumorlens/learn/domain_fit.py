@@ -165,8 +165,9 @@ def _with_weights(model: DomainModel, own: Floats, strange: Floats) -> DomainMod
     scale = own.std(axis=0) + np.float32(0.02)
     inputs = np.clip((np.concatenate([own, strange]) - center) / scale, -12.0, 12.0)
     labels = np.arange(len(inputs)) < len(own)
+    # In single precision some BLAS flag an invalid value where none is.
     fitted = LogisticRegression(C=0.05, class_weight="balanced", max_iter=1000).fit(
-        inputs, labels
+        inputs.astype(np.float64), labels
     )
     weights = np.concatenate([fitted.coef_[0], fitted.intercept_])
     return replace(

@@ -27,6 +27,7 @@ from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
 from tumorlens.learn.manifest import Record, manifest_digest
 from tumorlens.learn.outliers import Outlier, draw_outliers, photographs
+from tumorlens.learn.skull_stripped import without_skull
 from tumorlens.learn.tomograms import tomograms
 
 _DRAWN_OF_EACH_KIND = 40
@@ -92,11 +93,9 @@ def make_bundle(
     """
     serving = write_network(model, config, folder)
     step = max(1, len(data.training) // _TRAINING_ROWS)
-    outputs = infer(
-        serving, data.validation or data.training[step // 2 :: 4 * step], config.size
-    )
     checked = None
     if data.validation:
+        outputs = infer(serving, data.validation, config.size)
         said = set(model.output_names)
         checked = HeldOut.seen(
             {name: value for name, value in outputs.items() if name in said},
@@ -112,15 +111,16 @@ def make_bundle(
     layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    seen = infer(serving, data.training[::step], config.size)
+    seen = data.training[::step]
+    passing = data.validation or data.training[step // 2 :: 4 * step]
     foreign = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
     ]
     domain = fit_domain(
-        Embedded.of_grey(seen),
-        Embedded.of_grey(outputs),
+        _embed_with_and_without_skull(serving, seen, config.size),
+        _embed_with_and_without_skull(serving, passing, config.size),
         _embed_outliers(serving, foreign, config.size),
         [item.kind for item in foreign],
     )
@@ -143,6 +143,14 @@ def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.fl
             for row in held.records
         ]
     )
+
+
+def _embed_with_and_without_skull(
+    serving: keras.Model, samples: Sequence[Sample], size: int
+) -> Embedded:
+    """Embed slices, and every other one skull-stripped: both are brain MRI."""
+    both = [*samples, *without_skull(samples[::2])]
+    return Embedded.of_grey(infer(serving, both, size))
 
 
 def _embed_outliers(

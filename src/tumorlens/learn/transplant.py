@@ -4,8 +4,8 @@ In most sets every slice of one scanner shows a tumour, or none does, and a
 network can tell the scanners apart instead. Here an outlined tumour is cut out
 and laid into a tumour-free slice of any set, as CarveMix does for lesions
 (Zhang et al. 2021, doi 10.1007/978-3-030-87193-2_19). So that the seam is no
-clue, tumour-free tissue is laid into other slices in the same way and as
-often. This is no picture of a disease to measure with: it only has to teach
+clue, tumour-free tissue is laid into other slices in the same way and twice
+as often. This is no picture of a disease to measure with: it only has to teach
 that what lies inside the outline decides.
 """
 
@@ -45,8 +45,9 @@ class Transplants:
     samples
         The training set.
     share
-        0 to 0.5: chance that a tumour-free slice is given a tumour, and its
-        chance to be given tumour-free tissue instead. Where the tissue does not
+        0 to 1/3: chance that a tumour-free slice is given a tumour, half its
+        chance to be given tumour-free tissue, and the chance that a slice with a
+        tumour is given tumour-free tissue beside it. Where the tissue does not
         fit into the brain, the slice stays as it was.
     """
 
@@ -81,12 +82,12 @@ class Transplants:
             return sample
         chance = rng.random()
         if sample.label is not TumorClass.NO_TUMOR:
-            if sample.outline is None or chance >= self._share / 2.0:
+            if sample.outline is None or chance >= self._share:
                 return sample
             return self._with_tissue(sample, rng)
         if chance < self._share:
             return self._with_tumor(sample, rng)
-        if chance < 2.0 * self._share:
+        if chance < 3.0 * self._share:
             return self._with_tissue(sample, rng)
         return sample
 
