@@ -36,9 +36,9 @@ SOURCES = {
 }
 
 BESIDE = {
-    "main": "`evidence-net`",
-    "noevidence": "without its evidence loss, recipe before",
-    "seed": "`seed-cnn`",
+    "main": "`evidence-net`, recipe before",
+    "noevidence": "without its evidence loss, two recipes before",
+    "seed": "`seed-cnn`, recipe before",
     "random": "`evidence-net`, split **by slice** (leaks)",
 }
 

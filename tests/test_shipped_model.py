@@ -1,6 +1,7 @@
 """The model that ships: whole, small enough, and it keeps its promises."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,10 @@ from tumorlens.engine.session import Session
 from tumorlens.taxonomy import Verdict
 
 MOST_BYTES = 25_000_000
+STRANGER = Path(
+    os.environ.get("TUMORLENS_DATA", "../shared/data"),
+    "volumes/long_patient20_study2_T1W.nii.gz",
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,24 @@ def test_drawn_foreign_pictures_are_refused(classifier):
 def test_a_blank_picture_is_refused(classifier):
     found = classifier.predict(np.zeros((256, 256), np.uint8))
     assert found.decision.decision is Verdict.NOT_BRAIN_MRI
+
+
+@pytest.mark.skipif(not STRANGER.exists(), reason="The data sets are not here.")
+def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_path):
+    """It trained nothing: the manifest of the shipped model leaves it out."""
+    cutting = pytest.importorskip("tumorlens.learn.volume_slices")
+    from tumorlens.learn.dataset import load_samples
+    from tumorlens.learn.skull_stripped import without_skull
+
+    records = cutting.cut_volumes(
+        [STRANGER], tmp_path, label="no_tumor", source="head", every_mm=8.0
+    )
+    whole, _ = load_samples(records)
+    for samples in (whole, without_skull(whole)):
+        assert len(samples) > 10
+        found = [classifier.predict(item.square).decision.decision for item in samples]
+        refused = [decision is Verdict.NOT_BRAIN_MRI for decision in found]
+        assert np.mean(refused) <= 0.1
 
 
 def test_keras_weights_and_onnx_give_the_same_probabilities():
