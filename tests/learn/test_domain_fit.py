@@ -82,6 +82,6 @@ def test_a_cut_off_file_is_refused(fitted, tmp_path):
 def test_the_threshold_lies_between_brain_mri_and_what_is_none():
     own, foreign = np.linspace(0.8, 1.0, 200), np.linspace(0.0, 0.2, 200)
     between = _threshold(own.astype(np.float32), foreign.astype(np.float32))
-    assert 0.4 < between < 0.6
+    assert 0.2 < between < 0.4  # near to what is none: strangers lie between
     mixed = _threshold(own.astype(np.float32), own.astype(np.float32))
     assert mixed == pytest.approx(np.quantile(own, 0.01))

@@ -17,6 +17,8 @@ PASS_RATE = 0.99
 """Share of validation slices that must pass."""
 REFUSED_RATE = 0.99
 """Share of foreign pictures above whose scores no threshold is needed."""
+_TOWARDS_BRAIN_MRI = 0.125
+"""Where the threshold lies on the way from foreign pictures to brain MRI."""
 _DIRECTIONS = 96
 _PROBE_STRENGTH = 3e-4
 
@@ -105,19 +107,20 @@ def fit_domain(
 
 
 def _threshold(own: Floats, foreign: Floats) -> np.float32:
-    """Choose where to refuse: halfway between brain MRI and what is none.
+    """Choose where to refuse: a little above what is no brain MRI, in log-odds.
 
-    Strangers' scanners score lower than the validation slices, but not as low
-    as what is no head; where there is room between the two, both get half. CT
-    of heads leaves none, and is not to be among the foreign ones here.
+    Strangers' scanners score far lower than the slices that are known here,
+    so most of the room between the two is theirs. CT of heads leaves none, and
+    is not to be among the foreign ones here.
     """
     passes = float(np.quantile(own, 1.0 - PASS_RATE))
     if not len(foreign):
         return np.float32(passes)
     refuses = float(np.quantile(foreign, REFUSED_RATE))
     ends = np.clip((passes, min(passes, refuses)), 1e-6, 1.0 - 1e-6)
-    middle = np.log(ends / (1.0 - ends)).mean()
-    return np.float32(1.0 / (1.0 + np.exp(-middle)))
+    upper, lower = np.log(ends / (1.0 - ends))
+    level = lower + _TOWARDS_BRAIN_MRI * (upper - lower)
+    return np.float32(1.0 / (1.0 + np.exp(-level)))
 
 
 def _distances(training: Embedded) -> DomainModel:
