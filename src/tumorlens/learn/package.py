@@ -93,12 +93,13 @@ def make_bundle(
     """
     serving = write_network(model, config, folder)
     step = max(1, len(data.training) // _TRAINING_ROWS)
+    passing = data.validation or data.training[step // 2 :: 4 * step]
+    outputs = infer(serving, _and_stripped(passing), config.size)
     checked = None
     if data.validation:
-        outputs = infer(serving, data.validation, config.size)
-        said = set(model.output_names)
+        said, whole = set(model.output_names), len(data.validation)
         checked = HeldOut.seen(
-            {name: value for name, value in outputs.items() if name in said},
+            {name: value[:whole] for name, value in outputs.items() if name in said},
             data.validation,
         )
     fitted_on = held or checked
@@ -111,16 +112,15 @@ def make_bundle(
     layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    seen = data.training[::step]
-    passing = data.validation or data.training[step // 2 :: 4 * step]
+    seen = infer(serving, _and_stripped(data.training[::step]), config.size)
     foreign = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
     ]
     domain = fit_domain(
-        _embed_with_and_without_skull(serving, seen, config.size),
-        _embed_with_and_without_skull(serving, passing, config.size),
+        Embedded.of_grey(seen),
+        Embedded.of_grey(outputs),
         _embed_outliers(serving, foreign, config.size),
         [item.kind for item in foreign],
     )
@@ -145,12 +145,9 @@ def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.fl
     )
 
 
-def _embed_with_and_without_skull(
-    serving: keras.Model, samples: Sequence[Sample], size: int
-) -> Embedded:
-    """Embed slices, and every other one skull-stripped: both are brain MRI."""
-    both = [*samples, *without_skull(samples[::2])]
-    return Embedded.of_grey(infer(serving, both, size))
+def _and_stripped(samples: Sequence[Sample]) -> list[Sample]:
+    """Add every other slice skull-stripped: both are brain MRI."""
+    return [*samples, *without_skull(samples[::2])]
 
 
 def _embed_outliers(
