@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,16 @@ def reports(orthanc: Orthanc) -> int:
     return sum(names.count("SR") for names in orthanc.modalities().values())
 
 
+def images_of(report: dict[str, Any]) -> int:
+    """Count the images that a report says it rests on."""
+    return sum(
+        len(series["ReferencedSOPSequence"])
+        for kind in ("CurrentRequestedProcedure", "PertinentOther")
+        for study in report.get(f"{kind}EvidenceSequence", [])
+        for series in study["ReferencedSeriesSequence"]
+    )
+
+
 def are_whole(orthanc: Orthanc, modalities: list[str]) -> bool:
     found = orthanc.modalities().values()
     return len(found) == SERIES and all(set(modalities) <= set(x) for x in found)
@@ -172,13 +183,16 @@ def test_images_that_come_late_survive_a_kill(
     wait_for(lambda: node.said().count("listens on") == 2)
     assert send(files)
     wait_for(lambda: "Judged 4 images again, 3 results." in node.said())
-    wait_for(lambda: list(orthanc.modalities().values()) == [sorted(2 * RESULTS)])
+    wait_for(lambda: 4 in map(images_of, orthanc.reports()))
     assert node.end(signal.SIGTERM) == 0
-    assert node.said().count("came late") == 1
-    assert [
-        len(item.get("PredecessorDocumentsSequence", []))
-        for item in sorted(orthanc.reports(), key=lambda item: len(item))
-    ] == [0, 1]
+    # On a slow machine there is one of three images too: judged before the fourth came.
+    found = sorted(orthanc.reports(), key=images_of)
+    assert [images_of(item) for item in found] in ([2, 4], [2, 3, 4])
+    # All but the first say that they replace another.
+    replacing = ["PredecessorDocumentsSequence" in item for item in found]
+    assert replacing == [False] + (len(found) - 1) * [True]
+    (sent,) = orthanc.modalities().values()
+    assert {sent.count(kind) for kind in RESULTS} == {len(found)}
     says_nothing_of_patients(node.said())
 
 

@@ -21,6 +21,7 @@ from tests.web.viewer_steps import (
     settle,
     shows,
     slice_of,
+    wait_until_judged,
 )
 
 playwright = pytest.importorskip(
@@ -343,11 +344,24 @@ def test_series_are_chosen_and_each_opens_its_own(
     assert page.get_by_text("series 2: T1").is_visible()
     links.first.click()
     page.wait_for_url("**series=1")
-    page.wait_for_selector("#scan-progress", state="detached")
+    wait_until_judged(page)
     page.reload()
     ready(page)
     assert page.get_by_text("series 1: T2").is_visible()
     assert page.locator('.series-link[aria-current="true"]').count() == 1
+
+
+def test_a_viewer_in_use_stays_where_it_is_when_the_last_series_is_judged(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["study.zip"])
+    before = canvas(page).bounding_box()
+    wait_until_judged(page)
+    settle(page)
+    assert canvas(page).bounding_box() == before
+    assert page.get_by_role("button", name="Stop").count() == 0
+    # What is made last is there, without the page being loaded again.
+    assert page.get_by_role("link", name="PDF report").is_visible()
 
 
 def test_everything_can_be_done_by_keyboard(
@@ -398,7 +412,7 @@ def test_at_360_pixels_nothing_is_cut_off(
     assert box["x"] + box["width"] <= 360
     assert box["width"] > 250
     # Of two series the second is shown, and its name stands in the row.
-    page.wait_for_selector("#scan-progress", state="detached")
+    wait_until_judged(page)
     settle(page)
     chosen = page.locator('.series-link[aria-current="true"]').bounding_box()
     assert chosen["x"] >= 0
@@ -412,7 +426,7 @@ def test_all_text_stands_out_by_4_5_to_1(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
     open_viewer(page, files["study.zip"])
-    page.wait_for_selector("#scan-progress", state="detached")
+    wait_until_judged(page)
     assert page.evaluate(CONTRASTS) == []
 
 
@@ -434,7 +448,7 @@ def test_a_listener_hears_what_the_page_shows(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
     open_viewer(page, files["study.zip"])
-    page.wait_for_selector("#scan-progress", state="detached")
+    wait_until_judged(page)
     for role in ("banner", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1
     assert page.get_by_role("heading", level=1).count() == 1

@@ -34,6 +34,12 @@ def ready(page: playwright.Page) -> None:
     settle(page)
 
 
+def wait_until_judged(page: playwright.Page) -> None:
+    """Wait until every series of the scan is judged, and the page says so."""
+    unfinished = "#scan-progress:not([data-over])"
+    page.wait_for_selector(unfinished, state="detached")
+
+
 def settle(page: playwright.Page) -> None:
     """Wait until what was asked for is drawn."""
     page.evaluate(FRAMES)

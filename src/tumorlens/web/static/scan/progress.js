@@ -14,6 +14,11 @@ const NAMES = {
   reading: "Reading the files",
   judging: "Judging every slice",
 };
+const ENDS = {
+  done: "Every series is judged",
+  failed: "Could not be judged to its end",
+  stopped: "Stopped",
+};
 const SOON_MS = 500;
 const LATER_MS = 2000;
 
@@ -40,15 +45,24 @@ function show(status) {
   tell(status);
 }
 
-async function renewSeries() {
-  const list = document.querySelector("#series");
-  if (!list) return;
+// The list of series, and what can be taken away: a viewer in use stays as it is.
+async function renew() {
   const response = await fetch(location.href);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const fresh = page.querySelector("#series");
-  if (!fresh) return;
-  list.replaceWith(fresh);
+  for (const part of ["#series", "#downloads"]) {
+    const fresh = page.querySelector(part);
+    if (fresh) document.querySelector(part)?.replaceWith(fresh);
+  }
   showChosen();
+}
+
+// The card stays: without its room, the viewer would move under the pointer.
+function finish(state) {
+  title.textContent = ENDS[state] ?? title.textContent;
+  said.textContent = title.textContent;
+  if (state === "done") bar.value = 1;
+  panel.querySelector("form").style.visibility = "hidden";
+  panel.dataset.over = state;
 }
 
 async function ask() {
@@ -59,13 +73,11 @@ async function ask() {
   const over = NAMES[status.state] === undefined;
   const grown = judged !== null && now !== judged;
   judged = now;
-  // A viewer in use is not pulled away: only the list beside it is renewed.
-  if (!viewer && (over || chosenIsDone(status))) return location.reload();
-  if (over || grown) await renewSeries();
-  if (over) {
-    panel.remove();
-    return undefined;
-  }
+  // Where it is the last, what is left is the report: a moment.
+  const left = now < status.series.length;
+  if (!viewer && (over || (left && chosenIsDone(status)))) return location.reload();
+  if (over || grown) await renew();
+  if (over) return finish(status.state);
   show(status);
   return setTimeout(poll, document.hidden ? LATER_MS : SOON_MS);
 }
