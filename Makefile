@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench fuzz docs reproduce beside scans clean
+.PHONY: serve test check bench fuzz docs reproduce beside scans strangers clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -96,6 +96,18 @@ beside: $(TEST)/.ready
 	$(LENS) train --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
 	for name in main noevidence seed random; do \
 		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
+
+# How healthy heads of strangers fare by the shipped model, whole and skull-stripped.
+STRANGERS := t1_crop.nii.gz long_patient20_study2_T1W.nii.gz
+strangers: $(TEST)/.ready
+	mkdir -p docs/figures/strangers
+	$(LENS) data slices $(STRANGERS:%=$(TUMORLENS_DATA)/volumes/%) \
+		--label no_tumor --source strangers --out $(REPRODUCED)/strangers/whole
+	$(LENS) data slices $(STRANGERS:%=$(TUMORLENS_DATA)/volumes/%) --stripped \
+		--label no_tumor --source strangers --out $(REPRODUCED)/strangers/stripped
+	for heads in whole stripped; do \
+		$(LENS) evaluate --data $(REPRODUCED)/strangers/$$heads/strangers.csv \
+			--split all --json docs/figures/strangers/$$heads.json; done
 
 clean:
 	rm -rf $(SERVE) $(TEST) build dist

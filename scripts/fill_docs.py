@@ -3,6 +3,7 @@
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
 train --folds`), docs/figures/beside/*.json (the same of `make beside`),
+docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/scans.json (`make
 scans`; until then docs/scans.md says that nothing was measured), the shipped bundle's
 bundle.json, and the table of settings.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
+from tumorlens.learn.evaluation.source_kinds import ONE_KIND
 from tumorlens.report.card_charts import FOLDER, card_charts
 from tumorlens.report.card_sets import COVERAGES
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
@@ -36,9 +38,9 @@ SOURCES = {
 }
 
 BESIDE = {
-    "main": "`evidence-net`, recipe before",
-    "noevidence": "without its evidence loss, two recipes before",
-    "seed": "`seed-cnn`, recipe before",
+    "main": "`evidence-net`",
+    "noevidence": "without its evidence loss",
+    "seed": "`seed-cnn`",
     "random": "`evidence-net`, split **by slice** (leaks)",
 }
 
@@ -60,6 +62,7 @@ def main() -> int:
                 "folds": _folds_table(folds),
                 "sources": _source_table(folds[0]),
                 "sites": _site_table(folds[0]),
+                "strangers": _strangers_table(),
                 "beside": _beside_table(),
                 "bench": _bench_table(bench),
             },
@@ -106,31 +109,40 @@ def _fill(text: str, parts: dict[str, str]) -> str:
 
 def _folds_table(models: list[dict[str, Any]]) -> str:
     first = models[0]
+    columns = {f"`{item['model']['name']}`": item for item in models}
+    one_kind = first["source_kinds"].get(ONE_KIND)
+    if one_kind:
+        names = ", ".join(f"`{name}`" for name in one_kind["sources"])
+        columns[f"Of these, {names} alone"] = one_kind
     lines = [
         f"{first['slices']} slices of {first['patients']} patients (or likeness "
         f"groups), operating point `{first['model']['operating_point']}`:",
         "",
-        "| | " + " | ".join(f"`{item['model']['name']}`" for item in models) + " |",
-        "|---|" + "---|" * len(models),
+        "| | " + " | ".join(columns) + " |",
+        "|---|" + "---|" * len(columns),
     ]
     rows = [
-        (title, [item.get(key) for item in models]) for title, key in FIGURES_BY_TITLE
+        (title, [item.get(key) for item in columns.values()])
+        for title, key in FIGURES_BY_TITLE
     ]
     rows += [
-        (f"Recall, {name.replace('_', ' ')}", [item["recall"][name] for item in models])
+        (
+            f"Recall, {name.replace('_', ' ')}",
+            [item["recall"][name] for item in columns.values()],
+        )
         for name in first["recall"]
     ]
     rows += [
         (
             f"True class in the set, {name.replace('_', ' ')}{words}",
-            [item[key][name] for item in models],
+            [item.get(key, {}).get(name) for item in columns.values()],
         )
         for key, words in COVERAGES.items()
         for name in first.get(key, ())
     ]
     for point in first["operating_points"]:
         for kind in ("sensitivity", "specificity"):
-            found = [item["operating_points"][point][kind] for item in models]
+            found = [item["operating_points"][point][kind] for item in columns.values()]
             rows.append((f"Tumour {kind} at `{point}`", found))
     for title, cells in rows:
         lines.append(
@@ -166,6 +178,33 @@ def _site_table(model: dict[str, Any]) -> str:
             f"| {name} | {part['slices']} | {part['patients']} | "
             f"{figure_text(part['auroc_tumor'])} |"
         )
+    return "\n".join(lines)
+
+
+def _strangers_table() -> str:
+    """Say how healthy heads are judged that no network learned from."""
+    found = [
+        json.loads((FIGURES / "strangers" / f"{name}.json").read_text("utf-8"))[0]
+        for name in ("whole", "stripped")
+    ]
+    point = found[0]["model"]["operating_point"]
+    rows = [
+        (title, [item[key] for item in found])
+        for title, key in (
+            (f"Called *no tumour* at `{point}`", "tumor_specificity"),
+            ("Inconclusive", "inconclusive"),
+            ("Refused as no brain MRI", "refused_as_foreign"),
+            ("Most likely class is *no tumour*", "accuracy"),
+            ("Calibration error (ECE, 15 bins)", "calibration_error"),
+        )
+    ]
+    lines = [
+        "| | Whole heads | Skull-stripped |",
+        "|---|---|---|",
+        "| Slices | " + " | ".join(str(item["slices"]) for item in found) + " |",
+    ]
+    for title, cells in rows:
+        lines.append(f"| {title} | " + " | ".join(map(figure_text, cells)) + " |")
     return "\n".join(lines)
 
 

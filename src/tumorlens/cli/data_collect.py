@@ -64,10 +64,22 @@ def manifest(
     show_default=True,
     help="Distance of the slices, in mm.",
 )
+@click.option(
+    "--stripped",
+    is_flag=True,
+    help="Take the skull off each slice, crudely: how a model fares on such heads.",
+)
 def slices(
-    volumes: tuple[Path, ...], out: Path, label: str, source: str, every_mm: float
+    volumes: tuple[Path, ...],
+    out: Path,
+    label: str,
+    source: str,
+    every_mm: float,
+    stripped: bool,
 ) -> None:
-    """Cut whole scans (NIfTI) into axial, coronal and sagittal slices.
+    """Cut whole scans into axial, coronal and sagittal slices.
+
+    VOLUMES are NIfTI or NRRD files, or folders of one DICOM series each.
 
     Only for scans that show the same on every slice, such as tumour-free
     heads: each slice gets the same label. The first slices and the last, with
@@ -76,7 +88,14 @@ def slices(
     from tumorlens.learn.manifest import write_manifest
     from tumorlens.learn.volume_slices import cut_volumes
 
-    records = cut_volumes(volumes, out, label=label, source=source, every_mm=every_mm)
+    records = cut_volumes(
+        volumes,
+        out,
+        label=label,
+        source=source,
+        every_mm=every_mm,
+        stripped=stripped,
+    )
     write_manifest(records, out / f"{source}.csv")
     click.echo(f"{len(records):,} slices of {len(volumes)} scans written to {out}.")
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError, InputError
-from tumorlens.imaging.preprocess import Preprocessing, cut, find_head
+from tumorlens.imaging.preprocess import Crop, Preprocessing, cut, find_head
 from tumorlens.imaging.preprocess import normalise_intensity as normalise
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Slice
@@ -74,6 +74,28 @@ def _has_tissue(item: Slice) -> bool:
     return bool(high - low >= 8.0)
 
 
+def stored_square(pixels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Crop]:
+    """Crop a slice to its head, and normalise it, as training keeps it.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32, any range.
+
+    Returns
+    -------
+    square
+        Shape (`STORED_SIZE`, `STORED_SIZE`), uint8.
+    crop
+        Where it was cut out.
+    """
+    facts = Preprocessing(size=STORED_SIZE)
+    lifted = pixels - pixels.min()
+    crop = find_head(lifted, facts)
+    square = normalise(cut(lifted, crop, STORED_SIZE), facts)
+    return np.rint(square * 255.0).astype(np.uint8), crop
+
+
 def load_sample(record: Record) -> Sample | None:
     """Read and prepare one labelled slice.
 
@@ -95,11 +117,7 @@ def load_sample(record: Record) -> Sample | None:
     item = read_study(record.path).slices[0]
     if not _has_tissue(item):
         return None
-    facts = Preprocessing(size=STORED_SIZE)
-    lifted = item.pixels - item.pixels.min()
-    crop = find_head(lifted, facts)
-    square = normalise(cut(lifted, crop, STORED_SIZE), facts)
-    stored = np.rint(square * 255.0).astype(np.uint8)
+    stored, crop = stored_square(item.pixels)
     outline = None
     if record.mask is not None:
         drawn = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)

@@ -9,12 +9,14 @@ from typing import Any
 import cv2
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from tumorlens.errors import DatasetError, MissingFileError, OutputError
+from tumorlens.errors import DatasetError, OutputError
+from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Plane
+from tumorlens.imaging.volume import volume_of
 from tumorlens.learn.manifest import Record
+from tumorlens.learn.skull_stripped import strip_picture
 from tumorlens.taxonomy import parse_class
 
 MIN_HEAD = 0.35
@@ -24,14 +26,21 @@ _PLANE_OF_AXIS = (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)
 
 
 def cut_volumes(
-    volumes: Sequence[Path], out: Path, *, label: str, source: str, every_mm: float
+    volumes: Sequence[Path],
+    out: Path,
+    *,
+    label: str,
+    source: str,
+    every_mm: float,
+    stripped: bool = False,
 ) -> list[Record]:
     """Cut scans into pictures and say what they are.
 
     Parameters
     ----------
     volumes
-        NIfTI files of whole heads, three-dimensional, one patient each.
+        Whole heads, one patient each: NIfTI or NRRD files, or folders of one DICOM
+        series.
     out
         Folder for the pictures; created where missing.
     label
@@ -40,6 +49,9 @@ def cut_volumes(
         Name of the set.
     every_mm
         Distance between slices, in mm.
+    stripped
+        Take the skull off each slice (see `strip_picture`), and leave out those
+        whose brain is not found.
 
     Returns
     -------
@@ -50,7 +62,9 @@ def cut_volumes(
     Raises
     ------
     DatasetError
-        A file is no three-dimensional NIfTI, or the label is none.
+        One is no regular stack of slices, or the label is none.
+    InputError
+        One cannot be read.
     """
     known = parse_class(label)
     if known is None:
@@ -62,7 +76,10 @@ def cut_volumes(
             patient = volume.name.split(".")[0]
             for plane, number, picture in slices_of(_read(volume), every_mm):
                 path = out / f"{patient}_{plane.value}_{number:03d}.png"
-                _, packed = cv2.imencode(".png", picture)
+                shown = strip_picture(picture) if stripped else picture
+                if shown is None:
+                    continue
+                _, packed = cv2.imencode(".png", shown)
                 path.write_bytes(packed.tobytes())
                 records.append(
                     Record(
@@ -122,18 +139,18 @@ def slices_of(
 
 
 def _read(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
-    if not path.is_file():
-        raise MissingFileError(f"There is no file {path}.")
-    try:
-        image: Any = nibabel.load(path)
-        canonical = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
-        voxels = np.asarray(canonical.dataobj, np.float32)
-        zooms = [float(size) for size in canonical.header.get_zooms()]
-    except (ImageFileError, OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"{path} is no NIfTI that can be read: {error}.") from error
-    if voxels.ndim != 3 or not np.isfinite(voxels).all():
+    series = read_study(path).series
+    volume = volume_of(series[0]) if len(series) == 1 else None
+    if volume is None:
         raise DatasetError(
-            f"{path} has the shape {voxels.shape}; one whole, finite scan is needed.",
-            "Cut the series out of it first.",
+            f"{path} is no whole scan: one regular stack of slices is needed.",
+            "Cut one series out of it first.",
         )
+    # Axes to columns, rows and slices; then to the right, front and top.
+    grid: Any = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
+        volume.voxels.transpose(2, 1, 0), volume.affine_ras
+    )
+    canonical = nibabel.as_closest_canonical(grid)  # type: ignore[no-untyped-call]
+    voxels = np.asarray(canonical.dataobj, np.float32)
+    zooms = [float(size) for size in canonical.header.get_zooms()]
     return voxels, (zooms[0], zooms[1], zooms[2])

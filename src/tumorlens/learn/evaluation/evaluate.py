@@ -27,6 +27,7 @@ from tumorlens.learn.evaluation.curves import curve_figures
 from tumorlens.learn.evaluation.figures import set_figures
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.learn.evaluation.sections import figure_sections
+from tumorlens.learn.evaluation.source_kinds import source_kinds
 from tumorlens.learn.manifest import Record
 from tumorlens.report.evaluation_page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section
@@ -62,10 +63,11 @@ def evaluate_scored(
     -------
     dict
         Plain JSON, as `set_figures` says, with ``curves``, ``subgroups``,
-        ``rules`` and ``worst_errors``.
+        ``source_kinds``, ``rules`` and ``worst_errors``.
     """
     return {
         **set_figures(scored),
+        "source_kinds": source_kinds(scored),
         "curves": curve_figures(scored),
         "subgroups": subgroups.subgroup_figures(scored),
         "rules": rules.measure_rules(scored, given),

@@ -198,6 +198,7 @@ def _sources(figures: Figures) -> Section:
         )
         for name, found in figures["within_sites"].items()
     ]
+    kinds = figures.get("source_kinds")
     heads = ("Place", "Slices", "Patients", "Tumour slices", "AUROC, tumour or none")
     inside = Table("Tumour or none inside one source, and inside one site", heads, rows)
     return Section(
@@ -206,9 +207,13 @@ def _sources(figures: Figures) -> Section:
         (
             "Where tumours come from one set and tumour-free pictures from another, a "
             "network can tell the sets apart instead. Inside one site it cannot: the "
-            "second table is the one to believe.",
+            "last table is the one to believe.",
         ),
-        (part_table("By source", figures["by_source"]), *((inside,) if rows else ())),
+        [
+            part_table("By source", figures["by_source"]),
+            *([part_table("By what a source holds", kinds)] if kinds else []),
+            *([inside] if rows else []),
+        ],
     )
 
 
