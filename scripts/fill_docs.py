@@ -39,6 +39,7 @@ SOURCES = {
 
 BESIDE = {
     "main": "`evidence-net`",
+    "reseeded": "the same, another seed",
     "noevidence": "without its evidence loss",
     "seed": "`seed-cnn`",
     "random": "`evidence-net`, split **by slice** (leaks)",
