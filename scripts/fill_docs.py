@@ -3,6 +3,7 @@
 `make docs` runs it; with ``--check`` it only says whether the docs are current.
 Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
 train --folds`), docs/figures/beside/*.json (the same of `make beside`),
+docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/scans.json (`make
 scans`; until then docs/scans.md says that nothing was measured), the shipped bundle's
@@ -50,6 +51,7 @@ def main() -> int:
     """Fill or check every document."""
     folds = json.loads((FIGURES / "cross_validation.json").read_text(encoding="utf-8"))
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
+    baseline = json.loads((FIGURES / "intensity_baseline.json").read_text("utf-8"))
     bundle = load_bundle(DEFAULT_BUNDLE)
     literature = ROOT / "docs" / "literature.md"
     scans = ROOT / "docs" / "scans.md"
@@ -62,7 +64,7 @@ def main() -> int:
             {
                 "folds": _folds_table(folds),
                 "sources": _source_table(folds[0]),
-                "sites": _site_table(folds[0]),
+                "sites": _site_table(folds[0], baseline["by_slice"]),
                 "strangers": _strangers_table(),
                 "beside": _beside_table(),
                 "bench": _bench_table(bench),
@@ -169,15 +171,20 @@ def _source_table(model: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _site_table(model: dict[str, Any]) -> str:
+def _site_table(model: dict[str, Any], baseline: dict[str, Any]) -> str:
+    alone = {f"source {name}": found for name, found in baseline["together"].items()}
+    alone |= {
+        f"site {name.split()[-1]}": found for name, found in baseline["inside"].items()
+    }
     lines = [
-        "| Tumour or none, inside | Slices | Patients | AUROC |",
-        "|---|---|---|---|",
+        "| Tumour or none, inside | Slices | Patients | AUROC | Brightness alone |",
+        "|---|---|---|---|---|",
     ]
     for name, part in model["within_sites"].items():
         lines.append(
             f"| {name} | {part['slices']} | {part['patients']} | "
-            f"{figure_text(part['auroc_tumor'])} |"
+            f"{figure_text(part['auroc_tumor'])} | "
+            f"{figure_text(alone.get(name, {}).get('auroc_tumor'))} |"
         )
     return "\n".join(lines)
 
