@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from tests.learn.drawn_discs import disc
 from tumorlens.learn.dataset import Sample
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.skull_stripped import without_skull
 from tumorlens.taxonomy import TumorClass
-
-
-def disc(radius, centre=(128, 128)):
-    picture = np.zeros((256, 256), np.uint8)
-    cv2.circle(picture, centre, radius, 255, -1)
-    return picture
 
 
 def head(outline=None, brain=True):

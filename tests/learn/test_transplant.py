@@ -6,18 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.learn.drawn_discs import disc
 from tumorlens.learn.dataset import Sample
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.transplant import Transplants
 from tumorlens.taxonomy import TumorClass
 
 GLIOMA, CLEAR = TumorClass.GLIOMA, TumorClass.NO_TUMOR
-
-
-def disc(radius, centre=(128, 128)):
-    picture = np.zeros((256, 256), np.uint8)
-    cv2.circle(picture, centre, radius, 255, -1)
-    return picture
 
 
 def head(label, source, grey, centre=(110, 120), plane="axial"):
