@@ -101,17 +101,19 @@ beside: $(TEST)/.ready
 	for name in main reseeded noevidence seed random; do \
 		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
 
-# How healthy heads of strangers fare by the shipped model, whole and skull-stripped.
-STRANGERS := t1_crop.nii.gz long_patient20_study2_T1W.nii.gz
+# How heads that are free of tumour and trained nobody fare by the shipped model, whole
+# and skull-stripped. The volunteer's series lacks a slice, so its own are scored.
+STRANGERS := $(REPRODUCED)/strangers
+SCORED := docs/figures/strangers
 strangers: $(TEST)/.ready
-	mkdir -p docs/figures/strangers
-	$(LENS) data slices $(STRANGERS:%=$(TUMORLENS_DATA)/volumes/%) \
-		--label no_tumor --source strangers --out $(REPRODUCED)/strangers/whole
-	$(LENS) data slices $(STRANGERS:%=$(TUMORLENS_DATA)/volumes/%) --stripped \
-		--label no_tumor --source strangers --out $(REPRODUCED)/strangers/stripped
-	for heads in whole stripped; do \
-		$(LENS) evaluate --data $(REPRODUCED)/strangers/$$heads/strangers.csv \
-			--split all --json docs/figures/strangers/$$heads.json; done
+	mkdir -p $(SCORED) $(STRANGERS)/volunteer
+	ln -sfn $(abspath $(TUMORLENS_DATA))/dicom/volunteer $(STRANGERS)/volunteer/no_tumor
+	for head in t1_crop long_patient20_study2_T1W; do for skull in "" --stripped; do \
+		$(LENS) data slices $(TUMORLENS_DATA)/volumes/$$head.nii.gz $$skull \
+			--label no_tumor --source strangers --out $(STRANGERS)/$$head$$skull && \
+		$(LENS) evaluate --data $(STRANGERS)/$$head$$skull/strangers.csv \
+			--split all --json $(SCORED)/$$head$$skull.json || exit 1; done; done
+	$(LENS) evaluate --data $(STRANGERS)/volunteer --split all --json $(SCORED)/volunteer.json
 
 clean:
 	rm -rf $(SERVE) $(TEST) build dist
