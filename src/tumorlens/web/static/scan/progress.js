@@ -15,8 +15,8 @@ const NAMES = {
   judging: "Judging every slice",
 };
 const ENDS = {
-  done: "Every series is judged",
-  failed: "Could not be judged to its end",
+  done: "All series judged",
+  failed: "Not judged to its end",
   stopped: "Stopped",
 };
 const SOON_MS = 500;
@@ -61,6 +61,7 @@ function finish(state) {
   title.textContent = ENDS[state] ?? title.textContent;
   said.textContent = title.textContent;
   if (state === "done") bar.value = 1;
+  count.textContent = "";
   panel.querySelector("form").style.visibility = "hidden";
   panel.dataset.over = state;
 }
