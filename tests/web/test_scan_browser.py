@@ -351,19 +351,6 @@ def test_series_are_chosen_and_each_opens_its_own(
     assert page.locator('.series-link[aria-current="true"]').count() == 1
 
 
-def test_a_viewer_in_use_stays_where_it_is_when_the_last_series_is_judged(
-    page: playwright.Page, files: dict[str, Path]
-) -> None:
-    open_viewer(page, files["study.zip"])
-    before = canvas(page).bounding_box()
-    wait_until_judged(page)
-    settle(page)
-    assert canvas(page).bounding_box() == before
-    assert page.get_by_role("button", name="Stop").count() == 0
-    # What is made last is there, without the page being loaded again.
-    assert page.get_by_role("link", name="PDF report").is_visible()
-
-
 def test_everything_can_be_done_by_keyboard(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:

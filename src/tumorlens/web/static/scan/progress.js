@@ -61,7 +61,7 @@ function finish(state) {
   title.textContent = ENDS[state] ?? title.textContent;
   said.textContent = title.textContent;
   if (state === "done") bar.value = 1;
-  count.textContent = "";
+  count.textContent = "\u00a0"; // keeps the line's height
   panel.querySelector("form").style.visibility = "hidden";
   panel.dataset.over = state;
 }
