@@ -58,7 +58,7 @@ REPRODUCED := runs/reproduced
 RECIPE := --epochs 14 --early-share 0.8 --transplant-share 0.12
 LENS := $(TEST)/bin/tumorlens
 # With one thread TensorFlow adds in one order: the same weights, bit for bit.
-ALONE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+TRAIN := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(LENS) train
 reproduce: $(TEST)/.ready
 	@test -d "$(TUMORLENS_DATA)" || { echo "Set TUMORLENS_DATA to the folder of \
 the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
@@ -69,7 +69,7 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 		--out $(REPRODUCED)/all.csv
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 \
 		--keep CS=0 --keep FG=0 --keep ixi=1 --out $(REPRODUCED)/folds.csv
-	$(ALONE) $(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
+	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
 		--folds 5 $(RECIPE)
 
 # Whole scans: fits and measures what the bundle says of them, on the folds' held-out
@@ -90,13 +90,13 @@ beside: $(TEST)/.ready
 		|| cp -r $(REPRODUCED)/folds/fold$$fold $(REPRODUCED)/main/; done
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 --by-slice \
 		--out $(REPRODUCED)/random.csv
-	$(ALONE) $(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/main $(BESIDE)
-	$(ALONE) $(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/noevidence \
+	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/main $(BESIDE)
+	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/noevidence \
 		$(BESIDE) --evidence-loss 0
-	$(ALONE) $(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/seed \
+	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/seed \
 		$(BESIDE) --network seed-cnn
-	$(ALONE) $(LENS) train --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
-	$(ALONE) $(LENS) train --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/reseeded \
+	$(TRAIN) --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
+	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/reseeded \
 		$(BESIDE) --seed 2
 	for name in main reseeded noevidence seed random; do \
 		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done

@@ -237,7 +237,7 @@ def _beside_table() -> str:
     rows += [
         (
             f"Slice head by itself: {title}",
-            [_of_slice_head(f, key) for f in found.values()],
+            [item["heads"]["slice_head"][key] for item in found.values()],
         )
         for title, key in (
             ("4-class accuracy", "accuracy"),
@@ -258,11 +258,6 @@ def _beside_table() -> str:
         texts = (figure_text(cell) for cell in cells)
         lines.append(f"| {title} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
-
-
-def _of_slice_head(found: dict[str, Any], key: str) -> dict[str, float] | None:
-    figure: dict[str, float] | None = found["heads"]["slice_head"].get(key)
-    return figure
 
 
 def _own_table(models: list[dict[str, Any]]) -> str:
