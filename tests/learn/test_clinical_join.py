@@ -15,7 +15,7 @@ from tumorlens.engine.decide import calibrated_probabilities
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.clinical_join import join_table
 from tumorlens.learn.clinical_run import ClinicalOrder, add_clinical
-from tumorlens.learn.crossval import OUTPUTS
+from tumorlens.learn.fold_runs import OUTPUTS
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import read_manifest
 

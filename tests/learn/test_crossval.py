@@ -9,16 +9,11 @@ from tests.learn.heads import draw_people
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.crossval import (
-    OUTPUTS,
-    cross_validate,
-    held_out_by_folds,
-    train_fold,
-)
-from tumorlens.learn.dataset import load_samples
+from tumorlens.learn.crossval import cross_validate, held_out_by_folds
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.worst_errors import judge_by_folds
+from tumorlens.learn.fold_runs import OUTPUTS, FoldPlan
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import read_manifest, write_manifest
 
@@ -100,13 +95,6 @@ def test_a_fold_is_calibrated_on_the_other_folds(records, folder):
     assert bundle.calibration.slice_weight == pytest.approx(expected.slice_weight)
 
 
-def test_a_complete_fold_is_not_run_again(records, folder, tmp_path):
-    place, _ = folder
-    said = []
-    train_fold([], 0, TINY, place / "fold0", said.append)
-    assert said == ["Fold 0 is complete."]
-
-
 def test_all_folds_together_are_read_back(records, folder):
     place, _ = folder
     held = held_out_by_folds(place, records)
@@ -125,17 +113,6 @@ def test_outputs_of_another_manifest_are_refused(records, folder):
     others = [replace(row, path=row.path.with_name("x.png")) for row in records]
     with pytest.raises(TrainingError, match=OUTPUTS):
         held_out_by_folds(place, others)
-
-
-def test_a_run_with_other_choices_is_not_gone_on_with(records, folder, tmp_path):
-    place, _ = folder
-    samples, _ = load_samples(records)
-    (place / "fold0" / OUTPUTS).rename(tmp_path / OUTPUTS)
-    try:
-        with pytest.raises(TrainingError, match="other choices"):
-            train_fold(samples, 0, replace(TINY, seed=7), place / "fold0")
-    finally:
-        (tmp_path / OUTPUTS).rename(place / "fold0" / OUTPUTS)
 
 
 def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):
@@ -159,4 +136,4 @@ def test_evidence_keeps_its_place_and_value_on_disk(records, tmp_path):
 def test_one_fold_alone_cannot_be_calibrated(records, folder):
     place, _ = folder
     with pytest.raises(TrainingError, match="Fold 1 alone"):
-        cross_validate(records, TINY, place, only=[1])
+        cross_validate(records, TINY, place, FoldPlan(only=(1,)))

@@ -74,6 +74,19 @@ if TYPE_CHECKING:
     help="With --folds: only leave out these, for a first look or to share the work.",
 )
 @click.option(
+    "--orders",
+    type=click.IntRange(1),
+    default=None,
+    help="With --folds: so many runs of each fold, which draw their slices in other "
+    "orders; their mean is the fold's network.  [default: 1]",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=None,
+    help="With --folds: so many runs at the same time.  [default: 1]",
+)
+@click.option(
     "--calibrate-on",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=None,
@@ -107,6 +120,8 @@ def train(
     weights: Path | None,
     folds: int | None,
     only: tuple[int, ...],
+    orders: int | None,
+    jobs: int | None,
     calibrate_on: Path | None,
     table: Path | None,
     ready: Path | None,
@@ -133,10 +148,19 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from tumorlens.learn.crossval import BUNDLE_FOLDER
+        from tumorlens.learn.fold_runs import FoldPlan
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
-    alone = not (given or weights is not None or folds is not None or only or resume)
+    alone = not (
+        given
+        or weights is not None
+        or folds is not None
+        or only
+        or orders
+        or jobs
+        or resume
+    )
     if table is None and (ready is not None or permutations is not None):
         raise click.UsageError("--model and --permutations go with --clinical.")
     if ready is not None and not alone:
@@ -163,11 +187,13 @@ def train(
             )
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        train_folds(manifest, folder, folds, only, include_flagged, given)
+        plan = FoldPlan(only, orders or 1, jobs or 1)
+        train_folds(manifest, folder, folds, plan, include_flagged, given)
         learn_columns(folder / BUNDLE_FOLDER, folder)
         return
-    if only:
-        raise click.UsageError("--fold goes with --folds.")
+    for name, value in (("fold", only), ("orders", orders), ("jobs", jobs)):
+        if value:
+            raise click.UsageError(f"--{name} goes with --folds.")
     bundle = _train_once(
         manifest, folder, given, weights, resume, include_flagged, calibrate_on
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from tumorlens.cli.written import write_json
 if TYPE_CHECKING:
     from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import CrossValidated
+    from tumorlens.learn.fold_runs import FoldPlan
 
 
 def train_folds(
     manifest: Path,
     folder: Path,
     folds: int,
-    only: Sequence[int],
+    plan: FoldPlan,
     include_flagged: bool,
     choices: Mapping[str, Any],
 ) -> None:
@@ -33,8 +34,8 @@ def train_folds(
         Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
     folds
         How many there are.
-    only
-        Folds to leave out one by one; none for all of them.
+    plan
+        Which of them to leave out, and how many runs each takes.
     include_flagged
         Also use rows that the manifest flags.
     choices
@@ -53,8 +54,8 @@ def train_folds(
         )
     everything = records_in_folds(manifest, folds, include_flagged=True)
     records = [row for row in everything if include_flagged or not row.flag]
-    found = cross_validate(records, config, folder, say=click.echo, only=only)
-    _report(found, config, f"{len(only) or folds} of {folds} folds", folder)
+    found = cross_validate(records, config, folder, plan, say=click.echo)
+    _report(found, config, f"{len(plan.only) or folds} of {folds} folds", folder)
     if len(found.bundles) == folds:
         made = bundle_of_folds(found, everything, config, folder, say=click.echo)
         bundle = with_figures(made, folder)

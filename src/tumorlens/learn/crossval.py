@@ -7,30 +7,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import TrainingError
-from tumorlens.learn.average import average_networks, refresh_normalisation
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost
-from tumorlens.learn.dataset import Sample, load_samples
+from tumorlens.learn.dataset import Sample
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
-from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, training_stream
+from tumorlens.learn.fit import BEST_WEIGHTS
+from tumorlens.learn.fold_runs import (
+    OUTPUTS,
+    FoldPlan,
+    mean_of_runs,
+    train_folds,
+)
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 
-OUTPUTS = "heldout.npz"
 BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
-NORMALISATION_BATCHES = 40
-"""Training batches on which the averaged network's normalisation is counted."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class CrossValidated:
         Of all folds.
     held
         The raw outputs that the folds' bundles were calibrated on, all of them.
+    runs
+        Folders of all runs whose weights the folds' networks are the means of.
+    seconds
+        By the clock, of all their training together.
     """
 
     scored: ScoredSet
@@ -59,68 +63,8 @@ class CrossValidated:
     bundles: dict[int, Path]
     samples: Sequence[Sample]
     held: HeldOut
-
-
-def train_fold(
-    samples: Sequence[Sample],
-    fold: int,
-    config: TrainingConfig,
-    folder: Path,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Train on all folds but one, and note what the network says of that one.
-
-    Nothing is chosen by the fold that is left out: the run goes to its end and
-    keeps its last, averaged weights.
-
-    Parameters
-    ----------
-    samples
-        Of all folds.
-    fold
-        The one to leave out.
-    config
-        Every choice of the run.
-    folder
-        Of this fold's run. A run that was stopped there goes on; one that is
-        complete is left alone.
-    say
-        Receives lines of progress.
-
-    Raises
-    ------
-    TrainingError
-        No sample is in that fold, or the folder holds a run of another kind.
-    """
-    if (folder / OUTPUTS).exists():
-        say(f"Fold {fold} is complete.")
-        return
-    held = [sample for sample in samples if sample.record.fold == fold]
-    if not held:
-        raise TrainingError(
-            f"No usable row of the manifest is in fold {fold}.",
-            "Run `tumorlens data split --folds` on it.",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = folder / "config.json"
-    if (folder / CHECKPOINT).exists():
-        if TrainingConfig.read(stored) != config:
-            raise TrainingError(
-                f"{folder} holds a run with other choices.",
-                "Give the same options, or another folder.",
-            )
-    else:
-        config.write(stored)
-    say(f"Fold {fold}: leaving {len(held)} pictures out.")
-    result = fit(
-        config,
-        [sample for sample in samples if sample.record.fold != fold],
-        [],
-        folder,
-        resume=(folder / CHECKPOINT).exists(),
-        say=say,
-    )
-    HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
+    runs: Sequence[Path]
+    seconds: float
 
 
 def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
@@ -150,8 +94,8 @@ def cross_validate(
     records: Sequence[Record],
     config: TrainingConfig,
     folder: Path,
+    plan: FoldPlan | None = None,
     say: Callable[[str], None] = print,
-    only: Sequence[int] = (),
 ) -> CrossValidated:
     """Judge every patient by a bundle that never saw them.
 
@@ -168,30 +112,26 @@ def cross_validate(
         Every choice of the runs.
     folder
         Gets a folder for each fold. Folds that are complete are not run again.
+    plan
+        Which folds to leave out, and how many runs each takes; by default one
+        run for each fold. Each trains on all the others.
     say
         Receives lines of progress.
-    only
-        Folds to leave out one by one; by default all of them. Each still
-        trains on all the others.
 
     Raises
     ------
     TrainingError
         There are not two folds to calibrate one on the other.
     """
-    folds = sorted(only or {row.fold for row in records if row.fold is not None})
+    plan = plan or FoldPlan()
+    folds = sorted(plan.only or {row.fold for row in records if row.fold is not None})
     if len(folds) < 2:
         raise TrainingError(
             f"Fold {folds[0]} alone cannot be calibrated on other patients.",
             "Give two folds or more.",
         )
-    say(f"Reading {len(records)} pictures.")
-    samples, left_out = load_samples(records)
-    for sentence in left_out:
-        say(f"Left out: {sentence}")
     places = {fold: folder / f"fold{fold}" for fold in folds}
-    for fold, place in places.items():
-        train_fold(samples, fold, config, place, say)
+    samples = train_folds(records, places, config, plan, say)
     held = {
         fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
     }
@@ -206,6 +146,7 @@ def cross_validate(
         leakage[fold] = check_held_out(classifier.bundle, own)
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
+    runs = [run for place in places.values() for run in plan.run_folders(place)]
     return CrossValidated(
         ScoredSet.concatenate(scored),
         rules,
@@ -213,6 +154,8 @@ def cross_validate(
         bundles,
         samples,
         HeldOut.join(list(held.values())),
+        runs,
+        sum(earlier_seconds(run) for run in runs) / min(plan.jobs, len(runs)),
     )
 
 
@@ -239,9 +182,7 @@ def bundle_of_folds(
         As were given there.
     """
     weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
-    model = average_networks(config.network, weights)
-    _refresh(model, found.samples, config)
-    seconds = sum(earlier_seconds(path.parent) for path in weights)
+    model = mean_of_runs(weights, found.samples, config)
     data = TrainingData(
         [
             replace(item, record=replace(item.record, split="train"))
@@ -249,19 +190,11 @@ def bundle_of_folds(
         ],
         [],
         [replace(row, split="train") for row in records],
-        note_cost(folder, seconds),
-        averaged=len(weights),
+        note_cost(folder, found.seconds),
+        averaged=len(found.runs),
+        folds=len(weights),
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
-
-
-def _refresh(
-    model: keras.Model, samples: Sequence[Sample], config: TrainingConfig
-) -> None:
-    find_network(config.network).freeze(model)
-    stream = training_stream(samples, config)
-    drawn = stream.batches(0, NORMALISATION_BATCHES, lambda _: config.size)
-    refresh_normalisation(model, (batch.pixels for batch in drawn))
 
 
 def _fold_bundle(

@@ -50,6 +50,8 @@ class TrainingData:
         Time and machine of the run, from `note_cost`; None where not noted.
     averaged
         How many networks' weights the model is the mean of.
+    folds
+        How many different folds of the patients those networks left out.
     """
 
     training: Sequence[Sample]
@@ -57,6 +59,7 @@ class TrainingData:
     records: Sequence[Record]
     took: Mapping[str, Any] | None = None
     averaged: int = 1
+    folds: int = 1
 
 
 def make_bundle(
@@ -210,6 +213,7 @@ def provenance(
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
         "config": asdict(config),
         "averaged": data.averaged,
+        "folds": data.folds,
         "calibrated_on": {
             "sets_cover": "patients",
             **(
