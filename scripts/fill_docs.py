@@ -185,13 +185,16 @@ def _site_table(model: dict[str, Any], baseline: dict[str, Any]) -> str:
         f"site {name.split()[-1]}": found for name, found in baseline["inside"].items()
     }
     lines = [
-        "| Tumour or none, inside | Slices | Patients | AUROC | Brightness alone |",
-        "|---|---|---|---|---|",
+        "| Tumour or none, inside | Slices | Patients | AUROC | Between slices of one "
+        "height | Height alone | Brightness alone |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, part in model["within_sites"].items():
         lines.append(
             f"| {name} | {part['slices']} | {part['patients']} | "
             f"{figure_text(part['auroc_tumor'])} | "
+            f"{figure_text(part['auroc_tumor_like_position'])} | "
+            f"{figure_text(part['auroc_tumor_position'])} | "
             f"{figure_text(alone.get(name, {}).get('auroc_tumor'))} |"
         )
     return "\n".join(lines)

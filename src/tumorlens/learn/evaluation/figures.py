@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from tumorlens.learn.evaluation.by_class import class_figures
 from tumorlens.learn.evaluation.intervals import Figure
 from tumorlens.learn.evaluation.judgements import Judgements, by_patient, by_slice
+from tumorlens.learn.evaluation.positions import (
+    like_position_auroc,
+    middle_auroc,
+    slice_positions,
+)
 from tumorlens.learn.evaluation.resampling import Draws, Resampling, figure
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
@@ -216,7 +221,9 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
 
     Between sets a network can tell the sets apart instead; inside a site it
     cannot. Only places with at least five slices of each kind, and more than one
-    patient, count.
+    patient, count. Where slices are numbered, ``auroc_tumor_position`` is what
+    their position alone tells, and ``auroc_tumor_like_position`` what is told
+    between slices that lie alike.
     """
     found: dict[str, Any] = {}
     for kind, names in (
@@ -231,11 +238,15 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
             draws = Resampling(part.groups)
             if draws.patients == 1:
                 continue
+            places = slice_positions(part.records)
+            alike = like_position_auroc(part.p_tumor, tumor, places, draws)
             found[f"{kind} {name}"] = {
                 "slices": len(tumor),
                 "patients": draws.patients,
                 "tumor_slices": int(tumor.sum()),
                 "auroc_tumor": figure(draws.auroc(part.p_tumor, tumor)),
+                "auroc_tumor_like_position": figure(alike),
+                "auroc_tumor_position": figure(middle_auroc(places, tumor, draws)),
             }
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tumorlens.learn.evaluation.intervals import in_words
+from tumorlens.learn.evaluation.positions import PARTS
 from tumorlens.report.figure_words import FIGURES
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.taxonomy import CLASSES, INFO
@@ -195,11 +196,21 @@ def _sources(figures: Figures) -> Section:
             str(found["patients"]),
             str(found["tumor_slices"]),
             cell(found["auroc_tumor"]),
+            cell(found["auroc_tumor_like_position"]),
+            cell(found["auroc_tumor_position"]),
         )
         for name, found in figures["within_sites"].items()
     ]
     kinds = figures.get("source_kinds")
-    heads = ("Place", "Slices", "Patients", "Tumour slices", "AUROC, tumour or none")
+    heads = (
+        "Place",
+        "Slices",
+        "Patients",
+        "Tumour slices",
+        "AUROC, tumour or none",
+        "The same, between slices of one height",
+        "Height alone",
+    )
     inside = Table("Tumour or none inside one source, and inside one site", heads, rows)
     return Section(
         "sources",
@@ -207,7 +218,11 @@ def _sources(figures: Figures) -> Section:
         (
             "Where tumours come from one set and tumour-free pictures from another, a "
             "network can tell the sets apart instead. Inside one site it cannot: the "
-            "last table is the one to believe.",
+            "last table is the one to believe. Yet a patient's tumour-free slices lie "
+            "mostly near the ends of the head, so that even there the height of a "
+            "slice in its scan tells much: how much alone (how near to the middle of "
+            "the patient's slices), and what is told between slices that lie in the "
+            f"same of {PARTS} parts of their scans, stands beside it.",
         ),
         [
             part_table("By source", figures["by_source"]),
