@@ -48,10 +48,11 @@ STRANGERS = {
 
 BESIDE = {
     "main": "`evidence-net`",
-    "reseeded": "the same, another seed",
-    "noevidence": "without its evidence loss",
+    "lite0": "`evidence-net-lite0`",
+    "reseeded": "`-lite0`, another seed",
+    "noevidence": "`-lite0` without its evidence loss",
     "seed": "`seed-cnn`",
-    "random": "`evidence-net`, split **by slice** (leaks)",
+    "random": "`-lite0`, split **by slice** (leaks)",
 }
 
 
