@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--network",
     default=None,
-    help="evidence-net (default), evidence-net-lite0 (smaller), seed-cnn or cnn3d "
+    help="evidence-net (default), evidence-net-lite2 (larger), seed-cnn or cnn3d "
     "(whole scans).",
 )
 @click.option("--epochs", type=int, default=None, help="At most so many.")

