@@ -53,7 +53,8 @@ docs: $(TEST)/.ready
 	$(TEST)/bin/python scripts/fill_docs.py
 
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
-# about two hours on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the folder of the sets.
+# about an hour on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the
+# folder of the sets.
 REPRODUCED := runs/reproduced
 RECIPE := --epochs 14 --early-share 0.8 --transplant-share 0.12
 # Runs at the same time, each with one thread.

@@ -222,7 +222,7 @@ def _sources(figures: Figures) -> Section:
             "mostly near the ends of the head, so that even there the height of a "
             "slice in its scan tells much: how much alone (how near to the middle of "
             "the patient's slices), and what is told between slices that lie in the "
-            f"same of {PARTS} parts of their scans, stands beside it.",
+            f"same of {PARTS} parts of their scans, stand beside it.",
         ),
         [
             part_table("By source", figures["by_source"]),
