@@ -75,13 +75,6 @@ if TYPE_CHECKING:
     help="With --folds: only leave out these, for a first look or to share the work.",
 )
 @click.option(
-    "--orders",
-    type=click.IntRange(1),
-    default=None,
-    help="With --folds: so many runs of each fold, which draw their slices in other "
-    "orders; their mean is the fold's network.  [default: 1]",
-)
-@click.option(
     "--jobs",
     type=click.IntRange(1),
     default=None,
@@ -121,7 +114,6 @@ def train(
     weights: Path | None,
     folds: int | None,
     only: tuple[int, ...],
-    orders: int | None,
     jobs: int | None,
     calibrate_on: Path | None,
     table: Path | None,
@@ -154,13 +146,7 @@ def train(
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
     alone = not (
-        given
-        or weights is not None
-        or folds is not None
-        or only
-        or orders
-        or jobs
-        or resume
+        given or weights is not None or folds is not None or only or jobs or resume
     )
     if table is None and (ready is not None or permutations is not None):
         raise click.UsageError("--model and --permutations go with --clinical.")
@@ -188,11 +174,11 @@ def train(
             )
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        plan = FoldPlan(only, orders or 1, jobs or 1)
+        plan = FoldPlan(only, jobs or 1)
         train_folds(manifest, folder, folds, plan, include_flagged, given)
         learn_columns(folder / BUNDLE_FOLDER, folder)
         return
-    for name, value in (("fold", only), ("orders", orders), ("jobs", jobs)):
+    for name, value in (("fold", only), ("jobs", jobs)):
         if value:
             raise click.UsageError(f"--{name} goes with --folds.")
     bundle = _train_once(

@@ -35,7 +35,7 @@ def train_folds(
     folds
         How many there are.
     plan
-        Which of them to leave out, and how many runs each takes.
+        Which of them to leave out, and how many at the same time.
     include_flagged
         Also use rows that the manifest flags.
     choices

@@ -50,9 +50,6 @@ class TrainingConfig:
         Epochs without a better validation score before the run ends.
     seed
         Of everything random.
-    order
-        Runs of one seed and different orders start from the same weights and
-        draw other slices, changed in other ways.
     """
 
     network: str = "evidence-net"
@@ -73,7 +70,6 @@ class TrainingConfig:
     ema: float = 0.997
     patience: int = 8
     seed: int = 1
-    order: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be.

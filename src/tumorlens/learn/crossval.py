@@ -51,10 +51,8 @@ class CrossValidated:
         Of all folds.
     held
         The raw outputs that the folds' bundles were calibrated on, all of them.
-    runs
-        Folders of all runs whose weights the folds' networks are the means of.
     seconds
-        By the clock, of all their training together.
+        By the clock, of all folds' training together.
     """
 
     scored: ScoredSet
@@ -63,7 +61,6 @@ class CrossValidated:
     bundles: dict[int, Path]
     samples: Sequence[Sample]
     held: HeldOut
-    runs: Sequence[Path]
     seconds: float
 
 
@@ -113,8 +110,8 @@ def cross_validate(
     folder
         Gets a folder for each fold. Folds that are complete are not run again.
     plan
-        Which folds to leave out, and how many runs each takes; by default one
-        run for each fold. Each trains on all the others.
+        Which folds to leave out, and how many at the same time; by default all
+        of them, one by one. Each trains on all the others.
     say
         Receives lines of progress.
 
@@ -131,7 +128,7 @@ def cross_validate(
             "Give two folds or more.",
         )
     places = {fold: folder / f"fold{fold}" for fold in folds}
-    samples = train_folds(records, places, config, plan, say)
+    samples = train_folds(records, places, config, plan.jobs, say)
     held = {
         fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
     }
@@ -146,7 +143,7 @@ def cross_validate(
         leakage[fold] = check_held_out(classifier.bundle, own)
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
-    runs = [run for place in places.values() for run in plan.run_folders(place)]
+    seconds = sum(earlier_seconds(place) for place in places.values())
     return CrossValidated(
         ScoredSet.concatenate(scored),
         rules,
@@ -154,8 +151,7 @@ def cross_validate(
         bundles,
         samples,
         HeldOut.join(list(held.values())),
-        runs,
-        sum(earlier_seconds(run) for run in runs) / min(plan.jobs, len(runs)),
+        seconds / min(plan.jobs, len(places)),
     )
 
 
@@ -191,8 +187,7 @@ def bundle_of_folds(
         [],
         [replace(row, split="train") for row in records],
         note_cost(folder, found.seconds),
-        averaged=len(found.runs),
-        folds=len(weights),
+        averaged=len(weights),
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
 

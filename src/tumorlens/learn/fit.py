@@ -232,7 +232,7 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
         training,
         sampling_weights(training, config.sampling),
         config.batch_size,
-        config.seed + config.order,
+        config.seed,
         config.strip_share,
         config.transplant_share,
         network.evidence_stride,

@@ -50,8 +50,6 @@ class TrainingData:
         Time and machine of the run, from `note_cost`; None where not noted.
     averaged
         How many networks' weights the model is the mean of.
-    folds
-        How many different folds of the patients those networks left out.
     """
 
     training: Sequence[Sample]
@@ -59,7 +57,6 @@ class TrainingData:
     records: Sequence[Record]
     took: Mapping[str, Any] | None = None
     averaged: int = 1
-    folds: int = 1
 
 
 def make_bundle(
@@ -213,7 +210,6 @@ def provenance(
         "patients": {split: sorted(names - {""}) for split, names in known.items()},
         "config": asdict(config),
         "averaged": data.averaged,
-        "folds": data.folds,
         "calibrated_on": {
             "sets_cover": "patients",
             **(

@@ -112,13 +112,6 @@ def training(bundle: Bundle) -> list[str]:
 
 def _weights(bundle: Bundle) -> str:
     count = bundle.provenance.get("averaged", 1)
-    folds = bundle.provenance.get("folds", count)
-    if count > folds:
-        return (
-            f"the weights are the mean of {count} networks, {count // folds} for each "
-            f"of {folds} folds of the patients that was left out, alike but for the "
-            "order of their slices; each is itself an average over its run."
-        )
     if count > 1:
         return (
             f"the weights are the mean of {count} networks, each of which left "
