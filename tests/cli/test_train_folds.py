@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.cli.test_train import SMALL, invoke
-from tests.learn.heads import draw_people
+from tests.learn.drawn_folds import draw_two_folds
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.learn.manifest import write_manifest
 
@@ -15,10 +15,7 @@ from tumorlens.learn.manifest import write_manifest
 def written(tmp_path_factory):
     """Cross-validate on people, one of whom is in both folds."""
     folder = tmp_path_factory.mktemp("folds")
-    people = [
-        replace(row, fold=number // 4 % 2)
-        for number, row in enumerate(draw_people(folder, 16))
-    ]
+    people = draw_two_folds(folder)
     both = replace(people[0], patient=people[4].patient)
     write_manifest([both, *people[1:]], folder / "folds.csv")
     result = invoke(

@@ -5,37 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.learn.heads import draw_people
+from tests.learn.drawn_folds import TINY, draw_two_folds
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.crossval import cross_validate, held_out_by_folds
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.worst_errors import judge_by_folds
 from tumorlens.learn.fold_runs import OUTPUTS, FoldPlan
 from tumorlens.learn.heldout import HeldOut
-from tumorlens.learn.manifest import read_manifest, write_manifest
-
-TINY = TrainingConfig(
-    network="seed-cnn",
-    epochs=1,
-    steps_per_epoch=2,
-    batch_size=4,
-    size=64,
-    early_size=32,
-)
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    dealt = [
-        replace(row, fold=number // 4 % 2)
-        for number, row in enumerate(draw_people(folder, 16))
-    ]
-    write_manifest(dealt, folder / "folds.csv")
-    return read_manifest(folder / "folds.csv")
+    return draw_two_folds(tmp_path_factory.mktemp("people"))
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.learn.heads import draw_people
+from tests.learn.drawn_folds import TINY, draw_two_folds
 from tumorlens.errors import TrainingError
-from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.fit import BEST_WEIGHTS
 from tumorlens.learn.fold_runs import OUTPUTS, mean_of_runs, train_fold, train_folds
 from tumorlens.learn.heldout import HeldOut
-from tumorlens.learn.manifest import read_manifest, write_manifest
 from tumorlens.learn.networks.registry import find_network
-
-TINY = TrainingConfig(
-    network="seed-cnn",
-    epochs=1,
-    steps_per_epoch=2,
-    batch_size=4,
-    size=64,
-    early_size=32,
-)
 
 
 def quiet(_: str) -> None:
@@ -31,13 +20,7 @@ def quiet(_: str) -> None:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    dealt = [
-        replace(row, fold=number // 4 % 2)
-        for number, row in enumerate(draw_people(folder, 16))
-    ]
-    write_manifest(dealt, folder / "folds.csv")
-    return read_manifest(folder / "folds.csv")
+    return draw_two_folds(tmp_path_factory.mktemp("people"))
 
 
 @pytest.fixture(scope="module")
