@@ -12,6 +12,7 @@ from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import load_samples, sampling_weights
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, validation_score
 from tumorlens.learn.manifest import read_manifest
+from tumorlens.learn.networks.registry import find_network
 from tumorlens.taxonomy import TumorClass
 
 SMALL = TrainingConfig(
@@ -95,6 +96,17 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(sets, tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(TrainingError, match=CHECKPOINT):
         fit(SMALL, *sets, tmp_path, resume=True)
+
+
+def test_weights_to_start_from_that_are_of_another_network_are_named(sets, tmp_path):
+    other = tmp_path / "other.weights.h5"
+    find_network("evidence-net-lite2").build(None).save_weights(other)
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(other.read_bytes()[:1000])
+    for path, name in ((other, "evidence-net"), (damaged, "seed-cnn")):
+        config = replace(SMALL, network=name)
+        with pytest.raises(TrainingError, match=rf"{path.name}.*weights of {name}"):
+            fit(config, *sets, tmp_path, initial_weights=path)
 
 
 def test_batches_depend_on_seed_and_step_alone(sets):

@@ -7,6 +7,7 @@ each epoch validate the averaged weights, log, and write a checkpoint.
 from __future__ import annotations
 
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -167,8 +168,8 @@ def fit(
     Raises
     ------
     TrainingError
-        A patient is in both sets, a class is missing, or there is no usable
-        checkpoint to resume from.
+        A patient is in both sets, a class is missing, the weights are of
+        another network, or there is no usable checkpoint to resume from.
     """
     network = find_network(config.network)
     slices = network.judges == "slices"
@@ -177,7 +178,7 @@ def fit(
     keras.utils.set_random_seed(config.seed)
     model = network.build(None)
     if initial_weights is not None:
-        model.load_weights(initial_weights)
+        _load_weights(model, initial_weights)
     elif network.initialise is not None:
         network.initialise(model)
     network.freeze(model)
@@ -237,6 +238,19 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
         config.transplant_share,
         network.evidence_stride,
     )
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file does not have.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, UserWarning) as error:
+        raise TrainingError(
+            f"{path} holds no weights of {model.name}: {error}",
+            "Name the network that they are of with --network, or other weights.",
+        ) from error
 
 
 def _check_sets(
