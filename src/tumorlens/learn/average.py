@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import TrainingError
 from tumorlens.learn.networks.registry import find_network
+from tumorlens.learn.weights import load_weights
 
 
 def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
@@ -37,13 +37,7 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
     model = find_network(name).build(None)
     sums = [np.zeros(item.shape, np.float64) for item in model.get_weights()]
     for path in weights:
-        try:
-            model.load_weights(path)
-        except (OSError, ValueError) as error:
-            raise TrainingError(
-                f"{path} holds no weights of {name}: {error}.",
-                "Train that fold again.",
-            ) from error
+        load_weights(model, path)
         for total, item in zip(sums, model.get_weights(), strict=True):
             total += item
     model.set_weights([(item / len(weights)).astype(np.float32) for item in sums])

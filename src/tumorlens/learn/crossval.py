@@ -28,6 +28,7 @@ from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
+from tumorlens.learn.weights import load_weights
 
 BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
@@ -201,7 +202,7 @@ def _fold_bundle(
     others: HeldOut,
 ) -> Path:
     model = find_network(config.network).build(None)
-    model.load_weights(folder / BEST_WEIGHTS)
+    load_weights(model, folder / BEST_WEIGHTS)
 
     def dealt(row: Record) -> Record:
         return replace(row, split="test" if row.fold == fold else "train")

@@ -7,7 +7,6 @@ each epoch validate the averaged weights, log, and write a checkpoint.
 from __future__ import annotations
 
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from tumorlens.learn.infer import infer
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.runlog import RunLog
 from tumorlens.learn.volumes import VolumeStream
+from tumorlens.learn.weights import load_weights
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 
 CHECKPOINT = "checkpoint.npz"
@@ -178,7 +178,7 @@ def fit(
     keras.utils.set_random_seed(config.seed)
     model = network.build(None)
     if initial_weights is not None:
-        _load_weights(model, initial_weights)
+        load_weights(model, initial_weights)
     elif network.initialise is not None:
         network.initialise(model)
     network.freeze(model)
@@ -213,7 +213,7 @@ def fit(
         elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
             save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
     log.close()
-    model.load_weights(folder / BEST_WEIGHTS)
+    load_weights(model, folder / BEST_WEIGHTS)
     return FitResult(model, history)
 
 
@@ -238,19 +238,6 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
         config.transplant_share,
         network.evidence_stride,
     )
-
-
-def _load_weights(model: keras.Model, path: Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Keras only warns of layers that the file does not have.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
-    except (OSError, ValueError, UserWarning) as error:
-        raise TrainingError(
-            f"{path} holds no weights of {model.name}: {error}",
-            "Name the network that they are of with --network, or other weights.",
-        ) from error
 
 
 def _check_sets(

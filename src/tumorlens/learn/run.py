@@ -30,6 +30,7 @@ from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 from tumorlens.learn.package_volume import make_volume_bundle
 from tumorlens.learn.volumes import load_volume_samples
+from tumorlens.learn.weights import load_weights
 
 CROSS_VALIDATION = "cross_validation"
 """Under this name a bundle keeps the figures of its recipe's cross-validation."""
@@ -148,7 +149,7 @@ def export_run(
     data = _load(records, config, bool(stored["include_flagged"]), say)
     data = replace(data, took=stored_cost(folder))
     model = find_network(config.network).build(None)
-    model.load_weights(weights)
+    load_weights(model, weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
     made = _make(model, config, data, out, say, held)
     return with_figures(made, calibrate_on)
