@@ -1,6 +1,12 @@
 """Runs of folds: one by one or side by side, each once, gone on with or refused."""
 
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -11,6 +17,7 @@ from tumorlens.learn.dataset import load_samples
 from tumorlens.learn.fit import BEST_WEIGHTS
 from tumorlens.learn.fold_runs import OUTPUTS, mean_of_runs, train_fold, train_folds
 from tumorlens.learn.heldout import HeldOut
+from tumorlens.learn.manifest import write_manifest
 from tumorlens.learn.networks.registry import find_network
 
 
@@ -67,6 +74,37 @@ def test_an_error_of_a_run_beside_others_is_told_whole(records, tmp_path):
     places = {fold: tmp_path / f"fold{fold}" for fold in (0, 1, 2)}
     with pytest.raises(TrainingError, match=r"fold 2.*data split --folds"):
         train_folds(records, places, TINY, 2, quiet)
+
+
+def test_no_run_outlives_a_command_that_was_killed(records, tmp_path):
+    out, table = tmp_path / "folds", tmp_path / "folds.csv"
+    write_manifest(records, table)
+    command = (
+        *(sys.executable, "-m", "tumorlens", "train", "--data", table, "--out", out),
+        *("--folds", "2", "--jobs", "2", "--network", "seed-cnn", "--epochs", "9999"),
+    )
+    parent = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout is not None
+    try:
+        runs = set()
+        while len(runs) < 2:
+            line = parent.stdout.readline()
+            assert line, "it ended by itself"
+            if line.startswith("[fold"):
+                runs.add(line.split("]")[0])
+        parent.kill()
+        # The runs write to the same pipe, so it ends when the last of them does.
+        ended = Thread(target=parent.stdout.read, daemon=True)
+        ended.start()
+        ended.join(30)
+        assert not ended.is_alive()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+        parent.stdout.close()
 
 
 def test_a_complete_fold_is_not_run_again(trained):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import keras
 
@@ -204,7 +206,16 @@ def _train_at_once(
 
 
 def _read_samples(records: Sequence[Record]) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     _of_this_process[:] = load_samples(records)[0]
+
+
+def _end_with_parent() -> None:
+    """Let no run outlive a command that was killed: two would write to one folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
