@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.errors import TrainingError
 from tumorlens.learn.batches import BatchStream
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import load_samples, sampling_weights
-from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, validation_score
+from tumorlens.learn.fit import CHECKPOINT, fit, validation_score
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.taxonomy import TumorClass
@@ -120,18 +120,6 @@ def test_batches_depend_on_seed_and_step_alone(sets):
     np.testing.assert_array_equal(ahead[1].pixels, one.pixels)
 
 
-def test_sampling_balances_classes_and_their_sources(sets):
-    training, _ = sets
-    doubled = [*training, *[item for item in training if item.index == 0]]
-    weights = sampling_weights(doubled, "class-source")
-    for index in range(4):
-        rows = np.array([item.index == index for item in doubled])
-        assert weights[rows].sum() == pytest.approx(0.25)
-        for source in ("a", "b"):
-            part = np.array([item.record.source == source for item in doubled])
-            assert weights[rows & part].sum() == pytest.approx(0.125)
-
-
 def test_every_patient_counts_the_same_in_the_validation_score(sets):
     training, _ = sets
     glioma = [item for item in training if item.index == 0]
@@ -141,38 +129,3 @@ def test_every_patient_counts_the_same_in_the_validation_score(sets):
     logits[0, 0] = 1.0
     logits[1:, 3] = 1.0
     assert validation_score(logits, samples)["accuracy"] == pytest.approx(0.5)
-
-
-def test_an_outline_of_another_size_is_refused(sets, drawn_set, tmp_path):
-    record = replace(sets[0][0].record, mask=tmp_path / "none.png")
-    with pytest.raises(DatasetError, match=r"none\.png"):
-        load_samples([record])
-
-
-def test_tumour_free_slices_of_mixed_sources_are_drawn_more_often(sets):
-    training, _ = sets
-    healthy = [item for item in training if item.label is TumorClass.NO_TUMOR]
-    other = [
-        replace(item, record=replace(item.record, source="healthy")) for item in healthy
-    ]
-    every = [*training, *other]
-    weights = sampling_weights(every, "class-source")
-    shares = {
-        source: weights[
-            [
-                item.record.source == source and item.label is TumorClass.NO_TUMOR
-                for item in every
-            ]
-        ].sum()
-        for source in ("a", "b", "healthy")
-    }
-    assert shares["a"] == pytest.approx(3.0 * shares["healthy"])
-    assert sum(shares.values()) == pytest.approx(0.25)
-
-
-def test_without_validation_the_last_weights_are_kept(sets, tmp_path):
-    training, _ = sets
-    result = fit(SMALL, training, [], tmp_path, say=lambda _: None)
-    assert len(result.history) == SMALL.epochs
-    assert "accuracy" not in result.history[-1]
-    assert (tmp_path / BEST_WEIGHTS).exists()

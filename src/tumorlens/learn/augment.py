@@ -15,6 +15,9 @@ from tumorlens.imaging.preprocess import Preprocessing, cut, find_head
 Square = NDArray[np.uint8]
 
 _MAX_ROTATION_DEGREES = 18.0
+_CURVE_SPREAD = 0.7
+"""Standard deviation of the logarithm of how steep each fifth of an intensity curve
+is: strong enough to show grey and white matter far apart, or alike."""
 _KEPT_OUTLINE = 0.6
 """A change that pushes more of the outline out of the picture is not used."""
 
@@ -134,7 +137,8 @@ def change_intensity(square: Square, rng: np.random.Generator) -> Square:
 def _monotone_curve(
     levels: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    knots = np.concatenate([[0.0], np.cumsum(rng.uniform(0.3, 1.7, 5))])
+    steps = np.exp(rng.normal(0.0, _CURVE_SPREAD, 5))
+    knots = np.concatenate([[0.0], np.cumsum(steps)])
     return np.interp(levels, np.linspace(0.0, 1.0, 6), knots / knots[-1])
 
 

@@ -24,9 +24,6 @@ from tumorlens.taxonomy import CLASSES, TumorClass
 STORED_SIZE = 256
 """Edge of the cached squares: a little over the model's, so that zooms stay sharp."""
 
-PAIRED_SOURCE = 3.0
-"""See `sampling_weights`."""
-
 Sampling = Literal["natural", "class", "class-source"]
 
 
@@ -183,9 +180,8 @@ def sampling_weights(
         ``natural``: all alike. ``class``: every class equally often.
         ``class-source``: also, within a class, every source equally often,
         so that no class is known by its scanner alone; of the tumour-free
-        slices, those of a source that also shows tumours are drawn
-        `PAIRED_SOURCE` times as often as another's, since only they teach
-        what a tumour is rather than what a scanner is.
+        slices, half are of sources that also show tumours, since only they
+        teach what a tumour is rather than what a scanner is.
 
     Returns
     -------
@@ -201,10 +197,10 @@ def sampling_weights(
         for sample in samples
     ]
     slices = Counter(keys)
-    shares = {
-        key: PAIRED_SOURCE if by_source and _is_paired(key, slices) else 1.0
-        for key in slices
-    }
+    paired = {key for key in slices if by_source and _is_paired(key, slices)}
+    clear = {key for key in slices if key[0] is TumorClass.NO_TUMOR}
+    half = max(1.0, len(clear - paired) / max(1, len(paired)))
+    shares = {key: half if key in paired else 1.0 for key in slices}
     totals: dict[TumorClass | None, float] = defaultdict(float)
     for (label, _), share in shares.items():
         totals[label] += share

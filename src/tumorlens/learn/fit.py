@@ -23,6 +23,7 @@ from tumorlens.learn.batches import Batch, BatchStream
 from tumorlens.learn.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import Sample, sampling_weights
+from tumorlens.learn.evidence_loss import EvidenceLoss
 from tumorlens.learn.infer import infer
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.runlog import RunLog
@@ -61,7 +62,12 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
-        losses["evidence"] = keras.losses.CategoricalCrossentropy(from_logits=True)
+        slices = find_network(config.network).judges == "slices"
+        losses["evidence"] = (
+            EvidenceLoss()
+            if slices
+            else keras.losses.CategoricalCrossentropy(from_logits=True)
+        )
         weights["evidence"] = config.evidence_loss
     warmup = max(1, round(config.warmup * config.total_steps))
     rate = keras.optimizers.schedules.CosineDecay(

@@ -23,7 +23,8 @@ class CellTargets:
     Parameters
     ----------
     classes
-        Shape (g, g, 4), float32, one-hot; (d, g, g, 4) of a scan.
+        Shape (g, g, 4), float32, one-hot; (d, g, g, 4) of a scan. All 0 in a cell
+        of a slice with an outline that is ignored.
     weights
         The same without classes, float32; 0 where the cell is ignored. They sum
         to the number of cells: tumour and background cells weigh alike,
@@ -97,4 +98,5 @@ def targets_of(
     weights[tumor] = 0.5 * cells / tumor.sum()
     if clear.any():
         weights[clear] = 0.5 * cells / clear.sum()
+    classes[weights == 0.0] = 0.0
     return CellTargets(classes, weights)
