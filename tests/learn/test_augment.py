@@ -3,7 +3,13 @@
 import cv2
 import numpy as np
 
-from tumorlens.learn.augment import augment, stretch, take_off_skull, warp
+from tumorlens.learn.augment import (
+    augment,
+    change_intensity,
+    stretch,
+    take_off_skull,
+    warp,
+)
 from tumorlens.learn.strip import brain_mask
 
 
@@ -53,6 +59,18 @@ def test_the_input_is_left_alone(phantom):
     before = square.copy()
     augment(square, None, None, 160, np.random.default_rng(3), 1.0)
     np.testing.assert_array_equal(square, before)
+
+
+def test_curves_keep_what_is_brighter_and_change_how_much():
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (16, 1))
+    steepest = []
+    for seed in range(200):
+        changed = change_intensity(ramp, np.random.default_rng(seed)).astype(int)
+        if (changed == changed[0]).all():  # else a bias field lies over it
+            assert (np.diff(changed[0]) >= 0).all()
+            steepest.append((changed[0, 51:] - changed[0, :-51]).max() / 51.0)
+    assert np.percentile(steepest, 10) < 1.1
+    assert np.percentile(steepest, 90) > 2.0
 
 
 def test_stretch_brings_a_dull_picture_to_full_range(phantom):
