@@ -62,6 +62,7 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
+        # On whole scans the place of the peak was not measured.
         slices = find_network(config.network).judges == "slices"
         losses["evidence"] = (
             EvidenceLoss()
