@@ -10,7 +10,7 @@ import pytest
 from tumorlens.errors import DatasetError
 from tumorlens.learn.dataset import Sample, load_samples, sampling_weights
 from tumorlens.learn.manifest import Record, read_manifest
-from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.taxonomy import TumorClass
 
 
 def slices(source, label, count):
@@ -19,25 +19,50 @@ def slices(source, label, count):
     return count * [Sample(record, np.zeros((8, 8), np.uint8), None, None)]
 
 
-def drawn(samples, sampling="class-source"):
+def drawn(samples):
     """Share of the draws by class and source."""
     shares = defaultdict(float)
-    for sample, weight in zip(
-        samples, sampling_weights(samples, sampling), strict=True
-    ):
+    weights = sampling_weights(samples, "class-source")
+    for sample, weight in zip(samples, weights, strict=True):
         shares[sample.label, sample.record.source] += weight
     return shares
 
 
-def test_classes_and_their_sources_are_drawn_alike():
-    samples = [
-        item
-        for label in CLASSES
-        for source, count in (("a", 3), ("b", 5))
-        for item in slices(source, label, count)
+@pytest.fixture(scope="module")
+def training(drawn_set):
+    samples, _ = load_samples(read_manifest(drawn_set))
+    return [item for item in samples if item.record.split == "train"]
+
+
+def test_sampling_balances_classes_and_their_sources(training):
+    doubled = [*training, *[item for item in training if item.index == 0]]
+    weights = sampling_weights(doubled, "class-source")
+    for index in range(4):
+        rows = np.array([item.index == index for item in doubled])
+        assert weights[rows].sum() == pytest.approx(0.25)
+        for source in ("a", "b"):
+            part = np.array([item.record.source == source for item in doubled])
+            assert weights[rows & part].sum() == pytest.approx(0.125)
+
+
+def test_tumour_free_slices_of_mixed_sources_are_drawn_more_often(training):
+    healthy = [item for item in training if item.label is TumorClass.NO_TUMOR]
+    other = [
+        replace(item, record=replace(item.record, source="healthy")) for item in healthy
     ]
-    shares = drawn(samples)
-    assert list(shares.values()) == 8 * [pytest.approx(0.125)]
+    every = [*training, *other]
+    weights = sampling_weights(every, "class-source")
+    shares = {
+        source: weights[
+            [
+                item.record.source == source and item.label is TumorClass.NO_TUMOR
+                for item in every
+            ]
+        ].sum()
+        for source in ("a", "b", "healthy")
+    }
+    assert shares["a"] == pytest.approx(3.0 * shares["healthy"])
+    assert sum(shares.values()) == pytest.approx(0.25)
 
 
 def test_half_of_the_tumor_free_draws_are_of_scanners_that_also_show_tumors():
@@ -50,18 +75,6 @@ def test_half_of_the_tumor_free_draws_are_of_scanners_that_also_show_tumors():
     shares = drawn(samples)
     assert shares[none, "both"] == pytest.approx(0.25)
     assert [shares[none, name] for name in "abcd"] == 4 * [pytest.approx(0.0625)]
-
-
-def test_one_tumor_free_set_of_another_scanner_is_not_drawn_less_than_the_paired():
-    none = TumorClass.NO_TUMOR
-    samples = [
-        *slices("both", TumorClass.GLIOMA, 7),
-        *slices("both", none, 4),
-        *slices("other", none, 9),
-    ]
-    shares = drawn(samples)
-    assert shares[none, "both"] == pytest.approx(0.25)
-    assert shares[none, "other"] == pytest.approx(0.25)
 
 
 def test_natural_sampling_draws_all_slices_alike():

@@ -10,7 +10,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.learn.batches import BatchStream
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import load_samples, sampling_weights
-from tumorlens.learn.fit import CHECKPOINT, fit, validation_score
+from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, validation_score
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.taxonomy import TumorClass
@@ -129,3 +129,11 @@ def test_every_patient_counts_the_same_in_the_validation_score(sets):
     logits[0, 0] = 1.0
     logits[1:, 3] = 1.0
     assert validation_score(logits, samples)["accuracy"] == pytest.approx(0.5)
+
+
+def test_without_validation_the_last_weights_are_kept(sets, tmp_path):
+    training, _ = sets
+    result = fit(SMALL, training, [], tmp_path, say=lambda _: None)
+    assert len(result.history) == SMALL.epochs
+    assert "accuracy" not in result.history[-1]
+    assert (tmp_path / BEST_WEIGHTS).exists()

@@ -24,6 +24,9 @@ from tumorlens.taxonomy import CLASSES, TumorClass
 STORED_SIZE = 256
 """Edge of the cached squares: a little over the model's, so that zooms stay sharp."""
 
+PAIRED_SOURCE = 3.0
+"""See `sampling_weights`."""
+
 Sampling = Literal["natural", "class", "class-source"]
 
 
@@ -180,8 +183,10 @@ def sampling_weights(
         ``natural``: all alike. ``class``: every class equally often.
         ``class-source``: also, within a class, every source equally often,
         so that no class is known by its scanner alone; of the tumour-free
-        slices, half are of sources that also show tumours, since only they
-        teach what a tumour is rather than what a scanner is.
+        slices, those of a source that also shows tumours are drawn at least
+        `PAIRED_SOURCE` times as often as another's, and at least half are of
+        such sources, since only they teach what a tumour is rather than what
+        a scanner is.
 
     Returns
     -------
@@ -198,9 +203,9 @@ def sampling_weights(
     ]
     slices = Counter(keys)
     paired = {key for key in slices if by_source and _is_paired(key, slices)}
-    clear = {key for key in slices if key[0] is TumorClass.NO_TUMOR}
-    half = max(1.0, len(clear - paired) / max(1, len(paired)))
-    shares = {key: half if key in paired else 1.0 for key in slices}
+    clear = sum(label is TumorClass.NO_TUMOR for label, _ in slices)
+    half = (clear - len(paired)) / max(1, len(paired))
+    shares = {key: max(PAIRED_SOURCE, half) if key in paired else 1.0 for key in slices}
     totals: dict[TumorClass | None, float] = defaultdict(float)
     for (label, _), share in shares.items():
         totals[label] += share

@@ -22,7 +22,7 @@ class EvidenceLoss(keras.losses.Loss):
     tumour also compete: the softmax, over the slice, of their log-odds of its class
     against none is the chance that each of them holds the peak, and what the outline
     holds of it is to be all of it. The second term is the negative logarithm of that
-    share, as for one object among places (multi-instance cross-entropy).
+    share.
 
     The targets are those of `tumorlens.learn.targets`: one-hot, or all 0 in a cell
     that is ignored; given with weights that sum to the number of cells, so that both
