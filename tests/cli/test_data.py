@@ -33,7 +33,9 @@ def test_split_then_audit_is_clean(
 ) -> None:
     out = tmp_path / "split.csv"
     assert main(["data", "split", str(folder), "--out", str(out)]) == 0
-    assert "train: glioma" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "train: glioma" in said.out
+    assert "9 pictures name no patient" in said.err
     by_name = {record.path.name: record for record in read_manifest(out)}
     assert by_name["1.png"].split == by_name["copy.jpg"].split
     assert main(["data", "audit", str(out)]) == 0
@@ -68,6 +70,16 @@ def test_folds_are_written(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "folds.csv"
     assert main(["data", "split", str(folder), "--out", str(out), "--folds", "3"]) == 0
     assert {record.fold for record in read_manifest(out)} == {0, 1, 2}
+
+
+def test_where_every_picture_names_its_patient_nothing_is_warned_of(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, out = tmp_path / "known.csv", tmp_path / "folds.csv"
+    records = read_manifest(folder)
+    write_manifest([replace(row, patient=row.path.stem) for row in records], known)
+    assert main(["data", "split", str(known), "--out", str(out)]) == 0
+    assert "patient" not in capsys.readouterr().err
 
 
 def test_a_source_can_be_kept(folder: Path, tmp_path: Path) -> None:

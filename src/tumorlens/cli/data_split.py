@@ -78,6 +78,13 @@ def split(
         dealt = _deal_patients(records, folds, fractions, seed, keep, threads)
     write_manifest(dealt, out)
     _print_parts(dealt)
+    unnamed = sum(not record.patient for record in dealt)
+    if unnamed and not by_slice:
+        click.echo(
+            f"{unnamed:,} pictures name no patient: of these, only copies are kept "
+            "together. Fill the manifest's column patient where you can.",
+            err=True,
+        )
     click.echo(f"Written to {out}.")
 
 

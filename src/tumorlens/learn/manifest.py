@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
 from tumorlens.imaging.read import SUFFIXES
+from tumorlens.learn.dicom_patients import dicom_patient
 from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
 
 SPLITS = ("train", "validation", "test")
@@ -98,7 +99,8 @@ def read_manifest(
         A CSV with the columns of `COLUMNS` (``file`` is needed, paths are
         relative to the CSV's folder or absolute), or a folder that holds one
         folder a class, either directly or under ``Training``, ``Validation``
-        and ``Testing``.
+        and ``Testing``. There DICOM files alone tell whose they are (see
+        `dicom_patient`).
     allow_unlabelled
         Whether a row may come without a class.
     must_exist
@@ -268,7 +270,7 @@ def _read_class_folders(folder: Path, split: str, source: str) -> list[Record]:
             _class_mend("Name them") + " Move others away.",
         )
     return [
-        Record(path=file, label=label, split=split, source=source)
+        Record(file, label, dicom_patient(file), split=split, source=source)
         for child, label in labels.items()
         for file in sorted(child.rglob("*"))
         if file.suffix.lower() in SUFFIXES
