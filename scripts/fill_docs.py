@@ -36,7 +36,7 @@ SOURCES = {
     "brisc_notumor": "`brisc_notumor`: tumour-free pictures",
     "notumor": "`notumor`: tumour-free web pictures",
     "ixi": "`ixi`: eight healthy heads, cut into slices",
-    "volumes": "`volumes`: two tumour-free heads, one with multiple sclerosis",
+    "volumes": "`volumes`: three tumour-free heads, one with multiple sclerosis",
 }
 
 STRANGERS = {

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.pacs.drawn import write_series
 from tumorlens.errors import DatasetError, MissingFileError, TumorLensError
+from tumorlens.learn.dicom_patients import dicom_patient
+from tumorlens.learn.manifest import Record
+from tumorlens.learn.scan_judge import deal_scans
 from tumorlens.learn.scan_list import (
     COLUMNS,
     ScanPart,
@@ -122,3 +126,12 @@ def test_slices_of_a_set_form_its_scans(tmp_path: Path) -> None:
     assert thin.tumor
     assert not thin.outlined
     assert whole.patient == free.patient == thin.patient == "lgg:P1"
+
+
+def test_a_dicom_scan_is_of_the_patient_that_its_slices_name(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "dicom/volunteer")
+    write_series(tmp_path / "dicom/brainix/T1", slices=2)
+    healthy, ill = collect_scans(tmp_path)
+    assert (healthy.name, ill.name) == ("dicom:volunteer", "dicom:brainix")
+    trained = [Record(file, None, dicom_patient(file), fold=1) for file in files]
+    assert deal_scans([healthy], trained, [0, 1, 2]) == [1]

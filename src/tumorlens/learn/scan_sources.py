@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.errors import DatasetError
+from tumorlens.learn.dicom_patients import dicom_patient
 from tumorlens.learn.scan_list import ScanPart, ScanRecord
 from tumorlens.learn.sources import set_rows
 from tumorlens.taxonomy import TumorClass, parse_class
@@ -152,13 +153,20 @@ def dicom_scans(folder: Path) -> Iterator[ScanRecord]:
     """Read the series: a healthy volunteer, and a patient with a tumour."""
     volunteer, patient = folder / "volunteer", folder / "brainix"
     if volunteer.is_dir():
-        name = "dicom:volunteer"
-        part = ScanPart(volunteer)
-        yield ScanRecord(name, TumorClass.NO_TUMOR, name, "volumes", (part,))
+        name, part = "dicom:volunteer", ScanPart(volunteer)
+        whose = _patient_of(volunteer) or name
+        yield ScanRecord(name, TumorClass.NO_TUMOR, whose, "volumes", (part,))
     if patient.is_dir():
         name = "dicom:brainix"
         part = ScanPart(patient / "T1", mask=patient / "ROI.nii.gz")
-        yield ScanRecord(name, None, name, "volumes", (part,))
+        whose = _patient_of(patient / "T1") or name
+        yield ScanRecord(name, None, whose, "volumes", (part,))
+
+
+def _patient_of(series: Path) -> str:
+    # As a manifest of its slices names them: a network that they trained is not to
+    # judge the scan.
+    return next((dicom_patient(path) for path in sorted(series.iterdir())), "")
 
 
 SCAN_SOURCES: dict[str, Callable[[Path], Iterator[ScanRecord]]] = {

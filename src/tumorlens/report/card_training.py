@@ -12,9 +12,10 @@ from tumorlens.taxonomy import CLASSES, INFO
 LICENCES: dict[str, tuple[str, str]] = {
     "ixi": ("eight healthy heads of the IXI set, T1, cut into slices", "CC BY-SA 3.0"),
     "volumes": (
-        "two tumour-free heads, T1, cut into slices: one healthy (`t1_crop`), and one "
-        "with multiple sclerosis (patient 20 of a longitudinal set)",
-        "MIT, CC BY",
+        "three tumour-free heads, T1, in slices: two healthy (`t1_crop` and a "
+        "`volunteer`), and one with multiple sclerosis (patient 20 of a longitudinal "
+        "set)",
+        "MIT, Apache-2.0, CC BY",
     ),
     "cheng": (
         "Cheng et al. 2015 (PLOS ONE 10(10):e0140381), figshare 1512427: T1 with "
