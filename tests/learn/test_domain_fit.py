@@ -85,3 +85,20 @@ def test_the_threshold_lies_between_brain_mri_and_what_is_none():
     assert 0.2 < between < 0.4  # near to what is none: strangers lie between
     mixed = _threshold(own.astype(np.float32), own.astype(np.float32))
     assert mixed == pytest.approx(np.quantile(own, 0.01))
+
+
+@pytest.mark.parametrize("kind", ["ct", "drawn ct"])
+def test_heads_by_ct_teach_but_leave_the_level_alone(kind):
+    rng = np.random.default_rng(4)
+    own = embedded(rng, 400), embedded(rng, 300)
+    near, far = embedded(rng, 80, shift=0.3), embedded(rng, 80, shift=4.0)
+    foreign = Embedded(
+        *(
+            np.concatenate([getattr(part, name) for part in (near, far)])
+            for name in ("embedding", "logits", "colorfulness")
+        )
+    )
+    _, told = fit_domain(*own, foreign, [kind] * 80 + ["far"] * 80)
+    _, counted = fit_domain(*own, foreign, ["near"] * 80 + ["far"] * 80)
+    assert told["auroc"] == counted["auroc"]
+    assert told["threshold"] < 0.5 * counted["threshold"]

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tumorlens.engine.domain import DomainModel
 from tumorlens.learn.metrics import auroc
-from tumorlens.learn.tomograms import CT_FLAG
+from tumorlens.learn.tomograms import CT_FLAG, DRAWN_CT
 
 PASS_RATE = 0.99
 """Share of validation slices that must pass."""
@@ -90,7 +90,8 @@ def fit_domain(
     model = _with_weights(whole, own, strange)
     passed = model.scores(own)
     refused = model.scores(strange)
-    known = model.scores(_features(whole, foreign))[names != CT_FLAG]
+    far = ~np.isin(names, (CT_FLAG, DRAWN_CT))
+    known = model.scores(_features(whole, foreign))[far]
     cut = _threshold(passed, known)
     model = replace(model, cut=np.asarray(cut))
     figures = {
@@ -110,8 +111,8 @@ def _threshold(own: Floats, foreign: Floats) -> np.float32:
     """Choose where to refuse: a little above what is no brain MRI, in log-odds.
 
     Strangers' scanners score far lower than the slices that are known here,
-    so most of the room between the two is theirs. CT of heads leaves none, and
-    is not to be among the foreign ones here.
+    so most of the room between the two is theirs. CT of heads, real or drawn,
+    leaves none, and is not to be among the foreign ones here.
     """
     passes = float(np.quantile(own, 1.0 - PASS_RATE))
     if not len(foreign):

@@ -21,6 +21,7 @@ from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import Sample, load_samples, served_pixels
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.domain_fit import Embedded, fit_domain
+from tumorlens.learn.drawn_tomograms import drawn_tomograms
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.leakage import FINGERPRINTS
 from tumorlens.learn.heldout import HeldOut
@@ -117,6 +118,7 @@ def make_bundle(
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
+        *drawn_tomograms(data.training, _DRAWN_OF_EACH_KIND, config.seed),
     ]
     domain = fit_domain(
         Embedded.of_grey(seen),

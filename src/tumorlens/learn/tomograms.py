@@ -9,6 +9,8 @@ from tumorlens.learn.manifest import Record
 from tumorlens.learn.outliers import Outlier
 
 CT_FLAG = "ct"
+DRAWN_CT = "drawn ct"
+"""Kind of what `tumorlens.learn.drawn_tomograms` draws."""
 
 
 def tomograms(records: Sequence[Record]) -> list[Outlier]:
