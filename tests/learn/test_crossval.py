@@ -1,5 +1,6 @@
 """Each patient is judged by a network that never saw them."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,20 @@ def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folde
         own = {row.patient for row in records if row.fold == fold}
         assert own == set(bundle.provenance["patients"]["test"])
         assert not own & set(bundle.provenance["patients"]["train"])
+
+
+def test_ct_teaches_every_bundle_but_the_one_that_left_it_out(
+    records, folder, tmp_path
+):
+    """A copy of the runs is judged again, so that nothing trains twice."""
+    shutil.copytree(folder[0], tmp_path / "runs")
+    ct = replace(records[0], patient="somebody", flag="ct", fold=1)
+    cross_validate(records, TINY, tmp_path / "runs", say=lambda _: None, flagged=[ct])
+    taught = [
+        "refused_ct" in load_bundle(tmp_path / f"runs/fold{fold}/bundle").domain
+        for fold in (0, 1)
+    ]
+    assert taught == [True, False]
 
 
 def test_a_fold_knows_the_pictures_of_the_other_folds_alone(records, folder):

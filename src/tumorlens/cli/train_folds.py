@@ -53,8 +53,9 @@ def train_folds(
             "column instead."
         )
     everything = records_in_folds(manifest, folds, include_flagged=True)
+    flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
-    found = cross_validate(records, config, folder, plan, say=click.echo)
+    found = cross_validate(records, config, folder, plan, click.echo, flagged)
     _report(found, config, f"{len(plan.only) or folds} of {folds} folds", folder)
     if len(found.bundles) == folds:
         made = bundle_of_folds(found, everything, config, folder, say=click.echo)

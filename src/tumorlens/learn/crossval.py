@@ -94,6 +94,7 @@ def cross_validate(
     folder: Path,
     plan: FoldPlan | None = None,
     say: Callable[[str], None] = print,
+    flagged: Sequence[Record] = (),
 ) -> CrossValidated:
     """Judge every patient by a bundle that never saw them.
 
@@ -115,6 +116,9 @@ def cross_validate(
         of them, one by one. Each trains on all the others.
     say
         Receives lines of progress.
+    flagged
+        Rows of the same manifest on which no network trains. What is CT among
+        them teaches each bundle what to refuse, but the one that left it out.
 
     Raises
     ------
@@ -137,7 +141,9 @@ def cross_validate(
     rules: list[Rules] = []
     for fold, place in places.items():
         others = HeldOut.join([held[other] for other in folds if other != fold])
-        bundles[fold] = _fold_bundle(records, samples, fold, config, place, others)
+        bundles[fold] = _fold_bundle(
+            [*records, *flagged], samples, fold, config, place, others
+        )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold]
