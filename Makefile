@@ -53,7 +53,7 @@ docs: $(TEST)/.ready
 	$(TEST)/bin/python scripts/fill_docs.py
 
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
-# about an hour and a half on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the
+# about two hours on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the
 # folder of the sets.
 REPRODUCED := runs/reproduced
 RECIPE := --epochs 20 --early-share 0.8 --transplant-share 0.12
@@ -93,7 +93,7 @@ scans: $(TEST)/.ready
 	$(LENS) calibrate --scans $(REPRODUCED)/scans.csv --data $(REPRODUCED)/folds.csv \
 		--folds $(REPRODUCED)/folds --model $(BUNDLE) --json docs/figures/scans.json
 
-# What stands beside the network, on its first two folds: about two hours on 2 cores.
+# What stands beside the network, on its first two folds: several hours on 2 cores.
 # It needs `make reproduce` first.
 BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE) --jobs $(JOBS)
 beside: $(TEST)/.ready
