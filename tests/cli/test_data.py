@@ -78,7 +78,11 @@ def test_where_every_picture_names_its_patient_nothing_is_warned_of(
     known, out = tmp_path / "known.csv", tmp_path / "folds.csv"
     records = read_manifest(folder)
     write_manifest([replace(row, patient=row.path.stem) for row in records], known)
-    assert main(["data", "split", str(known), "--out", str(out)]) == 0
+    line = ["data", "split", str(folder), "--out", str(out)]
+    assert main([*line[:2], str(known), *line[3:]]) == 0
+    assert "patient" not in capsys.readouterr().err
+    # Here patients, and copies, are parted on purpose.
+    assert main([*line, "--folds", "3", "--by-slice"]) == 0
     assert "patient" not in capsys.readouterr().err
 
 

@@ -22,18 +22,17 @@ def embedded(rng, rows, shift=0.0, color=0.0):
     )
 
 
+def joined(parts):
+    names = ("embedding", "logits", "colorfulness")
+    return Embedded(*(np.concatenate([getattr(x, y) for x in parts]) for y in names))
+
+
 @pytest.fixture(scope="module")
 def fitted():
     rng = np.random.default_rng(0)
     parts = [embedded(rng, 80, shift=shift) for shift in (-3.0, 2.0, 4.0)]
-    foreign = Embedded(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("embedding", "logits", "colorfulness")
-        )
-    )
     kinds = ["low"] * 80 + ["middle"] * 80 + ["high"] * 80
-    return fit_domain(embedded(rng, 400), embedded(rng, 300), foreign, kinds)
+    return fit_domain(embedded(rng, 400), embedded(rng, 300), joined(parts), kinds)
 
 
 def scores(model, pictures):
@@ -91,13 +90,7 @@ def test_the_threshold_lies_between_brain_mri_and_what_is_none():
 def test_heads_by_ct_teach_but_leave_the_level_alone(kind):
     rng = np.random.default_rng(4)
     own = embedded(rng, 400), embedded(rng, 300)
-    near, far = embedded(rng, 80, shift=0.3), embedded(rng, 80, shift=4.0)
-    foreign = Embedded(
-        *(
-            np.concatenate([getattr(part, name) for part in (near, far)])
-            for name in ("embedding", "logits", "colorfulness")
-        )
-    )
+    foreign = joined([embedded(rng, 80, shift=0.3), embedded(rng, 80, shift=4.0)])
     _, told = fit_domain(*own, foreign, [kind] * 80 + ["far"] * 80)
     _, counted = fit_domain(*own, foreign, ["near"] * 80 + ["far"] * 80)
     assert told["auroc"] == counted["auroc"]

@@ -78,13 +78,6 @@ def split(
         dealt = _deal_patients(records, folds, fractions, seed, keep, threads)
     write_manifest(dealt, out)
     _print_parts(dealt)
-    unnamed = sum(not record.patient for record in dealt)
-    if unnamed and not by_slice:
-        click.echo(
-            f"{unnamed:,} pictures name no patient: of these, only copies are kept "
-            "together. Fill the manifest's column patient where you can.",
-            err=True,
-        )
     click.echo(f"Written to {out}.")
 
 
@@ -103,6 +96,13 @@ def _deal_patients(
     kept, shares = _kept(keep), _shares(fractions or "0.7,0.15,0.15")
     with reading_bar("Looking for copies", len(records)) as progress:
         links = linked_copies(records, threads=threads, progress=progress)
+    unnamed = sum(not record.patient for record in records)
+    if unnamed:
+        click.echo(
+            f"{unnamed:,} pictures name no patient: of these, only copies are kept "
+            "together. Fill the manifest's column patient where you can.",
+            err=True,
+        )
     if folds is not None:
         return split_into_folds(records, folds, seed=seed, links=links, keep=kept)
     return split_by_fractions(records, shares, seed=seed, links=links, keep=kept)

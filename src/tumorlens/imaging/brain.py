@@ -37,11 +37,9 @@ def brain_share(prepared: NDArray[np.float32]) -> float:
     small = cv2.resize(
         prepared[..., 0], (_WORK_SIZE, _WORK_SIZE), interpolation=cv2.INTER_AREA
     )
-    edge = 2 * _SCALP + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge))
     inside = cv2.erode(
         filled((small > _AIR).astype(np.uint8)),
-        disc,
+        disc(_SCALP),
         # What touches the edge of the square goes on beyond it only as air.
         borderType=cv2.BORDER_CONSTANT,
         borderValue=0.0,
@@ -77,3 +75,20 @@ def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         largest = max(contours, key=cv2.contourArea)
         cv2.drawContours(full, [largest], -1, (1.0,), cv2.FILLED)
     return full
+
+
+def disc(radius: int) -> NDArray[np.uint8]:
+    """Draw the disc by which a mask grows or shrinks that many pixels all round.
+
+    Parameters
+    ----------
+    radius
+        In pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape (2 radius + 1, 2 radius + 1), uint8, 1 inside.
+    """
+    edge = 2 * radius + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge)).astype(np.uint8)

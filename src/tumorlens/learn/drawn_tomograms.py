@@ -14,15 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.brain import filled
+from tumorlens.imaging.brain import disc, filled
 from tumorlens.learn.dataset import Sample
 from tumorlens.learn.outliers import Outlier
+from tumorlens.learn.strip import AIR
 from tumorlens.learn.tomograms import DRAWN_CT
 
 _LEAST_BRAIN = 0.15
 """Share of the square: below it there is hardly a skull around the brain to draw."""
-_AIR = 20
-"""Of 255: what is brighter belongs to the head, as for `strip.brain_mask`."""
 
 Square = NDArray[np.uint8]
 Picture = NDArray[np.float32]
@@ -40,16 +39,15 @@ def drawn_tomograms(samples: Sequence[Sample], count: int, seed: int) -> list[Ou
     seed
         The same seed and samples give the same pictures.
     """
-    fit = [
-        sample
+    known = [
+        (sample.square, sample.brain)
         for sample in samples
         if sample.brain is not None and (sample.brain > 0).mean() >= _LEAST_BRAIN
     ]
-    rows = np.random.default_rng((seed, len(fit))).permutation(len(fit))[:count]
+    rows = np.random.default_rng((seed, len(known))).permutation(len(known))[:count]
     return [
-        Outlier(DRAWN_CT, draw_tomogram(sample.square, sample.brain, (seed, row)))
-        for row, sample in ((int(row), fit[row]) for row in rows)
-        if sample.brain is not None
+        Outlier(DRAWN_CT, draw_tomogram(*known[row], (seed, row)))
+        for row in map(int, rows)
     ]
 
 
@@ -71,10 +69,10 @@ def draw_tomogram(square: Square, brain: Square, seed: tuple[int, ...]) -> Pictu
         Shape (S, S), float32, 0 to 255.
     """
     rng = np.random.default_rng(seed)
-    head = filled((cv2.GaussianBlur(square, (0, 0), 2.0) > _AIR).astype(np.uint8))
+    head = filled((cv2.GaussianBlur(square, (0, 0), 2.0) > AIR).astype(np.uint8))
     inside = _inside(brain, rng)
-    space = cv2.dilate(inside, _disc(int(rng.integers(1, 4))))
-    bone = cv2.dilate(space, _disc(int(rng.integers(4, 12))))
+    space = cv2.dilate(inside, disc(int(rng.integers(1, 4))))
+    bone = cv2.dilate(space, disc(int(rng.integers(4, 12))))
     level = float(rng.uniform(60.0, 150.0))
     grey = _around_middle(square, brain)
     canvas = np.where(head > 0, level * rng.uniform(0.3, 0.9) + 8.0 * grey, 0.0)
@@ -93,7 +91,7 @@ def _inside(brain: Square, rng: np.random.Generator) -> Square:
         hull = np.zeros_like(known)
         outline = cv2.convexHull(cv2.findNonZero(known))
         return cv2.drawContours(hull, [outline], -1, 1, -1).astype(np.uint8)
-    return cv2.morphologyEx(known, cv2.MORPH_CLOSE, _disc(4)).astype(np.uint8)
+    return cv2.morphologyEx(known, cv2.MORPH_CLOSE, disc(4)).astype(np.uint8)
 
 
 def _around_middle(square: Square, brain: Square) -> NDArray[np.float64]:
@@ -122,7 +120,7 @@ def _scanned(canvas: Picture, head: Square, rng: np.random.Generator) -> Picture
     grain = cv2.GaussianBlur(
         rng.normal(size=canvas.shape), (0, 0), float(rng.uniform(0.4, 1.2))
     )
-    near = cv2.dilate(head, _disc(2)) > 0
+    near = cv2.dilate(head, disc(2)) > 0
     soft = (soft + rng.uniform(2.0, 9.0) * grain * near).astype(np.float32)
     if rng.random() < 0.4:
         reach = float(rng.uniform(0.41, 0.49)) * edge
@@ -130,8 +128,3 @@ def _scanned(canvas: Picture, head: Square, rng: np.random.Generator) -> Picture
         light = float(rng.uniform(60.0, 140.0))
         cv2.ellipse(soft, (edge // 2, edge // 2), axes, 0, 20, 160, light, 1)
     return np.clip(soft, 0.0, 255.0).astype(np.float32)
-
-
-def _disc(radius: int) -> Square:
-    edge = 2 * radius + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge)).astype(np.uint8)

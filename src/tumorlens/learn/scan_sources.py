@@ -154,19 +154,20 @@ def dicom_scans(folder: Path) -> Iterator[ScanRecord]:
     volunteer, patient = folder / "volunteer", folder / "brainix"
     if volunteer.is_dir():
         name, part = "dicom:volunteer", ScanPart(volunteer)
-        whose = _patient_of(volunteer) or name
+        whose = _patient_of(volunteer, name)
         yield ScanRecord(name, TumorClass.NO_TUMOR, whose, "volumes", (part,))
     if patient.is_dir():
         name = "dicom:brainix"
         part = ScanPart(patient / "T1", mask=patient / "ROI.nii.gz")
-        whose = _patient_of(patient / "T1") or name
+        whose = _patient_of(patient / "T1", name)
         yield ScanRecord(name, None, whose, "volumes", (part,))
 
 
-def _patient_of(series: Path) -> str:
+def _patient_of(series: Path, name: str) -> str:
     # As a manifest of its slices names them: a network that they trained is not to
     # judge the scan.
-    return next((dicom_patient(path) for path in sorted(series.iterdir())), "")
+    first = min(series.iterdir(), default=series)
+    return dicom_patient(first) or name
 
 
 SCAN_SOURCES: dict[str, Callable[[Path], Iterator[ScanRecord]]] = {

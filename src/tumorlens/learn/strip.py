@@ -11,7 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.brain import filled
+from tumorlens.imaging.brain import disc, filled
+
+AIR = 20
+"""Of 255: what is brighter belongs to the head."""
 
 _WORK_SIZE = 128
 
@@ -35,30 +38,25 @@ def brain_mask(square: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """
     size = square.shape[0]
     small = cv2.resize(square, (_WORK_SIZE, _WORK_SIZE), interpolation=cv2.INTER_AREA)
-    head = filled((small > 20).astype(np.uint8))
+    head = filled((small > AIR).astype(np.uint8))
     if head.sum() < 0.15 * head.size:
         return None
     # Start inside the scalp, whose fat is as bright as anything in the brain.
-    inner = cv2.erode(head, _disc(6))
+    inner = cv2.erode(head, disc(6))
     level, _ = cv2.threshold(
         small[inner > 0].reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU
     )
     tissue = ((small > 0.75 * level) & (inner > 0)).astype(np.uint8)
-    core = _largest(cv2.erode(tissue, _disc(3)).astype(np.uint8))
+    core = _largest(cv2.erode(tissue, disc(3)).astype(np.uint8))
     if core is None:
         return None
-    grown = cv2.morphologyEx(cv2.dilate(core, _disc(4)), cv2.MORPH_CLOSE, _disc(7))
+    grown = cv2.morphologyEx(cv2.dilate(core, disc(4)), cv2.MORPH_CLOSE, disc(7))
     brain = filled(grown.astype(np.uint8) & inner.astype(np.uint8))
     share = float(brain.sum()) / float(head.sum())
     if not 0.2 < share < 0.85:
         return None
     full = cv2.resize(brain * 255, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.where(full > 127, np.uint8(255), np.uint8(0)).astype(np.uint8)
-
-
-def _disc(radius: int) -> NDArray[np.uint8]:
-    edge = 2 * radius + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge)).astype(np.uint8)
 
 
 def _largest(mask: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

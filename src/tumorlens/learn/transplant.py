@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.brain import disc
 from tumorlens.learn.dataset import Sample
 from tumorlens.taxonomy import TumorClass
 
@@ -141,9 +142,7 @@ def _one_of(groups: Sequence[Sequence[Sample]], rng: np.random.Generator) -> Sam
 
 
 def _grown(outline: Square, pixels: int) -> Square:
-    edge = 2 * pixels + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge))
-    return cv2.dilate(outline, disc).astype(np.uint8)
+    return cv2.dilate(outline, disc(pixels)).astype(np.uint8)
 
 
 def _moved(donor: Sample, rng: np.random.Generator) -> tuple[Square, Square]:
