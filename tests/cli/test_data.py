@@ -86,6 +86,25 @@ def test_where_every_picture_names_its_patient_nothing_is_warned_of(
     assert "patient" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("of_one", "warned"), [(4, False), (5, True)])
+def test_one_patient_with_most_of_the_pictures_is_pointed_out(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    of_one: int,
+    warned: bool,
+) -> None:
+    known, out = tmp_path / "known.csv", tmp_path / "split.csv"
+    records = [
+        replace(row, patient="ANON" if number < of_one else row.path.stem)
+        for number, row in enumerate(read_manifest(folder))
+    ]
+    write_manifest(records, known)
+    assert main(["data", "split", str(known), "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert ("5 of 9 pictures are of one patient, ANON" in said) is warned
+
+
 def test_a_source_can_be_kept(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "kept.csv"
     line = ["data", "split", str(folder), "--out", str(out), "--keep", "set=test"]

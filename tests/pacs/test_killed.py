@@ -203,7 +203,7 @@ def test_a_killed_poller_and_a_killed_server_go_on(
     tiny_bundle: Path,
     tmp_path: Path,
 ) -> None:
-    for files in drawn:
+    for files in drawn[:-2]:
         orthanc.put(files)
     folder = tmp_path / "queue"
     options = (
@@ -214,7 +214,9 @@ def test_a_killed_poller_and_a_killed_server_go_on(
     started.append(poller)
     wait_for(lambda: reports(orthanc) > 0)
     poller.end(signal.SIGKILL)
-    assert reports(orthanc) < SERIES
+    # However fast it was, some are left for when it goes on.
+    for files in drawn[-2:]:
+        orthanc.put(files)
     poller.start()
     wait_for(lambda: poller.said().count("Looking every") == 2)
     # Two on one folder would do everything twice.

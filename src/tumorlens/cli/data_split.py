@@ -96,16 +96,32 @@ def _deal_patients(
     kept, shares = _kept(keep), _shares(fractions or "0.7,0.15,0.15")
     with reading_bar("Looking for copies", len(records)) as progress:
         links = linked_copies(records, threads=threads, progress=progress)
-    unnamed = sum(not record.patient for record in records)
-    if unnamed:
+    _warn_of_patients(records)
+    if folds is not None:
+        return split_into_folds(records, folds, seed=seed, links=links, keep=kept)
+    return split_by_fractions(records, shares, seed=seed, links=links, keep=kept)
+
+
+def _warn_of_patients(records: list[Record]) -> None:
+    from collections import Counter
+
+    pictures = Counter(record.patient for record in records)
+    if unnamed := pictures.pop("", 0):
         click.echo(
             f"{unnamed:,} pictures name no patient: of these, only copies are kept "
             "together. Fill the manifest's column patient where you can.",
             err=True,
         )
-    if folds is not None:
-        return split_into_folds(records, folds, seed=seed, links=links, keep=kept)
-    return split_by_fractions(records, shares, seed=seed, links=links, keep=kept)
+    for patient, count in pictures.most_common(1):
+        # Anonymising may have given everybody one Patient ID.
+        if count > len(records) / 2:
+            click.echo(
+                f"{count:,} of {len(records):,} pictures are of one patient, "
+                f"{patient}, and stay together. If they are of several, name these "
+                "in the manifest's column patient (tumorlens data manifest writes "
+                "one).",
+                err=True,
+            )
 
 
 def _shares(text: str) -> tuple[float, float, float]:
