@@ -10,7 +10,7 @@ from tests.cli.test_train import invoke
 from tests.learn.heads import draw_people
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_json import read_document, write_document
-from tumorlens.learn.manifest import write_manifest
+from tumorlens.learn.manifest import read_manifest, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,18 @@ def test_what_damage_costs_is_measured_and_recorded(bundle, people, tmp_path):
     assert set(recorded) == {"test", "robustness", "foreign", "faithfulness"}
     assert recorded["robustness"]["slices"] == 4
     assert 'id="corruption"' in (tmp_path / "report.html").read_text()
+
+
+def test_what_trains_only_is_not_measured(bundle, people, tmp_path):
+    out = tmp_path / "manifest.csv"
+    rows = read_manifest(people)
+    ends = [replace(row, train_only=number > 11) for number, row in enumerate(rows)]
+    write_manifest(ends, out)
+    figures = tmp_path / "figures.json"
+    line = ("evaluate", "--data", out, "--model", bundle, "--json", figures)
+    assert invoke(*line, "--split", "test").exit_code == 0
+    (found,) = json.loads(figures.read_text())
+    assert found["slices"] == 4
 
 
 def test_a_split_without_rows_is_named(bundle, people):

@@ -66,6 +66,19 @@ def test_an_unreadable_picture_is_named(records: list[Record]) -> None:
     assert "4.png" in finding.examples[1]
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_copies_that_train_only_are_no_leak(
+    records: list[Record], tmp_path: Path, measured: bool
+) -> None:
+    """The tops of two heads look alike, and nothing is tested on them."""
+    copy = mirrored_copy(records[0], tmp_path / "copy.png")
+    records[0] = replace(records[0], train_only=True)
+    records[3] = replace(records[3], path=copy, train_only=not measured, label=None)
+    result = audit(records)
+    for code in ("copies_across_splits", "copies_across_patients"):
+        assert (found(result, code) is not None) is measured
+
+
 def test_a_patient_in_two_splits_is_a_leak(records: list[Record]) -> None:
     records[3] = replace(records[3], patient="p0")
     result = audit(records)

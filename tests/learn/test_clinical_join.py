@@ -89,6 +89,13 @@ def test_flagged_rows_are_left_out_unless_wanted(table, records, bundle):
     assert len(join(table, records, bundle, flagged=True)[0].places) == 21
 
 
+def test_what_trains_only_is_left_out(table, records, bundle):
+    records = [replace(row, train_only=row.patient == "glioma0") for row in records]
+    joined, _ = join(table, records, bundle)
+    assert "glioma0" not in {row.patient for row in joined.side.records}
+    assert len(joined.places) == 20
+
+
 def test_a_class_of_few_patients_is_left_to_the_image(table, records, bundle):
     few = [row for row in records if row.label != "glioma" or row.patient < "glioma4"]
     joined, said = join(table, few, bundle)

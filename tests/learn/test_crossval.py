@@ -42,6 +42,24 @@ def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folde
         assert not own & set(bundle.provenance["patients"]["train"])
 
 
+def test_what_trains_only_teaches_the_other_folds_and_is_never_judged(
+    records, tmp_path
+):
+    ends = {records[3].path, records[-1].path}
+    rows = [replace(row, train_only=row.path in ends) for row in records]
+    found = cross_validate(rows, TINY, tmp_path, say=lambda _: None)
+    judged = {row.path for row in records} - ends
+    assert {row.path for row in found.scored.records} == judged
+    assert {row.path for row in found.held.records} == judged
+    assert sum(fold["slices"] for fold in found.leakage["folds"].values()) == 14
+    assert {row.path for row in (item.record for item in found.samples)} >= ends
+    for fold in (0, 1):
+        provenance = load_bundle(tmp_path / f"fold{fold}/bundle").provenance
+        others = [row for row in rows if row.fold != fold]
+        assert ends & {row.path for row in others}
+        assert provenance["fingerprints"] == training_fingerprints(others)
+
+
 def test_ct_teaches_every_bundle_but_the_one_that_left_it_out(
     records, folder, tmp_path
 ):

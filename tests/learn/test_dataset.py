@@ -77,6 +77,13 @@ def test_half_of_the_tumor_free_draws_are_of_scanners_that_also_show_tumors():
     assert [shares[none, name] for name in "abcd"] == 4 * [pytest.approx(0.0625)]
 
 
+def test_at_the_end_of_a_head_no_brain_is_looked_for(drawn_set):
+    records = read_manifest(drawn_set)
+    assert any(item.brain is not None for item in load_samples(records)[0])
+    ends = [replace(row, train_only=True) for row in records]
+    assert all(item.brain is None for item in load_samples(ends)[0])
+
+
 def test_natural_sampling_draws_all_slices_alike():
     samples = [*slices("a", TumorClass.GLIOMA, 3), *slices("b", TumorClass.NO_TUMOR, 1)]
     weights = sampling_weights(samples, "natural")

@@ -75,6 +75,7 @@ def test_absolute_paths_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
         ("file,label,mask\n1.png,glioma,m.png\n", ("line 2", "mask", "'m.png'")),
         ("file,label,split\n1.png,glioma,dev\n", ("line 2", "'dev'", "validation")),
         ("file,label,fold\n1.png,glioma,-1\n", ("line 2", "'-1'", "0, 1")),
+        ("file,label,train_only\n1.png,glioma,3\n", ("line 2", "'3'", "yes")),
         ("file,label\n1.png,glioma,x\n", ("line 2", "more values")),
         ("file,label\n,glioma\n", ("line 2", "'file' is empty")),
     ],
@@ -166,7 +167,12 @@ def sample(folder: Path) -> list[Record]:
             fold=2,
             extra={"slice": "7"},
         ),
-        Record(touch(folder / "images/2.png"), None, extra={"use": "stack"}),
+        Record(
+            touch(folder / "images/2.png"),
+            None,
+            train_only=True,
+            extra={"use": "stack"},
+        ),
     ]
 
 
@@ -178,6 +184,28 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         replace(record, extra={}) for record in records
     ]
     assert again[0].extra == {"slice": "7", "use": ""}
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("", False), ("No", False), ("false", False), ("YES", True), ("true", True)],
+)
+def test_a_row_may_say_that_it_trains_only(
+    tmp_path: Path, word: str, says: bool
+) -> None:
+    text = f"file,label,train_only\n1.png,glioma,{word}\n"
+    (record,) = read_manifest(csv_with(tmp_path, text, "1.png"))
+    assert record.train_only is says
+    assert record.extra == {}
+
+
+def test_a_column_that_no_row_needs_is_not_written(tmp_path: Path) -> None:
+    write_manifest(
+        [replace(row, train_only=False, fold=None) for row in sample(tmp_path)],
+        tmp_path / "set.csv",
+    )
+    header = (tmp_path / "set.csv").read_text().splitlines()[0].split(",")
+    assert not {"train_only", "fold"} & set(header)
 
 
 def test_a_set_can_move_with_its_manifest(tmp_path: Path) -> None:
@@ -208,6 +236,7 @@ def test_the_digest_ignores_order_and_place(tmp_path: Path) -> None:
         {"fold": 0},
         {"source": "y"},
         {"flag": "ct"},
+        {"train_only": True},
         {"mask": None},
     ],
 )

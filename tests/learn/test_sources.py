@@ -33,13 +33,13 @@ def folder(tmp_path: Path) -> Path:
         "id,class,patient,record,plane\n"
         "1,meningioma,MR01,MR01B,ax\n2,pituitary,MR02,MR02,sa\n"
     )
-    for number in (3, 4, 5):
+    for number in (3, 4, 5, 6):
         picture(root / f"lgg/images/T_{number}.jpg", number)
     picture(root / "lgg/masks/T_3.png", 3)
     (root / "lgg/lgg.csv").write_text(
-        "id,class,patient,site,slice,use\n"
-        "T_3,glioma,T-1,DU,7,learn\nT_4,no_tumor,T-1,DU,1,learn\n"
-        "T_5,no_tumor,T-1,DU,2,stack\n"
+        "id,class,patient,site,slice,gap_to_tumor_slice,use\n"
+        "T_3,glioma,T-1,DU,7,0,learn\nT_4,no_tumor,T-1,DU,1,6,learn\n"
+        "T_5,no_tumor,T-1,DU,8,1,stack\nT_6,no_tumor,T-1,DU,9,2,stack\n"
     )
     for number in (10, 11, 12):
         picture(root / f"notumor/images/n{number}.png", number)
@@ -67,7 +67,7 @@ def test_every_set_is_collected(folder: Path) -> None:
     records = collect(folder)
     assert Counter(record.source for record in records) == {
         "cheng": 2,
-        "lgg": 2,
+        "lgg": 3,
         "notumor": 3,
         "brisc_notumor": 3,
     }
@@ -85,7 +85,9 @@ def test_every_set_is_collected(folder: Path) -> None:
 
 def test_lgg_gives_what_is_to_be_learnt_from(folder: Path) -> None:
     found = by_name(collect(folder / "lgg"))
-    assert set(found) == {"T_3", "T_4"}
+    assert set(found) == {"T_3", "T_4", "T_6"}
+    # The end of the head trains only; the slice next to the tumour not even that.
+    assert [name for name in found if found[name].train_only] == ["T_6"]
     assert found["T_3"].mask == folder / "lgg/masks/T_3.png"
     assert found["T_4"].mask is None
     assert {item.patient for item in found.values()} == {"lgg:T-1"}

@@ -147,6 +147,22 @@ def test_a_share_of_nothing_gets_nothing() -> None:
     assert {item.split for item in dealt} == {"train", "validation"}
 
 
+def test_what_trains_only_goes_with_its_patient_and_shifts_nobody() -> None:
+    records = drawn_set()
+    ends = [
+        replace(row, path=Path(f"end_{row.path}"), train_only=True)
+        for number, row in enumerate(records)
+        if number % 3 == 0
+    ]
+    for deal in (
+        lambda rows: split_into_folds(rows, 3),
+        lambda rows: split_by_fractions(rows, SHARES),
+    ):
+        alone, together = deal(records), deal([*ends, *records])
+        assert together[len(ends) :] == alone
+        assert all(len(parts) == 1 for parts in parts_of(together).values())
+
+
 def test_an_old_deal_is_forgotten() -> None:
     folded = split_into_folds(split_by_fractions(drawn_set(), SHARES), 3)
     assert {item.split for item in folded} == {""}

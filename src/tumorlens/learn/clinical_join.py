@@ -70,7 +70,11 @@ def join_table(
         No row fits the manifest, or fewer than two classes have enough
         patients who are held out.
     """
-    usable = [row for row in records if include_flagged or not row.flag]
+    usable = [
+        row
+        for row in records
+        if (include_flagged or not row.flag) and not row.train_only
+    ]
     has_row = {row for row in usable if _place(table, row) is not None}
     if not has_row:
         key = "patient" if table.by_patient else "file"

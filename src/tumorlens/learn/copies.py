@@ -101,9 +101,15 @@ def linked_copies(
     Returns
     -------
     list of pairs
-        Positions in `records`.
+        Positions in `records`. Two that train only are never linked: no figure
+        rests on either, and the tops of two heads look alike.
     """
     prints, _ = take_fingerprints(records, threads=threads, progress=progress)
     rows = [row for row, item in enumerate(prints) if item is not None]
     pairs = copies([item for item in prints if item is not None])
-    return [(rows[pair.first], rows[pair.second]) for pair in pairs]
+    links = [(rows[pair.first], rows[pair.second]) for pair in pairs]
+    return [
+        (one, other)
+        for one, other in links
+        if not (records[one].train_only and records[other].train_only)
+    ]

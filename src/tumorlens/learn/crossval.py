@@ -146,7 +146,7 @@ def cross_validate(
         )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
-        own = [row for row in records if row.fold == fold]
+        own = [row for row in records if row.fold == fold and not row.train_only]
         leakage[fold] = check_held_out(classifier.bundle, own)
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
@@ -216,7 +216,11 @@ def _fold_bundle(
     named = [replace(sample, record=dealt(sample.record)) for sample in samples]
     data = TrainingData(
         [sample for sample in named if sample.record.split == "train"],
-        [sample for sample in named if sample.record.split == "test"],
+        [
+            sample
+            for sample in named
+            if sample.record.split == "test" and not sample.record.train_only
+        ],
         [dealt(row) for row in records],
     )
     make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)

@@ -130,7 +130,9 @@ def load_sample(record: Record) -> Sample | None:
         outline = (cut(drawn.astype(np.uint8), crop, STORED_SIZE) > 127).astype(
             np.uint8
         ) * np.uint8(255)
-    return Sample(record, stored, outline, brain_mask(stored))
+    # At the ends of a head the scalp alone is easily taken for a brain.
+    brain = None if record.train_only else brain_mask(stored)
+    return Sample(record, stored, outline, brain)
 
 
 def load_samples(

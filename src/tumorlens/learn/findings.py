@@ -165,7 +165,13 @@ class _Copies:
 
     def _groups_that_differ(self, value: Callable[[Record], str]) -> Iterator[str]:
         members = defaultdict(list)
-        found = groups(len(self.records), (pair[:2] for pair in self.pairs))
+        # Nothing is tested on two that train only: see `linked_copies`.
+        pairs = [
+            (one, other)
+            for one, other, *_ in self.pairs
+            if not (self.records[one].train_only and self.records[other].train_only)
+        ]
+        found = groups(len(self.records), pairs)
         for record, group in zip(self.records, found, strict=True):
             members[group].append(record)
         for same in members.values():

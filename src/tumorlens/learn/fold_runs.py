@@ -128,7 +128,11 @@ def train_fold(
     if (folder / OUTPUTS).exists():
         say(f"Fold {fold} is complete.")
         return
-    held = [sample for sample in samples if sample.record.fold == fold]
+    held = [
+        sample
+        for sample in samples
+        if sample.record.fold == fold and not sample.record.train_only
+    ]
     if not held:
         raise TrainingError(
             f"No usable row of the manifest is in fold {fold}.",

@@ -26,6 +26,8 @@ COLUMNS = (
     "plane",
     "flag",
 )
+TRAIN_ONLY = "train_only"
+"""A column that a manifest has where a row says so."""
 
 _SURPLUS = "\0surplus"
 _SPLIT_SPELLINGS = {
@@ -38,6 +40,7 @@ _SPLIT_SPELLINGS = {
     "test": "test",
     "testing": "test",
 }
+_YES_OR_NO = {"": False, "no": False, "false": False, "yes": True, "true": True}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Record:
     flag
         Why the picture is set apart (``ct``, ``abnormal``); empty for a plain
         one. Training leaves flagged records out.
+    train_only
+        Whether the picture teaches the network and nothing else: no figure and
+        no threshold rests on it.
     fold
         Number of the fold, from 0; None without folds.
     extra
@@ -79,6 +85,7 @@ class Record:
     site: str = ""
     plane: str = ""
     flag: str = ""
+    train_only: bool = False
     fold: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -183,11 +190,12 @@ class _Reading:
             site=row.get("site", ""),
             plane=row.get("plane", ""),
             flag=row.get("flag", ""),
+            train_only=self._train_only(line, row.get(TRAIN_ONLY, "")),
             fold=self._fold(line, row.get("fold", "")),
             extra={
                 key: value
                 for key, value in row.items()
-                if key and key not in COLUMNS and key != "fold"
+                if key and key not in (*COLUMNS, TRAIN_ONLY, "fold")
             },
         )
 
@@ -219,6 +227,16 @@ class _Reading:
                 line, f"the split {value!r} is unknown", f"Use {', '.join(SPLITS)}."
             )
         return split
+
+    def _train_only(self, line: int, value: str) -> bool:
+        found = _YES_OR_NO.get(value.lower())
+        if found is None:
+            raise self._error(
+                line,
+                f"the column {TRAIN_ONLY} says {value!r}",
+                "Write yes, or leave it empty.",
+            )
+        return found
 
     def _fold(self, line: int, value: str) -> int | None:
         if not value:
@@ -305,24 +323,25 @@ def write_manifest(records: Sequence[Record], path: Path) -> None:
         If the file cannot be written.
     """
     extras = sorted({key for record in records for key in record.extra})
-    folds = ["fold"] if any(r.fold is not None for r in records) else []
+    at_times = [
+        *([TRAIN_ONLY] if any(r.train_only for r in records) else []),
+        *(["fold"] if any(r.fold is not None for r in records) else []),
+    ]
     unfinished = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(
-                file, [*COLUMNS, *folds, *extras], lineterminator="\n"
+                file, [*COLUMNS, *at_times, *extras], lineterminator="\n"
             )
             writer.writeheader()
-            writer.writerows(
-                _row(record, path.parent, bool(folds)) for record in records
-            )
+            writer.writerows(_row(record, path.parent, at_times) for record in records)
         unfinished.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _row(record: Record, folder: Path, with_fold: bool) -> dict[str, str]:
+def _row(record: Record, folder: Path, at_times: Sequence[str]) -> dict[str, str]:
     row = {
         **{key: record.extra.get(key, "") for key in record.extra},
         "file": _relative(record.path, folder),
@@ -335,9 +354,11 @@ def _row(record: Record, folder: Path, with_fold: bool) -> dict[str, str]:
         "plane": record.plane,
         "flag": record.flag,
     }
-    if with_fold:
-        row["fold"] = "" if record.fold is None else str(record.fold)
-    return row
+    more = {
+        TRAIN_ONLY: "yes" if record.train_only else "",
+        "fold": "" if record.fold is None else str(record.fold),
+    }
+    return row | {name: more[name] for name in at_times}
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -363,7 +384,7 @@ def manifest_digest(records: Iterable[Record], *, contents: bool = False) -> str
     -------
     str
         SHA-256 in hex over file names, labels, patients, splits, folds,
-        sources, sites and flags.
+        sources, sites and flags, and what trains only.
     """
     lines = sorted(
         "\t".join(
@@ -377,6 +398,8 @@ def manifest_digest(records: Iterable[Record], *, contents: bool = False) -> str
                 "" if record.fold is None else str(record.fold),
                 record.site,
                 record.flag,
+                # A set without it keeps the number that it had before there was one.
+                *([TRAIN_ONLY] if record.train_only else []),
                 _file_digest(record.path) if contents else "",
                 _file_digest(record.mask) if contents and record.mask else "",
             )

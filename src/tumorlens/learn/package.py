@@ -93,8 +93,10 @@ def make_bundle(
         There are neither.
     """
     serving = write_network(model, config, folder)
-    step = max(1, len(data.training) // _TRAINING_ROWS)
-    passing = data.validation or data.training[step // 2 :: 4 * step]
+    # What trains only need not show a brain, as the top of a head.
+    brains = [item for item in data.training if not item.record.train_only]
+    step = max(1, len(brains) // _TRAINING_ROWS)
+    passing = data.validation or brains[step // 2 :: 4 * step]
     outputs = infer(serving, _and_stripped(passing), config.size)
     checked = None
     if data.validation:
@@ -113,12 +115,12 @@ def make_bundle(
     layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    seen = infer(serving, _and_stripped(data.training[::step]), config.size)
+    seen = infer(serving, _and_stripped(brains[::step]), config.size)
     foreign = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
-        *drawn_tomograms(data.training, _DRAWN_OF_EACH_KIND, config.seed),
+        *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
     ]
     domain = fit_domain(
         Embedded.of_grey(seen),

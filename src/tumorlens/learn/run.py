@@ -222,7 +222,11 @@ def _load(
     usable = [row for row in records if include_flagged or not row.flag]
     parts = {}
     for split in ("train", "validation"):
-        rows = [row for row in usable if row.split == split]
+        rows = [
+            row
+            for row in usable
+            if row.split == split and (split == "train" or not row.train_only)
+        ]
         if not rows:
             raise TrainingError(
                 f"The manifest has no row in the split '{split}'.",

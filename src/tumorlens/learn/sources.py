@@ -88,19 +88,24 @@ def read_cheng(folder: Path) -> Iterator[Record]:
 def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
     """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away.
 
+    The slices at the top and the base of a head train only: a whole scan has
+    them too, but many show hardly any brain.
+
     Parameters
     ----------
     folder
         Of the set.
     every_slice
-        Also those that only complete the scans.
+        Also those that only complete the scans: tumour-free ones next to a
+        tumour, whose edge they may show.
     """
-    columns = ("id", "class", "patient", "site", "slice", "use")
+    columns = ("id", "class", "patient", "site", "slice", "gap_to_tumor_slice", "use")
     for row in set_rows(folder / "lgg.csv", *columns):
-        if row["use"] != "learn" and not every_slice:
-            continue
         label = _label(folder, row["class"])
         drawn = label is not TumorClass.NO_TUMOR
+        completes = row["use"] != "learn"
+        if completes and row["gap_to_tumor_slice"] == "1" and not every_slice:
+            continue
         yield Record(
             path=folder / "images" / f"{row['id']}.jpg",
             label=label,
@@ -109,6 +114,7 @@ def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
             source="lgg",
             site=row["site"],
             plane=Plane.AXIAL,
+            train_only=completes,
             extra={"slice": row["slice"]},
         )
 

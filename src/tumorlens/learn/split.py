@@ -276,7 +276,8 @@ def _deal(
     for key, part in parts.items():
         filled[part].update(counts[key])
     rest = counts.keys() - parts.keys()
-    for key in sorted(rest, key=lambda key: (-len(members[key]), _draw(seed, key))):
+    sizes = {key: count["all", "", ""] for key, count in counts.items()}
+    for key in sorted(rest, key=lambda key: (-sizes[key], _draw(seed, key))):
         parts[key] = _neediest(counts[key], totals, filled, shares, (seed, key))
         filled[parts[key]].update(counts[key])
     return parts
@@ -290,6 +291,9 @@ def _strata(records: Sequence[Record], rows: list[int]) -> Counter[_Stratum]:
     """
     count: Counter[_Stratum] = Counter()
     for row in rows:
+        if records[row].train_only:
+            # Parts are to be even in what is measured.
+            continue
         label, source = records[row].label or "", records[row].source
         count.update([("both", label, source), ("class", label, ""), ("all", "", "")])
     return count

@@ -105,6 +105,19 @@ def test_who_is_scored_did_not_train(two_scanners: list[Record]) -> None:
     assert found["by_slice"]["all"]["accuracy"]["value"] == 0.0
 
 
+def test_what_trains_only_teaches_and_is_not_scored(two_scanners: list[Record]) -> None:
+    # Of the tumour-free ones, all are in fold 1, but in fold 0 one that trains only.
+    records = [
+        replace(record, fold=int(record.label is TumorClass.NO_TUMOR))
+        for record in two_scanners
+    ]
+    (place,) = (n for n, row in enumerate(records) if row.path.stem == "n0")
+    records[place] = replace(records[place], fold=0, train_only=True)
+    found = cross_validate_intensity_baseline(records, say=lambda _: None)
+    assert found["by_slice"]["all"]["count"] == 47
+    assert found["by_slice"]["all"]["accuracy"]["value"] > 0.0
+
+
 def test_parts_are_named_by_source_or_site(two_scanners: list[Record]) -> None:
     found = cross_validate_intensity_baseline(
         in_folds(two_scanners), [("g", "n"), ("north",)], say=lambda _: None

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def cross_validate_intensity_baseline(
         ]
         found[inside] = _judge(others, statistics[~inside], statistics[inside])
         say(f"Fold {fold}: {int(inside.sum())} slices scored.")
-    return _summarise(kept, found, together)
+    counts = np.array([not row.train_only for row in kept])
+    return _summarise(list(compress(kept, counts)), found[counts], together)
 
 
 def _check_known(records: Sequence[Record], together: Sequence[Sequence[str]]) -> None:

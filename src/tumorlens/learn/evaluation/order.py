@@ -100,7 +100,9 @@ def evaluate_bundles(
     records = [
         row
         for row in known
-        if not row.flag and row.label and order.split in ("all", row.split)
+        if row.label
+        and not (row.flag or row.train_only)
+        and order.split in ("all", row.split)
     ]
     if not records:
         raise DatasetError(
