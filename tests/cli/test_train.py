@@ -150,6 +150,20 @@ def test_a_value_that_cannot_be_is_named(drawn_set, tmp_path, option, value):
     assert "Traceback" not in result.output
 
 
+def test_nothing_is_validated_on_what_trains_only(drawn_set, tmp_path):
+    with drawn_set.open(newline="") as file:
+        rows = [{**row, "train_only": "yes"} for row in csv.DictReader(file)]
+    ends = drawn_set.parent / "ends.csv"
+    with ends.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    result = invoke("train", "--data", ends, "--out", tmp_path / "b", *SMALL)
+    assert result.exit_code == 2
+    assert "Reading 16 pictures to train on" in result.output
+    assert "no row in the split 'validation'" in result.output
+
+
 def test_a_manifest_without_splits_says_what_to_run(drawn_set, tmp_path):
     with drawn_set.open(newline="") as file:
         rows = [{**row, "split": ""} for row in csv.DictReader(file)]

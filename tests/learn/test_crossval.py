@@ -54,7 +54,9 @@ def test_what_trains_only_teaches_the_other_folds_and_is_never_judged(
     assert sum(fold["slices"] for fold in found.leakage["folds"].values()) == 14
     assert {row.path for row in (item.record for item in found.samples)} >= ends
     for fold in (0, 1):
-        provenance = load_bundle(tmp_path / f"fold{fold}/bundle").provenance
+        bundle = load_bundle(tmp_path / f"fold{fold}/bundle")
+        provenance = bundle.provenance
+        assert bundle.metrics["validation"]["slices"] == 7
         others = [row for row in rows if row.fold != fold]
         assert ends & {row.path for row in others}
         assert provenance["fingerprints"] == training_fingerprints(others)
