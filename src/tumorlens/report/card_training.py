@@ -25,8 +25,9 @@ LICENCES: dict[str, tuple[str, str]] = {
     ),
     "lgg": (
         "TCGA-LGG with outlines (Buda et al. 2019): T1 with contrast, axial, glioma "
-        "and tumour-free slices of the same scanners; outlines mark the FLAIR "
-        "abnormality, which is wider than what enhances",
+        "and tumour-free slices of the same scanners, and both ends of these heads, "
+        "which train only; outlines mark the FLAIR abnormality, which is wider than "
+        "what enhances",
         "TCIA, CC BY",
     ),
     "notumor": ("tumour-free pictures of the common web sets, copies removed", "mixed"),
