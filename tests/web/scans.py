@@ -63,11 +63,12 @@ def dicom(
 
 
 def packed(*members: tuple[str, bytes]) -> bytes:
-    """Make a zip."""
+    """Make a zip, the same at any time: where it names a test, it must not change."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members:
-            archive.writestr(name, data)
+            dated = zipfile.ZipInfo(name)
+            archive.writestr(dated, data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
