@@ -116,6 +116,11 @@ def test_what_trains_only_is_not_measured(bundle, people, tmp_path):
     assert invoke(*line, "--split", "test").exit_code == 0
     (found,) = json.loads(figures.read_text())
     assert found["slices"] == 4
+    write_manifest([replace(row, train_only=True) for row in rows], out)
+    for command in ("evaluate", "compare-scans"):
+        result = invoke(command, "--data", out, "--model", bundle, "--split", "test")
+        assert result.exit_code == 2
+        assert "'test'" in result.output
 
 
 def test_a_split_without_rows_is_named(bundle, people):

@@ -15,7 +15,7 @@ import tumorlens
 from tumorlens.cli.main import main
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.learn.evaluation.leakage import check_held_out
-from tumorlens.learn.manifest import read_manifest
+from tumorlens.learn.manifest import read_manifest, write_manifest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -150,14 +150,15 @@ def test_a_value_that_cannot_be_is_named(drawn_set, tmp_path, option, value):
     assert "Traceback" not in result.output
 
 
+def written_with(drawn_set, name, **values):
+    """Write the drawn set once more, with some columns changed in every row."""
+    rows = [replace(row, **values) for row in read_manifest(drawn_set)]
+    write_manifest(rows, drawn_set.parent / name)
+    return drawn_set.parent / name
+
+
 def test_nothing_is_validated_on_what_trains_only(drawn_set, tmp_path):
-    with drawn_set.open(newline="") as file:
-        rows = [{**row, "train_only": "yes"} for row in csv.DictReader(file)]
-    ends = drawn_set.parent / "ends.csv"
-    with ends.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    ends = written_with(drawn_set, "ends.csv", train_only=True)
     result = invoke("train", "--data", ends, "--out", tmp_path / "b", *SMALL)
     assert result.exit_code == 2
     assert "Reading 16 pictures to train on" in result.output
@@ -165,13 +166,7 @@ def test_nothing_is_validated_on_what_trains_only(drawn_set, tmp_path):
 
 
 def test_a_manifest_without_splits_says_what_to_run(drawn_set, tmp_path):
-    with drawn_set.open(newline="") as file:
-        rows = [{**row, "split": ""} for row in csv.DictReader(file)]
-    bare = drawn_set.parent / "bare.csv"
-    with bare.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    bare = written_with(drawn_set, "bare.csv", split="")
     result = invoke("train", "--data", bare, "--out", tmp_path / "b", *SMALL)
     assert result.exit_code == 2
     assert "tumorlens data split" in result.output

@@ -55,7 +55,9 @@ def compare_scans(
         raise MissingExtraError("Comparing", "train") from error
     from tumorlens.engine.bundle import DEFAULT_BUNDLE
 
-    records = [row for row in read_manifest(manifest) if not row.flag]
+    records = [
+        row for row in read_manifest(manifest) if not (row.flag or row.train_only)
+    ]
     if split != "all":
         records = [row for row in records if row.split == split]
     if not records:
