@@ -83,6 +83,32 @@ def copies(
     return pairs
 
 
+def measured_pairs(
+    pairs: Sequence[Pair], records: Sequence[Record]
+) -> list[tuple[int, int]]:
+    """Leave out copies that both train only.
+
+    No figure rests on either, and the tops of two heads look alike.
+
+    Parameters
+    ----------
+    pairs
+        From `copies`.
+    records
+        What they count.
+
+    Returns
+    -------
+    list of pairs
+        Positions in `records`.
+    """
+    return [
+        (pair.first, pair.second)
+        for pair in pairs
+        if not (records[pair.first].train_only and records[pair.second].train_only)
+    ]
+
+
 def linked_copies(
     records: Sequence[Record],
     *,
@@ -101,15 +127,12 @@ def linked_copies(
     Returns
     -------
     list of pairs
-        Positions in `records`. Two that train only are never linked: no figure
-        rests on either, and the tops of two heads look alike.
+        Positions in `records`; see `measured_pairs`.
     """
     prints, _ = take_fingerprints(records, threads=threads, progress=progress)
     rows = [row for row, item in enumerate(prints) if item is not None]
-    pairs = copies([item for item in prints if item is not None])
-    links = [(rows[pair.first], rows[pair.second]) for pair in pairs]
-    return [
-        (one, other)
-        for one, other in links
-        if not (records[one].train_only and records[other].train_only)
+    pairs = [
+        pair._replace(first=rows[pair.first], second=rows[pair.second])
+        for pair in copies([item for item in prints if item is not None])
     ]
+    return measured_pairs(pairs, records)

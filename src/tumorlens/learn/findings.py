@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tumorlens.learn.copies import copies
+from tumorlens.learn.copies import copies, measured_pairs
 from tumorlens.learn.fingerprint import Fingerprint
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.neighbours import Pair, groups
@@ -165,13 +165,7 @@ class _Copies:
 
     def _groups_that_differ(self, value: Callable[[Record], str]) -> Iterator[str]:
         members = defaultdict(list)
-        # Nothing is tested on two that train only: see `linked_copies`.
-        pairs = [
-            (one, other)
-            for one, other, *_ in self.pairs
-            if not (self.records[one].train_only and self.records[other].train_only)
-        ]
-        found = groups(len(self.records), pairs)
+        found = groups(len(self.records), measured_pairs(self.pairs, self.records))
         for record, group in zip(self.records, found, strict=True):
             members[group].append(record)
         for same in members.values():

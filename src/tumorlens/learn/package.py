@@ -26,7 +26,8 @@ from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.leakage import FINGERPRINTS
 from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.infer import infer
-from tumorlens.learn.manifest import Record, manifest_digest
+from tumorlens.learn.manifest import Record
+from tumorlens.learn.manifest_digest import manifest_digest
 from tumorlens.learn.outliers import Outlier, draw_outliers, photographs
 from tumorlens.learn.skull_stripped import without_skull
 from tumorlens.learn.tomograms import tomograms

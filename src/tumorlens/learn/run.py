@@ -25,7 +25,8 @@ from tumorlens.learn.dataset import Sample, load_samples
 from tumorlens.learn.evaluation.evaluate import METRICS_FILE, for_bundle
 from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.learn.heldout import HeldOut
-from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
+from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.learn.manifest_digest import manifest_digest
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 from tumorlens.learn.package_volume import make_volume_bundle

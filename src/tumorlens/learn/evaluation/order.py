@@ -19,7 +19,8 @@ from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.paired import compare
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
 from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by
-from tumorlens.learn.manifest import Record, manifest_digest, read_manifest
+from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.learn.manifest_digest import manifest_digest
 from tumorlens.learn.tomograms import CT_FLAG
 from tumorlens.report.page_parts import Picture
 
