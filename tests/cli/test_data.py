@@ -181,6 +181,20 @@ def test_a_manifest_is_made_of_the_folder_that_the_environment_names(
     assert len(read_manifest(out)) == 9
 
 
+def test_a_manifest_tells_what_only_trains(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends, out = tmp_path / "ends.csv", tmp_path / "manifest.csv"
+    rows = [
+        replace(row, flag="CT", train_only=row.path.name == "1.png")
+        for row in read_manifest(folder)
+    ]
+    write_manifest(rows, ends)
+    line = ["data", "manifest", str(folder), "--also", str(ends), "--out", str(out)]
+    assert main(line) == 0
+    assert "9 with a flag, 1 that only train" in capsys.readouterr().out
+
+
 def test_sets_are_listed_and_a_refusal_is_told(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

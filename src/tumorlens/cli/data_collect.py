@@ -40,9 +40,10 @@ def manifest(
     write_manifest(records, out)
     patients = len({record.patient for record in records} - {""})
     flagged = sum(1 for record in records if record.flag)
+    unmeasured = sum(1 for record in records if record.train_only)
     click.echo(
         f"{len(records):,} pictures of {patients:,} patients or groups, "
-        f"{flagged:,} with a flag, written to {out}."
+        f"{flagged:,} with a flag, {unmeasured:,} that only train, written to {out}."
     )
 
 
