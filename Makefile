@@ -56,7 +56,8 @@ docs: $(TEST)/.ready
 # about two hours on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the
 # folder of the sets.
 REPRODUCED := runs/reproduced
-RECIPE := --epochs 14 --early-share 0.8 --transplant-share 0.12
+RECIPE := --epochs 20 --early-share 0.5 --final-rate 0.3 --ema 0.999 \
+	--transplant-share 0.12
 # Runs at the same time, each with one thread.
 JOBS ?= 2
 LENS := $(TEST)/bin/tumorlens

@@ -53,3 +53,15 @@ def test_normalisation_is_counted_anew_over_all_batches():
     np.testing.assert_allclose(layer.moving_variance, [4.0] * 3, atol=0.6)
     np.testing.assert_array_equal(kept.moving_mean, 0.0)
     assert layer.momentum == 0.9
+
+
+def test_nothing_is_dropped_while_normalisation_is_counted():
+    """A served network drops nothing, so its variance is that without dropout."""
+    dropout = keras.layers.Dropout(0.6, name="dropout")
+    layer = keras.layers.BatchNormalization(name="counted")
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, layer(dropout(pixels)))
+    batch = np.random.default_rng(0).normal(5.0, 2.0, (6, 8, 8, 3)).astype("f4")
+    refresh_normalisation(model, [batch])
+    np.testing.assert_allclose(layer.moving_variance, batch.var((0, 1, 2)), rtol=1e-4)
+    assert dropout.rate == 0.6

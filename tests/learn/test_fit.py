@@ -6,13 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumorlens.errors import TrainingError
+from tumorlens.errors import SettingError, TrainingError
+from tumorlens.learn.average import count_normalisation
 from tumorlens.learn.batches import BatchStream
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import load_samples, sampling_weights
-from tumorlens.learn.fit import BEST_WEIGHTS, CHECKPOINT, fit, validation_score
+from tumorlens.learn.fit import (
+    BEST_WEIGHTS,
+    CHECKPOINT,
+    compile_model,
+    fit,
+    training_stream,
+    validation_score,
+)
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.learn.networks.registry import find_network
+from tumorlens.learn.weights import load_weights
 from tumorlens.taxonomy import TumorClass
 
 SMALL = TrainingConfig(
@@ -137,3 +146,30 @@ def test_without_validation_the_last_weights_are_kept(sets, tmp_path):
     assert len(result.history) == SMALL.epochs
     assert "accuracy" not in result.history[-1]
     assert (tmp_path / BEST_WEIGHTS).exists()
+
+
+def test_normalisation_is_counted_for_the_weights_that_are_kept(sets, tmp_path):
+    result = fit(SMALL, *sets, tmp_path, say=lambda _: None)
+    ended = result.model.get_weights()
+    stored = find_network(SMALL.network).build(None)
+    load_weights(stored, tmp_path / BEST_WEIGHTS)
+    count_normalisation(result.model, training_stream(sets[0], SMALL), SMALL)
+    counted = result.model.get_weights()
+    for one, two, three in zip(ended, stored.get_weights(), counted, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(one, three, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_the_learning_rate_ends_at_the_share_of_its_peak_that_was_asked(share):
+    config = replace(SMALL, final_rate=share)
+    model = find_network(config.network).build(None)
+    compile_model(model, config)
+    model.optimizer.iterations.assign(config.total_steps)
+    rate = float(model.optimizer.learning_rate)
+    assert rate == pytest.approx(share * config.learning_rate, rel=1e-5)
+
+
+def test_a_final_rate_above_the_peak_is_refused():
+    with pytest.raises(SettingError, match=r"final_rate is 1\.5"):
+        replace(SMALL, final_rate=1.5)

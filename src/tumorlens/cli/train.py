@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
 @click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
 @click.option("--learning-rate", type=float, default=None, help="At its peak.")
+@click.option(
+    "--final-rate",
+    type=float,
+    default=None,
+    help="The rate's end, of its peak: 0 to 1.",
+)
 @click.option("--weight-decay", type=float, default=None, help="0 is plain Adam.")
 @click.option("--size", type=int, default=None, help="Edge of the input in pixels.")
 @click.option("--early-size", type=int, default=None, help="The same, early on.")
@@ -52,6 +58,9 @@ if TYPE_CHECKING:
     type=float,
     default=None,
     help="Of tumour-free slices, those given a tumour while training: 0 to 0.33.",
+)
+@click.option(
+    "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
 )
 @click.option("--patience", type=int, default=None, help="Epochs without a better one.")
 @click.option("--seed", type=int, default=None, help="Of everything random.")

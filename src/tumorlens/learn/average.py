@@ -1,16 +1,22 @@
-"""The networks of a cross-validation become one: their weights are averaged."""
+"""Weights are averaged, and what normalisation counts is counted anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.learn.batches import BatchStream
+from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.weights import load_weights
+
+NORMALISATION_BATCHES = 40
+"""Training batches on which normalisation is counted for averaged weights."""
 
 
 def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
@@ -20,7 +26,7 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
     valley of the loss, and their mean does what an ensemble of them would, in
     one pass ("model soup": Wortsman et al. 2022, ICML). What normalisation
     counted in each of them is not what it would count in the mean: follow with
-    `refresh_normalisation`.
+    `count_normalisation`.
 
     Parameters
     ----------
@@ -42,6 +48,25 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
             total += item
     model.set_weights([(item / len(weights)).astype(np.float32) for item in sums])
     return model
+
+
+def count_normalisation(
+    model: keras.Model, stream: BatchStream, config: TrainingConfig
+) -> None:
+    """Count anew what batch normalisation needs, on the first batches of a run.
+
+    Parameters
+    ----------
+    model
+        With averaged weights.
+    stream
+        The run's batches.
+    config
+        Every choice of the run.
+    """
+    batches = min(NORMALISATION_BATCHES, config.total_steps)
+    drawn = stream.batches(0, batches, lambda _: config.size)
+    refresh_normalisation(model, (batch.pixels for batch in drawn))
 
 
 def refresh_normalisation(
@@ -66,10 +91,25 @@ def refresh_normalisation(
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
     usual = [layer.momentum for layer in layers]
-    for number, pixels in enumerate(batches):
-        for layer in layers:
-            # The mean of all batches so far, not a moving one.
-            layer.momentum = number / (number + 1)
-        model(pixels, training=True)
+    with _without_dropout(model):
+        for number, pixels in enumerate(batches):
+            for layer in layers:
+                # The mean of all batches so far, not a moving one.
+                layer.momentum = number / (number + 1)
+            model(pixels, training=True)
     for layer, momentum in zip(layers, usual, strict=True):
         layer.momentum = momentum
+
+
+@contextmanager
+def _without_dropout(model: keras.Model) -> Iterator[None]:
+    """Let nothing drop for a while: a served network drops nothing either."""
+    layers = [item for item in model.layers if isinstance(item, keras.layers.Dropout)]
+    usual = [layer.rate for layer in layers]
+    for layer in layers:
+        layer.rate = 0.0
+    try:
+        yield
+    finally:
+        for layer, rate in zip(layers, usual, strict=True):
+            layer.rate = rate

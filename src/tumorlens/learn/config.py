@@ -30,6 +30,10 @@ class TrainingConfig:
         Decoupled (AdamW, Loshchilov and Hutter 2019); 0 is plain Adam.
     warmup
         Share of the run in which the rate climbs; then it falls as a cosine.
+    final_rate
+        Where it falls to, as a share of its peak. A rate that stays high keeps the
+        weights on the move, and their average then lies in the middle of a wide
+        valley (Izmailov et al. 2018, UAI; Cha et al. 2021, arXiv:2102.08604).
     size, early_size, early_share
         Edge of the input in pixels at the end of the run, and in its first
         share: small pictures teach most of it in half the time.
@@ -59,6 +63,7 @@ class TrainingConfig:
     learning_rate: float = 6e-4
     weight_decay: float = 1e-2
     warmup: float = 0.06
+    final_rate: float = 0.01
     size: int = 224
     early_size: int = 160
     early_share: float = 0.75
@@ -89,7 +94,10 @@ class TrainingConfig:
                 raise SettingError(
                     f"{name} is {getattr(self, name)}.", "Use a multiple of 32."
                 )
-        for name in ("warmup", "early_share", "strip_share", "ema", "label_smoothing"):
+        for name in (
+            *("warmup", "final_rate", "early_share", "strip_share"),
+            *("ema", "label_smoothing"),
+        ):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "Use 0 to 1.")
         if not 0.0 <= self.transplant_share <= 1.0 / 3.0:

@@ -1,7 +1,8 @@
 """The training loop.
 
 Read it top to bottom: build, compile, then for each step one batch; after
-each epoch validate the averaged weights, log, and write a checkpoint.
+each epoch validate the averaged weights, log, and write a checkpoint; at the
+end count normalisation anew.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
+from tumorlens.learn.average import count_normalisation
 from tumorlens.learn.batches import Batch, BatchStream
 from tumorlens.learn.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.learn.config import TrainingConfig
@@ -74,7 +76,7 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 25.0,
         max(1, config.total_steps - warmup),
-        alpha=0.01,
+        alpha=config.final_rate,
         warmup_target=config.learning_rate,
         warmup_steps=warmup,
     )
@@ -221,6 +223,9 @@ def fit(
             save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
     log.close()
     load_weights(model, folder / BEST_WEIGHTS)
+    # What it counted is of the weights on their way, not of their average.
+    count_normalisation(model, stream, config)
+    _keep(model, folder)
     return FitResult(model, history)
 
 
@@ -308,10 +313,14 @@ def _end_epoch(
             earlier = max((old["accuracy"] for old in history), default=0.0)
             best = row["accuracy"] >= earlier
         if best:
-            part = folder / f"part-{BEST_WEIGHTS}"
-            model.save_weights(part)
-            part.replace(folder / BEST_WEIGHTS)
+            _keep(model, folder)
     return row
+
+
+def _keep(model: keras.Model, folder: Path) -> None:
+    part = folder / f"part-{BEST_WEIGHTS}"
+    model.save_weights(part)
+    part.replace(folder / BEST_WEIGHTS)
 
 
 def _stalled(history: list[dict[str, Any]], patience: int) -> bool:

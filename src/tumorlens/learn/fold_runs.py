@@ -14,7 +14,7 @@ from threading import Thread
 import keras
 
 from tumorlens.errors import TrainingError
-from tumorlens.learn.average import average_networks, refresh_normalisation
+from tumorlens.learn.average import average_networks, count_normalisation
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.dataset import Sample, load_samples
 from tumorlens.learn.fit import CHECKPOINT, fit, training_stream
@@ -23,8 +23,6 @@ from tumorlens.learn.manifest import Record
 from tumorlens.learn.networks.registry import find_network
 
 OUTPUTS = "heldout.npz"
-NORMALISATION_BATCHES = 40
-"""Training batches on which an averaged network's normalisation is counted."""
 _CONFIG = "config.json"
 
 
@@ -167,13 +165,9 @@ def mean_of_runs(
     TrainingError
         A file is missing, or of another network.
     """
-    # Dropout before a normalisation changes what it counts.
-    keras.utils.set_random_seed(config.seed)
     model = average_networks(config.network, weights)
     find_network(config.network).freeze(model)
-    stream = training_stream(samples, config)
-    drawn = stream.batches(0, NORMALISATION_BATCHES, lambda _: config.size)
-    refresh_normalisation(model, (batch.pixels for batch in drawn))
+    count_normalisation(model, training_stream(samples, config), config)
     return model
 
 
