@@ -147,7 +147,7 @@ def cross_validate(
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        leakage[fold] = check_held_out(classifier.bundle, own)
+        leakage[fold] = check_held_out(classifier.bundle, own, records)
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
     seconds = sum(earlier_seconds(place) for place in places.values())

@@ -8,6 +8,7 @@ import pytest
 
 from tests.learn.heads import draw_person
 from tumorlens.engine.bundle import load_bundle
+from tumorlens.learn.evaluation import copy_codes
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.leakage import check_held_out, section
 from tumorlens.learn.manifest import Record
@@ -64,6 +65,23 @@ def test_a_copy_under_another_name_is_found(bundle_with, records):
     assert found["copies_by_source"] == {"drawn": 1}
     assert found["examples"] == ["1.png"]
     assert ("for example", "1.png") in section(found).tables[0].rows
+
+
+def test_pictures_at_hand_decide_what_only_looks_alike_by_its_code(
+    bundle_with, records, monkeypatch
+):
+    text = training_fingerprints(records[:3])
+    bundle = bundle_with(patients=PATIENTS, fingerprints=text)
+    disguised = replace(records[1], patient="stranger")
+    judged = [records[3], disguised]
+    monkeypatch.setattr(copy_codes, "MOST_BITS_APART", 192)
+    assert check_held_out(bundle, judged)["copies"] == 2
+    # One that trained is missing: it may be what the first is a copy of.
+    assert check_held_out(bundle, judged, known=records[1:])["copies"] == 2
+    found = check_held_out(bundle, judged, known=records)
+    assert found["copies"] == 1
+    assert found["examples"] == ["1.png"]
+    assert check_held_out(bundle, judged[:1], known=records)["held_out"]
 
 
 def test_without_fingerprints_the_training_pictures_at_hand_are_looked_at(

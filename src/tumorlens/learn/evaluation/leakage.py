@@ -36,8 +36,9 @@ def check_held_out(
     evaluated
         What the figures are measured on.
     known
-        Other records at hand. Where the bundle carries no codes, those of its
-        training and validation patients are looked at instead.
+        Other records at hand. Those of the bundle's training and validation
+        patients confirm what the codes take for a copy, and are looked at instead
+        where the bundle carries no codes.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def check_held_out(
     carried = isinstance(bundle.provenance.get(FINGERPRINTS), str)
     unseen = set() if carried else everybody - {row.patient for row in at_hand}
     codes = _codes_of(bundle, at_hand)
-    copies = None if codes is None else _copies(codes, evaluated)
+    copies = None if codes is None else _copies(codes, evaluated, at_hand)
     found: dict[str, Any] = {
         "slices": len(evaluated),
         "patients_known": bool(everybody),
@@ -94,8 +95,18 @@ def _codes_of(bundle: Bundle, known: Sequence[Record]) -> TrainingCodes | None:
     return codes if len(codes) else None
 
 
-def _copies(codes: TrainingCodes, evaluated: Sequence[Record]) -> NDArray[np.bool_]:
-    return codes.holds(take_fingerprints(evaluated)[0])
+def _copies(
+    codes: TrainingCodes, evaluated: Sequence[Record], at_hand: Sequence[Record]
+) -> NDArray[np.bool_]:
+    prints = take_fingerprints(evaluated)[0]
+    found = codes.holds(prints)
+    if found.any() and at_hand:
+        theirs = [item for item in take_fingerprints(at_hand)[0] if item]
+        theirs = [item for item in theirs if not item.blank]
+        for row in np.flatnonzero(found):
+            one = prints[row]
+            found[row] = one is not None and codes.confirms(one, theirs)
+    return found
 
 
 def _by_source(
