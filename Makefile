@@ -53,7 +53,7 @@ docs: $(TEST)/.ready
 	$(TEST)/bin/python scripts/fill_docs.py
 
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
-# one to three hours on 2 cores. It goes on where it was stopped. TUMORLENS_DATA names the
+# about an hour on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA names the
 # folder of the sets.
 REPRODUCED := runs/reproduced
 RECIPE := --epochs 20 --early-share 0.5 --final-rate 0.3 --ema 0.999 \

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumorlens.learn.neighbours import groups, near_pairs
+from tumorlens.learn.neighbours import groups, near_pairs, near_to_first
 
 
 def drawn_views(count: int, seed: int = 0) -> NDArray[np.int8]:
@@ -76,3 +76,17 @@ def test_few_pictures_have_no_pairs(count: int) -> None:
 
 def test_groups_follow_links_however_far() -> None:
     assert groups(6, [(4, 5), (0, 2), (2, 5)]) == [0, 1, 0, 3, 0, 0]
+
+
+def test_the_first_of_two_symmetric_pictures_is_near_the_other():
+    """`near_pairs` takes away what both share, which here is nearly all."""
+    rng = np.random.default_rng(3)
+    half = rng.integers(-90, 90, (1, 8, 4))
+    even = np.concatenate((half, half[:, :, ::-1]), axis=2)
+    changed = even + rng.integers(-4, 5, even.shape)
+    other = rng.integers(-90, 90, even.shape)
+    pictures = np.stack((even, changed, other)).astype(np.int8)
+    assert near_to_first(pictures[:2])
+    assert near_to_first(pictures[[1, 0]][..., ::-1])
+    assert not near_to_first(pictures[[0, 2]])
+    assert not near_to_first(pictures[:1])

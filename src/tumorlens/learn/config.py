@@ -10,6 +10,15 @@ from typing import Any, Self, cast, get_args
 from tumorlens.errors import SettingError
 from tumorlens.learn.dataset import Sampling
 
+_SHARES = (
+    "warmup",
+    "final_rate",
+    "early_share",
+    "strip_share",
+    "ema",
+    "label_smoothing",
+)
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -94,10 +103,7 @@ class TrainingConfig:
                 raise SettingError(
                     f"{name} is {getattr(self, name)}.", "Use a multiple of 32."
                 )
-        for name in (
-            *("warmup", "final_rate", "early_share", "strip_share"),
-            *("ema", "label_smoothing"),
-        ):
+        for name in _SHARES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"{name} is {getattr(self, name)}.", "Use 0 to 1.")
         if not 0.0 <= self.transplant_share <= 1.0 / 3.0:

@@ -76,6 +76,26 @@ def near_pairs(
     return sorted(best.values())
 
 
+def near_to_first(views: NDArray[np.int8], threshold: float = NEAR_DUPLICATE) -> bool:
+    """Tell whether the first picture is nearly equal to one of the others.
+
+    Every pair is compared: a few pictures are too few for `near_pairs`, which takes
+    away what all share, and of two pictures that is all.
+
+    Parameters
+    ----------
+    views, threshold
+        As in `near_pairs`.
+    """
+    others = np.arange(1, len(views), dtype=np.int64)
+    codes = np.concatenate((others * 2, others * 2 + 1))
+    return any(
+        True
+        for column in range(views.shape[1])
+        for _ in _confirmed(views[:, column], codes, threshold)
+    )
+
+
 def _tables(count: int, threshold: float) -> tuple[int, int]:
     """Bits of a key, and tables so that few pairs at the threshold are missed."""
     bits = math.ceil(math.log2(2 * count)) + _SPARE_BITS

@@ -84,6 +84,21 @@ def test_pictures_at_hand_decide_what_only_looks_alike_by_its_code(
     assert check_held_out(bundle, judged[:1], known=records)["held_out"]
 
 
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("known", [slice(0, 0), slice(1, 2), slice(0, 5)])
+def test_a_copy_saved_anew_is_found_whoever_is_at_hand(
+    bundle_with, records, known, step, tmp_path
+):
+    """Also where its original alone is at hand: two pictures share all."""
+    text = training_fingerprints(records[:3])
+    bundle = bundle_with(patients=PATIENTS, fingerprints=text)
+    copy = tmp_path / "copy.jpg"
+    pixels = cv2.imread(str(records[1].path), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(copy), pixels[:, ::step])
+    judged = [replace(records[1], path=copy, patient="stranger")]
+    assert check_held_out(bundle, judged, known=records[known])["copies"] == 1
+
+
 def test_without_fingerprints_the_training_pictures_at_hand_are_looked_at(
     bundle_with, records
 ):

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
-from tumorlens.learn.copies import copies, take_fingerprints
+from tumorlens.learn.copies import take_fingerprints
 from tumorlens.learn.fingerprint import VIEW_SIZE, Fingerprint
 from tumorlens.learn.manifest import Record
+from tumorlens.learn.neighbours import near_to_first
 
 MOST_BITS_APART = 8
 """Of 192, in the better view, up to which two pictures count as copies.
@@ -143,58 +144,67 @@ class TrainingCodes:
             return found
         rows = [row for row, item in enumerate(prints) if item and not item.blank]
         pooled = _pooled(_views(prints))
-        nearest = np.minimum(
-            self._nearest(_codes(pooled, self.center)),
-            self._nearest(_codes(_mirrored(pooled), self.center)),
-        )
-        found[rows] = nearest <= MOST_BITS_APART
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            found[rows[part]] = self._near(pooled[:, part]).any(axis=1)
         return found
 
-    def confirms(self, one: Fingerprint, at_hand: Sequence[Fingerprint]) -> bool:
-        """Look at the pictures themselves where codes take one for a copy.
+    def confirms(
+        self,
+        suspects: Sequence[Fingerprint | None],
+        at_hand: Sequence[Fingerprint | None],
+    ) -> NDArray[np.bool_]:
+        """Look at the pictures themselves where codes take some for copies.
 
         Parameters
         ----------
-        one
-            A picture that `holds` takes for a copy.
+        suspects
+            N pictures that `holds` takes for copies.
         at_hand
-            None of them blank; training pictures may be among them.
+            Training pictures may be among them.
 
         Returns
         -------
-        bool
-            False where every picture it may be a copy of is at hand, and it is a
-            copy of none by its full views.
+        ndarray
+            Shape (N,): false where every picture that a suspect may be a copy of is
+            at hand, and it is a copy of none by its full views.
         """
-        theirs = _codes(_pooled(_views(at_hand)), self.center)
+        shown = [item for item in at_hand if item and not item.blank]
+        theirs = _codes(_pooled(_views(shown)), self.center)
+        near = self._near(_pooled(_views(suspects)))
+        return np.array(
+            [
+                one is None or self._confirms(one, self.codes[:, row], shown, theirs)
+                for one, row in zip(suspects, near, strict=True)
+            ],
+            bool,
+        )
+
+    @staticmethod
+    def _confirms(
+        one: Fingerprint,
+        codes: NDArray[np.uint64],
+        shown: Sequence[Fingerprint],
+        theirs: NDArray[np.uint64],
+    ) -> bool:
         seen: set[int] = set()
-        for code in self.codes[:, self._near(one)].swapaxes(0, 1):
+        for code in codes.swapaxes(0, 1):
             same = np.flatnonzero((theirs == code[:, np.newaxis]).all(axis=(0, 2)))
             if not len(same):
                 return True
             seen.update(same.tolist())
-        pairs = copies([one, *(at_hand[row] for row in sorted(seen))])
-        return any(pair.first == 0 for pair in pairs)
+        return near_to_first(
+            np.stack([one.views, *(shown[row].views for row in sorted(seen))])
+        )
 
-    def _near(self, one: Fingerprint) -> NDArray[np.bool_]:
-        """Tell which of these a picture may be a copy of, shape (N,)."""
-        pooled = _pooled(_views([one]))
+    def _near(self, pooled: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Tell which of these each picture may be a copy of, shape (N, M)."""
         apart = [
-            np.bitwise_count(self.codes ^ _codes(cells, self.center)).sum(axis=2)
+            np.bitwise_count(mine ^ theirs[:, np.newaxis]).sum(axis=2, dtype=np.int64)
             for cells in (pooled, _mirrored(pooled))
+            for mine, theirs in zip(self.codes, _codes(cells, self.center), strict=True)
         ]
-        return np.asarray(np.min(apart, axis=(0, 1)) <= MOST_BITS_APART)
-
-    def _nearest(self, codes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Bits to the nearest picture in the better view, shape (N,)."""
-        found = np.full(codes.shape[1], _BITS, np.int64)
-        for mine, theirs in zip(self.codes, codes, strict=True):
-            for start in range(0, len(theirs), _ROWS_AT_A_TIME):
-                part = theirs[start : start + _ROWS_AT_A_TIME, np.newaxis]
-                apart = np.bitwise_count(part ^ mine).sum(axis=2, dtype=np.int64)
-                rows = slice(start, start + len(part))
-                found[rows] = np.minimum(found[rows], apart.min(axis=1))
-        return found
+        return np.asarray(np.min(apart, axis=0) <= MOST_BITS_APART)
 
 
 def _views(prints: Sequence[Fingerprint | None]) -> NDArray[np.int8]:

@@ -100,12 +100,10 @@ def _copies(
 ) -> NDArray[np.bool_]:
     prints = take_fingerprints(evaluated)[0]
     found = codes.holds(prints)
-    if found.any() and at_hand:
-        theirs = [item for item in take_fingerprints(at_hand)[0] if item]
-        theirs = [item for item in theirs if not item.blank]
-        for row in np.flatnonzero(found):
-            one = prints[row]
-            found[row] = one is not None and codes.confirms(one, theirs)
+    rows = np.flatnonzero(found)
+    if len(rows) and at_hand:
+        theirs = take_fingerprints(at_hand)[0]
+        found[rows] = codes.confirms([prints[row] for row in rows], theirs)
     return found
 
 
