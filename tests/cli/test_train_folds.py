@@ -20,7 +20,7 @@ def written(tmp_path_factory):
     write_manifest([both, *people[1:]], folder / "folds.csv")
     result = invoke(
         *("train", "--data", folder / "folds.csv", "--out", folder / "run"),
-        *("--folds", "2", *SMALL),
+        *("--folds", "2", "--robustness", "4", *SMALL),
     )
     assert result.exit_code == 0, result.output
     return folder / "run" / "report", result.output
@@ -45,6 +45,21 @@ def test_the_worst_errors_are_drawn(written):
     assert page.count("data:image/png;base64,") == len(errors)
 
 
+def test_damage_foreign_pictures_and_maps_are_measured_on_every_fold(written):
+    out, _ = written
+    metrics = json.loads((out / "metrics.json").read_text())
+    # One slice of each class of each fold is damaged, by the bundle that left it out.
+    assert metrics["robustness"]["slices"] == 8
+    assert metrics["foreign"]["bundles"] == 2
+    assert metrics["foreign"]["slices"] == metrics["slices"]
+    assert metrics["faithfulness"]["slices"] == 6
+    page = (out / "report.html").read_text()
+    for part in ("corruption", "foreign", "faithfulness"):
+        assert f'id="{part}"' in page
+    served = load_bundle(out.parent / "bundle").metrics
+    assert served["robustness"] == metrics["robustness"]
+
+
 def test_the_mean_of_the_folds_is_a_bundle_to_serve(written):
     out, said = written
     bundle = load_bundle(out.parent / "bundle")
@@ -62,15 +77,16 @@ def test_folds_train_side_by_side_to_the_same_kind_of_bundle(written, tmp_path):
     data = out.parents[1] / "folds.csv"
     result = invoke(
         *("train", "--data", data, "--out", tmp_path / "run", "--folds", "2"),
-        *("--jobs", "2", *SMALL),
+        *("--jobs", "2", "--robustness", "0", *SMALL),
     )
     assert result.exit_code == 0, result.output
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert bundle.provenance["averaged"] == 2
     assert bundle.provenance["training"]["seconds"] > 0
+    assert set(bundle.metrics) == {"cross_validation"}
 
 
-@pytest.mark.parametrize("option", ["--fold", "--jobs"])
+@pytest.mark.parametrize("option", ["--fold", "--jobs", "--robustness"])
 def test_what_goes_with_folds_alone_says_so(written, tmp_path, option):
     out, _ = written
     data = out.parents[1] / "folds.csv"

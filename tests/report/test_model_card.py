@@ -10,16 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.report.measured_maps import figure, measured_maps
 from tumorlens.engine.bundle import Bundle, OperatingPoint, Rate, load_bundle
 from tumorlens.report.card_charts import card_charts
 from tumorlens.report.claim_2024 import CLAIM_2024
 from tumorlens.report.model_card import model_card
 from tumorlens.report.tripod_ai import TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
-
-
-def figure(value: float, room: float = 0.02) -> dict[str, float]:
-    return {"value": value, "low": value - room, "high": value + room}
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:
@@ -160,6 +157,7 @@ def test_damage_refusal_and_maps_are_shown_when_measured(bare: Bundle) -> None:
     card = measured(
         bare,
         robustness={
+            "bundles": 5,
             "slices": 40,
             "patients": 9,
             "drop": figure(3, 1),
@@ -174,22 +172,17 @@ def test_damage_refusal_and_maps_are_shown_when_measured(bare: Bundle) -> None:
             "new": {"auroc": figure(0.97)},
             "passed": figure(0.99, 0.005),
         },
-        faithfulness={
-            "randomisation": {
-                "cascading": [
-                    {"evidence": {"ssim": figure(0.8)}},
-                    {"evidence": {"ssim": figure(0.31)}},
-                ]
-            }
-        },
+        faithfulness=measured_maps(),
     )
     assert "| noise | 7.000 [6.000, 8.000] |" in part(card, "Under damage")
+    assert "the one bundle, of 5," in part(card, "Under damage")
+    assert "of 5" not in part(card, "Do the maps show what decides?")
     assert "noise costs most" in part(card, "Where it fails")
     assert "| knee | no | 20 | – | 0.900 [0.880, 0.920] |" in part(card, "Refusal")
     assert "knee is refused least" in part(card, "Where it fails")
     maps = part(card, "Do the maps show what decides?")
-    assert "| Randomisation, cascading, evidence, ssim | 0.310" in maps
-    assert "0.800" not in maps
+    assert "12 tumour slices of 7 patients" in maps
+    assert "| The same with another patient's map | 0.300 [" in maps
     assert "| 30 | What changes when conditions change | [Under damage]" in card
 
 

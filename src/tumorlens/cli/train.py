@@ -90,6 +90,14 @@ if TYPE_CHECKING:
     help="With --folds: so many runs at the same time.  [default: 1]",
 )
 @click.option(
+    "--robustness",
+    "damaged",
+    type=click.IntRange(min=0),
+    default=None,
+    help="With --folds: slices to damage; foreign pictures and tests of the maps go "
+    "with them. 0 leaves these out.  [default: 200]",
+)
+@click.option(
     "--calibrate-on",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=None,
@@ -124,6 +132,7 @@ def train(
     folds: int | None,
     only: tuple[int, ...],
     jobs: int | None,
+    damaged: int | None,
     calibrate_on: Path | None,
     table: Path | None,
     ready: Path | None,
@@ -154,8 +163,10 @@ def train(
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
+    of_folds = {"fold": only or None, "jobs": jobs, "robustness": damaged}
+    for_folds = [name for name, value in of_folds.items() if value is not None]
     alone = not (
-        given or weights is not None or folds is not None or only or jobs or resume
+        given or weights is not None or folds is not None or for_folds or resume
     )
     if table is None and (ready is not None or permutations is not None):
         raise click.UsageError("--model and --permutations go with --clinical.")
@@ -184,12 +195,12 @@ def train(
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
         plan = FoldPlan(only, jobs or 1)
-        train_folds(manifest, folder, folds, plan, include_flagged, given)
+        measured = 200 if damaged is None else damaged
+        train_folds(manifest, folder, folds, plan, include_flagged, given, measured)
         learn_columns(folder / BUNDLE_FOLDER, folder)
         return
-    for name, value in (("fold", only), ("jobs", jobs)):
-        if value:
-            raise click.UsageError(f"--{name} goes with --folds.")
+    if for_folds:
+        raise click.UsageError(f"--{for_folds[0]} goes with --folds.")
     bundle = _train_once(
         manifest, folder, given, weights, resume, include_flagged, calibrate_on
     )

@@ -11,7 +11,6 @@ import click
 from tumorlens.cli.written import write_json
 
 if TYPE_CHECKING:
-    from tumorlens.learn.config import TrainingConfig
     from tumorlens.learn.crossval import CrossValidated
     from tumorlens.learn.fold_runs import FoldPlan
 
@@ -23,6 +22,7 @@ def train_folds(
     plan: FoldPlan,
     include_flagged: bool,
     choices: Mapping[str, Any],
+    damaged: int,
 ) -> None:
     """Cross-validate, report, and make a bundle of all folds' networks.
 
@@ -40,8 +40,17 @@ def train_folds(
         Also use rows that the manifest flags.
     choices
         Fields of `TrainingConfig` that were given.
+    damaged
+        Slices for what needs the networks again; see `measure_network`. 0 leaves
+        that out.
     """
-    from tumorlens.learn.crossval import bundle_of_folds, cross_validate
+    from tumorlens.learn.calibrate import COVERAGE
+    from tumorlens.learn.crossval import (
+        bundle_of_folds,
+        cross_validate,
+        examined_by_folds,
+    )
+    from tumorlens.learn.evaluation.evaluate import evaluate_scored, measure_network
     from tumorlens.learn.folds import records_in_folds
     from tumorlens.learn.networks.registry import find_network
     from tumorlens.learn.run import configured, with_figures
@@ -56,32 +65,11 @@ def train_folds(
     flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
     found = cross_validate(records, config, folder, plan, click.echo, flagged)
-    _report(found, config, f"{len(plan.only) or folds} of {folds} folds", folder)
-    if len(found.bundles) == folds:
-        made = bundle_of_folds(found, everything, config, folder, say=click.echo)
-        bundle = with_figures(made, folder)
-        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
-
-
-def _report(
-    found: CrossValidated, config: TrainingConfig, which: str, folder: Path
-) -> None:
-    """Write the figures of the folds together, and a page of them."""
-    from tumorlens.learn.calibrate import COVERAGE
-    from tumorlens.learn.crossval import REPORT_FOLDER
-    from tumorlens.learn.evaluation.error_sketches import sketch_errors
-    from tumorlens.learn.evaluation.evaluate import (
-        evaluate_scored,
-        evaluation_sections,
-        on_set,
-        write_evaluation,
-    )
-    from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
-
     metrics = {
         "model": {
             "name": config.network,
-            "version": f"{which}, each left out in turn",
+            "version": f"{len(plan.only) or folds} of {folds} folds, each left out in "
+            "turn",
             "operating_point": "screening",
             "stated_coverage": COVERAGE,
         },
@@ -89,6 +77,27 @@ def _report(
         "leakage": found.leakage,
         **evaluate_scored(found.scored, found.rules),
     }
+    if damaged:
+        examined = examined_by_folds(found.bundles, everything)
+        metrics |= measure_network(examined, damaged, click.echo)
+    _report(found, metrics, folder)
+    if len(found.bundles) == folds:
+        made = bundle_of_folds(found, everything, config, folder, say=click.echo)
+        bundle = with_figures(made, folder)
+        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+
+
+def _report(found: CrossValidated, metrics: dict[str, Any], folder: Path) -> None:
+    """Write the figures of the folds together, and a page of them."""
+    from tumorlens.learn.crossval import REPORT_FOLDER
+    from tumorlens.learn.evaluation.error_sketches import sketch_errors
+    from tumorlens.learn.evaluation.evaluate import (
+        evaluation_sections,
+        on_set,
+        write_evaluation,
+    )
+    from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by_folds
+
     click.echo(found.leakage["statement"])
     judge = judge_by_folds(found.bundles)
     metrics["sketches"] = sketch_errors(found.scored, judge)

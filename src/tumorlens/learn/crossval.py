@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost
 from tumorlens.learn.dataset import Sample
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
@@ -28,6 +29,7 @@ from tumorlens.learn.heldout import HeldOut
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
+from tumorlens.learn.tomograms import CT_FLAG
 from tumorlens.learn.weights import load_weights
 
 BUNDLE_FOLDER = "bundle"
@@ -160,6 +162,31 @@ def cross_validate(
         HeldOut.join(list(held.values())),
         seconds / min(plan.jobs, len(places)),
     )
+
+
+def examined_by_folds(
+    bundles: Mapping[int, Path], records: Sequence[Record]
+) -> list[Examined]:
+    """Have each fold's bundle measured on the patients that it left out.
+
+    Parameters
+    ----------
+    bundles
+        Folders, by the fold that each left out.
+    records
+        The whole manifest. CT that it flags is kept: what is foreign is shown too.
+    """
+    return [
+        Examined(
+            load_classifier(folder),
+            [
+                row
+                for row in records
+                if row.fold == fold and not row.train_only and row.flag in ("", CT_FLAG)
+            ],
+        )
+        for fold, folder in bundles.items()
+    ]
 
 
 def bundle_of_folds(

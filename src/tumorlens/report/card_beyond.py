@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle
-from tumorlens.report.figure_words import figure_text, is_figure, table
+from tumorlens.report.figure_words import figure_text, judged_apart, table
+from tumorlens.report.network_figures import MAPS, map_rows
 
 
 def robustness(bundle: Bundle) -> list[str]:
@@ -24,7 +25,7 @@ def robustness(bundle: Bundle) -> list[str]:
         "strengths. Points of accuracy (of 100) lost, mean over the strengths; over "
         f"all kinds {figure_text(found.get('drop'))}, and "
         f"{figure_text(found.get('sensitivity_drop'))} points of tumour sensitivity. "
-        "Below zero is a gain.",
+        f"Below zero is a gain.{judged_apart(found)}",
         "",
         *table(("Damage", "Points lost"), kinds),
     ]
@@ -55,7 +56,8 @@ def _foreign(found: Mapping[str, Any]) -> list[str]:
         "Kinds of pictures that the score was not taught count: their AUROC against "
         f"brain MRI is {figure_text(new.get('auroc'))}, and "
         f"{figure_text(new.get('refused'))} of them are refused, while "
-        f"{figure_text(found.get('passed'))} of the brain MRI pass.",
+        f"{figure_text(found.get('passed'))} of the brain MRI pass."
+        f"{judged_apart(found)}",
         "",
         *table(("Kind", "Taught", "Pictures", "AUROC", "Refused"), kinds),
     ]
@@ -84,26 +86,14 @@ def _own_word(domain: Mapping[str, Any]) -> list[str]:
 def faithfulness(bundle: Bundle) -> list[str]:
     """Write how far the maps show what decides, if it was measured."""
     found = bundle.metrics.get("faithfulness")
-    rows = list(_leaves(found or {}))
-    if not rows:
+    if not found or not found["slices"]:
         return []
     return [
         "## Do the maps show what decides?",
         "",
-        "Sanity checks of the explanations; the evaluation's page says what each "
-        "measures. Of a row of stages the last is shown.",
+        f"Sanity checks of the explanations, on {found['slices']} tumour slices of "
+        f"{found['patients']} patients; the evaluation's page says what each measures, "
+        f"and shows more.{judged_apart(found)}",
         "",
-        *table(("", ""), rows),
+        *table(("", *MAPS.values()), map_rows(found)),
     ]
-
-
-def _leaves(found: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Yield every figure of a tree of JSON, named by its way there."""
-    if is_figure(found):
-        name = ", ".join(path).replace("_", " ")
-        yield name[:1].upper() + name[1:], figure_text(found)
-    elif isinstance(found, Mapping):
-        for key, part in found.items():
-            yield from _leaves(part, (*path, key))
-    elif isinstance(found, list) and found:
-        yield from _leaves(found[-1], path)

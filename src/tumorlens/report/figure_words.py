@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 from tumorlens.taxonomy import INFO, parse_class
 
@@ -35,9 +35,26 @@ def figure_text(found: Mapping[str, float] | None) -> str:
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
-def is_figure(found: object) -> TypeGuard[Mapping[str, float]]:
-    """Tell a figure with its interval from other JSON."""
-    return isinstance(found, Mapping) and {"value", "low", "high"} <= set(found)
+def judged_apart(found: Mapping[str, Any]) -> str:
+    """Say who judged what several bundles of a cross-validation were shown.
+
+    Parameters
+    ----------
+    found
+        Its ``bundles`` counts them; without it, there was one.
+
+    Returns
+    -------
+    str
+        A sentence with a space before it; empty for one bundle.
+    """
+    bundles = found.get("bundles", 1)
+    if bundles == 1:
+        return ""
+    return (
+        f" Each slice is judged by the one bundle, of {bundles}, that its patient did "
+        "not train."
+    )
 
 
 def name_text(name: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.agreement import measure_agreement
 from tumorlens.learn.evaluation.cases import read_cases
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.manifest import read_manifest
 
 
@@ -13,7 +14,7 @@ from tumorlens.learn.manifest import read_manifest
 def figures(tiny_bundle, drawn_set):
     records = [x for x in read_manifest(drawn_set) if x.label == "glioma"]
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_agreement(classifier.bundle, read_cases(classifier, records, 9))
+    return measure_agreement(read_cases([Examined(classifier, records)], 9))
 
 
 def test_the_evidence_points_into_the_disc_and_the_middle_does_not(figures):

@@ -8,6 +8,7 @@ import pytest
 from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.corruption import measure_corruption, section
 from tumorlens.learn.evaluation.corruptions import CORRUPTIONS
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.taxonomy import TumorClass
 
@@ -17,7 +18,7 @@ def figures(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
     said = []
     found = measure_corruption(
-        classifier, read_manifest(drawn_set), said.append, of_each_class=2
+        [Examined(classifier, read_manifest(drawn_set))], said.append, of_each_class=2
     )
     assert len(said) == len(CORRUPTIONS)
     return found
@@ -62,7 +63,7 @@ def test_healthy_slices_alone_have_no_figures_on_tumours(tiny_bundle, drawn_set)
         item for item in read_manifest(drawn_set) if item.label is TumorClass.NO_TUMOR
     ]
     classifier = load_classifier(tiny_bundle, threads=1)
-    found = measure_corruption(classifier, records, len, of_each_class=1)
+    found = measure_corruption([Examined(classifier, records)], len, of_each_class=1)
     assert found["clean"]["auroc_tumor"] is None
     assert found["clean"]["tumor_sensitivity"] is None
     assert found["sensitivity_drop"] is None
@@ -72,7 +73,7 @@ def test_healthy_slices_alone_have_no_figures_on_tumours(tiny_bundle, drawn_set)
 def test_flagged_slices_are_left_out(tiny_bundle, drawn_set):
     records = [replace(item, flag="ct") for item in read_manifest(drawn_set)]
     classifier = load_classifier(tiny_bundle, threads=1)
-    assert measure_corruption(classifier, records, len)["slices"] == 0
+    assert measure_corruption([Examined(classifier, records)], len)["slices"] == 0
 
 
 def test_the_section_is_made_of_the_json_alone(figures):
@@ -84,6 +85,6 @@ def test_the_section_is_made_of_the_json_alone(figures):
 
 def test_without_labelled_slices_the_section_says_so(tiny_bundle):
     classifier = load_classifier(tiny_bundle, threads=1)
-    found = measure_corruption(classifier, [], print)
-    assert found == {"slices": 0, "patients": 0}
+    found = measure_corruption([Examined(classifier, [])], print)
+    assert found == {"bundles": 1, "slices": 0, "patients": 0}
     assert not section(found).tables

@@ -5,6 +5,7 @@ import pytest
 from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.cases import read_cases
 from tumorlens.learn.evaluation.deletion import ORDERS, SHARES, measure_deletion
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.manifest import read_manifest
 
 
@@ -13,7 +14,7 @@ def figures(tiny_bundle, drawn_set):
     """Of glioma slices: a bright disc off the middle, which decides alone."""
     records = [x for x in read_manifest(drawn_set) if x.label == "glioma"]
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_deletion(classifier.bundle, read_cases(classifier, records, 9))
+    return measure_deletion(read_cases([Examined(classifier, records)], 9))
 
 
 def test_curves_run_from_the_whole_slice_to_the_blurred_one(figures):

@@ -8,6 +8,7 @@ import pytest
 
 from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.cases import MAPS, draw_maps, read_cases, run
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.faithfulness import measure_faithfulness, section
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.taxonomy import CLASSES, TumorClass
@@ -25,11 +26,11 @@ def records(drawn_set):
 
 @pytest.fixture(scope="module")
 def figures(classifier, records):
-    return measure_faithfulness(classifier, records, len, count=6)
+    return measure_faithfulness([Examined(classifier, records)], len, count=6)
 
 
 def test_cases_are_tumour_slices_of_every_class(classifier, records):
-    cases = read_cases(classifier, records, 6)
+    cases = read_cases([Examined(classifier, records)], 6)
     labels = [case.record.label for case in cases]
     assert sorted(labels) == sorted([*CLASSES[:3]] * 2)
     assert all(case.record.mask is not None for case in cases)
@@ -37,9 +38,9 @@ def test_cases_are_tumour_slices_of_every_class(classifier, records):
 
 def test_slices_without_an_outline_serve_where_there_is_none(classifier, records):
     bare = [replace(item, mask=None) for item in records]
-    assert len(read_cases(classifier, bare, 6)) == 6
+    assert len(read_cases([Examined(classifier, bare)], 6)) == 6
     mixed = [*bare, *(item for item in records if "-0-0" in item.path.stem)]
-    chosen = read_cases(classifier, mixed, 6)
+    chosen = read_cases([Examined(classifier, mixed)], 6)
     assert all(case.record.mask is not None for case in chosen)
 
 
@@ -47,7 +48,7 @@ def test_maps_are_those_that_are_served(classifier, records):
     from tumorlens.engine.session import Session
     from tumorlens.imaging.preprocess import to_picture
 
-    (case, *_) = read_cases(classifier, records, 3)
+    (case, *_) = read_cases([Examined(classifier, records)], 3)
     outputs = run(Session(classifier.bundle), case.pixels[None])
     drawn = draw_maps(outputs, [case])
     served = classifier.predict(case.slice_.pixels).explanation
@@ -74,13 +75,13 @@ def test_the_section_is_made_of_the_json_alone(figures):
 
 def test_without_outlines_agreement_alone_is_missing(classifier, records):
     bare = [replace(item, mask=None) for item in records]
-    found = measure_faithfulness(classifier, bare, len, count=3)
+    found = measure_faithfulness([Examined(classifier, bare)], len, count=3)
     assert found["agreement"] == {"slices": 0}
     assert len(section(found).tables) == 4
 
 
 def test_without_tumours_the_section_says_so(classifier, records):
     healthy = [item for item in records if item.label is TumorClass.NO_TUMOR]
-    found = measure_faithfulness(classifier, healthy, len)
-    assert found == {"slices": 0, "patients": 0}
+    found = measure_faithfulness([Examined(classifier, healthy)], len)
+    assert found == {"bundles": 1, "slices": 0, "patients": 0}
     assert not section(found).tables

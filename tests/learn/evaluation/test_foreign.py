@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tumorlens.engine.predict import load_classifier
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.foreign import measure_foreign, section
 from tumorlens.learn.evaluation.foreign_drawn import DRAWN, draw_foreign
 from tumorlens.learn.evaluation.foreign_pictures import OTHER_PHOTOGRAPHS, gather
@@ -25,7 +26,7 @@ def records(drawn_set):
 @pytest.fixture(scope="module")
 def figures(tiny_bundle, records):
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_foreign(classifier, records, len, of_each_kind=1)
+    return measure_foreign([Examined(classifier, records)], len, of_each_kind=1)
 
 
 def test_what_is_measured_as_new_teaches_nobody():
@@ -92,7 +93,7 @@ def test_the_section_is_made_of_the_json_alone(figures):
 
 def test_without_brain_mri_there_is_no_auroc(tiny_bundle):
     classifier = load_classifier(tiny_bundle, threads=1)
-    found = measure_foreign(classifier, [], len, of_each_kind=1)
+    found = measure_foreign([Examined(classifier, [])], len, of_each_kind=1)
     assert found["new"]["auroc"] is None and found["passed"] is None
     assert not section(found).charts
 

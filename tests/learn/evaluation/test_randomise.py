@@ -7,6 +7,7 @@ from onnx import numpy_helper
 
 from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.cases import read_cases
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.randomise import (
     learned_layers,
     measure_randomisation,
@@ -65,8 +66,8 @@ def test_spearman_of_alike_opposite_and_constant_maps():
 
 def test_maps_change_only_with_the_layers_they_are_made_by(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
-    cases = read_cases(classifier, read_manifest(drawn_set), 6)
-    found = measure_randomisation(classifier.bundle, cases, len)
+    cases = read_cases([Examined(classifier, read_manifest(drawn_set))], 6)
+    found = measure_randomisation(cases, len)
     stages = found["independent"]
     assert [stage["layers"] for stage in stages] == [1, 1, 1]
     assert [stage["layers"] for stage in found["cascading"]] == [1, 2, 3]

@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import draw_phantom
 from tumorlens.engine.predict import load_classifier
 from tumorlens.learn.evaluation.cases import read_cases
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.repeatability import measure_repeatability
 from tumorlens.learn.manifest import Record
 from tumorlens.taxonomy import TumorClass
@@ -23,7 +24,7 @@ def figures(tiny_bundle, tmp_path_factory):
         cv2.imwrite(str(path), draw_phantom(lesion=(x, y, 18), seed=row))
         records.append(Record(path, TumorClass.GLIOMA, str(row)))
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_repeatability(classifier.bundle, read_cases(classifier, records, 12))
+    return measure_repeatability(read_cases([Examined(classifier, records)], 12))
 
 
 @pytest.mark.parametrize(("way", "likeness"), [("shift", 0.74), ("turn", 0.65)])

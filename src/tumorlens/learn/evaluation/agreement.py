@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import to_picture
-from tumorlens.learn.evaluation.cases import MAPS, Case, draw_maps, run
+from tumorlens.learn.evaluation.cases import (
+    MAPS,
+    Case,
+    draw_maps,
+    run,
+    with_network,
+)
 from tumorlens.learn.evaluation.intervals import Figure
 from tumorlens.learn.evaluation.localise import center_map, pointing, read_outline
 from tumorlens.learn.evaluation.resampling import mean_figure
 
 
-def measure_agreement(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
+def measure_agreement(cases: Sequence[Case]) -> dict[str, Any]:
     """Compare both maps, and the middle of the head, with outlines.
 
     Parameters
     ----------
-    bundle
-        With its network.
     cases
         Those without an outline are passed over.
 
@@ -36,13 +38,14 @@ def measure_agreement(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
         ``gain_over_center`` holds, by map, how much larger both are, slice by
         slice.
     """
-    session = Session(bundle)
-    outlined = [(case, mask) for case in cases if (mask := case.record.mask)]
+    outlined = [case for case in cases if case.record.mask is not None]
     figures: dict[str, Any] = {"slices": len(outlined)}
     if not outlined:
         return figures
-    values = np.array([_compare(session, *pair) for pair in outlined])
-    patients = [case.record.group for case, _ in outlined]
+    values = np.array(
+        [_compare(session, case) for session, case in with_network(outlined)]
+    )
+    patients = [case.record.group for case in outlined]
 
     def sum_up(part: NDArray[np.float64]) -> dict[str, Figure | None]:
         return {
@@ -58,10 +61,11 @@ def measure_agreement(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
     return figures
 
 
-def _compare(session: Session, case: Case, mask: Path) -> list[tuple[float, float]]:
+def _compare(session: Session, case: Case) -> list[tuple[float, float]]:
     """Peak inside and Dice of both maps and of the middle."""
+    assert case.record.mask is not None  # `measure_agreement`
     height, width = case.slice_.height, case.slice_.width
-    inside = read_outline(mask, (height, width))
+    inside = read_outline(case.record.mask, (height, width))
     drawn = draw_maps(run(session, case.pixels[None]), [case])
     heats = [to_picture(drawn[name][0], case.crop, height, width) for name in MAPS]
     heats.append(center_map(case.crop, height, width))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import CellCalibration
+from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.explain import cell_probabilities
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.results import RawOutputs
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import Crop, prepare
 from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.learn.evaluation.examined import Examined, shared
 from tumorlens.learn.evaluation.sampling import pick, read_first_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
@@ -41,8 +43,8 @@ class Case:
         Where the input lies in the picture.
     column
         Index of the class that the served maps of this slice speak of.
-    cells
-        Calibration of the bundle whose maps are asked for.
+    bundle
+        Whose maps are asked for.
     """
 
     record: Record
@@ -50,39 +52,53 @@ class Case:
     pixels: NDArray[np.float32]
     crop: Crop
     column: int
-    cells: CellCalibration
+    bundle: Bundle
 
 
-def read_cases(
-    classifier: Classifier, records: Sequence[Record], count: int
-) -> list[Case]:
+def read_cases(examined: Sequence[Examined], count: int) -> list[Case]:
     """Draw tumour slices, of as many patients as there are, and read them.
 
     Parameters
     ----------
-    classifier
-        Says which class its maps speak of.
-    records
-        Flagged ones are left out; those with an outline come before others.
+    examined
+        Bundles, which say which class their maps speak of, and records: flagged
+        ones are left out; those with an outline come before others.
     count
-        At most, shared evenly between the tumour classes.
+        At most, shared evenly by the bundles and between the tumour classes.
     """
+    each = shared(count // len(TUMOR_CLASSES), examined)
     cases = []
-    for label in TUMOR_CLASSES:
-        own = [item for item in records if item.label is label and not item.flag]
-        drawn = [item for item in own if item.mask is not None]
-        for record in pick(drawn or own, count // len(TUMOR_CLASSES)):
-            found = read_first_slice(record)
-            if found is not None:
-                cases.append(_case(classifier, record, found))
+    for item in examined:
+        for label in TUMOR_CLASSES:
+            own = [row for row in item.records if row.label is label and not row.flag]
+            drawn = [row for row in own if row.mask is not None]
+            for record in pick(drawn or own, each):
+                found = read_first_slice(record)
+                if found is not None:
+                    cases.append(_case(item.classifier, record, found))
     return cases
+
+
+def by_bundle(cases: Sequence[Case]) -> Iterator[tuple[Bundle, list[Case]]]:
+    """Sort cases by whose maps are asked for, in their order."""
+    for _, own in groupby(cases, key=lambda case: case.bundle.folder):
+        together = list(own)
+        yield together[0].bundle, together
+
+
+def with_network(cases: Sequence[Case]) -> Iterator[tuple[Session, Case]]:
+    """Give each case the network whose maps are asked for, loaded once."""
+    for bundle, own in by_bundle(cases):
+        session = Session(bundle)
+        for case in own:
+            yield session, case
 
 
 def _case(classifier: Classifier, record: Record, slice_: Slice) -> Case:
     (judged,) = classifier.predict_study(Study((Series((slice_,)),)))
     pixels, crop = prepare(slice_.pixels, classifier.bundle.preprocessing)
     column = CLASSES.index(judged.explanation.explained)
-    return Case(record, slice_, pixels, crop, column, classifier.bundle.cells)
+    return Case(record, slice_, pixels, crop, column, classifier.bundle)
 
 
 def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
@@ -128,7 +144,7 @@ def draw_maps(
     rows = np.arange(len(cases))
     columns = [case.column for case in cases]
     shares = [
-        cell_probabilities(cells, case.column, case.cells)
+        cell_probabilities(cells, case.column, case.bundle.cells)
         for cells, case in zip(outputs.evidence, cases, strict=True)
     ]
     return {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.predict import Classifier
-from tumorlens.engine.results import Decision
-from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.imaging.study import Slice
 from tumorlens.learn.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from tumorlens.learn.evaluation.examined import Examined, judge_slices, shared
 from tumorlens.learn.evaluation.intervals import Figure, in_words
 from tumorlens.learn.evaluation.resampling import (
     auroc_figure,
@@ -22,18 +22,18 @@ from tumorlens.learn.evaluation.resampling import (
 )
 from tumorlens.learn.evaluation.sampling import pick_of_each_class, read_first_slice
 from tumorlens.learn.manifest import Record
+from tumorlens.report.figure_words import judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
 _OF_EACH_CLASS = 50
-_SLICES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """N slices with their class indices (N,) and patients."""
+    """N slices, by who judges them, with their class indices (N,) and patients."""
 
-    slices: Sequence[Slice]
+    parts: Sequence[tuple[Classifier, Sequence[Slice]]]
     labels: NDArray[np.int64]
     patients: Sequence[str]
 
@@ -49,8 +49,7 @@ class _Answers:
 
 
 def measure_corruption(
-    classifier: Classifier,
-    records: Sequence[Record],
+    examined: Sequence[Examined],
     say: Callable[[str], None] = print,
     of_each_class: int = _OF_EACH_CLASS,
 ) -> dict[str, Any]:
@@ -58,43 +57,41 @@ def measure_corruption(
 
     Parameters
     ----------
-    classifier
-        With its bundle loaded; its own operating point decides.
-    records
-        Labelled ones are drawn from; flagged ones are left out.
+    examined
+        Bundles, of which each one's own operating point decides, and records:
+        labelled ones are drawn from, flagged ones are left out.
     say
         Receives lines of progress.
     of_each_class
-        Slices of each class at most, of as many patients as there are.
+        Slices of each class at most, shared by the bundles, of as many patients
+        as there are.
 
     Returns
     -------
     dict
-        Plain JSON. ``clean`` and ``kinds`` (by corruption, five strengths
-        each) hold ``accuracy`` of the most probable class, ``auroc_tumor``,
-        ``tumor_sensitivity`` (a tumour slice is missed when its decision is no
-        tumour), ``tumor_specificity`` and ``refused``; ``drop``,
+        Plain JSON. ``bundles`` counts them. ``clean`` and ``kinds`` (by corruption,
+        five strengths each) hold ``accuracy`` of the most probable class,
+        ``auroc_tumor``, ``tumor_sensitivity`` (a tumour slice is missed when its
+        decision is no tumour), ``tumor_specificity`` and ``refused``; ``drop``,
         ``sensitivity_drop`` and ``specificity_drop`` are the mean loss over all
         of them, in points of 100, paired slice by slice.
     """
-    sample = _read(pick_of_each_class(_plain(records), of_each_class))
+    sample = _read(examined, shared(of_each_class, examined))
     figures: dict[str, Any] = {
-        "slices": len(sample.slices),
+        "bundles": len(examined),
+        "slices": len(sample.patients),
         "patients": len(set(sample.patients)),
     }
-    if not sample.slices:
+    if not sample.patients:
         return figures
-    clean = _judge(classifier, sample.slices)
+    clean = _judge(sample)
     figures["clean"] = _figures(clean, sample)
     figures["kinds"] = {}
     tumor = sample.labels != NO_TUMOR_INDEX
     lost, cleared = [], []
     for kind in CORRUPTIONS:
-        say(f"Damaging {len(sample.slices)} slices: {kind}.")
-        answers = [
-            _judge(classifier, _damaged(sample.slices, kind, strength))
-            for strength in STRENGTHS
-        ]
+        say(f"Damaging {len(sample.patients)} slices: {kind}.")
+        answers = [_judge(sample, kind, strength) for strength in STRENGTHS]
         lost.append(_lost(clean, answers, sample))
         cleared.append(_cleared(clean, answers))
         figures["kinds"][kind] = {
@@ -130,29 +127,34 @@ def _plain(records: Sequence[Record]) -> list[Record]:
     return [item for item in records if item.label is not None and not item.flag]
 
 
-def _read(records: Sequence[Record]) -> _Sample:
-    slices, labels, patients = [], [], []
-    for record in records:
-        found = read_first_slice(record)
-        if found is not None and record.label is not None:
-            slices.append(found)
-            labels.append(CLASSES.index(record.label))
-            patients.append(record.group)
-    return _Sample(slices, np.array(labels, np.int64), patients)
+def _read(examined: Sequence[Examined], of_each_class: int) -> _Sample:
+    parts, labels, patients = [], [], []
+    for item in examined:
+        slices = []
+        for record in pick_of_each_class(_plain(item.records), of_each_class):
+            found = read_first_slice(record)
+            if found is not None and record.label is not None:
+                slices.append(found)
+                labels.append(CLASSES.index(record.label))
+                patients.append(record.group)
+        parts.append((item.classifier, slices))
+    return _Sample(parts, np.array(labels, np.int64), patients)
 
 
-def _damaged(slices: Sequence[Slice], kind: str, strength: int) -> Iterator[Slice]:
-    for row, item in enumerate(slices):
-        yield replace(item, pixels=corrupt(item.pixels, kind, strength, row))
+def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
+    """Judge the sample as it is, or damaged: each slice by a draw of its own."""
+    draws = count()
 
+    def shown(item: Slice) -> Slice:
+        if not kind:
+            return item
+        return replace(item, pixels=corrupt(item.pixels, kind, strength, next(draws)))
 
-def _judge(classifier: Classifier, slices: Iterable[Slice]) -> _Answers:
-    """Judge slices a few at a time, so that their maps are not kept."""
-    waiting = iter(slices)
-    found: list[Decision] = []
-    while chunk := tuple(islice(waiting, _SLICES_AT_A_TIME)):
-        study = Study((Series(chunk),))
-        found += [item.decision for item in classifier.predict_study(study)]
+    found = [
+        decision
+        for classifier, slices in sample.parts
+        for decision in judge_slices(classifier, map(shown, slices))
+    ]
     said = [item.decision for item in found]
     return _Answers(
         np.array([CLASSES.index(item.predicted) for item in found]),
@@ -189,7 +191,8 @@ def section(figures: Mapping[str, Any]) -> Section:
         (
             f"{figures['slices']} slices of {figures['patients']} patients were "
             f"judged clean, then damaged in {len(figures['kinds'])} ways at five "
-            "strengths, each by the same random draw. On average over all of them "
+            f"strengths, each by the same random draw.{judged_apart(figures)} "
+            "On average over all of them "
             f"accuracy falls by {in_words(figures['drop'], digits=1)} points, "
             "tumour sensitivity by "
             f"{in_words(figures['sensitivity_drop'], digits=1)} points and tumour "

@@ -14,11 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import Crop
-from tumorlens.learn.evaluation.cases import MAPS, Case, draw_maps, run
+from tumorlens.learn.evaluation.cases import (
+    MAPS,
+    Case,
+    draw_maps,
+    run,
+    with_network,
+)
 from tumorlens.learn.evaluation.localise import center_map
 from tumorlens.learn.evaluation.resampling import mean_figure
 
@@ -37,13 +42,11 @@ ORDERS = (*MAPS, "center", "random")
 """Both maps, always the middle of the head first, and cells at random."""
 
 
-def measure_deletion(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
+def measure_deletion(cases: Sequence[Case]) -> dict[str, Any]:
     """Delete and insert by each order, and follow the class's probability.
 
     Parameters
     ----------
-    bundle
-        With its network and calibration.
     cases
         At least one.
 
@@ -57,9 +60,11 @@ def measure_deletion(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
         ``gain_over_random`` hold, by map, by how much ``area`` and ``early``
         are better: smaller for deletion, larger for insertion, slice by slice.
     """
-    session = Session(bundle)
     curves = np.stack(
-        [_curves(bundle, session, case, row) for row, case in enumerate(cases)]
+        [
+            _curves(session, case, row)
+            for row, (session, case) in enumerate(with_network(cases))
+        ]
     )
     patients = [case.record.group for case in cases]
     heights = {"area": _height(curves, len(SHARES)), "early": _height(curves, EARLY)}
@@ -95,9 +100,7 @@ def _height(curves: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     return np.asarray(area / SHARES[steps - 1])
 
 
-def _curves(
-    bundle: Bundle, session: Session, case: Case, seed: int
-) -> NDArray[np.float64]:
+def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     """Probabilities of one case: (2 ways, orders, steps + 1)."""
     grey = case.pixels[:, :, 0]
     blurred = cv2.GaussianBlur(grey, (0, 0), _BLUR * len(grey))
@@ -109,8 +112,9 @@ def _curves(
                 pictures.append(np.where(rank < share, kept, lost))
     inputs = np.repeat(np.stack(pictures)[..., None], 3, axis=-1)
     outputs = run(session, inputs.astype(np.float32))
-    pooled = pool_evidence(outputs.evidence, bundle.calibration.evidence_cells)
-    found = calibrated_probabilities(outputs.logits, pooled, bundle.calibration)
+    calibration = case.bundle.calibration
+    pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
+    found = calibrated_probabilities(outputs.logits, pooled, calibration)
     return found[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.bundle import Bundle
-from tumorlens.engine.predict import Classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import OutputError
 from tumorlens.learn.evaluation import (
@@ -24,11 +23,11 @@ from tumorlens.learn.evaluation import (
 )
 from tumorlens.learn.evaluation.curve_sections import curve_sections
 from tumorlens.learn.evaluation.curves import curve_figures
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.figures import set_figures
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.learn.evaluation.sections import figure_sections
 from tumorlens.learn.evaluation.source_kinds import source_kinds
-from tumorlens.learn.manifest import Record
 from tumorlens.report.evaluation_page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section
 from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
@@ -76,8 +75,7 @@ def evaluate_scored(
 
 
 def measure_network(
-    classifier: Classifier,
-    records: Sequence[Record],
+    examined: Sequence[Examined],
     slices: int,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -85,14 +83,13 @@ def measure_network(
 
     Parameters
     ----------
-    classifier
-        With its bundle loaded.
-    records
-        To draw the sample from, evenly over classes and over patients.
+    examined
+        One bundle, or those of a cross-validation, and the records to draw the sample
+        from, evenly over bundles, classes and patients.
     slices
-        How many are damaged, at least 4. A tenth of it is how many foreign
-        pictures of each drawn kind are shown, and three tenths how many tumour
-        slices have their maps tested.
+        How many are damaged, of each bundle at least 4. A tenth of it is how many
+        foreign pictures of each drawn kind are shown, and three tenths how many
+        tumour slices have their maps tested.
     say
         Receives lines of progress.
 
@@ -105,11 +102,9 @@ def measure_network(
     drawn = max(1, slices // 10)
     cases = max(len(TUMOR_CLASSES), 3 * slices // 10)
     return {
-        "robustness": corruption.measure_corruption(classifier, records, say, damaged),
-        "foreign": foreign.measure_foreign(classifier, records, say, drawn),
-        "faithfulness": faithfulness.measure_faithfulness(
-            classifier, records, say, cases
-        ),
+        "robustness": corruption.measure_corruption(examined, say, damaged),
+        "foreign": foreign.measure_foreign(examined, say, drawn),
+        "faithfulness": faithfulness.measure_faithfulness(examined, say, cases),
     }
 
 

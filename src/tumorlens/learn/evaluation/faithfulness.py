@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tumorlens.engine.predict import Classifier
 from tumorlens.learn.evaluation.agreement import measure_agreement
 from tumorlens.learn.evaluation.cases import MAPS, read_cases
 from tumorlens.learn.evaluation.deletion import ORDERS, measure_deletion
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.intervals import in_words
 from tumorlens.learn.evaluation.randomise import measure_randomisation
 from tumorlens.learn.evaluation.repeatability import measure_repeatability
-from tumorlens.learn.manifest import Record
+from tumorlens.report.figure_words import judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
 
 _CASES = 60
@@ -26,8 +26,7 @@ _TITLES = {
 
 
 def measure_faithfulness(
-    classifier: Classifier,
-    records: Sequence[Record],
+    examined: Sequence[Examined],
     say: Callable[[str], None] = print,
     count: int = _CASES,
 ) -> dict[str, Any]:
@@ -35,38 +34,37 @@ def measure_faithfulness(
 
     Parameters
     ----------
-    classifier
-        With its bundle loaded.
-    records
-        Plain tumour slices are drawn from, those with an outline first.
+    examined
+        Bundles, of networks of one kind, and records: plain tumour slices are drawn
+        from, those with an outline first.
     say
         Receives lines of progress.
     count
-        Slices at most, shared evenly between the tumour classes.
+        Slices at most, shared evenly by the bundles and between the tumour classes.
 
     Returns
     -------
     dict
-        Plain JSON: ``slices``, ``patients``, and what `measure_agreement`,
+        Plain JSON: ``bundles``, ``slices``, ``patients``, and what `measure_agreement`,
         `measure_deletion`, `measure_randomisation` and `measure_repeatability`
         found, under ``agreement``, ``deletion``, ``randomisation`` and
         ``repeatability``; these are left out without tumour slices.
     """
-    cases = read_cases(classifier, records, count)
+    cases = read_cases(examined, count)
     figures: dict[str, Any] = {
+        "bundles": len(examined),
         "slices": len(cases),
         "patients": len({case.record.group for case in cases}),
     }
     if not cases:
         return figures
-    bundle = classifier.bundle
     say(f"Comparing the maps of {len(cases)} tumour slices with outlines.")
-    figures["agreement"] = measure_agreement(bundle, cases)
+    figures["agreement"] = measure_agreement(cases)
     say("Deleting and inserting what the maps mark.")
-    figures["deletion"] = measure_deletion(bundle, cases)
+    figures["deletion"] = measure_deletion(cases)
     say("Shifting and turning slices.")
-    figures["repeatability"] = measure_repeatability(bundle, cases)
-    figures["randomisation"] = measure_randomisation(bundle, cases, say)
+    figures["repeatability"] = measure_repeatability(cases)
+    figures["randomisation"] = measure_randomisation(cases, say)
     return figures
 
 
@@ -81,7 +79,8 @@ def section(figures: Mapping[str, Any]) -> Section:
         (
             f"Both maps were tested on {figures['slices']} tumour slices of "
             f"{figures['patients']} patients, for the class that the served maps "
-            "speak of. Brackets hold 95 % intervals over patients.",
+            f"speak of.{judged_apart(figures)} "
+            "Brackets hold 95 % intervals over patients.",
             "Deletion blurs away what a map marks, the strongest spots first; "
             "insertion brings it back to a blurred slice. After a faithful map the "
             "probability falls at once, and rises at once (Petsiuk et al. 2018). "

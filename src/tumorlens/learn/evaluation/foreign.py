@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.engine.predict import Classifier
-from tumorlens.engine.results import Decision
-from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.imaging.study import Slice
+from tumorlens.learn.evaluation.examined import Examined, judge_slices, shared
 from tumorlens.learn.evaluation.foreign_pictures import Foreign, gather
 from tumorlens.learn.evaluation.intervals import Figure, in_words
 from tumorlens.learn.evaluation.resampling import auroc_figure, share_figure
 from tumorlens.learn.evaluation.sampling import pick, read_first_slice
 from tumorlens.learn.manifest import Record
+from tumorlens.report.figure_words import judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
 from tumorlens.taxonomy import Verdict
 
 _REAL_SLICES = 400
 _OF_EACH_KIND = 20
-_SLICES_AT_A_TIME = 16
 _CURVE_POINTS = 60
 
 
@@ -38,10 +37,17 @@ class _Scored:
     def rows(self, kept: NDArray[np.bool_]) -> _Scored:
         return _Scored(self.scores[kept], self.refused[kept], self.groups[kept])
 
+    @staticmethod
+    def joined(parts: Sequence[_Scored]) -> _Scored:
+        return _Scored(
+            np.concatenate([item.scores for item in parts]),
+            np.concatenate([item.refused for item in parts]),
+            np.concatenate([item.groups for item in parts]),
+        )
+
 
 def measure_foreign(
-    classifier: Classifier,
-    records: Sequence[Record],
+    examined: Sequence[Examined],
     say: Callable[[str], None] = print,
     of_each_kind: int = _OF_EACH_KIND,
 ) -> dict[str, Any]:
@@ -49,50 +55,49 @@ def measure_foreign(
 
     Parameters
     ----------
-    classifier
-        With its bundle loaded.
-    records
-        Plain ones are brain MRI; those flagged ``ct`` are foreign; other flags
-        are left out.
+    examined
+        Bundles, at least one, and records: plain ones are brain MRI; those flagged
+        ``ct`` are foreign; other flags are left out.
     say
         Receives lines of progress.
     of_each_kind
-        Pictures of each drawn kind.
+        Pictures of each drawn kind, shared by the bundles. Photographs are shown to
+        every bundle.
 
     Returns
     -------
     dict
-        Plain JSON. ``kinds`` by name: ``pictures``, ``taught``, ``auroc`` of
-        the domain score against brain MRI, ``refused``. The same for ``all``
-        pictures, and for the kinds that ``taught`` the bundle and those that
-        are ``new`` to it. ``passed`` and ``passed_by_source`` of the brain MRI.
+        Plain JSON. ``bundles`` counts them. ``kinds`` by name: ``pictures``,
+        ``taught``, ``auroc`` of the domain score against brain MRI, ``refused``.
+        The same for ``all`` pictures, and for the kinds that ``taught`` the bundle
+        and those that are ``new`` to it. ``passed`` and ``passed_by_source`` of the
+        brain MRI.
         ``curve`` holds the shares passed and refused over all thresholds.
         Intervals are over patients and over whole photographs.
     """
-    plain = [item for item in records if not item.flag]
-    chosen = [
-        (item, found)
-        for item in pick(plain, _REAL_SLICES)
-        if (found := read_first_slice(item)) is not None
-    ]
-    pictures, notes = gather(records, of_each_kind)
-    say(f"Judging {len(pictures)} foreign pictures, {len(chosen)} slices beside them.")
-    foreign = _score(
-        classifier,
-        [item.slice_ for item in pictures],
-        [f"foreign {item.kind} {item.origin}" for item in pictures],
-    )
-    real = _score(
-        classifier,
-        [found for _, found in chosen],
-        [item.group for item, _ in chosen],
-    )
+    each = shared(of_each_kind, examined)
+    pictures: list[Foreign] = []
+    sources: list[str] = []
+    notes: list[str] = []
+    of_foreign, of_real = [], []
+    for number, item in enumerate(examined):
+        shown, notes = gather(item.records, each, number * each)
+        slices = _real_slices(item.records, shared(_REAL_SLICES, examined))
+        say(f"Judging {len(shown)} foreign pictures, {len(slices)} slices beside them.")
+        named = [(f"foreign {row.kind} {row.origin}", row.slice_) for row in shown]
+        of_foreign.append(_score(item.classifier, named))
+        named = [(row.group, found) for row, found in slices]
+        of_real.append(_score(item.classifier, named))
+        pictures += shown
+        sources += [row.source for row, _ in slices]
+    foreign, real = _Scored.joined(of_foreign), _Scored.joined(of_real)
     taught = np.array([item.taught for item in pictures])
     return {
-        "slices": len(chosen),
+        "bundles": len(examined),
+        "slices": len(sources),
         "patients": len(set(real.groups.tolist())),
         "passed": share_figure(~real.refused, real.groups.tolist()),
-        "passed_by_source": _by_source([item.source for item, _ in chosen], real),
+        "passed_by_source": _by_source(sources, real),
         "all": _against(real, foreign),
         "taught": _against(real, foreign.rows(taught)),
         "new": _against(real, foreign.rows(~taught)),
@@ -102,14 +107,19 @@ def measure_foreign(
     }
 
 
-def _score(
-    classifier: Classifier, slices: Iterable[Slice], groups: Sequence[str]
-) -> _Scored:
-    waiting = iter(slices)
-    found: list[Decision] = []
-    while chunk := tuple(islice(waiting, _SLICES_AT_A_TIME)):
-        study = Study((Series(chunk),))
-        found += [item.decision for item in classifier.predict_study(study)]
+def _real_slices(records: Sequence[Record], count: int) -> list[tuple[Record, Slice]]:
+    plain = [item for item in records if not item.flag]
+    return [
+        (item, found)
+        for item in pick(plain, count)
+        if (found := read_first_slice(item)) is not None
+    ]
+
+
+def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _Scored:
+    """Judge slices, each with the name of who counts together."""
+    found = judge_slices(classifier, (item for _, item in named))
+    groups = [name for name, _ in named]
     return _Scored(
         np.array([item.domain_score for item in found], np.float64),
         np.array([item.decision is Verdict.NOT_BRAIN_MRI for item in found], bool),
@@ -165,6 +175,7 @@ def section(figures: Mapping[str, Any]) -> Section:
     words = [
         f"{figures['all']['pictures']} pictures that are no brain MRI were shown, "
         f"and {figures['slices']} brain MRI slices of {figures['patients']} patients. "
+        f"{_by_whom(figures)}"
         "A bundle learns what to refuse from some kinds of pictures (taught); what "
         "counts are the kinds that it never learned from (new).",
         "Against brain MRI the domain score has an AUROC of "
@@ -183,6 +194,11 @@ def section(figures: Mapping[str, Any]) -> Section:
         (_kinds_table(figures), _sources_table(figures)),
         (_chart(figures),) if figures["curve"]["passed"] else (),
     )
+
+
+def _by_whom(figures: Mapping[str, Any]) -> str:
+    apart = judged_apart(figures).lstrip()
+    return f"{apart} Photographs are shown to all, and count each time. " * bool(apart)
 
 
 def _weakest(figures: Mapping[str, Any]) -> tuple[str, ...]:

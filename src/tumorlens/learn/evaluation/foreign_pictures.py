@@ -79,7 +79,7 @@ class Foreign:
 
 
 def gather(
-    records: Sequence[Record], of_each_kind: int
+    records: Sequence[Record], of_each_kind: int, first: int = 0
 ) -> tuple[list[Foreign], list[str]]:
     """Gather foreign pictures of every kind there is.
 
@@ -89,6 +89,8 @@ def gather(
         Those flagged ``ct`` are taken; others are passed over.
     of_each_kind
         How many are drawn of each drawn kind.
+    first
+        Number of the first drawing: others differ from it.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def gather(
         Notes are full sentences on what had to be left out.
     """
     notes: list[str] = []
-    found = [*_drawn(of_each_kind), *_taught_photographs()]
+    found = [*_drawn(of_each_kind, first), *_taught_photographs()]
     found += _other_photographs()
     found += _computed_tomography(records)
     dicom = list(_dicom())
@@ -108,15 +110,15 @@ def gather(
     return found + dicom, notes
 
 
-def _drawn(of_each_kind: int) -> Iterator[Foreign]:
-    counts: dict[str, int] = {}
-    for item in draw_outliers(of_each_kind, _SEED):
-        number = counts[item.kind] = counts.get(item.kind, 0) + 1
+def _drawn(of_each_kind: int, first: int) -> Iterator[Foreign]:
+    numbers: dict[str, int] = {}
+    for item in draw_outliers(of_each_kind, _SEED + first):
+        number = numbers[item.kind] = numbers.get(item.kind, first) + 1
         origin = f"{item.kind} {number}"
         shown = replace(to_slice(item.pixels, origin), colorfulness=item.colorfulness)
         yield Foreign(f"drawn: {item.kind}", origin, shown, taught=True)
     for kind in DRAWN:
-        for number in range(of_each_kind):
+        for number in range(first, first + of_each_kind):
             origin = f"{kind} {number}"
             pixels = draw_foreign(kind, _SEED + number)
             yield Foreign(

@@ -15,6 +15,7 @@ from tumorlens.learn.evaluation.evaluate import (
     measure_network,
     model_facts,
 )
+from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.evaluation.paired import compare
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
@@ -131,11 +132,8 @@ def evaluate_bundles(
     if order.damaged:
         # The CT among the pictures is foreign to the model, and measured as such.
         tomograms = [row for row in known if row.flag == CT_FLAG]
-        first.metrics.update(
-            measure_network(
-                first.classifier, [*records, *tomograms], order.damaged, say
-            )
-        )
+        examined = Examined(first.classifier, [*records, *tomograms])
+        first.metrics.update(measure_network([examined], order.damaged, say))
     return found[: len(folders)]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tumorlens.engine.session import Session
 from tumorlens.learn.evaluation.cases import (
     MAPS,
     Case,
+    by_bundle,
     draw_maps,
     is_constant,
     run,
@@ -41,19 +42,30 @@ _EDGE = 56
 """Maps are compared in structure at this size, in cells."""
 
 Maps = Mapping[str, NDArray[np.float32]]
+Likeness = Mapping[str, NDArray[np.float64]]
+"""Of each case's maps before and after, by map and measure."""
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A network, its bands of layers, output first, and its maps of some cases."""
+
+    bundle: Bundle
+    model: onnx.ModelProto
+    bands: Sequence[Sequence[Sequence[str]]]
+    cases: Sequence[Case]
+    maps: Maps
 
 
 def measure_randomisation(
-    bundle: Bundle, cases: Sequence[Case], say: Callable[[str], None] = print
+    cases: Sequence[Case], say: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Compare maps before and after the network's weights are shuffled.
 
     Parameters
     ----------
-    bundle
-        Its network is copied, never changed.
     cases
-        At least one.
+        At least one. Their networks, of one kind, are copied, never changed.
     say
         Receives lines of progress.
 
@@ -68,28 +80,49 @@ def measure_randomisation(
         maps have in common. A map that shuffling leaves without any contrast
         counts as 0; slices whose trained map has none are left out.
     """
+    networks = [_trained(bundle, own) for bundle, own in by_bundle(cases)]
+    patients = [case.record.group for case in cases]
+    figures: dict[str, Any] = {"cascading": [], "independent": []}
+    bands = len(networks[0].bands)
+    for row in range(bands):
+        say(f"Shuffling weights: stage {row + 1} of {bands}.")
+        for name, chosen in (
+            ("cascading", slice(row + 1)),
+            ("independent", slice(row, row + 1)),
+        ):
+            shuffled = [
+                _pooled([_after_shuffle(item, chosen, seed) for item in networks])
+                for seed in range(_DRAWS)
+            ]
+            layers = sum(len(band) for band in networks[0].bands[chosen])
+            figures[name].append({"layers": layers, **_stage(shuffled, patients)})
+    others = _pooled([_other_patients(item) for item in networks])
+    figures["other_patient"] = _stage([others], patients)
+    return figures
+
+
+def _trained(bundle: Bundle, cases: Sequence[Case]) -> _Trained:
     model = onnx.load(str(bundle.folder / MODEL_FILE))
     layers = learned_layers(model)
     rows = np.array_split(np.arange(len(layers)), min(_BANDS, len(layers)))
     bands = [[layers[row] for row in part] for part in rows]
-    patients = [case.record.group for case in cases]
-    trained = _maps_of(bundle, model, cases)
-    figures: dict[str, Any] = {"cascading": [], "independent": []}
-    for row, band in enumerate(bands):
-        say(f"Shuffling weights: stage {row + 1} of {len(bands)}.")
-        every = [layer for part in bands[: row + 1] for layer in part]
-        for name, chosen in (("cascading", every), ("independent", band)):
-            shuffled = [
-                _likeness(
-                    trained, _maps_of(bundle, shuffle(model, chosen, seed), cases)
-                )
-                for seed in range(_DRAWS)
-            ]
-            stage = _stage(shuffled, patients)
-            figures[name].append({"layers": len(chosen), **stage})
-    rolled = {name: np.roll(values, 1, axis=0) for name, values in trained.items()}
-    figures["other_patient"] = _stage([_likeness(trained, rolled)], patients)
-    return figures
+    return _Trained(bundle, model, bands, cases, _maps_of(bundle, model, cases))
+
+
+def _after_shuffle(network: _Trained, chosen: slice, seed: int) -> Likeness:
+    """Shuffle some bands, and compare the maps with those before."""
+    layers = [layer for band in network.bands[chosen] for layer in band]
+    model = shuffle(network.model, layers, seed)
+    return _likeness(network.maps, _maps_of(network.bundle, model, network.cases))
+
+
+def _other_patients(network: _Trained) -> Likeness:
+    rolled = {name: np.roll(values, 1, axis=0) for name, values in network.maps.items()}
+    return _likeness(network.maps, rolled)
+
+
+def _pooled(parts: Sequence[Likeness]) -> Likeness:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def learned_layers(model: onnx.ModelProto) -> list[list[str]]:
@@ -156,7 +189,7 @@ def _maps_of(bundle: Bundle, model: onnx.ModelProto, cases: Sequence[Case]) -> M
     return draw_maps(outputs, cases)
 
 
-def _likeness(before: Maps, after: Maps) -> dict[str, NDArray[np.float64]]:
+def _likeness(before: Maps, after: Maps) -> Likeness:
     """Rank correlation and structural similarity of each case's maps."""
     found = {}
     for name in MAPS:
@@ -193,9 +226,7 @@ def _structure(first: NDArray[np.float32], second: NDArray[np.float32]) -> float
     return float(structural_similarity(scaled[0], scaled[1], data_range=1.0))
 
 
-def _stage(
-    likenesses: Sequence[Mapping[str, NDArray[np.float64]]], patients: Sequence[str]
-) -> dict[str, Any]:
+def _stage(likenesses: Sequence[Likeness], patients: Sequence[str]) -> dict[str, Any]:
     return {
         name: {
             kind: mean_figure(

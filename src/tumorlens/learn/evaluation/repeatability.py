@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import (
     Crop,
@@ -19,7 +18,14 @@ from tumorlens.imaging.preprocess import (
     prepare,
     to_picture,
 )
-from tumorlens.learn.evaluation.cases import MAPS, Case, draw_maps, is_constant, run
+from tumorlens.learn.evaluation.cases import (
+    MAPS,
+    Case,
+    draw_maps,
+    is_constant,
+    run,
+    with_network,
+)
 from tumorlens.learn.evaluation.resampling import mean_figure
 
 SHIFTS = (0.02, 0.05)
@@ -37,13 +43,11 @@ _COMPARED = 0.42
 Map = NDArray[np.float32]
 
 
-def measure_repeatability(bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
+def measure_repeatability(cases: Sequence[Case]) -> dict[str, Any]:
     """Shift and turn slices a little, lay their maps back, and compare.
 
     Parameters
     ----------
-    bundle
-        With its network.
     cases
         At least one.
 
@@ -57,9 +61,8 @@ def measure_repeatability(bundle: Bundle, cases: Sequence[Case]) -> dict[str, An
         the head's size, and ``peak_stayed``, the share that moved by less than
         10 per cent. Slices whose map shows nothing are left out.
     """
-    session = Session(bundle)
     patients = [case.record.group for case in cases]
-    rows = [_compare(session, bundle.preprocessing, case) for case in cases]
+    rows = [_compare(session, case) for session, case in with_network(cases)]
     figures: dict[str, Any] = {}
     for way, name, key in rows[0]:
         values = np.array([row[way, name, key] for row in rows])
@@ -68,10 +71,9 @@ def measure_repeatability(bundle: Bundle, cases: Sequence[Case]) -> dict[str, An
     return figures
 
 
-def _compare(
-    session: Session, facts: Preprocessing, case: Case
-) -> dict[tuple[str, str, str], float]:
+def _compare(session: Session, case: Case) -> dict[tuple[str, str, str], float]:
     """Mean over all shifts, and over all turns, of one case."""
+    facts = case.bundle.preprocessing
     first = _laid_back(session, case, case.pixels, case.crop)
     head = case.crop.side / (1.0 + 2.0 * facts.margin)
     middle = _disc(case)

@@ -1,0 +1,107 @@
+"""Folds' bundles measured together: each on its own patients alone."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tumorlens.engine.bundle_digests import sha256_of
+from tumorlens.engine.bundle_json import read_document, write_document
+from tumorlens.engine.domain import DomainModel
+from tumorlens.engine.predict import load_classifier
+from tumorlens.learn.evaluation.agreement import measure_agreement
+from tumorlens.learn.evaluation.cases import read_cases
+from tumorlens.learn.evaluation.corruption import measure_corruption
+from tumorlens.learn.evaluation.examined import Examined, shared
+from tumorlens.learn.evaluation.foreign import measure_foreign
+from tumorlens.learn.evaluation.foreign_pictures import gather
+from tumorlens.learn.evaluation.randomise import measure_randomisation
+from tumorlens.learn.manifest import read_manifest
+from tumorlens.taxonomy import CLASSES
+
+
+@pytest.fixture(scope="module")
+def halves(tiny_bundle, drawn_set, tmp_path_factory):
+    """Two bundles on half of the patients each; the second refuses everything."""
+    strict = tmp_path_factory.mktemp("strict") / "bundle"
+    shutil.copytree(tiny_bundle, strict)
+    domain = DomainModel.load(strict / "domain.npz")
+    replace(domain, cut=np.float32(1.0)).save(strict / "domain.npz")
+    document = read_document(strict)
+    document["files"]["domain.npz"] = sha256_of(strict / "domain.npz")
+    write_document(strict, document)
+    records = read_manifest(drawn_set)
+    patients = sorted({row.patient for row in records})
+    first = {patients[row] for row in range(0, len(patients), 2)}
+    return [
+        Examined(
+            load_classifier(folder, threads=1),
+            [row for row in records if (row.patient in first) == (number == 0)],
+        )
+        for number, folder in enumerate((tiny_bundle, strict))
+    ]
+
+
+def test_bundles_share_what_is_measured(halves):
+    assert shared(50, halves) == 25
+    assert shared(1, halves) == 1
+
+
+def test_each_bundle_judges_its_own_half_of_the_damaged(halves):
+    found = measure_corruption(halves, len, of_each_class=2)
+    assert found["slices"] == 2 * len(CLASSES)
+    assert found["clean"]["refused"]["value"] == 0.5
+    for kind in found["kinds"].values():
+        assert all(row["refused"]["value"] >= 0.5 for row in kind["strengths"])
+
+
+def test_each_bundle_refuses_its_own_half_of_the_pictures(halves):
+    found = measure_foreign(halves, len, of_each_kind=2)
+    assert found["bundles"] == 2
+    assert found["passed"]["value"] == pytest.approx(
+        len(halves[0].records) / sum(len(item.records) for item in halves)
+    )
+    # One spine is drawn for each: the first passes, the second is refused.
+    assert found["kinds"]["drawn: spine"]["pictures"] == 2
+    assert found["kinds"]["drawn: spine"]["refused"]["value"] == 0.5
+
+
+def test_no_drawing_is_shown_to_two_bundles():
+    first, second = (gather([], 1, number)[0] for number in (0, 1))
+    drawn = [item for item in first if item.kind.startswith("drawn")]
+    for one, other in zip(drawn, second[: len(drawn)], strict=True):
+        assert one.kind == other.kind and one.origin != other.origin
+        assert not np.array_equal(one.slice_.pixels, other.slice_.pixels)
+
+
+def test_maps_of_several_bundles_count_alike(halves):
+    together = measure_agreement(read_cases(halves, 6))
+    alone = [measure_agreement(read_cases([item], 3)) for item in halves]
+    assert together["slices"] == 6
+    for key in ("peak_inside", "dice"):
+        parts = [found["evidence"][key]["value"] for found in alone]
+        assert together["evidence"][key]["value"] == pytest.approx(np.mean(parts))
+
+
+def test_every_network_is_shuffled_by_itself(halves):
+    cases = read_cases(halves, 6)
+    found = measure_randomisation(cases, len)
+    alone = [
+        measure_randomisation([case for case in cases if case.bundle is bundle], len)
+        for bundle in (item.classifier.bundle for item in halves)
+    ]
+    for row, stage in enumerate(found["cascading"]):
+        parts = [item["cascading"][row]["evidence"]["spearman"] for item in alone]
+        assert stage["evidence"]["spearman"]["value"] == pytest.approx(
+            np.mean([part["value"] for part in parts])
+        )
+
+
+def test_flagged_rows_serve_no_bundle_as_brain_mri(halves):
+    flagged = [
+        Examined(item.classifier, [replace(row, flag="ct") for row in item.records])
+        for item in halves
+    ]
+    assert measure_corruption(flagged, len)["slices"] == 0
+    assert read_cases(flagged, 6) == []
