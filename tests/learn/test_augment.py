@@ -5,6 +5,7 @@ import numpy as np
 
 from tumorlens.learn.augment import (
     augment,
+    bend,
     change_intensity,
     stretch,
     take_off_skull,
@@ -52,6 +53,19 @@ def test_the_outline_moves_with_the_lesion():
         square, moved = warp(outline, outline, 224, np.random.default_rng(seed))
         np.testing.assert_array_equal(square, moved)
         assert (moved > 127).any()
+
+
+def test_the_outline_bends_with_the_lesion():
+    outline = lesion_outline()
+    shapes = set()
+    for seed in range(10):
+        square, bent = bend(outline, outline, np.random.default_rng(seed))
+        np.testing.assert_array_equal(square, bent)
+        area = cv2.countNonZero(np.asarray(bent > 127, np.uint8))
+        assert 0.5 < area / cv2.countNonZero(outline) < 2.0
+        shapes.add(bent.tobytes())
+    assert len(shapes) == 10
+    assert bend(outline, None, np.random.default_rng(0))[1] is None
 
 
 def test_the_input_is_left_alone(phantom):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess import Preprocessing, cut, find_head
+from tumorlens.learn.kspace import scan_badly
 
 Square = NDArray[np.uint8]
 
@@ -18,6 +19,11 @@ _MAX_ROTATION_DEGREES = 18.0
 _CURVE_SPREAD = 0.7
 """Standard deviation of the logarithm of how steep each fifth of an intensity curve
 is: strong enough to show grey and white matter far apart, or alike."""
+_BENT_SHARE = 0.5
+_BAD_SCAN_SHARE = 0.12
+_BEND_KNOTS = 5
+_BEND = 0.015
+"""Standard deviation of where a knot of the bending grid moves to, of the edge."""
 _KEPT_OUTLINE = 0.6
 """A change that pushes more of the outline out of the picture is not used."""
 
@@ -52,8 +58,12 @@ def augment(
     """
     if brain is not None and rng.random() < strip_share:
         square, outline = take_off_skull(square, outline, brain)
+    if rng.random() < _BENT_SHARE:
+        square, outline = bend(square, outline, rng)
     square, outline = warp(square, outline, size, rng)
     square = change_intensity(square, rng)
+    if rng.random() < _BAD_SCAN_SHARE:
+        square = scan_badly(square, rng)
     square = degrade(square, rng)
     return stretch(square), outline
 
@@ -76,6 +86,25 @@ def take_off_skull(
     edge = square.shape[0]
     stripped = cut(bare, crop, edge)
     return stripped, None if outline is None else cut(outline, crop, edge)
+
+
+def bend(
+    square: Square, outline: Square | None, rng: np.random.Generator
+) -> tuple[Square, Square | None]:
+    """Bend a head smoothly: the knots of a coarse grid are moved at random."""
+    edge = square.shape[0]
+    knots = rng.normal(0.0, _BEND * edge, (2, _BEND_KNOTS, _BEND_KNOTS))
+    moves = [
+        cv2.resize(item.astype(np.float32), (edge, edge), interpolation=cv2.INTER_CUBIC)
+        for item in knots
+    ]
+    rows, columns = np.mgrid[:edge, :edge].astype(np.float32)
+    across, down = columns + moves[0], rows + moves[1]
+
+    def bent(item: Square) -> Square:
+        return cv2.remap(item, across, down, cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+    return bent(square), None if outline is None else bent(outline)
 
 
 def warp(
