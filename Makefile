@@ -56,7 +56,7 @@ docs: $(TEST)/.ready
 # about an hour on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA names the
 # folder of the sets.
 REPRODUCED := runs/reproduced
-RECIPE := --epochs 20 --early-share 0.5 --final-rate 0.3 --ema 0.999 \
+RECIPE := --epochs 30 --early-share 0.5 --final-rate 0.3 --ema 0.999 \
 	--transplant-share 0.12
 # Runs at the same time, each with one thread.
 JOBS ?= 2
@@ -96,7 +96,7 @@ scans: $(TEST)/.ready
 
 # What stands beside the network, on its first two folds: several hours on 2 cores.
 # It needs `make reproduce` first.
-BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE) --jobs $(JOBS)
+BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE) --jobs $(JOBS) --robustness 0
 beside: $(TEST)/.ready
 	mkdir -p $(REPRODUCED)/main docs/figures/beside
 	for fold in 0 1; do \

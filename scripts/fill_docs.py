@@ -23,8 +23,9 @@ from tumorlens.learn.evaluation.source_kinds import ONE_KIND
 from tumorlens.report.card_charts import FOLDER, card_charts
 from tumorlens.report.card_sets import COVERAGES
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
-from tumorlens.report.figure_words import figure_text
+from tumorlens.report.figure_words import figure_text, table
 from tumorlens.report.model_card import model_card
+from tumorlens.report.network_figures import MAPS, damage_rows, map_rows, refusal_rows
 from tumorlens.report.scan_figures import scan_figure_rows
 from tumorlens.settings import SETTINGS
 
@@ -82,6 +83,8 @@ def main() -> int:
                 "sources": _source_table(folds[0]),
                 "sites": _site_table(folds[0], baseline["by_slice"]),
                 "strangers": _strangers_table(),
+                "network": _network_table(bundle.metrics),
+                "maps": _maps_table(bundle.metrics["faithfulness"]),
                 "beside": _beside_table(),
                 "bench": _bench_table(bench),
             },
@@ -229,6 +232,20 @@ def _strangers_table() -> str:
         cells = (f"{found[key]['value']:.3f}" for key in columns)
         lines.append(f"| {title} | {found['slices']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _network_table(metrics: dict[str, Any]) -> str:
+    """Sum up what damage costs, and how well what is no brain MRI is refused."""
+    damage = metrics["robustness"]
+    head = f"Damaged: {damage['slices']} slices of {damage['patients']} patients"
+    rows = [*damage_rows(damage), *refusal_rows(metrics["foreign"])]
+    return "\n".join(table((head, "Value"), rows))
+
+
+def _maps_table(found: dict[str, Any]) -> str:
+    """Sum up whether the maps tell the truth, map by map."""
+    head = f"{found['slices']} tumour slices of {found['patients']} patients"
+    return "\n".join(table((head, *MAPS.values()), map_rows(found)))
 
 
 def _beside_table() -> str:

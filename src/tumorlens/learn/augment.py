@@ -20,10 +20,10 @@ _CURVE_SPREAD = 0.7
 """Standard deviation of the logarithm of how steep each fifth of an intensity curve
 is: strong enough to show grey and white matter far apart, or alike."""
 _BENT_SHARE = 0.5
-_BAD_SCAN_SHARE = 0.12
 _BEND_KNOTS = 5
 _BEND = 0.015
-"""Standard deviation of where a knot of the bending grid moves to, of the edge."""
+"""Standard deviation of how far a knot of the bending grid moves, of the edge."""
+_BAD_SCAN_SHARE = 0.12
 _KEPT_OUTLINE = 0.6
 """A change that pushes more of the outline out of the picture is not used."""
 
@@ -91,7 +91,10 @@ def take_off_skull(
 def bend(
     square: Square, outline: Square | None, rng: np.random.Generator
 ) -> tuple[Square, Square | None]:
-    """Bend a head smoothly: the knots of a coarse grid are moved at random."""
+    """Bend a head smoothly: the knots of a coarse grid move at random.
+
+    Elastic deformation, as in Ronneberger et al. 2015 (U-Net, MICCAI).
+    """
     edge = square.shape[0]
     knots = rng.normal(0.0, _BEND * edge, (2, _BEND_KNOTS, _BEND_KNOTS))
     moves = [

@@ -1,7 +1,8 @@
 """What can go wrong with a scan before it is a picture, drawn at random.
 
 A scanner measures the picture's spectrum, line by line. Spikes, ghosts and motion
-are faults of some of its points or lines (Heiland 2008, AJNR 29:643).
+are faults of some of its points or lines (as in TorchIO, Perez-Garcia et al. 2021,
+Comput Methods Programs Biomed).
 """
 
 from __future__ import annotations
