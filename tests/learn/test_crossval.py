@@ -9,7 +9,11 @@ import pytest
 from tests.learn.drawn_folds import TINY, draw_two_folds
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.learn.crossval import cross_validate, held_out_by_folds
+from tumorlens.learn.crossval import (
+    cross_validate,
+    examined_by_folds,
+    held_out_by_folds,
+)
 from tumorlens.learn.decision_layer import fit_decision_layer
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.worst_errors import judge_by_folds
@@ -74,6 +78,24 @@ def test_ct_teaches_every_bundle_but_the_one_that_left_it_out(
         for fold in (0, 1)
     ]
     assert taught == [True, False]
+
+
+def test_a_fold_is_examined_on_its_own_brain_mri_and_ct(records, folder):
+    _, found = folder
+    kept, end, ct, abnormal = records[:4]
+    assert {row.fold for row in records[:4]} == {0}
+    rows = [
+        kept,
+        replace(end, train_only=True),
+        replace(ct, flag="ct"),
+        replace(abnormal, flag="abnormal"),
+        *records[4:],
+    ]
+    first, second = examined_by_folds(found.bundles, rows)
+    own = {row.path for row in records if row.fold == 0}
+    assert {row.path for row in first.records} == own - {end.path, abnormal.path}
+    assert {row.fold for row in second.records} == {1}
+    assert first.classifier.bundle.folder == found.bundles[0]
 
 
 def test_a_fold_knows_the_pictures_of_the_other_folds_alone(records, folder):
