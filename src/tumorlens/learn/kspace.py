@@ -70,9 +70,11 @@ def _move(spectrum: _Spectrum, square: Square, rng: np.random.Generator) -> None
     """Take some stretches of lines from the head where it had moved to."""
     edge = len(square)
     for _ in range(int(rng.integers(1, 4))):
-        turn = cv2.getRotationMatrix2D((edge / 2, edge / 2), rng.normal(0.0, 3.0), 1.0)
-        turn[:, 2] += rng.normal(0.0, 0.012, 2) * edge
-        moved = _spectrum(cv2.warpAffine(square, turn, (edge, edge)).astype(np.uint8))
+        middle = (edge / 2, edge / 2)
+        turn = cv2.getRotationMatrix2D(middle, rng.normal(0.0, 3.0), 1.0)
+        shift = np.zeros((2, 3))
+        shift[:, 2] = rng.normal(0.0, 0.012, 2) * edge
+        moved = cv2.warpAffine(square, turn + shift, (edge, edge)).astype(np.uint8)
         start = int(rng.integers(edge))
         lines = np.arange(start, start + int(edge * rng.uniform(0.05, 0.3))) % edge
-        spectrum[lines] = moved[lines]
+        spectrum[lines] = _spectrum(moved)[lines]

@@ -67,7 +67,7 @@ def test_healthy_slices_alone_have_no_figures_on_tumours(tiny_bundle, drawn_set)
     assert found["clean"]["auroc_tumor"] is None
     assert found["clean"]["tumor_sensitivity"] is None
     assert found["sensitivity_drop"] is None
-    assert section(found).tables[0].rows[0][2] == "–"
+    assert section(found).tables[0].rows[0][3] == "–"
 
 
 def test_flagged_slices_are_left_out(tiny_bundle, drawn_set):

@@ -210,20 +210,20 @@ def section(figures: Mapping[str, Any]) -> Section:
 
 def _summary(figures: Mapping[str, Any]) -> Table:
     """Clean, and each kind at its strongest."""
-    rows = [("none", *_cells(figures["clean"]), "–")]
+    rows = [("none", "–", *_cells(figures["clean"]))]
     for kind, found in figures["kinds"].items():
         drop = in_words(found["drop"], digits=1)
-        rows.append((kind, *_cells(found["strengths"][-1]), drop))
+        rows.append((kind, drop, *_cells(found["strengths"][-1])))
     return Table(
-        "At the strongest of five strengths, and the mean drop over the five",
+        "Mean drop over five strengths, and the figures at the strongest",
         (
             "Damage",
+            "Drop of accuracy, points",
             "Accuracy",
             "AUROC of tumour",
             "Tumour sensitivity",
             "Tumour specificity",
             "Refused",
-            "Drop of accuracy, points",
         ),
         rows,
     )
