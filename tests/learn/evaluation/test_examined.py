@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from tumorlens.engine.bundle_digests import sha256_of
@@ -16,20 +17,26 @@ from tumorlens.learn.evaluation.corruption import measure_corruption
 from tumorlens.learn.evaluation.examined import Examined, shared
 from tumorlens.learn.evaluation.foreign import measure_foreign
 from tumorlens.learn.evaluation.foreign_pictures import gather
-from tumorlens.learn.evaluation.randomise import measure_randomisation
+from tumorlens.learn.evaluation.randomise import measure_randomisation, shuffle
 from tumorlens.learn.manifest import read_manifest
 from tumorlens.taxonomy import CLASSES
 
 
 @pytest.fixture(scope="module")
 def halves(tiny_bundle, drawn_set, tmp_path_factory):
-    """Two bundles on half of the patients each; the second refuses everything."""
+    """Two bundles on half of the patients each.
+
+    The second refuses everything, and its network is another.
+    """
     strict = tmp_path_factory.mktemp("strict") / "bundle"
     shutil.copytree(tiny_bundle, strict)
     domain = DomainModel.load(strict / "domain.npz")
     replace(domain, cut=np.float32(1.0)).save(strict / "domain.npz")
+    other = shuffle(onnx.load(strict / "model.onnx"), [["to_class"]], seed=2)
+    onnx.save(other, strict / "model.onnx")
     document = read_document(strict)
-    document["files"]["domain.npz"] = sha256_of(strict / "domain.npz")
+    for name in ("domain.npz", "model.onnx"):
+        document["files"][name] = sha256_of(strict / name)
     write_document(strict, document)
     records = read_manifest(drawn_set)
     patients = sorted({row.patient for row in records})
@@ -92,10 +99,9 @@ def test_every_network_is_shuffled_by_itself(halves):
         for bundle in (item.classifier.bundle for item in halves)
     ]
     for row, stage in enumerate(found["cascading"]):
-        parts = [item["cascading"][row]["evidence"]["spearman"] for item in alone]
-        assert stage["evidence"]["spearman"]["value"] == pytest.approx(
-            np.mean([part["value"] for part in parts])
-        )
+        parts = [item["cascading"][row]["evidence"]["ssim"]["value"] for item in alone]
+        assert stage["evidence"]["ssim"]["value"] == pytest.approx(np.mean(parts))
+    assert parts[0] != pytest.approx(parts[1], abs=0.01)
 
 
 def test_flagged_rows_serve_no_bundle_as_brain_mri(halves):
