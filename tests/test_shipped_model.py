@@ -33,7 +33,9 @@ def test_its_figures_are_of_patients_that_the_judging_network_never_saw(classifi
     bundle = classifier.bundle
     assert bundle.provenance["averaged"] == 5
     assert bundle.provenance["sets"].keys() == {"train"}
-    assert bundle.metrics.keys() == {"cross_validation"}
+    apart = {"robustness", "foreign", "faithfulness"}
+    assert bundle.metrics.keys() == {"cross_validation", *apart}
+    assert all(bundle.metrics[name]["bundles"] == 5 for name in apart)
     assert bundle.provenance["calibrated_on"]["how"] == "cross-validation"
     assert bundle.metrics["cross_validation"]["slices"] > 3000
 
