@@ -13,13 +13,13 @@ from tumorlens.learn.evaluation.intervals import in_words
 from tumorlens.learn.evaluation.randomise import measure_randomisation
 from tumorlens.learn.evaluation.repeatability import measure_repeatability
 from tumorlens.report.figure_words import judged_apart
+from tumorlens.report.network_figures import MAPS as MAP_TITLES
 from tumorlens.report.page_parts import Chart, Line, Section, Table
 
 _CASES = 60
 
 _TITLES = {
-    "evidence": "Evidence map",
-    "gradcam": "Grad-CAM",
+    **MAP_TITLES,
     "center": "Middle of the head",
     "random": "Cells at random",
 }
