@@ -8,6 +8,7 @@ from tumorlens.learn.cost import (
     WATTS_A_CORE,
     earlier_seconds,
     note_cost,
+    seconds_side_by_side,
     stored_cost,
 )
 
@@ -35,3 +36,11 @@ def test_a_stopped_run_s_time_is_that_of_its_steps(tmp_path):
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     assert earlier_seconds(tmp_path) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "seconds"),
+    [(1, 15.0), (2, 8.0), (3, 6.0), (9, 5.0)],
+)
+def test_runs_side_by_side_take_as_long_as_the_last_to_end(jobs, seconds):
+    assert seconds_side_by_side([5.0, 3.0, 4.0, 1.0, 2.0], jobs) == seconds

@@ -30,7 +30,11 @@ def open_viewer(page: playwright.Page, path: Path, field: str = "#file") -> None
 
 
 def ready(page: playwright.Page) -> None:
-    page.wait_for_selector("#panes[data-ready]")
+    """Wait until the viewer is drawn; where it is not, say what the page shows."""
+    try:
+        page.wait_for_selector("#panes[data-ready]")
+    except playwright.TimeoutError:
+        pytest.fail(f"No viewer at {page.url}: {page.inner_text('body')}")
     settle(page)
 
 

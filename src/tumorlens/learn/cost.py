@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,23 @@ def earlier_seconds(folder: Path) -> float:
         return float(row["step"]) * float(row["seconds_per_step"])
     except (OSError, IndexError, ValueError, KeyError):
         return 0.0
+
+
+def seconds_side_by_side(runs: Sequence[float], jobs: int) -> float:
+    """Reckon how long runs take by the clock, several at the same time.
+
+    Parameters
+    ----------
+    runs
+        Seconds of each, in the order in which they begin: each when one of
+        those before it has ended.
+    jobs
+        How many at the same time.
+    """
+    ends = [0.0] * jobs
+    for seconds in runs:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
 
 
 def note_cost(folder: Path, seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import TrainingError
 from tumorlens.learn.config import TrainingConfig
-from tumorlens.learn.cost import earlier_seconds, note_cost
+from tumorlens.learn.cost import earlier_seconds, note_cost, seconds_side_by_side
 from tumorlens.learn.dataset import Sample
 from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.fold_leakage import pool_leakage
@@ -152,7 +152,7 @@ def cross_validate(
         leakage[fold] = check_held_out(classifier.bundle, own, records)
         scored.append(score_records(classifier, own, say=say))
         rules += [classifier.bundle.rules] * len(scored[-1].records)
-    seconds = sum(earlier_seconds(place) for place in places.values())
+    runs = [earlier_seconds(place) for place in places.values()]
     return CrossValidated(
         ScoredSet.concatenate(scored),
         rules,
@@ -160,7 +160,7 @@ def cross_validate(
         bundles,
         samples,
         HeldOut.join(list(held.values())),
-        seconds / min(plan.jobs, len(places)),
+        seconds_side_by_side(runs, plan.jobs),
     )
 
 
