@@ -53,8 +53,8 @@ docs: $(TEST)/.ready
 	$(TEST)/bin/python scripts/fill_docs.py
 
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
-# about an hour on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA names the
-# folder of the sets.
+# an hour and a half on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA
+# names the folder of the sets.
 REPRODUCED := runs/reproduced
 RECIPE := --epochs 30 --early-share 0.5 --final-rate 0.3 --ema 0.999 \
 	--transplant-share 0.12
