@@ -16,7 +16,8 @@ from tumorlens.learn.calibrate import fit_operating_points
 from tumorlens.learn.evaluation.resampling import (
     Resampling,
     figure,
-    statistic_figure,
+    statistic_draws,
+    without_bias,
 )
 from tumorlens.learn.scan_fit import FittedRule, ScanTable, cross_fitted, fit_rule
 from tumorlens.learn.scan_judge import JudgedScan
@@ -132,13 +133,14 @@ def _figures(
 ) -> dict[str, Any]:
     draws = Resampling(table.patients)
     p_tumor, tumor = _sigmoid(odds), table.tumor
+    errors = statistic_draws(
+        lambda rows: _calibration_error(p_tumor[rows], tumor[rows]), table.patients
+    )
     found: dict[str, Any] = {
         "scans": {"tumor": int(tumor.sum()), "no_tumor": int((~tumor).sum())},
         "patients": {"tumor": draws.count(tumor), "no_tumor": draws.count(~tumor)},
         "auroc": figure(draws.auroc(odds, tumor)),
-        "calibration_error": statistic_figure(
-            lambda rows: _calibration_error(p_tumor[rows], tumor[rows]), table.patients
-        ),
+        "calibration_error": figure(without_bias(errors)),
         "auroc_by_source": {
             str(name): figure(draws.auroc(np.where(own, odds, np.nan), tumor))
             for name in np.unique(table.sources)

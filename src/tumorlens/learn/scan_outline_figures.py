@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.engine.operating_point import Rate
 from tumorlens.engine.scan_model import OutlineFacts
 from tumorlens.learn.evaluation.intervals import Figure
-from tumorlens.learn.evaluation.resampling import Resampling, statistic_figure
+from tumorlens.learn.evaluation.resampling import Resampling, figure, statistic_draws
 from tumorlens.learn.scan_judge import JudgedScan
 from tumorlens.learn.scan_outlines import LEVELS, MEASURES
 
@@ -102,4 +102,6 @@ def _outline_figures(
 
 
 def _median(values: NDArray[np.float64], patients: Sequence[str]) -> Figure | None:
-    return statistic_figure(lambda rows: float(np.median(values[rows])), patients)
+    return figure(
+        statistic_draws(lambda rows: float(np.median(values[rows])), patients)
+    )

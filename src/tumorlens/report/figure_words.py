@@ -25,6 +25,9 @@ FIGURES = (
 def figure_text(found: Mapping[str, float] | None) -> str:
     """Show a figure with its interval; a dash where there is none.
 
+    An interval of no width is left out: where all draws say the same, as of a
+    single patient, they do not tell how sure the figure is.
+
     Parameters
     ----------
     found
@@ -32,6 +35,8 @@ def figure_text(found: Mapping[str, float] | None) -> str:
     """
     if found is None:
         return "–"
+    if found["low"] == found["high"]:
+        return f"{found['value']:.3f}"
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 

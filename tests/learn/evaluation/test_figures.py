@@ -54,6 +54,21 @@ def test_the_calibration_error_is_the_one_of_metrics(scored, figures):
     assert figures["calibration_error"]["value"] == pytest.approx(wanted)
 
 
+def test_the_calibration_error_lies_inside_its_interval():
+    # Right as often as it is sure, in every bin: all draws are further off.
+    sure = np.linspace(0.4, 0.99, 400)
+    right = np.floor(np.cumsum(sure)) > np.floor(np.cumsum(sure) - sure)
+    said = [
+        (f"p{row % 100}", "glioma" if hit else "pituitary", "glioma")
+        for row, hit in enumerate(right)
+    ]
+    rest = np.repeat(((1.0 - sure) / 3.0)[:, None], 3, axis=1)
+    honest = made_set(said, probabilities=np.c_[sure, rest])
+    found = set_figures(honest)["calibration_error"]
+    assert found["value"] < 0.02
+    assert found["low"] <= found["value"] < found["high"] < 0.1
+
+
 def test_the_brier_score_of_certain_and_wrong_is_two():
     wrong = np.eye(4)[[1, 1]]
     said = [("a", "glioma", "glioma"), ("b", "glioma", "glioma")]

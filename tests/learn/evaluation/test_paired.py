@@ -99,3 +99,12 @@ def test_the_section_names_both_bundles_and_the_tests():
     assert shown.tables[0].columns[1:3] == ("new 1", "old 2")
     assert "McNemar" in shown.paragraphs[1]
     assert "< 0.001" in shown.paragraphs[1]
+
+
+def test_a_perfect_share_has_the_interval_that_it_has_by_itself():
+    first = answers(40)
+    found = compare(first, answers(20))["figures"]
+    alone = set_figures(first)
+    assert found[ACCURACY]["first"] == pytest.approx(alone["accuracy"])
+    assert found["Tumour sensitivity"]["first"] == alone["tumor_sensitivity"]
+    assert found["Recall, glioma"]["first"]["low"] < 1.0

@@ -1,5 +1,7 @@
 """Shuffled weights: which, how, and what that does to maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -78,3 +80,17 @@ def test_maps_change_only_with_the_layers_they_are_made_by(tiny_bundle, drawn_se
             assert stage[name]["ssim"]["value"] == pytest.approx(1.0)
     assert stages[2]["evidence"]["spearman"]["value"] < 0.9
     assert found["other_patient"]["evidence"]["spearman"]["value"] < 1.0
+
+
+def test_maps_are_set_beside_those_of_another_patient(tiny_bundle, drawn_set):
+    classifier = load_classifier(tiny_bundle, threads=1)
+    cases = read_cases([Examined(classifier, read_manifest(drawn_set))], 6)
+    one = replace(cases[0].record, patient="one")
+    same = [replace(cases[0], record=one)] * 3
+    alone = measure_randomisation(same, len)["other_patient"]
+    assert alone["evidence"] == {"spearman": None, "ssim": None}
+    other = next(case for case in cases if case.record.path != one.path)
+    beside = [*same, replace(other, record=replace(other.record, patient="two"))]
+    both = measure_randomisation(beside, len)["other_patient"]["evidence"]
+    pair = measure_randomisation(beside[2:], len)["other_patient"]["evidence"]
+    assert both["spearman"]["value"] == pytest.approx(pair["spearman"]["value"])

@@ -11,6 +11,7 @@ from tumorlens.learn.evaluation.resampling import (
     figure,
     mean_figure,
     share_figure,
+    without_bias,
 )
 
 GROUPS = [f"p{row // 4}" for row in range(200)]
@@ -113,3 +114,17 @@ def test_a_share_of_none_is_as_sure_as_there_are_patients():
     some = np.arange(30) < 10
     assert share_figure(some, patients) == mean_figure(some, patients)
     assert share_figure(np.zeros(0), []) is None
+
+
+def test_an_error_that_noise_makes_larger_lies_inside_its_interval():
+    rng = np.random.default_rng(3)
+    gaps = rng.normal(0.0, 1.0, (200, 15))
+    gaps -= 0.7 * gaps.mean(axis=0)
+    draws = np.abs(Resampling(GROUPS).sums(gaps)).sum(axis=1)
+    assert figure(draws)["low"] > draws[0]
+    found = figure(without_bias(draws))
+    assert found["value"] == draws[0]
+    assert found["low"] < draws[0] < found["high"]
+    assert (without_bias(draws) >= 0.0).all()
+    alone = without_bias(draws[:1])
+    assert alone.tolist() == draws[:1].tolist()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import to_picture
@@ -17,9 +16,8 @@ from tumorlens.learn.evaluation.cases import (
     run,
     with_network,
 )
-from tumorlens.learn.evaluation.intervals import Figure
 from tumorlens.learn.evaluation.localise import center_map, pointing, read_outline
-from tumorlens.learn.evaluation.resampling import mean_figure
+from tumorlens.learn.evaluation.resampling import mean_figure, share_figure
 
 
 def measure_agreement(cases: Sequence[Case]) -> dict[str, Any]:
@@ -47,16 +45,17 @@ def measure_agreement(cases: Sequence[Case]) -> dict[str, Any]:
     )
     patients = [case.record.group for case in outlined]
 
-    def sum_up(part: NDArray[np.float64]) -> dict[str, Figure | None]:
-        return {
-            "peak_inside": mean_figure(part[:, 0], patients),
-            "dice": mean_figure(part[:, 1], patients),
-        }
-
     for row, name in enumerate((*MAPS, "center")):
-        figures[name] = sum_up(values[:, row])
+        figures[name] = {
+            "peak_inside": share_figure(values[:, row, 0], patients),
+            "dice": mean_figure(values[:, row, 1], patients),
+        }
     figures["gain_over_center"] = {
-        name: sum_up(values[:, row] - values[:, -1]) for row, name in enumerate(MAPS)
+        name: {
+            key: mean_figure(values[:, row, place] - values[:, -1, place], patients)
+            for place, key in enumerate(("peak_inside", "dice"))
+        }
+        for row, name in enumerate(MAPS)
     }
     return figures
 

@@ -16,7 +16,12 @@ from tumorlens.learn.evaluation.positions import (
     middle_auroc,
     slice_positions,
 )
-from tumorlens.learn.evaluation.resampling import Draws, Resampling, figure
+from tumorlens.learn.evaluation.resampling import (
+    Draws,
+    Resampling,
+    figure,
+    without_bias,
+)
 from tumorlens.learn.evaluation.scored import ScoredSet
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
@@ -108,14 +113,15 @@ def calibration_draws(judged: Judgements, draws: Resampling) -> Draws:
     """Measure the calibration error of the most probable class, in every draw.
 
     Equal-width bins (Naeini et al. 2015; Guo et al. 2017), as in
-    `tumorlens.learn.metrics.calibration_error`.
+    `tumorlens.learn.metrics.calibration_error`; the draws are those of
+    `without_bias`.
     """
     sure = judged.probabilities.max(axis=1)
     gap = (judged.predicted == judged.labels) - sure
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
     inside = bins[:, np.newaxis] == np.arange(BINS)
     error = np.abs(draws.sums(inside * gap[:, np.newaxis])).sum(axis=1)
-    return np.asarray(error / draws.sums(np.ones(len(gap))))
+    return without_bias(np.asarray(error / draws.sums(np.ones(len(gap)))))
 
 
 def brier_draws(judged: Judgements, draws: Resampling) -> Draws:

@@ -18,6 +18,9 @@ def in_words(
 ) -> str:
     """Write a figure as a table's cell, for example ``0.91 [0.88, 0.94]``.
 
+    An interval of no width is left out: where all draws say the same, as of a
+    single patient, they do not tell how sure the figure is.
+
     Parameters
     ----------
     figure
@@ -35,4 +38,6 @@ def in_words(
         f"{round(factor * figure[key], places) + 0.0:.{places}f}"
         for key in ("value", "low", "high")
     )
-    return f"{value} % [{low}, {high}]" if percent else f"{value} [{low}, {high}]"
+    unit = " %" if percent else ""
+    known = figure["low"] < figure["high"]
+    return f"{value}{unit} [{low}, {high}]" if known else f"{value}{unit}"

@@ -124,8 +124,8 @@ def compare(first: ScoredSet, second: ScoredSet) -> dict[str, Any]:
         mine, theirs = statistic(one, draws), statistic(two, draws)
         if np.isfinite(mine[0]) and np.isfinite(theirs[0]):
             found[name] = {
-                "first": figure(mine),
-                "second": figure(theirs),
+                "first": figure(mine, _shared_by(name, one, draws)),
+                "second": figure(theirs, _shared_by(name, two, draws)),
                 "difference": figure(mine - theirs),
                 "p": p_values[name],
             }
@@ -196,9 +196,20 @@ def _accuracy_by_patient(answers: _Answers, draws: Resampling) -> Draws:
 
 
 def _recall(row: int) -> Statistic:
-    return lambda answers, draws: draws.mean(
-        answers.right, np.asarray(answers.judged.labels == row)
-    )
+    return lambda answers, draws: draws.mean(answers.right, _of_class(row)(answers))
+
+
+def _of_class(row: int) -> Callable[[_Answers], NDArray[np.bool_]]:
+    return lambda answers: np.asarray(answers.judged.labels == row)
+
+
+def _all(answers: _Answers) -> NDArray[np.bool_]:
+    return np.ones(len(answers.right), bool)
+
+
+def _shared_by(name: str, answers: _Answers, draws: Resampling) -> int:
+    """Count the patients that a share is of; 0 for a figure that is no share."""
+    return draws.count(_SHARES[name](answers)) if name in _SHARES else 0
 
 
 def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
@@ -208,7 +219,7 @@ def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
 
 _STATISTICS: dict[str, Statistic] = {
     "4-class accuracy, by slice": lambda answers, draws: draws.mean(
-        answers.right, np.ones(len(answers.right), bool)
+        answers.right, _all(answers)
     ),
     "4-class accuracy, by patient": _accuracy_by_patient,
     **{
@@ -236,6 +247,19 @@ _STATISTICS: dict[str, Statistic] = {
     ),
 }
 """The figures that are compared, by their names on the page."""
+
+_SHARES: dict[str, Callable[[_Answers], NDArray[np.bool_]]] = {
+    "4-class accuracy, by slice": _all,
+    "4-class accuracy, by patient": _all,
+    **{
+        f"Recall, {INFO[name].title.lower()}": _of_class(row)
+        for row, name in enumerate(CLASSES)
+    },
+    "Tumour sensitivity": lambda answers: answers.judged.tumor,
+    "Tumour specificity": lambda answers: ~answers.judged.tumor,
+    "Evidence peak inside the outline": lambda answers: np.isfinite(answers.peaks),
+}
+"""Of the figures, those that are shares, and of which rows."""
 
 
 def section(figures: Mapping[str, Any], number: int = 1) -> Section:

@@ -117,8 +117,20 @@ def _after_shuffle(network: _Trained, chosen: slice, seed: int) -> Likeness:
 
 
 def _other_patients(network: _Trained) -> Likeness:
-    rolled = {name: np.roll(values, 1, axis=0) for name, values in network.maps.items()}
-    return _likeness(network.maps, rolled)
+    """Set each case's maps beside those of the nearest case before of another patient.
+
+    NaN where all cases are of one patient: then there is nothing to set beside.
+    """
+    groups = np.array([case.record.group for case in network.cases])
+    pairs = []
+    for row, group in enumerate(groups):
+        others = np.flatnonzero(np.roll(groups, -row)[::-1] != group)
+        pairs.append(row - 1 - others[0] if others.size else row)
+    found = _likeness(
+        network.maps, {name: values[pairs] for name, values in network.maps.items()}
+    )
+    alone = np.array(pairs) == np.arange(len(groups))
+    return {key: np.where(alone, np.nan, values) for key, values in found.items()}
 
 
 def _pooled(parts: Sequence[Likeness]) -> Likeness:

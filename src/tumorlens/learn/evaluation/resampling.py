@@ -139,6 +139,22 @@ def ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.f
         return np.asarray(np.where(under > 0.0, over / under, np.nan))
 
 
+def without_bias(draws: Draws) -> Draws:
+    """Move the draws of an error that cannot be under 0 back to the set's own.
+
+    Every draw puts noise on top of the set's, and an error made of distances grows
+    with noise: its draws lie above the value, even all of them. Their median excess
+    is that bias, as the bootstrap estimates it (Efron and Tibshirani 1993, ch. 10).
+
+    Parameters
+    ----------
+    draws
+        The first is the value, which stays; none is under 0.
+    """
+    excess = np.nanmedian(draws[1:]) - draws[0] if len(draws) > 1 else 0.0
+    return np.r_[draws[:1], np.maximum(draws[1:] - excess, 0.0)]
+
+
 def figure(draws: Draws, patients: int = 0) -> Figure | None:
     """Sum up draws as a value and its 95 % percentile interval.
 
@@ -217,9 +233,9 @@ def auroc_figure(
     return figure(Resampling(patients).auroc(scores, positive)) if patients else None
 
 
-def statistic_figure(
+def statistic_draws(
     statistic: Callable[[NDArray[np.int64]], float], patients: Sequence[str]
-) -> Figure | None:
+) -> Draws:
     """Any statistic of the rows it is given, in 200 draws of patients.
 
     Parameters
@@ -227,13 +243,11 @@ def statistic_figure(
     statistic
         Takes positions, some of them more than once.
     patients
-        N group keys.
+        N group keys, at least one.
     """
-    if not patients:
-        return None
     whole = np.arange(len(patients))
     counts = Resampling(patients).slice_weights().astype(np.int64)
-    return figure(np.array([statistic(np.repeat(whole, row)) for row in counts]))
+    return np.array([statistic(np.repeat(whole, row)) for row in counts])
 
 
 def _known(
