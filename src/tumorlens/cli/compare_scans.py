@@ -106,8 +106,19 @@ def _show(found: dict[str, Any]) -> None:
             highlight=False,
         )
     for model in found["models"]:
-        seen = model["scans_of_patients_it_has_seen"]
-        word = f"{seen} scans are of patients that shaped it" if seen else "held out"
         console.print(
-            f"{model['name']}: {word}; {model['refused']} refused.", highlight=False
+            f"{model['name']}: {_held_out(model)}; {model['refused']} refused.",
+            highlight=False,
         )
+
+
+def _held_out(model: dict[str, Any]) -> str:
+    """Say whose scans it was scored on; copies under other names are not looked for."""
+    if seen := model["scans_of_patients_it_has_seen"]:
+        return f"NOT held out, {seen} scans are of patients that shaped it"
+    if untold := model["scans_of_patients_unknown"]:
+        return (
+            f"NOT known to be held out, as nobody can tell of {untold} scans whether "
+            "their patients shaped it"
+        )
+    return "held out, by the patients' names"

@@ -27,6 +27,8 @@ COLUMNS = (
 )
 TRAIN_ONLY = "train_only"
 """A column that a manifest has where a row says so."""
+LIKENESS = "like:"
+"""How the patient of pictures begins that name none, and share one by likeness."""
 
 _SURPLUS = "\0surplus"
 _SPLIT_SPELLINGS = {

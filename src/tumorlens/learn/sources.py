@@ -16,7 +16,7 @@ from tumorlens.errors import DatasetError, MissingFileError
 from tumorlens.imaging.study import Plane
 from tumorlens.learn.copies import copies, take_fingerprints
 from tumorlens.learn.curation import brisc_flag
-from tumorlens.learn.manifest import Record, read_manifest
+from tumorlens.learn.manifest import LIKENESS, Record, read_manifest
 from tumorlens.learn.neighbours import NEAR_DUPLICATE, groups
 from tumorlens.taxonomy import TumorClass, parse_class
 
@@ -186,7 +186,7 @@ def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record
     for row, item, group, copy in zip(rows, unnamed, alike, copied, strict=True):
         result[row] = replace(
             item,
-            patient=f"like:{unnamed[group].source}/{unnamed[group].path.stem}",
+            patient=f"{LIKENESS}{unnamed[group].source}/{unnamed[group].path.stem}",
             flag=item.flag or min(flags[copy], default=""),
         )
     return result

@@ -11,7 +11,7 @@ from tumorlens.engine.bundle import load_bundle
 from tumorlens.learn.evaluation import copy_codes
 from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.leakage import check_held_out, section
-from tumorlens.learn.manifest import Record
+from tumorlens.learn.manifest import LIKENESS, Record
 from tumorlens.taxonomy import TumorClass
 
 PATIENTS = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3"], "": ["p4"]}
@@ -137,14 +137,27 @@ def test_a_bundle_that_names_nobody_holds_nobody_out(bundle_with, records):
     assert "does not say" in found["statement"]
 
 
-def test_a_picture_of_nobody_known_is_held_out_if_it_is_no_copy(bundle_with, records):
+def test_a_picture_of_nobody_known_is_not_held_out(bundle_with, records):
     text = training_fingerprints(records[:3])
     bundle = bundle_with(patients=PATIENTS, fingerprints=text)
     unnamed = [replace(row, patient="") for row in records]
-    assert check_held_out(bundle, unnamed[3:])["held_out"]
-    found = check_held_out(bundle, unnamed)
-    assert found["copies"] == 3
+    found = check_held_out(bundle, [records[3], *unnamed[4:]])
+    assert found["copies"] == 0
     assert not found["held_out"]
+    assert f"{len(records) - 4} of {len(records) - 3} slices name" in found["statement"]
+    assert check_held_out(bundle, unnamed)["copies"] == 3
+
+
+def test_where_likeness_stands_for_patients_it_is_said(bundle_with, records):
+    text = training_fingerprints(records[:3])
+    bundle = bundle_with(patients=PATIENTS, fingerprints=text)
+    alike = replace(records[4], patient=f"{LIKENESS}web/4")
+    found = check_held_out(bundle, [records[3], alike])
+    assert found["held_out"]
+    assert "Of 1 slices no patient is known" in found["statement"]
+    assert (
+        "no patient is known" not in check_held_out(bundle, records[3:4])["statement"]
+    )
 
 
 def test_an_unreadable_picture_is_no_copy(bundle_with, records):

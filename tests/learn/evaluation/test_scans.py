@@ -35,11 +35,16 @@ def scans(count: int = 20, **more) -> list[Record]:
     ]
 
 
-def words(name: str, p_tumor, refused=None, seen=False) -> ScanWords:
+def words(name: str, p_tumor, refused=None, seen=False, untold=False) -> ScanWords:
     values = np.asarray(p_tumor, np.float64)
     none = np.zeros(len(values), bool)
     return ScanWords(
-        name, values, values >= 0.5, none if refused is None else refused, none | seen
+        name,
+        values,
+        values >= 0.5,
+        none if refused is None else refused,
+        none | seen,
+        none | untold,
     )
 
 
@@ -145,7 +150,8 @@ def test_the_command_prints_and_writes(tmp_path, tiny_bundle, capsys):
     assert main([*command, *models, "--json", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "Left out: " in shown and "glioma1.nii.gz" in shown
-    assert "tiny3d 0.0.1: 1 scans are of patients that shaped it" in shown
+    assert "tiny3d 0.0.1: NOT held out, 1 scans are of patients" in shown
+    assert "tiny 0.0.1: NOT known to be held out" in shown
     figures = json.loads(out.read_text())
     assert figures["sets"][0]["scans"] == 5
     assert figures["sets"][0]["models"][1]["auroc"]["value"] == 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tumorlens.learn.evaluation.leakage import likeness_words
 from tumorlens.report.page_parts import Section, Table
 
 _OWN_LEVEL = (
@@ -51,6 +52,7 @@ def _statement(found: Mapping[int, Mapping[str, Any]], leaking: list[int]) -> st
         f"These figures are held out: in each of {len(found)} folds no patient scored "
         "trained that fold's network or set its calibration, thresholds or rules, and "
         "no picture is a copy, by its fingerprint, of one that did."
+        + likeness_words(sum(item["likeness_slices"] for item in found.values()))
     )
 
 

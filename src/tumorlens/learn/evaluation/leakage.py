@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.engine.bundle import Bundle
 from tumorlens.learn.copies import take_fingerprints
 from tumorlens.learn.evaluation.copy_codes import TrainingCodes
-from tumorlens.learn.manifest import Record
+from tumorlens.learn.manifest import LIKENESS, Record
 from tumorlens.report.page_parts import Section, Table
 
 FINGERPRINTS = "fingerprints"
@@ -44,10 +44,11 @@ def check_held_out(
     -------
     dict
         Plain JSON: ``held_out`` is true only where the bundle says who shaped
-        it, none of them is among the patients, all their pictures could be
-        looked at, and no picture is a copy of one. Besides ``statement`` (a
-        sentence), the counts: ``shared_patients`` by split, ``shared_slices``,
-        ``unnamed_slices``, ``copies`` (None where nobody could look) with
+        it, every slice names its patient, none of them is among the former, all
+        their pictures could be looked at, and no picture is a copy of one. Besides
+        ``statement`` (a sentence), the counts: ``shared_patients`` by split,
+        ``shared_slices``, ``unnamed_slices``, ``likeness_slices`` (whose patient is
+        a group of like pictures), ``copies`` (None where nobody could look) with
         ``copies_by_source`` and a few files as ``examples``, ``compared_with``
         pictures, and ``patients_unseen``: who shaped the model, but has no
         picture to compare with.
@@ -70,6 +71,7 @@ def check_held_out(
         },
         "shared_slices": sum(record.patient in everybody for record in evaluated),
         "unnamed_slices": sum(not record.patient for record in evaluated),
+        "likeness_slices": sum(row.patient.startswith(LIKENESS) for row in evaluated),
         "copies": None if copies is None else int(copies.sum()),
         "copies_by_source": {} if copies is None else _by_source(copies, evaluated),
         "examples": []
@@ -124,6 +126,12 @@ def _objections(found: Mapping[str, Any]) -> list[str]:
             f"{found['shared_slices']} of {found['slices']} slices are of {count} "
             "patients who trained or tuned the model"
         )
+    if found["unnamed_slices"]:
+        objections.append(
+            f"{found['unnamed_slices']} of {found['slices']} slices name no patient, "
+            "so nobody can tell whether theirs trained or tuned it (fill the "
+            "manifest's column `patient`)"
+        )
     if found["copies"]:
         objections.append(
             f"{found['copies']} of the pictures scored are copies, or nearly, of ones "
@@ -149,7 +157,23 @@ def _statement(found: Mapping[str, Any], objections: Sequence[str]) -> str:
     return (
         "These figures are held out: no patient here trained or tuned the model, and "
         "no picture is a copy, by its fingerprint, of one of "
-        f"{found['compared_with']} that did."
+        f"{found['compared_with']} that did.{likeness_words(found['likeness_slices'])}"
+    )
+
+
+def likeness_words(slices: int) -> str:
+    """Say of how many slices a patient stands for pictures that look alike.
+
+    Returns
+    -------
+    str
+        A sentence with a space before it; empty for none.
+    """
+    if not slices:
+        return ""
+    return (
+        f" Of {slices} slices no patient is known: pictures that look alike count as "
+        "one, and another slice of the same head may have been missed."
     )
 
 

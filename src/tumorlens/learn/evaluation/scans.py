@@ -33,9 +33,16 @@ class _Member:
 
     def has_seen(self, record: Record) -> bool:
         """Tell whether the scan's patient shaped the bundle."""
+        return bool(record.patient) and record.patient in self._shaped
+
+    def can_tell(self, record: Record) -> bool:
+        """Tell whether `has_seen` can know: both name their patients."""
+        return bool(record.patient and self._shaped)
+
+    @property
+    def _shaped(self) -> set[str]:
         known = self.bundle.provenance.get("patients", {})
-        shaped = {*known.get("train", ()), *known.get("validation", ())}
-        return bool(record.patient) and record.patient in shaped
+        return {*known.get("train", ()), *known.get("validation", ())} - {""}
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,17 @@ class Contestant:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    """What one contestant said of one scan; see `ScanWords`."""
+
+    p_tumor: float
+    called: bool
+    refused: bool
+    seen: bool
+    untold: bool
+
+
+@dataclass(frozen=True)
 class ScanWords:
     """What one contestant said of N scans.
 
@@ -89,6 +107,9 @@ class ScanWords:
         nothing in it could be judged.
     seen
         Shape (N,): whether the patient shaped the model.
+    untold
+        Shape (N,): whether nobody can tell, as the scan or the bundle names no
+        patient.
     """
 
     name: str
@@ -96,6 +117,7 @@ class ScanWords:
     called: NDArray[np.bool_]
     refused: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+    untold: NDArray[np.bool_]
 
 
 def load_contestant(folder: Path) -> Contestant:
@@ -160,7 +182,7 @@ def judge_scans(
         None is left.
     """
     kept: list[Record] = []
-    rows: list[list[tuple[float, bool, bool, bool]]] = []
+    rows: list[list[_Answer]] = []
     for record in records:
         try:
             rows.append([_ask(item, record, operating_point) for item in contestants])
@@ -174,14 +196,15 @@ def judge_scans(
         )
     words = []
     for place, item in enumerate(contestants):
-        p_tumor, called, refused, seen = zip(*(row[place] for row in rows), strict=True)
+        answers = [row[place] for row in rows]
         words.append(
             ScanWords(
                 item.name,
-                np.array(p_tumor, np.float64),
-                np.array(called, bool),
-                np.array(refused, bool),
-                np.array(seen, bool),
+                np.array([answer.p_tumor for answer in answers], np.float64),
+                np.array([answer.called for answer in answers], bool),
+                np.array([answer.refused for answer in answers], bool),
+                np.array([answer.seen for answer in answers], bool),
+                np.array([answer.untold for answer in answers], bool),
             )
         )
     return kept, words
@@ -189,17 +212,18 @@ def judge_scans(
 
 def _ask(
     contestant: Contestant, record: Record, operating_point: str | None
-) -> tuple[float, bool, bool, bool]:
+) -> _Answer:
     member = contestant.member(record)
     found = member.judge(only_series(record.path), operating_point)
     threshold = member.bundle.scan_points[found.operating_point].threshold
-    if found.p_tumor is None:
-        return 0.5, False, True, member.has_seen(record)
-    return (
-        found.p_tumor,
-        found.p_tumor >= threshold,
-        found.decision is Verdict.NOT_BRAIN_MRI,
-        member.has_seen(record),
+    judged = found.p_tumor is not None
+    p_tumor = 0.5 if found.p_tumor is None else found.p_tumor
+    return _Answer(
+        p_tumor=p_tumor,
+        called=judged and p_tumor >= threshold,
+        refused=not judged or found.decision is Verdict.NOT_BRAIN_MRI,
+        seen=member.has_seen(record),
+        untold=not member.can_tell(record),
     )
 
 
@@ -245,6 +269,7 @@ def compare_scans(
             {
                 "name": item.name,
                 "scans_of_patients_it_has_seen": int(item.seen.sum()),
+                "scans_of_patients_unknown": int(item.untold.sum()),
                 "refused": int(item.refused.sum()),
             }
             for item in words
