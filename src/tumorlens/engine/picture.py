@@ -14,8 +14,8 @@ from tumorlens.imaging.raster import to_slice
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
 
-Picture: TypeAlias = str | Path | bytes | NDArray[Any]
-"""A path, the bytes of a file, or an array (H, W) or (H, W, 3)."""
+Picture: TypeAlias = str | Path | bytes | NDArray[Any] | Study
+"""A path, the bytes of a file, an array (H, W) or (H, W, 3), or what was read."""
 
 
 def read_picture(source: Picture, name: str | None = None) -> Study:
@@ -33,6 +33,8 @@ def read_picture(source: Picture, name: str | None = None) -> Study:
     InputError
         It cannot be used as a picture.
     """
+    if isinstance(source, Study):
+        return source
     if isinstance(source, np.ndarray):
         slice_ = to_slice(source, name or "array")
         return Study((Series((slice_,)),))
@@ -40,7 +42,7 @@ def read_picture(source: Picture, name: str | None = None) -> Study:
         return read_study(source, name)
     raise InputError(
         f"A picture cannot be a {type(source).__name__}.",
-        "Give a path, the bytes of a file, or a NumPy array.",
+        "Give a path, the bytes of a file, a NumPy array or a Study.",
     )
 
 

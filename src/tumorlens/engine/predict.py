@@ -77,7 +77,7 @@ class Classifier:
         ----------
         source
             A path, the bytes of a file, an array of shape (H, W) or (H, W, 3)
-            in RGB with finite numbers, or a list of these.
+            in RGB with finite numbers, a study from `read`, or a list of these.
         operating_point
             A name from the bundle, ``screening`` or ``balanced``; by default
             the bundle's own choice.
@@ -103,7 +103,7 @@ class Classifier:
             Where the operating point is not in the bundle, or `clinical` is
             given and the bundle has learned no columns.
         """
-        if isinstance(source, str | Path | bytes | np.ndarray):
+        if isinstance(source, str | Path | bytes | np.ndarray | Study):
             found = self.predict_study(read_picture(source, name), operating_point)
             if clinical is not None:
                 found = [self.with_columns(item, clinical) for item in found]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess import Crop, Preprocessing, cut, find_head
 from tumorlens.imaging.preprocess import normalise_intensity as normalise
-from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Slice
 from tumorlens.learn.manifest import Record
+from tumorlens.learn.one_slice import read_one_slice
 from tumorlens.learn.strip import brain_mask
 from tumorlens.taxonomy import CLASSES, TumorClass
 
@@ -112,9 +112,9 @@ def load_sample(record: Record) -> Sample | None:
     Raises
     ------
     InputError
-        The file cannot be read.
+        The file cannot be read, or holds several slices.
     """
-    item = read_study(record.path).slices[0]
+    item = read_one_slice(record.path).slices[0]
     if not _has_tissue(item):
         return None
     stored, crop = stored_square(item.pixels)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tumorlens.learn.evaluation.sampling import (
     pick,
     pick_of_each_class,
-    read_first_slice,
+    read_labelled_slice,
 )
 from tumorlens.learn.manifest import Record
 from tumorlens.taxonomy import TumorClass
@@ -45,6 +45,6 @@ def test_each_class_gets_its_share():
 
 def test_a_file_that_cannot_be_read_is_left_out(tmp_path, slice_file):
     (tmp_path / "broken.png").write_bytes(b"nothing")
-    assert read_first_slice(Record(tmp_path / "broken.png", None)) is None
-    found = read_first_slice(Record(slice_file, None))
+    assert read_labelled_slice(Record(tmp_path / "broken.png", None)) is None
+    found = read_labelled_slice(Record(slice_file, None))
     assert found is not None and found.pixels.shape == (256, 256)

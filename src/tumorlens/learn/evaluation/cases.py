@@ -17,7 +17,7 @@ from tumorlens.engine.session import Session
 from tumorlens.imaging.preprocess import Crop, prepare
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.learn.evaluation.examined import Examined, shared
-from tumorlens.learn.evaluation.sampling import pick, read_first_slice
+from tumorlens.learn.evaluation.sampling import pick, read_labelled_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
 
@@ -73,7 +73,7 @@ def read_cases(examined: Sequence[Examined], count: int) -> list[Case]:
             own = [row for row in item.records if row.label is label and not row.flag]
             drawn = [row for row in own if row.mask is not None]
             for record in pick(drawn or own, each):
-                found = read_first_slice(record)
+                found = read_labelled_slice(record)
                 if found is not None:
                     cases.append(_case(item.classifier, record, found))
     return cases

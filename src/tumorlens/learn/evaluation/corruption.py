@@ -20,7 +20,7 @@ from tumorlens.learn.evaluation.resampling import (
     mean_figure,
     share_figure,
 )
-from tumorlens.learn.evaluation.sampling import pick_of_each_class, read_first_slice
+from tumorlens.learn.evaluation.sampling import pick_of_each_class, read_labelled_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.report.figure_words import judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
@@ -132,7 +132,7 @@ def _read(examined: Sequence[Examined], of_each_class: int) -> _Sample:
     for item in examined:
         slices = []
         for record in pick_of_each_class(_plain(item.records), of_each_class):
-            found = read_first_slice(record)
+            found = read_labelled_slice(record)
             if found is not None and record.label is not None:
                 slices.append(found)
                 labels.append(CLASSES.index(record.label))

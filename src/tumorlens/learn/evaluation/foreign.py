@@ -15,7 +15,7 @@ from tumorlens.learn.evaluation.examined import Examined, judge_slices, shared
 from tumorlens.learn.evaluation.foreign_pictures import Foreign, gather
 from tumorlens.learn.evaluation.intervals import Figure, in_words
 from tumorlens.learn.evaluation.resampling import auroc_figure, share_figure
-from tumorlens.learn.evaluation.sampling import pick, read_first_slice
+from tumorlens.learn.evaluation.sampling import pick, read_labelled_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.report.figure_words import judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
@@ -112,7 +112,7 @@ def _real_slices(records: Sequence[Record], count: int) -> list[tuple[Record, Sl
     return [
         (item, found)
         for item in pick(plain, count)
-        if (found := read_first_slice(item)) is not None
+        if (found := read_labelled_slice(item)) is not None
     ]
 
 

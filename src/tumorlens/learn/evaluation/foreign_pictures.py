@@ -19,7 +19,7 @@ from tumorlens.errors import InputError
 from tumorlens.imaging.raster import to_slice
 from tumorlens.imaging.study import Slice
 from tumorlens.learn.evaluation.foreign_drawn import DRAWN, draw_foreign
-from tumorlens.learn.evaluation.sampling import read_first_slice
+from tumorlens.learn.evaluation.sampling import read_labelled_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.learn.outliers import draw_outliers, photographs
 from tumorlens.learn.tomograms import CT_FLAG
@@ -178,7 +178,7 @@ def _parts(picture: NDArray[Any]) -> Iterator[NDArray[Any]]:
 def _computed_tomography(records: Sequence[Record]) -> Iterator[Foreign]:
     for record in records:
         if record.flag == CT_FLAG:
-            shown = read_first_slice(record)
+            shown = read_labelled_slice(record)
             if shown is not None:
                 # A bundle learns from the CT of its own manifest.
                 yield Foreign("CT among the MRI", record.group, shown, taught=True)

@@ -26,7 +26,7 @@ from tumorlens.learn.evaluation.intensity_statistics import (
 )
 from tumorlens.learn.evaluation.intervals import in_words
 from tumorlens.learn.evaluation.resampling import Resampling, figure
-from tumorlens.learn.evaluation.sampling import read_first_slice
+from tumorlens.learn.evaluation.sampling import read_labelled_slice
 from tumorlens.learn.manifest import Record
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
@@ -98,7 +98,7 @@ def _readable(
     records: Sequence[Record], say: Callable[[str], None]
 ) -> tuple[list[Record], NDArray[np.float64]]:
     def read(record: Record) -> NDArray[np.float64] | None:
-        found = read_first_slice(record)
+        found = read_labelled_slice(record)
         return None if found is None else intensity_statistics(found.pixels)
 
     labelled = [record for record in records if record.label is not None]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Slice
 from tumorlens.learn.manifest import Record
+from tumorlens.learn.one_slice import read_one_slice
 
 
 def pick(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
@@ -53,9 +53,9 @@ def pick_of_each_class(
     return found
 
 
-def read_first_slice(record: Record) -> Slice | None:
+def read_labelled_slice(record: Record) -> Slice | None:
     """Read the slice that a record's label speaks of; None where it cannot be."""
     try:
-        return read_study(record.path).slices[0]
+        return read_one_slice(record.path).slices[0]
     except InputError:
         return None

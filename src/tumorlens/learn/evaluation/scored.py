@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import Classifier
-from tumorlens.engine.results import Failure, Prediction
-from tumorlens.errors import DatasetError
+from tumorlens.engine.results import Prediction
+from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess import prepare
+from tumorlens.imaging.study import Study
 from tumorlens.learn.evaluation.localise import center_map, pointing, read_outline
 from tumorlens.learn.manifest import Record
+from tumorlens.learn.one_slice import read_one_slice
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
 
@@ -151,13 +154,13 @@ def score_records(
     operating_point
         By default the bundle's own; `decisions` are made at it.
     say
-        Receives a line for each picture that could not be read.
+        Receives a line for each file that cannot be read, or that holds more
+        than the one slice that its label can speak of.
 
     Returns
     -------
     ScoredSet
-        In the order of `records`. Of a file of several pages the first
-        counts: the label speaks of one slice.
+        In the order of `records`.
 
     Raises
     ------
@@ -190,16 +193,23 @@ def _judged(
     operating_point: str | None,
     say: Callable[[str], None],
 ) -> Iterator[tuple[Record, Prediction]]:
-    labelled = [record for record in records if record.label is not None]
-    results = classifier.predict_many(
-        [record.path for record in labelled], operating_point=operating_point
-    )
-    firsts = (row for row in results if isinstance(row, Failure) or row.index == 0)
-    for record, result in zip(labelled, firsts, strict=True):
-        if isinstance(result, Failure):
-            say(f"Left out {result.source}: {result.message}")
-        else:
-            yield record, result
+    read: deque[Record] = deque()
+
+    def studies() -> Iterator[Study]:
+        for record in records:
+            if record.label is None:
+                continue
+            try:
+                study = read_one_slice(record.path)
+            except InputError as error:
+                say(f"Left out: {error}")
+                continue
+            read.append(record)
+            yield study
+
+    for result in classifier.predict_many(studies(), operating_point=operating_point):
+        assert isinstance(result, Prediction)  # It was read before.
+        yield read.popleft(), result
 
 
 def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
