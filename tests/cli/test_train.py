@@ -16,6 +16,7 @@ from tumorlens.cli.main import main
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.learn.evaluation.leakage import check_held_out
 from tumorlens.learn.manifest import read_manifest, write_manifest
+from tumorlens.taxonomy import TumorClass
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -170,3 +171,18 @@ def test_a_manifest_without_splits_says_what_to_run(drawn_set, tmp_path):
     result = invoke("train", "--data", bare, "--out", tmp_path / "b", *SMALL)
     assert result.exit_code == 2
     assert "tumorlens data split" in result.output
+
+
+def test_a_validation_split_of_one_kind_is_named_before_training(drawn_set, tmp_path):
+    rows = [
+        replace(row, split="train")
+        if row.split == "validation" and row.label is TumorClass.NO_TUMOR
+        else row
+        for row in read_manifest(drawn_set)
+    ]
+    path = drawn_set.parent / "tumours.csv"
+    write_manifest(rows, path)
+    result = invoke("train", "--data", path, "--out", tmp_path / "b", *SMALL)
+    assert result.exit_code == 2
+    assert "is free of tumour" in result.output
+    assert "epoch" not in result.output

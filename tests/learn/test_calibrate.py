@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
+from tumorlens.errors import TrainingError
 from tumorlens.learn.calibrate import (
     COVERAGE,
     fit_calibration,
@@ -174,3 +175,10 @@ def test_a_class_with_few_patients_is_never_ruled_out():
             np.full((900, 4), 0.25), np.zeros(900, np.int64), patients
         )
         assert sets.thresholds[CLASSES[0]] == expected
+
+
+@pytest.mark.parametrize(("label", "lacks"), [(0, "free of tumour"), (3, "a tumour")])
+def test_a_threshold_needs_tumours_and_others(label, lacks):
+    labels = np.full(4, label, np.int64)
+    with pytest.raises(TrainingError, match=lacks):
+        fit_operating_points(np.linspace(0.1, 0.9, 4), labels, list("abcd"))

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from tumorlens.engine.bundle import Calibration, OperatingPoint, PredictionSets, Rate
 from tumorlens.engine.decide import calibrated_probabilities, pool_evidence
+from tumorlens.errors import TrainingError
 from tumorlens.learn.evaluation.resampling import share_figure
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 
@@ -112,6 +113,29 @@ def _source_weights(
     return np.asarray(weights / weights.sum(), np.float64)
 
 
+def check_both_kinds(labels: NDArray[np.int64]) -> None:
+    """Make sure that a threshold can be fixed on these slices.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,): class indices.
+
+    Raises
+    ------
+    TrainingError
+        None of them shows a tumour, or none is free of it.
+    """
+    tumor = labels != NO_TUMOR_INDEX
+    if tumor.all() or not tumor.any():
+        kind = "free of tumour" if tumor.any() else "with a tumour"
+        raise TrainingError(
+            f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
+            "Add such patients to the validation split, or split again with "
+            "`tumorlens data split`.",
+        )
+
+
 def fit_operating_points(
     p_tumor: NDArray[np.float64],
     labels: NDArray[np.int64],
@@ -134,7 +158,13 @@ def fit_operating_points(
         ``screening``: the highest threshold that keeps the sensitivity aimed
         at. ``balanced``: the one with the best mean of sensitivity and
         specificity (Youden 1950).
+
+    Raises
+    ------
+    TrainingError
+        From `check_both_kinds`.
     """
+    check_both_kinds(labels)
     tumor = labels != NO_TUMOR_INDEX
     screening = _keeps_sensitivity(p_tumor[tumor])
     options = np.unique(p_tumor)
@@ -168,8 +198,8 @@ def _rate(
 ) -> Rate:
     groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
     found = share_figure(right, groups)
-    # Where no slice is of the kind, nothing is known of the rate.
-    return Rate(**found) if found else Rate(0.0, 0.0, 1.0)
+    assert found is not None  # `check_both_kinds`
+    return Rate(**found)
 
 
 def fit_prediction_sets(
@@ -200,7 +230,7 @@ def fit_prediction_sets(
     -------
     PredictionSets
         One threshold for each class; 0 where its patients are too few, as
-        nine are for 90 %, to rule it out of any slice.
+        eight are for 90 %, to rule it out of any slice.
     """
     groups = np.asarray(patients)
     return PredictionSets(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.bundle_record import record_metrics
 from tumorlens.errors import OutputError, SettingError, TrainingError
+from tumorlens.learn.calibrate import check_both_kinds
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost, stored_cost
 from tumorlens.learn.crossval import (
@@ -95,6 +97,12 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     if order.calibrate_on is not None:
         held = held_out_by_folds(order.calibrate_on, records)
     data = _load(records, order.config, order.include_flagged, say)
+    # Known before hours of training, not after.
+    check_both_kinds(
+        np.array([item.index for item in data.validation])
+        if held is None
+        else held.labels
+    )
     before = earlier_seconds(order.folder) if order.resume else 0.0
     started = time.monotonic()
     result = fit(
