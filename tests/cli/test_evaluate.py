@@ -4,6 +4,8 @@ import json
 import shutil
 from dataclasses import replace
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from tests.cli.test_train import invoke
@@ -11,6 +13,8 @@ from tests.learn.heads import draw_people
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_json import read_document, write_document
 from tumorlens.learn.manifest import read_manifest, write_manifest
+from tumorlens.report.model_card import model_card
+from tumorlens.taxonomy import TumorClass
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +80,94 @@ def test_figures_on_patients_kept_apart_are_held_out(written):
     assert "curves" not in figures[0]
 
 
+def test_the_comparison_stands_on_the_terminal_and_in_the_figures(written):
+    out, said = written
+    assert "Beside tiny" in said
+    assert "Difference" in said
+    (figures,) = json.loads((out / "figures.json").read_text())
+    assert figures["comparisons"][0]["names"][0].startswith("tiny")
+
+
+@pytest.mark.parametrize("name", ["test", "cross_validation", "leave_site_out"])
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_figures_on_training_patients_or_copies_are_not_recorded_as_held_out(
-    bundle, people, tmp_path, split
+    bundle, people, tmp_path, split, name
 ):
     copy = tmp_path / "bundle"
     shutil.copytree(bundle, copy)
     result = invoke(
         *("evaluate", "--data", people, "--split", split),
-        *("--model", copy, "--record", "test"),
+        *("--model", copy, "--record", name),
     )
     assert result.exit_code == 2
     assert "NOT held out" in result.output
     assert load_bundle(copy).metrics == {}
+
+
+def test_rates_of_training_patients_do_not_become_the_operating_points(
+    bundle, people, tmp_path
+):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    result = invoke(
+        *("evaluate", "--data", people, "--split", "train"),
+        *("--model", copy, "--record", "mine"),
+    )
+    assert result.exit_code == 0, result.output
+    after = load_bundle(copy)
+    assert after.metrics["mine"]["held_out"] is False
+    assert after.operating_points == load_bundle(bundle).operating_points
+
+
+def test_rates_of_one_kind_of_slices_are_not_mixed_with_others(
+    bundle, people, tmp_path
+):
+    copy, healthy = tmp_path / "bundle", tmp_path / "healthy.csv"
+    shutil.copytree(bundle, copy)
+    rows = read_manifest(people)
+    write_manifest([row for row in rows if row.label is TumorClass.NO_TUMOR], healthy)
+    result = invoke(
+        *("evaluate", "--data", healthy, "--split", "test"),
+        *("--model", copy, "--record", "test"),
+    )
+    # The bundle names its people alone, whose pictures the manifest has to show.
+    assert result.exit_code == 2
+    shaped = [row for row in rows if row.split == "train"]
+    apart = [
+        row for row in rows if row.split == "test" and row.label is TumorClass.NO_TUMOR
+    ]
+    write_manifest([*shaped, *apart], healthy)
+    result = invoke(
+        *("evaluate", "--data", healthy, "--split", "test"),
+        *("--model", copy, "--record", "test"),
+    )
+    assert result.exit_code == 0, result.output
+    after = load_bundle(copy)
+    assert after.operating_points == load_bundle(bundle).operating_points
+    assert "Specificity at" in model_card(after)
+
+
+def test_a_file_of_several_slices_is_left_out_and_named(bundle, people, tmp_path):
+    volume = tmp_path / "head.nii"
+    head = np.zeros((40, 40, 5), np.float32)
+    head[10:30, 10:30] = 100.0
+    nib.save(nib.Nifti1Image(head, np.eye(4)), volume)
+    out = tmp_path / "manifest.csv"
+    rows = [row for row in read_manifest(people) if row.split == "test"]
+    write_manifest([*rows, replace(rows[0], path=volume, mask=None)], out)
+    line = ("evaluate", "--data", out, "--model", bundle, "--split", "test")
+    result = invoke(*line)
+    assert result.exit_code == 0, result.output
+    assert "head.nii holds 5 slices" in " ".join(result.output.split())
+    assert "8 slices of 8 patients" in result.output
+
+
+def test_where_all_rows_are_flagged_that_is_said(bundle, people, tmp_path):
+    out = tmp_path / "manifest.csv"
+    write_manifest([replace(row, flag="odd") for row in read_manifest(people)], out)
+    result = invoke("evaluate", "--data", out, "--model", bundle, "--split", "test")
+    assert result.exit_code == 2
+    assert "8 rows are flagged" in " ".join(result.output.split())
 
 
 def test_what_damage_costs_is_measured_and_recorded(bundle, people, tmp_path):

@@ -49,7 +49,7 @@ from tumorlens.report.page_parts import Table
     "--json",
     "json_path",
     type=click.Path(path_type=Path),
-    help="Write the figures of every --model, without curves.",
+    help="Write the figures of every --model, and comparisons, without curves.",
 )
 @click.option(
     "--record", default=None, help="Store the figures in the bundles, by this name."
@@ -71,7 +71,7 @@ def evaluate(
     Sensitivity counts a tumour slice as missed when it is called free of
     tumour; specificity counts a tumour-free slice as right only then. Figures
     on patients, or copies of pictures, that made a bundle are not called held
-    out, and cannot be recorded as `test`.
+    out, and cannot be recorded as `test`, `cross_validation` or `leave_site_out`.
     """
     check_files(json_path)
     if out is not None:
@@ -90,7 +90,7 @@ def evaluate(
     )
     found = order.evaluate_bundles(wish, folders, compare, say=click.echo)
     figures = [item.metrics for item in found]
-    show_tables([_table(figures)])
+    show_tables([_table(figures), *order.comparison_tables(figures[0])])
     for metrics in figures:
         click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
     if out is not None:

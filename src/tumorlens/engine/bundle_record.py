@@ -11,13 +11,16 @@ from tumorlens.engine.bundle_digests import sha256_of
 from tumorlens.engine.bundle_json import read_document, write_document
 from tumorlens.engine.scan_model import ScanModel
 
+_RATES = {"sensitivity", "specificity"}
+"""A pair: of one set they are set side by side, of two they would be mixed."""
+
 
 def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundle:
     """Put measured figures into a bundle, under a name; the model stays as it is.
 
-    The operating points' rates become the measured ones: those that a bundle is
-    made with come from the patients on whom the thresholds were chosen, and
-    flatter it.
+    Where the figures are held out, and of both kinds of slices, the operating
+    points' rates become the measured ones: those that a bundle is made with come
+    from the patients on whom the thresholds were chosen, and flatter it.
 
     Parameters
     ----------
@@ -26,7 +29,8 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     name
         What the figures were measured on, for example ``test``.
     figures
-        Plain JSON; `operating_points` holds the rates by point.
+        Plain JSON; `operating_points` holds the rates by point, `held_out`
+        whether no patient among them shaped the model.
 
     Raises
     ------
@@ -37,7 +41,8 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     document = read_document(folder)
     document["metrics"] = {**document["metrics"], name: dict(figures)}
     for point, rates in figures.get("operating_points", {}).items():
-        document["operating_points"][point] |= rates
+        if figures.get("held_out") and set(rates) >= _RATES:
+            document["operating_points"][point] |= rates
     write_document(folder, document)
     return load_bundle(folder)
 

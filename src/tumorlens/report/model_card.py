@@ -113,7 +113,9 @@ def _measured_on(bundle: Bundle) -> str:
     point = bundle.operating_points[bundle.default_operating_point]
     for name, found in measured_sets(bundle):
         rates = found.get("operating_points", {}).get(bundle.default_operating_point)
-        if rates and rates["sensitivity"]["value"] == point.sensitivity.value:
+        if rates and rates.get("sensitivity", {}).get("value") == (
+            point.sensitivity.value
+        ):
             return f"as measured below ({SETS[name][0].lower()})"
     return "on the same patients, which flatters them"
 

@@ -42,7 +42,7 @@ OF_THE_BUNDLE = {
 }
 """Parts that need the network, by their key in the metrics, and how each is shown."""
 
-_OF_THIS_RUN = ("curves", "rules", "comparisons", "worst_errors", *OF_THE_BUNDLE)
+_OF_THIS_RUN = ("curves", "rules", "worst_errors", *OF_THE_BUNDLE)
 """Parts of the metrics that do not belong to a bundle's figures on a set."""
 
 
@@ -183,7 +183,8 @@ def for_bundle(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any
         for point, rates in metrics["operating_points"].items()
     }
     beside = {key: metrics[key] for key in OF_THE_BUNDLE if key in metrics}
-    return {name: {**on_set(metrics), "operating_points": points}, **beside}
+    own = {key: value for key, value in on_set(metrics).items() if key != "comparisons"}
+    return {name: {**own, "operating_points": points}, **beside}
 
 
 def write_evaluation(

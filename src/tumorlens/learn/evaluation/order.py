@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tumorlens.engine.predict import Classifier, load_classifier
 from tumorlens.errors import DatasetError
+from tumorlens.learn.evaluation import paired
 from tumorlens.learn.evaluation.error_sketches import sketch_errors
 from tumorlens.learn.evaluation.evaluate import (
     evaluate_scored,
@@ -17,16 +18,13 @@ from tumorlens.learn.evaluation.evaluate import (
 )
 from tumorlens.learn.evaluation.examined import Examined
 from tumorlens.learn.evaluation.leakage import check_held_out
-from tumorlens.learn.evaluation.paired import compare
 from tumorlens.learn.evaluation.scored import ScoredSet, score_records
 from tumorlens.learn.evaluation.worst_errors import error_pictures, judge_by
 from tumorlens.learn.manifest import Record, read_manifest
 from tumorlens.learn.manifest_digest import manifest_digest
 from tumorlens.learn.tomograms import CT_FLAG
-from tumorlens.report.page_parts import Picture
-
-HELD_OUT_NAME = "test"
-"""Under this name a bundle keeps figures of patients kept apart."""
+from tumorlens.report.card_sets import SETS
+from tumorlens.report.page_parts import Picture, Table
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,8 @@ class EvaluationOrder:
         Slices for what needs the network again (damage, foreign pictures,
         tests of the maps), done for the first bundle; 0 for none.
     record_as
-        Name under which the figures will be recorded in `folders`.
+        Name under which the figures will be recorded in `folders`; those of
+        `SETS` are for patients kept apart.
     """
 
     manifest: Path
@@ -107,8 +106,15 @@ def evaluate_bundles(
         and order.split in ("all", row.split)
     ]
     if not records:
+        aside = sum(
+            bool(row.flag or row.train_only)
+            for row in known
+            if order.split in ("all", row.split)
+        )
+        why = f" {aside} rows are flagged, or only train." if aside else ""
         raise DatasetError(
-            f"{order.manifest} has no labelled row in the split '{order.split}'.",
+            f"{order.manifest} has no labelled row in the split '{order.split}' that "
+            f"counts.{why}",
             "Give another --split, or run `tumorlens data split`.",
         )
     # All are loaded before any is scored: a wrong folder shows at once.
@@ -122,7 +128,7 @@ def evaluate_bundles(
     first = found[0]
     comparisons = [
         {
-            **compare(first.scored, item.scored),
+            **paired.compare(first.scored, item.scored),
             "names": [_name(first), _name(item)],
         }
         for item in found[1:]
@@ -147,9 +153,9 @@ def _evaluate(
     bundle = classifier.bundle
     say(f"Scoring {len(records)} slices by {bundle.name} {bundle.version}.")
     leakage = check_held_out(bundle, records, known)
-    if order.record_as == HELD_OUT_NAME and not leakage["held_out"]:
+    if order.record_as in SETS and not leakage["held_out"]:
         raise DatasetError(
-            f"{leakage['statement']} They cannot be recorded as '{HELD_OUT_NAME}'.",
+            f"{leakage['statement']} They cannot be recorded as '{order.record_as}'.",
             "Score patients kept apart, or give --record another name.",
         )
     scored = score_records(classifier, records, order.operating_point, say)
@@ -171,6 +177,15 @@ def _evaluate(
 
 def _name(item: Evaluated) -> str:
     return f"{item.metrics['model']['name']} {item.metrics['model']['version']}"
+
+
+def comparison_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Make the tables of a bundle's comparisons with others, for the terminal."""
+    return [
+        replace(found, title=part.title)
+        for part in map(paired.section, metrics.get("comparisons", ()))
+        for found in part.tables
+    ]
 
 
 def draw_errors(found: Evaluated) -> list[Picture]:
