@@ -50,6 +50,7 @@ def compare_scans(
     check_files(json_path)
     try:
         from tumorlens.learn.evaluation import scans
+        from tumorlens.learn.evaluation.contestants import load_contestant
         from tumorlens.learn.manifest import read_manifest
     except ImportError as error:
         raise MissingExtraError("Comparing", "train") from error
@@ -65,7 +66,7 @@ def compare_scans(
             f"{manifest} has no row in the split '{split}'.",
             "Run `tumorlens data split` on it, or give --split all.",
         )
-    contestants = [scans.load_contestant(path) for path in models or (DEFAULT_BUNDLE,)]
+    contestants = [load_contestant(path) for path in models or (DEFAULT_BUNDLE,)]
     kept, words = scans.judge_scans(
         contestants, records, operating_point, say=click.echo
     )

@@ -14,14 +14,12 @@ from tests.drawn_volumes import draw_set, save_volume
 from tests.engine.scan_samples import MODEL
 from tests.engine.volume_bundle import build_volume_bundle
 from tumorlens.cli.main import main
-from tumorlens.engine.bundle_json import write_document
 from tumorlens.engine.bundle_record import record_scans
-from tumorlens.errors import DatasetError, SettingError
+from tumorlens.learn.evaluation.contestants import load_contestant
 from tumorlens.learn.evaluation.scans import (
     ScanWords,
     compare_scans,
     judge_scans,
-    load_contestant,
 )
 from tumorlens.learn.manifest import Record, read_manifest
 from tumorlens.taxonomy import TumorClass
@@ -96,30 +94,6 @@ def test_parts_of_the_head_are_scored_by_themselves():
     assert found["giveaways"]["part"]["value"] == 0.5
 
 
-def test_every_scan_is_judged_by_a_fold_that_has_not_seen_it(tmp_path):
-    records = read_manifest(draw_set(tmp_path, 2))
-    folder = tmp_path / "folds"
-    for fold, name in enumerate(("glioma0", "glioma1")):
-        place = folder / f"fold{fold}" / "bundle"
-        place.mkdir(parents=True)
-        build_volume_bundle(place)
-        document = json.loads((place / "bundle.json").read_text())
-        document["provenance"] = {"patients": {"train": [name]}}
-        write_document(place, document)
-    contestant = load_contestant(folder)
-    by_name = {
-        row.patient: contestant.member(row).bundle.folder.parent.name for row in records
-    }
-    assert by_name["glioma0"] == "fold1"
-    assert by_name["glioma1"] == "fold0"
-    _, (found,) = judge_scans([contestant], records, None)
-    assert not found.seen.any()
-    shutil.rmtree(folder / "fold1")
-    shutil.copytree(folder / "fold0", folder / "fold1")
-    with pytest.raises(DatasetError, match="glioma0"):
-        load_contestant(folder).member(records[0])
-
-
 @pytest.mark.parametrize(("threshold", "called"), [(0.0, True), (1.0, False)])
 def test_a_scan_is_called_by_the_threshold_for_scans(
     tmp_path, tiny_bundle, threshold, called
@@ -131,11 +105,6 @@ def test_a_scan_is_called_by_the_threshold_for_scans(
     records = read_manifest(draw_set(tmp_path, 1))
     _, (found,) = judge_scans([load_contestant(folder)], records, None)
     assert (found.called == called).all()
-
-
-def test_what_holds_no_model_is_refused(tmp_path):
-    with pytest.raises(SettingError, match="neither a bundle"):
-        load_contestant(tmp_path)
 
 
 def test_the_command_prints_and_writes(tmp_path, tiny_bundle, capsys):
