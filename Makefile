@@ -105,8 +105,6 @@ beside: $(TEST)/.ready
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 --by-slice \
 		--out $(REPRODUCED)/random.csv
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/main $(BESIDE)
-	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/lite2 \
-		$(BESIDE) --network evidence-net-lite2
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/noevidence \
 		$(BESIDE) --evidence-loss 0
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/seed \
@@ -114,7 +112,7 @@ beside: $(TEST)/.ready
 	$(TRAIN) --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/reseeded \
 		$(BESIDE) --seed 2
-	for name in main reseeded lite2 noevidence seed random; do \
+	for name in main reseeded noevidence seed random; do \
 		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
 
 # How tumour-free heads of strangers fare, whole and skull-stripped, by the network of

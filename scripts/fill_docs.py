@@ -57,7 +57,6 @@ WITHIN = {
 BESIDE = {
     "main": "`evidence-net`",
     "reseeded": "the same, another seed",
-    "lite2": "`evidence-net-lite2`",
     "noevidence": "without its evidence loss",
     "seed": "`seed-cnn`",
     "random": "`evidence-net`, split **by slice** (leaks)",
