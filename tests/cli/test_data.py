@@ -181,6 +181,34 @@ def test_a_manifest_is_made_of_the_folder_that_the_environment_names(
     assert len(read_manifest(out)) == 9
 
 
+def test_files_that_no_command_lists_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "glioma/IM0001").write_bytes(b"no ending")
+    (folder / "glioma/report.docx").write_bytes(b"no picture")
+    out = str(tmp_path / "out.csv")
+    for line in (["manifest", "--out", out], ["audit"], ["split", "--out", out]):
+        assert main(["data", line[0], str(folder), *line[1:]]) == 0
+        assert "Passed over (2): IM0001, report.docx." in capsys.readouterr().err
+    (folder / "glioma/IM0001").unlink()
+    (folder / "glioma/report.docx").unlink()
+    assert main(["data", "manifest", str(folder), "--out", out]) == 0
+    assert "Passed over" not in capsys.readouterr().err
+
+
+def test_a_manifest_tells_whole_scans(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["data", "manifest", str(folder), "--out", str(tmp_path / "manifest.csv")]
+    assert main(line) == 0
+    assert "whole scans" not in capsys.readouterr().out
+    (folder / "glioma/scan.nii.gz").write_bytes(b"a scan")
+    assert main(line) == 0
+    told = capsys.readouterr().out
+    assert "10 pictures" in told
+    assert "1 of them are whole scans" in told
+
+
 def test_a_manifest_tells_what_only_trains(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli.data_options import OUT, SOURCE, readers_option
+from tumorlens.cli.passed_over import say_passed_over
 from tumorlens.cli.reading_bar import reading_bar
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def split(
         raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
-    records = read_manifest(source)
+    records = read_manifest(source, passed_over=say_passed_over)
     if bundle is not None:
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))

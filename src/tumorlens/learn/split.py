@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tumorlens.errors import DatasetError
-from tumorlens.learn.manifest import SPLITS, Record
+from tumorlens.learn.manifest import Record
 from tumorlens.learn.neighbours import groups
+from tumorlens.learn.split_names import SPLITS
 
 _Stratum = tuple[str, str, str]
 
