@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import nibabel
+import numpy as np
 import pytest
 
+from tests.drawn_volumes import SHAPE, draw_head
 from tests.learn.archive_server import serve
 from tests.learn.heads import draw_person
 from tumorlens.cli.main import main
@@ -221,6 +226,40 @@ def test_a_manifest_tells_what_only_trains(
     line = ["data", "manifest", str(folder), "--also", str(ends), "--out", str(out)]
     assert main(line) == 0
     assert "9 with a flag, 1 that only train" in capsys.readouterr().out
+
+
+def plain_install(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command of `tumorlens data` as if the extra 'train' were missing."""
+    packages = ("h5py", "keras", "scipy", "skimage", "sklearn", "tensorflow")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({packages})); "
+        "from tumorlens.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", code, "data", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_a_plain_install_checks_deals_and_cuts(folder: Path, tmp_path: Path) -> None:
+    scan, out, cut = tmp_path / "head.nii.gz", tmp_path / "a.csv", tmp_path / "cut"
+    image = nibabel.Nifti1Image(draw_head().T, np.diag([-4.0, -4.0, 4.0, 1.0]))
+    nibabel.save(image, scan)
+    slices = ("slices", scan, "--out", cut, "--source", "drawn", "--label", "no_tumor")
+    for words in (
+        ("manifest", folder, "--out", out),
+        ("audit", out),
+        ("split", out, "--out", tmp_path / "split.csv"),
+        ("overlap", out, folder),
+        slices,
+    ):
+        done = plain_install(*words)
+        assert done.returncode == int(words[0] == "overlap"), done.stderr
+        assert "Traceback" not in done.stderr
+    rows = read_manifest(cut / "drawn.csv")
+    assert 3 < len(rows) < sum(SHAPE)
+    refused = plain_install(*slices, "--stripped")
+    assert refused.returncode == 2
+    assert "needs the extra 'train'" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_sets_are_listed_and_a_refusal_is_told(
