@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 
 from tests.drawn_volumes import SHAPE, draw_head
-from tests.learn.archive_server import serve
 from tests.learn.heads import draw_person
 from tumorlens.cli.main import main
-from tumorlens.learn import fetch as fetching
 from tumorlens.learn.manifest import read_manifest, write_manifest
 
 
@@ -108,6 +106,41 @@ def test_one_patient_with_most_of_the_pictures_is_pointed_out(
     assert main(["data", "split", str(known), "--out", str(out)]) == 0
     said = capsys.readouterr().err
     assert ("5 of 9 pictures are of one patient, ANON" in said) is warned
+
+
+@pytest.mark.parametrize(
+    ("patients", "options", "words"),
+    [
+        (2, [], "Warning: validation and test got nothing: 2 patients or groups"),
+        (2, ["--fractions", "0.7,0,0.3"], "Warning: test got nothing: 2 patients"),
+        (2, ["--fractions", "1,0,0"], ""),
+        (9, [], ""),
+        (9, ["--folds", "2"], ""),
+        (
+            9,
+            ["--keep", "set=test"],
+            "train and validation got nothing: --keep sends every row elsewhere",
+        ),
+    ],
+)
+def test_a_split_that_got_nothing_is_pointed_out(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    patients: int,
+    options: list[str],
+    words: str,
+) -> None:
+    known, out = tmp_path / "known.csv", tmp_path / "split.csv"
+    rows = [
+        replace(row, patient=f"p{number % patients}")
+        for number, row in enumerate(read_manifest(folder))
+    ]
+    write_manifest(rows, known)
+    assert main(["data", "split", str(known), "--out", str(out), *options]) == 0
+    said = capsys.readouterr().err
+    assert ("got nothing" in said) is bool(words)
+    assert words in said
 
 
 def test_a_source_can_be_kept(folder: Path, tmp_path: Path) -> None:
@@ -260,17 +293,3 @@ def test_a_plain_install_checks_deals_and_cuts(folder: Path, tmp_path: Path) -> 
     assert refused.returncode == 2
     assert "needs the extra 'train'" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def test_sets_are_listed_and_a_refusal_is_told(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert main(["data", "fetch"]) == 0
-    assert "cheng:" in capsys.readouterr().out
-    with serve() as archive:
-        monkeypatch.setattr(fetching, "FIGSHARE_API", f"{archive.url}/v2")
-        line = ["data", "fetch", "cheng", "--out", str(tmp_path / "cheng")]
-        assert main(line) == 2
-    assert "404" in capsys.readouterr().err
