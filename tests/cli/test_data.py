@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import nibabel
+import numpy as np
 import pytest
 
-from tests.learn.archive_server import serve
+from tests.drawn_volumes import SHAPE, draw_head
 from tests.learn.heads import draw_person
 from tumorlens.cli.main import main
-from tumorlens.learn import fetch as fetching
 from tumorlens.learn.manifest import read_manifest, write_manifest
 
 
@@ -105,6 +108,41 @@ def test_one_patient_with_most_of_the_pictures_is_pointed_out(
     assert ("5 of 9 pictures are of one patient, ANON" in said) is warned
 
 
+@pytest.mark.parametrize(
+    ("patients", "options", "words"),
+    [
+        (2, [], "Warning: validation and test got nothing: 2 patients or groups"),
+        (2, ["--fractions", "0.7,0,0.3"], "Warning: test got nothing: 2 patients"),
+        (2, ["--fractions", "1,0,0"], ""),
+        (9, [], ""),
+        (9, ["--folds", "2"], ""),
+        (
+            9,
+            ["--keep", "set=test"],
+            "train and validation got nothing: --keep sends every row elsewhere",
+        ),
+    ],
+)
+def test_a_split_that_got_nothing_is_pointed_out(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    patients: int,
+    options: list[str],
+    words: str,
+) -> None:
+    known, out = tmp_path / "known.csv", tmp_path / "split.csv"
+    rows = [
+        replace(row, patient=f"p{number % patients}")
+        for number, row in enumerate(read_manifest(folder))
+    ]
+    write_manifest(rows, known)
+    assert main(["data", "split", str(known), "--out", str(out), *options]) == 0
+    said = capsys.readouterr().err
+    assert ("got nothing" in said) is bool(words)
+    assert words in said
+
+
 def test_a_source_can_be_kept(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "kept.csv"
     line = ["data", "split", str(folder), "--out", str(out), "--keep", "set=test"]
@@ -181,6 +219,34 @@ def test_a_manifest_is_made_of_the_folder_that_the_environment_names(
     assert len(read_manifest(out)) == 9
 
 
+def test_files_that_no_command_lists_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "glioma/IM0001").write_bytes(b"no ending")
+    (folder / "glioma/report.docx").write_bytes(b"no picture")
+    out = str(tmp_path / "out.csv")
+    for line in (["manifest", "--out", out], ["audit"], ["split", "--out", out]):
+        assert main(["data", line[0], str(folder), *line[1:]]) == 0
+        assert "Passed over (2): IM0001, report.docx." in capsys.readouterr().err
+    (folder / "glioma/IM0001").unlink()
+    (folder / "glioma/report.docx").unlink()
+    assert main(["data", "manifest", str(folder), "--out", out]) == 0
+    assert "Passed over" not in capsys.readouterr().err
+
+
+def test_a_manifest_tells_whole_scans(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["data", "manifest", str(folder), "--out", str(tmp_path / "manifest.csv")]
+    assert main(line) == 0
+    assert "whole scans" not in capsys.readouterr().out
+    (folder / "glioma/scan.nii.gz").write_bytes(b"a scan")
+    assert main(line) == 0
+    told = capsys.readouterr().out
+    assert "10 pictures" in told
+    assert "1 of them are whole scans" in told
+
+
 def test_a_manifest_tells_what_only_trains(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,15 +261,35 @@ def test_a_manifest_tells_what_only_trains(
     assert "9 with a flag, 1 that only train" in capsys.readouterr().out
 
 
-def test_sets_are_listed_and_a_refusal_is_told(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert main(["data", "fetch"]) == 0
-    assert "cheng:" in capsys.readouterr().out
-    with serve() as archive:
-        monkeypatch.setattr(fetching, "FIGSHARE_API", f"{archive.url}/v2")
-        line = ["data", "fetch", "cheng", "--out", str(tmp_path / "cheng")]
-        assert main(line) == 2
-    assert "404" in capsys.readouterr().err
+def plain_install(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command of `tumorlens data` as if the extra 'train' were missing."""
+    packages = ("h5py", "keras", "scipy", "skimage", "sklearn", "tensorflow")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({packages})); "
+        "from tumorlens.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", code, "data", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_a_plain_install_checks_deals_and_cuts(folder: Path, tmp_path: Path) -> None:
+    scan, out, cut = tmp_path / "head.nii.gz", tmp_path / "a.csv", tmp_path / "cut"
+    image = nibabel.Nifti1Image(draw_head().T, np.diag([-4.0, -4.0, 4.0, 1.0]))
+    nibabel.save(image, scan)
+    slices = ("slices", scan, "--out", cut, "--source", "drawn", "--label", "no_tumor")
+    for words in (
+        ("manifest", folder, "--out", out),
+        ("audit", out),
+        ("split", out, "--out", tmp_path / "split.csv"),
+        ("overlap", out, folder),
+        slices,
+    ):
+        done = plain_install(*words)
+        assert done.returncode == int(words[0] == "overlap"), done.stderr
+        assert "Traceback" not in done.stderr
+    rows = read_manifest(cut / "drawn.csv")
+    assert 3 < len(rows) < sum(SHAPE)
+    refused = plain_install(*slices, "--stripped")
+    assert refused.returncode == 2
+    assert "needs the extra 'train'" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -154,6 +154,51 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+def test_whole_scans_and_archives_are_listed(tmp_path: Path) -> None:
+    names = ("a.nii.gz", "b.NII.GZ", "c.nrrd", "d.zip", "e.nii")
+    for name in names:
+        touch(tmp_path / "glioma" / name)
+    found = read_manifest(tmp_path)
+    assert [record.path.name for record in found] == list(names)
+
+
+def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+    for name in ("README.md", "Training/x.png", "Training/glioma/deep/IM0001"):
+        touch(tmp_path / name)
+    touch(tmp_path / "Training/glioma/1.png")
+    touch(tmp_path / "Training/glioma/.DS_Store")
+    told: list[Path] = []
+    assert len(read_manifest(tmp_path, passed_over=told.extend)) == 1
+    assert [path.name for path in told] == ["README.md", "x.png", "IM0001"]
+
+
+def test_nothing_is_told_where_every_file_is_listed(tmp_path: Path) -> None:
+    touch(tmp_path / "glioma/1.png")
+    read_manifest(tmp_path, passed_over=lambda files: pytest.fail(f"{files}"))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("a.mha",), ("only a.mha.", ".nii.gz")),
+        (("a.mha", "b.gz", "c", "d", "e"), ("a.mha, b.gz, c and 2 more",)),
+        ((), ("are empty",)),
+    ],
+)
+def test_class_folders_without_a_file_to_read_are_named(
+    tmp_path: Path, files: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    (tmp_path / "glioma").mkdir()
+    touch(tmp_path / "README.md")
+    for name in files:
+        touch(tmp_path / "glioma" / name)
+    with pytest.raises(DatasetError) as caught:
+        read_manifest(tmp_path)
+    for word in words:
+        assert word in str(caught.value)
+    assert "no pictures in folders named by class" not in str(caught.value)
+
+
 def sample(folder: Path) -> list[Record]:
     return [
         Record(

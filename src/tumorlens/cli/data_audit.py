@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli.data_options import SOURCE, readers_option
+from tumorlens.cli.passed_over import say_passed_over
 from tumorlens.cli.reading_bar import reading_bar
 from tumorlens.cli.written import STANDARD_OUTPUT, check_files, write_json
 
@@ -36,7 +37,12 @@ def audit(
     from tumorlens.learn.manifest import read_manifest
 
     check_files(json_out)
-    records = read_manifest(source, allow_unlabelled=True, must_exist=False)
+    records = read_manifest(
+        source,
+        allow_unlabelled=True,
+        must_exist=False,
+        passed_over=say_passed_over,
+    )
     with reading_bar("Reading pictures", len(records)) as progress:
         found = run_audit(records, threads=threads, progress=progress)
     if json_out == STANDARD_OUTPUT:

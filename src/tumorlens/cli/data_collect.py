@@ -7,7 +7,10 @@ from pathlib import Path
 import click
 
 from tumorlens.cli.data_options import OUT, SOURCE, readers_option
+from tumorlens.cli.passed_over import say_passed_over
 from tumorlens.cli.written import check_files
+
+_SCANS = (".nii", ".nii.gz", ".nrrd", ".zip")
 
 
 @click.command()
@@ -34,7 +37,7 @@ def manifest(
 
     if folder is None:
         raise click.UsageError("Name a folder, or set TUMORLENS_DATA.")
-    records = collect(folder, threads=threads)
+    records = collect(folder, threads=threads, passed_over=say_passed_over)
     for other in also:
         records += read_manifest(other)
     write_manifest(records, out)
@@ -45,6 +48,11 @@ def manifest(
         f"{len(records):,} pictures of {patients:,} patients or groups, "
         f"{flagged:,} with a flag, {unmeasured:,} that only train, written to {out}."
     )
+    if scans := sum(record.path.name.lower().endswith(_SCANS) for record in records):
+        click.echo(
+            f"{scans:,} of them are whole scans by their names ({', '.join(_SCANS)}): "
+            "of these a network of slices sees the first slice alone, and cnn3d all."
+        )
 
 
 @click.command()
@@ -53,7 +61,7 @@ def manifest(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder for the pictures and their manifest, NAME/NAME.csv.",
+    help="Folder for the pictures and their manifest, OUT/SOURCE.csv.",
 )
 @click.option("--label", required=True, help="What every slice shows: no_tumor.")
 @click.option("--source", required=True, help="Name of the set.")

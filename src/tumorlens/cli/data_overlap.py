@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli.data_options import OUT, SOURCE, readers_option
+from tumorlens.cli.passed_over import say_passed_over
 from tumorlens.cli.reading_bar import reading_bar
 from tumorlens.cli.written import check_files, write_json
 
@@ -78,7 +79,12 @@ def _rows(source: Path, split: str | None) -> list[Record]:
     from tumorlens.errors import DatasetError
     from tumorlens.learn.manifest import read_manifest
 
-    records = read_manifest(source, allow_unlabelled=True, must_exist=False)
+    records = read_manifest(
+        source,
+        allow_unlabelled=True,
+        must_exist=False,
+        passed_over=say_passed_over,
+    )
     found = [row for row in records if split in (None, row.split)]
     if not found:
         names = ", ".join(sorted({row.split for row in records} - {""})) or "none"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli.data_options import OUT, SOURCE, readers_option
+from tumorlens.cli.passed_over import say_passed_over
 from tumorlens.cli.reading_bar import reading_bar
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def split(
         raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
-    records = read_manifest(source)
+    records = read_manifest(source, passed_over=say_passed_over)
     if bundle is not None:
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))
@@ -99,7 +100,41 @@ def _deal_patients(
     _warn_of_patients(records)
     if folds is not None:
         return split_into_folds(records, folds, seed=seed, links=links, keep=kept)
-    return split_by_fractions(records, shares, seed=seed, links=links, keep=kept)
+    dealt = split_by_fractions(records, shares, seed=seed, links=links, keep=kept)
+    _warn_of_empty(dealt, shares, links, kept)
+    return dealt
+
+
+def _warn_of_empty(
+    dealt: list[Record],
+    shares: tuple[float, float, float],
+    links: list[tuple[int, int]],
+    kept: dict[str, str],
+) -> None:
+    from tumorlens.learn.split import members_of_groups
+    from tumorlens.learn.split_names import SPLITS
+
+    filled = {record.split for record in dealt}
+    asked = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0.0]
+    empty = [name for name in asked if name not in filled]
+    if not empty:
+        return
+    free = [
+        rows
+        for rows in members_of_groups(dealt, links).values()
+        if not any({dealt[row].site, dealt[row].source} & kept.keys() for row in rows)
+    ]
+    why = (
+        f"{len(free):,} patients or groups of copies are too few to share out evenly "
+        "by class and source"
+    )
+    if not free:
+        why = "--keep sends every row elsewhere"
+    click.echo(
+        f"Warning: {' and '.join(empty)} got nothing: {why}. Add patients, or fill the "
+        "column split by hand.",
+        err=True,
+    )
 
 
 def _warn_of_patients(records: list[Record]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
-from tumorlens.imaging.read import SUFFIXES
+from tumorlens.learn.class_folders import class_mend, read_class_folders
 from tumorlens.learn.dicom_patients import dicom_patient
-from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
+from tumorlens.learn.split_names import SPLITS, parse_split
+from tumorlens.taxonomy import TumorClass, parse_class
 
-SPLITS = ("train", "validation", "test")
 COLUMNS = (
     "file",
     "label",
@@ -31,16 +31,6 @@ LIKENESS = "like:"
 """How the patient of pictures begins that name none, and share one by likeness."""
 
 _SURPLUS = "\0surplus"
-_SPLIT_SPELLINGS = {
-    "": "",
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _YES_OR_NO = {"": False, "no": False, "false": False, "yes": True, "true": True}
 
 
@@ -97,7 +87,11 @@ class Record:
 
 
 def read_manifest(
-    path: Path, *, allow_unlabelled: bool = False, must_exist: bool = True
+    path: Path,
+    *,
+    allow_unlabelled: bool = False,
+    must_exist: bool = True,
+    passed_over: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
     """Read a data set.
 
@@ -113,6 +107,9 @@ def read_manifest(
         Whether a row may come without a class.
     must_exist
         Whether a row whose picture or mask is missing is an error.
+    passed_over
+        Called with the files of a folder that are not listed, where there are
+        any.
 
     Returns
     -------
@@ -127,7 +124,7 @@ def read_manifest(
         If the data set cannot be used; names file, line and value.
     """
     if path.is_dir():
-        return _read_tree(path)
+        return _read_tree(path, passed_over)
     if not path.exists():
         raise MissingFileError(f"There is no manifest or folder at {path}.")
     return _read_csv(path, allow_unlabelled, must_exist)
@@ -217,12 +214,12 @@ class _Reading:
         label = parse_class(value)
         if label is None and (value or not self.allow_unlabelled):
             raise self._error(
-                line, f"the label {value!r} is no class", _class_mend("Use")
+                line, f"the label {value!r} is no class", class_mend("Use")
             )
         return label
 
     def _split(self, line: int, value: str) -> str:
-        split = _SPLIT_SPELLINGS.get(value.lower())
+        split = parse_split(value)
         if split is None:
             raise self._error(
                 line, f"the split {value!r} is unknown", f"Use {', '.join(SPLITS)}."
@@ -249,62 +246,15 @@ class _Reading:
         return int(value)
 
 
-def _class_mend(verb: str) -> str:
-    return f"{verb} {', '.join(CLASSES)} or a common spelling of these."
-
-
-def _read_tree(root: Path) -> list[Record]:
-    tops = _folders(root)
-    splits = {
-        folder: _SPLIT_SPELLINGS[folder.name.lower()]
-        for folder in tops
-        if folder.name.lower() in _SPLIT_SPELLINGS
-    }
-    if splits and len(splits) < len(tops):
-        odd = ", ".join(f.name for f in tops if f not in splits)
-        raise DatasetError(
-            f"{root} holds folders of splits beside others: {odd}.",
-            "Move the others away, or put them under Training or Testing.",
-        )
-    levels = splits or {root: ""}
-    records = [
-        record
-        for folder, split in levels.items()
-        for record in _read_class_folders(folder, split, root.resolve().name)
-    ]
-    if not records:
-        raise DatasetError(
-            f"{root} holds no pictures in folders named by class.",
-            _class_mend("Name the folders"),
-        )
-    return records
-
-
-def _read_class_folders(folder: Path, split: str, source: str) -> list[Record]:
-    labels = {child: parse_class(child.name) for child in _folders(folder)}
-    unknown = ", ".join(repr(c.name) for c, label in labels.items() if label is None)
-    if unknown:
-        raise DatasetError(
-            f"{folder} holds folders that name no class: {unknown}.",
-            _class_mend("Name them") + " Move others away.",
-        )
+def _read_tree(root: Path, passed_over: Callable[[list[Path]], None]) -> list[Record]:
+    files, others = read_class_folders(root)
+    if others:
+        passed_over(others)
+    source = root.resolve().name
     return [
-        Record(file, label, dicom_patient(file), split=split, source=source)
-        for child, label in labels.items()
-        for file in sorted(child.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith(".")
-        and file.is_file()
+        Record(path, label, dicom_patient(path), split=split, source=source)
+        for path, label, split in files
     ]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        # __MACOSX is what archives made on a Mac leave behind.
-        if child.is_dir() and not child.name.startswith((".", "__"))
-    )
 
 
 def write_manifest(records: Sequence[Record], path: Path) -> None:

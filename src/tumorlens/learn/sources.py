@@ -32,7 +32,12 @@ _PLANES = {"ax": Plane.AXIAL, "co": Plane.CORONAL, "sa": Plane.SAGITTAL}
 _FLAGS = {"ct": "ct", "visible_abnormality": "abnormal"}
 
 
-def collect(folder: Path, *, threads: int = 2) -> list[Record]:
+def collect(
+    folder: Path,
+    *,
+    threads: int = 2,
+    passed_over: Callable[[list[Path]], None] = lambda files: None,
+) -> list[Record]:
     """Turn a folder of known sets into one list of records.
 
     Parameters
@@ -42,6 +47,8 @@ def collect(folder: Path, *, threads: int = 2) -> list[Record]:
         folder a class.
     threads
         Readers at work at a time, for grouping pictures by likeness.
+    passed_over
+        As in `read_manifest`.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def collect(folder: Path, *, threads: int = 2) -> list[Record]:
         if (place / f"{name}.csv").is_file()
     ]
     if not found:
-        return read_manifest(folder)
+        return read_manifest(folder, passed_over=passed_over)
     records = [record for part in found for record in part]
     _check_files(records)
     return group_by_likeness(records, threads=threads)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tumorlens.errors import DatasetError
-from tumorlens.learn.manifest import SPLITS, Record
+from tumorlens.learn.manifest import Record
 from tumorlens.learn.neighbours import groups
+from tumorlens.learn.split_names import SPLITS
 
 _Stratum = tuple[str, str, str]
 
@@ -55,7 +56,7 @@ def split_by_fractions(
             f"The fractions {fractions} are not shares that sum to 1.",
             "Give for example 0.7,0.15,0.15.",
         )
-    members = _members(records, links)
+    members = members_of_groups(records, links)
     kept = _kept_groups(records, members, keep or {}, SPLITS)
     rest = {key: rows for key, rows in members.items() if key not in kept}
     parts = _deal(records, rest, fractions, seed)
@@ -99,7 +100,7 @@ def split_into_folds(
     DatasetError
         If there are fewer patients (or groups) than folds.
     """
-    members = _members(records, links)
+    members = members_of_groups(records, links)
     if not 2 <= folds <= len(members):
         raise DatasetError(
             f"{folds} folds cannot be made of {len(members)} patients or groups.",
@@ -193,10 +194,21 @@ def split_as_trained(
     ]
 
 
-def _members(
+def members_of_groups(
     records: Sequence[Record], links: Sequence[tuple[int, int]]
 ) -> dict[str, list[int]]:
-    """Rows that must stay together, by a name that does not hang on their order."""
+    """List the rows that must stay together.
+
+    Parameters
+    ----------
+    records, links
+        As in `split_by_fractions`.
+
+    Returns
+    -------
+    dict
+        Positions by a name of the group that does not hang on their order.
+    """
     first: dict[str, int] = {}
     same = [
         (first.setdefault(record.patient, row), row)

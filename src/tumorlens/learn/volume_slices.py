@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import DatasetError, OutputError
+from tumorlens.errors import DatasetError, MissingExtraError, OutputError
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Plane
 from tumorlens.imaging.volume import volume_of
+from tumorlens.learn.class_folders import class_mend
 from tumorlens.learn.manifest import Record
-from tumorlens.learn.skull_stripped import strip_picture
 from tumorlens.taxonomy import parse_class
 
 MIN_HEAD = 0.35
@@ -65,10 +65,15 @@ def cut_volumes(
         One is no regular stack of slices, or the label is none.
     InputError
         One cannot be read.
+    MissingExtraError
+        If skulls are to be taken off and the extra ``train`` is not installed.
     """
     known = parse_class(label)
     if known is None:
-        raise DatasetError(f"The class {label!r} is none that is known.", "Give one.")
+        raise DatasetError(
+            f"The class {label!r} is none that is known.", class_mend("Give")
+        )
+    show = _stripper() if stripped else lambda picture: picture
     records = []
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -76,7 +81,7 @@ def cut_volumes(
             patient = volume.name.split(".")[0]
             for plane, number, picture in slices_of(_read(volume), every_mm):
                 path = out / f"{patient}_{plane.value}_{number:03d}.png"
-                shown = strip_picture(picture) if stripped else picture
+                shown = show(picture)
                 if shown is None:
                     continue
                 _, packed = cv2.imencode(".png", shown)
@@ -94,6 +99,14 @@ def cut_volumes(
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}.") from error
     return records
+
+
+def _stripper() -> Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]:
+    try:
+        from tumorlens.learn.skull_stripped import strip_picture
+    except ImportError as error:
+        raise MissingExtraError("Taking skulls off", "train") from error
+    return strip_picture
 
 
 def slices_of(
