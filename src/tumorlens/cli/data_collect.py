@@ -51,7 +51,7 @@ def manifest(
     if scans := sum(record.path.name.lower().endswith(_SCANS) for record in records):
         click.echo(
             f"{scans:,} of them are whole scans by their names ({', '.join(_SCANS)}): "
-            "of these a network of slices sees the first slice alone, and cnn3d all."
+            "a network of slices leaves out what holds several, cnn3d takes them."
         )
 
 
