@@ -13,6 +13,7 @@ from pypdf import PdfReader
 
 from tests.engine.scan_samples import drawn_scan
 from tumorlens.cli.main import main
+from tumorlens.imaging.volume_file import PLACE_UNKNOWN
 
 Run = Callable[..., int]
 
@@ -90,6 +91,25 @@ def test_three_planes_where_the_voxels_allow_it(
     assert run(path, "--planes", "all") == 0
     assert "Tumour by plane: axial" in capsys.readouterr().out
     assert run(path, "--planes", "oblique") == 2
+
+
+def test_how_a_file_was_read_is_said_beside_its_finding(
+    run: Run, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = nibabel.load(volume)
+    unplaced = nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    unplaced.set_sform(None, code=0)
+    unplaced.set_qform(None, code=0)
+    path = tmp_path / "unplaced.nii.gz"
+    nibabel.save(unplaced, path)
+    assert run(volume, path, "--json", "-") == 0
+    shown = capsys.readouterr()
+    first, second = json.loads(shown.out)
+    assert first["notes"] == []
+    assert second["notes"] == [PLACE_UNKNOWN]
+    assert shown.err.count(f"Note: {PLACE_UNKNOWN}") == 1
+    assert run(path) == 0
+    assert f"Note: {PLACE_UNKNOWN}" in capsys.readouterr().err
 
 
 def test_nothing_could_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,11 @@ def test_a_scan_of_which_nothing_was_judged_has_a_reason_and_no_number() -> None
     assert scan_to_json(written_finding())["not_judged"] is None
 
 
+def test_how_the_files_were_read_stands_beside_the_finding() -> None:
+    assert scan_to_json(written_finding())["notes"] == []
+    assert scan_to_json(written_finding(), ("A note.",))["notes"] == ["A note."]
+
+
 def test_a_lesion_comes_back() -> None:
     lesion = written_finding().lesion
     document = json.loads(json.dumps(scan_to_json(written_finding())))

@@ -99,8 +99,10 @@ def scan(
         try:
             study = read_study(path, volume=volume)
             notes += study.notes
+            for note in study.notes:
+                click.echo(f"Note: {note}", err=True)
             for series in study.series:
-                found.take(judge(series, operating_point), series)
+                found.take(judge(series, operating_point), series, study.notes)
         except InputError as error:
             found.fail(path, error)
     if json_path == STANDARD_OUTPUT:
@@ -121,7 +123,7 @@ class _Found:
     Parameters
     ----------
     rows
-        Whether findings are printed; errors and warnings are in any case.
+        Whether findings are printed; errors, warnings and notes are in any case.
     evidence
         File for the evidence of one series; None where nobody asked for it.
     report
@@ -139,11 +141,13 @@ class _Found:
         self.failures: list[Failure] = []
         self.series = 0
 
-    def take(self, finding: ScanFinding, series: Series) -> None:
-        """Take what was found in one series."""
+    def take(
+        self, finding: ScanFinding, series: Series, notes: tuple[str, ...]
+    ) -> None:
+        """Take what was found in one series, and how its study was read."""
         if self._report is not None:
             self._report.add(finding, series)
-        self.documents.append(scan_to_json(finding))
+        self.documents.append(scan_to_json(finding, notes))
         self.series += 1
         if self._rows:
             click.echo("\n".join(_lines(finding)))

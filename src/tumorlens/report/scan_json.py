@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tumorlens.engine.results import Failure
@@ -13,13 +13,15 @@ from tumorlens.taxonomy import CLASSES
 SCAN_SCHEMA = "tumorlens-scan/1"
 
 
-def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
+def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Turn a finding into a JSON object (schema ``tumorlens-scan/1``).
 
     Parameters
     ----------
     finding
         Of one series.
+    notes
+        How the files were read, as `Study.notes` has it.
 
     Returns
     -------
@@ -54,6 +56,7 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         },
         "operating_point": finding.operating_point,
         "reasons": list(finding.reasons),
+        "notes": list(notes),
         "run": None if finding.run is None else list(finding.run),
         "key_slices": list(finding.key_slices),
         "slice_p_tumor": list(finding.slice_p_tumor),

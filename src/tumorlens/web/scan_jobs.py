@@ -231,7 +231,7 @@ class ScanJobs:
         judged = {
             **scan.series[index],
             "state": State.DONE,
-            "finding": scan_to_json(finding),
+            "finding": scan_to_json(finding, scan.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }

@@ -127,6 +127,11 @@ def finding() -> dict[str, Any]:
             },
             "operating_point": _TEXT,
             "reasons": {"type": "array", "items": _TEXT},
+            "notes": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "How the files were read.",
+            },
             "run": {
                 "type": ["array", "null"],
                 "items": _COUNT,
