@@ -97,6 +97,9 @@ class Series:
         result or shown.
     frames
         For DICOM which frame of its file each slice is, from 0; else empty.
+    place_guessed
+        Whether the file did not say where the slices lie, and their placements
+        follow from the order of its voxels alone.
     """
 
     slices: tuple[Slice, ...]
@@ -104,6 +107,7 @@ class Series:
     sequence: Sequence | None = None
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
     frames: tuple[int, ...] = ()
+    place_guessed: bool = False
 
 
 @dataclass(frozen=True)

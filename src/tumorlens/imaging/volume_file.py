@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,6 +249,17 @@ def voxels_of(
     return voxels
 
 
-def study_of(volume: Volume, plane: Plane, name: str, notes: tuple[str, ...]) -> Study:
-    """Make a study of one volume, in the plane that `check_grid` chose."""
-    return Study((series_of(volume, plane, name),), notes)
+def study_of(volume: Volume, plane: Plane, name: str, placed: bool) -> Study:
+    """Make a study of one volume.
+
+    Parameters
+    ----------
+    volume, plane, name
+        As for `series_of`, in the plane that `check_grid` chose.
+    placed
+        Whether the header states where the volume lies in the patient.
+    """
+    series = series_of(volume, plane, name)
+    if placed:
+        return Study((series,))
+    return Study((replace(series, place_guessed=True),), (PLACE_UNKNOWN,))
