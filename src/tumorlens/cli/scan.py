@@ -20,6 +20,7 @@ from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_judge import load_scan_judge
 from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
@@ -151,7 +152,7 @@ class _Found:
         self.series += 1
         if self._rows:
             click.echo("\n".join(_lines(finding)))
-        caveat = scan_words.sequence_caveat(finding.sequence)
+        caveat = sequence_caveat(finding.sequence)
         if caveat is not None:
             click.echo(f"Warning: {caveat}", err=True)
         if self._evidence is None:

@@ -55,6 +55,8 @@ class Slice:
         Lowest and highest value that the file asks viewers to tell apart, in the
         units of `pixels`; None where it does not. Only for showing: the model's
         input does not depend on it.
+    sequence
+        Of its series; None where the format does not say.
     """
 
     pixels: NDArray[np.float32]
@@ -65,6 +67,7 @@ class Slice:
     colorfulness: float = 0.0
     placement: Placement | None = None
     window: tuple[float, float] | None = None
+    sequence: Sequence | None = None
 
     @property
     def height(self) -> int:

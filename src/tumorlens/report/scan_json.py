@@ -7,6 +7,7 @@ from typing import Any
 
 from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_results import Lesion, ScanFinding, Side
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.report.report import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
@@ -28,9 +29,10 @@ def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, A
     dict
         Plain JSON values; no patient data and no description of the series.
         Probabilities are 0 to 1; `run` and `box` end before their last index;
-        positions and sizes are mm, LPS. `size_measured` says whether `reasons`
-        state how far off sizes were in scans with an outline. Where nothing
-        could be judged, `not_judged` says why, and `predicted`,
+        positions and sizes are mm, LPS. `sequence_caveat` is a sentence where the
+        model was not trained on the sequence, else null. `size_measured` says
+        whether `reasons` state how far off sizes were in scans with an outline.
+        Where nothing could be judged, `not_judged` says why, and `predicted`,
         `probabilities` and `p_tumor` are null.
     """
     return {
@@ -39,6 +41,7 @@ def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, A
         "status": "ok",
         "plane": None if finding.plane is None else finding.plane.value,
         "sequence": None if finding.sequence is None else finding.sequence.value,
+        "sequence_caveat": sequence_caveat(finding.sequence),
         "slices": finding.slices,
         "without_brain": finding.without_brain,
         "refused": finding.refused,

@@ -100,6 +100,11 @@ def finding() -> dict[str, Any]:
             "status": {"const": "ok"},
             "plane": _MAYBE_TEXT,
             "sequence": _MAYBE_TEXT,
+            "sequence_caveat": {
+                **_MAYBE_TEXT,
+                "description": "A sentence where the model was not trained on the "
+                "sequence.",
+            },
             "slices": _COUNT,
             "without_brain": _COUNT,
             "refused": _COUNT,
