@@ -24,7 +24,7 @@ from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Series, Study
 from tumorlens.report import scan_words
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.report import RESEARCH_USE
@@ -83,8 +83,8 @@ def scan(
     """Say what whole scans show, how sure that is, and where.
 
     PATH is a file or folder that holds one scan or several. Each series gets
-    one finding. Exit status: 0 all read, 1 some failed, 2 wrong use or nothing
-    could be read.
+    one finding; single pictures are for `tumorlens predict`. Exit status: 0 all
+    read, 1 some failed, 2 wrong use or nothing could be read.
 
     For research use only: TumorLens is not a medical device.
     """
@@ -98,7 +98,7 @@ def scan(
     notes: list[str] = []
     for path in paths:
         try:
-            study = read_study(path, volume=volume)
+            study = _scans(read_study(path, volume=volume), path)
             notes += study.notes
             for note in study.notes:
                 click.echo(f"Note: {note}", err=True)
@@ -116,6 +116,22 @@ def scan(
     if found.series == 0:
         return NONE_READ
     return SOME_FAILED if found.failures else ALL_READ
+
+
+def _scans(study: Study, path: str) -> Study:
+    """Refuse what holds no series: its rates would be those of whole scans."""
+    if not study.is_pictures:
+        return study
+    name, count = display_name(path), len(study.series)
+    if count == 1:
+        raise InputError(
+            f"{name} is one picture, not a whole scan.",
+            "Judge it by itself with tumorlens predict, or give its whole series.",
+        )
+    raise InputError(
+        f"{name} holds {count} single pictures, and no series of several slices.",
+        "Judge them by themselves with tumorlens predict, or give a whole series.",
+    )
 
 
 class _Found:

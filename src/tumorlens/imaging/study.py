@@ -133,3 +133,8 @@ class Study:
     def slices(self) -> tuple[Slice, ...]:
         """Every slice of every series, in order."""
         return tuple(item for series in self.series for item in series.slices)
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether it holds single pictures alone, and no series to judge as a scan."""
+        return all(len(series.slices) == 1 for series in self.series)
