@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -251,6 +253,20 @@ def test_hostile_files(make: Any, kind: type[InputError], said: str) -> None:
         read_dicom(data, "hostile.dcm")
     assert "hostile.dcm" in caught.value.message
     assert "Secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm"])
+def test_an_error_that_is_kept_keeps_no_other_thread_waiting(name: str) -> None:
+    good = shipped(name).read_bytes()
+    made = dcmread(shipped(name))
+    made.RescaleSlope = 0
+    with pytest.raises(DamagedFileError, match="RescaleSlope") as kept:
+        read_dicom(saved(made), "bad.dcm")
+    found: list[Study] = []
+    other = Thread(target=lambda: found.append(read_dicom(good, "a")), daemon=True)
+    other.start()
+    other.join(30.0)
+    assert found, f"still waiting for {kept.value}"
 
 
 def broken_group() -> bytes:
