@@ -22,7 +22,8 @@ MAX_ASPECT = 8.0
 """Longer over shorter side: a head fills neither a line nor a ribbon."""
 
 MAX_PAGES = 1_000
-"""Pages of one TIFF; a volume has a few hundred slices."""
+"""Pages of one TIFF, frames of one DICOM file, slices of one volume in the plane it is
+read in: a scan has a few hundred, and each takes the network's time, however small."""
 
 MAX_STUDY_PIXELS = 100_000_000
 """Pixels of all pages together: 380 slices of 512 x 512, 400 MB as float32."""
