@@ -108,6 +108,19 @@ def test_not_a_number_is_refused(head: NDArray[np.uint8]) -> None:
         read_study(encode(pixels, "TIFF"), "head")
 
 
+@pytest.mark.parametrize("ends", [(-3.4e38, 3.4e38), (0.0, 3.4e38), (-1e31, 1.0)])
+def test_values_with_which_nothing_can_be_computed_are_refused(
+    head: NDArray[np.uint8], ends: tuple[float, float]
+) -> None:
+    pixels = head.astype(np.float32)
+    pixels[3, 4:6] = ends
+    with pytest.raises(InputError, match="head holds values from"):
+        read_study(encode(pixels, "TIFF"), "head")
+    with pytest.raises(InputError, match="colours holds values"):
+        to_slice(np.dstack([pixels, pixels, pixels]), "colours")
+    assert to_slice(pixels.clip(-1e29, 1e29), "large").height == 120
+
+
 def test_transparency_is_laid_on_black(head: NDArray[np.uint8]) -> None:
     alpha = np.zeros_like(head)
     alpha[:, 50:] = 255

@@ -20,6 +20,7 @@ from tumorlens.imaging.limits import (
     MAX_STUDY_PIXELS,
     check_dimensions,
     check_unpacked,
+    check_values,
 )
 from tumorlens.imaging.study import Series, Slice, Study
 
@@ -203,6 +204,8 @@ def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
             f"{source} holds values that are not finite numbers.",
             "Replace NaN and infinity before giving the picture.",
         )
+    if pixels.dtype.kind == "f":
+        check_values(*cv2.minMaxLoc(grey)[:2], source)
     return Slice(grey, source, index, colorfulness=colorfulness)
 
 

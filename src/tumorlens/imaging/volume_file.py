@@ -6,11 +6,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Study
 from tumorlens.imaging.volume import Volume, check_view, series_of
@@ -228,7 +229,7 @@ def voxels_of(
     Raises
     ------
     InputError
-        Where a value is not finite, or too large for a float32.
+        Where a value is not finite, or passes a limit (see `limits.check_values`).
     """
     depth, height, width = shape
     stored = np.frombuffer(raw, dtype, depth * height * width).reshape(shape)
@@ -246,6 +247,7 @@ def voxels_of(
                 f"the first in slice {index}.",
                 "Replace NaN and infinity before giving the volume.",
             )
+        check_values(*cv2.minMaxLoc(voxels[index])[:2], name)
     return voxels
 
 
