@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
+from tests.web.scans import nifti
 from tumorlens.cli.main import main
 from tumorlens.engine.bundle import load_bundle
 from tumorlens.engine.bundle_json import read_document, write_document
@@ -74,7 +75,9 @@ def test_a_bundle_is_calibrated_and_says_what_was_measured(
     figures = json.loads(out.read_text())
     assert figures["learned"]["auroc"]["value"] == 1.0
     assert figures["outlines"]["fitted"]["dice"]["value"] > 0.5
-    assert main(["scan", str(drawn / "0-2.png"), "--model", str(model)]) == 0
+    head = tmp_path / "head.nii.gz"
+    head.write_bytes(nifti())
+    assert main(["scan", str(head), "--model", str(model)]) == 0
     assert "of 4 with a tumour" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.imaging.hostile import hostile_files
+from tests.web.scans import nifti
 from tumorlens.cli.main import main
 
 
@@ -27,14 +28,14 @@ def hostile(tmp_path: Path) -> list[str]:
 def test_each_gets_its_error_and_the_next_file_is_read(
     command: str,
     hostile: list[str],
-    slice_file: Path,
     tiny_bundle: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = tmp_path / "out.json"
+    good, out = tmp_path / "head.nii.gz", tmp_path / "out.json"
+    good.write_bytes(nifti(3))
     model = ("--model", str(tiny_bundle), "--threads", "1")
-    arguments = (command, *hostile, str(slice_file), "--json", str(out), *model)
+    arguments = (command, *hostile, str(good), "--json", str(out), *model)
     assert main(arguments) == 1
     shown = capsys.readouterr()
     assert "Traceback" not in shown.out + shown.err

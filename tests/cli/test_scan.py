@@ -12,7 +12,10 @@ import pytest
 from pypdf import PdfReader
 
 from tests.engine.scan_samples import drawn_scan
+from tests.imaging.dicom_samples import saved
+from tests.imaging.dicom_samples import slice_file as dicom_file
 from tumorlens.cli.main import main
+from tumorlens.imaging.volume_file import PLACE_UNKNOWN
 
 Run = Callable[..., int]
 
@@ -90,6 +93,49 @@ def test_three_planes_where_the_voxels_allow_it(
     assert run(path, "--planes", "all") == 0
     assert "Tumour by plane: axial" in capsys.readouterr().out
     assert run(path, "--planes", "oblique") == 2
+
+
+def test_how_a_file_was_read_is_said_beside_its_finding(
+    run: Run, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = nibabel.load(volume)
+    unplaced = nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    unplaced.set_sform(None, code=0)
+    unplaced.set_qform(None, code=0)
+    path = tmp_path / "unplaced.nii.gz"
+    nibabel.save(unplaced, path)
+    assert run(volume, path, "--json", "-") == 0
+    shown = capsys.readouterr()
+    first, second = json.loads(shown.out)
+    assert first["notes"] == []
+    assert second["notes"] == [PLACE_UNKNOWN]
+    assert shown.err.count(f"Note: {PLACE_UNKNOWN}") == 1
+    assert run(path) == 0
+    assert f"Note: {PLACE_UNKNOWN}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["png", "dicom", "folder"])
+def test_single_pictures_are_no_scan(
+    run: Run,
+    slice_file: Path,
+    tmp_path: Path,
+    kind: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, said = slice_file, "head.png is one picture"
+    if kind == "dicom":
+        path, said = tmp_path / "one.dcm", "one.dcm is one picture"
+        path.write_bytes(saved(dicom_file()))
+    elif kind == "folder":
+        path, said = tmp_path / "heads", "heads holds 2 single pictures"
+        path.mkdir()
+        for name in ("a.png", "b.png"):
+            (path / name).write_bytes(slice_file.read_bytes())
+    assert run(path) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "tumorlens predict" in shown.err
+    assert "%" not in shown.out
 
 
 def test_nothing_could_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from tests.engine.scan_samples import drawn_scan
 from tumorlens.engine.scan_evidence import ODDS_STEPS, joined_evidence, smoothed_odds
 from tumorlens.engine.scan_lesion import find_lesion
+from tumorlens.engine.scan_results import Side
 
 
 def block(*slices: int, depth: int = 9, value: int = 240) -> np.ndarray:
@@ -65,3 +69,19 @@ def test_a_peak_below_the_level_still_has_a_spot() -> None:
     assert found.box[1:3] == (90, 95)
     evidence[evidence > 0] = 50
     assert find_lesion(evidence, drawn_scan().slices, (3, 6), 0.95) is None
+
+
+@pytest.mark.parametrize(("slope", "air"), [(1, 0), (1, 1000), (1, -500), (0.001, 90)])
+def test_the_side_is_the_heads_wherever_air_lies(slope: float, air: float) -> None:
+    # The head lies towards the picture's left and top; the spot lies to the right of
+    # its middle, which is the patient's left, and not of the picture's.
+    slices = []
+    for item in drawn_scan(blank=0).slices:
+        pixels = np.roll(item.pixels, (-14, -36), (0, 1))
+        slices.append(replace(item, pixels=pixels * np.float32(slope) + air))
+    evidence = np.zeros((9, 256, 256), np.uint8)
+    evidence[3:6, 20:40, 108:124] = 252
+    found = find_lesion(evidence, slices, (3, 6))
+    assert found is not None
+    assert found.side is Side.LEFT
+    assert found.location.startswith("left, anterior third")

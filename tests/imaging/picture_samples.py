@@ -35,6 +35,19 @@ def chunks_of(*chunks: tuple[bytes, bytes]) -> bytes:
     )
 
 
+def deep_png(pixels: NDArray[np.uint16], clear: int) -> bytes:
+    """Write grey values of 16 bits, shape (H, W), of which one is transparent."""
+    rows, columns = pixels.shape
+    head = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 0)
+    body = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return chunks_of(
+        (b"IHDR", head),
+        (b"tRNS", struct.pack(">H", clear)),
+        (b"IDAT", zlib.compress(body)),
+        (b"IEND", b""),
+    )
+
+
 def swelling_profile(megabytes: int = 600) -> bytes:
     """Make a PNG whose colour profile inflates a thousandfold."""
     packer = zlib.compressobj(9)

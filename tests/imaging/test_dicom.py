@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -182,6 +184,53 @@ def test_sequences(tags: dict[str, Any], sequence: Sequence | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "AX T1 W/O CONTRAST",
+        "t1_w/o_gad",
+        "T1 WO GAD",
+        "T1 NON CONTRAST",
+        "T1 NON-CONTRAST",
+        "T1 noncontrast",
+        "T1 NO GADOLINIUM",
+        "AX T1 (NO GAD)",
+        "T1 non-enhanced",
+        "T1 ohne KM",
+        "AX T1 FLAIR",
+        "T1 FLAIR PRE GD",
+    ],
+)
+def test_t1_that_is_said_to_be_plain_has_no_contrast(words: str) -> None:
+    made = slice_file(SeriesDescription=words)
+    assert read(made).series[0].sequence is Sequence.T1
+
+
+@pytest.mark.parametrize(
+    ("words", "sequence"),
+    [
+        ("AX T1 FLAIR +C", Sequence.T1_CONTRAST),
+        ("Sag T1 FLAIR POST", Sequence.T1_CONTRAST),
+        ("T1 W/ CONTRAST", Sequence.T1_CONTRAST),
+        ("T1 W OBL GAD", Sequence.T1_CONTRAST),
+        ("AX T2 FLAIR", Sequence.FLAIR),
+        ("AX FLAIR", Sequence.FLAIR),
+        ("T1 T2 FLAIR", Sequence.FLAIR),
+    ],
+)
+def test_flair_is_what_it_weights_and_contrast_what_is_given(
+    words: str, sequence: Sequence
+) -> None:
+    assert read(slice_file(SeriesDescription=words)).series[0].sequence is sequence
+
+
+def test_a_t1_flair_stays_t1_where_the_scanner_marks_it_flair() -> None:
+    made = slice_file(SeriesDescription="AX T1 FLAIR", AcquisitionContrast="FLAIR")
+    assert read(made).series[0].sequence is Sequence.T1
+    made = slice_file(SeriesDescription="AX 5", AcquisitionContrast="FLAIR")
+    assert read(made).series[0].sequence is Sequence.FLAIR
+
+
+@pytest.mark.parametrize(
     ("make", "kind", "said"),
     [
         (bomb, TooLargeError, "more elements or bytes"),
@@ -204,6 +253,20 @@ def test_hostile_files(make: Any, kind: type[InputError], said: str) -> None:
         read_dicom(data, "hostile.dcm")
     assert "hostile.dcm" in caught.value.message
     assert "Secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm"])
+def test_an_error_that_is_kept_keeps_no_other_thread_waiting(name: str) -> None:
+    good = shipped(name).read_bytes()
+    made = dcmread(shipped(name))
+    made.RescaleSlope = 0
+    with pytest.raises(DamagedFileError, match="RescaleSlope") as kept:
+        read_dicom(saved(made), "bad.dcm")
+    found: list[Study] = []
+    other = Thread(target=lambda: found.append(read_dicom(good, "a")), daemon=True)
+    other.start()
+    other.join(30.0)
+    assert found, f"still waiting for {kept.value}"
 
 
 def broken_group() -> bytes:

@@ -249,6 +249,12 @@ def test_values_that_are_no_numbers(value: float):
     assert "slice 5" in refused(packed(voxels))
 
 
+def test_values_with_which_nothing_can_be_computed():
+    voxels = SMALL.astype(np.float32)
+    voxels[3, 4, 5], voxels[3, 4, 6] = -3.4e38, 3.4e38
+    assert "holds values from -3.4e+38" in refused(packed(voxels))
+
+
 def test_truncated_at_each_kilobyte():
     whole = gzip.compress(PLAIN, 1)
     for data in (PLAIN, whole):

@@ -17,6 +17,8 @@ from tests.conftest import Phantom
 from tests.imaging.picture_samples import (
     OWN_SCANS,
     big_tiff,
+    chunks_of,
+    deep_png,
     many_scans,
     one_strip_for_all_pages,
     swelling_profile,
@@ -108,6 +110,19 @@ def test_not_a_number_is_refused(head: NDArray[np.uint8]) -> None:
         read_study(encode(pixels, "TIFF"), "head")
 
 
+@pytest.mark.parametrize("ends", [(-3.4e38, 3.4e38), (0.0, 3.4e38), (-1e31, 1.0)])
+def test_values_with_which_nothing_can_be_computed_are_refused(
+    head: NDArray[np.uint8], ends: tuple[float, float]
+) -> None:
+    pixels = head.astype(np.float32)
+    pixels[3, 4:6] = ends
+    with pytest.raises(InputError, match="head holds values from"):
+        read_study(encode(pixels, "TIFF"), "head")
+    with pytest.raises(InputError, match="colours holds values"):
+        to_slice(np.dstack([pixels, pixels, pixels]), "colours")
+    assert to_slice(pixels.clip(-1e29, 1e29), "large").height == 120
+
+
 def test_transparency_is_laid_on_black(head: NDArray[np.uint8]) -> None:
     alpha = np.zeros_like(head)
     alpha[:, 50:] = 255
@@ -142,6 +157,31 @@ def test_a_rotated_photograph_is_turned_upright(
     upright = np.rot90(head, -1)
     assert found.pixels.shape == upright.shape
     assert np.abs(found.pixels - upright).mean() < 6.0
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("late", [False, True])
+def test_a_picture_of_deep_colours_is_turned_like_another(
+    head: NDArray[np.uint8], orientation: int, late: bool
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = only(encode(np.dstack([head] * 3), "PNG", exif=exif)).pixels
+    deep = head.astype(np.uint16) * 257
+    done, data = cv2.imencode(".png", np.dstack([deep] * 3))
+    assert done
+    # The chunk may stand before the pixels or after them.
+    place = data.tobytes().index(b"IEND" if late else b"IDAT") - 4
+    chunk = chunks_of((b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))[8:]
+    found = only(data.tobytes()[:place] + chunk + data.tobytes()[place:])
+    np.testing.assert_array_equal(found.pixels, turned * 257)
+
+
+def test_a_transparent_value_costs_no_bits(head: NDArray[np.uint8]) -> None:
+    deep = head.astype(np.uint16) * 200 + 7
+    clear = int(deep[60, 50])
+    found = only(deep_png(deep, clear))
+    np.testing.assert_array_equal(found.pixels, np.where(deep == clear, 0, deep))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])

@@ -11,6 +11,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, TooLargeError, TooSmallError
+from tumorlens.imaging.limits import MAX_PAGES
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Series, Slice
@@ -23,6 +24,7 @@ from tumorlens.imaging.volume import (
     series_of,
     volume_of,
 )
+from tumorlens.imaging.volume_file import check_grid
 
 SHAPE = (40, 48, 56)
 """Voxels to the right-left, back-front, down-up."""
@@ -226,6 +228,16 @@ def test_unlike_slices_are_no_volume():
         replace(good[2], pixels=np.zeros((32, 40), np.float32)),
     ):
         assert volume_of(Series((*good[:2], odd))) is None
+
+
+def test_a_volume_has_no_more_slices_than_a_file_has_pages():
+    check_view((MAX_PAGES, 32, 32), np.eye(4), Plane.AXIAL, "a.nii")
+    many = (MAX_PAGES + 1, 32, 32)
+    with pytest.raises(TooLargeError, match=r"a\.nii has 1001 axial slices"):
+        check_view(many, np.eye(4), Plane.AXIAL, "a.nii")
+    deep = np.diag([1.0, 1.0, 5.0, 1.0])
+    with pytest.raises(TooLargeError, match="at most 1000"):
+        check_grid(many, deep, 10**9, "a.nii")
 
 
 def test_limits_hold_for_each_plane():

@@ -9,12 +9,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.engine.scan_samples import drawn_scan
+from tests.engine.scan_samples import LESION, drawn_scan
 from tests.report.scan_samples import WHY_NOT, unjudged_finding
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.report.evidence_nifti import write_evidence
 
@@ -48,6 +49,25 @@ def test_a_voxel_keeps_its_place_in_the_patient(
     ras = (image.affine @ [x, y, z, 1.0])[:3]
     np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-3)
     assert [item.name for item in tmp_path.iterdir()] == ["evidence.nii.gz"]
+
+
+def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = np.stack([item.pixels for item in drawn_scan(range(4, 8)).slices])
+    scan = nibabel.Nifti1Image(np.transpose(slices, (2, 1, 0)), None)
+    scan.header.set_zooms((1.0, 1.0, 5.0))
+    study = read_study(scan.to_bytes(), "head.nii")
+    finding = judge_scan(load_classifier(tiny_bundle, threads=1), study.series[0])
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 0
+    assert image.header.get_zooms() == scan.header.get_zooms()
+    voxels = image.get_fdata()
+    x, y, z = (int(item) for item in np.unravel_index(voxels.argmax(), voxels.shape))
+    assert np.hypot(x - LESION[0], y - LESION[1]) < LESION[2]
+    assert z in range(4, 8)
 
 
 def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:

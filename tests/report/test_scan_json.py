@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from tests.engine.scan_samples import drawn_scan
 from tests.report.scan_samples import WHY_NOT, unjudged_finding, written_finding
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.scan import judge_scan
+from tumorlens.imaging.study import Sequence
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.report.scan_json import SCAN_SCHEMA, lesion_from_json, scan_to_json
 
@@ -34,6 +36,17 @@ def test_a_scan_of_which_nothing_was_judged_has_a_reason_and_no_number() -> None
     for name in ("p_tumor", "probabilities", "predicted", "lesion"):
         assert document[name] is None
     assert scan_to_json(written_finding())["not_judged"] is None
+
+
+def test_how_the_files_were_read_stands_beside_the_finding() -> None:
+    assert scan_to_json(written_finding())["notes"] == []
+    assert scan_to_json(written_finding(), ("A note.",))["notes"] == ["A note."]
+
+
+def test_a_sequence_that_the_model_does_not_know_is_told() -> None:
+    assert scan_to_json(written_finding())["sequence_caveat"] is None
+    foreign = replace(written_finding(), sequence=Sequence.FLAIR)
+    assert "do not hold here" in scan_to_json(foreign)["sequence_caveat"]
 
 
 def test_a_lesion_comes_back() -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from tests.report.scan_samples import written_finding
-from tumorlens.imaging.study import Sequence
 from tumorlens.report import scan_words
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
@@ -17,20 +16,6 @@ def test_every_decision_has_words_on_the_scan(decided: TumorClass | Verdict) -> 
     text = scan_words.sentence(decided)
     assert text.endswith(".")
     assert "slice" not in text
-
-
-@pytest.mark.parametrize("known", [None, Sequence.T1, Sequence.T1_CONTRAST])
-def test_a_sequence_that_the_model_knows_needs_no_caveat(
-    known: Sequence | None,
-) -> None:
-    assert scan_words.sequence_caveat(known) is None
-
-
-@pytest.mark.parametrize("foreign", [Sequence.T2, Sequence.FLAIR, Sequence.OTHER])
-def test_a_foreign_sequence_is_named(foreign: Sequence) -> None:
-    text = scan_words.sequence_caveat(foreign)
-    assert text is not None
-    assert foreign.value in text
 
 
 def test_every_slice_is_counted_once() -> None:

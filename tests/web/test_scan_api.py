@@ -97,6 +97,15 @@ def test_the_evidence_lies_over_the_scan_that_was_sent(client: FlaskClient) -> N
     assert round(z) in range(3, 6)
 
 
+def test_a_finding_says_how_the_files_were_read(client: FlaskClient) -> None:
+    archive = packed(("head.nii.gz", nifti()), ("notes.txt", b"hello"))
+    status = finish(client, post(client, ("study.zip", archive)))
+    found = client.get(status["series"][0]["links"]["finding"]).json
+    assert found is not None
+    assert found["notes"] == status["notes"]
+    assert "left out" in found["notes"][0]
+
+
 def test_the_report_is_a_pdf(client: FlaskClient) -> None:
     status = finish(client, post(client, ("head.nii.gz", nifti())))
     response = client.get(status["links"]["report"])
@@ -128,6 +137,7 @@ def test_dicom_files_sent_one_by_one_become_series(client: FlaskClient) -> None:
     status = finish(client, post(client, *dicom()))
     assert [item["slices"] for item in status["series"]] == [6]
     assert status["file"] == "6 files"
+    assert status["notes"] == []
     text = client.get(status["links"]["self"]).text
     finding = client.get(status["series"][0]["links"]["finding"]).text
     for name in ("DOE", "JANE", "Secret"):

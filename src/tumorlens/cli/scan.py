@@ -20,10 +20,11 @@ from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_judge import load_scan_judge
 from tumorlens.engine.scan_planes import Planes
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Series, Study
 from tumorlens.report import scan_words
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.report import RESEARCH_USE
@@ -82,8 +83,8 @@ def scan(
     """Say what whole scans show, how sure that is, and where.
 
     PATH is a file or folder that holds one scan or several. Each series gets
-    one finding. Exit status: 0 all read, 1 some failed, 2 wrong use or nothing
-    could be read.
+    one finding; single pictures are for `tumorlens predict`. Exit status: 0 all
+    read, 1 some failed, 2 wrong use or nothing could be read.
 
     For research use only: TumorLens is not a medical device.
     """
@@ -97,10 +98,12 @@ def scan(
     notes: list[str] = []
     for path in paths:
         try:
-            study = read_study(path, volume=volume)
+            study = _scans(read_study(path, volume=volume), path)
             notes += study.notes
+            for note in study.notes:
+                click.echo(f"Note: {note}", err=True)
             for series in study.series:
-                found.take(judge(series, operating_point), series)
+                found.take(judge(series, operating_point), series, study.notes)
         except InputError as error:
             found.fail(path, error)
     if json_path == STANDARD_OUTPUT:
@@ -115,13 +118,29 @@ def scan(
     return SOME_FAILED if found.failures else ALL_READ
 
 
+def _scans(study: Study, path: str) -> Study:
+    """Refuse what holds no series: its rates would be those of whole scans."""
+    if not study.is_pictures:
+        return study
+    name, count = display_name(path), len(study.series)
+    if count == 1:
+        raise InputError(
+            f"{name} is one picture, not a whole scan.",
+            "Judge it by itself with tumorlens predict, or give its whole series.",
+        )
+    raise InputError(
+        f"{name} holds {count} single pictures, and no series of several slices.",
+        "Judge them by themselves with tumorlens predict, or give a whole series.",
+    )
+
+
 class _Found:
     """What was found, on its way to the terminal and into files.
 
     Parameters
     ----------
     rows
-        Whether findings are printed; errors and warnings are in any case.
+        Whether findings are printed; errors, warnings and notes are in any case.
     evidence
         File for the evidence of one series; None where nobody asked for it.
     report
@@ -139,15 +158,17 @@ class _Found:
         self.failures: list[Failure] = []
         self.series = 0
 
-    def take(self, finding: ScanFinding, series: Series) -> None:
-        """Take what was found in one series."""
+    def take(
+        self, finding: ScanFinding, series: Series, notes: tuple[str, ...]
+    ) -> None:
+        """Take what was found in one series, and how its study was read."""
         if self._report is not None:
             self._report.add(finding, series)
-        self.documents.append(scan_to_json(finding))
+        self.documents.append(scan_to_json(finding, notes))
         self.series += 1
         if self._rows:
             click.echo("\n".join(_lines(finding)))
-        caveat = scan_words.sequence_caveat(finding.sequence)
+        caveat = sequence_caveat(finding.sequence)
         if caveat is not None:
             click.echo(f"Warning: {caveat}", err=True)
         if self._evidence is None:

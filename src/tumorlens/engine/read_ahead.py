@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens.engine.picture import Picture, picture_name, read_picture
 from tumorlens.engine.results import Failure
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
 from tumorlens.imaging.brain import brain_share
 from tumorlens.imaging.preprocess import Crop, Preprocessing, prepare
@@ -34,7 +35,7 @@ class PreparedSlice:
     slice_
         As it was read.
     notes
-        Of its study.
+        Of its study; and that the model was not trained on its sequence.
     pixels
         Shape (size, size, 3), float32, in [0, 1]: the model's input.
     crop
@@ -68,6 +69,9 @@ def prepare_slice(
     start = time.perf_counter()
     pixels, crop = prepare(slice_.pixels, facts)
     share = brain_share(pixels)
+    caveat = sequence_caveat(slice_.sequence)
+    if caveat is not None:
+        notes = (*notes, caveat)
     seconds = time.perf_counter() - start
     return PreparedSlice(slice_, notes, pixels, crop, share, seconds)
 

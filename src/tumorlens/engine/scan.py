@@ -120,6 +120,7 @@ def judge_scan(
         planes=by_plane,
         size_measured=bundle.scans is not None and bundle.scans.outline is not None,
         not_judged=why[0] if nothing else None,
+        place_guessed=series.place_guessed,
     )
 
 

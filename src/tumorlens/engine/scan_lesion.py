@@ -24,7 +24,7 @@ PEAK_DEPTH = 1.0
 """A spot reaches at least this far below its peak, in log-odds."""
 
 _TISSUE = 0.1
-"""Share of a slice's bright end from which on a pixel is head, not air."""
+"""Share of the way from air to the scan's bright end from which on is head."""
 
 _ALONG = ("anterior third", "middle third", "posterior third")
 _UPWARDS = ("lower third", "middle third in height", "upper third")
@@ -182,9 +182,12 @@ def _head_box(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Lowest and highest LPS coordinates of the head, as far as it was scanned."""
     corners = []
-    bright = max(float(np.percentile(item.pixels[::4, ::4], 99)) for item in slices)
+    ends = [np.percentile(item.pixels[::4, ::4], (1, 99)) for item in slices]
+    # Air is not 0 everywhere: a rescaled or inverted file lays it anywhere.
+    air, bright = min(low for low, _ in ends), max(high for _, high in ends)
+    bar = float(air + _TISSUE * (bright - air))
     for item, place in zip(slices, places, strict=True):
-        mask = filled((item.pixels > _TISSUE * bright).astype(np.uint8))
+        mask = filled((item.pixels > bar).astype(np.uint8))
         # A slice with a speck of noise is air.
         if cv2.countNonZero(mask) < 0.02 * mask.size:
             continue

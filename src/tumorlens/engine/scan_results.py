@@ -113,6 +113,8 @@ class ScanFinding:
     not_judged
         Full sentence: why nothing could be judged; it stands among the `reasons`
         too. None where anything was.
+    place_guessed
+        As of the series: `affine_ras` and the lesion's place follow a guess.
     """
 
     source: str
@@ -137,6 +139,7 @@ class ScanFinding:
     planes: dict[Plane, float] = field(default_factory=dict)
     size_measured: bool = False
     not_judged: str | None = None
+    place_guessed: bool = False
 
     @property
     def p_tumor(self) -> float | None:

@@ -132,6 +132,7 @@ class VolumeClassifier:
             model_version=self.bundle.version,
             reasons=reasons,
             seconds=time.perf_counter() - start,
+            place_guessed=series.place_guessed,
         )
 
     def _not_judged(
@@ -160,6 +161,7 @@ class VolumeClassifier:
             reasons=(NO_CONTRAST,),
             seconds=time.perf_counter() - start,
             not_judged=NO_CONTRAST,
+            place_guessed=series.place_guessed,
         )
 
     def _decide(

@@ -14,7 +14,7 @@ from tumorlens.imaging.decoder import (
     NoDecoderError,
     decode_apart,
 )
-from tumorlens.imaging.dicom_header import integer, quiet
+from tumorlens.imaging.dicom_header import integer
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -99,22 +99,21 @@ def _frames(header: Dataset, shape: Layout, syntax: str, name: str) -> Iterator[
         offsets = None
         if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
             offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
-        with quiet():
-            for frame in generate_frames(
-                header.PixelData,
-                number_of_frames=shape.frames,
-                extended_offsets=offsets,
-            ):
-                size = _coded_size(frame) if syntax != _RLE else None
-                if size is not None and size != (shape.rows, shape.columns):
-                    raise DamagedFileError(
-                        f"{name} states another size than its compressed data."
-                    )
-                if len(frame) > most + 4096:
-                    raise DamagedFileError(
-                        f"{name} holds more compressed data than its picture needs."
-                    )
-                yield frame
+        for frame in generate_frames(
+            header.PixelData,
+            number_of_frames=shape.frames,
+            extended_offsets=offsets,
+        ):
+            size = _coded_size(frame) if syntax != _RLE else None
+            if size is not None and size != (shape.rows, shape.columns):
+                raise DamagedFileError(
+                    f"{name} states another size than its compressed data."
+                )
+            if len(frame) > most + 4096:
+                raise DamagedFileError(
+                    f"{name} holds more compressed data than its picture needs."
+                )
+            yield frame
     except InputError:
         raise
     # What pydicom raises on broken pixel data is not documented.

@@ -18,7 +18,7 @@ from tumorlens.imaging.dicom_window import stored_window
 from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.raster import to_slice
-from tumorlens.imaging.study import Sequence, Slice
+from tumorlens.imaging.study import Slice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -41,8 +41,6 @@ class Frame:
     traits
         What repeats at one place may differ in: echo time, b-value, kind of
         image, time point, acquisition.
-    sequence
-        Its weighting, where the header says.
     """
 
     slice: Slice
@@ -50,7 +48,6 @@ class Frame:
     series: str
     number: int
     traits: tuple[object, ...]
-    sequence: Sequence | None
 
 
 def frames_of(data: bytes, name: str) -> list[Frame]:
@@ -102,6 +99,7 @@ def _frame(
         placement=placement,
         plane=placement.plane if placement else None,
         window=_window(groups, shape, slope, summand),
+        sequence=guess_sequence(header),
     )
     return Frame(
         slice=picture,
@@ -120,7 +118,6 @@ def _frame(
                 "AcquisitionNumber",
             )
         ),
-        sequence=guess_sequence(header),
     )
 
 

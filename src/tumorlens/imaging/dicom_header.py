@@ -44,7 +44,10 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom silent: its warnings quote values, a patient's name among them."""
+    """Keep pydicom silent: its warnings quote values, a patient's name among them.
+
+    Never around a `yield`: what waits there keeps all other threads waiting.
+    """
     # The filters of `warnings` belong to all threads; so one at a time.
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.dicom_compressed import decode_compressed
-from tumorlens.imaging.dicom_header import integer, quiet, text
+from tumorlens.imaging.dicom_header import integer, text
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
 
     Windows (VOI LUT) are not applied: they are how one reader liked to see the
     slice, and the shared preprocessing does the intensity for training and
-    serving alike.
+    serving alike. The caller keeps pydicom quiet: a generator that is not taken
+    to its end would keep the lock of `quiet`.
 
     Yields
     ------
@@ -146,8 +147,7 @@ def _plain(header: Dataset, name: str) -> Iterator[NDArray[Any]]:
     from pydicom.pixels.utils import iter_pixels
 
     try:
-        with quiet():
-            yield from iter_pixels(header)
+        yield from iter_pixels(header)
     # What pydicom raises on broken pixel data is not documented.
     except Exception as error:
         raise DamagedFileError(

@@ -215,7 +215,7 @@ def _series(frames: list[Frame]) -> Series:
             replace(item.slice, index=index) for index, item in enumerate(frames)
         ),
         description=text(frames[0].header, "SeriesDescription"),
-        sequence=frames[0].sequence,
+        sequence=frames[0].slice.sequence,
         headers=tuple(item.header for item in frames),
         frames=tuple(item.slice.index for item in frames),
     )

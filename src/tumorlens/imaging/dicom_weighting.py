@@ -16,7 +16,11 @@ _OTHER = re.compile(
     r"T2\*|T2STAR|SWI|SWAN|PERF|\bTOF\b|ANGIO|MRA\b|BOLD|FMRI|\bPD\b|FIELD|PHASE|SPECTRO"
 )
 _T1 = re.compile(r"T1|MP-?RAGE|MEMPRAGE|SPGR|BRAVO|FSPGR|VIBE|THRIVE")
-_PLAIN = re.compile(r"\bPRE\b|WITHOUT|\bNATIV|UNENH|\bNO (GD|CONTR)|\bW/?O\b|-C\b")
+# "W/O" has become "W O" here.
+_PLAIN = re.compile(
+    r"\bPRE\b|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b|\b(OHNE|SANS|SIN)\b"
+    r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|(CE|KM)\b)"
+)
 _CONTRAST = re.compile(
     r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|CONTRAST\w*)(?![A-Z])|\+C|C\+|T1C"
 )
@@ -49,7 +53,9 @@ def guess_sequence(header: Dataset) -> Sequence | None:
         or (b_value and b_value[0] > 0)
     ):
         return Sequence.DIFFUSION
-    if "FLAIR" in words or "FLAIR" in marked:
+    # GE also calls a T1 with an inversion FLAIR.
+    t1_flair = "FLAIR" in words and "T1" in words and "T2" not in words
+    if not t1_flair and ("FLAIR" in words or "FLAIR" in marked):
         return Sequence.FLAIR
     if _OTHER.search(words):
         return Sequence.OTHER

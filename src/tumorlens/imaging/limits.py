@@ -22,10 +22,14 @@ MAX_ASPECT = 8.0
 """Longer over shorter side: a head fills neither a line nor a ribbon."""
 
 MAX_PAGES = 1_000
-"""Pages of one TIFF; a volume has a few hundred slices."""
+"""Pages of one TIFF, frames of one DICOM file, slices of one volume in the plane it is
+read in: a scan has a few hundred, and each takes the network's time, however small."""
 
 MAX_STUDY_PIXELS = 100_000_000
 """Pixels of all pages together: 380 slices of 512 x 512, 400 MB as float32."""
+
+MAX_VALUE = 1e30
+"""Of a pixel, up or down: sums over a picture stay far inside what a float32 holds."""
 
 MAX_ENTRIES = 10_000
 """Files of one archive or folder: a study of many series fits."""
@@ -99,6 +103,29 @@ def check_unpacked(pixels: int, pixel_bytes: int, size: int, name: str) -> None:
             f"{name} has {size / 1e3:.0f} KB and claims {pixels / 1e6:.0f} million "
             "pixels, more than so few bytes hold of a scan.",
             "Save it again uncompressed, if it is one.",
+        )
+
+
+def check_values(low: float, high: float, name: str) -> None:
+    """Refuse values that are no intensities, and with which nothing can be computed.
+
+    Parameters
+    ----------
+    low, high
+        The darkest and the brightest value.
+    name
+        Of the file, for the message.
+
+    Raises
+    ------
+    InputError
+        Where one is farther than `MAX_VALUE` from 0.
+    """
+    if max(-low, high) > MAX_VALUE:
+        raise InputError(
+            f"{name} holds values from {low:.3g} to {high:.3g}; at most {MAX_VALUE:g} "
+            "up or down are read.",
+            "Replace what marks missing pixels, or scale the values down.",
         )
 
 

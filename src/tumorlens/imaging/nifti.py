@@ -18,7 +18,6 @@ from tumorlens.imaging.study import Study
 from tumorlens.imaging.volume import Volume
 from tumorlens.imaging.volume_file import (
     GZIP_START,
-    PLACE_UNKNOWN,
     check_grid,
     inflate,
     study_of,
@@ -116,8 +115,7 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         )
     voxels = voxels_of(raw, dtype, shape, scale, name)
     del raw
-    notes = () if placed else (PLACE_UNKNOWN,)
-    return study_of(Volume.of(voxels, affine), plane, name, notes)
+    return study_of(Volume.of(voxels, affine), plane, name, placed)
 
 
 def _header(start: bytes, name: str) -> Nifti1Header:

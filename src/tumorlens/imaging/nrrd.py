@@ -17,7 +17,6 @@ from tumorlens.errors import DamagedFileError, InputError
 from tumorlens.imaging.study import Study
 from tumorlens.imaging.volume import Volume
 from tumorlens.imaging.volume_file import (
-    PLACE_UNKNOWN,
     check_grid,
     inflate,
     study_of,
@@ -119,8 +118,7 @@ def read_nrrd(data: bytes, name: str) -> Study:
     raw = _raw(data, start, size, header, name)
     voxels = voxels_of(raw, dtype, shape, (1.0, 0.0), name)
     del raw
-    notes = () if placed else (PLACE_UNKNOWN,)
-    return study_of(Volume.of(voxels, affine), plane, name, notes)
+    return study_of(Volume.of(voxels, affine), plane, name, placed)
 
 
 def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:

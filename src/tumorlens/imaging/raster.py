@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.limits import (
@@ -20,17 +20,20 @@ from tumorlens.imaging.limits import (
     MAX_STUDY_PIXELS,
     check_dimensions,
     check_unpacked,
+    check_values,
+)
+from tumorlens.imaging.raster_decode import (
+    decode,
+    decode_tiff_page,
+    is_wide_png,
+    is_wide_tiff,
 )
 from tumorlens.imaging.study import Series, Slice, Study
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import TiffImageFile
 
-_ORIENTATION_TAG = 0x0112
 _NEW_SUBFILE_TAG = 254
-_BITS_TAG = 258
-_PHOTOMETRIC_TAG = 262
-_MIN_IS_WHITE = 0
 
 _DECODER_ERRORS = (
     OSError,
@@ -57,8 +60,6 @@ _JPEG_SCAN = b"\xff\xda"
 _MOST_SCANS = 64
 """Of a progressive JPEG: each goes over all pixels, however few its bytes are. Ten
 are usual; those of a preview and chance finds in a colour profile are counted in."""
-
-_PNG_END = b"IEND\xaeB`\x82"
 
 
 class _Kind(NamedTuple):
@@ -135,11 +136,11 @@ def read_raster(data: bytes, name: str) -> Study:
             else:
                 if kind.title == "JPEG":
                     _check_scans(data, name)
-                wide = 8 if kind.title == "PNG" and _is_wide_png(data) else 4
+                wide = 8 if kind.title == "PNG" and is_wide_png(data) else 4
                 check_unpacked(image.width * image.height, wide, len(data), name)
                 if getattr(image, "is_animated", False):
                     notes = ("The picture is animated; its first frame was read.",)
-                slices = (to_slice(_decode(image, kind, data), name),)
+                slices = (to_slice(decode(image, kind.title == "PNG", data), name),)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -203,6 +204,8 @@ def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
             f"{source} holds values that are not finite numbers.",
             "Replace NaN and infinity before giving the picture.",
         )
+    if pixels.dtype.kind == "f":
+        check_values(*cv2.minMaxLoc(grey)[:2], source)
     return Slice(grey, source, index, colorfulness=colorfulness)
 
 
@@ -273,73 +276,6 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "in its pages.",
                 "Split the file.",
             )
-        check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
-        yield to_slice(_decode_tiff_page(image, data, page), name, kept)
+        check_unpacked(total, 8 if is_wide_tiff(image) else 4, len(data), name)
+        yield to_slice(decode_tiff_page(image, data, page), name, kept)
         kept += 1
-
-
-def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:
-    if _is_wide_tiff(image):
-        # Pillow would drop the lower eight bits of 16-bit colour. It goes first
-        # all the same: on broken files OpenCV can take seconds and writes to
-        # the terminal.
-        image.load()
-        done, pages = cv2.imdecodemulti(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page, page + 1)
-        )
-        if not done:
-            raise OSError("OpenCV cannot decode this TIFF page")
-        return _from_opencv(pages[0])
-    inverted = (
-        image.mode.startswith("I;16")
-        and image.tag_v2.get(_PHOTOMETRIC_TAG) == _MIN_IS_WHITE
-    )
-    pixels = _pillow_pixels(image)
-    return pixels.max() - pixels if inverted else pixels
-
-
-def _decode(image: ImageFile.ImageFile, kind: _Kind, data: bytes) -> NDArray[Any]:
-    if kind.title == "PNG" and _PNG_END not in data:
-        raise OSError("this PNG has no end")
-    if kind.title == "PNG" and _is_wide_png(data):
-        # As for TIFF: Pillow checks, OpenCV keeps all bits.
-        image.load()
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise OSError("OpenCV cannot decode this PNG")
-        return _from_opencv(pixels)
-    return _pillow_pixels(image)
-
-
-def _is_wide_png(data: bytes) -> bool:
-    """Tell whether a PNG has colours of 16 bits."""
-    return data[24] == 16 and data[25] != 0
-
-
-def _is_wide_tiff(page: TiffImageFile) -> bool:
-    """Tell whether a page of a TIFF has colours of 16 bits."""
-    bits = page.tag_v2.get(_BITS_TAG, (1,))
-    return len(bits) > 1 and max(bits) == 16
-
-
-def _from_opencv(pixels: NDArray[Any]) -> NDArray[Any]:
-    if pixels.ndim == 2:
-        return pixels
-    code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(pixels, code)
-
-
-def _pillow_pixels(image: ImageFile.ImageFile) -> NDArray[Any]:
-    """Return shape (H, W), (H, W, 3) or (H, W, 4), turned upright."""
-    image.load()
-    upright: Image.Image = image
-    if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
-        upright = ImageOps.exif_transpose(image)
-    mode = upright.mode
-    if "transparency" in upright.info or mode in ("LA", "La", "PA", "RGBa"):
-        upright = upright.convert("RGBA")
-    elif mode == "1":
-        upright = upright.convert("L")
-    elif mode not in ("L", "RGB", "RGBA", "I", "F") and not mode.startswith("I;16"):
-        upright = upright.convert("RGB")
-    return np.asarray(upright)

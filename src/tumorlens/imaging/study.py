@@ -55,6 +55,8 @@ class Slice:
         Lowest and highest value that the file asks viewers to tell apart, in the
         units of `pixels`; None where it does not. Only for showing: the model's
         input does not depend on it.
+    sequence
+        Of its series; None where the format does not say.
     """
 
     pixels: NDArray[np.float32]
@@ -65,6 +67,7 @@ class Slice:
     colorfulness: float = 0.0
     placement: Placement | None = None
     window: tuple[float, float] | None = None
+    sequence: Sequence | None = None
 
     @property
     def height(self) -> int:
@@ -97,6 +100,9 @@ class Series:
         result or shown.
     frames
         For DICOM which frame of its file each slice is, from 0; else empty.
+    place_guessed
+        Whether the file did not say where the slices lie, and their placements
+        follow from the order of its voxels alone.
     """
 
     slices: tuple[Slice, ...]
@@ -104,6 +110,7 @@ class Series:
     sequence: Sequence | None = None
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
     frames: tuple[int, ...] = ()
+    place_guessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,3 +133,8 @@ class Study:
     def slices(self) -> tuple[Slice, ...]:
         """Every slice of every series, in order."""
         return tuple(item for series in self.series for item in series.slices)
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether it holds single pictures alone, and no series to judge as a scan."""
+        return all(len(series.slices) == 1 for series in self.series)

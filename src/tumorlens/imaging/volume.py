@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TooLargeError
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_dimensions
+from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 from tumorlens.imaging.placement import Placement, Point
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Series, Slice
@@ -237,10 +237,16 @@ def check_view(
     Raises
     ------
     TooSmallError, TooLargeError, InputError
-        As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` too.
+        As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` and
+        above `MAX_PAGES` slices too.
     """
     view = view_of(shape, affine, plane)
     height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
+    if view.shape[0] > MAX_PAGES:
+        raise TooLargeError(
+            f"{name} has {view.shape[0]} {plane} slices; at most {MAX_PAGES} are read.",
+            "Split the volume, or resample it to 1 mm.",
+        )
     # A huge count of thin slices is told by its number, not by its odd outline.
     if view.shape[0] * height * width > MAX_STUDY_PIXELS:
         raise TooLargeError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
 from tumorlens.imaging.plane import Plane
 from tumorlens.imaging.study import Study
 from tumorlens.imaging.volume import Volume, check_view, series_of
@@ -227,7 +229,7 @@ def voxels_of(
     Raises
     ------
     InputError
-        Where a value is not finite, or too large for a float32.
+        Where a value is not finite, or passes a limit (see `limits.check_values`).
     """
     depth, height, width = shape
     stored = np.frombuffer(raw, dtype, depth * height * width).reshape(shape)
@@ -245,9 +247,21 @@ def voxels_of(
                 f"the first in slice {index}.",
                 "Replace NaN and infinity before giving the volume.",
             )
+        check_values(*cv2.minMaxLoc(voxels[index])[:2], name)
     return voxels
 
 
-def study_of(volume: Volume, plane: Plane, name: str, notes: tuple[str, ...]) -> Study:
-    """Make a study of one volume, in the plane that `check_grid` chose."""
-    return Study((series_of(volume, plane, name),), notes)
+def study_of(volume: Volume, plane: Plane, name: str, placed: bool) -> Study:
+    """Make a study of one volume.
+
+    Parameters
+    ----------
+    volume, plane, name
+        As for `series_of`, in the plane that `check_grid` chose.
+    placed
+        Whether the header states where the volume lies in the patient.
+    """
+    series = series_of(volume, plane, name)
+    if placed:
+        return Study((series,))
+    return Study((replace(series, place_guessed=True),), (PLACE_UNKNOWN,))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom_series import gather_series
 from tumorlens.imaging.study import Series
@@ -23,7 +24,6 @@ from tumorlens.report.dicom_sc import build_sc
 from tumorlens.report.dicom_seg import build_seg
 from tumorlens.report.dicom_sr import build_sr
 from tumorlens.report.overlay import heat_layer, lay_over, window_picture
-from tumorlens.report.scan_words import sequence_caveat
 from tumorlens.taxonomy import Verdict
 
 if TYPE_CHECKING:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tumorlens.engine.results import Failure
 from tumorlens.engine.scan_results import Lesion, ScanFinding, Side
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.report.report import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
 SCAN_SCHEMA = "tumorlens-scan/1"
 
 
-def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
+def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Turn a finding into a JSON object (schema ``tumorlens-scan/1``).
 
     Parameters
     ----------
     finding
         Of one series.
+    notes
+        How the files were read, as `Study.notes` has it.
 
     Returns
     -------
     dict
         Plain JSON values; no patient data and no description of the series.
         Probabilities are 0 to 1; `run` and `box` end before their last index;
-        positions and sizes are mm, LPS. `size_measured` says whether `reasons`
-        state how far off sizes were in scans with an outline. Where nothing
-        could be judged, `not_judged` says why, and `predicted`,
+        positions and sizes are mm, LPS. `sequence_caveat` is a sentence where the
+        model was not trained on the sequence, else null. `size_measured` says
+        whether `reasons` state how far off sizes were in scans with an outline.
+        Where nothing could be judged, `not_judged` says why, and `predicted`,
         `probabilities` and `p_tumor` are null.
     """
     return {
@@ -37,6 +41,7 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         "status": "ok",
         "plane": None if finding.plane is None else finding.plane.value,
         "sequence": None if finding.sequence is None else finding.sequence.value,
+        "sequence_caveat": sequence_caveat(finding.sequence),
         "slices": finding.slices,
         "without_brain": finding.without_brain,
         "refused": finding.refused,
@@ -54,6 +59,7 @@ def scan_to_json(finding: ScanFinding) -> dict[str, Any]:
         },
         "operating_point": finding.operating_point,
         "reasons": list(finding.reasons),
+        "notes": list(notes),
         "run": None if finding.run is None else list(finding.run),
         "key_slices": list(finding.key_slices),
         "slice_p_tumor": list(finding.slice_p_tumor),

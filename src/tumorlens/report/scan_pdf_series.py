@@ -10,6 +10,7 @@ from reportlab.platypus import Flowable, KeepTogether, PageBreak, Spacer, Table
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.scan_lesion import slice_gap
 from tumorlens.engine.scan_results import ScanFinding
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Series
 from tumorlens.report import scan_words, words
@@ -156,7 +157,7 @@ def _result(finding: ScanFinding) -> Table:
 
 
 def _caveats(finding: ScanFinding) -> list[Flowable]:
-    texts = [scan_words.sequence_caveat(finding.sequence), *finding.reasons]
+    texts = [sequence_caveat(finding.sequence), *finding.reasons]
     if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
         texts.append(scan_words.REFUSED_NUMBERS)
     said = [paragraph(text) for text in texts if text]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tumorlens.engine.scan_results import Lesion
-from tumorlens.imaging.study import Sequence
 from tumorlens.report.words import percent
 from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
 
@@ -22,9 +21,6 @@ REFUSED_NUMBERS = (
     "The probabilities mean nothing for a scan that the model does not know; they "
     "are kept for the record only."
 )
-
-_TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
-
 
 NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a clear one."
 
@@ -46,27 +42,6 @@ def sentence(decision: TumorClass | Verdict, not_judged: str | None = None) -> s
     if known is not None or isinstance(decision, Verdict):
         return known or ""
     return f"The scan looks like one with a {INFO[decision].title.lower()}."
-
-
-def sequence_caveat(sequence: Sequence | None) -> str | None:
-    """Say that the model was not trained for a sequence.
-
-    Parameters
-    ----------
-    sequence
-        As the file says; None where it does not.
-
-    Returns
-    -------
-    str or None
-        None where the model knows the sequence, or nobody knows which it is.
-    """
-    if sequence is None or sequence in _TRAINED_ON:
-        return None
-    return (
-        f"The series is {sequence.value}; the model was trained on T1 with and "
-        "without contrast, and its figures do not hold here."
-    )
 
 
 def tumor_percent(decision: TumorClass | Verdict, p_tumor: float | None) -> str:

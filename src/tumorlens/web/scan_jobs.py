@@ -141,7 +141,7 @@ class ScanJobs:
             folder = self._store.scans.upload_folder(scan_id)
             study = read_upload(folder, scan.document["label"])
             self._store.scans.drop_upload(scan_id)
-            if _is_pictures(study):
+            if study.is_pictures:
                 scan = self._judge_pictures(scan, study)
             else:
                 scan = self._judge(scan, study)
@@ -231,7 +231,7 @@ class ScanJobs:
         judged = {
             **scan.series[index],
             "state": State.DONE,
-            "finding": scan_to_json(finding),
+            "finding": scan_to_json(finding, scan.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
@@ -259,10 +259,6 @@ class ScanJobs:
             self._progress = (scan_id, Progress(before + done, total))
 
         return report
-
-
-def _is_pictures(study: Study) -> bool:
-    return all(len(series.slices) == 1 for series in study.series)
 
 
 def _rank(series: Series) -> int:

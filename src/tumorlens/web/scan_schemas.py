@@ -100,6 +100,11 @@ def finding() -> dict[str, Any]:
             "status": {"const": "ok"},
             "plane": _MAYBE_TEXT,
             "sequence": _MAYBE_TEXT,
+            "sequence_caveat": {
+                **_MAYBE_TEXT,
+                "description": "A sentence where the model was not trained on the "
+                "sequence.",
+            },
             "slices": _COUNT,
             "without_brain": _COUNT,
             "refused": _COUNT,
@@ -127,6 +132,11 @@ def finding() -> dict[str, Any]:
             },
             "operating_point": _TEXT,
             "reasons": {"type": "array", "items": _TEXT},
+            "notes": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "How the files were read.",
+            },
             "run": {
                 "type": ["array", "null"],
                 "items": _COUNT,

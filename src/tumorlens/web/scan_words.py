@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.imaging.study import Sequence
 from tumorlens.report import scan_words
 from tumorlens.report.scan_json import lesion_from_json
@@ -72,7 +73,7 @@ def warnings(
             "trained on T1 with and without contrast only."
         )
     else:
-        caveat = scan_words.sequence_caveat(Sequence(sequence))
+        caveat = sequence_caveat(Sequence(sequence))
         texts += [] if caveat is None else [caveat]
     texts += notes
     if finding["model_version"] != version:
