@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -273,6 +275,24 @@ def test_too_many_that_wait_are_refused(
     assert response.json["error"]["code"] == "busy"
     gate.open()
     assert finish(client, waiting)["state"] == "done"
+
+
+def test_what_was_accepted_is_judged_however_full_the_store(
+    classifier: Classifier, tmp_path: Path, settings: Settings
+) -> None:
+    data = nifti()
+    waiting, gate = gated(classifier)
+    with closing(Store(tmp_path / "small", 3600, 3 * len(data))) as small:
+        client = create_app(waiting, small, settings).test_client()
+        sent = [client.post(URL, **form(("a.nii.gz", data))) for _ in range(5)]
+        codes = [item.status_code for item in sent]
+        assert codes[:2] == [202, 202] and codes[-1] == 503
+        taken = [item.headers["Location"] for item in sent if item.status_code == 202]
+        assert len(small.scans.owned("")) == len(taken), "the refused left nothing"
+        for place in taken:
+            assert client.get(place).status_code == 200
+        gate.open()
+        assert finish(client, taken[-1])["state"] == "done"
 
 
 def test_what_is_deleted_while_it_is_judged_leaves_nothing(

@@ -138,7 +138,9 @@ def _create(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             **upload_refusals(),
             "422": json_answer("No file was sent.", PROBLEM),
             "500": json_answer("It cannot be kept; the message says why.", PROBLEM),
-            "503": json_answer("Too many scans are waiting.", PROBLEM),
+            "503": json_answer(
+                "Too many scans are waiting, or too large ones.", PROBLEM
+            ),
         },
     }
 

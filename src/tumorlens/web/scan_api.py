@@ -23,7 +23,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
     Answers 202 with the address to ask at, 400 for an unknown operating point,
     413 for an upload over the limits, 422 where no file was sent, 503 where too
-    many scans wait.
+    many scans wait, or the store has no room beside them.
     """
     uploads = receive()
     scan = begin(uploads, ANYONE, request.form.get("operating_point") or None)
