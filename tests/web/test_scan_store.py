@@ -47,7 +47,7 @@ def test_only_the_owner_sees_lists_and_deletes(timed: Store) -> None:
         with pytest.raises(MissingFileError):
             timed.scans.get(mine.id, stranger)
         with pytest.raises(MissingFileError):
-            timed.scans.delete(mine.id, stranger)
+            timed.delete_scan(mine.id, stranger)
         assert timed.scans.owned(stranger) == ()
         assert timed.scans.delete_all(stranger) == 0
     assert [item.id for item in timed.scans.owned("me")] == [mine.id]
@@ -66,7 +66,7 @@ def test_time_over_means_gone(timed: Store, clock: Clock) -> None:
 
 def test_nothing_is_written_for_a_scan_that_is_gone(timed: Store) -> None:
     scan = timed.scans.create("head.nii", "me", "screening")
-    timed.scans.delete(scan.id, "me")
+    timed.delete_scan(scan.id, "me")
     assert not timed.scans.save(scan, voxels=b"abc")
     assert not list(timed.folder.glob("scan-*"))
 

@@ -47,7 +47,8 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             },
             "delete": {
                 "operationId": "deleteScan",
-                "summary": "Stop judging a scan, and remove it and its files at once",
+                "summary": "Stop judging a scan, and remove it, its files and its "
+                "pictures' predictions at once",
                 "responses": {
                     "204": {"description": "Removed."},
                     "404": json_answer(_GONE, PROBLEM),

@@ -39,8 +39,11 @@ def show(scan_id: str) -> Response:
 
 @blueprint.delete("/<scan_id>")
 def delete(scan_id: str) -> tuple[str, int]:
-    """Stop judging a scan, and remove it and its files at once: 204, or 404."""
-    desk().store.scans.delete(scan_id, ANYONE)
+    """Stop judging a scan, and remove all of it at once: 204, or 404.
+
+    That are its files, and the predictions of its single pictures.
+    """
+    desk().store.delete_scan(scan_id, ANYONE)
     return "", 204
 
 

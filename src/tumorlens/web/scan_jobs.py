@@ -16,7 +16,7 @@ from typing import Any
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
-from tumorlens.errors import BusyError, TumorLensError
+from tumorlens.errors import BusyError, MissingFileError, TumorLensError
 from tumorlens.imaging.study import Sequence, Series, Study
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.scan_json import scan_to_json
@@ -164,7 +164,10 @@ class ScanJobs:
     def _fail(self, scan: Scan, code: str, message: str, mend: str) -> None:
         error = {"code": code, "message": message, "mend": mend}
         self._store.scans.drop_upload(scan.id)
-        document = {**scan.document, "error": error}
+        now = self._store.scans.find(scan.id) or scan
+        # The pictures that were judged before stay with it.
+        analyses = now.document["analyses"]
+        document = {**scan.document, "analyses": analyses, "error": error}
         self._keep(replace(scan, state=State.FAILED, document=document))
 
     def _keep(self, scan: Scan, **files: bytes) -> Scan:
@@ -245,11 +248,19 @@ class ScanJobs:
         slices = study.slices
         report = self._reporter(scan.id, 0, len(slices))
         found = self._classifier.predict_slices(slices, point, study.notes)
-        ids = []
         for number, prediction in enumerate(found, 1):
             report(number, len(slices))
-            ids.append(self._store.add(prediction, scan.owner).id)
-        return replace(scan, document={**scan.document, "analyses": ids})
+            made = self._store.add(prediction, scan.owner).id
+            listed = [*scan.document["analyses"], made]
+            document = {**scan.document, "analyses": listed}
+            try:
+                scan = self._keep(replace(scan, document=document))
+            except _Ended:
+                # It came too late to be listed, and would outlive its scan.
+                with suppress(MissingFileError):
+                    self._store.delete(made, scan.owner)
+                raise
+        return scan
 
     def _reporter(
         self, scan_id: str, before: int, total: int
