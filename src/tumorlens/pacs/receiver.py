@@ -35,6 +35,8 @@ _IDLE_SECONDS = 30.0
 _MOST_ASSOCIATIONS = 10
 _SAID = {
     Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
+    Arrival.AGAIN: "An image came again of a series that was given up: it is tried "
+    "anew, with the images that come now.",
     Arrival.TOO_LATE: "An image came too late to a judged series, whose images are "
     "not kept any more: it is not judged. Judge the whole series with the command "
     "scan or dicomweb.",
