@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.errors import OutputError
+from tumorlens.errors import ArchiveError, OutputError
 from tumorlens.pacs import spool
 from tumorlens.pacs.fetch_queue import FetchQueue
 from tumorlens.pacs.queue import REMEMBERED_SECONDS, Job, Queue
@@ -339,6 +339,19 @@ def test_a_series_that_is_fetched_at_once_is_whole_or_not_there(
     assert read(job) == [b"first", b"second"]
     assert job is not None and fetches.put_results(job, [b"result"])
     assert not list(fetches.folder.glob("image-*")), "nothing comes late"
+
+
+def test_a_series_of_which_images_are_missing_is_taken_only_where_that_is_asked(
+    fetches: FetchQueue,
+) -> None:
+    with pytest.raises(ArchiveError, match="2 of 3 images"):
+        fetches.add_whole("1", [None, b"image", None])
+    assert fetches.counts() == {} and not list(fetches.folder.glob("*.dcm"))
+    assert fetches.add_whole("1", [None, b"image", None], partly=True) == 1
+    job = fetches.next_complete(0)
+    assert job is not None
+    assert (read(job), job.missing) == ([b"image"], 2)
+    assert fetches.put_results(job, [b"result"])
 
 
 def test_a_series_that_was_missed_is_due_later_and_survives_a_restart(
