@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from io import BytesIO
+from ipaddress import ip_address
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -110,6 +111,8 @@ class Receiver:
             ) from error
         assert isinstance(server, ThreadedAssociationServer)
         self._server = server
+        if _is_here(str(server.server_address[0])):
+            _warn_of_those_away(host, allowed)
 
     @property
     def port(self) -> int:
@@ -176,6 +179,23 @@ def _series_uid(data: bytes) -> str:
         BytesIO(data), specific_tags=["SeriesInstanceUID"], stop_before_pixels=True
     )
     return str(found.get("SeriesInstanceUID", ""))
+
+
+def _is_here(address: str) -> bool:
+    """Tell whether an address is of this machine only."""
+    return ip_address(address).is_loopback
+
+
+def _warn_of_those_away(host: str, allowed: Sequence[Peer]) -> None:
+    for peer in allowed:
+        if not any(map(_is_here, _addresses(peer))):
+            _LOG.warning(
+                "%s at %s cannot send: the node listens on %s, which other machines do "
+                "not reach. Give --host 0.0.0.0 or this machine's address.",
+                peer.title,
+                peer.host,
+                host,
+            )
 
 
 def _addresses(peer: Peer) -> set[str]:
