@@ -203,7 +203,9 @@ def _judge_study(
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
             if missing:
-                click.echo(f"  {missing} images could not be fetched.")
+                click.echo(
+                    f"  {missing} of {count + missing} images could not be fetched."
+                )
             click.echo(f"  {where}")
     click.echo(RESEARCH_USE)
     if done == 0:
