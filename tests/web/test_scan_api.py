@@ -37,10 +37,11 @@ from tumorlens.imaging.read import read_study
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web import scan_jobs
+from tumorlens.web.analysis_record import Analysis
 from tumorlens.web.app import create_app
 from tumorlens.web.desk import Desk, desk
 from tumorlens.web.scan_record import State
-from tumorlens.web.store import Analysis, Store
+from tumorlens.web.store import Store
 
 URL = "/api/v1/scans"
 
