@@ -351,6 +351,11 @@ def _settings_page() -> str:
         lines.append(
             f"| `{row.option}` | `{row.environment}` | {default} | {row.help} |"
         )
+    lines += [
+        "",
+        "`tumorlens serve` also takes `--open` or `--no-open`, which have no variable:",
+        "whether to open the page in a browser; by default where there is a screen.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -37,6 +37,18 @@ def test_every_setting_is_documented():
         assert row.environment in page
 
 
+def test_every_option_of_the_server_is_documented_with_the_settings():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    serve = tumorlens_command.get_command(click.Context(tumorlens_command), "serve")
+    assert serve is not None
+    options = {
+        name for item in serve.params for name in (*item.opts, *item.secondary_opts)
+    }
+    assert {"--host", "--open", "--no-open"} <= options
+    for name in options:
+        assert f"`{name}`" in page, name
+
+
 def test_every_code_that_goes_into_dicom_is_documented_with_two_sources():
     page = (ROOT / "docs" / "pacs.md").read_text(encoding="utf-8")
     rows = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pydicom.uid import RLELossless
 
 from tests.pacs.drawn import change, ill_head, write_series
 from tests.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
+from tests.pacs.scripted import Answer, archive_of, listed
 from tests.pacs.tls import tls_in_front_of
 from tumorlens.cli.main import main
 from tumorlens.pacs.access import PASSWORD as PASSWORD_NAME
@@ -65,6 +68,35 @@ def test_a_study_gets_its_findings_beside_its_series(
     assert run("--url", orthanc.url + "/", "--study", STUDY) == 0
     assert "has a TumorLens report" in capsys.readouterr().out
     assert orthanc.modalities() == {STUDY: ["MR", "OT", "SEG", "SR"]}
+
+
+def test_images_that_cannot_be_fetched_are_told(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_series(tmp_path / "a", STUDY, slices=3, pixels=ill_head())
+    images = {f"1.2.1.{place}": path for place, path in enumerate(files)}
+    series = {"00080060": {"Value": ["MR"]}, "0020000E": {"Value": ["1.2.1"]}}
+    listings = {
+        "series": json.dumps([series]).encode(),
+        "instances": listed("00080018", *images),
+    }
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        name = request.path.split("?")[0].rsplit("/", 1)[1]
+        if name in listings:
+            return Answer(listings[name])
+        if name == "1.2.1.1":
+            return Answer(status=500)
+        return Answer(images[name].read_bytes(), "application/dicom")
+
+    out = tmp_path / "out"
+    with archive_of(answer) as archive:
+        assert run("--url", archive._url, "--study", STUDY, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "2 images: " in said and "1 of 3 images could not be fetched." in said
+    (report,) = out.glob("SR.*")
+    told = [item.get("TextValue") or "" for item in dcmread(report).ContentSequence]
+    assert any(text.startswith("1 of 3 images of the series") for text in told)
 
 
 def test_a_patients_study_gets_its_findings_by_the_shipped_model(

@@ -58,6 +58,22 @@ def test_the_picture_shows_the_key_slice_as_it_was_judged(
     assert np.array_equal(shown[: drawn.shape[0]], drawn)
 
 
+def test_what_was_left_out_or_is_missing_is_told_in_the_report(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    files = write_series(tmp_path / "a", pixels=ill_head())
+    for path in files[:2]:
+        path.write_bytes(path.read_bytes()[:-1000])
+    (judged,) = judge_files(classifier, files, None, missing=3)
+    left_out, missing = judged.finding.reasons[-2:]
+    assert left_out.startswith("2 files were left out: ")
+    assert missing.startswith(f"3 of {len(files) + 3} images of the series could not")
+    report = dcmread(BytesIO(judged.results[0]))
+    assert report.Modality == "SR"
+    told = [item.get("TextValue") for item in report.ContentSequence]
+    assert left_out in told and missing in told
+
+
 def test_what_is_no_mr_is_refused_without_the_files_names(
     classifier: Classifier, tmp_path: Path
 ) -> None:

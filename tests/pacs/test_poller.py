@@ -21,7 +21,7 @@ from tumorlens.pacs.access import open_session
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.dicomweb import Archive
 from tumorlens.pacs.fetch_queue import FetchQueue
-from tumorlens.pacs.poller import Poller, delivery_to
+from tumorlens.pacs.poller import ATTEMPTS_FOR_ALL, Poller, delivery_to
 from tumorlens.pacs.worker import Worker
 
 STUDY = "1.2.826.0.1.3680043.8.498.78"
@@ -152,7 +152,7 @@ def test_a_series_whose_server_dies_midway_is_fetched_anew(
     orthanc.put(write_series(tmp_path / "a", STUDY))
     (entry,) = archive.series(STUDY)
 
-    def until_it_dies() -> Iterator[bytes]:
+    def until_it_dies() -> Iterator[bytes | None]:
         for place, data in enumerate(archive.images(entry)):
             if place == 2:
                 orthanc.kill()
@@ -179,6 +179,52 @@ def test_a_series_that_the_server_cannot_give_does_not_hold_up_the_next(
     for _ in range(3):
         poller.look()
     assert queue.counts() == {"missed": 1, "receiving": 1}
+
+
+def test_a_series_that_is_not_given_whole_is_tried_again_before_it_is_taken_partly(
+    tmp_path: Path,
+) -> None:
+    good, bad = write_series(tmp_path / "a", slices=2)
+    refused: set[str] = {"1.2.1.2"}
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        place = request.path.split("?")[0].removeprefix("/dicom-web")
+        uid = place.rsplit("/", 1)[1]
+        if uid in refused:
+            return Answer(status=500)
+        item = {"00080060": {"Value": ["MR"]}, "0020000E": {"Value": ["1.2.1"]}}
+        files = {"1.2.1.1": good, "1.2.1.2": bad}
+        if uid in files:
+            return Answer(files[uid].read_bytes(), "application/dicom")
+        return {
+            "studies": Answer(listed("0020000D", "1.2")),
+            "series": Answer(json.dumps([item]).encode()),
+            "instances": Answer(listed("00080018", *files)),
+        }[uid]
+
+    now = [1000.0]
+
+    def look(poller: Poller) -> None:
+        now[0] += 7200.0
+        poller.look()
+
+    with archive_of(answer) as archive:
+        for kept in ("gets the rest", "never does"):
+            with closing(FetchQueue(tmp_path / kept, clock=lambda: now[0])) as queue:
+                poller = Poller(archive, queue, ALL_DAYS)
+                for _ in range(ATTEMPTS_FOR_ALL):
+                    look(poller)
+                assert queue.counts() == {"missed": 1}
+                assert not list(queue.folder.glob("*.dcm"))
+                if kept == "gets the rest":
+                    refused.clear()
+                look(poller)
+                job = queue.next_complete(0.0)
+                assert job is not None
+                assert (len(job.files), job.missing) == (
+                    (2, 0) if kept == "gets the rest" else (1, 1)
+                )
+                refused.add("1.2.1.2")
 
 
 def test_a_series_that_is_too_large_is_given_up(

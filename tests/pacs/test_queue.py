@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.errors import OutputError
+from tumorlens.errors import ArchiveError, OutputError
 from tumorlens.pacs import spool
 from tumorlens.pacs.fetch_queue import FetchQueue
 from tumorlens.pacs.queue import REMEMBERED_SECONDS, Job, Queue
@@ -188,6 +188,61 @@ def test_a_series_that_was_given_up_leaves_nothing_behind(
     assert not list(queue.folder.glob("*.dcm"))
 
 
+def give_up(queue: Queue, series: str) -> None:
+    while queue.postpone(series) < float("inf"):
+        pass
+    assert queue.counts() == {"failed": 1}
+
+
+def test_a_series_that_was_given_up_is_tried_anew_when_it_is_sent_again(
+    queue: Queue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.add("1.2", "1", b"second")
+    give_up(queue, "1")
+    assert queue.add("1.1", "1", b"first again") is Arrival.AGAIN
+    assert queue.add("1.2", "1", b"second again") is Arrival.KNOWN
+    assert queue.counts() == {"receiving": 1}
+    job = complete(queue, clock)
+    assert sorted(read(job)) == [b"first again", b"second"]
+    assert len(list(queue.folder.glob("*.dcm"))) == 2
+    assert queue.postpone("1") == 5, "the waits begin anew"
+    clock.now += 5
+    assert queue.put_results(complete(queue, clock), [b"result"])
+
+
+def test_a_series_given_up_whose_images_are_gone_takes_them_again(
+    queue: Queue, clock: Clock
+) -> None:
+    for image in ("1.1", "1.2", "1.3"):
+        queue.add(image, "1", b"image")
+    give_up(queue, "1")
+    clock.now += DAY
+    queue.clean()
+    assert not list(queue.folder.glob("*.dcm"))
+    assert queue.add("1.4", "1", b"new") is Arrival.AGAIN
+    assert queue.add("1.1", "1", b"first") is Arrival.NEW
+    assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
+    job = complete(queue, clock)
+    assert (read(job), job.missing) == ([b"new", b"first"], 2)
+    # The sender paused: the others come once it was judged without them.
+    assert queue.put_results(job, [b"result"])
+    assert queue.add("1.2", "1", b"second") is Arrival.LATE
+    assert queue.add("1.3", "1", b"third") is Arrival.NEW
+    job = complete(queue, clock)
+    assert (len(job.files), job.missing) == (4, 0)
+
+
+def test_an_image_of_another_series_takes_no_row_away(
+    queue: Queue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"image")
+    give_up(queue, "1")
+    queue.add("2.1", "2", b"other")
+    assert queue.add("2.1", "1", b"of the wrong series") is Arrival.KNOWN
+    assert read(complete(queue, clock)) == [b"other"]
+
+
 def test_nothing_is_taken_where_the_disk_is_nearly_full(
     queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +339,19 @@ def test_a_series_that_is_fetched_at_once_is_whole_or_not_there(
     assert read(job) == [b"first", b"second"]
     assert job is not None and fetches.put_results(job, [b"result"])
     assert not list(fetches.folder.glob("image-*")), "nothing comes late"
+
+
+def test_a_series_of_which_images_are_missing_is_taken_only_where_that_is_asked(
+    fetches: FetchQueue,
+) -> None:
+    with pytest.raises(ArchiveError, match="2 of 3 images"):
+        fetches.add_whole("1", [None, b"image", None])
+    assert fetches.counts() == {} and not list(fetches.folder.glob("*.dcm"))
+    assert fetches.add_whole("1", [None, b"image", None], partly=True) == 1
+    job = fetches.next_complete(0)
+    assert job is not None
+    assert (read(job), job.missing) == ([b"image"], 2)
+    assert fetches.put_results(job, [b"result"])
 
 
 def test_a_series_that_was_missed_is_due_later_and_survives_a_restart(

@@ -45,6 +45,30 @@ def send(peer: Peer, *files: Path) -> list[Path]:
     return arrived
 
 
+@pytest.mark.parametrize(
+    ("host", "peers", "warned"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "10.0.0.5"), ["10.0.0.5"]),
+        ("localhost", ("10.0.0.5", "10.0.0.6"), ["10.0.0.5", "10.0.0.6"]),
+        ("127.0.0.1", ("localhost", "127.0.0.1"), []),
+        ("0.0.0.0", ("10.0.0.5",), []),
+    ],
+)
+def test_peers_that_cannot_reach_the_node_are_told(
+    queue: Queue,
+    caplog: pytest.LogCaptureFixture,
+    host: str,
+    peers: tuple[str, ...],
+    warned: list[str],
+) -> None:
+    allowed = [Peer("SCANNER", peer) for peer in peers]
+    with closing(Receiver(queue, "LENS", host, 0, allowed)):
+        pass
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split()[2] for text in said if "cannot send" in text] == warned
+    assert all("--host 0.0.0.0" in text for text in said if "cannot send" in text)
+
+
 def test_an_image_without_end_is_cut_off_and_the_next_is_taken(
     queue: Queue,
     peer: Peer,

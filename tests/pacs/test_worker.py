@@ -21,7 +21,6 @@ from tumorlens.pacs.peers import Peer
 from tumorlens.pacs.queue import Job, Queue
 from tumorlens.pacs.sender import send_files
 from tumorlens.pacs.worker import Worker
-from tumorlens.report.dicom_finding import EarlierReport
 
 SECRET = "Drawn^Head"
 
@@ -32,10 +31,8 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
         yield made
 
 
-def give_back(
-    files: Sequence[Path], earlier: Sequence[EarlierReport] = ()
-) -> list[bytes]:
-    return [path.read_bytes() for path in files]
+def give_back(job: Job) -> list[bytes]:
+    return [path.read_bytes() for path in job.files]
 
 
 def take(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
@@ -78,10 +75,10 @@ def test_results_that_cannot_be_sent_do_not_hold_up_the_next(
 def test_a_series_whose_judging_breaks_does_not_hold_up_the_next(
     queue: Queue, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def analyse(files: Sequence[Path], earlier: Sequence[EarlierReport]) -> list[bytes]:
-        if dcmread(files[0]).PatientID == "breaks":
+    def analyse(job: Job) -> list[bytes]:
+        if dcmread(job.files[0]).PatientID == "breaks":
             raise ZeroDivisionError(SECRET)
-        return give_back(files)
+        return give_back(job)
 
     (file,) = write_series(tmp_path / "1", slices=1)
     queue.add("1.1", "1", change(file, PatientID="breaks").read_bytes())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -28,15 +30,17 @@ from tests.web.scans import (
     two_series,
 )
 from tests.web.uploads import form
-from tumorlens import Classifier
+from tumorlens import Classifier, Prediction
 from tumorlens.engine.scan import judge_scan
 from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
 from tumorlens.report.report import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web import scan_jobs
+from tumorlens.web.analysis_record import Analysis
 from tumorlens.web.app import create_app
 from tumorlens.web.desk import Desk, desk
+from tumorlens.web.scan_record import State
 from tumorlens.web.store import Store
 
 URL = "/api/v1/scans"
@@ -285,6 +289,24 @@ def test_too_many_that_wait_are_refused(
     assert finish(client, waiting)["state"] == "done"
 
 
+def test_what_was_accepted_is_judged_however_full_the_store(
+    classifier: Classifier, tmp_path: Path, settings: Settings
+) -> None:
+    data = nifti()
+    waiting, gate = gated(classifier)
+    with closing(Store(tmp_path / "small", 3600, 3 * len(data))) as small:
+        client = create_app(waiting, small, settings).test_client()
+        sent = [client.post(URL, **form(("a.nii.gz", data))) for _ in range(5)]
+        codes = [item.status_code for item in sent]
+        assert codes[:2] == [202, 202] and codes[-1] == 503
+        taken = [item.headers["Location"] for item in sent if item.status_code == 202]
+        assert len(small.scans.owned("")) == len(taken), "the refused left nothing"
+        for place in taken:
+            assert client.get(place).status_code == 200
+        gate.open()
+        assert finish(client, taken[-1])["state"] == "done"
+
+
 def test_what_is_deleted_while_it_is_judged_leaves_nothing(
     held: tuple[FlaskClient, Gate], store: Store
 ) -> None:
@@ -309,6 +331,49 @@ def test_delete_removes_everything_at_once(client: FlaskClient, store: Store) ->
     for link in (place, *status["series"][0]["links"].values()):
         assert client.get(link).status_code == 404
     assert client.delete(place).status_code == 404
+
+
+def test_delete_removes_the_predictions_of_its_pictures(
+    client: FlaskClient, store: Store, lesion_png: bytes
+) -> None:
+    data = packed(("a.png", lesion_png), ("b.png", lesion_png))
+    status = finish(client, post(client, ("pictures.zip", data)))
+    other = finish(client, post(client, ("others.zip", data)))
+    assert len(status["predictions"]) == 2
+    assert client.delete(status["links"]["self"]).status_code == 204
+    for link in status["predictions"]:
+        assert client.get(link).status_code == 404
+    for link in other["predictions"]:
+        assert client.get(link).status_code == 200
+    assert len(list(store.folder.glob("*.npy"))) == 2
+
+
+def test_pictures_judged_before_a_scan_ends_are_listed_or_gone_with_it(
+    client: FlaskClient,
+    store: Store,
+    lesion_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = packed(("a.png", lesion_png), ("b.png", lesion_png))
+    add, added = store.add, []
+
+    def add_and_then(prediction: Prediction, owner: str) -> Analysis:
+        added.append(add(prediction, owner))
+        if len(added) == 2:
+            raise OutputError("The disk is full.")
+        if len(added) == 3:
+            scans = store.scans.owned(owner)
+            (now,) = [item for item in scans if item.state is State.READING]
+            store.delete_scan(now.id, owner)
+        return added[-1]
+
+    monkeypatch.setattr(store, "add", add_and_then)
+    failed = finish(client, post(client, ("full.zip", data)))
+    assert failed["error"]["message"] == "The disk is full."
+    assert failed["predictions"] == [f"/api/v1/predictions/{added[0].id}"]
+    post(client, ("deleted.zip", data))
+    finish(client, post(client, ("next.zip", data)))
+    assert client.get(f"/api/v1/predictions/{added[2].id}").status_code == 404
 
 
 def test_a_page_s_scan_is_not_the_api_s(client: FlaskClient) -> None:

@@ -152,6 +152,22 @@ def test_a_single_picture_leads_to_its_own_page(
     assert "Glioma" in client.get(link[1]).text
 
 
+def test_a_picture_that_is_gone_does_not_hide_the_others(
+    client: FlaskClient, lesion_png: bytes
+) -> None:
+    data = packed(("a.png", lesion_png), ("b.png", lesion_png))
+    page = judged(client, ("two.zip", data))
+    links = re.findall(r'href="(/analyses/[^"]+)"', client.get(page).text)
+    assert len(links) == 2
+    client.post(f"{links[0]}/delete")
+    left = client.get(page).text
+    assert "1 single picture" in text_of(left)
+    assert re.findall(r'href="(/analyses/[^"]+)"', left) == links[1:]
+    client.post(f"{links[1]}/delete")
+    assert "The pictures were deleted" in text_of(client.get(page).text)
+    assert client.post(f"{page}/delete").status_code == 303
+
+
 def test_progress_then_stop(
     classifier: Classifier, store: Store, settings: Settings
 ) -> None:

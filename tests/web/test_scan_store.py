@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.web.test_store import Clock
-from tumorlens.errors import MissingFileError, OutputError
-from tumorlens.web.scan_record import State
+from tumorlens.errors import BusyError, MissingFileError, OutputError
+from tumorlens.web.scan_record import Scan, State
 from tumorlens.web.store import ANYONE, Store
 
 MB = 2**20
@@ -47,7 +47,7 @@ def test_only_the_owner_sees_lists_and_deletes(timed: Store) -> None:
         with pytest.raises(MissingFileError):
             timed.scans.get(mine.id, stranger)
         with pytest.raises(MissingFileError):
-            timed.scans.delete(mine.id, stranger)
+            timed.delete_scan(mine.id, stranger)
         assert timed.scans.owned(stranger) == ()
         assert timed.scans.delete_all(stranger) == 0
     assert [item.id for item in timed.scans.owned("me")] == [mine.id]
@@ -66,7 +66,7 @@ def test_time_over_means_gone(timed: Store, clock: Clock) -> None:
 
 def test_nothing_is_written_for_a_scan_that_is_gone(timed: Store) -> None:
     scan = timed.scans.create("head.nii", "me", "screening")
-    timed.scans.delete(scan.id, "me")
+    timed.delete_scan(scan.id, "me")
     assert not timed.scans.save(scan, voxels=b"abc")
     assert not list(timed.folder.glob("scan-*"))
 
@@ -96,7 +96,7 @@ def test_the_oldest_go_when_the_room_is_used_up(timed: Store, clock: Clock) -> N
     ids = []
     for name in "abcd":
         scan = timed.scans.create(name, "me", "screening")
-        timed.scans.save(scan, voxels=bytes(MB))
+        timed.scans.save(replace(scan, state=State.DONE), voxels=bytes(MB))
         timed.make_room(scan.id)
         ids.append(scan.id)
         clock.now += 1
@@ -104,10 +104,49 @@ def test_the_oldest_go_when_the_room_is_used_up(timed: Store, clock: Clock) -> N
     assert len(list(timed.folder.glob("scan-*"))) == 3
 
 
+@pytest.mark.parametrize("state", [State.WAITING, State.READING, State.JUDGING])
+def test_what_is_under_way_stays_when_the_room_is_used_up(
+    timed: Store, clock: Clock, state: State
+) -> None:
+    kept = timed.scans.create("a", "me", "screening")
+    timed.scans.save(replace(kept, state=state), voxels=bytes(MB))
+    clock.now += 1
+    gone = timed.scans.create("b", "me", "screening")
+    timed.scans.save(replace(gone, state=State.DONE), voxels=bytes(MB))
+    clock.now += 1
+    newest = timed.scans.create("c", "me", "screening")
+    timed.scans.save(replace(newest, state=State.DONE), voxels=bytes(2 * MB))
+    timed.make_room(newest.id)
+    assert {item.id for item in timed.scans.owned("me")} == {kept.id, newest.id}
+
+
+def upload(store: Store, name: str, megabytes: int) -> Scan:
+    scan = store.scans.create(name, "me", "screening")
+    folder = store.scans.upload_folder(scan.id)
+    (folder / "00001").write_bytes(bytes(megabytes * MB))
+    return scan
+
+
+def test_a_scan_that_does_not_fit_beside_those_that_wait_costs_nobody_anything(
+    timed: Store,
+) -> None:
+    done = upload(timed, "done", 1)
+    timed.scans.save(replace(done, state=State.DONE))
+    timed.admit(waiting := upload(timed, "waiting", 2))
+    late = upload(timed, "late", 2)
+    with pytest.raises(BusyError, match="no room") as caught:
+        timed.admit(late)
+    assert "--store-mb" in caught.value.mend
+    for scan in (done, waiting):
+        assert timed.scans.get(scan.id, "me").id == scan.id
+    # Once the other is over, it gives way.
+    timed.scans.save(replace(waiting, state=State.DONE))
+    timed.admit(late)
+    assert timed.scans.find(done.id) is None
+
+
 def test_one_larger_than_all_room_is_still_kept(timed: Store) -> None:
-    scan = timed.scans.create("a", "me", "screening")
-    timed.scans.save(scan, voxels=bytes(4 * MB))
-    timed.make_room(scan.id)
+    timed.admit(scan := upload(timed, "a", 4))
     assert timed.scans.get(scan.id, "me").id == scan.id
 
 

@@ -41,6 +41,7 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client: FlaskClient) ->
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[x"},
         {"Origin": "http://localhost:9999"},
     ],
 )

@@ -184,7 +184,9 @@ def _judge_study(
             click.echo(f"{name}: has a TumorLens report; --out judges it again.")
             continue
         try:
-            count, found = _judge_series(archive, classifier, entry, operating_point)
+            count, missing, found = _judge_series(
+                archive, classifier, entry, operating_point
+            )
             where = _deliver(archive, found, out)
         except ArchiveError as error:
             failed += 1
@@ -200,6 +202,10 @@ def _judge_study(
                 click.echo(f"{name}, {count} images: {said}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
+            if missing:
+                click.echo(
+                    f"  {missing} of {count + missing} images could not be fetched."
+                )
             click.echo(f"  {where}")
     click.echo(RESEARCH_USE)
     if done == 0:
@@ -222,20 +228,33 @@ def _judge_series(
     classifier: Classifier,
     entry: SeriesEntry,
     operating_point: str | None,
-) -> tuple[int, list[Judged]]:
-    """Fetch a series into a private folder, and judge it there."""
+) -> tuple[int, int, list[Judged]]:
+    """Fetch a series into a private folder, and judge it there.
+
+    Returns
+    -------
+    count, missing
+        How many of its images could be fetched, and how many not.
+    found
+        What goes back of it.
+    """
     from tumorlens.pacs.analysis import judge_files
 
     files: list[Path] = []
+    missing = 0
     with TemporaryDirectory(prefix="tumorlens-") as folder:
         for place, data in enumerate(archive.images(entry)):
+            if data is None:
+                missing += 1
+                continue
             path = Path(folder, f"{place}.dcm")
             try:
                 path.write_bytes(data)
             except OSError as error:
                 raise cannot_write(path, error) from error
             files.append(path)
-        return len(files), judge_files(classifier, files, operating_point)
+        found = judge_files(classifier, files, operating_point, missing=missing)
+        return len(files), missing, found
 
 
 def _deliver(archive: Archive, found: list[Judged], out: str | None) -> str:

@@ -23,8 +23,19 @@ from tumorlens.report.report import RESEARCH_USE
     help="Of the queue; what was accepted is kept there until its results are sent.",
 )
 @click.option("--title", default="TUMORLENS", show_default=True, help="AE title.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="To listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=11112, show_default=True)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 for other machines to reach it.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=11112,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option(
     "--allow",
     multiple=True,

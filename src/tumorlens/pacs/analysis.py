@@ -18,6 +18,7 @@ from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom_series import gather_series
 from tumorlens.imaging.study import Series
+from tumorlens.pacs.queue import Job
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom_finding import DicomFinding, EarlierReport
 from tumorlens.report.dicom_sc import build_sc
@@ -54,8 +55,8 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
     """
     point = classifier.point(operating_point)
 
-    def analyse(files: Sequence[Path], earlier: Sequence[EarlierReport]) -> list[bytes]:
-        judged = judge_files(classifier, files, point, earlier)
+    def analyse(job: Job) -> list[bytes]:
+        judged = judge_files(classifier, job.files, point, job.earlier, job.missing)
         return [data for item in judged for data in item.results]
 
     return analyse
@@ -83,6 +84,7 @@ def judge_files(
     files: Sequence[Path],
     operating_point: str | None,
     earlier: Sequence[EarlierReport] = (),
+    missing: int = 0,
 ) -> list[Judged]:
     """Judge the DICOM files of one series; more than one where it has to be split.
 
@@ -94,6 +96,9 @@ def judge_files(
         At least one.
     earlier
         Reports of the series that the new ones replace.
+    missing
+        How many images the series has beside the files; the reasons say so, as they
+        say what of the files was left out or split.
 
     Raises
     ------
@@ -103,9 +108,20 @@ def judge_files(
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
     study, _ = gather_series(named)
+    notes = study.notes
+    if missing:
+        notes = (*notes, _said_missing(missing, missing + len(files)))
     return [
-        _judged(classifier, series, operating_point, earlier) for series in study.series
+        _judged(classifier, series, operating_point, earlier, notes)
+        for series in study.series
     ]
+
+
+def _said_missing(missing: int, total: int) -> str:
+    return (
+        f"{missing} of {total} images of the series could not be fetched, or were "
+        "not sent again; it was judged without them."
+    )
 
 
 def _judged(
@@ -113,9 +129,11 @@ def _judged(
     series: Series,
     operating_point: str | None,
     earlier: Sequence[EarlierReport],
+    notes: tuple[str, ...],
 ) -> Judged:
     found = judge_scan(classifier, series, operating_point)
     finding = dicom_finding(found, classifier.bundle.name)
+    finding = replace(finding, reasons=(*finding.reasons, *notes))
     outline = None
     try:
         outline = _outline(series, found, finding)

@@ -151,15 +151,18 @@ class Archive:
             found.update(uid for report in reports for uid in evidence(report))
         return found
 
-    def images(self, entry: SeriesEntry) -> Iterator[bytes]:
+    def images(self, entry: SeriesEntry) -> Iterator[bytes | None]:
         """Retrieve a series, file by file, as they are stored.
-
-        A file that the server cannot give is left out.
 
         Parameters
         ----------
         entry
             The series.
+
+        Yields
+        ------
+        bytes or None
+            None in place of a file that the server cannot give.
 
         Raises
         ------
@@ -182,6 +185,7 @@ class Archive:
                 raise
             except (ArchiveError, TooLargeError) as error:
                 failed = error
+                yield None
                 continue
             total += len(data)
             if total > MAX_UNPACKED_BYTES:

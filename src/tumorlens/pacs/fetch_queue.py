@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tumorlens.errors import ArchiveError
 from tumorlens.pacs import queue_tables as tables
 from tumorlens.pacs.queue import Queue
 from tumorlens.pacs.queue_tables import FAILED, MISSED
@@ -29,7 +30,17 @@ class FetchQueue(Queue):
             return 0.0
         return max(0.0, row[1] - self._clock()) if row[0] == MISSED else None
 
-    def add_whole(self, series: str, images: Iterable[bytes]) -> int:
+    def attempts(self, series: str) -> int:
+        """Tell how often a series was missed."""
+        with self._spool.transaction() as database:
+            row = database.execute(
+                "SELECT attempts FROM series WHERE uid = ?", (series,)
+            ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def add_whole(
+        self, series: str, images: Iterable[bytes | None], *, partly: bool = False
+    ) -> int:
         """Keep a series that is fetched at once: all of it, or nothing.
 
         Parameters
@@ -37,22 +48,40 @@ class FetchQueue(Queue):
         series
             Its UID; one that is due.
         images
-            Whole DICOM files; taken one by one. What they raise passes through.
+            Whole DICOM files, None in place of one that could not be fetched; taken
+            one by one. What they raise passes through.
+        partly
+            Take what there is; the series' job says how many are missing.
 
         Returns
         -------
         int
             How many there were.
+
+        Raises
+        ------
+        ArchiveError
+            One could not be fetched, and the series is not wanted partly.
         """
         files: list[str] = []
+        missing = 0
         try:
             for data in images:
+                if data is None:
+                    missing += 1
+                    continue
                 self._make_room()
                 files.append(self._spool.write(data, "image"))
+            if missing and not partly:
+                raise ArchiveError(
+                    f"{missing} of {missing + len(files)} images could not be fetched.",
+                    "Look into the server's log.",
+                )
             with self._spool.transaction() as database:
                 database.executemany(
                     "INSERT INTO images VALUES (?, ?, ?)",
-                    [(file, series, file) for file in files],
+                    [(file, series, file) for file in files]
+                    + [(f"{series} missing {n}", series, "") for n in range(missing)],
                 )
                 tables.receive(database, series, self._clock())
         except BaseException:

@@ -25,6 +25,10 @@ _LOG = logging.getLogger(__name__)
 LONGEST_PAUSE_SECONDS = 600.0
 """Between two looks at a server that is down."""
 
+ATTEMPTS_FOR_ALL = 10
+"""So often a series is fetched before it is judged without the images that the server
+does not give: 40 minutes."""
+
 
 class Poller:
     """Takes series that are new and complete from a server into the queue.
@@ -125,8 +129,10 @@ class Poller:
 
     def _take(self, entry: SeriesEntry) -> bool:
         """Fetch a series; tell whether that is done with, well or for good."""
+        partly = self._queue.attempts(entry.uid) + 1 >= ATTEMPTS_FOR_ALL
         try:
-            count = self._queue.add_whole(entry.uid, self._archive.images(entry))
+            images = self._archive.images(entry)
+            count = self._queue.add_whole(entry.uid, images, partly=partly)
         except (ArchiveAccessError, ArchiveDownError):
             raise
         except ArchiveError as error:

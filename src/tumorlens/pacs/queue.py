@@ -2,7 +2,8 @@
 
 Whatever was accepted survives a kill: a file is on the disk before its sender
 is told so, and each step is one transaction. An image that comes late to a judged
-series lets the whole of it be judged anew, as long as the others are kept.
+series lets the whole of it be judged anew, as long as the others are kept; one that
+comes to a series that was given up lets it be tried anew.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ class Job:
         What was received, or what is to be sent.
     earlier
         Reports of the series that have been sent.
+    missing
+        How many images it is known to have beside those.
     """
 
     series: str
     files: tuple[Path, ...]
     earlier: tuple[EarlierReport, ...] = ()
+    missing: int = 0
 
 
 class Queue:
@@ -80,7 +84,7 @@ class Queue:
         self._spool.keep_only({name for (name,) in known})
 
     def add(self, image: str, series: str, data: bytes) -> Arrival:
-        """Keep one received image, unless it was there before.
+        """Keep one received image, unless it is there already.
 
         Parameters
         ----------
@@ -99,21 +103,21 @@ class Queue:
         if not arrival.kept:
             return arrival
         self._make_room()
-        file = self._spool.write(data, "image")
+        file, gone = self._spool.write(data, "image"), ""
         try:
             with self._spool.transaction() as database:
                 # Another thread may have been faster.
                 arrival = tables.arrival_of(database, image, series)
                 if arrival.kept:
-                    database.execute(
-                        "INSERT INTO images VALUES (?, ?, ?)", (image, series, file)
-                    )
+                    gone = tables.keep(database, image, series, file)
                     tables.receive(database, series, self._clock())
         except OutputError:
             self._spool.remove([file])
             raise
         if not arrival.kept:
-            self._spool.remove([file])
+            gone = file
+        if gone:
+            self._spool.remove([gone])
         return arrival
 
     def next_complete(self, quiet_seconds: float) -> Job | None:
@@ -255,6 +259,9 @@ class Queue:
             if row is None:
                 return None
             files = tables.files_of(database, table, row[0])
+            missing = database.execute(
+                "SELECT count(*) FROM images WHERE series = ? AND file = ''", row
+            ).fetchone()
             earlier = database.execute(
                 "SELECT study, series, instance FROM reports WHERE of = ? "
                 "ORDER BY rowid",
@@ -264,4 +271,5 @@ class Queue:
             row[0],
             tuple(self.folder / name for name in files),
             tuple(EarlierReport(*item) for item in earlier),
+            missing[0],
         )

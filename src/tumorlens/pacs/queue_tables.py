@@ -2,7 +2,8 @@
 
 A series is ``receiving`` until it is judged, ``sending`` until its results have
 arrived, then ``done``; ``failed`` where it was given up, ``missed`` while it could
-not be fetched. An image has no file any more once that was removed.
+not be fetched. An image has no file any more once that was removed, and none where
+the server that has it did not give it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Arrival(Enum):
     LATE = auto()
     """Kept; its series was judged without it, and will be judged anew."""
 
+    AGAIN = auto()
+    """Kept; its series was given up, and will be tried anew."""
+
     KNOWN = auto()
     """Not kept: it came before."""
 
@@ -58,25 +62,46 @@ class Arrival(Enum):
     @property
     def kept(self) -> bool:
         """Whether the queue has its file."""
-        return self in (Arrival.NEW, Arrival.LATE)
+        return self in (Arrival.NEW, Arrival.LATE, Arrival.AGAIN)
 
 
 def arrival_of(database: sqlite3.Connection, image: str, series: str) -> Arrival:
     """Tell what an image would be."""
-    if database.execute("SELECT 1 FROM images WHERE uid = ?", (image,)).fetchone():
-        return Arrival.KNOWN
-    row = database.execute(
+    found = database.execute(
         "SELECT state FROM series WHERE uid = ?", (series,)
     ).fetchone()
-    if row is None or row[0] == RECEIVING:
+    state = None if found is None else found[0]
+    known = database.execute(
+        "SELECT file, series FROM images WHERE uid = ?", (image,)
+    ).fetchone()
+    if known is not None and known[1] != series:
+        return Arrival.KNOWN
+    if state == FAILED:
+        return Arrival.AGAIN
+    if known is not None and known[0]:
+        return Arrival.KNOWN
+    if state in (None, RECEIVING):
         return Arrival.NEW
     files = database.execute(
-        "SELECT DISTINCT file = '' FROM images WHERE series = ?", (series,)
+        "SELECT DISTINCT file != '' FROM images WHERE series = ?", (series,)
     ).fetchall()
+    if not files:
+        # What was known of a series long ago is forgotten.
+        return Arrival.NEW
     if (1,) in files:
-        return Arrival.TOO_LATE
-    # What was known of a series long ago is forgotten.
-    return Arrival.LATE if files else Arrival.NEW
+        return Arrival.LATE
+    return Arrival.TOO_LATE if known is None else Arrival.KNOWN
+
+
+def keep(database: sqlite3.Connection, image: str, series: str, file: str) -> str:
+    """Note an image that is kept; return the file it had before, or none: ``""``."""
+    before = database.execute(
+        "SELECT file FROM images WHERE uid = ?", (image,)
+    ).fetchone()
+    database.execute(
+        "INSERT OR REPLACE INTO images VALUES (?, ?, ?)", (image, series, file)
+    )
+    return "" if before is None else str(before[0])
 
 
 def receive(database: sqlite3.Connection, series: str, now: float) -> None:

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from io import BytesIO
+from ipaddress import ip_address
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,8 @@ _IDLE_SECONDS = 30.0
 _MOST_ASSOCIATIONS = 10
 _SAID = {
     Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
+    Arrival.AGAIN: "An image came again of a series that was given up: it is tried "
+    "anew, with the images that come now.",
     Arrival.TOO_LATE: "An image came too late to a judged series, whose images are "
     "not kept any more: it is not judged. Judge the whole series with the command "
     "scan or dicomweb.",
@@ -108,6 +111,8 @@ class Receiver:
             ) from error
         assert isinstance(server, ThreadedAssociationServer)
         self._server = server
+        if _is_here(str(server.server_address[0])):
+            _warn_of_those_away(host, allowed)
 
     @property
     def port(self) -> int:
@@ -174,6 +179,23 @@ def _series_uid(data: bytes) -> str:
         BytesIO(data), specific_tags=["SeriesInstanceUID"], stop_before_pixels=True
     )
     return str(found.get("SeriesInstanceUID", ""))
+
+
+def _is_here(address: str) -> bool:
+    """Tell whether an address is of this machine only."""
+    return ip_address(address).is_loopback
+
+
+def _warn_of_those_away(host: str, allowed: Sequence[Peer]) -> None:
+    for peer in allowed:
+        if not any(map(_is_here, _addresses(peer))):
+            _LOG.warning(
+                "%s at %s cannot send: the node listens on %s, which other machines do "
+                "not reach. Give --host 0.0.0.0 or this machine's address.",
+                peer.title,
+                peer.host,
+                host,
+            )
 
 
 def _addresses(peer: Peer) -> set[str]:

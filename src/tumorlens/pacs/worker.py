@@ -20,11 +20,8 @@ _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
 _CLEANING_SECONDS = 60.0
 
-Analysis: TypeAlias = Callable[
-    [Sequence[Path], Sequence[EarlierReport]], Sequence[bytes]
-]
-"""DICOM files of one series in, and which reports of it were sent before; DICOM files
-of the results out."""
+Analysis: TypeAlias = Callable[[Job], Sequence[bytes]]
+"""A series in, DICOM files of the results out."""
 
 Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
 """Brings files to where results go, tells of each that arrived, and says whether
@@ -100,7 +97,7 @@ class Worker:
             return False
         images, again = len(job.files), " again" if job.earlier else ""
         try:
-            results = self._analyse(job.files, job.earlier)
+            results = self._analyse(job)
         except InputError as error:
             # The message may quote the sender's text; the code cannot.
             _LOG.warning("A series of %d images: %s.", images, error.code)
@@ -112,6 +109,8 @@ class Worker:
             return True
         if self._queue.put_results(job, results):
             _LOG.info("Judged %d images%s, %d results.", images, again, len(results))
+            if job.missing:
+                _LOG.warning("%d more images of it were missing.", job.missing)
         else:
             _LOG.info("More than %d images of a series came: it waits.", images)
         return True

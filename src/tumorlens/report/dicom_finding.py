@@ -52,7 +52,8 @@ class DicomFinding:
         Middle of the outlined spot in the patient, LPS mm; None where the
         place is not known.
     reasons
-        Full sentences: why the decision is inconclusive or a refusal.
+        Full sentences: why the decision is inconclusive or a refusal, and what of
+        the series was left out or not given.
     not_judged
         Why nothing could be judged, one of the reasons; None where anything was.
     """

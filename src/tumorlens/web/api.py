@@ -11,9 +11,10 @@ from tumorlens.errors import InputError
 from tumorlens.report.overlay import OverlayKind, encode_png, grey_png, render_overlay
 from tumorlens.report.report import failure_to_json
 from tumorlens.web import scan_api
+from tumorlens.web.analysis_record import Analysis
 from tumorlens.web.desk import desk
 from tumorlens.web.openapi import openapi_document
-from tumorlens.web.store import ANYONE, Analysis
+from tumorlens.web.store import ANYONE
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 blueprint.register_blueprint(scan_api.blueprint)

@@ -19,8 +19,9 @@ from tumorlens.imaging.names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
 from tumorlens.settings import SETTINGS, Settings
+from tumorlens.web.analysis_record import Analysis
 from tumorlens.web.scan_jobs import ScanJobs
-from tumorlens.web.store import Analysis, Store
+from tumorlens.web.store import Store
 
 _KEY = "tumorlens"
 _NAME_LENGTH = 200

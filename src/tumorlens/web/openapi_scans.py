@@ -47,7 +47,8 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             },
             "delete": {
                 "operationId": "deleteScan",
-                "summary": "Stop judging a scan, and remove it and its files at once",
+                "summary": "Stop judging a scan, and remove it, its files and its "
+                "pictures' predictions at once",
                 "responses": {
                     "204": {"description": "Removed."},
                     "404": json_answer(_GONE, PROBLEM),
@@ -138,7 +139,9 @@ def _create(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             **upload_refusals(),
             "422": json_answer("No file was sent.", PROBLEM),
             "500": json_answer("It cannot be kept; the message says why.", PROBLEM),
-            "503": json_answer("Too many scans are waiting.", PROBLEM),
+            "503": json_answer(
+                "Too many scans are waiting, or too large ones.", PROBLEM
+            ),
         },
     }
 

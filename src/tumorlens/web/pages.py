@@ -31,12 +31,12 @@ from tumorlens.report.overlay import (
     window_picture,
 )
 from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.web.analysis_record import Analysis
 from tumorlens.web.api import read_kind, status_of
 from tumorlens.web.desk import desk
 from tumorlens.web.example import example_png
 from tumorlens.web.failures import answer, wants_json
 from tumorlens.web.rows import analysis_row, scan_row
-from tumorlens.web.store import Analysis
 from tumorlens.web.visitor import ensure_visitor, visitor
 
 blueprint = Blueprint("pages", __name__)

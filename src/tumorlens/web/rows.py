@@ -8,9 +8,9 @@ from flask import url_for
 
 from tumorlens.report import words
 from tumorlens.taxonomy import decision_title
+from tumorlens.web.analysis_record import Analysis
 from tumorlens.web.scan_record import Scan, State
 from tumorlens.web.scan_words import STATES
-from tumorlens.web.store import Analysis
 
 
 def analysis_row(analysis: Analysis) -> dict[str, Any]:

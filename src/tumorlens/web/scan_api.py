@@ -23,7 +23,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
     Answers 202 with the address to ask at, 400 for an unknown operating point,
     413 for an upload over the limits, 422 where no file was sent, 503 where too
-    many scans wait.
+    many scans wait, or the store has no room beside them.
     """
     uploads = receive()
     scan = begin(uploads, ANYONE, request.form.get("operating_point") or None)
@@ -39,8 +39,11 @@ def show(scan_id: str) -> Response:
 
 @blueprint.delete("/<scan_id>")
 def delete(scan_id: str) -> tuple[str, int]:
-    """Stop judging a scan, and remove it and its files at once: 204, or 404."""
-    desk().store.scans.delete(scan_id, ANYONE)
+    """Stop judging a scan, and remove all of it at once: 204, or 404.
+
+    That are its files, and the predictions of its single pictures.
+    """
+    desk().store.delete_scan(scan_id, ANYONE)
     return "", 204
 
 

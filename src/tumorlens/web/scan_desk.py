@@ -69,6 +69,8 @@ def begin(uploads: list[FileStorage], owner: str, operating_point: str | None) -
     ------
     SettingError
         Where the model has no such operating point.
+    BusyError
+        Where it does not fit beside the scans that wait or are being judged.
     OutputError
         Where the disk is full or the folder is gone.
     """
@@ -78,10 +80,9 @@ def begin(uploads: list[FileStorage], owner: str, operating_point: str | None) -
     scan = store.scans.create(label_of(uploads), owner, point)
     try:
         save_upload(uploads, store.scans.upload_folder(scan.id))
-        store.scans.save(scan)
+        store.admit(scan)
     except BaseException:
         store.scans.remove(scan.id)
         raise
-    store.make_room(scan.id)
     desk().jobs.submit(scan.id)
     return scan

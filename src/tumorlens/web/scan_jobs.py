@@ -16,12 +16,13 @@ from typing import Any
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
-from tumorlens.errors import BusyError, TumorLensError
-from tumorlens.imaging.study import Sequence, Series, Study
+from tumorlens.errors import BusyError, MissingFileError, TumorLensError
+from tumorlens.imaging.study import Series, Study
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.scan_json import scan_to_json
 from tumorlens.report.scan_pdf import render_scan_pdf
 from tumorlens.report.scan_pdf_series import ScanEntry, scan_entry
+from tumorlens.web.scan_facts import first_facts, rank_of
 from tumorlens.web.scan_files import read_upload
 from tumorlens.web.scan_record import Scan, State
 from tumorlens.web.scan_volume import pack_evidence, pack_series
@@ -32,7 +33,6 @@ MAX_WAITING = 8
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 30.0
-_FIRST = (Sequence.T1_CONTRAST, Sequence.T1)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,10 @@ class ScanJobs:
     def _fail(self, scan: Scan, code: str, message: str, mend: str) -> None:
         error = {"code": code, "message": message, "mend": mend}
         self._store.scans.drop_upload(scan.id)
-        document = {**scan.document, "error": error}
+        now = self._store.scans.find(scan.id) or scan
+        # The pictures that were judged before stay with it.
+        analyses = now.document["analyses"]
+        document = {**scan.document, "analyses": analyses, "error": error}
         self._keep(replace(scan, state=State.FAILED, document=document))
 
     def _keep(self, scan: Scan, **files: bytes) -> Scan:
@@ -189,7 +192,7 @@ class ScanJobs:
         facts: list[dict[str, Any]] = []
         for index, series in waiting:
             packed = pack_series(series)
-            facts.append(_facts(index, series, packed.geometry))
+            facts.append(first_facts(index, series, packed.geometry))
             document = {**scan.document, "notes": notes, "series": facts}
             scan = replace(scan, state=State.JUDGING, document=document)
             files = {
@@ -199,7 +202,7 @@ class ScanJobs:
             scan = self._keep(scan, **files)
         total = sum(len(series.slices) for _, series in waiting)
         done = 0
-        waiting.sort(key=lambda item: _rank(item[1]))
+        waiting.sort(key=lambda item: rank_of(item[1]))
         entries: dict[int, ScanEntry] = {}
         while waiting:
             # Each series is let go once it is judged: it may be large.
@@ -245,11 +248,19 @@ class ScanJobs:
         slices = study.slices
         report = self._reporter(scan.id, 0, len(slices))
         found = self._classifier.predict_slices(slices, point, study.notes)
-        ids = []
         for number, prediction in enumerate(found, 1):
             report(number, len(slices))
-            ids.append(self._store.add(prediction, scan.owner).id)
-        return replace(scan, document={**scan.document, "analyses": ids})
+            made = self._store.add(prediction, scan.owner).id
+            listed = [*scan.document["analyses"], made]
+            document = {**scan.document, "analyses": listed}
+            try:
+                scan = self._keep(replace(scan, document=document))
+            except _Ended:
+                # It came too late to be listed, and would outlive its scan.
+                with suppress(MissingFileError):
+                    self._store.delete(made, scan.owner)
+                raise
+        return scan
 
     def _reporter(
         self, scan_id: str, before: int, total: int
@@ -259,29 +270,6 @@ class ScanJobs:
             self._progress = (scan_id, Progress(before + done, total))
 
         return report
-
-
-def _rank(series: Series) -> int:
-    """Rank a series: what the model was trained on comes first."""
-    if series.sequence in _FIRST:
-        return _FIRST.index(series.sequence)
-    return len(_FIRST)
-
-
-def _facts(index: int, series: Series, geometry: dict[str, Any]) -> dict[str, Any]:
-    first = series.slices[0]
-    return {
-        "index": index,
-        "state": State.WAITING,
-        "plane": None if first.plane is None else first.plane.value,
-        "sequence": None if series.sequence is None else series.sequence.value,
-        "slices": len(series.slices),
-        "rank": _rank(series),
-        "geometry": geometry,
-        "finding": None,
-        "has_evidence": False,
-        "has_nifti": False,
-    }
 
 
 def _nifti(finding: ScanFinding) -> bytes:

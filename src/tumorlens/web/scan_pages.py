@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
@@ -19,6 +20,7 @@ from flask import (
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
+from tumorlens.errors import MissingFileError
 from tumorlens.report import words
 from tumorlens.report.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
@@ -61,7 +63,6 @@ def show(scan_id: str) -> str:
     """
     scan = _get(scan_id)
     chosen = _chosen(scan)
-    store = desk().store
     common = {
         "scan": scan,
         "status": status_to_json(scan, desk().jobs.progress(scan.id)),
@@ -75,10 +76,12 @@ def show(scan_id: str) -> str:
     }
     if chosen is not None and chosen["finding"] is not None:
         return render_template("scan.html", **common, **_finding(scan, chosen))
-    found = [store.get(item, scan.owner) for item in scan.document["analyses"]]
-    return render_template(
-        "scan_progress.html", **common, rows=[analysis_row(item) for item in found]
-    )
+    rows = []
+    for item in scan.document["analyses"]:
+        # Each picture can be deleted, or give way to newer ones, by itself.
+        with suppress(MissingFileError):
+            rows.append(analysis_row(desk().store.get(item, scan.owner)))
+    return render_template("scan_progress.html", **common, rows=rows)
 
 
 @blueprint.get("/<scan_id>/status")
@@ -158,8 +161,11 @@ def stop(scan_id: str) -> AnyResponse:
 
 @blueprint.post("/<scan_id>/delete")
 def delete(scan_id: str) -> AnyResponse:
-    """Remove a scan, also while it is computed (303 to the start page); or 404."""
-    desk().store.scans.delete(scan_id, visitor() or "nobody")
+    """Remove a scan with its pictures, also while it is computed.
+
+    Answers with a redirect to the start page (303); or 404.
+    """
+    desk().store.delete_scan(scan_id, visitor() or "nobody")
     return redirect(url_for("pages.home"), 303)
 
 

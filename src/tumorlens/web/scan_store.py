@@ -184,17 +184,6 @@ class ScanStore:
         """Remove the files as they were sent."""
         shutil.rmtree(self.upload_folder(scan_id), ignore_errors=True)
 
-    def delete(self, scan_id: str, owner: str) -> None:
-        """Remove a scan and all its files.
-
-        Raises
-        ------
-        MissingFileError
-            Where there is none, or it is another's.
-        """
-        self.get(scan_id, owner)
-        self.remove(scan_id)
-
     def delete_all(self, owner: str) -> int:
         """Remove all scans of a session; return how many there were."""
         return self._remove("owner = ?", owner)

@@ -93,6 +93,14 @@ def _host_name(host: str) -> str | None:
         return None
 
 
+def _place(origin: str) -> str | None:
+    """Take host and port from an Origin header; None where it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 def _refuse_foreign_forms() -> None:
     """Refuse to act on what a page of another site sends."""
     if request.method in {"GET", "HEAD", "OPTIONS"}:
@@ -103,7 +111,7 @@ def _refuse_foreign_forms() -> None:
     foreign = (
         site not in {"same-origin", "none"}
         if site is not None
-        else origin is not None and urlsplit(origin).netloc != request.host
+        else origin is not None and _place(origin) != request.host
     )
     if foreign:
         raise Forbidden("This was sent by a page of another site.")

@@ -15,48 +15,25 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tumorlens.engine.results import Prediction
-from tumorlens.errors import MissingFileError, OutputError
+from tumorlens.errors import BusyError, OutputError
 from tumorlens.report.overlay import grey_map, window_picture
 from tumorlens.report.report import prediction_from_json, prediction_to_json
+from tumorlens.settings import SETTINGS
+from tumorlens.web.analysis_record import Analysis, analysis_of, missing_analysis
 from tumorlens.web.private import INDEX, open_index, private_folder, signing_key
+from tumorlens.web.room import giving_way, under_way_fits
+from tumorlens.web.scan_record import Scan
 from tumorlens.web.scan_store import ScanStore
 
 _SWEEPS_SECONDS = 30.0
 
 ANYONE = ""
 """Owner of an analysis that whoever knows its id may see: one of the API's."""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """One slice that was judged, without its pictures.
-
-    Parameters
-    ----------
-    id
-        Random, 128 bits, not to be guessed.
-    made
-        Seconds since 1970, UTC.
-    document
-        As `prediction_to_json` wrote it.
-    """
-
-    id: str
-    made: float
-    document: dict[str, Any]
-
-    @property
-    def date(self) -> datetime:
-        """When it was made, in UTC."""
-        return datetime.fromtimestamp(self.made, UTC)
 
 
 class Store:
@@ -70,7 +47,8 @@ class Store:
     retention_seconds
         How long an analysis is kept.
     limit_bytes
-        Of all pictures and scans together; beyond it the oldest go.
+        Of all pictures and scans together; beyond it the oldest go, but for scans
+        that wait or are being judged.
     clock
         Seconds since 1970.
 
@@ -173,8 +151,8 @@ class Store:
                 (analysis_id, owner, self._oldest()),
             ).fetchone()
         if row is None:
-            raise _missing()
-        return _analysis(row)
+            raise missing_analysis()
+        return analysis_of(row)
 
     def prediction(self, analysis: Analysis) -> Prediction:
         """Put an analysis together with its pictures again.
@@ -192,7 +170,7 @@ class Store:
         try:
             pictures = np.load(self._path(analysis.id), allow_pickle=False)
         except OSError as error:
-            raise _missing() from error
+            raise missing_analysis() from error
         pixels, evidence, gradcam = pictures.astype(np.float32) / np.float32(255.0)
         return prediction_from_json(analysis.document, pixels, evidence, gradcam)
 
@@ -204,7 +182,7 @@ class Store:
                 "WHERE owner = ? AND made > ? ORDER BY made DESC, rowid DESC",
                 (owner, self._oldest()),
             ).fetchall()
-        return tuple(_analysis(row) for row in rows)
+        return tuple(analysis_of(row) for row in rows)
 
     def delete(self, analysis_id: str, owner: str) -> None:
         """Remove one analysis.
@@ -215,7 +193,7 @@ class Store:
             Where there is none, or it is another's.
         """
         if not self._remove("id = ? AND owner = ?", (analysis_id, owner)):
-            raise _missing()
+            raise missing_analysis()
 
     def delete_all(self, owner: str) -> int:
         """Remove all analyses of a session; return how many there were."""
@@ -262,23 +240,50 @@ class Store:
         return self.folder / f"{analysis_id}.npy"
 
     def make_room(self, newest: str) -> None:
-        """Remove the oldest analyses and scans, but `newest`, until all fits."""
+        """Remove the oldest results, but `newest`, until all fits.
+
+        Scans that wait or are being judged stay: their senders were told so.
+        """
         with self._lock:
-            rows = self._index.execute(
-                "SELECT id, size, 0 AS is_scan, made FROM analyses UNION ALL "
-                "SELECT id, size, 1, made FROM scans ORDER BY made"
-            ).fetchall()
-            total = sum(row[1] for row in rows)
-            for found, size, is_scan, _ in rows:
-                if total <= self._limit_bytes:
-                    return
-                if found == newest:
-                    continue
-                if is_scan:
-                    self.scans.remove(found)
+            for item in giving_way(self._index, self._limit_bytes, newest):
+                if item.is_scan:
+                    self.scans.remove(item.id)
                 else:
-                    self._remove("id = ?", (found,))
-                total -= size
+                    self._remove("id = ?", (item.id,))
+
+    def admit(self, scan: Scan) -> None:
+        """Keep a scan whose files have come, and make room for it.
+
+        Raises
+        ------
+        BusyError
+            Where it does not fit beside the others that wait or are being judged.
+        OutputError
+            Where the disk is full or the folder is gone.
+        """
+        with self._lock:
+            self.scans.save(scan)
+            if not under_way_fits(self._index, self._limit_bytes):
+                raise BusyError(
+                    "The store has no room for this scan beside those that wait.",
+                    "Try again in a few minutes; whoever runs the server can set "
+                    f"{SETTINGS['store_mb'].option}.",
+                )
+            self.make_room(scan.id)
+
+    def delete_scan(self, scan_id: str, owner: str) -> None:
+        """Remove a scan, all its files, and the analyses of its single pictures.
+
+        Raises
+        ------
+        MissingFileError
+            Where there is none, or it is another's.
+        """
+        with self._lock:
+            scan = self.scans.get(scan_id, owner)
+            for analysis_id in scan.document["analyses"]:
+                self._remove("id = ?", (analysis_id,))
+            self.scans.remove(scan_id)
 
     def _remove(self, condition: str, values: tuple[str | float, ...]) -> int:
         with self._lock:
@@ -291,15 +296,3 @@ class Store:
             with self._index:
                 self._index.execute(f"DELETE FROM analyses WHERE {condition}", values)
         return len(rows)
-
-
-def _analysis(row: tuple[str, float, str]) -> Analysis:
-    return Analysis(row[0], row[1], json.loads(row[2]))
-
-
-def _missing() -> MissingFileError:
-    return MissingFileError(
-        "There is no such analysis here.",
-        "It was deleted, its time is over, or it belongs to another browser. "
-        "Analyse the picture again.",
-    )
