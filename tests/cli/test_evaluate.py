@@ -162,6 +162,16 @@ def test_a_file_of_several_slices_is_left_out_and_named(bundle, people, tmp_path
     assert "8 slices of 8 patients" in result.output
 
 
+def test_slices_of_nobody_known_are_not_called_patients(bundle, people, tmp_path):
+    out = tmp_path / "manifest.csv"
+    write_manifest([replace(row, patient="") for row in read_manifest(people)], out)
+    result = invoke("evaluate", "--data", out, "--model", bundle, "--split", "test")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "each slice that names none counted as one" in said
+    assert "NOT held out: 8 of 8 slices name no patient" in said
+
+
 def test_where_all_rows_are_flagged_that_is_said(bundle, people, tmp_path):
     out = tmp_path / "manifest.csv"
     write_manifest([replace(row, flag="odd") for row in read_manifest(people)], out)

@@ -90,7 +90,12 @@ def evaluate(
     )
     found = order.evaluate_bundles(wish, folders, compare, say=click.echo)
     figures = [item.metrics for item in found]
-    show_tables([_table(figures), *order.comparison_tables(figures[0])])
+    show_tables(
+        [
+            _table(parts.of_whom(figures[0]), figures),
+            *order.comparison_tables(figures[0]),
+        ]
+    )
     for metrics in figures:
         click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
     if out is not None:
@@ -106,7 +111,7 @@ def evaluate(
                 record_metrics(folder, name, part)
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
+def _table(of_whom: str, found: list[dict[str, Any]]) -> Table:
     names = [f"{item['model']['name']} {item['model']['version']}" for item in found]
     rows = [
         (title, *(figure_text(figures.get(key)) for figures in found))
@@ -121,8 +126,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
         for name in found[0]["recall"]
     ]
     return Table(
-        f"{found[0]['slices']} slices of {found[0]['patients']} patients, operating "
-        f"point {found[0]['model']['operating_point']}",
+        f"{of_whom}, operating point {found[0]['model']['operating_point']}",
         ("Figure [95 % interval over patients]", *names),
         rows,
     )

@@ -157,6 +157,13 @@ def on_set(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metrics.items() if key not in _OF_THIS_RUN}
 
 
+def of_whom(metrics: Mapping[str, Any]) -> str:
+    """Count slices and patients; slices that name none are no patients."""
+    unnamed = metrics.get("leakage", {}).get("unnamed_slices", 0)
+    beside = ", each slice that names none counted as one" if unnamed else ""
+    return f"{metrics['slices']} slices of {metrics['patients']} patients{beside}"
+
+
 def for_bundle(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     """Keep of the metrics what travels with a bundle.
 
@@ -210,8 +217,7 @@ def write_evaluation(
     model = metrics["model"]
     page = render_evaluation(
         f"How good {model['name']} is ({model['version']})",
-        f"{metrics['slices']} slices of {metrics['patients']} patients, "
-        "each figure with its 95 % interval",
+        f"{of_whom(metrics)}, each figure with its 95 % interval",
         sections,
     )
     write_report(metrics, page, out_dir)
