@@ -56,7 +56,6 @@ WITHIN = {
 
 BESIDE = {
     "main": "`evidence-net`",
-    "reseeded": "the same, another seed",
     "noevidence": "without its evidence loss",
     "seed": "`seed-cnn`",
     "random": "`evidence-net`, split **by slice** (leaks)",
