@@ -83,6 +83,8 @@ def test_figures_on_patients_kept_apart_are_held_out(written):
 def test_the_comparison_stands_on_the_terminal_and_in_the_figures(written):
     out, said = written
     assert "Beside tiny" in said
+    # The other bundle names nobody, and the reader is told beside the difference.
+    assert "does not say" in " ".join(said.split())
     assert "Difference" in said
     (figures,) = json.loads((out / "figures.json").read_text())
     assert figures["comparisons"][0]["names"][0].startswith("tiny")
@@ -160,6 +162,11 @@ def test_a_file_of_several_slices_is_left_out_and_named(bundle, people, tmp_path
     assert result.exit_code == 0, result.output
     assert "head.nii holds 5 slices" in " ".join(result.output.split())
     assert "8 slices of 8 patients" in result.output
+    # It has no figure, so nothing about the figures hangs on it.
+    loose = replace(rows[0], path=volume, mask=None, patient="")
+    shaped = [row for row in read_manifest(people) if row.split == "train"]
+    write_manifest([*shaped, *rows, loose], out)
+    assert "These figures are held out" in invoke(*line).output
 
 
 def test_slices_of_nobody_known_are_not_called_patients(bundle, people, tmp_path):

@@ -19,6 +19,7 @@ from tumorlens.learn.evaluation.copy_codes import training_fingerprints
 from tumorlens.learn.evaluation.worst_errors import judge_by_folds
 from tumorlens.learn.fold_runs import OUTPUTS, FoldPlan
 from tumorlens.learn.heldout import HeldOut
+from tumorlens.taxonomy import TumorClass
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +178,15 @@ def test_one_fold_alone_cannot_be_calibrated(records, folder):
     place, _ = folder
     with pytest.raises(TrainingError, match="Fold 1 alone"):
         cross_validate(records, TINY, place, FoldPlan(only=(1,)))
+
+
+def test_folds_that_cannot_be_calibrated_are_named_before_any_trains(records, tmp_path):
+    one = next(row.patient for row in records if row.label is TumorClass.NO_TUMOR)
+    rows = [
+        row
+        for row in records
+        if row.label is not TumorClass.NO_TUMOR or row.patient == one
+    ]
+    with pytest.raises(TrainingError, match="is free of tumour"):
+        cross_validate(rows, TINY, tmp_path, say=lambda _: None)
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -94,3 +95,10 @@ def test_an_outline_of_another_size_is_refused(drawn_set, tmp_path):
     record = replace(read_manifest(drawn_set)[0], mask=tmp_path / "none.png")
     with pytest.raises(DatasetError, match=r"none\.png"):
         load_samples([record])
+
+
+def test_where_nothing_can_be_used_the_first_reason_is_given(tmp_path):
+    volume = tmp_path / "head.nii"
+    nib.save(nib.Nifti1Image(np.ones((40, 40, 6), np.float32), np.eye(4)), volume)
+    with pytest.raises(DatasetError, match="head.nii holds 6 slices"):
+        load_samples([Record(volume, TumorClass.GLIOMA)])

@@ -113,13 +113,19 @@ def _source_weights(
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def check_both_kinds(labels: NDArray[np.int64]) -> None:
+def check_both_kinds(
+    labels: NDArray[np.int64],
+    mend: str = "Add such patients to the validation split, or split again with "
+    "`tumorlens data split`.",
+) -> None:
     """Make sure that a threshold can be fixed on these slices.
 
     Parameters
     ----------
     labels
         Shape (N,): class indices.
+    mend
+        What to do where it cannot.
 
     Raises
     ------
@@ -131,8 +137,7 @@ def check_both_kinds(labels: NDArray[np.int64]) -> None:
         kind = "free of tumour" if tumor.any() else "with a tumour"
         raise TrainingError(
             f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
-            "Add such patients to the validation split, or split again with "
-            "`tumorlens data split`.",
+            mend,
         )
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tumorlens.engine.bundle import Bundle
 from tumorlens.engine.predict import load_classifier
 from tumorlens.engine.rules import Rules
 from tumorlens.errors import TrainingError
+from tumorlens.learn.calibrate import check_both_kinds
 from tumorlens.learn.config import TrainingConfig
 from tumorlens.learn.cost import earlier_seconds, note_cost, seconds_side_by_side
 from tumorlens.learn.dataset import Sample
@@ -31,6 +34,7 @@ from tumorlens.learn.networks.registry import find_network
 from tumorlens.learn.package import TrainingData, make_bundle
 from tumorlens.learn.tomograms import CT_FLAG
 from tumorlens.learn.weights import load_weights
+from tumorlens.taxonomy import CLASSES
 
 BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
@@ -125,7 +129,8 @@ def cross_validate(
     Raises
     ------
     TrainingError
-        There are not two folds to calibrate one on the other.
+        There are not two folds to calibrate one on the other, or those beside a
+        fold do not show both a tumour and none; before anything trains.
     """
     plan = plan or FoldPlan()
     folds = sorted(plan.only or {row.fold for row in records if row.fold is not None})
@@ -134,6 +139,7 @@ def cross_validate(
             f"Fold {folds[0]} alone cannot be calibrated on other patients.",
             "Give two folds or more.",
         )
+    _check_others(records, folds)
     places = {fold: folder / f"fold{fold}" for fold in folds}
     samples = train_folds(records, places, config, plan.jobs, say)
     held = {
@@ -149,8 +155,8 @@ def cross_validate(
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        leakage[fold] = check_held_out(classifier.bundle, own, records)
         scored.append(score_records(classifier, own, say=say))
+        leakage[fold] = check_held_out(classifier.bundle, scored[-1].records, records)
         rules += [classifier.bundle.rules] * len(scored[-1].records)
     runs = [earlier_seconds(place) for place in places.values()]
     return CrossValidated(
@@ -162,6 +168,22 @@ def cross_validate(
         HeldOut.join(list(held.values())),
         seconds_side_by_side(runs, plan.jobs),
     )
+
+
+def _check_others(records: Sequence[Record], folds: Sequence[int]) -> None:
+    """Make sure that each fold can be calibrated on the others."""
+    for fold in folds:
+        labels = [
+            CLASSES.index(row.label)
+            for row in records
+            if row.label and row.fold in folds and row.fold != fold
+            if not row.train_only
+        ]
+        check_both_kinds(
+            np.array(labels, np.int64),
+            f"Deal the folds anew: beside fold {fold}, as beside any, the others have "
+            "to show tumours and tumour-free slices.",
+        )
 
 
 def examined_by_folds(

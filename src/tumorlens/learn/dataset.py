@@ -164,12 +164,13 @@ def load_samples(
     with ThreadPoolExecutor(threads) as pool:
         loaded = list(pool.map(load, records))
     samples = [item for item in loaded if isinstance(item, Sample)]
+    left_out = [item for item in loaded if isinstance(item, str)]
     if not samples:
         raise DatasetError(
-            "None of the listed pictures can be used.",
-            "Run `tumorlens data audit` on the manifest to see why.",
+            f"None of the listed pictures can be used. {' '.join(left_out[:1])}",
+            "Run `tumorlens data audit` on the manifest to see more.",
         )
-    return samples, [item for item in loaded if isinstance(item, str)]
+    return samples, left_out
 
 
 def sampling_weights(

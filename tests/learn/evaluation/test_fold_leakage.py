@@ -38,6 +38,7 @@ def test_all_folds_apart_are_held_out(checked, people):
     )
     assert found["held_out"]
     assert found["slices"] == 6
+    assert found["unnamed_slices"] == 0
     assert "in each of 2 folds" in found["statement"]
     shown = section(found)
     assert shown.title == "Held out"

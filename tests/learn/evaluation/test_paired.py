@@ -94,11 +94,13 @@ def test_no_slice_in_common_is_an_error():
 
 def test_the_section_names_both_bundles_and_the_tests():
     figures = {**compare(answers(40), answers(20)), "names": ["new 1", "old 2"]}
+    figures["statements"] = ["All are held out.", "These are not."]
     shown = section(figures, 2)
     assert shown.id == "comparison-2"
     assert shown.tables[0].columns[1:3] == ("new 1", "old 2")
-    assert "McNemar" in shown.paragraphs[1]
-    assert "< 0.001" in shown.paragraphs[1]
+    assert shown.paragraphs[0].endswith("old 2: These are not.")
+    assert "McNemar" in shown.paragraphs[2]
+    assert "< 0.001" in shown.paragraphs[2]
 
 
 def test_a_perfect_share_has_the_interval_that_it_has_by_itself():

@@ -28,14 +28,16 @@ def pool_leakage(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     -------
     dict
         Plain JSON: ``held_out`` is true only where it is for every fold;
-        ``statement`` is a sentence on all of them; ``slices`` are counted over
-        them; ``folds`` holds each one's own, by its number as text.
+        ``statement`` is a sentence on all of them; ``slices`` and
+        ``unnamed_slices`` are counted over them; ``folds`` holds each one's own, by
+        its number as text.
     """
     leaking = [fold for fold, item in found.items() if not item["held_out"]]
     return {
         "held_out": not leaking,
         "statement": _statement(found, leaking),
         "slices": sum(item["slices"] for item in found.values()),
+        "unnamed_slices": sum(item["unnamed_slices"] for item in found.values()),
         "folds": {str(fold): dict(item) for fold, item in sorted(found.items())},
     }
 

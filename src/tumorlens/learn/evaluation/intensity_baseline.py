@@ -106,7 +106,7 @@ def _readable(
         rows = list(pool.map(read, labelled))
     for record, row in zip(labelled, rows, strict=True):
         if row is None:
-            say(f"Left out {record.path}: it cannot be read.")
+            say(f"Left out {record.path}: it cannot be read, or holds several slices.")
     found = [row for row in rows if row is not None]
     if not found:
         raise DatasetError(

@@ -130,6 +130,7 @@ def evaluate_bundles(
         {
             **paired.compare(first.scored, item.scored),
             "names": [_name(first), _name(item)],
+            "statements": [x.metrics["leakage"]["statement"] for x in (first, item)],
         }
         for item in found[1:]
     ]
@@ -138,7 +139,7 @@ def evaluate_bundles(
     if order.damaged:
         # The CT among the pictures is foreign to the model, and measured as such.
         tomograms = [row for row in known if row.flag == CT_FLAG]
-        examined = Examined(first.classifier, [*records, *tomograms])
+        examined = Examined(first.classifier, [*first.scored.records, *tomograms])
         first.metrics.update(measure_network([examined], order.damaged, say))
     return found[: len(folders)]
 
@@ -152,13 +153,14 @@ def _evaluate(
 ) -> Evaluated:
     bundle = classifier.bundle
     say(f"Scoring {len(records)} slices by {bundle.name} {bundle.version}.")
-    leakage = check_held_out(bundle, records, known)
+    scored = score_records(classifier, records, order.operating_point, say)
+    # What was left out is in no figure.
+    leakage = check_held_out(bundle, scored.records, known)
     if order.record_as in SETS and not leakage["held_out"]:
         raise DatasetError(
             f"{leakage['statement']} They cannot be recorded as '{order.record_as}'.",
             "Score patients kept apart, or give --record another name.",
         )
-    scored = score_records(classifier, records, order.operating_point, say)
     recorded = order.record_as is not None
     sketches = sketch_errors(scored, judge_by(classifier)) if recorded else []
     return Evaluated(
@@ -182,7 +184,7 @@ def _name(item: Evaluated) -> str:
 def comparison_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """Make the tables of a bundle's comparisons with others, for the terminal."""
     return [
-        replace(found, title=part.title)
+        replace(found, title=f"{part.title}. {part.paragraphs[0]}")
         for part in map(paired.section, metrics.get("comparisons", ()))
         for found in part.tables
     ]

@@ -268,7 +268,8 @@ def section(figures: Mapping[str, Any], number: int = 1) -> Section:
     Parameters
     ----------
     figures
-        With ``names`` of the two bundles added.
+        With ``names`` of the two bundles added, and ``statements``: whether the
+        slices are held out from each.
     number
         Tells several comparisons on one page apart.
     """
@@ -288,6 +289,7 @@ def section(figures: Mapping[str, Any], number: int = 1) -> Section:
         f"comparison-{number}",
         f"Beside {second}",
         (
+            f"{first}: {figures['statements'][0]} {second}: {figures['statements'][1]}",
             f"Both on the same {figures['slices']} slices of {figures['patients']} "
             "patients. The interval of a difference is of paired draws of patients; p "
             f"is two-sided, of {SWAPS} random swaps of the two bundles' answers, "
