@@ -71,14 +71,21 @@ def test_a_peak_below_the_level_still_has_a_spot() -> None:
     assert find_lesion(evidence, drawn_scan().slices, (3, 6), 0.95) is None
 
 
-@pytest.mark.parametrize(("slope", "air"), [(1, 0), (1, 1000), (1, -500), (0.001, 90)])
-def test_the_side_is_the_heads_wherever_air_lies(slope: float, air: float) -> None:
+@pytest.mark.parametrize(
+    ("slope", "air", "padded"),
+    [(1, 0, 0), (1, 1000, 0), (1, -500, 0), (0.001, 90, 0), (1, 0, -2000)],
+)
+def test_the_side_is_the_heads_wherever_air_lies(
+    slope: float, air: float, padded: float
+) -> None:
     # The head lies towards the picture's left and top; the spot lies to the right of
     # its middle, which is the patient's left, and not of the picture's.
     slices = []
     for item in drawn_scan(blank=0).slices:
         pixels = np.roll(item.pixels, (-14, -36), (0, 1))
-        slices.append(replace(item, pixels=pixels * np.float32(slope) + air))
+        pixels = pixels * np.float32(slope) + air
+        pixels[-30:, -30:] += padded
+        slices.append(replace(item, pixels=pixels))
     evidence = np.zeros((9, 256, 256), np.uint8)
     evidence[3:6, 20:40, 108:124] = 252
     found = find_lesion(evidence, slices, (3, 6))

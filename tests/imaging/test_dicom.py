@@ -206,6 +206,48 @@ def test_t1_that_is_said_to_be_plain_has_no_contrast(words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "sequence"),
+    [
+        (
+            {"SeriesDescription": "AX FLAIR", "ProtocolName": "Brain T1+C"},
+            Sequence.FLAIR,
+        ),
+        (
+            {"SeriesDescription": "FLAIR axial T1 post", "EchoTime": 120},
+            Sequence.FLAIR,
+        ),
+        (
+            {"SeriesDescription": "AX T1 FLAIR", "EchoTime": 24},
+            Sequence.T1,
+        ),
+        (
+            {"SeriesDescription": "T1 POST", "ProtocolName": "BRAIN W/O AND W"},
+            Sequence.T1_CONTRAST,
+        ),
+        (
+            {"SeriesDescription": "AX T1 +C", "ProtocolName": "HEAD W/O & W CON"},
+            Sequence.T1_CONTRAST,
+        ),
+        (
+            {
+                "SeriesDescription": "AX T1",
+                "ProtocolName": "BRAIN WITH AND WITHOUT CONTRAST",
+            },
+            Sequence.T1,
+        ),
+        (
+            {"SeriesDescription": "T1 W/O GAD", "ProtocolName": "BRAIN W/WO"},
+            Sequence.T1,
+        ),
+    ],
+)
+def test_the_exam_s_name_says_nothing_of_one_series(
+    tags: dict[str, Any], sequence: Sequence
+) -> None:
+    assert read(slice_file(**tags)).series[0].sequence is sequence
+
+
+@pytest.mark.parametrize(
     ("words", "sequence"),
     [
         ("AX T1 FLAIR +C", Sequence.T1_CONTRAST),

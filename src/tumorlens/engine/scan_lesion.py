@@ -182,10 +182,9 @@ def _head_box(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Lowest and highest LPS coordinates of the head, as far as it was scanned."""
     corners = []
-    ends = [np.percentile(item.pixels[::4, ::4], (1, 99)) for item in slices]
-    # Air is not 0 everywhere: a rescaled or inverted file lays it anywhere.
-    air, bright = min(low for low, _ in ends), max(high for _, high in ends)
-    bar = float(air + _TISSUE * (bright - air))
+    bright = max(float(np.percentile(item.pixels[::4, ::4], 99)) for item in slices)
+    air = _air(slices)
+    bar = air + _TISSUE * (bright - air)
     for item, place in zip(slices, places, strict=True):
         mask = filled((item.pixels > bar).astype(np.uint8))
         # A slice with a speck of noise is air.
@@ -197,6 +196,20 @@ def _head_box(
     if not corners:
         return None
     return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def _air(slices: Sequence[Slice]) -> float:
+    """Measure how bright air is: what most of the slices' frames show.
+
+    It is not 0 everywhere, as in a rescaled file, nor always the darkest value:
+    voxels may be padded with less, or counted from the brain's mean.
+    """
+    edges = [
+        edge
+        for pixels in (item.pixels for item in slices)
+        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    ]
+    return float(np.median(np.concatenate(edges)))
 
 
 def _in_words(

@@ -24,6 +24,13 @@ _PLAIN = re.compile(
 _CONTRAST = re.compile(
     r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|CONTRAST\w*)(?![A-Z])|\+C|C\+|T1C"
 )
+_AND = r" *(&|AND|\+|,)? *"
+_BOTH = re.compile(
+    rf"\b(W *O{_AND}W|W{_AND}W *O|WITHOUT{_AND}WITH|WITH{_AND}WITHOUT)\b( *CON\w*)?"
+)
+"""An exam with and without contrast: of one of its series that says nothing."""
+
+_LONG_ECHO_MS = 60.0
 
 
 def guess_sequence(header: Dataset) -> Sequence | None:
@@ -39,10 +46,11 @@ def guess_sequence(header: Dataset) -> Sequence | None:
     Sequence or None
         None where neither words nor times say it.
     """
-    words = " ".join(
-        text(header, x) for x in ("SeriesDescription", "ProtocolName", "SequenceName")
-    ).upper()
-    words = words.replace("_", " ").replace("/", " ")
+    told = [
+        _BOTH.sub(" ", text(header, x).upper().replace("_", " ").replace("/", " "))
+        for x in ("SeriesDescription", "ProtocolName", "SequenceName")
+    ]
+    words = " ".join(told)
     b_value = numbers(header, "DiffusionBValue", 1)
     marked = (
         f"{text(header, 'ImageType')} {text(header, 'AcquisitionContrast')}".upper()
@@ -53,9 +61,7 @@ def guess_sequence(header: Dataset) -> Sequence | None:
         or (b_value and b_value[0] > 0)
     ):
         return Sequence.DIFFUSION
-    # GE also calls a T1 with an inversion FLAIR.
-    t1_flair = "FLAIR" in words and "T1" in words and "T2" not in words
-    if not t1_flair and ("FLAIR" in words or "FLAIR" in marked):
+    if ("FLAIR" in words or "FLAIR" in marked) and not _is_t1_flair(header, told):
         return Sequence.FLAIR
     if _OTHER.search(words):
         return Sequence.OTHER
@@ -63,6 +69,17 @@ def guess_sequence(header: Dataset) -> Sequence | None:
     if weighting is Sequence.T1 and _has_contrast(header, words):
         return Sequence.T1_CONTRAST
     return weighting
+
+
+def _is_t1_flair(header: Dataset, told: list[str]) -> bool:
+    """Tell a T1 with an inversion, which GE also calls FLAIR, from what others do.
+
+    A protocol, which may name the whole exam, does not say it of this series.
+    """
+    said = next((part for part in told if "FLAIR" in part), "")
+    echo = numbers(header, "EchoTime", 1)
+    short = not echo or echo[0] < _LONG_ECHO_MS
+    return "T1" in said and "T2" not in " ".join(told) and short
 
 
 def _by_words(words: str) -> Sequence | None:
