@@ -376,6 +376,24 @@ def test_pictures_judged_before_a_scan_ends_are_listed_or_gone_with_it(
     assert client.get(f"/api/v1/predictions/{added[2].id}").status_code == 404
 
 
+def test_pictures_that_do_not_fit_are_named_and_the_others_stay(
+    client: FlaskClient,
+    store: Store,
+    lesion_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = [(f"{name}.png", lesion_png) for name in "abc"]
+    status = finish(client, post(client, ("one.zip", packed(pictures[0]))))
+    (one,) = store.folder.glob("*.npy")
+    monkeypatch.setattr(store, "_limit_bytes", int(2.5 * one.stat().st_size))
+    status = finish(client, post(client, ("three.zip", packed(*pictures))))
+    assert "no room for more than 2 of these 3" in status["error"]["message"]
+    assert "--store-mb" in status["error"]["mend"]
+    assert len(status["predictions"]) == 2
+    for link in status["predictions"]:
+        assert client.get(link).status_code == 200
+
+
 def test_a_page_s_scan_is_not_the_api_s(client: FlaskClient) -> None:
     scan_id = send(client, ("a.nii.gz", nifti())).rsplit("/", 1)[1]
     finish(client, f"/scans/{scan_id}/status")

@@ -76,12 +76,13 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "summary": "Where tumour was seen, as NIfTI in the series' space",
                 "responses": {
                     "200": {
-                        "description": "Voxels of uint8, scaled to 0 to 1; mm, RAS.",
+                        "description": "Voxels of uint8, scaled to 0 to 1; mm, RAS. "
+                        "Where the scan's file states no place, neither does this.",
                         "content": {"application/gzip": {}},
                     },
                     "404": json_answer(
-                        "No such scan or series, its place in the patient is not "
-                        "known, or nothing in it could be judged.",
+                        "No such scan or series, its slices are no regular stack, or "
+                        "nothing in it could be judged.",
                         PROBLEM,
                     ),
                     "409": json_answer("It is not judged yet, or never was.", PROBLEM),

@@ -13,12 +13,17 @@ _TOTAL = (
     "(SELECT coalesce(sum(size), 0) FROM scans)"
 )
 _IS_OVER = "state IN ({})".format(", ".join(f"'{s}'" for s in State if s.is_over))
+_OF_THOSE_UNDER_WAY = (
+    f"SELECT value FROM scans, json_each(document, '$.analyses') WHERE NOT {_IS_OVER}"
+)
 _OLDEST_FIRST = (
-    "SELECT id, size, 0, made FROM analyses WHERE id != :newest UNION ALL "
+    "SELECT id, size, 0, made FROM analyses WHERE id != :newest "
+    f"AND id NOT IN ({_OF_THOSE_UNDER_WAY}) UNION ALL "
     f"SELECT id, size, 1, made FROM scans WHERE {_IS_OVER} AND id != :newest "
     "ORDER BY made"
 )
-_UNDER_WAY = f"SELECT sum(size), count(*) FROM scans WHERE NOT {_IS_OVER}"
+# One whose files are still being written has no size yet.
+_UNDER_WAY = f"SELECT sum(size), count(*) FROM scans WHERE size > 0 AND NOT {_IS_OVER}"
 
 
 class Given(NamedTuple):
@@ -36,6 +41,11 @@ class Given(NamedTuple):
     is_scan: bool
 
 
+def total_bytes(index: sqlite3.Connection) -> int:
+    """Add up all analyses and scans."""
+    return int(index.execute(_TOTAL).fetchone()[0])
+
+
 def giving_way(index: sqlite3.Connection, limit_bytes: int, newest: str) -> list[Given]:
     """Name the oldest analyses and scans that have to go until the others fit.
 
@@ -46,9 +56,10 @@ def giving_way(index: sqlite3.Connection, limit_bytes: int, newest: str) -> list
     limit_bytes
         For all of them together.
     newest
-        Stays; so does every scan that waits or is being judged.
+        Stays; so does every scan that waits or is being judged, with the analyses
+        of its pictures.
     """
-    (total,) = index.execute(_TOTAL).fetchone()
+    total = total_bytes(index)
     found: list[Given] = []
     if total <= limit_bytes:
         return found

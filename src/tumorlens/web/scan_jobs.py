@@ -16,12 +16,13 @@ from typing import Any
 from tumorlens.engine.predict import Classifier
 from tumorlens.engine.scan import judge_scan
 from tumorlens.engine.scan_results import ScanFinding
-from tumorlens.errors import BusyError, MissingFileError, TumorLensError
+from tumorlens.errors import BusyError, MissingFileError, OutputError, TumorLensError
 from tumorlens.imaging.study import Series, Study
 from tumorlens.report.evidence_nifti import write_evidence
 from tumorlens.report.scan_json import scan_to_json
 from tumorlens.report.scan_pdf import render_scan_pdf
 from tumorlens.report.scan_pdf_series import ScanEntry, scan_entry
+from tumorlens.settings import SETTINGS
 from tumorlens.web.scan_facts import first_facts, rank_of
 from tumorlens.web.scan_files import read_upload
 from tumorlens.web.scan_record import Scan, State
@@ -254,9 +255,16 @@ class ScanJobs:
             listed = [*scan.document["analyses"], made]
             document = {**scan.document, "analyses": listed}
             try:
+                if number > 1 and self._store.overflows:
+                    raise OutputError(
+                        f"The store has no room for more than {number - 1} of these "
+                        f"{len(slices)} pictures.",
+                        "Send fewer at a time; whoever runs the server can set "
+                        f"{SETTINGS['store_mb'].option}.",
+                    )
                 scan = self._keep(replace(scan, document=document))
-            except _Ended:
-                # It came too late to be listed, and would outlive its scan.
+            except (_Ended, OutputError):
+                # It is in no list, and would outlive its scan.
                 with suppress(MissingFileError):
                     self._store.delete(made, scan.owner)
                 raise

@@ -26,7 +26,7 @@ from tumorlens.report.report import prediction_from_json, prediction_to_json
 from tumorlens.settings import SETTINGS
 from tumorlens.web.analysis_record import Analysis, analysis_of, missing_analysis
 from tumorlens.web.private import INDEX, open_index, private_folder, signing_key
-from tumorlens.web.room import giving_way, under_way_fits
+from tumorlens.web.room import giving_way, total_bytes, under_way_fits
 from tumorlens.web.scan_record import Scan
 from tumorlens.web.scan_store import ScanStore
 
@@ -250,6 +250,12 @@ class Store:
                     self.scans.remove(item.id)
                 else:
                     self._remove("id = ?", (item.id,))
+
+    @property
+    def overflows(self) -> bool:
+        """Whether more is kept than the limit, as nothing of it may give way."""
+        with self._lock:
+            return total_bytes(self._index) > self._limit_bytes
 
     def admit(self, scan: Scan) -> None:
         """Keep a scan whose files have come, and make room for it.
