@@ -96,7 +96,7 @@ scans: $(TEST)/.ready
 
 # What stands beside the network, on its first two folds: two hours on 2 cores.
 # It needs `make reproduce` first.
-BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE) --jobs $(JOBS) --robustness 0
+BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE) --jobs $(JOBS)
 beside: $(TEST)/.ready
 	mkdir -p $(REPRODUCED)/main docs/figures/beside
 	for fold in 0 1; do \

@@ -93,6 +93,7 @@ def _report(found: CrossValidated, metrics: dict[str, Any], folder: Path) -> Non
     from tumorlens.learn.evaluation.error_sketches import sketch_errors
     from tumorlens.learn.evaluation.evaluate import (
         evaluation_sections,
+        of_network,
         on_set,
         write_evaluation,
     )
@@ -104,5 +105,5 @@ def _report(found: CrossValidated, metrics: dict[str, Any], folder: Path) -> Non
     pictures = error_pictures(metrics["worst_errors"], found.scored, judge)
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
-    write_json(out / "figures.json", [on_set(metrics)])
+    write_json(out / "figures.json", [{**on_set(metrics), **of_network(metrics)}])
     click.echo(f"Figures of all folds together written to {out}.")

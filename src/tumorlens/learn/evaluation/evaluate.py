@@ -189,9 +189,13 @@ def for_bundle(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any
         }
         for point, rates in metrics["operating_points"].items()
     }
-    beside = {key: metrics[key] for key in OF_THE_BUNDLE if key in metrics}
     own = {key: value for key, value in on_set(metrics).items() if key != "comparisons"}
-    return {name: {**own, "operating_points": points}, **beside}
+    return {name: {**own, "operating_points": points}, **of_network(metrics)}
+
+
+def of_network(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of the metrics what needed the network again."""
+    return {key: metrics[key] for key in OF_THE_BUNDLE if key in metrics}
 
 
 def write_evaluation(
