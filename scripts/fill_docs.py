@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from beside_table import beside_table
+
 from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
 from tumorlens.learn.evaluation.source_kinds import ONE_KIND
 from tumorlens.report.card_charts import FOLDER, card_charts
@@ -54,13 +56,6 @@ WITHIN = {
     "Height alone": "auroc_tumor_position",
 }
 
-BESIDE = {
-    "main": "`evidence-net`",
-    "noevidence": "without its evidence loss",
-    "seed": "`seed-cnn`",
-    "random": "`evidence-net`, split **by slice** (leaks)",
-}
-
 
 def main() -> int:
     """Fill or check every document."""
@@ -83,7 +78,7 @@ def main() -> int:
                 "strangers": _strangers_table(),
                 "network": _network_table(bundle.metrics),
                 "maps": _maps_table(bundle.metrics["faithfulness"]),
-                "beside": _beside_table(),
+                "beside": beside_table(FIGURES / "beside"),
                 "bench": _bench_table(bench),
             },
         ),
@@ -244,48 +239,6 @@ def _maps_table(found: dict[str, Any]) -> str:
     """Sum up whether the maps tell the truth, map by map."""
     head = f"{found['slices']} tumour slices of {found['patients']} patients"
     return "\n".join(table((head, *MAPS.values()), map_rows(found)))
-
-
-def _beside_table() -> str:
-    """Set what was trained alike, on the same two folds, beside the network."""
-    found = {
-        title: json.loads(path.read_text(encoding="utf-8"))[0]
-        for name, title in BESIDE.items()
-        if (path := FIGURES / "beside" / f"{name}.json").exists()
-    }
-    lines = [
-        "| | " + " | ".join(found) + " |",
-        "|---|" + "---|" * len(found),
-    ]
-    rows = [
-        (title, [item.get(key) for item in found.values()])
-        for title, key in FIGURES_BY_TITLE
-    ]
-    rows += [
-        (
-            f"Slice head by itself: {title}",
-            [item["heads"]["slice_head"][key] for item in found.values()],
-        )
-        for title, key in (
-            ("4-class accuracy", "accuracy"),
-            ("AUROC, tumour or none", "auroc_tumor"),
-        )
-    ]
-    rows += [
-        (
-            f"{words} {name}",
-            [item["within_sites"].get(name, {}).get(key) for item in found.values()],
-        )
-        for words, key in (
-            ("AUROC, tumour or none, inside", "auroc_tumor"),
-            ("The same between slices of one height,", "auroc_tumor_like_position"),
-        )
-        for name in next(iter(found.values()))["within_sites"]
-    ]
-    for title, cells in rows:
-        texts = (figure_text(cell) for cell in cells)
-        lines.append(f"| {title} | " + " | ".join(texts) + " |")
-    return "\n".join(lines)
 
 
 def _own_table(models: list[dict[str, Any]]) -> str:

@@ -57,7 +57,8 @@ def test_damage_foreign_pictures_and_maps_are_measured_on_every_fold(written):
     for part in ("corruption", "foreign", "faithfulness"):
         assert f'id="{part}"' in page
     served = load_bundle(out.parent / "bundle").metrics
-    assert served["robustness"] == metrics["robustness"]
+    (figures,) = json.loads((out / "figures.json").read_text())
+    assert served["robustness"] == metrics["robustness"] == figures["robustness"]
 
 
 def test_the_mean_of_the_folds_is_a_bundle_to_serve(written):
