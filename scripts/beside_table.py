@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
-from tumorlens.report.figure_words import figure_text
+from tumorlens.report.figure_words import figure_text, table
 
 BESIDE = {
     "main": "`evidence-net`",
@@ -30,10 +30,6 @@ def beside_table(folder: Path) -> str:
         for name, title in BESIDE.items()
         if (path := folder / f"{name}.json").exists()
     }
-    lines = [
-        "| | " + " | ".join(found) + " |",
-        "|---|" + "---|" * len(found),
-    ]
     rows = [
         (title, [item.get(key) for item in found.values()])
         for title, key in FIGURES_BY_TITLE
@@ -60,10 +56,8 @@ def beside_table(folder: Path) -> str:
         for name in next(iter(found.values()))["within_sites"]
     ]
     rows += _more_rows(list(found.values()))
-    for title, cells in rows:
-        texts = (figure_text(cell) for cell in cells)
-        lines.append(f"| {title} | " + " | ".join(texts) + " |")
-    return "\n".join(lines)
+    texts = ((title, *map(figure_text, cells)) for title, cells in rows)
+    return "\n".join(table(("", *found), texts))
 
 
 def _more_rows(found: list[dict[str, Any]]) -> list[tuple[str, list[Any]]]:

@@ -129,13 +129,10 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
     if one_kind:
         names = ", ".join(f"`{name}`" for name in one_kind["sources"])
         columns[f"Of these, {names} alone"] = one_kind
-    lines = [
+    head = (
         f"{first['slices']} slices of {first['patients']} patients (or likeness "
-        f"groups), operating point `{first['model']['operating_point']}`:",
-        "",
-        "| | " + " | ".join(columns) + " |",
-        "|---|" + "---|" * len(columns),
-    ]
+        f"groups), operating point `{first['model']['operating_point']}`:"
+    )
     rows = [
         (title, [item.get(key) for item in columns.values()])
         for title, key in FIGURES_BY_TITLE
@@ -159,11 +156,8 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
         for kind in ("sensitivity", "specificity"):
             found = [item["operating_points"][point][kind] for item in columns.values()]
             rows.append((f"Tumour {kind} at `{point}`", found))
-    for title, cells in rows:
-        lines.append(
-            f"| {title} | " + " | ".join(figure_text(cell) for cell in cells) + " |"
-        )
-    return "\n".join(lines)
+    texts = ((title, *map(figure_text, cells)) for title, cells in rows)
+    return "\n".join([head, "", *table(("", *columns), texts)])
 
 
 def _source_table(model: dict[str, Any]) -> str:

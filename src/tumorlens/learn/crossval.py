@@ -176,8 +176,10 @@ def _check_others(records: Sequence[Record], folds: Sequence[int]) -> None:
         labels = [
             CLASSES.index(row.label)
             for row in records
-            if row.label and row.fold in folds and row.fold != fold
-            if not row.train_only
+            if row.label
+            and row.fold in folds
+            and row.fold != fold
+            and not row.train_only
         ]
         check_both_kinds(
             np.array(labels, np.int64),

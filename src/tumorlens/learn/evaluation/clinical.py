@@ -19,6 +19,7 @@ from tumorlens.learn.clinical_fit import ClinicalData, cross_fit
 from tumorlens.learn.evaluation.figures import brier_draws, calibration_draws
 from tumorlens.learn.evaluation.judgements import Judgements, averaged
 from tumorlens.learn.evaluation.resampling import Draws, Resampling, figure
+from tumorlens.learn.evaluation.statistic import Statistic
 
 PERMUTATIONS = 99
 LOG_LOSS = "Log loss"
@@ -27,33 +28,6 @@ ACCURACY = "4-class accuracy"
 CALIBRATION = "Calibration error (ECE, 15 bins)"
 _SEED = 23
 _SAY_EVERY = 20
-
-Measure = Callable[[Judgements, Resampling], Draws]
-Rows = Callable[[Judgements], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A figure, and how it is to be read.
-
-    Parameters
-    ----------
-    measure
-        Works it out in every draw of patients.
-    more_is_better
-        Whether the judge with the higher one is the better.
-    share_of
-        For a share: which rows it is a share of.
-    """
-
-    measure: Measure
-    more_is_better: bool
-    share_of: Rows | None = None
-
-    def figure(self, draws: Draws, judged: Judgements, patients: Resampling) -> Any:  # noqa: ANN401 - None or a figure
-        """Sum draws up; a share of 0 or 1 gets an exact interval."""
-        rows = None if self.share_of is None else self.share_of(judged)
-        return figure(draws, 0 if rows is None else patients.count(rows))
 
 
 def _log_loss(judged: Judgements, draws: Resampling) -> Draws:
@@ -92,18 +66,18 @@ def _all(judged: Judgements) -> NDArray[np.bool_]:
     return np.ones(len(judged.labels), bool)
 
 
-STATISTICS: dict[str, Statistic] = {
-    LOG_LOSS: Statistic(_log_loss, False),
-    "AUROC, mean of the classes": Statistic(_auroc_of_classes, True),
-    "AUROC, tumour or none": Statistic(_auroc_of_tumor, True),
-    ACCURACY: Statistic(_accuracy, True, _all),
-    CALIBRATION: Statistic(calibration_draws, False),
-    "Brier score": Statistic(brier_draws, False),
+STATISTICS: dict[str, Statistic[Judgements]] = {
+    LOG_LOSS: Statistic(_log_loss, more_is_better=False),
+    "AUROC, mean of the classes": Statistic(_auroc_of_classes),
+    "AUROC, tumour or none": Statistic(_auroc_of_tumor),
+    ACCURACY: Statistic(_accuracy, _all),
+    CALIBRATION: Statistic(calibration_draws, more_is_better=False),
+    "Brier score": Statistic(brier_draws, more_is_better=False),
     "Sensitivity at the operating point": Statistic(
-        _sensitivity, True, lambda judged: judged.tumor
+        _sensitivity, lambda judged: judged.tumor
     ),
     "Specificity at the operating point": Statistic(
-        _specificity, True, lambda judged: ~judged.tumor
+        _specificity, lambda judged: ~judged.tumor
     ),
 }
 """The figures by their names on the page."""

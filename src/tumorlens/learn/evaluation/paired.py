@@ -7,7 +7,7 @@ patient's slices as so many patients, and find differences that are not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from tumorlens.learn.evaluation.intervals import in_words
 from tumorlens.learn.evaluation.judgements import Judgements, by_slice
 from tumorlens.learn.evaluation.resampling import Draws, Resampling, figure, ratio
 from tumorlens.learn.evaluation.scored import ScoredSet
+from tumorlens.learn.evaluation.statistic import Statistic
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass
 
@@ -88,9 +89,6 @@ class _Answers:
         return np.asarray(sums.argmax(axis=1) == labels)
 
 
-Statistic = Callable[[_Answers, Resampling], Draws]
-
-
 def compare(first: ScoredSet, second: ScoredSet) -> dict[str, Any]:
     """Compare two bundles on the slices that both have judged.
 
@@ -121,11 +119,11 @@ def compare(first: ScoredSet, second: ScoredSet) -> dict[str, Any]:
     p_values = _permuted(one, two, draws)
     found = {}
     for name, statistic in _STATISTICS.items():
-        mine, theirs = statistic(one, draws), statistic(two, draws)
+        mine, theirs = (statistic.measure(item, draws) for item in (one, two))
         if np.isfinite(mine[0]) and np.isfinite(theirs[0]):
             found[name] = {
-                "first": figure(mine, _shared_by(name, one, draws)),
-                "second": figure(theirs, _shared_by(name, two, draws)),
+                "first": statistic.figure(mine, one, draws),
+                "second": statistic.figure(theirs, two, draws),
                 "difference": figure(mine - theirs),
                 "p": p_values[name],
             }
@@ -163,7 +161,7 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
         one, two = first.swapped(second, swap), second.swapped(first, swap)
         return np.array(
             [
-                float(item(one, whole)[0] - item(two, whole)[0])
+                float(item.measure(one, whole)[0] - item.measure(two, whole)[0])
                 for item in _STATISTICS.values()
             ]
         )
@@ -195,21 +193,17 @@ def _accuracy_by_patient(answers: _Answers, draws: Resampling) -> Draws:
     return ratio(draws.sums(np.where(right, part, 0.0)), draws.sums(part))
 
 
-def _recall(row: int) -> Statistic:
-    return lambda answers, draws: draws.mean(answers.right, _of_class(row)(answers))
+def _recall(row: int) -> Statistic[_Answers]:
+    def of_class(answers: _Answers) -> NDArray[np.bool_]:
+        return np.asarray(answers.judged.labels == row)
 
-
-def _of_class(row: int) -> Callable[[_Answers], NDArray[np.bool_]]:
-    return lambda answers: np.asarray(answers.judged.labels == row)
+    return Statistic(
+        lambda answers, draws: draws.mean(answers.right, of_class(answers)), of_class
+    )
 
 
 def _all(answers: _Answers) -> NDArray[np.bool_]:
     return np.ones(len(answers.right), bool)
-
-
-def _shared_by(name: str, answers: _Answers, draws: Resampling) -> int:
-    """Count the patients that a share is of; 0 for a figure that is no share."""
-    return draws.count(_SHARES[name](answers)) if name in _SHARES else 0
 
 
 def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
@@ -217,49 +211,43 @@ def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
     return draws.mean(np.where(known, values, 0.0), known)
 
 
-_STATISTICS: dict[str, Statistic] = {
-    "4-class accuracy, by slice": lambda answers, draws: draws.mean(
-        answers.right, _all(answers)
+_STATISTICS: dict[str, Statistic[_Answers]] = {
+    "4-class accuracy, by slice": Statistic(
+        lambda answers, draws: draws.mean(answers.right, _all(answers)), _all
     ),
-    "4-class accuracy, by patient": _accuracy_by_patient,
+    "4-class accuracy, by patient": Statistic(_accuracy_by_patient, _all),
     **{
         f"Recall, {INFO[name].title.lower()}": _recall(row)
         for row, name in enumerate(CLASSES)
     },
-    "Tumour sensitivity": lambda answers, draws: draws.mean(
-        ~answers.cleared, answers.judged.tumor
+    "Tumour sensitivity": Statistic(
+        lambda answers, draws: draws.mean(~answers.cleared, answers.judged.tumor),
+        lambda answers: answers.judged.tumor,
     ),
-    "Tumour specificity": lambda answers, draws: draws.mean(
-        answers.cleared, ~answers.judged.tumor
+    "Tumour specificity": Statistic(
+        lambda answers, draws: draws.mean(answers.cleared, ~answers.judged.tumor),
+        lambda answers: ~answers.judged.tumor,
     ),
-    "AUROC, tumour or none": lambda answers, draws: draws.auroc(
-        answers.judged.p_tumor, answers.judged.tumor
+    "AUROC, tumour or none": Statistic(
+        lambda answers, draws: draws.auroc(answers.judged.p_tumor, answers.judged.tumor)
     ),
-    "Calibration error (ECE, 15 bins)": lambda answers, draws: calibration_draws(
-        answers.judged, draws
+    "Calibration error (ECE, 15 bins)": Statistic(
+        lambda answers, draws: calibration_draws(answers.judged, draws),
+        more_is_better=False,
     ),
-    "Brier score": lambda answers, draws: brier_draws(answers.judged, draws),
-    "Evidence peak inside the outline": lambda answers, draws: _where_known(
-        answers.peaks, draws
+    "Brier score": Statistic(
+        lambda answers, draws: brier_draws(answers.judged, draws),
+        more_is_better=False,
     ),
-    "Evidence Dice at half height": lambda answers, draws: _where_known(
-        answers.dice, draws
+    "Evidence peak inside the outline": Statistic(
+        lambda answers, draws: _where_known(answers.peaks, draws),
+        lambda answers: np.isfinite(answers.peaks),
+    ),
+    "Evidence Dice at half height": Statistic(
+        lambda answers, draws: _where_known(answers.dice, draws)
     ),
 }
 """The figures that are compared, by their names on the page."""
-
-_SHARES: dict[str, Callable[[_Answers], NDArray[np.bool_]]] = {
-    "4-class accuracy, by slice": _all,
-    "4-class accuracy, by patient": _all,
-    **{
-        f"Recall, {INFO[name].title.lower()}": _of_class(row)
-        for row, name in enumerate(CLASSES)
-    },
-    "Tumour sensitivity": lambda answers: answers.judged.tumor,
-    "Tumour specificity": lambda answers: ~answers.judged.tumor,
-    "Evidence peak inside the outline": lambda answers: np.isfinite(answers.peaks),
-}
-"""Of the figures, those that are shares, and of which rows."""
 
 
 def section(figures: Mapping[str, Any], number: int = 1) -> Section:
