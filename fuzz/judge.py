@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.decoder import close_decoder
+from tumorlens.imaging.dicom.decoder import close_decoder
 from tumorlens.imaging.read import read_study
 
 MOST_SECONDS = 2.0

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.imaging.coded_samples import shipped
-from tests.imaging.picture_samples import blank_png
-from tests.imaging.zip_samples import fatal_zip, good, pack
+from tests.samples.coded_dicom import shipped
+from tests.samples.pictures import blank_png
+from tests.samples.zips import fatal_zip, good, pack
 from tumorlens.errors import DamagedFileError, TooManyBrokenError
-from tumorlens.imaging import broken_files, decoder
-from tumorlens.imaging.dicom_series import gather_series
+from tumorlens.imaging import broken_files
+from tumorlens.imaging.dicom import decoder
+from tumorlens.imaging.dicom.series import gather_series
 from tumorlens.imaging.limits import MAX_FATAL_FILES
 from tumorlens.imaging.read import read_study
 

@@ -9,10 +9,10 @@ import pytest
 
 from tumorlens.errors import ArchiveError, OutputError
 from tumorlens.pacs import spool
-from tumorlens.pacs.fetch_queue import FetchQueue
+from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.queue import REMEMBERED_SECONDS, Job, Queue
 from tumorlens.pacs.queue_tables import MOST_ATTEMPTS, Arrival
-from tumorlens.report.dicom_finding import EarlierReport
+from tumorlens.report.dicom.finding import EarlierReport
 
 DAY = 86_400.0
 
