@@ -59,7 +59,7 @@ class Decision:
         Four probabilities of each head alone, uncalibrated, in the taxonomy's
         order; empty in a decision that was stored without them.
     brain_share
-        How much brain the slice shows, 0 to 1; see `tumorlens.imaging.preprocess.brain`.
+        How much brain the slice shows, 0 to 1 (`tumorlens.imaging.preprocess.brain`).
     """
 
     probabilities: dict[TumorClass, float]
