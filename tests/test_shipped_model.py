@@ -45,13 +45,13 @@ def test_drawn_foreign_pictures_are_refused(classifier):
     # Another seed than the one it was taught with.
     drawn = outliers.draw_outliers(3, seed=99)
     found = [classifier.predict(item.pixels) for item in drawn]
-    refused = [row.decision.decision is Verdict.NOT_BRAIN_MRI for row in found]
+    refused = [row.decision.label is Verdict.NOT_BRAIN_MRI for row in found]
     assert np.mean(refused) >= 0.95
 
 
 def test_a_blank_picture_is_refused(classifier):
     found = classifier.predict(np.zeros((256, 256), np.uint8))
-    assert found.decision.decision is Verdict.NOT_BRAIN_MRI
+    assert found.decision.label is Verdict.NOT_BRAIN_MRI
 
 
 @pytest.mark.skipif(not STRANGER.exists(), reason="The data sets are not here.")
@@ -67,7 +67,7 @@ def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_
     whole, _ = load_samples(records)
     for samples in (whole, without_skull(whole)):
         assert len(samples) > 10
-        found = [classifier.predict(item.square).decision.decision for item in samples]
+        found = [classifier.predict(item.square).decision.label for item in samples]
         refused = [decision is Verdict.NOT_BRAIN_MRI for decision in found]
         assert np.mean(refused) <= 0.1
 

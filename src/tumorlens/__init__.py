@@ -4,7 +4,7 @@ Research use only: not a medical device.
 
 >>> import tumorlens
 >>> classifier = tumorlens.load_classifier()          # doctest: +SKIP
->>> classifier.predict("slice.png").decision.decision  # doctest: +SKIP
+>>> classifier.predict("slice.png").decision.label  # doctest: +SKIP
 """
 
 from __future__ import annotations

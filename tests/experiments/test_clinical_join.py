@@ -106,7 +106,7 @@ def test_a_class_of_few_patients_is_left_to_the_image(table, records, bundle):
 def test_too_few_patients(table, records, bundle):
     with pytest.raises(DatasetError, match="glioma 2, meningioma 2") as caught:
         join(table, [row for row in records if row.patient[-1] in "01"], bundle)
-    assert "--calibrate-on" in caught.value.mend
+    assert "--calibrate-on" in caught.value.hint
 
 
 def test_everybody_trained(table, records, bundle):

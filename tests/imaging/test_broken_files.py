@@ -40,7 +40,7 @@ def test_a_study_may_cost_so_many_decoders_and_no_more(started: list[object]) ->
         read_study(fatal_zip(30), "study.zip")
     assert f"study.zip holds {MAX_FATAL_FILES} files" in caught.value.message
     assert f"study.zip#{MAX_FATAL_FILES}" in caught.value.message
-    assert "Leave those files out" in caught.value.mend
+    assert "Leave those files out" in caught.value.hint
     assert len(started) == MAX_FATAL_FILES
     assert read_study(NEXT, "next.dcm").slices
 

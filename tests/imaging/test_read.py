@@ -53,7 +53,7 @@ def refused(source: str | Path | bytes, kind: type[InputError]) -> str:
     """Read what cannot be read, and return the message."""
     with pytest.raises(kind) as caught:
         read_study(source)
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value.message
 
 

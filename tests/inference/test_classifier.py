@@ -37,7 +37,7 @@ def one(found: Prediction | Failure | list[Prediction]) -> Prediction:
 
 def test_a_bright_lesion_is_found_where_it_lies(classifier: Classifier) -> None:
     found = one(classifier.predict(draw_phantom(lesion=LESION)))
-    assert found.decision.decision is TumorClass.GLIOMA
+    assert found.decision.label is TumorClass.GLIOMA
     assert sum(found.decision.probabilities.values()) == pytest.approx(1.0)
     box = found.explanation.box
     assert box is not None
@@ -80,7 +80,7 @@ def test_a_grey_array_in_colour_is_the_same(classifier: Classifier) -> None:
 def test_a_photograph_is_refused(classifier: Classifier) -> None:
     head = draw_phantom()
     found = one(classifier.predict(np.dstack([head, head // 2, head // 8])))
-    assert found.decision.decision is Verdict.NOT_BRAIN_MRI
+    assert found.decision.label is Verdict.NOT_BRAIN_MRI
     assert found.explanation.box is None
 
 
@@ -151,7 +151,7 @@ def test_a_stream_keeps_its_order_and_goes_past_failures(
     failures = [item for item in found if isinstance(item, Failure)]
     assert [item.code for item in failures] == ["unknown_format", "not_found"]
     assert "nowhere.png" in failures[1].message
-    assert failures[1].mend
+    assert failures[1].hint
 
 
 def test_a_stream_takes_sources_only_as_they_are_needed(

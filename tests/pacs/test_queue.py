@@ -380,7 +380,7 @@ def test_a_folder_is_for_one_at_a_time(queue: Queue) -> None:
     queue.add("1.1", "1", b"image")
     with pytest.raises(OutputError, match="locked") as caught:
         Queue(queue.folder)
-    assert "one process at a time" in caught.value.mend
+    assert "one process at a time" in caught.value.hint
     assert len(list(queue.folder.glob("*.dcm"))) == 1
     queue.close()
     Queue(queue.folder).close()

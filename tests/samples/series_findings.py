@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from tests.samples.series_findings_by_slices import drawn_scan
-from tumorlens.imaging.study import Plane, Sequence, Series
+from tumorlens.imaging.study import MRSequence, Plane, Series
 from tumorlens.inference.series.results import Lesion, ScanFinding, Side
 from tumorlens.taxonomy import TumorClass, Verdict
 
-SERIES: Series = drawn_scan(range(4, 7), sequence=Sequence.T1_CONTRAST)
+SERIES: Series = drawn_scan(range(4, 7), sequence=MRSequence.T1_CONTRAST)
 """Nine axial slices, 5 mm apart; the first two are blank."""
 
 
@@ -27,7 +27,7 @@ def written_finding() -> ScanFinding:
     return ScanFinding(
         source="head.nii.gz",
         plane=Plane.AXIAL,
-        sequence=Sequence.T1_CONTRAST,
+        sequence=MRSequence.T1_CONTRAST,
         slices=9,
         without_brain=2,
         refused=1,

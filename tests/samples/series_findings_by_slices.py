@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.conftest import draw_phantom
 from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.study import Plane, Sequence, Series, Slice
+from tumorlens.imaging.study import MRSequence, Plane, Series, Slice
 from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
 from tumorlens.inference.bundle.series_model import OutlineFacts, ScanModel
 
@@ -34,7 +34,7 @@ def drawn_scan(
     count: int = 9,
     blank: int = 2,
     placed: bool = True,
-    sequence: Sequence | None = None,
+    sequence: MRSequence | None = None,
 ) -> Series:
     """Axial slices 5 mm apart with 1 mm pixels; the first ones are blank."""
     slices = []

@@ -117,7 +117,7 @@ class Desk:
                 for prediction in self.classifier.predict_study(single, point):
                     yield self.store.add(prediction, owner)
         except (InputError, OutputError) as error:
-            yield Failure(display_name(name), error.code, error.message, error.mend)
+            yield Failure(display_name(name), error.code, error.message, error.hint)
         except Exception:
             # One file's fault must not cost the others their results.
             _LOG.exception("A picture could not be analysed.")

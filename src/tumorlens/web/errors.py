@@ -57,7 +57,7 @@ def handle_errors(app: Flask, settings: Settings) -> None:
     known = _http_problems(settings)
 
     def typed(error: TumorLensError) -> Response:
-        return answer(error.http_status, error.code, error.message, error.mend)
+        return answer(error.http_status, error.code, error.message, error.hint)
 
     def http(error: HTTPException) -> Response:
         status = error.code or 500

@@ -26,7 +26,7 @@ def test_every_slice_is_scored_as_it_is_served(classifier, scored):
     one = classifier.predict(scored.records[3].path)
     wanted = [one.decision.probabilities[name] for name in CLASSES]
     assert scored.probabilities[3] == pytest.approx(wanted, abs=1e-6)
-    assert scored.decisions[3] == one.decision.decision
+    assert scored.decisions[3] == one.decision.label
     names = [CLASSES[row] for row in np.flatnonzero(scored.sets[3])]
     assert tuple(names) == one.decision.prediction_set
 

@@ -153,7 +153,7 @@ def test_a_syntax_without_a_decoder_says_so() -> None:
     data = encapsulated([b"\xff\x4f" + bytes(30)], "1.2.840.10008.1.2.4.201", 64)
     with pytest.raises(DamagedFileError, match="no decoder") as caught:
         read_dicom(data, "a")
-    assert "uncompressed" in caught.value.mend
+    assert "uncompressed" in caught.value.hint
 
 
 def test_as_many_fragments_as_frames_are_read() -> None:

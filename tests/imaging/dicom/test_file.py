@@ -36,7 +36,7 @@ from tests.samples.hostile_files import (
 )
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.dicom.file import is_dicom, read_dicom
-from tumorlens.imaging.study import Plane, Sequence, Study
+from tumorlens.imaging.study import MRSequence, Plane, Study
 
 
 def read(made: Dataset) -> Study:
@@ -158,28 +158,28 @@ def test_what_is_no_head_is_refused(tags: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize(
     ("tags", "sequence"),
     [
-        ({"SeriesDescription": "AX T1 SE"}, Sequence.T1),
-        ({"SeriesDescription": "T1 post GD"}, Sequence.T1_CONTRAST),
+        ({"SeriesDescription": "AX T1 SE"}, MRSequence.T1),
+        ({"SeriesDescription": "T1 post GD"}, MRSequence.T1_CONTRAST),
         (
             {"SeriesDescription": "t1_mprage", "ContrastBolusAgent": "X"},
             "T1 with contrast",
         ),
-        ({"SeriesDescription": "sT2W/FLAIR"}, Sequence.FLAIR),
-        ({"SeriesDescription": "T2 TSE"}, Sequence.T2),
-        ({"SeriesDescription": "ep2d_diff_3scan"}, Sequence.DIFFUSION),
-        ({"SeriesDescription": "t2* gre"}, Sequence.OTHER),
+        ({"SeriesDescription": "sT2W/FLAIR"}, MRSequence.FLAIR),
+        ({"SeriesDescription": "T2 TSE"}, MRSequence.T2),
+        ({"SeriesDescription": "ep2d_diff_3scan"}, MRSequence.DIFFUSION),
+        ({"SeriesDescription": "t2* gre"}, MRSequence.OTHER),
         (
             {"ScanningSequence": "SE", "EchoTime": 10, "RepetitionTime": 450},
-            Sequence.T1,
+            MRSequence.T1,
         ),
         (
             {"ScanningSequence": "SE", "EchoTime": 95, "RepetitionTime": 4000},
-            Sequence.T2,
+            MRSequence.T2,
         ),
         ({"SeriesDescription": "series 5"}, None),
     ],
 )
-def test_sequences(tags: dict[str, Any], sequence: Sequence | None) -> None:
+def test_sequences(tags: dict[str, Any], sequence: MRSequence | None) -> None:
     assert read(slice_file(**tags)).series[0].sequence == sequence
 
 
@@ -202,7 +202,7 @@ def test_sequences(tags: dict[str, Any], sequence: Sequence | None) -> None:
 )
 def test_t1_that_is_said_to_be_plain_has_no_contrast(words: str) -> None:
     made = slice_file(SeriesDescription=words)
-    assert read(made).series[0].sequence is Sequence.T1
+    assert read(made).series[0].sequence is MRSequence.T1
 
 
 @pytest.mark.parametrize(
@@ -210,39 +210,39 @@ def test_t1_that_is_said_to_be_plain_has_no_contrast(words: str) -> None:
     [
         (
             {"SeriesDescription": "AX FLAIR", "ProtocolName": "Brain T1+C"},
-            Sequence.FLAIR,
+            MRSequence.FLAIR,
         ),
         (
             {"SeriesDescription": "FLAIR axial T1 post", "EchoTime": 120},
-            Sequence.FLAIR,
+            MRSequence.FLAIR,
         ),
         (
             {"SeriesDescription": "AX T1 FLAIR", "EchoTime": 24},
-            Sequence.T1,
+            MRSequence.T1,
         ),
         (
             {"SeriesDescription": "T1 POST", "ProtocolName": "BRAIN W/O AND W"},
-            Sequence.T1_CONTRAST,
+            MRSequence.T1_CONTRAST,
         ),
         (
             {"SeriesDescription": "AX T1 +C", "ProtocolName": "HEAD W/O & W CON"},
-            Sequence.T1_CONTRAST,
+            MRSequence.T1_CONTRAST,
         ),
         (
             {
                 "SeriesDescription": "AX T1",
                 "ProtocolName": "BRAIN WITH AND WITHOUT CONTRAST",
             },
-            Sequence.T1,
+            MRSequence.T1,
         ),
         (
             {"SeriesDescription": "T1 W/O GAD", "ProtocolName": "BRAIN W/WO"},
-            Sequence.T1,
+            MRSequence.T1,
         ),
     ],
 )
 def test_the_exam_s_name_says_nothing_of_one_series(
-    tags: dict[str, Any], sequence: Sequence
+    tags: dict[str, Any], sequence: MRSequence
 ) -> None:
     assert read(slice_file(**tags)).series[0].sequence is sequence
 
@@ -250,26 +250,26 @@ def test_the_exam_s_name_says_nothing_of_one_series(
 @pytest.mark.parametrize(
     ("words", "sequence"),
     [
-        ("AX T1 FLAIR +C", Sequence.T1_CONTRAST),
-        ("Sag T1 FLAIR POST", Sequence.T1_CONTRAST),
-        ("T1 W/ CONTRAST", Sequence.T1_CONTRAST),
-        ("T1 W OBL GAD", Sequence.T1_CONTRAST),
-        ("AX T2 FLAIR", Sequence.FLAIR),
-        ("AX FLAIR", Sequence.FLAIR),
-        ("T1 T2 FLAIR", Sequence.FLAIR),
+        ("AX T1 FLAIR +C", MRSequence.T1_CONTRAST),
+        ("Sag T1 FLAIR POST", MRSequence.T1_CONTRAST),
+        ("T1 W/ CONTRAST", MRSequence.T1_CONTRAST),
+        ("T1 W OBL GAD", MRSequence.T1_CONTRAST),
+        ("AX T2 FLAIR", MRSequence.FLAIR),
+        ("AX FLAIR", MRSequence.FLAIR),
+        ("T1 T2 FLAIR", MRSequence.FLAIR),
     ],
 )
 def test_flair_is_what_it_weights_and_contrast_what_is_given(
-    words: str, sequence: Sequence
+    words: str, sequence: MRSequence
 ) -> None:
     assert read(slice_file(SeriesDescription=words)).series[0].sequence is sequence
 
 
 def test_a_t1_flair_stays_t1_where_the_scanner_marks_it_flair() -> None:
     made = slice_file(SeriesDescription="AX T1 FLAIR", AcquisitionContrast="FLAIR")
-    assert read(made).series[0].sequence is Sequence.T1
+    assert read(made).series[0].sequence is MRSequence.T1
     made = slice_file(SeriesDescription="AX 5", AcquisitionContrast="FLAIR")
-    assert read(made).series[0].sequence is Sequence.FLAIR
+    assert read(made).series[0].sequence is MRSequence.FLAIR
 
 
 @pytest.mark.parametrize(

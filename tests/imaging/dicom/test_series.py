@@ -11,7 +11,7 @@ from pydicom.uid import UID
 from tests.samples.dicom_files import saved, slice_file
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom.series import gather_series
-from tumorlens.imaging.study import Plane, Sequence
+from tumorlens.imaging.study import MRSequence, Plane
 
 DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data")) / "dicom"
 
@@ -74,12 +74,14 @@ def test_nothing_but_a_localiser_is_refused() -> None:
 @pytest.mark.parametrize(
     ("folder", "count", "plane", "sequence"),
     [
-        ("volunteer", 80, Plane.SAGITTAL, Sequence.T1),
-        ("brainix/T1", 22, Plane.AXIAL, Sequence.T1),
-        ("brainix/FLAIR", 22, Plane.AXIAL, Sequence.FLAIR),
+        ("volunteer", 80, Plane.SAGITTAL, MRSequence.T1),
+        ("brainix/T1", 22, Plane.AXIAL, MRSequence.T1),
+        ("brainix/FLAIR", 22, Plane.AXIAL, MRSequence.FLAIR),
     ],
 )
-def test_real_series(folder: str, count: int, plane: Plane, sequence: Sequence) -> None:
+def test_real_series(
+    folder: str, count: int, plane: Plane, sequence: MRSequence
+) -> None:
     files = [(x.name, x.read_bytes()) for x in (DATA / folder).glob("*.dcm")]
     study, failures = gather_series(files)
     (series,) = study.series

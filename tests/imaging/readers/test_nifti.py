@@ -51,7 +51,7 @@ def refused(data: bytes, kind: type[InputError] = InputError, **more: Any) -> st
     """Read what cannot be read, and return the message."""
     with pytest.raises(kind) as caught:
         read_nifti(data, "head.nii", **more)
-    assert "head.nii" in caught.value.message and caught.value.mend
+    assert "head.nii" in caught.value.message and caught.value.hint
     return caught.value.message
 
 

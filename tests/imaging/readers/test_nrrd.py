@@ -63,7 +63,7 @@ def made(**fields: str | None) -> bytes:
 def refused(data: bytes, kind: type[InputError] = InputError) -> str:
     with pytest.raises(kind) as caught:
         read_nrrd(data, "head.nrrd")
-    assert "head.nrrd" in caught.value.message and caught.value.mend
+    assert "head.nrrd" in caught.value.message and caught.value.hint
     return caught.value.message
 
 

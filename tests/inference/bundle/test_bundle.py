@@ -42,7 +42,7 @@ def refused(folder: Path, words: str) -> None:
     with pytest.raises(BundleError, match=words) as caught:
         load_bundle(folder)
     assert str(folder) in caught.value.message
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_what_was_saved_is_loaded(tiny_bundle: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_newer_format_says_to_upgrade(copy: Path) -> None:
     change(copy, lambda facts: facts.update(format="tumorlens-bundle/2"))
     with pytest.raises(BundleError) as caught:
         load_bundle(copy)
-    assert "Upgrade" in caught.value.mend
+    assert "Upgrade" in caught.value.hint
 
 
 def test_other_classes(copy: Path) -> None:

@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_named(write, text: str | bytes, words: str) -> N
         read_clinical_table(write(text))
     assert "table.csv" in str(caught.value)
     assert "secret" not in str(caught.value)
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_no_table(tmp_path: Path) -> None:

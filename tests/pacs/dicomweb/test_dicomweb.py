@@ -64,7 +64,7 @@ def test_an_odd_answer_is_an_error_of_ours(
     with archive_of(lambda _: answer) as archive, pytest.raises(kind) as caught:
         archive.studies(date(2026, 1, 1))
     assert type(caught.value) is kind
-    assert "127.0.0.1" in caught.value.message and caught.value.mend
+    assert "127.0.0.1" in caught.value.message and caught.value.hint
 
 
 def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

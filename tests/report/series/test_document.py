@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.samples.series_findings import WHY_NOT, unjudged_finding, written_finding
 from tests.samples.series_findings_by_slices import drawn_scan
-from tumorlens.imaging.study import Sequence
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.by_slices import judge_scan
 from tumorlens.report.series.document import SCAN_SCHEMA, lesion_from_json, scan_to_json
@@ -45,7 +45,7 @@ def test_how_the_files_were_read_stands_beside_the_finding() -> None:
 
 def test_a_sequence_that_the_model_does_not_know_is_told() -> None:
     assert scan_to_json(written_finding())["sequence_caveat"] is None
-    foreign = replace(written_finding(), sequence=Sequence.FLAIR)
+    foreign = replace(written_finding(), sequence=MRSequence.FLAIR)
     assert "do not hold here" in scan_to_json(foreign)["sequence_caveat"]
 
 

@@ -136,7 +136,7 @@ def test_a_scan_that_does_not_fit_beside_those_that_wait_costs_nobody_anything(
     late = upload(timed, "late", 2)
     with pytest.raises(BusyError, match="no room") as caught:
         timed.admit(late)
-    assert "--store-mb" in caught.value.mend
+    assert "--store-mb" in caught.value.hint
     for scan in (done, waiting):
         assert timed.scans.get(scan.id, "me").id == scan.id
     # Once the other is over, it gives way.

@@ -76,7 +76,7 @@ class Screen:
         if isinstance(result, Failure):
             if self._rows:
                 self._line(result.source, decision=f"failed: {result.code}")
-            click.echo(f"Error: {result.message} {result.mend}".rstrip(), err=True)
+            click.echo(f"Error: {result.message} {result.hint}".rstrip(), err=True)
         elif self._rows:
             self._show_prediction(result)
         first = isinstance(result, Failure) or result.index == 0
@@ -92,11 +92,11 @@ class Screen:
         tumor = f"{decision.p_tumor:.1%}"
         predicted = f"{INFO[decision.predicted].title} {share:.1%}"
         # What the model does not know it cannot call free of tumour, not even here.
-        if decision.decision is Verdict.NOT_BRAIN_MRI:
+        if decision.label is Verdict.NOT_BRAIN_MRI:
             tumor = predicted = "-"
         self._line(
             name,
-            decision=decision_title(decision.decision),
+            decision=decision_title(decision.label),
             tumor=tumor,
             predicted=predicted,
             domain=f"{decision.domain_score:.2f}",

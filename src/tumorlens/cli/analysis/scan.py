@@ -184,7 +184,7 @@ class _Found:
     def fail(self, path: str, error: InputError) -> None:
         """Note that the rest of an input could not be judged."""
         name = display_name(path)
-        failure = Failure(name, error.code, error.message, error.mend)
+        failure = Failure(name, error.code, error.message, error.hint)
         self.failures.append(failure)
         self.documents.append(scan_failure_to_json(failure))
         click.echo(f"Error: {error}", err=True)

@@ -76,4 +76,4 @@ def _search(folder: str) -> Iterator[str | Failure]:
 
 
 def _failure(path: str, error: InputError) -> Failure:
-    return Failure(display_name(path), error.code, error.message, error.mend)
+    return Failure(display_name(path), error.code, error.message, error.hint)

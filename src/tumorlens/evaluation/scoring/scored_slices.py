@@ -230,7 +230,7 @@ def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
         "probabilities": _values(decision.probabilities),
         "slice_head": decision.slice_head,
         "evidence_head": decision.evidence_head,
-        "decisions": decision.decision,
+        "decisions": decision.label,
         "sets": [name in decision.prediction_set for name in CLASSES],
         "domain_scores": float(decision.domain_score),
         "brain_shares": decision.brain_share,

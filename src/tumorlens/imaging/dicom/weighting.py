@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tumorlens.imaging.dicom.header import numbers, text
-from tumorlens.imaging.study import Sequence
+from tumorlens.imaging.study import MRSequence
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -33,7 +33,7 @@ _BOTH = re.compile(
 _LONG_ECHO_MS = 60.0
 
 
-def guess_sequence(header: Dataset) -> Sequence | None:
+def guess_sequence(header: Dataset) -> MRSequence | None:
     """Name the weighting: by the sender's words, else by the times.
 
     Parameters
@@ -43,7 +43,7 @@ def guess_sequence(header: Dataset) -> Sequence | None:
 
     Returns
     -------
-    Sequence or None
+    MRSequence or None
         None where neither words nor times say it.
     """
     told = [
@@ -60,14 +60,14 @@ def guess_sequence(header: Dataset) -> Sequence | None:
         or "DIFFUSION" in marked
         or (b_value and b_value[0] > 0)
     ):
-        return Sequence.DIFFUSION
+        return MRSequence.DIFFUSION
     if ("FLAIR" in words or "FLAIR" in marked) and not _is_t1_flair(header, told):
-        return Sequence.FLAIR
+        return MRSequence.FLAIR
     if _OTHER.search(words):
-        return Sequence.OTHER
+        return MRSequence.OTHER
     weighting = _by_words(words) or _by_times(header)
-    if weighting is Sequence.T1 and _has_contrast(header, words):
-        return Sequence.T1_CONTRAST
+    if weighting is MRSequence.T1 and _has_contrast(header, words):
+        return MRSequence.T1_CONTRAST
     return weighting
 
 
@@ -82,14 +82,14 @@ def _is_t1_flair(header: Dataset, told: list[str]) -> bool:
     return "T1" in said and "T2" not in " ".join(told) and short
 
 
-def _by_words(words: str) -> Sequence | None:
+def _by_words(words: str) -> MRSequence | None:
     first, second = _T1.search(words), "T2" in words
     if bool(first) == second:
         return None
-    return Sequence.T2 if second else Sequence.T1
+    return MRSequence.T2 if second else MRSequence.T1
 
 
-def _by_times(header: Dataset) -> Sequence | None:
+def _by_times(header: Dataset) -> MRSequence | None:
     """Usual times at 1.5 and 3 T."""
     echo = numbers(header, "EchoTime", 1)
     repetition = numbers(header, "RepetitionTime", 1)
@@ -98,14 +98,14 @@ def _by_times(header: Dataset) -> Sequence | None:
     if echo is None or repetition is None or echo[0] <= 0:
         return None
     if "IR" in scanning and echo[0] >= 60:
-        return Sequence.FLAIR if inversion and inversion[0] >= 1500 else None
+        return MRSequence.FLAIR if inversion and inversion[0] >= 1500 else None
     if "IR" in scanning and echo[0] <= 30:
-        return Sequence.T1
+        return MRSequence.T1
     if "SE" in scanning:
         if echo[0] <= 35 and repetition[0] <= 1200:
-            return Sequence.T1
+            return MRSequence.T1
         if echo[0] >= 70 and repetition[0] >= 1800:
-            return Sequence.T2
+            return MRSequence.T2
     return None
 
 

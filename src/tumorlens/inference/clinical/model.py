@@ -167,7 +167,7 @@ class ClinicalModel:
                 encode(self.columns, row)
             except InputError as error:
                 raise InputError(
-                    f"{shown}, line {line}: {error.message}", error.mend
+                    f"{shown}, line {line}: {error.message}", error.hint
                 ) from error
 
     def check_names(self, given: Iterable[str], whose: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
-from tumorlens.imaging.study import Plane, Sequence
+from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
@@ -119,7 +119,7 @@ class ScanFinding:
 
     source: str
     plane: Plane | None
-    sequence: Sequence | None
+    sequence: MRSequence | None
     slices: int
     without_brain: int
     refused: int

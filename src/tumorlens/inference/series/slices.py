@@ -61,7 +61,7 @@ class SeenSlices:
             self.skipped += 1
             return
         decision = prediction.decision
-        if decision.decision is Verdict.NOT_BRAIN_MRI:
+        if decision.label is Verdict.NOT_BRAIN_MRI:
             self.refused += 1
             return
         self.probabilities[index] = [decision.probabilities[name] for name in CLASSES]

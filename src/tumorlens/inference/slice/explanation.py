@@ -73,7 +73,7 @@ def explain(
         gradcam *= np.float32(1.0 / strongest)
     outline: tuple[NDArray[np.int32], ...] = ()
     box = None
-    if decision.decision != Verdict.NOT_BRAIN_MRI:
+    if decision.label != Verdict.NOT_BRAIN_MRI:
         outline, box = _outline(evidence)
     return Explanation(
         evidence, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)

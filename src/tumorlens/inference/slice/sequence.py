@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tumorlens.imaging.study import Sequence
+from tumorlens.imaging.study import MRSequence
 
-_TRAINED_ON = (Sequence.T1, Sequence.T1_CONTRAST)
+_TRAINED_ON = (MRSequence.T1, MRSequence.T1_CONTRAST)
 
 
-def sequence_caveat(sequence: Sequence | None) -> str | None:
+def sequence_caveat(sequence: MRSequence | None) -> str | None:
     """Say that the model was not trained for a sequence.
 
     Parameters

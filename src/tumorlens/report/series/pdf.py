@@ -166,7 +166,7 @@ def _summary(
         rows.append([paragraph(cell) for cell in cells])
     widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]
     unread = [
-        f"{short_name(item.source)}: {item.message} {item.mend}".strip()
+        f"{short_name(item.source)}: {item.message} {item.hint}".strip()
         for item in failures
     ]
     count = f"Series judged: {len(entries)}. Inputs not read: {len(unread)}."

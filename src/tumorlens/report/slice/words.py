@@ -35,12 +35,12 @@ _POINT_PURPOSES = {
 
 def headline(prediction: Prediction) -> str:
     """Return the decision in a few words."""
-    return decision_title(prediction.decision.decision)
+    return decision_title(prediction.decision.label)
 
 
 def sentence(prediction: Prediction) -> str:
     """Return the decision in one or two sentences."""
-    decided = prediction.decision.decision
+    decided = prediction.decision.label
     if isinstance(decided, Verdict):
         return _VERDICT_SENTENCES[decided]
     return INFO[decided].sentence
@@ -48,12 +48,12 @@ def sentence(prediction: Prediction) -> str:
 
 def is_refused(prediction: Prediction) -> bool:
     """Tell whether the picture was refused as no brain MRI."""
-    return prediction.decision.decision is Verdict.NOT_BRAIN_MRI
+    return prediction.decision.label is Verdict.NOT_BRAIN_MRI
 
 
 def is_uncertain(prediction: Prediction) -> bool:
     """Tell whether the decision names no class."""
-    return isinstance(prediction.decision.decision, Verdict)
+    return isinstance(prediction.decision.label, Verdict)
 
 
 def percent(share: float) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tumorlens.imaging.study import Sequence, Series
+from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.web.uploads.series_record import State
 
-_FIRST = (Sequence.T1_CONTRAST, Sequence.T1)
+_FIRST = (MRSequence.T1_CONTRAST, MRSequence.T1)
 
 
 def rank_of(series: Series) -> int:

@@ -148,7 +148,7 @@ class ScanJobs:
                 scan = self._judge(scan, study)
             self._keep(replace(scan, state=State.DONE))
         except TumorLensError as error:
-            self._fail(scan, error.code, error.message, error.mend)
+            self._fail(scan, error.code, error.message, error.hint)
         except _Ended:
             raise
         except Exception:

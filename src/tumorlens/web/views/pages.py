@@ -191,7 +191,7 @@ def _answer(uploads: list[FileStorage]) -> AnyResponse:
     elif len(results) == 1:
         if made:
             return redirect(made[0]["url"], 303)
-        return answer(status, failed[0].code, failed[0].message, failed[0].mend)
+        return answer(status, failed[0].code, failed[0].message, failed[0].hint)
     else:
         page = render_template("results.html", rows=made, failures=failed)
         response = Response(page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tumorlens.imaging.study import Sequence
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.series import words as scan_words
 from tumorlens.report.series.document import lesion_from_json
@@ -73,7 +73,7 @@ def warnings(
             "trained on T1 with and without contrast only."
         )
     else:
-        caveat = sequence_caveat(Sequence(sequence))
+        caveat = sequence_caveat(MRSequence(sequence))
         texts += [] if caveat is None else [caveat]
     texts += notes
     if finding["model_version"] != version:
@@ -87,7 +87,7 @@ def warnings(
 def series_title(facts: dict[str, Any]) -> str:
     """Name a series by what it is, never by what the sender calls it."""
     sequence, plane = facts["sequence"], facts["plane"]
-    known = [sequence] if sequence and sequence != Sequence.OTHER.value else []
+    known = [sequence] if sequence and sequence != MRSequence.OTHER.value else []
     known += [plane] if plane else []
     title = ", ".join(known) or "series"
     return title[0].upper() + title[1:]
