@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tumorlens.imaging.preprocess.slice import Preprocessing
-from tumorlens.inference.bundle.bundle import (
+from tumorlens.inference.bundle.bundle import save_bundle
+from tumorlens.inference.bundle.facts import (
     Calibration,
     OperatingPoint,
     PredictionSets,
     Rate,
-    save_bundle,
 )
 from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.taxonomy import CLASSES

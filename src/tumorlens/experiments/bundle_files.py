@@ -17,8 +17,8 @@ from tumorlens.inference.bundle.bundle import (
     WEIGHTS_FILE,
     Bundle,
     save_bundle,
+    sha256_of,
 )
-from tumorlens.inference.bundle.digests import sha256_of
 from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.export import export_onnx, serving_model

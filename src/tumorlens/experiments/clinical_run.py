@@ -30,9 +30,13 @@ from tumorlens.evaluation.clinical.added_value import (
 )
 from tumorlens.evaluation.clinical.leaks import leak_sentence, leak_warnings
 from tumorlens.experiments.clinical_join import Joined, join_table
-from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle, load_bundle
-from tumorlens.inference.bundle.json_file import FACTS_FILE
-from tumorlens.inference.bundle.record import attach_file
+from tumorlens.inference.bundle.bundle import (
+    FACTS_FILE,
+    MODEL_FILE,
+    Bundle,
+    attach_file,
+    load_bundle,
+)
 from tumorlens.inference.clinical.columns import CategoryColumn, encode
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
 from tumorlens.inference.clinical.table import ClinicalTable, read_clinical_table

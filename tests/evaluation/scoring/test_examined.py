@@ -15,8 +15,7 @@ from tumorlens.evaluation.robustness.corruption import measure_corruption
 from tumorlens.evaluation.robustness.ood import measure_foreign
 from tumorlens.evaluation.robustness.ood_pictures import gather
 from tumorlens.evaluation.scoring.examined import Examined, shared
-from tumorlens.inference.bundle.digests import sha256_of
-from tumorlens.inference.bundle.json_file import read_document, write_document
+from tumorlens.inference.bundle.bundle import read_document, sha256_of, write_document
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.taxonomy import CLASSES

@@ -15,8 +15,7 @@ from tests.samples.volumes import LESION, draw_head, inside, save_volume
 from tumorlens.errors import BundleError, InputError, SettingError
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
-from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.json_file import write_document
+from tumorlens.inference.bundle.bundle import load_bundle, write_document
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.by_volume import (
     NO_CONTRAST,

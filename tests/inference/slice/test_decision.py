@@ -7,7 +7,8 @@ import pytest
 
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import Calibration, load_bundle
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.facts import Calibration
 from tumorlens.inference.slice.decision import (
     apply_operating_point,
     calibrated_probabilities,
@@ -97,7 +98,7 @@ def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):
     domain = DomainModel.load(tiny_bundle / "domain.npz")
     strict = replace(domain, cut=np.asarray(np.float32(1.1)))
     found = ask(bundle, strict)
-    assert found.decision is Verdict.NOT_BRAIN_MRI
+    assert found.label is Verdict.NOT_BRAIN_MRI
     assert found.predicted is TumorClass.GLIOMA
     assert found.reasons
 

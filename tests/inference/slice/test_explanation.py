@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess.slice import Crop
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import CellCalibration
+from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.inference.slice.explanation import MIN_PEAK, cell_probabilities, explain
 from tumorlens.inference.slice.results import Decision, Explanation, RawOutputs
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import Bundle, Calibration
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import Calibration
 from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.inference.slice.results import Decision, RawOutputs
 from tumorlens.taxonomy import (
