@@ -24,7 +24,7 @@ from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.evaluation.clinical.added_value import (
     PERMUTATIONS,
-    Judges,
+    InputKind,
     measure_clinical,
     measure_subgroups,
 )
@@ -138,7 +138,7 @@ def add_clinical(
     for sentence in warnings:
         say(f"Warning: {sentence}")
     say(f"Learning {', '.join(column.name for column in chosen.columns)}.")
-    judges = Judges.of(data)
+    judges = InputKind.of(data)
     fitted = fit_clinical(data)
     point = bundle.operating_points[bundle.default_operating_point]
     rows = [table.rows[place] for place in joined.places]

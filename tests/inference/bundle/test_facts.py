@@ -34,8 +34,9 @@ from tumorlens.inference.series.by_slices import ROUGH_OUTLINE, judge_scan
 from tumorlens.inference.series.decision import NOT_VALIDATED
 from tumorlens.inference.series.features import discounted_odds, log_odds, scan_features
 from tumorlens.inference.slice.decision import decide
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.results import Decision, RawOutputs
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.results import Decision
+from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import TumorClass, Verdict
 
 BOTH = Rules(head_disagreement=0.6, min_brain_share=0.1)
@@ -54,7 +55,7 @@ def judge(
 ) -> Decision:
     """Judge a slice that as a whole is a glioma, and whose cells all say `spots`."""
     bundle = replace(load_bundle(folder), rules=rules)
-    domain = DomainModel.load(folder / "domain.npz")
+    domain = OodModel.load(folder / "domain.npz")
     if foreign:
         domain = replace(domain, cut=np.asarray(np.float32(1.1)))
     outputs = RawOutputs(

@@ -16,8 +16,8 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
     prediction_set,
 )
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.results import RawOutputs
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 GLIOMA, MENINGIOMA, PITUITARY, NO_TUMOR = CLASSES
@@ -95,7 +95,7 @@ def ask(bundle, domain, point="screening"):
 
 def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):
     bundle = load_bundle(tiny_bundle)
-    domain = DomainModel.load(tiny_bundle / "domain.npz")
+    domain = OodModel.load(tiny_bundle / "domain.npz")
     strict = replace(domain, cut=np.asarray(np.float32(1.1)))
     found = ask(bundle, strict)
     assert found.label is Verdict.NOT_BRAIN_MRI
@@ -104,6 +104,6 @@ def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):
 
 
 def test_an_unknown_operating_point_is_refused_with_those_there_are(tiny_bundle):
-    domain = DomainModel.load(tiny_bundle / "domain.npz")
+    domain = OodModel.load(tiny_bundle / "domain.npz")
     with pytest.raises(SettingError, match="screening"):
         ask(load_bundle(tiny_bundle), domain, "certain")

@@ -38,11 +38,11 @@ _MAX_FACTS_BYTES = 4 * 2**20
 a much larger one is not ours."""
 
 MODEL_FILE = "model.onnx"
-DOMAIN_FILE = "domain.npz"
+OOD_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
-Judges = Literal["slices", "volumes"]
+InputKind = Literal["slices", "volumes"]
 """What a bundle's network takes as its input: one slice, or a whole scan."""
-_MOST_CELLS: dict[Judges, Callable[[int], int]] = {
+_MOST_CELLS: dict[InputKind, Callable[[int], int]] = {
     "slices": lambda size: (size // 8) ** 2,
     "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
 }
@@ -107,7 +107,7 @@ class Bundle:
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
     scans: ScanModel | None = None
-    judges: Judges = "slices"
+    judges: InputKind = "slices"
 
     @property
     def scan_points(self) -> dict[str, OperatingPoint]:
@@ -151,7 +151,7 @@ def load_bundle(folder: Path) -> Bundle:
     document = read_document(folder)
     check_format(document, folder / FACTS_FILE)
     bundle = _parse(document, folder)
-    check_digests(folder, bundle.files, required=(MODEL_FILE, DOMAIN_FILE))
+    check_digests(folder, bundle.files, required=(MODEL_FILE, OOD_FILE))
     return bundle
 
 
@@ -170,7 +170,7 @@ def save_bundle(
     metrics: Mapping[str, Any],
     rules: Rules | None = None,
     cells: CellCalibration | None = None,
-    judges: Judges = "slices",
+    judges: InputKind = "slices",
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -197,7 +197,7 @@ def save_bundle(
     BundleError
         Where a file is missing or a fact is not what it has to be.
     """
-    known = (MODEL_FILE, DOMAIN_FILE, WEIGHTS_FILE)
+    known = (MODEL_FILE, OOD_FILE, WEIGHTS_FILE)
     document: dict[str, Any] = {
         "format": f"{FORMAT_NAME}/{FORMAT_VERSION}",
         "name": name,
@@ -275,14 +275,14 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     )
 
 
-def _judges(facts: Reader) -> Judges:
+def _judges(facts: Reader) -> InputKind:
     if "judges" not in facts.fields:
         return "slices"
     stated = facts.text("judges")
-    for known in get_args(Judges):
+    for known in get_args(InputKind):
         if stated == known:
-            return cast(Judges, known)
-    return facts.refuse("judges", f"one of {get_args(Judges)}")
+            return cast(InputKind, known)
+    return facts.refuse("judges", f"one of {get_args(InputKind)}")
 
 
 def _preprocessing(facts: Reader) -> Preprocessing:
