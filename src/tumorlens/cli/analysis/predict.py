@@ -22,7 +22,7 @@ from tumorlens.cli.analysis.sources import find_files
 from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
-from tumorlens.inference.clinical.table import ClinicalTable, read_clinical_table
+from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report.slice.document import RESEARCH_USE
 

@@ -20,13 +20,13 @@ from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
-from tumorlens.inference.series.classifier import load_scan_judge
-from tumorlens.inference.series.planes import Planes
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.by_slices import Planes
+from tumorlens.inference.series.classifier import load_series_classifier
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.series import words as scan_words
-from tumorlens.report.series.document import scan_failure_to_json, scan_to_json
+from tumorlens.report.series.document import series_failure_to_json, series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.words import percent
@@ -91,9 +91,9 @@ def scan(
     check_files(json_path, evidence, pdf)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    bundle, judge = load_scan_judge(model, threads, Planes(planes))
+    classifier = load_series_classifier(model, threads, planes)
     rows = json_path != STANDARD_OUTPUT
-    report = None if pdf is None else StudyReport(Path(pdf), bundle)
+    report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
     found = _Found(rows, None if evidence is None else Path(evidence), report)
     notes: list[str] = []
     for path in paths:
@@ -103,7 +103,9 @@ def scan(
             for note in study.notes:
                 click.echo(f"Note: {note}", err=True)
             for series in study.series:
-                found.take(judge(series, operating_point), series, study.notes)
+                found.take(
+                    classifier.predict(series, operating_point), series, study.notes
+                )
         except InputError as error:
             found.fail(path, error)
     if json_path == STANDARD_OUTPUT:
@@ -159,12 +161,12 @@ class _Found:
         self.series = 0
 
     def take(
-        self, finding: ScanFinding, series: Series, notes: tuple[str, ...]
+        self, finding: SeriesPrediction, series: Series, notes: tuple[str, ...]
     ) -> None:
         """Take what was found in one series, and how its study was read."""
         if self._report is not None:
             self._report.add(finding, series)
-        self.documents.append(scan_to_json(finding, notes))
+        self.documents.append(series_to_json(finding, notes))
         self.series += 1
         if self._rows:
             click.echo("\n".join(_lines(finding)))
@@ -186,11 +188,11 @@ class _Found:
         name = display_name(path)
         failure = Failure(name, error.code, error.message, error.hint)
         self.failures.append(failure)
-        self.documents.append(scan_failure_to_json(failure))
+        self.documents.append(series_failure_to_json(failure))
         click.echo(f"Error: {error}", err=True)
 
 
-def _lines(finding: ScanFinding) -> Iterator[str]:
+def _lines(finding: SeriesPrediction) -> Iterator[str]:
     said = scan_words.headline(finding.decision, finding.p_tumor)
     yield f"{display_name(finding.source)}: {said}"
     if finding.not_judged is not None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from tumorlens.cli._shared.output_files import cannot_write
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
 
 if TYPE_CHECKING:
-    from tumorlens.report.series.pdf_series import ScanEntry
+    from tumorlens.report.series.pdf_series import SeriesEntry
 
 
 class StudyReport:
@@ -31,14 +31,14 @@ class StudyReport:
     def __init__(self, path: Path, bundle: Bundle) -> None:
         self._path = path
         self._bundle = bundle
-        self._entries: list[ScanEntry] = []
+        self._entries: list[SeriesEntry] = []
 
-    def add(self, finding: ScanFinding, series: Series) -> None:
+    def add(self, finding: SeriesPrediction, series: Series) -> None:
         """Take one series."""
         # Takes long to import, and only this output needs it.
-        from tumorlens.report.series.pdf_series import scan_entry
+        from tumorlens.report.series.pdf_series import series_entry
 
-        self._entries.append(scan_entry(finding, series))
+        self._entries.append(series_entry(finding, series))
 
     def write(self, notes: Sequence[str], failures: Sequence[Failure]) -> None:
         """Write the file.
@@ -55,10 +55,10 @@ class StudyReport:
         OutputError
             The file cannot be written.
         """
-        from tumorlens.report.series.pdf import render_scan_pdf
+        from tumorlens.report.series.pdf import render_series_pdf
 
         made = datetime.now().astimezone()
-        data = render_scan_pdf(self._entries, self._bundle, made, notes, failures)
+        data = render_series_pdf(self._entries, self._bundle, made, notes, failures)
         try:
             self._path.write_bytes(data)
         except OSError as error:

@@ -23,7 +23,7 @@ from tumorlens.report.series.words import headline
 from tumorlens.report.slice.document import RESEARCH_USE
 
 if TYPE_CHECKING:
-    from tumorlens.inference.classifier import Classifier
+    from tumorlens.inference.series.classifier import SeriesClassifier
     from tumorlens.pacs.analysis import Judged
     from tumorlens.pacs.dicomweb.client import Archive
     from tumorlens.pacs.dicomweb.listing import SeriesEntry
@@ -114,7 +114,7 @@ def dicomweb(
         from tumorlens.pacs.dicomweb.client import Archive
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
-    from tumorlens.inference.classifier import load_classifier
+    from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
@@ -132,8 +132,8 @@ def dicomweb(
         connect() as archive,
         connect() as destination,
     ):
-        classifier = load_classifier(model, threads)
-        point = classifier.point(operating_point)
+        classifier = load_series_classifier(model, threads)
+        point = classifier.bundle.point(operating_point)
         if study is not None:
             return _judge_study(archive, classifier, study, out, point)
         assert poll is not None and folder is not None
@@ -166,7 +166,7 @@ def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
 
 def _judge_study(
     archive: Archive,
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     study: str,
     out: str | None,
     operating_point: str | None,
@@ -225,7 +225,7 @@ def _nothing(listed: list[SeriesEntry]) -> ArchiveError:
 
 def _judge_series(
     archive: Archive,
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     entry: SeriesEntry,
     operating_point: str | None,
 ) -> tuple[int, int, list[Judged]]:

@@ -456,7 +456,7 @@ class OutlineFacts:
 
 
 @dataclass(frozen=True)
-class ScanModel:
+class SeriesModel:
     """Logistic regression from a scan's slices to the probability of any tumour.
 
     Parameters
@@ -486,7 +486,7 @@ class ScanModel:
     outline: OutlineFacts | None
 
     @classmethod
-    def read(cls, facts: Reader, points: Iterable[str]) -> ScanModel:
+    def read(cls, facts: Reader, points: Iterable[str]) -> SeriesModel:
         """Read one out of a bundle.
 
         Parameters

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from reportlab.graphics.shapes import Circle, Drawing, Line, PolyLine, Rect, String
 
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.report.slice.pdf_parts import CURVE, INK, LINE, QUIET, SHADE
 
 _LEFT, _BOTTOM, _TOP, _RIGHT = 30.0, 26.0, 12.0, 6.0
@@ -17,7 +17,7 @@ _STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
 _MOST_TICKS = 11
 
 
-def slice_curve(finding: ScanFinding, width: float, height: float) -> Drawing:
+def slice_curve(finding: SeriesPrediction, width: float, height: float) -> Drawing:
     """Draw the curve.
 
     Parameters

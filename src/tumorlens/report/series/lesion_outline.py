@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 
 
-def lesion_in_slice(finding: ScanFinding, index: int) -> NDArray[np.uint8] | None:
+def lesion_in_slice(finding: SeriesPrediction, index: int) -> NDArray[np.uint8] | None:
     """Mark the lesion in one slice.
 
     Parameters

@@ -16,7 +16,7 @@ from tumorlens.inference.slice.results import Failure
 from tumorlens.report.series import words as scan_words
 from tumorlens.report.series.pdf_series import (
     WIDTH,
-    ScanEntry,
+    SeriesEntry,
     series_section,
     short_name,
 )
@@ -44,8 +44,8 @@ _PADDING = 6
 NOTICE = "RESEARCH USE ONLY – NOT FOR CLINICAL USE"
 
 
-def render_scan_pdf(
-    entries: Sequence[ScanEntry],
+def render_series_pdf(
+    entries: Sequence[SeriesEntry],
     bundle: Bundle,
     made: datetime,
     notes: Sequence[str] = (),
@@ -132,7 +132,7 @@ def _page_frame(
 
 
 def _story(
-    entries: Sequence[ScanEntry],
+    entries: Sequence[SeriesEntry],
     bundle: Bundle,
     notes: Sequence[str],
     failures: Sequence[Failure],
@@ -148,7 +148,7 @@ def _story(
 
 
 def _summary(
-    entries: Sequence[ScanEntry], notes: Sequence[str], failures: Sequence[Failure]
+    entries: Sequence[SeriesEntry], notes: Sequence[str], failures: Sequence[Failure]
 ) -> list[Flowable]:
     heads = ("", "Series", "Sequence", "Plane", "Slices", "Decision", "Any tumour")
     rows = [[paragraph(head, SMALL) for head in heads]]

@@ -11,7 +11,7 @@ from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.lesion import slice_gap
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.series import words as scan_words
 from tumorlens.report.series.curve import slice_curve
@@ -55,7 +55,7 @@ _CURVE = (
 
 
 @dataclass(frozen=True)
-class ScanEntry:
+class SeriesEntry:
     """What is reported of one series, without its volumes.
 
     Parameters
@@ -72,25 +72,25 @@ class ScanEntry:
         Between slices; None where it is not known.
     """
 
-    finding: ScanFinding
+    finding: SeriesPrediction
     pictures: tuple[KeyPicture, ...]
     matrix: tuple[int, int]
     spacing_mm: tuple[float, float] | None
     gap_mm: float | None
 
 
-def scan_entry(finding: ScanFinding, series: Series) -> ScanEntry:
+def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
     """Keep of a scan what its report needs, so that the volumes can go.
 
     Parameters
     ----------
     finding
-        From `judge_scan`.
+        From `predict_by_slices`.
     series
         That it was made from.
     """
     first = series.slices[0]
-    return ScanEntry(
+    return SeriesEntry(
         replace(finding, evidence=None),
         key_pictures(finding, series),
         (first.height, first.width),
@@ -99,13 +99,13 @@ def scan_entry(finding: ScanFinding, series: Series) -> ScanEntry:
     )
 
 
-def series_section(entry: ScanEntry, bundle: Bundle, label: str) -> list[Flowable]:
+def series_section(entry: SeriesEntry, bundle: Bundle, label: str) -> list[Flowable]:
     """Set one series.
 
     Parameters
     ----------
     entry
-        From `scan_entry`.
+        From `series_entry`.
     bundle
         The model, for its operating points.
     label
@@ -134,7 +134,7 @@ def short_name(name: str) -> str:
     return f"{shown[: _LONGEST_NAME - 40]} … {shown[-37:]}"
 
 
-def _result(finding: ScanFinding) -> Table:
+def _result(finding: SeriesPrediction) -> Table:
     tumor = scan_words.tumor_percent(finding.decision, finding.p_tumor)
     said = [
         paragraph(decision_title(finding.decision), HEADLINE),
@@ -157,7 +157,7 @@ def _result(finding: ScanFinding) -> Table:
     )
 
 
-def _caveats(finding: ScanFinding) -> list[Flowable]:
+def _caveats(finding: SeriesPrediction) -> list[Flowable]:
     texts = [sequence_caveat(finding.sequence), *finding.reasons]
     if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
         texts.append(scan_words.REFUSED_NUMBERS)
@@ -175,7 +175,7 @@ def _caveats(finding: ScanFinding) -> list[Flowable]:
     return [Spacer(1, 2 * mm), box]
 
 
-def _facts(entry: ScanEntry) -> Table:
+def _facts(entry: SeriesEntry) -> Table:
     finding, spacing, run = entry.finding, entry.spacing_mm, entry.finding.run
     rows, columns = entry.matrix
     facts = {
@@ -210,7 +210,7 @@ def _facts(entry: ScanEntry) -> Table:
     )
 
 
-def _along(finding: ScanFinding) -> list[Flowable]:
+def _along(finding: SeriesPrediction) -> list[Flowable]:
     if all(share is None for share in finding.slice_p_tumor):
         return []
     curve = [
@@ -221,7 +221,7 @@ def _along(finding: ScanFinding) -> list[Flowable]:
     return [Spacer(1, 4 * mm), KeepTogether(curve)]
 
 
-def _key_slices(entry: ScanEntry, label: str) -> list[Flowable]:
+def _key_slices(entry: SeriesEntry, label: str) -> list[Flowable]:
     if not entry.pictures:
         return []
     outlined = any(picture.outline for picture in entry.pictures)
@@ -266,8 +266,8 @@ def _own_probability(picture: KeyPicture) -> str:
     return f"Tumour {words.percent(picture.p_tumor)}"
 
 
-def _operating_point(finding: ScanFinding, bundle: Bundle) -> list[Flowable]:
-    point = bundle.scan_points.get(finding.operating_point)
+def _operating_point(finding: SeriesPrediction, bundle: Bundle) -> list[Flowable]:
+    point = bundle.series_points.get(finding.operating_point)
     texts = [f"Judged in {finding.seconds:.1f} s."]
     if point is not None:
         texts.insert(

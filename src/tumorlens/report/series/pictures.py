@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.study import Series, Slice
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.report.patient_sides import sides_of
 from tumorlens.report.series.lesion_outline import lesion_in_slice, outlines
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
@@ -48,7 +48,7 @@ class KeyPicture:
     edges: tuple[str, str, str, str] | None
 
 
-def key_pictures(finding: ScanFinding, series: Series) -> tuple[KeyPicture, ...]:
+def key_pictures(finding: SeriesPrediction, series: Series) -> tuple[KeyPicture, ...]:
     """Draw the key slices, in the order of the series.
 
     Parameters
@@ -64,7 +64,7 @@ def key_pictures(finding: ScanFinding, series: Series) -> tuple[KeyPicture, ...]
     )
 
 
-def _picture(finding: ScanFinding, item: Slice, index: int) -> KeyPicture:
+def _picture(finding: SeriesPrediction, item: Slice, index: int) -> KeyPicture:
     grey = window_picture(item.pixels)
     overlay = None
     if finding.evidence is not None:

@@ -33,7 +33,7 @@ def sentence(decision: TumorClass | Verdict, not_judged: str | None = None) -> s
     decision
         Of the scan.
     not_judged
-        Why nothing could be judged, as `ScanFinding` has it; None where
+        Why nothing could be judged, as `SeriesPrediction` has it; None where
         anything was.
     """
     if not_judged is not None:
@@ -81,7 +81,7 @@ def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
     Parameters
     ----------
     slices, without_brain, refused
-        As in `ScanFinding`.
+        As in `SeriesPrediction`.
     """
     judged = slices - without_brain - refused
     return (

@@ -49,7 +49,7 @@ def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "Failure": schemas.failure(),
                 "Problem": schemas.problem(),
                 "Scan": scan_schemas.status(),
-                "ScanFinding": scan_schemas.finding(),
+                "SeriesPrediction": scan_schemas.finding(),
             }
         },
     }

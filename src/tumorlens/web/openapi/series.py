@@ -62,7 +62,8 @@ def scan_paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
                 "summary": "The finding of a series",
                 "responses": {
                     "200": json_answer(
-                        "The finding.", {"$ref": "#/components/schemas/ScanFinding"}
+                        "The finding.",
+                        {"$ref": "#/components/schemas/SeriesPrediction"},
                     ),
                     "404": json_answer("No such scan or series.", PROBLEM),
                     "409": json_answer("It is not judged yet, or never was.", PROBLEM),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tumorlens.report.series.document import SCAN_SCHEMA
+from tumorlens.report.series.document import SERIES_SCHEMA
 from tumorlens.taxonomy import CLASSES, Verdict
 from tumorlens.web.uploads.series_record import State
 from tumorlens.web.uploads.series_status import STATUS_SCHEMA
@@ -95,7 +95,7 @@ def finding() -> dict[str, Any]:
     """Describe the finding of a series (``tumorlens-scan/1``)."""
     return _object(
         {
-            "schema": {"const": SCAN_SCHEMA},
+            "schema": {"const": SERIES_SCHEMA},
             "file": _TEXT,
             "status": {"const": "ok"},
             "plane": _MAYBE_TEXT,
