@@ -6,6 +6,7 @@ Nothing of TumorLens is imported: its modules may move.
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,64 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+def save_cheng(folder: Path, slices: int = 12) -> Path:
+    """Lay out drawn slices of one patient as the set of Cheng et al.; return `folder`."""
+    place = folder / "cheng"
+    for name in ("images", "masks"):
+        (place / name).mkdir(parents=True)
+    rows = []
+    for number in range(slices):
+        save_picture(place / "images" / f"{number}.jpg", number)
+        save_picture(place / "masks" / f"{number}.png", number)
+        row = {"id": number, "class": "glioma", "patient": "1", "record": "1"}
+        rows.append(row | {"plane": "axial"})
+    write_rows(place / "cheng.csv", rows)
+    return folder
+
+
+def save_stack_of_slices(folder: Path, patients: int = 2) -> Path:
+    """Draw the axial slices of patients, from the feet up; return the manifest."""
+    rows = []
+    for patient in range(patients):
+        for place in range(10):
+            label = "glioma" if place in (4, 5) else "no_tumor"
+            name = f"{patient}-{place}.png"
+            save_picture(folder / name, 100 * patient + place, label)
+            row = {"file": name, "label": label, "patient": f"p{patient}"}
+            rows.append(row | {"source": "drawn", "plane": "axial", "slice": place})
+    return write_rows(folder / "slices.csv", rows)
+
+
+def save_stacks(
+    folder: Path, bundle: Path, patients: int = 8
+) -> tuple[Path, Path, Path]:
+    """Draw stacks of slices; return their list, a manifest, and folds of a bundle."""
+    slices, rows = [], []
+    for number in range(patients):
+        label = "glioma" if number % 2 == 0 else "no_tumor"
+        for place in range(5):
+            lesion = label == "glioma" and 1 <= place <= 3
+            name = f"{number}-{place}.png"
+            shown = label if lesion else "no_tumor"
+            save_picture(folder / name, 10 * number + place, shown)
+            mask = ""
+            if lesion:
+                outline = np.zeros((256, 256), np.uint8)
+                cv2.circle(outline, SPOTS[label][:2], SPOTS[label][2], 255, -1)
+                mask = f"{number}-{place}-mask.png"
+                cv2.imwrite(str(folder / mask), outline)
+            patient = f"p{number}"
+            row = {"scan": patient, "label": label, "patient": patient}
+            slices.append(
+                row | {"source": "drawn", "file": name, "slice": place, "mask": mask}
+            )
+            fold = number // 2 % 2
+            rows.append(
+                {"file": name, "label": shown, "patient": patient, "fold": fold}
+            )
+    for fold in (0, 1):
+        shutil.copytree(bundle, folder / "folds" / f"fold{fold}" / "bundle")
+    scans = write_rows(folder / "scans.csv", [row | {"gap_mm": ""} for row in slices])
+    return scans, write_rows(folder / "folds.csv", rows), folder / "folds"

@@ -53,7 +53,7 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict):
         return "value with low and high" if set(value) == _INTERVAL else "object"
     if isinstance(value, list):
-        return "list" if value else "empty list"
+        return "list"
     return _NAMES[type(value)]
 
 

@@ -33,7 +33,8 @@ def test_slices_and_stacks(volume: Path, compare: Compare, tmp_path: Path) -> No
     words = ("--label", "no_tumor", "--source", "head", "--out", tmp_path / "cut")
     run("data", "slices", volume, *words)
     cut = tmp_path / "cut" / "head.csv"
-    run("data", "stack", cut, "--out", tmp_path / "stacked")
+    slices = samples.save_stack_of_slices(tmp_path)
+    run("data", "stack", slices, "--out", tmp_path / "stacked")
     found = {
         "data slices": rows_of(cut)[0],
         "data stack": rows_of(tmp_path / "stacked" / "volumes.csv")[0],
@@ -61,7 +62,8 @@ def test_audit(compare: Compare, tmp_path: Path) -> None:
 def test_overlap(manifest: Path, compare: Compare, tmp_path: Path) -> None:
     out = tmp_path / "overlap.json"
     parts = ("--split", "test", "--against-split", "train")
-    run("data", "overlap", manifest, *parts, "--json", out)
+    # Drawn heads are alike enough to be taken for copies.
+    run("data", "overlap", manifest, *parts, "--json", out, status=1)
     compare("overlap-json", keys_of(out))
 
 
