@@ -161,7 +161,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def save_cheng(folder: Path, slices: int = 12) -> Path:
-    """Lay out drawn slices of one patient as the set of Cheng et al.; return `folder`."""
+    """Lay out drawn slices of one patient as Cheng et al. do; return `folder`."""
     place = folder / "cheng"
     for name in ("images", "masks"):
         (place / name).mkdir(parents=True)

@@ -37,7 +37,7 @@ def _add(values: list[Any], path: str, types: dict[str, set[str]]) -> None:
     kinds = {_kind(value) for value in values}
     items = [item for value in lists for item in value]
     # What stands below it tells that it is an object or a list.
-    if not kinds <= {"object", "list"} or not (objects or items):
+    if not kinds <= {"object", "list"} or not (any(objects) or items):
         types[path or "."] = kinds
     for key in dict.fromkeys(key for item in objects for key in item):
         found = [item[key] for item in objects if key in item]

@@ -1,4 +1,4 @@
-"""What `import tumorlens` gives: names, signatures, and attributes of what it returns."""
+"""What `import tumorlens` gives: names, signatures, attributes of what it returns."""
 
 from __future__ import annotations
 
