@@ -17,6 +17,7 @@ from tests.contracts import samples
 from tests.contracts.shapes import differences
 
 RECORDED = Path(__file__).parent / "recorded"
+HOW = "pytest tests/contracts --record"
 
 Compare = Callable[[str, Any], None]
 
@@ -46,22 +47,20 @@ def compare(recording: bool) -> Compare:
             text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")
             return
-        assert path.exists(), f"Nothing is recorded as {name}: pytest {HOW}"
+        if not path.exists():
+            pytest.fail(f"Nothing is recorded as {path.name}: {HOW}", pytrace=False)
         recorded = json.loads(path.read_text(encoding="utf-8"))
         # As JSON knows it: no tuples, and text for keys.
         changes = differences(recorded, json.loads(json.dumps(found)))
-        assert not changes, "\n".join(
-            [
+        if changes:
+            lines = [
                 f"The contract {path.name} is broken:",
                 *changes,
-                f"If that is meant: pytest {HOW}, and a line in CHANGELOG.md.",
+                f"If that is meant: {HOW}, and a line in CHANGELOG.md.",
             ]
-        )
+            pytest.fail("\n".join(lines), pytrace=False)
 
     return go
-
-
-HOW = "tests/contracts --record"
 
 
 @pytest.fixture(scope="session")

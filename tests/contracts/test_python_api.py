@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,11 @@ def _objects(value: Any, deep: bool = True) -> Iterator[Any]:
             yield from _objects(item)
     elif type(value).__module__.partition(".")[0] == "tumorlens":
         yield value
-        for name in dir(value) if deep else ():
-            if not name.startswith("_"):
+        names = [name for name in dir(value) if not name.startswith("_")]
+        for name in names if deep else ():
+            with warnings.catch_warnings():
+                # Old names go on working for one release.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 attribute = getattr(value, name)
-                if not callable(attribute):
-                    yield from _objects(attribute)
+            if not callable(attribute):
+                yield from _objects(attribute)
