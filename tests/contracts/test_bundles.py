@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tumorlens
+from tests.contracts import samples
 from tests.contracts.conftest import RECORDED, Compare
 from tests.contracts.shapes import shape
 from tumorlens.cli.main import main
@@ -51,8 +52,6 @@ def _brief(document: dict[str, Any]) -> dict[str, Any]:
 def test_an_old_bundle_judges_a_slice_as_before(
     name: str, label: str, tmp_path: Path, recording: bool
 ) -> None:
-    from tests.contracts import samples
-
     picture = samples.save_picture(tmp_path / "head.png", 3, label)
     found = _run("predict", picture, BUNDLES[name], tmp_path / "out.json")
     keys = ("decision", "predicted", "operating_point", "prediction_set")
@@ -60,19 +59,19 @@ def test_an_old_bundle_judges_a_slice_as_before(
 
 
 @pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize("label", ["glioma", "no_tumor"])
 def test_an_old_bundle_judges_a_scan_as_before(
-    name: str, volume: Path, tmp_path: Path, recording: bool
+    name: str, label: str, tmp_path: Path, recording: bool
 ) -> None:
+    volume = samples.save_volume(tmp_path / "head.nii.gz", 0, label)
     found = _run("scan", volume, BUNDLES[name], tmp_path / "out.json")
     keys = ("decision", "predicted", "operating_point", "slices", "refused")
-    _same(f"decisions-scan-{name}", found, keys, recording)
+    _same(f"decisions-scan-{name}-{label}", found, keys, recording)
 
 
 def test_an_old_bundle_counts_clinical_columns_as_before(
     columns_bundle: Path, tmp_path: Path, recording: bool
 ) -> None:
-    from tests.contracts import samples
-
     picture = samples.save_picture(tmp_path / "head.png", 3)
     row = {"file": "head.png", "age": 70, "sex": "M"}
     table = samples.write_rows(tmp_path / "table.csv", [row])
