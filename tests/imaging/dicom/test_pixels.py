@@ -35,7 +35,8 @@ from tests.samples.hostile_files import (
     twelve_bit_jpeg,
 )
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.dicom.file import is_dicom, read_dicom
+from tumorlens.imaging.dicom.grouping import read_dicom
+from tumorlens.imaging.dicom.header import is_dicom
 from tumorlens.imaging.study import MRSequence, Plane, Study
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.samples.dicom_files import head, saved, slice_file
-from tumorlens.imaging.dicom.file import read_dicom
+from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.preprocess.slice import Preprocessing, prepare
 from tumorlens.imaging.study import Slice
 

@@ -10,7 +10,7 @@ from pydicom.uid import UID
 
 from tests.samples.dicom_files import saved, slice_file
 from tumorlens.errors import InputError
-from tumorlens.imaging.dicom.series import gather_series
+from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import MRSequence, Plane
 
 DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data")) / "dicom"

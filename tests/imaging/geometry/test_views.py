@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.samples.series_findings_by_slices import drawn_scan
+from tumorlens.imaging.geometry.views import toward, views_of
 from tumorlens.imaging.geometry.volume import Volume, series_of, volume_of
-from tumorlens.imaging.geometry.volume_views import toward, views_of
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Series
 
 

@@ -9,14 +9,44 @@ from dataclasses import replace
 import numpy as np
 
 from tumorlens.errors import InputError, MissingFileError, TooLargeError
-from tumorlens.imaging.broken_files import BrokenFiles
 from tumorlens.imaging.dicom.frames import Frame, frames_of
 from tumorlens.imaging.dicom.header import text
-from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
+from tumorlens.imaging.dicom.order import repeats_place, sort_slices
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
 from tumorlens.imaging.study import Series, Study
 
-_SAME_PLACE_MM = 0.01
 _SAME_WAY = 0.01
+
+
+def read_dicom(data: bytes, name: str) -> Study:
+    """Read one DICOM file: a slice, or the frames of a multi-frame file.
+
+    Size and content are checked from the header before any pixel is decoded.
+    Values are rescaled (modality), not windowed; MONOCHROME1 is inverted.
+
+    Parameters
+    ----------
+    data
+        The whole file, with or without preamble.
+    name
+        The name of the file, for messages and for `Slice.source`.
+
+    Returns
+    -------
+    Study
+        One series; several where a multi-frame file mixes them.
+
+    Raises
+    ------
+    DamagedFileError
+        Where it is cut off, broken, or no decoder for it is installed.
+    TooLargeError, TooSmallError
+        Where a limit is passed.
+    InputError
+        Where it is no MR slice of a head, with the reason.
+    """
+    series, notes = arrange(frames_of(data, name))
+    return Study(series, notes)
 
 
 def gather_series(
@@ -53,10 +83,10 @@ def gather_series(
     total = size = 0
     for name, data in files:
         size += len(data)
-        found: list[Frame] = []
+        of_file: list[Frame] = []
         with broken.passing_over(name, failures):
-            found = frames_of(data, name)
-        total += sum(item.slice.pixels.size for item in found)
+            of_file = frames_of(data, name)
+        total += sum(item.slice.pixels.size for item in of_file)
         if total > MAX_STUDY_PIXELS:
             raise TooLargeError(
                 f"The study holds more than {MAX_STUDY_PIXELS // 10**6} million "
@@ -64,7 +94,7 @@ def gather_series(
                 "Give one series at a time.",
             )
         check_unpacked(total, 4, size, f"The study up to {name}")
-        frames += found
+        frames += of_file
     if not frames:
         raise failures[0][1] if failures else MissingFileError("There is no file.")
     series, notes = arrange(frames)
@@ -97,7 +127,7 @@ def arrange(frames: list[Frame]) -> tuple[tuple[Series, ...], tuple[str, ...]]:
     notes
         What was split or dropped.
     """
-    found: list[Series] = []
+    series: list[Series] = []
     notes: list[str] = []
     for uid_group in _split(frames, lambda item: item.series):
         parts = [
@@ -111,14 +141,14 @@ def arrange(frames: list[Frame]) -> tuple[tuple[Series, ...], tuple[str, ...]]:
                 f"it was split into {len(parts)}."
             )
         for part in parts:
-            kept, dropped = _sorted(part)
+            kept, dropped = sort_slices(part)
             if dropped:
                 notes.append(
                     f"{dropped} of {len(part)} slices of a series repeat a place; "
                     "the first at each place was used."
                 )
-            found.append(_series(kept))
-    return tuple(found), tuple(notes)
+            series.append(_series(kept))
+    return tuple(series), tuple(notes)
 
 
 def _split(frames: list[Frame], key: Callable[[Frame], object]) -> list[list[Frame]]:
@@ -154,59 +184,22 @@ def _alike(one: Frame, two: Frame) -> bool:
     return max(float(np.abs(way).max()) for way in ways) < _SAME_WAY
 
 
-def _depths(frames: list[Frame]) -> list[float] | None:
-    """Place of each along the first one's normal, in mm; None where one has none."""
-    first = frames[0].slice.placement
-    if first is None:
-        return None
-    depths = []
-    for item in frames:
-        place = item.slice.placement
-        if place is None:
-            return None
-        depths.append(float(np.dot(place.origin, first.normal)))
-    return depths
-
-
-def _repeats(frames: list[Frame]) -> bool:
-    depths = _depths(frames)
-    return depths is not None and bool(
-        np.any(np.diff(np.sort(depths)) < _SAME_PLACE_MM)
-    )
-
-
 def _without_repeats(frames: list[Frame]) -> list[list[Frame]]:
     """Split by one trait after the other, as long as places repeat."""
     groups = [frames]
     for trait in range(len(frames[0].traits)):
-        if not any(_repeats(group) for group in groups):
+        if not any(repeats_place(group) for group in groups):
             break
         groups = [
             part
             for group in groups
             for part in (
                 _split(group, lambda item: item.traits[trait])  # noqa: B023
-                if _repeats(group)
+                if repeats_place(group)
                 else [group]
             )
         ]
     return groups
-
-
-def _sorted(frames: list[Frame]) -> tuple[list[Frame], int]:
-    """Sort along the normal, and count what repeats a place."""
-    depths = _depths(frames)
-    if depths is None:
-        ordered = sorted(
-            frames, key=lambda x: (x.number, x.slice.source, x.slice.index)
-        )
-        return ordered, 0
-    pairs = sorted(zip(depths, frames, strict=True), key=lambda x: (x[0], x[1].number))
-    kept = [pairs[0]]
-    for pair in pairs[1:]:
-        if pair[0] - kept[-1][0] >= _SAME_PLACE_MM:
-            kept.append(pair)
-    return [item for _, item in kept], len(pairs) - len(kept)
 
 
 def _series(frames: list[Frame]) -> Series:

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike
 
 from tumorlens.errors import InputError
 from tumorlens.imaging.geometry.volume import Volume, check_view, view_of
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Placement, Plane
 from tumorlens.imaging.study import Series
 
 Edges: TypeAlias = tuple[str, str, str, str]
@@ -54,7 +53,7 @@ def views_of(series: Series, volume: Volume | None) -> tuple[StackView, ...]:
     series
         Slices in order.
     volume
-        From `volume_of`.
+        The stack from `volume_of`, or None.
 
     Returns
     -------

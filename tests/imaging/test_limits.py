@@ -11,9 +11,9 @@ from tests.samples.coded_dicom import shipped
 from tests.samples.pictures import blank_png
 from tests.samples.zips import fatal_zip, good, pack
 from tumorlens.errors import DamagedFileError, TooManyBrokenError
-from tumorlens.imaging import broken_files
+from tumorlens.imaging import limits
 from tumorlens.imaging.dicom import decoder
-from tumorlens.imaging.dicom.series import gather_series
+from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.limits import MAX_FATAL_FILES
 from tumorlens.imaging.read import read_study
 
@@ -74,8 +74,8 @@ def test_broken_files_that_take_long_together_end_it(
     broken = pack(*((f"{i}.png", blank_png(300)[:-20]) for i in range(9)))
     with pytest.raises(DamagedFileError, match="#1 starts like"):
         read_study(broken, "study.zip")
-    monkeypatch.setattr(broken_files, "_FREE_SECONDS", -1.0)
-    monkeypatch.setattr(broken_files, "MAX_BROKEN_SECONDS", 1e-9)
+    monkeypatch.setattr(limits, "_FREE_SECONDS", -1.0)
+    monkeypatch.setattr(limits, "MAX_BROKEN_SECONDS", 1e-9)
     with pytest.raises(TooManyBrokenError, match=r"1 files? .*took long.*#1;"):
         read_study(broken, "study.zip")
     assert read_study(good(), "next.zip").slices
@@ -84,7 +84,7 @@ def test_broken_files_that_take_long_together_end_it(
 def test_what_could_not_be_read_is_let_go() -> None:
     """An error holds its traceback, and that all which was being read."""
     kept: list[tuple[str, DamagedFileError]] = []
-    with broken_files.BrokenFiles("study").passing_over("a", kept):  # type: ignore[arg-type]
+    with limits.BrokenFiles("study").passing_over("a", kept):  # type: ignore[arg-type]
         raise DamagedFileError("a is broken.") from ValueError("x")
     ((name, error),) = kept
     assert (name, error.message, error.code) == ("a", "a is broken.", "damaged_file")
