@@ -26,7 +26,7 @@ from tumorlens.experiments.fold_runs import (
 )
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import CLASSES
 from tumorlens.training.config import TrainingConfig

@@ -25,8 +25,7 @@ from tumorlens.experiments.cross_validation import (
 from tumorlens.experiments.evaluation import METRICS_FILE, for_bundle
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.experiments.packaging_volume import make_volume_bundle
-from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.record import record_metrics
+from tumorlens.inference.bundle.bundle import Bundle, record_metrics
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit

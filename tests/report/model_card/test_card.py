@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.samples.measured_maps import figure, measured_maps
-from tumorlens.inference.bundle.bundle import Bundle, OperatingPoint, Rate, load_bundle
+from tumorlens.inference.bundle.bundle import Bundle, load_bundle
+from tumorlens.inference.bundle.facts import OperatingPoint, Rate
 from tumorlens.report.model_card.card import model_card
 from tumorlens.report.model_card.charts import card_charts
 from tumorlens.report.model_card.claim_2024 import CLAIM_2024

@@ -1,4 +1,4 @@
-"""Reading ahead: in order, past failures, in batches that fit into memory."""
+"""Pictures are read ahead, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import draw_phantom
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.slice import Preprocessing
-from tumorlens.inference.slice.read_ahead import (
+from tumorlens.inference.slice.inputs import (
     PreparedSlice,
     batches,
     prepare_slice,

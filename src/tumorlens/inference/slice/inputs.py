@@ -1,4 +1,4 @@
-"""Pictures are read and prepared in threads, a few ahead of the network."""
+"""Pictures become model inputs: read and prepared in threads, ahead of the network."""
 
 from __future__ import annotations
 
@@ -8,17 +8,60 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
+from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
-from tumorlens.imaging.study import Slice
-from tumorlens.inference.slice.picture import Picture, picture_name, read_picture
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.sequence import sequence_caveat
+
+Picture: TypeAlias = str | Path | bytes | NDArray[Any] | Study
+"""A path, the bytes of a file, an array (H, W) or (H, W, 3), or what was read."""
+
+
+def read_picture(source: Picture, name: str | None = None) -> Study:
+    """Read a picture, in whatever form it was given.
+
+    Parameters
+    ----------
+    source
+        An array is in RGB where it has colours, with finite numbers.
+    name
+        What the user calls it; by default the path, or the kind of source.
+
+    Raises
+    ------
+    InputError
+        It cannot be used as a picture.
+    """
+    if isinstance(source, Study):
+        return source
+    if isinstance(source, np.ndarray):
+        slice_ = to_slice(source, name or "array")
+        return Study((Series((slice_,)),))
+    if isinstance(source, str | Path | bytes):
+        return read_study(source, name)
+    raise InputError(
+        f"A picture cannot be a {type(source).__name__}.",
+        "Give a path, the bytes of a file, a NumPy array or a Study.",
+    )
+
+
+def picture_name(source: object) -> str:
+    """Name a source that could not be read, for a message."""
+    if isinstance(source, str | Path):
+        return display_name(source)
+    return "array" if isinstance(source, np.ndarray) else "picture"
+
 
 _READERS = 2
 _FILES_AHEAD = 4
