@@ -2,17 +2,21 @@
 
 Most are drawn; photographs come from a package that ships some. Chest x-rays
 cannot be shipped, so crude ones are drawn: body, lungs, ribs, heart, spine.
+Computed tomograms come from the manifest: they are the nearest to brain MRI of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record
+from tumorlens.imaging.read import read_study
 
 Picture = NDArray[np.float32]
 _EDGE = 256
@@ -288,3 +292,29 @@ _DRAWERS: dict[str, Callable[[np.random.Generator], Picture]] = {
     "limb": _limb,
     "trunk": _trunk,
 }
+
+
+CT_FLAG = "ct"
+DRAWN_CT = "drawn ct"
+"""Kind of what `tumorlens.calibration.drawn_tomograms` draws."""
+
+
+def tomograms(records: Sequence[Record]) -> list[Outlier]:
+    """Read the pictures that a manifest flags as CT and that are no test's.
+
+    Parameters
+    ----------
+    records
+        The whole manifest, flagged rows too.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    """
+    found = []
+    for record in records:
+        if record.flag == CT_FLAG and record.split != "test":
+            slice_ = read_study(record.path).slices[0]
+            found.append(Outlier(CT_FLAG, slice_.pixels, slice_.colorfulness))
+    return found

@@ -1,16 +1,46 @@
-"""A fair sample of a set: many patients, every class, the same each time."""
+"""A labelled picture is read as one slice, and a fair sample of a set is drawn.
+
+A label speaks of one slice, so a file that holds several is refused. A sample has many
+patients and every class, and is the same each time.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tumorlens.data.manifest import Record
-from tumorlens.data.one_slice import read_one_slice
 from tumorlens.errors import InputError
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Slice, Study
+
+
+def read_one_slice(path: Path) -> Study:
+    """Read a file that holds a single slice.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or holds several slices: which of them the label speaks
+        of is not known, and those at the ends of a scan show no tumour.
+    """
+    study = read_study(path)
+    count = len(study.slices)
+    if count > 1:
+        raise InputError(
+            f"{path} holds {count} slices, and its label speaks of one.",
+            "Cut it with `tumorlens data slices`, or score whole scans with "
+            "`tumorlens compare-scans`.",
+        )
+    return study
 
 
 def pick(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:

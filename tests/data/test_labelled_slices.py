@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import (
+from tumorlens.data.labelled_slices import (
     pick,
     pick_of_each_class,
     read_labelled_slice,
 )
+from tumorlens.data.manifest import Record
 from tumorlens.taxonomy import TumorClass
 
 

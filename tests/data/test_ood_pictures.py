@@ -7,7 +7,7 @@ import cv2
 
 from tests.conftest import draw_phantom
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.tomograms import tomograms
+from tumorlens.data.ood_pictures import tomograms
 from tumorlens.taxonomy import TumorClass
 
 
