@@ -15,7 +15,7 @@ from tests.samples.series_findings_by_slices import drawn_scan
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import EDGE_MM, LESION, draw_head
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.dicom.file import read_dicom
+from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.series.classifier import (
     SeriesClassifier,
@@ -174,7 +174,7 @@ def test_a_model_of_volumes_answers_as_one_of_slices(tmp_path: Path) -> None:
             SliceThickness=EDGE_MM,
         )
     classifier = load_series_classifier(build_volume_bundle(tmp_path), threads=1)
-    job = Job("1", "a", tuple(files), (), 0)
+    job = Job("1.2", tuple(files))
     results = analysis_with(classifier, None)(job)
     report, picture, outline = (dcmread(BytesIO(data)) for data in results)
     assert [item.Modality for item in (report, picture, outline)] == ["SR", "OT", "SEG"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from tumorlens.data.ood.tomograms import CT_FLAG, DRAWN_CT
+from tumorlens.data.ood_pictures import CT_FLAG, DRAWN_CT
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.statistics.metrics import auroc
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.tomograms import CT_FLAG
+from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.examined import Examined
 from tumorlens.evaluation.scoring.fold_leakage import pool_leakage

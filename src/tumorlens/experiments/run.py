@@ -13,8 +13,7 @@ import keras
 import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
-from tumorlens.data.manifest import Record, read_manifest
-from tumorlens.data.manifest_digest import manifest_digest
+from tumorlens.data.manifest import Record, manifest_digest, read_manifest
 from tumorlens.errors import OutputError, SettingError, TrainingError
 from tumorlens.experiments.cost import earlier_seconds, note_cost, stored_cost
 from tumorlens.experiments.cross_validation import (

@@ -9,8 +9,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import pick, read_labelled_slice
 from tumorlens.evaluation.scoring.examined import Examined, shared
 from tumorlens.imaging.preprocess.slice import Crop, prepare
 from tumorlens.imaging.study import Series, Slice, Study

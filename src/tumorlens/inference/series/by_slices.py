@@ -18,7 +18,7 @@ from tumorlens.imaging.geometry.volume import (
     series_of,
     volume_of,
 )
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.classifier import Classifier

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.readers.raster import to_slice
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.sequence import sequence_caveat

@@ -1,4 +1,7 @@
-"""Every network that `tumorlens train` knows, by name."""
+"""Every network that `tumorlens train` knows, by name.
+
+Tested in `tests/training/networks/test_contract.py`.
+"""
 
 from __future__ import annotations
 
