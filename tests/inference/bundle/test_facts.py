@@ -270,3 +270,11 @@ def test_the_second_run_tells_a_lone_alarm_from_a_lesion() -> None:
     # With one run alone the second has nothing of its own to say.
     short = scan_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
     assert short["second_run"] == short["strongest_run"]
+
+
+def test_the_old_names_of_a_bundle_work_for_one_release(bundle: Path) -> None:
+    made = record_series_model(bundle, MODEL)
+    with pytest.warns(DeprecationWarning, match="series_model"):
+        assert made.scans == made.series_model
+    with pytest.warns(DeprecationWarning, match="series_points"):
+        assert made.scan_points == made.series_points

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.model_options import (
+from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
     threads_option,

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from tumorlens.errors import BundleError, SettingError
+from tumorlens.errors import BundleError, SettingError, warn_of_old_name
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
 from tumorlens.inference.bundle.facts import (
@@ -115,6 +115,18 @@ class Bundle:
         if self.series_model is None:
             return self.operating_points
         return self.series_model.operating_points
+
+    @property
+    def scans(self) -> SeriesModel | None:
+        """Old name of `series_model`; it goes with the next release."""
+        warn_of_old_name("bundle.scans", "bundle.series_model")
+        return self.series_model
+
+    @property
+    def scan_points(self) -> dict[str, OperatingPoint]:
+        """Old name of `series_points`; it goes with the next release."""
+        warn_of_old_name("bundle.scan_points", "bundle.series_points")
+        return self.series_points
 
     def point(self, name: str | None) -> str:
         """Name an operating point; the bundle's own choice for None.
