@@ -25,11 +25,10 @@ from tumorlens.imaging import study
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
-from tumorlens.report.series.pdf import NOTICE, render_series_pdf
-from tumorlens.report.series.pdf_series import series_entry
-from tumorlens.report.slice import words
+from tumorlens.report import words
+from tumorlens.report.series.pdf import NOTICE, render_series_pdf, series_entry
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.slice.words import percent
+from tumorlens.report.words import percent
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 MADE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)

@@ -18,9 +18,13 @@ import click
 
 from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, cannot_write
 from tumorlens.inference.slice.results import Failure, Prediction
-from tumorlens.report.slice.document import failure_to_json, prediction_to_json
+from tumorlens.report.slice.document import (
+    CSV_COLUMNS,
+    csv_row,
+    failure_to_json,
+    prediction_to_json,
+)
 from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
-from tumorlens.report.slice.table import CSV_COLUMNS, csv_row
 from tumorlens.taxonomy import INFO, Verdict, decision_title
 
 if TYPE_CHECKING:

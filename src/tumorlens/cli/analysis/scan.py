@@ -31,14 +31,14 @@ from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.report.series import words as scan_words
+from tumorlens.report import words
 from tumorlens.report.series.document import series_failure_to_json, series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.slice.words import percent
+from tumorlens.report.words import percent
 
 if TYPE_CHECKING:
-    from tumorlens.report.series.pdf_series import SeriesEntry
+    from tumorlens.report.series.pdf import SeriesEntry
 
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
@@ -203,12 +203,12 @@ class _Results:
 
 
 def _lines(prediction: SeriesPrediction) -> Iterator[str]:
-    said = scan_words.headline(prediction.decision, prediction.p_tumor)
+    said = words.series_headline(prediction.decision, prediction.p_tumor)
     yield f"{display_name(prediction.source)}: {said}"
     if prediction.not_judged is not None:
-        yield f"  {scan_words.NOTHING_JUDGED}"
+        yield f"  {words.NOTHING_JUDGED}"
     counts = (prediction.slices, prediction.without_brain, prediction.refused)
-    yield f"  {scan_words.slices_sentence(*counts)}, in {prediction.seconds:.1f} s"
+    yield f"  {words.slices_sentence(*counts)}, in {prediction.seconds:.1f} s"
     if len(prediction.planes) > 1:
         each = ", ".join(f"{k} {percent(p)}" for k, p in prediction.planes.items())
         yield f"  Tumour by plane: {each}"
@@ -216,7 +216,7 @@ def _lines(prediction: SeriesPrediction) -> Iterator[str]:
         shown = ", ".join(str(index + 1) for index in prediction.key_slices)
         yield f"  Key slices (from 1): {shown}"
     if prediction.lesion is not None:
-        yield f"  {scan_words.lesion_sentence(prediction.lesion)}"
+        yield f"  {words.lesion_sentence(prediction.lesion)}"
     for reason in prediction.reasons:
         yield f"  {reason}"
 
@@ -240,7 +240,7 @@ class StudyReport:
     def add(self, prediction: SeriesPrediction, series: Series) -> None:
         """Take one series."""
         # Takes long to import, and only this output needs it.
-        from tumorlens.report.series.pdf_series import series_entry
+        from tumorlens.report.series.pdf import series_entry
 
         self._entries.append(series_entry(prediction, series))
 

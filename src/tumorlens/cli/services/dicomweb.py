@@ -19,8 +19,8 @@ from tumorlens.cli._shared.options import (
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
 from tumorlens.cli.services.own_log import own_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
-from tumorlens.report.series.words import headline
 from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.words import series_headline
 
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
@@ -198,7 +198,7 @@ def _judge_study(
             done += 1
             for item in found:
                 finding = item.finding
-                said = headline(finding.decision, finding.p_tumor)
+                said = series_headline(finding.decision, finding.p_tumor)
                 click.echo(f"{name}, {count} images: {said}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")

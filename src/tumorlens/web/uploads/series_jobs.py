@@ -19,8 +19,7 @@ from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
-from tumorlens.report.series.pdf import render_series_pdf
-from tumorlens.report.series.pdf_series import SeriesEntry, series_entry
+from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
 from tumorlens.settings import SETTINGS
 from tumorlens.web.uploads.series_facts import first_facts, rank_of
 from tumorlens.web.uploads.series_files import read_upload

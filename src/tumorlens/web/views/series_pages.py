@@ -21,7 +21,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingFileError
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
 from tumorlens.web.app_state import desk
