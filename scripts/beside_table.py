@@ -51,7 +51,10 @@ def beside_table(folder: Path) -> str:
         )
         for words, key in (
             ("AUROC, tumour or none, inside", "auroc_tumor"),
-            ("The same between slices at the same height,", "auroc_tumor_like_position"),
+            (
+                "The same between slices at the same height,",
+                "auroc_tumor_like_position",
+            ),
         )
         for name in next(iter(found.values()))["within_sites"]
     ]

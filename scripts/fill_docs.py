@@ -7,8 +7,8 @@ docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
 bench.audit --json`), docs/figures/scans.json (`make scans`; until then docs/scans.md
-says that nothing was measured), the shipped bundle's bundle.json, the table of settings,
-and the OpenAPI document.
+says that nothing was measured), the shipped bundle's bundle.json, the table of
+settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -357,8 +357,8 @@ def _settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "This page is written from the table in `settings.py` by `make docs`. An option "
-        "on the command line takes precedence over the environment variable.",
+        "This page is written from the table in `settings.py` by `make docs`. An",
+        "option takes precedence over the environment variable.",
         "",
         "| Option | Environment variable | Default | Meaning |",
         "|---|---|---|---|",
@@ -370,9 +370,8 @@ def _settings_page() -> str:
         )
     lines += [
         "",
-        "`tumorlens serve` also takes `--open` and `--no-open`, which have no variable:",
-        "they say whether the page is opened in a browser. By default it is opened where",
-        "there is a screen.",
+        "`tumorlens serve` also takes `--open` or `--no-open`, which have no variable:",
+        "whether to open the page in a browser, by default where there is a screen.",
     ]
     return "\n".join(lines) + "\n"
 
