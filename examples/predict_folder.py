@@ -42,7 +42,7 @@ def main() -> None:
                 [
                     result.source,
                     result.index,
-                    decision.decision,
+                    decision.label,
                     f"{decision.p_tumor:.3f}",
                     why,
                 ]

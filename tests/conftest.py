@@ -13,15 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tumorlens.engine.bundle import (
+from tumorlens.imaging.preprocess.slice import Preprocessing
+from tumorlens.inference.bundle.bundle import (
     Calibration,
     OperatingPoint,
     PredictionSets,
     Rate,
     save_bundle,
 )
-from tumorlens.engine.domain import DomainModel
-from tumorlens.imaging.preprocess import Preprocessing
+from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.taxonomy import CLASSES
 
 Phantom = Callable[..., NDArray[np.uint8]]

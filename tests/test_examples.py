@@ -11,8 +11,8 @@ import cv2
 import pytest
 
 from tests.conftest import draw_phantom
-from tests.drawn_volumes import draw_head, save_volume
-from tests.learn.heads import draw_person
+from tests.samples.heads import draw_person
+from tests.samples.volumes import draw_head, save_volume
 from tumorlens.cli.main import main
 from tumorlens.taxonomy import CLASSES
 

@@ -20,11 +20,11 @@ class TumorLensError(Exception):
 
     code = "error"
     http_status = 500
-    default_mend = ""
+    default_hint = ""
 
     def __init__(self, message: str, mend: str = "") -> None:
         self.message = message
-        self.mend = mend or self.default_mend
+        self.mend = mend or self.default_hint
         super().__init__(message)
 
     def __str__(self) -> str:
@@ -44,14 +44,14 @@ class MissingFileError(InputError):
 
     code = "not_found"
     http_status = 404
-    default_mend = "Check the path."
+    default_hint = "Check the path."
 
 
 class EmptyFileError(InputError):
     """The file has no bytes."""
 
     code = "empty_file"
-    default_mend = "Export the picture again: the file holds nothing."
+    default_hint = "Export the picture again: the file holds nothing."
 
 
 class UnknownFormatError(InputError):
@@ -59,7 +59,7 @@ class UnknownFormatError(InputError):
 
     code = "unknown_format"
     http_status = 415
-    default_mend = (
+    default_hint = (
         "Give DICOM, NIfTI or NRRD, a zip of them, or a PNG, JPEG, TIFF, BMP, WebP or "
         "GIF picture of one MRI slice."
     )
@@ -69,13 +69,13 @@ class DamagedFileError(InputError):
     """The format is known, the content is broken."""
 
     code = "damaged_file"
-    default_mend = "Copy or export the file again."
+    default_hint = "Copy or export the file again."
 
 
 class FatalFileError(DamagedFileError):
     """The content ends the process that decodes it, or outruns its time."""
 
-    default_mend = "Export the file again, uncompressed."
+    default_hint = "Export the file again, uncompressed."
 
 
 class TooManyBrokenError(InputError):
@@ -95,7 +95,7 @@ class TooSmallError(InputError):
     """The picture is too small to hold a slice."""
 
     code = "too_small"
-    default_mend = "Give the slice at its original size."
+    default_hint = "Give the slice at its original size."
 
 
 class UnreadableFileError(InputError):
@@ -103,7 +103,7 @@ class UnreadableFileError(InputError):
 
     code = "unreadable"
     http_status = 403
-    default_mend = "Check the file's permissions."
+    default_hint = "Check the file's permissions."
 
 
 class NotReadyError(TumorLensError):
@@ -111,7 +111,7 @@ class NotReadyError(TumorLensError):
 
     code = "not_ready"
     http_status = 409
-    default_mend = "Ask again once the status says 'done'."
+    default_hint = "Ask again once the status says 'done'."
 
 
 class BusyError(TumorLensError):
@@ -119,7 +119,7 @@ class BusyError(TumorLensError):
 
     code = "busy"
     http_status = 503
-    default_mend = "Try again in a few minutes."
+    default_hint = "Try again in a few minutes."
 
 
 class BundleError(TumorLensError):
@@ -127,7 +127,7 @@ class BundleError(TumorLensError):
 
     code = "bad_bundle"
     http_status = 503
-    default_mend = "Install TumorLens again, or export the bundle again."
+    default_hint = "Install TumorLens again, or export the bundle again."
 
 
 class SettingError(TumorLensError):
@@ -141,7 +141,7 @@ class OutputError(TumorLensError):
     """A result cannot be written where it was asked to go."""
 
     code = "cannot_write"
-    default_mend = "Choose a folder that you may write to."
+    default_hint = "Choose a folder that you may write to."
 
 
 class ArchiveError(TumorLensError):
@@ -156,7 +156,7 @@ class ArchiveDownError(ArchiveError):
 
     code = "archive_down"
     http_status = 503
-    default_mend = "Check --url and whether the server runs."
+    default_hint = "Check --url and whether the server runs."
 
 
 class ArchiveAccessError(ArchiveError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tumorlens.engine.results import Box, Decision, Explanation, Prediction
 from tumorlens.imaging.study import Plane
+from tumorlens.inference.slice.results import Box, Decision, Explanation, Prediction
 from tumorlens.taxonomy import TumorClass
 
 

@@ -15,10 +15,10 @@ from tumorlens.imaging.plane import Plane
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Plane", "Sequence", "Series", "Slice", "Study"]
+__all__ = ["Plane", "MRSequence", "Series", "Slice", "Study"]
 
 
-class Sequence(StrEnum):
+class MRSequence(StrEnum):
     """How an MR series was weighted, as far as its header says."""
 
     T1 = "T1"
@@ -67,7 +67,7 @@ class Slice:
     colorfulness: float = 0.0
     placement: Placement | None = None
     window: tuple[float, float] | None = None
-    sequence: Sequence | None = None
+    sequence: MRSequence | None = None
 
     @property
     def height(self) -> int:
@@ -107,7 +107,7 @@ class Series:
 
     slices: tuple[Slice, ...]
     description: str = ""
-    sequence: Sequence | None = None
+    sequence: MRSequence | None = None
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
     frames: tuple[int, ...] = ()
     place_guessed: bool = False
