@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.taxonomy import CLASSES
+
+# TensorFlow reads it when it is first imported, and is quiet then.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 Phantom = Callable[..., NDArray[np.uint8]]
 

@@ -1,10 +1,29 @@
 """Every error that TumorLens raises on purpose, as one tree.
 
-Each carries a code for machines, a message that names what is wrong, a mend
+Each carries a code for machines, a message that names what is wrong, a hint
 that says what to do, and the HTTP status that fits.
 """
 
 from __future__ import annotations
+
+import warnings
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Tell a caller two frames up that a public name has changed.
+
+    Parameters
+    ----------
+    old
+        The name that was used; it works for one release.
+    new
+        The name that takes its place.
+    """
+    warnings.warn(
+        f"{old} is now called {new}; the old name goes with the next release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 class TumorLensError(Exception):
@@ -14,7 +33,7 @@ class TumorLensError(Exception):
     ----------
     message
         What is wrong, naming the file and the value.
-    mend
+    hint
         What the reader can do about it.
     """
 
@@ -22,14 +41,20 @@ class TumorLensError(Exception):
     http_status = 500
     default_hint = ""
 
-    def __init__(self, message: str, mend: str = "") -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         self.message = message
-        self.mend = mend or self.default_hint
+        self.hint = hint or self.default_hint
         super().__init__(message)
 
+    @property
+    def mend(self) -> str:
+        """Old name of `hint`; it goes with the next release."""
+        warn_of_old_name("mend", "hint")
+        return self.hint
+
     def __str__(self) -> str:
-        """Message and mend in one line."""
-        return f"{self.message} {self.mend}".strip()
+        """Message and hint in one line."""
+        return f"{self.message} {self.hint}".strip()
 
 
 class InputError(TumorLensError):

@@ -151,7 +151,7 @@ def test_a_stream_keeps_its_order_and_goes_past_failures(
     failures = [item for item in found if isinstance(item, Failure)]
     assert [item.code for item in failures] == ["unknown_format", "not_found"]
     assert "nowhere.png" in failures[1].message
-    assert failures[1].mend
+    assert failures[1].hint
 
 
 def test_a_stream_takes_sources_only_as_they_are_needed(

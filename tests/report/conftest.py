@@ -32,7 +32,7 @@ def prediction() -> Prediction:
                 TumorClass.NO_TUMOR: 0.0625,
             },
             predicted=TumorClass.GLIOMA,
-            decision=TumorClass.GLIOMA,
+            label=TumorClass.GLIOMA,
             operating_point="screening",
             prediction_set=(TumorClass.GLIOMA, TumorClass.MENINGIOMA),
             domain_score=0.97,

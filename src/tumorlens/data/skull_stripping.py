@@ -12,6 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess.brain import disc, filled
+from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, cut, find_head
+from tumorlens.imaging.preprocess.slice import normalise_intensity as normalise
+
+STORED_SIZE = 256
+"""Edge of the squares that training keeps: a little over the model's, so that zooms
+stay sharp."""
 
 AIR = 20
 """Of 255: what is brighter belongs to the head."""
@@ -59,9 +65,76 @@ def brain_mask(square: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     return np.where(full > 127, np.uint8(255), np.uint8(0)).astype(np.uint8)
 
 
+def take_off_skull(
+    square: NDArray[np.uint8],
+    outline: NDArray[np.uint8] | None,
+    brain: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Blank all but the brain, and crop to it as serving would.
+
+    Nothing is done where that would cut away the tumour.
+    """
+    if outline is not None:
+        inside = cv2.countNonZero(outline & brain)
+        if inside < 0.9 * cv2.countNonZero(outline):
+            return square, outline
+    bare = square & brain
+    crop = find_head(bare.astype(np.float32), Preprocessing())
+    if crop.side < square.shape[0] // 4:
+        return square, outline
+    edge = square.shape[0]
+    stripped = cut(bare, crop, edge)
+    return stripped, None if outline is None else cut(outline, crop, edge)
+
+
+def strip_picture(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Take the skull off a picture of a head.
+
+    Parameters
+    ----------
+    picture
+        Shape (H, W), uint8: a slice of a whole head, on black.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (S, S), uint8: cropped to the brain; None where it was not found. Crude
+        (see `brain_mask`).
+    """
+    square, _ = stored_square(picture.astype(np.float32))
+    brain = brain_mask(square)
+    if brain is None:
+        return None
+    bare, _ = take_off_skull(square, None, brain)
+    return None if bare is square else bare
+
+
+def stored_square(pixels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Crop]:
+    """Crop a slice to its head, and normalise it, as training keeps it.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32, any range.
+
+    Returns
+    -------
+    square
+        Shape (`STORED_SIZE`, `STORED_SIZE`), uint8.
+    crop
+        Where it was cut out.
+    """
+    facts = Preprocessing(size=STORED_SIZE)
+    lifted = pixels - pixels.min()
+    crop = find_head(lifted, facts)
+    square = normalise(cut(lifted, crop, STORED_SIZE), facts)
+    return np.rint(square * 255.0).astype(np.uint8), crop
+
+
 def _largest(mask: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
     if count < 2:
         return None
     best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    return (labels == best).astype(np.uint8)
+    largest: NDArray[np.uint8] = (labels == best).astype(np.uint8)
+    return largest

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.plane import Plane
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Plane", "MRSequence", "Series", "Slice", "Study"]
+__all__ = ["MRSequence", "Plane", "Series", "Slice", "Study"]
 
 
 class MRSequence(StrEnum):
@@ -138,3 +139,10 @@ class Study:
     def is_pictures(self) -> bool:
         """Whether it holds single pictures alone, and no series to judge as a scan."""
         return all(len(series.slices) == 1 for series in self.series)
+
+
+def __getattr__(name: str) -> object:
+    if name != "Sequence":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn_of_old_name("Sequence", "MRSequence")
+    return MRSequence

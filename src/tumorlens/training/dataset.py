@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.data.one_slice import read_one_slice
-from tumorlens.data.skull_stripping import brain_mask
+from tumorlens.data.skull_stripping import STORED_SIZE, brain_mask, stored_square
 from tumorlens.errors import DatasetError, InputError
-from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, cut, find_head
-from tumorlens.imaging.preprocess.slice import normalise_intensity as normalise
+from tumorlens.imaging.preprocess.slice import cut
 from tumorlens.imaging.study import Slice
 from tumorlens.taxonomy import CLASSES, TumorClass
-
-STORED_SIZE = 256
-"""Edge of the cached squares: a little over the model's, so that zooms stay sharp."""
 
 PAIRED_SOURCE = 3.0
 """See `sampling_weights`."""
@@ -72,28 +68,6 @@ def _has_tissue(item: Slice) -> bool:
     small = cv2.resize(item.pixels, (64, 64), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, (5, 99))
     return bool(high - low >= 8.0)
-
-
-def stored_square(pixels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Crop]:
-    """Crop a slice to its head, and normalise it, as training keeps it.
-
-    Parameters
-    ----------
-    pixels
-        Shape (H, W), float32, any range.
-
-    Returns
-    -------
-    square
-        Shape (`STORED_SIZE`, `STORED_SIZE`), uint8.
-    crop
-        Where it was cut out.
-    """
-    facts = Preprocessing(size=STORED_SIZE)
-    lifted = pixels - pixels.min()
-    crop = find_head(lifted, facts)
-    square = normalise(cut(lifted, crop, STORED_SIZE), facts)
-    return np.rint(square * 255.0).astype(np.uint8), crop
 
 
 def load_sample(record: Record) -> Sample | None:

@@ -134,7 +134,7 @@ def test_a_decision_counts_the_columns_and_says_what_it_was_without(
     assert use is not None
     assert (use.used, use.missing) == (("age",), ("sex",))
     assert use.probabilities == prediction.decision.probabilities
-    assert use.decision is prediction.decision.label
+    assert use.label is prediction.decision.label
     assert "age" in found.notes[-1]
     assert "70" not in found.notes[-1]
     assert sum(found.decision.probabilities.values()) == pytest.approx(1.0)
@@ -154,7 +154,7 @@ def test_where_nothing_is_known_the_image_alone_decides(
 def test_a_picture_that_is_no_brain_mri_stays_refused(
     prediction: Prediction, classifier: Classifier
 ) -> None:
-    refused = replace(prediction.decision, decision=Verdict.NOT_BRAIN_MRI)
+    refused = replace(prediction.decision, label=Verdict.NOT_BRAIN_MRI)
     found = classifier.with_columns(replace(prediction, decision=refused), {"age": 70})
     assert found.decision.label is Verdict.NOT_BRAIN_MRI
     assert found.clinical is not None

@@ -93,7 +93,7 @@ def test_a_refusal_without_box_spacing_or_plane(prediction: Prediction) -> None:
         prediction,
         spacing_mm=None,
         plane=None,
-        decision=replace(prediction.decision, decision=Verdict.NOT_BRAIN_MRI),
+        decision=replace(prediction.decision, label=Verdict.NOT_BRAIN_MRI),
         explanation=replace(prediction.explanation, outline=(), box=None, size_mm=None),
     )
     document = prediction_to_json(bare)

@@ -68,7 +68,7 @@ def test_the_same_report_is_the_same_file(
 def test_a_refusal_says_so(prediction: Prediction, bundle: Bundle) -> None:
     refused = replace(
         prediction,
-        decision=replace(prediction.decision, decision=Verdict.NOT_BRAIN_MRI),
+        decision=replace(prediction.decision, label=Verdict.NOT_BRAIN_MRI),
     )
     text = text_of(render_pdf(refused, bundle, MADE))
     assert "gives no answer" in text

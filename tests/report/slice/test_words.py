@@ -33,7 +33,7 @@ def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
 def test_every_decision_has_words(
     prediction: Prediction, decided: TumorClass | Verdict
 ) -> None:
-    case = replace(prediction, decision=replace(prediction.decision, decision=decided))
+    case = replace(prediction, decision=replace(prediction.decision, label=decided))
     assert words.headline(case)
     assert words.sentence(case).endswith(".")
     assert words.is_uncertain(case) == isinstance(decided, Verdict)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tumorlens.calibration.series.judged_series import JudgedScan, View
-from tumorlens.inference.series.features import FEATURES, discounted_odds, scan_features
+from tumorlens.inference.bundle.series_model import FEATURES
+from tumorlens.inference.series.features import discounted_odds, scan_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 DISCOUNTS = (0.0, 2.0, 4.0, 6.0)

@@ -219,7 +219,8 @@ def _pooled(views: NDArray[np.int8]) -> NDArray[np.int32]:
     """Sum 3 x 3 pixels each, (2, N, 256)."""
     edge = VIEW_SIZE // _POOL
     cells = views.reshape(_VIEWS, -1, edge, _POOL, edge, _POOL)
-    return cells.sum(axis=(3, 5), dtype=np.int32).reshape(_VIEWS, -1, _CELLS)
+    sums: NDArray[np.int32] = cells.sum(axis=(3, 5), dtype=np.int32)
+    return sums.reshape(_VIEWS, -1, _CELLS)
 
 
 def _mirrored(cells: NDArray[Any]) -> NDArray[Any]:

@@ -127,7 +127,8 @@ def _texture(rng: np.random.Generator) -> Picture:
         grid = rng.normal(size=(2**octave, 2**octave)).astype(np.float32)
         gain = float(rng.uniform(0.3, 1.0)) ** octave
         field += gain * cv2.resize(grid, (_EDGE, _EDGE), interpolation=cv2.INTER_CUBIC)
-    return 128.0 + 60.0 * field / (field.std() + 1e-6)
+    texture: Picture = 128.0 + 60.0 * field / (field.std() + 1e-6)
+    return texture
 
 
 def _gradient(rng: np.random.Generator) -> Picture:

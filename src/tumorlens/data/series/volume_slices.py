@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tumorlens.data.class_folders import class_mend
 from tumorlens.data.manifest import Record
-from tumorlens.errors import DatasetError, MissingExtraError, OutputError
+from tumorlens.data.skull_stripping import strip_picture
+from tumorlens.errors import DatasetError, OutputError
 from tumorlens.imaging.geometry.volume import volume_of
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Plane
@@ -73,7 +74,7 @@ def cut_volumes(
         raise DatasetError(
             f"The class {label!r} is none that is known.", class_mend("Give")
         )
-    show = _stripper() if stripped else lambda picture: picture
+    show = strip_picture if stripped else lambda picture: picture
     records = []
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -99,14 +100,6 @@ def cut_volumes(
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}.") from error
     return records
-
-
-def _stripper() -> Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]:
-    try:
-        from tumorlens.training.augment.skull_stripped import strip_picture
-    except ImportError as error:
-        raise MissingExtraError("Taking skulls off", "train") from error
-    return strip_picture
 
 
 def slices_of(

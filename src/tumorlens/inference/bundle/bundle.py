@@ -45,7 +45,7 @@ _MOST_CELLS: dict[Judges, Callable[[int], int]] = {
     "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
 }
 """Cells of the evidence grid, at most, for an input of that edge."""
-DEFAULT_BUNDLE = Path(__file__).parents[1] / "models" / "evidence-net"
+DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "evidence-net"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,12 @@ from typing import Any
 from tumorlens.errors import BundleError
 from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
 from tumorlens.inference.bundle.typed_values import Reader
-from tumorlens.inference.series.features import FEATURES
+
+FEATURES = ("strongest_run", "second_run")
+"""Mean log-odds of tumour over the most suspicious run of neighbouring slices, and
+over the most suspicious one among the slices left (`series.features`). A false alarm
+mostly stands alone; a lesion mostly reaches beyond the run, or shows in what is left
+of it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class ScanModel:
         How much less slices at the ends of a head are trusted, see
         `scan_features.discounted_odds`; not negative.
     weights
-        By name of the feature, see `scan_features.FEATURES`.
+        By name of the feature, see `FEATURES`.
     intercept
         Log-odds where every feature is 0.
     operating_points

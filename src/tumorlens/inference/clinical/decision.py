@@ -65,17 +65,17 @@ def add_columns(
         unknown=found.of_state(State.UNKNOWN),
         outside=outside,
         probabilities=alone.probabilities,
-        decision=alone.decision,
+        label=alone.label,
     )
     if not use.used:
         return replace(prediction, clinical=use, notes=(*prediction.notes, NO_ROW))
     image = np.array([[alone.probabilities[name] for name in CLASSES]])
     values = model.fuse(image, found.features[None])[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    decision: TumorClass | Verdict = alone.decision
+    label: TumorClass | Verdict = alone.label
     reasons: Sequence[str] = alone.reasons
-    if alone.decision is not Verdict.NOT_BRAIN_MRI:
-        decision, reasons = apply_point_and_rules(
+    if alone.label is not Verdict.NOT_BRAIN_MRI:
+        label, reasons = apply_point_and_rules(
             values,
             options,
             bundle,
@@ -90,7 +90,7 @@ def add_columns(
             alone,
             probabilities=by_class(values),
             predicted=CLASSES[int(np.argmax(values))],
-            decision=decision,
+            label=label,
             prediction_set=options,
             reasons=tuple(reasons),
         ),

@@ -13,11 +13,6 @@ RUN_MM = 10.0
 DEFAULT_RUN = 3
 """Slices of a run where the distance between slices is not known."""
 
-FEATURES = ("strongest_run", "second_run")
-"""Mean log-odds of tumour over the most suspicious run of neighbouring slices, and
-over the most suspicious one among the slices left. A false alarm mostly stands
-alone; a lesion mostly reaches beyond the run, or shows in what is left of it."""
-
 _LEAST = 1e-4
 """A slice is never surer than this, so that a single one cannot outweigh a run."""
 

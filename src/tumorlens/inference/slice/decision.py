@@ -165,18 +165,18 @@ def decide(
     slice_head, evidence_head = softmax(logits)[0], softmax(pooled)[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     score = domain.score(outputs, row, slice_.colorfulness)
-    decision: TumorClass | Verdict
+    label: TumorClass | Verdict
     reasons: tuple[str, ...] = ()
     if score < domain.threshold:
-        decision, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
+        label, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
     else:
-        decision, reasons = apply_point_and_rules(
+        label, reasons = apply_point_and_rules(
             values, options, bundle, point, (slice_head, evidence_head), brain_share
         )
     return Decision(
         probabilities=by_class(values),
         predicted=CLASSES[int(np.argmax(values))],
-        decision=decision,
+        label=label,
         operating_point=operating_point,
         prediction_set=options,
         domain_score=score,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.study import Plane
 from tumorlens.taxonomy import TumorClass, Verdict
 
@@ -45,8 +46,8 @@ class Decision:
         Calibrated, by class, summing to 1.
     predicted
         The most probable class.
-    decision
-        What the operating point says.
+    label
+        The class that the operating point gives, or why it gives none.
     operating_point
         Its name.
     prediction_set
@@ -59,12 +60,12 @@ class Decision:
         Four probabilities of each head alone, uncalibrated, in the taxonomy's
         order; empty in a decision that was stored without them.
     brain_share
-        How much brain the slice shows, 0 to 1; see `tumorlens.imaging.preprocess.brain`.
+        How much brain the slice shows, 0 to 1 (`tumorlens.imaging.preprocess.brain`).
     """
 
     probabilities: dict[TumorClass, float]
     predicted: TumorClass
-    decision: TumorClass | Verdict
+    label: TumorClass | Verdict
     operating_point: str
     prediction_set: tuple[TumorClass, ...]
     domain_score: float
@@ -72,6 +73,12 @@ class Decision:
     slice_head: tuple[float, ...] = field(default=())
     evidence_head: tuple[float, ...] = field(default=())
     brain_share: float = 1.0
+
+    @property
+    def decision(self) -> TumorClass | Verdict:
+        """Old name of `label`; it goes with the next release."""
+        warn_of_old_name("decision.decision", "decision.label")
+        return self.label
 
     @property
     def p_tumor(self) -> float:
@@ -92,7 +99,7 @@ class ClinicalUse:
     outside
         Those of `used` whose number is far from what the model has learned,
         and was cut off.
-    probabilities, decision
+    probabilities, label
         By the image alone.
     """
 
@@ -101,7 +108,7 @@ class ClinicalUse:
     unknown: tuple[str, ...]
     outside: tuple[str, ...]
     probabilities: dict[TumorClass, float]
-    decision: TumorClass | Verdict
+    label: TumorClass | Verdict
 
 
 @dataclass(frozen=True)
@@ -204,11 +211,17 @@ class Failure:
     ----------
     source
         The file's name, as the user knows it.
-    code, message, mend
+    code, message, hint
         Of the error.
     """
 
     source: str
     code: str
     message: str
-    mend: str
+    hint: str
+
+    @property
+    def mend(self) -> str:
+        """Old name of `hint`; it goes with the next release."""
+        warn_of_old_name("mend", "hint")
+        return self.hint

@@ -156,7 +156,7 @@ def _decision_from_json(document: Mapping[str, Any]) -> Decision:
     return Decision(
         probabilities=_read_probabilities(document),
         predicted=TumorClass(document["predicted"]),
-        decision=_read_decision(document),
+        label=_read_label(document),
         operating_point=document["operating_point"],
         prediction_set=tuple(TumorClass(name) for name in document["prediction_set"]),
         domain_score=document["domain_score"],
@@ -176,7 +176,7 @@ def _clinical_to_json(use: ClinicalUse) -> dict[str, Any]:
         "unknown": list(use.unknown),
         "outside": list(use.outside),
         "by_image_alone": {
-            "decision": use.decision.value,
+            "decision": use.label.value,
             "probabilities": _probabilities(use.probabilities),
             "p_tumor": _finite(1.0 - use.probabilities[TumorClass.NO_TUMOR]),
         },
@@ -193,7 +193,7 @@ def _clinical_from_json(found: Mapping[str, Any] | None) -> ClinicalUse | None:
         unknown=tuple(found["unknown"]),
         outside=tuple(found["outside"]),
         probabilities=_read_probabilities(alone),
-        decision=_read_decision(alone),
+        label=_read_label(alone),
     )
 
 
@@ -207,7 +207,7 @@ def _read_probabilities(document: Mapping[str, Any]) -> dict[TumorClass, float]:
     }
 
 
-def _read_decision(document: Mapping[str, Any]) -> TumorClass | Verdict:
+def _read_label(document: Mapping[str, Any]) -> TumorClass | Verdict:
     decided: str = document["decision"]
     return Verdict(decided) if decided in set(Verdict) else TumorClass(decided)
 

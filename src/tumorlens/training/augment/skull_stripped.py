@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tumorlens.data.skull_stripping import brain_mask
-from tumorlens.training.augment.slice import take_off_skull
-from tumorlens.training.dataset import Sample, stored_square
+from tumorlens.data.skull_stripping import take_off_skull
+from tumorlens.training.dataset import Sample
 
 
 def without_skull(samples: Sequence[Sample]) -> list[Sample]:
@@ -35,25 +31,3 @@ def without_skull(samples: Sequence[Sample]) -> list[Sample]:
         if square is not sample.square:
             found.append(replace(sample, square=square, outline=outline, brain=None))
     return found
-
-
-def strip_picture(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Take the skull off a picture of a head.
-
-    Parameters
-    ----------
-    picture
-        Shape (H, W), uint8: a slice of a whole head, on black.
-
-    Returns
-    -------
-    ndarray or None
-        Shape (S, S), uint8: cropped to the brain; None where it was not found. Crude
-        (see `strip.brain_mask`).
-    """
-    square, _ = stored_square(picture.astype(np.float32))
-    brain = brain_mask(square)
-    if brain is None:
-        return None
-    bare, _ = take_off_skull(square, None, brain)
-    return None if bare is square else bare

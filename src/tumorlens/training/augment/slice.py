@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.preprocess.slice import Preprocessing, cut, find_head
+from tumorlens.data.skull_stripping import take_off_skull
+from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.training.augment.kspace import scan_badly
 
 Square = NDArray[np.uint8]
@@ -66,26 +67,6 @@ def augment(
         square = scan_badly(square, rng)
     square = degrade(square, rng)
     return stretch(square), outline
-
-
-def take_off_skull(
-    square: Square, outline: Square | None, brain: Square
-) -> tuple[Square, Square | None]:
-    """Blank all but the brain, and crop to it as serving would.
-
-    Nothing is done where that would cut away the tumour.
-    """
-    if outline is not None:
-        inside = cv2.countNonZero(outline & brain)
-        if inside < 0.9 * cv2.countNonZero(outline):
-            return square, outline
-    bare = square & brain
-    crop = find_head(bare.astype(np.float32), Preprocessing())
-    if crop.side < square.shape[0] // 4:
-        return square, outline
-    edge = square.shape[0]
-    stripped = cut(bare, crop, edge)
-    return stripped, None if outline is None else cut(outline, crop, edge)
 
 
 def bend(
