@@ -47,7 +47,7 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,pacs]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs]'
 	@touch $@
 
 docs: $(TEST)/.ready
@@ -56,7 +56,6 @@ docs: $(TEST)/.ready
 # The documentation as a website in build/site, which can also be read from disk: no
 # page loads anything from another host. A broken link ends the build.
 docs-site: $(TEST)/.ready
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict --quiet
 
 # The wheel, built into dist/ and tested by itself in an empty environment.

@@ -1,6 +1,7 @@
 """The docs say what the commands printed, and their examples run."""
 
 import doctest
+import os
 import re
 import shlex
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import click
 import cv2
+import pytest
 from pydicom.sr._concepts_dict import concepts
 
 import tumorlens.inference.classifier
@@ -17,6 +19,8 @@ from tumorlens.report.dicom import codes as dicom_codes
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
+PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "examples/README.md")
+FILLED = ("README.md", "docs/results.md", "docs/benchmarks.md")
 
 
 def test_every_figure_is_the_one_that_was_measured():
@@ -85,7 +89,7 @@ def commands_in(text):
 
 def test_every_option_that_the_docs_name_exists():
     found = 0
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         for words in commands_in(page.read_text(encoding="utf-8")):
             command = tumorlens_command
             for word in words[1:]:
@@ -100,10 +104,49 @@ def test_every_option_that_the_docs_name_exists():
 
 
 def test_links_in_the_docs_lead_somewhere():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([^)#]+)\)", text)
+        links += re.findall(r"^\[[^\]]+\]: (\S+)$", text, flags=re.MULTILINE)
+        for link in links:
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_modules_that_the_docs_name_exist():
+    named = {
+        (page, path)
+        for page in PAGES
+        if page.name not in ("CHANGELOG.md", "architecture.md")
+        for path in re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", page.read_text("utf-8"))
+        if not path.startswith(("docs/", "dist/", "build/", "runs/", "path/"))
+    }
+    assert len(named) > 20
+    for page, path in named:
+        places = (ROOT, ROOT / "src" / "tumorlens")
+        assert any((place / path).exists() for place in places), f"{page.name}: {path}"
+
+
+def test_the_readme_is_short_and_sums_up_in_six_rows():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.encode()) <= 6 * 1024
+    summary = re.search(r"<!-- figures: summary -->(.*?)<!-- end -->", text, re.DOTALL)
+    assert summary is not None
+    rows = [line for line in summary[1].splitlines() if line.startswith("|")]
+    assert len(rows[2:]) == 6
+    # Each with its interval.
+    assert all(re.search(r"\d \[\d\.\d+, \d\.\d+\] \|$", row) for row in rows[2:])
+
+
+def test_measured_figures_are_filled_in_and_never_typed():
+    for name in FILLED:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        typed = re.sub(
+            r"<!-- figures: \w+ -->.*?<!-- end -->", "", text, flags=re.DOTALL
+        )
+        assert typed != text
+        found = re.findall(r"\d\.\d{2,}|\[\d|\d (?:ms|s|MB|times)\b", typed)
+        assert not found, f"{name}: {found}"
 
 
 def test_the_example_in_the_api_s_documentation_runs():
@@ -112,11 +155,58 @@ def test_the_example_in_the_api_s_documentation_runs():
     assert found.failed == 0
 
 
-def test_the_readme_s_python_example_runs(tmp_path, monkeypatch, phantom, capsys):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert code is not None
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/getting-started.md", "docs/predict.md"]
+)
+def test_python_examples_run_as_pasted(page, tmp_path, monkeypatch, phantom, capsys):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    codes = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert codes
+    (tmp_path / "folder").mkdir()
     cv2.imwrite(str(tmp_path / "slice.png"), phantom())
+    cv2.imwrite(str(tmp_path / "folder" / "a.png"), phantom(seed=1))
+    (tmp_path / "folder" / "b.png").write_bytes(b"no image")
     monkeypatch.chdir(tmp_path)
-    exec(code[1], {})
-    assert "glioma" in capsys.readouterr().out
+    for code in codes:
+        exec(code, {})
+        said = capsys.readouterr().out
+        assert re.search("glioma|no_tumor|not_brain_mri|inconclusive", said), code
+
+
+def test_hooks_before_a_commit_are_the_checks_of_make_check():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^check:.*\n((?:\t.+\n)+)", makefile, flags=re.MULTILINE)
+    assert recipe is not None
+    checks = re.findall(r"\$\(TEST\)/bin/(.+)", recipe[1])
+    hooks = re.findall(
+        r"entry: \.venv-test/bin/(.+)", (ROOT / ".pre-commit-config.yaml").read_text()
+    )
+    assert checks == hooks
+    assert len(checks) == 4
+
+
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path / "site"],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r"<(?:script|img|iframe)[^>]+src=\"?(?:https?:)?//", text)
+        links = re.findall(r"<link [^>]+>", text)
+        loads = [link for link in links if 'rel="canonical"' not in link]
+        assert not [link for link in loads if "//" in link], page.name
+    for style in (tmp_path / "site").rglob("*.css"):
+        urls = re.findall(r"url\([\"']?(?:https?:)?//[^)]*", style.read_text("utf-8"))
+        assert not urls, style.name
+    reference = (tmp_path / "site/reference/python.html").read_text(encoding="utf-8")
+    assert "Calibrated, by class, summing to 1." in reference
+    commands = (tmp_path / "site/reference/commands.html").read_text(encoding="utf-8")
+    assert all(f"tumorlens {name}" in commands for name in COMMANDS)
