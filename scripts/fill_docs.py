@@ -195,7 +195,7 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
     ]
     rows += [
         (
-            f"True class in the set, {name.replace('_', ' ')}{words}",
+            f"Coverage of prediction sets, {name.replace('_', ' ')}{words}",
             [item.get(key, {}).get(name) for item in columns.values()],
         )
         for key, words in COVERAGES.items()
@@ -323,7 +323,7 @@ def _bench_table(bench: dict[str, Any]) -> str:
     lines = [
         f"On {facts['cores']} cores ({facts['cpu']}), Python {facts['python']}:",
         "",
-        "| | Ours | Beside it | Ratio | Asked | Met |",
+        "| | TumorLens | Compared with | Ratio | Limit | Met |",
         "|---|---|---|---|---|---|",
     ]
     for row in bench["figures"]:
