@@ -27,6 +27,7 @@ from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.experiments.packaging_volume import make_volume_bundle
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.record import record_metrics
+from tumorlens.taxonomy import FINDINGS
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit
@@ -99,7 +100,7 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     data = _load(records, order.config, order.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
-        np.array([item.index for item in data.validation])
+        np.array([FINDINGS.index(item.findings[0]) for item in data.validation])
         if held is None
         else held.labels
     )
@@ -228,7 +229,12 @@ def _load(
     say: Callable[[str], None],
 ) -> TrainingData:
     slices = find_network(config.network).judges == "slices"
-    usable = [row for row in records if include_flagged or not row.flag]
+    network = find_network(config.network)
+    usable = [
+        row
+        for row in records
+        if (include_flagged or not row.flag) and network.learns_from(row)
+    ]
     parts = {}
     for split in ("train", "validation"):
         rows = [

@@ -20,7 +20,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, TumorClass
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ScoredSet:
     probabilities: NDArray[np.float64]
     slice_head: NDArray[np.float64]
     evidence_head: NDArray[np.float64]
-    decisions: Sequence[TumorClass | Verdict]
+    decisions: Sequence[Decided]
     sets: NDArray[np.bool_]
     domain_scores: NDArray[np.float64]
     brain_shares: NDArray[np.float64]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tumorlens.inference.bundle.typed_values import Reader
-from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.taxonomy import Finding
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Calibration:
     slice_weight, evidence_weight
         Factors on the logits of the slice head and of the pooled evidence.
     bias
-        Four summands, in the taxonomy's order.
+        One summand for each of the network's findings, in their order.
     evidence_cells
         How many of the strongest cells are averaged when evidence is pooled.
     """
@@ -28,7 +29,7 @@ class Calibration:
     evidence_cells: int
 
     @classmethod
-    def read(cls, facts: Reader, most_cells: int) -> Calibration:
+    def read(cls, facts: Reader, most_cells: int, findings: int) -> Calibration:
         """Read one out of a bundle.
 
         Parameters
@@ -37,6 +38,8 @@ class Calibration:
             The bundle's section.
         most_cells
             Cells of the evidence grid.
+        findings
+            How many the network tells apart.
 
         Raises
         ------
@@ -49,7 +52,7 @@ class Calibration:
         return cls(
             facts.number("slice_weight"),
             facts.number("evidence_weight"),
-            facts.numbers("bias", len(CLASSES)),
+            facts.numbers("bias", findings),
             cells,
         )
 
@@ -84,16 +87,23 @@ class PredictionSets:
     coverage
         How often the set holds the true class, 0 to 1.
     thresholds
-        By class: the calibrated probability from which it is in the set.
+        By class, and by other lesions that a decision can name: the calibrated
+        probability from which it is in the set.
     """
 
     coverage: float
-    thresholds: dict[TumorClass, float]
+    thresholds: dict[Finding, float]
 
     @classmethod
-    def read(cls, facts: Reader) -> PredictionSets:
-        """Read them; raises `BundleError` where a value is no share."""
+    def read(cls, facts: Reader, names: Sequence[Finding]) -> PredictionSets:
+        """Read those of some findings.
+
+        Raises
+        ------
+        BundleError
+            A value is missing, or no share.
+        """
         thresholds = facts.object("thresholds")
         return cls(
-            facts.share("coverage"), {name: thresholds.share(name) for name in CLASSES}
+            facts.share("coverage"), {name: thresholds.share(name) for name in names}
         )

@@ -36,6 +36,7 @@ from tumorlens.taxonomy import (
     CLASSES,
     INFO,
     NO_TUMOR_INDEX,
+    Decided,
     TumorClass,
     Verdict,
 )
@@ -170,7 +171,7 @@ class VolumeClassifier:
         outputs: RawOutputs,
         values: NDArray[np.float64],
         point: str,
-    ) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+    ) -> tuple[Decided, tuple[str, ...]]:
         color = max(item.colorfulness for item in series.slices)
         if self._domain.score(outputs, 0, color) < self._domain.threshold:
             return Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
@@ -221,7 +222,7 @@ def _tumor_share(
 
 
 def _lesion(
-    decision: TumorClass | Verdict, evidence: NDArray[np.uint8], series: Series
+    decision: Decided, evidence: NDArray[np.uint8], series: Series
 ) -> Lesion | None:
     if decision in (Verdict.NOT_BRAIN_MRI, TumorClass.NO_TUMOR):
         return None

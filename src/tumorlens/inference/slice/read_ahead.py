@@ -18,7 +18,6 @@ from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.slice.picture import Picture, picture_name, read_picture
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 
 _READERS = 2
 _FILES_AHEAD = 4
@@ -69,9 +68,6 @@ def prepare_slice(
     start = time.perf_counter()
     pixels, crop = prepare(slice_.pixels, facts)
     share = brain_share(pixels)
-    caveat = sequence_caveat(slice_.sequence)
-    if caveat is not None:
-        notes = (*notes, caveat)
     seconds = time.perf_counter() - start
     return PreparedSlice(slice_, notes, pixels, crop, share, seconds)
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from tumorlens.errors import BundleError, SettingError
 from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle
 from tumorlens.inference.slice.results import RawOutputs
-from tumorlens.taxonomy import CLASSES
 
 INPUT_NAME = "pixels"
 OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
+SEQUENCE_OUTPUT = "sequence"
+"""An output of networks that tell MR sequences apart."""
 
 _RANKS = {
     "slices": {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2},
@@ -70,7 +71,12 @@ class Session:
                 f"The number of threads is {threads}.", "Give 1 or more."
             )
         self._path = bundle.folder / MODEL_FILE
-        self._ranks = _RANKS[bundle.judges]
+        self._ranks = dict(_RANKS[bundle.judges])
+        self._findings = len(bundle.findings)
+        self._sequences = 0
+        if bundle.sequence_head is not None:
+            self._sequences = len(bundle.sequence_head.sequences)
+            self._ranks[SEQUENCE_OUTPUT] = 2
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -96,7 +102,7 @@ class Session:
                 f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
             )
         ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
-        if any(ranks.get(name) != self._ranks[name] for name in OUTPUT_NAMES):
+        if any(ranks.get(name) != rank for name, rank in self._ranks.items()):
             raise BundleError(
                 f"{self._path} has the outputs {ranks} (name: dimensions), "
                 f"not {self._ranks}."
@@ -122,23 +128,25 @@ class Session:
             Where the network fails, or its outputs have other shapes.
         """
         try:
-            values = self._session.run(OUTPUT_NAMES, {INPUT_NAME: inputs})
+            values = self._session.run(list(self._ranks), {INPUT_NAME: inputs})
         except Exception as error:  # ONNX Runtime's own classes are not public.
             raise BundleError(
                 f"{self._path} fails on inputs of shape {inputs.shape}."
             ) from error
-        logits, evidence, gradcam, embedding = values
-        count, classes = len(inputs), len(CLASSES)
+        logits, evidence, gradcam, embedding, *rest = values
+        sequence = rest[0] if rest else None
+        count, classes = len(inputs), self._findings
         if (
             logits.shape != (count, classes)
             or (evidence.shape[0], evidence.shape[-1]) != (count, classes)
             or evidence.shape[-3] != evidence.shape[-2]
             or (gradcam.shape[0], gradcam.shape[-1]) != (count, classes)
             or len(embedding) != count
+            or (sequence is not None and sequence.shape != (count, self._sequences))
         ):
             shapes = {
                 name: value.shape
-                for name, value in zip(OUTPUT_NAMES, values, strict=True)
+                for name, value in zip(self._ranks, values, strict=True)
             }
             raise BundleError(f"{self._path} gives outputs of the shapes {shapes}.")
-        return RawOutputs(logits, evidence, gradcam, embedding)
+        return RawOutputs(logits, evidence, gradcam, embedding, sequence)

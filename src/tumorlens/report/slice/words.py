@@ -9,7 +9,7 @@ from tumorlens.inference.bundle.bundle import (
     Rate,
 )
 from tumorlens.inference.slice.results import Prediction
-from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import INFO, Finding, Verdict, decision_title
 
 _VERDICT_SENTENCES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: (
@@ -108,9 +108,7 @@ def measured_sentence(point: OperatingPoint) -> str:
     )
 
 
-def prediction_set_sentence(
-    classes: tuple[TumorClass, ...], facts: PredictionSets
-) -> str:
+def prediction_set_sentence(classes: tuple[Finding, ...], facts: PredictionSets) -> str:
     """Say which classes remain possible, and how often that is right.
 
     Parameters

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from tumorlens.imaging.study import MRSequence
 from tumorlens.report.slice.document import SCHEMA
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES, Verdict
+from tumorlens.taxonomy import CLASSES, DECIDED, TUMOR_FINDINGS, Lesion, Verdict
 
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _CLASS = {"type": "string", "enum": [name.value for name in CLASSES]}
+_TUMOR = {"type": "string", "enum": [name.value for name in TUMOR_FINDINGS]}
+_SHARE_OR_NONE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+_SEQUENCE = {"type": ["string", "null"], "enum": [*map(str, MRSequence), None]}
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _PIXEL = {"type": "integer"}
@@ -38,12 +42,26 @@ def prediction() -> dict[str, Any]:
         "predicted": {**_CLASS, "description": "The most probable class."},
         "decision": {
             "type": "string",
-            "enum": [*_CLASS["enum"], *(item.value for item in Verdict)],
+            "enum": [*_TUMOR["enum"], "no_tumor", *(item.value for item in Verdict)],
             "description": "What the operating point says.",
         },
         "probabilities": _by_class("object", "Calibrated; they sum to 1."),
-        "p_tumor": {**_SHARE, "description": "Of any tumour."},
-        "prediction_set": {"type": "array", "items": _CLASS, "minItems": 1},
+        "p_tumor": {**_SHARE, "description": "Of any tumour, other kinds too."},
+        "p_other": {
+            **_SHARE_OR_NONE,
+            "description": "Of a tumour of another kind; null where the model "
+            "knows none.",
+        },
+        "p_vascular": {
+            **_SHARE_OR_NONE,
+            "description": "Of a vascular lesion, which is no tumour; null where "
+            "the model knows none.",
+        },
+        "prediction_set": {
+            "type": "array",
+            "items": {"type": "string", "enum": [item.value for item in DECIDED]},
+            "minItems": 1,
+        },
         "domain_score": {
             **_SHARE,
             "description": "1 for a brain MRI like those the model knows.",
@@ -65,8 +83,8 @@ def prediction() -> dict[str, Any]:
         },
         "explained": {
             "type": "string",
-            "enum": [name.value for name in TUMOR_CLASSES],
-            "description": "The class that maps, outline and box speak of.",
+            "enum": [*_TUMOR["enum"], Lesion.VASCULAR.value],
+            "description": "What maps, outline and box speak of.",
         },
         "box": box,
         "outline": {"type": "array", "items": {"type": "array", "items": point}},
@@ -75,6 +93,19 @@ def prediction() -> dict[str, Any]:
         "width": _PIXEL,
         "spacing_mm": _MILLIMETRES,
         "plane": {"type": ["string", "null"]},
+        "sequence": {
+            **_SEQUENCE,
+            "description": "Pixels, header and file name weighed.",
+        },
+        "sequence_probability": {
+            **_SHARE_OR_NONE,
+            "description": "Null where the model does not tell sequences apart.",
+        },
+        "sequence_by": {
+            "type": "object",
+            "required": ["pixels", "header", "file_name"],
+            "properties": dict.fromkeys(("pixels", "header", "file_name"), _SEQUENCE),
+        },
         "notes": _TEXTS,
         "model_version": _TEXT,
         "ms": {"type": "number", "minimum": 0},
