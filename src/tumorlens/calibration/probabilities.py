@@ -18,7 +18,13 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
 from tumorlens.statistics.resampling import share_figure
-from tumorlens.taxonomy import DECIDED, FINDINGS, NO_TUMOR_INDEX, TUMOR_FINDINGS
+from tumorlens.taxonomy import (
+    CLASSES,
+    DECIDED,
+    FINDINGS,
+    NO_TUMOR_INDEX,
+    TUMOR_FINDINGS,
+)
 
 SCREENING_SENSITIVITY = 0.99
 """Share of the tumour slices that `screening` is to find. To ask it of every
@@ -243,16 +249,18 @@ def fit_prediction_sets(
     -------
     PredictionSets
         One threshold for each class; 0 where its patients are too few, as
-        eight are for 90 %, to rule it out of any slice.
+        eight are for 90 %, to rule it out of any slice. Another kind of tumour that
+        nobody has is no answer: 1.
     """
     groups = np.asarray(patients)
-    return PredictionSets(
-        COVERAGE,
-        {
-            name: _covering(probabilities[labels == row, row], groups[labels == row])
-            for row, name in enumerate(DECIDED[: probabilities.shape[1]])
-        },
-    )
+    thresholds = {}
+    for row, name in enumerate(DECIDED[: probabilities.shape[1]]):
+        own = labels == row
+        learned = own.any() or name in CLASSES
+        thresholds[name] = (
+            _covering(probabilities[own, row], groups[own]) if learned else 1.0
+        )
+    return PredictionSets(COVERAGE, thresholds)
 
 
 def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:

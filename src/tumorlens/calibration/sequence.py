@@ -21,7 +21,8 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
     Parameters
     ----------
     held
-        Of patients who did not train the network.
+        Of patients who did not train the network. Sequences that none of them shows
+        are not measured.
 
     Returns
     -------
@@ -45,4 +46,6 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
         return float(-(weights * np.log(own + 1e-12)).sum())
 
     found = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
-    return SequenceHead(LEARNED_SEQUENCES, float(np.exp(found.x)))
+    shown = {row.sequence for row in rows}
+    measured = tuple(item for item in LEARNED_SEQUENCES if item in shown)
+    return SequenceHead(LEARNED_SEQUENCES, float(np.exp(found.x)), measured)

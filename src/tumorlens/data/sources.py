@@ -233,6 +233,10 @@ SOURCES: dict[str, Callable[[Path], Iterator[Record]]] = {
 }
 """Name, which is also that of the set's CSV, and reader."""
 
+UNCLEAR_LICENCES = ("brain44", "notumor")
+"""Sets collected from the web whose pictures' licences are mixed, unclear or perhaps
+not for commercial use."""
+
 
 def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record]:
     """Name a patient for pictures without one: those that look alike share it.

@@ -143,7 +143,11 @@ def train_fold(
     if not begun:
         config.write(folder / _CONFIG)
     say(f"Fold {fold}: leaving {len(held)} pictures out.")
-    training = [sample for sample in samples if sample.record.fold != fold]
+    training = [
+        sample
+        for sample in samples
+        if sample.record.fold != fold and config.may_use(sample.record)
+    ]
     result = fit(config, training, [], folder, resume=begun, say=say)
     HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
 

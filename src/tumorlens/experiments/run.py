@@ -233,7 +233,9 @@ def _load(
     usable = [
         row
         for row in records
-        if (include_flagged or not row.flag) and network.learns_from(row)
+        if (include_flagged or not row.flag)
+        and network.learns_from(row)
+        and config.may_use(row)
     ]
     parts = {}
     for split in ("train", "validation"):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
-from tumorlens.taxonomy import FINDINGS, TUMOR_FINDINGS, Finding
+from tumorlens.taxonomy import CLASSES, FINDINGS, TUMOR_FINDINGS, Finding
 from tumorlens.training.average import count_normalisation
 from tumorlens.training.batches import Batch, BatchStream
 from tumorlens.training.candidate_loss import CandidateLoss
@@ -193,8 +193,9 @@ def fit(
     """
     network = find_network(config.network)
     slices = network.judges == "slices"
-    # Of whole scans there are too few to ask for every kind of tumour.
-    _check_sets(training, validation, network.findings if slices else ())
+    # Of whole scans there are too few to ask for every kind of tumour, and sets of
+    # open licence show no other lesions.
+    _check_sets(training, validation, CLASSES if slices else ())
     keras.utils.set_random_seed(config.seed)
     model = network.build(None)
     if initial_weights is not None:

@@ -115,10 +115,10 @@ class Bundle:
 
     @property
     def known_sequences(self) -> tuple[MRSequence, ...]:
-        """MR sequences that the model was trained on."""
+        """MR sequences that the model was trained and measured on."""
         if self.sequence_head is None:
             return TRAINED_ON
-        return self.sequence_head.sequences
+        return self.sequence_head.measured
 
     @property
     def scan_points(self) -> dict[str, OperatingPoint]:
