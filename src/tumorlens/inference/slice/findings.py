@@ -66,6 +66,32 @@ def decided_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
     return view
 
 
+def named_probabilities(
+    probabilities: NDArray[np.float64], other: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give what a decision can name, from the four-class view and other tumours.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, 4), from `class_view`.
+    other
+        Shape (N,): probability of a tumour of another kind; NaN where the model
+        knows none.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 5), rows sum to 1, in the order of `DECIDED`.
+    """
+    share = np.where(np.isfinite(other), other, 0.0)
+    tumor = 1.0 - probabilities[:, NO_TUMOR_INDEX]
+    kept = 1.0 - share / np.maximum(tumor, 1e-12)
+    scale = np.ones_like(probabilities)
+    scale[:, :_KINDS] = np.maximum(kept, 0.0)[:, None]
+    return np.concatenate([probabilities * scale, share[:, None]], axis=1)
+
+
 def other_lesions(findings: NDArray[np.float64]) -> dict[Lesion, float]:
     """Name the probabilities of lesions that are none of the four classes.
 
