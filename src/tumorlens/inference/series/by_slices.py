@@ -27,7 +27,7 @@ from tumorlens.inference.series.planes import Planes, other_planes, sliceable
 from tumorlens.inference.series.results import Lesion, ScanFinding
 from tumorlens.inference.series.slices import Progress, SeenSlices, see_slices
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, Decided, TumorClass, Verdict
 
 ROUGH_OUTLINE = (
     "Size and place of the spot are rough, and were not checked against radiologists' "
@@ -198,7 +198,7 @@ def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
 
 
 def _lesion(
-    decision: TumorClass | Verdict,
+    decision: Decided,
     evidence: NDArray[np.uint8] | None,
     series: Series,
     run: tuple[int, int] | None,

@@ -8,7 +8,7 @@ from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.series import words as scan_words
 from tumorlens.report.series.document import lesion_from_json
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import parse_decided
 from tumorlens.web.uploads.series_record import State
 
 REFUSED_NUMBERS = scan_words.REFUSED_NUMBERS
@@ -32,8 +32,7 @@ def sentence(finding: dict[str, Any]) -> str:
         As in ``tumorlens-scan/1``, here and below.
     """
     decision = finding["decision"]
-    known = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
-    return scan_words.sentence(known, finding["not_judged"])
+    return scan_words.sentence(parse_decided(decision), finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:
