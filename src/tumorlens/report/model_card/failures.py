@@ -130,7 +130,7 @@ def _weakest_part(kind: str, rows: Parts) -> Iterator[str]:
         }
         if len(known) > 1:
             name = min(known, key=lambda item: known[item]["value"])
-            yield f"Lowest {words} by {kind}: `{name}`, {figure_text(known[name])}."
+            yield f"Lowest {words} by {kind.replace('_', ' ')}: `{name}`, {figure_text(known[name])}."
 
 
 def _damage(metrics: Mapping[str, Any]) -> Iterator[str]:
