@@ -32,6 +32,11 @@ from tumorlens.inference.slice.inputs import (
 )
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.results import Decision, Explanation, Failure, Prediction
+from tumorlens.inference.slice.sequence import (
+    SequenceEstimate,
+    estimate_sequence,
+    sequence_caveat,
+)
 from tumorlens.inference.slice.session import (
     LoadedModel,
     RawOutputs,
@@ -273,6 +278,7 @@ class Classifier:
             self._explained(outputs, row, item, point) for row, item in enumerate(batch)
         ]
         share = (time.perf_counter() - start) / len(batch)
+        sequences = [self._sequence(outputs, row, x) for row, x in enumerate(batch)]
         return [
             Prediction(
                 source=item.slice_.source,
@@ -286,11 +292,30 @@ class Classifier:
                 model_version=self.bundle.version,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
-                notes=item.notes,
+                notes=(*item.notes, *self._caveats(sequence)),
                 head=item.crop.side,
+                sequence=sequence,
             )
-            for item, (decision, explanation) in zip(batch, judged, strict=True)
+            for item, sequence, (decision, explanation) in zip(
+                batch, sequences, judged, strict=True
+            )
         ]
+
+    def _sequence(
+        self, outputs: RawOutputs, row: int, item: PreparedSlice
+    ) -> SequenceEstimate:
+        return estimate_sequence(
+            item.slice_.sequence,
+            item.slice_.source,
+            self.bundle.sequence_head,
+            None if outputs.sequence is None else outputs.sequence[row],
+        )
+
+    def _caveats(self, found: SequenceEstimate) -> list[str]:
+        # Without a look at the pixels a file's name alone is not believed.
+        told = found.header if found.pixels is None else found.sequence
+        caveat = sequence_caveat(told, self.bundle.known_sequences)
+        return [text for text in (caveat, found.disagreement) if text is not None]
 
     def _explained(
         self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom.grouping import gather_series
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.sequence import sequence_caveat
@@ -108,7 +108,7 @@ def judge_files(
     """
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
-    study, _ = gather_series(named)
+    study = stacks_of(gather_series(named)[0])
     notes = study.notes
     if missing:
         notes = (*notes, _said_missing(missing, missing + len(files)))

@@ -11,7 +11,7 @@ from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rat
 from tumorlens.inference.series.results import Lesion
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import INFO, Decided, Finding, TumorClass, Verdict, decision_title
 
 _VERDICT_SENTENCES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: (
@@ -110,9 +110,7 @@ def measured_sentence(point: OperatingPoint) -> str:
     )
 
 
-def prediction_set_sentence(
-    classes: tuple[TumorClass, ...], facts: PredictionSets
-) -> str:
+def prediction_set_sentence(classes: tuple[Finding, ...], facts: PredictionSets) -> str:
     """Say which classes remain possible, and how often that is right.
 
     Parameters
@@ -205,7 +203,7 @@ def _join(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-_SERIES_SENTENCES: dict[TumorClass | Verdict, str] = {
+_SERIES_SENTENCES: dict[Decided, str] = {
     TumorClass.NO_TUMOR: "The model sees no sign of a tumour in this scan.",
     Verdict.INCONCLUSIVE: (
         "The model cannot tell from this scan alone. Do not take it for a clear one."
@@ -230,7 +228,7 @@ NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a cle
 
 
 def series_sentence(
-    decision: TumorClass | Verdict, not_judged: str | None = None
+    decision: Decided, not_judged: str | None = None
 ) -> str:
     """Return the decision in one or two sentences.
 
@@ -250,7 +248,7 @@ def series_sentence(
     return f"The scan looks like one with a {INFO[decision].title.lower()}."
 
 
-def tumor_percent(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
+def tumor_percent(decision: Decided, p_tumor: float | None) -> str:
     """Write the probability of any tumour, or why there is none to be told.
 
     Parameters
@@ -263,7 +261,7 @@ def tumor_percent(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
     return "no answer" if decision is Verdict.NOT_BRAIN_MRI else percent(p_tumor)
 
 
-def series_headline(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
+def series_headline(decision: Decided, p_tumor: float | None) -> str:
     """Write the decision and the probability on one line.
 
     Parameters

@@ -24,7 +24,7 @@ from tumorlens.cli._shared.output_files import (
 from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Study
+from tumorlens.imaging.study import Series, Study, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.by_slices import Planes
 from tumorlens.inference.series.classifier import load_series_classifier
@@ -133,7 +133,7 @@ def scan(
 def _check_series(study: Study, path: str) -> Study:
     """Refuse single pictures: the rates that are stated would be those of series."""
     if not study.is_pictures:
-        return study
+        return stacks_of(study)
     name, count = display_name(path), len(study.series)
     if count == 1:
         raise InputError(

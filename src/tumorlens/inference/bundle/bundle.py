@@ -18,6 +18,7 @@ from typing import Any, Literal, cast, get_args
 from tumorlens.errors import BundleError, SettingError, warn_of_old_name
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
@@ -27,7 +28,8 @@ from tumorlens.inference.bundle.facts import (
     Rules,
     SeriesModel,
 )
-from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
+from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
 FORMAT_NAME = "tumorlens-bundle"
 FORMAT_VERSION = 1
@@ -66,7 +68,7 @@ class Bundle:
     created
         When it was exported, ISO 8601 in UTC.
     classes
-        The classes of every output, in the taxonomy's order.
+        The classes of every decision, in the taxonomy's order.
     preprocessing
         How a slice, or a series, becomes the model's input.
     calibration, operating_points, prediction_sets
@@ -88,6 +90,11 @@ class Bundle:
         were not calibrated on whole series.
     judges
         What the model takes as its input; slices in bundles that do not say.
+    findings
+        What every output of the network speaks of, in their order: the classes, and
+        in bundles that state them other lesions after these.
+    sequence_head
+        Which MR sequences the network tells apart; None where it tells none.
     """
 
     folder: Path
@@ -108,6 +115,15 @@ class Bundle:
     cells: CellCalibration = field(default=CellCalibration())
     series_model: SeriesModel | None = None
     judges: InputKind = "slices"
+    findings: tuple[Finding, ...] = CLASSES
+    sequence_head: SequenceHead | None = None
+
+    @property
+    def known_sequences(self) -> tuple[MRSequence, ...]:
+        """MR sequences that the model was trained and measured on."""
+        if self.sequence_head is None:
+            return TRAINED_ON
+        return self.sequence_head.measured
 
     @property
     def series_points(self) -> dict[str, OperatingPoint]:
@@ -183,6 +199,8 @@ def save_bundle(
     rules: Rules | None = None,
     cells: CellCalibration | None = None,
     judges: InputKind = "slices",
+    findings: Sequence[Finding] = CLASSES,
+    sequence_head: SequenceHead | None = None,
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -196,7 +214,7 @@ def save_bundle(
         See `Bundle`.
     rules, cells
         See `Bundle`; left out of the file where None.
-    judges
+    judges, findings, sequence_head
         See `Bundle`.
 
     Returns
@@ -236,6 +254,10 @@ def save_bundle(
         document["cells"] = asdict(cells)
     if judges != "slices":
         document["judges"] = judges
+    if tuple(findings) != CLASSES:
+        document["findings"] = list(findings)
+    if sequence_head is not None:
+        document["sequences"] = sequence_head.to_json()
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -259,6 +281,8 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     files = facts.object("files")
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
+    findings = _findings(facts)
+    decided = DECIDED if len(findings) > len(CLASSES) else CLASSES
     return Bundle(
         folder=folder,
         name=facts.text("name"),
@@ -267,11 +291,13 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         classes=CLASSES,
         preprocessing=preprocessing,
         calibration=Calibration.read(
-            facts.object("calibration"), _MOST_CELLS[judges](preprocessing.size)
+            facts.object("calibration"),
+            _MOST_CELLS[judges](preprocessing.size),
+            len(findings),
         ),
         operating_points=points,
         default_operating_point=default,
-        prediction_sets=PredictionSets.read(facts.object("prediction_sets")),
+        prediction_sets=PredictionSets.read(facts.object("prediction_sets"), decided),
         domain=dict(facts.object("domain").fields),
         provenance=dict(facts.object("provenance").fields),
         metrics=dict(facts.object("metrics").fields),
@@ -284,7 +310,19 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         if "scans" in document
         else None,
         judges=judges,
+        findings=findings,
+        sequence_head=SequenceHead.read(facts.object("sequences"))
+        if "sequences" in document
+        else None,
     )
+
+
+def _findings(facts: Reader) -> tuple[Finding, ...]:
+    if "findings" not in facts.fields:
+        return CLASSES
+    if facts.strings("findings") != tuple(FINDINGS):
+        facts.refuse("findings", f"{[str(name) for name in FINDINGS]}")
+    return FINDINGS
 
 
 def _judges(facts: Reader) -> InputKind:

@@ -34,7 +34,7 @@ from tumorlens.inference.series.lesion import find_lesion, joined_evidence, slic
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.inference.slice.results import Prediction
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, TumorClass, Verdict
 
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
@@ -221,7 +221,7 @@ def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
 
 
 def _lesion(
-    decision: TumorClass | Verdict,
+    decision: Decided,
     evidence: NDArray[np.uint8] | None,
     series: Series,
     run: tuple[int, int] | None,

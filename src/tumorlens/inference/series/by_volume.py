@@ -32,6 +32,7 @@ from tumorlens.taxonomy import (
     CLASSES,
     INFO,
     NO_TUMOR_INDEX,
+    Decided,
     TumorClass,
     Verdict,
 )
@@ -168,7 +169,7 @@ class VolumeClassifier:
         outputs: RawOutputs,
         values: NDArray[np.float64],
         point: str,
-    ) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+    ) -> tuple[Decided, tuple[str, ...]]:
         color = max(item.colorfulness for item in series.slices)
         score = self._ood.score(outputs.embedding[0], outputs.logits[0], color)
         if score < self._ood.threshold:
@@ -198,7 +199,7 @@ def _tumor_share(
 
 
 def _lesion(
-    decision: TumorClass | Verdict, evidence: NDArray[np.uint8], series: Series
+    decision: Decided, evidence: NDArray[np.uint8], series: Series
 ) -> Lesion | None:
     if decision in (Verdict.NOT_BRAIN_MRI, TumorClass.NO_TUMOR):
         return None

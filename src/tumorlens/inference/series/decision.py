@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rate, SeriesModel
 from tumorlens.inference.slice.decision import apply_operating_point, prediction_set
-from tumorlens.taxonomy import NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Decided, Verdict
 
 RUN_MM = 10.0
 """Thickness of the neighbouring slices that decide together, in mm."""
@@ -227,7 +227,7 @@ def decide_series(
     refused: int,
     bundle: Bundle,
     point: str,
-) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+) -> tuple[Decided, tuple[str, ...]]:
     """Decide what a scan shows.
 
     Parameters

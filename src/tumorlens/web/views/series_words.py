@@ -7,7 +7,7 @@ from typing import Any
 from tumorlens.imaging.study import MRSequence
 from tumorlens.report import words
 from tumorlens.report.series.document import lesion_from_json
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import parse_decided
 from tumorlens.web.uploads.series_record import State
 
 REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
@@ -31,8 +31,7 @@ def sentence(finding: dict[str, Any]) -> str:
         As in ``tumorlens-scan/1``, here and below.
     """
     decision = finding["decision"]
-    known = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
-    return words.series_sentence(known, finding["not_judged"])
+    return words.series_sentence(parse_decided(decision), finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:
