@@ -11,7 +11,14 @@ from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rat
 from tumorlens.inference.series.results import Lesion
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.taxonomy import INFO, Decided, Finding, TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import (
+    INFO,
+    Decided,
+    Finding,
+    TumorClass,
+    Verdict,
+    decision_title,
+)
 
 _VERDICT_SENTENCES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: (
@@ -227,9 +234,7 @@ UNKNOWN_SEQUENCE = (
 NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a clear one."
 
 
-def series_sentence(
-    decision: Decided, not_judged: str | None = None
-) -> str:
+def series_sentence(decision: Decided, not_judged: str | None = None) -> str:
     """Return the decision in one or two sentences.
 
     Parameters

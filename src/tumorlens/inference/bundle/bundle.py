@@ -20,15 +20,16 @@ from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import (
+    TRAINED_ON,
     Calibration,
     CellCalibration,
     OperatingPoint,
     PredictionSets,
     Reader,
     Rules,
+    SequenceHead,
     SeriesModel,
 )
-from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
 from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
 FORMAT_NAME = "tumorlens-bundle"
