@@ -17,13 +17,13 @@ from tumorlens.calibration.probabilities import (
 from tumorlens.calibration.rules import fit_rules
 from tumorlens.calibration.sequence import fit_sequence_head
 from tumorlens.data.sequences import sequence_word
-from tumorlens.inference.bundle.bundle import (
+from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
     OperatingPoint,
     PredictionSets,
+    Rules,
 )
-from tumorlens.inference.bundle.rules import Rules
 from tumorlens.inference.bundle.sequence_head import SequenceHead
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,

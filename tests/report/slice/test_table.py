@@ -30,7 +30,7 @@ def test_every_cell_of_a_prediction(prediction: Prediction) -> None:
 
 def test_no_box_leaves_four_empty_cells(prediction: Prediction) -> None:
     bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
-    assert csv_row(bare)[11:16] == ["", "", "", "", "12.35"]
+    assert csv_row(bare)[11:] == ["", "", "", "", "12.35", "", "", ""]
 
 
 def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:

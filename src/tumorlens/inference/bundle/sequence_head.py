@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.bundle.typed_values import Reader
+from tumorlens.inference.bundle.facts import Reader
 
 TRAINED_ON: tuple[MRSequence, ...] = (MRSequence.T1, MRSequence.T1_CONTRAST)
 """By models that do not say which sequences they know."""

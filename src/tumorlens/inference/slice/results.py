@@ -15,34 +15,6 @@ from tumorlens.taxonomy import Decided, Finding, Lesion, TumorClass
 
 
 @dataclass(frozen=True)
-class RawOutputs:
-    """What the network says, uncalibrated, of F findings in the taxonomy's order.
-
-    Parameters
-    ----------
-    logits
-        Shape (N, F), float32: slice head before softmax.
-    evidence
-        Shape (N, g, g, F), float32: evidence head before softmax, square; of
-        whole scans (N, d, g, g, F).
-    gradcam
-        Shape (N, h, h, F), float32, not negative: Grad-CAM of each finding's
-        logit, over the last convolution's cells; of whole scans (N, c, h, h, F).
-    embedding
-        Shape (N, E), float32: pooled features.
-    sequence
-        Shape (N, S), float32: sequence head before softmax; None for a network
-        without one.
-    """
-
-    logits: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-    gradcam: NDArray[np.float32]
-    embedding: NDArray[np.float32]
-    sequence: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
 class Decision:
     """What one slice shows, how sure that is, and whether to believe it.
 

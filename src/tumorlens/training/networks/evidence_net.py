@@ -6,6 +6,8 @@ learns from radiologists' outlines and is what holds on strangers' scanners.
 It joins coarse context to fine detail from the top down, as feature pyramids
 do (Lin et al. 2017, arXiv:1612.03144). The third head, where a network is to read
 any sequence, says which MR sequence the slice is of.
+
+Tested in `tests/training/networks/test_contract.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Every network that `tumorlens train` knows, by name."""
+"""Every network that `tumorlens train` knows, by name.
+
+Tested in `tests/training/networks/test_contract.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.bundle.bundle import Judges
+from tumorlens.inference.bundle.bundle import InputKind
 from tumorlens.taxonomy import CLASSES, FINDINGS, Finding
 from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
 from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
@@ -59,7 +62,7 @@ class Network:
     initialise: Callable[[keras.Model], None] | None
     evidence_stride: int
     frozen: tuple[str, ...] = ()
-    judges: Judges = "slices"
+    judges: InputKind = "slices"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = CLASSES
     sequences: tuple[MRSequence, ...] = ()
