@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.report.slice.table import CSV_COLUMNS, csv_row
+from tumorlens.taxonomy import Lesion
 
 PROMISED = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
-    "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence"
+    "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,"
+    "p_other,p_vascular,sequence"
 )
 
 
@@ -28,6 +31,14 @@ def test_every_cell_of_a_prediction(prediction: Prediction) -> None:
 def test_no_box_leaves_four_empty_cells(prediction: Prediction) -> None:
     bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
     assert csv_row(bare)[11:] == ["", "", "", "", "12.35", "", "", ""]
+
+
+def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
+    lesions = {Lesion.OTHER: 0.25, Lesion.VASCULAR: 0.03125}
+    decision = replace(prediction.decision, other_lesions=lesions)
+    told = SequenceEstimate(MRSequence.T2, 0.875, MRSequence.T2)
+    found = csv_row(replace(prediction, decision=decision, sequence=told))
+    assert found[16:] == ["0.250000", "0.031250", "T2"]
 
 
 def test_a_failure_is_a_row_with_its_code() -> None:
