@@ -14,8 +14,12 @@ from tumorlens.errors import SettingError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from tumorlens.inference.clinical.decision import add_columns
-from tumorlens.inference.clinical.model import ClinicalModel, load_clinical_model
+from tumorlens.inference.clinical.model import (
+    CLINICAL_FILE,
+    ClinicalModel,
+    add_columns,
+    load_clinical_model,
+)
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import explain
 from tumorlens.inference.slice.inputs import (
@@ -33,7 +37,12 @@ from tumorlens.inference.slice.sequence import (
     estimate_sequence,
     sequence_caveat,
 )
-from tumorlens.inference.slice.session import RawOutputs, Session, load_model
+from tumorlens.inference.slice.session import (
+    LoadedModel,
+    RawOutputs,
+    Session,
+    load_model,
+)
 
 DEFAULT_BATCH = 4
 
@@ -360,8 +369,26 @@ def load_classifier(
     (256, 256)
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    model = load_model(folder, threads, judges="slices")
-    return Classifier(*model, load_clinical_model(model.bundle))
+    return classifier_of(load_model(folder, threads, judges="slices"))
+
+
+def classifier_of(model: LoadedModel) -> Classifier:
+    """Make the classifier of a model of slices.
+
+    Parameters
+    ----------
+    model
+        From `load_model`.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle's clinical model cannot be read.
+    """
+    clinical = None
+    if CLINICAL_FILE in model.bundle.files:
+        clinical = load_clinical_model(model.bundle)
+    return Classifier(*model, clinical)
 
 
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.model_options import (
+from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
     threads_option,
 )
 from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, make_folder
-from tumorlens.cli.analysis.outputs import open_outputs
-from tumorlens.cli.analysis.progress import Screen
-from tumorlens.cli.analysis.sources import find_files
-from tumorlens.errors import InputError
+from tumorlens.cli.analysis.outputs import Screen, open_outputs
+from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
 from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.read import SUFFIXES
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
-from tumorlens.inference.clinical.table import ClinicalTable, read_clinical_table
+from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report.slice.document import RESEARCH_USE
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
+_ENDINGS = tuple(sorted(SUFFIXES))
 
 
 @click.command()
@@ -151,3 +153,67 @@ def _judge(
         else:
             paths = (item for item in group if isinstance(item, str))
             yield from classifier.predict_many(paths, batch, operating_point)
+
+
+def find_files(paths: Iterable[str]) -> list[str | Failure]:
+    """List the files that paths, folders and patterns stand for.
+
+    Parameters
+    ----------
+    paths
+        A file is taken whatever its name; of a folder, searched through all
+        its subfolders, every file whose name ends like a picture's and does
+        not start with a dot; of a pattern (``*``, ``?``, ``[...]``, ``**``)
+        every match.
+
+    Returns
+    -------
+    list
+        Paths in a stable order; a `Failure` where a folder or pattern leads
+        to no picture.
+    """
+    return [item for path in paths for item in _expand(path)]
+
+
+def _expand(path: str) -> Iterator[str | Failure]:
+    # `Path.is_dir` and `exists` would raise where a folder above is closed.
+    if os.path.isdir(path):  # noqa: PTH112
+        yield from _search(path)
+    elif glob.has_magic(path) and not os.path.lexists(path):
+        # `Path.glob` takes no absolute pattern.
+        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
+        if not matches:
+            yield _failure(
+                path, MissingFileError(f"No file matches {display_name(path)}.")
+            )
+        for match in matches:
+            yield from _search(match) if os.path.isdir(match) else (match,)  # noqa: PTH112
+    else:
+        yield path
+
+
+def _search(folder: str) -> Iterator[str | Failure]:
+    refused: list[OSError] = []
+    found = False
+    for place, folders, files in os.walk(folder, onerror=refused.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(_ENDINGS):
+                found = True
+                yield str(Path(place, name))
+    for problem in refused:
+        place = display_name(problem.filename or folder)
+        yield _failure(place, UnreadableFileError(f"{place} cannot be opened."))
+    if not found and not refused:
+        endings = ", ".join(sorted(SUFFIXES))
+        yield _failure(
+            folder,
+            MissingFileError(
+                f"The folder {display_name(folder)} holds no picture.",
+                f"Give a folder with files that end in {endings}.",
+            ),
+        )
+
+
+def _failure(path: str, error: InputError) -> Failure:
+    return Failure(display_name(path), error.code, error.message, error.hint)

@@ -463,7 +463,7 @@ class OutlineFacts:
 
 
 @dataclass(frozen=True)
-class ScanModel:
+class SeriesModel:
     """Logistic regression from a scan's slices to the probability of any tumour.
 
     Parameters
@@ -493,7 +493,7 @@ class ScanModel:
     outline: OutlineFacts | None
 
     @classmethod
-    def read(cls, facts: Reader, points: Iterable[str]) -> ScanModel:
+    def read(cls, facts: Reader, points: Iterable[str]) -> SeriesModel:
         """Read one out of a bundle.
 
         Parameters
