@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.results import ClinicalUse, Failure, Prediction
+from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.report.slice.document import (
     CSV_COLUMNS,
     RESEARCH_USE,
@@ -18,7 +20,7 @@ from tumorlens.report.slice.document import (
     prediction_from_json,
     prediction_to_json,
 )
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, Lesion, TumorClass, Verdict
 
 
 def test_the_document_is_strict_json_and_names_every_class(
@@ -50,6 +52,47 @@ def test_a_document_read_back_is_the_prediction(prediction: Prediction) -> None:
     assert again.spacing_mm == prediction.spacing_mm
     assert again.plane == prediction.plane
     assert prediction_to_json(again) == prediction_to_json(prediction)
+
+
+def test_other_lesions_and_the_sequence_come_back(prediction: Prediction) -> None:
+    document = prediction_to_json(prediction)
+    assert (document["p_other"], document["p_vascular"]) == (None, None)
+    assert document["sequence_by"] == {
+        "pixels": None,
+        "header": None,
+        "file_name": None,
+    }
+    decision = replace(
+        prediction.decision,
+        label=Lesion.OTHER,
+        prediction_set=(TumorClass.GLIOMA, Lesion.OTHER),
+        other_lesions={Lesion.OTHER: 0.5, Lesion.VASCULAR: 0.03125},
+    )
+    told = SequenceEstimate(MRSequence.T2, 0.75, MRSequence.T2, MRSequence.T1)
+    explanation = replace(prediction.explanation, explained=Lesion.OTHER)
+    full = replace(
+        prediction, decision=decision, sequence=told, explanation=explanation
+    )
+    document = json.loads(json.dumps(prediction_to_json(full)))
+    assert (document["decision"], document["p_other"]) == ("other", 0.5)
+    assert document["sequence"] == "T2"
+    again = prediction_from_json(
+        document, full.pixels, explanation.evidence, explanation.gradcam
+    )
+    assert (again.decision, again.sequence) == (decision, told)
+    assert again.explanation.explained is Lesion.OTHER
+
+
+def test_a_document_of_an_earlier_version_is_read(prediction: Prediction) -> None:
+    added = ("p_other", "p_vascular", "sequence", "sequence_probability", "sequence_by")
+    document = prediction_to_json(prediction)
+    older = {key: value for key, value in document.items() if key not in added}
+    explanation = prediction.explanation
+    again = prediction_from_json(
+        older, prediction.pixels, explanation.evidence, explanation.gradcam
+    )
+    assert again.decision == prediction.decision
+    assert again.sequence == SequenceEstimate()
 
 
 def test_clinical_columns_are_named_with_what_stood_without_them(
@@ -158,3 +201,11 @@ def test_a_failure_is_a_row_with_its_code() -> None:
     assert row[0] == "b.png"
     assert row[2] == "damaged_file"
     assert not any(row[3:])
+
+
+def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
+    lesions = {Lesion.OTHER: 0.25, Lesion.VASCULAR: 0.03125}
+    decision = replace(prediction.decision, other_lesions=lesions)
+    told = SequenceEstimate(MRSequence.T2, 0.875, MRSequence.T2)
+    found = csv_row(replace(prediction, decision=decision, sequence=told))
+    assert found[16:] == ["0.250000", "0.031250", "T2"]
