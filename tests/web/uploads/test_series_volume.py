@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.web.uploads.series_volume import (
     LEVELS,
@@ -66,7 +66,7 @@ def test_a_few_bright_pixels_do_not_darken_the_rest() -> None:
 
 
 def test_slices_of_different_sizes_share_a_corner() -> None:
-    scan = drawn_scan(count=3, blank=0)
+    scan = drawn_series(count=3, blank=0)
     small = replace(scan.slices[0], pixels=scan.slices[0].pixels[:200, :150].copy())
     packed = pack_series(Series((small, *scan.slices[1:])))
     assert packed.geometry["shape"] == [3, 256, 256]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.imaging.study import Series
 from tumorlens.web.uploads.series_volume import pack_series
 from tumorlens.web.uploads.series_window import Window
@@ -15,7 +15,7 @@ from tumorlens.web.uploads.series_window import Window
 
 def windowed(*windows: Window | None) -> Series:
     """A head of values 0 to about 250 whose slices store these windows."""
-    scan = drawn_scan(count=len(windows), blank=0)
+    scan = drawn_series(count=len(windows), blank=0)
     return Series(
         tuple(
             replace(item, window=window)
@@ -64,6 +64,6 @@ def test_one_that_most_slices_lack_is_left() -> None:
 
 
 def test_a_scan_of_one_value_has_none() -> None:
-    flat = drawn_scan(count=2, blank=2)
+    flat = drawn_series(count=2, blank=2)
     slices = tuple(replace(item, window=(-1.0, 1.0)) for item in flat.slices)
     assert pack_series(Series(slices)).geometry["stored"] is None

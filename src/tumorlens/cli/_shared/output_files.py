@@ -1,4 +1,7 @@
-"""Files that commands write: checked before any work is done, and written."""
+"""Files that commands write: checked before any work is done, and written.
+
+Tested in `tests/cli/analysis/test_predict.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Many slices become one decision: features of a series, its probability, its label."""
+"""Many slices become one decision: features of a series, its probability, its label.
+
+Tested in `tests/inference/bundle/test_facts.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is known of a whole scan: finding, key slices, lesion."""
+"""What is known of a whole scan: finding, key slices, lesion.
+
+Tested in `tests/inference/series/test_by_slices.py`.
+"""
 
 from __future__ import annotations
 

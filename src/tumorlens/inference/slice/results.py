@@ -1,4 +1,7 @@
-"""What the engine hands on: outputs, decision, explanation, prediction."""
+"""What the engine hands on: outputs, decision, explanation, prediction.
+
+Tested in `tests/report/slice/test_document.py`.
+"""
 
 from __future__ import annotations
 

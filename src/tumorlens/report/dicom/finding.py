@@ -1,4 +1,7 @@
-"""A finding as the DICOM writers need it: plain values, filled in by the caller."""
+"""A finding as the DICOM writers need it: plain values, filled in by the caller.
+
+Tested in `tests/report/dicom/test_sr.py`.
+"""
 
 from __future__ import annotations
 
