@@ -220,17 +220,17 @@ def _expand(path: str) -> Iterator[str | Failure]:
 
 def _search(folder: str) -> Iterator[str | Failure]:
     refused: list[OSError] = []
-    found = False
+    holds_picture = False
     for place, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and name.lower().endswith(_ENDINGS):
-                found = True
+                holds_picture = True
                 yield str(Path(place, name))
     for problem in refused:
         place = display_name(problem.filename or folder)
         yield _failure(place, UnreadableFileError(f"{place} cannot be opened."))
-    if not found and not refused:
+    if not holds_picture and not refused:
         endings = ", ".join(sorted(SUFFIXES))
         yield _failure(
             folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -29,6 +30,7 @@ __all__ = [
     "check_view",
     "in_grid",
     "series_of",
+    "slice_gap",
     "view_of",
     "volume_of",
 ]
@@ -347,3 +349,23 @@ def _squared(
         np.array(placement.across) * wider,
         np.array(placement.down) * taller,
     )
+
+
+def slice_gap(slices: Sequence[Slice]) -> float | None:
+    """Measure the mean distance between neighbouring slices, in mm.
+
+    Parameters
+    ----------
+    slices
+        Slices in order.
+
+    Returns
+    -------
+    float or None
+        None for fewer than two slices, or where a place is not known.
+    """
+    first, last = slices[0].placement, slices[-1].placement
+    if len(slices) < 2 or first is None or last is None:
+        return None
+    way = np.subtract(last.origin, first.origin) @ first.normal
+    return abs(float(way)) / (len(slices) - 1) or None

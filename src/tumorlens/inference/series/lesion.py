@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.volume import slice_gap
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.preprocess.brain import filled
 from tumorlens.imaging.study import Slice
@@ -110,7 +111,7 @@ PEAK_DEPTH = 1.0
 """A spot reaches at least this far below its peak, in log-odds."""
 
 _TISSUE = 0.1
-"""Share of the way from air to the scan's bright end from which on is head."""
+"""Share of the way from air to the series' bright end from which on is head."""
 
 _ALONG = ("anterior third", "middle third", "posterior third")
 _UPWARDS = ("lower third", "middle third in height", "upper third")
@@ -187,7 +188,7 @@ def _grow(
 ) -> dict[int, NDArray[np.bool_]]:
     """Follow the pieces of each slice that overlap a neighbour's, both ways."""
     labels: dict[int, NDArray[np.uint16]] = {}
-    found: dict[int, set[int]] = {}
+    spot: dict[int, set[int]] = {}
 
     def pieces(index: int) -> NDArray[np.uint16]:
         if index not in labels:
@@ -202,9 +203,9 @@ def _grow(
     waiting = [(z, int(pieces(z)[y, x]))]
     while waiting:
         index, piece = waiting.pop()
-        if piece in found.setdefault(index, set()):
+        if piece in spot.setdefault(index, set()):
             continue
-        found[index].add(piece)
+        spot[index].add(piece)
         here = pieces(index) == piece
         for other in (index - 1, index + 1):
             if 0 <= other < len(odds):
@@ -212,7 +213,7 @@ def _grow(
                 waiting += [(other, int(item)) for item in touched if item]
     return {
         index: np.isin(pieces(index), sorted(numbers))
-        for index, numbers in found.items()
+        for index, numbers in spot.items()
     }
 
 
@@ -241,26 +242,6 @@ def _placed(
         side=side,
         location=location,
     )
-
-
-def slice_gap(slices: Sequence[Slice]) -> float | None:
-    """Measure the mean distance between neighbouring slices, in mm.
-
-    Parameters
-    ----------
-    slices
-        Slices in order.
-
-    Returns
-    -------
-    float or None
-        None for fewer than two slices, or where a place is not known.
-    """
-    first, last = slices[0].placement, slices[-1].placement
-    if len(slices) < 2 or first is None or last is None:
-        return None
-    way = np.subtract(last.origin, first.origin) @ first.normal
-    return abs(float(way)) / (len(slices) - 1) or None
 
 
 def _head_box(

@@ -1,4 +1,4 @@
-"""The evidence of a scan as a NIfTI volume that lies over the scan in any viewer."""
+"""The evidence of a series as a NIfTI volume that lies over it in any viewer."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     path
         Ends in ``.nii.gz``; replaced where it exists. Voxels are uint8, scaled
         by the header to 0 to 1, indexed column, row, slice; mm, RAS. Where the
-        scan's place is a guess, the header states none, and voxels run to the
-        right, to the front and upwards, as the guess takes the scan's to run: in
+        series' place is a guess, the header states none, and voxels run to the
+        right, to the front and upwards, as the guess takes the series' to run: in
         viewers that go by the order of voxels both lie alike.
 
     Raises
     ------
     InputError
-        The scan's place in the patient is not known, or nothing could be judged:
-        a volume of zeros would look like a clear scan.
+        The series' place in the patient is not known, or nothing could be judged:
+        a volume of zeros would look like a clear series.
     OutputError
         The file cannot be written.
     """
