@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.cells import fit_cells
 from tumorlens.calibration.probabilities import (
     fit_calibration,
+    fit_cells,
     fit_operating_points,
     fit_prediction_sets,
 )

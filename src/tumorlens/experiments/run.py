@@ -22,9 +22,12 @@ from tumorlens.experiments.cross_validation import (
     REPORT_FOLDER,
     held_out_by_folds,
 )
-from tumorlens.experiments.evaluation import METRICS_FILE, for_bundle
-from tumorlens.experiments.packaging import TrainingData, make_bundle
-from tumorlens.experiments.packaging_volume import make_volume_bundle
+from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
+from tumorlens.experiments.packaging import (
+    TrainingData,
+    make_bundle,
+    make_volume_bundle,
+)
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.record import record_metrics
 from tumorlens.training.config import TrainingConfig
@@ -43,7 +46,7 @@ _PURPOSES = {"train": "train on", "validation": "validate on"}
 
 
 @dataclass(frozen=True)
-class RunOrder:
+class RunConfig:
     """What a run is asked to do.
 
     Parameters
@@ -74,7 +77,7 @@ class RunOrder:
     calibrate_on: Path | None = None
 
 
-def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
+def run_training(order: RunConfig, say: Callable[[str], None] = print) -> Bundle:
     """Train, calibrate and export.
 
     Parameters
@@ -138,7 +141,7 @@ def export_run(
     say
         Receives lines of progress.
     calibrate_on
-        As in `RunOrder`.
+        As in `RunConfig`.
 
     Raises
     ------
@@ -172,7 +175,7 @@ def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
     if not path.exists():
         return bundle
     metrics = json.loads(path.read_text(encoding="utf-8"))
-    for name, part in for_bundle(metrics, CROSS_VALIDATION).items():
+    for name, part in bundle_metrics(metrics, CROSS_VALIDATION).items():
         bundle = record_metrics(bundle.folder, name, part)
     return bundle
 
@@ -252,7 +255,7 @@ def _load(
     return TrainingData(parts["train"], parts["validation"], records)
 
 
-def _prepare_folder(order: RunOrder, digest: str) -> None:
+def _prepare_folder(order: RunConfig, digest: str) -> None:
     if order.resume:
         stored = _stored_data(order.folder)
         _check_manifest(order.manifest, order.folder, digest, stored)

@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.statistics.intervals import Figure, exact_room
+Figure = dict[str, float]
+"""``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
+
+
+def exact_room(patients: int) -> float:
+    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    return float(1.0 - 0.025 ** (1.0 / patients))
+
 
 Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
@@ -23,6 +31,7 @@ Draws = NDArray[np.float64]
 RESAMPLES = 1000
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
+
 _SEED = 20
 
 
@@ -258,3 +267,33 @@ def _known(
     kept = np.isfinite(numbers)
     groups = [name for name, keep in zip(patients, kept, strict=True) if keep]
     return numbers[kept], Resampling(groups) if groups else None
+
+
+Answers = TypeVar("Answers")
+"""What a judge said of every slice, with what is true of it."""
+
+
+@dataclass(frozen=True)
+class Statistic(Generic[Answers]):
+    """A figure, and how it is to be read.
+
+    Parameters
+    ----------
+    measure
+        Works it out in every draw of patients.
+    share_of
+        For a share: which rows it is a share of.
+    more_is_better
+        Whether the judge with the higher one is the better.
+    """
+
+    measure: Callable[[Answers, Resampling], Draws]
+    share_of: Callable[[Answers], NDArray[np.bool_]] | None = None
+    more_is_better: bool = True
+
+    def figure(
+        self, draws: Draws, answers: Answers, patients: Resampling
+    ) -> Figure | None:
+        """Sum draws up; a share of 0 or 1 gets an exact interval."""
+        rows = None if self.share_of is None else self.share_of(answers)
+        return figure(draws, 0 if rows is None else patients.count(rows))

@@ -5,7 +5,7 @@ import pytest
 from tumorlens.data.manifest import read_manifest
 from tumorlens.evaluation.explanations.cases import read_cases
 from tumorlens.evaluation.explanations.deletion import ORDERS, SHARES, measure_deletion
-from tumorlens.evaluation.scoring.examined import Examined
+from tumorlens.evaluation.scoring.scored_slices import Examined
 from tumorlens.inference.classifier import load_classifier
 
 

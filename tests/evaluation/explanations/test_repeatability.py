@@ -7,7 +7,7 @@ from tests.conftest import draw_phantom
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.explanations.cases import read_cases
 from tumorlens.evaluation.explanations.repeatability import measure_repeatability
-from tumorlens.evaluation.scoring.examined import Examined
+from tumorlens.evaluation.scoring.scored_slices import Examined
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import TumorClass
 

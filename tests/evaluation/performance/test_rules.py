@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.samples.scored_sets import made_set, random_set
-from tumorlens.evaluation.performance.rules import RULES, measure_rules, section
+from tumorlens.evaluation.performance.rules import measure_rules
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
 from tumorlens.inference.bundle.rules import Rules
+from tumorlens.report.evaluation.rules import RULES, rules_section
 from tumorlens.taxonomy import Verdict
 
 BOTH = Rules(head_disagreement=0.5, min_brain_share=0.1)
@@ -121,7 +122,7 @@ def test_holding_back_the_least_sure_lowers_the_error() -> None:
 
 def test_the_section_is_made_from_plain_json() -> None:
     figures = json.loads(json.dumps(measure_rules(ten_slices(), BOTH)))
-    found = section(figures)
+    found = rules_section(figures)
     names = [row[0] for row in found.tables[0].rows]
     assert names == [*RULES.values(), "All together"]
     assert found.tables[2].rows[0][0] == "Refused as no brain MRI"
@@ -132,4 +133,4 @@ def test_the_section_is_made_from_plain_json() -> None:
 def test_a_set_that_was_refused_whole_says_so() -> None:
     scored = ten_slices()
     scored.decisions[:] = [Verdict.NOT_BRAIN_MRI] * 10
-    assert "refused" in section(measure_rules(scored)).paragraphs[0]
+    assert "refused" in rules_section(measure_rules(scored)).paragraphs[0]

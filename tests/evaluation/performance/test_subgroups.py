@@ -1,9 +1,17 @@
-"""Parts of a set."""
+"""Parts of a set, and kinds of sources."""
+
+from __future__ import annotations
 
 import numpy as np
 
 from tests.samples.scored_sets import made_set, random_set
-from tumorlens.evaluation.performance.subgroups import section, subgroup_figures
+from tumorlens.evaluation.performance.subgroups import (
+    BOTH_KINDS,
+    ONE_KIND,
+    source_kinds,
+    subgroup_figures,
+)
+from tumorlens.report.evaluation.performance import subgroup_section
 
 
 def test_parts_add_up_and_unnamed_ones_are_left_out():
@@ -37,4 +45,33 @@ def test_a_set_of_one_kind_has_no_subgroups_of_it():
 
 def test_the_section_has_a_table_for_each_kind():
     found = subgroup_figures(random_set(5))
-    assert len(section(found).tables) == len(found)
+    assert len(subgroup_section(found).tables) == len(found)
+
+
+SAID = [
+    ("a", "glioma", "glioma"),
+    ("b", "meningioma", "glioma"),
+    ("c", "no_tumor", "no_tumor"),
+    ("d", "glioma", "no_tumor"),
+    ("e", "no_tumor", "no_tumor"),
+]
+
+SOURCES = ["cheng", "cheng", "web", "lgg", "lgg"]
+
+
+def test_each_kind_of_source_has_its_own_figures():
+    found = source_kinds(made_set(SAID, source=SOURCES))
+    one, both = found[ONE_KIND], found[BOTH_KINDS]
+    assert one["sources"] == ["cheng", "web"]
+    assert (one["slices"], one["patients"]) == (3, 3)
+    assert one["accuracy"]["value"] == 2 / 3
+    assert one["recall"]["meningioma"]["value"] == 0.0
+    assert one["tumor_sensitivity"]["value"] == 1.0
+    assert both["sources"] == ["lgg"]
+    assert both["tumor_sensitivity"]["value"] == 0.0
+    assert both["tumor_specificity"]["value"] == 1.0
+
+
+def test_sources_that_are_all_alike_are_not_told_apart():
+    assert source_kinds(made_set(SAID[:3], source=SOURCES[:3])) == {}
+    assert source_kinds(made_set(SAID[3:], source=SOURCES[3:])) == {}

@@ -9,11 +9,16 @@ import pytest
 
 from tumorlens.data.manifest import read_manifest
 from tumorlens.data.ood.outliers import PHOTOGRAPHS, draw_outliers
-from tumorlens.evaluation.robustness.ood import measure_foreign, section
-from tumorlens.evaluation.robustness.ood_drawn import DRAWN, draw_foreign
-from tumorlens.evaluation.robustness.ood_pictures import OTHER_PHOTOGRAPHS, gather
-from tumorlens.evaluation.scoring.examined import Examined
+from tumorlens.evaluation.robustness.ood import measure_foreign
+from tumorlens.evaluation.robustness.ood_pictures import (
+    DRAWN,
+    OTHER_PHOTOGRAPHS,
+    draw_foreign,
+    gather,
+)
+from tumorlens.evaluation.scoring.scored_slices import Examined
 from tumorlens.inference.classifier import load_classifier
+from tumorlens.report.evaluation.robustness import ood_section
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def test_quarters_of_a_photograph_count_with_it(records):
 
 
 def test_the_section_is_made_of_the_json_alone(figures):
-    made = section(json.loads(json.dumps(figures, allow_nan=False)))
+    made = ood_section(json.loads(json.dumps(figures, allow_nan=False)))
     assert len(made.tables[0].rows) == len(figures["kinds"])
     assert made.tables[0].rows[0][1] == "new"
     assert made.charts[0].lines[0].x
@@ -95,7 +100,7 @@ def test_without_brain_mri_there_is_no_auroc(tiny_bundle):
     classifier = load_classifier(tiny_bundle, threads=1)
     found = measure_foreign([Examined(classifier, [])], len, of_each_kind=1)
     assert found["new"]["auroc"] is None and found["passed"] is None
-    assert not section(found).charts
+    assert not ood_section(found).charts
 
 
 def test_an_unreadable_ct_is_left_out(tiny_bundle, records, tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +34,13 @@ _IDENTIFYING = {
     *("phone", "telephone", "email", "zip", "zipcode", "postcode"),
 }
 """Words in the names of columns that say who a patient is."""
+
 _NAMES = {"name", "patientname", "firstname", "lastname", "fullname", "familyname"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|(19|20)\d{6}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MOSTLY = 0.8
 """From this share of numbers on, text in a column is taken for a slip."""
+
 _LONG_NUMBER = 10_000
 """Whole numbers from here on, each of them once, are taken for numbers of people."""
 
@@ -168,3 +170,44 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
     kept = sorted(item for item, count in counts.items() if count >= FEWEST)
     shares = tuple(counts[item] / len(numbers) for item in kept)
     return CategoryColumn(name, tuple(kept), shares, share)
+
+
+_SEX = {"sex", "gender"}
+_AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))
+_OLDEST = "60 and over"
+
+
+def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Find the columns on sex and age, and name each row's group.
+
+    Parameters
+    ----------
+    rows
+        N of them: values by column, empty where missing.
+
+    Returns
+    -------
+    dict
+        By column: N names, empty where there is no value. A column is on sex or
+        age where its name says so (``age``, ``Age_years``, ``gender``); ages
+        are in years.
+    """
+    found: dict[str, list[str]] = {}
+    for name in rows[0] if rows else ():
+        words = set(re.split(r"[^a-z]+", name.lower()))
+        group: Callable[[str], str]
+        if words & _SEX:
+            group = category
+        elif "age" in words:
+            group = _age_band
+        else:
+            continue
+        found[name] = [group(row[name]) for row in rows]
+    return {name: parts for name, parts in found.items() if len(set(parts) - {""}) > 1}
+
+
+def _age_band(text: str) -> str:
+    age = read_number(text)
+    if age is None:
+        return ""
+    return next((name for below, name in _AGE_BANDS if age < below), _OLDEST)

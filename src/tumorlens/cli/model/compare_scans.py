@@ -51,7 +51,7 @@ def compare_scans(
     try:
         from tumorlens.data.manifest import read_manifest
         from tumorlens.evaluation.series import comparison as scans
-        from tumorlens.evaluation.series.compared_models import load_contestant
+        from tumorlens.evaluation.series.comparison import load_contestant
     except ImportError as error:
         raise MissingExtraError("Comparing", "train") from error
     from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
@@ -80,7 +80,7 @@ def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tumorlens.statistics.intervals import in_words
+    from tumorlens.report.figure_words import figure_text
 
     console = Console(width=max(110, Console().width))
     for part in found["sets"]:
@@ -98,12 +98,13 @@ def _show(found: dict[str, Any]) -> None:
             found["models"], part["models"], gains, strict=True
         ):
             keys = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
-            cells = [in_words(figures[key]) for key in keys]
-            table.add_row(model["name"], *cells, in_words(gain))
+            cells = [figure_text(figures[key], digits=2) for key in keys]
+            table.add_row(model["name"], *cells, figure_text(gain, digits=2))
         console.print(table)
     for column, figure in found["giveaways"].items():
         console.print(
-            f"Knowing the {column} alone: AUROC {in_words(figure)} at most, on all.",
+            f"Knowing the {column} alone: AUROC {figure_text(figure, digits=2)} at "
+            "most, on all.",
             highlight=False,
         )
     for model in found["models"]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.data.sampling import pick, read_labelled_slice
-from tumorlens.evaluation.scoring.examined import Examined, shared
+from tumorlens.evaluation.scoring.scored_slices import Examined, shared
 from tumorlens.imaging.preprocess.slice import Crop, prepare
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.scoring.judgements import Judgements, by_patient, by_slice
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import (
+    Judgements,
+    ScoredSet,
+    by_patient,
+    by_slice,
+)
 from tumorlens.statistics.resampling import Resampling, figure, ratio
 from tumorlens.taxonomy import CLASSES
 
@@ -21,7 +24,6 @@ RECALLS = (1.0 - FALSE_ALARMS[::-1]).round(4)
 """The same for precision: denser above 0.9."""
 
 THRESHOLDS = np.round(np.linspace(0.01, 0.95, 95), 2)
-
 Curve = dict[str, list[float]]
 
 
@@ -158,16 +160,3 @@ def _decision(judged: Judgements, draws: Resampling) -> dict[str, Any]:
         "all": _short(share - (1.0 - share) * odds),
         "prevalence": share,
     }
-
-
-def points_of(figures: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Where the operating points lie on the ROC: false alarms, and sensitivity."""
-    rates = [
-        item
-        for item in figures["operating_points"].values()
-        if item["specificity"] and item["sensitivity"]
-    ]
-    return (
-        [1.0 - item["specificity"]["value"] for item in rates],
-        [item["sensitivity"]["value"] for item in rates],
-    )

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.performance.by_class import class_figures
-from tumorlens.evaluation.performance.positions import (
-    like_position_auroc,
-    middle_auroc,
-    slice_positions,
+from tumorlens.data.manifest import Record
+from tumorlens.evaluation.scoring.scored_slices import (
+    Judgements,
+    ScoredSet,
+    by_patient,
+    by_slice,
 )
-from tumorlens.evaluation.scoring.judgements import Judgements, by_patient, by_slice
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.statistics.intervals import Figure
 from tumorlens.statistics.resampling import (
     Draws,
+    Figure,
     Resampling,
     figure,
+    ratio,
     without_bias,
 )
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
@@ -287,3 +287,140 @@ def _where_known(values: NDArray[np.float64], draws: Resampling) -> Figure | Non
 
 def _inside(peaks: NDArray[np.float64], draws: Resampling) -> Figure | None:
     return draws.share(np.asarray(peaks == 1.0), np.isfinite(peaks))
+
+
+_KINDS = len(CLASSES)
+
+
+def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
+    """Measure the most probable class against the truth.
+
+    Parameters
+    ----------
+    judged
+        Slices, or patients.
+    draws
+        Made of `judged.groups`.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``count``, ``confusion`` (rows true, columns said),
+        ``accuracy``, ``balanced_accuracy`` and ``macro_f1`` over the classes
+        there are, ``auroc_tumor``, and ``classes``: by class, ``count``,
+        ``recall``, ``precision``, ``specificity``, ``f1`` and ``auroc`` (one
+        against the rest).
+    """
+    pairs = judged.labels * _KINDS + judged.predicted
+    cells = draws.sums(pairs[:, np.newaxis] == np.arange(_KINDS**2))
+    matrix = cells.reshape(-1, _KINDS, _KINDS)
+    hits = np.diagonal(matrix, axis1=1, axis2=2)
+    there, said = matrix.sum(axis=2), matrix.sum(axis=1)
+    total = there.sum(axis=1)
+    recall = ratio(hits, there)
+    precision = ratio(hits, said)
+    specificity = ratio(total[:, None] - there - said + hits, total[:, None] - there)
+    f1 = ratio(2.0 * hits, there + said)
+    f1[:, there[0] == 0] = np.nan
+    known = there[0] > 0
+    return {
+        "count": len(judged.labels),
+        "confusion": matrix[0].astype(int).tolist(),
+        "accuracy": figure(ratio(hits.sum(axis=1), total), draws.patients),
+        "balanced_accuracy": figure(_mean_of_known(recall[:, known])),
+        "macro_f1": figure(_mean_of_known(f1[:, known])),
+        "auroc_tumor": figure(draws.auroc(judged.p_tumor, judged.tumor)),
+        "classes": {
+            name: {
+                "count": int(there[0, row]),
+                "recall": figure(recall[:, row], draws.count(judged.labels == row)),
+                "precision": figure(
+                    precision[:, row], draws.count(judged.predicted == row)
+                ),
+                "specificity": figure(
+                    specificity[:, row], draws.count(judged.labels != row)
+                ),
+                "f1": figure(f1[:, row]),
+                "auroc": figure(
+                    draws.auroc(judged.probabilities[:, row], judged.labels == row)
+                ),
+            }
+            for row, name in enumerate(CLASSES)
+        },
+    }
+
+
+def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over classes; a class that a draw lacks is left out of it."""
+    there = np.isfinite(values)
+    return ratio(np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1))
+
+
+PARTS = 6
+"""Parts of a scan within which slices count as lying alike."""
+
+
+def slice_positions(records: Sequence[Record]) -> NDArray[np.float64]:
+    """Say how high each slice lies among its patient's.
+
+    Parameters
+    ----------
+    records
+        N of them. Their column ``slice`` numbers a patient's slices from the
+        feet upwards.
+
+    Returns
+    -------
+    ndarray
+        Shape (N,): 0 for a patient's lowest slice here, 1 for the highest; NaN
+        where no number is given, or there is one alone.
+    """
+    numbers = np.full(len(records), np.nan)
+    for row, record in enumerate(records):
+        if record.extra.get("slice", "").isdecimal():
+            numbers[row] = int(record.extra["slice"])
+    found = np.full(len(records), np.nan)
+    groups = np.array([f"{row.group}\t{row.plane}" for row in records])
+    for group in np.unique(groups[np.isfinite(numbers)]):
+        rows = np.flatnonzero((groups == group) & np.isfinite(numbers))
+        low, high = numbers[rows].min(), numbers[rows].max()
+        if high > low:
+            found[rows] = (numbers[rows] - low) / (high - low)
+    return found
+
+
+def middle_auroc(
+    positions: NDArray[np.float64], tumor: NDArray[np.bool_], draws: Resampling
+) -> Draws:
+    """AUROC of guessing a tumour by how near a slice lies to its scan's middle."""
+    return draws.auroc(-np.abs(positions - 0.5), tumor)
+
+
+def like_position_auroc(
+    scores: NDArray[np.float64],
+    tumor: NDArray[np.bool_],
+    positions: NDArray[np.float64],
+    draws: Resampling,
+) -> Draws:
+    """AUROC between slices of the same sixth of their scans alone.
+
+    Adjusted for a covariate (Janes and Pepe 2009, Biometrika 96:371, equation
+    for discrete covariates): each sixth weighs as many tumour slices as lie in it.
+
+    Parameters
+    ----------
+    scores, tumor, positions
+        Shape (N,); positions from `slice_positions`.
+    draws
+        Of the N slices' patients.
+    """
+    parts = np.minimum(positions * PARTS, PARTS - 1)
+    over, under = np.zeros(1), np.zeros(1)
+    for part in range(PARTS):
+        rows = np.floor(parts) == part
+        area = draws.auroc(np.where(rows, scores, np.nan), tumor)
+        weight = draws.sums(tumor & rows)[: len(area)]
+        known = np.isfinite(area)
+        over = over + np.where(known, area * weight, 0.0)
+        under = under + np.where(known, weight, 0.0)
+    return ratio(over, under)

@@ -9,12 +9,13 @@ high figures by telling scanners and encoders apart.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
@@ -22,14 +23,60 @@ from sklearn.ensemble import RandomForestClassifier
 from tumorlens.data.manifest import Record
 from tumorlens.data.sampling import read_labelled_slice
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.intensity_statistics import (
-    STATISTICS,
-    intensity_statistics,
-)
-from tumorlens.report.page_parts import Section, Table
-from tumorlens.statistics.intervals import in_words
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+
+STATISTICS = (
+    "mean",
+    "standard deviation",
+    "skewness",
+    "kurtosis",
+    "10th percentile",
+    "median",
+    "90th percentile",
+    "99th percentile",
+    "entropy",
+    "share of nearly black",
+)
+"""Of the brightness as a share of the picture's own brightest value."""
+
+_BINS = 64
+_BLACK = 0.05
+
+
+def intensity_statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sum up a picture's brightness.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32, any range.
+
+    Returns
+    -------
+    ndarray
+        Shape (10,), as `STATISTICS` names them; zeros for a constant picture.
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if high <= low:
+        return np.zeros(len(STATISTICS))
+    share = (pixels.ravel() - np.float32(low)) / np.float32(high - low)
+    mean, spread = float(share.mean()), float(share.std())
+    standard = (share - mean) / max(spread, 1e-9)
+    counts = cv2.calcHist([share], [0], None, [_BINS], [0.0, 1.0 + 1e-6]).ravel()
+    filled = counts[counts > 0] / share.size
+    return np.array(
+        [
+            mean,
+            spread,
+            float((standard**3).mean()),
+            float((standard**4).mean()),
+            *np.percentile(share, (10, 50, 90, 99)),
+            -float((filled * np.log(filled)).sum()),
+            float((share < _BLACK).mean()),
+        ]
+    )
+
 
 _TREES = 300
 _LEAF = 2
@@ -226,48 +273,3 @@ def _by_place(judged: _Judged, together: Sequence[Sequence[str]]) -> dict[str, A
         for names in together
     }
     return found
-
-
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `measure_intensity_baseline` found."""
-    return Section(
-        "intensity-baseline",
-        "What brightness alone would reach",
-        (
-            "A random forest that sees ten statistics of a picture's brightness and "
-            f"nothing else ({', '.join(figures['statistics'])}), trained on other "
-            f"patients: {figures['slices']} slices of {figures['patients']} patients.",
-            "Across sets of which each holds tumours only, or none, it tells the sets "
-            "apart; inside one set and site that holds both it has only the heads to "
-            "go by. A network's figure says something of tumours as far as it is "
-            "above these.",
-        ),
-        [
-            _table(figures[key], title, unit)
-            for key, title, unit in (
-                ("by_slice", "By slice", "Slices"),
-                ("by_patient", "By patient: mean over slices of one class", "Patients"),
-            )
-        ],
-    )
-
-
-def _table(found: Mapping[str, Any], title: str, unit: str) -> Table:
-    parts = [("All", found["all"])]
-    if "across" in found:
-        parts.append(("Across sets of one kind", found["across"]))
-    parts += [(f"Inside {place}", item) for place, item in found["inside"].items()]
-    parts += [(f"Together: {names}", item) for names, item in found["together"].items()]
-    return Table(
-        title,
-        ("Part", unit, "AUROC, tumour or none", "Accuracy, four classes"),
-        [
-            (
-                name,
-                str(item["count"]),
-                in_words(item["auroc_tumor"], digits=3),
-                in_words(item["accuracy"], digits=3),
-            )
-            for name, item in parts
-        ],
-    )

@@ -6,27 +6,16 @@ wrong ones (Chow 1970; El-Yaniv and Wiener 2010, JMLR 11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.performance.rule_curves import curve_chart, hold_back_curves
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
 from tumorlens.inference.bundle.rules import Rules, disagreement, disagrees, lacks_brain
-from tumorlens.report.page_parts import Section, Table
-from tumorlens.statistics.intervals import in_words
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
-
-RULES = {
-    "weak_sign": "Signs of a tumour, too weak to name one",
-    "several_tumors": "Several tumours in the prediction set",
-    "heads_disagree": "The heads name different tumours",
-    "little_brain": "Too little brain",
-}
-"""Key in the figures, and how the page calls the rule."""
 
 NO_RULES = Rules()
 
@@ -171,96 +160,43 @@ def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
     }
 
 
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `measure_rules` found."""
-    if not figures["slices"]:
-        return Section("rules", _TITLE, ("Every picture was refused as foreign.",))
-    without = figures["without"]
-    return Section(
-        "rules",
-        _TITLE,
-        (
-            f"{figures['slices']} slices of {figures['patients']} patients that were "
-            "not refused as foreign. Without any rule, every one of them would be "
-            "named: "
-            f"{in_words(without['error'], percent=True)} wrongly, at a sensitivity of "
-            f"{in_words(without['sensitivity'], percent=True)} and a specificity of "
-            f"{in_words(without['specificity'], percent=True)}.",
-            "A rule is worth having where it catches a larger share of the errors than "
-            "it loses of the right decisions, and where the other rules do not do the "
-            "same without it.",
-            *_level_sentences(figures["levels"]),
-        ),
-        (_alone(figures), _added(figures), _refusal(figures)),
-        (curve_chart(figures["curves"]),),
-    )
+_MOST_HELD = 0.3
+_CURVE_POINTS = 30
 
 
-_TITLE = "What each decision rule buys and costs"
+def hold_back_curves(
+    scored: ScoredSet, right: NDArray[np.bool_]
+) -> dict[str, dict[str, list[float]]]:
+    """Hold back more and more slices, by what each rule looks at.
 
+    Parameters
+    ----------
+    scored
+        N slices.
+    right
+        Shape (N,): whose decision is right.
 
-def _level_sentences(levels: Mapping[str, Sequence[float]]) -> list[str]:
-    found = []
-    for name, values in levels.items():
-        shown = ", ".join(f"{value:.3f}" for value in values)
-        found.append(
-            f"{RULES[name]}: {f'threshold {shown}' if shown else 'this rule is off'}."
-        )
-    return found
-
-
-def _alone(figures: Mapping[str, Any]) -> Table:
-    parts = [(RULES[name], item) for name, item in figures["rules"].items()]
-    return _prices(
-        "Each rule alone, and all together",
-        "Made inconclusive",
-        [*parts, ("All together", figures["all"])],
-    )
-
-
-def _refusal(figures: Mapping[str, Any]) -> Table:
-    return _prices(
-        "Of all slices, those refused as foreign too",
-        "Not decided",
-        [
-            ("Refused as no brain MRI", figures["refusal"]),
-            ("Refused, or held back by a rule", figures["refusal_and_all"]),
-        ],
-    )
-
-
-def _prices(title: str, held: str, parts: Sequence[tuple[str, Any]]) -> Table:
-    keys = {
-        "held": held,
-        "errors_caught": "Errors caught",
-        "right_lost": "Right decisions lost",
-        "wrong_among_held": "Wrong among the held",
-        "error_after": "Error among the decided",
-        "sensitivity_change": "Sensitivity, change",
-        "specificity_change": "Specificity, change",
+    Returns
+    -------
+    dict
+        By what is looked at: the share ``held`` back, and the ``error`` among
+        the others.
+    """
+    apart = disagreement(scored.slice_head, scored.evidence_head)
+    orders = {
+        "probability": (scored.probabilities.max(axis=1), len(right)),
+        "heads_disagree": (-apart, int((apart > 0.0).sum())),
+        "little_brain": (scored.brain_shares, len(right)),
     }
-    return Table(
-        title,
-        ("Rule", *keys.values()),
-        [
-            (name, *(in_words(item[key], percent=True) for key in keys))
-            for name, item in parts
-        ],
-    )
-
-
-def _added(figures: Mapping[str, Any]) -> Table:
-    return Table(
-        "What only this rule holds back",
-        ("Rule", "Made inconclusive", "Errors caught", "Right decisions lost"),
-        [
-            (
-                RULES[name],
-                *(
-                    in_words(item["adds"][key], percent=True)
-                    for key in ("held", "errors_caught", "right_lost")
-                ),
-            )
-            for name, item in figures["rules"].items()
-        ],
-    )
+    found = {}
+    for name, (values, most) in orders.items():
+        errors = np.cumsum(~right[np.argsort(values, kind="stable")])
+        last = min(most, int(_MOST_HELD * len(right)))
+        steps = np.unique(np.linspace(0, last, _CURVE_POINTS).astype(int))
+        caught = np.where(steps > 0, errors[np.maximum(steps, 1) - 1], 0)
+        left = (errors[-1] - caught) / (len(right) - steps)
+        found[name] = {
+            "held": (steps / len(right)).tolist(),
+            "error": left.tolist(),
+        }
+    return found

@@ -1,25 +1,19 @@
-"""The main figures by plane, source, site, tumour size and sharpness."""
+"""The main figures by plane, site, tumour size, sharpness and kind of source.
+
+Most published figures are of sources that hold tumours alone, or none, where a network
+can tell the sources apart instead. Sources with both are harder, and say more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.performance.figures import by_part
-from tumorlens.evaluation.performance.sections import part_table
+from tumorlens.evaluation.performance.figures import by_part, set_figures
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.report.page_parts import Section
 
-_TITLES = {
-    "plane": "By plane",
-    "site": "By site",
-    "tumor_size": "Tumour slices by the outline's share of the head's square",
-    "sharpness": "By sharpness (variance of the Laplacian)",
-    "sharpness_of_tumors": "Tumour slices by sharpness",
-}
 _FEWEST = 3
 """Slices of which thirds can be made."""
 
@@ -71,15 +65,49 @@ def _thirds(
     return by_part(scored, parts, list(names))
 
 
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `subgroup_figures` found."""
-    return Section(
-        "subgroups",
-        "Subgroups",
-        (
-            "Subgroups differ in more than their name: planes, sites and sharpness go "
-            "with sources, and sources with classes. A low figure says where to look, "
-            "not why. Of a single patient a share's interval is nearly 0 to 1.",
-        ),
-        [part_table(_TITLES[kind], parts) for kind, parts in figures.items()],
-    )
+ONE_KIND = "tumours alone, or none"
+BOTH_KINDS = "both"
+
+_KEPT = (
+    "slices",
+    "patients",
+    "accuracy",
+    "accuracy_by_patient",
+    "recall",
+    "tumor_sensitivity",
+    "tumor_specificity",
+    "inconclusive",
+    "refused_as_foreign",
+    "auroc_tumor",
+    "calibration_error",
+    "operating_points",
+)
+
+
+def source_kinds(scored: ScoredSet) -> dict[str, Any]:
+    """Work out the main figures by what a slice's source holds.
+
+    Parameters
+    ----------
+    scored
+        The set.
+
+    Returns
+    -------
+    dict
+        Plain JSON: by `ONE_KIND` and `BOTH_KINDS` the ``sources`` and their figures
+        as `set_figures` gives them. Empty where all sources are of one kind.
+    """
+    sources = np.array([item.source for item in scored.records])
+    ill, well = set(sources[scored.tumor]), set(sources[~scored.tumor])
+    paired = np.isin(sources, sorted(ill & well))
+    if paired.all() or not paired.any():
+        return {}
+    found = {}
+    for name, rows in ((ONE_KIND, ~paired), (BOTH_KINDS, paired)):
+        figures = set_figures(scored.take(rows))
+        found[name] = {
+            "sources": sorted(set(sources[rows])),
+            **{key: figures[key] for key in _KEPT},
+        }
+    return found

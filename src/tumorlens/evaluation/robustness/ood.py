@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from tumorlens.data.manifest import Record
 from tumorlens.data.sampling import pick, read_labelled_slice
 from tumorlens.evaluation.robustness.ood_pictures import Foreign, gather
-from tumorlens.evaluation.scoring.examined import Examined, judge_slices, shared
+from tumorlens.evaluation.scoring.scored_slices import Examined, judge_slices, shared
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.classifier import Classifier
-from tumorlens.report.figure_words import judged_apart
-from tumorlens.report.page_parts import Chart, Line, Section, Table
-from tumorlens.statistics.intervals import Figure, in_words
-from tumorlens.statistics.resampling import auroc_figure, share_figure
+from tumorlens.statistics.resampling import Figure, auroc_figure, share_figure
 from tumorlens.taxonomy import Verdict
 
 _REAL_SLICES = 400
@@ -122,7 +119,7 @@ def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _Score
     groups = [name for name, _ in named]
     return _Scored(
         np.array([item.domain_score for item in found], np.float64),
-        np.array([item.decision is Verdict.NOT_BRAIN_MRI for item in found], bool),
+        np.array([item.label is Verdict.NOT_BRAIN_MRI for item in found], bool),
         np.array(groups, np.str_),
     )
 
@@ -168,90 +165,3 @@ def _curve(real: _Scored, foreign: _Scored) -> dict[str, list[float]]:
         "passed": [float((real.scores >= cut).mean()) for cut in cuts],
         "refused": [float((foreign.scores < cut).mean()) for cut in cuts],
     }
-
-
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `measure_foreign` found."""
-    words = [
-        f"{figures['all']['pictures']} pictures that are no brain MRI were shown, "
-        f"and {figures['slices']} brain MRI slices of {figures['patients']} patients. "
-        f"{_by_whom(figures)}"
-        "A bundle learns what to refuse from some kinds of pictures (taught); what "
-        "counts are the kinds that it never learned from (new).",
-        "Against brain MRI the domain score has an AUROC of "
-        f"{in_words(figures['new']['auroc'], digits=4)} on new kinds and of "
-        f"{in_words(figures['taught']['auroc'], digits=4)} on taught ones. At the "
-        f"bundle's threshold {in_words(figures['new']['refused'], percent=True)} of "
-        "the new kinds' pictures are refused, and "
-        f"{in_words(figures['passed'], percent=True)} of the brain MRI pass.",
-        *_weakest(figures),
-        *figures["notes"],
-    ]
-    return Section(
-        "foreign",
-        "What is no brain MRI",
-        words,
-        (_kinds_table(figures), _sources_table(figures)),
-        (_chart(figures),) if figures["curve"]["passed"] else (),
-    )
-
-
-def _by_whom(figures: Mapping[str, Any]) -> str:
-    apart = judged_apart(figures).lstrip()
-    return f"{apart} Photographs are shown to all, and count each time. " * bool(apart)
-
-
-def _weakest(figures: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the kind that passes most often, which pooled figures would hide."""
-    name, found = min(
-        figures["kinds"].items(), key=lambda item: float(item[1]["refused"]["value"])
-    )
-    if found["refused"]["value"] == 1.0:
-        return ()
-    return (
-        f"Weakest is the kind '{name}': of {found['pictures']} pictures "
-        f"{in_words(found['refused'], percent=True)} are refused.",
-    )
-
-
-def _kinds_table(figures: Mapping[str, Any]) -> Table:
-    rows = [
-        (
-            kind,
-            "taught" if found["taught"] else "new",
-            str(found["pictures"]),
-            in_words(found["auroc"], digits=3),
-            in_words(found["refused"], percent=True),
-        )
-        for kind, found in sorted(
-            figures["kinds"].items(), key=lambda item: (item[1]["taught"], item[0])
-        )
-    ]
-    return Table(
-        "By kind",
-        ("Kind", "For the bundle", "Pictures", "AUROC", "Refused"),
-        rows,
-    )
-
-
-def _sources_table(figures: Mapping[str, Any]) -> Table:
-    return Table(
-        "Brain MRI that passes, by source",
-        ("Source", "Passed"),
-        [
-            (name, in_words(found, percent=True))
-            for name, found in figures["passed_by_source"].items()
-        ],
-    )
-
-
-def _chart(figures: Mapping[str, Any]) -> Chart:
-    curve = figures["curve"]
-    return Chart(
-        "What refusal costs: new kinds refused, against brain MRI passed",
-        "Brain MRI passed, share",
-        "New kinds refused, share",
-        (Line("domain score", curve["passed"], curve["refused"]),),
-        x_range=(0.8, 1.0),
-        y_range=(0.0, 1.0),
-    )

@@ -12,7 +12,6 @@ from tumorlens.data.duplicates.copies import take_fingerprints
 from tumorlens.data.duplicates.copy_codes import TrainingCodes
 from tumorlens.data.manifest import LIKENESS, Record
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.report.page_parts import Section, Table
 
 FINGERPRINTS = "fingerprints"
 """Key of the training pictures' codes in a bundle's provenance."""
@@ -177,28 +176,46 @@ def likeness_words(slices: int) -> str:
     )
 
 
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `check_held_out` found."""
-    copies = "not looked for" if figures["copies"] is None else str(figures["copies"])
-    rows = [
-        ("Slices scored", str(figures["slices"])),
-        *(
-            (f"Patients also in the bundle's split '{split}'", str(count))
-            for split, count in figures["shared_patients"].items()
-        ),
-        ("Slices of these patients", str(figures["shared_slices"])),
-        ("Slices that name no patient", str(figures["unnamed_slices"])),
-        ("Copies, or nearly, of training pictures", copies),
-        *(
-            (f"of these, from '{name}'", str(count))
-            for name, count in figures["copies_by_source"].items()
-        ),
-        *(("for example", name) for name in figures["examples"]),
-        ("Training pictures compared with", str(figures["compared_with"])),
-    ]
-    return Section(
-        "held-out",
-        "Held out" if figures["held_out"] else "Not held out",
-        (figures["statement"],),
-        (Table("", ("", "Number"), rows),),
+def pool_leakage(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what was found of every fold.
+
+    Parameters
+    ----------
+    found
+        By fold, what `check_held_out` says of its bundle and of the slices it
+        was scored on; at least one fold.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``held_out`` is true only where it is for every fold;
+        ``statement`` is a sentence on all of them; ``slices`` and
+        ``unnamed_slices`` are counted over them; ``folds`` holds each one's own, by
+        its number as text.
+    """
+    leaking = [fold for fold, item in found.items() if not item["held_out"]]
+    return {
+        "held_out": not leaking,
+        "statement": _pooled_statement(found, leaking),
+        "slices": sum(item["slices"] for item in found.values()),
+        "unnamed_slices": sum(item["unnamed_slices"] for item in found.values()),
+        "folds": {str(fold): dict(item) for fold, item in sorted(found.items())},
+    }
+
+
+def _pooled_statement(
+    found: Mapping[int, Mapping[str, Any]], leaking: list[int]
+) -> str:
+    if leaking:
+        names = ", ".join(str(fold) for fold in sorted(leaking))
+        first = found[min(leaking)]["statement"]
+        return (
+            f"These figures are NOT held out in {len(leaking)} of {len(found)} folds "
+            f"({names}). Fold {min(leaking)}: {first}"
+        )
+    return (
+        f"These figures are held out: in each of {len(found)} folds no patient scored "
+        "trained that fold's network or set its calibration, thresholds or rules, and "
+        "no picture is a copy, by its fingerprint, of one that did."
+        + likeness_words(sum(item["likeness_slices"] for item in found.values()))
     )

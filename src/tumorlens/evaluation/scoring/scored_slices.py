@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -15,10 +16,10 @@ from tumorlens.data.manifest import Record
 from tumorlens.data.one_slice import read_one_slice
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import prepare
-from tumorlens.imaging.study import Study
+from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.results import Decision, Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
@@ -254,3 +255,131 @@ def _values(probabilities: Mapping[TumorClass, float]) -> list[float]:
 def _threshold(bundle: Bundle, name: str) -> float:
     point = bundle.operating_points.get(name)
     return np.nan if point is None else point.threshold
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """N things that were judged.
+
+    Parameters
+    ----------
+    labels
+        Class indices, shape (N,).
+    probabilities
+        Shape (N, 4).
+    groups
+        N group keys, over which intervals are made.
+    thresholds
+        By operating point, shape (N,): NaN where there is none.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    groups: Sequence[str]
+    thresholds: Mapping[str, NDArray[np.float64]]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class, shape (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+    @property
+    def tumor(self) -> NDArray[np.bool_]:
+        """Which show a tumour, shape (N,)."""
+        return np.asarray(self.labels != NO_TUMOR_INDEX)
+
+    @property
+    def p_tumor(self) -> NDArray[np.float64]:
+        """Probability of any tumour, shape (N,)."""
+        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
+
+
+def by_slice(scored: ScoredSet) -> Judgements:
+    """Take every slice as it was judged."""
+    return Judgements(
+        scored.labels,
+        scored.probabilities,
+        scored.groups,
+        {
+            "screening": scored.thresholds,
+            "balanced": scored.balanced_thresholds,
+        },
+    )
+
+
+def by_patient(scored: ScoredSet) -> Judgements:
+    """Mean the probabilities over a patient's slices of one class.
+
+    A patient of a set that has tumour and tumour-free slices of the same
+    scan counts once for each. Thresholds, the same for all slices that one
+    bundle judged, are averaged too.
+    """
+    return averaged(by_slice(scored))
+
+
+def averaged(slices: Judgements) -> Judgements:
+    """Do the same for slices that were judged in any other way."""
+    keys = np.array(
+        [
+            f"{label}\t{name}"
+            for label, name in zip(slices.labels, slices.groups, strict=True)
+        ]
+    )
+    _, first, rows, counts = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(rows, values) / counts)
+
+    return Judgements(
+        slices.labels[first],
+        np.stack([mean(column) for column in slices.probabilities.T], axis=1),
+        [slices.groups[row] for row in first],
+        {name: mean(values) for name, values in slices.thresholds.items()},
+    )
+
+
+_SLICES_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A bundle and the slices that it is measured on.
+
+    Several stand for a cross-validation: each fold's bundle with the patients
+    that it left out. Figures are then of all of them together.
+
+    Parameters
+    ----------
+    classifier
+        With its bundle loaded.
+    records
+        Of patients that no other of them is measured on.
+    """
+
+    classifier: Classifier
+    records: Sequence[Record]
+
+
+def shared(count: int, examined: Sequence[Examined]) -> int:
+    """Say how many of `count` slices each bundle is measured on, at least one."""
+    return max(1, count // max(1, len(examined)))
+
+
+def judge_slices(classifier: Classifier, slices: Iterable[Slice]) -> list[Decision]:
+    """Judge slices a few at a time, so that their maps are not kept.
+
+    Parameters
+    ----------
+    classifier
+        With its bundle loaded.
+    slices
+        Each is judged by itself.
+    """
+    waiting = iter(slices)
+    found: list[Decision] = []
+    while chunk := tuple(islice(waiting, _SLICES_AT_A_TIME)):
+        study = Study((Series(chunk),))
+        found += [item.decision for item in classifier.predict_study(study)]
+    return found

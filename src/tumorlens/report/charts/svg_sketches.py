@@ -27,7 +27,7 @@ def draw_sketches(title: str, sketches: Sequence[Mapping[str, Any]]) -> str:
     title
         In words.
     sketches
-        As `tumorlens.evaluation.scoring.error_sketches.sketch_errors` gives them; at
+        As `tumorlens.experiments.evaluation.sketch_errors` gives them; at
         least one.
 
     Returns

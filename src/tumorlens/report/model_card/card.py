@@ -5,22 +5,26 @@ The sections follow Mitchell et al. 2019 (arXiv:1810.03993).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.report.charts.svg_intervals import draw_intervals
+from tumorlens.report.charts.svg_sketches import draw_sketches
 from tumorlens.report.figure_words import table
-from tumorlens.report.model_card.beyond import faithfulness, refusal, robustness
-from tumorlens.report.model_card.charts import chart_links
-from tumorlens.report.model_card.claim_2024 import CLAIM_2024
-from tumorlens.report.model_card.failures import failures
-from tumorlens.report.model_card.reporting_items import items_table
-from tumorlens.report.model_card.sets import (
+from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
+from tumorlens.report.model_card.figures import (
     SETS,
     calibration,
+    failures,
+    faithfulness,
     measured_sets,
     quality,
+    refusal,
+    robustness,
     subgroups,
 )
-from tumorlens.report.model_card.training import data, training
-from tumorlens.report.model_card.tripod_ai import TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
 
 
@@ -155,3 +159,222 @@ def _guidelines(bundle: Bundle) -> list[str]:
         "",
         *items_table(TRIPOD_AI, bundle.metrics),
     ]
+
+
+LICENCES: dict[str, tuple[str, str]] = {
+    "ixi": ("eight healthy heads of the IXI set, T1, cut into slices", "CC BY-SA 3.0"),
+    "volumes": (
+        "three tumour-free heads, T1, in slices: two healthy (`t1_crop` and a "
+        "`volunteer`), and one with multiple sclerosis (patient 20 of a longitudinal "
+        "set)",
+        "MIT, Apache-2.0, CC BY",
+    ),
+    "cheng": (
+        "Cheng et al. 2015 (PLOS ONE 10(10):e0140381), figshare 1512427: T1 with "
+        "contrast, three planes, two hospitals, 2005 to 2010, an outline by "
+        "radiologists on every slice",
+        "CC BY 4.0",
+    ),
+    "lgg": (
+        "TCGA-LGG with outlines (Buda et al. 2019): T1 with contrast, axial, glioma "
+        "and tumour-free slices of the same scanners, and both ends of these heads, "
+        "which train only; outlines mark the FLAIR abnormality, which is wider than "
+        "what enhances",
+        "TCIA, CC BY",
+    ),
+    "notumor": ("tumour-free pictures of the common web sets, copies removed", "mixed"),
+    "brisc_notumor": (
+        "tumour-free pictures of BRISC (2025, arXiv:2506.14318), collected there from "
+        "several public sets",
+        "CC BY 4.0",
+    ),
+}
+"""What the sets that shipped models learned from are, and their licences."""
+
+_EXAMPLE_GRID = 400
+"""Grams of CO2 for each kilowatt hour, in the example that the card gives."""
+
+
+def data(bundle: Bundle) -> list[str]:
+    """Write what the bundle learned from: sets, classes, patients, licences."""
+    sets: dict[str, Any] = bundle.provenance.get("sets", {})
+    counts: dict[str, dict[str, int]] = {}
+    kinds: dict[str, dict[str, int]] = {}
+    for split, found in sets.items():
+        for key, count in found["slices"].items():
+            source, kind = key.split("/")
+            for sums, name in ((counts, split), (kinds, kind)):
+                part = sums.setdefault(source, {})
+                part[name] = part.get(name, 0) + count
+    patients = ", ".join(
+        f"{found['patients']} to {'train' if split == 'train' else 'validate'} on"
+        for split, found in sets.items()
+    )
+    if not sets:
+        return ["## Learned from", "", "The bundle does not say."]
+    unknown = ("the trainer's own", "–")
+    return [
+        "## Learned from",
+        "",
+        "Collected before this work and published by others (a retrospective choice "
+        "of what there was); who took part, how and when the scans were made is told "
+        "by the sets' own papers.",
+        "",
+        *table(
+            ("Set", "Training slices", "Validation slices", "What", "Licence"),
+            (
+                (
+                    f"`{source}`",
+                    part.get("train", 0),
+                    part.get("validation", 0),
+                    *LICENCES.get(source, unknown),
+                )
+                for source, part in sorted(counts.items())
+            ),
+        ),
+        "",
+        "Slices of each class, training and validation together:",
+        "",
+        *table(
+            ("Set", *(INFO[name].title for name in CLASSES)),
+            (
+                (f"`{source}`", *(part.get(name, 0) for name in CLASSES))
+                for source, part in sorted(kinds.items())
+            ),
+        ),
+        "",
+        f"Patients (or likeness groups, where a set names none): {patients}. Their "
+        "age, sex and ancestry are not in the data as used, so no figure can be "
+        "given for them. The sets' publishers removed names; that was not checked "
+        "again. The backbone started from ImageNet weights (Apache-2.0).",
+    ]
+
+
+def training(bundle: Bundle) -> list[str]:
+    """Write the settings of the run, and what it took where that was noted."""
+    config: Mapping[str, Any] = bundle.provenance.get("config", {})
+    lines = [
+        "## How it was trained",
+        "",
+        "`tumorlens train` with these settings, which the bundle keeps; "
+        f"{_weights(bundle)} Keras "
+        f"{bundle.provenance.get('keras', '(version not noted)')} on "
+        f"{bundle.provenance.get('backend', 'a backend not noted')}.",
+        "",
+        *table(
+            ("Setting", "Value"),
+            ((f"`{name}`", f"`{value}`") for name, value in config.items()),
+        ),
+    ]
+    return [*lines, "", *_cost(bundle.provenance.get("training"))]
+
+
+def _weights(bundle: Bundle) -> str:
+    count = bundle.provenance.get("averaged", 1)
+    if count > 1:
+        return (
+            f"the weights are the mean of {count} networks, each of which left "
+            "another fold of the patients out and is itself an average over its run."
+        )
+    return (
+        "the weights are an average over the run, of the epoch that did best on "
+        "validation patients."
+    )
+
+
+def _cost(found: Mapping[str, Any] | None) -> list[str]:
+    if not found or "seconds" not in found:
+        return ["Time and energy of the run were not noted."]
+    seconds = float(found["seconds"])
+    place = ", ".join(
+        str(part)
+        for part in (
+            found.get("device"),
+            f"{found['threads']} threads" if "threads" in found else None,
+        )
+        if part
+    )
+    said = f"The run took {seconds:,.0f} s ({seconds / 3600:.1f} h)"
+    said += f" on {place}." if place else "."
+    watts = found.get("watts_assumed")
+    if watts is not None:
+        energy = seconds * float(watts) / 3.6e6
+        said += (
+            f" At {float(watts):g} W, which is assumed and not measured, that is "
+            f"{energy:.2g} kWh; where a kilowatt hour costs {_EXAMPLE_GRID} g of CO2, "
+            f"for example, {energy * _EXAMPLE_GRID:,.2g} g. Runs that were tried and "
+            "left are not in it."
+        )
+    return [said]
+
+
+FOLDER = "figures"
+"""Where the pictures lie, seen from the card."""
+
+_KINDS = {
+    "recall": ("Recall by class", "Recall, 95 % interval over patients"),
+    "coverage_by_patient": (
+        "How often the prediction set holds the true class, by patient",
+        "Mean over patients, 95 % interval",
+    ),
+    "coverage": (
+        "How often the prediction set holds the true class",
+        "Share of slices, 95 % interval over patients",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CardChart:
+    """A picture of the card.
+
+    Parameters
+    ----------
+    file
+        Name, for the folder `FOLDER` beside the card.
+    title
+        In words.
+    svg
+        Its content.
+    """
+
+    file: str
+    title: str
+    svg: str
+
+
+def card_charts(bundle: Bundle) -> list[CardChart]:
+    """Draw the card's pictures; the colours are the classes' own."""
+    charts = []
+    for name, found in measured_sets(bundle):
+        for kind, (words, label) in _KINDS.items():
+            known = found.get(kind, {})
+            if not all(known.get(item) for item in CLASSES):
+                continue
+            title = f"{words}: {SETS[name][0].lower()}"
+            rows = [(INFO[item].title, known[item]) for item in CLASSES]
+            file = f"card-{name}-{kind}.svg".replace("_", "-")
+            charts.append(CardChart(file, title, draw_intervals(title, label, rows)))
+        if found.get("sketches"):
+            title = f"The commonest kinds of error: {SETS[name][0].lower()}"
+            file = f"card-{name}-errors.svg".replace("_", "-")
+            charts.append(
+                CardChart(file, title, draw_sketches(title, found["sketches"]))
+            )
+    return charts
+
+
+def chart_links(bundle: Bundle) -> list[str]:
+    """Show the pictures in the card."""
+    lines = []
+    for chart in card_charts(bundle):
+        lines += ["", f"![{chart.title}]({FOLDER}/{chart.file})"]
+    if any(found.get("sketches") for _, found in measured_sets(bundle)):
+        lines += [
+            "",
+            "The drawings of errors show one slice each, the surest of its kind, with "
+            "the number of slices that are wrong in this way. They are traced from "
+            "pictures of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` (TCGA-LGG, "
+            "CC BY). The page of the evaluation shows the worst errors themselves.",
+        ]
+    return lines

@@ -1,0 +1,406 @@
+"""The model card's figures: set by set, where it fails, and beyond plain pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.report.evaluation.explanations import MAPS, map_rows
+from tumorlens.report.figure_words import (
+    FIGURES,
+    figure_text,
+    judged_apart,
+    name_text,
+    table,
+)
+from tumorlens.taxonomy import CLASSES, INFO
+
+SETS = {
+    "test": (
+        "Patients kept apart",
+        "that neither trained nor tuned it",
+    ),
+    "cross_validation": (
+        "Cross-validation",
+        "each judged by the one of several networks, trained alike, that had not "
+        "seen the patient, and pooled. They speak for the way of training; the "
+        "shipped network is another of its kind",
+    ),
+    "leave_site_out": (
+        "Hospitals left out",
+        "judged by a network trained alike without any patient of their hospitals",
+    ),
+}
+"""Heading and words for each set whose figures are an evaluation's."""
+
+COVERAGES = {"coverage_by_patient": ", by patient", "coverage": ""}
+"""Key of what the prediction sets hold, and the words that tell it is by patient."""
+
+_PART_FIGURES = (
+    ("Accuracy", "accuracy"),
+    ("Sensitivity", "tumor_sensitivity"),
+    ("Specificity", "tumor_specificity"),
+)
+
+
+def measured_sets(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and figures of every set in `SETS` that the bundle has."""
+    for name in SETS:
+        found = bundle.metrics.get(name)
+        if isinstance(found, dict):
+            yield name, found
+
+
+def sets_cover_patients(bundle: Bundle) -> bool:
+    """Tell whether every patient weighed alike when the sets were fitted."""
+    facts = bundle.provenance.get("calibrated_on")
+    return isinstance(facts, dict) and facts.get("sets_cover") == "patients"
+
+
+def quality(bundle: Bundle) -> list[str]:
+    """Write how good the bundle is, set by set."""
+    lines = ["## How good it is"]
+    for name, found in measured_sets(bundle):
+        title, who = SETS[name]
+        lines += ["", f"### {title}", "", _who(found, who), ""]
+        lines += _main_figures(found)
+        lines += _confusion(found)
+    if len(lines) == 1:
+        lines += ["", "Not yet measured on patients kept apart."]
+    return lines
+
+
+def subgroups(bundle: Bundle) -> list[str]:
+    """Write the figures of parts of each set: by source, plane, size and so on."""
+    lines = ["## Subgroups", "", "A part with few patients says little."]
+    before = len(lines)
+    for name, found in measured_sets(bundle):
+        parts = {"source": found.get("by_source"), **found.get("subgroups", {})}
+        for kind, rows in parts.items():
+            if rows:
+                lines += ["", f"{SETS[name][0]}, by {kind}:", "", *_parts(rows)]
+    if len(lines) == before:
+        lines += ["", "Not yet measured."]
+    return lines
+
+
+def calibration(bundle: Bundle) -> list[str]:
+    """Write how far probabilities and prediction sets can be taken at their word."""
+    coverage = bundle.prediction_sets.coverage
+    by_patient = sets_cover_patients(bundle)
+    weighed = ", every patient weighing alike" if by_patient else ""
+    lines = [
+        "## Calibration",
+        "",
+        "One factor for each head's logits and one summand for each class (vector "
+        "scaling, Guo et al. 2017), fitted on patients kept apart. Prediction sets "
+        "(conformal, class by class) are made to hold the true class in "
+        f"{100 * coverage:.0f} % of the slices of each class{weighed}.",
+    ]
+    found = list(measured_sets(bundle))
+    if not found:
+        return lines
+    rows: list[list[str]] = [
+        [title, *(figure_text(figures.get(key)) for _, figures in found)]
+        for title, key in (
+            ("Calibration error (ECE, 15 bins)", "calibration_error"),
+            ("Brier score (0 to 2)", "brier"),
+            ("Classes in a set, mean", "set_size"),
+        )
+        if any(figures.get(key) for _, figures in found)
+    ]
+    rows += [
+        [
+            f"True class in the set, {INFO[name].title.lower()}{words}",
+            *(figure_text(figures.get(key, {}).get(name)) for _, figures in found),
+        ]
+        for key, words in COVERAGES.items()
+        if any(figures.get(key) for _, figures in found)
+        for name in CLASSES
+    ]
+    heads = ["", *(SETS[name][0] for name, _ in found)]
+    return [*lines, "", *table(heads, rows)]
+
+
+def _who(found: Mapping[str, Any], who: str) -> str:
+    point = found.get("model", {}).get("operating_point")
+    at = f" At `{point}`;" if point else ""
+    # Figures recorded before this was noted do not say.
+    leaking = found.get("held_out", True) is False
+    warning = f" **{found['leakage']['statement']}**" if leaking else ""
+    return (
+        f"{found['slices']} slices of {found['patients']} patients (or likeness "
+        f"groups) {who}.{at} 95 % intervals over patients.{warning}"
+    )
+
+
+def _main_figures(found: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (title, figure_text(found[key])) for title, key in FIGURES if found.get(key)
+    ]
+    rows += [
+        (f"Recall, {name_text(name)}", figure_text(value))
+        for name, value in found.get("recall", {}).items()
+        if value
+    ]
+    rows += [
+        (f"{kind.capitalize()} at `{point}`", figure_text(rates[kind]))
+        for point, rates in found.get("operating_points", {}).items()
+        for kind in ("sensitivity", "specificity")
+        if rates.get(kind)
+    ]
+    return table(("", ""), rows)
+
+
+def _confusion(found: Mapping[str, Any]) -> list[str]:
+    if "confusion" not in found:
+        return []
+    rows = [
+        (INFO[name].title, *row)
+        for name, row in zip(CLASSES, found["confusion"], strict=True)
+    ]
+    return [
+        "",
+        "What was said (columns) of what is true (rows), most probable class:",
+        "",
+        *table(("", *(INFO[name].title for name in CLASSES)), rows),
+    ]
+
+
+def _parts(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return table(
+        ("", "Slices", "Patients", *(title for title, _ in _PART_FIGURES)),
+        (
+            (
+                f"`{name}`",
+                part["slices"],
+                part.get("patients", "–"),
+                *(figure_text(part.get(key)) for _, key in _PART_FIGURES),
+            )
+            for name, part in rows.items()
+        ),
+    )
+
+
+ENOUGH_PATIENTS = 10
+"""A part of fewer patients is not called the weakest: chance may have made it so."""
+
+Parts = Mapping[str, Mapping[str, Any]]
+
+
+def failures(bundle: Bundle) -> list[str]:
+    """Write where the bundle fails most, set by set.
+
+    Parameters
+    ----------
+    bundle
+        With or without measured figures.
+
+    Returns
+    -------
+    list of str
+        Markdown; nothing in it is typed by hand but the words around figures.
+    """
+    lines = ["## Where it fails", "", "Read off the figures of this card by rule."]
+    sets = list(measured_sets(bundle))
+    if not sets:
+        lines = ["## Where it fails", "", "Not yet measured on patients kept apart."]
+    for name, found in sets:
+        lines += ["", f"{SETS[name][0]}:", ""]
+        lines += [f"- {said}" for said in _of_set(found, bundle)]
+    beyond = [*_damage(bundle.metrics), *_least_refused(bundle.metrics)]
+    if beyond:
+        lines += ["", "Beyond:", "", *(f"- {said}" for said in beyond)]
+    return lines
+
+
+def _of_set(found: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
+    yield from _rates(found)
+    yield from _weakest_class(found)
+    kind = "coverage_by_patient" if sets_cover_patients(bundle) else "coverage"
+    yield from _missed_coverage(found.get(kind, {}), bundle.prediction_sets.coverage)
+    parts: dict[str, Parts] = {"source": found.get("by_source") or {}}
+    parts |= found.get("subgroups", {})
+    for kind, rows in parts.items():
+        yield from _weakest_part(kind, rows)
+
+
+def _rates(found: Mapping[str, Any]) -> Iterator[str]:
+    for key, words in (
+        ("tumor_sensitivity", "of the tumour slices are called free of tumour"),
+        ("tumor_specificity", "of the tumour-free slices are not called free of it"),
+    ):
+        if found.get(key):
+            yield f"{figure_text(_rest(found[key]))} {words}."
+    if found.get("inconclusive"):
+        yield f"{figure_text(found['inconclusive'])} of all slices get no answer."
+
+
+def _rest(share: Mapping[str, float]) -> dict[str, float]:
+    return {
+        "value": 1 - share["value"],
+        "low": 1 - share["high"],
+        "high": 1 - share["low"],
+    }
+
+
+def _weakest_class(found: Mapping[str, Any]) -> Iterator[str]:
+    recall = {name: value for name, value in found.get("recall", {}).items() if value}
+    if not recall:
+        return
+    name = min(recall, key=lambda item: recall[item]["value"])
+    said = (
+        f"The class recognised least is {name_text(name)}: {figure_text(recall[name])}"
+    )
+    if "confusion" in found:
+        row = list(found["confusion"][CLASSES.index(name)])
+        right = row[CLASSES.index(name)]
+        row[CLASSES.index(name)] = -1
+        other = CLASSES[row.index(max(row))]
+        if max(row) > 0:
+            said += (
+                f"; of its {sum(row) + 1} errors {max(row)} are called "
+                f"{name_text(other)}, beside {right} slices that are right"
+            )
+    yield said + "."
+
+
+def _missed_coverage(found: Mapping[str, Any], asked: float) -> Iterator[str]:
+    for name, value in found.items():
+        if value and value["value"] < asked:
+            yield (
+                f"Prediction sets hold the true class too seldom for "
+                f"{name_text(name)}: {figure_text(value)}, made for {asked:.2f}."
+            )
+
+
+def _weakest_part(kind: str, rows: Parts) -> Iterator[str]:
+    """Name the part with the lowest figure, where there are several to choose from."""
+    for key, words in (
+        ("accuracy", "accuracy"),
+        ("tumor_sensitivity", "tumour sensitivity"),
+        ("tumor_specificity", "tumour specificity"),
+    ):
+        known = {
+            name: part[key]
+            for name, part in rows.items()
+            if part.get(key)
+            and part.get("patients", ENOUGH_PATIENTS) >= ENOUGH_PATIENTS
+        }
+        if len(known) > 1:
+            name = min(known, key=lambda item: known[item]["value"])
+            yield f"Lowest {words} by {kind}: `{name}`, {figure_text(known[name])}."
+
+
+def _damage(metrics: Mapping[str, Any]) -> Iterator[str]:
+    kinds = (metrics.get("robustness") or {}).get("kinds", {})
+    known = {kind: part["drop"] for kind, part in kinds.items() if part.get("drop")}
+    if known:
+        kind = max(known, key=lambda item: known[item]["value"])
+        yield (
+            f"Of all damage to pictures, {kind} costs most: {figure_text(known[kind])} "
+            "points of accuracy."
+        )
+
+
+def _least_refused(metrics: Mapping[str, Any]) -> Iterator[str]:
+    kinds = (metrics.get("foreign") or {}).get("kinds", {})
+    known = {
+        kind: part["refused"] for kind, part in kinds.items() if part.get("refused")
+    }
+    if known:
+        kind = min(known, key=lambda item: known[item]["value"])
+        yield (
+            f"Of what is no brain MRI, {kind} is refused least: "
+            f"{figure_text(known[kind])}."
+        )
+
+
+def robustness(bundle: Bundle) -> list[str]:
+    """Write what damage to the pictures costs, if it was measured."""
+    found = bundle.metrics.get("robustness")
+    if not found or "kinds" not in found:
+        return []
+    kinds = [
+        (kind, figure_text(part.get("drop"))) for kind, part in found["kinds"].items()
+    ]
+    return [
+        "## Under damage",
+        "",
+        f"{found['slices']} slices of {found['patients']} patients, damaged at five "
+        "strengths. Points of accuracy (of 100) lost, mean over the strengths; over "
+        f"all kinds {figure_text(found.get('drop'))}, and "
+        f"{figure_text(found.get('sensitivity_drop'))} points of tumour sensitivity. "
+        f"Below zero is a gain.{judged_apart(found)}",
+        "",
+        *table(("Damage", "Points lost"), kinds),
+    ]
+
+
+def refusal(bundle: Bundle) -> list[str]:
+    """Write how well what is no brain MRI is refused."""
+    lines = ["## Refusal"]
+    found = bundle.metrics.get("foreign")
+    if found and "kinds" in found:
+        lines += ["", *_foreign(found)]
+    return [*lines, "", *_own_word(bundle.domain)]
+
+
+def _foreign(found: Mapping[str, Any]) -> list[str]:
+    kinds = (
+        (
+            kind,
+            "yes" if part.get("taught") else "no",
+            part.get("pictures", "–"),
+            figure_text(part.get("auroc")),
+            figure_text(part.get("refused")),
+        )
+        for kind, part in found["kinds"].items()
+    )
+    new = found.get("new", {})
+    return [
+        "Kinds of pictures that the score was not taught count: their AUROC against "
+        f"brain MRI is {figure_text(new.get('auroc'))}, and "
+        f"{figure_text(new.get('refused'))} of them are refused, while "
+        f"{figure_text(found.get('passed'))} of the brain MRI pass."
+        f"{judged_apart(found)}",
+        "",
+        *table(("Kind", "Taught", "Pictures", "AUROC", "Refused"), kinds),
+    ]
+
+
+def _own_word(domain: Mapping[str, Any]) -> list[str]:
+    kinds = [
+        (key.removeprefix("refused_"), f"{value:.3f}")
+        for key, value in sorted(domain.items())
+        if key.startswith("refused_")
+    ]
+    lines = [
+        "As the export saw it: share of drawn pictures and photographs that are "
+        "refused. The linear probe in the score is blind to the kind it judges; the "
+        "weights that combine the probe with the other features were fitted on all "
+        "kinds, and the threshold, which 99 % of validation slices pass, on the "
+        "slices that the AUROC counts. So these figures flatter the score.",
+        "",
+        *table(("Kind", "Refused"), kinds),
+    ]
+    if "auroc" in domain:
+        lines += ["", f"AUROC, brain MRI against all of these: {domain['auroc']:.4f}."]
+    return lines
+
+
+def faithfulness(bundle: Bundle) -> list[str]:
+    """Write how far the maps show what decides, if it was measured."""
+    found = bundle.metrics.get("faithfulness")
+    if not found or not found["slices"]:
+        return []
+    return [
+        "## Do the maps show what decides?",
+        "",
+        f"Sanity checks of the explanations, on {found['slices']} tumour slices of "
+        f"{found['patients']} patients; the evaluation's page says what each measures, "
+        f"and shows more.{judged_apart(found)}",
+        "",
+        *table(("", *MAPS.values()), map_rows(found)),
+    ]
