@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.slice import Preprocessing
-from tumorlens.imaging.readers.raster import to_slice
 from tumorlens.inference.slice.read_ahead import (
     PreparedSlice,
     batches,

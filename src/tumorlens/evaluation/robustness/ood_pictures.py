@@ -24,7 +24,7 @@ from tumorlens.data.ood.outliers import draw_outliers, photographs
 from tumorlens.data.ood.tomograms import CT_FLAG
 from tumorlens.data.sampling import read_labelled_slice
 from tumorlens.errors import InputError
-from tumorlens.imaging.readers.raster import to_slice
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.study import Slice
 
 _SEED = 271_828

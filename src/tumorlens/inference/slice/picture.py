@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.readers.raster import to_slice
 from tumorlens.imaging.study import Series, Study
 
 Picture: TypeAlias = str | Path | bytes | NDArray[Any] | Study
