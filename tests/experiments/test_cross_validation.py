@@ -24,9 +24,9 @@ from tumorlens.experiments.cross_validation import (
     OUTPUTS,
     FoldPlan,
     cross_validate,
-    examined_by_folds,
     held_out_by_folds,
     mean_of_runs,
+    measured_bundles_of_folds,
     train_fold,
     train_folds,
 )
@@ -158,9 +158,9 @@ def folder(records, tmp_path_factory):
 
 def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folder):
     place, found = folder
-    scored = found.scored
-    assert len(found.rules) == len(scored.records)
-    assert sorted(row.path for row in scored.records) == sorted(
+    scored_slices = found.scored_slices
+    assert len(found.rules) == len(scored_slices.records)
+    assert sorted(row.path for row in scored_slices.records) == sorted(
         row.path for row in records
     )
     for fold in (0, 1):
@@ -177,7 +177,7 @@ def test_what_trains_only_teaches_the_other_folds_and_is_never_judged(
     rows = [replace(row, train_only=row.path in ends) for row in records]
     found = cross_validate(rows, TINY, tmp_path, say=lambda _: None)
     judged = {row.path for row in records} - ends
-    assert {row.path for row in found.scored.records} == judged
+    assert {row.path for row in found.scored_slices.records} == judged
     assert {row.path for row in found.held.records} == judged
     assert sum(fold["slices"] for fold in found.leakage["folds"].values()) == 14
     assert {row.path for row in (item.record for item in found.samples)} >= ends
@@ -215,7 +215,7 @@ def test_a_fold_is_examined_on_its_own_brain_mri_and_ct(records, folder):
         replace(abnormal, flag="abnormal"),
         *records[4:],
     ]
-    first, second = examined_by_folds(found.bundles, rows)
+    first, second = measured_bundles_of_folds(found.bundles, rows)
     own = {row.path for row in records if row.fold == 0}
     assert {row.path for row in first.records} == own - {end.path, abnormal.path}
     assert {row.fold for row in second.records} == {1}
@@ -243,9 +243,11 @@ def test_patients_of_whom_no_fold_knows_a_copy_are_held_out(records, folder):
 def test_an_error_is_drawn_by_the_bundle_that_left_it_out(records, folder):
     _, found = folder
     predict = fold_predictor(found.bundles)
-    for row in (0, len(found.scored.records) - 1):
-        again = predict(found.scored.records[row]).decision.probabilities
-        assert list(again.values()) == pytest.approx(found.scored.probabilities[row])
+    for row in (0, len(found.scored_slices.records) - 1):
+        again = predict(found.scored_slices.records[row]).decision.probabilities
+        assert list(again.values()) == pytest.approx(
+            found.scored_slices.probabilities[row]
+        )
     with pytest.raises(DatasetError, match="fold 7"):
         predict(replace(records[0], fold=7))
 

@@ -191,7 +191,8 @@ def _null(
         for level, join in _LEVELS.items()
     }
     whole = {
-        level: Resampling(judged.groups).undrawn() for level, judged in alone.items()
+        level: Resampling(judged.groups).without_draws()
+        for level, judged in alone.items()
     }
     rows: dict[tuple[str, str], list[float]] = {
         (level, name): [] for level in _LEVELS for name in STATISTICS

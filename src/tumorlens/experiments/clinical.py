@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.clinical.columns import (
     FEWEST,
-    Chosen,
+    ChosenColumns,
     choose_columns,
     groups_of_patients,
 )
@@ -155,12 +155,14 @@ def image_by_bundle(
         )
     say(f"Judging {len(kept)} slices by {bundle.name} {bundle.version}.")
     statement = check_held_out(bundle, kept, known)["statement"]
-    scored = score_records(load_classifier(bundle.folder), kept, say=say)
-    return ImageSide(tuple(scored.records), scored.probabilities, statement)
+    scored_slices = score_records(load_classifier(bundle.folder), kept, say=say)
+    return ImageSide(
+        tuple(scored_slices.records), scored_slices.probabilities, statement
+    )
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedSlices:
     """N labelled slices, each with its row.
 
     Parameters
@@ -192,7 +194,7 @@ def join_table(
     calibrate_on: Path | None,
     include_flagged: bool,
     say: Callable[[str], None] = print,
-) -> Joined:
+) -> JoinedSlices:
     """Keep labelled slices that have a row, of classes with enough patients.
 
     Parameters
@@ -235,7 +237,9 @@ def join_table(
     enough = _classes_with_enough(counts, say)
     side = side.take([str(row.label) in enough for row in side.records])
     places = [_place(table, row) for row in side.records]
-    return Joined(side, tuple(place for place in places if place is not None), counts)
+    return JoinedSlices(
+        side, tuple(place for place in places if place is not None), counts
+    )
 
 
 def _place(table: ClinicalTable, record: Record) -> int | None:
@@ -317,13 +321,13 @@ class ClinicalConfig:
 
 
 def add_clinical(
-    order: ClinicalConfig, say: Callable[[str], None] = print
+    config: ClinicalConfig, say: Callable[[str], None] = print
 ) -> tuple[Bundle, dict[str, Any]]:
     """Learn what a table's columns add to a bundle, and measure it.
 
     Parameters
     ----------
-    order
+    config
         What to do.
     say
         Receives lines of progress.
@@ -347,15 +351,15 @@ def add_clinical(
         The cross-validation is of another manifest, or `out` holds a bundle of
         another network.
     """
-    bundle = load_bundle(order.bundle)
-    _check_out(order.out, bundle)
-    table = read_clinical_table(order.table)
+    bundle = load_bundle(config.bundle)
+    _check_out(config.out, bundle)
+    table = read_clinical_table(config.table)
     joined = join_table(
         table,
-        read_manifest(order.manifest),
+        read_manifest(config.manifest),
         bundle,
-        order.calibrate_on,
-        order.include_flagged,
+        config.calibrate_on,
+        config.include_flagged,
         say,
     )
     people = [joined.places[position] for position in joined.firsts()]
@@ -389,7 +393,7 @@ def add_clinical(
         "left_out": list(chosen.left_out),
         "warnings": warnings,
         "operating_point": bundle.default_operating_point,
-        **measure_clinical(data, judges, point.threshold, order.permutations, say),
+        **measure_clinical(data, judges, point.threshold, config.permutations, say),
         "subgroups": measure_subgroups(data, judges, groups_of_patients(rows), FEWEST),
         "research_use_only": RESEARCH_USE,
     }
@@ -402,10 +406,12 @@ def add_clinical(
         "temperature": model.temperature,
         "penalty": fitted.penalty,
     }
-    return _write(bundle, model, order.out), report
+    return _write(bundle, model, config.out), report
 
 
-def _data(joined: Joined, table: ClinicalTable, chosen: Chosen) -> ClinicalData:
+def _data(
+    joined: JoinedSlices, table: ClinicalTable, chosen: ChosenColumns
+) -> ClinicalData:
     side = joined.side
     patients = np.unique([row.group for row in side.records], return_inverse=True)[1]
     labels = side.labels
@@ -426,7 +432,7 @@ def _data(joined: Joined, table: ClinicalTable, chosen: Chosen) -> ClinicalData:
     )
 
 
-def _places(chosen: Chosen) -> dict[str, slice]:
+def _places(chosen: ChosenColumns) -> dict[str, slice]:
     """By column: which of the features are its."""
     found, start = {}, 0
     for column in chosen.columns:
@@ -436,7 +442,7 @@ def _places(chosen: Chosen) -> dict[str, slice]:
     return found
 
 
-def _describe(chosen: Chosen) -> list[dict[str, Any]]:
+def _describe(chosen: ChosenColumns) -> list[dict[str, Any]]:
     return [
         {
             "name": column.name,
@@ -451,7 +457,7 @@ def _describe(chosen: Chosen) -> list[dict[str, Any]]:
 
 
 def _model(
-    chosen: Chosen, fitted: ClinicalFit, report: Mapping[str, Any]
+    chosen: ChosenColumns, fitted: ClinicalFit, report: Mapping[str, Any]
 ) -> ClinicalModel:
     bias: NDArray[np.float64] = fitted.bias
     return ClinicalModel(

@@ -21,8 +21,8 @@ from tumorlens.data.ood.tomograms import CT_FLAG
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
 from tumorlens.evaluation.scoring.scored_slices import (
-    Examined,
-    ScoredSet,
+    MeasuredBundle,
+    ScoredSlices,
     score_records,
 )
 from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
@@ -247,12 +247,12 @@ REPORT_FOLDER = "report"
 
 
 @dataclass(frozen=True)
-class CrossValidated:
+class CrossValidation:
     """What the bundles of a cross-validation said of the folds they left out.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The folds pooled.
     rules
         Those by which each of its slices was decided.
@@ -268,7 +268,7 @@ class CrossValidated:
         By the clock, of all folds' training together.
     """
 
-    scored: ScoredSet
+    scored_slices: ScoredSlices
     rules: list[Rules]
     leakage: dict[str, Any]
     bundles: dict[int, Path]
@@ -307,7 +307,7 @@ def cross_validate(
     plan: FoldPlan | None = None,
     say: Callable[[str], None] = print,
     flagged: Sequence[Record] = (),
-) -> CrossValidated:
+) -> CrossValidation:
     """Judge every patient by a bundle that never saw them.
 
     Each fold's network becomes a bundle whose calibration and thresholds are
@@ -351,7 +351,7 @@ def cross_validate(
     held = {
         fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
     }
-    bundles, scored, leakage = {}, [], {}
+    bundles, scored_slices, leakage = {}, [], {}
     rules: list[Rules] = []
     for fold, place in places.items():
         others = HeldOut.join([held[other] for other in folds if other != fold])
@@ -361,12 +361,14 @@ def cross_validate(
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        scored.append(score_records(classifier, own, say=say))
-        leakage[fold] = check_held_out(classifier.bundle, scored[-1].records, records)
-        rules += [classifier.bundle.rules] * len(scored[-1].records)
+        scored_slices.append(score_records(classifier, own, say=say))
+        leakage[fold] = check_held_out(
+            classifier.bundle, scored_slices[-1].records, records
+        )
+        rules += [classifier.bundle.rules] * len(scored_slices[-1].records)
     runs = [earlier_seconds(place) for place in places.values()]
-    return CrossValidated(
-        ScoredSet.concatenate(scored),
+    return CrossValidation(
+        ScoredSlices.concatenate(scored_slices),
         rules,
         pool_leakage(leakage),
         bundles,
@@ -394,9 +396,9 @@ def _check_others(records: Sequence[Record], folds: Sequence[int]) -> None:
         )
 
 
-def examined_by_folds(
+def measured_bundles_of_folds(
     bundles: Mapping[int, Path], records: Sequence[Record]
-) -> list[Examined]:
+) -> list[MeasuredBundle]:
     """Have each fold's bundle measured on the patients that it left out.
 
     Parameters
@@ -407,7 +409,7 @@ def examined_by_folds(
         The whole manifest. CT that it flags is kept: what is foreign is shown too.
     """
     return [
-        Examined(
+        MeasuredBundle(
             load_classifier(folder),
             [
                 row
@@ -420,7 +422,7 @@ def examined_by_folds(
 
 
 def bundle_of_folds(
-    found: CrossValidated,
+    found: CrossValidation,
     records: Sequence[Record],
     config: TrainingConfig,
     folder: Path,

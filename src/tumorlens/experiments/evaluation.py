@@ -22,11 +22,11 @@ from tumorlens.evaluation.performance.figures import PARTS, set_figures
 from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
 from tumorlens.evaluation.performance.subgroups import source_kinds, subgroup_figures
 from tumorlens.evaluation.robustness.corruption import measure_corruption
-from tumorlens.evaluation.robustness.ood import measure_foreign
+from tumorlens.evaluation.robustness.ood import measure_ood
 from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import (
-    Examined,
-    ScoredSet,
+    MeasuredBundle,
+    ScoredSlices,
     score_records,
 )
 from tumorlens.evaluation.scoring.worst_errors import (
@@ -102,7 +102,7 @@ class BundleEvaluation:
     """A bundle with what it was measured to be."""
 
     classifier: Classifier
-    scored: ScoredSet
+    scored_slices: ScoredSlices
     metrics: dict[str, Any]
 
     @property
@@ -160,7 +160,7 @@ def evaluate_bundles(
     first = evaluations[0]
     comparisons = [
         {
-            **compare(first.scored, item.scored),
+            **compare(first.scored_slices, item.scored_slices),
             "names": [first.name, item.name],
             "statements": [x.metrics["leakage"]["statement"] for x in (first, item)],
         }
@@ -171,8 +171,10 @@ def evaluate_bundles(
     if config.damaged:
         # The CT among the pictures is no brain MRI, and measured as such.
         tomograms = [row for row in manifest if row.flag == CT_FLAG]
-        examined = Examined(first.classifier, [*first.scored.records, *tomograms])
-        first.metrics.update(measure_network([examined], config.damaged, say))
+        measured_bundles = MeasuredBundle(
+            first.classifier, [*first.scored_slices.records, *tomograms]
+        )
+        first.metrics.update(measure_network([measured_bundles], config.damaged, say))
     return evaluations[: len(folders)]
 
 
@@ -211,38 +213,41 @@ def _evaluate(
 ) -> BundleEvaluation:
     bundle = classifier.bundle
     say(f"Scoring {len(records)} slices by {bundle.name} {bundle.version}.")
-    scored = score_records(classifier, records, config.operating_point, say)
+    scored_slices = score_records(classifier, records, config.operating_point, say)
     # What was left out is in no figure.
-    leakage = check_held_out(bundle, scored.records, manifest)
+    leakage = check_held_out(bundle, scored_slices.records, manifest)
     if config.record_as in SETS and not leakage["held_out"]:
         raise DatasetError(
             f"{leakage['statement']} They cannot be recorded as '{config.record_as}'.",
             "Score patients kept apart, or give --record another name.",
         )
     recorded = config.record_as is not None
-    sketches = sketch_errors(scored, predictor(classifier)) if recorded else []
+    sketches = sketch_errors(scored_slices, predictor(classifier)) if recorded else []
     return BundleEvaluation(
         classifier,
-        scored,
+        scored_slices,
         {
             "model": model_facts(bundle, config.operating_point),
-            "data": {"split": config.split, "sha256": manifest_digest(scored.records)},
+            "data": {
+                "split": config.split,
+                "sha256": manifest_digest(scored_slices.records),
+            },
             "held_out": leakage["held_out"],
             "leakage": leakage,
-            **evaluate_scored(scored, bundle.rules),
+            **evaluate_scored(scored_slices, bundle.rules),
             **({"sketches": sketches} if sketches else {}),
         },
     )
 
 
 def evaluate_scored(
-    scored: ScoredSet, rules: Rules | Sequence[Rules] = NO_RULES
+    scored_slices: ScoredSlices, rules: Rules | Sequence[Rules] = NO_RULES
 ) -> dict[str, Any]:
     """Work out every figure that needs no network.
 
     Parameters
     ----------
-    scored
+    scored_slices
         Of one bundle, or pooled over folds.
     rules
         The bundle's decision rules; for pooled folds one for each slice.
@@ -254,17 +259,17 @@ def evaluate_scored(
         ``source_kinds``, ``rules`` and ``worst_errors``.
     """
     return {
-        **set_figures(scored),
-        "source_kinds": source_kinds(scored),
-        "curves": curve_figures(scored),
-        "subgroups": subgroup_figures(scored),
-        "rules": measure_rules(scored, rules),
-        "worst_errors": worst_errors(scored),
+        **set_figures(scored_slices),
+        "source_kinds": source_kinds(scored_slices),
+        "curves": curve_figures(scored_slices),
+        "subgroups": subgroup_figures(scored_slices),
+        "rules": measure_rules(scored_slices, rules),
+        "worst_errors": worst_errors(scored_slices),
     }
 
 
 def measure_network(
-    examined: Sequence[Examined],
+    measured_bundles: Sequence[MeasuredBundle],
     slices: int,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -272,7 +277,7 @@ def measure_network(
 
     Parameters
     ----------
-    examined
+    measured_bundles
         One bundle, or those of a cross-validation, and the records to draw the sample
         from, evenly over bundles, classes and patients.
     slices
@@ -291,9 +296,9 @@ def measure_network(
     drawn = max(1, slices // 10)
     cases = max(len(TUMOR_CLASSES), 3 * slices // 10)
     return {
-        "robustness": measure_corruption(examined, say, damaged),
-        "foreign": measure_foreign(examined, say, drawn),
-        "faithfulness": measure_faithfulness(examined, say, cases),
+        "robustness": measure_corruption(measured_bundles, say, damaged),
+        "foreign": measure_ood(measured_bundles, say, drawn),
+        "faithfulness": measure_faithfulness(measured_bundles, say, cases),
     }
 
 
@@ -307,14 +312,16 @@ def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str,
     }
 
 
-def sketch_errors(scored: ScoredSet, predict: Predict) -> list[dict[str, Any]]:
+def sketch_errors(
+    scored_slices: ScoredSlices, predict: Predict
+) -> list[dict[str, Any]]:
     """Trace the commonest kinds of error as line drawings, for a bundle to carry.
 
     A model card then shows how the bundle fails without anybody's picture.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
     predict
         Predicts a record once more, for its outline.
@@ -326,15 +333,15 @@ def sketch_errors(scored: ScoredSet, predict: Predict) -> list[dict[str, Any]]:
         draws.
     """
     sketches = []
-    for error in typical_errors(scored):
-        record = scored.records[error.pop("row")]
+    for error in typical_errors(scored_slices):
+        record = scored_slices.records[error.pop("row")]
         prediction = predict(record)
         sketches.append(error | trace_sketch(prediction, _outline(record, prediction)))
     return sketches
 
 
 def error_pictures(
-    errors: Sequence[Mapping[str, Any]], scored: ScoredSet, predict: Predict
+    errors: Sequence[Mapping[str, Any]], scored_slices: ScoredSlices, predict: Predict
 ) -> Iterator[Picture]:
     """Draw the worst errors of a set.
 
@@ -342,7 +349,7 @@ def error_pictures(
     ----------
     errors
         From `worst_errors`.
-    scored
+    scored_slices
         The set.
     predict
         Predicts a record once more, for its maps.
@@ -353,7 +360,7 @@ def error_pictures(
         One for each error.
     """
     for error in errors:
-        record = scored.records[error["row"]]
+        record = scored_slices.records[error["row"]]
         prediction = predict(record)
         yield error_picture(error, prediction, _outline(record, prediction))
 

@@ -55,8 +55,8 @@ class RunConfig:
         CSV or tree of class folders, with a split for each picture.
     folder
         Of the run; created where missing.
-    config
-        Every choice of the run.
+    training
+        Every choice of the training.
     weights
         Keras weights to start from; None for the network's own start.
     resume
@@ -70,19 +70,19 @@ class RunConfig:
 
     manifest: Path
     folder: Path
-    config: TrainingConfig
+    training: TrainingConfig
     weights: Path | None = None
     resume: bool = False
     include_flagged: bool = False
     calibrate_on: Path | None = None
 
 
-def run_training(order: RunConfig, say: Callable[[str], None] = print) -> Bundle:
+def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundle:
     """Train, calibrate and export.
 
     Parameters
     ----------
-    order
+    config
         What to do.
     say
         Receives lines of progress.
@@ -94,34 +94,34 @@ def run_training(order: RunConfig, say: Callable[[str], None] = print) -> Bundle
     DatasetError
         The manifest or its pictures cannot be used.
     """
-    records = read_manifest(order.manifest)
-    _prepare_folder(order, manifest_digest(records))
+    records = read_manifest(config.manifest)
+    _prepare_folder(config, manifest_digest(records))
     held = None
-    if order.calibrate_on is not None:
-        held = held_out_by_folds(order.calibrate_on, records)
-    data = _load(records, order.config, order.include_flagged, say)
+    if config.calibrate_on is not None:
+        held = held_out_by_folds(config.calibrate_on, records)
+    data = _load(records, config.training, config.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
         np.array([item.index for item in data.validation])
         if held is None
         else held.labels
     )
-    before = earlier_seconds(order.folder) if order.resume else 0.0
+    before = earlier_seconds(config.folder) if config.resume else 0.0
     started = time.monotonic()
     result = fit(
-        order.config,
+        config.training,
         data.training,
         data.validation,
-        order.folder,
-        resume=order.resume,
-        initial_weights=order.weights,
+        config.folder,
+        resume=config.resume,
+        initial_weights=config.weights,
         say=say,
     )
-    took = note_cost(order.folder, before + time.monotonic() - started)
+    took = note_cost(config.folder, before + time.monotonic() - started)
     data = replace(data, took=took)
-    out = order.folder / BUNDLE_FOLDER
-    made = _make(result.model, order.config, data, out, say, held)
-    return with_figures(made, order.calibrate_on)
+    out = config.folder / BUNDLE_FOLDER
+    made = _make(result.model, config.training, data, out, say, held)
+    return with_figures(made, config.calibrate_on)
 
 
 def export_run(
@@ -255,32 +255,32 @@ def _load(
     return TrainingData(parts["train"], parts["validation"], records)
 
 
-def _prepare_folder(order: RunConfig, digest: str) -> None:
-    if order.resume:
-        stored = _stored_data(order.folder)
-        _check_manifest(order.manifest, order.folder, digest, stored)
-        if not (order.folder / CHECKPOINT).exists():
+def _prepare_folder(config: RunConfig, digest: str) -> None:
+    if config.resume:
+        stored = _stored_data(config.folder)
+        _check_manifest(config.manifest, config.folder, digest, stored)
+        if not (config.folder / CHECKPOINT).exists():
             raise TrainingError(
-                f"{order.folder} has no checkpoint yet.",
+                f"{config.folder} has no checkpoint yet.",
                 "Start the run again without --resume.",
             )
         return
-    if (order.folder / CHECKPOINT).exists():
+    if (config.folder / CHECKPOINT).exists():
         raise TrainingError(
-            f"{order.folder} already holds a run.",
+            f"{config.folder} already holds a run.",
             "Add --resume to go on, or choose another folder.",
         )
     facts = {
-        "manifest": str(order.manifest.absolute()),
+        "manifest": str(config.manifest.absolute()),
         "manifest_sha256": digest,
-        "include_flagged": order.include_flagged,
+        "include_flagged": config.include_flagged,
     }
     try:
-        order.folder.mkdir(parents=True, exist_ok=True)
-        order.config.write(order.folder / _CONFIG)
-        (order.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        config.folder.mkdir(parents=True, exist_ok=True)
+        config.training.write(config.folder / _CONFIG)
+        (config.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{order.folder} cannot be written: {error}.") from error
+        raise OutputError(f"{config.folder} cannot be written: {error}.") from error
 
 
 def _stored_data(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ Figure = dict[str, float]
 """``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
 
 
-def exact_room(patients: int) -> float:
+def exact_margin(patients: int) -> float:
     """How far a share of 0, over so many patients, may be from the truth (95 %)."""
     return float(1.0 - 0.025 ** (1.0 / patients))
 
@@ -53,7 +53,7 @@ class Resampling:
         )
         self._weights = np.vstack((np.ones(len(keys)), drawn)).astype(np.float64)
 
-    def undrawn(self) -> Resampling:
+    def without_draws(self) -> Resampling:
         """Return the set alone, for statistics whose draws are not wanted."""
         alone = copy(self)
         alone._weights = self._weights[:1]
@@ -190,7 +190,7 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
         rest = draws[:1]
     low, high = (float(edge) for edge in np.percentile(rest, (2.5, 97.5)))
     if patients and low == high and value in (0.0, 1.0):
-        room = exact_room(patients)
+        room = exact_margin(patients)
         low, high = (0.0, room) if value == 0.0 else (1.0 - room, 1.0)
     elif patients == 1:
         low, high = 0.0, 1.0

@@ -15,7 +15,7 @@ from tumorlens.evaluation.explanations.randomisation import (
     shuffle,
     spearman,
 )
-from tumorlens.evaluation.scoring.scored_slices import Examined
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 
 
@@ -68,7 +68,7 @@ def test_spearman_of_alike_opposite_and_constant_maps():
 
 def test_maps_change_only_with_the_layers_they_are_made_by(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
-    cases = read_cases([Examined(classifier, read_manifest(drawn_set))], 6)
+    cases = read_cases([MeasuredBundle(classifier, read_manifest(drawn_set))], 6)
     found = measure_randomisation(cases, len)
     stages = found["independent"]
     assert [stage["layers"] for stage in stages] == [1, 1, 1]
@@ -84,7 +84,7 @@ def test_maps_change_only_with_the_layers_they_are_made_by(tiny_bundle, drawn_se
 
 def test_maps_are_set_beside_those_of_another_patient(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
-    cases = read_cases([Examined(classifier, read_manifest(drawn_set))], 6)
+    cases = read_cases([MeasuredBundle(classifier, read_manifest(drawn_set))], 6)
     one = replace(cases[0].record, patient="one")
     same = [replace(cases[0], record=one)] * 3
     alone = measure_randomisation(same, len)["other_patient"]

@@ -26,13 +26,13 @@ NONE = "no_tumor"
 
 
 @pytest.fixture(scope="module")
-def scored():
+def scored_slices():
     return random_set()
 
 
 @pytest.fixture(scope="module")
-def figures(scored):
-    return set_figures(scored)
+def figures(scored_slices):
+    return set_figures(scored_slices)
 
 
 def test_figures_are_plain_json_and_hold_what_the_docs_ask_for(figures):
@@ -41,14 +41,14 @@ def test_figures_are_plain_json_and_hold_what_the_docs_ask_for(figures):
     assert {key for _, key in FIGURES} <= set(figures)
 
 
-def test_class_figures_agree_with_scikit_learn(scored, figures):
-    labels, said = scored.labels, scored.probabilities.argmax(axis=1)
+def test_class_figures_agree_with_scikit_learn(scored_slices, figures):
+    labels, said = scored_slices.labels, scored_slices.probabilities.argmax(axis=1)
     found = figures["classes"]["by_slice"]
     precision = precision_score(labels, said, average=None)
     for row, name in enumerate(CLASSES):
         own = found["classes"][name]
         assert own["precision"]["value"] == pytest.approx(precision[row])
-        wanted = roc_auc_score(labels == row, scored.probabilities[:, row])
+        wanted = roc_auc_score(labels == row, scored_slices.probabilities[:, row])
         assert own["auroc"]["value"] == pytest.approx(wanted)
         others = labels != row
         assert own["specificity"]["value"] == pytest.approx(
@@ -59,8 +59,8 @@ def test_class_figures_agree_with_scikit_learn(scored, figures):
     )
 
 
-def test_the_calibration_error_is_the_one_of_metrics(scored, figures):
-    wanted = calibration_error(scored.probabilities, scored.labels)
+def test_the_calibration_error_is_the_one_of_metrics(scored_slices, figures):
+    wanted = calibration_error(scored_slices.probabilities, scored_slices.labels)
     assert figures["calibration_error"]["value"] == pytest.approx(wanted)
 
 
@@ -159,10 +159,10 @@ def test_a_part_of_one_patient_has_no_area_under_a_curve():
     assert set(found["within_sites"]) == {"source y"}
 
 
-def test_localisation_counts_outlined_slices_alone(scored, figures):
-    known = np.isfinite(scored.peak_inside)
+def test_localisation_counts_outlined_slices_alone(scored_slices, figures):
+    known = np.isfinite(scored_slices.peak_inside)
     assert figures["outlined_slices"] == known.sum()
-    wanted = scored.peak_inside[known].mean()
+    wanted = scored_slices.peak_inside[known].mean()
     assert figures["peak_inside_outline"]["value"] == pytest.approx(wanted)
     assert "localisation" not in set_figures(made_set([("a", NONE, NONE)]))
 

@@ -15,13 +15,13 @@ from tumorlens.report.evaluation.performance import subgroup_section
 
 
 def test_parts_add_up_and_unnamed_ones_are_left_out():
-    scored = random_set(4)
-    found = subgroup_figures(scored)
+    scored_slices = random_set(4)
+    found = subgroup_figures(scored_slices)
     planes = found["plane"]
     assert set(planes) == {"axial", "coronal"}
-    named = sum(record.plane != "" for record in scored.records)
+    named = sum(record.plane != "" for record in scored_slices.records)
     assert sum(part["slices"] for part in planes.values()) == named
-    outlined = np.isfinite(scored.outline_shares).sum()
+    outlined = np.isfinite(scored_slices.outline_shares).sum()
     sizes = found["tumor_size"]
     assert sum(part["slices"] for part in sizes.values()) == outlined
     assert [name.split()[0] for name in sizes] == ["smallest", "middle", "largest"]
@@ -39,8 +39,8 @@ def test_the_smallest_third_holds_the_smallest_tumours():
 
 
 def test_a_set_of_one_kind_has_no_subgroups_of_it():
-    scored = made_set([("a", "glioma", "glioma"), ("b", "glioma", "glioma")])
-    assert subgroup_figures(scored) == {}
+    scored_slices = made_set([("a", "glioma", "glioma"), ("b", "glioma", "glioma")])
+    assert subgroup_figures(scored_slices) == {}
 
 
 def test_the_section_has_a_table_for_each_kind():

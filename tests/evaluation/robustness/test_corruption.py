@@ -16,7 +16,7 @@ from tumorlens.evaluation.robustness.corruption import (
     corrupt,
     measure_corruption,
 )
-from tumorlens.evaluation.scoring.scored_slices import Examined
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.evaluation.robustness import corruption_section
 from tumorlens.taxonomy import TumorClass
@@ -27,7 +27,9 @@ def figures(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
     said = []
     found = measure_corruption(
-        [Examined(classifier, read_manifest(drawn_set))], said.append, of_each_class=2
+        [MeasuredBundle(classifier, read_manifest(drawn_set))],
+        said.append,
+        of_each_class=2,
     )
     assert len(said) == len(CORRUPTIONS)
     return found
@@ -72,7 +74,9 @@ def test_healthy_slices_alone_have_no_figures_on_tumours(tiny_bundle, drawn_set)
         item for item in read_manifest(drawn_set) if item.label is TumorClass.NO_TUMOR
     ]
     classifier = load_classifier(tiny_bundle, threads=1)
-    found = measure_corruption([Examined(classifier, records)], len, of_each_class=1)
+    found = measure_corruption(
+        [MeasuredBundle(classifier, records)], len, of_each_class=1
+    )
     assert found["clean"]["auroc_tumor"] is None
     assert found["clean"]["tumor_sensitivity"] is None
     assert found["sensitivity_drop"] is None
@@ -82,7 +86,7 @@ def test_healthy_slices_alone_have_no_figures_on_tumours(tiny_bundle, drawn_set)
 def test_flagged_slices_are_left_out(tiny_bundle, drawn_set):
     records = [replace(item, flag="ct") for item in read_manifest(drawn_set)]
     classifier = load_classifier(tiny_bundle, threads=1)
-    assert measure_corruption([Examined(classifier, records)], len)["slices"] == 0
+    assert measure_corruption([MeasuredBundle(classifier, records)], len)["slices"] == 0
 
 
 def test_the_section_is_made_of_the_json_alone(figures):
@@ -94,7 +98,7 @@ def test_the_section_is_made_of_the_json_alone(figures):
 
 def test_without_labelled_slices_the_section_says_so(tiny_bundle):
     classifier = load_classifier(tiny_bundle, threads=1)
-    found = measure_corruption([Examined(classifier, [])], print)
+    found = measure_corruption([MeasuredBundle(classifier, [])], print)
     assert found == {"bundles": 1, "slices": 0, "patients": 0}
     assert not corruption_section(found).tables
 

@@ -40,9 +40,9 @@ def test_what_is_right_is_no_error():
 @pytest.fixture(scope="module")
 def shown(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
-    scored = score_records(classifier, read_manifest(drawn_set))
-    errors = worst_errors(scored, 3)
-    return errors, list(error_pictures(errors, scored, predictor(classifier)))
+    scored_slices = score_records(classifier, read_manifest(drawn_set))
+    errors = worst_errors(scored_slices, 3)
+    return errors, list(error_pictures(errors, scored_slices, predictor(classifier)))
 
 
 def test_pictures_are_small_and_say_what_was_said(shown):
@@ -57,10 +57,10 @@ def test_pictures_are_small_and_say_what_was_said(shown):
 
 def test_both_outlines_are_on_the_picture(tiny_bundle, drawn_set):
     classifier = load_classifier(tiny_bundle, threads=1)
-    scored = score_records(classifier, read_manifest(drawn_set)[:1])
+    scored_slices = score_records(classifier, read_manifest(drawn_set)[:1])
     error = {"row": 0, "file": "", "source": "", "true": "glioma", "said": "glioma"}
     error |= {"sure": 1.0, "true_probability": 0.0, "decision": "glioma"}
-    (picture,) = error_pictures([error], scored, predictor(classifier))
+    (picture,) = error_pictures([error], scored_slices, predictor(classifier))
     decoded = cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR)
     blue, green, red = decoded[:, :200].transpose(2, 0, 1).astype(int)
     assert ((blue > 250) & (red > 250)).any()
@@ -97,11 +97,11 @@ def pictured(folder, sources):
     cv2.circle(outline, (90, 110), 22, 255, -1)
     cv2.imwrite(str(folder / "slice.png"), picture)
     cv2.imwrite(str(folder / "mask.png"), outline)
-    scored = made_set(SAID, source=sources)
-    for record in scored.records:
+    scored_slices = made_set(SAID, source=sources)
+    for record in scored_slices.records:
         object.__setattr__(record, "path", folder / "slice.png")
         object.__setattr__(record, "mask", folder / "mask.png")
-    return scored
+    return scored_slices
 
 
 def test_the_commonest_kind_comes_first_each_once(predict, tmp_path):

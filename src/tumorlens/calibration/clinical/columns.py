@@ -46,7 +46,7 @@ _LONG_NUMBER = 10_000
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenColumns:
     """Columns to learn from, and why others are not.
 
     Parameters
@@ -66,7 +66,7 @@ class Chosen:
 
 def choose_columns(
     names: Sequence[str], rows: Sequence[Mapping[str, str]], lines: Sequence[int]
-) -> Chosen:
+) -> ChosenColumns:
     """Choose and describe the columns of a table.
 
     Parameters
@@ -99,7 +99,7 @@ def choose_columns(
             "The table has no clinical column to learn from. " + " ".join(left_out),
             "Add columns that say something of the patients, such as age or sex.",
         )
-    return Chosen(tuple(columns), tuple(left_out), missing)
+    return ChosenColumns(tuple(columns), tuple(left_out), missing)
 
 
 def _unusable(name: str, values: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tumorlens.calibration.series.judged_series import JudgedScan, View
+from tumorlens.calibration.series.judged_series import ScoredSeries, View
 from tumorlens.inference.bundle.series_model import FEATURES
 from tumorlens.inference.series.features import discounted_odds, scan_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
@@ -83,7 +83,7 @@ class ScanTable:
         N of them, each with a slice that was judged.
     """
 
-    def __init__(self, scans: Sequence[JudgedScan]) -> None:
+    def __init__(self, scans: Sequence[ScoredSeries]) -> None:
         self.views = [scan.views for scan in scans]
         self.tumor = np.array([scan.record.tumor for scan in scans])
         self.folds = np.array([scan.fold for scan in scans])

@@ -50,7 +50,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class JudgedScan:
+class ScoredSeries:
     """What a network that never saw the patient says of a scan.
 
     Parameters
@@ -142,7 +142,7 @@ def judge_scans(
     folds: Sequence[int],
     threads: int | None = None,
     say: Callable[[str], None] = print,
-) -> list[JudgedScan]:
+) -> list[ScoredSeries]:
     """Judge each scan by the bundle of its fold.
 
     Parameters
@@ -166,7 +166,7 @@ def judge_scans(
     for fold, path in bundles.items():
         own = [scan for scan, to in zip(scans, folds, strict=True) if to == fold]
         _check_unseen(path, own)
-        judge = _Judge(load_classifier(path, threads), fold)
+        judge = _FoldNetwork(load_classifier(path, threads), fold)
         for number, scan in enumerate(own, start=1):
             found.append(judge.scan(scan))
             if number % 20 == 0 or number == len(own):
@@ -184,7 +184,7 @@ def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:
             )
 
 
-class _Judge:
+class _FoldNetwork:
     """One fold's network; remembers slices, since stacks share them."""
 
     def __init__(self, classifier: Classifier, fold: int) -> None:
@@ -192,12 +192,12 @@ class _Judge:
         self._point = classifier.point(None)
         self._known: dict[Path, tuple[NDArray[np.float64], int]] = {}
 
-    def scan(self, scan: ScanRecord) -> JudgedScan:
+    def scan(self, scan: ScanRecord) -> ScoredSeries:
         if scan.parts[0].place is None:
             views, outlines = self._whole(scan)
         else:
             views, outlines = self._stack(scan)
-        return JudgedScan(scan, self._fold, views, outlines)
+        return ScoredSeries(scan, self._fold, views, outlines)
 
     def _whole(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
         part = scan.parts[0]

@@ -51,7 +51,7 @@ def compare_scans(
     try:
         from tumorlens.data.manifest import read_manifest
         from tumorlens.evaluation.series import comparison as scans
-        from tumorlens.evaluation.series.comparison import load_contestant
+        from tumorlens.evaluation.series.comparison import load_compared_model
     except ImportError as error:
         raise MissingExtraError("Comparing", "train") from error
     from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
@@ -66,9 +66,11 @@ def compare_scans(
             f"{manifest} has no row in the split '{split}'.",
             "Run `tumorlens data split` on it, or give --split all.",
         )
-    contestants = [load_contestant(path) for path in models or (DEFAULT_BUNDLE,)]
+    compared_models = [
+        load_compared_model(path) for path in models or (DEFAULT_BUNDLE,)
+    ]
     kept, words = scans.judge_scans(
-        contestants, records, operating_point, say=click.echo
+        compared_models, records, operating_point, say=click.echo
     )
     found = scans.compare_scans(kept, words)
     _show(found)

@@ -100,7 +100,9 @@ def evaluate(
         click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
     if out is not None:
         pictures = evaluation.error_pictures(
-            first.metrics["worst_errors"], first.scored, predictor(first.classifier)
+            first.metrics["worst_errors"],
+            first.scored_slices,
+            predictor(first.classifier),
         )
         sections = evaluation.evaluation_sections(first.metrics, list(pictures))
         evaluation.write_evaluation(first.metrics, sections, out)

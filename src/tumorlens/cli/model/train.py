@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from tumorlens.cli._shared.output_files import write_json
 
 if TYPE_CHECKING:
-    from tumorlens.experiments.cross_validation import CrossValidated, FoldPlan
+    from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.report.page_parts import Table
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -184,8 +184,8 @@ def train(
 
     def learn_columns(bundle: Path, image_side: Path | None) -> None:
         if table is not None:
-            order = (table, manifest, bundle, folder, image_side, include_flagged)
-            _learn_clinical(*order, permutations)
+            options = (image_side, include_flagged, permutations)
+            _learn_clinical(table, manifest, bundle, folder, *options)
 
     if ready is not None:
         learn_columns(ready, calibrate_on)
@@ -282,7 +282,7 @@ def _cross_validate(
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,
-        examined_by_folds,
+        measured_bundles_of_folds,
     )
     from tumorlens.experiments.evaluation import evaluate_scored, measure_network
     from tumorlens.experiments.run import configured, with_figures
@@ -308,11 +308,11 @@ def _cross_validate(
         },
         "held_out": found.leakage["held_out"],
         "leakage": found.leakage,
-        **evaluate_scored(found.scored, found.rules),
+        **evaluate_scored(found.scored_slices, found.rules),
     }
     if damaged:
-        examined = examined_by_folds(found.bundles, everything)
-        metrics |= measure_network(examined, damaged, click.echo)
+        measured_bundles = measured_bundles_of_folds(found.bundles, everything)
+        metrics |= measure_network(measured_bundles, damaged, click.echo)
     _report_folds(found, metrics, folder)
     if len(found.bundles) == folds:
         made = bundle_of_folds(found, everything, config, folder, say=click.echo)
@@ -320,7 +320,9 @@ def _cross_validate(
         click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
 
 
-def _report_folds(found: CrossValidated, metrics: dict[str, Any], folder: Path) -> None:
+def _report_folds(
+    found: CrossValidation, metrics: dict[str, Any], folder: Path
+) -> None:
     """Write the figures of the folds together, and a page of them."""
     from tumorlens.evaluation.scoring.worst_errors import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
@@ -335,8 +337,8 @@ def _report_folds(found: CrossValidated, metrics: dict[str, Any], folder: Path) 
 
     click.echo(found.leakage["statement"])
     predict = fold_predictor(found.bundles)
-    metrics["sketches"] = sketch_errors(found.scored, predict)
-    pictures = error_pictures(metrics["worst_errors"], found.scored, predict)
+    metrics["sketches"] = sketch_errors(found.scored_slices, predict)
+    pictures = error_pictures(metrics["worst_errors"], found.scored_slices, predict)
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(
@@ -382,7 +384,7 @@ def _learn_clinical(
     )
     from tumorlens.report.evaluation.page import render_evaluation
 
-    order = ClinicalConfig(
+    config = ClinicalConfig(
         table,
         manifest,
         ready,
@@ -391,7 +393,7 @@ def _learn_clinical(
         include_flagged,
         PERMUTATIONS if permutations is None else permutations,
     )
-    bundle, report = add_clinical(order, say=click.echo)
+    bundle, report = add_clinical(config, say=click.echo)
     page = render_evaluation(
         "What clinical columns add to the image",
         f"On top of {bundle.name} {bundle.version}: {report['slices']} slices of "

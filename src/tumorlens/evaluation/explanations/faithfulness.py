@@ -18,7 +18,7 @@ from tumorlens.evaluation.explanations.cases import (
 from tumorlens.evaluation.explanations.deletion import measure_deletion
 from tumorlens.evaluation.explanations.randomisation import measure_randomisation
 from tumorlens.evaluation.explanations.repeatability import measure_repeatability
-from tumorlens.evaluation.scoring.scored_slices import Examined
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.imaging.preprocess.slice import to_picture
 from tumorlens.inference.slice.session import Session
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
@@ -28,7 +28,7 @@ _CASES = 60
 
 
 def measure_faithfulness(
-    examined: Sequence[Examined],
+    measured_bundles: Sequence[MeasuredBundle],
     say: Callable[[str], None] = print,
     count: int = _CASES,
 ) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def measure_faithfulness(
 
     Parameters
     ----------
-    examined
+    measured_bundles
         Bundles, of networks of one kind, and records: plain tumour slices are drawn
         from, those with an outline first.
     say
@@ -52,9 +52,9 @@ def measure_faithfulness(
         found, under ``agreement``, ``deletion``, ``randomisation`` and
         ``repeatability``; these are left out without tumour slices.
     """
-    cases = read_cases(examined, count)
+    cases = read_cases(measured_bundles, count)
     figures: dict[str, Any] = {
-        "bundles": len(examined),
+        "bundles": len(measured_bundles),
         "slices": len(cases),
         "patients": len({case.record.group for case in cases}),
     }

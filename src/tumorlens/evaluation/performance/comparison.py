@@ -16,7 +16,11 @@ from scipy.stats import binomtest
 
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
-from tumorlens.evaluation.scoring.scored_slices import Judgements, ScoredSet, by_slice
+from tumorlens.evaluation.scoring.scored_slices import (
+    Judgements,
+    ScoredSlices,
+    by_slice,
+)
 from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure, ratio
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass
 
@@ -40,13 +44,13 @@ class _Answers:
     units: NDArray[np.int64]
 
     @classmethod
-    def of(cls, scored: ScoredSet) -> Self:
-        keys = [f"{item.label}\t{item.group}" for item in scored.records]
+    def of(cls, scored_slices: ScoredSlices) -> Self:
+        keys = [f"{item.label}\t{item.group}" for item in scored_slices.records]
         return cls(
-            by_slice(scored),
-            np.array([item is TumorClass.NO_TUMOR for item in scored.decisions]),
-            scored.peak_inside,
-            scored.dice,
+            by_slice(scored_slices),
+            np.array([item is TumorClass.NO_TUMOR for item in scored_slices.decisions]),
+            scored_slices.peak_inside,
+            scored_slices.dice,
             np.unique(keys, return_inverse=True)[1],
         )
 
@@ -85,7 +89,7 @@ class _Answers:
         return np.asarray(sums.argmax(axis=1) == labels)
 
 
-def compare(first: ScoredSet, second: ScoredSet) -> dict[str, Any]:
+def compare(first: ScoredSlices, second: ScoredSlices) -> dict[str, Any]:
     """Compare two bundles on the slices that both have judged.
 
     Parameters
@@ -131,7 +135,9 @@ def compare(first: ScoredSet, second: ScoredSet) -> dict[str, Any]:
     }
 
 
-def _matched(first: ScoredSet, second: ScoredSet) -> tuple[ScoredSet, ScoredSet]:
+def _matched(
+    first: ScoredSlices, second: ScoredSlices
+) -> tuple[ScoredSlices, ScoredSlices]:
     places = {record.path: row for row, record in enumerate(second.records)}
     pairs = [
         (row, places[record.path])
@@ -151,7 +157,7 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
     """By statistic: the share of random swaps that set the two as far apart."""
     rng = np.random.default_rng(_SEED)
     patients = first.patients
-    whole = draws.undrawn()
+    whole = draws.without_draws()
 
     def apart(swap: NDArray[np.bool_]) -> NDArray[np.float64]:
         one, two = first.swapped(second, swap), second.swapped(first, swap)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tumorlens.evaluation.scoring.scored_slices import (
     Judgements,
-    ScoredSet,
+    ScoredSlices,
     by_patient,
     by_slice,
 )
@@ -27,12 +27,12 @@ THRESHOLDS = np.round(np.linspace(0.01, 0.95, 95), 2)
 Curve = dict[str, list[float]]
 
 
-def curve_figures(scored: ScoredSet) -> dict[str, Any]:
+def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out every curve.
 
     Parameters
     ----------
-    scored
+    scored_slices
         At least one slice; curves that need tumours and tumour-free slices
         are left out where one kind is missing.
 
@@ -44,7 +44,7 @@ def curve_figures(scored: ScoredSet) -> dict[str, Any]:
         of the most probable class and of tumour, ``decision`` curves. Bands
         (``low``, ``high``) are 95 % intervals over patients at each point.
     """
-    slices, patients = by_slice(scored), by_patient(scored)
+    slices, patients = by_slice(scored_slices), by_patient(scored_slices)
     draws, patient_draws = Resampling(slices.groups), Resampling(patients.groups)
     told: dict[str, tuple[Resampling, NDArray[np.float64], NDArray[np.bool_]]] = {
         "tumor": (draws, slices.p_tumor, slices.tumor),

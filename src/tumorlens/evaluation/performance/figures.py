@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.scoring.scored_slices import (
     Judgements,
-    ScoredSet,
+    ScoredSlices,
     by_patient,
     by_slice,
 )
@@ -32,12 +32,12 @@ _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
 
 
-def set_figures(scored: ScoredSet) -> dict[str, Any]:
+def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out every figure that needs nothing but what was said.
 
     Parameters
     ----------
-    scored
+    scored_slices
         At least one slice.
 
     Returns
@@ -49,15 +49,15 @@ def set_figures(scored: ScoredSet) -> dict[str, Any]:
         ``no_tumor``; specificity counts a tumour-free slice as right only
         then.
     """
-    draws = Resampling(scored.groups)
-    slices, patients = by_slice(scored), by_patient(scored)
-    labels, tumor = scored.labels, scored.tumor
+    draws = Resampling(scored_slices.groups)
+    slices, patients = by_slice(scored_slices), by_patient(scored_slices)
+    labels, tumor = scored_slices.labels, scored_slices.tumor
     every = np.ones(len(labels), bool)
     classes = {
         "by_slice": class_figures(slices, draws),
         "by_patient": class_figures(patients, Resampling(patients.groups)),
     }
-    cleared, unsure, refused = _said(scored)
+    cleared, unsure, refused = _said(scored_slices)
     found: dict[str, Any] = {
         "slices": len(labels),
         "patients": draws.patients,
@@ -65,15 +65,15 @@ def set_figures(scored: ScoredSet) -> dict[str, Any]:
         "accuracy_by_patient": classes["by_patient"]["accuracy"],
         "recall": _column(classes["by_slice"], "recall"),
         "coverage": {
-            name: draws.share(scored.sets[:, row], labels == row)
+            name: draws.share(scored_slices.sets[:, row], labels == row)
             for row, name in enumerate(CLASSES)
         },
         "coverage_by_patient": {
-            name: draws.share_by_patient(scored.sets[:, row], labels == row)
+            name: draws.share_by_patient(scored_slices.sets[:, row], labels == row)
             for row, name in enumerate(CLASSES)
         },
-        "set_size": draws.average(scored.sets.sum(axis=1), every),
-        "set_of_one": draws.share(scored.sets.sum(axis=1) == 1, every),
+        "set_size": draws.average(scored_slices.sets.sum(axis=1), every),
+        "set_of_one": draws.share(scored_slices.sets.sum(axis=1) == 1, every),
         "tumor_sensitivity": draws.share(~cleared, tumor),
         "tumor_specificity": draws.share(cleared, ~tumor),
         "inconclusive": draws.share(unsure, every),
@@ -83,15 +83,17 @@ def set_figures(scored: ScoredSet) -> dict[str, Any]:
         "brier": figure(brier_draws(slices, draws)),
         "confusion": classes["by_slice"]["confusion"],
         "classes": classes,
-        "heads": _heads(scored, draws),
+        "heads": _heads(scored_slices, draws),
         "operating_points": _operating_points(slices, draws, refused),
         "operating_points_by_patient": _operating_points(
             patients, Resampling(patients.groups), np.zeros(len(patients.labels), bool)
         ),
-        "by_source": by_part(scored, [item.source for item in scored.records]),
-        "within_sites": within_sites(scored),
+        "by_source": by_part(
+            scored_slices, [item.source for item in scored_slices.records]
+        ),
+        "within_sites": within_sites(scored_slices),
     }
-    return found | _localisation(scored, draws)
+    return found | _localisation(scored_slices, draws)
 
 
 def _column(found: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
@@ -99,12 +101,12 @@ def _column(found: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
 
 
 def _said(
-    scored: ScoredSet,
+    scored_slices: ScoredSlices,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Which slices were cleared, left inconclusive, and refused: (N,) each."""
     kinds = (TumorClass.NO_TUMOR, Verdict.INCONCLUSIVE, Verdict.NOT_BRAIN_MRI)
     cleared, unsure, refused = (
-        np.array([item is kind for item in scored.decisions]) for kind in kinds
+        np.array([item is kind for item in scored_slices.decisions]) for kind in kinds
     )
     return cleared, unsure, refused
 
@@ -131,16 +133,16 @@ def brier_draws(judged: Judgements, draws: Resampling) -> Draws:
     return draws.mean(distance, np.ones(len(distance), bool))
 
 
-def _heads(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
+def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
     """Each head by itself, before calibration joins them."""
     found = {}
     for name, values in (
-        ("slice_head", scored.slice_head),
-        ("evidence_head", scored.evidence_head),
+        ("slice_head", scored_slices.slice_head),
+        ("evidence_head", scored_slices.evidence_head),
     ):
         known = np.asarray(np.isfinite(values).all(axis=1))
-        right = np.asarray(values.argmax(axis=1) == scored.labels)
-        auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored.tumor)
+        right = np.asarray(values.argmax(axis=1) == scored_slices.labels)
+        auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored_slices.tumor)
         found[name] = {
             "accuracy": draws.share(right, known),
             "auroc_tumor": figure(auroc),
@@ -173,13 +175,13 @@ def _operating_points(
 
 
 def by_part(
-    scored: ScoredSet, parts: list[str], of: list[str] | None = None
+    scored_slices: ScoredSlices, parts: list[str], of: list[str] | None = None
 ) -> dict[str, Any]:
     """Give the main figures of each part of a set.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
     parts
         N names; slices with an empty one are left out.
@@ -195,14 +197,14 @@ def by_part(
     found = {}
     for part in of or sorted(set(parts) - {""}):
         if (names == part).any():
-            found[part] = _part(scored.take(names == part))
+            found[part] = _part(scored_slices.take(names == part))
     return found
 
 
-def _part(scored: ScoredSet) -> dict[str, Any]:
-    draws, judged = Resampling(scored.groups), by_slice(scored)
-    tumor, every = scored.tumor, np.ones(len(scored.records), bool)
-    cleared, _, _ = _said(scored)
+def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
+    draws, judged = Resampling(scored_slices.groups), by_slice(scored_slices)
+    tumor, every = scored_slices.tumor, np.ones(len(scored_slices.records), bool)
+    cleared, _, _ = _said(scored_slices)
     right = judged.predicted == judged.labels
     found: dict[str, Any] = {
         "slices": len(every),
@@ -210,19 +212,19 @@ def _part(scored: ScoredSet) -> dict[str, Any]:
         "accuracy": draws.share(right, every),
         "tumor_sensitivity": draws.share(~cleared, tumor),
         "tumor_specificity": draws.share(cleared, ~tumor),
-        "peak_inside_outline": _inside(scored.peak_inside, draws),
+        "peak_inside_outline": _inside(scored_slices.peak_inside, draws),
     }
     # Of a single patient these would have no interval to speak of.
     if draws.patients > 1:
         found |= {
-            "auroc_tumor": figure(draws.auroc(scored.p_tumor, tumor)),
+            "auroc_tumor": figure(draws.auroc(scored_slices.p_tumor, tumor)),
             "calibration_error": figure(calibration_draws(judged, draws)),
-            "dice_at_half_height": _where_known(scored.dice, draws),
+            "dice_at_half_height": _where_known(scored_slices.dice, draws),
         }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def within_sites(scored: ScoredSet) -> dict[str, Any]:
+def within_sites(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Tell tumour from none where both come from one source, or one site.
 
     Between sets a network can tell the sets apart instead; inside a site it
@@ -233,11 +235,11 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for kind, names in (
-        ("source", [item.source for item in scored.records]),
-        ("site", [item.site for item in scored.records]),
+        ("source", [item.source for item in scored_slices.records]),
+        ("site", [item.site for item in scored_slices.records]),
     ):
         for name in sorted(set(names) - {""}):
-            part = scored.take(np.array(names) == name)
+            part = scored_slices.take(np.array(names) == name)
             tumor = part.tumor
             if min(tumor.sum(), (~tumor).sum()) < _MIN_OF_EACH:
                 continue
@@ -257,14 +259,14 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
     return found
 
 
-def _localisation(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
+def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
     """Peak and Dice against the outlines: evidence, Grad-CAM and the baseline."""
-    if not np.isfinite(scored.peak_inside).any():
+    if not np.isfinite(scored_slices.peak_inside).any():
         return {}
     maps = {
-        "evidence": (scored.peak_inside, scored.dice),
-        "gradcam": (scored.gradcam_peak_inside, scored.gradcam_dice),
-        "center": (scored.center_peak_inside, scored.center_dice),
+        "evidence": (scored_slices.peak_inside, scored_slices.dice),
+        "gradcam": (scored_slices.gradcam_peak_inside, scored_slices.gradcam_dice),
+        "center": (scored_slices.center_peak_inside, scored_slices.center_dice),
     }
     found = {
         name: {
@@ -275,7 +277,7 @@ def _localisation(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
     }
     return {
         **found["evidence"],
-        "outlined_slices": int(np.isfinite(scored.peak_inside).sum()),
+        "outlined_slices": int(np.isfinite(scored_slices.peak_inside).sum()),
         "localisation": found,
     }
 

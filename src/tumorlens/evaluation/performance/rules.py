@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.rules import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
@@ -21,7 +21,7 @@ NO_RULES = Rules()
 
 
 def measure_rules(
-    scored: ScoredSet, rules: Rules | Sequence[Rules] = NO_RULES
+    scored_slices: ScoredSlices, rules: Rules | Sequence[Rules] = NO_RULES
 ) -> dict[str, Any]:
     """Hold slices back by each rule alone and by all together.
 
@@ -32,7 +32,7 @@ def measure_rules(
 
     Parameters
     ----------
-    scored
+    scored_slices
         Of one bundle, or pooled over folds.
     rules
         Of the bundle; for pooled folds one for each slice.
@@ -49,17 +49,21 @@ def measure_rules(
         ``refusal`` and ``refusal_and_all`` hold the same shares of all slices.
         ``curves``: error among the decided over the share held back.
     """
-    given = [rules] * len(scored.records) if isinstance(rules, Rules) else list(rules)
-    asked = np.array(
-        [item is not Verdict.NOT_BRAIN_MRI for item in scored.decisions], bool
+    given = (
+        [rules] * len(scored_slices.records)
+        if isinstance(rules, Rules)
+        else list(rules)
     )
-    of_all = _Measured(scored)
-    scored = scored.take(asked)
-    if not len(scored.records):
+    asked = np.array(
+        [item is not Verdict.NOT_BRAIN_MRI for item in scored_slices.decisions], bool
+    )
+    of_all = _Measured(scored_slices)
+    scored_slices = scored_slices.take(asked)
+    if not len(scored_slices.records):
         return {"slices": 0, "patients": 0}
     given = [item for item, kept in zip(given, asked, strict=True) if kept]
-    measured = _Measured(scored)
-    held = _held(scored, given)
+    measured = _Measured(scored_slices)
+    held = _held(scored_slices, given)
     every = np.any(list(held.values()), axis=0)
     decided = asked.copy()
     decided[asked] = ~every
@@ -68,7 +72,7 @@ def measure_rules(
         others = np.any([held[other] for other in held if other != name], axis=0)
         found[name]["adds"] = measured.shares(every & ~others)
     return {
-        "slices": len(scored.records),
+        "slices": len(scored_slices.records),
         "patients": measured.resampling.patients,
         "without": measured.without(),
         "rules": found,
@@ -76,18 +80,18 @@ def measure_rules(
         "refusal": of_all.rule(~asked),
         "refusal_and_all": of_all.rule(~decided),
         "levels": _levels(given),
-        "curves": hold_back_curves(scored, measured.right),
+        "curves": hold_back_curves(scored_slices, measured.right),
     }
 
 
 class _Measured:
     """The decisions without any rule, and figures of those that are held back."""
 
-    def __init__(self, scored: ScoredSet) -> None:
-        self.resampling = Resampling(scored.groups)
-        self.tumor = scored.tumor
-        self.cleared = np.asarray(scored.p_tumor < scored.thresholds)
-        self.right = _forced(scored) == scored.labels
+    def __init__(self, scored_slices: ScoredSlices) -> None:
+        self.resampling = Resampling(scored_slices.groups)
+        self.tumor = scored_slices.tumor
+        self.cleared = np.asarray(scored_slices.p_tumor < scored_slices.thresholds)
+        self.right = _forced(scored_slices) == scored_slices.labels
         self._every = np.ones(len(self.right), bool)
 
     def without(self) -> dict[str, Any]:
@@ -121,25 +125,29 @@ class _Measured:
         return figure(sign * self.resampling.mean(hits, rows))
 
 
-def _forced(scored: ScoredSet) -> NDArray[np.int64]:
+def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
     """Name a class for every slice."""
-    tumors = scored.probabilities.copy()
+    tumors = scored_slices.probabilities.copy()
     tumors[:, NO_TUMOR_INDEX] = -1.0
     return np.where(
-        scored.p_tumor < scored.thresholds, NO_TUMOR_INDEX, tumors.argmax(axis=1)
+        scored_slices.p_tumor < scored_slices.thresholds,
+        NO_TUMOR_INDEX,
+        tumors.argmax(axis=1),
     )
 
 
-def _held(scored: ScoredSet, rules: Sequence[Rules]) -> dict[str, NDArray[np.bool_]]:
-    suspected = np.asarray(scored.p_tumor >= scored.thresholds)
-    likeliest_none = scored.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
-    in_set = np.delete(scored.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
-    found = disagreement(scored.slice_head, scored.evidence_head)
+def _held(
+    scored_slices: ScoredSlices, rules: Sequence[Rules]
+) -> dict[str, NDArray[np.bool_]]:
+    suspected = np.asarray(scored_slices.p_tumor >= scored_slices.thresholds)
+    likeliest_none = scored_slices.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
+    in_set = np.delete(scored_slices.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
+    found = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
     heads, brain = np.zeros((2, len(rules)), bool)
     for one in set(rules):
         rows = np.array([item == one for item in rules])
         heads |= rows & disagrees(one, found)
-        brain |= rows & lacks_brain(one, scored.brain_shares)
+        brain |= rows & lacks_brain(one, scored_slices.brain_shares)
     return {
         "weak_sign": suspected & likeliest_none,
         "several_tumors": suspected & ~likeliest_none & (in_set > 1),
@@ -165,13 +173,13 @@ _CURVE_POINTS = 30
 
 
 def hold_back_curves(
-    scored: ScoredSet, right: NDArray[np.bool_]
+    scored_slices: ScoredSlices, right: NDArray[np.bool_]
 ) -> dict[str, dict[str, list[float]]]:
     """Hold back more and more slices, by what each rule looks at.
 
     Parameters
     ----------
-    scored
+    scored_slices
         N slices.
     right
         Shape (N,): whose decision is right.
@@ -182,11 +190,11 @@ def hold_back_curves(
         By what is looked at: the share ``held`` back, and the ``error`` among
         the others.
     """
-    apart = disagreement(scored.slice_head, scored.evidence_head)
+    apart = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
     orders = {
-        "probability": (scored.probabilities.max(axis=1), len(right)),
+        "probability": (scored_slices.probabilities.max(axis=1), len(right)),
         "heads_disagree": (-apart, int((apart > 0.0).sum())),
-        "little_brain": (scored.brain_shares, len(right)),
+        "little_brain": (scored_slices.brain_shares, len(right)),
     }
     found = {}
     for name, (values, most) in orders.items():

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.evaluation.performance.figures import by_part, set_figures
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 
 _FEWEST = 3
 """Slices of which thirds can be made."""
 
 
-def subgroup_figures(scored: ScoredSet) -> dict[str, Any]:
+def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out the main figures of every subgroup.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
 
     Returns
@@ -33,20 +33,24 @@ def subgroup_figures(scored: ScoredSet) -> dict[str, Any]:
         them. Thirds are those of this set, with their bounds in the name. The
         sources stand under ``by_source`` of the metrics.
     """
-    records = scored.records
-    tumors = np.where(scored.tumor, scored.sharpness, np.nan)
+    records = scored_slices.records
+    tumors = np.where(scored_slices.tumor, scored_slices.sharpness, np.nan)
     found = {
-        "plane": by_part(scored, [item.plane for item in records]),
-        "site": by_part(scored, [item.site for item in records]),
-        "tumor_size": _thirds(scored, scored.outline_shares, "smallest", "largest"),
-        "sharpness": _thirds(scored, scored.sharpness, "blurred", "sharp"),
-        "sharpness_of_tumors": _thirds(scored, tumors, "blurred", "sharp"),
+        "plane": by_part(scored_slices, [item.plane for item in records]),
+        "site": by_part(scored_slices, [item.site for item in records]),
+        "tumor_size": _thirds(
+            scored_slices, scored_slices.outline_shares, "smallest", "largest"
+        ),
+        "sharpness": _thirds(
+            scored_slices, scored_slices.sharpness, "blurred", "sharp"
+        ),
+        "sharpness_of_tumors": _thirds(scored_slices, tumors, "blurred", "sharp"),
     }
     return {kind: parts for kind, parts in found.items() if len(parts) > 1}
 
 
 def _thirds(
-    scored: ScoredSet, values: NDArray[np.float64], first: str, last: str
+    scored_slices: ScoredSlices, values: NDArray[np.float64], first: str, last: str
 ) -> dict[str, Any]:
     known = np.isfinite(values)
     if known.sum() < _FEWEST:
@@ -62,7 +66,7 @@ def _thirds(
         names[place] if there else ""
         for place, there in zip(places, known, strict=True)
     ]
-    return by_part(scored, parts, list(names))
+    return by_part(scored_slices, parts, list(names))
 
 
 ONE_KIND = "tumours alone, or none"
@@ -84,12 +88,12 @@ _KEPT = (
 )
 
 
-def source_kinds(scored: ScoredSet) -> dict[str, Any]:
+def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out the main figures by what a slice's source holds.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
 
     Returns
@@ -98,14 +102,14 @@ def source_kinds(scored: ScoredSet) -> dict[str, Any]:
         Plain JSON: by `ONE_KIND` and `BOTH_KINDS` the ``sources`` and their figures
         as `set_figures` gives them. Empty where all sources are of one kind.
     """
-    sources = np.array([item.source for item in scored.records])
-    ill, well = set(sources[scored.tumor]), set(sources[~scored.tumor])
+    sources = np.array([item.source for item in scored_slices.records])
+    ill, well = set(sources[scored_slices.tumor]), set(sources[~scored_slices.tumor])
     paired = np.isin(sources, sorted(ill & well))
     if paired.all() or not paired.any():
         return {}
     found = {}
     for name, rows in ((ONE_KIND, ~paired), (BOTH_KINDS, paired)):
-        figures = set_figures(scored.take(rows))
+        figures = set_figures(scored_slices.take(rows))
         found[name] = {
             "sources": sorted(set(sources[rows])),
             **{key: figures[key] for key in _KEPT},

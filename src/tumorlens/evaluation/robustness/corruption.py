@@ -19,7 +19,11 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.data.sampling import pick_of_each_class, read_labelled_slice
-from tumorlens.evaluation.scoring.scored_slices import Examined, judge_slices, shared
+from tumorlens.evaluation.scoring.scored_slices import (
+    MeasuredBundle,
+    judge_slices,
+    share_of_each,
+)
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.classifier import Classifier
 from tumorlens.statistics.resampling import (
@@ -226,7 +230,7 @@ class _Answers:
 
 
 def measure_corruption(
-    examined: Sequence[Examined],
+    measured_bundles: Sequence[MeasuredBundle],
     say: Callable[[str], None] = print,
     of_each_class: int = _OF_EACH_CLASS,
 ) -> dict[str, Any]:
@@ -234,7 +238,7 @@ def measure_corruption(
 
     Parameters
     ----------
-    examined
+    measured_bundles
         Bundles, of which each one's own operating point decides, and records:
         labelled ones are drawn from, flagged ones are left out.
     say
@@ -253,9 +257,9 @@ def measure_corruption(
         ``sensitivity_drop`` and ``specificity_drop`` are the mean loss over all
         of them, in points of 100, paired slice by slice.
     """
-    sample = _read(examined, shared(of_each_class, examined))
+    sample = _read(measured_bundles, share_of_each(of_each_class, measured_bundles))
     figures: dict[str, Any] = {
-        "bundles": len(examined),
+        "bundles": len(measured_bundles),
         "slices": len(sample.patients),
         "patients": len(set(sample.patients)),
     }
@@ -304,9 +308,9 @@ def _unflagged(records: Sequence[Record]) -> list[Record]:
     return [item for item in records if item.label is not None and not item.flag]
 
 
-def _read(examined: Sequence[Examined], of_each_class: int) -> _Sample:
+def _read(measured_bundles: Sequence[MeasuredBundle], of_each_class: int) -> _Sample:
     parts, labels, patients = [], [], []
-    for item in examined:
+    for item in measured_bundles:
         slices = []
         for record in pick_of_each_class(_unflagged(item.records), of_each_class):
             found = read_labelled_slice(record)

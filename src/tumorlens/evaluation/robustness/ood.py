@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.data.sampling import pick, read_labelled_slice
-from tumorlens.evaluation.robustness.ood_pictures import Foreign, gather
-from tumorlens.evaluation.scoring.scored_slices import Examined, judge_slices, shared
+from tumorlens.evaluation.robustness.ood_pictures import OodPicture, gather_ood_pictures
+from tumorlens.evaluation.scoring.scored_slices import (
+    MeasuredBundle,
+    judge_slices,
+    share_of_each,
+)
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.classifier import Classifier
 from tumorlens.statistics.resampling import Figure, auroc_figure, share_figure
@@ -24,27 +28,27 @@ _CURVE_POINTS = 60
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _OodScores:
     """Domain scores (N,), refusals (N,), and N names of who counts together."""
 
     scores: NDArray[np.float64]
     refused: NDArray[np.bool_]
     groups: NDArray[np.str_]
 
-    def rows(self, kept: NDArray[np.bool_]) -> _Scored:
-        return _Scored(self.scores[kept], self.refused[kept], self.groups[kept])
+    def rows(self, kept: NDArray[np.bool_]) -> _OodScores:
+        return _OodScores(self.scores[kept], self.refused[kept], self.groups[kept])
 
     @staticmethod
-    def joined(parts: Sequence[_Scored]) -> _Scored:
-        return _Scored(
+    def joined(parts: Sequence[_OodScores]) -> _OodScores:
+        return _OodScores(
             np.concatenate([item.scores for item in parts]),
             np.concatenate([item.refused for item in parts]),
             np.concatenate([item.groups for item in parts]),
         )
 
 
-def measure_foreign(
-    examined: Sequence[Examined],
+def measure_ood(
+    measured_bundles: Sequence[MeasuredBundle],
     say: Callable[[str], None] = print,
     of_each_kind: int = _OF_EACH_KIND,
 ) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def measure_foreign(
 
     Parameters
     ----------
-    examined
+    measured_bundles
         Bundles, at least one, and records: plain ones are brain MRI; those flagged
         ``ct`` are foreign; other flags are left out.
     say
@@ -72,14 +76,16 @@ def measure_foreign(
         ``curve`` holds the shares passed and refused over all thresholds.
         Intervals are over patients and over whole photographs.
     """
-    each = shared(of_each_kind, examined)
-    pictures: list[Foreign] = []
+    each = share_of_each(of_each_kind, measured_bundles)
+    pictures: list[OodPicture] = []
     sources: list[str] = []
     notes: list[str] = []
     of_foreign, of_real = [], []
-    for number, item in enumerate(examined):
-        shown, notes = gather(item.records, each, number * each)
-        slices = _real_slices(item.records, shared(_REAL_SLICES, examined))
+    for number, item in enumerate(measured_bundles):
+        shown, notes = gather_ood_pictures(item.records, each, number * each)
+        slices = _real_slices(
+            item.records, share_of_each(_REAL_SLICES, measured_bundles)
+        )
         say(f"Judging {len(shown)} foreign pictures, {len(slices)} slices beside them.")
         named = [(f"foreign {row.kind} {row.origin}", row.slice_) for row in shown]
         of_foreign.append(_score(item.classifier, named))
@@ -87,10 +93,10 @@ def measure_foreign(
         of_real.append(_score(item.classifier, named))
         pictures += shown
         sources += [row.source for row, _ in slices]
-    foreign, real = _Scored.joined(of_foreign), _Scored.joined(of_real)
+    foreign, real = _OodScores.joined(of_foreign), _OodScores.joined(of_real)
     taught = np.array([item.taught for item in pictures])
     return {
-        "bundles": len(examined),
+        "bundles": len(measured_bundles),
         "slices": len(sources),
         "patients": len(set(real.groups.tolist())),
         "passed": share_figure(~real.refused, real.groups.tolist()),
@@ -113,18 +119,18 @@ def _real_slices(records: Sequence[Record], count: int) -> list[tuple[Record, Sl
     ]
 
 
-def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _Scored:
+def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _OodScores:
     """Judge slices, each with the name of who counts together."""
     found = judge_slices(classifier, (item for _, item in named))
     groups = [name for name, _ in named]
-    return _Scored(
+    return _OodScores(
         np.array([item.domain_score for item in found], np.float64),
         np.array([item.label is Verdict.NOT_BRAIN_MRI for item in found], bool),
         np.array(groups, np.str_),
     )
 
 
-def _against(real: _Scored, foreign: _Scored) -> dict[str, Any]:
+def _against(real: _OodScores, foreign: _OodScores) -> dict[str, Any]:
     scores = np.concatenate([real.scores, foreign.scores])
     known = np.arange(len(scores)) < len(real.scores)
     groups = [*real.groups.tolist(), *foreign.groups.tolist()]
@@ -137,7 +143,7 @@ def _against(real: _Scored, foreign: _Scored) -> dict[str, Any]:
 
 
 def _by_kind(
-    real: _Scored, foreign: _Scored, pictures: Sequence[Foreign]
+    real: _OodScores, foreign: _OodScores, pictures: Sequence[OodPicture]
 ) -> dict[str, Any]:
     kinds = np.array([item.kind for item in pictures], np.str_)
     return {
@@ -146,7 +152,7 @@ def _by_kind(
     }
 
 
-def _by_source(sources: Sequence[str], real: _Scored) -> dict[str, Figure | None]:
+def _by_source(sources: Sequence[str], real: _OodScores) -> dict[str, Figure | None]:
     names = np.array(sources, np.str_)
     parts = {name: real.rows(names == name) for name in sorted(set(sources))}
     return {
@@ -155,7 +161,7 @@ def _by_source(sources: Sequence[str], real: _Scored) -> dict[str, Figure | None
     }
 
 
-def _curve(real: _Scored, foreign: _Scored) -> dict[str, list[float]]:
+def _curve(real: _OodScores, foreign: _OodScores) -> dict[str, list[float]]:
     """Shares over thresholds: of brain MRI that passes, of the rest refused."""
     if not len(real.scores) or not len(foreign.scores):
         return {"passed": [], "refused": []}

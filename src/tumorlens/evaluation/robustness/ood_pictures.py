@@ -60,7 +60,7 @@ what they show."""
 
 
 @dataclass(frozen=True)
-class Foreign:
+class OodPicture:
     """A picture that must be refused.
 
     Parameters
@@ -81,9 +81,9 @@ class Foreign:
     taught: bool
 
 
-def gather(
+def gather_ood_pictures(
     records: Sequence[Record], of_each_kind: int, first: int = 0
-) -> tuple[list[Foreign], list[str]]:
+) -> tuple[list[OodPicture], list[str]]:
     """Gather foreign pictures of every kind there is.
 
     Parameters
@@ -113,40 +113,40 @@ def gather(
     return found + dicom, notes
 
 
-def _drawn(of_each_kind: int, first: int) -> Iterator[Foreign]:
+def _drawn(of_each_kind: int, first: int) -> Iterator[OodPicture]:
     numbers: dict[str, int] = {}
     for item in draw_outliers(of_each_kind, _SEED + first):
         number = numbers[item.kind] = numbers.get(item.kind, first) + 1
         origin = f"{item.kind} {number}"
         shown = replace(to_slice(item.pixels, origin), colorfulness=item.colorfulness)
-        yield Foreign(f"drawn: {item.kind}", origin, shown, taught=True)
+        yield OodPicture(f"drawn: {item.kind}", origin, shown, taught=True)
     for kind in DRAWN:
         for number in range(first, first + of_each_kind):
             origin = f"{kind} {number}"
-            pixels = draw_foreign(kind, _SEED + number)
-            yield Foreign(
+            pixels = draw_ood_picture(kind, _SEED + number)
+            yield OodPicture(
                 f"drawn: {kind}", origin, to_slice(pixels, origin), taught=False
             )
 
 
-def _taught_photographs() -> Iterator[Foreign]:
+def _taught_photographs() -> Iterator[OodPicture]:
     """Take the very photographs that teach: whole, then four parts of each."""
     for row, item in enumerate(photographs()):
         origin = f"photograph {row // 5}"
         shown = replace(to_slice(item.pixels, origin), colorfulness=item.colorfulness)
-        yield Foreign("photograph that taught", origin, shown, taught=True)
+        yield OodPicture("photograph that taught", origin, shown, taught=True)
 
 
-def _other_photographs() -> Iterator[Foreign]:
+def _other_photographs() -> Iterator[OodPicture]:
     """Photographs that do not teach, as they are and in grey."""
     for name, picture in _arrays():
         grey = picture if picture.ndim == 2 else None
         for part in _parts(picture):
             shown = to_slice(part, name)
             if grey is None:
-                yield Foreign("photograph in colour", name, shown, taught=False)
+                yield OodPicture("photograph in colour", name, shown, taught=False)
             plain = replace(shown, colorfulness=0.0)
-            yield Foreign("photograph in grey", name, plain, taught=False)
+            yield OodPicture("photograph in grey", name, plain, taught=False)
 
 
 def _arrays() -> Iterator[tuple[str, NDArray[Any]]]:
@@ -178,16 +178,16 @@ def _parts(picture: NDArray[Any]) -> Iterator[NDArray[Any]]:
             yield np.ascontiguousarray(picture[rows, columns])
 
 
-def _computed_tomography(records: Sequence[Record]) -> Iterator[Foreign]:
+def _computed_tomography(records: Sequence[Record]) -> Iterator[OodPicture]:
     for record in records:
         if record.flag == CT_FLAG:
             shown = read_labelled_slice(record)
             if shown is not None:
                 # A bundle learns from the CT of its own manifest.
-                yield Foreign("CT among the MRI", record.group, shown, taught=True)
+                yield OodPicture("CT among the MRI", record.group, shown, taught=True)
 
 
-def _dicom() -> Iterator[Foreign]:
+def _dicom() -> Iterator[OodPicture]:
     try:
         pydicom = import_module("pydicom")
     except ImportError:
@@ -196,7 +196,9 @@ def _dicom() -> Iterator[Foreign]:
     for name, kind in DICOM_FILES.items():
         pixels = _decoded(pydicom.dcmread, folder / name)
         if pixels is not None:
-            yield Foreign(f"DICOM: {kind}", name, to_slice(pixels, name), taught=False)
+            yield OodPicture(
+                f"DICOM: {kind}", name, to_slice(pixels, name), taught=False
+            )
 
 
 def _decoded(read: Callable[[Path], Any], path: Path) -> NDArray[Any] | None:
@@ -217,7 +219,7 @@ _EDGE = 256
 _MIDDLE = (_EDGE // 2, _EDGE // 2)
 
 
-def draw_foreign(kind: str, seed: int) -> Picture:
+def draw_ood_picture(kind: str, seed: int) -> Picture:
     """Draw one picture.
 
     Parameters

@@ -25,7 +25,7 @@ from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
 
 
 @dataclass(frozen=True)
-class ScoredSet:
+class ScoredSlices:
     """N labelled slices with what is true and what a bundle said.
 
     Parameters
@@ -106,22 +106,22 @@ class ScoredSet:
         return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
 
     @staticmethod
-    def concatenate(sets: Sequence[ScoredSet]) -> ScoredSet:
+    def concatenate(sets: Sequence[ScoredSlices]) -> ScoredSlices:
         """Pool sets, as those of cross-validation's folds, in their order."""
-        return ScoredSet(
+        return ScoredSlices(
             **{
                 field.name: _joined([getattr(item, field.name) for item in sets])
-                for field in fields(ScoredSet)
+                for field in fields(ScoredSlices)
             }
         )
 
-    def take(self, rows: NDArray[Any]) -> ScoredSet:
+    def take(self, rows: NDArray[Any]) -> ScoredSlices:
         """Keep some slices: positions, or shape (N,) of true and false."""
         positions = np.arange(len(self.records))[rows]
-        return ScoredSet(
+        return ScoredSlices(
             **{
                 field.name: _taken(getattr(self, field.name), positions)
-                for field in fields(ScoredSet)
+                for field in fields(ScoredSlices)
             }
         )
 
@@ -143,7 +143,7 @@ def score_records(
     records: Sequence[Record],
     operating_point: str | None = None,
     say: Callable[[str], None] = print,
-) -> ScoredSet:
+) -> ScoredSlices:
     """Judge labelled pictures as a user would have them judged.
 
     Parameters
@@ -160,7 +160,7 @@ def score_records(
 
     Returns
     -------
-    ScoredSet
+    ScoredSlices
         In the order of `records`.
 
     Raises
@@ -183,7 +183,7 @@ def score_records(
         for name in rows[0]
         if name != "decisions"
     }
-    return ScoredSet(
+    return ScoredSlices(
         records=kept, decisions=[row["decisions"] for row in rows], **columns
     )
 
@@ -294,27 +294,27 @@ class Judgements:
         return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
 
 
-def by_slice(scored: ScoredSet) -> Judgements:
+def by_slice(scored_slices: ScoredSlices) -> Judgements:
     """Take every slice as it was judged."""
     return Judgements(
-        scored.labels,
-        scored.probabilities,
-        scored.groups,
+        scored_slices.labels,
+        scored_slices.probabilities,
+        scored_slices.groups,
         {
-            "screening": scored.thresholds,
-            "balanced": scored.balanced_thresholds,
+            "screening": scored_slices.thresholds,
+            "balanced": scored_slices.balanced_thresholds,
         },
     )
 
 
-def by_patient(scored: ScoredSet) -> Judgements:
+def by_patient(scored_slices: ScoredSlices) -> Judgements:
     """Mean the probabilities over a patient's slices of one class.
 
     A patient of a set that has tumour and tumour-free slices of the same
     scan counts once for each. Thresholds, the same for all slices that one
     bundle judged, are averaged too.
     """
-    return averaged(by_slice(scored))
+    return averaged(by_slice(scored_slices))
 
 
 def averaged(slices: Judgements) -> Judgements:
@@ -344,7 +344,7 @@ _SLICES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
-class Examined:
+class MeasuredBundle:
     """A bundle and the slices that it is measured on.
 
     Several stand for a cross-validation: each fold's bundle with the patients
@@ -362,9 +362,9 @@ class Examined:
     records: Sequence[Record]
 
 
-def shared(count: int, examined: Sequence[Examined]) -> int:
+def share_of_each(count: int, measured_bundles: Sequence[MeasuredBundle]) -> int:
     """Say how many of `count` slices each bundle is measured on, at least one."""
-    return max(1, count // max(1, len(examined)))
+    return max(1, count // max(1, len(measured_bundles)))
 
 
 def judge_slices(classifier: Classifier, slices: Iterable[Slice]) -> list[Decision]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.taxonomy import CLASSES
@@ -27,12 +27,14 @@ _OF_A_PATIENT = 2
 """Neighbouring slices fail alike; more of one patient would crowd out others."""
 
 
-def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
+def worst_errors(
+    scored_slices: ScoredSlices, count: int = WORST
+) -> list[dict[str, Any]]:
     """Find the slices whose most probable class is wrong, the surest first.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
     count
         How many at most; of one patient, two at most.
@@ -44,14 +46,14 @@ def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
         ``true``, ``said``, ``sure`` (the probability of what was said),
         ``true_probability``, and ``decision``.
     """
-    said = scored.probabilities.argmax(axis=1)
-    sure = scored.probabilities.max(axis=1)
-    own = scored.probabilities[np.arange(len(said)), scored.labels]
-    wrong = np.flatnonzero(said != scored.labels)
+    said = scored_slices.probabilities.argmax(axis=1)
+    sure = scored_slices.probabilities.max(axis=1)
+    own = scored_slices.probabilities[np.arange(len(said)), scored_slices.labels]
+    wrong = np.flatnonzero(said != scored_slices.labels)
     seen: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
     for row in wrong[np.lexsort((own[wrong], -sure[wrong]))]:
-        record = scored.records[row]
+        record = scored_slices.records[row]
         seen[record.group] += 1
         if seen[record.group] > _OF_A_PATIENT:
             continue
@@ -64,7 +66,7 @@ def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
                 "said": str(CLASSES[said[row]]),
                 "sure": float(sure[row]),
                 "true_probability": float(own[row]),
-                "decision": str(scored.decisions[row]),
+                "decision": str(scored_slices.decisions[row]),
             }
         )
         if len(errors) == count:
@@ -72,12 +74,14 @@ def worst_errors(scored: ScoredSet, count: int = WORST) -> list[dict[str, Any]]:
     return errors
 
 
-def typical_errors(scored: ScoredSet, most: int = _MOST_KINDS) -> list[dict[str, Any]]:
+def typical_errors(
+    scored_slices: ScoredSlices, most: int = _MOST_KINDS
+) -> list[dict[str, Any]]:
     """Find the commonest kinds of error, of each the surest that may be drawn.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
     most
         Kinds at most: what is true and what was said.
@@ -89,17 +93,17 @@ def typical_errors(scored: ScoredSet, most: int = _MOST_KINDS) -> list[dict[str,
         probability of what was said), and ``slices``: how many of the set are wrong
         in this way. A kind without a slice of `TRACED_SETS` is left out.
     """
-    said = scored.probabilities.argmax(axis=1)
-    sure = scored.probabilities.max(axis=1)
-    wrong: list[int] = np.flatnonzero(said != scored.labels).tolist()
-    kinds = Counter((int(scored.labels[row]), int(said[row])) for row in wrong)
+    said = scored_slices.probabilities.argmax(axis=1)
+    sure = scored_slices.probabilities.max(axis=1)
+    wrong: list[int] = np.flatnonzero(said != scored_slices.labels).tolist()
+    kinds = Counter((int(scored_slices.labels[row]), int(said[row])) for row in wrong)
     errors: list[dict[str, Any]] = []
     for (true, call), count in sorted(kinds.items(), key=lambda item: -item[1]):
         rows = [
             row
             for row in wrong
-            if (scored.labels[row], said[row]) == (true, call)
-            and scored.records[row].source in TRACED_SETS
+            if (scored_slices.labels[row], said[row]) == (true, call)
+            and scored_slices.records[row].source in TRACED_SETS
         ]
         if not rows or len(errors) == most:
             continue
@@ -107,7 +111,7 @@ def typical_errors(scored: ScoredSet, most: int = _MOST_KINDS) -> list[dict[str,
         errors.append(
             {
                 "row": row,
-                "source": scored.records[row].source,
+                "source": scored_slices.records[row].source,
                 "true": str(CLASSES[true]),
                 "said": str(CLASSES[call]),
                 "sure": float(sure[row]),

@@ -40,7 +40,7 @@ class _Member:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ComparedModel:
     """A bundle, or the bundles of a cross-validation, that judge scans.
 
     Parameters
@@ -73,7 +73,7 @@ class Contestant:
         )
 
 
-def load_contestant(folder: Path) -> Contestant:
+def load_compared_model(folder: Path) -> ComparedModel:
     """Load a bundle, or the folds of a cross-validation.
 
     Parameters
@@ -92,7 +92,7 @@ def load_contestant(folder: Path) -> Contestant:
     if (folder / FACTS_FILE).exists():
         bundle, judge = load_scan_judge(folder)
         member = _Member(bundle, judge)
-        return Contestant(f"{bundle.name} {bundle.version}", (member,))
+        return ComparedModel(f"{bundle.name} {bundle.version}", (member,))
     places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
     if not places:
         raise SettingError(
@@ -100,7 +100,7 @@ def load_contestant(folder: Path) -> Contestant:
             "Give the folder of a bundle, or that of `tumorlens train --folds`.",
         )
     members = tuple(_Member(*load_scan_judge(place)) for place in places)
-    return Contestant(f"{members[0].bundle.name}, {len(members)} folds", members)
+    return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
 
 
 COLUMNS = ("source", "site", "part")
@@ -111,7 +111,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one contestant said of one scan; see `ScanWords`."""
+    """What one contestant said of one scan; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -121,7 +121,7 @@ class _Answer:
 
 
 @dataclass(frozen=True)
-class ScanWords:
+class SeriesAnswers:
     """What one contestant said of N scans.
 
     Parameters
@@ -151,17 +151,17 @@ class ScanWords:
 
 
 def judge_scans(
-    contestants: Sequence[Contestant],
+    compared_models: Sequence[ComparedModel],
     records: Sequence[Record],
     operating_point: str | None,
     say: Say = print,
-) -> tuple[list[Record], list[ScanWords]]:
+) -> tuple[list[Record], list[SeriesAnswers]]:
     """Have every contestant judge every scan, as served: file in, finding out.
 
     Parameters
     ----------
-    contestants
-        From `load_contestant`.
+    compared_models
+        From `load_compared_model`.
     records
         Labelled scans.
     operating_point
@@ -185,7 +185,9 @@ def judge_scans(
     rows: list[list[_Answer]] = []
     for record in records:
         try:
-            rows.append([_ask(item, record, operating_point) for item in contestants])
+            rows.append(
+                [_ask(item, record, operating_point) for item in compared_models]
+            )
         except InputError as error:
             say(f"Left out: {error}")
             continue
@@ -195,10 +197,10 @@ def judge_scans(
             "None of the listed scans can be judged.", "Check the manifest's files."
         )
     words = []
-    for place, item in enumerate(contestants):
+    for place, item in enumerate(compared_models):
         answers = [row[place] for row in rows]
         words.append(
-            ScanWords(
+            SeriesAnswers(
                 item.name,
                 np.array([answer.p_tumor for answer in answers], np.float64),
                 np.array([answer.called for answer in answers], bool),
@@ -211,9 +213,9 @@ def judge_scans(
 
 
 def _ask(
-    contestant: Contestant, record: Record, operating_point: str | None
+    compared_model: ComparedModel, record: Record, operating_point: str | None
 ) -> _Answer:
-    member = contestant.member(record)
+    member = compared_model.member(record)
     found = member.judge(only_series(record.path), operating_point)
     threshold = member.bundle.scan_points[found.operating_point].threshold
     judged = found.p_tumor is not None
@@ -228,7 +230,7 @@ def _ask(
 
 
 def compare_scans(
-    records: Sequence[Record], words: Sequence[ScanWords]
+    records: Sequence[Record], words: Sequence[SeriesAnswers]
 ) -> dict[str, Any]:
     """Score contestants on the same scans, with intervals over patients.
 
@@ -294,7 +296,7 @@ def _share_by(
 
 def _figures(
     records: Sequence[Record],
-    words: Sequence[ScanWords],
+    words: Sequence[SeriesAnswers],
     tumor: NDArray[np.bool_],
     rows: NDArray[np.bool_],
 ) -> dict[str, Any]:
@@ -316,7 +318,7 @@ def _figures(
 
 
 def _of_model(
-    item: ScanWords,
+    item: SeriesAnswers,
     rows: NDArray[np.bool_],
     positive: NDArray[np.bool_],
     draws: Resampling,

@@ -15,7 +15,7 @@ from tumorlens.calibration.series.fit import (
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.judged_series import JudgedScan
+from tumorlens.calibration.series.judged_series import ScoredSeries
 from tumorlens.calibration.series.outlines import LEVELS, MEASURES
 from tumorlens.errors import TrainingError
 from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
@@ -33,7 +33,7 @@ from tumorlens.taxonomy import NO_TUMOR_INDEX
 _BINS = 10
 
 
-def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
+def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[ScanModel, dict[str, Any]]:
     """Fit what a bundle knows of whole scans, and measure it by cross-validation.
 
     Parameters
@@ -102,7 +102,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
     }
 
 
-def _judged(scan: JudgedScan) -> bool:
+def _judged(scan: ScoredSeries) -> bool:
     return bool(np.isfinite(scan.views[0].probabilities).any())
 
 
@@ -116,7 +116,7 @@ def _points(
     return {name: point.threshold for name, point in found.items()}
 
 
-def _by_hand(scans: Sequence[JudgedScan]) -> NDArray[np.float64]:
+def _by_hand(scans: Sequence[ScoredSeries]) -> NDArray[np.float64]:
     """Judge by the rule of bundles that were never calibrated on scans."""
     views = [scan.views[0] for scan in scans]
     return np.array(
@@ -228,7 +228,7 @@ def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit_outlines(
-    scans: Sequence[JudgedScan],
+    scans: Sequence[ScoredSeries],
 ) -> tuple[OutlineFacts | None, dict[str, Any] | None]:
     """Fit the level on the other folds' outlines, and measure on each fold's own.
 

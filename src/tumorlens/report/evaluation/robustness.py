@@ -170,7 +170,7 @@ def _strengths_chart(figures: Mapping[str, Any]) -> Chart:
 
 
 def ood_section(figures: Mapping[str, Any]) -> Section:
-    """Show what `measure_foreign` found."""
+    """Show what `measure_ood` found."""
     words = [
         f"{figures['all']['pictures']} pictures that are no brain MRI were shown, "
         f"and {figures['slices']} brain MRI slices of {figures['patients']} patients. "

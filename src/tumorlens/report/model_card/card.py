@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.report.charts.svg_intervals import draw_intervals
-from tumorlens.report.charts.svg_sketches import draw_sketches
+from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
 from tumorlens.report.figure_words import table
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
 from tumorlens.report.model_card.figures import (

@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
-from tumorlens.report.charts.svg_sketches import draw_sketches
+from tumorlens.report.charts.svg_file import draw_sketches
 
 SQUARE = [[10.0, 10.0], [90.0, 10.0], [90.0, 90.0]]
 
