@@ -56,12 +56,12 @@ class DecisionLayer:
 
     def check(self, held: HeldOut) -> dict[str, Any]:
         """Say how good the decisions are on other patients."""
-        found, labels = self.probabilities(held), held.labels
+        probabilities, labels = self.probabilities(held), held.labels
         return {
             "slices": len(labels),
             "patients": len({row.group for row in held.records}),
-            "accuracy": float((found.argmax(axis=1) == labels).mean()),
-            "calibration_error": calibration_error(found, labels),
+            "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+            "calibration_error": calibration_error(probabilities, labels),
             "operating_points": {
                 name: asdict(point) for name, point in self.operating_points.items()
             },
@@ -89,12 +89,12 @@ def fit_decision_layer(
         labels,
         [row.source for row in held.records],
     )
-    found = _probabilities(held, calibration)
+    probabilities = _probabilities(held, calibration)
     return DecisionLayer(
         calibration,
-        fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
-        fit_prediction_sets(found, labels, groups),
-        _fit_rules(held, calibration, found, brain_shares),
+        fit_operating_points(1.0 - probabilities[:, NO_TUMOR_INDEX], labels, groups),
+        fit_prediction_sets(probabilities, labels, groups),
+        _fit_rules(held, calibration, probabilities, brain_shares),
         fit_cells(held.evidence, held.outlined, labels),
     )
 
@@ -102,13 +102,18 @@ def fit_decision_layer(
 def _fit_rules(
     held: HeldOut,
     calibration: Calibration,
-    found: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     brain_shares: NDArray[np.float64] | None,
 ) -> Rules:
     spots = _pooled(held, calibration)
     groups = [row.group for row in held.records]
     rules = fit_rules(
-        softmax(held.logits), softmax(spots), found, held.labels, groups, brain_shares
+        softmax(held.logits),
+        softmax(spots),
+        probabilities,
+        held.labels,
+        groups,
+        brain_shares,
     )
     # Without an evidence head there is nobody to disagree with.
     return replace(rules, head_disagreement=None) if held.evidence is None else rules

@@ -68,9 +68,9 @@ def fit_calibration(
     count = 1 if evidence is None else evidence.shape[1] * evidence.shape[2]
     for cells in (size for size in POOL_SIZES if size <= count):
         pooled = None if evidence is None else pool_evidence(evidence, cells)
-        loss, found = _fit_weights(logits, pooled, labels, weights, cells)
+        loss, fitted = _fit_weights(logits, pooled, labels, weights, cells)
         if best is None or loss < best[0]:
-            best = loss, found
+            best = loss, fitted
     assert best is not None
     return best[1]
 
@@ -97,8 +97,8 @@ def _fit_weights(
 
     def loss(values: NDArray[np.float64]) -> float:
         facts = unpack(values)
-        found = calibrated_probabilities(logits, second, facts)
-        likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
+        probabilities = calibrated_probabilities(logits, second, facts)
+        likelihood = -(weights * np.log(probabilities[rows, labels] + 1e-12)).sum()
         return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
 
     start = np.array([np.log(0.7), np.log(0.7), 0.0, 0.0, 0.0, 0.0])
@@ -210,9 +210,9 @@ def _rate(
     right: NDArray[np.bool_], patients: Sequence[str], kept: NDArray[np.bool_]
 ) -> Rate:
     groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
-    found = share_figure(right, groups)
-    assert found is not None  # `check_both_kinds`
-    return Rate(**found)
+    share = share_figure(right, groups)
+    assert share is not None  # `check_both_kinds`
+    return Rate(**share)
 
 
 def fit_prediction_sets(
@@ -323,5 +323,5 @@ def fit_cells(
 
     start = np.array([np.log(0.5), -2.0])
     bounds = [(-4.0, 2.0), (-12.0, 12.0)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return CellCalibration(float(np.exp(found[0])), float(found[1]))
+    minimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return CellCalibration(float(np.exp(minimum[0])), float(minimum[1]))

@@ -44,10 +44,10 @@ def _accuracy(judged: Judgements, draws: Resampling) -> Draws:
 def _auroc_of_classes(judged: Judgements, draws: Resampling) -> Draws:
     """Mean over the classes that there are, each against the rest."""
     kinds = np.unique(judged.labels)
-    found = [
+    areas = [
         draws.auroc(judged.probabilities[:, row], judged.labels == row) for row in kinds
     ]
-    return np.asarray(np.mean(found, axis=0))
+    return np.asarray(np.mean(areas, axis=0))
 
 
 def _auroc_of_tumor(judged: Judgements, draws: Resampling) -> Draws:
@@ -142,20 +142,20 @@ def measure_clinical(
         without permutations.
     """
     null = _null(data, judges.image, threshold, permutations, say)
-    found: dict[str, Any] = {"permutations": permutations}
+    figures: dict[str, Any] = {"permutations": permutations}
     for level, join in _LEVELS.items():
         served, image, fused = (
             join(_judgements(data, values, threshold))
             for values in (judges.served, judges.image, judges.fused)
         )
         draws = Resampling(image.groups)
-        found[level] = {}
+        figures[level] = {}
         for name, statistic in STATISTICS.items():
             alone, both = (statistic.measure(item, draws) for item in (image, fused))
             if not (np.isfinite(alone[0]) and np.isfinite(both[0])):
                 continue
             first = statistic.measure(served, draws)
-            found[level][name] = {
+            figures[level][name] = {
                 "served": statistic.figure(first, served, draws),
                 "image": statistic.figure(alone, image, draws),
                 "fused": statistic.figure(both, fused, draws),
@@ -166,7 +166,7 @@ def measure_clinical(
                     statistic.more_is_better,
                 ),
             }
-    return found
+    return figures
 
 
 def _judgements(
@@ -254,7 +254,7 @@ def measure_subgroups(
         Plain JSON by kind, then by group: ``patients`` and by figure
         ``image``, ``fused`` and ``difference``, of slices.
     """
-    found: dict[str, Any] = {}
+    subgroups: dict[str, Any] = {}
     for kind, names in kinds.items():
         parts: dict[str, Any] = {}
         for part in sorted(set(names) - {""}):
@@ -278,8 +278,8 @@ def measure_subgroups(
                     "difference": figure(both - alone),
                 }
         if parts:
-            found[kind] = parts
-    return found
+            subgroups[kind] = parts
+    return subgroups
 
 
 LEAKING = 0.97
@@ -313,7 +313,7 @@ def leak_warnings(
     first = np.zeros(len(keys), bool)
     first[np.unique(keys, return_index=True)[1]] = True
     blind = blind.take(first)
-    found = {}
+    warnings = {}
     for name, place in columns.items():
         alone = cross_fit(replace(blind, features=blind.features[:, place]))
         areas = {
@@ -322,8 +322,8 @@ def leak_warnings(
         }
         best = max(areas, key=lambda key: areas[key])
         if areas[best] >= LEAKING:
-            found[name] = (best, areas[best])
-    return found
+            warnings[name] = (best, areas[best])
+    return warnings
 
 
 def leak_sentence(column: str, told: TumorClass, area: float) -> str:

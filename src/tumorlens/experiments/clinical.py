@@ -114,8 +114,8 @@ def image_by_folds(
     pooled = np.zeros_like(held.logits)
     if held.evidence is not None:
         pooled = pool_evidence(held.evidence, bundle.calibration.evidence_cells)
-    found = calibrated_probabilities(held.logits, pooled, bundle.calibration)
-    return ImageSide(held.records, found, _BY_FOLDS)
+    probabilities = calibrated_probabilities(held.logits, pooled, bundle.calibration)
+    return ImageSide(held.records, probabilities, _BY_FOLDS)
 
 
 def image_by_bundle(
@@ -181,10 +181,10 @@ class JoinedSlices:
 
     def firsts(self) -> list[int]:
         """Position of each patient's first slice."""
-        found: dict[str, int] = {}
+        positions: dict[str, int] = {}
         for position, record in enumerate(self.side.records):
-            found.setdefault(record.group, position)
-        return list(found.values())
+            positions.setdefault(record.group, position)
+        return list(positions.values())
 
 
 def join_table(
@@ -243,28 +243,28 @@ def join_table(
 
 
 def _place(table: ClinicalTable, record: Record) -> int | None:
-    found = table.place_of_patient(record.patient) if record.patient else None
-    return table.place_of_file(record.path) if found is None else found
+    place = table.place_of_patient(record.patient) if record.patient else None
+    return table.place_of_file(record.path) if place is None else place
 
 
 def _count(
     with_row: Sequence[Record], without: Sequence[Record]
 ) -> dict[str, dict[str, int]]:
-    found = [
+    patients = [
         Counter(label for label, _ in {(row.label, row.group) for row in rows})
         for rows in (with_row, without)
     ]
     return {
-        name.value: {"patients": found[0][name], "without_row": found[1][name]}
+        name.value: {"patients": patients[0][name], "without_row": patients[1][name]}
         for name in CLASSES
-        if found[0][name] + found[1][name]
+        if patients[0][name] + patients[1][name]
     }
 
 
 def _classes_with_enough(
     counts: Mapping[str, Mapping[str, int]], say: Callable[[str], None]
 ) -> list[str]:
-    people = {name: found["patients"] for name, found in counts.items()}
+    people = {name: patients["patients"] for name, patients in counts.items()}
     enough = [name for name, count in people.items() if count >= FEWEST]
     if len(enough) < 2:
         stated = ", ".join(f"{name} {count}" for name, count in people.items())
@@ -372,8 +372,8 @@ def add_clinical(
         say(sentence)
     data = _data(joined, table, chosen)
     warnings = [
-        leak_sentence(name, *found)
-        for name, found in leak_warnings(data, _places(chosen)).items()
+        leak_sentence(name, *class_and_area)
+        for name, class_and_area in leak_warnings(data, _places(chosen)).items()
     ]
     for sentence in warnings:
         say(f"Warning: {sentence}")
@@ -434,12 +434,12 @@ def _data(
 
 def _places(chosen: ChosenColumns) -> dict[str, slice]:
     """By column: which of the features are its."""
-    found, start = {}, 0
+    places, start = {}, 0
     for column in chosen.columns:
         stop = start + len(column.features)
-        found[column.name] = slice(start, stop)
+        places[column.name] = slice(start, stop)
         start = stop
-    return found
+    return places
 
 
 def _describe(chosen: ChosenColumns) -> list[dict[str, Any]]:

@@ -292,12 +292,12 @@ def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
     TrainingError
         No fold is complete there, or the pictures are others.
     """
-    found = sorted(folder.glob(f"fold*/{OUTPUTS}"))
-    if not found:
+    paths = sorted(folder.glob(f"fold*/{OUTPUTS}"))
+    if not paths:
         raise TrainingError(
             f"{folder} holds no complete fold.", "Run `tumorlens train --folds` first."
         )
-    return HeldOut.join([HeldOut.load(path, records) for path in found])
+    return HeldOut.join([HeldOut.load(path, records) for path in paths])
 
 
 def cross_validate(
@@ -422,7 +422,7 @@ def measured_bundles_of_folds(
 
 
 def bundle_of_folds(
-    found: CrossValidation,
+    folds: CrossValidation,
     records: Sequence[Record],
     config: TrainingConfig,
     folder: Path,
@@ -436,26 +436,26 @@ def bundle_of_folds(
 
     Parameters
     ----------
-    found
+    folds
         From `cross_validate` with all folds.
     records
         The whole manifest: what it flags as CT teaches what to refuse.
     config, folder, say
         As were given there.
     """
-    weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
-    model = mean_of_runs(weights, found.samples, config)
+    weights = [place.parent / BEST_WEIGHTS for place in folds.bundles.values()]
+    model = mean_of_runs(weights, folds.samples, config)
     data = TrainingData(
         [
             replace(item, record=replace(item.record, split="train"))
-            for item in found.samples
+            for item in folds.samples
         ],
         [],
         [replace(row, split="train") for row in records],
-        note_cost(folder, found.seconds),
+        note_cost(folder, folds.seconds),
         averaged=len(weights),
     )
-    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
+    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, folds.held)
 
 
 def _fold_bundle(

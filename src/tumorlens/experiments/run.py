@@ -285,8 +285,8 @@ def _prepare_folder(config: RunConfig, digest: str) -> None:
 
 def _stored_data(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / _DATA).read_text(encoding="utf-8"))
-        return {"include_flagged": False, **found}
+        stored = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+        return {"include_flagged": False, **stored}
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
             f"{folder} holds no training run.", "Give the --out folder of a run."

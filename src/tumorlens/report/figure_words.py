@@ -53,12 +53,12 @@ def figure_text(
     return f"{value}{unit} [{low}, {high}]" if has_width else f"{value}{unit}"
 
 
-def judged_apart(found: Mapping[str, Any]) -> str:
+def judged_apart(figures: Mapping[str, Any]) -> str:
     """Say who judged what several bundles of a cross-validation were shown.
 
     Parameters
     ----------
-    found
+    figures
         Its ``bundles`` counts them; without it, there was one.
 
     Returns
@@ -66,7 +66,7 @@ def judged_apart(found: Mapping[str, Any]) -> str:
     str
         A sentence with a space before it; empty for one bundle.
     """
-    bundles = found.get("bundles", 1)
+    bundles = figures.get("bundles", 1)
     if bundles == 1:
         return ""
     return (

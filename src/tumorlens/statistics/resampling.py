@@ -77,8 +77,8 @@ class Resampling:
             [np.bincount(self._rows, column, self.patients) for column in columns.T],
             axis=1,
         )
-        found = self._weights @ by_patient
-        return np.asarray(found[:, 0] if values.ndim == 1 else found)
+        drawn = self._weights @ by_patient
+        return np.asarray(drawn[:, 0] if values.ndim == 1 else drawn)
 
     def mean(self, values: NDArray[Any], rows: NDArray[np.bool_]) -> Draws:
         """Mean of `values` (N,) over those `rows` (N,) that are true."""
@@ -136,10 +136,10 @@ class Resampling:
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
         weights = self._weights[: 1 + _RANKED, self._rows[order]]
-        found = np.add.reduceat(weights * positive[order], starts, axis=1)
+        true = np.add.reduceat(weights * positive[order], starts, axis=1)
         false = np.add.reduceat(weights * ~positive[order], starts, axis=1)
         below = np.cumsum(false, axis=1) - 0.5 * false
-        return ratio((found * below).sum(1), found.sum(1) * false.sum(1))
+        return ratio((true * below).sum(1), true.sum(1) * false.sum(1))
 
 
 def ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

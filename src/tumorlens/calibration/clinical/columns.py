@@ -153,10 +153,10 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
     lacking = sum(not value for value in values)
     share = lacking / len(values) if lacking >= FEWEST else 0.0
     numbers = [read_number(value) for value in values if value]
-    found = np.array([number for number in numbers if number is not None])
-    if len(found) == len(numbers):
-        return NumberColumn(name, float(found.mean()), float(found.std()), share)
-    if len(found) >= _MOSTLY * len(numbers):
+    known = np.array([number for number in numbers if number is not None])
+    if len(known) == len(numbers):
+        return NumberColumn(name, float(known.mean()), float(known.std()), share)
+    if len(known) >= _MOSTLY * len(numbers):
         line = next(
             line
             for line, value in zip(lines, values, strict=True)
@@ -192,7 +192,7 @@ def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]
         age where its name says so (``age``, ``Age_years``, ``gender``); ages
         are in years.
     """
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name in rows[0] if rows else ():
         words = set(re.split(r"[^a-z]+", name.lower()))
         group: Callable[[str], str]
@@ -202,8 +202,8 @@ def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]
             group = _age_band
         else:
             continue
-        found[name] = [group(row[name]) for row in rows]
-    return {name: parts for name, parts in found.items() if len(set(parts) - {""}) > 1}
+        groups[name] = [group(row[name]) for row in rows]
+    return {name: parts for name, parts in groups.items() if len(set(parts) - {""}) > 1}
 
 
 def _age_band(text: str) -> str:

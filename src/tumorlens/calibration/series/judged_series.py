@@ -79,17 +79,17 @@ def fold_bundles(folder: Path) -> dict[int, Path]:
     TrainingError
         There are not two.
     """
-    found = {
+    bundles = {
         int(match[1]): path
         for path in sorted(folder.glob("fold*/bundle"))
         if (match := _BUNDLE.fullmatch(path.parent.name))
     }
-    if len(found) < 2:
+    if len(bundles) < 2:
         raise TrainingError(
-            f"{folder} holds the bundles of {len(found)} folds; two are needed.",
+            f"{folder} holds the bundles of {len(bundles)} folds; two are needed.",
             "Run `tumorlens train --folds` to its end first.",
         )
-    return found
+    return bundles
 
 
 def deal_scans(
@@ -123,7 +123,7 @@ def deal_scans(
             known.setdefault(row.patient, set()).add(row.fold)
     strangers = sorted({scan.patient for scan in scans} - set(known))
     dealt = {name: {folds[row % len(folds)]} for row, name in enumerate(strangers)}
-    found: list[int] = []
+    dealt_folds: list[int] = []
     for scan in scans:
         own = known.get(scan.patient) or dealt[scan.patient]
         if len(own) > 1 or not own <= set(folds):
@@ -132,8 +132,8 @@ def deal_scans(
                 f"there are bundles for {sorted(folds)}.",
                 "Give the manifest that the folds were trained with.",
             )
-        found.extend(own)
-    return found
+        dealt_folds.extend(own)
+    return dealt_folds
 
 
 def judge_scans(
@@ -162,16 +162,16 @@ def judge_scans(
         A bundle's own list names a scan's patient among those who trained it,
         or a file is no scan.
     """
-    found = []
+    scored = []
     for fold, path in bundles.items():
         own = [scan for scan, to in zip(scans, folds, strict=True) if to == fold]
         _check_unseen(path, own)
         judge = _FoldNetwork(load_classifier(path, threads), fold)
         for number, scan in enumerate(own, start=1):
-            found.append(judge.scan(scan))
+            scored.append(judge.scan(scan))
             if number % 20 == 0 or number == len(own):
                 say(f"Fold {fold}: {number} of {len(own)} scans.")
-    return found
+    return scored
 
 
 def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:
@@ -212,12 +212,12 @@ class _FoldNetwork:
         if part.mask is not None:
             drawn = drawn_outline(part.mask, series)
             outlines = compare_outlines(seen, series, drawn)
-        found = [_view(seen, slice_gap(series.slices))]
+        views = [_view(seen, slice_gap(series.slices))]
         volume, _ = sliceable(series)
         if volume is not None:
             for _, other in other_planes(volume, series):
-                found.append(_view(self._see(other), slice_gap(other.slices)))
-        return tuple(found), outlines
+                views.append(_view(self._see(other), slice_gap(other.slices)))
+        return tuple(views), outlines
 
     def _stack(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
         outlines = None

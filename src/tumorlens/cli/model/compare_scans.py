@@ -72,20 +72,20 @@ def compare_scans(
     kept, words = scans.judge_scans(
         compared_models, records, operating_point, say=click.echo
     )
-    found = scans.compare_scans(kept, words)
-    _show(found)
+    comparison = scans.compare_scans(kept, words)
+    _show(comparison)
     if json_path is not None:
-        write_json(json_path, found)
+        write_json(json_path, comparison)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(comparison: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from tumorlens.report.figure_words import figure_text
 
     console = Console(width=max(110, Console().width))
-    for part in found["sets"]:
+    for part in comparison["sets"]:
         table = Table(
             title=f"{part['name']}: {part['scans']} scans of {part['patients']} "
             f"patients, {part['tumors']} with a tumour",
@@ -97,19 +97,19 @@ def _show(found: dict[str, Any]) -> None:
             table.add_column(title, justify="right")
         gains = [None, *part["auroc_differences"]]
         for model, figures, gain in zip(
-            found["models"], part["models"], gains, strict=True
+            comparison["models"], part["models"], gains, strict=True
         ):
             keys = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
             cells = [figure_text(figures[key], digits=2) for key in keys]
             table.add_row(model["name"], *cells, figure_text(gain, digits=2))
         console.print(table)
-    for column, figure in found["giveaways"].items():
+    for column, figure in comparison["giveaways"].items():
         console.print(
             f"Knowing the {column} alone: AUROC {figure_text(figure, digits=2)} at "
             "most, on all.",
             highlight=False,
         )
-    for model in found["models"]:
+    for model in comparison["models"]:
         console.print(
             f"{model['name']}: {_held_out(model)}; {model['refused']} refused.",
             highlight=False,

@@ -297,7 +297,7 @@ def _cross_validate(
     everything = records_in_folds(manifest, folds, include_flagged=True)
     flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
-    found = cross_validate(records, config, folder, plan, click.echo, flagged)
+    folds_result = cross_validate(records, config, folder, plan, click.echo, flagged)
     metrics = {
         "model": {
             "name": config.network,
@@ -306,22 +306,22 @@ def _cross_validate(
             "operating_point": "screening",
             "stated_coverage": COVERAGE,
         },
-        "held_out": found.leakage["held_out"],
-        "leakage": found.leakage,
-        **evaluate_scored(found.scored_slices, found.rules),
+        "held_out": folds_result.leakage["held_out"],
+        "leakage": folds_result.leakage,
+        **evaluate_scored(folds_result.scored_slices, folds_result.rules),
     }
     if damaged:
-        measured_bundles = measured_bundles_of_folds(found.bundles, everything)
+        measured_bundles = measured_bundles_of_folds(folds_result.bundles, everything)
         metrics |= measure_network(measured_bundles, damaged, click.echo)
-    _report_folds(found, metrics, folder)
-    if len(found.bundles) == folds:
-        made = bundle_of_folds(found, everything, config, folder, say=click.echo)
+    _report_folds(folds_result, metrics, folder)
+    if len(folds_result.bundles) == folds:
+        made = bundle_of_folds(folds_result, everything, config, folder, say=click.echo)
         bundle = with_figures(made, folder)
         click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
 
 
 def _report_folds(
-    found: CrossValidation, metrics: dict[str, Any], folder: Path
+    cross_validation: CrossValidation, metrics: dict[str, Any], folder: Path
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
     from tumorlens.evaluation.scoring.worst_errors import fold_predictor
@@ -335,10 +335,12 @@ def _report_folds(
         write_evaluation,
     )
 
-    click.echo(found.leakage["statement"])
-    predict = fold_predictor(found.bundles)
-    metrics["sketches"] = sketch_errors(found.scored_slices, predict)
-    pictures = error_pictures(metrics["worst_errors"], found.scored_slices, predict)
+    click.echo(cross_validation.leakage["statement"])
+    predict = fold_predictor(cross_validation.bundles)
+    metrics["sketches"] = sketch_errors(cross_validation.scored_slices, predict)
+    pictures = error_pictures(
+        metrics["worst_errors"], cross_validation.scored_slices, predict
+    )
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(

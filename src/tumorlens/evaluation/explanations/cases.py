@@ -73,9 +73,9 @@ def read_cases(measured_bundles: Sequence[MeasuredBundle], count: int) -> list[C
             own = [row for row in item.records if row.label is label and not row.flag]
             drawn = [row for row in own if row.mask is not None]
             for record in pick(drawn or own, each):
-                found = read_labelled_slice(record)
-                if found is not None:
-                    cases.append(_case(item.classifier, record, found))
+                slice_ = read_labelled_slice(record)
+                if slice_ is not None:
+                    cases.append(_case(item.classifier, record, slice_))
     return cases
 
 

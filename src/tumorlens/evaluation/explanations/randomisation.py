@@ -126,11 +126,11 @@ def _other_patients(network: _Trained) -> Likeness:
     for row, group in enumerate(groups):
         others = np.flatnonzero(np.roll(groups, -row)[::-1] != group)
         pairs.append(row - 1 - others[0] if others.size else row)
-    found = _likeness(
+    likeness = _likeness(
         network.maps, {name: values[pairs] for name, values in network.maps.items()}
     )
     alone = np.array(pairs) == np.arange(len(groups))
-    return {key: np.where(alone, np.nan, values) for key, values in found.items()}
+    return {key: np.where(alone, np.nan, values) for key, values in likeness.items()}
 
 
 def _pooled(parts: Sequence[Likeness]) -> Likeness:
@@ -203,12 +203,12 @@ def _maps_of(bundle: Bundle, model: onnx.ModelProto, cases: Sequence[Case]) -> M
 
 def _likeness(before: Maps, after: Maps) -> Likeness:
     """Rank correlation and structural similarity of each case's maps."""
-    found = {}
+    likeness = {}
     for name in MAPS:
         pairs = list(zip(before[name], after[name], strict=True))
-        found[f"{name}_spearman"] = np.array([spearman(*pair) for pair in pairs])
-        found[f"{name}_ssim"] = np.array([_structure(*pair) for pair in pairs])
-    return found
+        likeness[f"{name}_spearman"] = np.array([spearman(*pair) for pair in pairs])
+        likeness[f"{name}_ssim"] = np.array([_structure(*pair) for pair in pairs])
+    return likeness
 
 
 def spearman(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

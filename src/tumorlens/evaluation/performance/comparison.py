@@ -70,8 +70,8 @@ class _Answers:
     @property
     def patients(self) -> NDArray[np.int64]:
         """Whose slice each is, numbered from 0, shape (N,)."""
-        found = np.unique(np.asarray(self.judged.groups), return_inverse=True)
-        return np.asarray(found[1], np.int64)
+        numbers = np.unique(np.asarray(self.judged.groups), return_inverse=True)
+        return np.asarray(numbers[1], np.int64)
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -117,11 +117,11 @@ def compare(first: ScoredSlices, second: ScoredSlices) -> dict[str, Any]:
     draws = Resampling(first.groups)
     one, two = _Answers.of(first), _Answers.of(second)
     p_values = _permuted(one, two, draws)
-    found = {}
+    compared = {}
     for name, statistic in _STATISTICS.items():
         mine, theirs = (statistic.measure(item, draws) for item in (one, two))
         if np.isfinite(mine[0]) and np.isfinite(theirs[0]):
-            found[name] = {
+            compared[name] = {
                 "first": statistic.figure(mine, one, draws),
                 "second": statistic.figure(theirs, two, draws),
                 "difference": figure(mine - theirs),
@@ -130,7 +130,7 @@ def compare(first: ScoredSlices, second: ScoredSlices) -> dict[str, Any]:
     return {
         "slices": len(first.records),
         "patients": draws.patients,
-        "figures": found,
+        "figures": compared,
         "mcnemar": _mcnemar(one, two),
     }
 

@@ -57,7 +57,7 @@ def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         name: item for name, item in told.items() if item[2].any() and not item[2].all()
     }
     right = np.asarray(slices.predicted == slices.labels)
-    found: dict[str, Any] = {
+    curves: dict[str, Any] = {
         "roc": {name: _ranked(*item)[0] for name, item in told.items()},
         "precision_recall": {name: _ranked(*item)[1] for name, item in told.items()},
         "reliability": {
@@ -68,8 +68,8 @@ def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         },
     }
     if "tumor" in told:
-        found["decision"] = _decision(slices, draws)
-    return found
+        curves["decision"] = _decision(slices, draws)
+    return curves
 
 
 def _ranked(
@@ -147,9 +147,9 @@ def _decision(judged: Judgements, draws: Resampling) -> dict[str, Any]:
     tumor = judged.tumor[:, np.newaxis]
     odds = THRESHOLDS / (1.0 - THRESHOLDS)
     count = draws.sums(np.ones(len(tumor)))[:, np.newaxis]
-    found = draws.sums(called & tumor) / count
+    tumors_called = draws.sums(called & tumor) / count
     false = draws.sums(called & ~tumor) / count
-    benefit = found - false * odds
+    benefit = tumors_called - false * odds
     share = float(judged.tumor.mean())
     low, high = np.percentile(benefit[1:], (2.5, 97.5), axis=0)
     return {

@@ -58,7 +58,7 @@ def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "by_patient": class_figures(patients, Resampling(patients.groups)),
     }
     cleared, unsure, refused = _said(scored_slices)
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "slices": len(labels),
         "patients": draws.patients,
         "accuracy": classes["by_slice"]["accuracy"],
@@ -93,11 +93,11 @@ def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         ),
         "within_sites": within_sites(scored_slices),
     }
-    return found | _localisation(scored_slices, draws)
+    return figures | _localisation(scored_slices, draws)
 
 
-def _column(found: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
-    return {name: row[key] for name, row in found["classes"].items()}
+def _column(figures: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
+    return {name: row[key] for name, row in figures["classes"].items()}
 
 
 def _said(
@@ -135,7 +135,7 @@ def brier_draws(judged: Judgements, draws: Resampling) -> Draws:
 
 def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
     """Each head by itself, before calibration joins them."""
-    found = {}
+    heads = {}
     for name, values in (
         ("slice_head", scored_slices.slice_head),
         ("evidence_head", scored_slices.evidence_head),
@@ -143,11 +143,11 @@ def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
         known = np.asarray(np.isfinite(values).all(axis=1))
         right = np.asarray(values.argmax(axis=1) == scored_slices.labels)
         auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored_slices.tumor)
-        found[name] = {
+        heads[name] = {
             "accuracy": draws.share(right, known),
             "auroc_tumor": figure(auroc),
         }
-    return found
+    return heads
 
 
 def _operating_points(
@@ -159,19 +159,19 @@ def _operating_points(
     free of tumour.
     """
     tumor = judged.tumor
-    found = {}
+    points = {}
     for name, thresholds in judged.thresholds.items():
         if not np.isfinite(thresholds).all():
             continue
         cleared = (judged.p_tumor < thresholds) & ~refused
         called = ~cleared & ~refused
-        found[name] = {
+        points[name] = {
             "sensitivity": draws.share(~cleared, tumor),
             "specificity": draws.share(cleared, ~tumor),
             "positive_predictive_value": draws.share(tumor, called),
             "negative_predictive_value": draws.share(~tumor, cleared),
         }
-    return found
+    return points
 
 
 def by_part(
@@ -194,11 +194,11 @@ def by_part(
         By part: ``slices``, ``patients``, and the figures that can be had.
     """
     names = np.array(parts)
-    found = {}
+    figures = {}
     for part in of or sorted(set(parts) - {""}):
         if (names == part).any():
-            found[part] = _part(scored_slices.take(names == part))
-    return found
+            figures[part] = _part(scored_slices.take(names == part))
+    return figures
 
 
 def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
     tumor, every = scored_slices.tumor, np.ones(len(scored_slices.records), bool)
     cleared, _, _ = _said(scored_slices)
     right = judged.predicted == judged.labels
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "slices": len(every),
         "patients": draws.patients,
         "accuracy": draws.share(right, every),
@@ -216,12 +216,12 @@ def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
     }
     # Of a single patient these would have no interval to speak of.
     if draws.patients > 1:
-        found |= {
+        figures |= {
             "auroc_tumor": figure(draws.auroc(scored_slices.p_tumor, tumor)),
             "calibration_error": figure(calibration_draws(judged, draws)),
             "dice_at_half_height": _where_known(scored_slices.dice, draws),
         }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def within_sites(scored_slices: ScoredSlices) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def within_sites(scored_slices: ScoredSlices) -> dict[str, Any]:
     their position alone tells, and ``auroc_tumor_like_position`` what is told
     between slices that lie alike.
     """
-    found: dict[str, Any] = {}
+    places_with_both: dict[str, Any] = {}
     for kind, names in (
         ("source", [item.source for item in scored_slices.records]),
         ("site", [item.site for item in scored_slices.records]),
@@ -248,7 +248,7 @@ def within_sites(scored_slices: ScoredSlices) -> dict[str, Any]:
                 continue
             places = slice_positions(part.records)
             alike = like_position_auroc(part.p_tumor, tumor, places, draws)
-            found[f"{kind} {name}"] = {
+            places_with_both[f"{kind} {name}"] = {
                 "slices": len(tumor),
                 "patients": draws.patients,
                 "tumor_slices": int(tumor.sum()),
@@ -256,7 +256,7 @@ def within_sites(scored_slices: ScoredSlices) -> dict[str, Any]:
                 "auroc_tumor_like_position": figure(alike),
                 "auroc_tumor_position": figure(middle_auroc(places, tumor, draws)),
             }
-    return found
+    return places_with_both
 
 
 def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, A
         "gradcam": (scored_slices.gradcam_peak_inside, scored_slices.gradcam_dice),
         "center": (scored_slices.center_peak_inside, scored_slices.center_dice),
     }
-    found = {
+    localisation = {
         name: {
             "peak_inside_outline": _inside(peak, draws),
             "dice_at_half_height": _where_known(dice, draws),
@@ -276,9 +276,9 @@ def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, A
         for name, (peak, dice) in maps.items()
     }
     return {
-        **found["evidence"],
+        **localisation["evidence"],
         "outlined_slices": int(np.isfinite(scored_slices.peak_inside).sum()),
-        "localisation": found,
+        "localisation": localisation,
     }
 
 
@@ -381,14 +381,14 @@ def slice_positions(records: Sequence[Record]) -> NDArray[np.float64]:
     for row, record in enumerate(records):
         if record.extra.get("slice", "").isdecimal():
             numbers[row] = int(record.extra["slice"])
-    found = np.full(len(records), np.nan)
+    positions = np.full(len(records), np.nan)
     groups = np.array([f"{row.group}\t{row.plane}" for row in records])
     for group in np.unique(groups[np.isfinite(numbers)]):
         rows = np.flatnonzero((groups == group) & np.isfinite(numbers))
         low, high = numbers[rows].min(), numbers[rows].max()
         if high > low:
-            found[rows] = (numbers[rows] - low) / (high - low)
-    return found
+            positions[rows] = (numbers[rows] - low) / (high - low)
+    return positions
 
 
 def middle_auroc(

@@ -119,16 +119,16 @@ def cross_validate_intensity_baseline(
     kept, statistics = _readable(records, say)
     _check_known(kept, together)
     folds = np.array([-1 if row.fold is None else row.fold for row in kept])
-    found = np.zeros((len(kept), len(CLASSES)))
+    probabilities = np.zeros((len(kept), len(CLASSES)))
     for fold in np.unique(folds):
         inside = folds == fold
         others = [
             row for row, left_out in zip(kept, inside, strict=True) if not left_out
         ]
-        found[inside] = _judge(others, statistics[~inside], statistics[inside])
+        probabilities[inside] = _judge(others, statistics[~inside], statistics[inside])
         say(f"Fold {fold}: {int(inside.sum())} slices scored.")
     counts = np.array([not row.train_only for row in kept])
-    return _summarise(list(compress(kept, counts)), found[counts], together)
+    return _summarise(list(compress(kept, counts)), probabilities[counts], together)
 
 
 def _check_known(records: Sequence[Record], together: Sequence[Sequence[str]]) -> None:
@@ -145,8 +145,8 @@ def _readable(
     records: Sequence[Record], say: Callable[[str], None]
 ) -> tuple[list[Record], NDArray[np.float64]]:
     def read(record: Record) -> NDArray[np.float64] | None:
-        found = read_labelled_slice(record)
-        return None if found is None else intensity_statistics(found.pixels)
+        slice_ = read_labelled_slice(record)
+        return None if slice_ is None else intensity_statistics(slice_.pixels)
 
     labelled = [record for record in records if record.label is not None]
     with ThreadPoolExecutor(_READERS) as pool:
@@ -154,14 +154,14 @@ def _readable(
     for record, row in zip(labelled, rows, strict=True):
         if row is None:
             say(f"Left out {record.path}: it cannot be read, or holds several slices.")
-    found = [row for row in rows if row is not None]
-    if not found:
+    known_rows = [row for row in rows if row is not None]
+    if not known_rows:
         raise DatasetError(
             "None of the listed pictures can be read.",
             "Run `tumorlens data audit` on the manifest to see why.",
         )
     kept = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
-    return kept, np.stack(found)
+    return kept, np.stack(known_rows)
 
 
 def _judge(
@@ -175,9 +175,9 @@ def _judge(
         n_jobs=1,
     )
     forest.fit(seen, _labels(known))
-    found = np.zeros((len(shown), len(CLASSES)))
-    found[:, forest.classes_] = forest.predict_proba(shown)
-    return found
+    probabilities = np.zeros((len(shown), len(CLASSES)))
+    probabilities[:, forest.classes_] = forest.predict_proba(shown)
+    return probabilities
 
 
 def _labels(records: Sequence[Record]) -> NDArray[np.int64]:
@@ -261,15 +261,17 @@ def _by_place(judged: _Judged, together: Sequence[Sequence[str]]) -> dict[str, A
     for place, tumor_free in zip(places.tolist(), none.tolist(), strict=True):
         kinds[place].add(tumor_free)
     mixed = sorted(place for place, seen in kinds.items() if len(seen) > 1)
-    found = {"all": judged.figures()}
+    figures = {"all": judged.figures()}
     apart = ~np.isin(places, mixed)
     if apart.any():
-        found["across"] = judged.take(apart).figures()
-    found["inside"] = {place: judged.take(places == place).figures() for place in mixed}
-    found["together"] = {
+        figures["across"] = judged.take(apart).figures()
+    figures["inside"] = {
+        place: judged.take(places == place).figures() for place in mixed
+    }
+    figures["together"] = {
         ", ".join(names): judged.take(
             np.isin(judged.sources, names) | np.isin(judged.sites, names)
         ).figures()
         for names in together
     }
-    return found
+    return figures

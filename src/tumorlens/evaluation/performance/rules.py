@@ -67,15 +67,15 @@ def measure_rules(
     every = np.any(list(held.values()), axis=0)
     decided = asked.copy()
     decided[asked] = ~every
-    found = {name: measured.rule(rows) for name, rows in held.items()}
+    rule_figures = {name: measured.rule(rows) for name, rows in held.items()}
     for name in held:
         others = np.any([held[other] for other in held if other != name], axis=0)
-        found[name]["adds"] = measured.shares(every & ~others)
+        rule_figures[name]["adds"] = measured.shares(every & ~others)
     return {
         "slices": len(scored_slices.records),
         "patients": measured.resampling.patients,
         "without": measured.without(),
-        "rules": found,
+        "rules": rule_figures,
         "all": measured.rule(every),
         "refusal": of_all.rule(~asked),
         "refusal_and_all": of_all.rule(~decided),
@@ -142,11 +142,11 @@ def _held(
     suspected = np.asarray(scored_slices.p_tumor >= scored_slices.thresholds)
     likeliest_none = scored_slices.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
     in_set = np.delete(scored_slices.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
-    found = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
+    disagreements = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
     heads, brain = np.zeros((2, len(rules)), bool)
     for one in set(rules):
         rows = np.array([item == one for item in rules])
-        heads |= rows & disagrees(one, found)
+        heads |= rows & disagrees(one, disagreements)
         brain |= rows & lacks_brain(one, scored_slices.brain_shares)
     return {
         "weak_sign": suspected & likeliest_none,
@@ -163,8 +163,8 @@ def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
         "little_brain": {item.min_brain_share for item in rules},
     }
     return {
-        name: sorted(level for level in found if level is not None)
-        for name, found in levels.items()
+        name: sorted(level for level in in_use if level is not None)
+        for name, in_use in levels.items()
     }
 
 
@@ -196,15 +196,15 @@ def hold_back_curves(
         "heads_disagree": (-apart, int((apart > 0.0).sum())),
         "little_brain": (scored_slices.brain_shares, len(right)),
     }
-    found = {}
+    curves = {}
     for name, (values, most) in orders.items():
         errors = np.cumsum(~right[np.argsort(values, kind="stable")])
         last = min(most, int(_MOST_HELD * len(right)))
         steps = np.unique(np.linspace(0, last, _CURVE_POINTS).astype(int))
         caught = np.where(steps > 0, errors[np.maximum(steps, 1) - 1], 0)
         left = (errors[-1] - caught) / (len(right) - steps)
-        found[name] = {
+        curves[name] = {
             "held": (steps / len(right)).tolist(),
             "error": left.tolist(),
         }
-    return found
+    return curves

@@ -35,7 +35,7 @@ def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """
     records = scored_slices.records
     tumors = np.where(scored_slices.tumor, scored_slices.sharpness, np.nan)
-    found = {
+    subgroups = {
         "plane": by_part(scored_slices, [item.plane for item in records]),
         "site": by_part(scored_slices, [item.site for item in records]),
         "tumor_size": _thirds(
@@ -46,7 +46,7 @@ def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         ),
         "sharpness_of_tumors": _thirds(scored_slices, tumors, "blurred", "sharp"),
     }
-    return {kind: parts for kind, parts in found.items() if len(parts) > 1}
+    return {kind: parts for kind, parts in subgroups.items() if len(parts) > 1}
 
 
 def _thirds(
@@ -107,11 +107,11 @@ def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:
     paired = np.isin(sources, sorted(ill & well))
     if paired.all() or not paired.any():
         return {}
-    found = {}
+    by_kind = {}
     for name, rows in ((ONE_KIND, ~paired), (BOTH_KINDS, paired)):
         figures = set_figures(scored_slices.take(rows))
-        found[name] = {
+        by_kind[name] = {
             "sources": sorted(set(sources[rows])),
             **{key: figures[key] for key in _KEPT},
         }
-    return found
+    return by_kind

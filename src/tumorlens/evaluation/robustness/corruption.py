@@ -313,9 +313,9 @@ def _read(measured_bundles: Sequence[MeasuredBundle], of_each_class: int) -> _Sa
     for item in measured_bundles:
         slices = []
         for record in pick_of_each_class(_unflagged(item.records), of_each_class):
-            found = read_labelled_slice(record)
-            if found is not None and record.label is not None:
-                slices.append(found)
+            slice_ = read_labelled_slice(record)
+            if slice_ is not None and record.label is not None:
+                slices.append(slice_)
                 labels.append(CLASSES.index(record.label))
                 patients.append(record.group)
         parts.append((item.classifier, slices))
@@ -331,15 +331,15 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
             return item
         return replace(item, pixels=corrupt(item.pixels, kind, strength, next(draws)))
 
-    found = [
+    decisions = [
         decision
         for classifier, slices in sample.parts
         for decision in judge_slices(classifier, map(shown, slices))
     ]
-    said = [item.label for item in found]
+    said = [item.label for item in decisions]
     return _Answers(
-        np.array([CLASSES.index(item.predicted) for item in found]),
-        np.array([item.p_tumor for item in found]),
+        np.array([CLASSES.index(item.predicted) for item in decisions]),
+        np.array([item.p_tumor for item in decisions]),
         np.array([item is TumorClass.NO_TUMOR for item in said]),
         np.array([item is Verdict.NOT_BRAIN_MRI for item in said]),
     )

@@ -89,7 +89,7 @@ def measure_ood(
         say(f"Judging {len(shown)} foreign pictures, {len(slices)} slices beside them.")
         named = [(f"foreign {row.kind} {row.origin}", row.slice_) for row in shown]
         of_foreign.append(_score(item.classifier, named))
-        named = [(row.group, found) for row, found in slices]
+        named = [(row.group, slice_) for row, slice_ in slices]
         of_real.append(_score(item.classifier, named))
         pictures += shown
         sources += [row.source for row, _ in slices]
@@ -113,19 +113,19 @@ def measure_ood(
 def _real_slices(records: Sequence[Record], count: int) -> list[tuple[Record, Slice]]:
     plain = [item for item in records if not item.flag]
     return [
-        (item, found)
+        (item, slice_)
         for item in pick(plain, count)
-        if (found := read_labelled_slice(item)) is not None
+        if (slice_ := read_labelled_slice(item)) is not None
     ]
 
 
 def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _OodScores:
     """Judge slices, each with the name of who counts together."""
-    found = judge_slices(classifier, (item for _, item in named))
+    decisions = judge_slices(classifier, (item for _, item in named))
     groups = [name for name, _ in named]
     return _OodScores(
-        np.array([item.domain_score for item in found], np.float64),
-        np.array([item.label is Verdict.NOT_BRAIN_MRI for item in found], bool),
+        np.array([item.domain_score for item in decisions], np.float64),
+        np.array([item.label is Verdict.NOT_BRAIN_MRI for item in decisions], bool),
         np.array(groups, np.str_),
     )
 

@@ -101,16 +101,16 @@ def gather_ood_pictures(
         Notes are full sentences on what had to be left out.
     """
     notes: list[str] = []
-    found = [*_drawn(of_each_kind, first), *_taught_photographs()]
-    found += _other_photographs()
-    found += _computed_tomography(records)
+    pictures = [*_drawn(of_each_kind, first), *_taught_photographs()]
+    pictures += _other_photographs()
+    pictures += _computed_tomography(records)
     dicom = list(_dicom())
     if not dicom:
         notes.append(
             "The files of other body parts that come with pydicom were left out: "
             "it is not installed."
         )
-    return found + dicom, notes
+    return pictures + dicom, notes
 
 
 def _drawn(of_each_kind: int, first: int) -> Iterator[OodPicture]:
@@ -155,15 +155,20 @@ def _arrays() -> Iterator[tuple[str, NDArray[Any]]]:
 
     for name in OTHER_PHOTOGRAPHS:
         try:
-            found = getattr(skimage.data, name)()
+            photograph = getattr(skimage.data, name)()
         except (AttributeError, OSError, ImportError, ValueError):
             continue  # this release does not carry it
         if name == "lfw_subset":
             # Faces of 25 x 25 pixels: enlarged, as a web page would show them.
             for row in range(0, 100, 10):
-                yield f"face {row}", np.kron(found[row], np.ones((8, 8)))
+                yield f"face {row}", np.kron(photograph[row], np.ones((8, 8)))
         else:
-            yield name, np.asarray(found[0] if isinstance(found, tuple) else found)
+            yield (
+                name,
+                np.asarray(
+                    photograph[0] if isinstance(photograph, tuple) else photograph
+                ),
+            )
     for row, picture in enumerate(load_sample_images().images):
         yield f"sample photograph {row}", np.asarray(picture)
 

@@ -170,9 +170,9 @@ def score_records(
     """
     kept: list[Record] = []
     rows: list[dict[str, Any]] = []
-    for record, found in _judged(classifier, records, operating_point, say):
+    for record, prediction in _judged(classifier, records, operating_point, say):
         kept.append(record)
-        rows.append(_row(record, found, classifier.bundle))
+        rows.append(_row(record, prediction, classifier.bundle))
     if not rows:
         raise DatasetError(
             "None of the listed pictures could be judged.",
@@ -213,18 +213,18 @@ def _judged(
         yield read.popleft(), result
 
 
-def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
-    decision = found.decision
-    square, crop = prepare(found.pixels, bundle.preprocessing)
+def _row(record: Record, prediction: Prediction, bundle: Bundle) -> dict[str, Any]:
+    decision = prediction.decision
+    square, crop = prepare(prediction.pixels, bundle.preprocessing)
     maps = (
-        found.explanation.evidence,
-        found.explanation.gradcam,
-        center_map(crop, found.height, found.width),
+        prediction.explanation.evidence,
+        prediction.explanation.gradcam,
+        center_map(crop, prediction.height, prediction.width),
     )
     points = [(np.nan, np.nan)] * len(maps)
     outline_share = np.nan
     if record.mask is not None and record.label is not TumorClass.NO_TUMOR:
-        inside = read_outline(record.mask, (found.height, found.width))
+        inside = read_outline(record.mask, (prediction.height, prediction.width))
         points = [pointing(heat, inside) for heat in maps]
         outline_share = float(inside.sum()) / crop.side**2
     return {
@@ -378,8 +378,8 @@ def judge_slices(classifier: Classifier, slices: Iterable[Slice]) -> list[Decisi
         Each is judged by itself.
     """
     waiting = iter(slices)
-    found: list[Decision] = []
+    decisions: list[Decision] = []
     while chunk := tuple(islice(waiting, _SLICES_AT_A_TIME)):
         study = Study((Series(chunk),))
-        found += [item.decision for item in classifier.predict_study(study)]
-    return found
+        decisions += [item.decision for item in classifier.predict_study(study)]
+    return decisions

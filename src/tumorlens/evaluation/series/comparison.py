@@ -216,14 +216,14 @@ def _ask(
     compared_model: ComparedModel, record: Record, operating_point: str | None
 ) -> _Answer:
     member = compared_model.member(record)
-    found = member.judge(only_series(record.path), operating_point)
-    threshold = member.bundle.scan_points[found.operating_point].threshold
-    judged = found.p_tumor is not None
-    p_tumor = 0.5 if found.p_tumor is None else found.p_tumor
+    prediction = member.judge(only_series(record.path), operating_point)
+    threshold = member.bundle.scan_points[prediction.operating_point].threshold
+    judged = prediction.p_tumor is not None
+    p_tumor = 0.5 if prediction.p_tumor is None else prediction.p_tumor
     return _Answer(
         p_tumor=p_tumor,
         called=judged and p_tumor >= threshold,
-        refused=not judged or found.decision is Verdict.NOT_BRAIN_MRI,
+        refused=not judged or prediction.decision is Verdict.NOT_BRAIN_MRI,
         seen=member.has_seen(record),
         untold=not member.can_tell(record),
     )
@@ -325,12 +325,12 @@ def _of_model(
     area: Draws,
 ) -> dict[str, Figure | None]:
     answered = ~item.refused[rows]
-    found = item.called[rows] & answered
+    tumors_found = item.called[rows] & answered
     cleared = ~item.called[rows] & answered
-    both = draws.mean(found, positive) + draws.mean(cleared, ~positive)
+    both = draws.mean(tumors_found, positive) + draws.mean(cleared, ~positive)
     return {
         "auroc": figure(area),
-        "sensitivity": draws.share(found, positive),
+        "sensitivity": draws.share(tumors_found, positive),
         "specificity": draws.share(cleared, ~positive),
         "balanced_accuracy": figure(0.5 * both),
     }

@@ -112,8 +112,8 @@ def _points(
     p_tumor = _sigmoid(rule.log_odds(table))[rows]
     labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
     patients = [name for name, kept in zip(table.patients, rows, strict=True) if kept]
-    found = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
-    return {name: point.threshold for name, point in found.items()}
+    points = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
+    return {name: point.threshold for name, point in points.items()}
 
 
 def _by_hand(scans: Sequence[ScoredSeries]) -> NDArray[np.float64]:
@@ -142,7 +142,7 @@ def _figures(
     errors = statistic_draws(
         lambda rows: _calibration_error(p_tumor[rows], tumor[rows]), table.patients
     )
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "scans": {"tumor": int(tumor.sum()), "no_tumor": int((~tumor).sum())},
         "patients": {"tumor": draws.count(tumor), "no_tumor": draws.count(~tumor)},
         "auroc": figure(draws.auroc(odds, tumor)),
@@ -154,19 +154,19 @@ def _figures(
         },
     }
     if thresholds is None:
-        return found
-    found["operating_points"] = {
+        return figures
+    figures["operating_points"] = {
         name: _rates(draws, tumor, p_tumor >= bar, np.ones(len(tumor), np.bool_))
         for name, bar in thresholds.items()
     }
-    found["by_source"] = {
+    figures["by_source"] = {
         str(source): {
             name: _rates(draws, tumor, p_tumor >= bar, table.sources == source)
             for name, bar in thresholds.items()
         }
         for source in np.unique(table.sources)
     }
-    return found
+    return figures
 
 
 def _rates(
@@ -246,21 +246,24 @@ def fit_outlines(
     drawn = [scan for scan in scans if scan.outlines is not None]
     if not drawn:
         return None, None
-    found = np.array([scan.outlines.measures for scan in drawn if scan.outlines])
+    measures = np.array([scan.outlines.measures for scan in drawn if scan.outlines])
     folds = np.array([scan.fold for scan in drawn])
     patients = [scan.record.patient for scan in drawn]
     chosen = np.array(
-        [_best_level(found[folds != fold], patients, folds != fold) for fold in folds]
+        [
+            _best_level(measures[folds != fold], patients, folds != fold)
+            for fold in folds
+        ]
     )
-    own = found[np.arange(len(drawn)), chosen]
-    level = LEVELS[_best_level(found, patients, np.ones(len(drawn), np.bool_))]
+    own = measures[np.arange(len(drawn)), chosen]
+    level = LEVELS[_best_level(measures, patients, np.ones(len(drawn), np.bool_))]
     assert level is not None
     sources = np.array([scan.record.source for scan in drawn])
     fitted = _outline_figures(own, patients)
     figures = {
         "level": level,
         "fitted": fitted,
-        "half_of_peak": _outline_figures(found[:, LEVELS.index(None)], patients),
+        "half_of_peak": _outline_figures(measures[:, LEVELS.index(None)], patients),
         "by_source": {
             str(name): _outline_figures(
                 own[sources == name],
@@ -286,13 +289,13 @@ def fit_outlines(
 
 
 def _best_level(
-    found: NDArray[np.float64], patients: Sequence[str], rows: NDArray[np.bool_]
+    measures: NDArray[np.float64], patients: Sequence[str], rows: NDArray[np.bool_]
 ) -> int:
     """Find the level with the best mean overlap over patients; None is not one."""
     groups = [name for name, kept in zip(patients, rows, strict=True) if kept]
     _, numbers = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.bincount(numbers).astype(np.float64)
-    dice = found[:, :, MEASURES.index("dice")] / counts[numbers][:, None]
+    dice = measures[:, :, MEASURES.index("dice")] / counts[numbers][:, None]
     return 1 + int(np.argmax(dice.sum(axis=0)[1:]))
 
 

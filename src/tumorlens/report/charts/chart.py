@@ -219,9 +219,9 @@ def draw_series(
     across, up
         The axes.
     """
-    found = f'<g class="s{index % COLORS}">'
+    opening = f'<g class="s{index % COLORS}">'
     if line.style == "bars":
-        return found + _bars(line, place, across, up) + "</g>"
+        return opening + _bars(line, place, across, up) + "</g>"
     if line.style == "points":
         spread = _whiskers(line, 0.0, across, up)
         dots = "".join(
@@ -229,12 +229,12 @@ def draw_series(
             for x, y in zip(line.x, line.y, strict=True)
             if math.isfinite(x) and math.isfinite(y)
         )
-        return found + spread + dots + "</g>"
+        return opening + spread + dots + "</g>"
     dash = DASHES[index % len(DASHES)]
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     path = "".join(_polyline(run, across, up) for run in _runs(line.x, line.y))
     return (
-        f'{found}{_band(line, across, up)}<path class="line"{dashed} d="{path}"/></g>'
+        f'{opening}{_band(line, across, up)}<path class="line"{dashed} d="{path}"/></g>'
     )
 
 
@@ -417,10 +417,10 @@ def nice_step(length: float) -> float:
     return 10.0 * power
 
 
-def _reach(found: Sequence[float]) -> tuple[float, float]:
-    if not found:
+def _reach(values: Sequence[float]) -> tuple[float, float]:
+    if not values:
         return 0.0, 1.0
-    low, high = min(found), max(found)
+    low, high = min(values), max(values)
     # Ends so close that no step between them can be told apart are one value.
     if high - low <= 1e-9 * max(abs(low), abs(high)) or high == low:
         room = abs(low) * 0.1 or 0.5

@@ -32,12 +32,12 @@ def draw_intervals(
     str
         An ``<svg>`` that names and describes itself and carries its style.
     """
-    edges = [edge for _, found in rows for edge in (found["low"], found["high"])]
+    edges = [edge for _, figure in rows for edge in (figure["low"], figure["high"])]
     low = min(0.5, min(edges, default=0.0))
     across = make_scale(edges, (max(0.0, low), 1.0), (_LEFT, _WIDTH - _RIGHT))
     base = _TOP + _ROW * len(rows)
     height = base + _BOTTOM
-    description = "; ".join(f"{name} {figure_text(found)}" for name, found in rows)
+    description = "; ".join(f"{name} {figure_text(figure)}" for name, figure in rows)
     parts = [_opening(title, description, _WIDTH, height)]
     for tick in across.ticks:
         x = across(tick)
@@ -46,15 +46,15 @@ def draw_intervals(
             f'x="{x:.1f}" y="{base + 18}" text-anchor="middle">'
             f"{across.label(tick)}</text>"
         )
-    for number, (name, found) in enumerate(rows):
+    for number, (name, figure) in enumerate(rows):
         y = _TOP + _ROW * (number + 0.5)
-        start, middle, end = (across(found[key]) for key in ("low", "value", "high"))
+        start, middle, end = (across(figure[key]) for key in ("low", "value", "high"))
         parts.append(
             f'<text x="{_LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(name)}'
             "</text>"
             f'<g class="s{number % COLORS}"><path class="line" d="M{start:.1f} {y}'
             f'H{end:.1f}"/><circle class="dot" cx="{middle:.1f}" cy="{y}" r="5.5"/></g>'
-            f'<text x="{_WIDTH - _RIGHT + 14}" y="{y + 4}">{figure_text(found)}</text>'
+            f'<text x="{_WIDTH - _RIGHT + 14}" y="{y + 4}">{figure_text(figure)}</text>'
         )
     parts.append(
         f'<path class="axis" d="M{_LEFT} {base}H{_WIDTH - _RIGHT}"/>'

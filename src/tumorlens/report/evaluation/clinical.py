@@ -26,19 +26,19 @@ def answer(report: Mapping[str, Any]) -> str:
     report
         Of `tumorlens.experiments.clinical.add_clinical`.
     """
-    found = report["by_patient"][_LOG_LOSS]
-    change = figure_text(found["difference"])
-    p = found["p"]
+    log_loss = report["by_patient"][_LOG_LOSS]
+    change = figure_text(log_loss["difference"])
+    p = log_loss["p"]
     by_chance = "" if p is None else f"; p = {p:.2f} against permuted columns"
     figures = f"the log loss by patient changes by {change}{by_chance}"
     # So few permutations cannot give a p that small; then the interval answers.
     unlike_chance = report["permutations"] < _FEWEST or p <= _SIGNIFICANT
-    sure = found["difference"]["high"] < 0.0 and unlike_chance
+    sure = log_loss["difference"]["high"] < 0.0 and unlike_chance
     if sure and report["warnings"]:
         return f"The columns seem to add something ({figures}), but see the warnings."
     if sure:
         return f"The columns add something over the image alone: {figures}."
-    if found["difference"]["low"] > 0.0:
+    if log_loss["difference"]["low"] > 0.0:
         return f"The columns make it worse: {figures}. Do not use them."
     return (
         f"Nothing here shows that the columns add anything over the image alone: "
@@ -54,11 +54,11 @@ def clinical_sections(report: Mapping[str, Any]) -> list[Section]:
     report
         As for `answer`.
     """
-    found = [_answer_section(report), _columns_section(report)]
+    sections = [_answer_section(report), _columns_section(report)]
     if report["subgroups"]:
-        found.append(_subgroup_section(report["subgroups"]))
-    found.append(_weights_section(report["model_weights"]))
-    return found
+        sections.append(_subgroup_section(report["subgroups"]))
+    sections.append(_weights_section(report["model_weights"]))
+    return sections
 
 
 def figure_table(report: Mapping[str, Any], level: str) -> Table:
@@ -74,13 +74,13 @@ def figure_table(report: Mapping[str, Any], level: str) -> Table:
     rows = [
         (
             name,
-            *(figure_text(found[judge]) for judge in ("served", "image")),
-            figure_text(found["fused"]),
-            figure_text(found["difference"]),
-            _range(found["null"]),
-            "–" if found["p"] is None else f"{found['p']:.2f}",
+            *(figure_text(figures[judge]) for judge in ("served", "image")),
+            figure_text(figures["fused"]),
+            figure_text(figures["difference"]),
+            _range(figures["null"]),
+            "–" if figures["p"] is None else f"{figures['p']:.2f}",
         )
-        for name, found in report[level].items()
+        for name, figures in report[level].items()
     ]
     heads = ("Figure", "Image as served", "Image, fitted here", "Image and columns")
     beside = ("Difference", "Of permuted columns", "p")
@@ -151,7 +151,7 @@ def _columns_section(report: Mapping[str, Any]) -> Section:
 def _subgroup_section(subgroups: Mapping[str, Any]) -> Section:
     tables = []
     for kind, parts in subgroups.items():
-        rows = [_subgroup_row(part, found) for part, found in parts.items()]
+        rows = [_subgroup_row(part, figures) for part, figures in parts.items()]
         heads = ("Group", "Patients", "Accuracy, image", "Accuracy, both")
         beside = ("Log loss, difference", "Calibration error, image", "both")
         tables.append(Table(f"By {kind}", (*heads, *beside), rows))
@@ -168,15 +168,15 @@ def _subgroup_section(subgroups: Mapping[str, Any]) -> Section:
     )
 
 
-def _subgroup_row(part: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    right = found[_ACCURACY]
-    error = found[_CALIBRATION]
+def _subgroup_row(part: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
+    right = figures[_ACCURACY]
+    error = figures[_CALIBRATION]
     return (
         part,
-        str(found["patients"]),
+        str(figures["patients"]),
         figure_text(right["image"], digits=2),
         figure_text(right["fused"], digits=2),
-        figure_text(found[_LOG_LOSS]["difference"]),
+        figure_text(figures[_LOG_LOSS]["difference"]),
         figure_text(error["image"], digits=2),
         figure_text(error["fused"], digits=2),
     )

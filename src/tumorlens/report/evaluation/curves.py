@@ -16,12 +16,12 @@ _UNIT = (0.0, 1.0)
 def curve_sections(figures: Figures) -> list[Section]:
     """Show what `curve_figures` found, under the key ``curves`` of the metrics."""
     curves = figures["curves"]
-    found = [_reliability(curves["reliability"])]
+    sections = [_reliability(curves["reliability"])]
     if curves["roc"]:
-        found.insert(0, _discrimination(figures))
+        sections.insert(0, _discrimination(figures))
     if "decision" in curves:
-        found.append(_decision(curves["decision"]))
-    return found
+        sections.append(_decision(curves["decision"]))
+    return sections
 
 
 def _line(name: str, curve: Figures, *, band: bool = True) -> Line:

@@ -11,12 +11,12 @@ from tumorlens.report.page_parts import Chart, Line, Section, Table
 MAPS = {"evidence": "Evidence map", "gradcam": "Grad-CAM"}
 
 
-def map_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def map_rows(figures_of_maps: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Sum up whether the maps tell the truth.
 
     Parameters
     ----------
-    found
+    figures_of_maps
         As a bundle keeps it under ``faithfulness``, of at least one slice.
 
     Yields
@@ -25,9 +25,12 @@ def map_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         A title, then a figure with its interval for each of `MAPS`. What needs
         outlines is left out where there are none.
     """
-    shuffled, turned = found["randomisation"], found["repeatability"]["turn"]
+    shuffled, turned = (
+        figures_of_maps["randomisation"],
+        figures_of_maps["repeatability"]["turn"],
+    )
     whole = shuffled["cascading"][-1]
-    agreed = found["agreement"].get("gain_over_center", {})
+    agreed = figures_of_maps["agreement"].get("gain_over_center", {})
     rows = {
         "Peak inside the outline, more often than the middle of the head by": {
             name: agreed[name]["peak_inside"] for name in agreed
@@ -35,7 +38,9 @@ def map_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         **{
             f"{way.capitalize()}, first quarter of the pixels, better than the middle "
             "by": {
-                name: found["deletion"][way]["gain_over_center"][name]["early"]
+                name: figures_of_maps["deletion"][way]["gain_over_center"][name][
+                    "early"
+                ]
                 for name in MAPS
             }
             for way in ("deletion", "insertion")
@@ -98,16 +103,18 @@ def faithfulness_section(figures: Mapping[str, Any]) -> Section:
 
 
 def _agreement(figures: Mapping[str, Any]) -> tuple[Table, ...]:
-    found = figures["agreement"]
-    if not found["slices"]:
+    agreement = figures["agreement"]
+    if not agreement["slices"]:
         return ()
     rows = [
         (
             _TITLES[name],
-            figure_text(found[name]["peak_inside"], percent=True),
-            figure_text(found[name]["dice"], digits=2),
+            figure_text(agreement[name]["peak_inside"], percent=True),
+            figure_text(agreement[name]["dice"], digits=2),
             *(
-                figure_text(found["gain_over_center"].get(name, {}).get(key), digits=2)
+                figure_text(
+                    agreement["gain_over_center"].get(name, {}).get(key), digits=2
+                )
                 for key in ("peak_inside", "dice")
             ),
         )
@@ -115,7 +122,7 @@ def _agreement(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     ]
     return (
         Table(
-            f"Agreement with outlines ({found['slices']} slices)",
+            f"Agreement with outlines ({agreement['slices']} slices)",
             (
                 "Map",
                 "Peak inside the outline",
@@ -129,7 +136,7 @@ def _agreement(figures: Mapping[str, Any]) -> tuple[Table, ...]:
 
 
 def _deletion(figures: Mapping[str, Any], way: str) -> Table:
-    found = figures["deletion"][way]
+    curves = figures["deletion"][way]
     rows = [
         (
             _TITLES[order],
@@ -137,9 +144,9 @@ def _deletion(figures: Mapping[str, Any], way: str) -> Table:
                 figure_text(figure.get(key), digits=2)
                 for key in ("early", "area")
                 for figure in (
-                    found[order],
-                    found["gain_over_center"].get(order, {}),
-                    found["gain_over_random"].get(order, {}),
+                    curves[order],
+                    curves["gain_over_center"].get(order, {}),
+                    curves["gain_over_random"].get(order, {}),
                 )
             ),
         )
@@ -155,14 +162,17 @@ def _deletion(figures: Mapping[str, Any], way: str) -> Table:
 
 
 def _random(figures: Mapping[str, Any]) -> Table:
-    found = figures["randomisation"]
-    count = len(found["cascading"])
-    stages = [(f"last {stage['layers']} layers", stage) for stage in found["cascading"]]
+    randomisation = figures["randomisation"]
+    count = len(randomisation["cascading"])
+    stages = [
+        (f"last {stage['layers']} layers", stage)
+        for stage in randomisation["cascading"]
+    ]
     stages += [
         (f"part {row} of {count} alone, from the output", stage)
-        for row, stage in enumerate(found["independent"], 1)
+        for row, stage in enumerate(randomisation["independent"], 1)
     ]
-    stages.append(("none: another patient's map", found["other_patient"]))
+    stages.append(("none: another patient's map", randomisation["other_patient"]))
     return Table(
         "Likeness of maps before and after shuffling weights (1 is the same map)",
         (
@@ -200,25 +210,25 @@ def _repeat(figures: Mapping[str, Any]) -> Table:
         [
             (
                 f"{_TITLES[name]}, {titles[way]}",
-                figure_text(found[name]["correlation"], digits=2),
-                figure_text(found[name]["peak_moved"], digits=1),
-                figure_text(found[name]["peak_stayed"], percent=True),
+                figure_text(maps[name]["correlation"], digits=2),
+                figure_text(maps[name]["peak_moved"], digits=1),
+                figure_text(maps[name]["peak_stayed"], percent=True),
             )
-            for way, found in figures["repeatability"].items()
+            for way, maps in figures["repeatability"].items()
             for name in MAPS
         ],
     )
 
 
 def _curves(figures: Mapping[str, Any], way: str) -> Chart:
-    found = figures["deletion"]
+    deletion = figures["deletion"]
     what = "deleted" if way == "deletion" else "inserted"
     return Chart(
         f"{way.capitalize()}: probability of the class",
         f"Share of the input {what}",
         "Calibrated probability",
         [
-            Line(_TITLES[order], found["shares"], found[way][order]["curve"])
+            Line(_TITLES[order], deletion["shares"], deletion[way][order]["curve"])
             for order in _TITLES
         ],
         x_range=(0.0, 1.0),

@@ -82,12 +82,12 @@ def _of_folds(figures: Mapping[str, Any]) -> Section:
     )
 
 
-def _fold_row(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _fold_row(leakage: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        str(found["slices"]),
-        str(sum(found["shared_patients"].values())),
-        str(found["shared_slices"]),
-        str(found["unnamed_slices"]),
-        "not looked for" if found["copies"] is None else str(found["copies"]),
-        str(found["compared_with"]),
+        str(leakage["slices"]),
+        str(sum(leakage["shared_patients"].values())),
+        str(leakage["shared_slices"]),
+        str(leakage["unnamed_slices"]),
+        "not looked for" if leakage["copies"] is None else str(leakage["copies"]),
+        str(leakage["compared_with"]),
     )

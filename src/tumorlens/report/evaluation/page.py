@@ -64,11 +64,11 @@ def numeric_columns(table: Table) -> list[bool]:
 
     The first column names its row and never is.
     """
-    found = [False]
+    numeric = [False]
     for column in range(1, len(table.columns)):
         cells = [row[column].strip() for row in table.rows]
-        found.append(any(cells) and all(_FIGURE.fullmatch(cell) for cell in cells))
-    return found
+        numeric.append(any(cells) and all(_FIGURE.fullmatch(cell) for cell in cells))
+    return numeric
 
 
 def _check(table: Table) -> None:

@@ -41,7 +41,7 @@ def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
     height_parts
         Parts of a series within which slices count as lying alike.
     """
-    found = [
+    sections = [
         _summary(figures),
         _classes(figures),
         _points(figures),
@@ -49,8 +49,8 @@ def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
         _sources(figures, height_parts),
     ]
     if "localisation" in figures:
-        found.append(_localisation(figures))
-    return found
+        sections.append(_localisation(figures))
+    return sections
 
 
 def _summary(figures: Figures) -> Section:
@@ -78,9 +78,11 @@ def _classes(figures: Figures) -> Section:
         ("by_slice", "By slice", "slices"),
         ("by_patient", "By patient", "patients"),
     ):
-        found = figures["classes"][key]
-        tables.append(_class_table(found, f"{title}: each class against the rest"))
-        tables.append(_confusion(found["confusion"], f"{title}: {unit} by true class"))
+        classes = figures["classes"][key]
+        tables.append(_class_table(classes, f"{title}: each class against the rest"))
+        tables.append(
+            _confusion(classes["confusion"], f"{title}: {unit} by true class")
+        )
     tables.append(_coverage(figures))
     return Section(
         "classes",
@@ -112,20 +114,23 @@ def _coverage(figures: Figures) -> Table:
     return Table("Prediction sets: how often they hold the true class", heads, rows)
 
 
-def _class_table(found: Figures, title: str) -> Table:
+def _class_table(classes: Figures, title: str) -> Table:
     rows = [
         (
             INFO[name].title,
-            str(found["classes"][name]["count"]),
-            *(figure_text(found["classes"][name][column]) for column in _CLASS_COLUMNS),
+            str(classes["classes"][name]["count"]),
+            *(
+                figure_text(classes["classes"][name][column])
+                for column in _CLASS_COLUMNS
+            ),
         )
         for name in CLASSES
     ]
     balanced, macro = (
-        figure_text(found["balanced_accuracy"]),
-        figure_text(found["macro_f1"]),
+        figure_text(classes["balanced_accuracy"]),
+        figure_text(classes["macro_f1"]),
     )
-    rows.append(("Mean", str(found["count"]), balanced, "–", "–", macro, "–"))
+    rows.append(("Mean", str(classes["count"]), balanced, "–", "–", macro, "–"))
     heads = ("Class", "Number", "Recall", "Precision", "Specificity", "F1", "AUROC")
     return Table(title, heads, rows)
 
@@ -179,8 +184,8 @@ def _points(figures: Figures) -> Section:
 
 def _heads(figures: Figures) -> Section:
     rows = [
-        (title, figure_text(found["accuracy"]), figure_text(found["auroc_tumor"]))
-        for title, found in (
+        (title, figure_text(head["accuracy"]), figure_text(head["auroc_tumor"]))
+        for title, head in (
             ("Slice head alone", figures["heads"]["slice_head"]),
             ("Evidence head alone", figures["heads"]["evidence_head"]),
             ("Both, calibrated", figures),
@@ -198,14 +203,14 @@ def _sources(figures: Figures, height_parts: int) -> Section:
     rows = [
         (
             name,
-            str(found["slices"]),
-            str(found["patients"]),
-            str(found["tumor_slices"]),
-            figure_text(found["auroc_tumor"]),
-            figure_text(found["auroc_tumor_like_position"]),
-            figure_text(found["auroc_tumor_position"]),
+            str(place["slices"]),
+            str(place["patients"]),
+            str(place["tumor_slices"]),
+            figure_text(place["auroc_tumor"]),
+            figure_text(place["auroc_tumor_like_position"]),
+            figure_text(place["auroc_tumor_position"]),
         )
-        for name, found in figures["within_sites"].items()
+        for name, place in figures["within_sites"].items()
     ]
     kinds = figures.get("source_kinds")
     heads = (
@@ -250,11 +255,11 @@ def part_table(title: str, parts: Mapping[str, Figures]) -> Table:
         [
             (
                 name,
-                str(found["slices"]),
-                str(found["patients"]),
-                *(figure_text(found.get(key)) for key in shown),
+                str(part["slices"]),
+                str(part["patients"]),
+                *(figure_text(part.get(key)) for key in shown),
             )
-            for name, found in parts.items()
+            for name, part in parts.items()
         ],
     )
 
@@ -338,12 +343,14 @@ def baseline_section(figures: Mapping[str, Any]) -> Section:
     )
 
 
-def _baseline_table(found: Mapping[str, Any], title: str, unit: str) -> Table:
-    parts = [("All", found["all"])]
-    if "across" in found:
-        parts.append(("Across sets of one kind", found["across"]))
-    parts += [(f"Inside {place}", item) for place, item in found["inside"].items()]
-    parts += [(f"Together: {names}", item) for names, item in found["together"].items()]
+def _baseline_table(figures: Mapping[str, Any], title: str, unit: str) -> Table:
+    parts = [("All", figures["all"])]
+    if "across" in figures:
+        parts.append(("Across sets of one kind", figures["across"]))
+    parts += [(f"Inside {place}", item) for place, item in figures["inside"].items()]
+    parts += [
+        (f"Together: {names}", item) for names, item in figures["together"].items()
+    ]
     return Table(
         title,
         ("Part", unit, "AUROC, tumour or none", "Accuracy, four classes"),
@@ -379,12 +386,12 @@ def comparison_section(
     rows = [
         (
             name,
-            figure_text(found["first"]),
-            figure_text(found["second"]),
-            figure_text(found["difference"]),
-            _p(found["p"]),
+            figure_text(compared["first"]),
+            figure_text(compared["second"]),
+            figure_text(compared["difference"]),
+            _p(compared["p"]),
         )
-        for name, found in figures["figures"].items()
+        for name, compared in figures["figures"].items()
     ]
     alone = figures["mcnemar"]
     return Section(

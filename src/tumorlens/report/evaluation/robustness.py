@@ -51,13 +51,13 @@ def refusal_rows(foreign: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         A title and a figure with its interval.
     """
     for key, words in (("all", "all kinds"), ("new", "kinds that taught nothing")):
-        found = foreign[key]
-        count = f"{found['pictures']} pictures"
+        refusal = foreign[key]
+        count = f"{refusal['pictures']} pictures"
         yield (
             f"No brain MRI, {words} ({count}): AUROC against brain MRI",
-            figure_text(found["auroc"]),
+            figure_text(refusal["auroc"]),
         )
-        yield "The same: refused", figure_text(found["refused"])
+        yield "The same: refused", figure_text(refusal["refused"])
     yield (
         f"Brain MRI that passes ({foreign['slices']} slices)",
         figure_text(foreign["passed"]),
@@ -95,9 +95,9 @@ def corruption_section(figures: Mapping[str, Any]) -> Section:
 def _strongest_table(figures: Mapping[str, Any]) -> Table:
     """Clean, and each kind at its strongest."""
     rows = [("none", "–", *_cells(figures["clean"]))]
-    for kind, found in figures["kinds"].items():
-        drop = figure_text(found["drop"], digits=1)
-        rows.append((kind, drop, *_cells(found["strengths"][-1])))
+    for kind, damage in figures["kinds"].items():
+        drop = figure_text(damage["drop"], digits=1)
+        rows.append((kind, drop, *_cells(damage["strengths"][-1])))
     return Table(
         "Mean drop over five strengths, and the figures at the strongest",
         (
@@ -113,13 +113,13 @@ def _strongest_table(figures: Mapping[str, Any]) -> Table:
     )
 
 
-def _cells(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        figure_text(found["accuracy"], percent=True),
-        figure_text(found["auroc_tumor"]),
-        figure_text(found["tumor_sensitivity"], percent=True),
-        figure_text(found["tumor_specificity"], percent=True),
-        figure_text(found["refused"], percent=True),
+        figure_text(figures["accuracy"], percent=True),
+        figure_text(figures["auroc_tumor"]),
+        figure_text(figures["tumor_sensitivity"], percent=True),
+        figure_text(figures["tumor_specificity"], percent=True),
+        figure_text(figures["refused"], percent=True),
     )
 
 
@@ -141,10 +141,10 @@ def _strengths_table(figures: Mapping[str, Any]) -> Table:
                         "–" if row[key] is None else f"{row[key]['value']:.3f}"
                         for key in ("accuracy", "auroc_tumor")
                     )
-                    for row in found["strengths"]
+                    for row in damage["strengths"]
                 ),
             )
-            for kind, found in figures["kinds"].items()
+            for kind, damage in figures["kinds"].items()
         ],
     )
 
@@ -160,9 +160,9 @@ def _strengths_chart(figures: Mapping[str, Any]) -> Chart:
             Line(
                 kind,
                 (0, *strengths),
-                (clean, *(row["accuracy"]["value"] for row in found["strengths"])),
+                (clean, *(row["accuracy"]["value"] for row in damage["strengths"])),
             )
-            for kind, found in figures["kinds"].items()
+            for kind, damage in figures["kinds"].items()
         ],
         x_range=(0.0, float(strengths[-1])),
         y_range=(0.0, 1.0),
@@ -202,14 +202,14 @@ def _by_whom(figures: Mapping[str, Any]) -> str:
 
 def _weakest(figures: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the kind that passes most often, which pooled figures would hide."""
-    name, found = min(
+    name, refusal = min(
         figures["kinds"].items(), key=lambda item: float(item[1]["refused"]["value"])
     )
-    if found["refused"]["value"] == 1.0:
+    if refusal["refused"]["value"] == 1.0:
         return ()
     return (
-        f"Weakest is the kind '{name}': of {found['pictures']} pictures "
-        f"{figure_text(found['refused'], percent=True)} are refused.",
+        f"Weakest is the kind '{name}': of {refusal['pictures']} pictures "
+        f"{figure_text(refusal['refused'], percent=True)} are refused.",
     )
 
 
@@ -217,12 +217,12 @@ def _kinds_table(figures: Mapping[str, Any]) -> Table:
     rows = [
         (
             kind,
-            "taught" if found["taught"] else "new",
-            str(found["pictures"]),
-            figure_text(found["auroc"]),
-            figure_text(found["refused"], percent=True),
+            "taught" if refusal["taught"] else "new",
+            str(refusal["pictures"]),
+            figure_text(refusal["auroc"]),
+            figure_text(refusal["refused"], percent=True),
         )
-        for kind, found in sorted(
+        for kind, refusal in sorted(
             figures["kinds"].items(), key=lambda item: (item[1]["taught"], item[0])
         )
     ]
@@ -238,8 +238,8 @@ def _sources_table(figures: Mapping[str, Any]) -> Table:
         "Brain MRI that passes, by source",
         ("Source", "Passed"),
         [
-            (name, figure_text(found, percent=True))
-            for name, found in figures["passed_by_source"].items()
+            (name, figure_text(passed, percent=True))
+            for name, passed in figures["passed_by_source"].items()
         ],
     )
 

@@ -46,13 +46,13 @@ _TITLE = "What each decision rule buys and costs"
 
 
 def _level_sentences(levels: Mapping[str, Sequence[float]]) -> list[str]:
-    found = []
+    sentences = []
     for name, values in levels.items():
         shown = ", ".join(f"{value:.3f}" for value in values)
-        found.append(
+        sentences.append(
             f"{RULES[name]}: {f'threshold {shown}' if shown else 'this rule is off'}."
         )
-    return found
+    return sentences
 
 
 def _alone(figures: Mapping[str, Any]) -> Table:

@@ -60,13 +60,13 @@ def _rates(prefix: str, points: Mapping[str, Any]) -> Iterator[Row]:
                 yield prefix + title, figure_text(rates[kind])
 
 
-def _outlines(found: Mapping[str, Any]) -> Iterator[Row]:
+def _outlines(outlines: Mapping[str, Any]) -> Iterator[Row]:
     kinds = [
-        ("Spot at the fitted level", found["fitted"]),
-        ("Spot at half of the peak", found["half_of_peak"]),
+        ("Spot at the fitted level", outlines["fitted"]),
+        ("Spot at half of the peak", outlines["half_of_peak"]),
         *(
             (f"Spot in {_SOURCES.get(name, name)}", figures)
-            for name, figures in found["by_source"].items()
+            for name, figures in outlines["by_source"].items()
         ),
     ]
     for title, figures in kinds:

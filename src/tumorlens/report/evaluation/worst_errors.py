@@ -175,10 +175,10 @@ def _polygons(
     outlines: Sequence[NDArray[Any]], scale: float
 ) -> list[list[list[float]]]:
     """Scale and simplify (Douglas and Peucker 1973); specks are left out."""
-    found = []
+    polygons = []
     for outline in outlines:
         line = outline.reshape(-1, 1, 2).astype(np.float32) * np.float32(scale)
         kept = cv2.approxPolyDP(line, _DETAIL, True).reshape(-1, 2)
         if len(kept) > 2:
-            found.append(np.round(kept.astype(np.float64), 1).tolist())
-    return found
+            polygons.append(np.round(kept.astype(np.float64), 1).tolist())
+    return polygons

@@ -114,8 +114,8 @@ def _decisions(bundle: Bundle) -> list[str]:
 def _measured_on(bundle: Bundle) -> str:
     """Say whose rates the operating points hold: those of the set measured last."""
     point = bundle.operating_points[bundle.default_operating_point]
-    for name, found in measured_sets(bundle):
-        rates = found.get("operating_points", {}).get(bundle.default_operating_point)
+    for name, figures in measured_sets(bundle):
+        rates = figures.get("operating_points", {}).get(bundle.default_operating_point)
         if rates and rates.get("sensitivity", {}).get("value") == (
             point.sensitivity.value
         ):
@@ -199,15 +199,15 @@ def data(bundle: Bundle) -> list[str]:
     sets: dict[str, Any] = bundle.provenance.get("sets", {})
     counts: dict[str, dict[str, int]] = {}
     kinds: dict[str, dict[str, int]] = {}
-    for split, found in sets.items():
-        for key, count in found["slices"].items():
+    for split, of_split in sets.items():
+        for key, count in of_split["slices"].items():
             source, kind = key.split("/")
             for sums, name in ((counts, split), (kinds, kind)):
                 part = sums.setdefault(source, {})
                 part[name] = part.get(name, 0) + count
     patients = ", ".join(
-        f"{found['patients']} to {'train' if split == 'train' else 'validate'} on"
-        for split, found in sets.items()
+        f"{of_split['patients']} to {'train' if split == 'train' else 'validate'} on"
+        for split, of_split in sets.items()
     )
     if not sets:
         return ["## Learned from", "", "The bundle does not say."]
@@ -281,21 +281,21 @@ def _weights(bundle: Bundle) -> str:
     )
 
 
-def _cost(found: Mapping[str, Any] | None) -> list[str]:
-    if not found or "seconds" not in found:
+def _cost(cost: Mapping[str, Any] | None) -> list[str]:
+    if not cost or "seconds" not in cost:
         return ["Time and energy of the run were not noted."]
-    seconds = float(found["seconds"])
+    seconds = float(cost["seconds"])
     place = ", ".join(
         str(part)
         for part in (
-            found.get("device"),
-            f"{found['threads']} threads" if "threads" in found else None,
+            cost.get("device"),
+            f"{cost['threads']} threads" if "threads" in cost else None,
         )
         if part
     )
     said = f"The run took {seconds:,.0f} s ({seconds / 3600:.1f} h)"
     said += f" on {place}." if place else "."
-    watts = found.get("watts_assumed")
+    watts = cost.get("watts_assumed")
     if watts is not None:
         energy = seconds * float(watts) / 3.6e6
         said += (
@@ -345,20 +345,20 @@ class CardChart:
 def card_charts(bundle: Bundle) -> list[CardChart]:
     """Draw the card's pictures; the colours are the classes' own."""
     charts = []
-    for name, found in measured_sets(bundle):
+    for name, figures in measured_sets(bundle):
         for kind, (words, label) in _KINDS.items():
-            known = found.get(kind, {})
+            known = figures.get(kind, {})
             if not all(known.get(item) for item in CLASSES):
                 continue
             title = f"{words}: {SETS[name][0].lower()}"
             rows = [(INFO[item].title, known[item]) for item in CLASSES]
             file = f"card-{name}-{kind}.svg".replace("_", "-")
             charts.append(CardChart(file, title, draw_intervals(title, label, rows)))
-        if found.get("sketches"):
+        if figures.get("sketches"):
             title = f"The commonest kinds of error: {SETS[name][0].lower()}"
             file = f"card-{name}-errors.svg".replace("_", "-")
             charts.append(
-                CardChart(file, title, draw_sketches(title, found["sketches"]))
+                CardChart(file, title, draw_sketches(title, figures["sketches"]))
             )
     return charts
 
@@ -368,7 +368,7 @@ def chart_links(bundle: Bundle) -> list[str]:
     lines = []
     for chart in card_charts(bundle):
         lines += ["", f"![{chart.title}]({FOLDER}/{chart.file})"]
-    if any(found.get("sketches") for _, found in measured_sets(bundle)):
+    if any(figures.get("sketches") for _, figures in measured_sets(bundle)):
         lines += [
             "",
             "The drawings of errors show one slice each, the surest of its kind, with "

@@ -47,9 +47,9 @@ _PART_FIGURES = (
 def measured_sets(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield name and figures of every set in `SETS` that the bundle has."""
     for name in SETS:
-        found = bundle.metrics.get(name)
-        if isinstance(found, dict):
-            yield name, found
+        figures = bundle.metrics.get(name)
+        if isinstance(figures, dict):
+            yield name, figures
 
 
 def sets_cover_patients(bundle: Bundle) -> bool:
@@ -61,11 +61,11 @@ def sets_cover_patients(bundle: Bundle) -> bool:
 def quality(bundle: Bundle) -> list[str]:
     """Write how good the bundle is, set by set."""
     lines = ["## How good it is"]
-    for name, found in measured_sets(bundle):
+    for name, figures in measured_sets(bundle):
         title, who = SETS[name]
-        lines += ["", f"### {title}", "", _who(found, who), ""]
-        lines += _main_figures(found)
-        lines += _confusion(found)
+        lines += ["", f"### {title}", "", _who(figures, who), ""]
+        lines += _main_figures(figures)
+        lines += _confusion(figures)
     if len(lines) == 1:
         lines += ["", "Not yet measured on patients kept apart."]
     return lines
@@ -75,8 +75,8 @@ def subgroups(bundle: Bundle) -> list[str]:
     """Write the figures of parts of each set: by source, plane, size and so on."""
     lines = ["## Subgroups", "", "A part with few patients says little."]
     before = len(lines)
-    for name, found in measured_sets(bundle):
-        parts = {"source": found.get("by_source"), **found.get("subgroups", {})}
+    for name, figures in measured_sets(bundle):
+        parts = {"source": figures.get("by_source"), **figures.get("subgroups", {})}
         for kind, rows in parts.items():
             if rows:
                 lines += ["", f"{SETS[name][0]}, by {kind}:", "", *_parts(rows)]
@@ -98,67 +98,67 @@ def calibration(bundle: Bundle) -> list[str]:
         "(conformal, class by class) are made to hold the true class in "
         f"{100 * coverage:.0f} % of the slices of each class{weighed}.",
     ]
-    found = list(measured_sets(bundle))
-    if not found:
+    measured = list(measured_sets(bundle))
+    if not measured:
         return lines
     rows: list[list[str]] = [
-        [title, *(figure_text(figures.get(key)) for _, figures in found)]
+        [title, *(figure_text(figures.get(key)) for _, figures in measured)]
         for title, key in (
             ("Calibration error (ECE, 15 bins)", "calibration_error"),
             ("Brier score (0 to 2)", "brier"),
             ("Classes in a set, mean", "set_size"),
         )
-        if any(figures.get(key) for _, figures in found)
+        if any(figures.get(key) for _, figures in measured)
     ]
     rows += [
         [
             f"True class in the set, {INFO[name].title.lower()}{words}",
-            *(figure_text(figures.get(key, {}).get(name)) for _, figures in found),
+            *(figure_text(figures.get(key, {}).get(name)) for _, figures in measured),
         ]
         for key, words in COVERAGES.items()
-        if any(figures.get(key) for _, figures in found)
+        if any(figures.get(key) for _, figures in measured)
         for name in CLASSES
     ]
-    heads = ["", *(SETS[name][0] for name, _ in found)]
+    heads = ["", *(SETS[name][0] for name, _ in measured)]
     return [*lines, "", *table(heads, rows)]
 
 
-def _who(found: Mapping[str, Any], who: str) -> str:
-    point = found.get("model", {}).get("operating_point")
+def _who(figures: Mapping[str, Any], who: str) -> str:
+    point = figures.get("model", {}).get("operating_point")
     at = f" At `{point}`;" if point else ""
     # Figures recorded before this was noted do not say.
-    leaking = found.get("held_out", True) is False
-    warning = f" **{found['leakage']['statement']}**" if leaking else ""
+    leaking = figures.get("held_out", True) is False
+    warning = f" **{figures['leakage']['statement']}**" if leaking else ""
     return (
-        f"{found['slices']} slices of {found['patients']} patients (or likeness "
+        f"{figures['slices']} slices of {figures['patients']} patients (or likeness "
         f"groups) {who}.{at} 95 % intervals over patients.{warning}"
     )
 
 
-def _main_figures(found: Mapping[str, Any]) -> list[str]:
+def _main_figures(figures: Mapping[str, Any]) -> list[str]:
     rows = [
-        (title, figure_text(found[key])) for title, key in FIGURES if found.get(key)
+        (title, figure_text(figures[key])) for title, key in FIGURES if figures.get(key)
     ]
     rows += [
         (f"Recall, {name_text(name)}", figure_text(value))
-        for name, value in found.get("recall", {}).items()
+        for name, value in figures.get("recall", {}).items()
         if value
     ]
     rows += [
         (f"{kind.capitalize()} at `{point}`", figure_text(rates[kind]))
-        for point, rates in found.get("operating_points", {}).items()
+        for point, rates in figures.get("operating_points", {}).items()
         for kind in ("sensitivity", "specificity")
         if rates.get(kind)
     ]
     return table(("", ""), rows)
 
 
-def _confusion(found: Mapping[str, Any]) -> list[str]:
-    if "confusion" not in found:
+def _confusion(figures: Mapping[str, Any]) -> list[str]:
+    if "confusion" not in figures:
         return []
     rows = [
         (INFO[name].title, *row)
-        for name, row in zip(CLASSES, found["confusion"], strict=True)
+        for name, row in zip(CLASSES, figures["confusion"], strict=True)
     ]
     return [
         "",
@@ -206,35 +206,35 @@ def failures(bundle: Bundle) -> list[str]:
     sets = list(measured_sets(bundle))
     if not sets:
         lines = ["## Where it fails", "", "Not yet measured on patients kept apart."]
-    for name, found in sets:
+    for name, figures in sets:
         lines += ["", f"{SETS[name][0]}:", ""]
-        lines += [f"- {said}" for said in _of_set(found, bundle)]
+        lines += [f"- {said}" for said in _of_set(figures, bundle)]
     beyond = [*_damage(bundle.metrics), *_least_refused(bundle.metrics)]
     if beyond:
         lines += ["", "Beyond:", "", *(f"- {said}" for said in beyond)]
     return lines
 
 
-def _of_set(found: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
-    yield from _rates(found)
-    yield from _weakest_class(found)
+def _of_set(figures: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
+    yield from _rates(figures)
+    yield from _weakest_class(figures)
     kind = "coverage_by_patient" if sets_cover_patients(bundle) else "coverage"
-    yield from _missed_coverage(found.get(kind, {}), bundle.prediction_sets.coverage)
-    parts: dict[str, Parts] = {"source": found.get("by_source") or {}}
-    parts |= found.get("subgroups", {})
+    yield from _missed_coverage(figures.get(kind, {}), bundle.prediction_sets.coverage)
+    parts: dict[str, Parts] = {"source": figures.get("by_source") or {}}
+    parts |= figures.get("subgroups", {})
     for kind, rows in parts.items():
         yield from _weakest_part(kind, rows)
 
 
-def _rates(found: Mapping[str, Any]) -> Iterator[str]:
+def _rates(figures: Mapping[str, Any]) -> Iterator[str]:
     for key, words in (
         ("tumor_sensitivity", "of the tumour slices are called free of tumour"),
         ("tumor_specificity", "of the tumour-free slices are not called free of it"),
     ):
-        if found.get(key):
-            yield f"{figure_text(_rest(found[key]))} {words}."
-    if found.get("inconclusive"):
-        yield f"{figure_text(found['inconclusive'])} of all slices get no answer."
+        if figures.get(key):
+            yield f"{figure_text(_rest(figures[key]))} {words}."
+    if figures.get("inconclusive"):
+        yield f"{figure_text(figures['inconclusive'])} of all slices get no answer."
 
 
 def _rest(share: Mapping[str, float]) -> dict[str, float]:
@@ -245,16 +245,16 @@ def _rest(share: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _weakest_class(found: Mapping[str, Any]) -> Iterator[str]:
-    recall = {name: value for name, value in found.get("recall", {}).items() if value}
+def _weakest_class(figures: Mapping[str, Any]) -> Iterator[str]:
+    recall = {name: value for name, value in figures.get("recall", {}).items() if value}
     if not recall:
         return
     name = min(recall, key=lambda item: recall[item]["value"])
     said = (
         f"The class recognised least is {name_text(name)}: {figure_text(recall[name])}"
     )
-    if "confusion" in found:
-        row = list(found["confusion"][CLASSES.index(name)])
+    if "confusion" in figures:
+        row = list(figures["confusion"][CLASSES.index(name)])
         right = row[CLASSES.index(name)]
         row[CLASSES.index(name)] = -1
         other = CLASSES[row.index(max(row))]
@@ -266,8 +266,8 @@ def _weakest_class(found: Mapping[str, Any]) -> Iterator[str]:
     yield said + "."
 
 
-def _missed_coverage(found: Mapping[str, Any], asked: float) -> Iterator[str]:
-    for name, value in found.items():
+def _missed_coverage(coverage: Mapping[str, Any], asked: float) -> Iterator[str]:
+    for name, value in coverage.items():
         if value and value["value"] < asked:
             yield (
                 f"Prediction sets hold the true class too seldom for "
@@ -319,20 +319,20 @@ def _least_refused(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def robustness(bundle: Bundle) -> list[str]:
     """Write what damage to the pictures costs, if it was measured."""
-    found = bundle.metrics.get("robustness")
-    if not found or "kinds" not in found:
+    damage = bundle.metrics.get("robustness")
+    if not damage or "kinds" not in damage:
         return []
     kinds = [
-        (kind, figure_text(part.get("drop"))) for kind, part in found["kinds"].items()
+        (kind, figure_text(part.get("drop"))) for kind, part in damage["kinds"].items()
     ]
     return [
         "## Under damage",
         "",
-        f"{found['slices']} slices of {found['patients']} patients, damaged at five "
+        f"{damage['slices']} slices of {damage['patients']} patients, damaged at five "
         "strengths. Points of accuracy (of 100) lost, mean over the strengths; over "
-        f"all kinds {figure_text(found.get('drop'))}, and "
-        f"{figure_text(found.get('sensitivity_drop'))} points of tumour sensitivity. "
-        f"Below zero is a gain.{judged_apart(found)}",
+        f"all kinds {figure_text(damage.get('drop'))}, and "
+        f"{figure_text(damage.get('sensitivity_drop'))} points of tumour sensitivity. "
+        f"Below zero is a gain.{judged_apart(damage)}",
         "",
         *table(("Damage", "Points lost"), kinds),
     ]
@@ -341,13 +341,13 @@ def robustness(bundle: Bundle) -> list[str]:
 def refusal(bundle: Bundle) -> list[str]:
     """Write how well what is no brain MRI is refused."""
     lines = ["## Refusal"]
-    found = bundle.metrics.get("foreign")
-    if found and "kinds" in found:
-        lines += ["", *_foreign(found)]
+    refusal_figures = bundle.metrics.get("foreign")
+    if refusal_figures and "kinds" in refusal_figures:
+        lines += ["", *_foreign(refusal_figures)]
     return [*lines, "", *_own_word(bundle.domain)]
 
 
-def _foreign(found: Mapping[str, Any]) -> list[str]:
+def _foreign(refusal_figures: Mapping[str, Any]) -> list[str]:
     kinds = (
         (
             kind,
@@ -356,15 +356,15 @@ def _foreign(found: Mapping[str, Any]) -> list[str]:
             figure_text(part.get("auroc")),
             figure_text(part.get("refused")),
         )
-        for kind, part in found["kinds"].items()
+        for kind, part in refusal_figures["kinds"].items()
     )
-    new = found.get("new", {})
+    new = refusal_figures.get("new", {})
     return [
         "Kinds of pictures that the score was not taught count: their AUROC against "
         f"brain MRI is {figure_text(new.get('auroc'))}, and "
         f"{figure_text(new.get('refused'))} of them are refused, while "
-        f"{figure_text(found.get('passed'))} of the brain MRI pass."
-        f"{judged_apart(found)}",
+        f"{figure_text(refusal_figures.get('passed'))} of the brain MRI pass."
+        f"{judged_apart(refusal_figures)}",
         "",
         *table(("Kind", "Taught", "Pictures", "AUROC", "Refused"), kinds),
     ]
@@ -392,15 +392,15 @@ def _own_word(domain: Mapping[str, Any]) -> list[str]:
 
 def faithfulness(bundle: Bundle) -> list[str]:
     """Write how far the maps show what decides, if it was measured."""
-    found = bundle.metrics.get("faithfulness")
-    if not found or not found["slices"]:
+    maps = bundle.metrics.get("faithfulness")
+    if not maps or not maps["slices"]:
         return []
     return [
         "## Do the maps show what decides?",
         "",
-        f"Sanity checks of the explanations, on {found['slices']} tumour slices of "
-        f"{found['patients']} patients; the evaluation's page says what each measures, "
-        f"and shows more.{judged_apart(found)}",
+        f"Sanity checks of the explanations, on {maps['slices']} tumour slices of "
+        f"{maps['patients']} patients; the evaluation's page says what each measures, "
+        f"and shows more.{judged_apart(maps)}",
         "",
-        *table(("", *MAPS.values()), map_rows(found)),
+        *table(("", *MAPS.values()), map_rows(maps)),
     ]
