@@ -12,9 +12,8 @@ from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.experiments.clinical import ClinicalConfig, add_clinical, join_table
 from tumorlens.experiments.cross_validation import OUTPUTS
-from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.json_file import read_document, write_document
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.bundle.bundle import load_bundle, read_document, write_document
+from tumorlens.inference.clinical.columns import read_clinical_table
 from tumorlens.inference.slice.decision import calibrated_probabilities
 from tumorlens.training.held_out import HeldOut
 

@@ -7,11 +7,15 @@ import numpy as np
 from tests.conftest import draw_phantom
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.study import MRSequence, Plane, Series, Slice
-from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
-from tumorlens.inference.bundle.series_model import OutlineFacts, ScanModel
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    OutlineFacts,
+    Rate,
+    SeriesModel,
+)
 
 RATE = Rate(0.9, 0.8, 0.95)
-MODEL = ScanModel(
+MODEL = SeriesModel(
     end_discount=4.0,
     weights={"strongest_run": 0.8, "second_run": 0.1},
     intercept=-1.0,

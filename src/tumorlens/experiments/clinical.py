@@ -30,7 +30,7 @@ from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError, OutputError, TrainingError
 from tumorlens.evaluation.clinical import (
     PERMUTATIONS,
-    Judges,
+    InputKind,
     leak_sentence,
     leak_warnings,
     measure_clinical,
@@ -40,13 +40,21 @@ from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import score_records
 from tumorlens.experiments.cross_validation import held_out_by_folds
 from tumorlens.imaging.file_names import display_name
-from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle, load_bundle
-from tumorlens.inference.bundle.json_file import FACTS_FILE
-from tumorlens.inference.bundle.record import attach_file
+from tumorlens.inference.bundle.bundle import (
+    FACTS_FILE,
+    MODEL_FILE,
+    Bundle,
+    attach_file,
+    load_bundle,
+)
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.clinical.columns import CategoryColumn, encode
+from tumorlens.inference.clinical.columns import (
+    CategoryColumn,
+    ClinicalTable,
+    encode,
+    read_clinical_table,
+)
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
-from tumorlens.inference.clinical.table import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import CLASSES
@@ -294,7 +302,7 @@ class ClinicalConfig:
     Parameters
     ----------
     table
-        CSV; see `tumorlens.inference.clinical.table`.
+        CSV; see `tumorlens.inference.clinical.columns`.
     manifest
         Labelled pictures of the table's patients.
     bundle
@@ -378,7 +386,7 @@ def add_clinical(
     for sentence in warnings:
         say(f"Warning: {sentence}")
     say(f"Learning {', '.join(column.name for column in chosen.columns)}.")
-    judges = Judges.of(data)
+    judges = InputKind.of(data)
     fitted = fit_clinical(data)
     point = bundle.operating_points[bundle.default_operating_point]
     rows = [table.rows[place] for place in joined.places]

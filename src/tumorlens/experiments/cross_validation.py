@@ -17,7 +17,7 @@ import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.tomograms import CT_FLAG
+from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
 from tumorlens.evaluation.scoring.scored_slices import (
@@ -28,16 +28,19 @@ from tumorlens.evaluation.scoring.scored_slices import (
 from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import CLASSES
-from tumorlens.training.average import average_networks, count_normalisation
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit, training_stream
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import find_network
-from tumorlens.training.weights import load_weights
+from tumorlens.training.weights import (
+    average_networks,
+    count_normalisation,
+    load_weights,
+)
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"
@@ -94,15 +97,17 @@ def train_folds(
     for place in places.values():
         # Before hours of training, not after.
         _check_config(place, config)
-    say(f"Reading {len(records)} pictures.")
-    samples, left_out = load_samples(records)
+    network = find_network(config.network)
+    usable = [row for row in records if network.learns_from(row)]
+    say(f"Reading {len(usable)} pictures.")
+    samples, left_out = load_samples(usable)
     for sentence in left_out:
         say(f"Left out: {sentence}")
     missing = {
         fold: place for fold, place in places.items() if not (place / OUTPUTS).exists()
     }
     if jobs > 1 and len(missing) > 1:
-        _train_at_once(records, missing, config, min(jobs, len(missing)))
+        _train_at_once(usable, missing, config, min(jobs, len(missing)))
     for fold, place in places.items():
         train_fold(samples, fold, config, place, say)
     return samples
@@ -158,7 +163,11 @@ def train_fold(
     if not begun:
         config.write(folder / _CONFIG)
     say(f"Fold {fold}: leaving {len(held)} pictures out.")
-    training = [sample for sample in samples if sample.record.fold != fold]
+    training = [
+        sample
+        for sample in samples
+        if sample.record.fold != fold and config.may_use(sample.record)
+    ]
     result = fit(config, training, [], folder, resume=begun, say=say)
     HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
 
@@ -253,7 +262,9 @@ class CrossValidation:
     Parameters
     ----------
     scored_slices
-        The folds pooled.
+        The folds pooled: slices that show one of the four classes.
+    with_lesions
+        Those, and slices that show other lesions.
     rules
         Those by which each of its slices was decided.
     leakage
@@ -269,6 +280,7 @@ class CrossValidation:
     """
 
     scored_slices: ScoredSlices
+    with_lesions: ScoredSlices
     rules: list[Rules]
     leakage: dict[str, Any]
     bundles: dict[int, Path]
@@ -355,25 +367,28 @@ def cross_validate(
     rules: list[Rules] = []
     for fold, place in places.items():
         others = HeldOut.join([held[other] for other in folds if other != fold])
+        others = _usable(others, config)
         bundles[fold] = _fold_bundle(
             [*records, *flagged], samples, fold, config, place, others
         )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        scored_slices.append(score_records(classifier, own, say=say))
+        scored_slices.append(score_records(classifier, own, say=say, lesions=True))
         leakage[fold] = check_held_out(
             classifier.bundle, scored_slices[-1].records, records
         )
-        rules += [classifier.bundle.rules] * len(scored_slices[-1].records)
+        rules += [classifier.bundle.rules] * len(scored_slices[-1].labelled.records)
     runs = [earlier_seconds(place) for place in places.values()]
+    everything = ScoredSlices.concatenate(scored_slices)
     return CrossValidation(
-        ScoredSlices.concatenate(scored_slices),
+        everything.labelled,
+        everything,
         rules,
         pool_leakage(leakage),
         bundles,
         samples,
-        HeldOut.join(list(held.values())),
+        _usable(HeldOut.join(list(held.values())), config),
         seconds_side_by_side(runs, plan.jobs),
     )
 
@@ -444,18 +459,20 @@ def bundle_of_folds(
         As were given there.
     """
     weights = [place.parent / BEST_WEIGHTS for place in folds.bundles.values()]
-    model = mean_of_runs(weights, folds.samples, config)
+    samples = [item for item in folds.samples if config.may_use(item.record)]
+    model = mean_of_runs(weights, samples, config)
     data = TrainingData(
-        [
-            replace(item, record=replace(item.record, split="train"))
-            for item in folds.samples
-        ],
+        [replace(item, record=replace(item.record, split="train")) for item in samples],
         [],
-        [replace(row, split="train") for row in records],
+        [replace(row, split="train") for row in records if config.may_use(row)],
         note_cost(folder, folds.seconds),
         averaged=len(weights),
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, folds.held)
+
+
+def _usable(held: HeldOut, config: TrainingConfig) -> HeldOut:
+    return held.take(np.array([config.may_use(row) for row in held.records], bool))
 
 
 def _fold_bundle(
@@ -474,13 +491,17 @@ def _fold_bundle(
 
     named = [replace(sample, record=dealt(sample.record)) for sample in samples]
     data = TrainingData(
-        [sample for sample in named if sample.record.split == "train"],
+        [
+            sample
+            for sample in named
+            if sample.record.split == "train" and config.may_use(sample.record)
+        ],
         [
             sample
             for sample in named
             if sample.record.split == "test" and not sample.record.train_only
         ],
-        [dealt(row) for row in records],
+        [dealt(row) for row in records if row.fold == fold or config.may_use(row)],
     )
     make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
     return folder / BUNDLE_FOLDER

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, read_manifest
-from tumorlens.data.manifest_digest import manifest_digest
-from tumorlens.data.ood.tomograms import CT_FLAG
+from tumorlens.data.manifest import Record, manifest_digest, read_manifest
+from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.explanations.faithfulness import measure_faithfulness
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
@@ -36,7 +35,7 @@ from tumorlens.evaluation.scoring.worst_errors import (
     worst_errors,
 )
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.report.evaluation.curves import curve_sections

@@ -18,10 +18,8 @@ from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_lay
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_domain
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
-from tumorlens.data.manifest import Record
-from tumorlens.data.manifest_digest import manifest_digest
-from tumorlens.data.ood.outliers import Outlier, draw_outliers, photographs
-from tumorlens.data.ood.tomograms import tomograms
+from tumorlens.data.manifest import Record, manifest_digest
+from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
 from tumorlens.imaging.geometry.volume import Volume
@@ -29,20 +27,23 @@ from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import Preprocessing, prepare_batch
 from tumorlens.imaging.preprocess.volume import prepare_volume
 from tumorlens.inference.bundle.bundle import (
-    DOMAIN_FILE,
     MODEL_FILE,
+    OOD_FILE,
     WEIGHTS_FILE,
     Bundle,
     save_bundle,
+    sha256_of,
 )
-from tumorlens.inference.bundle.digests import sha256_of
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.training.augment.skull_stripped import without_skull
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.dataset import Sample, load_samples, served_pixels
+from tumorlens.training.dataset import (
+    Sample,
+    load_samples,
+    served_pixels,
+    without_skull,
+)
 from tumorlens.training.export import export_onnx, serving_model
-from tumorlens.training.held_out import HeldOut
-from tumorlens.training.infer import infer
+from tumorlens.training.held_out import HeldOut, infer
 from tumorlens.training.networks.registry import find_network
 
 _DRAWN_OF_EACH_KIND = 40
@@ -215,7 +216,7 @@ def provenance(
         if not samples:
             continue
         slices = Counter(
-            f"{sample.record.source}/{sample.label.value}" for sample in samples
+            f"{sample.record.source}/{sample.findings[-1].value}" for sample in samples
         )
         patients = len({sample.record.group for sample in samples})
         counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
@@ -362,7 +363,7 @@ def write_facts(
     folder: Path,
     config: TrainingConfig,
     layer: DecisionLayer,
-    domain: tuple[DomainModel, Mapping[str, float]],
+    domain: tuple[OodModel, Mapping[str, float]],
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Bundle:
@@ -387,7 +388,8 @@ def write_facts(
         A fact is not what it has to be.
     """
     known, figures = domain
-    known.save(folder / DOMAIN_FILE)
+    network = find_network(config.network)
+    known.save(folder / OOD_FILE)
     return save_bundle(
         folder,
         name=config.network,
@@ -402,5 +404,7 @@ def write_facts(
         domain=figures,
         provenance=provenance,
         metrics=metrics,
-        judges=find_network(config.network).judges,
+        judges=network.judges,
+        findings=network.findings,
+        sequence_head=layer.sequence_head,
     )

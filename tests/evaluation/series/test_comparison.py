@@ -22,8 +22,7 @@ from tumorlens.evaluation.series.comparison import (
     judge_scans,
     load_compared_model,
 )
-from tumorlens.inference.bundle.json_file import write_document
-from tumorlens.inference.bundle.record import record_scans
+from tumorlens.inference.bundle.bundle import record_series_model, write_document
 from tumorlens.taxonomy import TumorClass
 
 
@@ -133,7 +132,7 @@ def test_a_scan_is_called_by_the_threshold_for_scans(
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     point = replace(MODEL.operating_points["screening"], threshold=threshold)
     points = {**MODEL.operating_points, "screening": point}
-    record_scans(folder, replace(MODEL, operating_points=points))
+    record_series_model(folder, replace(MODEL, operating_points=points))
     records = read_manifest(draw_set(tmp_path, 1))
     _, (found,) = judge_scans([load_compared_model(folder)], records, None)
     assert (found.called == called).all()

@@ -14,18 +14,16 @@ import pytest
 
 from tests.conftest import draw_phantom
 from tumorlens.errors import BundleError, InputError, SettingError
-from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.record import attach_file
+from tumorlens.inference.bundle.bundle import attach_file, load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.clinical.columns import (
     CategoryColumn,
     NumberColumn,
     State,
     encode,
+    read_clinical_table,
 )
-from tumorlens.inference.clinical.decision import add_columns
-from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel, add_columns
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 

@@ -22,9 +22,13 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.series.by_slices import (
+    SeenSlices,
+    other_planes,
+    see_slices,
+    sliceable,
+)
 from tumorlens.inference.series.lesion import slice_gap
-from tumorlens.inference.series.planes import other_planes, sliceable
-from tumorlens.inference.series.slices import SeenSlices, see_slices
 from tumorlens.taxonomy import CLASSES
 
 _BUNDLE = re.compile(r"fold(\d+)")
@@ -162,16 +166,16 @@ def judge_scans(
         A bundle's own list names a scan's patient among those who trained it,
         or a file is no scan.
     """
-    scored = []
+    scored_slices = []
     for fold, path in bundles.items():
         own = [scan for scan, to in zip(scans, folds, strict=True) if to == fold]
         _check_unseen(path, own)
         judge = _FoldNetwork(load_classifier(path, threads), fold)
         for number, scan in enumerate(own, start=1):
-            scored.append(judge.scan(scan))
+            scored_slices.append(judge.scan(scan))
             if number % 20 == 0 or number == len(own):
                 say(f"Fold {fold}: {number} of {len(own)} scans.")
-    return scored
+    return scored_slices
 
 
 def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:

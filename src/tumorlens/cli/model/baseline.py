@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli._shared.options import manifest_option
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError
@@ -40,7 +40,7 @@ def baseline(
     """
     check_files(json_path)
     try:
-        from tumorlens.data.folds import records_in_folds
+        from tumorlens.data.split import records_in_folds
         from tumorlens.evaluation.performance.intensity_baseline import (
             cross_validate_intensity_baseline,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option, split_option
+from tumorlens.cli._shared.options import manifest_option, split_option
 from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError
@@ -81,8 +81,7 @@ def evaluate(
         from tumorlens.experiments import evaluation
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error
-    from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
-    from tumorlens.inference.bundle.record import record_metrics
+    from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, record_metrics
 
     folders = models or (DEFAULT_BUNDLE,)
     config = evaluation.EvaluationConfig(

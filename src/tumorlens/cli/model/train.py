@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli._shared.options import manifest_option
 from tumorlens.errors import MissingExtraError, TrainingError
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.clinical.columns import read_clinical_table
 
 if TYPE_CHECKING:
     from tumorlens.inference.bundle.bundle import Bundle
@@ -37,8 +37,9 @@ from tumorlens.report.slice.document import RESEARCH_USE
 @click.option(
     "--network",
     default=None,
-    help="evidence-net (default), evidence-net-lite2 (larger), seed-cnn or cnn3d "
-    "(whole scans).",
+    help="evidence-net (default), evidence-net-lite2 (larger), "
+    "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d (whole "
+    "scans).",
 )
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
@@ -55,7 +56,9 @@ from tumorlens.report.slice.document import RESEARCH_USE
 @click.option("--early-size", type=int, default=None, help="The same, early on.")
 @click.option("--early-share", type=float, default=None, help="How long early is.")
 @click.option(
-    "--sampling", default=None, help="natural, class or class-source (default)."
+    "--sampling",
+    default=None,
+    help="natural, class, class-source (default) or class-source-sequence.",
 )
 @click.option(
     "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
@@ -129,6 +132,12 @@ from tumorlens.report.slice.document import RESEARCH_USE
     type=click.IntRange(0),
     default=None,
     help="With --clinical: how often to deal the columns anew.  [default: 99]",
+)
+@click.option(
+    "--open-licences",
+    is_flag=True,
+    default=None,
+    help="Let no set of mixed or unclear licence teach or calibrate.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
 @click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
@@ -278,7 +287,7 @@ def _cross_validate(
         that out.
     """
     from tumorlens.calibration.probabilities import COVERAGE
-    from tumorlens.data.folds import records_in_folds
+    from tumorlens.data.split import records_in_folds
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,
@@ -324,6 +333,7 @@ def _report_folds(
     cross_validation: CrossValidation, metrics: dict[str, Any], folder: Path
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
+    from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.evaluation.scoring.worst_errors import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
     from tumorlens.experiments.evaluation import (
@@ -345,6 +355,9 @@ def _report_folds(
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(
         out / "figures.json", [{**figures_on_set(metrics), **network_figures(metrics)}]
+    )
+    write_json(
+        out / "sequences.json", [sequence_figures(cross_validation.with_lesions)]
     )
     click.echo(f"Figures of all folds together written to {out}.")
 

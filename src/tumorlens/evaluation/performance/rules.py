@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
-from tumorlens.inference.bundle.rules import Rules, disagreement, disagrees, lacks_brain
+from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
 

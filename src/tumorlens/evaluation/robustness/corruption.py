@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import pick_of_each_class, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import pick_of_each_class, read_labelled_slice
 from tumorlens.evaluation.scoring.scored_slices import (
     MeasuredBundle,
     judge_slices,

@@ -19,10 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.outliers import draw_outliers, photographs
-from tumorlens.data.ood.tomograms import CT_FLAG
-from tumorlens.data.sampling import read_labelled_slice
+from tumorlens.data.ood_pictures import CT_FLAG, draw_outliers, photographs
 from tumorlens.errors import InputError
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.study import Slice

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, InputError, SettingError
-from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.json_file import FACTS_FILE
-from tumorlens.inference.series.classifier import ScanJudge, load_scan_judge
+from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
+from tumorlens.inference.series.classifier import (
+    SeriesClassifier,
+    load_series_classifier,
+)
 from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.training.volumes import only_series
@@ -22,8 +24,12 @@ from tumorlens.training.volumes import only_series
 
 @dataclass(frozen=True)
 class _Member:
-    bundle: Bundle
-    judge: ScanJudge
+    classifier: SeriesClassifier
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model's facts."""
+        return self.classifier.bundle
 
     def has_seen(self, record: Record) -> bool:
         """Tell whether the scan's patient shaped the bundle."""
@@ -90,8 +96,8 @@ def load_compared_model(folder: Path) -> ComparedModel:
         A bundle does not verify.
     """
     if (folder / FACTS_FILE).exists():
-        bundle, judge = load_scan_judge(folder)
-        member = _Member(bundle, judge)
+        member = _Member(load_series_classifier(folder))
+        bundle = member.bundle
         return ComparedModel(f"{bundle.name} {bundle.version}", (member,))
     places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
     if not places:
@@ -99,7 +105,7 @@ def load_compared_model(folder: Path) -> ComparedModel:
             f"{folder} holds neither a bundle nor a cross-validation.",
             "Give the folder of a bundle, or that of `tumorlens train --folds`.",
         )
-    members = tuple(_Member(*load_scan_judge(place)) for place in places)
+    members = tuple(_Member(load_series_classifier(place)) for place in places)
     return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
 
 
@@ -216,8 +222,8 @@ def _ask(
     compared_model: ComparedModel, record: Record, operating_point: str | None
 ) -> _Answer:
     member = compared_model.member(record)
-    prediction = member.judge(only_series(record.path), operating_point)
-    threshold = member.bundle.scan_points[prediction.operating_point].threshold
+    prediction = member.classifier.predict(only_series(record.path), operating_point)
+    threshold = member.bundle.series_points[prediction.operating_point].threshold
     judged = prediction.p_tumor is not None
     p_tumor = 0.5 if prediction.p_tumor is None else prediction.p_tumor
     return _Answer(

@@ -18,9 +18,13 @@ from tumorlens.calibration.series.fit import (
 from tumorlens.calibration.series.judged_series import ScoredSeries
 from tumorlens.calibration.series.outlines import LEVELS, MEASURES
 from tumorlens.errors import TrainingError
-from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
-from tumorlens.inference.bundle.series_model import OutlineFacts, ScanModel
-from tumorlens.inference.series.decision import scan_log_odds
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    OutlineFacts,
+    Rate,
+    SeriesModel,
+)
+from tumorlens.inference.series.decision import series_log_odds
 from tumorlens.statistics.resampling import (
     Figure,
     Resampling,
@@ -33,7 +37,7 @@ from tumorlens.taxonomy import NO_TUMOR_INDEX
 _BINS = 10
 
 
-def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[ScanModel, dict[str, Any]]:
+def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[SeriesModel, dict[str, Any]]:
     """Fit what a bundle knows of whole scans, and measure it by cross-validation.
 
     Parameters
@@ -72,7 +76,7 @@ def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[ScanModel, dict[str, Any]
     }
     figures = _figures(table, acquired, thresholds)
     outline, on_outlines = fit_outlines(scans)
-    model = ScanModel(
+    model = SeriesModel(
         end_discount=final.end_discount,
         weights=final.weights,
         intercept=final.intercept,
@@ -121,7 +125,7 @@ def _by_hand(scans: Sequence[ScoredSeries]) -> NDArray[np.float64]:
     views = [scan.views[0] for scan in scans]
     return np.array(
         [
-            scan_log_odds(
+            series_log_odds(
                 1.0 - view.probabilities[:, NO_TUMOR_INDEX],
                 view.heads,
                 view.gap_mm,

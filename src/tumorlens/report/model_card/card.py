@@ -65,30 +65,31 @@ def _heading(bundle: Bundle) -> list[str]:
     return [
         f"# Model card: {bundle.name} {bundle.version}",
         "",
-        "Made from the bundle's `bundle.json`; no figure here is typed by hand.",
+        "This card is written from the bundle's `bundle.json`; no figure in it is "
+        "typed by hand.",
         "**Research use only. Not a medical device.**",
         "",
         f"A convolutional network that reads one slice as {size} x {size} pixels and "
         "gives calibrated probabilities of "
         f"{', '.join(INFO[name].title.lower() for name in CLASSES)}, "
         "an evidence map and a Grad-CAM map, and a score that says whether the "
-        "picture is a brain MRI it knows.",
+        "image is a brain MRI of a kind that it knows.",
     ]
 
 
 def _use() -> list[str]:
     return [
-        "## Meant for",
+        "## Intended use",
         "",
-        "Research and teaching: to study how such models behave, to compare, to "
-        "train on own data. It looks at single slices, T1-weighted with contrast "
-        "above all.",
+        "Research and teaching: to study how such models behave, to compare them, and "
+        "to train on your own data. The model takes single slices, mainly T1-weighted "
+        "with contrast agent.",
         "",
-        "## Not meant for",
+        "## Out-of-scope use",
         "",
-        "Diagnosis, triage, treatment or any decision about a person. Other "
-        "tumours, metastases, children, scans after surgery, other body parts. A "
-        "*no tumour* says nothing about the slices it was not shown.",
+        "Diagnosis, triage, treatment or any decision about a person. Other tumours, "
+        "metastases, children, scans after surgery, other body parts. *No tumour* "
+        "says nothing about slices that the model was not shown.",
     ]
 
 
@@ -104,10 +105,13 @@ def _decisions(bundle: Bundle) -> list[str]:
     return [
         "## Operating points",
         "",
-        "Thresholds fixed on patients kept apart. Rates, with 95 % intervals over "
-        f"patients, {_measured_on(bundle)}:",
+        "The thresholds were fixed on held-out patients. The rates are given with "
+        f"95 % intervals over patients, {_measured_on(bundle)}:",
         "",
-        *table(("", "Probability of tumour from", "Sensitivity", "Specificity"), rows),
+        *table(
+            ("", "Threshold (probability of tumour)", "Sensitivity", "Specificity"),
+            rows,
+        ),
     ]
 
 
@@ -120,20 +124,20 @@ def _measured_on(bundle: Bundle) -> str:
             point.sensitivity.value
         ):
             return f"as measured below ({SETS[name][0].lower()})"
-    return "on the same patients, which flatters them"
+    return "measured on the same patients, which flatters them"
 
 
 def _limits() -> list[str]:
     return [
-        "## Known limits",
+        "## Limitations",
         "",
-        "- Tumour slices and most tumour-free pictures come from different sets; "
-        "part of the separation may be between sets. `lgg` has both kinds from the "
-        "same scanners: its row is the one to believe.",
-        "- The tumour-free web pictures name no patient; they are kept apart by "
+        "- Tumour slices and most tumour-free images come from different datasets, so "
+        "part of the separation may be between datasets. `lgg` has both kinds from "
+        "the same scanners: its row is the one to believe.",
+        "- The tumour-free web images name no patient; they are kept apart by "
         "likeness, which is weaker.",
-        "- Real chest x-rays and other body parts' MRI were not at hand: refusal of "
-        "them was taught on drawings.",
+        "- Real chest radiographs and MRI of other body parts were not available: the "
+        "refusal of such images was taught on drawings.",
         "- `lgg`'s outlines are wider than what enhances, which widens the evidence.",
     ]
 
@@ -142,8 +146,9 @@ def _guidelines(bundle: Bundle) -> list[str]:
     return [
         "## Reporting guidelines",
         "",
-        "Which items of two checklists are answered, and where. Numbers are the "
-        "checklists'; topics are in our own words, so read them beside the originals.",
+        "The tables say which items of two checklists are answered, and where. The "
+        "numbers are those of the checklists; the topics are in our own words, so read "
+        "them together with the originals.",
         "",
         "### CLAIM 2024",
         "",
@@ -161,11 +166,11 @@ def _guidelines(bundle: Bundle) -> list[str]:
 
 
 LICENCES: dict[str, tuple[str, str]] = {
-    "ixi": ("eight healthy heads of the IXI set, T1, cut into slices", "CC BY-SA 3.0"),
+    "ixi": ("eight healthy heads of IXI, T1, cut into slices", "CC BY-SA 3.0"),
     "volumes": (
         "three tumour-free heads, T1, in slices: two healthy (`t1_crop` and a "
         "`volunteer`), and one with multiple sclerosis (patient 20 of a longitudinal "
-        "set)",
+        "dataset)",
         "MIT, Apache-2.0, CC BY",
     ),
     "cheng": (
@@ -177,14 +182,17 @@ LICENCES: dict[str, tuple[str, str]] = {
     "lgg": (
         "TCGA-LGG with outlines (Buda et al. 2019): T1 with contrast, axial, glioma "
         "and tumour-free slices of the same scanners, and both ends of these heads, "
-        "which train only; outlines mark the FLAIR abnormality, which is wider than "
-        "what enhances",
+        "which are used for training only; outlines mark the FLAIR abnormality, which "
+        "is wider than what enhances",
         "TCIA, CC BY",
     ),
-    "notumor": ("tumour-free pictures of the common web sets, copies removed", "mixed"),
+    "notumor": (
+        "tumour-free images of the common web datasets, without copies",
+        "mixed",
+    ),
     "brisc_notumor": (
-        "tumour-free pictures of BRISC (2025, arXiv:2506.14318), collected there from "
-        "several public sets",
+        "tumour-free images of BRISC (2025, arXiv:2506.14318), collected there from "
+        "several public datasets",
         "CC BY 4.0",
     ),
 }
@@ -210,17 +218,17 @@ def data(bundle: Bundle) -> list[str]:
         for split, of_split in sets.items()
     )
     if not sets:
-        return ["## Learned from", "", "The bundle does not say."]
+        return ["## Training data", "", "The bundle does not say."]
     unknown = ("the trainer's own", "–")
     return [
-        "## Learned from",
+        "## Training data",
         "",
-        "Collected before this work and published by others (a retrospective choice "
-        "of what there was); who took part, how and when the scans were made is told "
-        "by the sets' own papers.",
+        "The data were collected and published by others before this work, and chosen "
+        "retrospectively from what was available. Participants, scanners and dates are "
+        "described in the datasets' own papers.",
         "",
         *table(
-            ("Set", "Training slices", "Validation slices", "What", "Licence"),
+            ("Dataset", "Training slices", "Validation slices", "Content", "Licence"),
             (
                 (
                     f"`{source}`",
@@ -235,16 +243,16 @@ def data(bundle: Bundle) -> list[str]:
         "Slices of each class, training and validation together:",
         "",
         *table(
-            ("Set", *(INFO[name].title for name in CLASSES)),
+            ("Dataset", *(INFO[name].title for name in CLASSES)),
             (
                 (f"`{source}`", *(part.get(name, 0) for name in CLASSES))
                 for source, part in sorted(kinds.items())
             ),
         ),
         "",
-        f"Patients (or likeness groups, where a set names none): {patients}. Their "
-        "age, sex and ancestry are not in the data as used, so no figure can be "
-        "given for them. The sets' publishers removed names; that was not checked "
+        f"Patients (or groups of like images, where a dataset names none): {patients}. "
+        "Their age, sex and ancestry are not in the data as used, so no figure can be "
+        "given by these. The datasets' publishers removed names; this was not checked "
         "again. The backbone started from ImageNet weights (Apache-2.0).",
     ]
 
@@ -253,12 +261,12 @@ def training(bundle: Bundle) -> list[str]:
     """Write the settings of the run, and what it took where that was noted."""
     config: Mapping[str, Any] = bundle.provenance.get("config", {})
     lines = [
-        "## How it was trained",
+        "## Training",
         "",
-        "`tumorlens train` with these settings, which the bundle keeps; "
+        "`tumorlens train` ran with these settings, which the bundle keeps; "
         f"{_weights(bundle)} Keras "
-        f"{bundle.provenance.get('keras', '(version not noted)')} on "
-        f"{bundle.provenance.get('backend', 'a backend not noted')}.",
+        f"{bundle.provenance.get('keras', '(version not recorded)')} on "
+        f"{bundle.provenance.get('backend', 'a backend that was not recorded')}.",
         "",
         *table(
             ("Setting", "Value"),
@@ -283,7 +291,7 @@ def _weights(bundle: Bundle) -> str:
 
 def _cost(cost: Mapping[str, Any] | None) -> list[str]:
     if not cost or "seconds" not in cost:
-        return ["Time and energy of the run were not noted."]
+        return ["The time and energy of the run were not recorded."]
     seconds = float(cost["seconds"])
     place = ", ".join(
         str(part)
@@ -300,9 +308,9 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
         energy = seconds * float(watts) / 3.6e6
         said += (
             f" At {float(watts):g} W, which is assumed and not measured, that is "
-            f"{energy:.2g} kWh; where a kilowatt hour costs {_EXAMPLE_GRID} g of CO2, "
-            f"for example, {energy * _EXAMPLE_GRID:,.2g} g. Runs that were tried and "
-            "left are not in it."
+            f"{energy:.2g} kWh; with {_EXAMPLE_GRID} g of CO2 for a kilowatt hour, for "
+            f"example, {energy * _EXAMPLE_GRID:,.2g} g. Runs that were tried and not "
+            "adopted are not included."
         )
     return [said]
 
@@ -313,12 +321,12 @@ FOLDER = "figures"
 _KINDS = {
     "recall": ("Recall by class", "Recall, 95 % interval over patients"),
     "coverage_by_patient": (
-        "How often the prediction set holds the true class, by patient",
+        "Coverage of the prediction sets, by patient",
         "Mean over patients, 95 % interval",
     ),
     "coverage": (
-        "How often the prediction set holds the true class",
-        "Share of slices, 95 % interval over patients",
+        "Coverage of the prediction sets",
+        "Proportion of slices, 95 % interval over patients",
     ),
 }
 
@@ -371,9 +379,9 @@ def chart_links(bundle: Bundle) -> list[str]:
     if any(figures.get("sketches") for _, figures in measured_sets(bundle)):
         lines += [
             "",
-            "The drawings of errors show one slice each, the surest of its kind, with "
-            "the number of slices that are wrong in this way. They are traced from "
-            "pictures of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` (TCGA-LGG, "
-            "CC BY). The page of the evaluation shows the worst errors themselves.",
+            "The drawings of errors show one slice each, the most confident of its "
+            "kind, with the number of slices that are wrong in this way. They are "
+            "traced from images of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` "
+            "(TCGA-LGG, CC BY). The evaluation page shows the worst errors themselves.",
         ]
     return lines

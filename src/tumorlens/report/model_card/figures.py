@@ -18,18 +18,19 @@ from tumorlens.taxonomy import CLASSES, INFO
 
 SETS = {
     "test": (
-        "Patients kept apart",
-        "that neither trained nor tuned it",
+        "Held-out patients",
+        "who neither trained nor tuned the model",
     ),
     "cross_validation": (
         "Cross-validation",
-        "each judged by the one of several networks, trained alike, that had not "
-        "seen the patient, and pooled. They speak for the way of training; the "
-        "shipped network is another of its kind",
+        "each judged by the one of several networks, trained in the same way, that had "
+        "not seen the patient, and pooled. The figures describe the training "
+        "procedure; the shipped network is another one of its kind",
     ),
     "leave_site_out": (
         "Hospitals left out",
-        "judged by a network trained alike without any patient of their hospitals",
+        "judged by a network trained in the same way without any patient of their "
+        "hospitals",
     ),
 }
 """Heading and words for each set whose figures are an evaluation's."""
@@ -60,26 +61,31 @@ def sets_cover_patients(bundle: Bundle) -> bool:
 
 def quality(bundle: Bundle) -> list[str]:
     """Write how good the bundle is, set by set."""
-    lines = ["## How good it is"]
+    lines = ["## Performance"]
     for name, figures in measured_sets(bundle):
         title, who = SETS[name]
         lines += ["", f"### {title}", "", _who(figures, who), ""]
         lines += _main_figures(figures)
         lines += _confusion(figures)
     if len(lines) == 1:
-        lines += ["", "Not yet measured on patients kept apart."]
+        lines += ["", "Not yet measured on held-out patients."]
     return lines
 
 
 def subgroups(bundle: Bundle) -> list[str]:
     """Write the figures of parts of each set: by source, plane, size and so on."""
-    lines = ["## Subgroups", "", "A part with few patients says little."]
+    lines = ["## Subgroups", "", "A subgroup with few patients says little."]
     before = len(lines)
     for name, figures in measured_sets(bundle):
         parts = {"source": figures.get("by_source"), **figures.get("subgroups", {})}
         for kind, rows in parts.items():
             if rows:
-                lines += ["", f"{SETS[name][0]}, by {kind}:", "", *_parts(rows)]
+                lines += [
+                    "",
+                    f"{SETS[name][0]}, by {kind.replace('_', ' ')}:",
+                    "",
+                    *_parts(rows),
+                ]
     if len(lines) == before:
         lines += ["", "Not yet measured."]
     return lines
@@ -89,13 +95,13 @@ def calibration(bundle: Bundle) -> list[str]:
     """Write how far probabilities and prediction sets can be taken at their word."""
     coverage = bundle.prediction_sets.coverage
     by_patient = sets_cover_patients(bundle)
-    weighed = ", every patient weighing alike" if by_patient else ""
+    weighed = ", every patient with the same weight" if by_patient else ""
     lines = [
         "## Calibration",
         "",
-        "One factor for each head's logits and one summand for each class (vector "
-        "scaling, Guo et al. 2017), fitted on patients kept apart. Prediction sets "
-        "(conformal, class by class) are made to hold the true class in "
+        "One factor for each head's logits and one offset for each class (vector "
+        "scaling, Guo et al. 2017) were fitted on held-out patients. Prediction sets "
+        "(conformal, class by class) are made to contain the true class in "
         f"{100 * coverage:.0f} % of the slices of each class{weighed}.",
     ]
     measured = list(measured_sets(bundle))
@@ -106,13 +112,13 @@ def calibration(bundle: Bundle) -> list[str]:
         for title, key in (
             ("Calibration error (ECE, 15 bins)", "calibration_error"),
             ("Brier score (0 to 2)", "brier"),
-            ("Classes in a set, mean", "set_size"),
+            ("Classes in a prediction set, mean", "set_size"),
         )
         if any(figures.get(key) for _, figures in measured)
     ]
     rows += [
         [
-            f"True class in the set, {INFO[name].title.lower()}{words}",
+            f"Coverage of prediction sets, {INFO[name].title.lower()}{words}",
             *(figure_text(figures.get(key, {}).get(name)) for _, figures in measured),
         ]
         for key, words in COVERAGES.items()
@@ -125,13 +131,13 @@ def calibration(bundle: Bundle) -> list[str]:
 
 def _who(figures: Mapping[str, Any], who: str) -> str:
     point = figures.get("model", {}).get("operating_point")
-    at = f" At `{point}`;" if point else ""
+    at = f" Operating point `{point}`;" if point else ""
     # Figures recorded before this was noted do not say.
     leaking = figures.get("held_out", True) is False
     warning = f" **{figures['leakage']['statement']}**" if leaking else ""
     return (
-        f"{figures['slices']} slices of {figures['patients']} patients (or likeness "
-        f"groups) {who}.{at} 95 % intervals over patients.{warning}"
+        f"{figures['slices']} slices of {figures['patients']} patients (or groups of "
+        f"like images) {who}.{at} 95 % intervals over patients.{warning}"
     )
 
 
@@ -162,7 +168,7 @@ def _confusion(figures: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "",
-        "What was said (columns) of what is true (rows), most probable class:",
+        "Confusion matrix: most probable class (columns) by true class (rows).",
         "",
         *table(("", *(INFO[name].title for name in CLASSES)), rows),
     ]
@@ -202,16 +208,25 @@ def failures(bundle: Bundle) -> list[str]:
     list of str
         Markdown; nothing in it is typed by hand but the words around figures.
     """
-    lines = ["## Where it fails", "", "Read off the figures of this card by rule."]
+    lines = [
+        "## Where it fails",
+        "",
+        "These sentences are derived from the figures of this card by fixed rules.",
+    ]
     sets = list(measured_sets(bundle))
     if not sets:
-        lines = ["## Where it fails", "", "Not yet measured on patients kept apart."]
+        lines = ["## Where it fails", "", "Not yet measured on held-out patients."]
     for name, figures in sets:
         lines += ["", f"{SETS[name][0]}:", ""]
         lines += [f"- {said}" for said in _of_set(figures, bundle)]
     beyond = [*_damage(bundle.metrics), *_least_refused(bundle.metrics)]
     if beyond:
-        lines += ["", "Beyond:", "", *(f"- {said}" for said in beyond)]
+        lines += [
+            "",
+            "Image damage and foreign images:",
+            "",
+            *(f"- {said}" for said in beyond),
+        ]
     return lines
 
 
@@ -229,7 +244,10 @@ def _of_set(figures: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 def _rates(figures: Mapping[str, Any]) -> Iterator[str]:
     for key, words in (
         ("tumor_sensitivity", "of the tumour slices are called free of tumour"),
-        ("tumor_specificity", "of the tumour-free slices are not called free of it"),
+        (
+            "tumor_specificity",
+            "of the tumour-free slices are not called free of tumour",
+        ),
     ):
         if figures.get(key):
             yield f"{figure_text(_rest(figures[key]))} {words}."
@@ -251,7 +269,8 @@ def _weakest_class(figures: Mapping[str, Any]) -> Iterator[str]:
         return
     name = min(recall, key=lambda item: recall[item]["value"])
     said = (
-        f"The class recognised least is {name_text(name)}: {figure_text(recall[name])}"
+        f"The class with the lowest recall is {name_text(name)}: "
+        f"{figure_text(recall[name])}"
     )
     if "confusion" in figures:
         row = list(figures["confusion"][CLASSES.index(name)])
@@ -261,7 +280,7 @@ def _weakest_class(figures: Mapping[str, Any]) -> Iterator[str]:
         if max(row) > 0:
             said += (
                 f"; of its {sum(row) + 1} errors {max(row)} are called "
-                f"{name_text(other)}, beside {right} slices that are right"
+                f"{name_text(other)}; {right} slices are right"
             )
     yield said + "."
 
@@ -270,7 +289,7 @@ def _missed_coverage(coverage: Mapping[str, Any], asked: float) -> Iterator[str]
     for name, value in coverage.items():
         if value and value["value"] < asked:
             yield (
-                f"Prediction sets hold the true class too seldom for "
+                f"Prediction sets contain the true class too seldom for "
                 f"{name_text(name)}: {figure_text(value)}, made for {asked:.2f}."
             )
 
@@ -290,7 +309,8 @@ def _weakest_part(kind: str, rows: Parts) -> Iterator[str]:
         }
         if len(known) > 1:
             name = min(known, key=lambda item: known[item]["value"])
-            yield f"Lowest {words} by {kind}: `{name}`, {figure_text(known[name])}."
+            lowest = f"`{name}`, {figure_text(known[name])}"
+            yield f"Lowest {words} by {kind.replace('_', ' ')}: {lowest}."
 
 
 def _damage(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -299,8 +319,8 @@ def _damage(metrics: Mapping[str, Any]) -> Iterator[str]:
     if known:
         kind = max(known, key=lambda item: known[item]["value"])
         yield (
-            f"Of all damage to pictures, {kind} costs most: {figure_text(known[kind])} "
-            "points of accuracy."
+            f"Of all kinds of image damage, {kind} costs most: "
+            f"{figure_text(known[kind])} percentage points of accuracy."
         )
 
 
@@ -312,7 +332,7 @@ def _least_refused(metrics: Mapping[str, Any]) -> Iterator[str]:
     if known:
         kind = min(known, key=lambda item: known[item]["value"])
         yield (
-            f"Of what is no brain MRI, {kind} is refused least: "
+            f"Of the images that are no brain MRI, {kind} is refused least: "
             f"{figure_text(known[kind])}."
         )
 
@@ -326,11 +346,12 @@ def robustness(bundle: Bundle) -> list[str]:
         (kind, figure_text(part.get("drop"))) for kind, part in damage["kinds"].items()
     ]
     return [
-        "## Under damage",
+        "## Image damage",
         "",
         f"{damage['slices']} slices of {damage['patients']} patients, damaged at five "
-        "strengths. Points of accuracy (of 100) lost, mean over the strengths; over "
-        f"all kinds {figure_text(damage.get('drop'))}, and "
+        "strengths. The table gives percentage points of accuracy lost, as the mean "
+        "over the strengths. Over all kinds they are "
+        f"{figure_text(damage.get('drop'))}, and "
         f"{figure_text(damage.get('sensitivity_drop'))} points of tumour sensitivity. "
         f"Below zero is a gain.{judged_apart(damage)}",
         "",
@@ -360,13 +381,13 @@ def _foreign(refusal_figures: Mapping[str, Any]) -> list[str]:
     )
     new = refusal_figures.get("new", {})
     return [
-        "Kinds of pictures that the score was not taught count: their AUROC against "
-        f"brain MRI is {figure_text(new.get('auroc'))}, and "
+        "What counts are kinds of images that the score was not taught: their AUROC "
+        f"against brain MRI is {figure_text(new.get('auroc'))}, and "
         f"{figure_text(new.get('refused'))} of them are refused, while "
         f"{figure_text(refusal_figures.get('passed'))} of the brain MRI pass."
         f"{judged_apart(refusal_figures)}",
         "",
-        *table(("Kind", "Taught", "Pictures", "AUROC", "Refused"), kinds),
+        *table(("Kind", "Taught", "Images", "AUROC", "Refused"), kinds),
     ]
 
 
@@ -377,11 +398,12 @@ def _own_word(domain: Mapping[str, Any]) -> list[str]:
         if key.startswith("refused_")
     ]
     lines = [
-        "As the export saw it: share of drawn pictures and photographs that are "
-        "refused. The linear probe in the score is blind to the kind it judges; the "
-        "weights that combine the probe with the other features were fitted on all "
-        "kinds, and the threshold, which 99 % of validation slices pass, on the "
-        "slices that the AUROC counts. So these figures flatter the score.",
+        "As measured when the bundle was exported: the proportion of drawn images and "
+        "photographs that are refused. The linear probe in the score has not seen the "
+        "kind that it judges; the weights that combine the probe with the other "
+        "features were fitted on all kinds, and the threshold, which 99 % of "
+        "validation slices pass, on the slices that the AUROC counts. These figures "
+        "therefore flatter the score.",
         "",
         *table(("Kind", "Refused"), kinds),
     ]
@@ -396,11 +418,11 @@ def faithfulness(bundle: Bundle) -> list[str]:
     if not maps or not maps["slices"]:
         return []
     return [
-        "## Do the maps show what decides?",
+        "## Sanity checks of the maps",
         "",
-        f"Sanity checks of the explanations, on {maps['slices']} tumour slices of "
-        f"{maps['patients']} patients; the evaluation's page says what each measures, "
-        f"and shows more.{judged_apart(maps)}",
+        f"Whether the maps show what decides, on {maps['slices']} tumour slices of "
+        f"{maps['patients']} patients; the evaluation page says what each check "
+        f"measures, and shows more.{judged_apart(maps)}",
         "",
         *table(("", *MAPS.values()), map_rows(maps)),
     ]
