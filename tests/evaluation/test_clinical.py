@@ -10,7 +10,7 @@ from tests.samples.clinical_sets import made_patients
 from tumorlens.evaluation.clinical import (
     ACCURACY,
     LOG_LOSS,
-    InputKind,
+    ClinicalJudges,
     leak_sentence,
     leak_warnings,
     measure_clinical,
@@ -25,7 +25,7 @@ PERMUTATIONS = 19
 
 
 def measured(data, permutations=PERMUTATIONS):
-    judges = InputKind.of(data)
+    judges = ClinicalJudges.of(data)
     found = measure_clinical(data, judges, 0.3, permutations, lambda _: None)
     return {**found, "warnings": []}
 
@@ -130,7 +130,9 @@ def test_a_column_that_is_known_for_one_class_alone_is_warned_about():
 def test_groups_that_are_too_small_are_not_shown():
     data = made_patients(patients=40)
     parts = ["few" if number < 4 else "many" for number in data.patients]
-    found = measure_subgroups(data, InputKind.of(data), {"sex": parts}, fewest=5)["sex"]
+    found = measure_subgroups(data, ClinicalJudges.of(data), {"sex": parts}, fewest=5)[
+        "sex"
+    ]
     assert set(found) == {"many"}
     assert found["many"]["patients"] == 36
     right = found["many"][ACCURACY]
@@ -153,7 +155,9 @@ def test_the_page_shows_it_all(informative):
         ],
         "left_out": ["The column 'name' is left out."],
         "classes": {"glioma": {"patients": 15, "without_row": 2}},
-        "subgroups": measure_subgroups(data, InputKind.of(data), {"sex": sexes}, 5),
+        "subgroups": measure_subgroups(
+            data, ClinicalJudges.of(data), {"sex": sexes}, 5
+        ),
         "model_weights": {
             "features": ["age"],
             "classes": ["glioma", "meningioma"],

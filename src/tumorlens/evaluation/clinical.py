@@ -91,7 +91,7 @@ _LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
 
 
 @dataclass(frozen=True)
-class InputKind:
+class ClinicalJudges:
     """The same N held-out slices by three judges; each of shape (N, 4)."""
 
     served: NDArray[np.float64]
@@ -99,7 +99,7 @@ class InputKind:
     fused: NDArray[np.float64]
 
     @classmethod
-    def of(cls, data: ClinicalData) -> InputKind:
+    def of(cls, data: ClinicalData) -> ClinicalJudges:
         """Judge every fold by models fitted on the others."""
         return cls(
             data.probabilities, cross_fit(data.without_columns()), cross_fit(data)
@@ -108,7 +108,7 @@ class InputKind:
 
 def measure_clinical(
     data: ClinicalData,
-    judges: InputKind,
+    judges: ClinicalJudges,
     threshold: float,
     permutations: int = PERMUTATIONS,
     say: Callable[[str], None] = print,
@@ -120,7 +120,7 @@ def measure_clinical(
     data
         What the judges were fitted on.
     judges
-        From `InputKind.of`.
+        From `ClinicalJudges.of`.
     threshold
         On the probability of tumour, 0 to 1: of the bundle's operating point.
     permutations
@@ -235,7 +235,7 @@ def _beside(
 
 def measure_subgroups(
     data: ClinicalData,
-    judges: InputKind,
+    judges: ClinicalJudges,
     kinds: Mapping[str, Sequence[str]],
     fewest: int,
 ) -> dict[str, Any]:

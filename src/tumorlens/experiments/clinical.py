@@ -30,7 +30,7 @@ from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError, OutputError, TrainingError
 from tumorlens.evaluation.clinical import (
     PERMUTATIONS,
-    InputKind,
+    ClinicalJudges,
     leak_sentence,
     leak_warnings,
     measure_clinical,
@@ -386,7 +386,7 @@ def add_clinical(
     for sentence in warnings:
         say(f"Warning: {sentence}")
     say(f"Learning {', '.join(column.name for column in chosen.columns)}.")
-    judges = InputKind.of(data)
+    judges = ClinicalJudges.of(data)
     fitted = fit_clinical(data)
     point = bundle.operating_points[bundle.default_operating_point]
     rows = [table.rows[place] for place in joined.places]
