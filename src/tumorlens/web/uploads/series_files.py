@@ -1,4 +1,7 @@
-"""The files of an uploaded scan: taken from a request, and read as one study."""
+"""The files of an uploaded scan: taken from a request, and read as one study.
+
+Tested in `tests/web/views/api/test_series.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How far a scan is, as JSON for the page's script and for programs."""
+"""How far a scan is, as JSON for the page's script and for programs.
+
+Tested in `tests/web/views/api/test_series.py`.
+"""
 
 from __future__ import annotations
 

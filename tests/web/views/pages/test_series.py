@@ -28,17 +28,12 @@ from tests.samples.series_uploads import (
     send,
     two_series,
 )
-from tests.samples.uploads import form
+from tests.samples.uploads import form, text_of
 from tumorlens import Classifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.uploads.store import Store
-
-
-def text_of(page: str) -> str:
-    """What a reader sees, without tags."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def facts_of(page: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""The pages for people: a scan's progress, its finding, and its viewer."""
+"""The pages for series: an upload's progress, a series' finding, and its viewer."""
 
 from __future__ import annotations
 
-import io
 from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
@@ -14,7 +13,6 @@ from flask import (
     redirect,
     render_template,
     request,
-    send_file,
     url_for,
 )
 from werkzeug.exceptions import NotFound
@@ -26,28 +24,40 @@ from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
 from tumorlens.web.app_state import desk
 from tumorlens.web.errors import wants_json
-from tumorlens.web.session_id import ensure_visitor, visitor
+from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.series_desk import begin, receive
 from tumorlens.web.uploads.series_record import Scan
 from tumorlens.web.uploads.series_status import status_to_json
-from tumorlens.web.views import series_words as scan_words
-from tumorlens.web.views.rows import analysis_row
-from tumorlens.web.views.series_api import evidence_nifti, facts_of, report_pdf
-from tumorlens.web.views.series_curve import curve_of
+from tumorlens.web.views import presentation
+from tumorlens.web.views.presentation import (
+    analysis_row,
+    curve_of,
+    main_series,
+    overlay_colors,
+)
+from tumorlens.web.views.responses import (
+    download_response,
+    evidence_nifti,
+    judged_series,
+    png_response,
+    series_report_pdf,
+)
 
-blueprint = Blueprint("scans", __name__, url_prefix="/scans")
+blueprint = Blueprint("series", __name__, url_prefix="/scans")
 
 
 @blueprint.post("")
 def create() -> AnyResponse:
-    """Take a form's files as one scan, and judge it in the background.
+    """Take a form's files as one study, and judge it in the background.
 
-    Answers at once with a redirect to the scan's page (303), to a script that
+    Answers at once with a redirect to the upload's page (303), to a script that
     asks for JSON with its address (202). 400, 413, 422 and 503 as the API.
     """
     uploads = receive()
-    scan = begin(uploads, ensure_visitor(), request.form.get("operating_point") or None)
-    page = url_for("scans.show", scan_id=scan.id)
+    scan = begin(
+        uploads, ensure_session_id(), request.form.get("operating_point") or None
+    )
+    page = url_for("series.show", scan_id=scan.id)
     if not wants_json():
         return redirect(page, 303)
     response = jsonify(url=page)
@@ -57,9 +67,9 @@ def create() -> AnyResponse:
 
 @blueprint.get("/<scan_id>")
 def show(scan_id: str) -> str:
-    """Show a scan: how far it is, or what it shows; 404 once its time is over.
+    """Show how far an upload is, or what a series of it shows: 200, or 404.
 
-    The argument ``series`` chooses one of several.
+    The argument ``series`` chooses one of several, from 1.
     """
     scan = _get(scan_id)
     chosen = _chosen(scan)
@@ -71,109 +81,99 @@ def show(scan_id: str) -> str:
         "settings": desk().settings,
         "bundle": desk().bundle,
         "words": words,
-        "scan_words": scan_words,
+        "presentation": presentation,
         "decision_title": decision_title,
     }
     if chosen is not None and chosen["finding"] is not None:
-        return render_template("scan.html", **common, **_finding(scan, chosen))
+        return render_template("series.html", **common, **_finding(scan, chosen))
     rows = []
     for item in scan.document["analyses"]:
         # Each picture can be deleted, or give way to newer ones, by itself.
         with suppress(MissingFileError):
             rows.append(analysis_row(desk().store.get(item, scan.owner)))
-    return render_template("scan_progress.html", **common, rows=rows)
+    return render_template("series_progress.html", **common, rows=rows)
 
 
 @blueprint.get("/<scan_id>/status")
 def status(scan_id: str) -> Response:
-    """Tell a script how far a scan is; or 404."""
+    """Tell a script how far an upload is: 200, or 404."""
     scan = _get(scan_id)
     return jsonify(status_to_json(scan, desk().jobs.progress(scan.id)))
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/voxels")
 def voxels(scan_id: str, index: int) -> Response:
-    """Give a series' pictures as one block (see `PackedSeries`); or 404."""
+    """Give a series' pictures as one block (see `PackedSeries`): 200, or 404."""
     scan = _get(scan_id)
-    return _block(scan, f"voxels-{_known(scan, index)}")
+    return _block(scan, f"voxels-{_checked(scan, index)}")
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/evidence")
 def evidence(scan_id: str, index: int) -> Response:
-    """Give a series' evidence as one block of uint8, (D, H, W); or 404, 409."""
+    """Give a series' evidence as one block of uint8, (D, H, W): 200, 404 or 409."""
     scan = _get(scan_id)
-    if not facts_of(scan, index)["has_evidence"]:
+    if not judged_series(scan, index)["has_evidence"]:
         raise NotFound
     return _block(scan, f"evidence-{index}")
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/thumbnail.png")
 def thumbnail(scan_id: str, index: int) -> Response:
-    """Give a small picture of a series' middle slice; or 404."""
+    """Give a small picture of a series' middle slice: 200, or 404."""
     scan = _get(scan_id)
-    data = desk().store.scans.read(scan, f"thumbnail-{_known(scan, index)}")
-    return Response(data, mimetype="image/png")
+    data = desk().store.scans.read(scan, f"thumbnail-{_checked(scan, index)}")
+    return png_response(data)
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/finding.json")
 def download_json(scan_id: str, index: int) -> Response:
-    """Give a series' finding as a JSON file; or 404, 409."""
+    """Give a series' finding as a JSON file: 200, 404 or 409."""
     scan = _get(scan_id)
-    data = jsonify(facts_of(scan, index)["finding"]).get_data()
+    data = jsonify(judged_series(scan, index)["finding"]).get_data()
     name = f"{_stem(scan)}.series{index + 1}.tumorlens.json"
-    return send_file(
-        io.BytesIO(data), "application/json", as_attachment=True, download_name=name
-    )
+    return download_response(data, "application/json", name)
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/evidence.nii.gz")
 def download_evidence(scan_id: str, index: int) -> Response:
-    """Give a series' evidence as a NIfTI file; or 404, 409."""
+    """Give a series' evidence as a NIfTI file: 200, 404 or 409."""
     scan = _get(scan_id)
-    response = evidence_nifti(scan, index)
+    data = evidence_nifti(scan, index).get_data()
     name = f"{_stem(scan)}.series{index + 1}.evidence.nii.gz"
-    return send_file(
-        io.BytesIO(response.get_data()),
-        "application/gzip",
-        as_attachment=True,
-        download_name=name,
-    )
+    return download_response(data, "application/gzip", name)
 
 
 @blueprint.get("/<scan_id>/report.pdf")
 def download_report(scan_id: str) -> Response:
-    """Give the PDF report of all series; or 404, 409."""
+    """Give the PDF report of all series: 200, 404 or 409."""
     scan = _get(scan_id)
-    return send_file(
-        io.BytesIO(report_pdf(scan).get_data()),
-        "application/pdf",
-        as_attachment=True,
-        download_name=f"{_stem(scan)}.tumorlens.pdf",
-    )
+    data = series_report_pdf(scan).get_data()
+    return download_response(data, "application/pdf", f"{_stem(scan)}.tumorlens.pdf")
 
 
 @blueprint.post("/<scan_id>/stop")
 def stop(scan_id: str) -> AnyResponse:
-    """Stop judging a scan, and keep what was found (303 to its page); or 404."""
+    """Stop judging an upload, and keep the findings: 303 to its page, or 404."""
     desk().jobs.stop(_get(scan_id))
-    return redirect(url_for("scans.show", scan_id=scan_id), 303)
+    return redirect(url_for("series.show", scan_id=scan_id), 303)
 
 
 @blueprint.post("/<scan_id>/delete")
 def delete(scan_id: str) -> AnyResponse:
-    """Remove a scan with its pictures, also while it is computed.
+    """Remove an upload with its pictures, also while it is judged.
 
-    Answers with a redirect to the start page (303); or 404.
+    Answers 303 to the start page, or 404.
     """
-    desk().store.delete_scan(scan_id, visitor() or "nobody")
-    return redirect(url_for("pages.home"), 303)
+    desk().store.delete_scan(scan_id, session_id() or NOBODY)
+    return redirect(url_for("home.show"), 303)
 
 
 def _get(scan_id: str) -> Scan:
-    return desk().store.scans.get(scan_id, visitor() or "nobody")
+    return desk().store.scans.get(scan_id, session_id() or NOBODY)
 
 
-def _known(scan: Scan, index: int) -> int:
+def _checked(scan: Scan, index: int) -> int:
+    """Return the index of a series, unless the upload has no such one (404)."""
     if index >= len(scan.series):
         raise NotFound
     return index
@@ -181,53 +181,54 @@ def _known(scan: Scan, index: int) -> int:
 
 def _chosen(scan: Scan) -> dict[str, Any] | None:
     """Find the series to show: the one asked for, else what the model knows best."""
-    if not scan.series:
-        return None
     asked = request.args.get("series", type=int)
     if asked is not None and 1 <= asked <= len(scan.series):
         return scan.series[asked - 1]
-    return min(scan.series, key=lambda item: (item["rank"], item["index"]))
+    return main_series(scan)
 
 
 def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
     """Gather what the page shows of a judged series."""
-    found, bundle = facts["finding"], desk().bundle
+    finding, bundle = facts["finding"], desk().bundle
     place = {"scan_id": scan.id, "index": facts["index"]}
-    refused = found["decision"] == Verdict.NOT_BRAIN_MRI
-    colors = color_scale()
+    probabilities = finding["probabilities"]
     return {
-        "found": found,
-        "refused": refused,
-        "uncertain": found["decision"] in set(Verdict),
-        "warnings": scan_words.warnings(found, scan.document["notes"], bundle.version),
-        "point": bundle.operating_points.get(found["operating_point"]),
-        "probabilities": found["probabilities"]
-        and [(INFO[name], found["probabilities"][name.value]) for name in CLASSES],
-        "curve": curve_of(found["slice_p_tumor"], found["run"]),
-        "scale": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors[::32].tolist()],
+        "finding": finding,
+        "refused": finding["decision"] == Verdict.NOT_BRAIN_MRI,
+        "warnings": presentation.warnings(
+            finding, scan.document["notes"], bundle.version
+        ),
+        "point": bundle.operating_points.get(finding["operating_point"]),
+        "probabilities": probabilities
+        and [(INFO[name], probabilities[name.value]) for name in CLASSES],
+        "curve": curve_of(finding["slice_p_tumor"], finding["run"]),
+        "scale": overlay_colors(),
         "viewer": {
             **facts["geometry"],
-            "voxels": url_for("scans.voxels", **place),
+            "voxels": url_for("series.voxels", **place),
             "evidence": (
-                url_for("scans.evidence", **place) if facts["has_evidence"] else None
+                url_for("series.evidence", **place) if facts["has_evidence"] else None
             ),
-            "p_tumor": found["slice_p_tumor"],
-            "first": _first_place(found, facts["geometry"]["shape"]),
-            "colors": colors.ravel().tolist(),
+            "p_tumor": finding["slice_p_tumor"],
+            "first": _first_position(finding, facts["geometry"]["shape"]),
+            "colors": color_scale().ravel().tolist(),
         },
         "place": place,
     }
 
 
-def _first_place(found: dict[str, Any], shape: list[int]) -> list[int]:
-    """Where the viewer opens: at the spot, else in the most suspicious slice."""
-    if found["lesion"] is not None:
-        return list(found["lesion"]["peak"])
-    middle = [size // 2 for size in shape]
-    return [*found["key_slices"][:1], *middle[len(found["key_slices"][:1]) :]]
+def _first_position(finding: dict[str, Any], shape: list[int]) -> list[int]:
+    """Say where the viewer opens: at the spot, else in the most suspicious slice."""
+    if finding["lesion"] is not None:
+        return list(finding["lesion"]["peak"])
+    slice_, row, column = (size // 2 for size in shape)
+    if finding["key_slices"]:
+        slice_ = finding["key_slices"][0]
+    return [slice_, row, column]
 
 
 def _block(scan: Scan, name: str) -> Response:
+    """Answer with voxels, packed as they are kept."""
     data = desk().store.scans.read(scan, name)
     response = Response(data, mimetype="application/octet-stream")
     # It is kept packed, and every browser unpacks it by itself.

@@ -1,10 +1,10 @@
-"""Numbers stay on one line with their units."""
+"""The factory gives pages what they are set with."""
 
 from __future__ import annotations
 
 import pytest
 
-from tumorlens.web.typography import unbroken
+from tumorlens.web.app import unbroken
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ from tests.samples.viewer_steps import (
     slice_of,
     wait_until_judged,
 )
-from tests.web.views.test_browser import CONTRASTS, DARK, NARROW, scrolls_sideways
+from tests.web.views.pages.test_slices_browser import (
+    CONTRASTS,
+    DARK,
+    NARROW,
+    scrolls_sideways,
+)
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed (extra 'dev')"

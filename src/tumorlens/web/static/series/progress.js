@@ -1,6 +1,6 @@
 // How far a scan is: asked for again and again, until its page has more to show.
 
-import { showChosen } from "./series.js";
+import { showChosen } from "./series_row.js";
 
 const panel = document.querySelector("#scan-progress");
 const title = document.querySelector("#scan-state");

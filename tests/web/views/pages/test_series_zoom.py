@@ -20,7 +20,7 @@ from tests.samples.viewer_steps import (
     settle,
     slice_of,
 )
-from tests.web.views.test_browser import NARROW
+from tests.web.views.pages.test_slices_browser import NARROW
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed (extra 'dev')"

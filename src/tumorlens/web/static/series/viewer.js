@@ -7,7 +7,7 @@ import { greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
 import { steer } from "./pointer.js";
 import { RulerList } from "./ruler.js";
-import { showChosen } from "./series.js";
+import { showChosen } from "./series_row.js";
 import { State } from "./state.js";
 import { WindowControls } from "./window.js";
 
