@@ -11,7 +11,7 @@ import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.tomograms import CT_FLAG
+from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.examined import Examined
 from tumorlens.evaluation.scoring.fold_leakage import pool_leakage
@@ -26,7 +26,7 @@ from tumorlens.experiments.fold_runs import (
 )
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import CLASSES
 from tumorlens.training.config import TrainingConfig
@@ -149,6 +149,7 @@ def cross_validate(
     rules: list[Rules] = []
     for fold, place in places.items():
         others = HeldOut.join([held[other] for other in folds if other != fold])
+        others = _usable(others, config)
         bundles[fold] = _fold_bundle(
             [*records, *flagged], samples, fold, config, place, others
         )
@@ -165,7 +166,7 @@ def cross_validate(
         pool_leakage(leakage),
         bundles,
         samples,
-        HeldOut.join(list(held.values())),
+        _usable(HeldOut.join(list(held.values())), config),
         seconds_side_by_side(runs, plan.jobs),
     )
 
@@ -236,18 +237,20 @@ def bundle_of_folds(
         As were given there.
     """
     weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
-    model = mean_of_runs(weights, found.samples, config)
+    samples = [item for item in found.samples if config.may_use(item.record)]
+    model = mean_of_runs(weights, samples, config)
     data = TrainingData(
-        [
-            replace(item, record=replace(item.record, split="train"))
-            for item in found.samples
-        ],
+        [replace(item, record=replace(item.record, split="train")) for item in samples],
         [],
-        [replace(row, split="train") for row in records],
+        [replace(row, split="train") for row in records if config.may_use(row)],
         note_cost(folder, found.seconds),
         averaged=len(weights),
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
+
+
+def _usable(held: HeldOut, config: TrainingConfig) -> HeldOut:
+    return held.take(np.array([config.may_use(row) for row in held.records], bool))
 
 
 def _fold_bundle(
@@ -266,13 +269,17 @@ def _fold_bundle(
 
     named = [replace(sample, record=dealt(sample.record)) for sample in samples]
     data = TrainingData(
-        [sample for sample in named if sample.record.split == "train"],
+        [
+            sample
+            for sample in named
+            if sample.record.split == "train" and config.may_use(sample.record)
+        ],
         [
             sample
             for sample in named
             if sample.record.split == "test" and not sample.record.train_only
         ],
-        [dealt(row) for row in records],
+        [dealt(row) for row in records if row.fold == fold or config.may_use(row)],
     )
     make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
     return folder / BUNDLE_FOLDER

@@ -18,23 +18,22 @@ from tumorlens.inference.clinical.decision import add_columns
 from tumorlens.inference.clinical.model import ClinicalModel, load_clinical_model
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import explain
-from tumorlens.inference.slice.loaded import load_model
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.picture import Picture, read_picture
-from tumorlens.inference.slice.read_ahead import (
+from tumorlens.inference.slice.inputs import (
+    Picture,
     PreparedSlice,
     batches,
     prepare_slice,
     read_ahead,
+    read_picture,
 )
-from tumorlens.inference.slice.results import (
-    Decision,
-    Explanation,
-    Failure,
-    Prediction,
-    RawOutputs,
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.results import Decision, Explanation, Failure, Prediction
+from tumorlens.inference.slice.sequence import (
+    SequenceEstimate,
+    estimate_sequence,
+    sequence_caveat,
 )
-from tumorlens.inference.slice.session import Session
+from tumorlens.inference.slice.session import RawOutputs, Session, load_model
 
 DEFAULT_BATCH = 4
 
@@ -46,8 +45,8 @@ class Classifier:
 
     Parameters
     ----------
-    bundle, session, domain
-        As of a `LoadedModel`.
+    bundle, session, ood
+        Parts of a `LoadedModel`.
     clinical
         What it knows of clinical columns; None where it knows none.
     """
@@ -56,13 +55,13 @@ class Classifier:
         self,
         bundle: Bundle,
         session: Session,
-        domain: DomainModel,
+        ood: OodModel,
         clinical: ClinicalModel | None = None,
     ) -> None:
         self.bundle = bundle
         self.clinical = clinical
         self._session = session
-        self._domain = domain
+        self._ood = ood
 
     def predict(
         self,
@@ -270,6 +269,7 @@ class Classifier:
             self._explained(outputs, row, item, point) for row, item in enumerate(batch)
         ]
         share = (time.perf_counter() - start) / len(batch)
+        sequences = [self._sequence(outputs, row, x) for row, x in enumerate(batch)]
         return [
             Prediction(
                 source=item.slice_.source,
@@ -283,18 +283,37 @@ class Classifier:
                 model_version=self.bundle.version,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
-                notes=item.notes,
+                notes=(*item.notes, *self._caveats(sequence)),
                 head=item.crop.side,
+                sequence=sequence,
             )
-            for item, (decision, explanation) in zip(batch, judged, strict=True)
+            for item, sequence, (decision, explanation) in zip(
+                batch, sequences, judged, strict=True
+            )
         ]
+
+    def _sequence(
+        self, outputs: RawOutputs, row: int, item: PreparedSlice
+    ) -> SequenceEstimate:
+        return estimate_sequence(
+            item.slice_.sequence,
+            item.slice_.source,
+            self.bundle.sequence_head,
+            None if outputs.sequence is None else outputs.sequence[row],
+        )
+
+    def _caveats(self, found: SequenceEstimate) -> list[str]:
+        # Without a look at the pixels a file's name alone is not believed.
+        told = found.header if found.pixels is None else found.sequence
+        caveat = sequence_caveat(told, self.bundle.known_sequences)
+        return [text for text in (caveat, found.disagreement) if text is not None]
 
     def _explained(
         self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
     ) -> tuple[Decision, Explanation]:
         bundle, slice_ = self.bundle, item.slice_
         decision = decide(
-            outputs, row, slice_, bundle, self._domain, point, item.brain_share
+            outputs, row, slice_, bundle, self._ood, point, item.brain_share
         )
         return decision, explain(
             outputs, row, item.crop, slice_, decision, bundle.cells

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.dicom.series import gather_series
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.dicom.grouping import gather_series
+from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.by_slices import judge_scan
 from tumorlens.inference.series.results import ScanFinding
@@ -107,7 +107,7 @@ def judge_files(
     """
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
-    study, _ = gather_series(named)
+    study = stacks_of(gather_series(named)[0])
     notes = study.notes
     if missing:
         notes = (*notes, _said_missing(missing, missing + len(files)))

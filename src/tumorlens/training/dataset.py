@@ -5,25 +5,42 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import read_one_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.one_slice import read_one_slice
-from tumorlens.data.skull_stripping import STORED_SIZE, brain_mask, stored_square
+from tumorlens.data.skull_stripping import (
+    STORED_SIZE,
+    brain_mask,
+    stored_square,
+    take_off_skull,
+)
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import cut
 from tumorlens.imaging.study import Slice
-from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
 
 PAIRED_SOURCE = 3.0
 """See `sampling_weights`."""
 
-Sampling = Literal["natural", "class", "class-source"]
+FINDING_SHARES: Mapping[Finding, float] = {
+    TumorClass.GLIOMA: 0.22,
+    TumorClass.MENINGIOMA: 0.20,
+    TumorClass.PITUITARY: 0.12,
+    TumorClass.NO_TUMOR: 0.28,
+    Lesion.OTHER: 0.12,
+    Lesion.VASCULAR: 0.06,
+}
+"""How often `class-source-sequence` draws each finding, before those that a set
+lacks are left out: meningioma and the tumour-free most, since there the network is
+weakest; pituitary tumours, which lie in one place, and strokes, of one set, least."""
+
+Sampling = Literal["natural", "class", "class-source", "class-source-sequence"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,22 @@ class Sample:
     def index(self) -> int:
         """The class's place in the taxonomy."""
         return CLASSES.index(self.label)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the slice may show; one finding where that is known."""
+        found = self.record.findings
+        if not found:
+            raise DatasetError(
+                f"{self.record.path} has neither a label nor a lesion.",
+                "Fill the label column.",
+            )
+        return found
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it shows none of the tumours and other lesions."""
+        return self.findings == (TumorClass.NO_TUMOR,)
 
 
 def _has_tissue(item: Slice) -> bool:
@@ -163,13 +196,17 @@ def sampling_weights(
         slices, those of a source that also shows tumours are drawn at least
         `PAIRED_SOURCE` times as often as another's, and at least half are of
         such sources, since only they teach what a tumour is rather than what
-        a scanner is.
+        a scanner is. ``class-source-sequence``: findings by `FINDING_SHARES`;
+        within one, every source and sequence by the square root of its number
+        of slices, which lies halfway between all slices alike and all sets alike.
 
     Returns
     -------
     ndarray
         Shape (N,), summing to 1.
     """
+    if sampling == "class-source-sequence":
+        return _by_finding(samples)
     by_class, by_source = sampling != "natural", sampling == "class-source"
     keys = [
         (
@@ -188,6 +225,23 @@ def sampling_weights(
         totals[label] += share
     weights = np.array([shares[key] / (slices[key] * totals[key[0]]) for key in keys])
     return weights / weights.sum()
+
+
+def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    keys = [
+        (item.findings, item.record.source, item.record.sequence) for item in samples
+    ]
+    slices = Counter(keys)
+    roots: dict[Finding, float] = defaultdict(float)
+    for (findings, *_), count in slices.items():
+        roots[findings[-1]] += np.sqrt(count)
+    weights = np.array(
+        [
+            FINDING_SHARES[key[0][-1]] / (np.sqrt(slices[key]) * roots[key[0][-1]])
+            for key in keys
+        ]
+    )
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def _is_paired(
@@ -239,3 +293,27 @@ def as_input(squares: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     """
     grey = np.stack(squares).astype(np.float32) / np.float32(255.0)
     return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def without_skull(samples: Sequence[Sample]) -> list[Sample]:
+    """Take the skull off, for what has to know both kinds of picture.
+
+    Parameters
+    ----------
+    samples
+        Of any kind.
+
+    Returns
+    -------
+    list of Sample
+        In their order, without those whose brain was not found, or whose tumour
+        would be cut.
+    """
+    found = []
+    for sample in samples:
+        if sample.brain is None:
+            continue
+        square, outline = take_off_skull(sample.square, sample.outline, sample.brain)
+        if square is not sample.square:
+            found.append(replace(sample, square=square, outline=outline, brain=None))
+    return found

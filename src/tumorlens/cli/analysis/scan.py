@@ -19,7 +19,7 @@ from tumorlens.cli.analysis.study_report import StudyReport
 from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Study
+from tumorlens.imaging.study import Series, Study, stacks_of
 from tumorlens.inference.series.classifier import load_scan_judge
 from tumorlens.inference.series.planes import Planes
 from tumorlens.inference.series.results import ScanFinding
@@ -121,7 +121,7 @@ def scan(
 def _scans(study: Study, path: str) -> Study:
     """Refuse what holds no series: its rates would be those of whole scans."""
     if not study.is_pictures:
-        return study
+        return stacks_of(study)
     name, count = display_name(path), len(study.series)
     if count == 1:
         raise InputError(

@@ -17,7 +17,7 @@ from tumorlens.inference.slice.decision import (
     prediction_set,
 )
 from tumorlens.inference.slice.results import ClinicalUse, Prediction
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, Decided, Verdict
 
 NO_ROW = (
     "No clinical values are known for this picture; it is judged by the image alone."
@@ -72,7 +72,7 @@ def add_columns(
     image = np.array([[alone.probabilities[name] for name in CLASSES]])
     values = model.fuse(image, found.features[None])[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    label: TumorClass | Verdict = alone.label
+    label: Decided = alone.label
     reasons: Sequence[str] = alone.reasons
     if alone.label is not Verdict.NOT_BRAIN_MRI:
         label, reasons = apply_point_and_rules(

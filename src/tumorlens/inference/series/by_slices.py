@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry.volume import LPS_TO_RAS, affine_of, in_grid
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Series
-from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.bundle.facts import ScanModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
     decide_scan,
@@ -27,7 +27,7 @@ from tumorlens.inference.series.planes import Planes, other_planes, sliceable
 from tumorlens.inference.series.results import Lesion, ScanFinding
 from tumorlens.inference.series.slices import Progress, SeenSlices, see_slices
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, Decided, TumorClass, Verdict
 
 ROUGH_OUTLINE = (
     "Size and place of the spot are rough, and were not checked against radiologists' "
@@ -198,7 +198,7 @@ def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
 
 
 def _lesion(
-    decision: TumorClass | Verdict,
+    decision: Decided,
     evidence: NDArray[np.uint8] | None,
     series: Series,
     run: tuple[int, int] | None,

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.operating_point import Rate
-from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.bundle.facts import Rate, ScanModel
 from tumorlens.inference.series.features import (
     discounted_odds,
     log_odds,
@@ -19,7 +18,7 @@ from tumorlens.inference.series.features import (
     strongest_run,
 )
 from tumorlens.inference.slice.decision import apply_operating_point, prediction_set
-from tumorlens.taxonomy import NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Decided, Verdict
 
 HEALTHY_LOGIT = 1.5
 """Subtracted from the run's log-odds where a bundle was not calibrated on whole
@@ -119,7 +118,7 @@ def decide_scan(
     refused: int,
     bundle: Bundle,
     point: str,
-) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+) -> tuple[Decided, tuple[str, ...]]:
     """Decide what a scan shows.
 
     Parameters

@@ -1,27 +1,71 @@
-"""The network, run by ONNX Runtime: inputs in, raw outputs out."""
+"""A bundle in memory, and its network run by ONNX Runtime: inputs in, outputs out."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError, SettingError
-from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle
-from tumorlens.inference.slice.results import RawOutputs
-from tumorlens.taxonomy import CLASSES
+from tumorlens.inference.bundle.bundle import (
+    MODEL_FILE,
+    OOD_FILE,
+    Bundle,
+    InputKind,
+    load_bundle,
+)
+from tumorlens.inference.slice.ood import OodModel
 
 INPUT_NAME = "pixels"
 OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
+SEQUENCE_OUTPUT = "sequence"
+"""An output of networks that tell MR sequences apart."""
 
 _RANKS = {
     "slices": {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2},
     "volumes": {"logits": 2, "evidence": 5, "gradcam": 5, "embedding": 2},
 }
 _ERRORS_ONLY = 3
+
+_INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole scans"}
+_HINTS: dict[InputKind, str] = {
+    "slices": "Load it with load_classifier, or take a model of whole scans here.",
+    "volumes": "Use it with `tumorlens scan`, or take a model of slices here.",
+}
+"""What to do with a model of that input which was given in the wrong place."""
+
+
+@dataclass(frozen=True)
+class RawOutputs:
+    """What the network says, uncalibrated, of F findings in the taxonomy's order.
+
+    Parameters
+    ----------
+    logits
+        Shape (N, F), float32: slice head before softmax.
+    evidence
+        Shape (N, g, g, F), float32: evidence head before softmax, square; of
+        whole scans (N, d, g, g, F).
+    gradcam
+        Shape (N, h, h, F), float32, not negative: Grad-CAM of each finding's
+        logit, over the last convolution's cells; of whole scans (N, c, h, h, F).
+    embedding
+        Shape (N, E), float32: pooled features.
+    sequence
+        Shape (N, S), float32: sequence head before softmax; None for a network
+        without one.
+    """
+
+    logits: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    gradcam: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    sequence: NDArray[np.float32] | None = None
 
 
 def available_cores() -> int:
@@ -70,7 +114,12 @@ class Session:
                 f"The number of threads is {threads}.", "Give 1 or more."
             )
         self._path = bundle.folder / MODEL_FILE
-        self._ranks = _RANKS[bundle.judges]
+        self._ranks = dict(_RANKS[bundle.judges])
+        self._findings = len(bundle.findings)
+        self._sequences = 0
+        if bundle.sequence_head is not None:
+            self._sequences = len(bundle.sequence_head.sequences)
+            self._ranks[SEQUENCE_OUTPUT] = 2
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -96,7 +145,7 @@ class Session:
                 f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
             )
         ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
-        if any(ranks.get(name) != self._ranks[name] for name in OUTPUT_NAMES):
+        if any(ranks.get(name) != rank for name, rank in self._ranks.items()):
             raise BundleError(
                 f"{self._path} has the outputs {ranks} (name: dimensions), "
                 f"not {self._ranks}."
@@ -122,23 +171,76 @@ class Session:
             Where the network fails, or its outputs have other shapes.
         """
         try:
-            values = self._session.run(OUTPUT_NAMES, {INPUT_NAME: inputs})
+            values = self._session.run(list(self._ranks), {INPUT_NAME: inputs})
         except Exception as error:  # ONNX Runtime's own classes are not public.
             raise BundleError(
                 f"{self._path} fails on inputs of shape {inputs.shape}."
             ) from error
-        logits, evidence, gradcam, embedding = values
-        count, classes = len(inputs), len(CLASSES)
+        logits, evidence, gradcam, embedding, *rest = values
+        sequence = rest[0] if rest else None
+        count, classes = len(inputs), self._findings
         if (
             logits.shape != (count, classes)
             or (evidence.shape[0], evidence.shape[-1]) != (count, classes)
             or evidence.shape[-3] != evidence.shape[-2]
             or (gradcam.shape[0], gradcam.shape[-1]) != (count, classes)
             or len(embedding) != count
+            or (sequence is not None and sequence.shape != (count, self._sequences))
         ):
             shapes = {
                 name: value.shape
-                for name, value in zip(OUTPUT_NAMES, values, strict=True)
+                for name, value in zip(self._ranks, values, strict=True)
             }
             raise BundleError(f"{self._path} gives outputs of the shapes {shapes}.")
-        return RawOutputs(logits, evidence, gradcam, embedding)
+        return RawOutputs(logits, evidence, gradcam, embedding, sequence)
+
+
+class LoadedModel(NamedTuple):
+    """A verified bundle, and what of it is in memory.
+
+    Parameters
+    ----------
+    bundle
+        The model's facts.
+    session
+        The network.
+    ood
+        The model that tells brain MRI from everything else.
+    """
+
+    bundle: Bundle
+    session: Session
+    ood: OodModel
+
+
+def load_model(
+    folder: str | Path, threads: int | None = None, judges: InputKind | None = None
+) -> LoadedModel:
+    """Load a bundle, ready to run.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+    judges
+        What it has to judge; None for either.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, foreign or damaged, or judges another kind
+        of input.
+    SettingError
+        Where `threads` is less than 1.
+    """
+    bundle = load_bundle(Path(folder))
+    if judges not in (None, bundle.judges):
+        raise BundleError(
+            f"The model in {bundle.folder} judges {_INPUTS[bundle.judges]}, "
+            f"not {_INPUTS[judges]}.",
+            _HINTS[bundle.judges],
+        )
+    ood = OodModel.load(bundle.folder / OOD_FILE)
+    return LoadedModel(bundle, Session(bundle, threads), ood)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tumorlens.inference.series.results import Lesion
 from tumorlens.report.slice.words import percent
-from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import INFO, Decided, TumorClass, Verdict, decision_title
 
-_SENTENCES: dict[TumorClass | Verdict, str] = {
+_SENTENCES: dict[Decided, str] = {
     TumorClass.NO_TUMOR: "The model sees no sign of a tumour in this scan.",
     Verdict.INCONCLUSIVE: (
         "The model cannot tell from this scan alone. Do not take it for a clear one."
@@ -25,7 +25,7 @@ REFUSED_NUMBERS = (
 NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a clear one."
 
 
-def sentence(decision: TumorClass | Verdict, not_judged: str | None = None) -> str:
+def sentence(decision: Decided, not_judged: str | None = None) -> str:
     """Return the decision in one or two sentences.
 
     Parameters
@@ -44,7 +44,7 @@ def sentence(decision: TumorClass | Verdict, not_judged: str | None = None) -> s
     return f"The scan looks like one with a {INFO[decision].title.lower()}."
 
 
-def tumor_percent(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
+def tumor_percent(decision: Decided, p_tumor: float | None) -> str:
     """Write the probability of any tumour, or why there is none to be told.
 
     Parameters
@@ -57,7 +57,7 @@ def tumor_percent(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
     return "no answer" if decision is Verdict.NOT_BRAIN_MRI else percent(p_tumor)
 
 
-def headline(decision: TumorClass | Verdict, p_tumor: float | None) -> str:
+def headline(decision: Decided, p_tumor: float | None) -> str:
     """Write the decision and the probability on one line.
 
     Parameters

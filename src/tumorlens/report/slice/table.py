@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report.slice.document import prediction_to_json
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, Lesion
 
 CSV_COLUMNS: tuple[str, ...] = (
     "file",
@@ -20,6 +20,8 @@ CSV_COLUMNS: tuple[str, ...] = (
     "box_x1",
     "box_y1",
     "ms",
+    *(f"p_{name}" for name in Lesion),
+    "sequence",
 )
 """The columns, in their fixed order."""
 
@@ -37,7 +39,9 @@ def csv_row(result: Prediction | Failure) -> list[str]:
     -------
     list of str
         Probabilities and the domain score with six decimals, 0 to 1; the box in
-        pixels, empty where there is none; ms with two decimals.
+        pixels, empty where there is none; ms with two decimals. Probabilities of
+        other lesions are empty for a model that knows none, the sequence where
+        nobody tells it.
     """
     if isinstance(result, Failure):
         row = {"file": result.source, "status": result.code}
@@ -55,4 +59,9 @@ def csv_row(result: Prediction | Failure) -> list[str]:
         f"{document['domain_score']:.6f}",
         *(["", "", "", ""] if box is None else map(str, box.values())),
         f"{document['ms']:.2f}",
+        *(
+            "" if value is None else f"{value:.6f}"
+            for value in (document[f"p_{name}"] for name in Lesion)
+        ),
+        document["sequence"] or "",
     ]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from tumorlens.inference.bundle.bundle import (
-    Bundle,
-    OperatingPoint,
-    PredictionSets,
-    Rate,
-)
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rate
 from tumorlens.inference.slice.results import Prediction
-from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import INFO, Finding, Verdict, decision_title
 
 _VERDICT_SENTENCES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: (
@@ -108,9 +104,7 @@ def measured_sentence(point: OperatingPoint) -> str:
     )
 
 
-def prediction_set_sentence(
-    classes: tuple[TumorClass, ...], facts: PredictionSets
-) -> str:
+def prediction_set_sentence(classes: tuple[Finding, ...], facts: PredictionSets) -> str:
     """Say which classes remain possible, and how often that is right.
 
     Parameters

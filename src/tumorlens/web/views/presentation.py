@@ -15,7 +15,7 @@ from tumorlens.report.series import words as series_words
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.report.slice.words import percent
-from tumorlens.taxonomy import TumorClass, Verdict, decision_title
+from tumorlens.taxonomy import decision_title, parse_decided
 from tumorlens.web.uploads.analysis_record import Analysis
 from tumorlens.web.uploads.series_record import Scan, State
 
@@ -100,8 +100,7 @@ def sentence(finding: dict[str, Any]) -> str:
     finding
         As in ``tumorlens-scan/1``, here and below.
     """
-    decision = finding["decision"]
-    label = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
+    label = parse_decided(finding["decision"])
     return series_words.sentence(label, finding["not_judged"])
 
 

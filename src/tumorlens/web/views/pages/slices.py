@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import InputError
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report.slice import words
+from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import (
     OverlayKind,
     encode_png,
@@ -156,7 +157,9 @@ def _analyse(uploads: list[FileStorage]) -> AnyResponse:
     status = upload_status(results)
     response: AnyResponse
     if wants_json():
-        response = jsonify(analyses=rows, failures=failures)
+        response = jsonify(
+            analyses=rows, failures=[failure_to_json(item) for item in failures]
+        )
     elif len(results) == 1:
         if rows:
             return redirect(rows[0]["url"], 303)

@@ -1,0 +1,483 @@
+"""DICOM files become series: copies drop out, acquisitions part, slices are sorted."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from tumorlens.errors import InputError, MissingFileError, TooLargeError
+from tumorlens.imaging.dicom.frames import STRONG_TRAITS, TRAITS, Frame, frames_of
+from tumorlens.imaging.dicom.header import text
+from tumorlens.imaging.dicom.order import (
+    depths,
+    distinct_seats,
+    gap_note,
+    places_of,
+    repeats_place,
+    sort_slices,
+    without_place,
+)
+from tumorlens.imaging.dicom.words import LOCALISER
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
+from tumorlens.imaging.study import Series, Study
+
+_SAME_WAY = 0.01
+_CROSSED = 0.7
+"""Cosine between two normals below which slices cross rather than tilt."""
+
+_LEAST_STACK = 3
+"""Slices of an acquisition that lies among another's, not in the same places."""
+
+_LOCALISER_SLICES = 15
+"""A localiser has at most so many in each of its three planes."""
+
+_EVEN = 0.1
+"""Share of their mean by which the distances of a regular stack differ."""
+
+
+def read_dicom(data: bytes, name: str) -> Study:
+    """Read one DICOM file: a slice, or the frames of a multi-frame file.
+
+    Size and content are checked from the header before any pixel is decoded.
+    Values are rescaled (modality), not windowed; MONOCHROME1 is inverted.
+
+    Parameters
+    ----------
+    data
+        The whole file, with or without preamble.
+    name
+        The name of the file, for messages and for `Slice.source`.
+
+    Returns
+    -------
+    Study
+        One series; several where a multi-frame file mixes them.
+
+    Raises
+    ------
+    DamagedFileError
+        Where it is cut off, broken, or no decoder for it is installed.
+    TooLargeError, TooSmallError
+        Where a limit is passed.
+    InputError
+        Where it is no MR slice of a head, with the reason.
+    """
+    arranged = arrange(frames_of(data, name))
+    if not arranged.series:
+        raise arranged.failures[0][1]
+    return Study(arranged.series, arranged.notes)
+
+
+def gather_series(
+    files: Iterable[tuple[str, bytes]], broken: BrokenFiles | None = None
+) -> tuple[Study, tuple[tuple[str, InputError], ...]]:
+    """Read DICOM files that may belong to several series.
+
+    Parameters
+    ----------
+    files
+        Name and bytes of each; taken one by one.
+    broken
+        What other files of the same study have cost already.
+
+    Returns
+    -------
+    study
+        Series in the order of their first file; what was left out is a note.
+    failures
+        Name and error of each file that was left out.
+
+    Raises
+    ------
+    InputError
+        Where no file can be used: the first file's error.
+    TooLargeError
+        Where all slices together pass a limit (see `limits`).
+    TooManyBrokenError
+        Where the broken files cost too much.
+    """
+    frames: list[Frame] = []
+    failures: list[tuple[str, InputError]] = []
+    broken = broken or BrokenFiles("The study")
+    total = size = 0
+    for name, data in files:
+        size += len(data)
+        of_file: list[Frame] = []
+        with broken.passing_over(name, failures):
+            of_file = frames_of(data, name)
+        total += sum(item.slice.pixels.size for item in of_file)
+        if total > MAX_STUDY_PIXELS:
+            raise TooLargeError(
+                f"The study holds more than {MAX_STUDY_PIXELS // 10**6} million "
+                f"pixels, up to {name}.",
+                "Give one series at a time.",
+            )
+        check_unpacked(total, 4, size, f"The study up to {name}")
+        frames += of_file
+    if not frames:
+        raise failures[0][1] if failures else MissingFileError("There is no file.")
+    arranged = arrange(frames)
+    if not arranged.series:
+        raise arranged.failures[0][1]
+    notes = (*arranged.notes, *left_out(failures))
+    return Study(arranged.series, notes), (*failures, *arranged.failures)
+
+
+def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
+    """Say how many files were left out and why, without their names."""
+    reasons = Counter(
+        error.message.removeprefix(name).strip() for name, error in failures
+    )
+    return tuple(
+        f"{count} {'file was' if count == 1 else 'files were'} left out: it {reason}"
+        for reason, count in reasons.most_common(10)
+    )
+
+
+class Arranged(NamedTuple):
+    """Frames, sorted into series.
+
+    Parameters
+    ----------
+    series
+        Each of one direction and size, its slices indexed from 0.
+    notes
+        What was set aside, parted or put in order by a guess; full sentences.
+    failures
+        Name and error of each file of which all frames were set aside.
+    """
+
+    series: tuple[Series, ...]
+    notes: tuple[str, ...]
+    failures: tuple[tuple[str, InputError], ...]
+
+
+def arrange(frames: Sequence[Frame]) -> Arranged:
+    """Sort frames into series, and each series along the patient.
+
+    Copies drop out first. What then makes frames different acquisitions parts them:
+    identifiers, size and direction, contrast, echo, part of the signal, time. What is
+    not to be judged is set aside.
+
+    Parameters
+    ----------
+    frames
+        At least one, of any files.
+    """
+    notes: list[str] = []
+    kept = _without_copies(frames)
+    if len(kept) < len(frames):
+        count = len(frames) - len(kept)
+        repeat = "slice repeats" if count == 1 else "slices repeat"
+        notes.append(f"{count} {repeat} another, pixel by pixel, and left the series.")
+    kept, asides = _set_aside(_one_name(kept, notes))
+    series: list[Series] = []
+    for named in _split(kept, lambda frame: frame.series):
+        parts = [
+            part
+            for turned in _by_direction(named)
+            for part in _acquisitions(turned, notes)
+        ]
+        if len(parts) > 1:
+            notes.append(
+                "A series holds several directions, echoes, contrasts or time points; "
+                f"it was split into {len(parts)}."
+            )
+        for part in parts:
+            ordered, note = sort_slices(part)
+            notes += [item for item in (note, gap_note(ordered)) if item]
+            series.append(_series(ordered))
+    used = {id(frame.header) for frame in kept}
+    failures = {
+        frame.slice.source: InputError(
+            f"{frame.slice.source} {reason}.", "Give a diagnostic series of the head."
+        )
+        for frame, reason in asides
+        if id(frame.header) not in used
+    }
+    for reason, count in Counter(reason for _, reason in asides).items():
+        each = (
+            "slice was set aside: it" if count == 1 else "slices were set aside: each"
+        )
+        notes.append(f"{count} {each} {reason}.")
+    return Arranged(tuple(series), tuple(dict.fromkeys(notes)), tuple(failures.items()))
+
+
+_Item = TypeVar("_Item")
+
+
+def _split(
+    items: Iterable[_Item], key: Callable[[_Item], Hashable]
+) -> list[list[_Item]]:
+    groups: dict[Hashable, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
+    """Drop frames that repeat another: the same pixels, traits, and name or place."""
+    kept: list[Frame] = []
+    seen: defaultdict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        traits = (frame.series, tuple(frame.traits.values()), frame.number)
+        key = (*traits, frame.position, frame.direction, frame.seats)
+        if any(_equal(frame, other) for other in seen[key]):
+            continue
+        seen[key].append(frame)
+        kept.append(frame)
+    return kept
+
+
+def _equal(one: Frame, two: Frame) -> bool:
+    named = one.uid == two.uid and one.slice.index == two.slice.index
+    # Two blank slices whose place nobody knows may both belong to the series.
+    if not named and (one.position is None or one.slice.index != two.slice.index):
+        return False
+    return np.array_equal(one.slice.pixels, two.slice.pixels)
+
+
+def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Give files one name that only their anonymiser named apart.
+
+    Some replace the series' identifier anew in each file. Files that agree in all
+    else that names a series, each alone in its own, are one.
+    """
+    sizes = Counter(frame.series for frame in frames)
+    alone = [
+        frame
+        for frame in frames
+        if sizes[frame.series] == 1
+        and text(frame.header, "SeriesNumber")
+        and not frame.aside
+    ]
+    renamed: dict[int, tuple[str, ...]] = {}
+    for group in _split(alone, _other_names):
+        for turned in _by_direction(group):
+            apart = distinct_seats(turned) is not None or not repeats_place(turned)
+            if len(turned) < _LEAST_STACK or not apart:
+                continue
+            name = ("", *(str(x) for x in _other_names(turned[0])))
+            renamed |= {id(frame): name for frame in turned}
+            notes.append(
+                f"{len(turned)} files name a series of their own each, and agree in "
+                "all else; they were taken as one series."
+            )
+    return [
+        replace(frame, series=renamed[id(frame)]) if id(frame) in renamed else frame
+        for frame in frames
+    ]
+
+
+def _other_names(frame: Frame) -> tuple[Hashable, ...]:
+    header = frame.header
+    return (
+        *(text(header, x) for x in ("PatientID", "SeriesNumber", "SeriesDescription")),
+        *(frame.traits[x] for x in ("series", "echo", "kind", "repetition", "flip")),
+        frame.slice.pixels.shape,
+    )
+
+
+def _set_aside(
+    frames: list[Frame],
+) -> tuple[list[Frame], list[tuple[Frame, str]]]:
+    """Part what is to be judged from what is not, with the reason of each."""
+    kept: list[Frame] = []
+    asides: list[tuple[Frame, str]] = []
+    for named in _split(frames, lambda frame: frame.series):
+        reasons = {frame.aside for frame in named}
+        # What was taken with a localiser is one, whatever it calls itself.
+        whole = LOCALISER in reasons or _crosses_itself(named)
+        for frame in named:
+            reason = LOCALISER if whole else frame.aside
+            if reason:
+                asides.append((frame, reason))
+            else:
+                kept.append(frame)
+    return kept, asides
+
+
+def _crosses_itself(frames: Sequence[Frame]) -> bool:
+    """Tell whether a series looks at the head from three sides, a few slices each."""
+    turned = _by_direction(frames)
+    ways = [group[0].direction for group in turned]
+    if len(ways) < 3 or any(len(group) > _LOCALISER_SLICES for group in turned):
+        return False
+    normals = [np.cross(way[:3], way[3:]) for way in ways if way is not None]
+    crossed = [
+        normal
+        for index, normal in enumerate(normals)
+        if all(abs(float(normal @ other)) < _CROSSED for other in normals[:index])
+    ]
+    return len(normals) == len(ways) and len(crossed) >= 3
+
+
+def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Split by size and direction; rounding in the header must not split."""
+    groups: list[list[Frame]] = []
+    for item in frames:
+        for group in groups:
+            if _alike(item, group[0]):
+                group.append(item)
+                break
+        else:
+            groups.append([item])
+    return groups
+
+
+def _alike(one: Frame, two: Frame) -> bool:
+    if one.slice.pixels.shape != two.slice.pixels.shape:
+        return False
+    spacing, other = one.slice.spacing_mm, two.slice.spacing_mm
+    if spacing and other and not np.allclose(spacing, other, rtol=_SAME_WAY):
+        return False
+    first, second = one.direction, two.direction
+    if first is None or second is None:
+        return first is second
+    return float(np.abs(np.subtract(first, second)).max()) < _SAME_WAY
+
+
+def _acquisitions(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
+    """Part the acquisitions of one direction that share a name."""
+    frames = _without_wrong_places(frames, notes)
+    groups = [frames]
+    for trait in STRONG_TRAITS:
+        groups = [part for group in groups for part in _by_strong_trait(group, trait)]
+    for trait in TRAITS:
+        if not any(_repeats(group) for group in groups):
+            return groups
+        groups = [part for group in groups for part in _by_trait(group, trait)]
+    return [part for group in groups for part in _by_rank(group, notes)]
+
+
+def _without_wrong_places(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Take places away that cannot be right: one for all slices, or two slices in one.
+
+    Repeats are right where acquisitions lie over each other, which a trait tells.
+    """
+    places = places_of(frames)
+    if places is None or len(set(places)) == len(frames):
+        return frames
+    parted = [frames]
+    for trait in TRAITS:
+        if not trait.startswith("acquisition"):
+            parted = [part for group in parted for part in _by_trait(group, trait)]
+    if not any(_repeats(part) for part in parted):
+        return frames
+    located = [frame.seats[0] for frame in frames]
+    apart = None not in located and len(set(located)) == len(frames)
+    if not apart and len(set(places)) > 1:
+        return frames
+    notes.append(
+        f"{len(frames)} slices of a series state the same positions in the patient, "
+        "which cannot be right; their places were taken as unknown."
+    )
+    return without_place(frames)
+
+
+def _repeats(frames: Sequence[Frame]) -> bool:
+    """Tell whether frames lie over each other, by their places, else their numbers."""
+    if depths(frames) is not None:
+        return repeats_place(frames)
+    return len(frames) > 1 and distinct_seats(frames) is None and _numbered(frames)
+
+
+def _numbered(frames: Sequence[Frame]) -> bool:
+    return all(frame.seats[-1] is not None for frame in frames)
+
+
+def _by_trait(frames: list[Frame], trait: str) -> list[list[Frame]]:
+    """Split by a trait that tells apart what lies in one place, and little else."""
+    if not _repeats(frames):
+        return [frames]
+    parts = _split(frames, lambda frame: frame.traits[trait])
+    # A trait that is another in each slice says nothing of acquisitions.
+    if not 1 < len(parts) <= 2 * _layers(frames):
+        return [frames]
+    return parts
+
+
+def _layers(frames: Sequence[Frame]) -> int:
+    """Count how many frames lie in the fullest place."""
+    places: Sequence[Hashable] | None = places_of(frames)
+    if places is None:
+        places = [frame.seats[-1] for frame in frames]
+    return max(Counter(places).values())
+
+
+def _by_strong_trait(frames: list[Frame], trait: str) -> list[list[Frame]]:
+    """Split acquisitions that lie among each other, not in the same places.
+
+    Each has to be a regular stack by itself: a tag that is another here and there
+    parts nothing.
+    """
+    if _repeats(frames):
+        return _by_trait(frames, trait)
+    parts = _split(frames, lambda frame: frame.traits[trait])
+    if len(parts) < 2 or not all(_is_stack(part) for part in parts):
+        return [frames]
+    return parts if _interleaved(parts) else [frames]
+
+
+def _is_stack(frames: Sequence[Frame]) -> bool:
+    if len(frames) < _LEAST_STACK:
+        return False
+    along = depths(frames)
+    if along is None:
+        return True
+    steps = np.diff(np.sort(along))
+    return bool(np.abs(steps - steps.mean()).max() <= _EVEN * steps.mean())
+
+
+def _interleaved(parts: Sequence[Sequence[Frame]]) -> bool:
+    """Tell whether stacks overlap along the patient; true where nobody knows."""
+    reaches = []
+    for part in parts:
+        along = depths(part)
+        if along is None:
+            return True
+        reaches.append((float(along.min()), float(along.max())))
+    reaches.sort()
+    return all(two[0] < one[1] for one, two in pairwise(reaches))
+
+
+def _by_rank(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
+    """Part what still lies in one place: the first at each, the second at each, ..."""
+    if not _repeats(frames):
+        return [frames]
+    places: Sequence[Hashable] | None = places_of(frames)
+    if places is None:
+        places = [frame.seats[-1] for frame in frames]
+    pairs = sorted(
+        zip(frames, places, strict=True),
+        key=lambda pair: (pair[0].number, pair[0].traits["acquisition time"]),
+    )
+    ranks: Counter[Hashable] = Counter()
+    parts: defaultdict[int, list[Frame]] = defaultdict(list)
+    for frame, place in pairs:
+        parts[ranks[place]].append(frame)
+        ranks[place] += 1
+    if len({len(part) for part in parts.values()}) > 1:
+        extra = sum(len(part) for rank, part in parts.items() if rank)
+        notes.append(
+            f"{extra} of {len(frames)} slices of a series lie where another one lies "
+            "and differ from it; they were put into a series of their own."
+        )
+    return list(parts.values())
+
+
+def _series(frames: Sequence[Frame]) -> Series:
+    return Series(
+        slices=tuple(
+            replace(item.slice, index=index) for index, item in enumerate(frames)
+        ),
+        description=text(frames[0].header, "SeriesDescription"),
+        sequence=frames[0].slice.sequence,
+        headers=tuple(item.header for item in frames),
+        frames=tuple(item.slice.index for item in frames),
+    )
