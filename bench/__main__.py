@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench.figures import Figure, Measure, machine, show
 from bench.processes import ROOT
-from tumorlens.engine.bundle import DEFAULT_BUNDLE
 from tumorlens.errors import TumorLensError
+from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 
 TOPICS = ("pipeline", "batch", "scan", "http", "viewer", "install", "learning")
 ON_REQUEST = ("audit",)

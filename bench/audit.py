@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.learn.copies import copies, take_fingerprints
-from tumorlens.learn.manifest import Record
+from tumorlens.data.duplicates.copies import copies, take_fingerprints
+from tumorlens.data.manifest import Record
 from tumorlens.taxonomy import TumorClass
 
 SIZE = 192

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import MODEL_FILE
-from tumorlens.engine.session import INPUT_NAME
+from tumorlens.inference.bundle.bundle import MODEL_FILE
+from tumorlens.inference.slice.session import INPUT_NAME
 
 
 def bare_forward(

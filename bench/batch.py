@@ -16,9 +16,9 @@ from bench.keras_side import why_not
 from bench.pictures import write_heads
 from bench.processes import run, tumorlens
 from bench.timing import spread
-from tumorlens.engine.bundle import load_bundle
-from tumorlens.engine.predict import DEFAULT_BATCH
-from tumorlens.engine.session import available_cores
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.classifier import DEFAULT_BATCH
+from tumorlens.inference.slice.session import available_cores
 
 PEAK_MB = 300.0
 COLD_SECONDS = 1.5

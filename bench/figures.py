@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tumorlens.engine.bundle import load_bundle
-from tumorlens.engine.session import available_cores
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.slice.session import available_cores
 
 MEGABYTE = 1e6
 

@@ -13,7 +13,7 @@ from bench.figures import Amount, Figure, times
 from bench.pictures import write_heads
 from bench.processes import Server, serve, tumorlens
 from bench.timing import by_turns
-from tumorlens.engine.predict import load_classifier
+from tumorlens.inference.classifier import load_classifier
 
 _BOUNDARY = "tumorlens-bench-boundary"
 

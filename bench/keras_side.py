@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.bundle import WEIGHTS_FILE, load_bundle
-from tumorlens.imaging.preprocess import Crop, Preprocessing, prepare, to_picture
+from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare, to_picture
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Slice
+from tumorlens.inference.bundle.bundle import WEIGHTS_FILE, load_bundle
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def why_not(model: Path | None = None) -> str | None:
 
 def load_network(model: Path) -> keras.Model:
     """Build a bundle's network in Keras and load its weights."""
-    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.training.networks.registry import find_network
 
     bundle = load_bundle(model)
     network = find_network(bundle.name).build(bundle.preprocessing.size)
@@ -47,8 +47,8 @@ def load_network(model: Path) -> keras.Model:
 
 def predict_and_explain(model: Path) -> Callable[[Path], object]:
     """Return ``model.predict``, then Grad-CAM by autodiff, file to full-size maps."""
-    from tumorlens.learn.gradcam import grad_cam
-    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.training.gradcam import grad_cam
+    from tumorlens.training.networks.registry import find_network
 
     bundle = load_bundle(model)
     network = load_network(model)
@@ -72,7 +72,7 @@ def compiled(model: Path) -> Callable[[Path], object]:
     import keras
     import tensorflow as tf
 
-    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.training.networks.registry import find_network
 
     bundle = load_bundle(model)
     network = load_network(model)

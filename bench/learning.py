@@ -17,7 +17,7 @@ from bench.pictures import LESION, SIZE, draw_head
 from bench.timing import spread
 
 if TYPE_CHECKING:
-    from tumorlens.learn.dataset import Sample
+    from tumorlens.training.dataset import Sample
 
 SIZES = (160, 224)
 
@@ -34,10 +34,10 @@ def measure(_model: Path, steps: int = 15, warm_up: int = 3) -> Iterator[Figure 
 
 def at_size(size: int, steps: int, warm_up: int) -> Figure:
     """Measure evidence-net at one size of the input, in pixels."""
-    from tumorlens.learn.batches import augmented
-    from tumorlens.learn.config import TrainingConfig
-    from tumorlens.learn.fit import compile_model
-    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.training.batches import augmented
+    from tumorlens.training.config import TrainingConfig
+    from tumorlens.training.fit import compile_model
+    from tumorlens.training.networks.registry import find_network
 
     config = TrainingConfig()
     network = find_network(config.network).build(size)
@@ -77,9 +77,9 @@ def at_size(size: int, steps: int, warm_up: int) -> Figure:
 
 def draw_samples(count: int) -> list[Sample]:
     """Draw heads with outlines, as training reads them from files."""
-    from tumorlens.learn.dataset import load_samples
-    from tumorlens.learn.manifest import Record
+    from tumorlens.data.manifest import Record
     from tumorlens.taxonomy import CLASSES, TumorClass
+    from tumorlens.training.dataset import load_samples
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,15 +14,15 @@ from bench.figures import Asked, Figure, times
 from bench.keras_side import compiled, predict_and_explain, why_not
 from bench.pictures import draw_head
 from bench.timing import by_turns, spread
-from tumorlens.engine.bundle import DOMAIN_FILE, load_bundle
-from tumorlens.engine.decide import decide
-from tumorlens.engine.domain import DomainModel
-from tumorlens.engine.explain import explain
-from tumorlens.engine.predict import load_classifier
-from tumorlens.engine.session import Session
-from tumorlens.imaging.brain import brain_share
-from tumorlens.imaging.preprocess import prepare
+from tumorlens.imaging.preprocess.brain import brain_share
+from tumorlens.imaging.preprocess.slice import prepare
 from tumorlens.imaging.read import read_study
+from tumorlens.inference.bundle.bundle import DOMAIN_FILE, load_bundle
+from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.slice.decision import decide
+from tumorlens.inference.slice.explanation import explain
+from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.session import Session
 
 STAGES = ("read", "prepare", "network", "decide", "explain")
 

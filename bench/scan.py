@@ -12,7 +12,7 @@ from bench.figures import Amount, Asked, Figure, times
 from bench.processes import Run, run, tumorlens
 from bench.timing import spread
 from bench.volumes import SIZE, write_volume
-from tumorlens.engine.predict import DEFAULT_BATCH
+from tumorlens.inference.classifier import DEFAULT_BATCH
 
 SLICES = 160
 HALF, TWICE = SLICES // 2, SLICES * 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from tests.imaging.coded_samples import JPEG_2000, JPEG_LOSSLESS, JPEG_LS, recoded
-from tests.imaging.dicom_samples import deflated, head, saved, slice_file
+from tests.samples.coded_dicom import JPEG_2000, JPEG_LOSSLESS, JPEG_LS, recoded
+from tests.samples.dicom_files import deflated, head, saved, slice_file
 
 
 def compressed() -> list[bytes]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.decoder import close_decoder
+from tumorlens.imaging.dicom.decoder import close_decoder
 from tumorlens.imaging.read import read_study
 
 MOST_SECONDS = 2.0
@@ -123,7 +123,7 @@ def outcome_of(data: bytes) -> str:
             warnings.simplefilter("error")
             study = read_study(data, NAME)
     except InputError as error:
-        if NAME not in error.message or not error.mend:
+        if NAME not in error.message or not error.hint:
             raise PromiseError(f"the error says too little: {error!r}") from error
         return error.code
     except Exception as error:

@@ -21,7 +21,7 @@ from nibabel.testing import data_path
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
-from tests.imaging.coded_samples import shipped
+from tests.samples.coded_dicom import shipped
 
 SIDE = 40
 _LARGEST = 300_000

@@ -20,15 +20,20 @@ from typing import Any
 
 from beside_table import beside_table
 
-from tumorlens.engine.bundle import DEFAULT_BUNDLE, load_bundle
-from tumorlens.learn.evaluation.source_kinds import ONE_KIND
-from tumorlens.report.card_charts import FOLDER, card_charts
-from tumorlens.report.card_sets import COVERAGES
+from tumorlens.evaluation.performance.source_kinds import ONE_KIND
+from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, load_bundle
+from tumorlens.report.evaluation.network_figures import (
+    MAPS,
+    damage_rows,
+    map_rows,
+    refusal_rows,
+)
+from tumorlens.report.evaluation.series_figures import scan_figure_rows
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text, table
-from tumorlens.report.model_card import model_card
-from tumorlens.report.network_figures import MAPS, damage_rows, map_rows, refusal_rows
-from tumorlens.report.scan_figures import scan_figure_rows
+from tumorlens.report.model_card.card import model_card
+from tumorlens.report.model_card.charts import FOLDER, card_charts
+from tumorlens.report.model_card.sets import COVERAGES
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]

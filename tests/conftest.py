@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +14,19 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tumorlens.engine.bundle import (
+from tumorlens.imaging.preprocess.slice import Preprocessing
+from tumorlens.inference.bundle.bundle import (
     Calibration,
     OperatingPoint,
     PredictionSets,
     Rate,
     save_bundle,
 )
-from tumorlens.engine.domain import DomainModel
-from tumorlens.imaging.preprocess import Preprocessing
+from tumorlens.inference.slice.ood import DomainModel
 from tumorlens.taxonomy import CLASSES
+
+# TensorFlow reads it when it is first imported, and is quiet then.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 Phantom = Callable[..., NDArray[np.uint8]]
 

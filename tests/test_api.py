@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import tumorlens
-from tumorlens.engine import bundle, predict
+from tumorlens.inference import classifier as predict
+from tumorlens.inference.bundle import bundle
 
 
 def test_everything_promised_is_there() -> None:

@@ -11,9 +11,9 @@ import click
 import cv2
 from pydicom.sr._concepts_dict import concepts
 
-import tumorlens.engine.predict
+import tumorlens.inference.classifier
 from tumorlens.cli.main import COMMANDS, tumorlens_command
-from tumorlens.report import dicom_codes
+from tumorlens.report.dicom import codes as dicom_codes
 from tumorlens.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +107,7 @@ def test_links_in_the_docs_lead_somewhere():
 
 
 def test_the_example_in_the_api_s_documentation_runs():
-    found = doctest.testmod(tumorlens.engine.predict)
+    found = doctest.testmod(tumorlens.inference.classifier)
     assert found.attempted > 0
     assert found.failed == 0
 

@@ -64,7 +64,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(
         load_settings({name: text}, {})
     assert said in caught.value.message
     assert SETTINGS[name].option in caught.value.message
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_a_bad_variable_is_named() -> None:

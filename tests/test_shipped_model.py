@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tumorlens import load_classifier
-from tumorlens.engine.bundle import DEFAULT_BUNDLE, WEIGHTS_FILE, load_bundle
-from tumorlens.engine.session import Session
+from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, WEIGHTS_FILE, load_bundle
+from tumorlens.inference.slice.session import Session
 from tumorlens.taxonomy import Verdict
 
 MOST_BYTES = 25_000_000
@@ -41,25 +41,25 @@ def test_its_figures_are_of_patients_that_the_judging_network_never_saw(classifi
 
 
 def test_drawn_foreign_pictures_are_refused(classifier):
-    outliers = pytest.importorskip("tumorlens.learn.outliers")
+    outliers = pytest.importorskip("tumorlens.data.ood.outliers")
     # Another seed than the one it was taught with.
     drawn = outliers.draw_outliers(3, seed=99)
     found = [classifier.predict(item.pixels) for item in drawn]
-    refused = [row.decision.decision is Verdict.NOT_BRAIN_MRI for row in found]
+    refused = [row.decision.label is Verdict.NOT_BRAIN_MRI for row in found]
     assert np.mean(refused) >= 0.95
 
 
 def test_a_blank_picture_is_refused(classifier):
     found = classifier.predict(np.zeros((256, 256), np.uint8))
-    assert found.decision.decision is Verdict.NOT_BRAIN_MRI
+    assert found.decision.label is Verdict.NOT_BRAIN_MRI
 
 
 @pytest.mark.skipif(not STRANGER.exists(), reason="The data sets are not here.")
 def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_path):
     """It trained nothing: the manifest of the shipped model leaves it out."""
-    cutting = pytest.importorskip("tumorlens.learn.volume_slices")
-    from tumorlens.learn.dataset import load_samples
-    from tumorlens.learn.skull_stripped import without_skull
+    cutting = pytest.importorskip("tumorlens.data.series.volume_slices")
+    from tumorlens.training.augment.skull_stripped import without_skull
+    from tumorlens.training.dataset import load_samples
 
     records = cutting.cut_volumes(
         [STRANGER], tmp_path, label="no_tumor", source="head", every_mm=8.0
@@ -67,7 +67,7 @@ def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_
     whole, _ = load_samples(records)
     for samples in (whole, without_skull(whole)):
         assert len(samples) > 10
-        found = [classifier.predict(item.square).decision.decision for item in samples]
+        found = [classifier.predict(item.square).decision.label for item in samples]
         refused = [decision is Verdict.NOT_BRAIN_MRI for decision in found]
         assert np.mean(refused) <= 0.1
 
@@ -75,7 +75,7 @@ def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_
 def test_keras_weights_and_onnx_give_the_same_probabilities():
     pytest.importorskip("keras", reason="the extra 'train' is not installed")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from tumorlens.learn.networks.registry import find_network
+    from tumorlens.training.networks.registry import find_network
 
     bundle = load_bundle(DEFAULT_BUNDLE)
     model = find_network(bundle.name).build(bundle.preprocessing.size)

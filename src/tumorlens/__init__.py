@@ -4,7 +4,7 @@ Research use only: not a medical device.
 
 >>> import tumorlens
 >>> classifier = tumorlens.load_classifier()          # doctest: +SKIP
->>> classifier.predict("slice.png").decision.decision  # doctest: +SKIP
+>>> classifier.predict("slice.png").decision.label  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tumorlens.engine.predict import Classifier, load_classifier
-    from tumorlens.engine.results import Failure, Prediction
     from tumorlens.imaging.read import read_study as read
+    from tumorlens.inference.classifier import Classifier, load_classifier
+    from tumorlens.inference.slice.results import Failure, Prediction
 
     __version__: str
 
@@ -30,10 +30,10 @@ __all__ = [
 
 # Imported when first asked for, so that `import tumorlens` costs nothing.
 _PLACES = {
-    "Classifier": ("tumorlens.engine.predict", "Classifier"),
-    "Failure": ("tumorlens.engine.results", "Failure"),
-    "Prediction": ("tumorlens.engine.results", "Prediction"),
-    "load_classifier": ("tumorlens.engine.predict", "load_classifier"),
+    "Classifier": ("tumorlens.inference.classifier", "Classifier"),
+    "Failure": ("tumorlens.inference.slice.results", "Failure"),
+    "Prediction": ("tumorlens.inference.slice.results", "Prediction"),
+    "load_classifier": ("tumorlens.inference.classifier", "load_classifier"),
     "read": ("tumorlens.imaging.read", "read_study"),
 }
 

@@ -1,10 +1,29 @@
 """Every error that TumorLens raises on purpose, as one tree.
 
-Each carries a code for machines, a message that names what is wrong, a mend
+Each carries a code for machines, a message that names what is wrong, a hint
 that says what to do, and the HTTP status that fits.
 """
 
 from __future__ import annotations
+
+import warnings
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Tell a caller two frames up that a public name has changed.
+
+    Parameters
+    ----------
+    old
+        The name that was used; it works for one release.
+    new
+        The name that takes its place.
+    """
+    warnings.warn(
+        f"{old} is now called {new}; the old name goes with the next release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 class TumorLensError(Exception):
@@ -14,22 +33,28 @@ class TumorLensError(Exception):
     ----------
     message
         What is wrong, naming the file and the value.
-    mend
+    hint
         What the reader can do about it.
     """
 
     code = "error"
     http_status = 500
-    default_mend = ""
+    default_hint = ""
 
-    def __init__(self, message: str, mend: str = "") -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         self.message = message
-        self.mend = mend or self.default_mend
+        self.hint = hint or self.default_hint
         super().__init__(message)
 
+    @property
+    def mend(self) -> str:
+        """Old name of `hint`; it goes with the next release."""
+        warn_of_old_name("mend", "hint")
+        return self.hint
+
     def __str__(self) -> str:
-        """Message and mend in one line."""
-        return f"{self.message} {self.mend}".strip()
+        """Message and hint in one line."""
+        return f"{self.message} {self.hint}".strip()
 
 
 class InputError(TumorLensError):
@@ -44,14 +69,14 @@ class MissingFileError(InputError):
 
     code = "not_found"
     http_status = 404
-    default_mend = "Check the path."
+    default_hint = "Check the path."
 
 
 class EmptyFileError(InputError):
     """The file has no bytes."""
 
     code = "empty_file"
-    default_mend = "Export the picture again: the file holds nothing."
+    default_hint = "Export the picture again: the file holds nothing."
 
 
 class UnknownFormatError(InputError):
@@ -59,7 +84,7 @@ class UnknownFormatError(InputError):
 
     code = "unknown_format"
     http_status = 415
-    default_mend = (
+    default_hint = (
         "Give DICOM, NIfTI or NRRD, a zip of them, or a PNG, JPEG, TIFF, BMP, WebP or "
         "GIF picture of one MRI slice."
     )
@@ -69,13 +94,13 @@ class DamagedFileError(InputError):
     """The format is known, the content is broken."""
 
     code = "damaged_file"
-    default_mend = "Copy or export the file again."
+    default_hint = "Copy or export the file again."
 
 
 class FatalFileError(DamagedFileError):
     """The content ends the process that decodes it, or outruns its time."""
 
-    default_mend = "Export the file again, uncompressed."
+    default_hint = "Export the file again, uncompressed."
 
 
 class TooManyBrokenError(InputError):
@@ -95,7 +120,7 @@ class TooSmallError(InputError):
     """The picture is too small to hold a slice."""
 
     code = "too_small"
-    default_mend = "Give the slice at its original size."
+    default_hint = "Give the slice at its original size."
 
 
 class UnreadableFileError(InputError):
@@ -103,7 +128,7 @@ class UnreadableFileError(InputError):
 
     code = "unreadable"
     http_status = 403
-    default_mend = "Check the file's permissions."
+    default_hint = "Check the file's permissions."
 
 
 class NotReadyError(TumorLensError):
@@ -111,7 +136,7 @@ class NotReadyError(TumorLensError):
 
     code = "not_ready"
     http_status = 409
-    default_mend = "Ask again once the status says 'done'."
+    default_hint = "Ask again once the status says 'done'."
 
 
 class BusyError(TumorLensError):
@@ -119,7 +144,7 @@ class BusyError(TumorLensError):
 
     code = "busy"
     http_status = 503
-    default_mend = "Try again in a few minutes."
+    default_hint = "Try again in a few minutes."
 
 
 class BundleError(TumorLensError):
@@ -127,7 +152,7 @@ class BundleError(TumorLensError):
 
     code = "bad_bundle"
     http_status = 503
-    default_mend = "Install TumorLens again, or export the bundle again."
+    default_hint = "Install TumorLens again, or export the bundle again."
 
 
 class SettingError(TumorLensError):
@@ -141,7 +166,7 @@ class OutputError(TumorLensError):
     """A result cannot be written where it was asked to go."""
 
     code = "cannot_write"
-    default_mend = "Choose a folder that you may write to."
+    default_hint = "Choose a folder that you may write to."
 
 
 class ArchiveError(TumorLensError):
@@ -156,7 +181,7 @@ class ArchiveDownError(ArchiveError):
 
     code = "archive_down"
     http_status = 503
-    default_mend = "Check --url and whether the server runs."
+    default_hint = "Check --url and whether the server runs."
 
 
 class ArchiveAccessError(ArchiveError):

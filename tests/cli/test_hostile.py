@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.imaging.hostile import hostile_files
-from tests.web.scans import nifti
+from tests.samples.hostile_files import hostile_files
+from tests.samples.series_uploads import nifti
 from tumorlens.cli.main import main
 
 

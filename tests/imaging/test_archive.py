@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.imaging.zip_samples import dicom, encrypted, good, link, lying, pack
+from tests.samples.zips import dicom, encrypted, good, link, lying, pack
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.archive import read_zip
 from tumorlens.imaging.read import read_study

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.imaging.coded_samples import shipped
-from tests.imaging.picture_samples import blank_png
-from tests.imaging.zip_samples import fatal_zip, good, pack
+from tests.samples.coded_dicom import shipped
+from tests.samples.pictures import blank_png
+from tests.samples.zips import fatal_zip, good, pack
 from tumorlens.errors import DamagedFileError, TooManyBrokenError
-from tumorlens.imaging import broken_files, decoder
-from tumorlens.imaging.dicom_series import gather_series
+from tumorlens.imaging import broken_files
+from tumorlens.imaging.dicom import decoder
+from tumorlens.imaging.dicom.series import gather_series
 from tumorlens.imaging.limits import MAX_FATAL_FILES
 from tumorlens.imaging.read import read_study
 
@@ -39,7 +40,7 @@ def test_a_study_may_cost_so_many_decoders_and_no_more(started: list[object]) ->
         read_study(fatal_zip(30), "study.zip")
     assert f"study.zip holds {MAX_FATAL_FILES} files" in caught.value.message
     assert f"study.zip#{MAX_FATAL_FILES}" in caught.value.message
-    assert "Leave those files out" in caught.value.mend
+    assert "Leave those files out" in caught.value.hint
     assert len(started) == MAX_FATAL_FILES
     assert read_study(NEXT, "next.dcm").slices
 

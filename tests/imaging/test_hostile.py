@@ -15,10 +15,10 @@ import pytest
 from fuzz.judge import MOST_GROWTH
 from fuzz.seeds import FORMATS, seeds_of
 
-from tests.imaging.coded_samples import shipped
-from tests.imaging.hostile import hostile_files, nifti
-from tests.imaging.picture_samples import blank_png
-from tests.imaging.zip_samples import good
+from tests.samples.coded_dicom import shipped
+from tests.samples.hostile_files import hostile_files, nifti
+from tests.samples.pictures import blank_png
+from tests.samples.zips import good
 
 ROOT = Path(__file__).parents[2]
 HANG_SECONDS = 600

@@ -10,8 +10,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from tests.conftest import Phantom
-from tests.imaging import dicom_samples
-from tests.imaging.coded_samples import shipped
+from tests.samples import dicom_files as dicom_samples
+from tests.samples.coded_dicom import shipped
 from tumorlens.errors import (
     EmptyFileError,
     InputError,
@@ -21,10 +21,10 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging import limits
+from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.formats import FILE_FORMATS
-from tumorlens.imaging.names import display_name
-from tumorlens.imaging.raster import is_raster, to_slice
 from tumorlens.imaging.read import read_study
+from tumorlens.imaging.readers.raster import is_raster, to_slice
 
 
 def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:
@@ -53,7 +53,7 @@ def refused(source: str | Path | bytes, kind: type[InputError]) -> str:
     """Read what cannot be read, and return the message."""
     with pytest.raises(kind) as caught:
         read_study(source)
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value.message
 
 

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from tests.engine.scan_samples import drawn_scan
-from tests.pacs.drawn import change, ill_head, write_series
-from tumorlens.engine.predict import Classifier, load_classifier
-from tumorlens.engine.scan import judge_scan
+from tests.samples.dicom_studies import change, ill_head, write_series
+from tests.samples.series_findings_by_slices import drawn_scan
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.dicom import read_dicom
-from tumorlens.imaging.study import Sequence
+from tumorlens.imaging.dicom.file import read_dicom
+from tumorlens.imaging.study import MRSequence
+from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.series.by_slices import judge_scan
 from tumorlens.pacs.analysis import (
     analysis_with,
     dicom_finding,
     judge_files,
     lesion_mask,
 )
-from tumorlens.report.dicom_sc import burn_in
-from tumorlens.report.overlay import render_overlay
+from tumorlens.report.dicom.sc import burn_in
+from tumorlens.report.slice.overlay import render_overlay
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
@@ -118,10 +118,10 @@ def test_a_sequence_that_the_model_was_not_trained_on_is_said(
     tiny_bundle: Path,
 ) -> None:
     found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
-    told = dicom_finding(replace(found, sequence=Sequence.FLAIR), "tiny").reasons
+    told = dicom_finding(replace(found, sequence=MRSequence.FLAIR), "tiny").reasons
     assert told[:-1] == found.reasons
     assert "FLAIR" in told[-1]
-    known = replace(found, sequence=Sequence.T1)
+    known = replace(found, sequence=MRSequence.T1)
     assert dicom_finding(known, "tiny").reasons == found.reasons
 
 

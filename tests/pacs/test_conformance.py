@@ -11,13 +11,13 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from tests.conftest import draw_phantom
-from tests.pacs.drawn import change, ill_head, write_series
-from tests.pacs.enhanced import write_enhanced
-from tests.report.dicom_samples import assert_valid
-from tumorlens.engine.predict import Classifier, load_classifier
+from tests.samples.dicom_findings import assert_valid
+from tests.samples.dicom_studies import change, ill_head, write_series
+from tests.samples.enhanced_dicom import write_enhanced
+from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.pacs.analysis import judge_files
-from tumorlens.report.dicom_finding import EarlierReport
-from tumorlens.report.dicom_sr import REPLACES
+from tumorlens.report.dicom.finding import EarlierReport
+from tumorlens.report.dicom.sr import REPLACES
 
 OUT_OF_ORDER = [5, 0, 4, 1, 3, 2]
 ILL = (2, 3, 4, 5)

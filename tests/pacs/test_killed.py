@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.pacs.drawn import ill_head, wait_for, write_series
-from tests.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
-from tumorlens.pacs import access
-from tumorlens.pacs.peers import Peer
-from tumorlens.pacs.sender import send_files
+from tests.samples.dicom_studies import ill_head, wait_for, write_series
+from tests.samples.orthanc import PASSWORD, USER, Orthanc, free_port
+from tumorlens.pacs.dicomweb import access
+from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.node.sender import send_files
 
 SERIES = 8
 RESULTS = ["OT", "SEG", "SR"]

@@ -9,10 +9,10 @@ import pytest
 
 from tumorlens.errors import ArchiveError, OutputError
 from tumorlens.pacs import spool
-from tumorlens.pacs.fetch_queue import FetchQueue
+from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.queue import REMEMBERED_SECONDS, Job, Queue
 from tumorlens.pacs.queue_tables import MOST_ATTEMPTS, Arrival
-from tumorlens.report.dicom_finding import EarlierReport
+from tumorlens.report.dicom.finding import EarlierReport
 
 DAY = 86_400.0
 
@@ -380,7 +380,7 @@ def test_a_folder_is_for_one_at_a_time(queue: Queue) -> None:
     queue.add("1.1", "1", b"image")
     with pytest.raises(OutputError, match="locked") as caught:
         Queue(queue.folder)
-    assert "one process at a time" in caught.value.mend
+    assert "one process at a time" in caught.value.hint
     assert len(list(queue.folder.glob("*.dcm"))) == 1
     queue.close()
     Queue(queue.folder).close()

@@ -15,11 +15,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     SecondaryCaptureImageStorage,
 )
 
-from tests.pacs.drawn import change, wait_for, write_series
+from tests.samples.dicom_studies import change, wait_for, write_series
 from tumorlens.errors import OutputError
-from tumorlens.pacs.peers import Peer
+from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.node.sender import send_files
 from tumorlens.pacs.queue import Job, Queue
-from tumorlens.pacs.sender import send_files
 from tumorlens.pacs.worker import Worker
 
 SECRET = "Drawn^Head"

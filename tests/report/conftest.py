@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tumorlens.engine.results import Box, Decision, Explanation, Prediction
 from tumorlens.imaging.study import Plane
+from tumorlens.inference.slice.results import Box, Decision, Explanation, Prediction
 from tumorlens.taxonomy import TumorClass
 
 
@@ -32,7 +32,7 @@ def prediction() -> Prediction:
                 TumorClass.NO_TUMOR: 0.0625,
             },
             predicted=TumorClass.GLIOMA,
-            decision=TumorClass.GLIOMA,
+            label=TumorClass.GLIOMA,
             operating_point="screening",
             prediction_set=(TumorClass.GLIOMA, TumorClass.MENINGIOMA),
             domain_score=0.97,

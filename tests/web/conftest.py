@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tumorlens import Classifier, load_classifier
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
-from tumorlens.web.store import Store
+from tumorlens.web.uploads.store import Store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMIUM_ARGUMENTS = [

@@ -6,13 +6,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.web.uploads import form
+from tests.samples.uploads import form
 from tumorlens import Classifier
 from tumorlens.errors import SettingError
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.security import is_loopback
-from tumorlens.web.store import Store
+from tumorlens.web.uploads.store import Store
 
 
 def test_every_answer_carries_the_headers(client: FlaskClient) -> None:

@@ -18,21 +18,25 @@ EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
 
 COMMANDS = {
-    "predict": "Say what MRI slices show, how sure that is, and where.",
-    "scan": "Judge whole scans: volumes and series of slices.",
-    "serve": "Open the web app.",
-    "node": "Take series from a PACS, send findings back.",
-    "dicomweb": "Judge studies of a PACS over HTTP, store findings there.",
-    "data": "Check, split and fetch data sets.",
-    "train": "Train a model.",
-    "export": "Turn a training run into a model bundle.",
-    "calibrate": "Fit and measure what a bundle says of whole scans.",
-    "evaluate": "Measure a model on held-out data.",
-    "compare-scans": "Measure models on whole scans, side by side.",
-    "baseline": "Measure how far brightness alone gets on a set.",
+    "predict": ("analysis", "Say what MRI slices show, how sure that is, and where."),
+    "scan": ("analysis", "Judge whole scans: volumes and series of slices."),
+    "serve": ("services", "Open the web app."),
+    "node": ("services", "Take series from a PACS, send findings back."),
+    "dicomweb": (
+        "services",
+        "Judge studies of a PACS over HTTP, store findings there.",
+    ),
+    "data": ("data", "Check, split and fetch data sets."),
+    "train": ("model", "Train a model."),
+    "export": ("model", "Turn a training run into a model bundle."),
+    "calibrate": ("model", "Fit and measure what a bundle says of whole scans."),
+    "evaluate": ("model", "Measure a model on held-out data."),
+    "compare-scans": ("model", "Measure models on whole scans, side by side."),
+    "baseline": ("model", "Measure how far brightness alone gets on a set."),
 }
-"""Name, which is also the module's and the function's (with underscores), and one
-line of help."""
+"""Name of each command, the folder of its group, and one line of help. A command's
+module and function have its name, with underscores; `data` is a group of commands
+and lies in the module `group`."""
 
 
 class _LazyGroup(click.Group):
@@ -45,14 +49,16 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command = getattr(import_module(f"tumorlens.cli.{name}"), name)
+        folder = COMMANDS[cmd_name][0]
+        module = "group" if name == folder else name
+        command = getattr(import_module(f"tumorlens.cli.{folder}.{module}"), name)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -54,7 +54,7 @@ class BrokenFiles:
             yield
         except InputError as error:
             # A copy: the error itself holds on to all that was being read.
-            failures.append((name, type(error)(error.message, error.mend)))
+            failures.append((name, type(error)(error.message, error.hint)))
             self._charge(name, error, time.monotonic() - start)
 
     def _charge(self, name: str, error: InputError, seconds: float) -> None:

@@ -12,8 +12,8 @@ from tumorlens.errors import (
     UnknownFormatError,
 )
 from tumorlens.imaging.broken_files import BrokenFiles
-from tumorlens.imaging.dicom import is_dicom
-from tumorlens.imaging.dicom_series import gather_series, left_out
+from tumorlens.imaging.dicom.file import is_dicom
+from tumorlens.imaging.dicom.series import gather_series, left_out
 from tumorlens.imaging.formats import FILE_FORMATS
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked
 from tumorlens.imaging.study import Series, Study

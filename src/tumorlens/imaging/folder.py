@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tumorlens.errors import TooLargeError, UnreadableFileError
 from tumorlens.imaging.collection import read_collection
+from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES, check_file_size
-from tumorlens.imaging.names import display_name
 from tumorlens.imaging.study import Study
 
 

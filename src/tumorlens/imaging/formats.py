@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tumorlens.imaging.dicom import is_dicom, read_dicom
-from tumorlens.imaging.nifti import is_nifti, read_nifti
-from tumorlens.imaging.nrrd import is_nrrd, read_nrrd
-from tumorlens.imaging.raster import is_raster, read_raster
+from tumorlens.imaging.dicom.file import is_dicom, read_dicom
+from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
+from tumorlens.imaging.readers.nrrd import is_nrrd, read_nrrd
+from tumorlens.imaging.readers.raster import is_raster, read_raster
 from tumorlens.imaging.study import Study
 
 

@@ -13,11 +13,11 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging.archive import is_zip, read_zip
+from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.folder import read_folder
 from tumorlens.imaging.formats import FILE_FORMATS, Format
 from tumorlens.imaging.limits import check_file_size
-from tumorlens.imaging.names import display_name
-from tumorlens.imaging.nifti import is_nifti, read_nifti
+from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
 from tumorlens.imaging.study import Study
 
 FORMATS: tuple[Format, ...] = (*FILE_FORMATS, Format(is_zip, read_zip, ()))

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.plane import Plane
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Plane", "Sequence", "Series", "Slice", "Study"]
+__all__ = ["MRSequence", "Plane", "Series", "Slice", "Study"]
 
 
-class Sequence(StrEnum):
+class MRSequence(StrEnum):
     """How an MR series was weighted, as far as its header says."""
 
     T1 = "T1"
@@ -67,7 +68,7 @@ class Slice:
     colorfulness: float = 0.0
     placement: Placement | None = None
     window: tuple[float, float] | None = None
-    sequence: Sequence | None = None
+    sequence: MRSequence | None = None
 
     @property
     def height(self) -> int:
@@ -107,7 +108,7 @@ class Series:
 
     slices: tuple[Slice, ...]
     description: str = ""
-    sequence: Sequence | None = None
+    sequence: MRSequence | None = None
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
     frames: tuple[int, ...] = ()
     place_guessed: bool = False
@@ -138,3 +139,10 @@ class Study:
     def is_pictures(self) -> bool:
         """Whether it holds single pictures alone, and no series to judge as a scan."""
         return all(len(series.slices) == 1 for series in self.series)
+
+
+def __getattr__(name: str) -> object:
+    if name != "Sequence":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn_of_old_name("Sequence", "MRSequence")
+    return MRSequence

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.engine.predict import Classifier
-from tumorlens.engine.scan import judge_scan
-from tumorlens.engine.scan_results import ScanFinding
-from tumorlens.engine.sequence import sequence_caveat
 from tumorlens.errors import InputError
-from tumorlens.imaging.dicom_series import gather_series
+from tumorlens.imaging.dicom.series import gather_series
 from tumorlens.imaging.study import Series
+from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.pacs.queue import Job
 from tumorlens.pacs.worker import Analysis
-from tumorlens.report.dicom_finding import DicomFinding, EarlierReport
-from tumorlens.report.dicom_sc import build_sc
-from tumorlens.report.dicom_seg import build_seg
-from tumorlens.report.dicom_sr import build_sr
-from tumorlens.report.overlay import heat_layer, lay_over, window_picture
+from tumorlens.report.dicom.finding import DicomFinding, EarlierReport
+from tumorlens.report.dicom.sc import build_sc
+from tumorlens.report.dicom.seg import build_seg
+from tumorlens.report.dicom.sr import build_sr
+from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 from tumorlens.taxonomy import Verdict
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tumorlens.errors import OutputError
 from tumorlens.pacs import queue_tables as tables
 from tumorlens.pacs.queue_tables import DONE, RECEIVING, SENDING, Arrival
 from tumorlens.pacs.spool import LEAST_FREE_BYTES, Spool
-from tumorlens.report.dicom_finding import EarlierReport
+from tumorlens.report.dicom.finding import EarlierReport
 
 REMEMBERED_SECONDS = 30 * 86_400.0
 """For so long the images of a judged series are known, and ignored when they come

@@ -14,7 +14,7 @@ from pydicom import dcmread
 
 from tumorlens.errors import InputError, TumorLensError
 from tumorlens.pacs.queue import Job, Queue
-from tumorlens.report.dicom_finding import EarlierReport
+from tumorlens.report.dicom.finding import EarlierReport
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0

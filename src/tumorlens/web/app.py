@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from flask import Flask
 
-from tumorlens.engine.predict import Classifier
-from tumorlens.report.report import RESEARCH_USE
+from tumorlens.inference.classifier import Classifier
+from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
-from tumorlens.web import api, health, pages, scan_pages
-from tumorlens.web.desk import Desk, check_operating_point, put_desk
-from tumorlens.web.failures import handle_errors
-from tumorlens.web.scan_jobs import ScanJobs
+from tumorlens.web.app_state import Desk, check_operating_point, put_desk
+from tumorlens.web.errors import handle_errors
 from tumorlens.web.security import guard
-from tumorlens.web.store import Store
 from tumorlens.web.typography import unbroken
+from tumorlens.web.uploads.series_jobs import ScanJobs
+from tumorlens.web.uploads.store import Store
+from tumorlens.web.views import api, health, pages
+from tumorlens.web.views import series_pages as scan_pages
 
 
 def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flask:

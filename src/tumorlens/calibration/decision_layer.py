@@ -1,0 +1,126 @@
+"""Everything that turns raw outputs into a decision, fitted in one go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.calibration.cells import fit_cells
+from tumorlens.calibration.probabilities import (
+    fit_calibration,
+    fit_operating_points,
+    fit_prediction_sets,
+)
+from tumorlens.calibration.rules import fit_rules
+from tumorlens.inference.bundle.bundle import (
+    Calibration,
+    CellCalibration,
+    OperatingPoint,
+    PredictionSets,
+)
+from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    pool_evidence,
+    softmax,
+)
+from tumorlens.statistics.metrics import calibration_error
+from tumorlens.taxonomy import NO_TUMOR_INDEX
+from tumorlens.training.held_out import HeldOut
+
+
+@dataclass(frozen=True)
+class DecisionLayer:
+    """What a bundle decides by.
+
+    Parameters
+    ----------
+    calibration, operating_points, prediction_sets, rules
+        As in a bundle.
+    cells
+        None where no outline could be compared with evidence.
+    """
+
+    calibration: Calibration
+    operating_points: dict[str, OperatingPoint]
+    prediction_sets: PredictionSets
+    rules: Rules
+    cells: CellCalibration | None
+
+    def probabilities(self, held: HeldOut) -> NDArray[np.float64]:
+        """Calibrated probabilities, shape (N, 4)."""
+        return _probabilities(held, self.calibration)
+
+    def check(self, held: HeldOut) -> dict[str, Any]:
+        """Say how good the decisions are on other patients."""
+        found, labels = self.probabilities(held), held.labels
+        return {
+            "slices": len(labels),
+            "patients": len({row.group for row in held.records}),
+            "accuracy": float((found.argmax(axis=1) == labels).mean()),
+            "calibration_error": calibration_error(found, labels),
+            "operating_points": {
+                name: asdict(point) for name, point in self.operating_points.items()
+            },
+        }
+
+
+def fit_decision_layer(
+    held: HeldOut, brain_shares: NDArray[np.float64] | None
+) -> DecisionLayer:
+    """Fit calibration, thresholds, prediction sets and rules.
+
+    Parameters
+    ----------
+    held
+        Of patients who did not train what they are judged by.
+    brain_shares
+        Shape (N,), 0 to 1: how much brain each of its slices shows; see
+        `tumorlens.imaging.preprocess.brain`. None for whole scans.
+    """
+    labels = held.labels
+    groups = [row.group for row in held.records]
+    calibration = fit_calibration(
+        held.logits,
+        held.evidence,
+        labels,
+        [row.source for row in held.records],
+    )
+    found = _probabilities(held, calibration)
+    return DecisionLayer(
+        calibration,
+        fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
+        fit_prediction_sets(found, labels, groups),
+        _fit_rules(held, calibration, found, brain_shares),
+        fit_cells(held.evidence, held.outlined, labels),
+    )
+
+
+def _fit_rules(
+    held: HeldOut,
+    calibration: Calibration,
+    found: NDArray[np.float64],
+    brain_shares: NDArray[np.float64] | None,
+) -> Rules:
+    spots = _pooled(held, calibration)
+    groups = [row.group for row in held.records]
+    rules = fit_rules(
+        softmax(held.logits), softmax(spots), found, held.labels, groups, brain_shares
+    )
+    # Without an evidence head there is nobody to disagree with.
+    return replace(rules, head_disagreement=None) if held.evidence is None else rules
+
+
+def _probabilities(held: HeldOut, calibration: Calibration) -> NDArray[np.float64]:
+    return calibrated_probabilities(
+        held.logits, _pooled(held, calibration), calibration
+    )
+
+
+def _pooled(held: HeldOut, calibration: Calibration) -> NDArray[np.float32]:
+    if held.evidence is None:
+        return np.zeros_like(held.logits)
+    return pool_evidence(held.evidence, calibration.evidence_cells)

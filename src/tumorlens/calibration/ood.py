@@ -1,0 +1,182 @@
+"""Teach a bundle what a brain MRI looks like to its network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from tumorlens.data.ood.tomograms import CT_FLAG, DRAWN_CT
+from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.statistics.metrics import auroc
+
+PASS_RATE = 0.99
+"""Share of validation slices that must pass."""
+REFUSED_RATE = 0.99
+"""Share of foreign pictures above whose scores no threshold is needed."""
+_TOWARDS_BRAIN_MRI = 0.125
+"""Where the threshold lies on the way from foreign pictures to brain MRI."""
+_DIRECTIONS = 96
+_PROBE_STRENGTH = 3e-4
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A set of pictures as the network sees them.
+
+    Parameters
+    ----------
+    embedding, logits, colorfulness
+        Shapes (N, E), (N, 4) and (N,).
+    """
+
+    embedding: Floats
+    logits: Floats
+    colorfulness: Floats
+
+    @classmethod
+    def of_grey(cls, outputs: Mapping[str, Floats]) -> Embedded:
+        """Keep what a network gives for pictures or scans without colour."""
+        logits = outputs["logits"]
+        return cls(outputs["embedding"], logits, np.zeros(len(logits), np.float32))
+
+    def rows(self, kept: NDArray[np.bool_]) -> Embedded:
+        """Keep some of the pictures."""
+        return Embedded(
+            self.embedding[kept], self.logits[kept], self.colorfulness[kept]
+        )
+
+
+def fit_domain(
+    training: Embedded, validation: Embedded, foreign: Embedded, kinds: Sequence[str]
+) -> tuple[DomainModel, dict[str, float]]:
+    """Fit the out-of-domain score.
+
+    Parameters
+    ----------
+    training, validation
+        Brain MRI of different patients: the first shapes distances and probe,
+        the second weights and threshold.
+    foreign
+        Pictures that are no brain MRI.
+    kinds
+        What each of them is. A foreign picture is scored by a probe that never
+        saw its kind, since real strangers are of kinds that nobody foresaw.
+
+    Returns
+    -------
+    model
+        With the threshold that passes at least 99 % of the validation slices:
+        more, where there is room between them and foreign pictures.
+    figures
+        ``auroc`` of the score, validation against foreign pictures, each by a
+        probe without its kind; ``refused`` at the threshold. The weights that
+        join the features saw every kind, so the figures flatter the score.
+    """
+    base = _distances(training)
+    names = np.asarray(kinds)
+    everything = np.ones(len(names), bool)
+    whole = _with_probe(base, training, foreign, everything)
+    own = _features(whole, validation)
+    strange = np.zeros((len(names), own.shape[1]), np.float32)
+    for kind in sorted(set(kinds)):
+        blind = _with_probe(base, training, foreign, names != kind)
+        strange[names == kind] = _features(blind, foreign.rows(names == kind))
+    model = _with_weights(whole, own, strange)
+    passed = model.scores(own)
+    refused = model.scores(strange)
+    far = ~np.isin(names, (CT_FLAG, DRAWN_CT))
+    known = model.scores(_features(whole, foreign))[far]
+    cut = _threshold(passed, known)
+    model = replace(model, cut=np.asarray(cut))
+    figures = {
+        "auroc": auroc(
+            np.concatenate([passed, refused]).astype(np.float64),
+            np.arange(len(passed) + len(refused)) < len(passed),
+        ),
+        "refused": float((refused < cut).mean()),
+        "threshold": float(cut),
+    }
+    for kind in sorted(set(kinds)):
+        figures[f"refused_{kind}"] = float((refused[names == kind] < cut).mean())
+    return model, figures
+
+
+def _threshold(own: Floats, foreign: Floats) -> np.float32:
+    """Choose where to refuse: a little above what is no brain MRI, in log-odds.
+
+    Strangers' scanners score far lower than the slices that are known here,
+    so most of the room between the two is theirs. CT of heads, real or drawn,
+    leaves none, and is not to be among the foreign ones here.
+    """
+    passes = float(np.quantile(own, 1.0 - PASS_RATE))
+    if not len(foreign):
+        return np.float32(passes)
+    refuses = float(np.quantile(foreign, REFUSED_RATE))
+    ends = np.clip((passes, min(passes, refuses)), 1e-6, 1.0 - 1e-6)
+    upper, lower = np.log(ends / (1.0 - ends))
+    level = lower + _TOWARDS_BRAIN_MRI * (upper - lower)
+    return np.float32(1.0 / (1.0 + np.exp(-level)))
+
+
+def _distances(training: Embedded) -> DomainModel:
+    center = training.embedding.mean(axis=0)
+    scale = training.embedding.std(axis=0) + np.float32(1e-3)
+    standard = (training.embedding - center) / scale
+    # Columns that hardly move over brain MRI but jump elsewhere must not explode.
+    _, values, rows = np.linalg.svd(standard, full_matrices=False)
+    count = min(_DIRECTIONS, len(values))
+    basis = rows[:count].T
+    spread = values[:count] / np.sqrt(max(1, len(standard) - 1)) + 1e-3
+    empty = np.zeros(0, np.float32)
+    return DomainModel(
+        center=center.astype(np.float32),
+        scale=scale.astype(np.float32),
+        basis=basis.astype(np.float32),
+        spread=spread.astype(np.float32),
+        probe=np.zeros(len(center) + 1, np.float32),
+        feature_center=empty,
+        feature_scale=empty,
+        weights=empty,
+        cut=np.asarray(np.float32(0.0)),
+    )
+
+
+def _with_probe(
+    base: DomainModel, training: Embedded, foreign: Embedded, kept: NDArray[np.bool_]
+) -> DomainModel:
+    inputs = np.concatenate([training.embedding, foreign.embedding[kept]])
+    standard = np.clip((inputs - base.center) / base.scale, -8.0, 8.0)
+    own = np.arange(len(standard)) < len(training.embedding)
+    fitted = LogisticRegression(
+        C=_PROBE_STRENGTH, class_weight="balanced", max_iter=300
+    ).fit(standard, own)
+    probe = np.concatenate([fitted.coef_[0], fitted.intercept_]).astype(np.float32)
+    return replace(base, probe=probe)
+
+
+def _features(model: DomainModel, pictures: Embedded) -> Floats:
+    return model.features(pictures.embedding, pictures.logits, pictures.colorfulness)
+
+
+def _with_weights(model: DomainModel, own: Floats, strange: Floats) -> DomainModel:
+    center = own.mean(axis=0)
+    scale = own.std(axis=0) + np.float32(0.02)
+    inputs = np.clip((np.concatenate([own, strange]) - center) / scale, -12.0, 12.0)
+    labels = np.arange(len(inputs)) < len(own)
+    # In single precision some BLAS flag an invalid value where none is.
+    fitted = LogisticRegression(C=0.05, class_weight="balanced", max_iter=1000).fit(
+        inputs.astype(np.float64), labels
+    )
+    weights = np.concatenate([fitted.coef_[0], fitted.intercept_])
+    return replace(
+        model,
+        feature_center=center.astype(np.float32),
+        feature_scale=scale.astype(np.float32),
+        weights=weights.astype(np.float32),
+    )

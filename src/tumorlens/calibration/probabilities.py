@@ -1,0 +1,273 @@
+"""Honest probabilities and thresholds, fitted on validation patients."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from tumorlens.errors import TrainingError
+from tumorlens.inference.bundle.bundle import (
+    Calibration,
+    OperatingPoint,
+    PredictionSets,
+    Rate,
+)
+from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
+from tumorlens.statistics.resampling import share_figure
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+
+SCREENING_SENSITIVITY = 0.99
+"""Share of the tumour slices that `screening` is to find. To ask it of every
+source alone would let the scanner that is hardest to read call most healthy
+slices of all others tumours: what it costs each source is in the report."""
+COVERAGE = 0.90
+POOL_SIZES = (1, 2, 4, 8, 16, 32)
+LEAST_EVIDENCE = 0.5
+"""Least weight of the evidence head beside that of the slice head. Likelihood alone
+leaves it next to none, since the slice head is surer on known scanners; on hospitals
+that were left out the evidence head is the better one (docs/experiments.md)."""
+_BIAS_PENALTY = 0.02
+
+
+def fit_calibration(
+    logits: NDArray[np.float32],
+    evidence: NDArray[np.float32] | None,
+    labels: NDArray[np.int64],
+    sources: Sequence[str],
+) -> Calibration:
+    """Fit how both heads combine, by likelihood.
+
+    The tumour slices of a source weigh as much as any other source's, and so
+    do its tumour-free ones: a large set of easy pictures is not to decide how
+    the heads are to be believed on a small one that is hard.
+
+    Parameters
+    ----------
+    logits, evidence
+        Shapes (N, 4) and (N, g, g, 4): raw outputs on validation slices;
+        evidence is None for a network without that head.
+    labels
+        Shape (N,): class indices.
+    sources
+        N names of the sets that the slices are from.
+
+    Returns
+    -------
+    Calibration
+        The pool size with the best likelihood, and its weights.
+    """
+    weights = _source_weights(labels, sources)
+    best: tuple[float, Calibration] | None = None
+    count = 1 if evidence is None else evidence.shape[1] * evidence.shape[2]
+    for cells in (size for size in POOL_SIZES if size <= count):
+        pooled = None if evidence is None else pool_evidence(evidence, cells)
+        loss, found = _fit_weights(logits, pooled, labels, weights, cells)
+        if best is None or loss < best[0]:
+            best = loss, found
+    assert best is not None
+    return best[1]
+
+
+def _fit_weights(
+    logits: NDArray[np.float32],
+    pooled: NDArray[np.float32] | None,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    cells: int,
+) -> tuple[float, Calibration]:
+    rows = np.arange(len(labels))
+    second = np.zeros_like(logits) if pooled is None else pooled
+
+    def unpack(values: NDArray[np.float64]) -> Calibration:
+        bias = values[2:] - values[2:].mean()
+        weight = float(np.exp(values[0]))
+        return Calibration(
+            weight,
+            0.0 if pooled is None else weight * float(np.exp(values[1])),
+            tuple(float(item) for item in bias),
+            cells,
+        )
+
+    def loss(values: NDArray[np.float64]) -> float:
+        facts = unpack(values)
+        found = calibrated_probabilities(logits, second, facts)
+        likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
+        return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
+
+    start = np.array([np.log(0.7), np.log(0.7), 0.0, 0.0, 0.0, 0.0])
+    ratio = (float(np.log(LEAST_EVIDENCE)), 5.0)
+    bounds = [(-4.0, 3.0), ratio] + [(-6.0, 6.0)] * 4
+    result = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    return float(result.fun), unpack(result.x)
+
+
+def _source_weights(
+    labels: NDArray[np.int64], sources: Sequence[str]
+) -> NDArray[np.float64]:
+    """Weigh slices so that every source's tumours, and its others, weigh alike."""
+    kinds = [
+        (source, bool(tumor))
+        for source, tumor in zip(sources, labels != NO_TUMOR_INDEX, strict=True)
+    ]
+    counts = Counter(kinds)
+    weights = np.array([1.0 / counts[kind] for kind in kinds])
+    return np.asarray(weights / weights.sum(), np.float64)
+
+
+def check_both_kinds(
+    labels: NDArray[np.int64],
+    mend: str = "Add such patients to the validation split, or split again with "
+    "`tumorlens data split`.",
+) -> None:
+    """Make sure that a threshold can be fixed on these slices.
+
+    Parameters
+    ----------
+    labels
+        Shape (N,): class indices.
+    mend
+        What to do where it cannot.
+
+    Raises
+    ------
+    TrainingError
+        None of them shows a tumour, or none is free of it.
+    """
+    tumor = labels != NO_TUMOR_INDEX
+    if tumor.all() or not tumor.any():
+        kind = "free of tumour" if tumor.any() else "with a tumour"
+        raise TrainingError(
+            f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
+            mend,
+        )
+
+
+def fit_operating_points(
+    p_tumor: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    patients: Sequence[str],
+) -> dict[str, OperatingPoint]:
+    """Fix the thresholds, recall first.
+
+    Parameters
+    ----------
+    p_tumor
+        Shape (N,): calibrated probability of any tumour on validation slices.
+    labels
+        Shape (N,): class indices.
+    patients
+        N group keys, for the intervals.
+
+    Returns
+    -------
+    dict
+        ``screening``: the highest threshold that keeps the sensitivity aimed
+        at. ``balanced``: the one with the best mean of sensitivity and
+        specificity (Youden 1950).
+
+    Raises
+    ------
+    TrainingError
+        From `check_both_kinds`.
+    """
+    check_both_kinds(labels)
+    tumor = labels != NO_TUMOR_INDEX
+    screening = _keeps_sensitivity(p_tumor[tumor])
+    options = np.unique(p_tumor)
+    youden = [
+        (p_tumor[tumor] >= option).mean() + (p_tumor[~tumor] < option).mean()
+        for option in options
+    ]
+    balanced = float(options[int(np.argmax(youden))])
+    return {
+        name: OperatingPoint(
+            threshold,
+            _rate((p_tumor >= threshold)[tumor], patients, tumor),
+            _rate((p_tumor < threshold)[~tumor], patients, ~tumor),
+        )
+        for name, threshold in (
+            ("screening", screening),
+            # Recall first: never above the point that lies halfway.
+            ("balanced", max(balanced, screening)),
+        )
+    }
+
+
+def _keeps_sensitivity(p_tumor: NDArray[np.float64]) -> float:
+    ordered = np.sort(p_tumor)
+    missed = int(np.floor((1.0 - SCREENING_SENSITIVITY) * len(ordered)))
+    return float(ordered[missed])
+
+
+def _rate(
+    right: NDArray[np.bool_], patients: Sequence[str], kept: NDArray[np.bool_]
+) -> Rate:
+    groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
+    found = share_figure(right, groups)
+    assert found is not None  # `check_both_kinds`
+    return Rate(**found)
+
+
+def fit_prediction_sets(
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    patients: Sequence[str],
+) -> PredictionSets:
+    """Fix from which probability a class cannot be ruled out.
+
+    Class by class (Mondrian, Vovk 2012), and every patient weighs alike in a
+    class, whatever the number of slices: only patients are drawn
+    independently (Dunn, Wasserman and Ramdas 2022, JASA). A slice of a new
+    patient then has its class in the set at least as often as stated, on
+    average over patients: hierarchical conformal prediction (Lee, Barber and
+    Willett 2023, arXiv:2306.06342), whose one more patient, of whom nothing is
+    known, is the finite-sample correction.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, 4), calibrated, on validation slices.
+    labels
+        Shape (N,): class indices.
+    patients
+        N group keys.
+
+    Returns
+    -------
+    PredictionSets
+        One threshold for each class; 0 where its patients are too few, as
+        eight are for 90 %, to rule it out of any slice.
+    """
+    groups = np.asarray(patients)
+    return PredictionSets(
+        COVERAGE,
+        {
+            name: _covering(probabilities[labels == row, row], groups[labels == row])
+            for row, name in enumerate(CLASSES)
+        },
+    )
+
+
+def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
+    """Find the highest threshold that keeps the coverage, patients weighed alike.
+
+    Parameters
+    ----------
+    own
+        Shape (N,): the probability of their class, on slices of one class.
+    groups
+        Shape (N,): whose they are.
+    """
+    names, rows, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    # In units of one patient; one more may lie below every threshold.
+    may_miss = len(names) - COVERAGE * (len(names) + 1) + 1e-9
+    if may_miss < 0.0:
+        return 0.0
+    levels, places = np.unique(own, return_inverse=True)
+    weights = np.bincount(places, 1.0 / counts[rows])
+    missed = np.cumsum(weights) - weights
+    return float(levels[missed <= may_miss][-1])

@@ -1,0 +1,196 @@
+"""The model of a bundle that turns slices into a probability for the whole scan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from tumorlens.calibration.series.judged_series import JudgedScan, View
+from tumorlens.inference.bundle.series_model import FEATURES
+from tumorlens.inference.series.features import discounted_odds, scan_features
+from tumorlens.taxonomy import NO_TUMOR_INDEX
+
+DISCOUNTS = (0.0, 2.0, 4.0, 6.0)
+"""Log-odds that are tried as the discount at the ends of a head. More would silence
+the surest lesion at the vertex, of which the sets have none to say so."""
+
+FEATURE_SETS = tuple(FEATURES[: count + 1] for count in range(len(FEATURES)))
+"""The strongest run alone, then with what stands beside it."""
+
+_TURNS = 5
+
+_PENALTY = 0.01
+"""On the squared weights: keeps them finite where the scans part without error."""
+
+
+@dataclass(frozen=True)
+class FittedRule:
+    """What `ScanModel` needs to know to judge.
+
+    Parameters
+    ----------
+    end_discount, weights, intercept
+        See there.
+    """
+
+    end_discount: float
+    weights: dict[str, float]
+    intercept: float
+
+    def log_odds(self, table: ScanTable) -> NDArray[np.float64]:
+        """Log-odds of each scan's acquired plane, shape (N,)."""
+        return self._odds(table.features(self.end_discount))
+
+    def joined_log_odds(self, table: ScanTable) -> NDArray[np.float64]:
+        """Mean log-odds over the planes of each scan, shape (N,)."""
+        found = [
+            self._odds(
+                np.array([view_features(view, self.end_discount) for view in views])
+            )
+            for views in table.views
+        ]
+        return np.array([item[np.isfinite(item)].mean() for item in found])
+
+    def _odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        names = [FEATURES.index(name) for name in self.weights]
+        values = np.array(list(self.weights.values()))
+        return np.asarray(self.intercept + features[:, names] @ values)
+
+
+def view_features(view: View, end_discount: float) -> tuple[float, ...]:
+    """Sum up one plane, in the order of `FEATURES`; NaN where nothing was judged."""
+    p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
+    if not np.isfinite(p_tumor).any():
+        return (np.nan,) * len(FEATURES)
+    _, found = scan_features(
+        discounted_odds(p_tumor, view.heads, end_discount), view.gap_mm
+    )
+    return tuple(found[name] for name in FEATURES)
+
+
+class ScanTable:
+    """Judged scans as arrays.
+
+    Parameters
+    ----------
+    scans
+        N of them, each with a slice that was judged.
+    """
+
+    def __init__(self, scans: Sequence[JudgedScan]) -> None:
+        self.views = [scan.views for scan in scans]
+        self.tumor = np.array([scan.record.tumor for scan in scans])
+        self.folds = np.array([scan.fold for scan in scans])
+        self.patients = [scan.record.patient for scan in scans]
+        self.turns = np.unique(self.patients, return_inverse=True)[1] % _TURNS
+        self.sources = np.array([scan.record.source for scan in scans])
+        self.weights = self._weights()
+        self._features = {
+            share: np.array([view_features(views[0], share) for views in self.views])
+            for share in DISCOUNTS
+        }
+
+    def features(self, end_discount: float) -> NDArray[np.float64]:
+        """Features of the acquired planes, shape (N, F)."""
+        return self._features[end_discount]
+
+    def _weights(self) -> NDArray[np.float64]:
+        """Weigh patients alike, and both classes alike; shape (N,), mean 1."""
+        pairs = list(zip(self.patients, self.tumor.tolist(), strict=True))
+        scans = Counter(pairs)
+        patients = Counter(tumor for _, tumor in scans)
+        return np.array(
+            [len(pairs) / (2.0 * scans[pair] * patients[pair[1]]) for pair in pairs]
+        )
+
+
+def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
+    """Fit a logistic regression; features and discount by cross-validation.
+
+    Parameters
+    ----------
+    table
+        All scans.
+    rows
+        Shape (N,): those to fit on. Their patients take turns in the choice, in
+        five groups.
+
+    Returns
+    -------
+    FittedRule
+        No weight is negative: more evidence never makes a scan less suspicious.
+        Probabilities hold where as many scans have a tumour as have none.
+    """
+    choices = list(product(DISCOUNTS, FEATURE_SETS))
+    losses = [_held_out_loss(table, rows, *choice) for choice in choices]
+    end_discount, names = choices[int(np.argmin(losses))]
+    return _fit(table, rows, end_discount, names)
+
+
+def cross_fitted(
+    table: ScanTable,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[int, FittedRule]]:
+    """Judge each fold's scans by a rule that was fitted on the others.
+
+    Returns
+    -------
+    acquired, joined, rules
+        Log-odds of shape (N,) of the acquired plane, and over all planes; the
+        rule by fold.
+    """
+    acquired, joined = np.full((2, len(table.tumor)), np.nan)
+    rules = {}
+    for fold in np.unique(table.folds):
+        own = table.folds == fold
+        rule = fit_rule(table, ~own)
+        acquired[own] = rule.log_odds(table)[own]
+        joined[own] = rule.joined_log_odds(table)[own]
+        rules[int(fold)] = rule
+    return acquired, joined, rules
+
+
+def _held_out_loss(
+    table: ScanTable,
+    rows: NDArray[np.bool_],
+    end_discount: float,
+    names: tuple[str, ...],
+) -> float:
+    total = 0.0
+    for turn in np.unique(table.turns[rows]):
+        out = rows & (table.turns == turn)
+        rule = _fit(table, rows & ~out, end_discount, names)
+        total += float(_losses(rule.log_odds(table), table)[out].sum())
+    return total
+
+
+def _fit(
+    table: ScanTable,
+    rows: NDArray[np.bool_],
+    end_discount: float,
+    names: tuple[str, ...],
+) -> FittedRule:
+    def rule(values: NDArray[np.float64]) -> FittedRule:
+        weights = dict(zip(names, map(float, values[1:]), strict=True))
+        return FittedRule(end_discount, weights, float(values[0]))
+
+    def loss(values: NDArray[np.float64]) -> float:
+        losses = _losses(rule(values).log_odds(table), table)[rows]
+        penalty = _PENALTY * float(np.square(values[1:]).sum())
+        return float(losses.sum() / table.weights[rows].sum()) + penalty
+
+    start = np.zeros(1 + len(names))
+    start[1:] = 1.0 / len(names)
+    bounds = [(None, None)] + [(0.0, None)] * len(names)
+    return rule(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _losses(odds: NDArray[np.float64], table: ScanTable) -> NDArray[np.float64]:
+    """Weighted negative log-likelihood of each scan."""
+    signs = np.where(table.tumor, 1.0, -1.0)
+    return np.asarray(table.weights * np.logaddexp(0.0, -signs * odds))

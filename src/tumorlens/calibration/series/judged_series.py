@@ -1,0 +1,251 @@
+"""Whole scans are judged by the network that never saw their patients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.calibration.series.outlines import (
+    OutlineFit,
+    compare_outlines,
+    drawn_outline,
+)
+from tumorlens.data.manifest import Record
+from tumorlens.data.series.series_list import ScanRecord
+from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Series
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.series.lesion import slice_gap
+from tumorlens.inference.series.planes import other_planes, sliceable
+from tumorlens.inference.series.slices import SeenSlices, see_slices
+from tumorlens.taxonomy import CLASSES
+
+_BUNDLE = re.compile(r"fold(\d+)")
+
+
+@dataclass(frozen=True)
+class View:
+    """The slices of a scan in one plane.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (D, 4), NaN rows where a slice was not judged.
+    heads
+        Shape (D,): edge of the head's square in pixels, 0 there.
+    gap_mm
+        Distance between neighbouring slices; None where not known.
+    """
+
+    probabilities: NDArray[np.float64]
+    heads: NDArray[np.int64]
+    gap_mm: float | None
+
+
+@dataclass(frozen=True)
+class JudgedScan:
+    """What a network that never saw the patient says of a scan.
+
+    Parameters
+    ----------
+    record
+        The scan.
+    fold
+        Of the network.
+    views
+        The acquired plane first; the two others where the voxels allow it.
+    outlines
+        How the lesion compares with the drawn one; None without an outline.
+    """
+
+    record: ScanRecord
+    fold: int
+    views: tuple[View, ...]
+    outlines: OutlineFit | None
+
+
+def fold_bundles(folder: Path) -> dict[int, Path]:
+    """Find the bundles of a cross-validation, by the fold they never saw.
+
+    Raises
+    ------
+    TrainingError
+        There are not two.
+    """
+    found = {
+        int(match[1]): path
+        for path in sorted(folder.glob("fold*/bundle"))
+        if (match := _BUNDLE.fullmatch(path.parent.name))
+    }
+    if len(found) < 2:
+        raise TrainingError(
+            f"{folder} holds the bundles of {len(found)} folds; two are needed.",
+            "Run `tumorlens train --folds` to its end first.",
+        )
+    return found
+
+
+def deal_scans(
+    scans: Sequence[ScanRecord], records: Iterable[Record], folds: Sequence[int]
+) -> list[int]:
+    """Say for each scan which fold's network judges it.
+
+    Parameters
+    ----------
+    scans
+        To judge.
+    records
+        The manifest of the cross-validation.
+    folds
+        With a bundle.
+
+    Returns
+    -------
+    list of int
+        The fold that left the patient out. Patients of no fold were seen by no
+        network; they are dealt to the folds in turn.
+
+    Raises
+    ------
+    DatasetError
+        A patient is in several folds, or in one without a bundle.
+    """
+    known: dict[str, set[int]] = {}
+    for row in records:
+        if row.fold is not None:
+            known.setdefault(row.patient, set()).add(row.fold)
+    strangers = sorted({scan.patient for scan in scans} - set(known))
+    dealt = {name: {folds[row % len(folds)]} for row, name in enumerate(strangers)}
+    found: list[int] = []
+    for scan in scans:
+        own = known.get(scan.patient) or dealt[scan.patient]
+        if len(own) > 1 or not own <= set(folds):
+            raise DatasetError(
+                f"The patient of scan {scan.name!r} is in the folds {sorted(own)}; "
+                f"there are bundles for {sorted(folds)}.",
+                "Give the manifest that the folds were trained with.",
+            )
+        found.extend(own)
+    return found
+
+
+def judge_scans(
+    bundles: Mapping[int, Path],
+    scans: Sequence[ScanRecord],
+    folds: Sequence[int],
+    threads: int | None = None,
+    say: Callable[[str], None] = print,
+) -> list[JudgedScan]:
+    """Judge each scan by the bundle of its fold.
+
+    Parameters
+    ----------
+    bundles
+        By fold.
+    scans, folds
+        From `read_scans`, and for each of them from `deal_scans`.
+    threads
+        As for `load_classifier`.
+    say
+        Receives lines of progress.
+
+    Raises
+    ------
+    DatasetError
+        A bundle's own list names a scan's patient among those who trained it,
+        or a file is no scan.
+    """
+    found = []
+    for fold, path in bundles.items():
+        own = [scan for scan, to in zip(scans, folds, strict=True) if to == fold]
+        _check_unseen(path, own)
+        judge = _Judge(load_classifier(path, threads), fold)
+        for number, scan in enumerate(own, start=1):
+            found.append(judge.scan(scan))
+            if number % 20 == 0 or number == len(own):
+                say(f"Fold {fold}: {number} of {len(own)} scans.")
+    return found
+
+
+def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:
+    trained = set(load_bundle(path).provenance.get("patients", {}).get("train", ()))
+    for scan in scans:
+        if scan.patient in trained:
+            raise DatasetError(
+                f"{path} was trained on the patient of scan {scan.name!r}.",
+                "Give the manifest that the folds were trained with.",
+            )
+
+
+class _Judge:
+    """One fold's network; remembers slices, since stacks share them."""
+
+    def __init__(self, classifier: Classifier, fold: int) -> None:
+        self._classifier, self._fold = classifier, fold
+        self._point = classifier.point(None)
+        self._known: dict[Path, tuple[NDArray[np.float64], int]] = {}
+
+    def scan(self, scan: ScanRecord) -> JudgedScan:
+        if scan.parts[0].place is None:
+            views, outlines = self._whole(scan)
+        else:
+            views, outlines = self._stack(scan)
+        return JudgedScan(scan, self._fold, views, outlines)
+
+    def _whole(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
+        part = scan.parts[0]
+        (series, *others) = read_study(part.path).series
+        if others:
+            raise DatasetError(
+                f"{part.path} holds {len(others) + 1} series, not one.",
+                "Name each series on its own.",
+            )
+        seen = self._see(series)
+        outlines = None
+        if part.mask is not None:
+            drawn = drawn_outline(part.mask, series)
+            outlines = compare_outlines(seen, series, drawn)
+        found = [_view(seen, slice_gap(series.slices))]
+        volume, _ = sliceable(series)
+        if volume is not None:
+            for _, other in other_planes(volume, series):
+                found.append(_view(self._see(other), slice_gap(other.slices)))
+        return tuple(found), outlines
+
+    def _stack(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
+        outlines = None
+        if not all(part.path in self._known for part in scan.parts):
+            slices = [read_study(part.path).slices[0] for part in scan.parts]
+            series = Series(
+                tuple(replace(item, index=row) for row, item in enumerate(slices))
+            )
+            seen = self._see(series)
+            for row, part in enumerate(scan.parts):
+                kept = seen.probabilities[row], int(seen.heads[row])
+                self._known[part.path] = kept
+            if scan.outlined and seen.evidence is not None:
+                masks = [part.mask for part in scan.parts]
+                drawn = drawn_outline(masks, series)
+                outlines = compare_outlines(seen, series, drawn)
+        places = [part.place or 0 for part in scan.parts]
+        count = max(places) - min(places) + 1
+        probabilities = np.full((count, len(CLASSES)), np.nan)
+        heads = np.zeros(count, np.int64)
+        for place, part in zip(places, scan.parts, strict=True):
+            row = place - min(places)
+            probabilities[row], heads[row] = self._known[part.path]
+        return (View(probabilities, heads, scan.gap_mm),), outlines
+
+    def _see(self, series: Series) -> SeenSlices:
+        return see_slices(self._classifier, series, self._point)
+
+
+def _view(seen: SeenSlices, gap_mm: float | None) -> View:
+    return View(seen.probabilities, seen.heads, gap_mm)

@@ -1,0 +1,91 @@
+"""Files that commands write: checked before any work is done, and written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tumorlens.errors import OutputError
+from tumorlens.imaging.file_names import display_name
+
+STANDARD_OUTPUT = "-"
+
+
+def check_files(*paths: str | Path | None) -> None:
+    """Make sure that files can be written, before any work is done.
+
+    Parameters
+    ----------
+    paths
+        Of files; None for those that nobody asked for, ``-`` for the standard
+        output.
+
+    Raises
+    ------
+    OutputError
+        Where a folder is missing or closed, or a folder has a file's name.
+    """
+    for path in paths:
+        if path is not None and str(path) != STANDARD_OUTPUT:
+            _check_file(Path(path))
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if not path.parent.is_dir():
+            raise OutputError(
+                f"The folder {display_name(path.parent)} does not exist.",
+                "Make it, or give another file name.",
+            )
+        if path.is_dir():
+            raise OutputError(f"{display_name(path)} is a folder.", "Give a file name.")
+        may_write = os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not may_write:
+        raise OutputError(f"{display_name(path)} may not be written.")
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder, or make sure that files can be written into it.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be made or is closed.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"Nothing may be written into {display_name(path)}.")
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any plain JSON
+    """Write plain values as indented JSON.
+
+    Parameters
+    ----------
+    path
+        Of the file; replaced where it exists.
+    value
+        Of what JSON knows.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: str | Path, error: OSError) -> OutputError:
+    """Say which file cannot be written, and why."""
+    reason = (error.strerror or "unknown reason").lower()
+    return OutputError(f"{display_name(path)} cannot be written: {reason}.")

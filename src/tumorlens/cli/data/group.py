@@ -1,0 +1,21 @@
+"""`tumorlens data`: check, split, collect and fetch data sets."""
+
+from __future__ import annotations
+
+import click
+
+from tumorlens.cli.data.audit import audit
+from tumorlens.cli.data.collect import manifest, scans, slices
+from tumorlens.cli.data.fetch import fetch
+from tumorlens.cli.data.overlap import overlap
+from tumorlens.cli.data.split import split
+from tumorlens.cli.data.stack import stack
+
+
+@click.group()
+def data() -> None:
+    """Check, split, collect and fetch data sets."""
+
+
+for command in (audit, fetch, manifest, overlap, scans, slices, split, stack):
+    data.add_command(command)

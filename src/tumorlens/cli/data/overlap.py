@@ -1,0 +1,95 @@
+"""`tumorlens data overlap`: what two sets, or two splits, share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorlens.cli._shared.output_files import check_files, write_json
+from tumorlens.cli.data.options import OUT, SOURCE, readers_option
+from tumorlens.cli.data.reading_bar import reading_bar
+from tumorlens.cli.data.skipped_files import say_passed_over
+
+if TYPE_CHECKING:
+    from tumorlens.data.manifest import Record
+
+
+@click.command()
+@click.argument("source", type=SOURCE)
+@click.argument("against", type=SOURCE, required=False)
+@click.option("--split", default=None, help="Of SOURCE only this split, as test.")
+@click.option(
+    "--against-split", default=None, help="Of AGAINST only this split, as train."
+)
+@click.option(
+    "--patients-of",
+    type=SOURCE,
+    help="A set that names patients: who shows on a copy of its pictures is known.",
+)
+@click.option("--json", "json_out", type=OUT, help="Write the counts as JSON.")
+@readers_option
+@click.pass_context
+def overlap(
+    context: click.Context,
+    source: Path,
+    against: Path | None,
+    split: str | None,
+    against_split: str | None,
+    patients_of: Path | None,
+    json_out: Path | None,
+    threads: int,
+) -> None:
+    """Count what one set shares with another: copies, near copies, patients.
+
+    SOURCE and AGAINST are manifests (CSV) or folders with a folder a class;
+    without AGAINST two splits of SOURCE are compared. The exit status is 0
+    where nothing is shared, 1 where something is.
+    """
+    from tumorlens.data.duplicates.overlap import measure_overlap
+
+    if against is None and (split is None or against_split is None):
+        raise click.UsageError(
+            "Name another set, or two splits: --split test --against-split train."
+        )
+    check_files(json_out)
+    records = _rows(source, split)
+    others = _rows(against or source, against_split)
+    known = [] if patients_of is None else _rows(patients_of, None)
+    total = len(records) + len(others) + len(known)
+    with reading_bar("Reading pictures", total) as progress:
+        found = measure_overlap(
+            records, others, known, threads=threads, progress=progress
+        )
+    click.echo(
+        f"{found.pictures:,} pictures, compared with {found.compared_with:,}:\n"
+        f"  {found.identical:,} are there pixel for pixel,\n"
+        f"  {found.copies:,} are there, or nearly (mirrored ones counted),\n"
+        f"  {found.same_patient:,} show a patient who is there,\n"
+        f"  {found.shared:,} ({100 * found.shared / max(1, found.pictures):.1f} %) "
+        "are copies or show such a patient."
+    )
+    if json_out:
+        write_json(json_out, found.to_json())
+    context.exit(1 if found.shared else 0)
+
+
+def _rows(source: Path, split: str | None) -> list[Record]:
+    from tumorlens.data.manifest import read_manifest
+    from tumorlens.errors import DatasetError
+
+    records = read_manifest(
+        source,
+        allow_unlabelled=True,
+        must_exist=False,
+        passed_over=say_passed_over,
+    )
+    found = [row for row in records if split in (None, row.split)]
+    if not found:
+        names = ", ".join(sorted({row.split for row in records} - {""})) or "none"
+        raise DatasetError(
+            f"{source} has no row in the split '{split}'.",
+            f"Name one of its splits ({names}), or run `tumorlens data split`.",
+        )
+    return found

@@ -1,0 +1,194 @@
+"""`tumorlens data split`: patients, and copies of their pictures, stay together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorlens.cli.data.options import OUT, SOURCE, readers_option
+from tumorlens.cli.data.reading_bar import reading_bar
+from tumorlens.cli.data.skipped_files import say_passed_over
+
+if TYPE_CHECKING:
+    from tumorlens.data.manifest import Record
+
+
+@click.command()
+@click.argument("source", type=SOURCE)
+@click.option("--out", type=OUT, required=True, help="The manifest to write.")
+@click.option("--folds", type=int, default=None, help="Deal out to so many folds.")
+@click.option(
+    "--fractions",
+    default=None,
+    help="Training, validation and test; 0.7,0.15,0.15 unless --folds is given.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME=SPLIT",
+    help="Put a whole site or source into one split or fold: DU=test, or DU=0.",
+)
+@click.option(
+    "--as-trained",
+    "bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Deal as this model bundle was trained: its training patients to train.",
+)
+@click.option(
+    "--by-slice",
+    is_flag=True,
+    help="With --folds: part patients, as leaky studies do, to see what it flatters.",
+)
+@readers_option
+def split(
+    source: Path,
+    out: Path,
+    folds: int | None,
+    fractions: str | None,
+    seed: int,
+    keep: tuple[str, ...],
+    bundle: Path | None,
+    by_slice: bool,
+    threads: int,
+) -> None:
+    """Deal a data set out so that no patient, and no copy, is on both sides.
+
+    Classes and sources are spread evenly. The same seed deals the same way on
+    every machine.
+    """
+    from tumorlens.data.manifest import read_manifest, write_manifest
+    from tumorlens.data.split import split_as_trained, split_slices_into_folds
+    from tumorlens.inference.bundle.bundle import load_bundle
+
+    if by_slice and (folds is None or keep):
+        raise click.UsageError("--by-slice goes with --folds and without --keep.")
+    if folds is not None and fractions:
+        raise click.UsageError("--folds goes without --fractions.")
+    if bundle is not None and (folds is not None or fractions or keep):
+        raise click.UsageError("--as-trained goes without any other way to deal.")
+    records = read_manifest(source, passed_over=say_passed_over)
+    if bundle is not None:
+        provenance = load_bundle(bundle).provenance
+        dealt = split_as_trained(records, provenance.get("patients", {}))
+    elif folds is not None and by_slice:
+        dealt = split_slices_into_folds(records, folds, seed=seed)
+    else:
+        dealt = _deal_patients(records, folds, fractions, seed, keep, threads)
+    write_manifest(dealt, out)
+    _print_parts(dealt)
+    click.echo(f"Written to {out}.")
+
+
+def _deal_patients(
+    records: list[Record],
+    folds: int | None,
+    fractions: str | None,
+    seed: int,
+    keep: tuple[str, ...],
+    threads: int,
+) -> list[Record]:
+    from tumorlens.data.duplicates.copies import linked_copies
+    from tumorlens.data.split import split_by_fractions, split_into_folds
+
+    # Slips of the pen show before minutes of reading.
+    kept, shares = _kept(keep), _shares(fractions or "0.7,0.15,0.15")
+    with reading_bar("Looking for copies", len(records)) as progress:
+        links = linked_copies(records, threads=threads, progress=progress)
+    _warn_of_patients(records)
+    if folds is not None:
+        return split_into_folds(records, folds, seed=seed, links=links, keep=kept)
+    dealt = split_by_fractions(records, shares, seed=seed, links=links, keep=kept)
+    _warn_of_empty(dealt, shares, links, kept)
+    return dealt
+
+
+def _warn_of_empty(
+    dealt: list[Record],
+    shares: tuple[float, float, float],
+    links: list[tuple[int, int]],
+    kept: dict[str, str],
+) -> None:
+    from tumorlens.data.split import members_of_groups
+    from tumorlens.data.split_names import SPLITS
+
+    filled = {record.split for record in dealt}
+    asked = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0.0]
+    empty = [name for name in asked if name not in filled]
+    if not empty:
+        return
+    free = [
+        rows
+        for rows in members_of_groups(dealt, links).values()
+        if not any({dealt[row].site, dealt[row].source} & kept.keys() for row in rows)
+    ]
+    why = (
+        f"{len(free):,} patients or groups of copies are too few to share out evenly "
+        "by class and source"
+    )
+    if not free:
+        why = "--keep sends every row elsewhere"
+    click.echo(
+        f"Warning: {' and '.join(empty)} got nothing: {why}. Add patients, or fill the "
+        "column split by hand.",
+        err=True,
+    )
+
+
+def _warn_of_patients(records: list[Record]) -> None:
+    from collections import Counter
+
+    pictures = Counter(record.patient for record in records)
+    if unnamed := pictures.pop("", 0):
+        click.echo(
+            f"{unnamed:,} pictures name no patient: of these, only copies are kept "
+            "together. Fill the manifest's column patient where you can.",
+            err=True,
+        )
+    for patient, count in pictures.most_common(1):
+        # Anonymising may have given everybody one Patient ID.
+        if count > len(records) / 2:
+            click.echo(
+                f"{count:,} of {len(records):,} pictures are of one patient, "
+                f"{patient}, and stay together. If they are of several, name these "
+                "in the manifest's column patient (tumorlens data manifest writes "
+                "one).",
+                err=True,
+            )
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, validation, test = (float(share) for share in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not three numbers such as 0.7,0.15,0.15.",
+            param_hint="--fractions",
+        ) from error
+    return train, validation, test
+
+
+def _kept(pairs: tuple[str, ...]) -> dict[str, str]:
+    kept = {}
+    for pair in pairs:
+        name, sign, part = pair.rpartition("=")
+        if not sign or not name:
+            raise click.BadParameter(
+                f"{pair!r} is not NAME=SPLIT, such as DU=test.", param_hint="--keep"
+            )
+        kept[name] = part
+    return kept
+
+
+def _print_parts(records: list[Record]) -> None:
+    from collections import Counter
+
+    from tumorlens.data.findings import part_of
+    from tumorlens.taxonomy import CLASSES
+
+    counts = Counter((part_of(record), record.label) for record in records)
+    for part in sorted({part for part, _ in counts}):
+        words = ", ".join(f"{label} {counts[part, label]:,}" for label in CLASSES)
+        click.echo(f"{part}: {words}")

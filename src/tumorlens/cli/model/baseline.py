@@ -1,0 +1,56 @@
+"""`tumorlens baseline`: how far a picture's brightness alone gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli._shared.output_files import check_files, write_json
+from tumorlens.cli._shared.tables import show_tables
+from tumorlens.errors import MissingExtraError
+
+
+@click.command()
+@manifest_option
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    default=None,
+    help="How many, of patients; by default the manifest's own, or 5.",
+)
+@click.option(
+    "--together",
+    multiple=True,
+    help="Sources or sites, with commas between, whose figures are also given as "
+    "one; may be given several times.",
+)
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
+)
+def baseline(
+    manifest: Path, folds: int | None, together: tuple[str, ...], json_path: Path | None
+) -> None:
+    """Score a random forest on ten statistics of brightness, by cross-validation.
+
+    What it reaches is what telling scanners apart is worth on this set. Set it
+    beside every figure on tumour or none. Flagged rows are left out. Folds are
+    the manifest's own, or are dealt by patient, copies together.
+    """
+    check_files(json_path)
+    try:
+        from tumorlens.data.folds import records_in_folds
+        from tumorlens.evaluation.performance.intensity_baseline import (
+            cross_validate_intensity_baseline,
+            section,
+        )
+    except ImportError as error:
+        raise MissingExtraError("The baseline", "train") from error
+
+    records = records_in_folds(manifest, folds)
+    groups = [[name.strip() for name in names.split(",")] for names in together]
+    figures = cross_validate_intensity_baseline(records, groups, say=click.echo)
+    show_tables(section(figures).tables)
+    if json_path is not None:
+        write_json(json_path, figures)

@@ -1,0 +1,105 @@
+"""`tumorlens calibrate`: a bundle learns what whole scans of strangers look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tumorlens.cli._shared.model_options import threads_option
+from tumorlens.cli._shared.output_files import check_files, write_json
+from tumorlens.errors import MissingExtraError
+
+
+@click.command()
+@click.option(
+    "--scans",
+    "scan_list",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="List of whole scans, from `tumorlens data scans`.",
+)
+@click.option(
+    "--folds",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Folder of a finished `tumorlens train --folds`.",
+)
+@click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The manifest that the folds were trained with.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="Bundle that gets what was fitted; without it, it is only measured.",
+)
+@click.option(
+    "--json", "json_path", metavar="F", help="Write the figures to this file."
+)
+@threads_option
+def calibrate(
+    scan_list: Path,
+    folds: Path,
+    manifest: Path,
+    model: Path | None,
+    json_path: str | None,
+    threads: int | None,
+) -> None:
+    """Fit and measure what a bundle says of whole scans.
+
+    Each scan is judged by the fold's network that never saw its patient. On
+    these the probability of a scan, its thresholds and the level of the
+    lesion's outline are fitted; the figures, with 95 % intervals over patients,
+    are those of fits on the other folds.
+    """
+    check_files(json_path)
+    try:
+        from tumorlens.evaluation.series.figures import fit_scans
+    except ImportError as error:
+        raise MissingExtraError("Calibrating", "train") from error
+    from tumorlens.calibration.series.judged_series import (
+        deal_scans,
+        fold_bundles,
+        judge_scans,
+    )
+    from tumorlens.data.manifest import read_manifest
+    from tumorlens.data.series.series_list import read_scans
+    from tumorlens.inference.bundle.bundle import load_bundle
+    from tumorlens.inference.bundle.record import record_scans
+
+    if model is not None:
+        load_bundle(model)
+    scans, bundles = read_scans(scan_list), fold_bundles(folds)
+    dealt = deal_scans(scans, read_manifest(manifest), sorted(bundles))
+    judged = judge_scans(bundles, scans, dealt, threads, say=click.echo)
+    fitted, figures = fit_scans(judged)
+    _show(figures)
+    if json_path is not None:
+        write_json(Path(json_path), figures)
+    if model is not None:
+        bundle = record_scans(model, fitted)
+        click.echo(f"Bundle {bundle.version} in {model} now judges whole scans by it.")
+
+
+def _show(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tumorlens.report.evaluation.series_figures import scan_figure_rows
+
+    patients = figures["learned"]["patients"]
+    table = Table(
+        title=f"Whole scans of {patients['tumor']} patients with a tumour, "
+        f"{patients['no_tumor']} without"
+    )
+    table.add_column("Figure [95 % interval over patients]")
+    table.add_column("Value", justify="right")
+    for title, value in scan_figure_rows(figures):
+        table.add_row(title.replace("`", ""), value)
+    Console(width=max(100, Console().width)).print(table)

@@ -1,0 +1,125 @@
+"""`tumorlens compare-scans`: models side by side on whole scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tumorlens.cli._shared.labelled import split_option
+from tumorlens.cli._shared.output_files import check_files, write_json
+from tumorlens.errors import DatasetError, MissingExtraError
+
+
+@click.command()
+@click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Manifest of labelled scans: NIfTI, NRRD, or a zip of a DICOM series each.",
+)
+@split_option
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A bundle's folder, or that of a cross-validation; several stand side by "
+    "side, all against the first. Default: the shipped one.",
+)
+@click.option("--operating-point", default=None, help="screening or balanced.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
+)
+def compare_scans(
+    manifest: Path,
+    split: str,
+    models: tuple[Path, ...],
+    operating_point: str | None,
+    json_path: Path | None,
+) -> None:
+    """Score models on whole scans: tumour or none.
+
+    Bundles of slices judge each slice and then the scan; bundles of whole scans
+    judge it at once. Intervals are 95 %, bootstrapped over patients. Beside the
+    models stands what knowing the set, the hospital or the part of the head
+    alone would give: a model near that may know nothing else.
+    """
+    check_files(json_path)
+    try:
+        from tumorlens.data.manifest import read_manifest
+        from tumorlens.evaluation.series import comparison as scans
+        from tumorlens.evaluation.series.compared_models import load_contestant
+    except ImportError as error:
+        raise MissingExtraError("Comparing", "train") from error
+    from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
+
+    records = [
+        row for row in read_manifest(manifest) if not (row.flag or row.train_only)
+    ]
+    if split != "all":
+        records = [row for row in records if row.split == split]
+    if not records:
+        raise DatasetError(
+            f"{manifest} has no row in the split '{split}'.",
+            "Run `tumorlens data split` on it, or give --split all.",
+        )
+    contestants = [load_contestant(path) for path in models or (DEFAULT_BUNDLE,)]
+    kept, words = scans.judge_scans(
+        contestants, records, operating_point, say=click.echo
+    )
+    found = scans.compare_scans(kept, words)
+    _show(found)
+    if json_path is not None:
+        write_json(json_path, found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tumorlens.statistics.intervals import in_words
+
+    console = Console(width=max(110, Console().width))
+    for part in found["sets"]:
+        table = Table(
+            title=f"{part['name']}: {part['scans']} scans of {part['patients']} "
+            f"patients, {part['tumors']} with a tumour",
+            title_justify="left",
+        )
+        table.add_column("Model")
+        titles = ("AUROC", "Sensitivity", "Specificity", "Balanced accuracy", "Gain")
+        for title in titles:
+            table.add_column(title, justify="right")
+        gains = [None, *part["auroc_differences"]]
+        for model, figures, gain in zip(
+            found["models"], part["models"], gains, strict=True
+        ):
+            keys = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
+            cells = [in_words(figures[key]) for key in keys]
+            table.add_row(model["name"], *cells, in_words(gain))
+        console.print(table)
+    for column, figure in found["giveaways"].items():
+        console.print(
+            f"Knowing the {column} alone: AUROC {in_words(figure)} at most, on all.",
+            highlight=False,
+        )
+    for model in found["models"]:
+        console.print(
+            f"{model['name']}: {_held_out(model)}; {model['refused']} refused.",
+            highlight=False,
+        )
+
+
+def _held_out(model: dict[str, Any]) -> str:
+    """Say whose scans it was scored on; copies under other names are not looked for."""
+    if seen := model["scans_of_patients_it_has_seen"]:
+        return f"NOT held out, {seen} scans are of patients that shaped it"
+    if untold := model["scans_of_patients_unknown"]:
+        return (
+            f"NOT known to be held out, as nobody can tell of {untold} scans whether "
+            "their patients shaped it"
+        )
+    return "held out, by the patients' names"

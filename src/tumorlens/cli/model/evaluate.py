@@ -1,0 +1,132 @@
+"""`tumorlens evaluate`: how good a bundle is on labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tumorlens.cli._shared.labelled import manifest_option, split_option
+from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
+from tumorlens.cli._shared.tables import show_tables
+from tumorlens.errors import MissingExtraError
+from tumorlens.report.figure_words import FIGURES, figure_text
+from tumorlens.report.page_parts import Table
+
+
+@click.command()
+@manifest_option
+@split_option
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A bundle's folder; several stand side by side. Default: the shipped one.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="A bundle's folder to set beside the first on the same slices, with a test.",
+)
+@click.option("--operating-point", default=None, help="screening or balanced.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for metrics.json and report.html, a page, of the first bundle.",
+)
+@click.option(
+    "--robustness",
+    "damaged",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="With --out: slices to damage; foreign pictures and tests of the maps go "
+    "with them. 0 leaves these out.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Write the figures of every --model, and comparisons, without curves.",
+)
+@click.option(
+    "--record", default=None, help="Store the figures in the bundles, by this name."
+)
+def evaluate(
+    manifest: Path,
+    split: str,
+    models: tuple[Path, ...],
+    compare: Path | None,
+    operating_point: str | None,
+    out: Path | None,
+    damaged: int,
+    json_path: Path | None,
+    record: str | None,
+) -> None:
+    """Score one or several bundles on pictures whose class is known.
+
+    Each figure comes with its 95 % interval, bootstrapped over patients.
+    Sensitivity counts a tumour slice as missed when it is called free of
+    tumour; specificity counts a tumour-free slice as right only then. Figures
+    on patients, or copies of pictures, that made a bundle are not called held
+    out, and cannot be recorded as `test`, `cross_validation` or `leave_site_out`.
+    """
+    check_files(json_path)
+    if out is not None:
+        make_folder(out)
+    try:
+        from tumorlens.experiments import evaluation as parts
+        from tumorlens.experiments import evaluation_run as order
+    except ImportError as error:
+        raise MissingExtraError("Evaluating", "train") from error
+    from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
+    from tumorlens.inference.bundle.record import record_metrics
+
+    folders = models or (DEFAULT_BUNDLE,)
+    wish = order.EvaluationOrder(
+        manifest, split, operating_point, damaged if out is not None else 0, record
+    )
+    found = order.evaluate_bundles(wish, folders, compare, say=click.echo)
+    figures = [item.metrics for item in found]
+    show_tables(
+        [
+            _table(parts.of_whom(figures[0]), figures),
+            *order.comparison_tables(figures[0]),
+        ]
+    )
+    for metrics in figures:
+        click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
+    if out is not None:
+        pictures = order.draw_errors(found[0])
+        sections = parts.evaluation_sections(figures[0], pictures)
+        parts.write_evaluation(figures[0], sections, out)
+        click.echo(f"Page written to {out / parts.REPORT_FILE}.")
+    if json_path is not None:
+        write_json(json_path, [parts.on_set(item) for item in figures])
+    if record is not None:
+        for folder, metrics in zip(folders, figures, strict=True):
+            for name, part in parts.for_bundle(metrics, record).items():
+                record_metrics(folder, name, part)
+
+
+def _table(of_whom: str, found: list[dict[str, Any]]) -> Table:
+    names = [f"{item['model']['name']} {item['model']['version']}" for item in found]
+    rows = [
+        (title, *(figure_text(figures.get(key)) for figures in found))
+        for title, key in FIGURES
+        if key in found[0]
+    ]
+    rows += [
+        (
+            f"recall, {name}",
+            *(figure_text(figures["recall"][name]) for figures in found),
+        )
+        for name in found[0]["recall"]
+    ]
+    return Table(
+        f"{of_whom}, operating point {found[0]['model']['operating_point']}",
+        ("Figure [95 % interval over patients]", *names),
+        rows,
+    )

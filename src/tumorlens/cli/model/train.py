@@ -1,0 +1,242 @@
+"""`tumorlens train`: from a manifest to a bundle that can be served."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli.model.train_clinical import learn_clinical
+from tumorlens.cli.model.train_folds import train_folds
+from tumorlens.errors import MissingExtraError, TrainingError
+from tumorlens.inference.clinical.table import read_clinical_table
+
+if TYPE_CHECKING:
+    from tumorlens.inference.bundle.bundle import Bundle
+
+
+@click.command()
+@manifest_option
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
+)
+@click.option(
+    "--network",
+    default=None,
+    help="evidence-net (default), evidence-net-lite2 (larger), seed-cnn or cnn3d "
+    "(whole scans).",
+)
+@click.option("--epochs", type=int, default=None, help="At most so many.")
+@click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
+@click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
+@click.option("--learning-rate", type=float, default=None, help="At its peak.")
+@click.option(
+    "--final-rate",
+    type=float,
+    default=None,
+    help="The rate's end, of its peak: 0 to 1.",
+)
+@click.option("--weight-decay", type=float, default=None, help="0 is plain Adam.")
+@click.option("--size", type=int, default=None, help="Edge of the input in pixels.")
+@click.option("--early-size", type=int, default=None, help="The same, early on.")
+@click.option("--early-share", type=float, default=None, help="How long early is.")
+@click.option(
+    "--sampling", default=None, help="natural, class or class-source (default)."
+)
+@click.option(
+    "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
+)
+@click.option(
+    "--transplant-share",
+    type=float,
+    default=None,
+    help="Of tumour-free slices, those given a tumour while training: 0 to 0.33.",
+)
+@click.option(
+    "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
+)
+@click.option("--patience", type=int, default=None, help="Epochs without a better one.")
+@click.option("--seed", type=int, default=None, help="Of everything random.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="Start from these Keras weights, for example a bundle's model.weights.h5.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    default=None,
+    help="Cross-validate: so many runs, each judging the patients it left out.",
+)
+@click.option(
+    "--fold",
+    "only",
+    type=click.IntRange(0),
+    multiple=True,
+    help="With --folds: only leave out these, for a first look or to share the work.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=None,
+    help="With --folds: so many runs at the same time.  [default: 1]",
+)
+@click.option(
+    "--robustness",
+    "damaged",
+    type=click.IntRange(min=0),
+    default=None,
+    help="With --folds: slices to damage; foreign pictures and tests of the maps go "
+    "with them. 0 leaves these out.  [default: 200]",
+)
+@click.option(
+    "--calibrate-on",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
+)
+@click.option(
+    "--clinical",
+    "table",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also learn from this table (CSV) what age, sex ... add to the image.",
+)
+@click.option(
+    "--model",
+    "ready",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="With --clinical: build on this bundle, and train no network.",
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(0),
+    default=None,
+    help="With --clinical: how often to deal the columns anew.  [default: 99]",
+)
+@click.option("--resume", is_flag=True, help="Go on where the run was killed.")
+@click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
+def train(
+    manifest: Path,
+    folder: Path,
+    weights: Path | None,
+    folds: int | None,
+    only: tuple[int, ...],
+    jobs: int | None,
+    damaged: int | None,
+    calibrate_on: Path | None,
+    table: Path | None,
+    ready: Path | None,
+    permutations: int | None,
+    resume: bool,
+    include_flagged: bool,
+    **choices: Any,  # noqa: ANN401 - one for each field of TrainingConfig
+) -> None:
+    """Train a network and export it as a bundle.
+
+    Patients stay apart: the manifest's split column says who trains and who
+    validates (`tumorlens data split` fills it). Thresholds and calibration
+    are fixed on the validation patients; test patients are not looked at.
+
+    With --folds each fold of the manifest (dealt here where it has none) is
+    judged by a network that trained on the others, and the pooled figures go
+    to OUT/report. The mean of all folds' networks becomes the bundle
+    OUT/bundle. The same command goes on where it was stopped.
+
+    With --clinical the bundle also learns a table's columns, on what networks
+    say of patients they have not trained on; what the columns add over the
+    image alone goes to OUT/clinical.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        from tumorlens.experiments.cross_validation import BUNDLE_FOLDER
+        from tumorlens.experiments.fold_runs import FoldPlan
+    except ImportError as error:
+        raise MissingExtraError("Training", "train") from error
+    given = {name: value for name, value in choices.items() if value is not None}
+    of_folds = {"fold": only or None, "jobs": jobs, "robustness": damaged}
+    for_folds = [name for name, value in of_folds.items() if value is not None]
+    alone = not (
+        given or weights is not None or folds is not None or for_folds or resume
+    )
+    if table is None and (ready is not None or permutations is not None):
+        raise click.UsageError("--model and --permutations go with --clinical.")
+    if ready is not None and not alone:
+        raise click.UsageError(
+            "--model trains no network: it goes with --data, --out, --clinical, "
+            "--calibrate-on, --permutations and --include-flagged alone."
+        )
+
+    def learn_columns(bundle: Path, image_side: Path | None) -> None:
+        if table is not None:
+            order = (table, manifest, bundle, folder, image_side, include_flagged)
+            learn_clinical(*order, permutations)
+
+    if ready is not None:
+        learn_columns(ready, calibrate_on)
+        return
+    if table is not None:
+        # A wrong table shows before hours of training.
+        read_clinical_table(table)
+    if folds is not None:
+        if weights is not None or calibrate_on is not None or resume:
+            raise click.UsageError(
+                "--folds goes without --weights, --calibrate-on and --resume."
+            )
+        if only and table is not None:
+            raise click.UsageError("--clinical needs all folds, and so no --fold.")
+        plan = FoldPlan(only, jobs or 1)
+        measured = 200 if damaged is None else damaged
+        train_folds(manifest, folder, folds, plan, include_flagged, given, measured)
+        learn_columns(folder / BUNDLE_FOLDER, folder)
+        return
+    if for_folds:
+        raise click.UsageError(f"--{for_folds[0]} goes with --folds.")
+    bundle = _train_once(
+        manifest, folder, given, weights, resume, include_flagged, calibrate_on
+    )
+    click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+    learn_columns(bundle.folder, calibrate_on)
+    command = "evaluate" if bundle.judges == "slices" else "compare-scans"
+    click.echo(
+        f"Next: tumorlens {command} --data {manifest} --split test "
+        f"--model {bundle.folder}"
+    )
+
+
+def _train_once(
+    manifest: Path,
+    folder: Path,
+    given: dict[str, Any],
+    weights: Path | None,
+    resume: bool,
+    include_flagged: bool,
+    calibrate_on: Path | None,
+) -> Bundle:
+    from tumorlens.experiments.run import RunOrder, configured, run_training
+    from tumorlens.training.config import TrainingConfig
+
+    if resume and given:
+        raise TrainingError(
+            f"--resume goes on as the run was started; {sorted(given)[0]} cannot "
+            "change.",
+            "Leave the option out, or start a new run.",
+        )
+    config = (
+        TrainingConfig.read(folder / "config.json") if resume else configured(given)
+    )
+    return run_training(
+        RunOrder(
+            manifest, folder, config, weights, resume, include_flagged, calibrate_on
+        ),
+        say=click.echo,
+    )

@@ -1,0 +1,285 @@
+"""`tumorlens dicomweb`: series from a PACS over HTTP, findings back into it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorlens.cli._shared.model_options import (
+    model_option,
+    operating_point_option,
+    threads_option,
+)
+from tumorlens.cli._shared.output_files import cannot_write, make_folder
+from tumorlens.cli.services.own_log import own_log
+from tumorlens.errors import ArchiveError, InputError, MissingExtraError
+from tumorlens.report.series.words import headline
+from tumorlens.report.slice.document import RESEARCH_USE
+
+if TYPE_CHECKING:
+    from tumorlens.inference.classifier import Classifier
+    from tumorlens.pacs.analysis import Judged
+    from tumorlens.pacs.dicomweb.client import Archive
+    from tumorlens.pacs.dicomweb.listing import SeriesEntry
+    from tumorlens.pacs.dicomweb.poller import Poller
+    from tumorlens.pacs.worker import Worker
+
+ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
+
+
+@click.command()
+@click.option(
+    "--url",
+    required=True,
+    help="Of the DICOMweb service, such as https://pacs.example.org/dicom-web.",
+)
+@click.option("--study", metavar="UID", help="Judge the series of this study.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="With --study: write the results there instead of storing them.",
+)
+@click.option(
+    "--poll",
+    type=click.FloatRange(1, 86_400),
+    metavar="SECONDS",
+    help="Look for new studies so often, and judge them, until Ctrl-C.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --poll: of the queue, which a restart goes on from.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(0, 36_500),
+    default=1,
+    show_default=True,
+    help="With --poll: how many days before today a study may be of.",
+)
+@click.option(
+    "--ca-bundle",
+    envvar="TUMORLENS_CA_BUNDLE",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Certificates to trust, in PEM.  [default: those of public authorities]",
+)
+@operating_point_option
+@model_option
+@threads_option
+def dicomweb(
+    url: str,
+    study: str | None,
+    out: str | None,
+    poll: float | None,
+    folder: Path | None,
+    days: int,
+    ca_bundle: Path | None,
+    operating_point: str | None,
+    model: str | None,
+    threads: int | None,
+) -> int:
+    """Judge MR series of a PACS over DICOMweb, and store SR, SEG and SC beside them.
+
+    With --study, one study, and out. With --poll, whatever is new: each series
+    once, also after a restart, and again and again with longer waits while the
+    server is down. A series that has a TumorLens report is passed over.
+
+    Credentials come from the environment: TUMORLENS_DICOMWEB_USER and
+    TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN, or
+    TUMORLENS_DICOMWEB_TOKEN_FILE, a file that is read for each request, so that
+    its token may be renewed. The log says nothing about patients. Exit status:
+    0 what could be judged was, 1 some series failed, 2 wrong use or nothing was
+    judged.
+
+    For research use only: TumorLens is not a medical device.
+    """
+    if (study is None) == (poll is None):
+        raise click.UsageError("Give either --study or --poll.")
+    if (poll is None) != (folder is None):
+        raise click.UsageError("--poll and --folder go together.")
+    if out is not None and study is None:
+        raise click.UsageError("--out goes with --study.")
+    try:
+        # Each result needs it: better to miss it now than at the first series.
+        import highdicom  # noqa: F401
+
+        from tumorlens.pacs.dicomweb.access import open_session
+        from tumorlens.pacs.dicomweb.client import Archive
+    except ImportError as error:
+        raise MissingExtraError("DICOMweb", "pacs") from error
+    from tumorlens.inference.classifier import load_classifier
+    from tumorlens.pacs.analysis import analysis_with
+    from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
+    from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
+    from tumorlens.pacs.worker import Worker
+
+    def connect() -> closing[Archive]:
+        return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
+
+    if out is not None:
+        make_folder(out)
+    # A session is for one thread: the poller's and the worker's.
+    with (
+        own_log(),
+        _interrupted_by_sigterm(),
+        connect() as archive,
+        connect() as destination,
+    ):
+        classifier = load_classifier(model, threads)
+        point = classifier.point(operating_point)
+        if study is not None:
+            return _judge_study(archive, classifier, study, out, point)
+        assert poll is not None and folder is not None
+        analyse = analysis_with(classifier, point)
+        with closing(FetchQueue(folder)) as queue:
+            worker = Worker(queue, analyse, delivery_to(destination), 0.0)
+            _keep_on(Poller(archive, queue, days), worker, poll)
+    return ALL_JUDGED
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: what was fetched is removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
+    worker.start()
+    with closing(worker):
+        click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
+        try:
+            poller.keep_on(seconds)
+        except KeyboardInterrupt:
+            click.echo("Stopping after the step at hand.", err=True)
+
+
+def _judge_study(
+    archive: Archive,
+    classifier: Classifier,
+    study: str,
+    out: str | None,
+    operating_point: str | None,
+) -> int:
+    listed = archive.series(study)
+    wanted = [entry for entry in listed if entry.modality == "MR"]
+    if not wanted:
+        raise _nothing(listed)
+    judged = archive.judged(listed) if out is None else set()
+    done = failed = 0
+    for place, entry in enumerate(wanted, start=1):
+        name = f"Series {entry.number or '?'} ({place} of {len(wanted)})"
+        if entry.uid in judged:
+            done += 1
+            click.echo(f"{name}: has a TumorLens report; --out judges it again.")
+            continue
+        try:
+            count, missing, found = _judge_series(
+                archive, classifier, entry, operating_point
+            )
+            where = _deliver(archive, found, out)
+        except ArchiveError as error:
+            failed += 1
+            click.echo(f"Error: {name}: {error}", err=True)
+        except InputError as error:
+            # Most studies have series that are not for the model: localisers.
+            click.echo(f"{name}: left out. {error}", err=True)
+        else:
+            done += 1
+            for item in found:
+                finding = item.finding
+                said = headline(finding.decision, finding.p_tumor)
+                click.echo(f"{name}, {count} images: {said}")
+                if finding.not_judged is not None:
+                    click.echo(f"  {finding.not_judged}")
+            if missing:
+                click.echo(
+                    f"  {missing} of {count + missing} images could not be fetched."
+                )
+            click.echo(f"  {where}")
+    click.echo(RESEARCH_USE)
+    if done == 0:
+        return NONE_JUDGED
+    return SOME_FAILED if failed else ALL_JUDGED
+
+
+def _nothing(listed: list[SeriesEntry]) -> ArchiveError:
+    if not listed:
+        return ArchiveError("The server has no such study.", "Check --study.")
+    kinds = ", ".join(sorted({entry.modality or "?" for entry in listed}))
+    return ArchiveError(
+        f"The study has no series of magnetic resonance (MR), but of: {kinds}.",
+        "Give a study with an MR of the head.",
+    )
+
+
+def _judge_series(
+    archive: Archive,
+    classifier: Classifier,
+    entry: SeriesEntry,
+    operating_point: str | None,
+) -> tuple[int, int, list[Judged]]:
+    """Fetch a series into a private folder, and judge it there.
+
+    Returns
+    -------
+    count, missing
+        How many of its images could be fetched, and how many not.
+    found
+        What goes back of it.
+    """
+    from tumorlens.pacs.analysis import judge_files
+
+    files: list[Path] = []
+    missing = 0
+    with TemporaryDirectory(prefix="tumorlens-") as folder:
+        for place, data in enumerate(archive.images(entry)):
+            if data is None:
+                missing += 1
+                continue
+            path = Path(folder, f"{place}.dcm")
+            try:
+                path.write_bytes(data)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+            files.append(path)
+        found = judge_files(classifier, files, operating_point, missing=missing)
+        return len(files), missing, found
+
+
+def _deliver(archive: Archive, found: list[Judged], out: str | None) -> str:
+    """Store the results of a series, or write them; say what was done."""
+    results = [data for item in found for data in item.results]
+    if out is not None:
+        _write(results, Path(out))
+        return f"{len(results)} results written."
+    with TemporaryDirectory(prefix="tumorlens-") as folder:
+        archive.store(_write(results, Path(folder)), lambda _: None)
+    return f"{len(results)} results stored."
+
+
+def _write(results: list[bytes], folder: Path) -> list[Path]:
+    from io import BytesIO
+
+    from pydicom import dcmread
+
+    paths = []
+    for data in results:
+        item = dcmread(BytesIO(data), stop_before_pixels=True)
+        path = folder / f"{item.Modality}.{item.SOPInstanceUID}.dcm"
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        paths.append(path)
+    return paths

@@ -1,0 +1,321 @@
+"""A data set as a list of records: read from a CSV or a tree of class folders."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tumorlens.data.class_folders import class_mend, read_class_folders
+from tumorlens.data.dicom_patients import dicom_patient
+from tumorlens.data.split_names import SPLITS, parse_split
+from tumorlens.errors import DatasetError, MissingFileError, OutputError
+from tumorlens.taxonomy import TumorClass, parse_class
+
+COLUMNS = (
+    "file",
+    "label",
+    "patient",
+    "mask",
+    "split",
+    "source",
+    "site",
+    "plane",
+    "flag",
+)
+TRAIN_ONLY = "train_only"
+"""A column that a manifest has where a row says so."""
+LIKENESS = "like:"
+"""How the patient of pictures begins that name none, and share one by likeness."""
+
+_SURPLUS = "\0surplus"
+_YES_OR_NO = {"": False, "no": False, "false": False, "yes": True, "true": True}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture of a data set and what is known of it.
+
+    Parameters
+    ----------
+    path
+        The picture.
+    label
+        What it shows; None where nobody has said so.
+    patient
+        Whose it is, unique over all sources; empty where unknown. Records of
+        one patient never part ways in a split.
+    mask
+        A picture of the same size, white where the tumour is.
+    split
+        One of `SPLITS`, or empty.
+    source, site
+        The data set and the hospital it comes from; empty where unknown.
+    plane
+        A value of `tumorlens.imaging.study.Plane`, or empty.
+    flag
+        Why the picture is set apart (``ct``, ``abnormal``); empty for a plain
+        one. Training leaves flagged records out.
+    train_only
+        Whether the picture teaches the network and nothing else: no figure and
+        no threshold rests on it.
+    fold
+        Number of the fold, from 0; None without folds.
+    extra
+        Every other column of the manifest, by name.
+    """
+
+    path: Path
+    label: TumorClass | None
+    patient: str = ""
+    mask: Path | None = None
+    split: str = ""
+    source: str = ""
+    site: str = ""
+    plane: str = ""
+    flag: str = ""
+    train_only: bool = False
+    fold: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def group(self) -> str:
+        """Whose slices count together: the patient, or the picture alone."""
+        return self.patient or str(self.path)
+
+
+def read_manifest(
+    path: Path,
+    *,
+    allow_unlabelled: bool = False,
+    must_exist: bool = True,
+    passed_over: Callable[[list[Path]], None] = lambda files: None,
+) -> list[Record]:
+    """Read a data set.
+
+    Parameters
+    ----------
+    path
+        A CSV with the columns of `COLUMNS` (``file`` is needed, paths are
+        relative to the CSV's folder or absolute), or a folder that holds one
+        folder a class, either directly or under ``Training``, ``Validation``
+        and ``Testing``. There DICOM files alone tell whose they are (see
+        `dicom_patient`).
+    allow_unlabelled
+        Whether a row may come without a class.
+    must_exist
+        Whether a row whose picture or mask is missing is an error.
+    passed_over
+        Called with the files of a folder that are not listed, where there are
+        any.
+
+    Returns
+    -------
+    list of Record
+        At least one, in the order of the rows, or sorted by path for a folder.
+
+    Raises
+    ------
+    MissingFileError
+        If `path` does not exist.
+    DatasetError
+        If the data set cannot be used; names file, line and value.
+    """
+    if path.is_dir():
+        return _read_tree(path, passed_over)
+    if not path.exists():
+        raise MissingFileError(f"There is no manifest or folder at {path}.")
+    return _read_csv(path, allow_unlabelled, must_exist)
+
+
+def _read_csv(path: Path, allow_unlabelled: bool, must_exist: bool) -> list[Record]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
+            _check_columns(path, reader.fieldnames)
+            rows = [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path} is not UTF-8 text (byte {error.start}).",
+            "Save the manifest as CSV in UTF-8.",
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} cannot be read as CSV: {error}.", "Check the file."
+        ) from error
+    if not rows:
+        raise DatasetError(f"{path} has no rows.", "Add one row for each picture.")
+    reading = _Reading(path, allow_unlabelled, must_exist)
+    return [reading.record(line, row) for line, row in rows]
+
+
+def _check_columns(path: Path, names: Sequence[str] | None) -> None:
+    if names is None:
+        raise DatasetError(f"{path} is empty.", "Add a header and rows.")
+    if "file" not in names:
+        raise DatasetError(
+            f"{path}, line 1: there is no column 'file', only {', '.join(names)}.",
+            f"Name the columns {', '.join(COLUMNS)}, with commas between; "
+            "'file' and 'label' are needed.",
+        )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Turns rows of one CSV into records."""
+
+    path: Path
+    allow_unlabelled: bool
+    must_exist: bool
+
+    def record(self, line: int, row: dict[str, str]) -> Record:
+        if _SURPLUS in row:
+            raise self._error(
+                line, "has more values than the header has columns", "Quote commas."
+            )
+        row = {key.strip(): value.strip() for key, value in row.items()}
+        if not row["file"]:
+            raise self._error(line, "the column 'file' is empty", "Name the picture.")
+        return Record(
+            path=self._file(line, "file", row["file"]),
+            label=self._label(line, row.get("label", "")),
+            patient=row.get("patient", ""),
+            mask=self._file(line, "mask", row["mask"]) if row.get("mask") else None,
+            split=self._split(line, row.get("split", "")),
+            source=row.get("source", ""),
+            site=row.get("site", ""),
+            plane=row.get("plane", ""),
+            flag=row.get("flag", ""),
+            train_only=self._train_only(line, row.get(TRAIN_ONLY, "")),
+            fold=self._fold(line, row.get("fold", "")),
+            extra={
+                key: value
+                for key, value in row.items()
+                if key and key not in (*COLUMNS, TRAIN_ONLY, "fold")
+            },
+        )
+
+    def _error(self, line: int, what: str, mend: str) -> DatasetError:
+        return DatasetError(f"{self.path}, line {line}: {what}.", mend)
+
+    def _file(self, line: int, column: str, value: str) -> Path:
+        file = self.path.parent / value.replace("\\", "/")
+        if self.must_exist and not file.is_file():
+            raise self._error(
+                line,
+                f"the {column} {value!r} is not there ({file})",
+                "Paths are relative to the manifest's folder, or absolute.",
+            )
+        return file
+
+    def _label(self, line: int, value: str) -> TumorClass | None:
+        label = parse_class(value)
+        if label is None and (value or not self.allow_unlabelled):
+            raise self._error(
+                line, f"the label {value!r} is no class", class_mend("Use")
+            )
+        return label
+
+    def _split(self, line: int, value: str) -> str:
+        split = parse_split(value)
+        if split is None:
+            raise self._error(
+                line, f"the split {value!r} is unknown", f"Use {', '.join(SPLITS)}."
+            )
+        return split
+
+    def _train_only(self, line: int, value: str) -> bool:
+        found = _YES_OR_NO.get(value.lower())
+        if found is None:
+            raise self._error(
+                line,
+                f"the column {TRAIN_ONLY} says {value!r}",
+                "Write yes, or leave it empty.",
+            )
+        return found
+
+    def _fold(self, line: int, value: str) -> int | None:
+        if not value:
+            return None
+        if not value.isdecimal():
+            raise self._error(
+                line, f"the fold {value!r} is no number", "Use 0, 1, 2 and so on."
+            )
+        return int(value)
+
+
+def _read_tree(root: Path, passed_over: Callable[[list[Path]], None]) -> list[Record]:
+    files, others = read_class_folders(root)
+    if others:
+        passed_over(others)
+    source = root.resolve().name
+    return [
+        Record(path, label, dicom_patient(path), split=split, source=source)
+        for path, label, split in files
+    ]
+
+
+def write_manifest(records: Sequence[Record], path: Path) -> None:
+    """Write a data set as CSV.
+
+    Parameters
+    ----------
+    records
+        What to write, in this order.
+    path
+        The CSV. Pictures under its folder are written relative to it, others
+        absolute. An existing file is replaced as a whole.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    extras = sorted({key for record in records for key in record.extra})
+    at_times = [
+        *([TRAIN_ONLY] if any(r.train_only for r in records) else []),
+        *(["fold"] if any(r.fold is not None for r in records) else []),
+    ]
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(
+                file, [*COLUMNS, *at_times, *extras], lineterminator="\n"
+            )
+            writer.writeheader()
+            writer.writerows(_row(record, path.parent, at_times) for record in records)
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _row(record: Record, folder: Path, at_times: Sequence[str]) -> dict[str, str]:
+    row = {
+        **{key: record.extra.get(key, "") for key in record.extra},
+        "file": _relative(record.path, folder),
+        "label": record.label or "",
+        "patient": record.patient,
+        "mask": _relative(record.mask, folder) if record.mask else "",
+        "split": record.split,
+        "source": record.source,
+        "site": record.site,
+        "plane": record.plane,
+        "flag": record.flag,
+    }
+    more = {
+        TRAIN_ONLY: "yes" if record.train_only else "",
+        "fold": "" if record.fold is None else str(record.fold),
+    }
+    return row | {name: more[name] for name in at_times}
+
+
+def _relative(path: Path, folder: Path) -> str:
+    # `resolve` would follow links: a set made of links keeps its own names.
+    full = Path(os.path.abspath(path))  # noqa: PTH100
+    base = Path(os.path.abspath(folder))  # noqa: PTH100
+    if full.is_relative_to(base):
+        return full.relative_to(base).as_posix()
+    return full.as_posix()

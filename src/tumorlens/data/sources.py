@@ -1,0 +1,236 @@
+"""Knows how the sets that TumorLens learns from are laid out.
+
+Each set is a folder with ``images/``, mostly ``masks/``, and a CSV of its own
+columns; here they become records of one kind.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tumorlens.data.curation import brisc_flag
+from tumorlens.data.duplicates.copies import copies, take_fingerprints
+from tumorlens.data.duplicates.neighbours import NEAR_DUPLICATE, groups
+from tumorlens.data.manifest import LIKENESS, Record, read_manifest
+from tumorlens.errors import DatasetError, MissingFileError
+from tumorlens.imaging.study import Plane
+from tumorlens.taxonomy import TumorClass, parse_class
+
+ALIKE = 0.75
+"""Correlation from which pictures of unknown patients go into one group.
+
+Looked at by eye on the sets at hand: from 0.8 most pairs show one head, below
+0.75 most show two. A group too large costs a little balance, a group too
+small lets a patient into training and test.
+"""
+
+_PLANES = {"ax": Plane.AXIAL, "co": Plane.CORONAL, "sa": Plane.SAGITTAL}
+_FLAGS = {"ct": "ct", "visible_abnormality": "abnormal"}
+
+
+def collect(
+    folder: Path,
+    *,
+    threads: int = 2,
+    passed_over: Callable[[list[Path]], None] = lambda files: None,
+) -> list[Record]:
+    """Turn a folder of known sets into one list of records.
+
+    Parameters
+    ----------
+    folder
+        Holds one or more of the sets in `SOURCES`, is one of them, or holds a
+        folder a class.
+    threads
+        Readers at work at a time, for grouping pictures by likeness.
+    passed_over
+        As in `read_manifest`.
+
+    Returns
+    -------
+    list of Record
+        Patients are prefixed by their set. Where a set names no patients,
+        pictures that look alike share one, over all such sets.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such folder.
+    DatasetError
+        If a set is not laid out as it should be.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"There is no folder {folder}.")
+    places = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
+    found = [
+        list(read(place))
+        for place in places
+        for name, read in SOURCES.items()
+        if (place / f"{name}.csv").is_file()
+    ]
+    if not found:
+        return read_manifest(folder, passed_over=passed_over)
+    records = [record for part in found for record in part]
+    _check_files(records)
+    return group_by_likeness(records, threads=threads)
+
+
+def read_cheng(folder: Path) -> Iterator[Record]:
+    """Read the set of Cheng et al.: a tumour and its outline on every slice."""
+    for row in set_rows(folder / "cheng.csv", "id", "class", "patient", "plane"):
+        yield Record(
+            path=folder / "images" / f"{row['id']}.jpg",
+            label=_label(folder, row["class"]),
+            patient=f"cheng:{row['patient']}",
+            mask=folder / "masks" / f"{row['id']}.png",
+            source="cheng",
+            plane=_PLANES.get(row["plane"], ""),
+        )
+
+
+def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
+    """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away.
+
+    The slices at the top and the base of a head train only: a whole scan has
+    them too, but many show hardly any brain.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+    every_slice
+        Also those that only complete the scans: tumour-free ones next to a
+        tumour, whose edge they may show.
+    """
+    columns = ("id", "class", "patient", "site", "slice", "gap_to_tumor_slice", "use")
+    for row in set_rows(folder / "lgg.csv", *columns):
+        label = _label(folder, row["class"])
+        drawn = label is not TumorClass.NO_TUMOR
+        completes = row["use"] != "learn"
+        if completes and row["gap_to_tumor_slice"] == "1" and not every_slice:
+            continue
+        yield Record(
+            path=folder / "images" / f"{row['id']}.jpg",
+            label=label,
+            patient=f"lgg:{row['patient']}",
+            mask=folder / "masks" / f"{row['id']}.png" if drawn else None,
+            source="lgg",
+            site=row["site"],
+            plane=Plane.AXIAL,
+            train_only=completes,
+            extra={"slice": row["slice"]},
+        )
+
+
+def read_notumor(folder: Path) -> Iterator[Record]:
+    """Read tumour-free web pictures; CT and abnormal ones carry a flag."""
+    for row in set_rows(folder / "notumor.csv", "file", "flag"):
+        flag = row["flag"].lower()
+        yield Record(
+            path=folder / "images" / row["file"],
+            label=TumorClass.NO_TUMOR,
+            source="notumor",
+            flag=_FLAGS.get(flag, flag),
+        )
+
+
+def read_brisc_notumor(folder: Path) -> Iterator[Record]:
+    """Read the tumour-free pictures of BRISC 2025; some carry a flag."""
+    for row in set_rows(folder / "brisc_notumor.csv", "file", "plane"):
+        yield Record(
+            path=folder / "images" / row["file"],
+            label=TumorClass.NO_TUMOR,
+            source="brisc_notumor",
+            plane=row["plane"],
+            flag=brisc_flag(row["file"]),
+        )
+
+
+SOURCES: dict[str, Callable[[Path], Iterator[Record]]] = {
+    "cheng": read_cheng,
+    "lgg": read_lgg,
+    "notumor": read_notumor,
+    "brisc_notumor": read_brisc_notumor,
+}
+"""Name, which is also that of the set's CSV, and reader."""
+
+
+def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record]:
+    """Name a patient for pictures without one: those that look alike share it.
+
+    Parameters
+    ----------
+    records
+        Records with a patient are passed through.
+    threads
+        Readers at work at a time.
+
+    Returns
+    -------
+    list of Record
+        In the same order. The patient reads ``like:`` and the name of the
+        group's first picture; a copy of a flagged picture gets its flag.
+    """
+    rows = [row for row, record in enumerate(records) if not record.patient]
+    unnamed = [records[row] for row in rows]
+    prints, problems = take_fingerprints(unnamed, threads=threads)
+    if problems:
+        raise DatasetError(
+            problems[0], "Mend or remove the picture, then make the manifest again."
+        )
+    pairs = copies([item for item in prints if item is not None], ALIKE)
+    same = [pair for pair in pairs if pair.similarity >= NEAR_DUPLICATE]
+    flags: dict[int, set[str]] = defaultdict(set)
+    copied = groups(len(rows), (pair[:2] for pair in same))
+    for item, group in zip(unnamed, copied, strict=True):
+        flags[group] |= {item.flag} - {""}
+    result = list(records)
+    alike = groups(len(rows), (pair[:2] for pair in pairs))
+    for row, item, group, copy in zip(rows, unnamed, alike, copied, strict=True):
+        result[row] = replace(
+            item,
+            patient=f"{LIKENESS}{unnamed[group].source}/{unnamed[group].path.stem}",
+            flag=item.flag or min(flags[copy], default=""),
+        )
+    return result
+
+
+def set_rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+    """Read the rows of a set's CSV; raises `DatasetError` where a column lacks."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [c for c in columns if c not in (reader.fieldnames or ())]
+            if missing:
+                raise DatasetError(
+                    f"{path} has no column {', '.join(missing)}.",
+                    "Take the CSV that came with the set.",
+                )
+            yield from reader
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} cannot be read as CSV: {error}.", "Check the file."
+        ) from error
+
+
+def _label(folder: Path, text: str) -> TumorClass:
+    label = parse_class(text)
+    if label is None:
+        raise DatasetError(
+            f"The class {text!r} in {folder} is none that is known.",
+            "Take the CSV that came with the set.",
+        )
+    return label
+
+
+def _check_files(records: list[Record]) -> None:
+    for record in records:
+        for path in (record.path, record.mask):
+            if path is not None and not path.is_file():
+                raise DatasetError(
+                    f"{path} is listed but missing.", "Copy the set again, as a whole."
+                )

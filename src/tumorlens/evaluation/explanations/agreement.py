@@ -1,0 +1,71 @@
+"""Whether maps agree with radiologists' outlines, better than a guess would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tumorlens.evaluation.explanations.cases import (
+    MAPS,
+    Case,
+    draw_maps,
+    run,
+    with_network,
+)
+from tumorlens.imaging.preprocess.slice import to_picture
+from tumorlens.inference.slice.session import Session
+from tumorlens.statistics.localisation import center_map, pointing, read_outline
+from tumorlens.statistics.resampling import mean_figure, share_figure
+
+
+def measure_agreement(cases: Sequence[Case]) -> dict[str, Any]:
+    """Compare both maps, and the middle of the head, with outlines.
+
+    Parameters
+    ----------
+    cases
+        Those without an outline are passed over.
+
+    Returns
+    -------
+    dict
+        ``slices`` with an outline; by map and for ``center``: ``peak_inside``
+        (pointing game, Zhang et al. 2018) and ``dice`` at half of the peak.
+        ``gain_over_center`` holds, by map, how much larger both are, slice by
+        slice.
+    """
+    outlined = [case for case in cases if case.record.mask is not None]
+    figures: dict[str, Any] = {"slices": len(outlined)}
+    if not outlined:
+        return figures
+    values = np.array(
+        [_compare(session, case) for session, case in with_network(outlined)]
+    )
+    patients = [case.record.group for case in outlined]
+
+    for row, name in enumerate((*MAPS, "center")):
+        figures[name] = {
+            "peak_inside": share_figure(values[:, row, 0], patients),
+            "dice": mean_figure(values[:, row, 1], patients),
+        }
+    figures["gain_over_center"] = {
+        name: {
+            key: mean_figure(values[:, row, place] - values[:, -1, place], patients)
+            for place, key in enumerate(("peak_inside", "dice"))
+        }
+        for row, name in enumerate(MAPS)
+    }
+    return figures
+
+
+def _compare(session: Session, case: Case) -> list[tuple[float, float]]:
+    """Peak inside and Dice of both maps and of the middle."""
+    assert case.record.mask is not None  # `measure_agreement`
+    height, width = case.slice_.height, case.slice_.width
+    inside = read_outline(case.record.mask, (height, width))
+    drawn = draw_maps(run(session, case.pixels[None]), [case])
+    heats = [to_picture(drawn[name][0], case.crop, height, width) for name in MAPS]
+    heats.append(center_map(case.crop, height, width))
+    return [pointing(heat, inside) for heat in heats]

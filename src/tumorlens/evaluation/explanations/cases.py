@@ -1,0 +1,158 @@
+"""Tumour slices made ready for the tests of explanations, and the maps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record
+from tumorlens.data.sampling import pick, read_labelled_slice
+from tumorlens.evaluation.scoring.examined import Examined, shared
+from tumorlens.imaging.preprocess.slice import Crop, prepare
+from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.slice.explanation import cell_probabilities
+from tumorlens.inference.slice.results import RawOutputs
+from tumorlens.inference.slice.session import Session
+from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
+
+MAPS = ("evidence", "gradcam")
+"""The maps that are tested, by name."""
+
+_ROWS_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tumour slice.
+
+    Parameters
+    ----------
+    record
+        Where it comes from, with its outline if there is one.
+    slice_
+        The picture.
+    pixels
+        Shape (S, S, 3), float32, 0 to 1: the network's input.
+    crop
+        Where the input lies in the picture.
+    column
+        Index of the class that the served maps of this slice speak of.
+    bundle
+        Whose maps are asked for.
+    """
+
+    record: Record
+    slice_: Slice
+    pixels: NDArray[np.float32]
+    crop: Crop
+    column: int
+    bundle: Bundle
+
+
+def read_cases(examined: Sequence[Examined], count: int) -> list[Case]:
+    """Draw tumour slices, of as many patients as there are, and read them.
+
+    Parameters
+    ----------
+    examined
+        Bundles, which say which class their maps speak of, and records: flagged
+        ones are left out; those with an outline come before others.
+    count
+        At most, shared evenly by the bundles and between the tumour classes.
+    """
+    each = shared(count // len(TUMOR_CLASSES), examined)
+    cases = []
+    for item in examined:
+        for label in TUMOR_CLASSES:
+            own = [row for row in item.records if row.label is label and not row.flag]
+            drawn = [row for row in own if row.mask is not None]
+            for record in pick(drawn or own, each):
+                found = read_labelled_slice(record)
+                if found is not None:
+                    cases.append(_case(item.classifier, record, found))
+    return cases
+
+
+def by_bundle(cases: Sequence[Case]) -> Iterator[tuple[Bundle, list[Case]]]:
+    """Sort cases by whose maps are asked for, in their order."""
+    for _, own in groupby(cases, key=lambda case: case.bundle.folder):
+        together = list(own)
+        yield together[0].bundle, together
+
+
+def with_network(cases: Sequence[Case]) -> Iterator[tuple[Session, Case]]:
+    """Give each case the network whose maps are asked for, loaded once."""
+    for bundle, own in by_bundle(cases):
+        session = Session(bundle)
+        for case in own:
+            yield session, case
+
+
+def _case(classifier: Classifier, record: Record, slice_: Slice) -> Case:
+    (judged,) = classifier.predict_study(Study((Series((slice_,)),)))
+    pixels, crop = prepare(slice_.pixels, classifier.bundle.preprocessing)
+    column = CLASSES.index(judged.explanation.explained)
+    return Case(record, slice_, pixels, crop, column, classifier.bundle)
+
+
+def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
+    """Run the network on many inputs, a few at a time.
+
+    Parameters
+    ----------
+    session
+        The network.
+    inputs
+        Shape (N, S, S, 3), float32, 0 to 1; N is at least 1.
+    """
+    parts = [
+        session.run(inputs[start : start + _ROWS_AT_A_TIME])
+        for start in range(0, len(inputs), _ROWS_AT_A_TIME)
+    ]
+    return RawOutputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.evidence for part in parts]),
+        np.concatenate([part.gradcam for part in parts]),
+        np.concatenate([part.embedding for part in parts]),
+    )
+
+
+def draw_maps(
+    outputs: RawOutputs, cases: Sequence[Case]
+) -> dict[str, NDArray[np.float32]]:
+    """Both maps of each row, over the network's input, as they are served.
+
+    Parameters
+    ----------
+    outputs
+        N rows.
+    cases
+        N of them: they say what each row's maps speak of.
+
+    Returns
+    -------
+    dict
+        By the names in `MAPS`, shape (N, g, g) each with a g of its own, not
+        negative: probability of the class in each cell, and Grad-CAM.
+    """
+    rows = np.arange(len(cases))
+    columns = [case.column for case in cases]
+    shares = [
+        cell_probabilities(cells, case.column, case.bundle.cells)
+        for cells, case in zip(outputs.evidence, cases, strict=True)
+    ]
+    return {
+        "evidence": np.stack(shares),
+        "gradcam": np.asarray(outputs.gradcam[rows, :, :, columns], np.float32),
+    }
+
+
+def is_constant(heat: NDArray[np.float32]) -> bool:
+    """Whether a map shows nothing: no spot stands out from the others."""
+    return float(np.ptp(heat)) <= 1e-6 * max(float(heat.max()), 1e-6)

@@ -1,0 +1,256 @@
+"""What a bundle says of labelled slices: everything that figures are made of."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record
+from tumorlens.data.one_slice import read_one_slice
+from tumorlens.errors import DatasetError, InputError
+from tumorlens.imaging.preprocess.slice import prepare
+from tumorlens.imaging.study import Study
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.slice.results import Prediction
+from tumorlens.statistics.localisation import center_map, pointing, read_outline
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """N labelled slices with what is true and what a bundle said.
+
+    Parameters
+    ----------
+    records
+        N of them, labelled.
+    probabilities
+        Shape (N, 4), calibrated.
+    slice_head, evidence_head
+        Shape (N, 4): softmax of the slice head's logits, and of the pooled
+        evidence log-odds.
+    decisions
+        N of them.
+    sets
+        Shape (N, 4): which classes are in the prediction set.
+    domain_scores
+        Shape (N,), 0 to 1.
+    brain_shares
+        Shape (N,): how much of the head's square is brain; see `Decision`.
+    peak_inside, dice
+        Shape (N,): does the evidence map's peak lie inside the outline (1 or
+        0), and its Dice at half height; NaN without an outline.
+    gradcam_peak_inside, gradcam_dice
+        The same for Grad-CAM.
+    center_peak_inside, center_dice
+        The same for a map of the head's middle, the baseline.
+    outline_shares
+        Shape (N,): outline's area over that of the head's square; NaN without.
+    sharpness
+        Shape (N,): variance of the Laplacian of the network's input
+        (Pech-Pacheco et al. 2000, ICPR); low for a blurred picture.
+    thresholds, balanced_thresholds
+        Shape (N,): probability of tumour from which the operating points
+        ``screening`` and ``balanced`` call a tumour; NaN where the bundle has
+        no such point. Folds that are pooled have different ones.
+    """
+
+    records: Sequence[Record]
+    probabilities: NDArray[np.float64]
+    slice_head: NDArray[np.float64]
+    evidence_head: NDArray[np.float64]
+    decisions: Sequence[TumorClass | Verdict]
+    sets: NDArray[np.bool_]
+    domain_scores: NDArray[np.float64]
+    brain_shares: NDArray[np.float64]
+    peak_inside: NDArray[np.float64]
+    dice: NDArray[np.float64]
+    gradcam_peak_inside: NDArray[np.float64]
+    gradcam_dice: NDArray[np.float64]
+    center_peak_inside: NDArray[np.float64]
+    center_dice: NDArray[np.float64]
+    outline_shares: NDArray[np.float64]
+    sharpness: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    balanced_thresholds: NDArray[np.float64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices, shape (N,)."""
+        return np.array(
+            [CLASSES.index(item.label) for item in self.records if item.label],
+            np.int64,
+        )
+
+    @property
+    def groups(self) -> list[str]:
+        """Whose slice each is: the patient, or the picture alone."""
+        return [item.group for item in self.records]
+
+    @property
+    def tumor(self) -> NDArray[np.bool_]:
+        """Which slices show a tumour, shape (N,)."""
+        return np.asarray(self.labels != NO_TUMOR_INDEX)
+
+    @property
+    def p_tumor(self) -> NDArray[np.float64]:
+        """Calibrated probability of any tumour, shape (N,)."""
+        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
+
+    @staticmethod
+    def concatenate(sets: Sequence[ScoredSet]) -> ScoredSet:
+        """Pool sets, as those of cross-validation's folds, in their order."""
+        return ScoredSet(
+            **{
+                field.name: _joined([getattr(item, field.name) for item in sets])
+                for field in fields(ScoredSet)
+            }
+        )
+
+    def take(self, rows: NDArray[Any]) -> ScoredSet:
+        """Keep some slices: positions, or shape (N,) of true and false."""
+        positions = np.arange(len(self.records))[rows]
+        return ScoredSet(
+            **{
+                field.name: _taken(getattr(self, field.name), positions)
+                for field in fields(ScoredSet)
+            }
+        )
+
+
+def _joined(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a list or an array
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [item for part in parts for item in part]
+
+
+def _taken(values: Any, positions: NDArray[np.int64]) -> Any:  # noqa: ANN401
+    if isinstance(values, np.ndarray):
+        return values[positions]
+    return [values[row] for row in positions]
+
+
+def score_records(
+    classifier: Classifier,
+    records: Sequence[Record],
+    operating_point: str | None = None,
+    say: Callable[[str], None] = print,
+) -> ScoredSet:
+    """Judge labelled pictures as a user would have them judged.
+
+    Parameters
+    ----------
+    classifier
+        With its bundle loaded.
+    records
+        Rows of a manifest; those without a label are left out.
+    operating_point
+        By default the bundle's own; `decisions` are made at it.
+    say
+        Receives a line for each file that cannot be read, or that holds more
+        than the one slice that its label can speak of.
+
+    Returns
+    -------
+    ScoredSet
+        In the order of `records`.
+
+    Raises
+    ------
+    DatasetError
+        No picture could be judged, or an outline does not fit its picture.
+    """
+    kept: list[Record] = []
+    rows: list[dict[str, Any]] = []
+    for record, found in _judged(classifier, records, operating_point, say):
+        kept.append(record)
+        rows.append(_row(record, found, classifier.bundle))
+    if not rows:
+        raise DatasetError(
+            "None of the listed pictures could be judged.",
+            "Run `tumorlens data audit` on the manifest to see why.",
+        )
+    columns: dict[str, Any] = {
+        name: np.array([row[name] for row in rows])
+        for name in rows[0]
+        if name != "decisions"
+    }
+    return ScoredSet(
+        records=kept, decisions=[row["decisions"] for row in rows], **columns
+    )
+
+
+def _judged(
+    classifier: Classifier,
+    records: Sequence[Record],
+    operating_point: str | None,
+    say: Callable[[str], None],
+) -> Iterator[tuple[Record, Prediction]]:
+    read: deque[Record] = deque()
+
+    def studies() -> Iterator[Study]:
+        for record in records:
+            if record.label is None:
+                continue
+            try:
+                study = read_one_slice(record.path)
+            except InputError as error:
+                say(f"Left out: {error}")
+                continue
+            read.append(record)
+            yield study
+
+    for result in classifier.predict_many(studies(), operating_point=operating_point):
+        assert isinstance(result, Prediction)  # It was read before.
+        yield read.popleft(), result
+
+
+def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
+    decision = found.decision
+    square, crop = prepare(found.pixels, bundle.preprocessing)
+    maps = (
+        found.explanation.evidence,
+        found.explanation.gradcam,
+        center_map(crop, found.height, found.width),
+    )
+    points = [(np.nan, np.nan)] * len(maps)
+    outline_share = np.nan
+    if record.mask is not None and record.label is not TumorClass.NO_TUMOR:
+        inside = read_outline(record.mask, (found.height, found.width))
+        points = [pointing(heat, inside) for heat in maps]
+        outline_share = float(inside.sum()) / crop.side**2
+    return {
+        "probabilities": _values(decision.probabilities),
+        "slice_head": decision.slice_head,
+        "evidence_head": decision.evidence_head,
+        "decisions": decision.label,
+        "sets": [name in decision.prediction_set for name in CLASSES],
+        "domain_scores": float(decision.domain_score),
+        "brain_shares": decision.brain_share,
+        "peak_inside": points[0][0],
+        "dice": points[0][1],
+        "gradcam_peak_inside": points[1][0],
+        "gradcam_dice": points[1][1],
+        "center_peak_inside": points[2][0],
+        "center_dice": points[2][1],
+        "outline_shares": outline_share,
+        "sharpness": float(cv2.Laplacian(square[:, :, 0], cv2.CV_32F).var()),
+        "thresholds": _threshold(bundle, "screening"),
+        "balanced_thresholds": _threshold(bundle, "balanced"),
+    }
+
+
+def _values(probabilities: Mapping[TumorClass, float]) -> list[float]:
+    return [probabilities[name] for name in CLASSES]
+
+
+def _threshold(bundle: Bundle, name: str) -> float:
+    point = bundle.operating_points.get(name)
+    return np.nan if point is None else point.threshold

@@ -1,0 +1,226 @@
+"""How good a bundle is on whole scans, with intervals over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.calibration.probabilities import fit_operating_points
+from tumorlens.calibration.series.fit import (
+    FittedRule,
+    ScanTable,
+    cross_fitted,
+    fit_rule,
+)
+from tumorlens.calibration.series.judged_series import JudgedScan
+from tumorlens.errors import TrainingError
+from tumorlens.evaluation.series.outline_figures import fit_outlines
+from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
+from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.series.decision import scan_log_odds
+from tumorlens.statistics.resampling import (
+    Resampling,
+    figure,
+    statistic_draws,
+    without_bias,
+)
+from tumorlens.taxonomy import NO_TUMOR_INDEX
+
+_BINS = 10
+
+
+def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
+    """Fit what a bundle knows of whole scans, and measure it by cross-validation.
+
+    Parameters
+    ----------
+    judged
+        Each by a network that never saw its patient.
+
+    Returns
+    -------
+    model, figures
+        The rule and thresholds fitted on all scans, with the rates that rules
+        fitted on the other folds reach; and all figures as plain JSON.
+
+    Raises
+    ------
+    TrainingError
+        Some fold's scans leave none with, or none without, a tumour to fit on.
+    """
+    scans = [scan for scan in judged if _judged(scan)]
+    table = ScanTable(scans)
+    for fold in np.unique(table.folds):
+        if len(np.unique(table.tumor[table.folds != fold])) < 2:
+            raise TrainingError(
+                f"The scans outside fold {fold} do not show both a tumour and none.",
+                "Give more scans of both kinds, spread over the folds.",
+            )
+    acquired, joined, rules = cross_fitted(table)
+    final = fit_rule(table, np.ones(len(scans), np.bool_))
+    points = _points(table, final, np.ones(len(scans), np.bool_))
+    by_fold = {
+        fold: _points(table, rule, table.folds != fold) for fold, rule in rules.items()
+    }
+    thresholds = {
+        name: np.array([by_fold[int(fold)][name] for fold in table.folds])
+        for name in points
+    }
+    figures = _figures(table, acquired, thresholds)
+    outline, on_outlines = fit_outlines(scans)
+    model = ScanModel(
+        end_discount=final.end_discount,
+        weights=final.weights,
+        intercept=final.intercept,
+        operating_points={
+            name: OperatingPoint(
+                threshold,
+                Rate(**figures["operating_points"][name]["sensitivity"]),
+                Rate(**figures["operating_points"][name]["specificity"]),
+            )
+            for name, threshold in points.items()
+        },
+        patients=figures["patients"]["tumor"],
+        healthy_patients=figures["patients"]["no_tumor"],
+        outline=outline,
+    )
+    return model, {
+        "model": model.to_json(),
+        "not_judged": len(judged) - len(scans),
+        "rules_by_fold": {
+            str(fold): {"end_discount": rule.end_discount, "weights": rule.weights}
+            for fold, rule in rules.items()
+        },
+        "learned": figures,
+        "set_by_hand": _figures(table, _by_hand(scans), None),
+        "planes": _planes(table, acquired, joined, thresholds),
+        "outlines": on_outlines,
+    }
+
+
+def _judged(scan: JudgedScan) -> bool:
+    return bool(np.isfinite(scan.views[0].probabilities).any())
+
+
+def _points(
+    table: ScanTable, rule: FittedRule, rows: NDArray[np.bool_]
+) -> dict[str, float]:
+    p_tumor = _sigmoid(rule.log_odds(table))[rows]
+    labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
+    patients = [name for name, kept in zip(table.patients, rows, strict=True) if kept]
+    found = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
+    return {name: point.threshold for name, point in found.items()}
+
+
+def _by_hand(scans: Sequence[JudgedScan]) -> NDArray[np.float64]:
+    """Judge by the rule of bundles that were never calibrated on scans."""
+    views = [scan.views[0] for scan in scans]
+    return np.array(
+        [
+            scan_log_odds(
+                1.0 - view.probabilities[:, NO_TUMOR_INDEX],
+                view.heads,
+                view.gap_mm,
+                None,
+            )[1]
+            for view in views
+        ]
+    )
+
+
+def _figures(
+    table: ScanTable,
+    odds: NDArray[np.float64],
+    thresholds: dict[str, NDArray[np.float64]] | None,
+) -> dict[str, Any]:
+    draws = Resampling(table.patients)
+    p_tumor, tumor = _sigmoid(odds), table.tumor
+    errors = statistic_draws(
+        lambda rows: _calibration_error(p_tumor[rows], tumor[rows]), table.patients
+    )
+    found: dict[str, Any] = {
+        "scans": {"tumor": int(tumor.sum()), "no_tumor": int((~tumor).sum())},
+        "patients": {"tumor": draws.count(tumor), "no_tumor": draws.count(~tumor)},
+        "auroc": figure(draws.auroc(odds, tumor)),
+        "calibration_error": figure(without_bias(errors)),
+        "auroc_by_source": {
+            str(name): figure(draws.auroc(np.where(own, odds, np.nan), tumor))
+            for name in np.unique(table.sources)
+            if len(np.unique(tumor[own := table.sources == name])) == 2
+        },
+    }
+    if thresholds is None:
+        return found
+    found["operating_points"] = {
+        name: _rates(draws, tumor, p_tumor >= bar, np.ones(len(tumor), np.bool_))
+        for name, bar in thresholds.items()
+    }
+    found["by_source"] = {
+        str(source): {
+            name: _rates(draws, tumor, p_tumor >= bar, table.sources == source)
+            for name, bar in thresholds.items()
+        }
+        for source in np.unique(table.sources)
+    }
+    return found
+
+
+def _rates(
+    draws: Resampling,
+    tumor: NDArray[np.bool_],
+    called: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+) -> dict[str, Any]:
+    return {
+        "sensitivity": draws.share(called, rows & tumor),
+        "specificity": draws.share(~called, rows & ~tumor),
+        "scans": {
+            "tumor": int((rows & tumor).sum()),
+            "no_tumor": int((rows & ~tumor).sum()),
+        },
+        "patients": {
+            "tumor": draws.count(rows & tumor),
+            "no_tumor": draws.count(rows & ~tumor),
+        },
+    }
+
+
+def _calibration_error(p_tumor: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
+    """Measure the expected calibration error in ten bins, both classes alike."""
+    if tumor.all() or not tumor.any():
+        return float("nan")
+    weights = np.where(tumor, 0.5 / tumor.sum(), 0.5 / (~tumor).sum())
+    rows = np.minimum((p_tumor * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(rows, weights * (tumor - p_tumor), _BINS)
+    return float(np.abs(gaps).sum())
+
+
+def _planes(
+    table: ScanTable,
+    acquired: NDArray[np.float64],
+    joined: NDArray[np.float64],
+    thresholds: dict[str, NDArray[np.float64]],
+) -> dict[str, Any]:
+    """Set the acquired plane beside all three, where the voxels allow it."""
+    several = np.array([len(views) > 1 for views in table.views])
+    draws = Resampling(table.patients)
+    return {
+        kind: {
+            "mean_log_odds": {
+                "tumor": draws.average(odds, several & table.tumor),
+                "no_tumor": draws.average(odds, several & ~table.tumor),
+            },
+            "operating_points": {
+                name: _rates(draws, table.tumor, _sigmoid(odds) >= bar, several)
+                for name, bar in thresholds.items()
+            },
+        }
+        for kind, odds in (("acquired", acquired), ("all", joined))
+    }
+
+
+def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)))

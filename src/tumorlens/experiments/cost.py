@@ -1,0 +1,106 @@
+"""What a training run took: time, on what, and the energy that may have gone in."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tumorlens.inference.slice.session import available_cores
+
+WATTS_A_CORE = 10.0
+"""Assumed of a busy processor core, its share of the machine included: a round
+number, since most machines do not let a program measure it."""
+
+_COST = "cost.json"
+_LOG = "log.jsonl"
+
+
+def earlier_seconds(folder: Path) -> float:
+    """Reckon the time that a run had taken when it was stopped.
+
+    By the steps of its last epoch and their pace. What came after that epoch
+    is not known, and a run that was stopped more than once has its pace of
+    the last sitting.
+
+    Parameters
+    ----------
+    folder
+        Of the run; 0 where it has logged no epoch.
+    """
+    try:
+        last = (folder / _LOG).read_text(encoding="utf-8").splitlines()[-1]
+        row = json.loads(last)
+        return float(row["step"]) * float(row["seconds_per_step"])
+    except (OSError, IndexError, ValueError, KeyError):
+        return 0.0
+
+
+def seconds_side_by_side(runs: Sequence[float], jobs: int) -> float:
+    """Reckon how long runs take by the clock, several at the same time.
+
+    Parameters
+    ----------
+    runs
+        Seconds of each, in the order in which they begin: each when one of
+        those before it has ended.
+    jobs
+        How many at the same time.
+    """
+    ends = [0.0] * jobs
+    for seconds in runs:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
+
+
+def note_cost(folder: Path, seconds: float) -> dict[str, Any]:
+    """Keep what a finished run took, for its bundle.
+
+    Parameters
+    ----------
+    folder
+        Of the run; gets the file that `stored_cost` reads.
+    seconds
+        By the clock, from the first step to the last.
+
+    Returns
+    -------
+    dict
+        ``seconds``, ``device``, ``threads`` and, on a processor,
+        ``watts_assumed``.
+    """
+    threads = available_cores()
+    found: dict[str, Any] = {"seconds": round(seconds, 1), "threads": threads}
+    # As "gpu:0"; a graphics card's power cannot be guessed from its count.
+    cards = [name for name in keras.distribution.list_devices() if "gpu" in name]
+    if cards:
+        found["device"] = f"{len(cards)} GPU"
+    else:
+        found["device"] = _processor()
+        found["watts_assumed"] = WATTS_A_CORE * threads
+    (folder / _COST).write_text(json.dumps(found) + "\n", encoding="utf-8")
+    return found
+
+
+def stored_cost(folder: Path) -> dict[str, Any] | None:
+    """Read what a run took; None where it has not come to its end."""
+    try:
+        found = json.loads((folder / _COST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _processor() -> str:
+    """Name the processor as its maker does, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    return " ".join((names[0] if names else platform.machine()).split())

@@ -1,0 +1,234 @@
+"""A trained model and its validation patients become a bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.calibration.decision_layer import fit_decision_layer
+from tumorlens.calibration.drawn_tomograms import drawn_tomograms
+from tumorlens.calibration.ood import Embedded, fit_domain
+from tumorlens.data.duplicates.copy_codes import training_fingerprints
+from tumorlens.data.manifest import Record
+from tumorlens.data.manifest_digest import manifest_digest
+from tumorlens.data.ood.outliers import Outlier, draw_outliers, photographs
+from tumorlens.data.ood.tomograms import tomograms
+from tumorlens.errors import TrainingError
+from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
+from tumorlens.experiments.bundle_files import write_facts, write_network
+from tumorlens.imaging.preprocess.brain import brain_share
+from tumorlens.imaging.preprocess.slice import Preprocessing, prepare_batch
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.training.augment.skull_stripped import without_skull
+from tumorlens.training.config import TrainingConfig
+from tumorlens.training.dataset import Sample, load_samples, served_pixels
+from tumorlens.training.held_out import HeldOut
+from tumorlens.training.infer import infer
+
+_DRAWN_OF_EACH_KIND = 40
+_TRAINING_ROWS = 2500
+"""Training slices that shape the domain model; more change nothing."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model was trained on.
+
+    Parameters
+    ----------
+    training, validation
+        Samples of different patients. Validation may be empty where others'
+        word calibrates: then the level of refusal is set on training samples.
+    records
+        The whole manifest, test patients too, for the provenance.
+    took
+        Time and machine of the run, from `note_cost`; None where not noted.
+    averaged
+        How many networks' weights the model is the mean of.
+    """
+
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+    records: Sequence[Record]
+    took: Mapping[str, Any] | None = None
+    averaged: int = 1
+
+
+def make_bundle(
+    model: keras.Model,
+    config: TrainingConfig,
+    data: TrainingData,
+    folder: Path,
+    say: Callable[[str], None] = print,
+    held: HeldOut | None = None,
+) -> Bundle:
+    """Calibrate a trained model, fix its thresholds, and write the bundle.
+
+    Parameters
+    ----------
+    model
+        Trained.
+    config
+        Of its run.
+    data
+        Training and validation samples, and what the manifest flags as CT.
+    folder
+        Created where missing; its bundle files are replaced.
+    say
+        Receives lines of progress.
+    held
+        What networks trained alike said of patients they had never seen:
+        calibration and thresholds are fitted on it. By default on the
+        validation samples.
+
+    Raises
+    ------
+    TrainingError
+        There are neither.
+    """
+    serving = write_network(model, config, folder)
+    # What trains only need not show a brain, as the top of a head.
+    brains = [item for item in data.training if not item.record.train_only]
+    step = max(1, len(brains) // _TRAINING_ROWS)
+    passing = data.validation or brains[step // 2 :: 4 * step]
+    outputs = infer(serving, _and_stripped(passing), config.size)
+    checked = None
+    if data.validation:
+        said, whole = set(model.output_names), len(data.validation)
+        checked = HeldOut.seen(
+            {name: value[:whole] for name, value in outputs.items() if name in said},
+            data.validation,
+        )
+    fitted_on = held or checked
+    if fitted_on is None:
+        raise TrainingError(
+            "There is no patient to calibrate on.",
+            "Give the manifest a validation split, or cross-validate first.",
+        )
+    say("Calibrating on patients who did not train.")
+    layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
+
+    say("Learning what is no brain MRI.")
+    seen = infer(serving, _and_stripped(brains[::step]), config.size)
+    foreign = [
+        *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
+        *photographs(),
+        *tomograms(data.records),
+        *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
+    ]
+    domain = fit_domain(
+        Embedded.of_grey(seen),
+        Embedded.of_grey(outputs),
+        _embed_outliers(serving, foreign, config.size),
+        [item.kind for item in foreign],
+    )
+    facts = {
+        **provenance(config, data, held),
+        FINGERPRINTS: training_fingerprints(_shaping(data, held)),
+    }
+    metrics = {} if checked is None else {"validation": layer.check(checked)}
+    return write_facts(folder, config, layer, domain, facts, metrics)
+
+
+def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
+    at_hand = {item.record.path: item for item in (*data.training, *data.validation)}
+    missing = [row for row in held.records if row.path not in at_hand]
+    if missing:
+        at_hand |= {item.record.path: item for item in load_samples(missing)[0]}
+    return np.array(
+        [
+            brain_share(served_pixels([at_hand[row.path]], size)[0])
+            for row in held.records
+        ]
+    )
+
+
+def _and_stripped(samples: Sequence[Sample]) -> list[Sample]:
+    """Add every other slice skull-stripped: both are brain MRI."""
+    return [*samples, *without_skull(samples[::2])]
+
+
+def _embed_outliers(
+    serving: keras.Model, outliers: Sequence[Outlier], size: int
+) -> Embedded:
+    parts = []
+    for start in range(0, len(outliers), 32):
+        pictures = [item.pixels for item in outliers[start : start + 32]]
+        inputs, _ = prepare_batch(pictures, Preprocessing(size=size))
+        parts.append(serving.predict_on_batch(inputs))
+    return Embedded(
+        np.concatenate([np.asarray(part["embedding"]) for part in parts]),
+        np.concatenate([np.asarray(part["logits"]) for part in parts]),
+        np.array([item.colorfulness for item in outliers], np.float32),
+    )
+
+
+def _shaping(data: TrainingData, held: HeldOut | None) -> list[Record]:
+    """List what shaped weights, calibration or thresholds, each once."""
+    samples = (*data.training, *data.validation)
+    rows = [*(sample.record for sample in samples), *(held.records if held else ())]
+    judged = {sample.record.path for sample in samples if sample.record.split == "test"}
+    # The fold that a bundle of a cross-validation is to judge shaped nothing.
+    return list({row.path: row for row in rows if row.path not in judged}.values())
+
+
+def provenance(
+    config: TrainingConfig, data: TrainingData, held: HeldOut | None
+) -> dict[str, Any]:
+    """Say what a bundle was made of, and with what.
+
+    Parameters
+    ----------
+    config, data, held
+        As for `make_bundle`.
+
+    Returns
+    -------
+    dict
+        Plain JSON.
+    """
+    counts: dict[str, dict[str, Any]] = {}
+    for name, samples in (
+        ("train", data.training),
+        ("validation", data.validation),
+    ):
+        if not samples:
+            continue
+        slices = Counter(
+            f"{sample.record.source}/{sample.label.value}" for sample in samples
+        )
+        patients = len({sample.record.group for sample in samples})
+        counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
+    known: dict[str, set[str]] = {}
+    for record in data.records:
+        known.setdefault(record.split, set()).add(record.patient)
+    return {
+        "manifest_sha256": manifest_digest(data.records),
+        # Who trained and who validated, so that nobody is later called held out.
+        "patients": {split: sorted(names - {""}) for split, names in known.items()},
+        "config": asdict(config),
+        "averaged": data.averaged,
+        "calibrated_on": {
+            "sets_cover": "patients",
+            **(
+                {
+                    "patients": len({row.group for row in held.records}),
+                    "slices": len(held.records),
+                    "how": "cross-validation",
+                }
+                if held
+                else {**counts["validation"], "how": "validation"}
+            ),
+        },
+        "sets": counts,
+        **({} if data.took is None else {"training": dict(data.took)}),
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+    }

@@ -1,0 +1,301 @@
+"""A whole training run: manifest, samples, fit, bundle."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tumorlens.calibration.probabilities import check_both_kinds
+from tumorlens.data.manifest import Record, read_manifest
+from tumorlens.data.manifest_digest import manifest_digest
+from tumorlens.errors import OutputError, SettingError, TrainingError
+from tumorlens.experiments.cost import earlier_seconds, note_cost, stored_cost
+from tumorlens.experiments.cross_validation import (
+    BUNDLE_FOLDER,
+    REPORT_FOLDER,
+    held_out_by_folds,
+)
+from tumorlens.experiments.evaluation import METRICS_FILE, for_bundle
+from tumorlens.experiments.packaging import TrainingData, make_bundle
+from tumorlens.experiments.packaging_volume import make_volume_bundle
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.record import record_metrics
+from tumorlens.training.config import TrainingConfig
+from tumorlens.training.dataset import Sample, load_samples
+from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit
+from tumorlens.training.held_out import HeldOut
+from tumorlens.training.networks.registry import find_network
+from tumorlens.training.volumes import load_volume_samples
+from tumorlens.training.weights import load_weights
+
+CROSS_VALIDATION = "cross_validation"
+"""Under this name a bundle keeps the figures of its recipe's cross-validation."""
+_CONFIG = "config.json"
+_DATA = "data.json"
+_PURPOSES = {"train": "train on", "validation": "validate on"}
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """What a run is asked to do.
+
+    Parameters
+    ----------
+    manifest
+        CSV or tree of class folders, with a split for each picture.
+    folder
+        Of the run; created where missing.
+    config
+        Every choice of the run.
+    weights
+        Keras weights to start from; None for the network's own start.
+    resume
+        Go on from the folder's checkpoint.
+    include_flagged
+        Also use rows that the manifest flags.
+    calibrate_on
+        Folder of a cross-validation of the same choices: its networks' word on
+        patients they never saw sets calibration and thresholds.
+    """
+
+    manifest: Path
+    folder: Path
+    config: TrainingConfig
+    weights: Path | None = None
+    resume: bool = False
+    include_flagged: bool = False
+    calibrate_on: Path | None = None
+
+
+def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
+    """Train, calibrate and export.
+
+    Parameters
+    ----------
+    order
+        What to do.
+    say
+        Receives lines of progress.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds another run, or the manifest has changed since.
+    DatasetError
+        The manifest or its pictures cannot be used.
+    """
+    records = read_manifest(order.manifest)
+    _prepare_folder(order, manifest_digest(records))
+    held = None
+    if order.calibrate_on is not None:
+        held = held_out_by_folds(order.calibrate_on, records)
+    data = _load(records, order.config, order.include_flagged, say)
+    # Known before hours of training, not after.
+    check_both_kinds(
+        np.array([item.index for item in data.validation])
+        if held is None
+        else held.labels
+    )
+    before = earlier_seconds(order.folder) if order.resume else 0.0
+    started = time.monotonic()
+    result = fit(
+        order.config,
+        data.training,
+        data.validation,
+        order.folder,
+        resume=order.resume,
+        initial_weights=order.weights,
+        say=say,
+    )
+    took = note_cost(order.folder, before + time.monotonic() - started)
+    data = replace(data, took=took)
+    out = order.folder / BUNDLE_FOLDER
+    made = _make(result.model, order.config, data, out, say, held)
+    return with_figures(made, order.calibrate_on)
+
+
+def export_run(
+    folder: Path,
+    out: Path,
+    say: Callable[[str], None] = print,
+    calibrate_on: Path | None = None,
+) -> Bundle:
+    """Make a bundle of a run's best weights so far, finished or not.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    out
+        Where the bundle goes; created where missing.
+    say
+        Receives lines of progress.
+    calibrate_on
+        As in `RunOrder`.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no run, or its manifest has changed since.
+    """
+    config = TrainingConfig.read(folder / _CONFIG)
+    weights = folder / BEST_WEIGHTS
+    if not weights.exists():
+        raise TrainingError(
+            f"{folder} has no weights yet.", "Wait for the end of its first epoch."
+        )
+    stored = _stored_data(folder)
+    manifest = Path(stored["manifest"])
+    records = read_manifest(manifest)
+    _check_manifest(manifest, folder, manifest_digest(records), stored)
+    data = _load(records, config, bool(stored["include_flagged"]), say)
+    data = replace(data, took=stored_cost(folder))
+    model = find_network(config.network).build(None)
+    load_weights(model, weights)
+    held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
+    made = _make(model, config, data, out, say, held)
+    return with_figures(made, calibrate_on)
+
+
+def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
+    """Keep in a bundle what its recipe reached on patients never seen."""
+    if cross_validation is None:
+        return bundle
+    path = cross_validation / REPORT_FOLDER / METRICS_FILE
+    if not path.exists():
+        return bundle
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    for name, part in for_bundle(metrics, CROSS_VALIDATION).items():
+        bundle = record_metrics(bundle.folder, name, part)
+    return bundle
+
+
+def configured(choices: Mapping[str, Any]) -> TrainingConfig:
+    """Make a config of what was chosen; the network's own defaults for the rest.
+
+    Parameters
+    ----------
+    choices
+        Fields of `TrainingConfig`.
+
+    Raises
+    ------
+    SettingError
+        A value cannot be; or early steps are to see a network's whole scans
+        smaller, which are read once, for one size.
+    """
+    network = find_network(choices.get("network", TrainingConfig.network))
+    fields = {**network.defaults, **choices}
+    if network.judges == "volumes":
+        fields.setdefault("early_size", fields["size"])
+        if fields["early_size"] != fields["size"]:
+            raise SettingError(
+                f"early_size is {fields['early_size']}, size is {fields['size']}.",
+                f"{choices['network']} takes one size from start to end.",
+            )
+    return TrainingConfig(**fields)
+
+
+def _make(
+    model: keras.Model,
+    config: TrainingConfig,
+    data: TrainingData,
+    out: Path,
+    say: Callable[[str], None],
+    held: HeldOut | None,
+) -> Bundle:
+    if find_network(config.network).judges == "slices":
+        return make_bundle(model, config, data, out, say, held)
+    if held is not None:
+        raise TrainingError(
+            f"{config.network} is calibrated on its validation scans alone.",
+            "Leave --calibrate-on out.",
+        )
+    return make_volume_bundle(model, config, data, out, say)
+
+
+def _load(
+    records: list[Record],
+    config: TrainingConfig,
+    include_flagged: bool,
+    say: Callable[[str], None],
+) -> TrainingData:
+    slices = find_network(config.network).judges == "slices"
+    usable = [row for row in records if include_flagged or not row.flag]
+    parts = {}
+    for split in ("train", "validation"):
+        rows = [
+            row
+            for row in usable
+            if row.split == split and (split == "train" or not row.train_only)
+        ]
+        if not rows:
+            raise TrainingError(
+                f"The manifest has no row in the split '{split}'.",
+                "Run `tumorlens data split` on it.",
+            )
+        kind = "pictures" if slices else "scans"
+        say(f"Reading {len(rows)} {kind} to {_PURPOSES[split]}.")
+        loaded: tuple[Sequence[Sample], list[str]] = (
+            load_samples(rows) if slices else load_volume_samples(rows, config.size)
+        )
+        parts[split], left_out = loaded
+        for sentence in left_out:
+            say(f"Left out: {sentence}")
+    return TrainingData(parts["train"], parts["validation"], records)
+
+
+def _prepare_folder(order: RunOrder, digest: str) -> None:
+    if order.resume:
+        stored = _stored_data(order.folder)
+        _check_manifest(order.manifest, order.folder, digest, stored)
+        if not (order.folder / CHECKPOINT).exists():
+            raise TrainingError(
+                f"{order.folder} has no checkpoint yet.",
+                "Start the run again without --resume.",
+            )
+        return
+    if (order.folder / CHECKPOINT).exists():
+        raise TrainingError(
+            f"{order.folder} already holds a run.",
+            "Add --resume to go on, or choose another folder.",
+        )
+    facts = {
+        "manifest": str(order.manifest.absolute()),
+        "manifest_sha256": digest,
+        "include_flagged": order.include_flagged,
+    }
+    try:
+        order.folder.mkdir(parents=True, exist_ok=True)
+        order.config.write(order.folder / _CONFIG)
+        (order.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{order.folder} cannot be written: {error}.") from error
+
+
+def _stored_data(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+        return {"include_flagged": False, **found}
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(
+            f"{folder} holds no training run.", "Give the --out folder of a run."
+        ) from error
+
+
+def _check_manifest(
+    manifest: Path, folder: Path, digest: str, stored: dict[str, Any]
+) -> None:
+    if stored["manifest_sha256"] != digest:
+        raise TrainingError(
+            f"{manifest} is not the manifest that the run in {folder} was "
+            "started with.",
+            "Bring the old manifest back, or start a new run.",
+        )

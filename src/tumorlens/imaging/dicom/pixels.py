@@ -1,0 +1,198 @@
+"""The frames of a DICOM file, decoded one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.dicom.compressed import decode_compressed
+from tumorlens.imaging.dicom.header import integer, text
+from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
+
+class Layout(NamedTuple):
+    """What the header states of the pixels.
+
+    Parameters
+    ----------
+    frames, rows, columns, samples
+        Counts; samples is 1 for grey and 3 for colour.
+    allocated, stored
+        Bits of a value in the file, and how many of them count.
+    signed
+        Whether values may be negative.
+    colours
+        PhotometricInterpretation.
+    """
+
+    frames: int
+    rows: int
+    columns: int
+    samples: int
+    allocated: int
+    stored: int
+    signed: bool
+    colours: str
+
+    @property
+    def top(self) -> int:
+        """What MONOCHROME1 is turned round about: value and turned value sum to it."""
+        return -1 if self.signed else 2**self.stored - 1
+
+
+def layout(header: Dataset, name: str) -> Layout:
+    """Read and check what the header states, before anything is decoded.
+
+    Raises
+    ------
+    DamagedFileError
+        Where a tag is missing or impossible.
+    TooLargeError, TooSmallError, InputError
+        Where a limit is passed, or the file holds no picture.
+    """
+    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+        raise InputError(
+            f"{name} holds computed values (float pixel data), not an acquired slice.",
+            "Give the series that they were computed from.",
+        )
+    if "PixelData" not in header:
+        raise DamagedFileError(
+            f"{name} holds no pixel data.", "Give a DICOM file that holds a picture."
+        )
+    rows = integer(header, "Rows", name)
+    columns = integer(header, "Columns", name)
+    check_dimensions(columns, rows, name)
+    frames = integer(header, "NumberOfFrames", name, 1)
+    if frames < 1:
+        raise DamagedFileError(f"{name} states {frames} in the tag NumberOfFrames.")
+    if frames > MAX_PAGES or frames * rows * columns > MAX_STUDY_PIXELS:
+        raise TooLargeError(
+            f"{name} states {frames} frames of {columns} x {rows} pixels; at most "
+            f"{MAX_PAGES} frames and {MAX_STUDY_PIXELS // 10**6} million pixels "
+            "are read.",
+            "Split the file.",
+        )
+    samples = integer(header, "SamplesPerPixel", name, 1)
+    allocated = integer(header, "BitsAllocated", name)
+    stored = integer(header, "BitsStored", name)
+    signed = integer(header, "PixelRepresentation", name, 0)
+    colours = text(header, "PhotometricInterpretation") or "MONOCHROME2"
+    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
+        raise DamagedFileError(
+            f"{name} states {allocated} in the tag BitsAllocated and {stored} in "
+            "BitsStored."
+        )
+    if (samples, colours in _GREY, colours in _COLOUR) not in (
+        (1, True, False),
+        (3, False, True),
+    ):
+        raise InputError(
+            f"{name} has a kind of colours that no MR slice has "
+            "(PhotometricInterpretation).",
+            "Export the slice as grey values.",
+        )
+    return Layout(
+        frames, rows, columns, samples, allocated, stored, signed == 1, colours
+    )
+
+
+def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
+    """Decode the stored values, frame by frame, brighter is higher.
+
+    Windows (VOI LUT) are not applied: they are how one reader liked to see the
+    slice, and the shared preprocessing does the intensity for training and
+    serving alike. The caller keeps pydicom quiet: a generator that is not taken
+    to its end would keep the lock of `quiet`.
+
+    Yields
+    ------
+    ndarray
+        Shape (H, W), or (H, W, 3) in RGB; integers, not yet rescaled.
+
+    Raises
+    ------
+    DamagedFileError
+        Where the data are cut off, or say something else than the header.
+    InputError
+        Where no decoder for the transfer syntax is installed.
+    """
+    syntax = _checked_syntax(header, shape, name)
+    if syntax.is_encapsulated:
+        stored = decode_compressed(header, shape, syntax, name)
+    else:
+        stored = _plain(header, name)
+    count = 0
+    for frame in stored:
+        count += 1
+        if count > shape.frames:
+            break
+        yield _upright(frame, shape, name)
+    if count != shape.frames:
+        more = "more than" if count > shape.frames else f"{count} of"
+        raise DamagedFileError(f"{name} holds {more} {shape.frames} frames.")
+
+
+def _plain(header: Dataset, name: str) -> Iterator[NDArray[Any]]:
+    from pydicom.pixels.utils import iter_pixels
+
+    try:
+        yield from iter_pixels(header)
+    # What pydicom raises on broken pixel data is not documented.
+    except Exception as error:
+        raise DamagedFileError(
+            f"{name} holds pixel data that are cut off or broken."
+        ) from error
+
+
+def _upright(frame: NDArray[Any], shape: Layout, name: str) -> NDArray[Any]:
+    if frame.shape[:2] != (shape.rows, shape.columns):
+        raise DamagedFileError(f"{name} holds pixels of another size than it states.")
+    if shape.colours != "MONOCHROME1":
+        return frame
+    # Around the middle of what the bits can hold: the same for each slice.
+    wide = np.int64 if shape.stored > 16 else np.int32
+    return np.asarray(np.subtract(shape.top, frame, dtype=wide))
+
+
+def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:
+    """Return the transfer syntax; the size of plain data is held against the header."""
+    from pydicom.uid import UID, AllTransferSyntaxes
+
+    meta = getattr(header, "file_meta", None)
+    syntax = UID(text(meta, "TransferSyntaxUID")) if meta is not None else UID("")
+    try:
+        data = header.PixelData
+    # pydicom reads an element when it is asked for, and raises what it likes.
+    except Exception as error:
+        raise DamagedFileError(f"{name} holds broken pixel data.") from error
+    if not isinstance(data, bytes):
+        raise DamagedFileError(f"{name} holds no bytes in the tag PixelData.")
+    if not syntax and meta is not None:
+        plain = header.original_encoding
+        meta.TransferSyntaxUID = syntax = UID(
+            "1.2.840.10008.1.2" if plain[0] else "1.2.840.10008.1.2.1"
+        )
+    if syntax not in AllTransferSyntaxes:
+        raise DamagedFileError(f"{name} names an unknown transfer syntax.")
+    size = shape.rows * shape.columns * shape.samples * (shape.allocated // 8)
+    if (
+        not syntax.is_encapsulated
+        and "422" not in shape.colours
+        and len(data) < size * shape.frames
+    ):
+        raise DamagedFileError(
+            f"{name} holds {len(data)} bytes of pixels where its header states "
+            f"{size * shape.frames}."
+        )
+    return syntax

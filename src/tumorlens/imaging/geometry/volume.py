@@ -1,0 +1,350 @@
+"""Slices as one block of voxels, and a block seen in each of the three planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import TooLargeError
+from tumorlens.imaging.geometry.volume_grid import (
+    LPS_TO_RAS,
+    MAX_SKEW,
+    acquired_plane,
+    nearest_axes,
+    skew,
+)
+from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
+from tumorlens.imaging.placement import Placement, Point
+from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.study import Series, Slice
+
+__all__ = [
+    "LPS_TO_RAS",
+    "View",
+    "Volume",
+    "acquired_plane",
+    "affine_of",
+    "check_view",
+    "in_grid",
+    "series_of",
+    "view_of",
+    "volume_of",
+]
+
+MAX_PIXEL_RATIO = 1.1
+"""Longer over shorter side of a pixel, above which slices are made square."""
+
+_TOLERANCE = 0.01
+"""Share of a spacing, and mm, by which slices may be off their place."""
+
+# How radiologists look at each plane, as (LPS axis, direction) of the columns
+# from left to right, the rows from top to bottom, and the slices in order.
+_VIEWS: dict[Plane, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
+    Plane.AXIAL: ((0, 1), (1, 1), (2, 1)),
+    Plane.CORONAL: ((0, 1), (2, -1), (1, 1)),
+    Plane.SAGITTAL: ((1, 1), (2, -1), (0, 1)),
+}
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A regular stack of slices.
+
+    Parameters
+    ----------
+    voxels
+        Shape (D, H, W): slice, row, column; float32, finite.
+    placement
+        Where slice 0 lies.
+    step
+        From a pixel to the one in the next slice, in LPS mm.
+    """
+
+    voxels: NDArray[np.float32]
+    placement: Placement
+    step: Point
+
+    @classmethod
+    def of(cls, voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
+        """Make one of voxels (D, H, W) and an affine as `affine` gives it."""
+        place = Placement.of(affine[:3, 3], affine[:3, 0], affine[:3, 1])
+        left, posterior, superior = (float(item) for item in affine[:3, 2])
+        return cls(voxels, place, (left, posterior, superior))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between slices, rows and columns, in mm."""
+        return float(np.linalg.norm(self.step)), *self.placement.spacing_mm
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Shape (4, 4), float64: (column, row, slice, 1) to LPS mm."""
+        place = self.placement
+        matrix = np.eye(4)
+        matrix[:3] = np.array([place.across, place.down, self.step, place.origin]).T
+        return matrix
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """Shape (4, 4), float64: (column, row, slice, 1) to RAS mm, as NIfTI has it."""
+        return LPS_TO_RAS @ self.affine
+
+
+def affine_of(series: Series) -> NDArray[np.float64] | None:
+    """Find where the stack of a series' slices lies, without stacking them.
+
+    Parameters
+    ----------
+    series
+        Slices in order.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (4, 4), float64: (column, row, slice, 1) to LPS mm. None where
+        there are fewer than two slices, where one has no known place or
+        another size, or where they are not parallel, not evenly apart (within
+        1 % of the step or 0.01 mm), or slanted against the step.
+    """
+    places = [item.placement for item in series.slices if item.placement is not None]
+    shapes = {item.pixels.shape for item in series.slices}
+    if len(places) != len(series.slices) or len(places) < 2 or len(shapes) != 1:
+        return None
+    first = places[0]
+    origins = np.array([place.origin for place in places])
+    step = (origins[-1] - origins[0]) / (len(places) - 1)
+    length = float(np.linalg.norm(step))
+    ideal = origins[0] + np.arange(len(places))[:, None] * step
+    off = float(np.linalg.norm(origins - ideal, axis=1).max())
+    # Slices nearer to each other than the tolerance lie in one place.
+    if length <= _TOLERANCE or off > max(_TOLERANCE, _TOLERANCE * length):
+        return None
+    if not all(_parallel(first, place) for place in places[1:]):
+        return None
+    affine = np.eye(4)
+    affine[:3] = np.array([first.across, first.down, step, first.origin]).T
+    return None if skew(affine) > MAX_SKEW else affine
+
+
+def volume_of(series: Series) -> Volume | None:
+    """Stack a series; None where `affine_of` finds no regular stack."""
+    affine = affine_of(series)
+    if affine is None:
+        return None
+    return Volume.of(np.stack([item.pixels for item in series.slices]), affine)
+
+
+def _parallel(one: Placement, other: Placement) -> bool:
+    pairs = ((one.across, other.across), (one.down, other.down))
+    return all(
+        np.linalg.norm(np.subtract(a, b)) <= _TOLERANCE * np.linalg.norm(a)
+        for a, b in pairs
+    )
+
+
+@dataclass(frozen=True)
+class View:
+    """How a block is turned to be seen in a plane.
+
+    Parameters
+    ----------
+    order
+        The block's axes that become slices, rows and columns.
+    flipped
+        Whether each of these runs backwards.
+    first
+        Where slice 0 lies.
+    step
+        Shape (3,): from one slice to the next, in LPS mm.
+    shape
+        Slices, rows, columns.
+    """
+
+    order: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    first: Placement
+    step: NDArray[np.float64]
+    shape: tuple[int, int, int]
+
+
+def view_of(
+    shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane
+) -> View:
+    """Find how a block is turned to be seen in a plane.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns of the block.
+    affine
+        Shape (4, 4), as `Volume.affine`.
+    plane
+        Any of the three.
+    """
+    axes = nearest_axes(affine)
+    origin = affine[:3, 3].copy()
+    steps, order, flipped = [], [], []
+    for world, sign in _VIEWS[plane]:
+        axis = axes[world]
+        step = affine[:3, axis]
+        backwards = bool(step[world] * sign < 0)
+        if backwards:
+            origin += (shape[2 - axis] - 1) * step
+        steps.append(-step if backwards else step)
+        order.append(2 - axis)
+        flipped.append(backwards)
+    across, down, through = steps
+    column, row, depth = order
+    return View(
+        (depth, row, column),
+        (flipped[2], flipped[1], flipped[0]),
+        Placement.of(origin, across, down),
+        through,
+        (shape[depth], shape[row], shape[column]),
+    )
+
+
+def _square_size(
+    height: int, width: int, spacing: tuple[float, float]
+) -> tuple[int, int]:
+    """Rows and columns after pixels that are clearly oblong are made square."""
+    finer = min(spacing)
+    if max(spacing) <= MAX_PIXEL_RATIO * finer:
+        return height, width
+    return round(height * spacing[0] / finer), round(width * spacing[1] / finer)
+
+
+def check_view(
+    shape: tuple[int, int, int], affine: NDArray[np.float64], plane: Plane, name: str
+) -> int:
+    """Refuse a block whose slices in a plane would pass a limit.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns of the block, each at least 1.
+    affine, plane, name
+        As for `acquired_plane` and `series_of`.
+
+    Returns
+    -------
+    int
+        Pixels of all slices.
+
+    Raises
+    ------
+    TooSmallError, TooLargeError, InputError
+        As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` and
+        above `MAX_PAGES` slices too.
+    """
+    view = view_of(shape, affine, plane)
+    height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
+    if view.shape[0] > MAX_PAGES:
+        raise TooLargeError(
+            f"{name} has {view.shape[0]} {plane} slices; at most {MAX_PAGES} are read.",
+            "Split the volume, or resample it to 1 mm.",
+        )
+    # A huge count of thin slices is told by its number, not by its odd outline.
+    if view.shape[0] * height * width > MAX_STUDY_PIXELS:
+        raise TooLargeError(
+            f"{name} has {view.shape[0]} {plane} slices of {width} x {height} pixels; "
+            f"at most {MAX_STUDY_PIXELS // 10**6} million pixels are read.",
+            "Crop the volume to the head, or resample it to 1 mm.",
+        )
+    check_dimensions(width, height, name)
+    return view.shape[0] * height * width
+
+
+def series_of(volume: Volume, plane: Plane, source: str) -> Series:
+    """Slice a volume as radiologists look at it, along its own grid.
+
+    Axial slices have the patient's right on the left and the front on top, and
+    go from the feet up; coronal ones have the right on the left and the head's
+    top on top, and go from front to back; sagittal ones have the front on the
+    left, and go from right to left. An oblique grid stays oblique: the nearest
+    axes are taken, and no voxel is moved. Only pixels longer than wide (or
+    wider than long) by over 10 % are resized to squares.
+
+    Parameters
+    ----------
+    volume
+        What to slice.
+    plane
+        How.
+    source
+        The file's name, for `Slice.source`.
+
+    Raises
+    ------
+    TooSmallError, TooLargeError, InputError
+        Where slices in this plane pass a limit (see `check_view`).
+    """
+    shape = volume.voxels.shape
+    check_view((shape[0], shape[1], shape[2]), volume.affine, plane, source)
+    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
+    turned = np.transpose(volume.voxels, view.order)
+    turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
+    slices = []
+    for index, pixels in enumerate(turned):
+        origin = np.array(view.first.origin) + index * view.step
+        left, posterior, superior = (float(item) for item in origin)
+        placement = replace(view.first, origin=(left, posterior, superior))
+        pixels, placement = _squared(np.ascontiguousarray(pixels), placement)
+        slices.append(
+            Slice(
+                pixels,
+                source,
+                index,
+                spacing_mm=placement.spacing_mm,
+                plane=plane,
+                placement=placement,
+            )
+        )
+    return Series(tuple(slices))
+
+
+def in_grid(
+    stack: NDArray[np.uint8], volume: Volume, plane: Plane
+) -> NDArray[np.uint8]:
+    """Turn a map over the slices of `series_of` back into the volume's grid.
+
+    Parameters
+    ----------
+    stack
+        Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
+    volume, plane
+        As they were sliced.
+
+    Returns
+    -------
+    ndarray
+        Shape (D, H, W) of the volume's voxels.
+    """
+    shape = volume.voxels.shape
+    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
+    _, rows, columns = view.shape
+    if stack.shape[1:] != (rows, columns):
+        stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])
+    turned = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
+    return np.ascontiguousarray(np.transpose(turned, np.argsort(view.order)))
+
+
+def _squared(
+    pixels: NDArray[np.float32], placement: Placement
+) -> tuple[NDArray[np.float32], Placement]:
+    """Resize oblong pixels to squares; the picture's outer edges stay in place."""
+    height, width = pixels.shape
+    rows, columns = _square_size(height, width, placement.spacing_mm)
+    if (rows, columns) == (height, width):
+        return pixels, placement
+    resized = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    wider, taller = width / columns, height / rows
+    # OpenCV lays pixels edge to edge: the first centre moves with their size.
+    return np.asarray(resized, np.float32), Placement.of(
+        placement.at((wider - 1) / 2, (taller - 1) / 2),
+        np.array(placement.across) * wider,
+        np.array(placement.down) * taller,
+    )

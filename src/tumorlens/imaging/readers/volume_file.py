@@ -1,0 +1,267 @@
+"""What the volume formats share: the grid is checked first, then voxels are read."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.geometry.volume import Volume, check_view, series_of
+from tumorlens.imaging.geometry.volume_grid import (
+    MAX_SKEW,
+    acquired_plane,
+    plane_across,
+    skew,
+)
+from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
+from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.study import Study
+
+GZIP_START = b"\x1f\x8b"
+
+MAX_RATIO = 250
+"""Inflated over packed bytes: outlines of organs reach about 200, heads 10."""
+
+FREE_BYTES = 32 * 2**20
+"""Up to here a file may inflate by any ratio: it does no harm."""
+
+MAX_INFLATED = 2**30
+"""Bytes that are inflated at most, those before the wanted ones counted in."""
+
+PLACE_UNKNOWN = (
+    "The file does not say how the volume lies in the patient: its axes were "
+    "taken to run to the right, to the front and upwards, so planes and sides "
+    "may be wrong."
+)
+
+_CHUNK = 2**20
+_PIECE = 2**16
+_MOST_MEMBERS = 20_000
+_SPACINGS = (0.01, 100.0)
+_FARTHEST_MM = 100_000.0
+_MIN_STACK = 32
+
+
+def check_grid(
+    shape: tuple[int, int, int], affine: NDArray[np.float64], size: int, name: str
+) -> Plane:
+    """Refuse a grid that no scan has, and choose the plane to read it in.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns, as the header states them.
+    affine
+        Shape (4, 4): (column, row, slice, 1) to LPS mm.
+    size
+        Of the file, in bytes.
+    name
+        Of the file, for messages.
+
+    Raises
+    ------
+    InputError
+        Where a side is not positive, the affine is not finite, has no volume,
+        is sheared or steps under 0.01 mm or over 100 mm, or a limit is passed.
+    """
+    depth, height, width = shape
+    if min(shape) < 1:
+        raise DamagedFileError(
+            f"{name} states the sizes {width} x {height} x {depth}; "
+            "each must be at least 1."
+        )
+    if depth * height * width > MAX_STUDY_PIXELS:
+        raise TooLargeError(
+            f"{name} states {width} x {height} x {depth} voxels; "
+            f"at most {MAX_STUDY_PIXELS // 10**6} million are read.",
+            "Crop the volume to the head, or resample it to 1 mm.",
+        )
+    spacing = _checked_spacing(affine, name)
+    # Of a slab too thin to be seen from its side, take the broad side.
+    if min(shape) < _MIN_STACK:
+        plane = plane_across(2 - int(np.argmin(shape)), affine)
+    else:
+        plane = acquired_plane(spacing, affine)
+    check_unpacked(check_view(shape, affine, plane, name), 4, size, name)
+    return plane
+
+
+def _checked_spacing(
+    affine: NDArray[np.float64], name: str
+) -> tuple[float, float, float]:
+    """Spacing between slices, rows and columns in mm, of an affine that holds."""
+    mend = "Save the volume again with its orientation set right."
+    if not np.isfinite(affine).all():
+        raise InputError(
+            f"{name} states an affine with values that are not finite numbers.", mend
+        )
+    if np.abs(affine).max() > _FARTHEST_MM:
+        raise InputError(
+            f"{name} states an affine that leads out of any scanner.", mend
+        )
+    across, down, step = (
+        float(item) for item in np.linalg.norm(affine[:3, :3], axis=0)
+    )
+    low, high = _SPACINGS
+    if not all(low <= item <= high for item in (across, down, step)):
+        raise InputError(
+            f"{name} states voxels of {across:.4g} x {down:.4g} x {step:.4g} mm; "
+            f"each side must have {low:g} to {high:g} mm.",
+            mend,
+        )
+    if skew(affine) > MAX_SKEW:
+        raise InputError(
+            f"{name} has a sheared affine: its axes are not at right angles "
+            f"(cosine {skew(affine):.3f}).",
+            "Resample the volume to a straight grid.",
+        )
+    return step, down, across
+
+
+def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytearray:
+    """Unpack a part of a gzip file, and no more than is asked for.
+
+    Parameters
+    ----------
+    data
+        The packed bytes; several gzip members may follow each other.
+    start, size
+        The part, in bytes of the unpacked content.
+    name
+        Of the file, for messages.
+
+    Returns
+    -------
+    bytearray
+        `size` bytes.
+
+    Raises
+    ------
+    TooLargeError
+        Where a limit on unpacked bytes or on their ratio to packed ones is
+        passed; told before anything is unpacked.
+    DamagedFileError
+        Where the content is broken or shorter.
+    """
+    end = start + size
+    if end > MAX_INFLATED or (end > FREE_BYTES and end > MAX_RATIO * len(data)):
+        raise TooLargeError(
+            f"{name} has {len(data) / 1e6:.2f} MB and claims to hold "
+            f"{end / 1e6:,.0f} MB unpacked, more than a scan does.",
+            "Save the volume again, without compression if need be.",
+        )
+    found = bytearray()
+    passed = 0
+    for chunk in _unpacked(data, end + _CHUNK, name):
+        lower = max(0, start - passed)
+        passed += len(chunk)
+        if lower < len(chunk) and len(found) < size:
+            found += chunk[lower : lower + size - len(found)]
+    if len(found) < size:
+        raise DamagedFileError(
+            f"{name} is cut off: {passed} of {end} bytes are there once unpacked."
+        )
+    return found
+
+
+def _unpacked(data: bytes | memoryview, most: int, name: str) -> Iterator[bytes]:
+    """Unpack up to `most` bytes, a chunk at a time.
+
+    Asking for a little more than is needed reaches the end of a whole file,
+    where gzip keeps its checksum.
+    """
+    view = memoryview(data)
+    place = members = 0
+    try:
+        while most > 0 and bytes(view[place : place + 2]) == GZIP_START:
+            members += 1
+            if members > _MOST_MEMBERS:
+                raise TooLargeError(
+                    f"{name} has over {_MOST_MEMBERS} gzip parts.", "Pack it as one."
+                )
+            unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            while most > 0 and not unpacker.eof:
+                piece = unpacker.unconsumed_tail or view[place : place + _PIECE]
+                if not piece:
+                    raise DamagedFileError(f"{name} is cut off inside its gzip part.")
+                if not unpacker.unconsumed_tail:
+                    place += len(piece)
+                chunk = unpacker.decompress(piece, min(_CHUNK, most))
+                most -= len(chunk)
+                yield chunk
+            place -= len(unpacker.unused_data)
+    except zlib.error as error:
+        raise DamagedFileError(f"{name} has a broken gzip part.") from error
+
+
+def voxels_of(
+    raw: bytes | bytearray | memoryview,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, int, int],
+    scale: tuple[float, float],
+    name: str,
+) -> NDArray[np.float32]:
+    """Turn stored bytes into voxels, slice by slice so that memory stays low.
+
+    Parameters
+    ----------
+    raw
+        At least as many bytes as `dtype` and `shape` ask for.
+    dtype
+        Integers or real floats, with their byte order.
+    shape
+        Slices, rows, columns (D, H, W); columns run fastest.
+    scale
+        Factor and summand of the values.
+    name
+        Of the file, for messages.
+
+    Returns
+    -------
+    ndarray
+        Shape (D, H, W), float32, finite.
+
+    Raises
+    ------
+    InputError
+        Where a value is not finite, or passes a limit (see `limits.check_values`).
+    """
+    depth, height, width = shape
+    stored = np.frombuffer(raw, dtype, depth * height * width).reshape(shape)
+    voxels = np.empty(shape, np.float32)
+    factor, summand = scale
+    for index in range(depth):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if (factor, summand) == (1.0, 0.0):
+                voxels[index] = stored[index]
+            else:
+                voxels[index] = stored[index].astype(np.float64) * factor + summand
+        if not np.isfinite(voxels[index]).all():
+            raise InputError(
+                f"{name} holds values that are not finite numbers, "
+                f"the first in slice {index}.",
+                "Replace NaN and infinity before giving the volume.",
+            )
+        check_values(*cv2.minMaxLoc(voxels[index])[:2], name)
+    return voxels
+
+
+def study_of(volume: Volume, plane: Plane, name: str, placed: bool) -> Study:
+    """Make a study of one volume.
+
+    Parameters
+    ----------
+    volume, plane, name
+        As for `series_of`, in the plane that `check_grid` chose.
+    placed
+        Whether the header states where the volume lies in the patient.
+    """
+    series = series_of(volume, plane, name)
+    if placed:
+        return Study((series,))
+    return Study((replace(series, place_guessed=True),), (PLACE_UNKNOWN,))

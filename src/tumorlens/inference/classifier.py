@@ -1,0 +1,350 @@
+"""The pipeline on one page: read, prepare, run, decide, explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tumorlens.errors import SettingError
+from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.study import Slice, Study
+from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.inference.clinical.decision import add_columns
+from tumorlens.inference.clinical.model import ClinicalModel, load_clinical_model
+from tumorlens.inference.slice.decision import decide
+from tumorlens.inference.slice.explanation import explain
+from tumorlens.inference.slice.loaded import load_model
+from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.picture import Picture, read_picture
+from tumorlens.inference.slice.read_ahead import (
+    PreparedSlice,
+    batches,
+    prepare_slice,
+    read_ahead,
+)
+from tumorlens.inference.slice.results import (
+    Decision,
+    Explanation,
+    Failure,
+    Prediction,
+    RawOutputs,
+)
+from tumorlens.inference.slice.session import Session
+
+DEFAULT_BATCH = 4
+
+
+class Classifier:
+    """Reads brain MRI slices and says what they show, how sure, and where.
+
+    Made by `load_classifier`. Safe to use from several threads.
+
+    Parameters
+    ----------
+    bundle, session, domain
+        As of a `LoadedModel`.
+    clinical
+        What it knows of clinical columns; None where it knows none.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: Session,
+        domain: DomainModel,
+        clinical: ClinicalModel | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.clinical = clinical
+        self._session = session
+        self._domain = domain
+
+    def predict(
+        self,
+        source: Picture | Iterable[Picture],
+        operating_point: str | None = None,
+        name: str | None = None,
+        clinical: Mapping[str, Any] | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Judge one picture, or several.
+
+        Parameters
+        ----------
+        source
+            A path, the bytes of a file, an array of shape (H, W) or (H, W, 3)
+            in RGB with finite numbers, a study from `read`, or a list of these.
+        operating_point
+            A name from the bundle, ``screening`` or ``balanced``; by default
+            the bundle's own choice.
+        name
+            What the user calls a single source.
+        clinical
+            The patient's clinical values by column (text, numbers or None), for
+            a bundle that has learned such columns; by default the image alone
+            counts.
+
+        Returns
+        -------
+        Prediction or list of Prediction
+            One for a single slice; a list, one for each slice in order, for a
+            list of sources or for a file of several slices.
+
+        Raises
+        ------
+        InputError
+            Where a source cannot be used. To go on past such files, use
+            `predict_many`.
+        SettingError
+            Where the operating point is not in the bundle, or `clinical` is
+            given and the bundle has learned no columns.
+        """
+        if isinstance(source, str | Path | bytes | np.ndarray | Study):
+            found = self.predict_study(read_picture(source, name), operating_point)
+            if clinical is not None:
+                found = [self.with_columns(item, clinical) for item in found]
+            return found[0] if len(found) == 1 else found
+        judged = [
+            found
+            for item in source
+            for found in self.predict_study(read_picture(item), operating_point)
+        ]
+        if clinical is None:
+            return judged
+        return [self.with_columns(item, clinical) for item in judged]
+
+    def with_columns(
+        self, prediction: Prediction, row: Mapping[str, Any] | None
+    ) -> Prediction:
+        """Decide anew by the image and the patient's clinical columns together.
+
+        Parameters
+        ----------
+        prediction
+            Of this classifier, by the image alone.
+        row
+            Values by column; None where nothing is known of the patient.
+
+        Raises
+        ------
+        InputError
+            There is text where the model has learned numbers.
+        SettingError
+            The bundle has learned no columns.
+        """
+        return add_columns(prediction, row, self.clinical_model(), self.bundle)
+
+    def clinical_model(self) -> ClinicalModel:
+        """Return what the bundle knows of clinical columns.
+
+        Raises
+        ------
+        SettingError
+            It has learned none.
+        """
+        if self.clinical is None:
+            raise SettingError(
+                f"The model in {display_name(self.bundle.folder)} has learned no "
+                "clinical columns.",
+                "Make one that has: tumorlens train --clinical TABLE.csv.",
+            )
+        return self.clinical
+
+    def predict_study(
+        self, study: Study, operating_point: str | None = None
+    ) -> list[Prediction]:
+        """Judge every slice of a study that was read before.
+
+        Parameters
+        ----------
+        study
+            From `read`.
+        operating_point
+            As for `predict`.
+        """
+        return list(self.predict_slices(study.slices, operating_point, study.notes))
+
+    def predict_slices(
+        self,
+        slices: Sequence[Slice],
+        operating_point: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Iterator[Prediction]:
+        """Judge slices batch by batch, as results are asked for.
+
+        Parameters
+        ----------
+        slices
+            In order; memory does not grow with their number.
+        operating_point
+            As for `predict`.
+        notes
+            Of the study, for each prediction.
+
+        Yields
+        ------
+        Prediction
+            One for each slice, in order.
+        """
+        point = self.point(operating_point)
+        for chunk in _chunks(slices, DEFAULT_BATCH):
+            prepared = [self._prepare(item, notes) for item in chunk]
+            yield from self._judge(prepared, point)
+
+    def predict_brain(
+        self, slices: Sequence[Slice], operating_point: str | None = None
+    ) -> Iterator[Prediction | None]:
+        """Judge those slices that show enough brain; the network skips the others.
+
+        Parameters
+        ----------
+        slices, operating_point
+            As for `predict_slices`.
+
+        Yields
+        ------
+        Prediction or None
+            One for each slice, in order; None for too little brain.
+        """
+        point = self.point(operating_point)
+        least = self.bundle.rules.min_brain_share or 0.0
+        for chunk in _chunks(slices, DEFAULT_BATCH):
+            prepared = [self._prepare(item, ()) for item in chunk]
+            kept = [x.brain_share > 0.0 and x.brain_share >= least for x in prepared]
+            judged = iter(self._judge(list(compress(prepared, kept)), point))
+            yield from (next(judged) if keep else None for keep in kept)
+
+    def predict_many(
+        self,
+        sources: Iterable[Picture],
+        batch: int = DEFAULT_BATCH,
+        operating_point: str | None = None,
+    ) -> Iterator[Prediction | Failure]:
+        """Judge a stream of pictures; one that cannot be used becomes a Failure.
+
+        Files are read ahead while the network runs; memory does not grow with
+        their number.
+
+        Parameters
+        ----------
+        sources
+            As for `predict`; taken one by one as results are asked for.
+        batch
+            Slices in one forward pass, at least 1.
+        operating_point
+            As for `predict`.
+
+        Yields
+        ------
+        Prediction or Failure
+            In the order of the sources; a file of several slices yields one
+            for each.
+        """
+        if batch < 1:
+            raise SettingError(f"The batch size is {batch}.", "Give 1 or more.")
+        return self._stream(sources, batch, self.point(operating_point))
+
+    def _stream(
+        self, sources: Iterable[Picture], batch: int, point: str
+    ) -> Iterator[Prediction | Failure]:
+        read = read_ahead(sources, self.bundle.preprocessing)
+        for items in batches(read, batch):
+            prepared = [item for item in items if isinstance(item, PreparedSlice)]
+            judged = iter(self._judge(prepared, point))
+            for item in items:
+                yield item if isinstance(item, Failure) else next(judged)
+
+    def _prepare(self, slice_: Slice, notes: tuple[str, ...]) -> PreparedSlice:
+        return prepare_slice(slice_, notes, self.bundle.preprocessing)
+
+    def _judge(self, batch: Sequence[PreparedSlice], point: str) -> list[Prediction]:
+        if not batch:
+            return []
+        start = time.perf_counter()
+        outputs = self._session.run(np.stack([item.pixels for item in batch]))
+        judged = [
+            self._explained(outputs, row, item, point) for row, item in enumerate(batch)
+        ]
+        share = (time.perf_counter() - start) / len(batch)
+        return [
+            Prediction(
+                source=item.slice_.source,
+                index=item.slice_.index,
+                height=item.slice_.height,
+                width=item.slice_.width,
+                spacing_mm=item.slice_.spacing_mm,
+                plane=item.slice_.plane,
+                decision=decision,
+                explanation=explanation,
+                model_version=self.bundle.version,
+                milliseconds=1000.0 * (item.seconds + share),
+                pixels=item.slice_.pixels,
+                notes=item.notes,
+                head=item.crop.side,
+            )
+            for item, (decision, explanation) in zip(batch, judged, strict=True)
+        ]
+
+    def _explained(
+        self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
+    ) -> tuple[Decision, Explanation]:
+        bundle, slice_ = self.bundle, item.slice_
+        decision = decide(
+            outputs, row, slice_, bundle, self._domain, point, item.brain_share
+        )
+        return decision, explain(
+            outputs, row, item.crop, slice_, decision, bundle.cells
+        )
+
+    def point(self, name: str | None) -> str:
+        """Name an operating point; the bundle's own choice for None.
+
+        Raises
+        ------
+        SettingError
+            Where it is not in the bundle.
+        """
+        return self.bundle.point(name)
+
+
+def load_classifier(
+    bundle: str | Path | None = None, threads: int | None = None
+) -> Classifier:
+    """Load a model, ready to judge pictures.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a model bundle; by default the one that is shipped.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, foreign or damaged, or judges whole scans.
+    SettingError
+        Where `threads` is less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tumorlens
+    >>> classifier = tumorlens.load_classifier()
+    >>> noise = np.random.default_rng(0).integers(0, 255, (256, 256), np.uint8)
+    >>> prediction = classifier.predict(noise)
+    >>> prediction.explanation.evidence.shape
+    (256, 256)
+    """
+    folder = DEFAULT_BUNDLE if bundle is None else bundle
+    model = load_model(folder, threads, judges="slices")
+    return Classifier(*model, load_clinical_model(model.bundle))
+
+
+def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:
+    for start in range(0, len(slices), size):
+        yield slices[start : start + size]

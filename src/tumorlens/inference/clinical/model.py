@@ -1,0 +1,219 @@
+"""The clinical model: what a patient's columns add to what the image says.
+
+It is a multinomial logistic regression whose offset is the image's calibrated
+log-probability. Where the columns and the image are independent within each
+class, this is Bayes' rule: log p(class | image, columns) = log p(class | image)
++ log p(columns | class) + a constant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import BundleError, InputError
+from tumorlens.imaging.file_names import display_name
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.typed_values import Reader
+from tumorlens.inference.clinical.columns import (
+    Column,
+    category,
+    column_to_json,
+    encode,
+    read_column,
+)
+from tumorlens.inference.clinical.table import ClinicalTable
+from tumorlens.inference.slice.decision import (
+    softmax,
+)
+from tumorlens.taxonomy import CLASSES, TumorClass
+
+CLINICAL_FILE = "clinical.json"
+FORMAT = "tumorlens-clinical/1"
+LEAST_PROBABILITY = 1e-6
+"""Below this the image's probability of a class counts as this, so that columns can
+still speak."""
+
+
+@dataclass(frozen=True)
+class ClinicalModel:
+    """Weights that move the image's log-probabilities by a patient's columns.
+
+    Parameters
+    ----------
+    columns
+        In order; they become F numbers.
+    classes
+        K of them, that it was learned on. The probability of the others stays
+        what the image says.
+    image_weight
+        Factor on the image's log-probabilities.
+    bias
+        K summands.
+    weights
+        Shape (F, K), float64.
+    temperature
+        By which the sum is divided, above 0.
+    learned_on
+        Free facts: of how many patients, and how.
+    """
+
+    columns: tuple[Column, ...]
+    classes: tuple[TumorClass, ...]
+    image_weight: float
+    bias: tuple[float, ...]
+    weights: NDArray[np.float64]
+    temperature: float
+    learned_on: Mapping[str, Any]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the F numbers."""
+        return tuple(name for column in self.columns for name in column.features)
+
+    def fuse(
+        self, probabilities: NDArray[np.float64], features: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Move the image's probabilities by the columns.
+
+        Parameters
+        ----------
+        probabilities
+            Shape (N, 4): of the image, calibrated.
+        features
+            Shape (N, F), from `encode`.
+
+        Returns
+        -------
+        ndarray
+            Shape (N, 4), float64; rows sum to 1.
+        """
+        kept = [CLASSES.index(name) for name in self.classes]
+        scores = self.image_weight * image_scores(probabilities)[:, kept]
+        scores += np.asarray(self.bias) + features @ self.weights
+        found = np.array(probabilities, np.float64)
+        share = found[:, kept].sum(axis=1, keepdims=True)
+        found[:, kept] = share * softmax(scores / self.temperature)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the model as a JSON object."""
+        return {
+            "format": FORMAT,
+            "columns": [column_to_json(column) for column in self.columns],
+            "classes": [name.value for name in self.classes],
+            "image_weight": self.image_weight,
+            "bias": list(self.bias),
+            "weights": self.weights.tolist(),
+            "temperature": self.temperature,
+            "learned_on": dict(self.learned_on),
+        }
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], where: str) -> Self:
+        """Read what `to_json` returned.
+
+        Parameters
+        ----------
+        document
+            Plain JSON.
+        where
+            Its file, for messages.
+
+        Raises
+        ------
+        BundleError
+            A fact is not what it has to be.
+        """
+        facts = Reader(document, where)
+        if facts.text("format") != FORMAT:
+            facts.refuse("format", f"{FORMAT!r}; upgrade TumorLens")
+        columns = tuple(read_column(item) for item in facts.items("columns"))
+        classes = facts.strings("classes")
+        if not set(classes) <= set(CLASSES) or len(set(classes)) < max(2, len(classes)):
+            facts.refuse("classes", f"two or more of {[str(x) for x in CLASSES]}")
+        count = sum(len(column.features) for column in columns)
+        rows = facts.rows("weights", count, len(classes))
+        temperature = facts.number("temperature")
+        if temperature <= 0.0:
+            facts.refuse("temperature", "a number above 0")
+        return cls(
+            columns,
+            tuple(map(TumorClass, classes)),
+            facts.number("image_weight"),
+            facts.numbers("bias", len(classes)),
+            np.array(rows, np.float64).reshape(count, len(classes)),
+            temperature,
+            dict(facts.object("learned_on").fields),
+        )
+
+    def check_table(self, table: ClinicalTable) -> None:
+        """Make sure that a table can be used, before any work is done.
+
+        Raises
+        ------
+        InputError
+            None of the model's columns is there, or text stands for a number.
+        """
+        shown = display_name(table.path)
+        self.check_names(table.columns, shown)
+        for line, row in zip(table.lines, table.rows, strict=True):
+            try:
+                encode(self.columns, row)
+            except InputError as error:
+                raise InputError(
+                    f"{shown}, line {line}: {error.message}", error.hint
+                ) from error
+
+    def check_names(self, given: Iterable[str], whose: str) -> None:
+        """Make sure that one of the columns at least is given.
+
+        Parameters
+        ----------
+        given
+            Names of columns.
+        whose
+            What gives them, for the message.
+
+        Raises
+        ------
+        InputError
+            None is.
+        """
+        names = [column.name for column in self.columns]
+        if not set(map(category, names)) & set(map(category, given)):
+            raise InputError(
+                f"{whose} has none of the model's clinical columns "
+                f"({', '.join(names)}), only {', '.join(given)}.",
+                "Name the columns as in the table that the model learned from.",
+            )
+
+
+def image_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-probabilities of the image, bounded below; shape (N, 4)."""
+    return np.asarray(np.log(np.maximum(probabilities, LEAST_PROBABILITY)))
+
+
+def load_clinical_model(bundle: Bundle) -> ClinicalModel | None:
+    """Read a verified bundle's clinical model; None where it has none.
+
+    Raises
+    ------
+    BundleError
+        It cannot be read.
+    """
+    if CLINICAL_FILE not in bundle.files:
+        return None
+    path = bundle.folder / CLINICAL_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON.") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{path} holds no JSON object.")
+    return ClinicalModel.read(document, str(path))

@@ -1,0 +1,225 @@
+"""Where in the head the evidence lies: one connected spot, its place and size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.preprocess.brain import filled
+from tumorlens.imaging.study import Slice
+from tumorlens.inference.series.evidence import ODDS_STEPS, smoothed_odds
+from tumorlens.inference.series.results import Lesion, Side
+from tumorlens.inference.slice.explanation import MIN_PEAK, OUTLINE_LEVEL
+
+MIDLINE_SHARE = 0.06
+"""Within this share of the head's width from its middle a lesion is midline."""
+
+PEAK_DEPTH = 1.0
+"""A spot reaches at least this far below its peak, in log-odds."""
+
+_TISSUE = 0.1
+"""Share of the way from air to the scan's bright end from which on is head."""
+
+_ALONG = ("anterior third", "middle third", "posterior third")
+_UPWARDS = ("lower third", "middle third in height", "upper third")
+
+
+def find_lesion(
+    evidence: NDArray[np.uint8],
+    slices: Sequence[Slice],
+    run: tuple[int, int],
+    level: float | None = None,
+) -> Lesion | None:
+    """Find the spot that holds the strongest evidence of the run.
+
+    Evidence is smoothed along slices first, see `smoothed_odds`.
+
+    Parameters
+    ----------
+    evidence
+        Shape (D, H, W), uint8, 255 for certainty.
+    slices
+        The D slices.
+    run
+        First and last-plus-one index of the slices that decided.
+    level
+        Probability from which on a voxel belongs to the spot, between 0 and 1;
+        None for half of the peak's.
+
+    Returns
+    -------
+    Lesion or None
+        None where no spot of the run reaches `MIN_PEAK`.
+    """
+    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+
+
+def spot_in(
+    odds: NDArray[np.int8],
+    slices: Sequence[Slice],
+    run: tuple[int, int],
+    level: float | None,
+) -> Lesion | None:
+    """Find the spot in evidence that is already smoothed, see `find_lesion`."""
+    part = odds[slice(*run)]
+    z, y, x = (int(item) for item in np.unravel_index(part.argmax(), part.shape))
+    z += run[0]
+    top = float(odds[z, y, x])
+    if top < ODDS_STEPS * _logit(MIN_PEAK):
+        return None
+    if level is None:
+        bar = ODDS_STEPS * _logit(OUTLINE_LEVEL / (1.0 + math.exp(-top / ODDS_STEPS)))
+    else:
+        # A peak that hardly passes the level still has a spot around it.
+        bar = min(ODDS_STEPS * _logit(level), top - ODDS_STEPS * PEAK_DEPTH)
+    spots = _grow(odds, (z, y, x), bar)
+    rows = np.concatenate([np.nonzero(spot)[0] for spot in spots.values()])
+    columns = np.concatenate([np.nonzero(spot)[1] for spot in spots.values()])
+    z0, z1 = min(spots), max(spots) + 1
+    y0, y1 = int(rows.min()), int(rows.max()) + 1
+    x0, x1 = int(columns.min()), int(columns.max()) + 1
+    mask = np.stack([spots[index][y0:y1, x0:x1] for index in range(z0, z1)])
+    lesion = Lesion((z0, y0, x0, z1, y1, x1), len(rows), (z, y, x), mask=mask)
+    places = [item.placement for item in slices if item.placement is not None]
+    if len(places) != len(slices):
+        return lesion
+    return _placed(lesion, spots, slices, places)
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1.0 - share))
+
+
+def _grow(
+    odds: NDArray[np.int8], peak: tuple[int, int, int], bar: float
+) -> dict[int, NDArray[np.bool_]]:
+    """Follow the pieces of each slice that overlap a neighbour's, both ways."""
+    labels: dict[int, NDArray[np.uint16]] = {}
+    found: dict[int, set[int]] = {}
+
+    def pieces(index: int) -> NDArray[np.uint16]:
+        if index not in labels:
+            mask = (odds[index] >= bar).view(np.uint8)
+            labels[index] = np.asarray(
+                cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_16U)[1],
+                np.uint16,
+            )
+        return labels[index]
+
+    z, y, x = peak
+    waiting = [(z, int(pieces(z)[y, x]))]
+    while waiting:
+        index, piece = waiting.pop()
+        if piece in found.setdefault(index, set()):
+            continue
+        found[index].add(piece)
+        here = pieces(index) == piece
+        for other in (index - 1, index + 1):
+            if 0 <= other < len(odds):
+                touched = np.unique(pieces(other)[here])
+                waiting += [(other, int(item)) for item in touched if item]
+    return {
+        index: np.isin(pieces(index), sorted(numbers))
+        for index, numbers in found.items()
+    }
+
+
+def _placed(
+    lesion: Lesion,
+    spots: dict[int, NDArray[np.bool_]],
+    slices: Sequence[Slice],
+    places: Sequence[Placement],
+) -> Lesion:
+    total, count = np.zeros(3), 0
+    for index, spot in spots.items():
+        rows, columns = np.nonzero(spot)
+        total += len(rows) * places[index].at(columns.mean(), rows.mean())
+        count += len(rows)
+    centre = total / count
+    z0, y0, x0, z1, y1, x1 = lesion.box
+    down, across = places[lesion.peak[0]].spacing_mm
+    gap = slice_gap(slices)
+    size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
+    head = _head_box(slices, places)
+    side, location = (None, "") if head is None else _in_words(centre, *head)
+    return replace(
+        lesion,
+        size_mm=size,
+        centroid=(float(centre[0]), float(centre[1]), float(centre[2])),
+        side=side,
+        location=location,
+    )
+
+
+def slice_gap(slices: Sequence[Slice]) -> float | None:
+    """Measure the mean distance between neighbouring slices, in mm.
+
+    Parameters
+    ----------
+    slices
+        In order.
+
+    Returns
+    -------
+    float or None
+        None for fewer than two slices, or where a place is not known.
+    """
+    first, last = slices[0].placement, slices[-1].placement
+    if len(slices) < 2 or first is None or last is None:
+        return None
+    way = np.subtract(last.origin, first.origin) @ first.normal
+    return abs(float(way)) / (len(slices) - 1) or None
+
+
+def _head_box(
+    slices: Sequence[Slice], places: Sequence[Placement]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Lowest and highest LPS coordinates of the head, as far as it was scanned."""
+    corners = []
+    bright = max(float(np.percentile(item.pixels[::4, ::4], 99)) for item in slices)
+    air = _air(slices)
+    bar = air + _TISSUE * (bright - air)
+    for item, place in zip(slices, places, strict=True):
+        mask = filled((item.pixels > bar).astype(np.uint8))
+        # A slice with a speck of noise is air.
+        if cv2.countNonZero(mask) < 0.02 * mask.size:
+            continue
+        x, y, width, height = cv2.boundingRect(mask)
+        for column in (x, x + width - 1):
+            corners += [place.at(column, row) for row in (y, y + height - 1)]
+    if not corners:
+        return None
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def _air(slices: Sequence[Slice]) -> float:
+    """Measure how bright air is: what most of the slices' frames show.
+
+    It is not 0 everywhere, as in a rescaled file, nor always the darkest value:
+    voxels may be padded with less, or counted from the brain's mean.
+    """
+    edges = [
+        edge
+        for pixels in (item.pixels for item in slices)
+        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    ]
+    return float(np.median(np.concatenate(edges)))
+
+
+def _in_words(
+    centre: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> tuple[Side, str]:
+    """Name side and thirds; LPS grows to the left, the back and the top."""
+    shares = (centre - low) / np.maximum(high - low, 1e-6)
+    if abs(shares[0] - 0.5) <= MIDLINE_SHARE:
+        side = Side.MIDLINE
+    else:
+        side = Side.LEFT if shares[0] > 0.5 else Side.RIGHT
+    back, top = (min(2, max(0, int(3 * share))) for share in shares[1:])
+    return side, f"{side.value}, {_ALONG[back]}, {_UPWARDS[top]} of the scanned head"

@@ -1,0 +1,149 @@
+"""What is known of a whole scan: finding, key slices, lesion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.placement import Point
+from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.taxonomy import TumorClass, Verdict
+
+
+class Side(StrEnum):
+    """Of the patient's head."""
+
+    LEFT = "left"
+    MIDLINE = "midline"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """The connected spot of evidence that holds the run's peak.
+
+    Evidence is smoothed along slices. Its outline runs at the level that fits
+    radiologists' outlines best, where the bundle gives one, else at half height.
+
+    Parameters
+    ----------
+    box
+        First and last-plus-one index along slices, rows and columns:
+        (z0, y0, x0, z1, y1, x1).
+    voxels
+        How many voxels it spans.
+    peak
+        Slice, row, column of the strongest evidence.
+    size_mm
+        Of the box along slices, rows and columns; None without a known place.
+    centroid
+        LPS mm; None without a known place.
+    side
+        Left or right of the head's middle; None without a known place.
+    location
+        In words, for example ``left, anterior third, upper third``; thirds of
+        the head as far as the scan shows it. Empty without a known place.
+    mask
+        Shape of the box (z1 - z0, y1 - y0, x1 - x0): the spot itself; None in a
+        lesion that was stored without it.
+    """
+
+    box: tuple[int, int, int, int, int, int]
+    voxels: int
+    peak: tuple[int, int, int]
+    size_mm: tuple[float, float, float] | None = None
+    centroid: Point | None = None
+    side: Side | None = None
+    location: str = ""
+    mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class ScanFinding:
+    """Everything known of one series.
+
+    Parameters
+    ----------
+    source
+        Name of the first slice's file, as the user knows it.
+    plane, sequence
+        As the file says; None where it does not.
+    slices, without_brain, refused
+        How many slices there are; how many of them were not judged for want
+        of brain; how many were refused as unlike a brain MRI.
+    decision, predicted
+        What the operating point says, and the most probable class; None where
+        nothing could be judged.
+    probabilities
+        By class, summing to 1, of the scan; None where nothing could be judged,
+        since a number would be read as a finding.
+    run
+        First and last-plus-one index of the slices that decided; None where
+        none could be judged, or the network saw the scan as a whole.
+    slice_p_tumor
+        Calibrated probability of tumour of each slice; None where a slice was
+        not judged or was refused.
+    key_slices
+        Indices of the most suspicious slices, well apart, strongest first.
+    evidence
+        Shape (D, H, W), uint8: 255 times the probability that the spot shows
+        the tumour class which is likeliest in its slice; 0 in slices that were
+        not judged. Over all planes that were judged, the mean of their log-odds.
+        None where the slices differ in size, or nothing could be judged.
+    affine_ras
+        Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
+        are no regular stack of known place.
+    lesion
+        None where the decision names no tumour in any spot.
+    operating_point, model_version
+        That were used.
+    reasons
+        Full sentences: why, and what to beware of.
+    seconds
+        From decoded slices to the finding.
+    planes
+        Probability of any tumour by each plane that was judged; empty where the
+        plane is not known. The scan's log-odds are the mean of theirs.
+    size_measured
+        Whether the model's error of the lesion's size was measured against
+        outlines that radiologists drew; `reasons` state it.
+    not_judged
+        Full sentence: why nothing could be judged; it stands among the `reasons`
+        too. None where anything was.
+    place_guessed
+        As of the series: `affine_ras` and the lesion's place follow a guess.
+    """
+
+    source: str
+    plane: Plane | None
+    sequence: MRSequence | None
+    slices: int
+    without_brain: int
+    refused: int
+    decision: TumorClass | Verdict
+    predicted: TumorClass | None
+    probabilities: dict[TumorClass, float] | None
+    run: tuple[int, int] | None
+    slice_p_tumor: tuple[float | None, ...]
+    key_slices: tuple[int, ...]
+    evidence: NDArray[np.uint8] | None = field(repr=False)
+    affine_ras: NDArray[np.float64] | None = field(repr=False)
+    lesion: Lesion | None
+    operating_point: str
+    model_version: str
+    reasons: tuple[str, ...]
+    seconds: float
+    planes: dict[Plane, float] = field(default_factory=dict)
+    size_measured: bool = False
+    not_judged: str | None = None
+    place_guessed: bool = False
+
+    @property
+    def p_tumor(self) -> float | None:
+        """Probability of any tumour in the scan; None where nothing was judged."""
+        if self.probabilities is None:
+            return None
+        return 1.0 - self.probabilities[TumorClass.NO_TUMOR]

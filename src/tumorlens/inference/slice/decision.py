@@ -1,0 +1,256 @@
+"""Raw outputs become a decision: how sure, at which operating point, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.study import Slice
+from tumorlens.inference.bundle.bundle import Bundle, Calibration
+from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.results import Decision, RawOutputs
+from tumorlens.taxonomy import (
+    CLASSES,
+    INFO,
+    NO_TUMOR_INDEX,
+    TumorClass,
+    Verdict,
+)
+
+OUT_OF_DOMAIN = (
+    "The picture is unlike the brain MRI slices that the model was trained on."
+)
+SEVERAL_CLASSES = "The model cannot rule out {names}."
+WEAK_TUMOR = (
+    "There are signs of a tumour, too weak to name one, too strong to call the slice "
+    "free of tumour at this operating point."
+)
+
+
+def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
+    """Turn evidence per cell into one log-odds per class.
+
+    The strongest cells decide, since a tumour may fill one cell or fifty:
+    multiple-instance pooling by the mean of the top k.
+
+    Parameters
+    ----------
+    evidence
+        Shape (N, g, g, 4), or (N, d, g, g, 4) of whole scans; float32, before
+        softmax.
+    cells
+        How many of the strongest cells are averaged.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 4), float32: log-odds against no tumour; 0 for no tumour.
+    """
+    odds = evidence - evidence[..., NO_TUMOR_INDEX : NO_TUMOR_INDEX + 1]
+    odds = odds.reshape(len(evidence), -1, len(CLASSES))
+    top = np.partition(odds, -cells, axis=1)[:, -cells:]
+    return np.asarray(top.mean(axis=1), np.float32)
+
+
+def calibrated_probabilities(
+    logits: NDArray[np.float32], pooled: NDArray[np.float32], facts: Calibration
+) -> NDArray[np.float64]:
+    """Combine both heads into calibrated probabilities.
+
+    Vector scaling (Guo et al. 2017, arXiv:1706.04599) with one temperature
+    for each head.
+
+    Parameters
+    ----------
+    logits, pooled
+        Shape (N, 4): slice head, and `pool_evidence`.
+    facts
+        The bundle's factors.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 4), float64; rows sum to 1.
+    """
+    return softmax(
+        facts.slice_weight * logits.astype(np.float64)
+        + facts.evidence_weight * pooled.astype(np.float64)
+        + np.asarray(facts.bias)
+    )
+
+
+def softmax(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Turn log-odds of shape (N, 4) into probabilities; rows sum to 1."""
+    powers = np.exp(values.astype(np.float64) - values.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def by_class(values: NDArray[np.float64]) -> dict[TumorClass, float]:
+    """Name the classes of four probabilities, shape (4,), in the taxonomy's order."""
+    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
+
+
+def prediction_set(
+    probabilities: NDArray[np.float64], thresholds: dict[TumorClass, float]
+) -> tuple[TumorClass, ...]:
+    """List the classes that cannot be ruled out.
+
+    Class-conditional ("Mondrian") split conformal prediction (Vovk 2012).
+
+    Parameters
+    ----------
+    probabilities
+        Shape (4,), calibrated.
+    thresholds
+        By class: the probability from which it is in the set.
+
+    Returns
+    -------
+    tuple
+        Never empty: the most probable class is always in it.
+    """
+    best = int(np.argmax(probabilities))
+    return tuple(
+        name
+        for row, name in enumerate(CLASSES)
+        if row == best or probabilities[row] >= thresholds[name]
+    )
+
+
+def decide(
+    outputs: RawOutputs,
+    row: int,
+    slice_: Slice,
+    bundle: Bundle,
+    domain: DomainModel,
+    operating_point: str,
+    brain_share: float,
+) -> Decision:
+    """Decide what one slice shows.
+
+    Below the operating point's probability of tumour a slice is called free
+    of tumour. From it on it is never called so: it gets a tumour's name when
+    that is the only tumour left in the prediction set and likelier than not,
+    and is inconclusive otherwise. So is every slice that one of the bundle's
+    rules holds back, whatever its probabilities.
+
+    Parameters
+    ----------
+    outputs, row
+        The network's outputs, and which of their rows to read.
+    slice_
+        What the row was made from.
+    bundle
+        Calibration, operating points, prediction sets and rules.
+    domain
+        Tells brain MRI from everything else.
+    operating_point
+        A name among the bundle's.
+    brain_share
+        How much brain the slice shows, 0 to 1.
+
+    Raises
+    ------
+    SettingError
+        The bundle has no such operating point.
+    """
+    point = bundle.point(operating_point)
+    pooled = pool_evidence(
+        outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
+    )
+    logits = outputs.logits[row : row + 1]
+    values = calibrated_probabilities(logits, pooled, bundle.calibration)[0]
+    slice_head, evidence_head = softmax(logits)[0], softmax(pooled)[0]
+    options = prediction_set(values, bundle.prediction_sets.thresholds)
+    score = domain.score(outputs, row, slice_.colorfulness)
+    label: TumorClass | Verdict
+    reasons: tuple[str, ...] = ()
+    if score < domain.threshold:
+        label, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
+    else:
+        label, reasons = apply_point_and_rules(
+            values, options, bundle, point, (slice_head, evidence_head), brain_share
+        )
+    return Decision(
+        probabilities=by_class(values),
+        predicted=CLASSES[int(np.argmax(values))],
+        label=label,
+        operating_point=operating_point,
+        prediction_set=options,
+        domain_score=score,
+        reasons=reasons,
+        slice_head=tuple(map(float, slice_head)),
+        evidence_head=tuple(map(float, evidence_head)),
+        brain_share=brain_share,
+    )
+
+
+def apply_point_and_rules(
+    values: NDArray[np.float64],
+    options: tuple[TumorClass, ...],
+    bundle: Bundle,
+    point: str,
+    heads: tuple[NDArray[np.float64], NDArray[np.float64]],
+    brain_share: float,
+) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+    """Decide a slice by an operating point and the bundle's rules.
+
+    Parameters
+    ----------
+    values
+        Shape (4,): calibrated probabilities.
+    options
+        Their prediction set.
+    bundle, point
+        Whose operating point and rules hold; one of its points' names.
+    heads
+        Shapes (4,): probabilities of the slice head and of the evidence head.
+    brain_share
+        How much brain the slice shows, 0 to 1.
+
+    Returns
+    -------
+    decision, reasons
+        Inconclusive wherever a rule holds the slice back.
+    """
+    threshold = bundle.operating_points[point].threshold
+    decision, reasons = apply_operating_point(values, options, threshold)
+    held = bundle.rules.reasons(*heads, brain_share)
+    if held:
+        return Verdict.INCONCLUSIVE, (*reasons, *held)
+    return decision, reasons
+
+
+def apply_operating_point(
+    probabilities: NDArray[np.float64],
+    options: tuple[TumorClass, ...],
+    threshold: float,
+) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+    """Turn calibrated probabilities into a decision.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (4,).
+    options
+        The prediction set.
+    threshold
+        The operating point's probability of tumour.
+
+    Returns
+    -------
+    decision, reasons
+        Reasons only where the decision is inconclusive.
+    """
+    if 1.0 - probabilities[NO_TUMOR_INDEX] < threshold:
+        return TumorClass.NO_TUMOR, ()
+    tumors = [name for name in options if name is not TumorClass.NO_TUMOR]
+    likeliest = CLASSES[int(np.argmax(probabilities))]
+    if len(tumors) == 1 and likeliest is tumors[0]:
+        return likeliest, ()
+    if likeliest is TumorClass.NO_TUMOR:
+        return Verdict.INCONCLUSIVE, (WEAK_TUMOR,)
+    names = " or ".join(INFO[name].title.lower() for name in options)
+    return Verdict.INCONCLUSIVE, (SEVERAL_CLASSES.format(names=names),)

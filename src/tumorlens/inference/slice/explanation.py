@@ -1,0 +1,134 @@
+"""Where the network looked: full-size maps, an outline, a box, a size in mm."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.preprocess.slice import Crop, to_picture
+from tumorlens.imaging.study import Slice
+from tumorlens.inference.bundle.bundle import CellCalibration
+from tumorlens.inference.slice.results import Box, Decision, Explanation, RawOutputs
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TUMOR_CLASSES, Verdict
+
+MIN_PEAK = 0.25
+"""An outline is drawn only where some spot reaches this probability. On held-out
+patients nearly every tumour of `cheng` does, and few tumour-free slices do
+(docs/experiments.md)."""
+
+OUTLINE_LEVEL = 0.5
+"""Share of the peak at which the outline runs: half height."""
+
+SMOOTHING = 1.0
+"""Standard deviation of the Gaussian laid over the cells, in cells. On held-out
+patients smoothed maps peak inside the outline more often (docs/experiments.md)."""
+
+
+def explain(
+    outputs: RawOutputs,
+    row: int,
+    crop: Crop,
+    slice_: Slice,
+    decision: Decision,
+    calibration: CellCalibration,
+) -> Explanation:
+    """Show where the network looked.
+
+    Parameters
+    ----------
+    outputs
+        Of the network, for a batch.
+    row
+        The slice's place in the batch.
+    crop
+        Where the model's input lies in the picture.
+    slice_
+        The picture.
+    decision
+        On this slice: both maps speak of its most probable tumour class.
+    calibration
+        Of the evidence map's cells.
+
+    Returns
+    -------
+    Explanation
+        Maps of the picture's height and width. No outline where the picture
+        was refused as no brain MRI, or where no spot reaches `MIN_PEAK`.
+
+    References
+    ----------
+    Grad-CAM: Selvaraju et al. 2017, ICCV. In closed form for a head of global
+    average pooling and one dense layer: Zhou et al. 2016, CVPR.
+    """
+    explained = max(TUMOR_CLASSES, key=lambda name: decision.probabilities[name])
+    column = CLASSES.index(explained)
+    cells = cell_probabilities(outputs.evidence[row], column, calibration)
+    evidence = to_picture(cells, crop, slice_.height, slice_.width)
+    gradcam = to_picture(
+        outputs.gradcam[row, :, :, column], crop, slice_.height, slice_.width
+    )
+    strongest = cv2.minMaxLoc(gradcam)[1]
+    if strongest > 0.0:
+        gradcam *= np.float32(1.0 / strongest)
+    outline: tuple[NDArray[np.int32], ...] = ()
+    box = None
+    if decision.label != Verdict.NOT_BRAIN_MRI:
+        outline, box = _outline(evidence)
+    return Explanation(
+        evidence, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)
+    )
+
+
+def cell_probabilities(
+    evidence: NDArray[np.float32], column: int, calibration: CellCalibration
+) -> NDArray[np.float32]:
+    """Give the probability that each cell shows a tumour class.
+
+    Parameters
+    ----------
+    evidence
+        Shape (g, g, 4), before softmax.
+    column
+        Index of the class.
+    calibration
+        Of the cells.
+
+    Returns
+    -------
+    ndarray
+        Shape (g, g), float32, 0 to 1; smoothed over neighbours.
+    """
+    odds = evidence[:, :, column] - evidence[:, :, NO_TUMOR_INDEX]
+    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
+    # Beyond 30 the exponential changes nothing that float32 can hold.
+    share = 1.0 / (1.0 + np.exp(np.clip(-(scale * odds + bias), -30.0, 30.0)))
+    smooth: NDArray[np.float32] = cv2.GaussianBlur(share, (0, 0), SMOOTHING)
+    return smooth
+
+
+def _outline(
+    evidence: NDArray[np.float32],
+) -> tuple[tuple[NDArray[np.int32], ...], Box | None]:
+    """Outline every spot at half height, and box the one that holds the peak."""
+    _, peak, _, (peak_x, peak_y) = cv2.minMaxLoc(evidence)
+    if peak < MIN_PEAK:
+        return (), None
+    mask = (evidence >= np.float32(OUTLINE_LEVEL * peak)).view(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    box = None
+    for contour in contours:
+        x, y, width, height = cv2.boundingRect(contour)
+        if cv2.pointPolygonTest(contour, (peak_x, peak_y), False) >= 0:
+            box = Box(x, y, x + width, y + height)
+    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in contours), box
+
+
+def _size_mm(
+    box: Box | None, spacing_mm: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    if box is None or spacing_mm is None:
+        return None
+    down, across = spacing_mm
+    sides = ((box.x1 - box.x0) * across, (box.y1 - box.y0) * down)
+    return max(sides), min(sides)

@@ -1,0 +1,144 @@
+"""The network, run by ONNX Runtime: inputs in, raw outputs out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from tumorlens.errors import BundleError, SettingError
+from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle
+from tumorlens.inference.slice.results import RawOutputs
+from tumorlens.taxonomy import CLASSES
+
+INPUT_NAME = "pixels"
+OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
+
+_RANKS = {
+    "slices": {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2},
+    "volumes": {"logits": 2, "evidence": 5, "gradcam": 5, "embedding": 2},
+}
+_ERRORS_ONLY = 3
+
+
+def available_cores() -> int:
+    """Count the physical cores that this process may use.
+
+    Two logical processors on one core (hyper-threading) count once: the
+    network's arithmetic gains nothing from the second.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = Path(
+            f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        )
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))
+
+
+class Session:
+    """A loaded network; safe to use from several threads.
+
+    Parameters
+    ----------
+    bundle
+        Verified.
+    threads
+        Threads of one forward pass; by default one for each physical core
+        that this process may use.
+
+    Raises
+    ------
+    BundleError
+        Where the network cannot be loaded, or has other inputs or outputs.
+    SettingError
+        Where `threads` is less than 1.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self.threads = available_cores() if threads is None else threads
+        if self.threads < 1:
+            raise SettingError(
+                f"The number of threads is {threads}.", "Give 1 or more."
+            )
+        self._path = bundle.folder / MODEL_FILE
+        self._ranks = _RANKS[bundle.judges]
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = _ERRORS_ONLY
+        # Threads that still spin after a pass would take the time in which the
+        # next picture is decoded; within a pass spinning is faster than sleeping.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            self._session = ort.InferenceSession(
+                str(self._path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own classes are not public.
+            raise BundleError(
+                f"{self._path} is no network that ONNX Runtime can load."
+            ) from error
+        self._check()
+
+    def _check(self) -> None:
+        inputs = [(item.name, item.type) for item in self._session.get_inputs()]
+        if inputs != [(INPUT_NAME, "tensor(float)")]:
+            raise BundleError(
+                f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
+            )
+        ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
+        if any(ranks.get(name) != self._ranks[name] for name in OUTPUT_NAMES):
+            raise BundleError(
+                f"{self._path} has the outputs {ranks} (name: dimensions), "
+                f"not {self._ranks}."
+            )
+
+    def run(self, inputs: NDArray[np.float32]) -> RawOutputs:
+        """Run the network.
+
+        Parameters
+        ----------
+        inputs
+            Shape (N, size, size, 3), or (N, D, size, size, 1) for whole scans;
+            float32, in [0, 1].
+
+        Returns
+        -------
+        RawOutputs
+            N rows each.
+
+        Raises
+        ------
+        BundleError
+            Where the network fails, or its outputs have other shapes.
+        """
+        try:
+            values = self._session.run(OUTPUT_NAMES, {INPUT_NAME: inputs})
+        except Exception as error:  # ONNX Runtime's own classes are not public.
+            raise BundleError(
+                f"{self._path} fails on inputs of shape {inputs.shape}."
+            ) from error
+        logits, evidence, gradcam, embedding = values
+        count, classes = len(inputs), len(CLASSES)
+        if (
+            logits.shape != (count, classes)
+            or (evidence.shape[0], evidence.shape[-1]) != (count, classes)
+            or evidence.shape[-3] != evidence.shape[-2]
+            or (gradcam.shape[0], gradcam.shape[-1]) != (count, classes)
+            or len(embedding) != count
+        ):
+            shapes = {
+                name: value.shape
+                for name, value in zip(OUTPUT_NAMES, values, strict=True)
+            }
+            raise BundleError(f"{self._path} gives outputs of the shapes {shapes}.")
+        return RawOutputs(logits, evidence, gradcam, embedding)

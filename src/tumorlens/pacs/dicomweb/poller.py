@@ -1,0 +1,161 @@
+"""Looks for new series on a DICOMweb server, and takes each into the queue once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from tumorlens.errors import (
+    ArchiveAccessError,
+    ArchiveDownError,
+    ArchiveError,
+    TooLargeError,
+    TumorLensError,
+)
+from tumorlens.pacs.dicomweb.client import Archive
+from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
+from tumorlens.pacs.dicomweb.listing import SeriesEntry
+from tumorlens.pacs.worker import Delivery
+
+_LOG = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 600.0
+"""Between two looks at a server that is down."""
+
+ATTEMPTS_FOR_ALL = 10
+"""So often a series is fetched before it is judged without the images that the server
+does not give: 40 minutes."""
+
+
+class Poller:
+    """Takes series that are new and complete from a server into the queue.
+
+    A series is complete when two looks find as many images of it.
+
+    Parameters
+    ----------
+    archive
+        The server.
+    queue
+        Where series go; it knows which were there before.
+    days
+        How many days back studies are looked for; 0 for those of today.
+    """
+
+    def __init__(self, archive: Archive, queue: FetchQueue, days: int) -> None:
+        self._archive = archive
+        self._queue = queue
+        self._days = days
+        # Images of each study that has nothing left to take, and of each series that
+        # is waited for, by its study, at the last look.
+        self._settled: dict[str, int | None] = {}
+        self._images: dict[str, dict[str, int | None]] = {}
+
+    def keep_on(self, seconds: float) -> None:
+        """Look every so often, until interrupted; less often while that fails.
+
+        Raises
+        ------
+        Exception
+            The first look fails, and not because the server is down.
+        """
+        failures, first = 0, True
+        while True:
+            try:
+                self.look()
+                failures, first = 0, False
+            except Exception as error:
+                if first and not isinstance(error, ArchiveDownError):
+                    raise
+                failures += 1
+                # Texts of others may quote what a server says of a patient.
+                ours = isinstance(error, TumorLensError)
+                _LOG.warning("%s", error if ours else f"{type(error).__name__}.")
+            longest = max(seconds, LONGEST_PAUSE_SECONDS)
+            time.sleep(min(seconds * 2.0 ** min(failures, 20), longest))
+
+    def look(self) -> None:
+        """Look once."""
+        listed = self._archive.studies(date.today() - timedelta(self._days))
+        # What is not listed any more does not come back.
+        uids = {study.uid for study in listed}
+        for known in (self._settled, self._images):
+            for uid in known.keys() - uids:
+                del known[uid]
+        for study in listed:
+            if study.images is not None and (
+                self._settled.get(study.uid) == study.images
+            ):
+                continue
+            try:
+                settled = self._look_at(study.uid)
+            except (ArchiveAccessError, ArchiveDownError):
+                raise
+            except (ArchiveError, TooLargeError) as error:
+                _LOG.warning("A study was passed over: %s", error)
+                continue
+            if settled:
+                self._settled[study.uid] = study.images
+                self._images.pop(study.uid, None)
+
+    def _look_at(self, study: str) -> bool:
+        """Take what a study has; tell whether nothing is left to take."""
+        listed = self._archive.series(study)
+        dues = {
+            entry: self._queue.due_in(entry.uid)
+            for entry in listed
+            if entry.modality == "MR"
+        }
+        left = {entry: due for entry, due in dues.items() if due is not None}
+        if not left:
+            return True
+        judged = self._archive.judged(listed)
+        left = {entry: due for entry, due in left.items() if entry.uid not in judged}
+        taken = [
+            due == 0 and self._is_complete(entry) and self._take(entry)
+            for entry, due in left.items()
+        ]
+        return all(taken)
+
+    def _is_complete(self, entry: SeriesEntry) -> bool:
+        images = self._images.setdefault(entry.study, {})
+        seen = entry.uid in images
+        before = images.get(entry.uid)
+        images[entry.uid] = entry.images
+        return seen and before == entry.images
+
+    def _take(self, entry: SeriesEntry) -> bool:
+        """Fetch a series; tell whether that is done with, well or for good."""
+        partly = self._queue.attempts(entry.uid) + 1 >= ATTEMPTS_FOR_ALL
+        try:
+            images = self._archive.images(entry)
+            count = self._queue.add_whole(entry.uid, images, partly=partly)
+        except (ArchiveAccessError, ArchiveDownError):
+            raise
+        except ArchiveError as error:
+            self._queue.miss(entry.uid, again=True)
+            _LOG.warning("A series could not be fetched: %s", error)
+            return False
+        except TooLargeError as error:
+            self._queue.miss(entry.uid, again=False)
+            _LOG.error("A series was given up: %s", error)
+            return True
+        _LOG.info("Fetched a series of %d images.", count)
+        return True
+
+
+def delivery_to(archive: Archive) -> Delivery:
+    """Make what brings a worker's results to a server."""
+
+    def deliver(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
+        try:
+            archive.store(files, sent)
+        except ArchiveError as error:
+            _LOG.warning("Results were not stored: %s", error)
+            return False
+        return True
+
+    return deliver

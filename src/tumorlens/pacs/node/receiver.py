@@ -1,0 +1,209 @@
+"""The listening half of the node: C-ECHO and C-STORE from those who may."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from io import BytesIO
+from ipaddress import ip_address
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pydicom import dcmread
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    EnhancedMRImageStorage,
+    MRImageStorage,
+    Verification,
+)
+from pynetdicom.transport import ThreadedAssociationServer
+
+from tumorlens.errors import OutputError, SettingError
+from tumorlens.imaging.limits import MAX_FILE_BYTES
+from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.queue import Queue
+from tumorlens.pacs.queue_tables import Arrival
+
+_LOG = logging.getLogger(__name__)
+
+_STORED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+_LONGEST_MESSAGE_BYTES = MAX_FILE_BYTES + 2**24
+"""Room for what the network adds to an image; `_store` turns away politely what is
+only a little too large."""
+_IDLE_SECONDS = 30.0
+_MOST_ASSOCIATIONS = 10
+_SAID = {
+    Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
+    Arrival.AGAIN: "An image came again of a series that was given up: it is tried "
+    "anew, with the images that come now.",
+    Arrival.TOO_LATE: "An image came too late to a judged series, whose images are "
+    "not kept any more: it is not judged. Judge the whole series with the command "
+    "scan or dicomweb.",
+}
+TRANSFER_SYNTAXES = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.5",
+)
+"""What `tumorlens.imaging` decodes (DICOM PS3.5, annex A), but for deflated data
+sets: who sends over a network can do without, and they may inflate without end."""
+
+
+class Receiver:
+    """Takes images from allowed peers into the queue.
+
+    Parameters
+    ----------
+    queue
+        Where they go.
+    title, host, port
+        What the node is called and where it listens; port 0 takes a free one.
+    allowed
+        Who may send: title and host both have to fit.
+
+    Raises
+    ------
+    SettingError
+        A peer's host is not known, or the port is taken.
+    """
+
+    def __init__(
+        self, queue: Queue, title: str, host: str, port: int, allowed: Sequence[Peer]
+    ) -> None:
+        self._queue = queue
+        self._allowed = {
+            (peer.title, address) for peer in allowed for address in _addresses(peer)
+        }
+        entity = AE(ae_title=title)
+        entity.require_called_aet = True
+        entity.maximum_associations = _MOST_ASSOCIATIONS
+        entity.network_timeout = entity.dimse_timeout = _IDLE_SECONDS
+        entity.acse_timeout = _IDLE_SECONDS
+        entity.add_supported_context(Verification)
+        for kind in (MRImageStorage, EnhancedMRImageStorage):
+            entity.add_supported_context(kind, list(TRANSFER_SYNTAXES))
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._greet),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_DATA_RECV, self._weigh),
+            (evt.EVT_DIMSE_RECV, self._weighed),
+        ]
+        # Bytes of the message that each association is receiving.
+        self._sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
+        try:
+            server = entity.start_server(
+                (host, port), block=False, evt_handlers=handlers
+            )
+        except OSError as error:
+            raise SettingError(
+                f"The node cannot listen on {host}:{port}: {error.strerror}.",
+                "Choose another --port or --host.",
+            ) from error
+        assert isinstance(server, ThreadedAssociationServer)
+        self._server = server
+        if _is_here(str(server.server_address[0])):
+            _warn_of_those_away(host, allowed)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _greet(self, event: evt.Event) -> None:
+        """Turn away who may not send, before anything is read."""
+        caller = event.assoc.requestor
+        asked = caller.primitive
+        title = "" if asked is None else str(asked.calling_ae_title).strip()
+        if (title, str(caller.address)) not in self._allowed:
+            _LOG.warning("Refused an association from %s.", caller.address)
+            # "Rejected permanent, service user, calling AE title not recognized"
+            # (DICOM PS3.8, 9.3.4).
+            event.assoc.acse.send_reject(0x01, 0x01, 0x03)
+            event.assoc.kill()
+
+    def _weigh(self, event: evt.Event) -> None:
+        """Cut off who sends more than any image has, before it fills the memory."""
+        size = self._sizes.get(event.assoc, 0) + len(event.data)
+        self._sizes[event.assoc] = size
+        connection = event.assoc.dul.socket
+        if size > _LONGEST_MESSAGE_BYTES and connection is not None:
+            _LOG.warning("An image was turned away: it is too large.")
+            connection.close()
+
+    def _weighed(self, event: evt.Event) -> None:
+        """Begin anew with the next message."""
+        self._sizes[event.assoc] = 0
+
+    def _store(self, event: evt.Event) -> int:
+        data = event.encoded_dataset()
+        if len(data) > MAX_FILE_BYTES:
+            return _OUT_OF_RESOURCES
+        try:
+            series = _series_uid(data)
+        except Exception:
+            # Whatever a hostile file does to the parser, the sender is told so.
+            series = ""
+        if not series:
+            _LOG.warning("Refused an image that does not say which series it is of.")
+            return _CANNOT_UNDERSTAND
+        try:
+            arrival = self._queue.add(
+                str(event.file_meta.MediaStorageSOPInstanceUID), series, data
+            )
+        except OutputError as error:
+            _LOG.error("An image was turned away: %s", error)
+            return _OUT_OF_RESOURCES
+        if arrival in _SAID:
+            _LOG.warning(_SAID[arrival])
+        return _STORED
+
+
+def _series_uid(data: bytes) -> str:
+    """Read which series an image is of, and nothing behind that."""
+    found = dcmread(
+        BytesIO(data), specific_tags=["SeriesInstanceUID"], stop_before_pixels=True
+    )
+    return str(found.get("SeriesInstanceUID", ""))
+
+
+def _is_here(address: str) -> bool:
+    """Tell whether an address is of this machine only."""
+    return ip_address(address).is_loopback
+
+
+def _warn_of_those_away(host: str, allowed: Sequence[Peer]) -> None:
+    for peer in allowed:
+        if not any(map(_is_here, _addresses(peer))):
+            _LOG.warning(
+                "%s at %s cannot send: the node listens on %s, which other machines do "
+                "not reach. Give --host 0.0.0.0 or this machine's address.",
+                peer.title,
+                peer.host,
+                host,
+            )
+
+
+def _addresses(peer: Peer) -> set[str]:
+    try:
+        found = socket.getaddrinfo(peer.host, None)
+    except OSError as error:
+        raise SettingError(
+            f"The host {peer.host} of {peer.title} is not known.",
+            "Give its address.",
+        ) from error
+    return {str(row[4][0]) for row in found}

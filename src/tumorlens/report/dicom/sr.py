@@ -1,0 +1,238 @@
+"""A finding as a DICOM structured report (TID 1500, Comprehensive 3D SR)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tumorlens.report.dicom import codes
+from tumorlens.report.dicom.finding import (
+    RESEARCH_ONLY,
+    DicomFinding,
+    EarlierReport,
+)
+from tumorlens.report.dicom.headers import (
+    MANUFACTURER,
+    SR_SERIES,
+    finish,
+    frame_numbers,
+    guarded,
+    key_header,
+    new_series,
+    whole_headers,
+)
+from tumorlens.report.series.words import NOTHING_JUDGED
+from tumorlens.taxonomy import decision_title
+
+if TYPE_CHECKING:
+    from highdicom import sr
+    from pydicom.dataset import Dataset
+
+_AXES = (codes.WIDTH, codes.HEIGHT, codes.DEPTH)
+
+
+REPLACES = "It replaces an earlier report: more images of the series have come."
+"""Stands in a report that names an earlier one."""
+
+
+def build_sr(
+    headers: Sequence[Dataset],
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport] = (),
+    frames: Sequence[int] = (),
+) -> Dataset:
+    """Write a finding as a measurement report (DICOM PS3.16 TID 1500).
+
+    Parameters
+    ----------
+    headers
+        Of the series, one for each slice, without pixel data.
+    finding
+        What is said of it.
+    earlier
+        Reports of the same series that this one replaces (PS3.3 C.17.2, Predecessor
+        Documents Sequence).
+    frames
+        Which frame of its file each slice is, from 0; needed of multi-frame files.
+
+    Returns
+    -------
+    Dataset
+        Ready to save: unverified, preliminary, in the study of the series.
+
+    Raises
+    ------
+    InputError
+        Where the headers cannot be referred to, or a key slice is not there.
+    """
+    whole = whole_headers(headers)
+    keys = {index: key_header(whole, index) for index in finding.key_slices or (0,)}
+    with guarded("structured report"):
+        sources = _sources(keys, whole, frames)
+        return _write(whole, sources, finding, earlier)
+
+
+def _sources(
+    keys: dict[int, Dataset], whole: list[Dataset], frames: Sequence[int]
+) -> list[sr.SourceImageForMeasurementGroup]:
+    """Refer to the key slices' files, and to their frames where they have several."""
+    from highdicom import sr
+
+    found: dict[str, tuple[Dataset, list[int]]] = {}
+    for index, header in keys.items():
+        _, numbers = found.setdefault(header.SOPInstanceUID, (header, []))
+        numbers += frame_numbers(whole, frames, index)
+    return [
+        sr.SourceImageForMeasurementGroup(header.SOPClassUID, uid, numbers or None)
+        for uid, (header, numbers) in found.items()
+    ]
+
+
+def _write(
+    whole: list[Dataset],
+    sources: list[sr.SourceImageForMeasurementGroup],
+    finding: DicomFinding,
+    earlier: Sequence[EarlierReport],
+) -> Dataset:
+    from highdicom.sr import Comprehensive3DSR
+    from pydicom.dataset import Dataset as NewDataset
+
+    report = Comprehensive3DSR(
+        evidence=list({item.SOPInstanceUID: item for item in whole}.values()),
+        content=_content(whole[0], sources, finding, replaces=bool(earlier)),
+        instance_number=1,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        previous_versions=[_reference(item) for item in earlier] or None,
+        **new_series(finding, SR_SERIES, "report"),
+    )
+    scheme = NewDataset()
+    scheme.CodingSchemeDesignator = codes.OWN_SCHEME
+    scheme.CodingSchemeName = "TumorLens"
+    report.CodingSchemeIdentificationSequence = [scheme]
+    finish(report, whole[0])
+    return report
+
+
+def _reference(earlier: EarlierReport) -> Dataset:
+    from pydicom.dataset import Dataset as NewDataset
+    from pydicom.uid import Comprehensive3DSRStorage
+
+    found = NewDataset()
+    found.SOPClassUID = Comprehensive3DSRStorage
+    found.StudyInstanceUID = earlier.study
+    found.SeriesInstanceUID = earlier.series
+    found.SOPInstanceUID = earlier.instance
+    return found
+
+
+def _content(
+    header: Dataset,
+    sources: list[sr.SourceImageForMeasurementGroup],
+    finding: DicomFinding,
+    *,
+    replaces: bool,
+) -> Dataset:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes as known
+    from pydicom.uid import generate_uid
+
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[finding.algorithm, finding.version]),
+        name=finding.algorithm,
+        manufacturer_name=MANUFACTURER,
+        model_name=finding.algorithm,
+    )
+    report = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(
+                # A device (DCM 121007), as TID 1002 names observers.
+                observer_type=known.DCM.Device,
+                observer_identifying_attributes=device,
+            )
+        ),
+        procedure_reported=known.LN.MRIUnspecifiedBodyRegion,
+        imaging_measurements=[_group(header, sources, finding)],
+        title=known.DCM.ImagingMeasurementReport,
+    )
+    root: Dataset = report[0]
+    for words in (*_comments(finding), *([REPLACES] if replaces else [])):
+        root.ContentSequence.append(
+            sr.TextContentItem(
+                codes.COMMENT.concept(), words, sr.RelationshipTypeValues.CONTAINS
+            )
+        )
+    return root
+
+
+def _comments(finding: DicomFinding) -> Iterator[str]:
+    yield RESEARCH_ONLY
+    yield f"Decision: {decision_title(finding.decision)}."
+    if finding.not_judged is not None:
+        yield NOTHING_JUDGED
+    elif finding.p_tumor is None:
+        yield "No probability is stated, since the series was refused."
+    yield from finding.reasons
+
+
+def _group(
+    header: Dataset,
+    sources: list[sr.SourceImageForMeasurementGroup],
+    finding: DicomFinding,
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    from highdicom import sr
+    from pydicom.uid import generate_uid
+
+    place = codes.site(finding.decision).concept()
+    presence = sr.QualitativeEvaluation(
+        codes.DECISION.concept(), codes.presence(finding.decision).concept()
+    )
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(generate_uid(), "Finding 1"),
+        finding_type=codes.finding_type(finding.decision).concept(),
+        algorithm_id=sr.AlgorithmIdentification(
+            finding.algorithm,
+            finding.version,
+            parameters=[f"operating point: {finding.operating_point}"],
+        ),
+        finding_sites=[sr.FindingSite(place)],
+        measurements=[*_probabilities(finding), *_sizes(header, finding)],
+        qualitative_evaluations=[presence],
+        source_images=sources,
+    )
+
+
+def _probabilities(finding: DicomFinding) -> Iterator[sr.Measurement]:
+    from highdicom import sr
+
+    for name, value in (
+        (codes.TUMOR_PROBABILITY, finding.p_tumor),
+        (codes.CERTAINTY, finding.p_class),
+    ):
+        if value is None:
+            continue
+        percent = round(100.0 * value, 2)
+        yield sr.Measurement(name.concept(), percent, codes.PERCENT.concept())
+
+
+def _sizes(header: Dataset, finding: DicomFinding) -> Iterator[sr.Measurement]:
+    """Write the box's sides, each with the middle of what was measured."""
+    import numpy as np
+    from highdicom import sr
+
+    points = None
+    frame = header.get("FrameOfReferenceUID")
+    if finding.centroid is not None and frame:
+        points = [
+            sr.CoordinatesForMeasurement3D(
+                sr.GraphicTypeValues3D.POINT, np.array([finding.centroid]), frame
+            )
+        ]
+    for name, value in zip(_AXES, finding.size_mm or (), strict=False):
+        yield sr.Measurement(
+            name.concept(),
+            round(value, 2),
+            codes.MM.concept(),
+            referenced_coordinates=points,
+        )

@@ -1,0 +1,104 @@
+"""The evidence of a scan as a NIfTI volume that lies over the scan in any viewer."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import InputError, OutputError
+from tumorlens.imaging.file_names import display_name
+from tumorlens.inference.series.results import ScanFinding
+
+_DATA_START = 352
+
+
+def write_evidence(finding: ScanFinding, path: Path) -> None:
+    """Write the evidence volume as gzipped NIfTI-1.
+
+    Parameters
+    ----------
+    finding
+        Of a scan whose slices are a regular stack of known place.
+    path
+        Ends in ``.nii.gz``; replaced where it exists. Voxels are uint8, scaled
+        by the header to 0 to 1, indexed column, row, slice; mm, RAS. Where the
+        scan's place is a guess, the header states none, and voxels run to the
+        right, to the front and upwards, as the guess takes the scan's to run: in
+        viewers that go by the order of voxels both lie alike.
+
+    Raises
+    ------
+    InputError
+        The scan's place in the patient is not known, or nothing could be judged:
+        a volume of zeros would look like a clear scan.
+    OutputError
+        The file cannot be written.
+    """
+    if finding.not_judged is not None:
+        raise InputError(
+            f"{finding.source} has no evidence to write. {finding.not_judged}",
+            "Leave the evidence out for this scan.",
+        )
+    if finding.evidence is None or finding.affine_ras is None:
+        raise InputError(
+            f"{finding.source} is no regular stack of slices whose place in the "
+            "patient is known, so its evidence cannot be laid over it.",
+            "Give the whole series as DICOM or NIfTI.",
+        )
+    if not path.name.endswith(".nii.gz"):
+        raise OutputError(
+            f"{display_name(path)} does not end in .nii.gz.", "Name it so."
+        )
+    voxels: NDArray[np.uint8] = np.transpose(finding.evidence, (2, 1, 0))
+    affine = finding.affine_ras
+    if finding.place_guessed:
+        voxels, affine = _in_file_order(voxels, affine)
+    part = path.with_name(f".part-{path.name}")
+    try:
+        with gzip.open(part, "wb", compresslevel=4) as file:
+            file.write(_header(voxels.shape, affine, not finding.place_guessed))
+            file.write(voxels.tobytes(order="F"))
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        reason = (error.strerror or "unknown reason").lower()
+        raise OutputError(
+            f"{display_name(path)} cannot be written: {reason}."
+        ) from error
+
+
+def _in_file_order(
+    voxels: NDArray[np.uint8], affine_ras: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Turn voxels so that they run to the right, to the front and upwards."""
+    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+    ways = io_orientation(affine_ras)  # type: ignore[no-untyped-call]
+    turned = apply_orientation(voxels, ways)  # type: ignore[no-untyped-call]
+    back = inv_ornt_aff(ways, voxels.shape)  # type: ignore[no-untyped-call]
+    return turned, affine_ras @ back
+
+
+def _header(
+    shape: tuple[int, ...], affine_ras: NDArray[np.float64], placed: bool
+) -> bytes:
+    """Header and the four empty bytes after it; nibabel fills the place."""
+    # Takes long to import, and only this output needs it.
+    from nibabel.nifti1 import Nifti1Header
+
+    header: Any = Nifti1Header()  # type: ignore[no-untyped-call]
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(shape)
+    header.set_xyzt_units("mm")
+    code = "scanner" if placed else "unknown"
+    header.set_sform(affine_ras, code=code)
+    header.set_qform(affine_ras, code=code)
+    header["magic"] = b"n+1"
+    header["vox_offset"] = _DATA_START
+    # nibabel would set the scale by itself, and change the bytes to fit.
+    header["scl_slope"], header["scl_inter"] = 1.0 / 255.0, 0.0
+    return bytes(header.binaryblock) + bytes(4)

@@ -1,0 +1,243 @@
+"""A prediction as a JSON document, and back again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.study import Plane
+from tumorlens.inference.slice.results import (
+    Box,
+    ClinicalUse,
+    Decision,
+    Explanation,
+    Failure,
+    Prediction,
+)
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+
+SCHEMA = "tumorlens-prediction/1"
+RESEARCH_USE = (
+    "For research use only. TumorLens is not a medical device: do not use it to "
+    "diagnose, to treat or to decide about anyone's care."
+)
+
+
+def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
+    """Turn a prediction into a JSON object (schema ``tumorlens-prediction/1``).
+
+    Parameters
+    ----------
+    prediction
+        Of one slice.
+
+    Returns
+    -------
+    dict
+        Plain JSON values. Probabilities and scores are 0 to 1, `box` and
+        `outline` are pixels of the picture, `size_mm` and `spacing_mm` are mm,
+        `ms` is milliseconds. The maps are left out: they are pictures.
+
+    Raises
+    ------
+    ValueError
+        Where a number is not finite; JSON has no such number.
+    """
+    decision, explanation = prediction.decision, prediction.explanation
+    box = explanation.box
+    use = prediction.clinical
+    return {
+        "schema": SCHEMA,
+        "file": prediction.source,
+        "slice": prediction.index,
+        "status": "ok",
+        "predicted": decision.predicted.value,
+        "decision": decision.label.value,
+        "probabilities": _probabilities(decision.probabilities),
+        "p_tumor": _finite(decision.p_tumor),
+        "prediction_set": [name.value for name in decision.prediction_set],
+        "domain_score": _finite(decision.domain_score),
+        "slice_head": _by_class(decision.slice_head),
+        "evidence_head": _by_class(decision.evidence_head),
+        "brain_share": _finite(decision.brain_share),
+        "operating_point": decision.operating_point,
+        "reasons": list(decision.reasons),
+        "explained": explanation.explained.value,
+        "box": None if box is None else _box_to_json(box),
+        "outline": [polygon.tolist() for polygon in explanation.outline],
+        "size_mm": _pair(explanation.size_mm),
+        "height": prediction.height,
+        "width": prediction.width,
+        "spacing_mm": _pair(prediction.spacing_mm),
+        "plane": None if prediction.plane is None else prediction.plane.value,
+        "notes": list(prediction.notes),
+        "model_version": prediction.model_version,
+        "ms": round(_finite(prediction.milliseconds), 3),
+        "research_use_only": RESEARCH_USE,
+        **({} if use is None else {"clinical": _clinical_to_json(use)}),
+    }
+
+
+def prediction_from_json(
+    document: Mapping[str, Any],
+    pixels: NDArray[np.float32],
+    evidence: NDArray[np.float32],
+    gradcam: NDArray[np.float32],
+) -> Prediction:
+    """Turn the document of `prediction_to_json` back into the prediction.
+
+    Parameters
+    ----------
+    document
+        What `prediction_to_json` returned, perhaps through a file.
+    pixels
+        Shape (H, W), float32: the picture, which the document leaves out.
+    evidence, gradcam
+        Shape (H, W), float32, 0 to 1: the maps, left out too.
+
+    Returns
+    -------
+    Prediction
+        Equal to the first one, but for the rounding of `ms`, and `head`, which
+        is 0.
+    """
+    box = document["box"]
+    plane = document["plane"]
+    return Prediction(
+        source=document["file"],
+        index=document["slice"],
+        height=document["height"],
+        width=document["width"],
+        spacing_mm=_read_pair(document["spacing_mm"]),
+        plane=None if plane is None else Plane(plane),
+        decision=_decision_from_json(document),
+        explanation=Explanation(
+            evidence=evidence,
+            gradcam=gradcam,
+            explained=TumorClass(document["explained"]),
+            outline=tuple(
+                np.array(polygon, np.int32).reshape(-1, 2)
+                for polygon in document["outline"]
+            ),
+            box=None if box is None else Box(**box),
+            size_mm=_read_pair(document["size_mm"]),
+        ),
+        model_version=document["model_version"],
+        milliseconds=document["ms"],
+        pixels=pixels,
+        notes=tuple(document["notes"]),
+        clinical=_clinical_from_json(document.get("clinical")),
+    )
+
+
+def failure_to_json(failure: Failure) -> dict[str, Any]:
+    """Turn a failure into a JSON object.
+
+    Parameters
+    ----------
+    failure
+        A file or slice that could not be judged.
+    """
+    return {
+        "schema": SCHEMA,
+        "file": failure.source,
+        "status": failure.code,
+        "message": failure.message,
+        "mend": failure.hint,
+        "research_use_only": RESEARCH_USE,
+    }
+
+
+def _decision_from_json(document: Mapping[str, Any]) -> Decision:
+    return Decision(
+        probabilities=_read_probabilities(document),
+        predicted=TumorClass(document["predicted"]),
+        label=_read_label(document),
+        operating_point=document["operating_point"],
+        prediction_set=tuple(TumorClass(name) for name in document["prediction_set"]),
+        domain_score=document["domain_score"],
+        reasons=tuple(document["reasons"]),
+        # Documents of earlier versions hold none of these.
+        slice_head=_read_by_class(document.get("slice_head")),
+        evidence_head=_read_by_class(document.get("evidence_head")),
+        brain_share=document.get("brain_share", 1.0),
+    )
+
+
+def _clinical_to_json(use: ClinicalUse) -> dict[str, Any]:
+    """Name the columns and say what stood without them; no value is written."""
+    return {
+        "used": list(use.used),
+        "missing": list(use.missing),
+        "unknown": list(use.unknown),
+        "outside": list(use.outside),
+        "by_image_alone": {
+            "decision": use.label.value,
+            "probabilities": _probabilities(use.probabilities),
+            "p_tumor": _finite(1.0 - use.probabilities[TumorClass.NO_TUMOR]),
+        },
+    }
+
+
+def _clinical_from_json(found: Mapping[str, Any] | None) -> ClinicalUse | None:
+    if found is None:
+        return None
+    alone = found["by_image_alone"]
+    return ClinicalUse(
+        used=tuple(found["used"]),
+        missing=tuple(found["missing"]),
+        unknown=tuple(found["unknown"]),
+        outside=tuple(found["outside"]),
+        probabilities=_read_probabilities(alone),
+        label=_read_label(alone),
+    )
+
+
+def _probabilities(values: Mapping[TumorClass, float]) -> dict[str, float]:
+    return {name.value: _finite(values[name]) for name in CLASSES}
+
+
+def _read_probabilities(document: Mapping[str, Any]) -> dict[TumorClass, float]:
+    return {
+        TumorClass(name): value for name, value in document["probabilities"].items()
+    }
+
+
+def _read_label(document: Mapping[str, Any]) -> TumorClass | Verdict:
+    decided: str = document["decision"]
+    return Verdict(decided) if decided in set(Verdict) else TumorClass(decided)
+
+
+def _by_class(head: tuple[float, ...]) -> dict[str, float] | None:
+    if not head:
+        return None
+    return {
+        name.value: _finite(value) for name, value in zip(CLASSES, head, strict=True)
+    }
+
+
+def _read_by_class(head: Mapping[str, float] | None) -> tuple[float, ...]:
+    return () if head is None else tuple(head[name.value] for name in CLASSES)
+
+
+def _finite(value: float) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} cannot stand in a report")
+    return number
+
+
+def _pair(values: tuple[float, float] | None) -> list[float] | None:
+    return None if values is None else [_finite(value) for value in values]
+
+
+def _read_pair(values: list[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])
+
+
+def _box_to_json(box: Box) -> dict[str, int]:
+    return {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}

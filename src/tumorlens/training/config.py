@@ -1,0 +1,154 @@
+"""What a training run is told; stored with the run, so that it can be repeated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self, cast, get_args
+
+from tumorlens.errors import SettingError
+from tumorlens.training.dataset import Sampling
+
+_SHARES = (
+    "warmup",
+    "final_rate",
+    "early_share",
+    "strip_share",
+    "ema",
+    "label_smoothing",
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Every choice of a run.
+
+    Parameters
+    ----------
+    network
+        Name in the registry.
+    epochs
+        Rounds between validations.
+    steps_per_epoch, batch_size
+        An epoch is so many batches, whatever the size of the set: sampling is
+        by chance, so "once through" has no meaning.
+    learning_rate
+        At its peak.
+    weight_decay
+        Decoupled (AdamW, Loshchilov and Hutter 2019); 0 is plain Adam.
+    warmup
+        Share of the run in which the rate climbs; then it falls as a cosine.
+    final_rate
+        Where it falls to, as a share of its peak. A rate that stays high keeps the
+        weights on the move, and their average then lies in the middle of a wide
+        valley (Izmailov et al. 2018, UAI; Cha et al. 2021, arXiv:2102.08604).
+    size, early_size, early_share
+        Edge of the input in pixels at the end of the run, and in its first
+        share: small pictures teach most of it in half the time.
+    sampling
+        See `dataset.sampling_weights`.
+    strip_share
+        Share of the heads shown without skull.
+    transplant_share
+        Share of the tumour-free slices that are given a tumour; twice as many
+        are given other tumour-free tissue. See `transplant.Transplants`.
+    label_smoothing
+        Of the slice head.
+    evidence_loss
+        Weight of the evidence head's loss; the slice head's is 1.
+    ema
+        Momentum of the averaged weights, which are the ones kept.
+    patience
+        Epochs without a better validation score before the run ends.
+    seed
+        Of everything random.
+    """
+
+    network: str = "evidence-net"
+    epochs: int = 20
+    steps_per_epoch: int = 110
+    batch_size: int = 24
+    learning_rate: float = 6e-4
+    weight_decay: float = 1e-2
+    warmup: float = 0.06
+    final_rate: float = 0.01
+    size: int = 224
+    early_size: int = 160
+    early_share: float = 0.75
+    sampling: Sampling = "class-source"
+    strip_share: float = 0.3
+    transplant_share: float = 0.0
+    label_smoothing: float = 0.05
+    evidence_loss: float = 1.0
+    ema: float = 0.997
+    patience: int = 8
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be.
+
+        Raises
+        ------
+        SettingError
+            Names the field and what it may be.
+        """
+        for name in ("epochs", "steps_per_epoch", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise SettingError(
+                    f"{name} is {getattr(self, name)}.", "Use 1 or more."
+                )
+        for name in ("size", "early_size"):
+            if getattr(self, name) < 32 or getattr(self, name) % 32:
+                raise SettingError(
+                    f"{name} is {getattr(self, name)}.", "Use a multiple of 32."
+                )
+        for name in _SHARES:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingError(f"{name} is {getattr(self, name)}.", "Use 0 to 1.")
+        if not 0.0 <= self.transplant_share <= 1.0 / 3.0:
+            raise SettingError(
+                f"transplant_share is {self.transplant_share}.", "Use 0 to 0.33."
+            )
+        if self.learning_rate <= 0.0:
+            raise SettingError(
+                f"learning_rate is {self.learning_rate}.", "Use above 0."
+            )
+        if self.sampling not in get_args(Sampling):
+            raise SettingError(
+                f"sampling is '{self.sampling}'.",
+                f"Choose one of: {', '.join(get_args(Sampling))}.",
+            )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run, if it does not stop early."""
+        return self.epochs * self.steps_per_epoch
+
+    def size_at(self, step: int) -> int:
+        """Edge of the input at a step, in pixels."""
+        early = step < self.early_share * self.total_steps
+        return self.early_size if early else self.size
+
+    def write(self, path: Path) -> None:
+        """Write the fields as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        SettingError
+            The file is not such a file.
+        """
+        try:
+            found = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+            known = {field.name for field in fields(cls)}
+            return cls(**{key: found[key] for key in known})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SettingError(
+                f"{path} is not the config of a run: {error!r}.",
+                "Start the run again in an empty folder.",
+            ) from error

@@ -1,0 +1,241 @@
+"""Labelled slices in memory, and how often training draws each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record
+from tumorlens.data.one_slice import read_one_slice
+from tumorlens.data.skull_stripping import STORED_SIZE, brain_mask, stored_square
+from tumorlens.errors import DatasetError, InputError
+from tumorlens.imaging.preprocess.slice import cut
+from tumorlens.imaging.study import Slice
+from tumorlens.taxonomy import CLASSES, TumorClass
+
+PAIRED_SOURCE = 3.0
+"""See `sampling_weights`."""
+
+Sampling = Literal["natural", "class", "class-source"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One cached slice.
+
+    Parameters
+    ----------
+    record
+        Where it came from.
+    square
+        Shape (256, 256), uint8: the prepared head.
+    outline
+        Shape (256, 256), uint8, 255 inside the radiologist's outline; None
+        where there is none.
+    brain
+        Shape (256, 256), uint8, 255 inside the brain; None where not found.
+    """
+
+    record: Record
+    square: NDArray[np.uint8]
+    outline: NDArray[np.uint8] | None
+    brain: NDArray[np.uint8] | None
+
+    @property
+    def label(self) -> TumorClass:
+        """The slice's class."""
+        if self.record.label is None:
+            raise DatasetError(
+                f"{self.record.path} has no label.", "Fill the label column."
+            )
+        return self.record.label
+
+    @property
+    def index(self) -> int:
+        """The class's place in the taxonomy."""
+        return CLASSES.index(self.label)
+
+
+def _has_tissue(item: Slice) -> bool:
+    """Tell a slice of a head from the blank ends of a scan."""
+    small = cv2.resize(item.pixels, (64, 64), interpolation=cv2.INTER_AREA)
+    low, high = np.percentile(small, (5, 99))
+    return bool(high - low >= 8.0)
+
+
+def load_sample(record: Record) -> Sample | None:
+    """Read and prepare one labelled slice.
+
+    Parameters
+    ----------
+    record
+        A row of the manifest.
+
+    Returns
+    -------
+    Sample or None
+        None for a slice that shows no tissue, as the ends of a scan do.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds several slices.
+    """
+    item = read_one_slice(record.path).slices[0]
+    if not _has_tissue(item):
+        return None
+    stored, crop = stored_square(item.pixels)
+    outline = None
+    if record.mask is not None:
+        drawn = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
+        if drawn is None or drawn.shape != item.pixels.shape:
+            raise DatasetError(
+                f"The outline {record.mask} of {record.path} is unreadable or has "
+                f"another size than the picture {item.pixels.shape}.",
+                "Export the outline at the picture's size.",
+            )
+        outline = (cut(drawn.astype(np.uint8), crop, STORED_SIZE) > 127).astype(
+            np.uint8
+        ) * np.uint8(255)
+    # At the ends of a head the scalp alone is easily taken for a brain.
+    brain = None if record.train_only else brain_mask(stored)
+    return Sample(record, stored, outline, brain)
+
+
+def load_samples(
+    records: Sequence[Record], threads: int = 2
+) -> tuple[list[Sample], list[str]]:
+    """Read and prepare many labelled slices, in order.
+
+    Parameters
+    ----------
+    records
+        Rows of a manifest.
+    threads
+        Readers at work at a time.
+
+    Returns
+    -------
+    samples
+        Those that could be used.
+    left_out
+        One sentence for each that could not.
+    """
+
+    def load(record: Record) -> Sample | str:
+        try:
+            return load_sample(record) or f"{record.path} shows no tissue."
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(threads) as pool:
+        loaded = list(pool.map(load, records))
+    samples = [item for item in loaded if isinstance(item, Sample)]
+    left_out = [item for item in loaded if isinstance(item, str)]
+    if not samples:
+        raise DatasetError(
+            f"None of the listed pictures can be used. {' '.join(left_out[:1])}",
+            "Run `tumorlens data audit` on the manifest to see more.",
+        )
+    return samples, left_out
+
+
+def sampling_weights(
+    samples: Sequence[Sample], sampling: Sampling
+) -> NDArray[np.float64]:
+    """Chance of each sample to be drawn.
+
+    Parameters
+    ----------
+    samples
+        The training set.
+    sampling
+        ``natural``: all alike. ``class``: every class equally often.
+        ``class-source``: also, within a class, every source equally often,
+        so that no class is known by its scanner alone; of the tumour-free
+        slices, those of a source that also shows tumours are drawn at least
+        `PAIRED_SOURCE` times as often as another's, and at least half are of
+        such sources, since only they teach what a tumour is rather than what
+        a scanner is.
+
+    Returns
+    -------
+    ndarray
+        Shape (N,), summing to 1.
+    """
+    by_class, by_source = sampling != "natural", sampling == "class-source"
+    keys = [
+        (
+            sample.label if by_class else None,
+            sample.record.source if by_source else None,
+        )
+        for sample in samples
+    ]
+    slices = Counter(keys)
+    paired = {key for key in slices if by_source and _is_paired(key, slices)}
+    clear = sum(label is TumorClass.NO_TUMOR for label, _ in slices)
+    half = (clear - len(paired)) / max(1, len(paired))
+    shares = {key: max(PAIRED_SOURCE, half) if key in paired else 1.0 for key in slices}
+    totals: dict[TumorClass | None, float] = defaultdict(float)
+    for (label, _), share in shares.items():
+        totals[label] += share
+    weights = np.array([shares[key] / (slices[key] * totals[key[0]]) for key in keys])
+    return weights / weights.sum()
+
+
+def _is_paired(
+    key: tuple[TumorClass | None, str | None],
+    slices: Mapping[tuple[TumorClass | None, str | None], int],
+) -> bool:
+    """Tell tumour-free slices whose source also shows tumours."""
+    label, source = key
+    return label is TumorClass.NO_TUMOR and any(
+        other == source and name is not label for name, other in slices
+    )
+
+
+def served_pixels(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
+    """Show unchanged samples as serving would see them.
+
+    Parameters
+    ----------
+    samples
+        N of them.
+    size
+        Edge of the input, in pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, size, size, 3), float32, in [0, 1].
+    """
+    return as_input(
+        [
+            cv2.resize(sample.square, (size, size), interpolation=cv2.INTER_AREA)
+            for sample in samples
+        ]
+    )
+
+
+def as_input(squares: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Stack grey squares into a network's input.
+
+    Parameters
+    ----------
+    squares
+        N of shape (S, S), uint8.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, S, S, 3), float32, in [0, 1].
+    """
+    grey = np.stack(squares).astype(np.float32) / np.float32(255.0)
+    return np.repeat(grey[..., None], 3, axis=-1)

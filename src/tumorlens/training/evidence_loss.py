@@ -1,0 +1,63 @@
+"""What teaches the evidence head: each cell's class, and where the strongest lies."""
+
+from __future__ import annotations
+
+import keras
+from keras import KerasTensor, ops
+
+from tumorlens.taxonomy import NO_TUMOR_INDEX
+
+PEAK = 0.3
+"""Weight of the place beside the cells' classes (docs/experiments.md)."""
+
+_NEVER = 1e4
+"""Taken off the log-odds of cells that are not to count."""
+
+
+class EvidenceLoss(keras.losses.Loss):
+    """Cross-entropy of every cell, and of the place of the strongest.
+
+    Cell by cell, a network may err in one small spot beside the tumour at next to no
+    cost, and a map's peak then lies there. So the cells of a slice with an outlined
+    tumour also compete: the softmax, over the slice, of their log-odds of its class
+    against none is the chance that each of them holds the peak, and what the outline
+    holds of it is to be all of it. The second term is the negative logarithm of that
+    share.
+
+    The targets are those of `tumorlens.training.targets`: one-hot, or all 0 in a cell
+    that is ignored; given with weights that sum to the number of cells, so that both
+    terms are means over slices.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="evidence_loss")
+
+    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        """Work out the loss of each cell.
+
+        Parameters
+        ----------
+        y_true, y_pred
+            Shape (N, g, g, 4), float32: targets, and what the head gives, before
+            softmax.
+
+        Returns
+        -------
+        KerasTensor
+            Shape (N, g, g), float32; the second term is the same in all cells.
+        """
+        classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
+        own = y_true[..., :NO_TUMOR_INDEX]
+        inside = ops.sum(own, axis=-1)
+        counts = ops.sum(y_true, axis=-1)
+        shown = ops.max(own, axis=(1, 2), keepdims=True)
+        odds = ops.sum(shown * y_pred[..., :NO_TUMOR_INDEX], axis=-1)
+        odds = odds - y_pred[..., NO_TUMOR_INDEX]
+        place = _log_sum(odds - _NEVER * (1.0 - counts)) - _log_sum(
+            odds - _NEVER * (1.0 - inside)
+        )
+        return classes + PEAK * ops.max(inside, axis=(1, 2), keepdims=True) * place
+
+
+def _log_sum(cells: KerasTensor) -> KerasTensor:
+    return ops.logsumexp(cells, axis=(1, 2), keepdims=True)

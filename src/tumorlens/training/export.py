@@ -1,0 +1,96 @@
+"""A trained Keras model becomes an ONNX network with named outputs."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from tumorlens.taxonomy import CLASSES
+from tumorlens.training.networks.registry import find_network
+
+_LAYERS = {
+    "slices": (layers.Conv2D, layers.GlobalAveragePooling2D),
+    "volumes": (layers.Conv3D, layers.GlobalAveragePooling3D),
+}
+
+
+def serving_model(model: keras.Model, size: int) -> keras.Model:
+    """Build the network that is served: all outputs, fixed input size.
+
+    Parameters
+    ----------
+    model
+        Trained; of a network in the registry.
+    size
+        Edge of the input, in pixels or voxels.
+
+    Returns
+    -------
+    keras.Model
+        Outputs ``logits`` (N, 4), ``evidence`` (N, g, g, 4), ``gradcam``
+        (N, h, h, 4) and ``embedding`` (N, E), all float32; the maps have one
+        more dimension where the network sees whole scans. Grad-CAM needs no
+        gradient here: the pooled features reach the logits through one dense
+        layer, so the gradient of a logit is that layer's weight over the
+        number of cells (Selvaraju et al. 2017, section 3).
+    """
+    network = find_network(model.name)
+    fixed = network.build(size)
+    fixed.set_weights(model.get_weights())
+    kernel, bias = fixed.get_layer("logits").get_weights()
+    features = fixed.get_layer(network.last_convolution).output
+    cells = math.prod(int(side) for side in features.shape[1:-1])
+    convolution, pooling = _LAYERS[network.judges]
+    one_cell = (None,) * (len(features.shape) - 2)
+
+    activation = convolution(len(CLASSES), 1, use_bias=False, name="gradcam_sum")
+    gradcam = layers.ReLU(name="gradcam")(activation(features))
+    activation.set_weights([(kernel / cells)[one_cell]])
+
+    outputs = dict(zip(fixed.output_names, fixed.outputs, strict=True))
+    if "evidence" not in outputs:
+        # Without an evidence head, each cell is judged by the slice head.
+        local = convolution(len(CLASSES), 1, name="evidence")
+        outputs["evidence"] = local(features)
+        local.set_weights([kernel[one_cell], bias])
+    pooled = [
+        pooling(name=f"pooled_{name}")(fixed.get_layer(name).output)
+        for name in network.embedding_layers
+    ]
+    embedding = layers.Concatenate(name="embedding_all")(pooled)
+    return keras.Model(
+        fixed.input,
+        {
+            "logits": outputs["logits"],
+            "evidence": outputs["evidence"],
+            "gradcam": gradcam,
+            "embedding": embedding,
+        },
+        name=model.name,
+    )
+
+
+def export_onnx(model: keras.Model, path: Path) -> None:
+    """Write a serving model as ONNX, batch size left open.
+
+    Parameters
+    ----------
+    model
+        From `serving_model`.
+    path
+        File to write.
+    """
+    # Keras exports only called models.
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The converter asks numpy for names that numpy is about to change.
+        warnings.simplefilter("ignore", FutureWarning)
+        part = Path(folder) / "model.onnx"
+        model.export(part, format="onnx", verbose=False)
+        path.write_bytes(part.read_bytes())

@@ -1,0 +1,340 @@
+"""The training loop.
+
+Read it top to bottom: build, compile, then for each step one batch; after
+each epoch validate the averaged weights, log, and write a checkpoint; at the
+end count normalisation anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import TrainingError
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+from tumorlens.training.average import count_normalisation
+from tumorlens.training.batches import Batch, BatchStream
+from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from tumorlens.training.config import TrainingConfig
+from tumorlens.training.dataset import Sample, sampling_weights
+from tumorlens.training.evidence_loss import EvidenceLoss
+from tumorlens.training.infer import infer
+from tumorlens.training.networks.registry import find_network
+from tumorlens.training.run_log import RunLog
+from tumorlens.training.volumes import VolumeStream
+from tumorlens.training.weights import load_weights
+
+CHECKPOINT = "checkpoint.npz"
+BEST_WEIGHTS = "best.weights.h5"
+_STEPS_BETWEEN_CHECKPOINTS = 50
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run ended with.
+
+    Parameters
+    ----------
+    model
+        With the averaged weights of the best epoch; of the last one where there
+        was nothing to validate on.
+    history
+        One row for each epoch.
+    """
+
+    model: keras.Model
+    history: list[dict[str, Any]]
+
+
+def compile_model(model: keras.Model, config: TrainingConfig) -> None:
+    """Give a network its losses and its optimizer (Adam, or AdamW)."""
+    losses: dict[str, keras.losses.Loss] = {
+        "logits": keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing
+        )
+    }
+    weights = {"logits": 1.0}
+    if "evidence" in model.output_names:
+        # On whole scans the place of the peak was not measured.
+        slices = find_network(config.network).judges == "slices"
+        losses["evidence"] = (
+            EvidenceLoss()
+            if slices
+            else keras.losses.CategoricalCrossentropy(from_logits=True)
+        )
+        weights["evidence"] = config.evidence_loss
+    warmup = max(1, round(config.warmup * config.total_steps))
+    rate = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 25.0,
+        max(1, config.total_steps - warmup),
+        alpha=config.final_rate,
+        warmup_target=config.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=config.weight_decay,
+        global_clipnorm=2.0,
+        use_ema=True,
+        ema_momentum=config.ema,
+        ema_overwrite_frequency=None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(optimizer=optimizer, loss=losses, loss_weights=weights)
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Put the moving average of the weights in place for a while."""
+    current = [
+        keras.ops.convert_to_numpy(item.value) for item in model.trainable_variables
+    ]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, current, strict=True):
+            variable.assign(value)
+
+
+def validation_score(
+    logits: NDArray[np.float32], samples: Sequence[Sample]
+) -> dict[str, float]:
+    """Score slices, each patient counting the same.
+
+    Parameters
+    ----------
+    logits
+        Shape (N, 4).
+    samples
+        N of them.
+
+    Returns
+    -------
+    dict
+        ``accuracy``: mean over classes of the mean over patients of the share
+        of slices that are right. ``tumor_recall``: mean over patients with a
+        tumour of the share of slices called a tumour of any kind.
+    """
+    predicted = logits.argmax(axis=1)
+    right: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, list[float]] = defaultdict(list)
+    for row, sample in enumerate(samples):
+        patient = sample.record.group
+        right[sample.index][patient].append(float(predicted[row] == sample.index))
+        if sample.index != NO_TUMOR_INDEX:
+            found[patient].append(float(predicted[row] != NO_TUMOR_INDEX))
+    classes = [
+        float(np.mean([np.mean(rows) for rows in patients.values()]))
+        for patients in right.values()
+    ]
+    recall = [float(np.mean(rows)) for rows in found.values()]
+    return {
+        "accuracy": float(np.mean(classes)),
+        "tumor_recall": float(np.mean(recall)) if recall else 1.0,
+    }
+
+
+def fit(
+    config: TrainingConfig,
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    folder: Path,
+    *,
+    resume: bool = False,
+    initial_weights: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> FitResult:
+    """Train one network.
+
+    Parameters
+    ----------
+    config
+        Every choice of the run.
+    training, validation
+        Samples of different patients. Without validation samples the run goes
+        to its end and keeps its last weights: nothing is chosen, so patients
+        kept for testing stay untouched.
+    folder
+        Exists; receives checkpoint, best weights, log.csv, log.jsonl and
+        TensorBoard events.
+    resume
+        Go on from the folder's checkpoint.
+    initial_weights
+        Keras weights to start from instead of the network's own.
+    say
+        Receives lines of progress.
+
+    Raises
+    ------
+    TrainingError
+        A patient is in both sets, a class is missing, the weights are of
+        another network, or there is no usable checkpoint to resume from.
+    """
+    network = find_network(config.network)
+    slices = network.judges == "slices"
+    # Of whole scans there are too few to ask for every kind of tumour.
+    _check_sets(training, validation, CLASSES if slices else ())
+    keras.utils.set_random_seed(config.seed)
+    model = network.build(None)
+    if initial_weights is not None:
+        load_weights(model, initial_weights)
+    elif network.initialise is not None:
+        network.initialise(model)
+    network.freeze(model)
+    compile_model(model, config)
+    progress = Progress(0, [])
+    if resume:
+        progress = load_checkpoint(folder / CHECKPOINT, model)
+        say(f"Going on from step {progress.step} of {config.total_steps}.")
+    stream = training_stream(training, config)
+    history = progress.history
+    log = RunLog(folder, history)
+    losses: list[float] = []
+    started = time.monotonic()
+    step = progress.step
+    if _stalled(history, config.patience):
+        step = config.total_steps
+    for batch in stream.batches(step, config.total_steps, config.size_at):
+        losses.append(_train_step(model, batch))
+        step += 1
+        if step % config.steps_per_epoch == 0:
+            pace = (time.monotonic() - started) / (step - progress.step)
+            row = _end_epoch(model, config, validation, history, folder, step)
+            row |= {"loss": float(np.mean(losses)), "seconds_per_step": pace}
+            losses.clear()
+            history.append(row)
+            log.write(row)
+            say(_line(row, config, pace * (config.total_steps - step)))
+            save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+            if _stalled(history, config.patience):
+                say(f"No better epoch in {config.patience}: stopping.")
+                break
+        elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
+            save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+    log.close()
+    load_weights(model, folder / BEST_WEIGHTS)
+    # What it counted is of the weights on their way, not of their average.
+    count_normalisation(model, stream, config)
+    _keep(model, folder)
+    return FitResult(model, history)
+
+
+def training_stream(training: Sequence[Sample], config: TrainingConfig) -> BatchStream:
+    """Draw the batches that a run trains on, of slices or whole scans.
+
+    Parameters
+    ----------
+    training
+        Samples of what the run's network judges.
+    config
+        Every choice of the run.
+    """
+    network = find_network(config.network)
+    kind = BatchStream if network.judges == "slices" else VolumeStream
+    return kind(
+        training,
+        sampling_weights(training, config.sampling),
+        config.batch_size,
+        config.seed,
+        config.strip_share,
+        config.transplant_share,
+        network.evidence_stride,
+    )
+
+
+def _check_sets(
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    needed: Sequence[TumorClass],
+) -> None:
+    if not training:
+        raise TrainingError(
+            "The training set is empty.",
+            "Run `tumorlens data split` on the manifest.",
+        )
+    patients = {sample.record.patient for sample in training} - {""}
+    both = patients & {sample.record.patient for sample in validation}
+    if both:
+        raise TrainingError(
+            f"{len(both)} patients are in training and validation, "
+            f"for example {min(both)}.",
+            "Split by patient: run `tumorlens data split` on the manifest.",
+        )
+    missing = set(needed) - {sample.label for sample in training}
+    if missing:
+        names = ", ".join(sorted(item.value for item in missing))
+        raise TrainingError(
+            f"The training set shows no slice of: {names}.",
+            "Add such slices, or split again.",
+        )
+
+
+def _train_step(model: keras.Model, batch: Batch) -> float:
+    targets = {"logits": batch.labels}
+    weights = {"logits": np.ones(len(batch.labels), np.float32)}
+    if "evidence" in model.output_names:
+        targets["evidence"] = batch.cells
+        weights["evidence"] = batch.cell_weights
+    logs = model.train_on_batch(batch.pixels, targets, weights, return_dict=True)
+    loss = float(logs["loss"])
+    model.reset_metrics()
+    if not np.isfinite(loss):
+        raise TrainingError(
+            "The loss is no longer a number.", "Lower the learning rate."
+        )
+    return loss
+
+
+def _end_epoch(
+    model: keras.Model,
+    config: TrainingConfig,
+    validation: Sequence[Sample],
+    history: list[dict[str, Any]],
+    folder: Path,
+    step: int,
+) -> dict[str, Any]:
+    """Validate the averaged weights, and keep them if none were better."""
+    row: dict[str, Any] = {"epoch": step // config.steps_per_epoch, "step": step}
+    with averaged_weights(model):
+        best = True
+        if validation:
+            outputs = infer(model, validation, config.size)
+            row |= validation_score(outputs["logits"], validation)
+            earlier = max((old["accuracy"] for old in history), default=0.0)
+            best = row["accuracy"] >= earlier
+        if best:
+            _keep(model, folder)
+    return row
+
+
+def _keep(model: keras.Model, folder: Path) -> None:
+    part = folder / f"part-{BEST_WEIGHTS}"
+    model.save_weights(part)
+    part.replace(folder / BEST_WEIGHTS)
+
+
+def _stalled(history: list[dict[str, Any]], patience: int) -> bool:
+    if not history or "accuracy" not in history[0]:
+        return False
+    scores = [row["accuracy"] for row in history]
+    best = len(scores) - 1 - scores[::-1].index(max(scores))
+    return len(scores) - 1 - best >= patience
+
+
+def _line(row: dict[str, Any], config: TrainingConfig, seconds_left: float) -> str:
+    minutes, seconds = divmod(round(seconds_left), 60)
+    words = [f"epoch {row['epoch']:3d}/{config.epochs}", f"loss {row['loss']:.4f}"]
+    if "accuracy" in row:
+        words.append(f"validation accuracy {row['accuracy']:.4f}")
+        words.append(f"tumour recall {row['tumor_recall']:.4f}")
+    return "  ".join([*words, f"{minutes} min {seconds:02d} s left"])

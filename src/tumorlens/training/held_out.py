@@ -1,0 +1,140 @@
+"""What networks said of patients they had never seen, kept on disk."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import cv2
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record
+from tumorlens.errors import TrainingError
+from tumorlens.taxonomy import CLASSES
+from tumorlens.training.dataset import Sample
+from tumorlens.training.infer import infer
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What networks said of patients they had never seen.
+
+    Parameters
+    ----------
+    records
+        N of them, labelled.
+    logits
+        Shape (N, 4), float32.
+    evidence
+        Shape (N, g, g, 4), float32; None for a network without that head.
+    outlined
+        Shape (N, g, g), float32: share of each cell inside the outline; NaN
+        where there is no outline, or no evidence to compare it with.
+    """
+
+    records: tuple[Record, ...]
+    logits: NDArray[np.float32]
+    evidence: NDArray[np.float32] | None
+    outlined: NDArray[np.float32]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices, shape (N,)."""
+        return np.array(
+            [CLASSES.index(row.label) for row in self.records if row.label is not None]
+        )
+
+    @classmethod
+    def of(cls, model: keras.Model, samples: Sequence[Sample], size: int) -> Self:
+        """Run a model over samples."""
+        return cls.seen(infer(model, samples, size), samples)
+
+    @classmethod
+    def seen(
+        cls, outputs: Mapping[str, NDArray[np.float32]], samples: Sequence[Sample]
+    ) -> Self:
+        """Keep what `infer` gave for samples."""
+        evidence = outputs.get("evidence")
+        grid = 1 if evidence is None else evidence.shape[1]
+        return cls(
+            tuple(sample.record for sample in samples),
+            outputs["logits"],
+            evidence,
+            np.stack([_outlined(sample, grid) for sample in samples]),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Pool several, in order."""
+        return cls(
+            tuple(record for part in parts for record in part.records),
+            np.concatenate([part.logits for part in parts]),
+            None
+            if any(part.evidence is None for part in parts)
+            else np.concatenate([part.evidence for part in parts]),
+            np.concatenate([part.outlined for part in parts]),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write to a file; the pictures are known by their paths."""
+        part = path.with_suffix(".part")
+        arrays: dict[str, Any] = {
+            "files": np.array([str(record.path.absolute()) for record in self.records]),
+            "logits": self.logits,
+            "outlined": self.outlined.astype(np.float16),
+        }
+        if self.evidence is not None:
+            # It is judged by its strongest cells; half precision holds them.
+            arrays["evidence"] = self.evidence.astype(np.float16)
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, records: Sequence[Record]) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path
+            The file.
+        records
+            The manifest that the run was made with.
+
+        Raises
+        ------
+        TrainingError
+            The file is damaged, or of another manifest.
+        """
+        by_file = {record.path.absolute(): record for record in records}
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return cls(
+                    tuple(
+                        by_file[Path(str(name)).absolute()] for name in stored["files"]
+                    ),
+                    stored["logits"],
+                    stored["evidence"].astype(np.float32)
+                    if "evidence" in stored.files
+                    else None,
+                    stored["outlined"].astype(np.float32),
+                )
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise TrainingError(
+                f"{path} cannot be used with this manifest: {error!r}.",
+                "Delete its folder and train that fold again.",
+            ) from error
+
+
+def _outlined(sample: Sample, grid: int) -> NDArray[np.float32]:
+    if sample.outline is None:
+        return np.full((grid, grid), np.nan, np.float32)
+    inside = sample.outline.astype(np.float32) / np.float32(255.0)
+    return np.asarray(
+        cv2.resize(inside, (grid, grid), interpolation=cv2.INTER_AREA), np.float32
+    )

@@ -1,0 +1,101 @@
+"""evidence-net: one backbone, a slice head and an evidence head.
+
+The slice head is global average pooling and a dense softmax. The evidence
+head says, for each cell of a stride-8 grid, which class the cell shows; it
+learns from radiologists' outlines and is what holds on strangers' scanners.
+It joins coarse context to fine detail from the top down, as feature pyramids
+do (Lin et al. 2017, arXiv:1612.03144).
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from tumorlens.taxonomy import CLASSES
+from tumorlens.training.networks.efficientnet_lite import LITE0, Lite, efficientnet_lite
+
+EVIDENCE_FILTERS = 160
+DROPOUT = 0.3
+LAST_CONVOLUTION = "top_relu"
+EVIDENCE_STRIDE = 8
+
+
+def embedding_layers(lite: Lite) -> tuple[str, ...]:
+    """Name the last layers of stride 8, 16 and 32."""
+    fine, coarse = lite.last_block(8), lite.last_block(16)
+    return f"block{fine}_add", f"block{coarse}_add", LAST_CONVOLUTION
+
+
+def frozen(lite: Lite) -> tuple[str, ...]:
+    """Name the blocks up to stride 8, whose ImageNet filters stay.
+
+    It halves the time of a step, and over equally many steps was as good as
+    training them (docs/experiments.md).
+    """
+    return ("stem", *(f"block{row}" for row in range(lite.last_block(8) + 1)))
+
+
+def build(
+    size: int | None = None,
+    lite: Lite = LITE0,
+    name: str = "evidence-net",
+    evidence_filters: int = EVIDENCE_FILTERS,
+    dropout: float = DROPOUT,
+) -> keras.Model:
+    """Build evidence-net, untrained.
+
+    Parameters
+    ----------
+    size
+        Height and width of the input in pixels, a multiple of 32; None leaves
+        both open.
+    lite
+        The backbone.
+    name
+        Of the network in the registry.
+    evidence_filters
+        Width of the evidence head.
+    dropout
+        Share of the pooled features dropped in training.
+
+    Returns
+    -------
+    keras.Model
+        Input ``pixels`` (N, size, size, 3), float32, in [0, 1]. Outputs, by
+        name: ``logits`` (N, 4) and ``evidence`` (N, size/8, size/8, 4), both
+        float32 and before softmax, classes in the taxonomy's order.
+    """
+    # --- Backbone ---
+    pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
+    stride8, stride16, top = efficientnet_lite(pixels, lite)
+
+    # --- Slice head ---
+    embedding = layers.GlobalAveragePooling2D(name="embedding")(top)
+    logits = layers.Dense(len(CLASSES), name="logits")(
+        layers.Dropout(dropout, name="dropout")(embedding)
+    )
+
+    # --- Evidence head ---
+    joined = layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
+    for finer, stride in ((stride16, 16), (stride8, 8)):
+        joined = _joined(joined, finer, f"evidence{stride}")
+    evidence = layers.Conv2D(len(CLASSES), 1, name="evidence")(joined)
+
+    # --- Model ---
+    return keras.Model(pixels, {"logits": logits, "evidence": evidence}, name=name)
+
+
+def _joined(
+    coarse: keras.KerasTensor, fine: keras.KerasTensor, name: str
+) -> keras.KerasTensor:
+    """Add a coarse grid to one twice as fine."""
+    # Doubling, then averaging neighbours, is linear interpolation for any size.
+    doubled = layers.UpSampling2D(2, name=f"{name}_up")(coarse)
+    smooth = layers.AveragePooling2D(
+        3, strides=1, padding="same", name=f"{name}_smooth"
+    )(doubled)
+    lateral = layers.Conv2D(int(coarse.shape[-1]), 1, name=f"{name}_lateral")(fine)
+    return layers.ReLU(name=f"{name}_relu")(
+        layers.Add(name=f"{name}_add")([lateral, smooth])
+    )

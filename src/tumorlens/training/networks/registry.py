@@ -1,0 +1,108 @@
+"""Every network that `tumorlens train` knows, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import keras
+
+from tumorlens.errors import SettingError
+from tumorlens.inference.bundle.bundle import Judges
+from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
+from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
+from tumorlens.training.networks.imagenet import load_imagenet_weights
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and what training must know of it.
+
+    Parameters
+    ----------
+    build
+        Takes the input's edge in pixels, or None for any.
+    last_convolution
+        Name of the layer whose output is pooled and feeds the dense head:
+        what Grad-CAM explains.
+    embedding_layers
+        Layers whose pooled features make the embedding that the out-of-domain
+        score looks at: shallow ones know texture, deep ones content, and what
+        is no MRI may differ in either.
+    initialise
+        Loads weights to start from; None to start from scratch.
+    evidence_stride
+        Pixels or voxels of the input that one cell of the evidence grid spans.
+    frozen
+        Blocks, by the first part of their layers' names, that training leaves
+        as they were initialised.
+    judges
+        Whether its input is a slice or a whole scan.
+    defaults
+        Fields of `TrainingConfig` that start from other values for it.
+    """
+
+    build: Callable[[int | None], keras.Model]
+    last_convolution: str
+    embedding_layers: tuple[str, ...]
+    initialise: Callable[[keras.Model], None] | None
+    evidence_stride: int
+    frozen: tuple[str, ...] = ()
+    judges: Judges = "slices"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def freeze(self, model: keras.Model) -> None:
+        """Leave the frozen blocks as they are, normalisation's statistics too."""
+        for layer in model.layers:
+            if layer.name.partition("_")[0] in self.frozen:
+                layer.trainable = False
+
+
+def _evidence_net(name: str, lite: Lite) -> Network:
+    return Network(
+        partial(evidence_net.build, lite=lite, name=name),
+        evidence_net.LAST_CONVOLUTION,
+        evidence_net.embedding_layers(lite),
+        partial(load_imagenet_weights, lite=lite),
+        evidence_net.EVIDENCE_STRIDE,
+        evidence_net.frozen(lite),
+    )
+
+
+NETWORKS: dict[str, Network] = {
+    "evidence-net": _evidence_net("evidence-net", LITE0),
+    "evidence-net-lite2": _evidence_net("evidence-net-lite2", LITE2),
+    "seed-cnn": Network(
+        seed_cnn.build,
+        seed_cnn.LAST_CONVOLUTION,
+        seed_cnn.EMBEDDING_LAYERS,
+        None,
+        seed_cnn.EVIDENCE_STRIDE,
+    ),
+    "cnn3d": Network(
+        cnn3d.build,
+        cnn3d.LAST_CONVOLUTION,
+        cnn3d.EMBEDDING_LAYERS,
+        None,
+        cnn3d.EVIDENCE_STRIDE,
+        judges="volumes",
+        defaults=cnn3d.DEFAULTS,
+    ),
+}
+
+
+def find_network(name: str) -> Network:
+    """Look a network up.
+
+    Raises
+    ------
+    SettingError
+        No network has that name.
+    """
+    if name not in NETWORKS:
+        raise SettingError(
+            f"There is no network '{name}'.", f"Choose one of: {', '.join(NETWORKS)}."
+        )
+    return NETWORKS[name]

@@ -1,0 +1,129 @@
+"""A series as the browser gets it: one packed block of voxels, drawn there."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.geometry.volume import volume_of
+from tumorlens.imaging.geometry.volume_views import StackView, views_of
+from tumorlens.imaging.study import Series
+from tumorlens.report.slice.overlay import encode_png, window_picture
+from tumorlens.web.uploads.series_window import Window, auto_window, file_window
+
+LEVELS = 4095
+"""Steps of brightness kept where values are no whole numbers: a window of a
+sixteenth of the range still shows 256 greys."""
+
+_MOST_LEVELS = 65_535
+_EVERY = 4
+_THUMBNAIL = 160
+
+
+@dataclass(frozen=True)
+class PackedSeries:
+    """A series, ready to be kept and shown.
+
+    Parameters
+    ----------
+    voxels
+        Gzip of little-endian uint16, shape (D, H, W), columns fastest.
+    thumbnail
+        PNG of the middle slice, in its true proportions.
+    geometry
+        Plain JSON values: ``shape`` (D, H, W); ``slope`` and ``offset`` from a
+        stored number to the file's own units; ``range`` and the windows
+        ``auto`` and ``stored`` (lowest and highest value; the latter null where
+        the file has none that shows the head) in stored numbers; ``gap_mm``
+        between slices, where they are evenly apart; ``views``.
+    """
+
+    voxels: bytes
+    thumbnail: bytes
+    geometry: dict[str, Any]
+
+
+def pack_series(series: Series) -> PackedSeries:
+    """Pack a series for the browser.
+
+    Whole numbers that span at most 16 bits keep their value; others are kept
+    in `LEVELS` even steps. Slices that differ in size are laid into the upper
+    left corner of the largest.
+
+    Parameters
+    ----------
+    series
+        At least one slice.
+    """
+    volume = volume_of(series)
+    slices = [item.pixels for item in series.slices]
+    height = max(item.shape[0] for item in slices)
+    width = max(item.shape[1] for item in slices)
+    low = min(float(item.min()) for item in slices)
+    high = max(float(item.max()) for item in slices)
+    # A picture of one value is whole in every sense: there is nothing to scale.
+    whole = high == low or (
+        high - low <= _MOST_LEVELS and all(_whole(item) for item in slices)
+    )
+    slope = 1.0 if whole else (high - low) / LEVELS
+    packer = zlib.compressobj(1, wbits=zlib.MAX_WBITS | 16)
+    packed = []
+    for pixels in slices:
+        block = np.zeros((height, width), "<u2")
+        block[: pixels.shape[0], : pixels.shape[1]] = np.rint((pixels - low) / slope)
+        packed.append(packer.compress(block.tobytes()))
+    packed.append(packer.flush())
+    sample = np.concatenate([item[::_EVERY, ::_EVERY].ravel() for item in slices])
+    stored = file_window(series, sample)
+    geometry = {
+        "shape": [len(slices), height, width],
+        "slope": slope,
+        "offset": low,
+        "range": [0, round((high - low) / slope)],
+        "auto": _stored_numbers(auto_window(sample, low, high), low, slope),
+        "stored": None if stored is None else _stored_numbers(stored, low, slope),
+        "gap_mm": None if volume is None else volume.spacing_mm[0],
+        "views": [_view_to_json(item) for item in views_of(series, volume)],
+    }
+    return PackedSeries(b"".join(packed), _thumbnail(series), geometry)
+
+
+def _stored_numbers(window: Window, offset: float, slope: float) -> list[float]:
+    return [(value - offset) / slope for value in window]
+
+
+def pack_evidence(evidence: NDArray[np.uint8]) -> bytes:
+    """Pack evidence, shape (D, H, W), uint8, as gzip."""
+    packer = zlib.compressobj(1, wbits=zlib.MAX_WBITS | 16)
+    parts = [packer.compress(np.ascontiguousarray(item).data) for item in evidence]
+    return b"".join((*parts, packer.flush()))
+
+
+def _thumbnail(series: Series) -> bytes:
+    middle = series.slices[len(series.slices) // 2]
+    down, across = middle.spacing_mm or (1.0, 1.0)
+    height, width = middle.height * down, middle.width * across
+    scale = _THUMBNAIL / max(height, width)
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    picture = window_picture(middle.pixels)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return encode_png(np.asarray(small, np.uint8))
+
+
+def _whole(pixels: NDArray[np.float32]) -> bool:
+    return bool((pixels == np.rint(pixels)).all())
+
+
+def _view_to_json(view: StackView) -> dict[str, Any]:
+    return {
+        "plane": None if view.plane is None else view.plane.value,
+        "order": list(view.order),
+        "flipped": list(view.flipped),
+        "spacing_mm": None if view.spacing_mm is None else list(view.spacing_mm),
+        "edges": None if view.edges is None else list(view.edges),
+    }

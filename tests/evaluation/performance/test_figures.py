@@ -1,0 +1,180 @@
+"""Figures of made-up sets, against values worked out by hand or by scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, precision_score, roc_auc_score
+
+from tests.samples.scored_sets import made_set, random_set
+from tumorlens.evaluation.performance.figures import set_figures
+from tumorlens.report.figure_words import FIGURES
+from tumorlens.statistics.metrics import calibration_error
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+
+NONE = "no_tumor"
+
+
+@pytest.fixture(scope="module")
+def scored():
+    return random_set()
+
+
+@pytest.fixture(scope="module")
+def figures(scored):
+    return set_figures(scored)
+
+
+def test_figures_are_plain_json_and_hold_what_the_docs_ask_for(figures):
+    again = json.loads(json.dumps(figures, allow_nan=False))
+    assert again == figures
+    assert {key for _, key in FIGURES} <= set(figures)
+
+
+def test_class_figures_agree_with_scikit_learn(scored, figures):
+    labels, said = scored.labels, scored.probabilities.argmax(axis=1)
+    found = figures["classes"]["by_slice"]
+    precision = precision_score(labels, said, average=None)
+    for row, name in enumerate(CLASSES):
+        own = found["classes"][name]
+        assert own["precision"]["value"] == pytest.approx(precision[row])
+        wanted = roc_auc_score(labels == row, scored.probabilities[:, row])
+        assert own["auroc"]["value"] == pytest.approx(wanted)
+        others = labels != row
+        assert own["specificity"]["value"] == pytest.approx(
+            (said != row)[others].mean()
+        )
+    assert found["macro_f1"]["value"] == pytest.approx(
+        f1_score(labels, said, average="macro")
+    )
+
+
+def test_the_calibration_error_is_the_one_of_metrics(scored, figures):
+    wanted = calibration_error(scored.probabilities, scored.labels)
+    assert figures["calibration_error"]["value"] == pytest.approx(wanted)
+
+
+def test_the_calibration_error_lies_inside_its_interval():
+    # Right as often as it is sure, in every bin: all draws are further off.
+    sure = np.linspace(0.4, 0.99, 400)
+    right = np.floor(np.cumsum(sure)) > np.floor(np.cumsum(sure) - sure)
+    said = [
+        (f"p{row % 100}", "glioma" if hit else "pituitary", "glioma")
+        for row, hit in enumerate(right)
+    ]
+    rest = np.repeat(((1.0 - sure) / 3.0)[:, None], 3, axis=1)
+    honest = made_set(said, probabilities=np.c_[sure, rest])
+    found = set_figures(honest)["calibration_error"]
+    assert found["value"] < 0.02
+    assert found["low"] <= found["value"] < found["high"] < 0.1
+
+
+def test_the_brier_score_of_certain_and_wrong_is_two():
+    wrong = np.eye(4)[[1, 1]]
+    said = [("a", "glioma", "glioma"), ("b", "glioma", "glioma")]
+    assert set_figures(made_set(said, probabilities=wrong))["brier"]["value"] == 2.0
+
+
+def test_a_patient_is_judged_by_the_mean_of_the_slices():
+    two_of_three = [("a", "glioma", word) for word in ("glioma", "glioma", NONE)]
+    found = set_figures(made_set([*two_of_three, ("b", NONE, NONE)]))
+    assert found["accuracy"]["value"] == pytest.approx(0.75)
+    assert found["accuracy_by_patient"]["value"] == 1.0
+    assert found["patients"] == 2
+
+
+def test_who_has_both_kinds_of_slices_counts_for_each():
+    found = set_figures(made_set([("a", "glioma", "glioma"), ("a", NONE, "glioma")]))
+    assert found["classes"]["by_patient"]["count"] == 2
+    assert found["accuracy_by_patient"]["value"] == 0.5
+
+
+def test_a_refused_slice_is_neither_missed_nor_cleared():
+    said = [("a", "glioma", NONE), ("b", NONE, NONE)]
+    refused = [Verdict.NOT_BRAIN_MRI, Verdict.NOT_BRAIN_MRI]
+    found = set_figures(made_set(said, decisions=refused))
+    assert found["tumor_sensitivity"]["value"] == 1.0
+    assert found["tumor_specificity"]["value"] == 0.0
+    rates = found["operating_points"]["screening"]
+    assert rates["sensitivity"]["value"] == 1.0
+    assert rates["specificity"]["value"] == 0.0
+    assert rates["negative_predictive_value"] is None
+
+
+def test_an_inconclusive_tumour_is_found():
+    said = [("a", "glioma", "glioma")]
+    found = set_figures(made_set(said, decisions=[Verdict.INCONCLUSIVE]))
+    assert found["tumor_sensitivity"]["value"] == 1.0
+    assert found["inconclusive"]["value"] == 1.0
+
+
+def test_each_row_is_held_to_its_own_threshold():
+    said = [("a", "glioma", "glioma"), ("b", "glioma", "glioma")]
+    found = set_figures(made_set(said, thresholds=np.array([0.3, 0.99])))
+    rates = found["operating_points"]
+    assert rates["screening"]["sensitivity"]["value"] == 0.5
+    assert rates["balanced"]["sensitivity"]["value"] == 1.0
+
+
+def test_a_bundle_without_a_point_has_no_rates_for_it():
+    unknown = np.array([np.nan])
+    found = set_figures(made_set([("a", NONE, NONE)], balanced_thresholds=unknown))
+    assert set(found["operating_points"]) == {"screening"}
+
+
+def test_only_places_with_both_kinds_are_judged_from_inside():
+    tumors = [(f"t{row}", "glioma", "glioma") for row in range(10)]
+    healthy = [(f"n{row}", NONE, NONE) for row in range(10)]
+    sites = ["both"] * 5 + ["tumours"] * 5 + ["both"] * 5 + ["none"] * 5
+    found = set_figures(made_set([*tumors, *healthy], site=sites))["within_sites"]
+    assert set(found) == {"source made", "site both"}
+    assert found["site both"]["auroc_tumor"]["value"] == 1.0
+    assert found["site both"]["tumor_slices"] == 5
+
+
+def test_parts_have_only_figures_that_can_be_had():
+    said = [("a", "glioma", "glioma"), ("b", NONE, "glioma")]
+    found = set_figures(made_set(said, source=["x", "y"]))["by_source"]
+    assert "tumor_specificity" not in found["x"]
+    assert found["y"]["tumor_specificity"]["value"] == 0.0
+    assert found["x"]["slices"] == 1
+
+
+def test_a_part_of_one_patient_has_no_area_under_a_curve():
+    said = [("a", "glioma", "glioma"), ("a", NONE, NONE)] * 5
+    more = [("b", "glioma", "glioma"), ("c", NONE, NONE)] * 5
+    found = set_figures(made_set([*said, *more], source=["x"] * 10 + ["y"] * 10))
+    assert "auroc_tumor" not in found["by_source"]["x"]
+    assert found["by_source"]["y"]["auroc_tumor"]["value"] == 1.0
+    assert set(found["within_sites"]) == {"source y"}
+
+
+def test_localisation_counts_outlined_slices_alone(scored, figures):
+    known = np.isfinite(scored.peak_inside)
+    assert figures["outlined_slices"] == known.sum()
+    wanted = scored.peak_inside[known].mean()
+    assert figures["peak_inside_outline"]["value"] == pytest.approx(wanted)
+    assert "localisation" not in set_figures(made_set([("a", NONE, NONE)]))
+
+
+def test_coverage_counts_the_true_class_in_the_set():
+    sets = np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)
+    said = [("a", "glioma", "glioma"), ("b", "glioma", "meningioma")]
+    found = set_figures(made_set(said, sets=sets))
+    assert found["coverage"]["glioma"]["value"] == 0.5
+    assert found["coverage"]["pituitary"] is None
+    assert found["set_size"]["value"] == 1.5
+
+
+def test_coverage_by_patient_weighs_patients_alike():
+    sets = np.array([[1, 0, 0, 0]] * 3 + [[0, 1, 0, 0]] + [[0, 0, 0, 1]], bool)
+    said = [("a", "glioma", "glioma")] * 3 + [("b", "glioma", "meningioma")]
+    found = set_figures(made_set([*said, ("a", NONE, NONE)], sets=sets))
+    assert found["coverage"]["glioma"]["value"] == 0.75
+    assert found["coverage_by_patient"]["glioma"]["value"] == 0.5
+    assert found["coverage_by_patient"]["no_tumor"]["value"] == 1.0
+    assert found["coverage_by_patient"]["pituitary"] is None
+
+
+def test_the_classes_are_those_of_the_taxonomy(figures):
+    assert set(figures["recall"]) == {name.value for name in TumorClass}

@@ -1,0 +1,141 @@
+"""Models on whole scans: figures, what gives the answer away, who has seen whom."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.samples.series_findings_by_slices import MODEL
+from tests.samples.volume_bundle import build_volume_bundle
+from tests.samples.volumes import draw_set, save_volume
+from tumorlens.cli.main import main
+from tumorlens.data.manifest import Record, read_manifest
+from tumorlens.evaluation.series.compared_models import load_contestant
+from tumorlens.evaluation.series.comparison import (
+    ScanWords,
+    compare_scans,
+    judge_scans,
+)
+from tumorlens.inference.bundle.record import record_scans
+from tumorlens.taxonomy import TumorClass
+
+
+def scans(count: int = 20, **more) -> list[Record]:
+    labels = (TumorClass.GLIOMA, TumorClass.NO_TUMOR)
+    return [
+        Record(Path(f"{i}.nii"), labels[i % 2], patient=f"p{i // 2}", **more)
+        for i in range(count)
+    ]
+
+
+def words(name: str, p_tumor, refused=None, seen=False, untold=False) -> ScanWords:
+    values = np.asarray(p_tumor, np.float64)
+    none = np.zeros(len(values), bool)
+    return ScanWords(
+        name,
+        values,
+        values >= 0.5,
+        none if refused is None else refused,
+        none | seen,
+        none | untold,
+    )
+
+
+def test_the_better_model_gains_and_the_draws_are_paired():
+    good = words("good", [0.9, 0.1] * 10)
+    blind = words("blind", [0.7] * 20)
+    found = compare_scans(scans(), [blind, good])
+    (whole,) = found["sets"]
+    assert (whole["scans"], whole["tumors"], whole["patients"]) == (20, 10, 10)
+    assert whole["models"][1]["auroc"]["value"] == 1.0
+    assert whole["models"][0]["auroc"]["value"] == 0.5
+    assert whole["models"][0]["balanced_accuracy"]["value"] == 0.5
+    (gain,) = whole["auroc_differences"]
+    assert gain == {"value": 0.5, "low": 0.5, "high": 0.5}
+    same = compare_scans(scans(), [good, good])["sets"][0]["auroc_differences"]
+    assert same == [{"value": 0.0, "low": 0.0, "high": 0.0}]
+
+
+def test_a_refused_scan_counts_as_wrong():
+    refused = np.arange(20) < 4
+    found = compare_scans(scans(), [words("one", [0.9, 0.1] * 10, refused)])
+    figures = found["sets"][0]["models"][0]
+    assert figures["sensitivity"]["value"] == pytest.approx(0.8)
+    assert figures["specificity"]["value"] == pytest.approx(0.8)
+    assert found["models"][0]["refused"] == 4
+
+
+def test_a_source_that_gives_the_answer_away_is_told():
+    rows = scans(10, source="here") + [
+        Record(Path(f"h{i}.nii"), TumorClass.NO_TUMOR, f"h{i}", source="healthy")
+        for i in range(10)
+    ]
+    rows = [r for r in rows if r.source == "healthy" or r.label is TumorClass.GLIOMA]
+    found = compare_scans(rows, [words("one", np.linspace(0, 1, len(rows)))])
+    assert found["giveaways"]["source"]["value"] == 1.0
+    # Neither source shows both kinds, so there is nothing to score inside one.
+    assert [part["name"] for part in found["sets"]] == ["all"]
+
+
+def test_parts_of_the_head_are_scored_by_themselves():
+    rows = [
+        *scans(8, extra={"part": "1/2"}),
+        *scans(8, extra={"part": "2/2"}),
+    ]
+    found = compare_scans(rows, [words("one", [0.9, 0.1] * 4 + [0.1, 0.9] * 4)])
+    by_name = {part["name"]: part["models"][0]["auroc"] for part in found["sets"]}
+    assert by_name["part 1/2"]["value"] == 1.0
+    assert by_name["part 2/2"]["value"] == 0.0
+    assert found["giveaways"]["part"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(("threshold", "called"), [(0.0, True), (1.0, False)])
+def test_a_scan_is_called_by_the_threshold_for_scans(
+    tmp_path, tiny_bundle, threshold, called
+):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    point = replace(MODEL.operating_points["screening"], threshold=threshold)
+    points = {**MODEL.operating_points, "screening": point}
+    record_scans(folder, replace(MODEL, operating_points=points))
+    records = read_manifest(draw_set(tmp_path, 1))
+    _, (found,) = judge_scans([load_contestant(folder)], records, None)
+    assert (found.called == called).all()
+
+
+def test_the_command_prints_and_writes(tmp_path, tiny_bundle, capsys):
+    manifest = draw_set(tmp_path, 3)
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    build_volume_bundle(folder)
+    (tmp_path / "glioma1.nii.gz").write_bytes(b"broken")
+    command = ["compare-scans", "--data", str(manifest), "--split", "train"]
+    out = tmp_path / "figures.json"
+    models = ["--model", str(tiny_bundle), "--model", str(folder)]
+    assert main([*command, *models, "--json", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "Left out: " in shown and "glioma1.nii.gz" in shown
+    assert "tiny3d 0.0.1: NOT held out, 1 scans are of patients" in shown
+    assert "tiny 0.0.1: NOT known to be held out" in shown
+    figures = json.loads(out.read_text())
+    assert figures["sets"][0]["scans"] == 5
+    assert figures["sets"][0]["models"][1]["auroc"]["value"] == 1.0
+
+
+def test_a_split_without_rows_is_named(tmp_path, capsys):
+    manifest = draw_set(tmp_path, 1)
+    assert main(["compare-scans", "--data", str(manifest), "--split", "test"]) == 2
+    assert "'test'" in capsys.readouterr().err
+
+
+def test_a_scan_of_which_nothing_was_judged_is_no_right_answer(tmp_path, tiny_bundle):
+    path = tmp_path / "dark.nii.gz"
+    save_volume(np.zeros((40, 48, 40), np.float32), path)
+    record = Record(path, TumorClass.NO_TUMOR, "one")
+    _, (found,) = judge_scans([load_contestant(tiny_bundle)], [record], None)
+    assert found.refused.all()
+    assert not found.called.any()

@@ -1,0 +1,300 @@
+"""NIfTI: real files, every orientation, and files that mean harm."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nibabel.testing import data_path
+
+from tests.imaging.geometry.test_volume import find, marked
+from tumorlens.errors import DamagedFileError, InputError, TooLargeError, TooSmallError
+from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
+
+DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"))
+SHIPPED = Path(data_path)
+RNG = np.random.default_rng(0)
+
+
+def packed(voxels: np.ndarray, affine: Any = None, kind: Any = None) -> bytes:
+    """One .nii file; the affine is RAS."""
+    kind = kind or nibabel.Nifti1Image
+    image = kind(voxels, np.eye(4) if affine is None else affine)
+    return bytes(image.to_bytes())
+
+
+def patched(data: bytes, offset: int, form: str, *values: Any) -> bytes:
+    """Write fields of a NIfTI-1 header."""
+    out = bytearray(data)
+    struct.pack_into("<" + form, out, offset, *values)
+    return bytes(out)
+
+
+DIM, DATATYPE, PIXDIM, VOX_OFFSET, SLOPE, XYZT = 40, 70, 76, 108, 112, 123
+QFORM_CODE, SFORM_CODE, QUATERN_B, SROW = 252, 254, 256, 280
+
+SMALL = RNG.integers(0, 900, (36, 40, 34)).astype(np.int16)
+PLAIN = packed(SMALL)
+
+
+def refused(data: bytes, kind: type[InputError] = InputError, **more: Any) -> str:
+    """Read what cannot be read, and return the message."""
+    with pytest.raises(kind) as caught:
+        read_nifti(data, "head.nii", **more)
+    assert "head.nii" in caught.value.message and caught.value.hint
+    return caught.value.message
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "LAS"])
+def test_a_mark_is_found_in_the_patient(codes: str, kind: Any):
+    voxels, affine, mark = marked(codes, 12.0)
+    for data in (packed(voxels, affine, kind), gzip.compress(packed(voxels, affine))):
+        assert is_nifti(data)
+        study = read_nifti(data, "head.nii.gz")
+        (series,) = study.series
+        assert study.notes == () and study.slices[0].source == "head.nii.gz"
+        depth, row, column = find(series)
+        found = series.slices[depth]
+        assert found.index == depth and found.plane is Plane.AXIAL
+        assert found.placement is not None
+        assert np.allclose(found.placement.at(column, row), mark, atol=1e-3)
+
+
+def test_the_widest_step_tells_the_plane():
+    voxels, affine, _ = marked("PSR", 5.0, (1.0, 4.0, 1.0))
+    study = read_nifti(packed(voxels, affine), "head.nii")
+    assert {item.plane for item in study.slices} == {Plane.CORONAL}
+    assert len(study.slices) == 48
+
+
+def test_a_thin_slab_is_read_from_its_broad_side():
+    study = read_nifti(packed(np.ones((64, 5, 64), np.uint8)), "head.nii")
+    assert len(study.slices) == 5 and study.slices[0].plane is Plane.CORONAL
+
+
+def test_one_slice_of_two_dimensions():
+    data = patched(PLAIN, DIM, "4h", 2, 36, 40, 1)
+    assert len(read_nifti(data, "head.nii").slices) == 1
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", ">i2", "u2", "i4", ">f4", "f8", "i8"])
+def test_every_real_type(dtype: str):
+    voxels = (SMALL % 100).astype(dtype)
+    header = nibabel.Nifti1Header(endianness=">" if dtype[0] == ">" else "<")
+    header.set_data_dtype(voxels.dtype)
+    image = nibabel.Nifti1Image(voxels, np.eye(4), header, dtype=voxels.dtype)
+    study = read_nifti(image.to_bytes(), "head.nii")
+    # RAS to display: right on the left, front on top.
+    shown = voxels[::-1, ::-1, 7].T
+    assert np.array_equal(study.slices[7].pixels, shown.astype(np.float32))
+    assert study.slices[7].pixels.dtype == np.float32
+
+
+def test_values_are_scaled():
+    study = read_nifti(patched(PLAIN, SLOPE, "2f", 0.5, -3.0), "head.nii")
+    expected = SMALL[::-1, ::-1, 0].T.astype(np.float32) * 0.5 - 3.0
+    assert np.array_equal(study.slices[0].pixels, expected)
+
+
+@pytest.mark.parametrize("slope", [0.0, float("nan"), float("inf")])
+def test_a_slope_that_means_none(slope: float):
+    study = read_nifti(patched(PLAIN, SLOPE, "2f", slope, 5.0), "head.nii")
+    assert study.slices[0].pixels.max() == SMALL[:, :, 0].max()
+
+
+def test_metres_are_read_as_metres():
+    affine = np.diag([0.001, 0.001, 0.001, 1.0])
+    data = patched(packed(SMALL, affine), XYZT, "B", 1)
+    assert read_nifti(data, "a").slices[0].spacing_mm == pytest.approx((1.0, 1.0))
+
+
+def test_the_sform_goes_before_the_qform():
+    image = nibabel.Nifti1Image(SMALL, None)
+    image.set_qform(np.diag([1, 1, 5.0, 1]), 1)
+    only_q = read_nifti(image.to_bytes(), "a")
+    assert len(only_q.slices) == 34 and not only_q.notes
+    image.set_sform(np.diag([1, 5.0, 1, 1]), 2)
+    assert read_nifti(image.to_bytes(), "a").slices[0].plane is Plane.CORONAL
+
+
+def test_without_an_orientation_a_note_says_so():
+    data = patched(PLAIN, QFORM_CODE, "2h", 0, 0)
+    (note,) = read_nifti(data, "head.nii").notes
+    assert "right" in note
+
+
+def test_one_volume_of_a_series_of_volumes():
+    many = np.stack([SMALL, SMALL + 1000], axis=-1)
+    data = gzip.compress(packed(many))
+    assert "2 volumes" in refused(data)
+    assert read_nifti(data, "a", volume=1).slices[0].pixels.min() >= 1000
+    assert read_nifti(data, "a", volume=0).slices[0].pixels.max() < 1000
+    refused(data, volume=2)
+    refused(data, volume=-1)
+    assert read_nifti(packed(SMALL[..., None]), "a").slices
+
+
+def test_files_that_nibabel_ships():
+    study = read_nifti((SHIPPED / "anatomical.nii").read_bytes(), "anatomical.nii")
+    image = nibabel.load(SHIPPED / "anatomical.nii")
+    assert sum(item.pixels.size for item in study.slices) == np.prod(image.shape)
+    total = sum(float(item.pixels.sum(dtype=np.float64)) for item in study.slices)
+    assert total == pytest.approx(float(image.get_fdata().sum()))
+    assert "2 volumes" in refused((SHIPPED / "example4d.nii.gz").read_bytes())
+    assert is_nifti((SHIPPED / "example_nifti2.nii.gz").read_bytes())
+    refused((SHIPPED / "example_nifti2.nii.gz").read_bytes())
+    refused((SHIPPED / "nifti1.hdr").read_bytes())
+    refused((SHIPPED / "nifti2.hdr").read_bytes())
+    assert not is_nifti((SHIPPED / "small.mnc").read_bytes())
+    assert not is_nifti((SHIPPED / "example4d+orig.BRIK.gz").read_bytes())
+
+
+@pytest.mark.skipif(not (DATA / "volumes").is_dir(), reason="no volumes here")
+def test_real_heads():
+    for path in sorted((DATA / "volumes").glob("IXI0[14]*.nii.gz")):
+        study = read_nifti(path.read_bytes(), path.name)
+        assert {item.plane for item in study.slices} == {Plane.AXIAL}
+        assert nibabel.aff2axcodes(nibabel.load(path).affine) == ("P", "S", "R")
+        # Columns run to the left, rows to the back.
+        place = study.slices[0].placement
+        assert place is not None and place.across[0] > 0 and place.down[1] > 0
+
+
+def test_a_small_file_that_claims_107_gb():
+    data = patched(PLAIN, DIM, "4h", 3, 30_000, 30_000, 30)
+    data = gzip.compress(patched(data, DATATYPE, "2h", 16, 32) + bytes(40_000_000))
+    assert len(data) < 200_000
+    tracemalloc.start()
+    message = refused(data, TooLargeError)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "30000" in message and peak < 5_000_000
+
+
+def test_zeros_that_inflate_too_well():
+    data = patched(PLAIN, DIM, "4h", 3, 450, 450, 450)
+    data = gzip.compress(data + bytes(182_000_000), 9)
+    tracemalloc.start()
+    refused(data, TooLargeError)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("offset", "form", "values", "kind"),
+    [
+        (DIM, "4h", (3, 0, 40, 34), DamagedFileError),
+        (DIM, "4h", (3, 36, -40, 34), DamagedFileError),
+        (DIM, "4h", (3, 36, 40, 0), DamagedFileError),
+        (DIM, "6h", (5, 36, 40, 34, 1, 1), InputError),
+        (DIM, "2h", (0, 36), DamagedFileError),
+        (DIM, "2h", (99, 36), DamagedFileError),
+        (DIM, "2h", (1, 36), InputError),
+        (DIM, "5h", (4, 36, 40, 34, 0), DamagedFileError),
+        (DIM, "4h", (3, 20, 20, 34), TooSmallError),
+        (DIM, "4h", (3, 32_767, 32_767, 32_767), TooLargeError),
+        (DIM, "4h", (3, 32_767, 40, 34), InputError),
+        (DATATYPE, "2h", (32, 64), InputError),
+        (DATATYPE, "2h", (128, 24), InputError),
+        (DATATYPE, "2h", (1536, 128), InputError),
+        (DATATYPE, "2h", (1, 1), InputError),
+        (DATATYPE, "2h", (7777, 16), InputError),
+        (VOX_OFFSET, "f", (float("nan"),), DamagedFileError),
+        (VOX_OFFSET, "f", (1e30,), DamagedFileError),
+        (VOX_OFFSET, "f", (-8.0,), DamagedFileError),
+        (VOX_OFFSET, "f", (100.0,), DamagedFileError),
+        (SLOPE, "2f", (1.0, float("inf")), DamagedFileError),
+        (SLOPE, "2f", (3e38, 0.0), InputError),
+        (SROW, "f", (float("nan"),), InputError),
+        (SROW, "f", (float("inf"),), InputError),
+        (SROW, "f", (3e38,), InputError),
+        (SROW, "f", (0.0,), InputError),
+        (SROW, "2f", (1.0, 0.3), InputError),
+        (SROW, "8f", (1, 0, 0, 0, 1, 0, 0, 0), InputError),
+    ],
+)
+def test_headers_that_cannot_be(
+    offset: int, form: str, values: tuple[Any, ...], kind: type[InputError]
+):
+    data = patched(PLAIN, offset, form, *values)
+    refused(data, kind)
+    refused(gzip.compress(data, 1), kind)
+
+
+def test_qforms_that_cannot_be():
+    for values in ((9.0, 9.0, 9.0), (float("nan"), 0.0, 0.0)):
+        data = patched(PLAIN, QFORM_CODE, "2h", 1, 0)
+        refused(patched(data, QUATERN_B, "3f", *values))
+    data = patched(PLAIN, QFORM_CODE, "2h", 1, 0)
+    refused(patched(data, PIXDIM, "4f", 1, -1, 1, 1))
+    refused(patched(data, PIXDIM, "4f", 1, 0, 1, 1))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_values_that_are_no_numbers(value: float):
+    voxels = SMALL.astype(np.float64)
+    voxels[3, 4, 5] = value
+    assert "slice 5" in refused(packed(voxels))
+
+
+def test_values_with_which_nothing_can_be_computed():
+    voxels = SMALL.astype(np.float32)
+    voxels[3, 4, 5], voxels[3, 4, 6] = -3.4e38, 3.4e38
+    assert "holds values from -3.4e+38" in refused(packed(voxels))
+
+
+def test_truncated_at_each_kilobyte():
+    whole = gzip.compress(PLAIN, 1)
+    for data in (PLAIN, whole):
+        for end in [*range(0, len(data), 1024), len(data) - 9, len(data) - 1]:
+            refused(data[:end], DamagedFileError)
+
+
+def test_a_wrong_checksum():
+    data = bytearray(gzip.compress(PLAIN, 1))
+    data[-6] ^= 1
+    refused(bytes(data), DamagedFileError)
+
+
+def test_gzip_in_many_parts():
+    parts = [gzip.compress(PLAIN[i : i + 5000]) for i in range(0, len(PLAIN), 5000)]
+    assert len(read_nifti(b"".join(parts), "a").slices) == 34
+    empty = gzip.compress(b"")
+    refused(gzip.compress(PLAIN[:5000]) + empty * 30_000, InputError)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=12
+    ),
+    st.booleans(),
+)
+def test_mutated_bytes_give_slices_or_a_clear_error(
+    changes: list[tuple[int, int]], squeezed: bool
+):
+    base = _MUTATED_GZ if squeezed else PLAIN
+    data = bytearray(base)
+    for place, value in changes:
+        data[place] = value
+    try:
+        study = read_nifti(bytes(data), "head.nii")
+    except InputError as error:
+        assert "head.nii" in error.message
+    else:
+        assert all(np.isfinite(item.pixels).all() for item in study.slices)
+
+
+_MUTATED_GZ = gzip.compress(PLAIN, 1)

@@ -1,0 +1,108 @@
+"""Decisions: the operating point, the prediction set, and refusal."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tumorlens.errors import SettingError
+from tumorlens.imaging.study import Slice
+from tumorlens.inference.bundle.bundle import Calibration, load_bundle
+from tumorlens.inference.slice.decision import (
+    apply_operating_point,
+    calibrated_probabilities,
+    decide,
+    pool_evidence,
+    prediction_set,
+)
+from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.results import RawOutputs
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+
+GLIOMA, MENINGIOMA, PITUITARY, NO_TUMOR = CLASSES
+THRESHOLDS = dict.fromkeys(CLASSES, 0.2)
+
+
+def settle(*probabilities, threshold=0.1):
+    values = np.array(probabilities)
+    return apply_operating_point(values, prediction_set(values, THRESHOLDS), threshold)
+
+
+def test_below_the_operating_point_there_is_no_tumor():
+    assert settle(0.03, 0.03, 0.03, 0.91) == (NO_TUMOR, ())
+
+
+def test_one_likely_tumor_is_named():
+    assert settle(0.1, 0.8, 0.05, 0.05) == (MENINGIOMA, ())
+
+
+def test_two_likely_tumors_are_inconclusive_and_both_named():
+    decision, reasons = settle(0.45, 0.45, 0.05, 0.05)
+    assert decision is Verdict.INCONCLUSIVE
+    assert "glioma" in reasons[0]
+    assert "meningioma" in reasons[0]
+
+
+def test_a_weak_sign_is_neither_cleared_nor_named():
+    decision, reasons = settle(0.15, 0.05, 0.02, 0.78)
+    assert decision is Verdict.INCONCLUSIVE
+    assert reasons
+
+
+def test_no_threshold_ever_clears_what_another_point_would_not():
+    rng = np.random.default_rng(0)
+    for values in rng.dirichlet(np.ones(4) * 0.4, 500):
+        strict, _ = settle(*values, threshold=0.05)
+        loose, _ = settle(*values, threshold=0.5)
+        assert not (strict is NO_TUMOR and loose is not NO_TUMOR)
+
+
+def test_the_set_is_never_empty():
+    values = np.full(4, 0.25)
+    everything = dict.fromkeys(CLASSES, 0.9)
+    assert prediction_set(values, everything) == (GLIOMA,)
+
+
+def test_the_strongest_cells_decide():
+    evidence = np.zeros((1, 14, 14, 4), np.float32)
+    evidence[0, 3, 4, 2] = 6.0
+    assert pool_evidence(evidence, 1)[0].tolist() == [0.0, 0.0, 6.0, 0.0]
+    assert pool_evidence(evidence, 3)[0, 2] == pytest.approx(2.0)
+
+
+def test_probabilities_sum_to_one_and_follow_both_heads():
+    facts = Calibration(0.5, 0.25, (0.0, 0.1, 0.0, -0.1), 1)
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(20, 4)).astype(np.float32) * 50
+    pooled = rng.normal(size=(20, 4)).astype(np.float32)
+    found = calibrated_probabilities(logits, pooled, facts)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    raised = calibrated_probabilities(logits, pooled + np.eye(4)[0], facts)
+    assert (raised[:, 0] >= found[:, 0]).all()
+
+
+def ask(bundle, domain, point="screening"):
+    outputs = RawOutputs(
+        np.array([[4.0, 0.0, 0.0, 0.0]], np.float32),
+        np.zeros((1, 14, 14, 4), np.float32),
+        np.zeros((1, 7, 7, 4), np.float32),
+        np.zeros((1, len(domain.center)), np.float32),
+    )
+    slice_ = Slice(np.zeros((8, 8), np.float32), "x.png")
+    return decide(outputs, 0, slice_, bundle, domain, point, 0.3)
+
+
+def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):
+    bundle = load_bundle(tiny_bundle)
+    domain = DomainModel.load(tiny_bundle / "domain.npz")
+    strict = replace(domain, cut=np.asarray(np.float32(1.1)))
+    found = ask(bundle, strict)
+    assert found.decision is Verdict.NOT_BRAIN_MRI
+    assert found.predicted is TumorClass.GLIOMA
+    assert found.reasons
+
+
+def test_an_unknown_operating_point_is_refused_with_those_there_are(tiny_bundle):
+    domain = DomainModel.load(tiny_bundle / "domain.npz")
+    with pytest.raises(SettingError, match="screening"):
+        ask(load_bundle(tiny_bundle), domain, "certain")

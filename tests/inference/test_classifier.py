@@ -1,0 +1,209 @@
+"""The whole pipeline on drawn heads, with a network that likes bright spots."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import Phantom, draw_phantom
+from tumorlens.errors import (
+    BundleError,
+    InputError,
+    MissingFileError,
+    SettingError,
+)
+from tumorlens.imaging.read import read_study
+from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.taxonomy import TumorClass, Verdict
+
+LESION = (90, 110, 20)
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bundle: Path) -> Classifier:
+    return load_classifier(tiny_bundle, threads=1)
+
+
+def one(found: Prediction | Failure | list[Prediction]) -> Prediction:
+    assert isinstance(found, Prediction)
+    return found
+
+
+def test_a_bright_lesion_is_found_where_it_lies(classifier: Classifier) -> None:
+    found = one(classifier.predict(draw_phantom(lesion=LESION)))
+    assert found.decision.label is TumorClass.GLIOMA
+    assert sum(found.decision.probabilities.values()) == pytest.approx(1.0)
+    box = found.explanation.box
+    assert box is not None
+    assert box.x0 < LESION[0] < box.x1
+    assert box.y0 < LESION[1] < box.y1
+    peak = np.unravel_index(found.explanation.evidence.argmax(), (256, 256))
+    assert np.hypot(peak[1] - LESION[0], peak[0] - LESION[1]) < LESION[2]
+
+
+def test_a_head_without_one_is_less_suspicious(classifier: Classifier) -> None:
+    plain = one(classifier.predict(draw_phantom())).decision
+    lesion = one(classifier.predict(draw_phantom(lesion=LESION))).decision
+    assert plain.p_tumor < lesion.p_tumor
+
+
+def test_facts_of_the_prediction(classifier: Classifier, slice_file: Path) -> None:
+    found = one(classifier.predict(slice_file))
+    assert (found.source, found.index) == (str(slice_file), 0)
+    assert (found.height, found.width) == (256, 256)
+    assert found.model_version == "0.0.1"
+    assert found.milliseconds > 0
+    assert found.pixels.shape == found.explanation.gradcam.shape == (256, 256)
+
+
+def test_path_text_bytes_and_array_agree(
+    classifier: Classifier, slice_file: Path
+) -> None:
+    array = draw_phantom(lesion=(90, 110, 18))
+    sources = [slice_file, str(slice_file), slice_file.read_bytes(), array]
+    found = [one(classifier.predict(source)).decision for source in sources]
+    assert all(decision == found[0] for decision in found)
+
+
+def test_a_grey_array_in_colour_is_the_same(classifier: Classifier) -> None:
+    grey = draw_phantom()
+    first = one(classifier.predict(grey)).decision
+    assert one(classifier.predict(np.dstack([grey] * 3))).decision == first
+
+
+def test_a_photograph_is_refused(classifier: Classifier) -> None:
+    head = draw_phantom()
+    found = one(classifier.predict(np.dstack([head, head // 2, head // 8])))
+    assert found.decision.label is Verdict.NOT_BRAIN_MRI
+    assert found.explanation.box is None
+
+
+def test_names(classifier: Classifier, slice_file: Path) -> None:
+    data = slice_file.read_bytes()
+    assert one(classifier.predict(data, name="mine.png")).source == "mine.png"
+    assert one(classifier.predict(draw_phantom())).source == "array"
+
+
+def test_a_list_gives_a_list(classifier: Classifier, slice_file: Path) -> None:
+    found = classifier.predict([slice_file, draw_phantom()])
+    assert isinstance(found, list)
+    assert [item.source for item in found] == [str(slice_file), "array"]
+    assert classifier.predict([]) == []
+
+
+def test_a_file_of_several_slices_gives_a_list(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "stack.tif"
+    pages = [draw_phantom(seed=seed) for seed in range(11)]
+    assert cv2.imwritemulti(str(path), pages)
+    found = classifier.predict(path)
+    assert isinstance(found, list)
+    assert [item.index for item in found] == list(range(11))
+    streamed = list(classifier.predict_many([path], batch=4))
+    assert [one(item).decision for item in streamed] == [x.decision for x in found]
+
+
+def test_a_study_that_was_read_before(classifier: Classifier, slice_file: Path) -> None:
+    (found,) = classifier.predict_study(read_study(slice_file))
+    assert found.decision == one(classifier.predict(slice_file)).decision
+
+
+def test_operating_points(classifier: Classifier) -> None:
+    head = draw_phantom(lesion=LESION)
+    assert one(classifier.predict(head)).decision.operating_point == "screening"
+    found = one(classifier.predict(head, "balanced"))
+    assert found.decision.operating_point == "balanced"
+    with pytest.raises(SettingError, match="balanced, screening"):
+        classifier.predict(head, "careful")
+    with pytest.raises(SettingError):
+        classifier.predict_many([head], operating_point="careful")
+
+
+def test_what_cannot_be_read_is_raised(classifier: Classifier) -> None:
+    with pytest.raises(MissingFileError):
+        classifier.predict("nowhere.png")
+    with pytest.raises(InputError, match="int"):
+        classifier.predict([3])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8])
+def test_a_stream_keeps_its_order_and_goes_past_failures(
+    classifier: Classifier, batch: int
+) -> None:
+    heads = [draw_phantom(200 + 10 * k, lesion=LESION, seed=k) for k in range(7)]
+    sources = [*heads[:3], b"no picture", *heads[3:], "nowhere.png"]
+    found = list(classifier.predict_many(sources, batch=batch))
+    assert [type(item) for item in found] == (
+        [Prediction] * 3 + [Failure] + [Prediction] * 4 + [Failure]
+    )
+    judged = [item for item in found if isinstance(item, Prediction)]
+    for head, item in zip(heads, judged, strict=True):
+        alone = one(classifier.predict(head)).decision
+        assert item.height == head.shape[0]
+        assert item.decision.p_tumor == pytest.approx(alone.p_tumor, abs=1e-5)
+    failures = [item for item in found if isinstance(item, Failure)]
+    assert [item.code for item in failures] == ["unknown_format", "not_found"]
+    assert "nowhere.png" in failures[1].message
+    assert failures[1].hint
+
+
+def test_a_stream_takes_sources_only_as_they_are_needed(
+    classifier: Classifier,
+) -> None:
+    taken = 0
+
+    def sources() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield b"no picture"
+
+    stream = classifier.predict_many(sources(), batch=2)
+    for _ in range(20):
+        next(stream)
+    assert taken < 60
+    stream.close()  # type: ignore[attr-defined]
+    assert not any(item.name.startswith("read") for item in threading.enumerate())
+
+
+def test_a_stream_of_failures_only(classifier: Classifier) -> None:
+    found = list(classifier.predict_many([b""] * 50, batch=4))
+    assert [item.code for item in found if isinstance(item, Failure)] == (
+        ["empty_file"] * 50
+    )
+
+
+def test_an_impossible_batch(classifier: Classifier) -> None:
+    with pytest.raises(SettingError, match="0"):
+        classifier.predict_many([], batch=0)
+
+
+def test_several_threads_share_a_classifier(
+    classifier: Classifier, phantom: Phantom
+) -> None:
+    heads = [phantom(seed=seed, lesion=LESION) for seed in range(4)]
+    expected = [one(classifier.predict(head)).decision for head in heads]
+    found: dict[int, object] = {}
+
+    def work(place: int) -> None:
+        for _ in range(5):
+            found[place] = one(classifier.predict(heads[place])).decision
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[place] for place in range(4)] == expected
+
+
+def test_a_missing_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no model bundle"):
+        load_classifier(tmp_path / "none")

@@ -1,0 +1,143 @@
+"""The page of figures stands alone, escapes everything, and says what it must."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.samples.page_sections import HOSTILE, demo_png, demo_sections
+from tumorlens.report.evaluation.page import (
+    NOT_CLINICAL,
+    numeric_columns,
+    render_evaluation,
+)
+from tumorlens.report.page_parts import Section, Table
+
+VOID = {"meta", "link", "img", "path", "rect", "circle", "polygon"}
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and whether all of them are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return render_evaluation("Evaluation", "evidence-net, made up", demo_sections())
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_well_formed_and_its_ids_differ(page: Page) -> None:
+    assert page.open == []
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_nothing_is_fetched_and_nothing_runs(text: str, page: Page) -> None:
+    assert page.all("script") == []
+    for _, attrs in page.tags:
+        assert not any(name.startswith("on") for name in attrs)
+        for name in ("src", "href"):
+            assert (attrs.get(name) or "#").startswith(("data:", "#"))
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", text)
+    assert "@import" not in text
+    policy = [meta for meta in page.all("meta") if "http-equiv" in meta]
+    assert policy[0]["content"] == (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    )
+
+
+def test_the_contents_list_leads_to_every_section(page: Page) -> None:
+    sections = [attrs["id"] for attrs in page.all("section")]
+    assert sections == [section.id for section in demo_sections()]
+    links = [attrs.get("href") for attrs in page.all("a")]
+    for name in sections:
+        assert f"#{name}" in links
+
+
+def test_every_link_within_the_page_has_a_goal(page: Page) -> None:
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    for link in page.all("a"):
+        assert (link["href"] or "").removeprefix("#") in ids
+
+
+def test_research_use_stands_at_both_ends(text: str) -> None:
+    assert NOT_CLINICAL == "Research use only, not for clinical use"
+    assert NOT_CLINICAL in text.split("<main")[0]
+    assert NOT_CLINICAL in text.split("</main>")[1]
+
+
+def test_hostile_words_are_escaped_everywhere(text: str) -> None:
+    page = render_evaluation(HOSTILE, HOSTILE, demo_sections())
+    for made in (text, page):
+        assert HOSTILE not in made
+        assert "<script" not in made
+
+
+def test_pictures_are_within_the_file(page: Page) -> None:
+    first = page.all("img")[0]["src"]
+    assert first is not None
+    data = base64.b64decode(first.removeprefix("data:image/png;base64,"))
+    assert data == demo_png(0)
+
+
+def test_figures_stand_to_the_right_and_words_to_the_left() -> None:
+    table = Table(
+        "",
+        ("", "a", "b", "c", "d", "e", "f"),
+        (
+            ("1", "0.9 [0.8, 1.0]", "12 ms", "cheng", "–", "T1, 2 slices", "−0.3"),
+            ("2", "–", "1,295", "3 of 4", "–", "4", "< 0.001"),
+        ),
+    )
+    assert numeric_columns(table) == [False, True, True, False, True, False, True]
+
+
+def test_a_page_without_sections_is_still_a_page() -> None:
+    assert Page(render_evaluation("Empty", "", [])).open == []
+
+
+def test_two_sections_of_one_id_are_refused() -> None:
+    with pytest.raises(ValueError, match="ids have to differ"):
+        render_evaluation("", "", [Section("a", "A"), Section("a", "B")])
+
+
+def test_a_row_of_another_length_is_refused() -> None:
+    table = Table("Main", ("", "one"), (("a", "1", "2"),))
+    with pytest.raises(ValueError, match="'Main' has 3 cells for 2 columns"):
+        render_evaluation("", "", [Section("a", "A", tables=(table,))])
+
+
+def test_an_interval_may_stand_below_its_value_but_neither_is_torn() -> None:
+    table = Table("", ("", "Share"), [("a", "0.91 [0.88, 0.94]"), ("b", "1 <2 [x]")])
+    text = render_evaluation("t", "s", [Section("one", "One", tables=(table,))])
+    whole = '<span class="whole">{}</span>'
+    assert f"{whole.format('0.91')} {whole.format('[0.88, 0.94]')}" in text
+    assert whole.format("1 &lt;2") in text

@@ -1,0 +1,87 @@
+"""The evidence volume lies over the scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from tests.samples.series_findings import WHY_NOT, unjudged_finding
+from tests.samples.series_findings_by_slices import LESION, drawn_scan
+from tumorlens.errors import InputError, OutputError
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Series
+from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.report.series.evidence_nifti import write_evidence
+
+
+def test_a_voxel_keeps_its_place_in_the_patient(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    # Coronal, not square, and not at the origin.
+    slices = tuple(
+        replace(
+            item,
+            placement=Placement(
+                (10.0, 20.0 + 3.0 * index, 30.0), (0.9, 0, 0), (0, 0, -1.1)
+            ),
+        )
+        for index, item in enumerate(drawn_scan(range(4, 8)).slices)
+    )
+    finding = judge_scan(load_classifier(tiny_bundle, threads=1), Series(slices))
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert finding.evidence is not None
+    assert image.shape == finding.evidence.shape[::-1]
+    peak = np.unravel_index(finding.evidence.argmax(), finding.evidence.shape)
+    z, y, x = (int(item) for item in peak)
+    value = image.get_fdata()[x, y, z]
+    assert value == pytest.approx(finding.evidence.max() / 255.0, abs=1e-6)
+    place = slices[z].placement
+    assert place is not None
+    lps = place.at(x, y)
+    ras = (image.affine @ [x, y, z, 1.0])[:3]
+    np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-3)
+    assert [item.name for item in tmp_path.iterdir()] == ["evidence.nii.gz"]
+
+
+def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = np.stack([item.pixels for item in drawn_scan(range(4, 8)).slices])
+    scan = nibabel.Nifti1Image(np.transpose(slices, (2, 1, 0)), None)
+    scan.header.set_zooms((1.0, 1.0, 5.0))
+    study = read_study(scan.to_bytes(), "head.nii")
+    finding = judge_scan(load_classifier(tiny_bundle, threads=1), study.series[0])
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 0
+    assert image.header.get_zooms() == scan.header.get_zooms()
+    voxels = image.get_fdata()
+    x, y, z = (int(item) for item in np.unravel_index(voxels.argmax(), voxels.shape))
+    assert np.hypot(x - LESION[0], y - LESION[1]) < LESION[2]
+    assert z in range(4, 8)
+
+
+def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
+    classifier = load_classifier(tiny_bundle, threads=1)
+    unplaced = judge_scan(classifier, drawn_scan(count=4, placed=False))
+    with pytest.raises(InputError, match="no regular stack"):
+        write_evidence(unplaced, tmp_path / "a.nii.gz")
+    placed = judge_scan(classifier, drawn_scan(count=4))
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_evidence(placed, tmp_path / "none" / "a.nii.gz")
+
+
+def test_no_volume_of_zeros_where_nothing_was_judged(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.nii.gz"
+    with pytest.raises(InputError, match=WHY_NOT):
+        write_evidence(unjudged_finding(), path)
+    assert not path.exists()

@@ -1,0 +1,235 @@
+"""A study's PDF says what matters of each series, whatever it is given."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pypdf import PdfReader
+
+from tests.samples.series_findings import (
+    SERIES,
+    WHY_NOT,
+    unjudged_finding,
+    whole_finding,
+    written_finding,
+)
+from tests.samples.series_findings_by_slices import MODEL
+from tumorlens.imaging import study
+from tumorlens.inference.bundle.bundle import Bundle, load_bundle
+from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.slice.results import Failure
+from tumorlens.report.series.pdf import NOTICE, render_scan_pdf
+from tumorlens.report.series.pdf_series import scan_entry
+from tumorlens.report.slice import words
+from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.words import percent
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+
+MADE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+FAILED = Failure("broken.nii", "damaged_file", "broken.nii is cut off.", "Copy it.")
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return load_bundle(tiny_bundle)
+
+
+def pages_of(
+    findings: Sequence[ScanFinding],
+    bundle: Bundle,
+    notes: Sequence[str] = (),
+    failures: Sequence[Failure] = (),
+    series: study.Series = SERIES,
+) -> list[str]:
+    """The text of each page."""
+    entries = [scan_entry(item, series) for item in findings]
+    data = render_scan_pdf(entries, bundle, MADE, notes, failures)
+    pages = PdfReader(io.BytesIO(data)).pages
+    texts = [" ".join(page.extract_text().split()) for page in pages]
+    for number, text in enumerate(texts, 1):
+        assert NOTICE in text
+        assert RESEARCH_USE in text
+        assert f"Page {number} of {len(texts)}" in text
+    return texts
+
+
+def test_one_series_has_all_that_matters(bundle: Bundle) -> None:
+    first, second = pages_of([written_finding()], bundle)
+    for said in (
+        "head.nii.gz",
+        "2026-03-04 05:06 UTC",
+        "The scan looks like one with a glioma.",
+        "Probability of any tumour: 93.8 %",
+        "“screening”",
+        "a scan is called free of tumour only where",
+        "One reason.",
+        "axial",
+        "T1 with contrast",
+        "256 × 256 pixels",
+        "1.00 × 1.00 mm",
+        "5.00 mm",
+        "5 to 6",
+        "9 slices: 6 judged, 2 without brain, 1 refused",
+        "right, middle third",
+        "21 × 20 × 15 mm",
+        "Model tiny, version 0.0.1",
+    ):
+        assert said in first
+    assert "Slice 5 Tumour 90.0 %" in second
+    assert "Slice 7 Tumour 60.0 %" in second
+
+
+def test_the_threshold_is_the_one_that_scans_are_judged_by(bundle: Bundle) -> None:
+    scans = MODEL.operating_points["screening"].threshold
+    slices = bundle.operating_points["screening"].threshold
+    assert scans != slices
+    for made, threshold in ((bundle, slices), (replace(bundle, scans=MODEL), scans)):
+        text = pages_of([written_finding()], made)[0]
+        assert f"probability of any tumour is under {percent(threshold)}" in text
+
+
+def test_nothing_names_the_patient(bundle: Bundle) -> None:
+    data = render_scan_pdf([scan_entry(written_finding(), SERIES)], bundle, MADE)
+    assert SERIES.description == "A NAME^SECRET"
+    assert b"SECRET" not in data
+    assert "SECRET" not in " ".join(pages_of([written_finding()], bundle))
+
+
+def test_each_key_slice_is_shown_plain_and_with_its_evidence(bundle: Bundle) -> None:
+    data = render_scan_pdf([scan_entry(written_finding(), SERIES)], bundle, MADE)
+    images = PdfReader(io.BytesIO(data)).pages[1].images
+    shapes = [np.asarray(item.image).shape for item in images]
+    assert shapes.count((256, 256)) == 2
+    assert shapes.count((256, 256, 3)) == 2
+
+
+def test_the_same_report_is_the_same_file(bundle: Bundle) -> None:
+    entries = [scan_entry(written_finding(), SERIES)]
+    assert render_scan_pdf(entries, bundle, MADE) == render_scan_pdf(
+        entries, bundle, MADE
+    )
+
+
+def test_an_entry_does_not_keep_the_volumes() -> None:
+    entry = scan_entry(written_finding(), SERIES)
+    assert entry.finding.evidence is None
+
+
+def test_several_series_have_a_table_and_pages_of_their_own(bundle: Bundle) -> None:
+    other = replace(written_finding(), source="other.dcm", decision=TumorClass.NO_TUMOR)
+    texts = pages_of([written_finding(), other], bundle, ("A note.",), (FAILED,))
+    assert len(texts) == 5
+    for said in ("head.nii.gz", "other.dcm", "No tumour", "A note.", "is cut off."):
+        assert said in texts[0]
+    assert "Series 2 of 2 other.dcm" in texts[3]
+
+
+def test_a_study_of_which_nothing_could_be_read(bundle: Bundle) -> None:
+    (text,) = pages_of([], bundle, failures=(FAILED,))
+    assert "Series judged: 0. Inputs not read: 1." in text
+
+
+@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
+def test_every_decision_makes_a_page(
+    bundle: Bundle, decided: TumorClass | Verdict
+) -> None:
+    finding = replace(written_finding(), decision=decided)
+    text = pages_of([finding], bundle)[0]
+    assert ("probabilities mean nothing" in text) == (decided == "not_brain_mri")
+
+
+def test_a_scan_of_which_no_slice_was_judged_shows_no_probability(
+    bundle: Bundle,
+) -> None:
+    (text,) = pages_of([unjudged_finding()], bundle)
+    assert "Nothing in this scan could be judged" in text
+    assert WHY_NOT in text
+    assert "Probability of any tumour: not judged" in text
+    # Of the numbers with a per cent sign only the operating point's is left.
+    assert re.findall(r"[\d.]+ %", text) == ["30.0 %"]
+    summary = pages_of([unjudged_finding()], bundle, failures=[FAILED])[0]
+    assert "not judged" in summary
+    assert "%" not in summary
+
+
+def test_a_scan_that_was_seen_as_a_whole_shows_its_probability(
+    bundle: Bundle,
+) -> None:
+    first, keys = pages_of([whole_finding()], bundle)
+    assert "Probability of any tumour: 93.8 %" in first
+    assert "Meningioma 12.5 %" in " ".join(first.split())
+    assert "Along the slices" not in first
+    assert keys.count("No probability of its own") == 2
+    assert "%" not in keys
+
+
+def test_what_the_file_does_not_say_is_not_known(bundle: Bundle) -> None:
+    bare = study.Series(
+        tuple(
+            replace(item, spacing_mm=None, placement=None, plane=None)
+            for item in SERIES.slices
+        )
+    )
+    finding = replace(written_finding(), plane=None, sequence=None, lesion=None)
+    text = pages_of([finding], bundle, series=bare)[0]
+    assert text.count("not known") == 4
+    assert "No spot is outlined." in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<b>&amp;.nii", "脳.nii", "a" * 3000, "long name " * 300, "\udce9.nii", "a\nb"],
+)
+def test_any_name_fits_on_the_pages(bundle: Bundle, name: str) -> None:
+    finding = replace(written_finding(), source=name)
+    assert len(pages_of([finding], bundle)) == 2
+    failed = replace(FAILED, source=name, message=f"{name} is cut off.")
+    assert len(pages_of([finding], bundle, failures=[failed] * 3)) <= 5
+
+
+def test_a_name_that_cannot_be_printed_is_spelled_out(bundle: Bundle) -> None:
+    text = pages_of([replace(written_finding(), source="\udce9 a\nb.nii")], bundle)[0]
+    assert r"\xe9 a\nb.nii" in text
+
+
+def test_many_reasons_and_series_run_on_to_further_pages(bundle: Bundle) -> None:
+    finding = replace(written_finding(), reasons=("A long reason. " * 30,) * 8)
+    assert len(pages_of([finding], bundle)) >= 3
+    texts = pages_of([replace(written_finding(), key_slices=())] * 50, bundle)
+    assert len(texts) == 52
+    assert "Series 50 of 50" in texts[-1]
+
+
+@pytest.mark.parametrize("shape", [(16, 400), (400, 16), (1, 1)])
+def test_pictures_of_any_shape_fit(bundle: Bundle, shape: tuple[int, int]) -> None:
+    blank = np.zeros(shape, np.float32)
+    series = study.Series(tuple(replace(x, pixels=blank) for x in SERIES.slices))
+    finding = replace(
+        written_finding(), evidence=np.zeros((9, *shape), np.uint8), lesion=None
+    )
+    assert len(pages_of([finding], bundle, series=series)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 3, 12, 160, 2000])
+def test_a_curve_of_any_length_is_drawn(bundle: Bundle, count: int) -> None:
+    shares = tuple(None if n % 7 == 3 else (n % 10) / 10 for n in range(count))
+    finding = replace(
+        written_finding(), slice_p_tumor=shares, run=(0, 1), key_slices=(0,)
+    )
+    text = pages_of([finding], bundle)[0]
+    assert "Slice, counted from 1" in text
+
+
+def test_the_threshold_is_the_one_that_scans_are_decided_by(bundle: Bundle) -> None:
+    own = replace(bundle, scans=MODEL)
+    (first, *_) = pages_of([written_finding()], own)
+    said = words.percent(MODEL.operating_points["screening"].threshold)
+    assert said != words.percent(bundle.operating_points["screening"].threshold)
+    assert f"probability of any tumour is under {said}" in first

@@ -1,0 +1,68 @@
+"""Key slices are shown with their evidence, and the right way round."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.samples.series_findings import SERIES, written_finding
+from tumorlens.imaging.placement import Placement, Point
+from tumorlens.imaging.study import Series
+from tumorlens.report.series.pictures import edge_letters, key_pictures
+from tumorlens.report.slice.overlay import window_picture
+
+
+def test_key_slices_come_in_the_order_of_the_series() -> None:
+    finding = replace(written_finding(), key_slices=(6, 4))
+    pictures = key_pictures(finding, SERIES)
+    assert [item.index for item in pictures] == [4, 6]
+    assert [item.p_tumor for item in pictures] == [0.9, 0.6]
+
+
+def test_evidence_colours_its_own_slice_and_leaves_the_rest_grey() -> None:
+    first, _ = key_pictures(written_finding(), SERIES)
+    grey = window_picture(SERIES.slices[4].pixels)
+    assert np.array_equal(first.grey, grey)
+    assert first.overlay is not None
+    spread = np.ptp(first.overlay.astype(int), axis=2)
+    assert spread[105:115, 85:95].min() > 60
+    assert np.array_equal(first.overlay[200:, :, 0], grey[200:])
+
+
+def test_only_the_lesion_is_outlined() -> None:
+    first, _ = key_pictures(written_finding(), SERIES)
+    (polygon,) = first.outline
+    assert polygon.min(axis=0).tolist() == [80, 100]
+
+
+def test_without_an_evidence_volume_the_slice_stands_alone() -> None:
+    finding = replace(written_finding(), evidence=None, lesion=None)
+    first, _ = key_pictures(finding, SERIES)
+    assert first.overlay is None
+    assert first.outline == ()
+
+
+def test_pixels_keep_their_shape_and_a_slice_without_place_has_no_letters() -> None:
+    item = replace(SERIES.slices[4], spacing_mm=(3.0, 1.5), placement=None)
+    slices = (*SERIES.slices[:4], item, *SERIES.slices[5:])
+    first, second = key_pictures(written_finding(), Series(slices))
+    assert first.aspect == 2.0
+    assert first.edges is None
+    assert second.edges == ("R", "L", "A", "P")
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "letters"),
+    [
+        ((1.0, 0, 0), (0, 1.0, 0), ("R", "L", "A", "P")),
+        ((-1.0, 0, 0), (0, 1.0, 0), ("L", "R", "A", "P")),
+        ((1.0, 0, 0), (0, 0, -1.0), ("R", "L", "H", "F")),
+        ((0.1, 0.9, 0), (0, 0.1, -0.9), ("A", "P", "H", "F")),
+    ],
+)
+def test_letters_name_the_sides_where_they_are(
+    across: Point, down: Point, letters: tuple[str, ...]
+) -> None:
+    assert edge_letters(Placement((0, 0, 0), across, down)) == letters

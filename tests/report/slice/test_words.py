@@ -1,0 +1,88 @@
+"""The sentences for people are right in every case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tumorlens.inference.bundle.bundle import PredictionSets, load_bundle
+from tumorlens.inference.slice.results import Box, Prediction
+from tumorlens.report.slice import words
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0.0 %"),
+        (0.0004, "< 0.1 %"),
+        (0.001, "0.1 %"),
+        (0.5, "50.0 %"),
+        (0.999, "99.9 %"),
+        (0.99951, "> 99.9 %"),
+        (1.0, "100.0 %"),
+    ],
+)
+def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
+    assert words.percent(share) == text
+
+
+@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
+def test_every_decision_has_words(
+    prediction: Prediction, decided: TumorClass | Verdict
+) -> None:
+    case = replace(prediction, decision=replace(prediction.decision, label=decided))
+    assert words.headline(case)
+    assert words.sentence(case).endswith(".")
+    assert words.is_uncertain(case) == isinstance(decided, Verdict)
+    assert words.is_refused(case) == (decided == "not_brain_mri")
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [
+        (Box(0, 0, 10, 10), "upper left"),
+        (Box(70, 50, 80, 60), "lower right"),
+        (Box(30, 20, 50, 40), "the centre of"),
+        (Box(0, 0, 80, 60), "the centre of"),
+        (Box(30, 0, 50, 10), "upper centre"),
+        (Box(79, 59, 80, 60), "lower right"),
+    ],
+)
+def test_the_place_is_told_as_one_sees_it(
+    prediction: Prediction, box: Box, place: str
+) -> None:
+    placed = replace(prediction, explanation=replace(prediction.explanation, box=box))
+    assert place in words.location_sentence(placed)
+
+
+def test_no_box_is_no_place(prediction: Prediction) -> None:
+    bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
+    assert words.location_sentence(bare) == "No spot stands out as glioma."
+
+
+def test_a_prediction_set_is_listed_with_its_coverage() -> None:
+    facts = PredictionSets(0.95, {})
+    glioma, meningioma, pituitary = CLASSES[:3]
+    said = words.prediction_set_sentence((glioma,), facts)
+    assert said.startswith("Only glioma cannot be ruled out")
+    assert "95 %" in said
+    said = words.prediction_set_sentence((glioma, meningioma, pituitary), facts)
+    assert said.startswith("Glioma, meningioma and pituitary tumour cannot be")
+
+
+def test_another_model_s_result_is_marked(
+    prediction: Prediction, tiny_bundle: Path
+) -> None:
+    bundle = load_bundle(tiny_bundle)
+    said = words.warnings(prediction, bundle)
+    assert "version 1.2.3; the one in use now is 0.0.1" in said[-1]
+    same = replace(prediction, model_version=bundle.version)
+    assert words.warnings(same, bundle) == said[:-1]
+
+
+def test_one_minute_is_one() -> None:
+    assert words.minutes(1) == "1 minute"
+    assert words.minutes(60) == "60 minutes"

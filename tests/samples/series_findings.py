@@ -1,0 +1,88 @@
+"""A scan's finding written by hand, with a lesion that is easy to check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tests.samples.series_findings_by_slices import drawn_scan
+from tumorlens.imaging.study import MRSequence, Plane, Series
+from tumorlens.inference.series.results import Lesion, ScanFinding, Side
+from tumorlens.taxonomy import TumorClass, Verdict
+
+SERIES: Series = drawn_scan(range(4, 7), sequence=MRSequence.T1_CONTRAST)
+"""Nine axial slices, 5 mm apart; the first two are blank."""
+
+
+def written_finding() -> ScanFinding:
+    """A glioma in slices 4 to 6, a square of 20 pixels, with a fainter rim.
+
+    Evidence goes on beyond the box of the lesion, and is no part of it.
+    """
+    evidence = np.zeros((9, 256, 256), np.uint8)
+    evidence[3:8, 95:125, 75:105] = 90
+    evidence[3:8, 100:120, 80:100] = 240
+    evidence[4:7, 10:20, 10:20] = 200
+    return ScanFinding(
+        source="head.nii.gz",
+        plane=Plane.AXIAL,
+        sequence=MRSequence.T1_CONTRAST,
+        slices=9,
+        without_brain=2,
+        refused=1,
+        decision=TumorClass.GLIOMA,
+        predicted=TumorClass.GLIOMA,
+        probabilities={
+            TumorClass.GLIOMA: 0.75,
+            TumorClass.MENINGIOMA: 0.125,
+            TumorClass.PITUITARY: 0.0625,
+            TumorClass.NO_TUMOR: 0.0625,
+        },
+        run=(4, 6),
+        slice_p_tumor=(None, None, 0.1, 0.2, 0.9, 0.8, 0.6, None, 0.3),
+        key_slices=(4, 6),
+        evidence=evidence,
+        affine_ras=None,
+        lesion=Lesion(
+            box=(4, 100, 80, 7, 120, 100),
+            voxels=1200,
+            peak=(4, 100, 80),
+            size_mm=(15.0, 20.0, 21.0),
+            centroid=(-38.0, -18.0, 25.0),
+            side=Side.RIGHT,
+            location="right, middle third, upper third of the scanned head",
+            mask=np.ones((3, 20, 20), bool),
+        ),
+        operating_point="screening",
+        model_version="1.2.3",
+        reasons=("One reason.", "Another reason."),
+        seconds=1.25,
+    )
+
+
+WHY_NOT = "No slice shows enough brain to be judged."
+
+
+def unjudged_finding() -> ScanFinding:
+    """The same scan, had no slice of it shown any brain."""
+    return replace(
+        written_finding(),
+        without_brain=9,
+        refused=0,
+        decision=Verdict.INCONCLUSIVE,
+        predicted=None,
+        probabilities=None,
+        run=None,
+        slice_p_tumor=(None,) * 9,
+        key_slices=(),
+        evidence=None,
+        lesion=None,
+        reasons=(WHY_NOT,),
+        not_judged=WHY_NOT,
+    )
+
+
+def whole_finding() -> ScanFinding:
+    """The same scan, had a network seen it as a whole: no slice has a probability."""
+    return replace(written_finding(), run=None, slice_p_tumor=(None,) * 9)

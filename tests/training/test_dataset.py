@@ -1,0 +1,104 @@
+"""Cached slices: how often each is drawn, and what is refused."""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tumorlens.data.manifest import Record, read_manifest
+from tumorlens.errors import DatasetError
+from tumorlens.taxonomy import TumorClass
+from tumorlens.training.dataset import Sample, load_samples, sampling_weights
+
+
+def slices(source, label, count):
+    """Make slices that differ in nothing but where they are from."""
+    record = Record(Path(f"{source}.png"), label, source=source)
+    return count * [Sample(record, np.zeros((8, 8), np.uint8), None, None)]
+
+
+def drawn(samples):
+    """Share of the draws by class and source."""
+    shares = defaultdict(float)
+    weights = sampling_weights(samples, "class-source")
+    for sample, weight in zip(samples, weights, strict=True):
+        shares[sample.label, sample.record.source] += weight
+    return shares
+
+
+@pytest.fixture(scope="module")
+def training(drawn_set):
+    samples, _ = load_samples(read_manifest(drawn_set))
+    return [item for item in samples if item.record.split == "train"]
+
+
+def test_sampling_balances_classes_and_their_sources(training):
+    doubled = [*training, *[item for item in training if item.index == 0]]
+    weights = sampling_weights(doubled, "class-source")
+    for index in range(4):
+        rows = np.array([item.index == index for item in doubled])
+        assert weights[rows].sum() == pytest.approx(0.25)
+        for source in ("a", "b"):
+            part = np.array([item.record.source == source for item in doubled])
+            assert weights[rows & part].sum() == pytest.approx(0.125)
+
+
+def test_tumour_free_slices_of_mixed_sources_are_drawn_more_often(training):
+    healthy = [item for item in training if item.label is TumorClass.NO_TUMOR]
+    other = [
+        replace(item, record=replace(item.record, source="healthy")) for item in healthy
+    ]
+    every = [*training, *other]
+    weights = sampling_weights(every, "class-source")
+    shares = {
+        source: weights[
+            [
+                item.record.source == source and item.label is TumorClass.NO_TUMOR
+                for item in every
+            ]
+        ].sum()
+        for source in ("a", "b", "healthy")
+    }
+    assert shares["a"] == pytest.approx(3.0 * shares["healthy"])
+    assert sum(shares.values()) == pytest.approx(0.25)
+
+
+def test_half_of_the_tumor_free_draws_are_of_scanners_that_also_show_tumors():
+    none = TumorClass.NO_TUMOR
+    samples = [
+        *slices("both", TumorClass.GLIOMA, 7),
+        *slices("both", none, 4),
+        *(item for name in "abcd" for item in slices(name, none, 9)),
+    ]
+    shares = drawn(samples)
+    assert shares[none, "both"] == pytest.approx(0.25)
+    assert [shares[none, name] for name in "abcd"] == 4 * [pytest.approx(0.0625)]
+
+
+def test_at_the_end_of_a_head_no_brain_is_looked_for(drawn_set):
+    records = read_manifest(drawn_set)
+    assert any(item.brain is not None for item in load_samples(records)[0])
+    ends = [replace(row, train_only=True) for row in records]
+    assert all(item.brain is None for item in load_samples(ends)[0])
+
+
+def test_natural_sampling_draws_all_slices_alike():
+    samples = [*slices("a", TumorClass.GLIOMA, 3), *slices("b", TumorClass.NO_TUMOR, 1)]
+    weights = sampling_weights(samples, "natural")
+    np.testing.assert_allclose(weights, 0.25)
+
+
+def test_an_outline_of_another_size_is_refused(drawn_set, tmp_path):
+    record = replace(read_manifest(drawn_set)[0], mask=tmp_path / "none.png")
+    with pytest.raises(DatasetError, match=r"none\.png"):
+        load_samples([record])
+
+
+def test_where_nothing_can_be_used_the_first_reason_is_given(tmp_path):
+    volume = tmp_path / "head.nii"
+    nib.save(nib.Nifti1Image(np.ones((40, 40, 6), np.float32), np.eye(4)), volume)
+    with pytest.raises(DatasetError, match="head.nii holds 6 slices"):
+        load_samples([Record(volume, TumorClass.GLIOMA)])

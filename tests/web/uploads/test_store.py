@@ -1,0 +1,201 @@
+"""Analyses are private, and gone when their time is over."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumorlens import Classifier, Prediction
+from tumorlens.errors import MissingFileError, OutputError
+from tumorlens.report.slice.overlay import grey_map
+from tumorlens.web.uploads.store import ANYONE, Store
+
+MB = 2**20
+
+
+class Clock:
+    """A clock that a test turns on."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def prediction(classifier: Classifier, lesion_png: bytes) -> Prediction:
+    found = classifier.predict(lesion_png, name="head.png")
+    assert isinstance(found, Prediction)
+    return found
+
+
+def test_what_was_kept_comes_back(store: Store, prediction: Prediction) -> None:
+    analysis = store.add(prediction, "me")
+    again = store.prediction(store.get(analysis.id, "me"))
+    assert again.decision == prediction.decision
+    assert again.explanation.box == prediction.explanation.box
+    evidence = prediction.explanation.evidence
+    assert np.abs(again.explanation.evidence - evidence).max() <= 0.5 / 255 + 1e-6
+    assert np.array_equal(grey_map(again.explanation.evidence), grey_map(evidence))
+
+
+def test_only_the_owner_sees_lists_and_deletes(
+    store: Store, prediction: Prediction
+) -> None:
+    mine = store.add(prediction, "me")
+    for stranger in ("you", ANYONE):
+        with pytest.raises(MissingFileError):
+            store.get(mine.id, stranger)
+        with pytest.raises(MissingFileError):
+            store.delete(mine.id, stranger)
+        assert store.owned(stranger) == ()
+        assert store.delete_all(stranger) == 0
+    assert [item.id for item in store.owned("me")] == [mine.id]
+
+
+def test_folder_key_and_index_are_closed_to_others(store: Store) -> None:
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((store.folder / "key").stat().st_mode) == 0o600
+
+
+def test_an_open_folder_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    Store(folder, 60, MB).close()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_time_over_means_not_shown_even_before_the_sweep(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    clock = Clock()
+    store = Store(tmp_path / "s", 60, 100 * MB, clock)
+    analysis = store.add(prediction, "me")
+    clock.now += 59
+    assert store.get(analysis.id, "me") == analysis
+    clock.now += 2
+    with pytest.raises(MissingFileError):
+        store.get(analysis.id, "me")
+    assert store.owned("me") == ()
+    assert list(store.folder.glob("*.npy"))
+    assert store.sweep() == 1
+    assert not list(store.folder.glob("*.npy"))
+    store.close()
+
+
+def test_the_sweeper_removes_files_by_itself(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    store = Store(tmp_path / "s", 0.2, 100 * MB)
+    store.start_sweeper()
+    store.add(prediction, "me")
+    waited = time.monotonic() + 20
+    while list(store.folder.glob("*.npy")) and time.monotonic() < waited:
+        time.sleep(0.02)
+    assert not list(store.folder.glob("*.npy"))
+    store.close()
+
+
+def test_what_a_killed_server_left_is_removed_at_the_next_start(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    clock = Clock()
+    first = Store(tmp_path / "s", 60, 100 * MB, clock)
+    first.add(prediction, "me")
+    clock.now += 61
+    second = Store(tmp_path / "s", 60, 100 * MB, clock)
+    assert not list(second.folder.glob("*.npy"))
+    first.close()
+    second.close()
+
+
+def test_the_oldest_go_when_the_room_is_used_up(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    each = 3 * prediction.width * prediction.height
+    store = Store(tmp_path / "s", 3600, 2 * each)
+    ids = [store.add(prediction, "me").id for _ in range(4)]
+    assert [item.id for item in store.owned("me")] == [ids[3], ids[2]]
+    assert len(list(store.folder.glob("*.npy"))) == 2
+    store.close()
+
+
+def test_one_larger_than_all_room_is_still_shown(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    store = Store(tmp_path / "s", 3600, 10)
+    analysis = store.add(prediction, "me")
+    assert store.get(analysis.id, "me") == analysis
+    store.close()
+
+
+def test_a_temporary_store_leaves_nothing(prediction: Prediction) -> None:
+    store = Store(None, 3600, 100 * MB)
+    store.add(prediction, "me")
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    store.close()
+    assert not store.folder.exists()
+
+
+def test_the_key_stays_with_the_folder_and_differs_between_folders(
+    tmp_path: Path,
+) -> None:
+    keys = []
+    for name in ("a", "a", "b"):
+        store = Store(tmp_path / name, 60, MB)
+        keys.append(store.key)
+        store.close()
+    assert keys[0] == keys[1] != keys[2]
+    assert len(keys[0]) == 32
+
+
+def test_a_cut_off_key_is_made_anew(tmp_path: Path) -> None:
+    Store(tmp_path / "s", 60, MB).close()
+    (tmp_path / "s" / "key").write_bytes(b"short")
+    store = Store(tmp_path / "s", 60, MB)
+    assert len(store.key) == 32
+    store.close()
+
+
+def test_a_folder_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("")
+    with pytest.raises(OutputError, match="file"):
+        Store(taken, 60, MB)
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(OutputError, match="holds files"):
+        Store(tmp_path, 60, MB)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_folder_that_vanished_is_an_error_that_says_so(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    store = Store(tmp_path / "s", 60, MB)
+    store.folder.rename(tmp_path / "gone")
+    with pytest.raises(OutputError, match=r"head\.png"):
+        store.add(prediction, "me")
+    store.close()
+
+
+def test_many_threads_at_a_time(store: Store, prediction: Prediction) -> None:
+    def work(owner: str) -> None:
+        for _ in range(5):
+            analysis = store.add(prediction, owner)
+            store.prediction(store.get(analysis.id, owner))
+
+    threads = [threading.Thread(target=work, args=(f"o{n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(store.owned(f"o{n}")) for n in range(6)] == [5] * 6
