@@ -46,7 +46,7 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,pacs]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,pacs,server]'
 	@touch $@
 
 docs: $(TEST)/.ready

@@ -51,7 +51,7 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_it_free(
     process, _ = start_holder(tmp_path / "store")
     with pytest.raises(OutputError, match="is locked") as caught:
         JobStore(tmp_path / "store", POLICIES)
-    assert "one process at a time" in caught.value.mend
+    assert "one process at a time" in caught.value.hint
     end(process)
     store = JobStore(tmp_path / "store", POLICIES)
     assert store.queue.claim("judge", "worker") is not None

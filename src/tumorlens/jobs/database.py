@@ -141,11 +141,11 @@ class Database:
         reason = reason.splitlines()[0].rstrip(".")
         if self._is_sqlite:
             place = f"The database in {Path(str(self._engine.url.database)).parent}"
-            mend = "Check that its disk is not full and the folder may be written to."
+            hint = "Check that its disk is not full and the folder may be written to."
         else:
             place = f"The database on {self._engine.url.host or 'this machine'}"
-            mend = "Check that it runs and has room."
-        return OutputError(f"{place} does not take it: {reason}.", mend)
+            hint = "Check that it runs and has room."
+        return OutputError(f"{place} does not take it: {reason}.", hint)
 
 
 def _do(acts: Sequence[Callable[[], None]]) -> None:
