@@ -57,8 +57,12 @@ class StagedFile:
     durable: bool
 
 
-Stage: TypeAlias = Callable[[bytes | BinaryIO], StagedFile]
-"""Writes bytes, or what a file holds from where it stands."""
+Content: TypeAlias = bytes | BinaryIO | Path
+"""Bytes, what an open file holds from where it stands, or a private file of the same
+disk, which then lies there once, under both names."""
+
+Stage: TypeAlias = Callable[[Content], StagedFile]
+"""Writes a file."""
 
 
 class ArtifactStore:
@@ -102,7 +106,7 @@ class ArtifactStore:
         """
         staged: list[Path] = []
 
-        def stage(content: bytes | BinaryIO) -> StagedFile:
+        def stage(content: Content) -> StagedFile:
             path = self._folder / f"{_PASSING}{secrets.token_hex(16)}"
             staged.append(path)
             try:
@@ -152,13 +156,21 @@ class ArtifactStore:
                         Artifact.name == name,
                     )
                 ).one_or_none()
-                if known is None:
-                    known = Artifact(job=job, role=role, name=name)
-                    session.add(known)
-                elif known.digest is not None:
-                    self._let_go(known.digest)
-                known.digest = None if file is None else file.digest
-                known.size = 0 if file is None else file.size
+                if known is not None:
+                    # A new row, as artefacts are listed as they came.
+                    if known.digest is not None:
+                        self._let_go(known.digest)
+                    session.delete(known)
+                    session.flush()
+                session.add(
+                    Artifact(
+                        job=job,
+                        role=role,
+                        name=name,
+                        digest=None if file is None else file.digest,
+                        size=0 if file is None else file.size,
+                    )
+                )
             session.flush()
             if any(file is not None and file.durable for file in files.values()):
                 self._sync()
@@ -315,12 +327,19 @@ class ArtifactStore:
                 path.unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes | BinaryIO, durable: bool) -> StagedFile:
+def _write(path: Path, content: Content, durable: bool) -> StagedFile:
     hashed = hashlib.sha256()
     size = 0
+    if isinstance(content, Path):
+        path.hardlink_to(content)
+        with path.open("rb") as file:
+            for chunk in _chunks(file):
+                hashed.update(chunk)
+                size += len(chunk)
+        return StagedFile(path, hashed.hexdigest(), size, durable)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        for chunk in _chunks(content):
+        for chunk in [content] if isinstance(content, bytes) else _chunks(content):
             hashed.update(chunk)
             size += len(chunk)
             file.write(chunk)
@@ -330,11 +349,8 @@ def _write(path: Path, content: bytes | BinaryIO, durable: bool) -> StagedFile:
     return StagedFile(path, hashed.hexdigest(), size, durable)
 
 
-def _chunks(content: bytes | BinaryIO) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    while chunk := content.read(_CHUNK_BYTES):
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
         yield chunk
 
 

@@ -297,6 +297,28 @@ class JobQueue:
             self._held[job.lease] = _Held(job.number, time.monotonic() + deadline)
         return job
 
+    def is_busy(self, stage: str, least_cost: int) -> bool:
+        """Tell whether somebody works in a stage on a job that costs so much."""
+        with self._database.reading() as session:
+            found = session.execute(
+                select(Job.number)
+                .where(
+                    Job.stage == stage,
+                    Job.state == JobState.RUNNING,
+                    Job.cost >= least_cost,
+                )
+                .limit(1)
+            )
+            return found.first() is not None
+
+    def weigh(self, job: Job, cost: int) -> Job:
+        """Note what a job costs; as `save`."""
+        with self._database.transaction() as session:
+            row = self._own(session, job)
+            row.cost = cost
+            self._database.after_commit(self.announce)
+        return row
+
     def check(self, job: Job) -> None:
         """Make sure that a worker may go on with a job.
 
