@@ -6,8 +6,8 @@ from typing import Any
 
 from tumorlens.report.series.document import SCAN_SCHEMA
 from tumorlens.taxonomy import CLASSES, Verdict
-from tumorlens.web.uploads.series_record import State
 from tumorlens.web.uploads.series_status import STATUS_SCHEMA
+from tumorlens.web.uploads.upload import State
 
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}

@@ -17,8 +17,8 @@ from tumorlens.report.slice.overlay import (
 )
 from tumorlens.web.app_state import desk
 from tumorlens.web.openapi.document import openapi_document
-from tumorlens.web.uploads.analysis_record import Analysis
 from tumorlens.web.uploads.store import ANYONE
+from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views import series_api as scan_api
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -41,7 +41,7 @@ def predict() -> tuple[Response, int]:
         )
     point = request.form.get("operating_point") or None
     results = list(desk().analyse(uploads, ANYONE, point))
-    made = [_to_json(item) for item in results if isinstance(item, Analysis)]
+    made = [_to_json(item) for item in results if isinstance(item, Upload)]
     failed = [failure_to_json(item) for item in results if isinstance(item, Failure)]
     return jsonify(predictions=made, failures=failed), status_of(results)
 
@@ -99,10 +99,10 @@ def openapi() -> Response:
     return jsonify(openapi_document(desk().bundle, desk().settings))
 
 
-def status_of(results: list[Analysis | Failure]) -> int:
+def status_of(results: list[Upload | Failure]) -> int:
     """Choose the HTTP status that sums up a request's results."""
     codes = {item.code for item in results if isinstance(item, Failure)}
-    if len(codes) == 0 or any(isinstance(item, Analysis) for item in results):
+    if len(codes) == 0 or any(isinstance(item, Upload) for item in results):
         return 200
     return 500 if codes & {"internal_error", "cannot_write"} else 422
 
@@ -129,7 +129,7 @@ def _png(data: bytes) -> Response:
     return Response(data, mimetype="image/png")
 
 
-def _to_json(analysis: Analysis) -> dict[str, Any]:
+def _to_json(analysis: Upload) -> dict[str, Any]:
     def link(view: str) -> str:
         return url_for(f"api.{view}", analysis_id=analysis.id)
 

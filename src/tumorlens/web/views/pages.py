@@ -34,7 +34,7 @@ from tumorlens.taxonomy import CLASSES, INFO
 from tumorlens.web.app_state import desk
 from tumorlens.web.errors import answer, wants_json
 from tumorlens.web.session_id import ensure_visitor, visitor
-from tumorlens.web.uploads.analysis_record import Analysis
+from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.api import read_kind, status_of
 from tumorlens.web.views.example import example_png
 from tumorlens.web.views.rows import analysis_row, scan_row
@@ -54,7 +54,7 @@ def home() -> str:
         bundle=desk().bundle,
         chosen_point=desk().operating_point,
         rows=[analysis_row(item) for item in analyses],
-        scans=[scan_row(item) for item in desk().store.scans.owned(owner)],
+        scans=[scan_row(item) for item in desk().store.owned(owner, Kind.SCAN)],
         words=words,
     )
 
@@ -170,11 +170,10 @@ def delete_all() -> AnyResponse:
     owner = visitor()
     if owner is not None:
         desk().store.delete_all(owner)
-        desk().store.scans.delete_all(owner)
     return redirect(url_for("pages.home"), 303)
 
 
-def _load(analysis_id: str) -> tuple[Analysis, Prediction]:
+def _load(analysis_id: str) -> tuple[Upload, Prediction]:
     analysis = desk().store.get(analysis_id, visitor() or "nobody")
     return analysis, desk().store.prediction(analysis)
 
@@ -182,7 +181,7 @@ def _load(analysis_id: str) -> tuple[Analysis, Prediction]:
 def _answer(uploads: list[FileStorage]) -> AnyResponse:
     point = request.form.get("operating_point") or None
     results = list(desk().analyse(uploads, ensure_visitor(), point))
-    made = [analysis_row(item) for item in results if isinstance(item, Analysis)]
+    made = [analysis_row(item) for item in results if isinstance(item, Upload)]
     failed = [item for item in results if isinstance(item, Failure)]
     status = status_of(results)
     response: AnyResponse

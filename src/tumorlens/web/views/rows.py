@@ -8,12 +8,11 @@ from flask import url_for
 
 from tumorlens.report.slice import words
 from tumorlens.taxonomy import decision_title
-from tumorlens.web.uploads.analysis_record import Analysis
-from tumorlens.web.uploads.series_record import Scan, State
+from tumorlens.web.uploads.upload import State, Upload
 from tumorlens.web.views.series_words import STATES
 
 
-def analysis_row(analysis: Analysis) -> dict[str, Any]:
+def analysis_row(analysis: Upload) -> dict[str, Any]:
     """Gather what a list shows of an analysis."""
     document = analysis.document
     return {
@@ -28,7 +27,7 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def scan_row(scan: Scan) -> dict[str, Any]:
+def scan_row(scan: Upload) -> dict[str, Any]:
     """Gather what a list shows of a scan: its first series, or its state."""
     row = {
         "id": scan.id,

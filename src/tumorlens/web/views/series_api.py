@@ -10,9 +10,9 @@ from werkzeug.exceptions import NotFound
 from tumorlens.errors import MissingFileError, NotReadyError
 from tumorlens.web.app_state import desk
 from tumorlens.web.uploads.series_desk import begin, receive
-from tumorlens.web.uploads.series_record import Scan
 from tumorlens.web.uploads.series_status import status_to_json
 from tumorlens.web.uploads.store import ANYONE
+from tumorlens.web.uploads.upload import Kind, Upload
 
 blueprint = Blueprint("scans", __name__, url_prefix="/scans")
 
@@ -43,7 +43,7 @@ def delete(scan_id: str) -> tuple[str, int]:
 
     That are its files, and the predictions of its single pictures.
     """
-    desk().store.delete_scan(scan_id, ANYONE)
+    desk().store.delete(scan_id, ANYONE, Kind.SCAN)
     return "", 204
 
 
@@ -70,7 +70,7 @@ def report(scan_id: str) -> Response:
     return report_pdf(_get(scan_id))
 
 
-def facts_of(scan: Scan, index: int) -> dict[str, Any]:
+def facts_of(scan: Upload, index: int) -> dict[str, Any]:
     """Find what is known of a series that was judged.
 
     Raises
@@ -95,7 +95,7 @@ def facts_of(scan: Scan, index: int) -> dict[str, Any]:
     return facts
 
 
-def evidence_nifti(scan: Scan, index: int) -> Response:
+def evidence_nifti(scan: Upload, index: int) -> Response:
     """Answer with a series' evidence as NIfTI.
 
     Raises
@@ -117,11 +117,11 @@ def evidence_nifti(scan: Scan, index: int) -> Response:
             "is known, so its evidence cannot be laid over it.",
             "Send the whole series as DICOM or NIfTI.",
         )
-    data = desk().store.scans.read(scan, f"nifti-{index}")
+    data = desk().store.read(scan, f"nifti-{index}")
     return Response(data, mimetype="application/gzip")
 
 
-def report_pdf(scan: Scan) -> Response:
+def report_pdf(scan: Upload) -> Response:
     """Answer with the report of a scan's series.
 
     Raises
@@ -138,16 +138,16 @@ def report_pdf(scan: Scan) -> Response:
             "There is no report: the scan ended before all of it was judged.",
             "Send the scan again.",
         )
-    data = desk().store.scans.read(scan, "report")
+    data = desk().store.read(scan, "report")
     return Response(data, mimetype="application/pdf")
 
 
-def _get(scan_id: str) -> Scan:
-    return desk().store.scans.get(scan_id, ANYONE)
+def _get(scan_id: str) -> Upload:
+    return desk().store.get(scan_id, ANYONE, Kind.SCAN)
 
 
-def _to_json(scan: Scan) -> dict[str, Any]:
-    document = status_to_json(scan, desk().jobs.progress(scan.id))
+def _to_json(scan: Upload) -> dict[str, Any]:
+    document = status_to_json(scan)
     for item in document["series"]:
         place = {"scan_id": scan.id, "index": item["index"]}
         facts = scan.series[item["index"]]

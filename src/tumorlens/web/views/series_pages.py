@@ -28,8 +28,8 @@ from tumorlens.web.app_state import desk
 from tumorlens.web.errors import wants_json
 from tumorlens.web.session_id import ensure_visitor, visitor
 from tumorlens.web.uploads.series_desk import begin, receive
-from tumorlens.web.uploads.series_record import Scan
 from tumorlens.web.uploads.series_status import status_to_json
+from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import series_words as scan_words
 from tumorlens.web.views.rows import analysis_row
 from tumorlens.web.views.series_api import evidence_nifti, facts_of, report_pdf
@@ -65,7 +65,7 @@ def show(scan_id: str) -> str:
     chosen = _chosen(scan)
     common = {
         "scan": scan,
-        "status": status_to_json(scan, desk().jobs.progress(scan.id)),
+        "status": status_to_json(scan),
         "series": scan.series,
         "chosen": chosen,
         "settings": desk().settings,
@@ -88,7 +88,7 @@ def show(scan_id: str) -> str:
 def status(scan_id: str) -> Response:
     """Tell a script how far a scan is; or 404."""
     scan = _get(scan_id)
-    return jsonify(status_to_json(scan, desk().jobs.progress(scan.id)))
+    return jsonify(status_to_json(scan))
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/voxels")
@@ -111,7 +111,7 @@ def evidence(scan_id: str, index: int) -> Response:
 def thumbnail(scan_id: str, index: int) -> Response:
     """Give a small picture of a series' middle slice; or 404."""
     scan = _get(scan_id)
-    data = desk().store.scans.read(scan, f"thumbnail-{_known(scan, index)}")
+    data = desk().store.read(scan, f"thumbnail-{_known(scan, index)}")
     return Response(data, mimetype="image/png")
 
 
@@ -155,7 +155,7 @@ def download_report(scan_id: str) -> Response:
 @blueprint.post("/<scan_id>/stop")
 def stop(scan_id: str) -> AnyResponse:
     """Stop judging a scan, and keep what was found (303 to its page); or 404."""
-    desk().jobs.stop(_get(scan_id))
+    desk().store.stop(_get(scan_id))
     return redirect(url_for("scans.show", scan_id=scan_id), 303)
 
 
@@ -165,21 +165,21 @@ def delete(scan_id: str) -> AnyResponse:
 
     Answers with a redirect to the start page (303); or 404.
     """
-    desk().store.delete_scan(scan_id, visitor() or "nobody")
+    desk().store.delete(scan_id, visitor() or "nobody", Kind.SCAN)
     return redirect(url_for("pages.home"), 303)
 
 
-def _get(scan_id: str) -> Scan:
-    return desk().store.scans.get(scan_id, visitor() or "nobody")
+def _get(scan_id: str) -> Upload:
+    return desk().store.get(scan_id, visitor() or "nobody", Kind.SCAN)
 
 
-def _known(scan: Scan, index: int) -> int:
+def _known(scan: Upload, index: int) -> int:
     if index >= len(scan.series):
         raise NotFound
     return index
 
 
-def _chosen(scan: Scan) -> dict[str, Any] | None:
+def _chosen(scan: Upload) -> dict[str, Any] | None:
     """Find the series to show: the one asked for, else what the model knows best."""
     if not scan.series:
         return None
@@ -189,7 +189,7 @@ def _chosen(scan: Scan) -> dict[str, Any] | None:
     return min(scan.series, key=lambda item: (item["rank"], item["index"]))
 
 
-def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
+def _finding(scan: Upload, facts: dict[str, Any]) -> dict[str, Any]:
     """Gather what the page shows of a judged series."""
     found, bundle = facts["finding"], desk().bundle
     place = {"scan_id": scan.id, "index": facts["index"]}
@@ -227,13 +227,13 @@ def _first_place(found: dict[str, Any], shape: list[int]) -> list[int]:
     return [*found["key_slices"][:1], *middle[len(found["key_slices"][:1]) :]]
 
 
-def _block(scan: Scan, name: str) -> Response:
-    data = desk().store.scans.read(scan, name)
+def _block(scan: Upload, name: str) -> Response:
+    data = desk().store.read(scan, name)
     response = Response(data, mimetype="application/octet-stream")
     # It is kept packed, and every browser unpacks it by itself.
     response.headers["Content-Encoding"] = "gzip"
     return response
 
 
-def _stem(scan: Scan) -> str:
+def _stem(scan: Upload) -> str:
     return PurePath(scan.document["label"]).name.split(".")[0] or "scan"

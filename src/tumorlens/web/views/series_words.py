@@ -9,7 +9,7 @@ from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.series import words as scan_words
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.taxonomy import TumorClass, Verdict
-from tumorlens.web.uploads.series_record import State
+from tumorlens.web.uploads.upload import State
 
 REFUSED_NUMBERS = scan_words.REFUSED_NUMBERS
 
