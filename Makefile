@@ -13,7 +13,8 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench fuzz docs reproduce beside scans strangers clean
+.PHONY: serve test check bench fuzz docs docs-site wheel-check release-check \
+	reproduce beside scans strangers clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -46,11 +47,24 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,pacs,server]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,server]'
 	@touch $@
 
 docs: $(TEST)/.ready
 	$(TEST)/bin/python scripts/fill_docs.py
+
+# The documentation as a website in build/site, which can also be read from disk: no
+# page loads anything from another host. A broken link ends the build.
+docs-site: $(TEST)/.ready
+	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict --quiet
+
+# The wheel, built into dist/ and tested by itself in an empty environment.
+wheel-check: $(TEST)/.ready
+	$(TEST)/bin/python scripts/check_release.py --wheel-only
+
+# The same, and whether versions, changelog, tag and tree are ready (docs/releasing.md).
+release-check: $(TEST)/.ready
+	$(TEST)/bin/python scripts/check_release.py
 
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
 # an hour and a half on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA

@@ -1,7 +1,6 @@
 """How long `tumorlens data audit` takes, beside decoding the same pictures alone.
 
-    python bench/audit.py --pictures 7000
-    python bench/audit.py --pictures 100000
+    python -m bench.audit --pictures 7000 100000 --json docs/figures/audit.json
 
 The pictures are drawn, not real: heads of 192 x 192 pixels, saved as JPEG, each
 another. So many different heads as `--heads` says are drawn; the others are
@@ -13,6 +12,7 @@ has to be found.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -71,21 +71,27 @@ def encode(picture: NDArray[np.uint8], quality: int) -> bytes:
 def main() -> None:
     """Print one line for each step."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=7000)
+    parser.add_argument("--pictures", type=int, nargs="+", default=[7000])
     parser.add_argument("--heads", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", metavar="F", help="also write the figures to F")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        records = []
-        for number, data in enumerate(draw_set(options.pictures, options.heads)):
-            path = Path(folder) / f"{number}.jpg"
-            path.write_bytes(data)
-            records.append(Record(path, TumorClass.GLIOMA, patient=str(number)))
-        report(records, options.threads)
+    runs = []
+    for count in options.pictures:
+        with tempfile.TemporaryDirectory() as folder:
+            records = []
+            for number, data in enumerate(draw_set(count, options.heads)):
+                path = Path(folder) / f"{number}.jpg"
+                path.write_bytes(data)
+                records.append(Record(path, TumorClass.GLIOMA, patient=str(number)))
+            runs.append(measure(records, options.threads))
+        report(runs[-1])
+    if options.json:
+        Path(options.json).write_text(json.dumps(runs, indent=2) + "\n")
 
 
-def report(records: list[Record], threads: int) -> None:
+def measure(records: list[Record], threads: int) -> dict[str, float]:
     """Time decoding alone, fingerprints, and the search for copies."""
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
@@ -103,16 +109,33 @@ def report(records: list[Record], threads: int) -> None:
         for number in range(COPY_EVERY - 1, len(records), COPY_EVERY)
     }
     found = {pair[:2] for pair in pairs}
-    audit = reading + searching
-    print(f"pictures            {len(records):,} drawn, {threads} threads")
+    return {
+        "pictures": len(records),
+        "threads": threads,
+        "decoding_seconds": decoding,
+        "fingerprints_seconds": reading,
+        "search_seconds": searching,
+        "audit_seconds": reading + searching,
+        "copies_planted": len(planted),
+        "copies_found": len(planted & found),
+        "other_pairs": len(found - planted),
+        "unreadable": len(problems),
+    }
+
+
+def report(run: dict[str, float]) -> None:
+    """Print what `measure` returned."""
+    audit, decoding = run["audit_seconds"], run["decoding_seconds"]
+    planted = f"{run['copies_found']:,} of {run['copies_planted']:,} found"
+    print(f"pictures            {run['pictures']:,} drawn, {run['threads']} threads")
     print(f"decoding alone      {decoding:8.1f} s")
-    print(f"fingerprints        {reading:8.1f} s")
-    print(f"search for copies   {searching:8.1f} s")
+    print(f"fingerprints        {run['fingerprints_seconds']:8.1f} s")
+    print(f"search for copies   {run['search_seconds']:8.1f} s")
     print(f"audit               {audit:8.1f} s, {audit / decoding:.1f} times decoding")
-    print(f"per 1,000 pictures  {audit / len(records) * 1000:8.2f} s")
-    print(f"planted copies      {len(planted & found):,} of {len(planted):,} found")
-    print(f"other pairs         {len(found - planted):,}")
-    print(f"unreadable          {len(problems):,}")
+    print(f"per 1,000 pictures  {audit / run['pictures'] * 1000:8.2f} s")
+    print(f"planted copies      {planted}")
+    print(f"other pairs         {run['other_pairs']:,}")
+    print(f"unreadable          {run['unreadable']:,}")
 
 
 if __name__ == "__main__":

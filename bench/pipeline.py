@@ -17,11 +17,11 @@ from bench.timing import by_turns, spread
 from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import prepare
 from tumorlens.imaging.read import read_study
-from tumorlens.inference.bundle.bundle import DOMAIN_FILE, load_bundle
+from tumorlens.inference.bundle.bundle import OOD_FILE, load_bundle
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import explain
-from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.session import Session
 
 STAGES = ("read", "prepare", "network", "decide", "explain")
@@ -75,7 +75,7 @@ def stages(model: Path, path: Path, rounds: int, warm_up: int = 10) -> Iterator[
     """Time each stage of the pipeline on its own."""
     bundle = load_bundle(model)
     session = Session(bundle)
-    domain = DomainModel.load(bundle.folder / DOMAIN_FILE)
+    ood = OodModel.load(bundle.folder / OOD_FILE)
     point = bundle.default_operating_point
     spent: list[list[float]] = [[] for _ in STAGES]
     for turn in range(warm_up + rounds):
@@ -87,7 +87,7 @@ def stages(model: Path, path: Path, rounds: int, warm_up: int = 10) -> Iterator[
         marks.append(time.perf_counter())
         outputs = session.run(pixels[None])
         marks.append(time.perf_counter())
-        decision = decide(outputs, 0, item, bundle, domain, point, share)
+        decision = decide(outputs, 0, item, bundle, ood, point, share)
         marks.append(time.perf_counter())
         explain(outputs, 0, crop, item, decision, bundle.cells)
         marks.append(time.perf_counter())

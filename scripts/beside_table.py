@@ -1,4 +1,4 @@
-"""README's table of what stands beside the network, from docs/figures/beside."""
+"""The table of networks trained for comparison, from docs/figures/beside."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def beside_table(folder: Path) -> str:
         )
         for words, key in (
             ("AUROC, tumour or none, inside", "auroc_tumor"),
-            ("The same between slices of one height,", "auroc_tumor_like_position"),
+            (
+                "The same between slices at the same height,",
+                "auroc_tumor_like_position",
+            ),
         )
         for name in next(iter(found.values()))["within_sites"]
     ]

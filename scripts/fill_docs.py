@@ -5,9 +5,10 @@ Sources: docs/figures/cross_validation.json (report/figures.json of `tumorlens
 train --folds`), docs/figures/beside/*.json (the same of `make beside`),
 docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
-docs/figures/bench.json (`python -m bench --json`), docs/figures/scans.json (`make
-scans`; until then docs/scans.md says that nothing was measured), the shipped bundle's
-bundle.json, and the table of settings.
+docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
+bench.audit --json`), docs/figures/scans.json (`make scans`; until then docs/scans.md
+says that nothing was measured), the shipped bundle's bundle.json, the table of
+settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from beside_table import beside_table
 
 from tumorlens.evaluation.performance.source_kinds import ONE_KIND
-from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, load_bundle
+from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from tumorlens.report.evaluation.network_figures import (
     MAPS,
     damage_rows,
@@ -34,7 +35,8 @@ from tumorlens.report.figure_words import figure_text, table
 from tumorlens.report.model_card.card import model_card
 from tumorlens.report.model_card.charts import FOLDER, card_charts
 from tumorlens.report.model_card.sets import COVERAGES
-from tumorlens.settings import SETTINGS
+from tumorlens.settings import SETTINGS, Settings
+from tumorlens.web.openapi.document import openapi_document
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -57,9 +59,21 @@ STRANGERS = {
 
 WITHIN = {
     "AUROC": "auroc_tumor",
-    "Between slices of one height": "auroc_tumor_like_position",
+    "Between slices at the same height": "auroc_tumor_like_position",
     "Height alone": "auroc_tumor_position",
 }
+
+SUMMARY = (
+    ("Correct class of four, by slice", "accuracy"),
+    ("Correct class of four, by patient", "accuracy_by_patient"),
+    ("Sensitivity, tumour or none", "tumor_sensitivity"),
+    ("Specificity, tumour or none", "tumor_specificity"),
+    ("AUROC, tumour or none", "auroc_tumor"),
+)
+"""README's rows that speak of all sources; the last one speaks of PAIRED alone."""
+
+PAIRED = "lgg"
+"""The source that has slices with and without tumour from the same scanners."""
 
 
 def main() -> int:
@@ -68,30 +82,34 @@ def main() -> int:
     bench = json.loads((FIGURES / "bench.json").read_text(encoding="utf-8"))
     baseline = json.loads((FIGURES / "intensity_baseline.json").read_text("utf-8"))
     bundle = load_bundle(DEFAULT_BUNDLE)
-    literature = ROOT / "docs" / "literature.md"
-    scans = ROOT / "docs" / "scans.md"
+    audit = json.loads((FIGURES / "audit.json").read_text(encoding="utf-8"))
     charts = {
         ROOT / "docs" / FOLDER / chart.file: chart.svg for chart in card_charts(bundle)
     }
+    parts = {
+        "README.md": {"summary": _summary_table(folds[0])},
+        "docs/results.md": {
+            "folds": _folds_table(folds),
+            "sources": _source_table(folds[0]),
+            "sites": _site_table(folds[0], baseline["by_slice"]),
+            "strangers": _strangers_table(),
+            "network": _network_table(bundle.metrics),
+            "maps": _maps_table(bundle.metrics["faithfulness"]),
+            "beside": beside_table(FIGURES / "beside"),
+        },
+        "docs/benchmarks.md": {
+            "bench": _bench_table(bench),
+            "audit": _audit_table(audit),
+        },
+        "docs/literature.md": {"own": _own_table(folds)},
+        "docs/scans.md": {"scans": _scans_table()},
+        "docs/http-api.md": {"paths": _paths_table(bundle)},
+    }
     wanted = {
-        ROOT / "README.md": _fill(
-            (ROOT / "README.md").read_text(encoding="utf-8"),
-            {
-                "folds": _folds_table(folds),
-                "sources": _source_table(folds[0]),
-                "sites": _site_table(folds[0], baseline["by_slice"]),
-                "strangers": _strangers_table(),
-                "network": _network_table(bundle.metrics),
-                "maps": _maps_table(bundle.metrics["faithfulness"]),
-                "beside": beside_table(FIGURES / "beside"),
-                "bench": _bench_table(bench),
-            },
-        ),
-        literature: _fill(
-            literature.read_text(encoding="utf-8"),
-            {"own": _own_table(folds)},
-        ),
-        scans: _fill(scans.read_text(encoding="utf-8"), {"scans": _scans_table()}),
+        **{
+            ROOT / page: _fill((ROOT / page).read_text(encoding="utf-8"), texts)
+            for page, texts in parts.items()
+        },
         ROOT / "docs" / "model-card.md": model_card(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
         **charts,
@@ -127,6 +145,32 @@ def _fill(text: str, parts: dict[str, str]) -> str:
     return text
 
 
+def _summary_table(model: dict[str, Any]) -> str:
+    """Give README's six rows, and the one sentence that has to be read with them."""
+    paired = model["within_sites"][f"source {PAIRED}"]
+    rows = [(title, figure_text(model[key])) for title, key in SUMMARY]
+    rows.append(
+        (
+            f"AUROC inside `{PAIRED}`, between slices at the same height",
+            figure_text(paired["auroc_tumor_like_position"]),
+        )
+    )
+    count = len(model["by_source"])
+    return "\n".join(
+        (
+            f"{model['slices']} slices of {model['patients']} patients (or groups of "
+            f"like images) from {count} public sources, each slice judged by a network "
+            "that never saw its patient:",
+            "",
+            *table(("", "Value [95 % interval over patients]"), rows),
+            "",
+            "Most tumour and tumour-free slices come from different datasets, which a "
+            "network can tell apart without seeing a tumour, so believe the last row "
+            "first: there both kinds come from the same scanners.",
+        )
+    )
+
+
 def _folds_table(models: list[dict[str, Any]]) -> str:
     first = models[0]
     columns = {f"`{item['model']['name']}`": item for item in models}
@@ -135,8 +179,8 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
         names = ", ".join(f"`{name}`" for name in one_kind["sources"])
         columns[f"Of these, {names} alone"] = one_kind
     head = (
-        f"{first['slices']} slices of {first['patients']} patients (or likeness "
-        f"groups), operating point `{first['model']['operating_point']}`:"
+        f"{first['slices']} slices of {first['patients']} patients (or groups of "
+        f"like images), operating point `{first['model']['operating_point']}`:"
     )
     rows = [
         (title, [item.get(key) for item in columns.values()])
@@ -151,7 +195,7 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
     ]
     rows += [
         (
-            f"True class in the set, {name.replace('_', ' ')}{words}",
+            f"Coverage of prediction sets, {name.replace('_', ' ')}{words}",
             [item.get(key, {}).get(name) for item in columns.values()],
         )
         for key, words in COVERAGES.items()
@@ -279,7 +323,7 @@ def _bench_table(bench: dict[str, Any]) -> str:
     lines = [
         f"On {facts['cores']} cores ({facts['cpu']}), Python {facts['python']}:",
         "",
-        "| | Ours | Beside it | Ratio | Asked | Met |",
+        "| | TumorLens | Compared with | Ratio | Limit | Met |",
         "|---|---|---|---|---|---|",
     ]
     for row in bench["figures"]:
@@ -287,14 +331,41 @@ def _bench_table(bench: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _audit_table(runs: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            f"{run['pictures']:,}",
+            f"{run['decoding_seconds']:.1f} s",
+            f"{run['audit_seconds']:.1f} s",
+            f"{run['audit_seconds'] / run['decoding_seconds']:.1f} times as long",
+            f"{run['copies_found']:,} of {run['copies_planted']:,}",
+        )
+        for run in runs
+    ]
+    heads = ("Images", "Decoding alone", "Audit", "Ratio", "Planted copies found")
+    return "\n".join(table(heads, rows))
+
+
+def _paths_table(bundle: Bundle) -> str:
+    """List the addresses of the HTTP API, as its OpenAPI document describes them."""
+    paths = openapi_document(bundle, Settings())["paths"]
+    rows = [
+        (f"`{method.upper()}`", f"`{path}`", item["summary"])
+        for path, methods in paths.items()
+        for method, item in methods.items()
+        if method != "parameters"
+    ]
+    return "\n".join(table(("Method", "Path", "What it does"), rows))
+
+
 def _settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from the table in `settings.py` by `make docs`. An option goes before",
-        "the environment's value.",
+        "This page is written from the table in `settings.py` by `make docs`. An",
+        "option takes precedence over the environment variable.",
         "",
-        "| Option | Environment | Default | What it does |",
+        "| Option | Environment variable | Default | Meaning |",
         "|---|---|---|---|",
     ]
     for row in SETTINGS.values():
@@ -305,7 +376,7 @@ def _settings_page() -> str:
     lines += [
         "",
         "`tumorlens serve` also takes `--open` or `--no-open`, which have no variable:",
-        "whether to open the page in a browser; by default where there is a screen.",
+        "whether to open the page in a browser, by default where there is a screen.",
     ]
     return "\n".join(lines) + "\n"
 

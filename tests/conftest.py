@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tumorlens.imaging.preprocess.slice import Preprocessing
-from tumorlens.inference.bundle.bundle import (
+from tumorlens.inference.bundle.bundle import save_bundle
+from tumorlens.inference.bundle.facts import (
     Calibration,
     OperatingPoint,
     PredictionSets,
     Rate,
-    save_bundle,
 )
-from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import CLASSES
 
 # TensorFlow reads it when it is first imported, and is quiet then.
@@ -182,7 +182,7 @@ def _tiny_network() -> onnx.ModelProto:
 def _tiny_domain(path: Path) -> None:
     """Grey pictures are known, coloured ones are not; nothing else counts."""
     directions = np.eye(EMBEDDING, 2, dtype=np.float32)
-    DomainModel(
+    OodModel(
         center=np.zeros(EMBEDDING, np.float32),
         scale=np.ones(EMBEDDING, np.float32),
         basis=directions,

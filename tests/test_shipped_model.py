@@ -41,7 +41,7 @@ def test_its_figures_are_of_patients_that_the_judging_network_never_saw(classifi
 
 
 def test_drawn_foreign_pictures_are_refused(classifier):
-    outliers = pytest.importorskip("tumorlens.data.ood.outliers")
+    outliers = pytest.importorskip("tumorlens.data.ood_pictures")
     # Another seed than the one it was taught with.
     drawn = outliers.draw_outliers(3, seed=99)
     found = [classifier.predict(item.pixels) for item in drawn]
@@ -58,8 +58,7 @@ def test_a_blank_picture_is_refused(classifier):
 def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_path):
     """It trained nothing: the manifest of the shipped model leaves it out."""
     cutting = pytest.importorskip("tumorlens.data.series.volume_slices")
-    from tumorlens.training.augment.skull_stripped import without_skull
-    from tumorlens.training.dataset import load_samples
+    from tumorlens.training.dataset import load_samples, without_skull
 
     records = cutting.cut_volumes(
         [STRANGER], tmp_path, label="no_tumor", source="head", every_mm=8.0

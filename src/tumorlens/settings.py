@@ -33,32 +33,38 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(5000, "Port to listen on; 0 takes a free one.", 0, 65535)
     model: Path | None = _setting(
-        None, "Folder of the model bundle; by default the one that is shipped."
+        None, "Folder of the model bundle; by default the one that ships."
     )
     threads: int | None = _setting(
-        None, "Threads of one forward pass; by default one per physical core.", 1, 256
+        None,
+        "Threads for one forward pass; by default one for each physical core.",
+        1,
+        256,
     )
     operating_point: str | None = _setting(
         None, "Operating point used unless asked otherwise; by default the model's own."
     )
-    upload_mb: int = _setting(64, "Most megabytes of one upload.", 1, 4096)
-    files_per_upload: int = _setting(100, "Most files of one upload.", 1, 10_000)
-    scan_mb: int = _setting(256, "Most megabytes of one uploaded scan.", 1, 4096)
+    upload_mb: int = _setting(64, "Largest upload, in MB.", 1, 4096)
+    files_per_upload: int = _setting(100, "Most files in one upload.", 1, 10_000)
+    scan_mb: int = _setting(256, "Largest upload of a series, in MB.", 1, 4096)
     retention_minutes: int = _setting(
-        60, "Minutes after which a picture and its results are removed.", 1, 525_600
+        60, "Minutes after which images and their results are removed.", 1, 525_600
     )
     store: Path | None = _setting(
         None,
-        "Private folder for pictures and results; by default a temporary one that "
+        "Private folder for images and results; by default a temporary one that "
         "is removed when the server stops.",
     )
     store_mb: int = _setting(
-        2048, "Most megabytes in that folder; the oldest results go first.", 1, 10**7
+        2048,
+        "Largest size of that folder, in MB; the oldest results go first.",
+        1,
+        10**7,
     )
     allowed_hosts: str | None = _setting(
         None,
-        "Host names that requests may be addressed to, with commas between; by "
-        "default this machine's own names when only it can connect, else any.",
+        "Host names that requests may be addressed to, separated by commas; by default "
+        "this machine's own names where only it can connect, otherwise any.",
     )
 
 

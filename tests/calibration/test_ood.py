@@ -5,7 +5,7 @@ import pytest
 
 from tumorlens.calibration.ood import PASS_RATE, Embedded, _threshold, fit_domain
 from tumorlens.errors import BundleError
-from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.ood import OodModel
 
 SIZE = 40
 
@@ -64,7 +64,7 @@ def test_scores_lie_between_0_and_1_even_far_away(fitted):
 def test_a_saved_model_scores_the_same(fitted, tmp_path):
     model, _ = fitted
     model.save(tmp_path / "domain.npz")
-    again = DomainModel.load(tmp_path / "domain.npz")
+    again = OodModel.load(tmp_path / "domain.npz")
     pictures = embedded(np.random.default_rng(2), 20)
     np.testing.assert_array_equal(scores(model, pictures), scores(again, pictures))
 
@@ -75,7 +75,7 @@ def test_a_cut_off_file_is_refused(fitted, tmp_path):
     model.save(path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BundleError, match=r"domain\.npz"):
-        DomainModel.load(path)
+        OodModel.load(path)
 
 
 def test_the_threshold_lies_between_brain_mri_and_what_is_none():

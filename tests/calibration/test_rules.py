@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tumorlens.calibration.rules import FEWEST_SEEN, GUARD_COSTS, fit_rules
-from tumorlens.inference.bundle.rules import Rules, disagreement, disagrees, lacks_brain
+from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
 
 
 def sure(

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tests.samples.heads import draw_person
-from tumorlens.data.audit import Audit, audit
-from tumorlens.data.findings import Finding
+from tumorlens.data.audit import Audit, Finding, audit
 from tumorlens.data.manifest import Record
 from tumorlens.taxonomy import TumorClass
 

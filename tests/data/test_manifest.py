@@ -9,6 +9,7 @@ import pytest
 
 from tumorlens.data.manifest import (
     Record,
+    manifest_digest,
     read_manifest,
     write_manifest,
 )
@@ -269,3 +270,39 @@ def test_a_column_of_row_numbers_without_a_name_is_passed_over(tmp_path: Path) -
     path = csv_with(tmp_path, ",file,label\n0,1.png,glioma\n", "1.png")
     (record,) = read_manifest(path)
     assert record.extra == {}
+
+
+def test_the_digest_ignores_order_and_place(tmp_path: Path) -> None:
+    records = sample(tmp_path / "a")
+    assert manifest_digest(records) == manifest_digest(records[::-1])
+    assert manifest_digest(records) == manifest_digest(sample(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": TumorClass.MENINGIOMA},
+        {"patient": "x:2"},
+        {"split": "train"},
+        {"fold": 0},
+        {"source": "y"},
+        {"flag": "ct"},
+        {"train_only": True},
+        {"mask": None},
+    ],
+)
+def test_the_digest_sees_every_change(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    first, second = sample(tmp_path)
+    changed = replace(first, **change)  # type: ignore[arg-type]
+    assert manifest_digest([first, second]) != manifest_digest([changed, second])
+
+
+def test_the_digest_can_see_the_bytes(tmp_path: Path) -> None:
+    records = sample(tmp_path)
+    before = [manifest_digest(records, contents=flag) for flag in (False, True)]
+    records[1].path.write_bytes(b"other")
+    after = [manifest_digest(records, contents=flag) for flag in (False, True)]
+    assert before[0] == after[0]
+    assert before[1] != after[1]

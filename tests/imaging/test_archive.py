@@ -8,8 +8,7 @@ import pytest
 
 from tests.samples.zips import dicom, encrypted, good, link, lying, pack
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.archive import read_zip
-from tumorlens.imaging.read import read_study
+from tumorlens.imaging.read import read_study, read_zip
 
 
 def test_a_series_and_a_picture(slice_file: Path) -> None:

@@ -23,8 +23,9 @@ from tumorlens.errors import (
 from tumorlens.imaging import limits
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.formats import FILE_FORMATS
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.readers.raster import is_raster, to_slice
+from tumorlens.imaging.readers.raster import is_raster
 
 
 def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from tests.samples.dicom_studies import change, ill_head, write_series
 from tests.samples.series_findings_by_slices import drawn_scan
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.dicom.file import read_dicom
+from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.series.by_slices import judge_scan

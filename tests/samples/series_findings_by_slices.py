@@ -7,8 +7,12 @@ import numpy as np
 from tests.conftest import draw_phantom
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.study import MRSequence, Plane, Series, Slice
-from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
-from tumorlens.inference.bundle.series_model import OutlineFacts, ScanModel
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    OutlineFacts,
+    Rate,
+    ScanModel,
+)
 
 RATE = Rate(0.9, 0.8, 0.95)
 MODEL = ScanModel(

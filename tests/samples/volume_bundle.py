@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.conftest import EMBEDDING, _tiny_domain
 from tumorlens.imaging.preprocess.slice import Preprocessing
-from tumorlens.inference.bundle.bundle import (
+from tumorlens.inference.bundle.bundle import save_bundle
+from tumorlens.inference.bundle.facts import (
     Calibration,
     OperatingPoint,
     PredictionSets,
     Rate,
-    save_bundle,
 )
 from tumorlens.taxonomy import CLASSES, TumorClass
 

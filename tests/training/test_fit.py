@@ -9,7 +9,6 @@ import pytest
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import SettingError, TrainingError
 from tumorlens.taxonomy import TumorClass
-from tumorlens.training.average import count_normalisation
 from tumorlens.training.batches import BatchStream
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import load_samples, sampling_weights
@@ -22,7 +21,7 @@ from tumorlens.training.fit import (
     validation_score,
 )
 from tumorlens.training.networks.registry import find_network
-from tumorlens.training.weights import load_weights
+from tumorlens.training.weights import count_normalisation, load_weights
 
 SMALL = TrainingConfig(
     network="seed-cnn",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tumorlens.inference.bundle.bundle import CellCalibration
+from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 INSIDE = 0.5

@@ -15,13 +15,13 @@ from tumorlens.calibration.probabilities import (
     fit_prediction_sets,
 )
 from tumorlens.calibration.rules import fit_rules
-from tumorlens.inference.bundle.bundle import (
+from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
     OperatingPoint,
     PredictionSets,
+    Rules,
 )
-from tumorlens.inference.bundle.rules import Rules
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,
     pool_evidence,

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.ood.outliers import Outlier
-from tumorlens.data.ood.tomograms import DRAWN_CT
+from tumorlens.data.ood_pictures import DRAWN_CT, Outlier
 from tumorlens.data.skull_stripping import AIR
 from tumorlens.imaging.preprocess.brain import disc, filled
 from tumorlens.training.dataset import Sample

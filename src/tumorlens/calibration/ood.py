@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from tumorlens.data.ood.tomograms import CT_FLAG, DRAWN_CT
-from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.data.ood_pictures import CT_FLAG, DRAWN_CT
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.statistics.metrics import auroc
 
 PASS_RATE = 0.99
@@ -54,7 +54,7 @@ class Embedded:
 
 def fit_domain(
     training: Embedded, validation: Embedded, foreign: Embedded, kinds: Sequence[str]
-) -> tuple[DomainModel, dict[str, float]]:
+) -> tuple[OodModel, dict[str, float]]:
     """Fit the out-of-domain score.
 
     Parameters
@@ -124,7 +124,7 @@ def _threshold(own: Floats, foreign: Floats) -> np.float32:
     return np.float32(1.0 / (1.0 + np.exp(-level)))
 
 
-def _distances(training: Embedded) -> DomainModel:
+def _distances(training: Embedded) -> OodModel:
     center = training.embedding.mean(axis=0)
     scale = training.embedding.std(axis=0) + np.float32(1e-3)
     standard = (training.embedding - center) / scale
@@ -134,7 +134,7 @@ def _distances(training: Embedded) -> DomainModel:
     basis = rows[:count].T
     spread = values[:count] / np.sqrt(max(1, len(standard) - 1)) + 1e-3
     empty = np.zeros(0, np.float32)
-    return DomainModel(
+    return OodModel(
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
         basis=basis.astype(np.float32),
@@ -148,8 +148,8 @@ def _distances(training: Embedded) -> DomainModel:
 
 
 def _with_probe(
-    base: DomainModel, training: Embedded, foreign: Embedded, kept: NDArray[np.bool_]
-) -> DomainModel:
+    base: OodModel, training: Embedded, foreign: Embedded, kept: NDArray[np.bool_]
+) -> OodModel:
     inputs = np.concatenate([training.embedding, foreign.embedding[kept]])
     standard = np.clip((inputs - base.center) / base.scale, -8.0, 8.0)
     own = np.arange(len(standard)) < len(training.embedding)
@@ -160,11 +160,11 @@ def _with_probe(
     return replace(base, probe=probe)
 
 
-def _features(model: DomainModel, pictures: Embedded) -> Floats:
+def _features(model: OodModel, pictures: Embedded) -> Floats:
     return model.features(pictures.embedding, pictures.logits, pictures.colorfulness)
 
 
-def _with_weights(model: DomainModel, own: Floats, strange: Floats) -> DomainModel:
+def _with_weights(model: OodModel, own: Floats, strange: Floats) -> OodModel:
     center = own.mean(axis=0)
     scale = own.std(axis=0) + np.float32(0.02)
     inputs = np.clip((np.concatenate([own, strange]) - center) / scale, -12.0, 12.0)

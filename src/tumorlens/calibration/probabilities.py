@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tumorlens.errors import TrainingError
-from tumorlens.inference.bundle.bundle import (
+from tumorlens.inference.bundle.facts import (
     Calibration,
     OperatingPoint,
     PredictionSets,

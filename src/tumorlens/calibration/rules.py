@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.inference.bundle.rules import Rules, disagreement
+from tumorlens.inference.bundle.facts import Rules, disagreement
 
 MOST_RIGHT_LOST = 0.02
 """Share of the right answers that a rule may hold back."""

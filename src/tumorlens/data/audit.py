@@ -1,17 +1,20 @@
-"""Checks a data set, and sums up what it holds."""
+"""A data set is checked for what makes its figures lie, and summed up.
+
+The findings are leaks between splits, copies, contradicting labels, unreadable files.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tumorlens.data.duplicates.copies import take_fingerprints
+from tumorlens.data.duplicates.copies import copies, measured_pairs, take_fingerprints
 from tumorlens.data.duplicates.fingerprint import Fingerprint
-from tumorlens.data.findings import Finding, arrange, find_all, part_of, unreadable
+from tumorlens.data.duplicates.neighbours import Pair, groups
 from tumorlens.data.manifest import Record
 from tumorlens.taxonomy import CLASSES
 
@@ -140,3 +143,238 @@ def _summaries(readable: list[tuple[Record, Fingerprint]]) -> Iterable[Summary]:
             median=median,
             high=high,
         )
+
+
+COLORFUL = 0.02
+"""Mean spread of the colour channels from which a picture counts as colour."""
+
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    Parameters
+    ----------
+    code
+        For machines.
+    invalidates
+        Whether figures measured on the set as it stands cannot be trusted.
+    message
+        One sentence for people, with the number of cases.
+    examples
+        The first cases; each names its files or its patient.
+    count
+        Number of cases.
+    """
+
+    code: str
+    invalidates: bool
+    message: str
+    examples: tuple[str, ...]
+    count: int
+
+
+def part_of(record: Record) -> str:
+    """Name the part that must stay apart from others: the split, or the fold."""
+    return f"fold {record.fold}" if record.fold is not None else record.split
+
+
+def _finding(
+    code: str, invalidates: bool, what: str, examples: Iterable[str]
+) -> Finding:
+    cases = list(examples)
+    return Finding(
+        code,
+        invalidates,
+        what.format(count=f"{len(cases):,}"),
+        tuple(cases[:_NAMED]),
+        len(cases),
+    )
+
+
+def unreadable(problems: list[str]) -> Finding:
+    """Count the pictures that could not be read, given a sentence for each."""
+    return _finding("unreadable", True, "{count} pictures cannot be read.", problems)
+
+
+def arrange(findings: Iterable[Finding]) -> list[Finding]:
+    """Drop checks that found nothing; put first what invalidates."""
+    present = [finding for finding in findings if finding.count]
+    return sorted(present, key=lambda finding: not finding.invalidates)
+
+
+def find_all(
+    records: Sequence[Record],
+    readable: Sequence[Record],
+    prints: Sequence[Fingerprint],
+) -> list[Finding]:
+    """Run every check that needs no more than records and fingerprints.
+
+    Parameters
+    ----------
+    records
+        The whole set.
+    readable, prints
+        The records whose picture could be read, and their fingerprints.
+    """
+    found = _Copies(readable, prints, copies(prints))
+    return [
+        found.across_splits(),
+        found.conflicting(),
+        found.across_patients(),
+        found.exact(),
+        found.near(),
+        _patients_across(records),
+        _missing_masks(records),
+        _blank(readable, prints),
+        _colour(readable, prints),
+        _unnamed_patients(records),
+    ]
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Checks over pictures that are copies of one another."""
+
+    records: Sequence[Record]
+    prints: Sequence[Fingerprint]
+    pairs: list[Pair]
+
+    def across_splits(self) -> Finding:
+        # A copy of a copy crosses splits too, so whole groups are looked at.
+        return _finding(
+            "copies_across_splits",
+            True,
+            "{count} groups of copies lie in more than one split: "
+            "what is tested was seen in training.",
+            self._groups_that_differ(part_of),
+        )
+
+    def conflicting(self) -> Finding:
+        return _finding(
+            "conflicting_labels",
+            True,
+            "{count} pairs of copies have different labels.",
+            (self._words(pair) for pair in self.pairs if self._contradict(pair)),
+        )
+
+    def across_patients(self) -> Finding:
+        return _finding(
+            "copies_across_patients",
+            False,
+            "{count} groups of copies are listed under different patients.",
+            self._groups_that_differ(lambda record: record.patient),
+        )
+
+    def exact(self) -> Finding:
+        return _finding(
+            "exact_duplicates",
+            False,
+            "{count} pictures equal an earlier one pixel by pixel.",
+            (self._words(pair) for pair in self.pairs if self._exact(pair)),
+        )
+
+    def near(self) -> Finding:
+        return _finding(
+            "near_duplicates",
+            False,
+            "{count} pairs of pictures are nearly equal "
+            "(neighbours in a scan, or copies that were changed).",
+            (self._words(pair) for pair in self.pairs if not self._exact(pair)),
+        )
+
+    def _exact(self, pair: Pair) -> bool:
+        one, other = self.prints[pair.first], self.prints[pair.second]
+        return one.pixels_digest == other.pixels_digest
+
+    def _contradict(self, pair: Pair) -> bool:
+        one, other = self.records[pair.first], self.records[pair.second]
+        if one.label is None or other.label is None or one.label == other.label:
+            return False
+        # Within one scan a tumour ends between two slices that are alike.
+        neighbours = bool(one.patient) and one.patient == other.patient
+        return self._exact(pair) or not neighbours
+
+    def _groups_that_differ(self, value: Callable[[Record], str]) -> Iterator[str]:
+        members = defaultdict(list)
+        found = groups(len(self.records), measured_pairs(self.pairs, self.records))
+        for record, group in zip(self.records, found, strict=True):
+            members[group].append(record)
+        for same in members.values():
+            # One of each kind is enough to show the case.
+            kinds = {value(record): record for record in reversed(same)}
+            kinds.pop("", None)
+            if len(kinds) > 1:
+                yield ", ".join(
+                    f"{record.path} ({kind})"
+                    for kind, record in list(kinds.items())[:4]
+                )
+
+    def _words(self, pair: Pair) -> str:
+        one, other = self.records[pair.first], self.records[pair.second]
+        likeness = f"{pair.similarity:.3f}"
+        if self._exact(pair):
+            first, second = self.prints[pair.first], self.prints[pair.second]
+            same_file = first.bytes_digest == second.bytes_digest
+            likeness = "same file" if same_file else "same pixels"
+        mirrored = ", mirrored" if pair.mirrored else ""
+        labels = ", ".join(str(record.label or "no label") for record in (one, other))
+        return f"{one.path}, {other.path} ({likeness}{mirrored}; {labels})"
+
+
+def _patients_across(records: Sequence[Record]) -> Finding:
+    parts = defaultdict(set)
+    for record in records:
+        if record.patient and part_of(record):
+            parts[record.patient].add(part_of(record))
+    return _finding(
+        "patients_across_splits",
+        True,
+        "{count} patients are in more than one split.",
+        (
+            f"{patient} ({', '.join(sorted(found))})"
+            for patient, found in sorted(parts.items())
+            if len(found) > 1
+        ),
+    )
+
+
+def _missing_masks(records: Sequence[Record]) -> Finding:
+    return _finding(
+        "missing_masks",
+        True,
+        "{count} outlines are listed but missing.",
+        (str(item.mask) for item in records if item.mask and not item.mask.is_file()),
+    )
+
+
+def _blank(records: Sequence[Record], prints: Sequence[Fingerprint]) -> Finding:
+    rows = zip(records, prints, strict=True)
+    return _finding(
+        "blank",
+        False,
+        "{count} pictures show nothing.",
+        (str(record.path) for record, item in rows if item.blank),
+    )
+
+
+def _colour(records: Sequence[Record], prints: Sequence[Fingerprint]) -> Finding:
+    rows = zip(records, prints, strict=True)
+    return _finding(
+        "colour",
+        False,
+        "{count} pictures have colours; an MRI has none.",
+        (str(record.path) for record, item in rows if item.colorfulness > COLORFUL),
+    )
+
+
+def _unnamed_patients(records: Sequence[Record]) -> Finding:
+    return _finding(
+        "unknown_patients",
+        False,
+        "{count} pictures name no patient: a split can only keep their copies "
+        "together.",
+        (str(record.path) for record in records if not record.patient),
+    )

@@ -1,4 +1,7 @@
-"""A tree of folders named by class becomes a list of files and what they show."""
+"""A tree of folders named by class becomes a list of files and what they show.
+
+Tested in `tests/data/test_manifest.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,14 @@
-"""A data set as a list of records: read from a CSV or a tree of class folders."""
+"""A data set is a list of records, read from a CSV or a tree of class folders.
+
+`manifest_digest` sums it up in one number, so that a changed set is noticed.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -319,3 +323,47 @@ def _relative(path: Path, folder: Path) -> str:
     if full.is_relative_to(base):
         return full.relative_to(base).as_posix()
     return full.as_posix()
+
+
+def manifest_digest(records: Iterable[Record], *, contents: bool = False) -> str:
+    """Sum up a data set in a number that changes when the set does.
+
+    Parameters
+    ----------
+    records
+        In any order; their order and the folder they lie in do not count.
+    contents
+        Whether the bytes of every picture and mask count too.
+
+    Returns
+    -------
+    str
+        SHA-256 in hex over file names, labels, patients, splits, folds,
+        sources, sites and flags, and what trains only.
+    """
+    lines = sorted(
+        "\t".join(
+            (
+                record.source,
+                record.path.name,
+                record.label or "",
+                record.patient,
+                record.mask.name if record.mask else "",
+                record.split,
+                "" if record.fold is None else str(record.fold),
+                record.site,
+                record.flag,
+                # A set without it keeps the number that it had before there was one.
+                *([TRAIN_ONLY] if record.train_only else []),
+                _file_digest(record.path) if contents else "",
+                _file_digest(record.mask) if contents and record.mask else "",
+            )
+        )
+        for record in records
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

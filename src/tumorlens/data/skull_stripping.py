@@ -3,6 +3,8 @@
 Many research scans are skull-stripped before anyone looks at them. A model
 that never saw one calls them all alike. This is no segmentation to measure
 with: it only has to look like one.
+
+Tested in `tests/training/augment/test_slice.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The splits: their names, and how public sets spell them."""
+"""The splits: their names, and how public sets spell them.
+
+Tested in `tests/data/test_manifest.py`.
+"""
 
 from __future__ import annotations
 

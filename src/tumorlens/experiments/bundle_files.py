@@ -12,14 +12,14 @@ import keras
 from tumorlens.calibration.decision_layer import DecisionLayer
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.inference.bundle.bundle import (
-    DOMAIN_FILE,
     MODEL_FILE,
+    OOD_FILE,
     WEIGHTS_FILE,
     Bundle,
     save_bundle,
+    sha256_of,
 )
-from tumorlens.inference.bundle.digests import sha256_of
-from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.export import export_onnx, serving_model
 from tumorlens.training.networks.registry import find_network
@@ -55,7 +55,7 @@ def write_facts(
     folder: Path,
     config: TrainingConfig,
     layer: DecisionLayer,
-    domain: tuple[DomainModel, Mapping[str, float]],
+    domain: tuple[OodModel, Mapping[str, float]],
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Bundle:
@@ -80,7 +80,7 @@ def write_facts(
         A fact is not what it has to be.
     """
     known, figures = domain
-    known.save(folder / DOMAIN_FILE)
+    known.save(folder / OOD_FILE)
     return save_bundle(
         folder,
         name=config.network,

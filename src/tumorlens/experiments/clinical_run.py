@@ -24,15 +24,19 @@ from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import OutputError, TrainingError
 from tumorlens.evaluation.clinical.added_value import (
     PERMUTATIONS,
-    Judges,
+    InputKind,
     measure_clinical,
     measure_subgroups,
 )
 from tumorlens.evaluation.clinical.leaks import leak_sentence, leak_warnings
 from tumorlens.experiments.clinical_join import Joined, join_table
-from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle, load_bundle
-from tumorlens.inference.bundle.json_file import FACTS_FILE
-from tumorlens.inference.bundle.record import attach_file
+from tumorlens.inference.bundle.bundle import (
+    FACTS_FILE,
+    MODEL_FILE,
+    Bundle,
+    attach_file,
+    load_bundle,
+)
 from tumorlens.inference.clinical.columns import CategoryColumn, encode
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
 from tumorlens.inference.clinical.table import ClinicalTable, read_clinical_table
@@ -134,7 +138,7 @@ def add_clinical(
     for sentence in warnings:
         say(f"Warning: {sentence}")
     say(f"Learning {', '.join(column.name for column in chosen.columns)}.")
-    judges = Judges.of(data)
+    judges = InputKind.of(data)
     fitted = fit_clinical(data)
     point = bundle.operating_points[bundle.default_operating_point]
     rows = [table.rows[place] for place in joined.places]

@@ -11,7 +11,7 @@ import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.tomograms import CT_FLAG
+from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.examined import Examined
 from tumorlens.evaluation.scoring.fold_leakage import pool_leakage
@@ -26,7 +26,7 @@ from tumorlens.experiments.fold_runs import (
 )
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import CLASSES
 from tumorlens.training.config import TrainingConfig

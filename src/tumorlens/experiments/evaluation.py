@@ -21,7 +21,7 @@ from tumorlens.evaluation.scoring import fold_leakage, leakage, worst_errors
 from tumorlens.evaluation.scoring.examined import Examined
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section
 from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES

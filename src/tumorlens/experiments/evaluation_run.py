@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tumorlens.data.manifest import Record, read_manifest
-from tumorlens.data.manifest_digest import manifest_digest
-from tumorlens.data.ood.tomograms import CT_FLAG
+from tumorlens.data.manifest import Record, manifest_digest, read_manifest
+from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance import paired
 from tumorlens.evaluation.scoring.error_sketches import sketch_errors

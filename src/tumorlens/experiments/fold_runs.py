@@ -15,12 +15,12 @@ import keras
 
 from tumorlens.data.manifest import Record
 from tumorlens.errors import TrainingError
-from tumorlens.training.average import average_networks, count_normalisation
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import CHECKPOINT, fit, training_stream
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import find_network
+from tumorlens.training.weights import average_networks, count_normalisation
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"

@@ -16,21 +16,22 @@ from tumorlens.calibration.decision_layer import fit_decision_layer
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_domain
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
-from tumorlens.data.manifest import Record
-from tumorlens.data.manifest_digest import manifest_digest
-from tumorlens.data.ood.outliers import Outlier, draw_outliers, photographs
-from tumorlens.data.ood.tomograms import tomograms
+from tumorlens.data.manifest import Record, manifest_digest
+from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
 from tumorlens.experiments.bundle_files import write_facts, write_network
 from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import Preprocessing, prepare_batch
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.training.augment.skull_stripped import without_skull
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.dataset import Sample, load_samples, served_pixels
-from tumorlens.training.held_out import HeldOut
-from tumorlens.training.infer import infer
+from tumorlens.training.dataset import (
+    Sample,
+    load_samples,
+    served_pixels,
+    without_skull,
+)
+from tumorlens.training.held_out import HeldOut, infer
 
 _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.decision_layer import fit_decision_layer
 from tumorlens.calibration.ood import Embedded, fit_domain
-from tumorlens.data.ood.outliers import draw_outliers, photographs
+from tumorlens.data.ood_pictures import draw_outliers, photographs
 from tumorlens.experiments.bundle_files import write_facts, write_network
 from tumorlens.experiments.packaging import TrainingData, provenance
 from tumorlens.imaging.geometry.volume import Volume
@@ -20,8 +20,7 @@ from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import prepare_volume
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.held_out import HeldOut
-from tumorlens.training.infer import infer
+from tumorlens.training.held_out import HeldOut, infer
 
 _DRAWN_OF_EACH_KIND = 4
 

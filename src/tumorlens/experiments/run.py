@@ -13,8 +13,7 @@ import keras
 import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
-from tumorlens.data.manifest import Record, read_manifest
-from tumorlens.data.manifest_digest import manifest_digest
+from tumorlens.data.manifest import Record, manifest_digest, read_manifest
 from tumorlens.errors import OutputError, SettingError, TrainingError
 from tumorlens.experiments.cost import earlier_seconds, note_cost, stored_cost
 from tumorlens.experiments.cross_validation import (
@@ -25,8 +24,7 @@ from tumorlens.experiments.cross_validation import (
 from tumorlens.experiments.evaluation import METRICS_FILE, for_bundle
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.experiments.packaging_volume import make_volume_bundle
-from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.record import record_metrics
+from tumorlens.inference.bundle.bundle import Bundle, record_metrics
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit

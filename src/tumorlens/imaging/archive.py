@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.collection import read_collection
 from tumorlens.imaging.limits import (
     FREE_UNPACKED_BYTES,
     MAX_ENTRIES,
@@ -17,7 +16,6 @@ from tumorlens.imaging.limits import (
     MAX_RATIO,
     MAX_UNPACKED_BYTES,
 )
-from tumorlens.imaging.study import Study
 
 _START = (b"PK\3\4", b"PK\5\6")
 _END = b"PK\5\6"
@@ -30,15 +28,20 @@ def is_zip(data: bytes) -> bool:
     return data.startswith(_START)
 
 
-def read_zip(data: bytes, name: str) -> Study:
-    """Read an archive of slices or series.
+def zip_contents(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """Unpack the files of an archive, one after the other.
 
     Parameters
     ----------
     data
         The whole archive.
     name
-        Of the archive, for messages and as the start of `Slice.source`.
+        What the user calls it, for messages and as the start of each file's name.
+
+    Yields
+    ------
+    tuple of str and bytes
+        Name and content of each file that the archive holds.
 
     Raises
     ------
@@ -48,14 +51,14 @@ def read_zip(data: bytes, name: str) -> Study:
         Where it holds or inflates to more than `limits` allow.
     InputError
         Where it is encrypted, holds an archive, a link, or a name that leads
-        out of it; and where no member can be read.
+        out of it.
     """
     _check_directory(data, name)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
             _check_members(archive.infolist(), len(data), name)
-            return read_collection(_contents(archive, members, name), name)
+            yield from _contents(archive, members, name)
     except InputError:
         raise
     except (

@@ -1,4 +1,7 @@
-"""Names of files, so that they can be printed anywhere."""
+"""Names of files, so that they can be printed anywhere.
+
+Tested in `tests/imaging/test_read.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,15 @@
-"""The formats of single files, told by content."""
+"""The formats of single files, told by content.
+
+Tested in `tests/imaging/test_read.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tumorlens.imaging.dicom.file import is_dicom, read_dicom
+from tumorlens.imaging.dicom.grouping import read_dicom
+from tumorlens.imaging.dicom.header import is_dicom
 from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
 from tumorlens.imaging.readers.nrrd import is_nrrd, read_nrrd
 from tumorlens.imaging.readers.raster import is_raster, read_raster

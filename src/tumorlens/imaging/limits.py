@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tumorlens.errors import InputError, TooLargeError, TooSmallError
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tumorlens.errors import (
+    FatalFileError,
+    InputError,
+    TooLargeError,
+    TooManyBrokenError,
+    TooSmallError,
+)
 
 MAX_FILE_BYTES = 128 * 2**20
 """Bytes of one file; a picture of `MAX_PIXELS`, 16-bit RGB, fits uncompressed."""
@@ -23,13 +33,14 @@ MAX_ASPECT = 8.0
 
 MAX_PAGES = 1_000
 """Pages of one TIFF, frames of one DICOM file, slices of one volume in the plane it is
-read in: a scan has a few hundred, and each takes the network's time, however small."""
+read in: a series has a few hundred, and each takes the network's time."""
 
 MAX_STUDY_PIXELS = 100_000_000
 """Pixels of all pages together: 380 slices of 512 x 512, 400 MB as float32."""
 
 MAX_VALUE = 1e30
-"""Of a pixel, up or down: sums over a picture stay far inside what a float32 holds."""
+"""The highest value of a pixel, up or down: sums over a picture stay far inside
+what a float32 holds."""
 
 MAX_ENTRIES = 10_000
 """Files of one archive or folder: a study of many series fits."""
@@ -38,7 +49,7 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 """Bytes of all files of one archive together, unpacked."""
 
 FREE_UNPACKED_BYTES = 48 * 2**20
-"""Bytes that any file may become, however small: 12 million pixels, a whole scan."""
+"""Bytes that any file may become, however small: 12 million pixels, a whole series."""
 
 MAX_UNPACKED_RATIO = 250
 """Bytes in memory that one byte of a larger file may become, 4 for each pixel: heads
@@ -63,7 +74,7 @@ def check_file_size(size: int, name: str) -> None:
     size
         In bytes.
     name
-        Of the file, for the message.
+        The name of the file, for the message.
 
     Raises
     ------
@@ -86,11 +97,11 @@ def check_unpacked(pixels: int, pixel_bytes: int, size: int, name: str) -> None:
     pixels
         In all, as the header states them.
     pixel_bytes
-        Of one as it is stored; at least 4 are counted, which a slice has.
+        Bytes of one pixel as it is stored; at least 4 are counted, which a slice has.
     size
-        Of the file, in bytes.
+        The size of the file, in bytes.
     name
-        Of the file, for the message.
+        The name of the file, for the message.
 
     Raises
     ------
@@ -101,7 +112,7 @@ def check_unpacked(pixels: int, pixel_bytes: int, size: int, name: str) -> None:
     if unpacked > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * size):
         raise TooLargeError(
             f"{name} has {size / 1e3:.0f} KB and claims {pixels / 1e6:.0f} million "
-            "pixels, more than so few bytes hold of a scan.",
+            "pixels, more than so few bytes hold of a series.",
             "Save it again uncompressed, if it is one.",
         )
 
@@ -114,7 +125,7 @@ def check_values(low: float, high: float, name: str) -> None:
     low, high
         The darkest and the brightest value.
     name
-        Of the file, for the message.
+        The name of the file, for the message.
 
     Raises
     ------
@@ -137,7 +148,7 @@ def check_dimensions(width: int, height: int, name: str) -> None:
     width, height
         In pixels.
     name
-        Of the file, for the message.
+        The name of the file, for the message.
 
     Raises
     ------
@@ -162,3 +173,73 @@ def check_dimensions(width: int, height: int, name: str) -> None:
             f"{name} is {width} x {height} pixels, too long and narrow for a slice.",
             "Give one slice, not a strip of many.",
         )
+
+
+_FREE_SECONDS = 0.05
+"""What any file may take: thousands that are merely of another kind cost nothing."""
+
+
+class BrokenFiles:
+    """Files of one study that could not be read, and what trying took.
+
+    Each alone is held to seconds, but an archive may hold thousands.
+
+    Parameters
+    ----------
+    label
+        What the user calls the study.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._fatal = 0
+        self._slow = 0
+        self._seconds = 0.0
+
+    @contextmanager
+    def passing_over(
+        self, name: str, failures: list[tuple[str, InputError]]
+    ) -> Iterator[None]:
+        """Read one file inside: that it cannot be read is noted and charged.
+
+        Parameters
+        ----------
+        name
+            The name of the file.
+        failures
+            Where its name and error are noted.
+
+        Raises
+        ------
+        TooManyBrokenError
+            Where the files of `MAX_FATAL_FILES` ended their decoder, or all
+            together took `MAX_BROKEN_SECONDS`.
+        """
+        start = time.monotonic()
+        try:
+            yield
+        except InputError as error:
+            # A copy: the error itself holds on to all that was being read.
+            failures.append((name, type(error)(error.message, error.hint)))
+            self._charge(name, error, time.monotonic() - start)
+
+    def _charge(self, name: str, error: InputError, seconds: float) -> None:
+        hint = "Leave those files out, or export the study again, uncompressed."
+        self._fatal += isinstance(error, FatalFileError)
+        if self._fatal >= MAX_FATAL_FILES:
+            raise TooManyBrokenError(
+                f"{self._label} holds {self._fatal} files whose pixel data end their "
+                f"decoder or keep it busy, the last of them {name}; the rest of the "
+                "study was not read.",
+                hint,
+            ) from error
+        if seconds > _FREE_SECONDS:
+            self._slow += 1
+            self._seconds += seconds
+        if self._seconds >= MAX_BROKEN_SECONDS:
+            raise TooManyBrokenError(
+                f"{self._label} holds {self._slow} files that took long and could not "
+                f"be read, the last of them {name}; the rest of the study was not "
+                "read.",
+                hint,
+            ) from error

@@ -1,14 +1,25 @@
-"""Where a slice lies in the patient."""
+"""Where a slice lies in the patient.
+
+Tested in `tests/imaging/geometry/test_volume.py`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.plane import Plane
+
+class Plane(StrEnum):
+    """Anatomical plane of a slice."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+
 
 Point: TypeAlias = tuple[float, float, float]
 """Left, posterior, superior (LPS) in mm, as DICOM counts (PS3.3 C.7.6.2.1.1)."""

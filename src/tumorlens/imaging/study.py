@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import warn_of_old_name
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Placement, Plane
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -57,7 +56,7 @@ class Slice:
         units of `pixels`; None where it does not. Only for showing: the model's
         input does not depend on it.
     sequence
-        Of its series; None where the format does not say.
+        The weighting of its series; None where the format does not say.
     """
 
     pixels: NDArray[np.float32]
@@ -137,7 +136,7 @@ class Study:
 
     @property
     def is_pictures(self) -> bool:
-        """Whether it holds single pictures alone, and no series to judge as a scan."""
+        """Whether it holds single pictures alone, and no series of several slices."""
         return all(len(series.slices) == 1 for series in self.series)
 
 

@@ -18,23 +18,17 @@ from tumorlens.inference.clinical.decision import add_columns
 from tumorlens.inference.clinical.model import ClinicalModel, load_clinical_model
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import explain
-from tumorlens.inference.slice.loaded import load_model
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.picture import Picture, read_picture
-from tumorlens.inference.slice.read_ahead import (
+from tumorlens.inference.slice.inputs import (
+    Picture,
     PreparedSlice,
     batches,
     prepare_slice,
     read_ahead,
+    read_picture,
 )
-from tumorlens.inference.slice.results import (
-    Decision,
-    Explanation,
-    Failure,
-    Prediction,
-    RawOutputs,
-)
-from tumorlens.inference.slice.session import Session
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.results import Decision, Explanation, Failure, Prediction
+from tumorlens.inference.slice.session import RawOutputs, Session, load_model
 
 DEFAULT_BATCH = 4
 
@@ -46,8 +40,8 @@ class Classifier:
 
     Parameters
     ----------
-    bundle, session, domain
-        As of a `LoadedModel`.
+    bundle, session, ood
+        Parts of a `LoadedModel`.
     clinical
         What it knows of clinical columns; None where it knows none.
     """
@@ -56,13 +50,13 @@ class Classifier:
         self,
         bundle: Bundle,
         session: Session,
-        domain: DomainModel,
+        ood: OodModel,
         clinical: ClinicalModel | None = None,
     ) -> None:
         self.bundle = bundle
         self.clinical = clinical
         self._session = session
-        self._domain = domain
+        self._ood = ood
 
     def predict(
         self,
@@ -294,7 +288,7 @@ class Classifier:
     ) -> tuple[Decision, Explanation]:
         bundle, slice_ = self.bundle, item.slice_
         decision = decide(
-            outputs, row, slice_, bundle, self._domain, point, item.brain_share
+            outputs, row, slice_, bundle, self._ood, point, item.brain_share
         )
         return decision, explain(
             outputs, row, item.crop, slice_, decision, bundle.cells

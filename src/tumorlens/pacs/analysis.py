@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.dicom.series import gather_series
+from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import Series
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.by_slices import judge_scan

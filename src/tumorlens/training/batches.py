@@ -1,4 +1,7 @@
-"""The batches that training draws from labelled slices."""
+"""The batches that training draws from labelled slices.
+
+Tested in `tests/training/test_fit.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Everything a run needs to go on after it was killed, in one file."""
+"""Everything a run needs to go on after it was killed, in one file.
+
+Tested in `tests/training/test_fit.py`.
+"""
 
 from __future__ import annotations
 

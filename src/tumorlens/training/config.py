@@ -1,4 +1,7 @@
-"""What a training run is told; stored with the run, so that it can be repeated."""
+"""What a training run is told; stored with the run, so that it can be repeated.
+
+Tested in `tests/training/test_fit.py`.
+"""
 
 from __future__ import annotations
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import read_one_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.one_slice import read_one_slice
-from tumorlens.data.skull_stripping import STORED_SIZE, brain_mask, stored_square
+from tumorlens.data.skull_stripping import (
+    STORED_SIZE,
+    brain_mask,
+    stored_square,
+    take_off_skull,
+)
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import cut
 from tumorlens.imaging.study import Slice
@@ -239,3 +244,27 @@ def as_input(squares: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     """
     grey = np.stack(squares).astype(np.float32) / np.float32(255.0)
     return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def without_skull(samples: Sequence[Sample]) -> list[Sample]:
+    """Take the skull off, for what has to know both kinds of picture.
+
+    Parameters
+    ----------
+    samples
+        Of any kind.
+
+    Returns
+    -------
+    list of Sample
+        In their order, without those whose brain was not found, or whose tumour
+        would be cut.
+    """
+    found = []
+    for sample in samples:
+        if sample.brain is None:
+            continue
+        square, outline = take_off_skull(sample.square, sample.outline, sample.brain)
+        if square is not sample.square:
+            found.append(replace(sample, square=square, outline=outline, brain=None))
+    return found

@@ -1,12 +1,14 @@
 """The training loop.
 
-Read it top to bottom: build, compile, then for each step one batch; after
-each epoch validate the averaged weights, log, and write a checkpoint; at the
-end count normalisation anew.
+Read it top to bottom: build, compile, then for each step one batch; after each epoch
+validate the averaged weights, log (CSV, JSON lines, TensorBoard), and write a
+checkpoint; at the end count normalisation anew.
 """
 
 from __future__ import annotations
 
+import csv
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,20 +20,64 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from tensorboardX import SummaryWriter
 
 from tumorlens.errors import TrainingError
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
-from tumorlens.training.average import count_normalisation
 from tumorlens.training.batches import Batch, BatchStream
 from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, sampling_weights
 from tumorlens.training.evidence_loss import EvidenceLoss
-from tumorlens.training.infer import infer
+from tumorlens.training.held_out import infer
 from tumorlens.training.networks.registry import find_network
-from tumorlens.training.run_log import RunLog
 from tumorlens.training.volumes import VolumeStream
-from tumorlens.training.weights import load_weights
+from tumorlens.training.weights import count_normalisation, load_weights
+
+
+class RunLog:
+    """Writes one row for each epoch, in three forms.
+
+    Parameters
+    ----------
+    folder
+        Where ``log.csv``, ``log.jsonl`` and the events go.
+    history
+        Rows that a resumed run already has: the files are brought back to
+        them, so that an epoch that is run again is not listed twice.
+    """
+
+    def __init__(self, folder: Path, history: list[dict[str, Any]]) -> None:
+        self._csv = folder / "log.csv"
+        self._jsonl = folder / "log.jsonl"
+        self._events = SummaryWriter(str(folder / "tensorboard"))
+        self._csv.unlink(missing_ok=True)
+        self._jsonl.unlink(missing_ok=True)
+        for row in history:
+            self._append(row)
+
+    def _append(self, row: dict[str, Any]) -> None:
+        fresh = not self._csv.exists()
+        with self._csv.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+        with self._jsonl.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add the row of an epoch that is done."""
+        self._append(row)
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._events.add_scalar(name, value, row["step"])
+        self._events.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._events.close()
+
 
 CHECKPOINT = "checkpoint.npz"
 BEST_WEIGHTS = "best.weights.h5"

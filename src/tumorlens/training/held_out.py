@@ -1,4 +1,7 @@
-"""What networks said of patients they had never seen, kept on disk."""
+"""Outputs of networks for patients that they never saw, computed and kept on disk.
+
+Tested in `tests/experiments/test_cross_validation.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,40 @@ from numpy.typing import NDArray
 from tumorlens.data.manifest import Record
 from tumorlens.errors import TrainingError
 from tumorlens.taxonomy import CLASSES
-from tumorlens.training.dataset import Sample
-from tumorlens.training.infer import infer
+from tumorlens.training.dataset import Sample, served_pixels
+from tumorlens.training.volumes import VolumeSample, served_volumes
+
+_ROWS_AT_A_TIME = 32
+
+
+def infer(
+    model: keras.Model, samples: Sequence[Sample], size: int
+) -> dict[str, NDArray[np.float32]]:
+    """Run a model over samples.
+
+    Parameters
+    ----------
+    model
+        With named outputs.
+    samples
+        N of them, all slices or all whole scans.
+    size
+        Edge of the input, in pixels or voxels.
+
+    Returns
+    -------
+    dict
+        Arrays with N rows, by output name.
+    """
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    for start in range(0, len(samples), _ROWS_AT_A_TIME):
+        chosen = samples[start : start + _ROWS_AT_A_TIME]
+        whole = isinstance(chosen[0], VolumeSample)
+        pixels = (served_volumes if whole else served_pixels)(chosen, size)
+        outputs = model.predict_on_batch(pixels)
+        for name, value in outputs.items():
+            parts.setdefault(name, []).append(np.asarray(value))
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
 @dataclass(frozen=True)

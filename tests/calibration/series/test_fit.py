@@ -17,7 +17,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanPart, ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series.figures import fit_scans
-from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.bundle.facts import ScanModel
 from tumorlens.taxonomy import TumorClass
 
 

@@ -73,7 +73,7 @@ def test_the_bundle_serves_a_scan_by_the_usual_command(run, manifest, tmp_path):
 def test_serving_says_what_the_trained_network_says(run, manifest):
     from tumorlens.data.manifest import read_manifest
     from tumorlens.inference.series.by_volume import load_volume_classifier
-    from tumorlens.training.infer import infer
+    from tumorlens.training.held_out import infer
     from tumorlens.training.networks.registry import find_network
     from tumorlens.training.volumes import load_volume_samples, only_series
 

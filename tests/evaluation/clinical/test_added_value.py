@@ -10,7 +10,7 @@ from tests.samples.clinical_sets import made_patients
 from tumorlens.evaluation.clinical.added_value import (
     ACCURACY,
     LOG_LOSS,
-    Judges,
+    InputKind,
     measure_clinical,
     measure_subgroups,
     permute_columns,
@@ -24,7 +24,7 @@ PERMUTATIONS = 19
 
 
 def measured(data, permutations=PERMUTATIONS):
-    judges = Judges.of(data)
+    judges = InputKind.of(data)
     found = measure_clinical(data, judges, 0.3, permutations, lambda _: None)
     return {**found, "warnings": []}
 
@@ -129,7 +129,7 @@ def test_a_column_that_is_known_for_one_class_alone_is_warned_about():
 def test_groups_that_are_too_small_are_not_shown():
     data = made_patients(patients=40)
     parts = ["few" if number < 4 else "many" for number in data.patients]
-    found = measure_subgroups(data, Judges.of(data), {"sex": parts}, fewest=5)["sex"]
+    found = measure_subgroups(data, InputKind.of(data), {"sex": parts}, fewest=5)["sex"]
     assert set(found) == {"many"}
     assert found["many"]["patients"] == 36
     right = found["many"][ACCURACY]
@@ -152,7 +152,7 @@ def test_the_page_shows_it_all(informative):
         ],
         "left_out": ["The column 'name' is left out."],
         "classes": {"glioma": {"patients": 15, "without_row": 2}},
-        "subgroups": measure_subgroups(data, Judges.of(data), {"sex": sexes}, 5),
+        "subgroups": measure_subgroups(data, InputKind.of(data), {"sex": sexes}, 5),
         "model_weights": {
             "features": ["age"],
             "classes": ["glioma", "meningioma"],

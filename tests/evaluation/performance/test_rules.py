@@ -10,7 +10,7 @@ import pytest
 from tests.samples.scored_sets import made_set, random_set
 from tumorlens.evaluation.performance.rules import RULES, measure_rules, section
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.taxonomy import Verdict
 
 BOTH = Rules(head_disagreement=0.5, min_brain_share=0.1)

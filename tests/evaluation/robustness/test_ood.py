@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tumorlens.data.manifest import read_manifest
-from tumorlens.data.ood.outliers import PHOTOGRAPHS, draw_outliers
+from tumorlens.data.ood_pictures import PHOTOGRAPHS, draw_outliers
 from tumorlens.evaluation.robustness.ood import measure_foreign, section
 from tumorlens.evaluation.robustness.ood_drawn import DRAWN, draw_foreign
 from tumorlens.evaluation.robustness.ood_pictures import OTHER_PHOTOGRAPHS, gather

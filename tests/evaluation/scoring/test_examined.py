@@ -15,10 +15,9 @@ from tumorlens.evaluation.robustness.corruption import measure_corruption
 from tumorlens.evaluation.robustness.ood import measure_foreign
 from tumorlens.evaluation.robustness.ood_pictures import gather
 from tumorlens.evaluation.scoring.examined import Examined, shared
-from tumorlens.inference.bundle.digests import sha256_of
-from tumorlens.inference.bundle.json_file import read_document, write_document
+from tumorlens.inference.bundle.bundle import read_document, sha256_of, write_document
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.ood import DomainModel
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import CLASSES
 
 
@@ -30,7 +29,7 @@ def halves(tiny_bundle, drawn_set, tmp_path_factory):
     """
     strict = tmp_path_factory.mktemp("strict") / "bundle"
     shutil.copytree(tiny_bundle, strict)
-    domain = DomainModel.load(strict / "domain.npz")
+    domain = OodModel.load(strict / "domain.npz")
     replace(domain, cut=np.float32(1.0)).save(strict / "domain.npz")
     other = shuffle(onnx.load(strict / "model.onnx"), [["to_class"]], seed=2)
     onnx.save(other, strict / "model.onnx")

@@ -13,7 +13,7 @@ from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import DatasetError, SettingError
 from tumorlens.evaluation.series.compared_models import load_contestant
 from tumorlens.evaluation.series.comparison import judge_scans
-from tumorlens.inference.bundle.json_file import write_document
+from tumorlens.inference.bundle.bundle import write_document
 
 
 def test_every_scan_is_judged_by_a_fold_that_has_not_seen_it(tmp_path):

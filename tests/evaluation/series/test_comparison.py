@@ -21,7 +21,7 @@ from tumorlens.evaluation.series.comparison import (
     compare_scans,
     judge_scans,
 )
-from tumorlens.inference.bundle.record import record_scans
+from tumorlens.inference.bundle.bundle import record_scans
 from tumorlens.taxonomy import TumorClass
 
 

@@ -27,8 +27,8 @@ from tests.samples.coded_dicom import (
 )
 from tumorlens.errors import DamagedFileError, FatalFileError
 from tumorlens.imaging.dicom import decoder, decoder_process
-from tumorlens.imaging.dicom.file import read_dicom
 from tumorlens.imaging.dicom.frames import frames_of
+from tumorlens.imaging.dicom.grouping import read_dicom
 
 GOOD = shipped("MR_small_RLE.dcm").read_bytes()
 PLAIN = read_dicom(shipped("MR_small.dcm").read_bytes(), "a").slices[0].pixels

@@ -21,8 +21,7 @@ from tumorlens.imaging.geometry.volume import (
     volume_of,
 )
 from tumorlens.imaging.limits import MAX_PAGES
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Placement, Plane
 from tumorlens.imaging.readers.volume_file import check_grid
 from tumorlens.imaging.study import Series, Slice
 

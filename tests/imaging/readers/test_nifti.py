@@ -18,7 +18,7 @@ from nibabel.testing import data_path
 
 from tests.imaging.geometry.test_volume import find, marked
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError, TooSmallError
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
 
 DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.imaging.geometry.test_volume import find, marked
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.readers.nrrd import is_nrrd, read_nrrd
 
 DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"))

@@ -13,9 +13,8 @@ import pytest
 from tests.conftest import build_tiny_bundle
 from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess.slice import Preprocessing
-from tumorlens.inference.bundle.bundle import load_bundle, save_bundle
-from tumorlens.inference.bundle.json_file import digest_of
-from tumorlens.inference.bundle.rules import Rules
+from tumorlens.inference.bundle.bundle import digest_of, load_bundle, save_bundle
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.taxonomy import CLASSES
 
 Change = Callable[[dict[str, Any]], None]

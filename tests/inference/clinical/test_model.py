@@ -14,8 +14,7 @@ import pytest
 
 from tests.conftest import draw_phantom
 from tumorlens.errors import BundleError, InputError, SettingError
-from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.record import attach_file
+from tumorlens.inference.bundle.bundle import attach_file, load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.clinical.columns import (
     CategoryColumn,

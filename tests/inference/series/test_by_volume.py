@@ -15,12 +15,11 @@ from tests.samples.volumes import LESION, draw_head, inside, save_volume
 from tumorlens.errors import BundleError, InputError, SettingError
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
-from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.json_file import write_document
+from tumorlens.inference.bundle.bundle import load_bundle, write_document
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.by_volume import (
     NO_CONTRAST,
-    OUT_OF_DOMAIN,
+    OUT_OF_DISTRIBUTION,
     VolumeClassifier,
     load_volume_classifier,
 )
@@ -89,7 +88,7 @@ def test_a_coloured_scan_is_refused(classifier: VolumeClassifier, scan: Series) 
     slices = tuple(replace(item, colorfulness=0.4) for item in scan.slices)
     found = classifier.judge(Series(slices))
     assert found.decision is Verdict.NOT_BRAIN_MRI
-    assert found.reasons == (OUT_OF_DOMAIN,)
+    assert found.reasons == (OUT_OF_DISTRIBUTION,)
     assert found.refused == found.slices
     assert found.lesion is None
 

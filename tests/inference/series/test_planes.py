@@ -10,8 +10,7 @@ import pytest
 
 from tests.conftest import draw_phantom
 from tests.samples.series_findings_by_slices import drawn_scan
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Placement, Plane
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.series.by_slices import judge_scan

@@ -7,7 +7,8 @@ import pytest
 
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import Calibration, load_bundle
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.facts import Calibration
 from tumorlens.inference.slice.decision import (
     apply_operating_point,
     calibrated_probabilities,
@@ -15,8 +16,8 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
     prediction_set,
 )
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.results import RawOutputs
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 GLIOMA, MENINGIOMA, PITUITARY, NO_TUMOR = CLASSES
@@ -94,15 +95,15 @@ def ask(bundle, domain, point="screening"):
 
 def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):
     bundle = load_bundle(tiny_bundle)
-    domain = DomainModel.load(tiny_bundle / "domain.npz")
+    domain = OodModel.load(tiny_bundle / "domain.npz")
     strict = replace(domain, cut=np.asarray(np.float32(1.1)))
     found = ask(bundle, strict)
-    assert found.decision is Verdict.NOT_BRAIN_MRI
+    assert found.label is Verdict.NOT_BRAIN_MRI
     assert found.predicted is TumorClass.GLIOMA
     assert found.reasons
 
 
 def test_an_unknown_operating_point_is_refused_with_those_there_are(tiny_bundle):
-    domain = DomainModel.load(tiny_bundle / "domain.npz")
+    domain = OodModel.load(tiny_bundle / "domain.npz")
     with pytest.raises(SettingError, match="screening"):
         ask(load_bundle(tiny_bundle), domain, "certain")

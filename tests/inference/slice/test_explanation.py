@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess.slice import Crop
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import CellCalibration
+from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.inference.slice.explanation import MIN_PEAK, cell_probabilities, explain
-from tumorlens.inference.slice.results import Decision, Explanation, RawOutputs
+from tumorlens.inference.slice.results import Decision, Explanation
+from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 CROP = Crop(x=20, y=10, side=280)  # A cell of evidence is 20 pixels wide.

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.samples.measured_maps import figure, measured_maps
-from tumorlens.inference.bundle.bundle import Bundle, OperatingPoint, Rate, load_bundle
+from tumorlens.inference.bundle.bundle import Bundle, load_bundle
+from tumorlens.inference.bundle.facts import OperatingPoint, Rate
 from tumorlens.report.model_card.card import model_card
 from tumorlens.report.model_card.charts import card_charts
 from tumorlens.report.model_card.claim_2024 import CLAIM_2024
@@ -64,11 +65,11 @@ def part(card: str, title: str) -> str:
 def test_a_bundle_without_figures_claims_none(bare: Bundle) -> None:
     card = model_card(bare)
     assert "Research use only" in card
-    for title in ("How good it is", "Subgroups", "Where it fails"):
+    for title in ("Performance", "Subgroups", "Where it fails"):
         assert "Not yet measured" in part(card, title)
-    for title in ("Under damage", "Do the maps show what decides?"):
+    for title in ("Image damage", "Sanity checks of the maps"):
         assert f"## {title}" not in card
-    assert "| 30 | What changes when conditions change | not covered" in card
+    assert "| 30 | Robustness and sensitivity analysis | not covered" in card
     assert "which flatters them" in part(card, "Operating points")
 
 
@@ -79,9 +80,9 @@ def test_every_set_is_shown_by_its_name(bare: Bundle) -> None:
         cross_validation=evaluation(accuracy=figure(0.902)),
         leave_site_out=evaluation(accuracy=figure(0.903)),
     )
-    good = part(card, "How good it is")
+    good = part(card, "Performance")
     for title, shown in (
-        ("Patients kept apart", "0.901 [0.881, 0.921]"),
+        ("Held-out patients", "0.901 [0.881, 0.921]"),
         ("Cross-validation", "0.902 [0.882, 0.922]"),
         ("Hospitals left out", "0.903 [0.883, 0.923]"),
     ):
@@ -98,9 +99,9 @@ def test_sets_that_cover_patients_are_judged_by_patient(bare: Bundle) -> None:
     assert "too seldom for glioma: 0.800" in said
     assert "too seldom for meningioma" not in said
     shown = part(card, "Calibration")
-    assert "every patient weighing alike" in shown
-    assert "| True class in the set, glioma, by patient | 0.800" in shown
-    assert "| True class in the set, glioma | 0.930" in shown
+    assert "every patient with the same weight" in shown
+    assert "| Coverage of prediction sets, glioma, by patient | 0.800" in shown
+    assert "| Coverage of prediction sets, glioma | 0.930" in shown
 
 
 def test_traced_errors_are_shown_with_their_licence(bare: Bundle) -> None:
@@ -121,7 +122,7 @@ def test_figures_that_are_not_held_out_say_so_above_them(bare: Bundle) -> None:
     leaking = evaluation(
         held_out=False, leakage={"statement": "These figures are NOT held out: why."}
     )
-    good = part(measured(bare, cross_validation=leaking), "How good it is")
+    good = part(measured(bare, cross_validation=leaking), "Performance")
     assert good.index("NOT held out: why") < good.index("0.917")
     apart = measured(bare, cross_validation=evaluation(held_out=True))
     assert "NOT held out" not in apart
@@ -129,8 +130,8 @@ def test_figures_that_are_not_held_out_say_so_above_them(bare: Bundle) -> None:
 
 def test_failures_are_read_off_the_figures(bare: Bundle) -> None:
     said = part(measured(bare, test=evaluation()), "Where it fails")
-    assert "recognised least is meningioma: 0.710" in said
-    assert "of its 29 errors 24 are called glioma, beside 71 slices" in said
+    assert "with the lowest recall is meningioma: 0.710" in said
+    assert "of its 29 errors 24 are called glioma; 71 slices" in said
     assert "0.040 [0.020, 0.060] of the tumour slices are called free" in said
     assert "too seldom for meningioma: 0.810" in said
     assert "too seldom for glioma" not in said
@@ -174,16 +175,16 @@ def test_damage_refusal_and_maps_are_shown_when_measured(bare: Bundle) -> None:
         },
         faithfulness=measured_maps(),
     )
-    assert "| noise | 7.000 [6.000, 8.000] |" in part(card, "Under damage")
-    assert "the one bundle, of 5," in part(card, "Under damage")
-    assert "of 5" not in part(card, "Do the maps show what decides?")
+    assert "| noise | 7.000 [6.000, 8.000] |" in part(card, "Image damage")
+    assert "the one bundle, of 5," in part(card, "Image damage")
+    assert "of 5" not in part(card, "Sanity checks of the maps")
     assert "noise costs most" in part(card, "Where it fails")
     assert "| knee | no | 20 | – | 0.900 [0.880, 0.920] |" in part(card, "Refusal")
     assert "knee is refused least" in part(card, "Where it fails")
-    maps = part(card, "Do the maps show what decides?")
+    maps = part(card, "Sanity checks of the maps")
     assert "12 tumour slices of 7 patients" in maps
     assert "| The same with another patient's map | 0.300 [" in maps
-    assert "| 30 | What changes when conditions change | [Under damage]" in card
+    assert "| 30 | Robustness and sensitivity analysis | [Image damage]" in card
 
 
 def test_rates_are_ascribed_to_the_set_that_they_are_of(bare: Bundle) -> None:
@@ -203,9 +204,9 @@ def test_time_and_energy_are_told_only_where_noted(bare: Bundle) -> None:
     def told(**facts: Any) -> str:
         provenance = {**bare.provenance, "training": facts}
         card = model_card(replace(bare, provenance=provenance))
-        return part(card, "How it was trained")
+        return part(card, "Training")
 
-    assert "were not noted" in part(model_card(bare), "How it was trained")
+    assert "were not recorded" in part(model_card(bare), "Training")
     plain = told(seconds=7200, device="CPU", threads=2)
     assert "7,200 s (2.0 h) on CPU, 2 threads." in plain
     assert "kWh" not in plain
@@ -219,7 +220,7 @@ def test_data_are_counted_by_set_and_class(bare: Bundle) -> None:
         "train": {"patients": 5, "slices": {"cheng/glioma": 30, "own/no_tumor": 4}},
         "validation": {"patients": 2, "slices": {"cheng/glioma": 12}},
     }
-    said = part(model_card(replace(bare, provenance={"sets": sets})), "Learned from")
+    said = part(model_card(replace(bare, provenance={"sets": sets})), "Training data")
     assert re.search(r"\| `cheng` \| 30 \| 12 \| .*CC BY 4.0 \|", said)
     assert "| `cheng` | 42 | 0 | 0 | 0 |" in said
     assert "| `own` | 4 | 0 | the trainer's own | – |" in said

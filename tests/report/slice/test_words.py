@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.inference.bundle.bundle import PredictionSets, load_bundle
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.facts import PredictionSets
 from tumorlens.inference.slice.results import Box, Prediction
 from tumorlens.report.slice import words
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tumorlens.calibration.series.judged_series import JudgedScan, View
-from tumorlens.inference.bundle.series_model import FEATURES
+from tumorlens.inference.bundle.facts import FEATURES
 from tumorlens.inference.series.features import discounted_odds, scan_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 

@@ -185,7 +185,7 @@ def _kept(pairs: tuple[str, ...]) -> dict[str, str]:
 def _print_parts(records: list[Record]) -> None:
     from collections import Counter
 
-    from tumorlens.data.findings import part_of
+    from tumorlens.data.audit import part_of
     from tumorlens.taxonomy import CLASSES
 
     counts = Counter((part_of(record), record.label) for record in records)

@@ -40,7 +40,7 @@ def baseline(
     """
     check_files(json_path)
     try:
-        from tumorlens.data.folds import records_in_folds
+        from tumorlens.data.split import records_in_folds
         from tumorlens.evaluation.performance.intensity_baseline import (
             cross_validate_intensity_baseline,
             section,

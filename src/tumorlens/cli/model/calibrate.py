@@ -70,8 +70,7 @@ def calibrate(
     )
     from tumorlens.data.manifest import read_manifest
     from tumorlens.data.series.series_list import read_scans
-    from tumorlens.inference.bundle.bundle import load_bundle
-    from tumorlens.inference.bundle.record import record_scans
+    from tumorlens.inference.bundle.bundle import load_bundle, record_scans
 
     if model is not None:
         load_bundle(model)

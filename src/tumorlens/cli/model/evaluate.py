@@ -81,8 +81,7 @@ def evaluate(
         from tumorlens.experiments import evaluation_run as order
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error
-    from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
-    from tumorlens.inference.bundle.record import record_metrics
+    from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, record_metrics
 
     folders = models or (DEFAULT_BUNDLE,)
     wish = order.EvaluationOrder(

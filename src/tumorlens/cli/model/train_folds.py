@@ -45,7 +45,7 @@ def train_folds(
         that out.
     """
     from tumorlens.calibration.probabilities import COVERAGE
-    from tumorlens.data.folds import records_in_folds
+    from tumorlens.data.split import records_in_folds
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,

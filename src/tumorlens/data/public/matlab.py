@@ -1,4 +1,7 @@
-"""The .mat files of the set of Cheng et al. become pictures and outlines."""
+"""The .mat files of the set of Cheng et al. become pictures and outlines.
+
+Tested in `tests/data/public/test_fetch.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Knows which whole scans the known sets hold, and which stacks their slices form."""
+"""Knows which whole scans the known sets hold, and which stacks their slices form.
+
+Tested in `tests/data/series/test_series_list.py`.
+"""
 
 from __future__ import annotations
 

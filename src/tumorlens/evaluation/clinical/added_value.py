@@ -89,7 +89,7 @@ _LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
 
 
 @dataclass(frozen=True)
-class Judges:
+class InputKind:
     """The same N held-out slices by three judges; each of shape (N, 4)."""
 
     served: NDArray[np.float64]
@@ -97,7 +97,7 @@ class Judges:
     fused: NDArray[np.float64]
 
     @classmethod
-    def of(cls, data: ClinicalData) -> Judges:
+    def of(cls, data: ClinicalData) -> InputKind:
         """Judge every fold by models fitted on the others."""
         return cls(
             data.probabilities, cross_fit(data.without_columns()), cross_fit(data)
@@ -106,7 +106,7 @@ class Judges:
 
 def measure_clinical(
     data: ClinicalData,
-    judges: Judges,
+    judges: InputKind,
     threshold: float,
     permutations: int = PERMUTATIONS,
     say: Callable[[str], None] = print,
@@ -118,7 +118,7 @@ def measure_clinical(
     data
         What the judges were fitted on.
     judges
-        From `Judges.of`.
+        From `InputKind.of`.
     threshold
         On the probability of tumour, 0 to 1: of the bundle's operating point.
     permutations
@@ -231,7 +231,10 @@ def _beside(
 
 
 def measure_subgroups(
-    data: ClinicalData, judges: Judges, kinds: Mapping[str, Sequence[str]], fewest: int
+    data: ClinicalData,
+    judges: InputKind,
+    kinds: Mapping[str, Sequence[str]],
+    fewest: int,
 ) -> dict[str, Any]:
     """Measure the judges within groups of patients, for example by sex.
 

@@ -9,16 +9,15 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import pick, read_labelled_slice
 from tumorlens.evaluation.scoring.examined import Examined, shared
 from tumorlens.imaging.preprocess.slice import Crop, prepare
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.explanation import cell_probabilities
-from tumorlens.inference.slice.results import RawOutputs
-from tumorlens.inference.slice.session import Session
+from tumorlens.inference.slice.session import RawOutputs, Session
 from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
 
 MAPS = ("evidence", "gradcam")

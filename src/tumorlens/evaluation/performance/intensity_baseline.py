@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
+from tumorlens.data.labelled_slices import read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import read_labelled_slice
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance.intensity_statistics import (
     STATISTICS,

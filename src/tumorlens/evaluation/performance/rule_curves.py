@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.inference.bundle.rules import disagreement
+from tumorlens.inference.bundle.facts import disagreement
 from tumorlens.report.page_parts import Chart, Line
 
 _ORDERINGS = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens.evaluation.performance.rule_curves import curve_chart, hold_back_curves
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.inference.bundle.rules import Rules, disagreement, disagrees, lacks_brain
+from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.statistics.intervals import in_words
 from tumorlens.statistics.resampling import Resampling, figure

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import pick_of_each_class, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import pick_of_each_class, read_labelled_slice
 from tumorlens.evaluation.robustness.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from tumorlens.evaluation.scoring.examined import Examined, judge_slices, shared
 from tumorlens.imaging.study import Slice

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.sampling import pick, read_labelled_slice
 from tumorlens.evaluation.robustness.ood_pictures import Foreign, gather
 from tumorlens.evaluation.scoring.examined import Examined, judge_slices, shared
 from tumorlens.imaging.study import Slice

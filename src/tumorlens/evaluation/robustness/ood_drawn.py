@@ -1,6 +1,6 @@
 """Drawn pictures of kinds from which no bundle learns what to refuse.
 
-`tumorlens.data.ood.outliers` draws the kinds that teach; those here are others,
+`tumorlens.data.ood_pictures` draws the kinds that teach; those here are others,
 so that what is measured on them says how strangers are met.
 """
 

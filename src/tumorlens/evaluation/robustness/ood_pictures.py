@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood.outliers import draw_outliers, photographs
-from tumorlens.data.ood.tomograms import CT_FLAG
-from tumorlens.data.sampling import read_labelled_slice
+from tumorlens.data.ood_pictures import CT_FLAG, draw_outliers, photographs
 from tumorlens.errors import InputError
 from tumorlens.evaluation.robustness.ood_drawn import DRAWN, draw_foreign
-from tumorlens.imaging.readers.raster import to_slice
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.study import Slice
 
 _SEED = 271_828

@@ -43,7 +43,7 @@ def sketch_errors(
     scored
         The set.
     judge
-        Judges a record once more, for its outline; see `judge_by`.
+        InputKind a record once more, for its outline; see `judge_by`.
     most
         Kinds at most: what is true and what was said.
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.labelled_slices import read_one_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.one_slice import read_one_slice
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import prepare
 from tumorlens.imaging.study import Study

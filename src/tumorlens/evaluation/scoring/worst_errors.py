@@ -97,7 +97,7 @@ def error_pictures(
     scored
         The set they are of.
     judge
-        Judges a record once more, for its maps: `judge_by` one bundle, or
+        InputKind a record once more, for its maps: `judge_by` one bundle, or
         `judge_by_folds`.
 
     Yields

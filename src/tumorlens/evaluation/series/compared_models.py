@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.json_file import FACTS_FILE
+from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
 from tumorlens.inference.series.classifier import ScanJudge, load_scan_judge
 
 

@@ -18,8 +18,7 @@ from tumorlens.calibration.series.fit import (
 from tumorlens.calibration.series.judged_series import JudgedScan
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.series.outline_figures import fit_outlines
-from tumorlens.inference.bundle.operating_point import OperatingPoint, Rate
-from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.bundle.facts import OperatingPoint, Rate, ScanModel
 from tumorlens.inference.series.decision import scan_log_odds
 from tumorlens.statistics.resampling import (
     Resampling,

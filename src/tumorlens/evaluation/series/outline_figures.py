@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.series.judged_series import JudgedScan
 from tumorlens.calibration.series.outlines import LEVELS, MEASURES
-from tumorlens.inference.bundle.operating_point import Rate
-from tumorlens.inference.bundle.series_model import OutlineFacts
+from tumorlens.inference.bundle.facts import OutlineFacts, Rate
 from tumorlens.statistics.intervals import Figure
 from tumorlens.statistics.resampling import Resampling, figure, statistic_draws
 

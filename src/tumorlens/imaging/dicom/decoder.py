@@ -64,7 +64,8 @@ def decode_apart(
     Raises
     ------
     NoDecoderError, DecodingError, DecoderEndedError
-        As they say.
+        Where no library decodes it, where the frame is broken, and where the
+        process died of it.
     """
     shape: tuple[int, ...] = (int(options["rows"]), int(options["columns"]))
     samples = int(options["samples_per_pixel"])
@@ -117,7 +118,7 @@ class _Worker:
             requests.write(json.dumps(request).encode() + b"\n" + frame)
             requests.flush()
             head = json.loads(answers.readline(1000))
-            if not head["found"]:
+            if not head["decoded"]:
                 if head["no_decoder"]:
                     raise NoDecoderError(request["syntax"])
                 raise DecodingError("the frame is broken")

@@ -1,6 +1,8 @@
 """The process that decodes compressed frames: it may die, TumorLens does not.
 
 Run by `tumorlens.imaging.dicom.decoder`, which says what goes in and out.
+
+Tested in `tests/imaging/dicom/test_decoder.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def main() -> int:
     while line := requests.readline():
         request = json.loads(line)
         frame = _decode(request, requests.read(request["length"]))
-        head: dict[str, Any] = {"found": isinstance(frame, np.ndarray)}
+        head: dict[str, Any] = {"decoded": isinstance(frame, np.ndarray)}
         if isinstance(frame, np.ndarray):
             head |= {"shape": frame.shape, "dtype": frame.dtype.str}
         else:

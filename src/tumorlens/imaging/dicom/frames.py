@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,17 @@ from numpy.typing import NDArray
 from tumorlens.errors import DamagedFileError
 from tumorlens.imaging.dicom.header import integer, numbers, parse, quiet, text
 from tumorlens.imaging.dicom.pixels import Layout, decode, layout
-from tumorlens.imaging.dicom.scope import check_scope
-from tumorlens.imaging.dicom.weighting import guess_sequence
-from tumorlens.imaging.dicom.window import stored_window
+from tumorlens.imaging.dicom.words import check_scope, guess_sequence
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.readers.raster import to_slice
 from tumorlens.imaging.study import Slice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+_LINEAR = ("", "LINEAR", "LINEAR_EXACT")
+_FARTHEST_WINDOW = 1e12
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
     data
         The whole file.
     name
-        Of the file, for messages and for `Slice.source`.
+        The name of the file, for messages and for `Slice.source`.
 
     Raises
     ------
@@ -130,17 +132,17 @@ def _number(header: Dataset, name: str) -> int:
 
 def _groups(header: Dataset, index: int, name: str) -> list[Dataset]:
     """Return the frame's own groups, the shared ones, then the data set."""
-    found: list[Dataset] = []
+    groups: list[Dataset] = []
     for keyword, place in (
         ("PerFrameFunctionalGroupsSequence", index),
         ("SharedFunctionalGroupsSequence", 0),
     ):
         try:
-            found += _nested(header, keyword, place)
+            groups += _nested(header, keyword, place)
         # pydicom reads an element when it is asked for, and raises what it likes.
         except Exception as error:
             raise DamagedFileError(f"{name} holds a broken {keyword}.") from error
-    return [*found, header]
+    return [*groups, header]
 
 
 def _nested(header: Dataset, keyword: str, place: int) -> list[Dataset]:
@@ -162,9 +164,9 @@ def _values(
     groups: list[Dataset], keyword: str, count: int
 ) -> tuple[float, ...] | None:
     for group in groups:
-        found = numbers(group, keyword, count)
-        if found is not None:
-            return found
+        values = numbers(group, keyword, count)
+        if values is not None:
+            return values
     return None
 
 
@@ -183,19 +185,19 @@ def _window(
     groups: list[Dataset], shape: Layout, slope: float, summand: float
 ) -> tuple[float, float] | None:
     """Read the window, turned round where `decode` turned the values round."""
-    found = None if shape.samples > 1 else stored_window(groups)
-    if found is None or shape.colours != "MONOCHROME1":
-        return found
+    window = None if shape.samples > 1 else _stored_window(groups)
+    if window is None or shape.colours != "MONOCHROME1":
+        return window
     ends = slope * shape.top + 2.0 * summand
-    return ends - found[1], ends - found[0]
+    return ends - window[1], ends - window[0]
 
 
 def _spacing(groups: list[Dataset]) -> tuple[float, float] | None:
-    found = _values(groups, "PixelSpacing", 2)
+    spacing = _values(groups, "PixelSpacing", 2)
     # Some senders write 0 or 1e9 where they do not know.
-    if found is None or not all(0.01 <= x <= 50 for x in found):
+    if spacing is None or not all(0.01 <= x <= 50 for x in spacing):
         return None
-    return found[0], found[1]
+    return spacing[0], spacing[1]
 
 
 def _placement(
@@ -217,3 +219,41 @@ def _placement(
         across / lengths[0] * spacing[1],
         down / lengths[1] * spacing[0],
     )
+
+
+def _stored_window(groups: list[Dataset]) -> tuple[float, float] | None:
+    """Read the first window that a frame's header holds (PS3.3 C.11.2.1.2).
+
+    Parameters
+    ----------
+    groups
+        Where to look, the frame's own first.
+
+    Returns
+    -------
+    tuple of float or None
+        Lowest and highest value, in rescaled units: centre less and plus half
+        the width, so that both read as the header has them; the half step that
+        LINEAR is off by is not seen. None where there is none, where it is no
+        number, or where the curve is no line.
+    """
+    for group in groups:
+        centre, width = (
+            _first_number(group, "WindowCenter"),
+            _first_number(group, "WindowWidth"),
+        )
+        if centre is None or width is None:
+            continue
+        if width <= 0.0 or text(group, "VOILUTFunction") not in _LINEAR:
+            return None
+        return centre - width / 2.0, centre + width / 2.0
+    return None
+
+
+def _first_number(group: Dataset, keyword: str) -> float | None:
+    """Return the first of the values: a header may offer several windows."""
+    try:
+        number = float(text(group, keyword).split("\\")[0])
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and abs(number) < _FARTHEST_WINDOW else None

@@ -1,4 +1,7 @@
-"""A DICOM file's data set, held back from what hostile files do to a parser."""
+"""A DICOM file's data set, held back from what hostile files do to a parser.
+
+Tested in `tests/imaging/dicom/test_pixels.py`.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,7 @@ def parse(data: bytes, name: str) -> Dataset:
     data
         The whole file.
     name
-        Of the file, for messages.
+        The name of the file, for messages.
 
     Raises
     ------
@@ -102,8 +105,8 @@ def parse(data: bytes, name: str) -> Dataset:
 
     try:
         with quiet():
-            found = dcmread(_Counted(_inflated(data)), force=True)
-            _check_depth(found, name)
+            header = dcmread(_Counted(_inflated(data)), force=True)
+            _check_depth(header, name)
     except TooLargeError as error:
         raise TooLargeError(
             f"{name} has more elements or bytes than an MR picture needs.",
@@ -118,7 +121,7 @@ def parse(data: bytes, name: str) -> Dataset:
         raise DamagedFileError(
             f"{name} starts like a DICOM file, but its header is cut off or broken."
         ) from error
-    return found
+    return header
 
 
 def _inflated(data: bytes) -> bytes:
@@ -202,12 +205,12 @@ def numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | No
         value: Any = header.get(keyword)
         if value is None or isinstance(value, str | bytes):
             return None
-        found = tuple(float(x) for x in (value if count > 1 else (value,)))
+        floats = tuple(float(x) for x in (value if count > 1 else (value,)))
     except Exception:
         # An optional tag that cannot be read counts as missing.
         return None
-    good = len(found) == count and all(math.isfinite(x) for x in found)
-    return found if good else None
+    good = len(floats) == count and all(math.isfinite(x) for x in floats)
+    return floats if good else None
 
 
 def text(header: Dataset, keyword: str) -> str:

@@ -17,8 +17,7 @@ from tumorlens.imaging.geometry.volume_grid import (
     skew,
 )
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
-from tumorlens.imaging.placement import Placement, Point
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Placement, Plane, Point
 from tumorlens.imaging.study import Series, Slice
 
 __all__ = [
@@ -237,7 +236,7 @@ def check_view(
     Raises
     ------
     TooSmallError, TooLargeError, InputError
-        As `limits.check_dimensions`; too large above `MAX_STUDY_PIXELS` and
+        What `limits.check_dimensions` raises; too large above `MAX_STUDY_PIXELS` and
         above `MAX_PAGES` slices too.
     """
     view = view_of(shape, affine, plane)
@@ -316,7 +315,7 @@ def in_grid(
     stack
         Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
     volume, plane
-        As they were sliced.
+        The volume and plane that were given to `series_of`.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""How a grid of voxels lies in the patient: what its affine says."""
+"""How a grid of voxels lies in the patient: what its affine says.
+
+Tested in `tests/imaging/geometry/test_volume.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 
 LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM counts towards left and posterior, NIfTI towards right and anterior."""

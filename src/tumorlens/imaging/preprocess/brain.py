@@ -1,4 +1,4 @@
-"""How much brain a slice shows, so that the ends of a scan are not judged."""
+"""How much brain a slice shows, so that the ends of a series are not judged."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def to_picture(
     crop
         Where the input lies in the picture.
     height, width
-        Of the picture, in pixels.
+        The size of the picture, in pixels.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""A scan becomes the input of a network that sees it whole; shared with training.
+"""A volume becomes the input of a network that sees it whole; shared with training.
 
 The head is turned upright, its axial outline is cropped to a square, and the
-block above is resampled to one voxel size, so that the scan's plane, matrix and
+block above is resampled to one voxel size, so that the volume's plane, matrix and
 spacing mean nothing to the model. Intensities are set as for slices. An oblique
-scan is turned along the nearest axes, not resampled along the patient's own.
+volume is turned along the nearest axes, not resampled along the patient's own.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ _HEAD_SLICE = 0.02
 
 @dataclass(frozen=True)
 class Block:
-    """Where the model's input lies in a scan.
+    """Where the model's input lies in a volume.
 
     Parameters
     ----------
     axes
-        The scan's array axes that run up, back and to the left.
+        The volume's array axes that run up, back and to the left.
     flipped
         Whether each of them runs the other way.
     spacing
-        Of the scan along each, in mm.
+        Distance between voxels of the volume along each, in mm.
     start
-        First voxel of the input along each, in mm from the scan's first voxel
+        First voxel of the input along each, in mm from the volume's first voxel
         in the upright order.
     step
         Edge of an input voxel, in mm.
     shape
-        Of the input: (D, S, S).
+        The input's: (D, S, S).
     """
 
     axes: tuple[int, int, int]
@@ -94,7 +94,7 @@ def whole_volume(series: Series) -> Volume:
 def prepare_volume(
     volume: Volume, facts: Preprocessing
 ) -> tuple[NDArray[np.float32], Block]:
-    """Turn a scan into the model's input.
+    """Turn a volume into the model's input.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def prepare_volume(
     input
         Shape (D, size, size, 1), float32, in [0, 1]: slices from below
         upwards, rows from front to back, columns from the patient's right to
-        the left. Voxels outside the scan are 0.
+        the left. Voxels outside the volume are 0.
     block
-        Where the input lies in the scan.
+        Where the input lies in the volume.
     """
     block = find_block(volume, facts)
     pixels = resample(volume.voxels - volume.voxels.min(), block)
@@ -118,25 +118,25 @@ def prepare_volume(
     inside = _read_at(count, block, 0).any(axis=1)
     flat = pixels[inside].reshape(-1, facts.size)
     if len(flat):
-        # Rows outside the scan must not count for the percentiles.
+        # Rows outside the volume must not count for the percentiles.
         pixels[inside] = normalise_intensity(flat, facts).reshape(-1, *block.shape[1:])
     return pixels[..., None], block
 
 
 def find_block(volume: Volume, facts: Preprocessing) -> Block:
-    """Find the head in a scan.
+    """Find the head in a volume.
 
     Parameters
     ----------
     volume, facts
-        As for `prepare_volume`.
+        The same as for `prepare_volume`.
 
     Returns
     -------
     Block
         Its square holds the head seen from above, margin included. Its top is
         the vertex where more of the head is there than fits below; a thinner
-        scan lies in the middle.
+        volume lies in the middle.
     """
     left, back, up = nearest_axes(volume.affine)
     axes = (2 - up, 2 - back, 2 - left)
@@ -156,7 +156,7 @@ def find_block(volume: Volume, facts: Preprocessing) -> Block:
     # --- From above: the square ---
     seen = upright.mean(axis=0, dtype=np.float32) - np.float32(upright.min())
     wide, deep = seen.shape[1] * spacing[2], seen.shape[0] * spacing[1]
-    # Of one size for every scan, so that coarse pixels are not what it is cut by.
+    # Of one size for every volume, so that coarse pixels are not what it is cut by.
     fine = max(wide, deep) / _SEARCH_SIZE
     shape = (
         max(1, round(deep / fine)),
@@ -193,43 +193,43 @@ def find_block(volume: Volume, facts: Preprocessing) -> Block:
 
 
 def resample(voxels: NDArray[np.float32], block: Block) -> NDArray[np.float32]:
-    """Read a scan's voxels, or an outline of its shape, at the input's grid.
+    """Read a volume's voxels, or an outline of its shape, at the input's grid.
 
     Parameters
     ----------
     voxels
-        Shape (D, H, W) of the scan, float32.
+        Shape (D, H, W) of the volume, float32.
     block
-        From `find_block`.
+        Where the input lies, from `find_block`.
 
     Returns
     -------
     ndarray
         Shape `block.shape`, float32; linear between voxels, averaged where the
-        scan is finer; 0 outside the scan.
+        volume is finer; 0 outside the volume.
     """
     upright = _turned(voxels, block.axes, block.flipped)
     depths, rows, columns = (
         _read_at(count, block, axis) for axis, count in enumerate(upright.shape)
     )
     flat = np.stack([rows @ picture @ columns.T for picture in upright])
-    found = depths @ flat.reshape(len(flat), -1)
-    return np.ascontiguousarray(found.reshape(block.shape), np.float32)
+    block_voxels = depths @ flat.reshape(len(flat), -1)
+    return np.ascontiguousarray(block_voxels.reshape(block.shape), np.float32)
 
 
 def to_scan(
     grid: NDArray[np.float32], block: Block, shape: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
-    """Lay a map over the model's input back onto the scan.
+    """Lay a map over the model's input back onto the volume.
 
     Parameters
     ----------
     grid
         Shape (d, h, w), float32, in [0, 1]: values over the input.
     block
-        Where the input lies in the scan.
+        Where the input lies in the volume.
     shape
-        Of the scan: (D, H, W).
+        The volume's: (D, H, W).
 
     Returns
     -------
@@ -246,11 +246,11 @@ def to_scan(
     turned = np.transpose(grid, np.argsort(block.axes))
     slices, rows, columns = inverse
     deep = (slices @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
-    found = np.empty(shape, np.uint8)
+    laid_back = np.empty(shape, np.uint8)
     for index, picture in enumerate(deep):
         values = np.clip(rows @ picture @ columns.T, 0.0, 1.0)
-        found[index] = np.rint(255.0 * values)
-    return found
+        laid_back[index] = np.rint(255.0 * values)
+    return laid_back
 
 
 def _turned(
@@ -264,7 +264,7 @@ def _turned(
 
 
 def _read_at(count: int, block: Block, axis: int) -> NDArray[np.float32]:
-    """Weights from a scan's `count` samples along an axis to the input's."""
+    """Weights from a volume's `count` samples along an axis to the input's."""
     start, shape = block.start[axis], block.shape[axis]
     return _linear(count, block.spacing[axis], start, block.step, shape)
 
@@ -280,8 +280,8 @@ def _linear(
     """
     places = start + step * np.arange(wanted)[:, None]
     samples = spacing * np.arange(count)[None, :]
-    found = np.maximum(0.0, 1.0 - np.abs(places - samples) / max(step, spacing))
-    total = found.sum(axis=1, keepdims=True)
+    weights = np.maximum(0.0, 1.0 - np.abs(places - samples) / max(step, spacing))
+    total = weights.sum(axis=1, keepdims=True)
     outside = (places < -0.5 * spacing) | (places > (count - 0.5) * spacing)
-    found = np.where(outside | (total <= 0.0), 0.0, found / np.maximum(total, 1e-9))
-    return np.asarray(found, np.float32)
+    weights = np.where(outside | (total <= 0.0), 0.0, weights / np.maximum(total, 1e-9))
+    return np.asarray(weights, np.float32)

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.geometry.volume import Volume
 from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS
 from tumorlens.imaging.readers.volume_file import (
     GZIP_START,
-    check_grid,
+    VolumeHeader,
     inflate,
-    study_of,
-    voxels_of,
+    read_volume,
 )
 from tumorlens.imaging.study import Study
 
@@ -77,7 +75,7 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     data
         The whole file, plain or packed by gzip.
     name
-        Of the file, for messages and for `Slice.source`.
+        The name of the file, for messages and for `Slice.source`.
     volume
         Which volume of a 4-D file, from 0; needed where it holds several.
 
@@ -99,23 +97,24 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     """
     header = _header(_start(data), name)
     shape, wanted = _shape(header, name, volume)
-    dtype = _dtype(header, name)
-    scale = _scale(header, name)
     affine, placed = _affine(header, name)
-    plane = check_grid(shape, affine, len(data), name)
-    size = math.prod(shape) * dtype.itemsize
+    grid = VolumeHeader(
+        shape, _dtype(header, name), affine, placed, _scale(header, name)
+    )
+    size = grid.voxel_bytes
     start = _offset(header, name) + wanted * size
-    if data.startswith(GZIP_START):
-        raw: bytearray | memoryview = inflate(data, start, size, name)
-    else:
-        raw = memoryview(data)[start : start + size]
-    if len(raw) < size:
-        raise DamagedFileError(
-            f"{name} is cut off: {len(data)} of {start + size} bytes are there."
-        )
-    voxels = voxels_of(raw, dtype, shape, scale, name)
-    del raw
-    return study_of(Volume.of(voxels, affine), plane, name, placed)
+
+    def stored() -> bytearray | memoryview:
+        if data.startswith(GZIP_START):
+            return inflate(data, start, size, name)
+        voxels = memoryview(data)[start : start + size]
+        if len(voxels) < size:
+            raise DamagedFileError(
+                f"{name} is cut off: {len(data)} of {start + size} bytes are there."
+            )
+        return voxels
+
+    return read_volume(grid, stored, len(data), name)
 
 
 def _header(start: bytes, name: str) -> Nifti1Header:
@@ -173,8 +172,8 @@ def _dtype(header: Nifti1Header, name: str) -> np.dtype[np.generic]:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        found = header.get_data_dtype()  # type: ignore[no-untyped-call]
-        dtype: np.dtype[np.generic] = np.dtype(found)
+        stated = header.get_data_dtype()  # type: ignore[no-untyped-call]
+        dtype: np.dtype[np.generic] = np.dtype(stated)
     except (HeaderDataError, KeyError, TypeError) as error:
         code = int(header["datatype"])
         raise InputError(
@@ -223,11 +222,11 @@ def _affine(header: Nifti1Header, name: str) -> tuple[NDArray[np.float64], bool]
     try:
         with np.errstate(all="ignore"):
             if int(header["sform_code"]) > 0:
-                found = header.get_sform()  # type: ignore[no-untyped-call]
-                matrix = np.asarray(found, np.float64)
+                stated = header.get_sform()  # type: ignore[no-untyped-call]
+                matrix = np.asarray(stated, np.float64)
             elif int(header["qform_code"]) > 0:
-                found = header.get_qform()  # type: ignore[no-untyped-call]
-                matrix = np.asarray(found, np.float64)
+                stated = header.get_qform()  # type: ignore[no-untyped-call]
+                matrix = np.asarray(stated, np.float64)
             else:
                 placed = False
                 sides = np.abs(header["pixdim"][1:4].astype(np.float64))

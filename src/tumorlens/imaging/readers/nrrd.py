@@ -6,7 +6,6 @@ The format is as https://teem.sourceforge.net/nrrd/format.html sets it out.
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from typing import Any
 
@@ -14,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.geometry.volume import Volume
 from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS
 from tumorlens.imaging.readers.volume_file import (
-    check_grid,
+    VolumeHeader,
     inflate,
-    study_of,
-    voxels_of,
+    read_volume,
 )
 from tumorlens.imaging.study import Study
 
@@ -66,7 +63,7 @@ _SPACES: dict[str, NDArray[np.float64]] = {
     "left-anterior-superior": np.diag([1.0, -1.0, 1.0, 1.0]),
     "las": np.diag([1.0, -1.0, 1.0, 1.0]),
 }
-"""What turns a space into LPS."""
+"""The matrix that turns each space into LPS."""
 
 
 def is_nrrd(data: bytes) -> bool:
@@ -86,7 +83,7 @@ def read_nrrd(data: bytes, name: str) -> Study:
     data
         The whole file.
     name
-        Of the file, for messages and for `Slice.source`.
+        The name of the file, for messages and for `Slice.source`.
 
     Returns
     -------
@@ -110,15 +107,15 @@ def read_nrrd(data: bytes, name: str) -> Study:
             f"{name} is a NRRD header whose voxels lie in another file.",
             "Save header and voxels as one .nrrd file.",
         )
-    dtype = _dtype(header, name)
-    shape, spatial = _shape(header, name)
-    affine, placed = _affine(header, spatial, name)
-    plane = check_grid(shape, affine, len(data), name)
-    size = math.prod(shape) * dtype.itemsize
-    raw = _raw(data, start, size, header, name)
-    voxels = voxels_of(raw, dtype, shape, (1.0, 0.0), name)
-    del raw
-    return study_of(Volume.of(voxels, affine), plane, name, placed)
+    shape, axes = _shape(header, name)
+    affine, placed = _affine(header, axes, name)
+    grid = VolumeHeader(shape, _dtype(header, name), affine, placed)
+    return read_volume(
+        grid,
+        lambda: _stored(data, start, grid.voxel_bytes, header, name),
+        len(data),
+        name,
+    )
 
 
 def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
@@ -136,11 +133,11 @@ def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = nrrd.read_header(io.BytesIO(data[: min(ends)]))
+            fields = nrrd.read_header(io.BytesIO(data[: min(ends)]))
     # The parser says nowhere what it raises on a broken line.
     except Exception as error:
         raise DamagedFileError(f"{name} has a broken NRRD header.") from error
-    return {str(key).lower(): value for key, value in found.items()}, min(ends)
+    return {str(key).lower(): value for key, value in fields.items()}, min(ends)
 
 
 def _dtype(header: dict[str, Any], name: str) -> np.dtype[np.generic]:
@@ -231,7 +228,7 @@ def _affine(
         return _SPACES.get(space, LPS_TO_RAS) @ matrix, placed
 
 
-def _raw(
+def _stored(
     data: bytes, start: int, size: int, header: dict[str, Any], name: str
 ) -> bytearray | memoryview:
     """Bytes of the voxels."""

@@ -12,21 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.limits import (
     MAX_PAGES,
     MAX_STUDY_PIXELS,
     check_dimensions,
     check_unpacked,
-    check_values,
-)
-from tumorlens.imaging.readers.raster_decode import (
-    decode,
-    decode_tiff_page,
-    is_wide_png,
-    is_wide_tiff,
 )
 from tumorlens.imaging.study import Series, Slice, Study
 
@@ -53,13 +47,17 @@ _DECODER_ERRORS = (
 """What Pillow and OpenCV raise, undocumented, on files that are broken (a
 warning, where the program turns warnings into errors)."""
 
-_BAND = 256
-"""Rows of a colour picture that become grey at a time."""
-
 _JPEG_SCAN = b"\xff\xda"
 _MOST_SCANS = 64
 """Of a progressive JPEG: each goes over all pixels, however few its bytes are. Ten
 are usual; those of a preview and chance finds in a colour profile are counted in."""
+
+_ORIENTATION_TAG = 0x0112
+_BITS_TAG = 258
+_PHOTOMETRIC_TAG = 262
+_MIN_IS_WHITE = 0
+
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 class _Kind(NamedTuple):
@@ -111,7 +109,7 @@ def read_raster(data: bytes, name: str) -> Study:
     data
         The whole file.
     name
-        Of the file, for messages and for `Slice.source`.
+        The name of the file, for messages and for `Slice.source`.
 
     Raises
     ------
@@ -136,11 +134,11 @@ def read_raster(data: bytes, name: str) -> Study:
             else:
                 if kind.title == "JPEG":
                     _check_scans(data, name)
-                wide = 8 if kind.title == "PNG" and is_wide_png(data) else 4
+                wide = 8 if kind.title == "PNG" and _is_wide_png(data) else 4
                 check_unpacked(image.width * image.height, wide, len(data), name)
                 if getattr(image, "is_animated", False):
                     notes = ("The picture is animated; its first frame was read.",)
-                slices = (to_slice(decode(image, kind.title == "PNG", data), name),)
+                slices = (to_slice(_decode(image, kind.title == "PNG", data), name),)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -163,94 +161,6 @@ def _check_scans(data: bytes, name: str) -> None:
             "read.",
             "Save it again as PNG.",
         )
-
-
-def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
-    """Make a slice of an array of grey values or colours.
-
-    Parameters
-    ----------
-    pixels
-        Shape (H, W), (H, W, 3) in RGB, or (H, W, 4) with alpha, which is laid
-        on black; integers or floats, finite, brighter is higher.
-    source
-        Its name.
-    index
-        Its position among the slices of the same source.
-
-    Raises
-    ------
-    InputError
-        Where shape, dtype or values are none of these, or a limit is passed.
-    """
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
-        raise InputError(
-            f"{source} has the shape {pixels.shape}.",
-            "Give (height, width), or (height, width, 3) for colours in RGB.",
-        )
-    if pixels.dtype.kind not in "buif":
-        raise InputError(
-            f"{source} has the type {pixels.dtype}.", "Give integers or floats."
-        )
-    check_dimensions(pixels.shape[1], pixels.shape[0], source)
-    if pixels.ndim == 2:
-        grey, colorfulness = pixels.astype(np.float32), 0.0
-    else:
-        grey, colorfulness = _to_grey(pixels)
-    if pixels.dtype.kind == "f" and not np.isfinite(cv2.sumElems(grey)[0]):
-        raise InputError(
-            f"{source} holds values that are not finite numbers.",
-            "Replace NaN and infinity before giving the picture.",
-        )
-    if pixels.dtype.kind == "f":
-        check_values(*cv2.minMaxLoc(grey)[:2], source)
-    return Slice(grey, source, index, colorfulness=colorfulness)
-
-
-def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
-    """Weigh the channels as BT.601 does, and measure how far they differ."""
-    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
-        full = float(np.iinfo(pixels.dtype).max)
-    else:
-        # Floats and wide integers have no set white: take the brightest value.
-        full = float(np.abs(pixels[..., :3]).max()) or 1.0
-    top = None
-    if pixels.shape[2] == 4:
-        alpha = pixels[..., 3]
-        top = full if pixels.dtype.kind == "u" else max(1.0, float(alpha.max()))
-        top = top if float(alpha.min()) < top else None
-    grey = np.empty(pixels.shape[:2], np.float32)
-    spread = 0.0
-    # In bands: the steps between hold several copies.
-    for start in range(0, len(pixels), _BAND):
-        band = pixels[start : start + _BAND]
-        grey[start : start + _BAND], differing = _band_to_grey(band, top)
-        spread += differing * len(band) / len(pixels)
-    return grey, min(1.0, spread / full)
-
-
-def _band_to_grey(
-    pixels: NDArray[Any], top: float | None
-) -> tuple[NDArray[np.float32], float]:
-    """Grey values, and the mean spread; `top` is full cover, None is no alpha."""
-    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-        pixels = pixels.astype(np.float32)
-    channels = list(cv2.split(np.ascontiguousarray(pixels)))
-    if len(channels) == 4:
-        alpha = channels.pop()
-        if top is not None:
-            cover = alpha.astype(np.float32) / np.float32(top)
-            channels = [item.astype(np.float32) * cover for item in channels]
-    red, green, blue = channels
-    brightest = cv2.max(cv2.max(red, green), blue)
-    darkest = cv2.min(cv2.min(red, green), blue)
-    spread = cv2.mean(cv2.subtract(brightest, darkest))[0]
-    if spread == 0.0:
-        return red.astype(np.float32), 0.0
-    grey = cv2.cvtColor(cv2.merge(channels), cv2.COLOR_RGB2GRAY)
-    return grey.astype(np.float32), float(spread)
 
 
 def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
@@ -276,6 +186,122 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "in its pages.",
                 "Split the file.",
             )
-        check_unpacked(total, 8 if is_wide_tiff(image) else 4, len(data), name)
-        yield to_slice(decode_tiff_page(image, data, page), name, kept)
+        check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
+        yield to_slice(_decode_tiff_page(image, data, page), name, kept)
         kept += 1
+
+
+def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:
+    """Decode the page of a TIFF that Pillow stands at.
+
+    Parameters
+    ----------
+    image
+        Opened by Pillow, at this page.
+    data
+        The whole file.
+    page
+        The number of the page, from 0.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), or (H, W, 3) or (H, W, 4) in RGB, brighter is higher.
+    """
+    if _is_wide_tiff(image):
+        # Pillow would drop the lower eight bits of 16-bit colour. It goes first
+        # all the same: on broken files OpenCV can take seconds and writes to
+        # the terminal.
+        image.load()
+        done, pages = cv2.imdecodemulti(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page, page + 1)
+        )
+        if not done:
+            raise OSError("OpenCV cannot decode this TIFF page")
+        return _from_opencv(pages[0])
+    inverted = (
+        image.mode.startswith("I;16")
+        and image.tag_v2.get(_PHOTOMETRIC_TAG) == _MIN_IS_WHITE
+    )
+    pixels = _pillow_pixels(image)
+    return pixels.max() - pixels if inverted else pixels
+
+
+def _decode(image: ImageFile.ImageFile, is_png: bool, data: bytes) -> NDArray[Any]:
+    """Decode a picture that is no TIFF, or the first frame of an animation.
+
+    Parameters
+    ----------
+    image
+        Opened by Pillow.
+    is_png
+        Whether it is a PNG.
+    data
+        The whole file.
+
+    Returns
+    -------
+    ndarray
+        The same kinds of arrays as `_decode_tiff_page` returns.
+    """
+    if is_png and _PNG_END not in data:
+        raise OSError("this PNG has no end")
+    if is_png and _is_wide_png(data):
+        # As for TIFF: Pillow checks, OpenCV keeps all bits.
+        image.load()
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise OSError("OpenCV cannot decode this PNG")
+        turn = image.getexif().get(_ORIENTATION_TAG, 1)
+        return _turned(_from_opencv(pixels), turn)
+    return _pillow_pixels(image)
+
+
+def _is_wide_png(data: bytes) -> bool:
+    """Tell whether a PNG has colours of 16 bits."""
+    return data[24] == 16 and data[25] != 0
+
+
+def _is_wide_tiff(page: TiffImageFile) -> bool:
+    """Tell whether a page of a TIFF has colours of 16 bits."""
+    bits = page.tag_v2.get(_BITS_TAG, (1,))
+    return len(bits) > 1 and max(bits) == 16
+
+
+def _from_opencv(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(pixels, code)
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn shape (H, W, ...) upright by EXIF's number, as Pillow does."""
+    if 5 <= orientation <= 8:
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _pillow_pixels(image: ImageFile.ImageFile) -> NDArray[Any]:
+    """Return shape (H, W), (H, W, 3) or (H, W, 4), turned upright."""
+    image.load()
+    upright: Image.Image = image
+    if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
+        upright = ImageOps.exif_transpose(image)
+    mode = upright.mode
+    clear = upright.info.get("transparency")
+    if mode.startswith("I;16") and clear is not None:
+        # Pillow would cut the values at 255 to lay them on black.
+        deep = np.asarray(upright)
+        return np.where(deep == clear, deep.dtype.type(0), deep)
+    if "transparency" in upright.info or mode in ("LA", "La", "PA", "RGBa"):
+        upright = upright.convert("RGBA")
+    elif mode == "1":
+        upright = upright.convert("L")
+    elif mode not in ("L", "RGB", "RGBA", "I", "F") and not mode.startswith("I;16"):
+        upright = upright.convert("RGB")
+    return np.asarray(upright)

@@ -1,10 +1,14 @@
-"""What the volume formats share: the grid is checked first, then voxels are read."""
+"""What the volume formats share: their grid is checked before their voxels are read.
+
+Tested in `tests/imaging/readers/test_nifti.py`.
+"""
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,7 +23,7 @@ from tumorlens.imaging.geometry.volume_grid import (
     skew,
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Study
 
 GZIP_START = b"\x1f\x8b"
@@ -47,10 +51,82 @@ _FARTHEST_MM = 100_000.0
 _MIN_STACK = 32
 
 
+@dataclass(frozen=True)
+class VolumeHeader:
+    """What the header of a volume states of its voxels and of their place.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns.
+    dtype
+        Integers or real floats, with their byte order; columns run fastest.
+    affine
+        Shape (4, 4): (column, row, slice, 1) to LPS mm.
+    placed
+        Whether the file says where the volume lies in the patient.
+    scale
+        Factor and summand of the values.
+    notes
+        What a user should know about how the header was read.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+    affine: NDArray[np.float64]
+    placed: bool
+    scale: tuple[float, float] = (1.0, 0.0)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes that all voxels take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_volume(
+    header: VolumeHeader,
+    stored: Callable[[], bytes | bytearray | memoryview],
+    size: int,
+    name: str,
+) -> Study:
+    """Read a volume as slices of the plane in which it was acquired.
+
+    Parameters
+    ----------
+    header
+        What the file states.
+    stored
+        Returns the bytes of the voxels; called once the grid was checked.
+    size
+        Bytes of the file.
+    name
+        What the user calls the file, for messages and for `Slice.source`.
+
+    Returns
+    -------
+    Study
+        One series. Where the header does not place it in the patient, a note
+        says so.
+
+    Raises
+    ------
+    InputError
+        Whatever `check_grid` and `voxels_of` raise it.
+    """
+    plane = check_grid(header.shape, header.affine, size, name)
+    voxels = voxels_of(stored(), header.dtype, header.shape, header.scale, name)
+    series = series_of(Volume.of(voxels, header.affine), plane, name)
+    if header.placed:
+        return Study((series,), header.notes)
+    guessed = replace(series, place_guessed=True)
+    return Study((guessed,), (*header.notes, PLACE_UNKNOWN))
+
+
 def check_grid(
     shape: tuple[int, int, int], affine: NDArray[np.float64], size: int, name: str
 ) -> Plane:
-    """Refuse a grid that no scan has, and choose the plane to read it in.
+    """Refuse a grid that no MR volume has, and choose the plane to read it in.
 
     Parameters
     ----------
@@ -59,9 +135,9 @@ def check_grid(
     affine
         Shape (4, 4): (column, row, slice, 1) to LPS mm.
     size
-        Of the file, in bytes.
+        The size of the file, in bytes.
     name
-        Of the file, for messages.
+        The name of the file, for messages.
 
     Raises
     ------
@@ -95,14 +171,14 @@ def _checked_spacing(
     affine: NDArray[np.float64], name: str
 ) -> tuple[float, float, float]:
     """Spacing between slices, rows and columns in mm, of an affine that holds."""
-    mend = "Save the volume again with its orientation set right."
+    hint = "Save the volume again with its orientation set right."
     if not np.isfinite(affine).all():
         raise InputError(
-            f"{name} states an affine with values that are not finite numbers.", mend
+            f"{name} states an affine with values that are not finite numbers.", hint
         )
     if np.abs(affine).max() > _FARTHEST_MM:
         raise InputError(
-            f"{name} states an affine that leads out of any scanner.", mend
+            f"{name} states an affine that leads out of any scanner.", hint
         )
     across, down, step = (
         float(item) for item in np.linalg.norm(affine[:3, :3], axis=0)
@@ -112,7 +188,7 @@ def _checked_spacing(
         raise InputError(
             f"{name} states voxels of {across:.4g} x {down:.4g} x {step:.4g} mm; "
             f"each side must have {low:g} to {high:g} mm.",
-            mend,
+            hint,
         )
     if skew(affine) > MAX_SKEW:
         raise InputError(
@@ -133,7 +209,7 @@ def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytea
     start, size
         The part, in bytes of the unpacked content.
     name
-        Of the file, for messages.
+        The name of the file, for messages.
 
     Returns
     -------
@@ -152,21 +228,21 @@ def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytea
     if end > MAX_INFLATED or (end > FREE_BYTES and end > MAX_RATIO * len(data)):
         raise TooLargeError(
             f"{name} has {len(data) / 1e6:.2f} MB and claims to hold "
-            f"{end / 1e6:,.0f} MB unpacked, more than a scan does.",
+            f"{end / 1e6:,.0f} MB unpacked, more than an MR volume does.",
             "Save the volume again, without compression if need be.",
         )
-    found = bytearray()
+    part = bytearray()
     passed = 0
     for chunk in _unpacked(data, end + _CHUNK, name):
         lower = max(0, start - passed)
         passed += len(chunk)
-        if lower < len(chunk) and len(found) < size:
-            found += chunk[lower : lower + size - len(found)]
-    if len(found) < size:
+        if lower < len(chunk) and len(part) < size:
+            part += chunk[lower : lower + size - len(part)]
+    if len(part) < size:
         raise DamagedFileError(
             f"{name} is cut off: {passed} of {end} bytes are there once unpacked."
         )
-    return found
+    return part
 
 
 def _unpacked(data: bytes | memoryview, most: int, name: str) -> Iterator[bytes]:
@@ -219,7 +295,7 @@ def voxels_of(
     scale
         Factor and summand of the values.
     name
-        Of the file, for messages.
+        The name of the file, for messages.
 
     Returns
     -------
@@ -249,19 +325,3 @@ def voxels_of(
             )
         check_values(*cv2.minMaxLoc(voxels[index])[:2], name)
     return voxels
-
-
-def study_of(volume: Volume, plane: Plane, name: str, placed: bool) -> Study:
-    """Make a study of one volume.
-
-    Parameters
-    ----------
-    volume, plane, name
-        As for `series_of`, in the plane that `check_grid` chose.
-    placed
-        Whether the header states where the volume lies in the patient.
-    """
-    series = series_of(volume, plane, name)
-    if placed:
-        return Study((series,))
-    return Study((replace(series, place_guessed=True),), (PLACE_UNKNOWN,))

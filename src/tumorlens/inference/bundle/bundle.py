@@ -1,13 +1,15 @@
 """The model bundle: a folder that holds a network and all that belongs to it.
 
-`model.onnx` is the network, `domain.npz` what it knows of brain MRI,
-`model.weights.h5` (optional) the Keras weights for fine-tuning, and `bundle.json`
-the facts, with the SHA-256 of every file and of itself.
+`model.onnx` is the network, `domain.npz` the model that tells brain MRI from other
+pictures, `model.weights.h5` (optional) the Keras weights for fine-tuning, and
+`bundle.json` the facts, with the SHA-256 of every file and of itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,35 +18,38 @@ from typing import Any, Literal, cast, get_args
 from tumorlens.errors import BundleError, SettingError
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
-from tumorlens.inference.bundle.calibration import Calibration as Calibration
-from tumorlens.inference.bundle.calibration import CellCalibration as CellCalibration
-from tumorlens.inference.bundle.calibration import PredictionSets as PredictionSets
-from tumorlens.inference.bundle.digests import check_digests, sha256_of
-from tumorlens.inference.bundle.json_file import (
-    FACTS_FILE,
-    FORMAT_NAME,
-    FORMAT_VERSION,
-    check_format,
-    read_document,
-    write_document,
+from tumorlens.inference.bundle.facts import (
+    Calibration,
+    CellCalibration,
+    OperatingPoint,
+    PredictionSets,
+    Reader,
+    Rules,
+    ScanModel,
 )
-from tumorlens.inference.bundle.operating_point import OperatingPoint as OperatingPoint
-from tumorlens.inference.bundle.operating_point import Rate as Rate
-from tumorlens.inference.bundle.rules import Rules
-from tumorlens.inference.bundle.series_model import ScanModel
-from tumorlens.inference.bundle.typed_values import Reader
 from tumorlens.taxonomy import CLASSES, TumorClass
 
+FORMAT_NAME = "tumorlens-bundle"
+FORMAT_VERSION = 1
+FACTS_FILE = "bundle.json"
+
+_MAX_FACTS_BYTES = 4 * 2**20
+"""A bundle.json is half a megabyte, most of it the codes of its training pictures;
+a much larger one is not ours."""
+
 MODEL_FILE = "model.onnx"
-DOMAIN_FILE = "domain.npz"
+OOD_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
-Judges = Literal["slices", "volumes"]
+InputKind = Literal["slices", "volumes"]
 """What a bundle's network takes as its input: one slice, or a whole scan."""
-_MOST_CELLS: dict[Judges, Callable[[int], int]] = {
+_MOST_CELLS: dict[InputKind, Callable[[int], int]] = {
     "slices": lambda size: (size // 8) ** 2,
     "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
 }
 """Cells of the evidence grid, at most, for an input of that edge."""
+_RATES = {"sensitivity", "specificity"}
+"""A pair: of one set they are set side by side, of two they would be mixed."""
+
 DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "evidence-net"
 
 
@@ -102,7 +107,7 @@ class Bundle:
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
     scans: ScanModel | None = None
-    judges: Judges = "slices"
+    judges: InputKind = "slices"
 
     @property
     def scan_points(self) -> dict[str, OperatingPoint]:
@@ -146,7 +151,7 @@ def load_bundle(folder: Path) -> Bundle:
     document = read_document(folder)
     check_format(document, folder / FACTS_FILE)
     bundle = _parse(document, folder)
-    check_digests(folder, bundle.files, required=(MODEL_FILE, DOMAIN_FILE))
+    check_digests(folder, bundle.files, required=(MODEL_FILE, OOD_FILE))
     return bundle
 
 
@@ -165,7 +170,7 @@ def save_bundle(
     metrics: Mapping[str, Any],
     rules: Rules | None = None,
     cells: CellCalibration | None = None,
-    judges: Judges = "slices",
+    judges: InputKind = "slices",
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -192,7 +197,7 @@ def save_bundle(
     BundleError
         Where a file is missing or a fact is not what it has to be.
     """
-    known = (MODEL_FILE, DOMAIN_FILE, WEIGHTS_FILE)
+    known = (MODEL_FILE, OOD_FILE, WEIGHTS_FILE)
     document: dict[str, Any] = {
         "format": f"{FORMAT_NAME}/{FORMAT_VERSION}",
         "name": name,
@@ -270,14 +275,14 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     )
 
 
-def _judges(facts: Reader) -> Judges:
+def _judges(facts: Reader) -> InputKind:
     if "judges" not in facts.fields:
         return "slices"
     stated = facts.text("judges")
-    for known in get_args(Judges):
+    for known in get_args(InputKind):
         if stated == known:
-            return cast(Judges, known)
-    return facts.refuse("judges", f"one of {get_args(Judges)}")
+            return cast(InputKind, known)
+    return facts.refuse("judges", f"one of {get_args(InputKind)}")
 
 
 def _preprocessing(facts: Reader) -> Preprocessing:
@@ -291,3 +296,255 @@ def _preprocessing(facts: Reader) -> Preprocessing:
         low=facts.number("low"),
         high=facts.number("high"),
     )
+
+
+def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundle:
+    """Put measured figures into a bundle, under a name; the model stays as it is.
+
+    Where the figures are held out, and of both kinds of slices, the operating
+    points' rates become the measured ones: those that a bundle is made with come
+    from the patients on whom the thresholds were chosen, and flatter it.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    name
+        What the figures were measured on, for example ``test``.
+    figures
+        Plain JSON; `operating_points` holds the rates by point, `held_out`
+        whether no patient among them shaped the model.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or a figure is no plain JSON.
+    """
+    load_bundle(folder)
+    document = read_document(folder)
+    document["metrics"] = {**document["metrics"], name: dict(figures)}
+    for point, rates in figures.get("operating_points", {}).items():
+        if figures.get("held_out") and set(rates) >= _RATES:
+            document["operating_points"][point] |= rates
+    write_document(folder, document)
+    return load_bundle(folder)
+
+
+def record_scans(folder: Path, scans: ScanModel) -> Bundle:
+    """Put into a bundle how it judges whole scans; the model stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    scans
+        Fitted on scans of patients that networks trained alike had never seen.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, or the facts do not fit it.
+    """
+    load_bundle(folder)
+    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
+    return load_bundle(folder)
+
+
+def attach_file(folder: Path, name: str, content: bytes) -> Bundle:
+    """Put a file into a bundle, or replace it there; the rest stays as it is.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    name, content
+        Of the file.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify.
+    OSError
+        Where it cannot be written.
+    """
+    load_bundle(folder)
+    document = read_document(folder)
+    part = folder / f"{name}.part"
+    part.write_bytes(content)
+    part.replace(folder / name)
+    document["files"] = {**document["files"], name: sha256_of(folder / name)}
+    write_document(folder, document)
+    return load_bundle(folder)
+
+
+def write_document(folder: Path, document: dict[str, Any]) -> None:
+    """Write a bundle's facts with their digest; whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    document
+        Plain JSON; an old digest in it is replaced.
+
+    Raises
+    ------
+    BundleError
+        Where a fact is no plain JSON.
+    """
+    document = {key: value for key, value in document.items() if key != "digest"}
+    try:
+        document["digest"] = digest_of(document)
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"The facts of bundle {document['name']!r} are not plain JSON: {error}.",
+            "Give numbers, text, lists and objects; no NaN and no arrays.",
+        ) from error
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    part = folder / f"{FACTS_FILE}.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(folder / FACTS_FILE)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """Read a bundle's facts, unchecked.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+
+    Raises
+    ------
+    BundleError
+        Where there are none, or they are no JSON object of a fitting size.
+    """
+    path = folder / FACTS_FILE
+    if not folder.is_dir():
+        raise BundleError(
+            f"There is no model bundle at {folder}.",
+            "Give the folder of a bundle, or install TumorLens again.",
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FACTS_BYTES + 1)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read: {error.strerror}.",
+            "Give a folder that 'tumorlens export' has written.",
+        ) from error
+    if len(data) > _MAX_FACTS_BYTES:
+        raise BundleError(f"{path} is larger than any bundle's facts.")
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON; it may be cut off.") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{path} holds no JSON object.")
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def check_format(document: Mapping[str, Any], path: Path) -> None:
+    """Check that facts are of this format and unchanged since they were written.
+
+    Parameters
+    ----------
+    document
+        From `read_document`.
+    path
+        Where it was read, for the message.
+
+    Raises
+    ------
+    BundleError
+        Where they are foreign, of another version, or changed.
+    """
+    stated = document.get("format")
+    name, _, version = str(stated).partition("/")
+    if name != FORMAT_NAME or not version.isdecimal():
+        raise BundleError(
+            f"{path} is not a TumorLens bundle (its format is {stated!r}).",
+            "Give a folder that 'tumorlens export' has written.",
+        )
+    if int(version) != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} is of bundle format {version}; "
+            f"this TumorLens reads format {FORMAT_VERSION}.",
+            "Upgrade TumorLens."
+            if int(version) > FORMAT_VERSION
+            else "Export the bundle again with this version.",
+        )
+    rest = {key: value for key, value in document.items() if key != "digest"}
+    if document.get("digest") != digest_of(rest):
+        raise BundleError(f"{path} was changed after it was exported.")
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of plain JSON, whatever the order of its keys.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is no plain JSON.
+    """
+    canonical = json.dumps(
+        document, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def check_digests(
+    folder: Path, files: Mapping[str, str], required: Sequence[str]
+) -> None:
+    """Check every file of a bundle against its digest.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    files
+        SHA-256 in hexadecimal, by file name.
+    required
+        Names that must be among them.
+
+    Raises
+    ------
+    BundleError
+        Where a file is not listed, lies outside the bundle, cannot be read or is
+        another one.
+    """
+    facts = folder / FACTS_FILE
+    for name in required:
+        if name not in files:
+            raise BundleError(f"{facts} lists no {name}.")
+    for name, digest in files.items():
+        # A name with a folder in it could reach files outside the bundle.
+        if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
+            raise BundleError(
+                f"{facts} lists {name!r}, which lies outside the bundle.",
+                "Do not use this bundle; get it from where you trust.",
+            )
+        if sha256_of(folder / name) != digest:
+            raise BundleError(
+                f"{folder / name} is not the file that was exported "
+                "(its SHA-256 differs)."
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a bundle's file, in hexadecimal.
+
+    Raises
+    ------
+    BundleError
+        Where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error

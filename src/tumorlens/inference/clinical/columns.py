@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
-from tumorlens.inference.bundle.typed_values import Reader
+from tumorlens.inference.bundle.facts import Reader
 from tumorlens.inference.clinical.table import is_missing, read_number
 
 FURTHEST = 3.0

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import BundleError, InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.typed_values import Reader
+from tumorlens.inference.bundle.facts import Reader
 from tumorlens.inference.clinical.columns import (
     Column,
     category,

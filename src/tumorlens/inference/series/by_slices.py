@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry.volume import LPS_TO_RAS, affine_of, in_grid
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Series
-from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.bundle.facts import ScanModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
     decide_scan,

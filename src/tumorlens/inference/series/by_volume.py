@@ -28,10 +28,8 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
     prediction_set,
 )
-from tumorlens.inference.slice.loaded import load_model
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.results import RawOutputs
-from tumorlens.inference.slice.session import Session
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.session import RawOutputs, Session, load_model
 from tumorlens.taxonomy import (
     CLASSES,
     INFO,
@@ -40,7 +38,7 @@ from tumorlens.taxonomy import (
     Verdict,
 )
 
-OUT_OF_DOMAIN = (
+OUT_OF_DISTRIBUTION = (
     "The scan is unlike the brain MRI scans that the network was trained on."
 )
 NO_CONTRAST = (
@@ -62,14 +60,14 @@ class VolumeClassifier:
 
     Parameters
     ----------
-    bundle, session, domain
-        As of a `LoadedModel`.
+    bundle, session, ood
+        Parts of a `LoadedModel`.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, domain: DomainModel) -> None:
+    def __init__(self, bundle: Bundle, session: Session, ood: OodModel) -> None:
         self.bundle = bundle
         self._session = session
-        self._domain = domain
+        self._ood = ood
 
     def judge(self, series: Series, operating_point: str | None = None) -> ScanFinding:
         """Judge a series.
@@ -172,8 +170,9 @@ class VolumeClassifier:
         point: str,
     ) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
         color = max(item.colorfulness for item in series.slices)
-        if self._domain.score(outputs, 0, color) < self._domain.threshold:
-            return Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
+        score = self._ood.score(outputs.embedding[0], outputs.logits[0], color)
+        if score < self._ood.threshold:
+            return Verdict.NOT_BRAIN_MRI, (OUT_OF_DISTRIBUTION,)
         levels = self.bundle.prediction_sets.thresholds
         decision, reasons = apply_operating_point(
             values,

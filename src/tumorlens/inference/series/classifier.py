@@ -15,7 +15,7 @@ from tumorlens.inference.series.by_slices import judge_scan
 from tumorlens.inference.series.by_volume import VolumeClassifier
 from tumorlens.inference.series.planes import Planes
 from tumorlens.inference.series.results import ScanFinding
-from tumorlens.inference.slice.loaded import load_model
+from tumorlens.inference.slice.session import load_model
 
 ScanJudge: TypeAlias = Callable[[Series, str | None], ScanFinding]
 """Takes a series and an operating point, None for the bundle's own."""

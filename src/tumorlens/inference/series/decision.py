@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.operating_point import Rate
-from tumorlens.inference.bundle.series_model import ScanModel
+from tumorlens.inference.bundle.facts import Rate, ScanModel
 from tumorlens.inference.series.features import (
     discounted_odds,
     log_odds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from tumorlens.imaging.geometry.volume import Volume, series_of, volume_of
-from tumorlens.imaging.plane import Plane
+from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Series
 
 MAX_SPACING_RATIO = 1.5

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import Bundle, Calibration
-from tumorlens.inference.slice.ood import DomainModel
-from tumorlens.inference.slice.results import Decision, RawOutputs
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import Calibration
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.results import Decision
+from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import (
     CLASSES,
     INFO,
@@ -19,7 +21,7 @@ from tumorlens.taxonomy import (
     Verdict,
 )
 
-OUT_OF_DOMAIN = (
+OUT_OF_DISTRIBUTION = (
     "The picture is unlike the brain MRI slices that the model was trained on."
 )
 SEVERAL_CLASSES = "The model cannot rule out {names}."
@@ -124,7 +126,7 @@ def decide(
     row: int,
     slice_: Slice,
     bundle: Bundle,
-    domain: DomainModel,
+    ood: OodModel,
     operating_point: str,
     brain_share: float,
 ) -> Decision:
@@ -144,8 +146,8 @@ def decide(
         What the row was made from.
     bundle
         Calibration, operating points, prediction sets and rules.
-    domain
-        Tells brain MRI from everything else.
+    ood
+        The model that tells brain MRI from everything else.
     operating_point
         A name among the bundle's.
     brain_share
@@ -164,11 +166,11 @@ def decide(
     values = calibrated_probabilities(logits, pooled, bundle.calibration)[0]
     slice_head, evidence_head = softmax(logits)[0], softmax(pooled)[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    score = domain.score(outputs, row, slice_.colorfulness)
+    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
     label: TumorClass | Verdict
     reasons: tuple[str, ...] = ()
-    if score < domain.threshold:
-        label, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DOMAIN,)
+    if score < ood.threshold:
+        label, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DISTRIBUTION,)
     else:
         label, reasons = apply_point_and_rules(
             values, options, bundle, point, (slice_head, evidence_head), brain_share

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
 from tumorlens.imaging.study import Slice
-from tumorlens.inference.bundle.bundle import CellCalibration
-from tumorlens.inference.slice.results import Box, Decision, Explanation, RawOutputs
+from tumorlens.inference.bundle.facts import CellCalibration
+from tumorlens.inference.slice.results import Box, Decision, Explanation
+from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TUMOR_CLASSES, Verdict
 
 MIN_PEAK = 0.25

@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
-from tumorlens.inference.slice.results import RawOutputs
 
 FEATURES = ("distance", "residual", "energy", "probe", "colorfulness")
 """Columns of the score's features, in order."""
 
 
 @dataclass(frozen=True)
-class DomainModel:
+class OodModel:
     """What a bundle knows of brain MRI.
 
     Parameters
@@ -105,25 +104,29 @@ class DomainModel:
         value = standard @ self.weights[:-1] + self.weights[-1]
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(value, -40.0, 40.0))))
 
-    def score(self, outputs: RawOutputs, row: int, colorfulness: float) -> float:
+    def score(
+        self,
+        embedding: NDArray[np.float32],
+        logits: NDArray[np.float32],
+        colorfulness: float,
+    ) -> float:
         """Score one slice.
 
         Parameters
         ----------
-        outputs, row
-            The network's outputs, and which of their rows to read.
+        embedding, logits
+            Shapes (E,) and (4,): the network's outputs for the slice.
         colorfulness
-            Of the slice, 0 to 1.
+            Colourfulness of the slice, 0 to 1.
 
         Returns
         -------
         float
             0 to 1; 1 for a brain MRI like those the model knows.
         """
-        rows = slice(row, row + 1)
         color = np.array([colorfulness], np.float32)
-        found = self.features(outputs.embedding[rows], outputs.logits[rows], color)
-        return float(self.scores(found)[0])
+        features = self.features(embedding[None], logits[None], color)
+        return float(self.scores(features)[0])
 
     def save(self, path: Path) -> None:
         """Write the arrays as ``.npz``."""

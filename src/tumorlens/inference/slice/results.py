@@ -13,30 +13,6 @@ from tumorlens.taxonomy import TumorClass, Verdict
 
 
 @dataclass(frozen=True)
-class RawOutputs:
-    """What the network says, uncalibrated; classes in the taxonomy's order.
-
-    Parameters
-    ----------
-    logits
-        Shape (N, 4), float32: slice head before softmax.
-    evidence
-        Shape (N, g, g, 4), float32: evidence head before softmax, square; of
-        whole scans (N, d, g, g, 4).
-    gradcam
-        Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
-        logit, over the last convolution's cells; of whole scans (N, c, h, h, 4).
-    embedding
-        Shape (N, E), float32: pooled features.
-    """
-
-    logits: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-    gradcam: NDArray[np.float32]
-    embedding: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class Decision:
     """What one slice shows, how sure that is, and whether to believe it.
 

@@ -1,17 +1,25 @@
-"""The network, run by ONNX Runtime: inputs in, raw outputs out."""
+"""A bundle in memory, and its network run by ONNX Runtime: inputs in, outputs out."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError, SettingError
-from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle
-from tumorlens.inference.slice.results import RawOutputs
+from tumorlens.inference.bundle.bundle import (
+    MODEL_FILE,
+    OOD_FILE,
+    Bundle,
+    InputKind,
+    load_bundle,
+)
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import CLASSES
 
 INPUT_NAME = "pixels"
@@ -22,6 +30,37 @@ _RANKS = {
     "volumes": {"logits": 2, "evidence": 5, "gradcam": 5, "embedding": 2},
 }
 _ERRORS_ONLY = 3
+
+_INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole scans"}
+_HINTS: dict[InputKind, str] = {
+    "slices": "Load it with load_classifier, or take a model of whole scans here.",
+    "volumes": "Use it with `tumorlens scan`, or take a model of slices here.",
+}
+"""What to do with a model of that input which was given in the wrong place."""
+
+
+@dataclass(frozen=True)
+class RawOutputs:
+    """What the network says, uncalibrated; classes in the taxonomy's order.
+
+    Parameters
+    ----------
+    logits
+        Shape (N, 4), float32: slice head before softmax.
+    evidence
+        Shape (N, g, g, 4), float32: evidence head before softmax, square; of
+        whole scans (N, d, g, g, 4).
+    gradcam
+        Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
+        logit, over the last convolution's cells; of whole scans (N, c, h, h, 4).
+    embedding
+        Shape (N, E), float32: pooled features.
+    """
+
+    logits: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    gradcam: NDArray[np.float32]
+    embedding: NDArray[np.float32]
 
 
 def available_cores() -> int:
@@ -142,3 +181,54 @@ class Session:
             }
             raise BundleError(f"{self._path} gives outputs of the shapes {shapes}.")
         return RawOutputs(logits, evidence, gradcam, embedding)
+
+
+class LoadedModel(NamedTuple):
+    """A verified bundle, and what of it is in memory.
+
+    Parameters
+    ----------
+    bundle
+        The model's facts.
+    session
+        The network.
+    ood
+        The model that tells brain MRI from everything else.
+    """
+
+    bundle: Bundle
+    session: Session
+    ood: OodModel
+
+
+def load_model(
+    folder: str | Path, threads: int | None = None, judges: InputKind | None = None
+) -> LoadedModel:
+    """Load a bundle, ready to run.
+
+    Parameters
+    ----------
+    folder
+        Of the bundle.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+    judges
+        What it has to judge; None for either.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle is missing, foreign or damaged, or judges another kind
+        of input.
+    SettingError
+        Where `threads` is less than 1.
+    """
+    bundle = load_bundle(Path(folder))
+    if judges not in (None, bundle.judges):
+        raise BundleError(
+            f"The model in {bundle.folder} judges {_INPUTS[bundle.judges]}, "
+            f"not {_INPUTS[judges]}.",
+            _HINTS[bundle.judges],
+        )
+    ood = OodModel.load(bundle.folder / OOD_FILE)
+    return LoadedModel(bundle, Session(bundle, threads), ood)

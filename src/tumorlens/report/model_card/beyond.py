@@ -19,11 +19,12 @@ def robustness(bundle: Bundle) -> list[str]:
         (kind, figure_text(part.get("drop"))) for kind, part in found["kinds"].items()
     ]
     return [
-        "## Under damage",
+        "## Image damage",
         "",
         f"{found['slices']} slices of {found['patients']} patients, damaged at five "
-        "strengths. Points of accuracy (of 100) lost, mean over the strengths; over "
-        f"all kinds {figure_text(found.get('drop'))}, and "
+        "strengths. The table gives percentage points of accuracy lost, as the mean "
+        "over the strengths. Over all kinds they are "
+        f"{figure_text(found.get('drop'))}, and "
         f"{figure_text(found.get('sensitivity_drop'))} points of tumour sensitivity. "
         f"Below zero is a gain.{judged_apart(found)}",
         "",
@@ -53,13 +54,13 @@ def _foreign(found: Mapping[str, Any]) -> list[str]:
     )
     new = found.get("new", {})
     return [
-        "Kinds of pictures that the score was not taught count: their AUROC against "
-        f"brain MRI is {figure_text(new.get('auroc'))}, and "
+        "What counts are kinds of images that the score was not taught: their AUROC "
+        f"against brain MRI is {figure_text(new.get('auroc'))}, and "
         f"{figure_text(new.get('refused'))} of them are refused, while "
         f"{figure_text(found.get('passed'))} of the brain MRI pass."
         f"{judged_apart(found)}",
         "",
-        *table(("Kind", "Taught", "Pictures", "AUROC", "Refused"), kinds),
+        *table(("Kind", "Taught", "Images", "AUROC", "Refused"), kinds),
     ]
 
 
@@ -70,11 +71,12 @@ def _own_word(domain: Mapping[str, Any]) -> list[str]:
         if key.startswith("refused_")
     ]
     lines = [
-        "As the export saw it: share of drawn pictures and photographs that are "
-        "refused. The linear probe in the score is blind to the kind it judges; the "
-        "weights that combine the probe with the other features were fitted on all "
-        "kinds, and the threshold, which 99 % of validation slices pass, on the "
-        "slices that the AUROC counts. So these figures flatter the score.",
+        "As measured when the bundle was exported: the proportion of drawn images and "
+        "photographs that are refused. The linear probe in the score has not seen the "
+        "kind that it judges; the weights that combine the probe with the other "
+        "features were fitted on all kinds, and the threshold, which 99 % of "
+        "validation slices pass, on the slices that the AUROC counts. These figures "
+        "therefore flatter the score.",
         "",
         *table(("Kind", "Refused"), kinds),
     ]
@@ -89,11 +91,11 @@ def faithfulness(bundle: Bundle) -> list[str]:
     if not found or not found["slices"]:
         return []
     return [
-        "## Do the maps show what decides?",
+        "## Sanity checks of the maps",
         "",
-        f"Sanity checks of the explanations, on {found['slices']} tumour slices of "
-        f"{found['patients']} patients; the evaluation's page says what each measures, "
-        f"and shows more.{judged_apart(found)}",
+        f"Whether the maps show what decides, on {found['slices']} tumour slices of "
+        f"{found['patients']} patients; the evaluation page says what each check "
+        f"measures, and shows more.{judged_apart(found)}",
         "",
         *table(("", *MAPS.values()), map_rows(found)),
     ]

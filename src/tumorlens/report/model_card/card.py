@@ -62,30 +62,31 @@ def _heading(bundle: Bundle) -> list[str]:
     return [
         f"# Model card: {bundle.name} {bundle.version}",
         "",
-        "Made from the bundle's `bundle.json`; no figure here is typed by hand.",
+        "This card is written from the bundle's `bundle.json`; no figure in it is "
+        "typed by hand.",
         "**Research use only. Not a medical device.**",
         "",
         f"A convolutional network that reads one slice as {size} x {size} pixels and "
         "gives calibrated probabilities of "
         f"{', '.join(INFO[name].title.lower() for name in CLASSES)}, "
         "an evidence map and a Grad-CAM map, and a score that says whether the "
-        "picture is a brain MRI it knows.",
+        "image is a brain MRI of a kind that it knows.",
     ]
 
 
 def _use() -> list[str]:
     return [
-        "## Meant for",
+        "## Intended use",
         "",
-        "Research and teaching: to study how such models behave, to compare, to "
-        "train on own data. It looks at single slices, T1-weighted with contrast "
-        "above all.",
+        "Research and teaching: to study how such models behave, to compare them, and "
+        "to train on your own data. The model takes single slices, mainly T1-weighted "
+        "with contrast agent.",
         "",
-        "## Not meant for",
+        "## Out-of-scope use",
         "",
-        "Diagnosis, triage, treatment or any decision about a person. Other "
-        "tumours, metastases, children, scans after surgery, other body parts. A "
-        "*no tumour* says nothing about the slices it was not shown.",
+        "Diagnosis, triage, treatment or any decision about a person. Other tumours, "
+        "metastases, children, scans after surgery, other body parts. *No tumour* "
+        "says nothing about slices that the model was not shown.",
     ]
 
 
@@ -101,10 +102,13 @@ def _decisions(bundle: Bundle) -> list[str]:
     return [
         "## Operating points",
         "",
-        "Thresholds fixed on patients kept apart. Rates, with 95 % intervals over "
-        f"patients, {_measured_on(bundle)}:",
+        "The thresholds were fixed on held-out patients. The rates are given with "
+        f"95 % intervals over patients, {_measured_on(bundle)}:",
         "",
-        *table(("", "Probability of tumour from", "Sensitivity", "Specificity"), rows),
+        *table(
+            ("", "Threshold (probability of tumour)", "Sensitivity", "Specificity"),
+            rows,
+        ),
     ]
 
 
@@ -117,20 +121,20 @@ def _measured_on(bundle: Bundle) -> str:
             point.sensitivity.value
         ):
             return f"as measured below ({SETS[name][0].lower()})"
-    return "on the same patients, which flatters them"
+    return "measured on the same patients, which flatters them"
 
 
 def _limits() -> list[str]:
     return [
-        "## Known limits",
+        "## Limitations",
         "",
-        "- Tumour slices and most tumour-free pictures come from different sets; "
-        "part of the separation may be between sets. `lgg` has both kinds from the "
-        "same scanners: its row is the one to believe.",
-        "- The tumour-free web pictures name no patient; they are kept apart by "
+        "- Tumour slices and most tumour-free images come from different datasets, so "
+        "part of the separation may be between datasets. `lgg` has both kinds from "
+        "the same scanners: its row is the one to believe.",
+        "- The tumour-free web images name no patient; they are kept apart by "
         "likeness, which is weaker.",
-        "- Real chest x-rays and other body parts' MRI were not at hand: refusal of "
-        "them was taught on drawings.",
+        "- Real chest radiographs and MRI of other body parts were not available: the "
+        "refusal of such images was taught on drawings.",
         "- `lgg`'s outlines are wider than what enhances, which widens the evidence.",
     ]
 
@@ -139,8 +143,9 @@ def _guidelines(bundle: Bundle) -> list[str]:
     return [
         "## Reporting guidelines",
         "",
-        "Which items of two checklists are answered, and where. Numbers are the "
-        "checklists'; topics are in our own words, so read them beside the originals.",
+        "The tables say which items of two checklists are answered, and where. The "
+        "numbers are those of the checklists; the topics are in our own words, so read "
+        "them together with the originals.",
         "",
         "### CLAIM 2024",
         "",

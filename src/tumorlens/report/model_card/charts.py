@@ -16,12 +16,12 @@ FOLDER = "figures"
 _KINDS = {
     "recall": ("Recall by class", "Recall, 95 % interval over patients"),
     "coverage_by_patient": (
-        "How often the prediction set holds the true class, by patient",
+        "Coverage of the prediction sets, by patient",
         "Mean over patients, 95 % interval",
     ),
     "coverage": (
-        "How often the prediction set holds the true class",
-        "Share of slices, 95 % interval over patients",
+        "Coverage of the prediction sets",
+        "Proportion of slices, 95 % interval over patients",
     ),
 }
 
@@ -74,9 +74,9 @@ def chart_links(bundle: Bundle) -> list[str]:
     if any(found.get("sketches") for _, found in measured_sets(bundle)):
         lines += [
             "",
-            "The drawings of errors show one slice each, the surest of its kind, with "
-            "the number of slices that are wrong in this way. They are traced from "
-            "pictures of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` (TCGA-LGG, "
-            "CC BY). The page of the evaluation shows the worst errors themselves.",
+            "The drawings of errors show one slice each, the most confident of its "
+            "kind, with the number of slices that are wrong in this way. They are "
+            "traced from images of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` "
+            "(TCGA-LGG, CC BY). The evaluation page shows the worst errors themselves.",
         ]
     return lines

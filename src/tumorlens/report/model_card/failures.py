@@ -29,16 +29,25 @@ def failures(bundle: Bundle) -> list[str]:
     list of str
         Markdown; nothing in it is typed by hand but the words around figures.
     """
-    lines = ["## Where it fails", "", "Read off the figures of this card by rule."]
+    lines = [
+        "## Where it fails",
+        "",
+        "These sentences are derived from the figures of this card by fixed rules.",
+    ]
     sets = list(measured_sets(bundle))
     if not sets:
-        lines = ["## Where it fails", "", "Not yet measured on patients kept apart."]
+        lines = ["## Where it fails", "", "Not yet measured on held-out patients."]
     for name, found in sets:
         lines += ["", f"{SETS[name][0]}:", ""]
         lines += [f"- {said}" for said in _of_set(found, bundle)]
     beyond = [*_damage(bundle.metrics), *_foreign(bundle.metrics)]
     if beyond:
-        lines += ["", "Beyond:", "", *(f"- {said}" for said in beyond)]
+        lines += [
+            "",
+            "Image damage and foreign images:",
+            "",
+            *(f"- {said}" for said in beyond),
+        ]
     return lines
 
 
@@ -56,7 +65,10 @@ def _of_set(found: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
 def _rates(found: Mapping[str, Any]) -> Iterator[str]:
     for key, words in (
         ("tumor_sensitivity", "of the tumour slices are called free of tumour"),
-        ("tumor_specificity", "of the tumour-free slices are not called free of it"),
+        (
+            "tumor_specificity",
+            "of the tumour-free slices are not called free of tumour",
+        ),
     ):
         if found.get(key):
             yield f"{figure_text(_rest(found[key]))} {words}."
@@ -78,7 +90,8 @@ def _weakest_class(found: Mapping[str, Any]) -> Iterator[str]:
         return
     name = min(recall, key=lambda item: recall[item]["value"])
     said = (
-        f"The class recognised least is {name_text(name)}: {figure_text(recall[name])}"
+        f"The class with the lowest recall is {name_text(name)}: "
+        f"{figure_text(recall[name])}"
     )
     if "confusion" in found:
         row = list(found["confusion"][CLASSES.index(name)])
@@ -88,7 +101,7 @@ def _weakest_class(found: Mapping[str, Any]) -> Iterator[str]:
         if max(row) > 0:
             said += (
                 f"; of its {sum(row) + 1} errors {max(row)} are called "
-                f"{name_text(other)}, beside {right} slices that are right"
+                f"{name_text(other)}; {right} slices are right"
             )
     yield said + "."
 
@@ -97,7 +110,7 @@ def _missed_coverage(found: Mapping[str, Any], asked: float) -> Iterator[str]:
     for name, value in found.items():
         if value and value["value"] < asked:
             yield (
-                f"Prediction sets hold the true class too seldom for "
+                f"Prediction sets contain the true class too seldom for "
                 f"{name_text(name)}: {figure_text(value)}, made for {asked:.2f}."
             )
 
@@ -126,8 +139,8 @@ def _damage(metrics: Mapping[str, Any]) -> Iterator[str]:
     if known:
         kind = max(known, key=lambda item: known[item]["value"])
         yield (
-            f"Of all damage to pictures, {kind} costs most: {figure_text(known[kind])} "
-            "points of accuracy."
+            f"Of all kinds of image damage, {kind} costs most: "
+            f"{figure_text(known[kind])} percentage points of accuracy."
         )
 
 
@@ -139,6 +152,6 @@ def _foreign(metrics: Mapping[str, Any]) -> Iterator[str]:
     if known:
         kind = min(known, key=lambda item: known[item]["value"])
         yield (
-            f"Of what is no brain MRI, {kind} is refused least: "
+            f"Of the images that are no brain MRI, {kind} is refused least: "
             f"{figure_text(known[kind])}."
         )

@@ -11,18 +11,19 @@ from tumorlens.taxonomy import CLASSES, INFO
 
 SETS = {
     "test": (
-        "Patients kept apart",
-        "that neither trained nor tuned it",
+        "Held-out patients",
+        "who neither trained nor tuned the model",
     ),
     "cross_validation": (
         "Cross-validation",
-        "each judged by the one of several networks, trained alike, that had not "
-        "seen the patient, and pooled. They speak for the way of training; the "
-        "shipped network is another of its kind",
+        "each judged by the one of several networks, trained in the same way, that had "
+        "not seen the patient, and pooled. The figures describe the training "
+        "procedure; the shipped network is another one of its kind",
     ),
     "leave_site_out": (
         "Hospitals left out",
-        "judged by a network trained alike without any patient of their hospitals",
+        "judged by a network trained in the same way without any patient of their "
+        "hospitals",
     ),
 }
 """Heading and words for each set whose figures are an evaluation's."""
@@ -53,20 +54,20 @@ def sets_cover_patients(bundle: Bundle) -> bool:
 
 def quality(bundle: Bundle) -> list[str]:
     """Write how good the bundle is, set by set."""
-    lines = ["## How good it is"]
+    lines = ["## Performance"]
     for name, found in measured_sets(bundle):
         title, who = SETS[name]
         lines += ["", f"### {title}", "", _who(found, who), ""]
         lines += _main_figures(found)
         lines += _confusion(found)
     if len(lines) == 1:
-        lines += ["", "Not yet measured on patients kept apart."]
+        lines += ["", "Not yet measured on held-out patients."]
     return lines
 
 
 def subgroups(bundle: Bundle) -> list[str]:
     """Write the figures of parts of each set: by source, plane, size and so on."""
-    lines = ["## Subgroups", "", "A part with few patients says little."]
+    lines = ["## Subgroups", "", "A subgroup with few patients says little."]
     before = len(lines)
     for name, found in measured_sets(bundle):
         parts = {"source": found.get("by_source"), **found.get("subgroups", {})}
@@ -82,13 +83,13 @@ def calibration(bundle: Bundle) -> list[str]:
     """Write how far probabilities and prediction sets can be taken at their word."""
     coverage = bundle.prediction_sets.coverage
     by_patient = sets_cover_patients(bundle)
-    weighed = ", every patient weighing alike" if by_patient else ""
+    weighed = ", every patient with the same weight" if by_patient else ""
     lines = [
         "## Calibration",
         "",
-        "One factor for each head's logits and one summand for each class (vector "
-        "scaling, Guo et al. 2017), fitted on patients kept apart. Prediction sets "
-        "(conformal, class by class) are made to hold the true class in "
+        "One factor for each head's logits and one offset for each class (vector "
+        "scaling, Guo et al. 2017) were fitted on held-out patients. Prediction sets "
+        "(conformal, class by class) are made to contain the true class in "
         f"{100 * coverage:.0f} % of the slices of each class{weighed}.",
     ]
     found = list(measured_sets(bundle))
@@ -99,13 +100,13 @@ def calibration(bundle: Bundle) -> list[str]:
         for title, key in (
             ("Calibration error (ECE, 15 bins)", "calibration_error"),
             ("Brier score (0 to 2)", "brier"),
-            ("Classes in a set, mean", "set_size"),
+            ("Classes in a prediction set, mean", "set_size"),
         )
         if any(figures.get(key) for _, figures in found)
     ]
     rows += [
         [
-            f"True class in the set, {INFO[name].title.lower()}{words}",
+            f"Coverage of prediction sets, {INFO[name].title.lower()}{words}",
             *(figure_text(figures.get(key, {}).get(name)) for _, figures in found),
         ]
         for key, words in COVERAGES.items()
@@ -118,13 +119,13 @@ def calibration(bundle: Bundle) -> list[str]:
 
 def _who(found: Mapping[str, Any], who: str) -> str:
     point = found.get("model", {}).get("operating_point")
-    at = f" At `{point}`;" if point else ""
+    at = f" Operating point `{point}`;" if point else ""
     # Figures recorded before this was noted do not say.
     leaking = found.get("held_out", True) is False
     warning = f" **{found['leakage']['statement']}**" if leaking else ""
     return (
-        f"{found['slices']} slices of {found['patients']} patients (or likeness "
-        f"groups) {who}.{at} 95 % intervals over patients.{warning}"
+        f"{found['slices']} slices of {found['patients']} patients (or groups of like "
+        f"images) {who}.{at} 95 % intervals over patients.{warning}"
     )
 
 
@@ -155,7 +156,7 @@ def _confusion(found: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "",
-        "What was said (columns) of what is true (rows), most probable class:",
+        "Confusion matrix: most probable class (columns) by true class (rows).",
         "",
         *table(("", *(INFO[name].title for name in CLASSES)), rows),
     ]

@@ -10,11 +10,11 @@ from tumorlens.report.figure_words import table
 from tumorlens.taxonomy import CLASSES, INFO
 
 LICENCES: dict[str, tuple[str, str]] = {
-    "ixi": ("eight healthy heads of the IXI set, T1, cut into slices", "CC BY-SA 3.0"),
+    "ixi": ("eight healthy heads of IXI, T1, cut into slices", "CC BY-SA 3.0"),
     "volumes": (
         "three tumour-free heads, T1, in slices: two healthy (`t1_crop` and a "
         "`volunteer`), and one with multiple sclerosis (patient 20 of a longitudinal "
-        "set)",
+        "dataset)",
         "MIT, Apache-2.0, CC BY",
     ),
     "cheng": (
@@ -26,14 +26,17 @@ LICENCES: dict[str, tuple[str, str]] = {
     "lgg": (
         "TCGA-LGG with outlines (Buda et al. 2019): T1 with contrast, axial, glioma "
         "and tumour-free slices of the same scanners, and both ends of these heads, "
-        "which train only; outlines mark the FLAIR abnormality, which is wider than "
-        "what enhances",
+        "which are used for training only; outlines mark the FLAIR abnormality, which "
+        "is wider than what enhances",
         "TCIA, CC BY",
     ),
-    "notumor": ("tumour-free pictures of the common web sets, copies removed", "mixed"),
+    "notumor": (
+        "tumour-free images of the common web datasets, without copies",
+        "mixed",
+    ),
     "brisc_notumor": (
-        "tumour-free pictures of BRISC (2025, arXiv:2506.14318), collected there from "
-        "several public sets",
+        "tumour-free images of BRISC (2025, arXiv:2506.14318), collected there from "
+        "several public datasets",
         "CC BY 4.0",
     ),
 }
@@ -59,17 +62,17 @@ def data(bundle: Bundle) -> list[str]:
         for split, found in sets.items()
     )
     if not sets:
-        return ["## Learned from", "", "The bundle does not say."]
+        return ["## Training data", "", "The bundle does not say."]
     unknown = ("the trainer's own", "–")
     return [
-        "## Learned from",
+        "## Training data",
         "",
-        "Collected before this work and published by others (a retrospective choice "
-        "of what there was); who took part, how and when the scans were made is told "
-        "by the sets' own papers.",
+        "The data were collected and published by others before this work, and chosen "
+        "retrospectively from what was available. Participants, scanners and dates are "
+        "described in the datasets' own papers.",
         "",
         *table(
-            ("Set", "Training slices", "Validation slices", "What", "Licence"),
+            ("Dataset", "Training slices", "Validation slices", "Content", "Licence"),
             (
                 (
                     f"`{source}`",
@@ -84,16 +87,16 @@ def data(bundle: Bundle) -> list[str]:
         "Slices of each class, training and validation together:",
         "",
         *table(
-            ("Set", *(INFO[name].title for name in CLASSES)),
+            ("Dataset", *(INFO[name].title for name in CLASSES)),
             (
                 (f"`{source}`", *(part.get(name, 0) for name in CLASSES))
                 for source, part in sorted(kinds.items())
             ),
         ),
         "",
-        f"Patients (or likeness groups, where a set names none): {patients}. Their "
-        "age, sex and ancestry are not in the data as used, so no figure can be "
-        "given for them. The sets' publishers removed names; that was not checked "
+        f"Patients (or groups of like images, where a dataset names none): {patients}. "
+        "Their age, sex and ancestry are not in the data as used, so no figure can be "
+        "given by these. The datasets' publishers removed names; this was not checked "
         "again. The backbone started from ImageNet weights (Apache-2.0).",
     ]
 
@@ -102,12 +105,12 @@ def training(bundle: Bundle) -> list[str]:
     """Write the settings of the run, and what it took where that was noted."""
     config: Mapping[str, Any] = bundle.provenance.get("config", {})
     lines = [
-        "## How it was trained",
+        "## Training",
         "",
-        "`tumorlens train` with these settings, which the bundle keeps; "
+        "`tumorlens train` ran with these settings, which the bundle keeps; "
         f"{_weights(bundle)} Keras "
-        f"{bundle.provenance.get('keras', '(version not noted)')} on "
-        f"{bundle.provenance.get('backend', 'a backend not noted')}.",
+        f"{bundle.provenance.get('keras', '(version not recorded)')} on "
+        f"{bundle.provenance.get('backend', 'a backend that was not recorded')}.",
         "",
         *table(
             ("Setting", "Value"),
@@ -132,7 +135,7 @@ def _weights(bundle: Bundle) -> str:
 
 def _cost(found: Mapping[str, Any] | None) -> list[str]:
     if not found or "seconds" not in found:
-        return ["Time and energy of the run were not noted."]
+        return ["The time and energy of the run were not recorded."]
     seconds = float(found["seconds"])
     place = ", ".join(
         str(part)
@@ -149,8 +152,8 @@ def _cost(found: Mapping[str, Any] | None) -> list[str]:
         energy = seconds * float(watts) / 3.6e6
         said += (
             f" At {float(watts):g} W, which is assumed and not measured, that is "
-            f"{energy:.2g} kWh; where a kilowatt hour costs {_EXAMPLE_GRID} g of CO2, "
-            f"for example, {energy * _EXAMPLE_GRID:,.2g} g. Runs that were tried and "
-            "left are not in it."
+            f"{energy:.2g} kWh; with {_EXAMPLE_GRID} g of CO2 for a kilowatt hour, for "
+            f"example, {energy * _EXAMPLE_GRID:,.2g} g. Runs that were tried and not "
+            "adopted are not included."
         )
     return [said]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from tumorlens.inference.bundle.bundle import (
-    Bundle,
-    OperatingPoint,
-    PredictionSets,
-    Rate,
-)
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rate
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.taxonomy import INFO, TumorClass, Verdict, decision_title
 

@@ -1,6 +1,8 @@
 """Random changes that a scan of the same head could have had.
 
 Every change is drawn from the generator that is passed in, so a seed repeats it.
+
+Tested in `tests/training/test_volumes.py`.
 """
 
 from __future__ import annotations

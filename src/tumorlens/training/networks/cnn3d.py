@@ -3,6 +3,8 @@
 Convolution, batch normalisation, max pooling, dropout, global average pooling
 and a dense softmax, all in three dimensions, small enough for the few scans there
 are. The evidence head judges each cell of a stride-4 grid, as evidence-net's does.
+
+Tested in `tests/training/networks/test_contract.py`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 The Lite family is EfficientNet without squeeze-and-excitation and with ReLU6
 in place of swish (Tan and Le 2019, arXiv:1905.11946; the Lite variant is from
 the TensorFlow TPU repository), which makes it fast on plain processors.
+
+Tested in `tests/training/networks/test_contract.py`.
 """
 
 from __future__ import annotations

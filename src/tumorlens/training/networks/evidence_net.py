@@ -5,6 +5,8 @@ head says, for each cell of a stride-8 grid, which class the cell shows; it
 learns from radiologists' outlines and is what holds on strangers' scanners.
 It joins coarse context to fine detail from the top down, as feature pyramids
 do (Lin et al. 2017, arXiv:1612.03144).
+
+Tested in `tests/training/networks/test_contract.py`.
 """
 
 from __future__ import annotations

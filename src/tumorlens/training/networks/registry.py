@@ -1,4 +1,7 @@
-"""Every network that `tumorlens train` knows, by name."""
+"""Every network that `tumorlens train` knows, by name.
+
+Tested in `tests/training/networks/test_contract.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import keras
 
 from tumorlens.errors import SettingError
-from tumorlens.inference.bundle.bundle import Judges
+from tumorlens.inference.bundle.bundle import InputKind
 from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
 from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
 from tumorlens.training.networks.imagenet import load_imagenet_weights
@@ -50,7 +53,7 @@ class Network:
     initialise: Callable[[keras.Model], None] | None
     evidence_stride: int
     frozen: tuple[str, ...] = ()
-    judges: Judges = "slices"
+    judges: InputKind = "slices"
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def freeze(self, model: keras.Model) -> None:

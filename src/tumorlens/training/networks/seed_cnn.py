@@ -2,6 +2,8 @@
 
 Convolution, batch normalisation, max pooling, dropout, global average
 pooling, dense softmax. It stands beside evidence-net in every table.
+
+Tested in `tests/training/networks/test_contract.py`.
 """
 
 from __future__ import annotations

@@ -1,30 +1,44 @@
-"""The API's description (OpenAPI 3.1), written by hand."""
+"""The API's description (OpenAPI 3.1), made from the types in `models`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.report.slice import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.settings import Settings
-from tumorlens.web.openapi import schemas
-from tumorlens.web.openapi import series_schemas as scan_schemas
-from tumorlens.web.openapi.parts import (
-    PROBLEM,
-    id_parameter,
-    json_answer,
-    upload_body,
-    upload_refusals,
+from tumorlens.web.openapi.models import (
+    Failure,
+    Health,
+    PictureForm,
+    Prediction,
+    Predictions,
+    Problem,
+    Scan,
+    ScanFinding,
+    ScanForm,
 )
-from tumorlens.web.openapi.series import scan_paths
 
-_TEXT = {"type": "string"}
-_ID = "As the prediction says."
+Json = dict[str, Any]
+
+_COMPONENTS = (Prediction, Predictions, Failure, Problem, Scan, ScanFinding, Health)
+_REFERENCE = "#/components/schemas/{model}"
 
 
-def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+class _Schemas(GenerateJsonSchema):
+    """Schemas whose fields have no titles, which would only repeat their names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401
+        return False
+
+
+def openapi_document(bundle: Bundle, settings: Settings) -> Json:
     """Describe the API of this server.
 
     Parameters
@@ -33,7 +47,17 @@ def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         The model, for its operating points.
     settings
         For limits and retention.
+
+    Returns
+    -------
+    dict
+        Plain JSON values.
     """
+    _, schemas = models_json_schema(
+        [(model, "serialization") for model in _COMPONENTS],
+        ref_template=_REFERENCE,
+        schema_generator=_Schemas,
+    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -42,147 +66,267 @@ def openapi_document(bundle: Bundle, settings: Settings) -> dict[str, Any]:
             "description": RESEARCH_USE,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _paths(bundle, settings),
-        "components": {
-            "schemas": {
-                "Prediction": schemas.prediction(),
-                "Failure": schemas.failure(),
-                "Problem": schemas.problem(),
-                "Scan": scan_schemas.status(),
-                "ScanFinding": scan_schemas.finding(),
-            }
+        "paths": {
+            **_prediction_paths(bundle, settings),
+            **_scan_paths(bundle, settings),
+            **_server_paths(),
         },
+        "components": {"schemas": schemas["$defs"]},
     }
 
 
-def _paths(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
     one = "/api/v1/predictions/{id}"
+    id_ = _path_parameter("id", {"type": "string"}, "As the prediction says.")
+    gone = {"404": _json("No such prediction, or its time is over.", Problem)}
+
+    def picture(name: str, summary: str) -> Json:
+        responses = {"200": _file(f"{summary}.", "image/png"), **gone}
+        return {"parameters": [id_], "get": _operation(name, summary, responses)}
+
+    overlay = picture("overlay", "The picture with an overlay")
+    overlay["parameters"].append(_overlay_parameter())
+    overlay["get"]["responses"]["422"] = _json("No such overlay.", Problem)
+    report = "Report of one A4 page"
     return {
-        "/api/v1/predictions": {"post": _predict(bundle, settings)},
-        one: {
-            "parameters": [id_parameter(_ID)],
-            "get": {
-                "operationId": "showPrediction",
-                "summary": "A prediction again",
-                "responses": _responses(
-                    json_answer(
-                        "The prediction.", {"$ref": "#/components/schemas/Prediction"}
-                    )
-                ),
-            },
-            "delete": {
-                "operationId": "deletePrediction",
-                "summary": "Remove a prediction and its pictures at once",
-                "responses": {
-                    "204": {"description": "Removed."},
-                    "404": json_answer(
-                        "No such prediction, or its time is over.", PROBLEM
+        "/api/v1/predictions": {
+            "post": _operation(
+                "predict",
+                "Judge one or several pictures",
+                {
+                    "200": _json("At least one file could be judged.", Predictions),
+                    **_upload_refusals(),
+                    "422": _json(
+                        "No file was sent, or none could be judged.",
+                        Predictions,
+                        Problem,
+                    ),
+                    "500": _json(
+                        "The server's fault; its log says more.", Predictions, Problem
                     ),
                 },
-            },
+                description=f"At most {settings.upload_mb} MB and "
+                f"{settings.files_per_upload} files. Pictures and results are removed "
+                f"after {words.minutes(settings.retention_minutes)}. "
+                "A file of several slices gives one prediction for each.",
+                requestBody=_form(
+                    PictureForm, settings.files_per_upload, bundle, settings
+                ),
+            )
         },
-        f"{one}/evidence.png": _picture(
+        one: {
+            "parameters": [id_],
+            "get": _operation(
+                "showPrediction",
+                "A prediction again",
+                {"200": _json("The prediction.", Prediction), **gone},
+            ),
+            "delete": _operation(
+                "deletePrediction",
+                "Remove a prediction and its pictures at once",
+                {"204": {"description": "Removed."}, **gone},
+            ),
+        },
+        f"{one}/evidence.png": picture(
             "evidence", "Evidence map, 8-bit grey: 0 to 255 for 0 to 1"
         ),
-        f"{one}/gradcam.png": _picture(
+        f"{one}/gradcam.png": picture(
             "gradcam", "Grad-CAM map, 8-bit grey: 0 to 255 for 0 to 1"
         ),
-        f"{one}/overlay.png": _picture(
-            "overlay", "The picture with an overlay", [_kind_parameter()]
-        ),
-        f"{one}/report.pdf": _picture(
-            "report", "Report of one A4 page", media="application/pdf"
-        ),
-        **scan_paths(bundle, settings),
-        "/api/v1/openapi.json": {
-            "get": {
-                "operationId": "describe",
-                "summary": "This document",
-                "responses": {"200": json_answer("OpenAPI 3.1.", {"type": "object"})},
+        f"{one}/overlay.png": overlay,
+        f"{one}/report.pdf": {
+            "parameters": [id_],
+            "get": _operation(
+                "report",
+                report,
+                {"200": _file(f"{report}.", "application/pdf"), **gone},
+            ),
+        },
+    }
+
+
+def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
+    one = "/api/v1/scans/{id}"
+    series = f"{one}/series/{{index}}"
+    id_ = _path_parameter("id", {"type": "string"}, "As the answer to the upload says.")
+    index = _path_parameter(
+        "index", {"type": "integer", "minimum": 0}, "Of the series, from 0."
+    )
+    gone = {"404": _json("No such scan, or its time is over.", Problem)}
+    waits = {"409": _json("It is not judged yet, or never was.", Problem)}
+    accepted = {
+        **_json("Taken; it waits for its turn.", Scan),
+        "headers": {
+            "Location": {
+                "description": "Where to ask how far it is.",
+                "schema": {"type": "string", "format": "uri-reference"},
             }
         },
-        "/healthz": _state("health", "200 while the server answers at all"),
-        "/readyz": _state("readiness", "200 with a verified model and a store", True),
     }
-
-
-def _predict(bundle: Bundle, settings: Settings) -> dict[str, Any]:
-    both = {
-        "type": "object",
-        "required": ["predictions", "failures"],
-        "properties": {
-            "predictions": {
-                "type": "array",
-                "items": {"$ref": "#/components/schemas/Prediction"},
-            },
-            "failures": {
-                "type": "array",
-                "items": {"$ref": "#/components/schemas/Failure"},
-            },
-        },
-    }
-    none_judged = {"oneOf": [both, PROBLEM]}
     return {
-        "operationId": "predict",
-        "summary": "Judge one or several pictures",
-        "description": (
-            f"At most {settings.upload_mb} MB and {settings.files_per_upload} files. "
-            "Pictures and results are removed after "
-            f"{words.minutes(settings.retention_minutes)}. "
-            "A file of several slices gives one prediction for each."
-        ),
-        "requestBody": upload_body(
-            bundle,
-            settings,
-            "image/*",
-            settings.files_per_upload,
-            "Pictures; repeat the field for several.",
-        ),
-        "responses": {
-            "200": json_answer("At least one file could be judged.", both),
-            **upload_refusals(),
-            "422": json_answer(
-                "No file was sent, or none could be judged.", none_judged
+        "/api/v1/scans": {
+            "post": _operation(
+                "createScan",
+                "Have a whole scan judged in the background",
+                {
+                    "202": accepted,
+                    **_upload_refusals(),
+                    "422": _json("No file was sent.", Problem),
+                    "500": _json("It cannot be kept; the message says why.", Problem),
+                    "503": _json(
+                        "Too many scans are waiting, or too large ones.", Problem
+                    ),
+                },
+                description=f"At most {settings.scan_mb} MB. The answer comes before "
+                "anything is read: ask at its address until the state is 'done', "
+                "'failed' or 'stopped'. Files, pictures and results are removed "
+                f"{words.minutes(settings.retention_minutes)} after they were sent.",
+                requestBody=_form(ScanForm, MAX_ENTRIES, bundle, settings),
+            )
+        },
+        one: {
+            "parameters": [id_],
+            "get": _operation(
+                "showScan",
+                "How far a scan is, and its series",
+                {"200": _json("The scan's state.", Scan), **gone},
             ),
-            "500": json_answer("The server's fault; its log says more.", none_judged),
+            "delete": _operation(
+                "deleteScan",
+                "Stop judging a scan, and remove it, its files and its pictures' "
+                "predictions at once",
+                {"204": {"description": "Removed."}, **gone},
+            ),
+        },
+        series: {
+            "parameters": [id_, index],
+            "get": _operation(
+                "showScanFinding",
+                "The finding of a series",
+                {
+                    "200": _json("The finding.", ScanFinding),
+                    "404": _json("No such scan or series.", Problem),
+                    **waits,
+                },
+            ),
+        },
+        f"{series}/evidence.nii.gz": {
+            "parameters": [id_, index],
+            "get": _operation(
+                "scanEvidence",
+                "Where tumour was seen, as NIfTI in the series' space",
+                {
+                    "200": _file(
+                        "Voxels of uint8, scaled to 0 to 1; mm, RAS. Where the scan's "
+                        "file states no place, neither does this.",
+                        "application/gzip",
+                    ),
+                    "404": _json(
+                        "No such scan or series, its slices are no regular stack, or "
+                        "nothing in it could be judged.",
+                        Problem,
+                    ),
+                    **waits,
+                },
+            ),
+        },
+        f"{one}/report.pdf": {
+            "parameters": [id_],
+            "get": _operation(
+                "scanReport",
+                "The findings of all series as a PDF",
+                {
+                    "200": _file(
+                        "A4 pages; each series from a new page on.", "application/pdf"
+                    ),
+                    "404": _json(
+                        "No such scan, or it ended before all was judged.", Problem
+                    ),
+                    "409": _json("It is still being judged.", Problem),
+                },
+            ),
         },
     }
 
 
-def _responses(good: dict[str, Any]) -> dict[str, Any]:
+def _server_paths() -> Json:
+    this = {
+        "description": "OpenAPI 3.1.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+    health = "200 while the server answers at all"
+    readiness = "200 with a verified model and a store"
     return {
-        "200": good,
-        "404": json_answer("No such prediction, or its time is over.", PROBLEM),
+        "/api/v1/openapi.json": {
+            "get": _operation("describe", "This document", {"200": this})
+        },
+        "/healthz": {
+            "get": _operation("health", health, {"200": _json(f"{health}.", Health)})
+        },
+        "/readyz": {
+            "get": _operation(
+                "readiness",
+                readiness,
+                {
+                    "200": _json(f"{readiness}.", Health),
+                    "503": _json("It cannot work at present.", Health),
+                },
+            )
+        },
     }
 
 
-def _picture(
-    name: str,
-    summary: str,
-    parameters: list[dict[str, Any]] | None = None,
-    media: str = "image/png",
-) -> dict[str, Any]:
-    responses = _responses({"description": f"{summary}.", "content": {media: {}}})
-    if parameters:
-        responses["422"] = json_answer("No such overlay.", PROBLEM)
+def _operation(name: str, summary: str, responses: Json, **more: object) -> Json:
+    return {"operationId": name, "summary": summary, **more, "responses": responses}
+
+
+def _json(description: str, *models: type[BaseModel]) -> Json:
+    """Describe an answer in JSON, of one of these types."""
+    schemas = [{"$ref": _REFERENCE.format(model=model.__name__)} for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     return {
-        "parameters": [id_parameter(_ID), *(parameters or [])],
-        "get": {"operationId": name, "summary": summary, "responses": responses},
+        "description": description,
+        "content": {"application/json": {"schema": schema}},
     }
 
 
-def _state(name: str, summary: str, may_fail: bool = False) -> dict[str, Any]:
-    body = {"type": "object", "required": ["status"], "properties": {"status": _TEXT}}
-    responses = {"200": json_answer(f"{summary}.", body)}
-    if may_fail:
-        responses["503"] = json_answer("It cannot work at present.", body)
-    return {"get": {"operationId": name, "summary": summary, "responses": responses}}
+def _file(description: str, media: str) -> Json:
+    """Describe an answer that is a file."""
+    return {"description": description, "content": {media: {}}}
 
 
-def _kind_parameter() -> dict[str, Any]:
+def _path_parameter(name: str, schema: Json, description: str) -> Json:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": schema,
+        "description": description,
+    }
+
+
+def _overlay_parameter() -> Json:
     kinds = [kind.value for kind in OverlayKind]
+    schema = {"type": "string", "enum": kinds, "default": kinds[0]}
+    return {"name": "kind", "in": "query", "schema": schema}
+
+
+def _form(
+    model: type[BaseModel], most_files: int, bundle: Bundle, settings: Settings
+) -> Json:
+    """Describe an upload: the type of its form, and what this server takes of it."""
+    schema = model.model_json_schema(schema_generator=_Schemas)
+    file, point = (schema["properties"][name] for name in ("file", "operating_point"))
+    file["maxItems"] = most_files
+    point["enum"] = list(bundle.operating_points)
+    point["default"] = settings.operating_point or bundle.default_operating_point
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def _upload_refusals() -> Json:
+    """Describe the answers that an upload of either kind may get."""
     return {
-        "name": "kind",
-        "in": "query",
-        "schema": {"type": "string", "enum": kinds, "default": kinds[0]},
+        "400": _json("No such operating point.", Problem),
+        "403": _json("Sent by a page of another site.", Problem),
+        "413": _json("The upload passes a limit.", Problem),
     }

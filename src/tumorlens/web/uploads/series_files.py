@@ -9,10 +9,9 @@ from typing import BinaryIO
 from werkzeug.datastructures import FileStorage
 
 from tumorlens.errors import TooLargeError
-from tumorlens.imaging.collection import read_collection
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES, check_file_size
-from tumorlens.imaging.read import read_study
+from tumorlens.imaging.read import read_collection, read_study
 from tumorlens.imaging.study import Study
 
 _NAME_LENGTH = 200

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.views import StackView, views_of
 from tumorlens.imaging.geometry.volume import volume_of
-from tumorlens.imaging.geometry.volume_views import StackView, views_of
 from tumorlens.imaging.study import Series
 from tumorlens.report.slice.overlay import encode_png, window_picture
 from tumorlens.web.uploads.series_window import Window, auto_window, file_window

@@ -16,7 +16,6 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
 )
 from tumorlens.web.app_state import desk
-from tumorlens.web.openapi.document import openapi_document
 from tumorlens.web.uploads.store import ANYONE
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views import series_api as scan_api
@@ -96,6 +95,9 @@ def report(analysis_id: str) -> Response:
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Describe the API (OpenAPI 3.1)."""
+    # Imported late: only this view needs pydantic.
+    from tumorlens.web.openapi.document import openapi_document
+
     return jsonify(openapi_document(desk().bundle, desk().settings))
 
 

@@ -1,0 +1,536 @@
+"""What stands in a bundle's `bundle.json`, typed and checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import BundleError
+from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, TumorClass
+
+_LARGEST = 1e300
+"""Keeps out infinities, NaN and whole numbers that no float can hold."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A JSON object whose values are checked as they are read.
+
+    Parameters
+    ----------
+    fields
+        The object.
+    where
+        Its place, for messages: the file, then the keys that lead here.
+
+    Every method raises `BundleError` where the value is not of its kind.
+    """
+
+    fields: Mapping[str, Any]
+    where: str
+
+    def refuse(self, key: str, wanted: str) -> NoReturn:
+        """Say that a value is not what it has to be."""
+        if key not in self.fields:
+            raise BundleError(f"{self.where} has no {key!r} ({wanted}).")
+        value = str(self.fields[key])[:80]
+        raise BundleError(f"{self.where}: {key!r} is {value!r}, not {wanted}.")
+
+    def text(self, key: str) -> str:
+        """Return text that is not empty."""
+        value = self.fields.get(key)
+        if not isinstance(value, str) or not value:
+            self.refuse(key, "text")
+        return value
+
+    def number(self, key: str) -> float:
+        """Return a finite number."""
+        value = self.fields.get(key)
+        if value is None or not _is_number(value):
+            self.refuse(key, "a number")
+        return float(value)
+
+    def share(self, key: str) -> float:
+        """Return a number in [0, 1]."""
+        value = self.number(key)
+        if not 0.0 <= value <= 1.0:
+            self.refuse(key, "a number from 0 to 1")
+        return value
+
+    def whole(self, key: str, least: int) -> int:
+        """Return a whole number of at least `least`."""
+        value = self.fields.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            self.refuse(key, f"a whole number from {least}")
+        return value
+
+    def numbers(self, key: str, count: int) -> tuple[float, ...]:
+        """Return a list of `count` finite numbers."""
+        value = self.fields.get(key)
+        if (
+            not isinstance(value, list)
+            or len(value) != count
+            or not all(map(_is_number, value))
+        ):
+            self.refuse(key, f"a list of {count} numbers")
+        return tuple(float(item) for item in value)
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts."""
+        value = self.fields.get(key)
+        if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
+            self.refuse(key, "a list of texts")
+        return tuple(value)
+
+    def rows(self, key: str, count: int, width: int) -> list[list[float]]:
+        """Return `count` lists of `width` finite numbers each."""
+        value = self.fields.get(key)
+        if (
+            not isinstance(value, list)
+            or len(value) != count
+            or not all(isinstance(row, list) and len(row) == width for row in value)
+            or not all(_is_number(item) for row in value for item in row)
+        ):
+            self.refuse(key, f"{count} lists of {width} numbers")
+        return [[float(item) for item in row] for row in value]
+
+    def items(self, key: str) -> Iterator[Reader]:
+        """Go through a list of objects."""
+        value = self.fields.get(key)
+        if not isinstance(value, list) or not all(isinstance(x, dict) for x in value):
+            self.refuse(key, "a list of objects")
+        for place, item in enumerate(value):
+            yield Reader(item, f"{self.where}: {key}[{place}]")
+
+    def object(self, key: str) -> Reader:
+        """Return an object, as a reader of its own."""
+        value = self.fields.get(key)
+        if not isinstance(value, dict):
+            self.refuse(key, "an object")
+        return Reader(value, f"{self.where}: {key}")
+
+    def objects(self, key: str) -> Iterator[tuple[str, Reader]]:
+        """Go through an object whose values are objects."""
+        inner = self.object(key)
+        for name in inner.fields:
+            yield name, inner.object(name)
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -_LARGEST < value < _LARGEST
+    )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A figure with its 95 % interval; a share is 0 to 1."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def read(cls, facts: Reader, key: str) -> Rate:
+        """Read a share.
+
+        Raises
+        ------
+        BundleError
+            Where one of its three numbers is missing or none from 0 to 1.
+        """
+        rate = facts.object(key)
+        return cls(rate.share("value"), rate.share("low"), rate.share("high"))
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """From which probability of tumour on a slice or scan is called a tumour.
+
+    Parameters
+    ----------
+    threshold
+        On the calibrated probability of any tumour, 0 to 1.
+    sensitivity, specificity
+        As measured on patients kept apart from training.
+    """
+
+    threshold: float
+    sensitivity: Rate
+    specificity: Rate
+
+    @classmethod
+    def read(cls, facts: Reader) -> OperatingPoint:
+        """Read one; raises `BundleError` as `Rate.read`."""
+        return cls(
+            facts.share("threshold"),
+            Rate.read(facts, "sensitivity"),
+            Rate.read(facts, "specificity"),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the two heads become one calibrated probability.
+
+    Parameters
+    ----------
+    slice_weight, evidence_weight
+        Factors on the logits of the slice head and of the pooled evidence.
+    bias
+        Four summands, in the taxonomy's order.
+    evidence_cells
+        How many of the strongest cells are averaged when evidence is pooled.
+    """
+
+    slice_weight: float
+    evidence_weight: float
+    bias: tuple[float, ...]
+    evidence_cells: int
+
+    @classmethod
+    def read(cls, facts: Reader, most_cells: int) -> Calibration:
+        """Read one out of a bundle.
+
+        Parameters
+        ----------
+        facts
+            The bundle's section.
+        most_cells
+            Cells of the evidence grid.
+
+        Raises
+        ------
+        BundleError
+            Where a value is wrong, or more cells are pooled than there are.
+        """
+        cells = facts.whole("evidence_cells", 1)
+        if cells > most_cells:
+            facts.refuse("evidence_cells", "at most the number of evidence cells")
+        return cls(
+            facts.number("slice_weight"),
+            facts.number("evidence_weight"),
+            facts.numbers("bias", len(CLASSES)),
+            cells,
+        )
+
+
+@dataclass(frozen=True)
+class CellCalibration:
+    """How the evidence of a cell becomes the probability that it shows a tumour.
+
+    Parameters
+    ----------
+    scale, bias
+        Factor on the log-odds of a tumour class against none, and summand.
+        Training weighs tumour and background alike, so uncorrected cells
+        call too much tumour.
+    """
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+    @classmethod
+    def read(cls, facts: Reader) -> CellCalibration:
+        """Read one; raises `BundleError` where a value is no number."""
+        return cls(facts.number("scale"), facts.number("bias"))
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """Conformal prediction sets (class-conditional).
+
+    Parameters
+    ----------
+    coverage
+        How often the set holds the true class, 0 to 1.
+    thresholds
+        By class: the calibrated probability from which it is in the set.
+    """
+
+    coverage: float
+    thresholds: dict[TumorClass, float]
+
+    @classmethod
+    def read(cls, facts: Reader) -> PredictionSets:
+        """Read them; raises `BundleError` where a value is no share."""
+        thresholds = facts.object("thresholds")
+        return cls(
+            facts.share("coverage"), {name: thresholds.share(name) for name in CLASSES}
+        )
+
+
+HEADS_DISAGREE = (
+    "The model's two ways of looking disagree: the slice as a whole looks like "
+    "{whole}, its most suspicious spots look like {spots}."
+)
+LITTLE_BRAIN = (
+    "The slice shows too little brain to be judged, as slices at the top or the base "
+    "of the head do."
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Thresholds of the rules; None where a rule is off.
+
+    Parameters
+    ----------
+    head_disagreement
+        The disagreement of the heads, 0 to 1, from which on a slice is
+        inconclusive.
+    min_brain_share
+        The share of brain, 0 to 1, below which a slice is inconclusive.
+    """
+
+    head_disagreement: float | None = None
+    min_brain_share: float | None = None
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read the rules of a bundle.
+
+        Parameters
+        ----------
+        facts
+            The bundle's `rules` object.
+
+        Raises
+        ------
+        BundleError
+            A threshold is no share; or there is a rule that is unknown here,
+            since a bundle must not be served without one of its rules.
+        """
+        known = asdict(cls())
+        for name in facts.fields:
+            if name not in known:
+                raise BundleError(
+                    f"{facts.where} holds {name!r}, a rule that this TumorLens "
+                    "does not know.",
+                    "Upgrade TumorLens.",
+                )
+        return cls(
+            **{name: facts.share(name) for name in known if name in facts.fields}
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules that are on as a JSON object."""
+        return {
+            name: level for name, level in asdict(self).items() if level is not None
+        }
+
+    def reasons(
+        self,
+        slice_head: NDArray[np.float64],
+        evidence_head: NDArray[np.float64],
+        brain_share: float,
+    ) -> tuple[str, ...]:
+        """Say why a slice has to stay inconclusive.
+
+        Parameters
+        ----------
+        slice_head, evidence_head
+            Shape (4,): probabilities of each head alone.
+        brain_share
+            Of the slice, 0 to 1.
+
+        Returns
+        -------
+        tuple of str
+            Full sentences; empty where every rule lets the slice pass.
+        """
+        found = []
+        heads = slice_head[None], evidence_head[None]
+        if disagrees(self, disagreement(*heads))[0]:
+            whole, spots = (CLASSES[int(np.argmax(head))] for head in heads)
+            found.append(
+                HEADS_DISAGREE.format(
+                    whole=INFO[whole].title.lower(), spots=INFO[spots].title.lower()
+                )
+            )
+        if lacks_brain(self, np.array([brain_share]))[0]:
+            found.append(LITTLE_BRAIN)
+        return tuple(found)
+
+
+def disagreement(
+    slice_head: NDArray[np.float64], evidence_head: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Measure how firmly the two heads name different tumours.
+
+    Where one names a tumour and the other none, the calibrated probability
+    already weighs them; the strongest spots alone look like a tumour in many a
+    slice that is free of any, so that such a disagreement says little.
+
+    Parameters
+    ----------
+    slice_head, evidence_head
+        Shape (N, 4): probabilities of each head alone.
+
+    Returns
+    -------
+    ndarray
+        Shape (N,), 0 to 1: the probability with which the less sure of the
+        two names its tumour; 0 where both name the same, or one names none.
+    """
+    whole, spots = slice_head.argmax(axis=1), evidence_head.argmax(axis=1)
+    differ = (whole != spots) & (whole != NO_TUMOR_INDEX) & (spots != NO_TUMOR_INDEX)
+    firmness = np.minimum(slice_head.max(axis=1), evidence_head.max(axis=1))
+    return np.where(differ, firmness, 0.0)
+
+
+def disagrees(rules: Rules, found: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell where the rule on the heads holds.
+
+    Parameters
+    ----------
+    rules
+        Of a bundle.
+    found
+        Shape (N,), from `disagreement`.
+    """
+    level = rules.head_disagreement
+    if level is None:
+        return np.zeros(len(found), bool)
+    return np.asarray((found > 0.0) & (found >= level))
+
+
+def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell where the rule on the brain holds.
+
+    Parameters
+    ----------
+    rules
+        Of a bundle.
+    shares
+        Shape (N,), from `tumorlens.imaging.preprocess.brain.brain_share`.
+    """
+    level = rules.min_brain_share
+    return np.zeros(len(shares), bool) if level is None else np.asarray(shares < level)
+
+
+FEATURES = ("strongest_run", "second_run")
+"""Mean log-odds of tumour over the most suspicious run of neighbouring slices, and
+over the most suspicious one among the slices left (`series.features`). A false alarm
+mostly stands alone; a lesion mostly reaches beyond the run, or shows in what is left
+of it."""
+
+
+@dataclass(frozen=True)
+class OutlineFacts:
+    """From which evidence on a voxel counts as lesion, and how far off that is.
+
+    Parameters
+    ----------
+    level
+        Probability of tumour, smoothed along slices, above 0 and below 1.
+    dice
+        Mean overlap with the outlines that radiologists drew, 0 to 1.
+    size_error
+        Median error of the longest side within slices, as a share of it.
+    patients
+        On whom it was measured.
+    """
+
+    level: float
+    dice: Rate
+    size_error: Rate
+    patients: int
+
+    @classmethod
+    def read(cls, facts: Reader) -> OutlineFacts:
+        """Read them out of a bundle; raises `BundleError` where one is wrong."""
+        level = facts.share("level")
+        if level in (0.0, 1.0):
+            facts.refuse("level", "a number between 0 and 1")
+        # An error can be larger than the size itself: it is no share.
+        error = facts.object("size_error")
+        size = Rate(*(error.number(key) for key in ("value", "low", "high")))
+        return cls(level, Rate.read(facts, "dice"), size, facts.whole("patients", 1))
+
+
+@dataclass(frozen=True)
+class ScanModel:
+    """Logistic regression from a scan's slices to the probability of any tumour.
+
+    Parameters
+    ----------
+    end_discount
+        How much less slices at the ends of a head are trusted, see
+        `scan_features.discounted_odds`; not negative.
+    weights
+        By name of the feature, see `FEATURES`.
+    intercept
+        Log-odds where every feature is 0.
+    operating_points
+        Thresholds on that probability, with the rates measured by
+        cross-validation; each of the bundle's own names, once.
+    patients, healthy_patients
+        With and without a tumour, on whom they were measured.
+    outline
+        Facts on the lesion's outline; None where no outlines were at hand.
+    """
+
+    end_discount: float
+    weights: dict[str, float]
+    intercept: float
+    operating_points: dict[str, OperatingPoint]
+    patients: int
+    healthy_patients: int
+    outline: OutlineFacts | None
+
+    @classmethod
+    def read(cls, facts: Reader, points: Iterable[str]) -> ScanModel:
+        """Read one out of a bundle.
+
+        Parameters
+        ----------
+        facts
+            The bundle's section.
+        points
+            Names of the bundle's operating points.
+
+        Raises
+        ------
+        BundleError
+            Where a value is wrong, or a feature is not known here.
+        """
+        weights = facts.object("weights")
+        for name in weights.fields:
+            if name not in FEATURES:
+                raise BundleError(
+                    f"{weights.where} holds {name!r}, a feature of scans that this "
+                    "TumorLens does not know.",
+                    "Upgrade TumorLens.",
+                )
+        discount = facts.number("end_discount")
+        if discount < 0.0:
+            facts.refuse("end_discount", "a number from 0")
+        own = {
+            name: OperatingPoint.read(point)
+            for name, point in facts.objects("operating_points")
+        }
+        for name in points:
+            if name not in own:
+                facts.refuse("operating_points", f"an object with {name!r}")
+        return cls(
+            end_discount=discount,
+            weights={name: weights.number(name) for name in weights.fields},
+            intercept=facts.number("intercept"),
+            operating_points=own,
+            patients=facts.whole("patients", 1),
+            healthy_patients=facts.whole("healthy_patients", 1),
+            outline=OutlineFacts.read(facts.object("outline"))
+            if facts.fields.get("outline") is not None
+            else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)

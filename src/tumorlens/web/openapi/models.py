@@ -1,0 +1,290 @@
+"""Requests and answers of the API as types: the OpenAPI document is made from them.
+
+The views write the same documents as plain dictionaries (`tumorlens.report`), and do
+not import these types: pydantic is loaded when the OpenAPI document is asked for, not
+when the server starts. Tests hold every answer against its type.
+
+Tested in `tests/web/openapi/test_document.py`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.web.uploads.upload import State
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Address = Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
+Millimetres2 = Annotated[list[float], Field(min_length=2, max_length=2)]
+Millimetres3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+def _name_classes(schema: dict[str, Any]) -> None:
+    """Turn a mapping by class into an object with one property for each class."""
+    share = schema.pop("additionalProperties")
+    del schema["propertyNames"], schema["minProperties"]
+    schema["required"] = [name.value for name in CLASSES]
+    schema["properties"] = dict.fromkeys(schema["required"], share)
+
+
+ByClass = Annotated[
+    dict[TumorClass, Share],
+    Field(min_length=len(CLASSES), json_schema_extra=_name_classes),
+]
+"""One share for each class."""
+
+
+class ProblemDetail(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    code: str
+    message: str
+    mend: str
+
+
+class Problem(BaseModel):
+    """An error of the API."""
+
+    error: ProblemDetail
+
+
+class Health(BaseModel):
+    """The state of the server."""
+
+    status: str
+
+
+class Box(BaseModel):
+    """A box around the outline."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+class PredictionLinks(BaseModel):
+    """Addresses of what belongs to a prediction."""
+
+    self: Address
+    evidence: Address
+    gradcam: Address
+    overlay: Address
+    report: Address
+
+
+class Prediction(BaseModel):
+    """A prediction for one slice, with its links."""
+
+    schema_: Literal["tumorlens-prediction/1"] = Field(alias="schema")
+    file: str
+    slice: Count
+    status: Literal["ok"]
+    predicted: TumorClass = Field(description="The most probable class.")
+    decision: TumorClass | Verdict = Field(description="What the operating point says.")
+    probabilities: ByClass = Field(description="Calibrated; they sum to 1.")
+    p_tumor: Share = Field(description="Of any tumour.")
+    prediction_set: list[TumorClass] = Field(min_length=1)
+    domain_score: Share = Field(
+        description="1 for a brain MRI like those the model knows."
+    )
+    slice_head: ByClass | None = Field(
+        description="By the slice head alone, uncalibrated."
+    )
+    evidence_head: ByClass | None = Field(
+        description="By the evidence head alone, uncalibrated."
+    )
+    brain_share: Share = Field(
+        description="How much of the head's square is plainly brain."
+    )
+    operating_point: str
+    reasons: list[str] = Field(
+        description="Why the decision is inconclusive or a refusal."
+    )
+    explained: Literal[
+        TumorClass.GLIOMA, TumorClass.MENINGIOMA, TumorClass.PITUITARY
+    ] = Field(description="The class that maps, outline and box speak of.")
+    box: Box | None = Field(
+        description="In pixels of the picture; x1 and y1 lie outside it."
+    )
+    outline: list[list[Annotated[list[int], Field(min_length=2, max_length=2)]]]
+    size_mm: Millimetres2 | None
+    height: int
+    width: int
+    spacing_mm: Millimetres2 | None
+    plane: str | None
+    notes: list[str]
+    model_version: str
+    ms: Annotated[float, Field(ge=0)]
+    research_use_only: str
+    id: str
+    links: PredictionLinks
+
+
+class Failure(BaseModel):
+    """A file that could not be judged."""
+
+    schema_: Literal["tumorlens-prediction/1"] = Field(alias="schema")
+    file: str
+    status: str = Field(description="Code of the error.")
+    message: str
+    mend: str = Field(description="What to do about it.")
+    research_use_only: str
+
+
+class Predictions(BaseModel):
+    """The answer to an upload of pictures."""
+
+    predictions: list[Prediction]
+    failures: list[Failure]
+
+
+class ScanProgress(BaseModel):
+    """How much of a scan is judged."""
+
+    done: Count = Field(description="Slices judged.")
+    total: Count = Field(description="0 where not known.")
+    fraction: Share | None = Field(description="null where not known.")
+
+
+class SeriesLinks(BaseModel):
+    """Addresses of what belongs to a series; null where there is none yet."""
+
+    finding: Address | None
+    evidence: Address | None
+
+
+class ScanSeries(BaseModel):
+    """One series of a scan, in short."""
+
+    index: Count
+    state: Literal[State.WAITING, State.DONE]
+    plane: str | None
+    sequence: str | None
+    slices: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    spacing_mm: Millimetres2 | None = Field(
+        description="In mm. Between rows and between columns."
+    )
+    decision: TumorClass | Verdict | None
+    p_tumor: Share | None = Field(
+        description="null before it is judged, or where nothing could be."
+    )
+    not_judged: str | None = Field(description="Why nothing could be judged.")
+    links: SeriesLinks
+
+
+class ScanLinks(BaseModel):
+    """Addresses of what belongs to a scan."""
+
+    self: Address
+    report: Address | None
+
+
+class Scan(BaseModel):
+    """How far a scan is."""
+
+    schema_: Literal["tumorlens-scan-status/1"] = Field(alias="schema")
+    id: str
+    file: str
+    state: State
+    made: datetime
+    progress: ScanProgress
+    error: ProblemDetail | None = Field(description="Why it failed.")
+    notes: list[str]
+    operating_point: str
+    series: list[ScanSeries]
+    predictions: list[Address] = Field(
+        description="Addresses of single pictures that form no series."
+    )
+    research_use_only: str
+    links: ScanLinks
+
+
+class Lesion(BaseModel):
+    """The most suspicious spot of a series."""
+
+    box: Annotated[list[Count], Field(min_length=6, max_length=6)]
+    voxels: Count
+    peak: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    size_mm: Millimetres3 | None = Field(
+        description="In mm. Along slices, rows and columns."
+    )
+    centroid_lps_mm: Millimetres3 | None = Field(
+        description="In mm. Left, posterior, superior."
+    )
+    side: str | None
+    location: str
+
+
+class ScanFinding(BaseModel):
+    """The finding of one series."""
+
+    schema_: Literal["tumorlens-scan/1"] = Field(alias="schema")
+    file: str
+    status: Literal["ok"]
+    plane: str | None
+    sequence: str | None
+    sequence_caveat: str | None = Field(
+        description="A sentence where the model was not trained on the sequence."
+    )
+    slices: Count
+    without_brain: Count
+    refused: Count
+    not_judged: str | None = Field(
+        description="Why nothing could be judged; null where anything was."
+    )
+    predicted: TumorClass | None
+    decision: TumorClass | Verdict
+    probabilities: ByClass | None = Field(
+        description="They sum to 1; null where nothing could be judged."
+    )
+    p_tumor: Share | None = Field(
+        description="Of any tumour in the scan; null likewise."
+    )
+    p_tumor_by_plane: dict[str, Share] = Field(
+        description="Of each plane that was judged."
+    )
+    operating_point: str
+    reasons: list[str]
+    notes: list[str] = Field(description="How the files were read.")
+    run: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
+        description="First and last-plus-one slice that decided."
+    )
+    key_slices: list[Count]
+    slice_p_tumor: list[Share | None] = Field(
+        description="null where a slice was not judged."
+    )
+    lesion: Lesion | None
+    size_measured: bool
+    model_version: str
+    seconds: Annotated[float, Field(ge=0)]
+    research_use_only: str
+
+
+class PictureForm(BaseModel):
+    """An upload of pictures."""
+
+    file: list[
+        Annotated[str, Field(json_schema_extra={"contentMediaType": "image/*"})]
+    ] = Field(min_length=1, description="Pictures; repeat the field for several.")
+    operating_point: str = ""
+
+
+class ScanForm(BaseModel):
+    """An upload of the files of one study."""
+
+    file: list[
+        Annotated[str, Field(json_schema_extra={"contentMediaType": "application/*"})]
+    ] = Field(
+        min_length=1,
+        description="One zip, DICOM, NIfTI or NRRD file, or the DICOM files of a "
+        "study; repeat the field for several.",
+    )
+    operating_point: str = ""

@@ -1,0 +1,378 @@
+"""DICOM files become slices in their own units; hostile ones get clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+from pydicom.uid import UID
+
+from tests.samples.coded_dicom import shipped
+from tests.samples.dicom_files import (
+    bomb,
+    deflated,
+    head,
+    nested,
+    nested_open,
+    saved,
+    slice_file,
+)
+from tests.samples.hostile_files import (
+    float_pixels,
+    huge_rle,
+    no_decoder,
+    text_rows,
+    twelve_bit_jpeg,
+)
+from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.dicom.grouping import read_dicom
+from tumorlens.imaging.dicom.header import is_dicom
+from tumorlens.imaging.study import MRSequence, Plane, Study
+
+
+def read(made: Dataset) -> Study:
+    data = saved(made)
+    assert is_dicom(data)
+    return read_dicom(data, "x.dcm")
+
+
+def test_pixels_place_and_header() -> None:
+    (series,) = read(slice_file(position=7.0)).series
+    (item,) = series.slices
+    assert item.pixels.dtype == np.float32
+    assert (item.pixels == head()).all()
+    assert item.spacing_mm == (2.0, 1.0)
+    assert item.plane is Plane.AXIAL
+    assert item.placement is not None
+    assert item.placement.at(1, 1).tolist() == [-29, -38, 7]
+    assert "PixelData" not in series.headers[0]
+
+
+@pytest.mark.parametrize(
+    ("axes", "plane"),
+    [
+        ([1, 0, 0, 0, 1, 0], Plane.AXIAL),
+        ([1, 0, 0, 0, 0, -1], Plane.CORONAL),
+        ([0, 1, 0, 0, 0, -1], Plane.SAGITTAL),
+    ],
+)
+def test_planes(axes: list[float], plane: Plane) -> None:
+    assert read(slice_file(ImageOrientationPatient=axes)).slices[0].plane is plane
+
+
+def test_missing_optional_tags() -> None:
+    made = slice_file(
+        ImageOrientationPatient=None,
+        ImagePositionPatient=None,
+        PixelSpacing=None,
+        SeriesInstanceUID=None,
+        Modality=None,
+    )
+    (item,) = read(made).slices
+    assert (item.placement, item.plane, item.spacing_mm) == (None, None, None)
+
+
+@pytest.mark.parametrize("axes", [[0] * 6, [1, 0, 0, 1, 0, 0], [5, 0, 0, 0, 5, 0]])
+def test_impossible_axes_give_no_place(axes: list[float]) -> None:
+    assert read(slice_file(ImageOrientationPatient=axes)).slices[0].placement is None
+
+
+def test_no_preamble() -> None:
+    data = saved(slice_file())[132:]
+    assert is_dicom(data)
+    assert (read_dicom(data, "x").slices[0].pixels == head()).all()
+
+
+def test_monochrome1_signed_rescale_and_twelve_bits() -> None:
+    white = slice_file(
+        PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11
+    )
+    assert (read(white).slices[0].pixels == 4095 - head().astype(int)).all()
+    signed = slice_file(head().astype(np.int16) - 500)
+    assert read(signed).slices[0].pixels.min() == -500
+    scaled = slice_file(RescaleSlope=0.5, RescaleIntercept=-3)
+    assert (read(scaled).slices[0].pixels == head() * 0.5 - 3).all()
+
+
+def test_enhanced_frames_have_their_own_place_and_scale() -> None:
+    pixels = np.stack([head(), head() + 1, head() + 2])
+    made = slice_file(pixels, NumberOfFrames=3, ImagePositionPatient=None)
+    frames = []
+    for height in (20, 0, 10):
+        place, scale, frame = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient = [0, 0, height]
+        scale.RescaleSlope, scale.RescaleIntercept = 2, height
+        frame.PlanePositionSequence = Items([place])
+        frame.PixelValueTransformationSequence = Items([scale])
+        frames.append(frame)
+    made.PerFrameFunctionalGroupsSequence = Items(frames)
+    (series,) = read(made).series
+    assert [item.index for item in series.slices] == [0, 1, 2]
+    assert [item.pixels[0, 0] for item in series.slices] == [2, 14, 20]
+    assert len(series.headers) == 3
+
+
+@pytest.mark.parametrize(
+    "kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "implicit", "bigendian"]
+)
+def test_compressed_syntaxes_give_the_same_pixels(kind: str) -> None:
+    def sample(name: str) -> Any:
+        path = get_testdata_file(name, download=False)
+        assert isinstance(path, str)
+        return read_dicom(Path(path).read_bytes(), name).slices[0].pixels
+
+    assert (sample(f"MR_small_{kind}.dcm") == sample("MR_small.dcm")).all()
+
+
+def test_the_deflated_syntax() -> None:
+    data = deflated(slice_file())
+    assert len(data) < head().nbytes / 4
+    assert (read_dicom(data, "a").slices[0].pixels == head()).all()
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"Modality": "CT"}, "CT"),
+        ({"Modality": "SR"}, "report"),
+        ({"SOPClassUID": UID("1.2.840.10008.5.1.4.1.1.7")}, "capture"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
+        ({"BodyPartExamined": "KNEE"}, "knee"),
+        ({"BodyPartExamined": "CSPINE"}, "spine"),
+    ],
+)
+def test_what_is_no_head_is_refused(tags: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        read(slice_file(**tags))
+
+
+@pytest.mark.parametrize(
+    ("tags", "sequence"),
+    [
+        ({"SeriesDescription": "AX T1 SE"}, MRSequence.T1),
+        ({"SeriesDescription": "T1 post GD"}, MRSequence.T1_CONTRAST),
+        (
+            {"SeriesDescription": "t1_mprage", "ContrastBolusAgent": "X"},
+            "T1 with contrast",
+        ),
+        ({"SeriesDescription": "sT2W/FLAIR"}, MRSequence.FLAIR),
+        ({"SeriesDescription": "T2 TSE"}, MRSequence.T2),
+        ({"SeriesDescription": "ep2d_diff_3scan"}, MRSequence.DIFFUSION),
+        ({"SeriesDescription": "t2* gre"}, MRSequence.OTHER),
+        (
+            {"ScanningSequence": "SE", "EchoTime": 10, "RepetitionTime": 450},
+            MRSequence.T1,
+        ),
+        (
+            {"ScanningSequence": "SE", "EchoTime": 95, "RepetitionTime": 4000},
+            MRSequence.T2,
+        ),
+        ({"SeriesDescription": "series 5"}, None),
+    ],
+)
+def test_sequences(tags: dict[str, Any], sequence: MRSequence | None) -> None:
+    assert read(slice_file(**tags)).series[0].sequence == sequence
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "AX T1 W/O CONTRAST",
+        "t1_w/o_gad",
+        "T1 WO GAD",
+        "T1 NON CONTRAST",
+        "T1 NON-CONTRAST",
+        "T1 noncontrast",
+        "T1 NO GADOLINIUM",
+        "AX T1 (NO GAD)",
+        "T1 non-enhanced",
+        "T1 ohne KM",
+        "AX T1 FLAIR",
+        "T1 FLAIR PRE GD",
+    ],
+)
+def test_t1_that_is_said_to_be_plain_has_no_contrast(words: str) -> None:
+    made = slice_file(SeriesDescription=words)
+    assert read(made).series[0].sequence is MRSequence.T1
+
+
+@pytest.mark.parametrize(
+    ("tags", "sequence"),
+    [
+        (
+            {"SeriesDescription": "AX FLAIR", "ProtocolName": "Brain T1+C"},
+            MRSequence.FLAIR,
+        ),
+        (
+            {"SeriesDescription": "FLAIR axial T1 post", "EchoTime": 120},
+            MRSequence.FLAIR,
+        ),
+        (
+            {"SeriesDescription": "AX T1 FLAIR", "EchoTime": 24},
+            MRSequence.T1,
+        ),
+        (
+            {"SeriesDescription": "T1 POST", "ProtocolName": "BRAIN W/O AND W"},
+            MRSequence.T1_CONTRAST,
+        ),
+        (
+            {"SeriesDescription": "AX T1 +C", "ProtocolName": "HEAD W/O & W CON"},
+            MRSequence.T1_CONTRAST,
+        ),
+        (
+            {
+                "SeriesDescription": "AX T1",
+                "ProtocolName": "BRAIN WITH AND WITHOUT CONTRAST",
+            },
+            MRSequence.T1,
+        ),
+        (
+            {"SeriesDescription": "T1 W/O GAD", "ProtocolName": "BRAIN W/WO"},
+            MRSequence.T1,
+        ),
+    ],
+)
+def test_the_exam_s_name_says_nothing_of_one_series(
+    tags: dict[str, Any], sequence: MRSequence
+) -> None:
+    assert read(slice_file(**tags)).series[0].sequence is sequence
+
+
+@pytest.mark.parametrize(
+    ("words", "sequence"),
+    [
+        ("AX T1 FLAIR +C", MRSequence.T1_CONTRAST),
+        ("Sag T1 FLAIR POST", MRSequence.T1_CONTRAST),
+        ("T1 W/ CONTRAST", MRSequence.T1_CONTRAST),
+        ("T1 W OBL GAD", MRSequence.T1_CONTRAST),
+        ("AX T2 FLAIR", MRSequence.FLAIR),
+        ("AX FLAIR", MRSequence.FLAIR),
+        ("T1 T2 FLAIR", MRSequence.FLAIR),
+    ],
+)
+def test_flair_is_what_it_weights_and_contrast_what_is_given(
+    words: str, sequence: MRSequence
+) -> None:
+    assert read(slice_file(SeriesDescription=words)).series[0].sequence is sequence
+
+
+def test_a_t1_flair_stays_t1_where_the_scanner_marks_it_flair() -> None:
+    made = slice_file(SeriesDescription="AX T1 FLAIR", AcquisitionContrast="FLAIR")
+    assert read(made).series[0].sequence is MRSequence.T1
+    made = slice_file(SeriesDescription="AX 5", AcquisitionContrast="FLAIR")
+    assert read(made).series[0].sequence is MRSequence.FLAIR
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (bomb, TooLargeError, "more elements or bytes"),
+        (nested, DamagedFileError, "deep"),
+        (nested_open, DamagedFileError, "hostile"),
+        (huge_rle, TooLargeError, "65535"),
+        (text_rows, DamagedFileError, "Rows"),
+        (lambda: saved(slice_file(BitsStored=None)), DamagedFileError, "BitsStored"),
+        (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
+        (no_decoder, DamagedFileError, "transfer syntax"),
+        (twelve_bit_jpeg, DamagedFileError, "no decoder"),
+        (float_pixels, InputError, "float"),
+        (lambda: saved(slice_file(NumberOfFrames=9999)), TooLargeError, "9999 frames"),
+        (lambda: saved(slice_file(Rows=128)), DamagedFileError, "bytes of pixels"),
+    ],
+)
+def test_hostile_files(make: Any, kind: type[InputError], said: str) -> None:
+    data = make()
+    with pytest.raises(kind, match=said) as caught:
+        read_dicom(data, "hostile.dcm")
+    assert "hostile.dcm" in caught.value.message
+    assert "Secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm"])
+def test_an_error_that_is_kept_keeps_no_other_thread_waiting(name: str) -> None:
+    good = shipped(name).read_bytes()
+    made = dcmread(shipped(name))
+    made.RescaleSlope = 0
+    with pytest.raises(DamagedFileError, match="RescaleSlope") as kept:
+        read_dicom(saved(made), "bad.dcm")
+    found: list[Study] = []
+    other = Thread(target=lambda: found.append(read_dicom(good, "a")), daemon=True)
+    other.start()
+    other.join(30.0)
+    assert found, f"still waiting for {kept.value}"
+
+
+def broken_group() -> bytes:
+    """Make shared groups that hold a number of three bytes."""
+    number = b"\x28\0\x02\0US\x03\0abc"
+    item = b"\xfe\xff\0\xe0" + len(number).to_bytes(4, "little") + number
+    groups = b"\0\x52\x29\x92SQ\0\0" + len(item).to_bytes(4, "little") + item
+    data = saved(slice_file())
+    pixels = data.index(b"\xe0\x7f\x10\0")
+    return data[:pixels] + groups + data[pixels:]
+
+
+def of_kind(tag: bytes, kind: bytes, value: bytes) -> bytes:
+    """Give a short tag another kind and value."""
+    data = saved(slice_file(InstanceNumber=1))
+    place = data.index(tag)
+    end = place + 8 + int.from_bytes(data[place + 6 : place + 8], "little")
+    return data[:place] + tag + kind + bytes([len(value), 0]) + value + data[end:]
+
+
+INFINITE = np.float64(np.inf).tobytes()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        broken_group,
+        # Pixel data of a kind that nobody knows.
+        lambda: (
+            shipped("MR_small_RLE.dcm")
+            .read_bytes()
+            .replace(b"\xe0\x7f\x10\0OB\0\0", b"\xe0\x7f\x10\0Oq\x49\xf2")
+        ),
+        lambda: of_kind(b"\x28\0\x10\0", b"FD", INFINITE),
+    ],
+)
+def test_what_the_fuzzer_found(make: Any) -> None:
+    with pytest.raises(DamagedFileError, match=r"hostile\.dcm"):
+        read_dicom(make(), "hostile.dcm")
+
+
+def test_an_infinite_number_of_the_slice_counts_as_none() -> None:
+    data = of_kind(b"\x20\0\x13\0", b"FD", INFINITE)
+    assert (read_dicom(data, "a").slices[0].pixels == head()).all()
+
+
+def test_cut_off_at_each_half_kilobyte() -> None:
+    data = saved(slice_file())
+    for end in range(0, len(data), 512):
+        with pytest.raises(InputError):
+            read_dicom(data[:end], "cut.dcm")
+
+
+WHOLE = saved(slice_file(SeriesDescription="T1", RescaleSlope=1, RescaleIntercept=0))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=8))
+def test_changed_bytes_give_a_study_or_a_clear_error(
+    changes: list[tuple[int, int]],
+) -> None:
+    data = bytearray(WHOLE)
+    for place, value in changes:
+        data[128 + place] = value
+    with contextlib.suppress(InputError):
+        assert read_dicom(bytes(data), "x").slices

@@ -1,0 +1,268 @@
+"""What stands in a bundle: rules that hold slices back, and the model of series."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import build_tiny_bundle
+from tests.samples.series_findings_by_slices import MODEL, RATE, drawn_scan
+from tumorlens.errors import BundleError
+from tumorlens.imaging.study import Slice
+from tumorlens.inference.bundle.bundle import (
+    Bundle,
+    load_bundle,
+    read_document,
+    record_scans,
+    save_bundle,
+    write_document,
+)
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    Rules,
+    ScanModel,
+    disagreement,
+    disagrees,
+    lacks_brain,
+)
+from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.series.by_slices import ROUGH_OUTLINE, judge_scan
+from tumorlens.inference.series.decision import NOT_VALIDATED
+from tumorlens.inference.series.features import discounted_odds, log_odds, scan_features
+from tumorlens.inference.slice.decision import decide
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.results import Decision
+from tumorlens.inference.slice.session import RawOutputs
+from tumorlens.taxonomy import TumorClass, Verdict
+
+BOTH = Rules(head_disagreement=0.6, min_brain_share=0.1)
+GLIOMA = (5.0, 0.0, 0.0, 0.0)
+MENINGIOMA = (0.0, 5.0, 0.0, 0.0)
+NO_TUMOR = (0.0, 0.0, 0.0, 5.0)
+
+
+def judge(
+    folder: Path,
+    rules: Rules,
+    *,
+    spots: tuple[float, ...] = GLIOMA,
+    share: float = 0.3,
+    foreign: bool = False,
+) -> Decision:
+    """Judge a slice that as a whole is a glioma, and whose cells all say `spots`."""
+    bundle = replace(load_bundle(folder), rules=rules)
+    domain = OodModel.load(folder / "domain.npz")
+    if foreign:
+        domain = replace(domain, cut=np.asarray(np.float32(1.1)))
+    outputs = RawOutputs(
+        np.array([[14.0, 0.0, 0.0, 0.0]], np.float32),
+        np.tile(np.array(spots, np.float32), (1, 14, 14, 1)),
+        np.zeros((1, 7, 7, 4), np.float32),
+        np.zeros((1, len(domain.center)), np.float32),
+    )
+    slice_ = Slice(np.zeros((8, 8), np.float32), "x.png")
+    return decide(outputs, 0, slice_, bundle, domain, "screening", share)
+
+
+def test_without_rules_nothing_is_held_back(tiny_bundle: Path) -> None:
+    found = judge(tiny_bundle, Rules(), spots=MENINGIOMA, share=0.0)
+    assert found.label is TumorClass.GLIOMA
+    assert found.reasons == ()
+
+
+def test_heads_that_agree_on_a_slice_full_of_brain_pass(tiny_bundle: Path) -> None:
+    assert judge(tiny_bundle, BOTH).label is TumorClass.GLIOMA
+
+
+def test_heads_that_disagree_are_inconclusive_and_both_are_quoted(
+    tiny_bundle: Path,
+) -> None:
+    found = judge(tiny_bundle, BOTH, spots=MENINGIOMA)
+    assert found.label is Verdict.INCONCLUSIVE
+    (reason,) = found.reasons
+    assert "as a whole looks like glioma" in reason
+    assert "look like meningioma" in reason
+    assert found.predicted is TumorClass.GLIOMA
+
+
+def test_a_tumour_beside_none_is_left_to_the_probability(tiny_bundle: Path) -> None:
+    found = judge(tiny_bundle, BOTH, spots=NO_TUMOR)
+    assert found.label is TumorClass.GLIOMA
+
+
+def test_too_little_brain_is_inconclusive_whatever_the_probability(
+    tiny_bundle: Path,
+) -> None:
+    found = judge(tiny_bundle, BOTH, share=0.05)
+    assert found.probabilities[TumorClass.GLIOMA] > 0.99
+    assert found.label is Verdict.INCONCLUSIVE
+    assert "too little brain" in found.reasons[0]
+    assert found.brain_share == 0.05
+
+
+def test_every_reason_is_given(tiny_bundle: Path) -> None:
+    found = judge(tiny_bundle, BOTH, spots=MENINGIOMA, share=0.05)
+    assert len(found.reasons) == 2
+    assert all(reason.endswith(".") for reason in found.reasons)
+
+
+def test_a_foreign_picture_is_refused_before_any_rule(tiny_bundle: Path) -> None:
+    found = judge(tiny_bundle, BOTH, spots=MENINGIOMA, share=0.0, foreign=True)
+    assert found.label is Verdict.NOT_BRAIN_MRI
+    assert len(found.reasons) == 1
+
+
+def test_a_decision_says_what_each_head_says_alone(tiny_bundle: Path) -> None:
+    found = judge(tiny_bundle, Rules(), spots=MENINGIOMA)
+    assert np.argmax(found.slice_head) == 0
+    assert np.argmax(found.evidence_head) == 1
+    assert sum(found.slice_head) == pytest.approx(1.0)
+    assert sum(found.evidence_head) == pytest.approx(1.0)
+
+
+def test_disagreement_is_as_firm_as_the_less_sure_head() -> None:
+    whole = np.array([[0.9, 0.1, 0.0, 0.0], [0.9, 0.1, 0.0, 0.0], [0.4, 0.6, 0.0, 0.0]])
+    spots = np.array([[0.3, 0.7, 0.0, 0.0], [0.6, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(disagreement(whole, spots), [0.7, 0.0, 0.0])
+    np.testing.assert_allclose(disagreement(spots, whole), [0.7, 0.0, 0.0])
+
+
+def test_agreement_is_never_held_back() -> None:
+    assert not disagrees(Rules(head_disagreement=0.0), np.zeros(3)).any()
+    assert disagrees(Rules(head_disagreement=0.5), np.array([0.5])).all()
+
+
+def test_as_much_brain_as_asked_is_enough() -> None:
+    found = lacks_brain(Rules(min_brain_share=0.1), np.array([0.0999, 0.1]))
+    assert found.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "rules", [BOTH, Rules(), Rules(min_brain_share=0.0), Rules(head_disagreement=0.7)]
+)
+def test_a_bundle_keeps_its_rules(tmp_path: Path, rules: Rules) -> None:
+    build_tiny_bundle(tmp_path)
+    assert resave(load_bundle(tmp_path), rules).rules == rules
+    assert load_bundle(tmp_path).rules == rules
+
+
+def resave(old: Bundle, rules: Rules) -> Bundle:
+    return save_bundle(
+        old.folder,
+        name=old.name,
+        version=old.version,
+        preprocessing=old.preprocessing,
+        calibration=old.calibration,
+        operating_points=old.operating_points,
+        default_operating_point=old.default_operating_point,
+        prediction_sets=old.prediction_sets,
+        domain=old.domain,
+        provenance=old.provenance,
+        metrics=old.metrics,
+        rules=rules,
+    )
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that may be changed."""
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+def judged_with(bundle: Path, model: ScanModel) -> Classifier:
+    record_scans(bundle, model)
+    return load_classifier(bundle, threads=1)
+
+
+def test_it_is_read_back_as_it_was_recorded(bundle: Path) -> None:
+    before = load_bundle(bundle)
+    assert before.scans is None
+    after = record_scans(bundle, MODEL)
+    assert after.scans == MODEL
+    assert replace(after, scans=None) == before
+    without = replace(MODEL, outline=None)
+    assert record_scans(bundle, without).scans == without
+
+
+def test_a_change_by_hand_is_noticed(bundle: Path) -> None:
+    record_scans(bundle, MODEL)
+    path = bundle / "bundle.json"
+    path.write_text(path.read_text().replace('"intercept": -1.0', '"intercept": 9.0'))
+    with pytest.raises(BundleError, match="changed"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"weights": {"brightness": 1.0}}, "brightness"),
+        ({"operating_points": {}}, "screening"),
+        ({"end_discount": -1.0}, "end_discount"),
+        ({"patients": 0}, "patients"),
+        ({"outline": {"level": 1.0}}, "level"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    bundle: Path, change: dict[str, object], named: str
+) -> None:
+    document = read_document(bundle)
+    document["scans"] = {**MODEL.to_json(), **change}
+    write_document(bundle, document)
+    with pytest.raises(BundleError, match=named):
+        load_bundle(bundle)
+
+
+def test_the_measured_rates_stand_in_the_finding(bundle: Path) -> None:
+    found = judge_scan(judged_with(bundle, MODEL), drawn_scan(range(4, 8)))
+    said = " ".join(found.reasons)
+    assert found.decision is TumorClass.GLIOMA
+    assert "of 70 with a tumour, 97 % (91 % to 99 %)" in said
+    assert "of 20 without, 90 % (80 % to 95 %)" in said
+    assert "off by 15 %" in said
+    assert found.size_measured
+    assert NOT_VALIDATED not in found.reasons
+    assert ROUGH_OUTLINE not in found.reasons
+
+
+def test_its_weights_make_the_probability_and_its_threshold_decides(
+    bundle: Path,
+) -> None:
+    flat = replace(MODEL, weights={"strongest_run": 0.0}, intercept=-1.0)
+    found = judge_scan(judged_with(bundle, flat), drawn_scan(range(4, 8)))
+    assert found.p_tumor == pytest.approx(1.0 / (1.0 + np.e))
+    assert found.decision is not TumorClass.NO_TUMOR
+    high = OperatingPoint(0.3, RATE, RATE)
+    strict = replace(
+        flat, operating_points=dict.fromkeys(("screening", "balanced"), high)
+    )
+    found = judge_scan(judged_with(bundle, strict), drawn_scan(range(4, 8)))
+    assert found.decision is TumorClass.NO_TUMOR
+
+
+def test_slices_at_the_ends_of_the_head_are_trusted_less() -> None:
+    p_tumor = np.array([0.9, 0.2, 0.7, np.nan])
+    heads = np.array([40, 90, 100, 0])
+    odds = discounted_odds(p_tumor, heads, 4.0)
+    assert odds[2] == pytest.approx(np.log(0.7 / 0.3))
+    assert odds[0] == pytest.approx(np.log(9.0) - 4.0 * 0.6)
+    assert np.isnan(odds[3])
+    assert np.nanargmax(odds) == 2
+    assert np.nanargmax(discounted_odds(p_tumor, heads, 0.0)) == 0
+
+
+def test_the_second_run_tells_a_lone_alarm_from_a_lesion() -> None:
+    def features(*high: int) -> dict[str, float]:
+        p_tumor = np.full(20, 0.05)
+        p_tumor[list(high)] = 0.9
+        return scan_features(log_odds(p_tumor), 5.0)[1]
+
+    alone, lesion = features(7, 8), features(7, 8, 9, 10)
+    assert alone["strongest_run"] == lesion["strongest_run"]
+    assert alone["second_run"] < 0.0 < lesion["second_run"]
+    # With one run alone the second has nothing of its own to say.
+    short = scan_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
+    assert short["second_run"] == short["strongest_run"]

@@ -1,0 +1,138 @@
+"""The scripts and the notebook in examples/ run as they are, on drawn images."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.conftest import draw_phantom
+from tests.samples.heads import draw_person
+from tests.samples.volumes import draw_head, save_volume
+from tumorlens.cli.main import main
+from tumorlens.taxonomy import CLASSES
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = (
+    *("--network", "seed-cnn", "--epochs", "1", "--steps-per-epoch", "2"),
+    *("--batch-size", "4", "--size", "64", "--early-size", "32"),
+)
+
+
+def run(script, *arguments, **options):
+    return subprocess.run(
+        [sys.executable, EXAMPLES / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        **options,
+    )
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    (folder / "more").mkdir(parents=True)
+    cv2.imwrite(str(folder / "a.png"), draw_phantom(lesion=(90, 110, 18)))
+    cv2.imwrite(str(folder / "more" / "b.jpg"), draw_phantom(seed=1))
+    (folder / "more" / "broken.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image either")
+    return folder
+
+
+def test_a_folder_becomes_a_table_with_a_row_for_each_file(images, tmp_path):
+    table = tmp_path / "table.csv"
+    done = run("predict_folder.py", images, table)
+    assert done.returncode == 0, done.stderr
+    assert "3 files, 1 failed" in done.stdout
+    with table.open(newline="") as file:
+        rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
+    assert set(rows) == {"a.png", "b.jpg", "broken.png"}
+    assert rows["broken.png"]["decision"] == "failed"
+    assert rows["broken.png"]["why"]
+    assert 0 <= float(rows["a.png"]["p_tumor"]) <= 1
+
+
+def test_reports_of_predict_are_read(images, tmp_path):
+    report = tmp_path / "report.json"
+    assert main(["predict", str(images), "--json", str(report)]) == 1
+    done = run("read_report.py", report)
+    assert done.returncode == 0, done.stderr
+    assert "a.png, slice: " in done.stdout
+    assert done.stdout.splitlines()[-1].count("1 failed") == 1
+    piped = run("read_report.py", "-", input=report.read_text())
+    assert piped.stdout == done.stdout
+
+
+def test_reports_of_scan_are_read_also_where_nothing_could_be_judged(tmp_path):
+    report = tmp_path / "report.json"
+    series_file = save_volume(draw_head((12, 14, 10)), tmp_path / "head.nii.gz")
+    assert main(["scan", str(series_file), "--json", str(report)]) == 0
+    done = run("read_report.py", report)
+    assert done.returncode == 0, done.stderr
+    assert ", series: " in done.stdout
+    (document,) = json.loads(report.read_text())
+    document |= {"p_tumor": None, "decision": "not_brain_mri"}
+    silent = run("read_report.py", "-", input=json.dumps([document]))
+    assert silent.returncode == 0, silent.stderr
+    assert "probability" not in silent.stdout
+
+
+def test_a_report_of_another_schema_is_refused_in_a_sentence():
+    done = run("read_report.py", "-", input='[{"schema": "other/9"}]')
+    assert done.returncode == 1
+    assert done.stderr == "This script does not know 'other/9'.\n"
+
+
+def test_folders_become_a_model_with_its_report(tmp_path):
+    data, out = tmp_path / "my-data", tmp_path / "run"
+    for place, label in enumerate(CLASSES):
+        (data / label).mkdir(parents=True)
+        for person in range(place, 32, len(CLASSES)):
+            head = draw_person(person, 128)
+            for number, picture in enumerate((head, cv2.flip(head, 1))):
+                name = f"p{person}_{number}.png"
+                cv2.imwrite(str(data / label / name), picture)
+    done = run("train_on_folders.py", data, out, *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / "report" / "report.html").exists()
+    with (out / "split.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = {}
+    for row in rows:
+        parts.setdefault(row["patient"], set()).add(row["split"])
+    assert len(parts) == 32
+    assert all(len(found) == 1 for found in parts.values())
+    bundle = out / "training" / "bundle"
+    picture = str(next((data / "glioma").iterdir()))
+    assert main(["predict", picture, "--model", str(bundle)]) == 0
+
+
+def test_training_without_arguments_says_how_it_is_called():
+    done = run("train_on_folders.py")
+    assert done.returncode == 1
+    assert "python examples/train_on_folders.py MY_DATA RUN" in done.stderr
+
+
+def test_the_notebook_runs_and_ends_in_a_decision_at_each_operating_point(
+    tmp_path, monkeypatch, capsys
+):
+    notebook = json.loads((EXAMPLES / "look_at_evidence.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    # Outputs of another's run, perhaps with a patient's image, are not committed.
+    assert all(not cell["outputs"] for cell in codes)
+    cv2.imwrite(str(tmp_path / "slice.png"), draw_phantom(lesion=(90, 110, 18)))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for cell in codes:
+        exec("".join(cell["source"]), names)
+    said = capsys.readouterr().out
+    assert "screening" in said
+    assert "balanced" in said
+    assert names["overlay"].shape == (256, 256, 3)
