@@ -39,5 +39,5 @@ class Gate:
 def gated(classifier: Classifier) -> tuple[Classifier, Gate]:
     """Return a classifier like another whose network waits at a gate."""
     gate = Gate(classifier._session)
-    made = Classifier(classifier.bundle, gate, classifier._domain)  # type: ignore[arg-type]
+    made = Classifier(classifier.bundle, gate, classifier._ood)  # type: ignore[arg-type]
     return made, gate

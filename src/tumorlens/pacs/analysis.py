@@ -18,7 +18,7 @@ from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.by_slices import judge_scan
 from tumorlens.inference.series.results import ScanFinding
 from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.pacs.queue import Job
+from tumorlens.pacs.queue import SeriesJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.finding import DicomFinding, EarlierReport
 from tumorlens.report.dicom.sc import build_sc
@@ -55,7 +55,7 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
     """
     point = classifier.point(operating_point)
 
-    def analyse(job: Job) -> list[bytes]:
+    def analyse(job: SeriesJob) -> list[bytes]:
         judged = judge_files(classifier, job.files, point, job.earlier, job.missing)
         return [data for item in judged for data in item.results]
 

@@ -16,8 +16,7 @@ from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.report.slice.words import percent
 from tumorlens.taxonomy import decision_title, parse_decided
-from tumorlens.web.uploads.analysis_record import Analysis
-from tumorlens.web.uploads.series_record import Scan, State
+from tumorlens.web.uploads.upload import State, Upload
 
 REFUSED_NUMBERS = series_words.REFUSED_NUMBERS
 
@@ -34,7 +33,7 @@ CURVE_WIDTH, CURVE_HEIGHT = 1000.0, 100.0
 """Units of the curve's drawing: the whole series across, 0 to 1 from bottom to top."""
 
 
-def analysis_row(analysis: Analysis) -> dict[str, Any]:
+def analysis_row(analysis: Upload) -> dict[str, Any]:
     """Gather what a list shows of an analysis."""
     document = analysis.document
     return {
@@ -49,24 +48,26 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def upload_row(scan: Scan) -> dict[str, Any]:
+def upload_row(upload: Upload) -> dict[str, Any]:
     """Gather what a list shows of an upload: its first series, or its state."""
     row = {
-        "id": scan.id,
-        "name": scan.document["label"],
-        "series": len(scan.series),
-        "url": url_for("series.show", scan_id=scan.id),
+        "id": upload.id,
+        "name": upload.document["label"],
+        "series": len(upload.series),
+        "url": url_for("series.show", scan_id=upload.id),
         "picture": None,
         "decision": None,
         "p_tumor": None,
-        "title": STATES[scan.state],
+        "title": STATES[upload.state],
     }
-    first = main_series(scan)
+    first = main_series(upload)
     if first is None:
-        if scan.state is State.DONE:
-            row["title"] = f"{len(scan.document['analyses'])} single pictures"
+        if upload.state is State.DONE:
+            row["title"] = f"{len(upload.document['analyses'])} single pictures"
         return row
-    row["picture"] = url_for("series.thumbnail", scan_id=scan.id, index=first["index"])
+    row["picture"] = url_for(
+        "series.thumbnail", scan_id=upload.id, index=first["index"]
+    )
     finding = first["finding"]
     if finding is not None:
         row["decision"] = finding["decision"]
@@ -76,10 +77,10 @@ def upload_row(scan: Scan) -> dict[str, Any]:
     return row
 
 
-def main_series(scan: Scan) -> dict[str, Any] | None:
+def main_series(upload: Upload) -> dict[str, Any] | None:
     """Return the series of an upload that the model knows best; None without any."""
     return min(
-        scan.series, key=lambda facts: (facts["rank"], facts["index"]), default=None
+        upload.series, key=lambda facts: (facts["rank"], facts["index"]), default=None
     )
 
 

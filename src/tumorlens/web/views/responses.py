@@ -16,11 +16,10 @@ from tumorlens.errors import InputError, MissingFileError, NotReadyError
 from tumorlens.inference.slice.results import Failure
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import desk
-from tumorlens.web.uploads.analysis_record import Analysis
-from tumorlens.web.uploads.series_record import Scan
+from tumorlens.web.uploads.upload import Upload
 
 
-def upload_status(results: Sequence[Analysis | Failure]) -> int:
+def upload_status(results: Sequence[Upload | Failure]) -> int:
     """Choose the HTTP status that sums up an upload of pictures.
 
     Parameters
@@ -35,7 +34,7 @@ def upload_status(results: Sequence[Analysis | Failure]) -> int:
         server's fault, else 422.
     """
     codes = {item.code for item in results if isinstance(item, Failure)}
-    if len(codes) == 0 or any(isinstance(item, Analysis) for item in results):
+    if len(codes) == 0 or any(isinstance(item, Upload) for item in results):
         return 200
     return 500 if codes & {"internal_error", "cannot_write"} else 422
 
@@ -68,7 +67,7 @@ def download_response(data: bytes, mimetype: str, name: str) -> Response:
     return send_file(io.BytesIO(data), mimetype, as_attachment=True, download_name=name)
 
 
-def slice_report_pdf(analysis: Analysis) -> Response:
+def slice_report_pdf(analysis: Upload) -> Response:
     """Answer with the report of one slice.
 
     Raises
@@ -84,12 +83,12 @@ def slice_report_pdf(analysis: Analysis) -> Response:
     return Response(data, mimetype="application/pdf")
 
 
-def judged_series(scan: Scan, index: int) -> dict[str, Any]:
+def judged_series(upload: Upload, index: int) -> dict[str, Any]:
     """Return what is known of a series that was judged.
 
     Parameters
     ----------
-    scan
+    upload
         The upload that has the series.
     index
         Which of its series, from 0.
@@ -101,13 +100,13 @@ def judged_series(scan: Scan, index: int) -> dict[str, Any]:
     NotReadyError
         Where it is not judged yet, or the upload came to nothing before (409).
     """
-    if index >= len(scan.series):
-        if not scan.state.is_over:
+    if index >= len(upload.series):
+        if not upload.state.is_over:
             raise NotReadyError("The scan is still being read.")
         raise NotFound
-    facts = scan.series[index]
+    facts = upload.series[index]
     if facts["finding"] is None:
-        if scan.state.is_over:
+        if upload.state.is_over:
             raise NotReadyError(
                 "This series was not judged before the scan ended.",
                 "Send the scan again.",
@@ -116,7 +115,7 @@ def judged_series(scan: Scan, index: int) -> dict[str, Any]:
     return facts
 
 
-def evidence_nifti(scan: Scan, index: int) -> Response:
+def evidence_nifti(upload: Upload, index: int) -> Response:
     """Answer with a series' evidence as NIfTI.
 
     Raises
@@ -127,7 +126,7 @@ def evidence_nifti(scan: Scan, index: int) -> Response:
     NotFound, NotReadyError
         As `judged_series`.
     """
-    facts = judged_series(scan, index)
+    facts = judged_series(upload, index)
     if facts["finding"]["not_judged"] is not None:
         raise MissingFileError(
             f"There is no evidence to give. {facts['finding']['not_judged']}",
@@ -139,11 +138,11 @@ def evidence_nifti(scan: Scan, index: int) -> Response:
             "is known, so its evidence cannot be laid over it.",
             "Send the whole series as DICOM or NIfTI.",
         )
-    data = desk().store.scans.read(scan, f"nifti-{index}")
+    data = desk().store.read(upload, f"nifti-{index}")
     return Response(data, mimetype="application/gzip")
 
 
-def series_report_pdf(scan: Scan) -> Response:
+def series_report_pdf(upload: Upload) -> Response:
     """Answer with the report of all series of an upload.
 
     Raises
@@ -153,12 +152,12 @@ def series_report_pdf(scan: Scan) -> Response:
     NotReadyError
         Where it is still being judged (409).
     """
-    if not scan.document["has_report"]:
-        if not scan.state.is_over:
+    if not upload.document["has_report"]:
+        if not upload.state.is_over:
             raise NotReadyError("The scan is still being judged.")
         raise MissingFileError(
             "There is no report: the scan ended before all of it was judged.",
             "Send the scan again.",
         )
-    data = desk().store.scans.read(scan, "report")
+    data = desk().store.read(upload, "report")
     return Response(data, mimetype="application/pdf")

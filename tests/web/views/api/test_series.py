@@ -6,6 +6,7 @@ import gzip
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -31,14 +32,15 @@ from tumorlens import Classifier, Prediction
 from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
 from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.jobs.queue import RetryPolicy
+from tumorlens.jobs.tables import Job
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.app_state import Desk, desk
 from tumorlens.web.uploads import series_jobs as scan_jobs
-from tumorlens.web.uploads.analysis_record import Analysis
-from tumorlens.web.uploads.series_record import State
-from tumorlens.web.uploads.store import Store
+from tumorlens.web.uploads.store import STAGE, Store
+from tumorlens.web.uploads.upload import Kind
 
 URL = "/api/v1/scans"
 
@@ -213,22 +215,41 @@ def test_a_fault_inside_is_that_scan_s_failure(
     assert finish(client, post(client, ("a.nii.gz", nifti())))["state"] == "done"
 
 
-def test_a_scan_whose_state_cannot_be_kept_does_not_hang(
+def test_a_scan_whose_state_cannot_be_kept_is_judged_once_it_can(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> bool:
+    refused: list[object] = []
+
+    def full(*arguments: object, **_: object) -> Job:
+        refused.append(arguments)
         raise OutputError("The disk is full.")
 
-    scan = store.scans.create("a.nii.gz", "", "screening")
-    (store.scans.upload_folder(scan.id) / "00001").write_bytes(nifti())
     with monkeypatch.context() as patch:
-        patch.setattr(store.scans, "save", full)
-        desk_of(client).jobs.submit(scan.id)
+        patch.setattr(store, "save", full)
+        # Not even that it has failed can be kept at first.
+        patch.setattr(store.queue, "retry", full)
+        place = post(client, ("a.nii.gz", nifti()))
         end = time.monotonic() + PATIENCE_SECONDS
-        while store.scans.exists(scan.id) and time.monotonic() < end:
+        while len(refused) < 3 and time.monotonic() < end:
             time.sleep(0.02)
-    assert client.get(f"{URL}/{scan.id}").status_code == 404
-    assert finish(client, post(client, ("a.nii.gz", nifti())))["state"] == "done"
+        found = client.get(place).json
+        assert found is not None and found["state"] == "reading"
+    assert finish(client, place)["state"] == "done"
+
+
+def test_a_scan_that_fails_again_and_again_says_why(
+    client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(store.queue._policies, STAGE, RetryPolicy(3, 0.1))  # type: ignore[index]
+
+    def full(*_: object, **__: object) -> Job:
+        raise OutputError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", full)
+        failed = finish(client, post(client, ("a.nii.gz", nifti())))
+    assert failed["state"] == "failed"
+    assert failed["error"]["message"] == "The disk is full."
 
 
 def test_an_upload_over_the_limit_is_refused_with_the_limit(
@@ -240,7 +261,7 @@ def test_an_upload_over_the_limit_is_refused_with_the_limit(
     assert response.json is not None
     assert "1 MB" in response.json["error"]["message"]
     assert "--scan-mb" in response.json["error"]["mend"]
-    assert store.scans.owned("") == ()
+    assert store.owned("", Kind.SCAN) == ()
 
 
 def test_a_scan_may_be_larger_than_pictures_may(client: FlaskClient) -> None:
@@ -267,7 +288,7 @@ def test_an_operating_point_is_used_or_refused(
     assert finish(client, place)["operating_point"] == "balanced"
     wrong = form(("a.nii.gz", nifti()), operating_point="best")
     assert client.post(URL, **wrong).status_code == 400
-    assert len(store.scans.owned("")) == 1
+    assert len(store.owned("", Kind.SCAN)) == 1
 
 
 def test_too_many_that_wait_are_refused(
@@ -297,7 +318,7 @@ def test_what_was_accepted_is_judged_however_full_the_store(
         codes = [item.status_code for item in sent]
         assert codes[:2] == [202, 202] and codes[-1] == 503
         taken = [item.headers["Location"] for item in sent if item.status_code == 202]
-        assert len(small.scans.owned("")) == len(taken), "the refused left nothing"
+        assert len(small.owned("", Kind.SCAN)) == len(taken), "the refused left nothing"
         for place in taken:
             assert client.get(place).status_code == 200
         gate.open()
@@ -310,21 +331,21 @@ def test_what_is_deleted_while_it_is_judged_leaves_nothing(
     client, gate = held
     place = post(client, ("a.nii.gz", nifti()))
     gate.wait_for_it()
-    assert list(store.folder.glob("scan-*"))
     assert client.delete(place).status_code == 204
+    assert not list((store.folder / "files").iterdir())
     after = post(client, ("b.nii.gz", nifti()))
     gate.open()
     assert finish(client, after)["state"] == "done"
     assert client.get(place).status_code == 404
-    (left,) = store.folder.glob("scan-*")
-    assert left.name == f"scan-{after.rsplit('/', 1)[1]}"
+    assert client.delete(after).status_code == 204
+    assert not list((store.folder / "files").iterdir())
 
 
 def test_delete_removes_everything_at_once(client: FlaskClient, store: Store) -> None:
     status = finish(client, post(client, ("a.nii.gz", nifti())))
     place = status["links"]["self"]
     assert client.delete(place).status_code == 204
-    assert not list(store.folder.glob("scan-*"))
+    assert not list((store.folder / "files").iterdir())
     for link in (place, *status["series"][0]["links"].values()):
         assert client.get(link).status_code == 404
     assert client.delete(place).status_code == 404
@@ -335,6 +356,7 @@ def test_delete_removes_the_predictions_of_its_pictures(
 ) -> None:
     data = packed(("a.png", lesion_png), ("b.png", lesion_png))
     status = finish(client, post(client, ("pictures.zip", data)))
+    assert list((store.folder / "files").iterdir())
     other = finish(client, post(client, ("others.zip", data)))
     assert len(status["predictions"]) == 2
     assert client.delete(status["links"]["self"]).status_code == 204
@@ -342,35 +364,55 @@ def test_delete_removes_the_predictions_of_its_pictures(
         assert client.get(link).status_code == 404
     for link in other["predictions"]:
         assert client.get(link).status_code == 200
-    assert len(list(store.folder.glob("*.npy"))) == 2
+    assert client.delete(other["links"]["self"]).status_code == 204
+    assert not list((store.folder / "files").iterdir())
 
 
-def test_pictures_judged_before_a_scan_ends_are_listed_or_gone_with_it(
+def test_pictures_judged_before_the_disk_was_full_are_not_judged_again(
+    client: FlaskClient,
+    store: Store,
+    lesion_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(store.queue._policies, STAGE, RetryPolicy(9, 0.1))  # type: ignore[index]
+    data = packed(*((f"{name}.png", lesion_png) for name in "abc"))
+    add, asked = store.add_part, []
+
+    def add_and_then(prediction: Prediction, scan: Job, total: int) -> Job:
+        asked.append(prediction.source)
+        if len(asked) == 2:
+            raise OutputError("The disk is full.")
+        return add(prediction, scan, total)
+
+    monkeypatch.setattr(store, "add_part", add_and_then)
+    status = finish(client, post(client, ("full.zip", data)))
+    assert status["state"] == "done"
+    assert len(asked) == 4 and len(set(asked)) == 3
+    assert len(status["predictions"]) == len(set(status["predictions"])) == 3
+    for link in status["predictions"]:
+        assert client.get(link).status_code == 200
+
+
+def test_pictures_of_a_scan_that_is_deleted_meanwhile_are_gone_with_it(
     client: FlaskClient,
     store: Store,
     lesion_png: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = packed(("a.png", lesion_png), ("b.png", lesion_png))
-    add, added = store.add, []
+    add, added = store.add_part, []
 
-    def add_and_then(prediction: Prediction, owner: str) -> Analysis:
-        added.append(add(prediction, owner))
-        if len(added) == 2:
-            raise OutputError("The disk is full.")
-        if len(added) == 3:
-            scans = store.scans.owned(owner)
-            (now,) = [item for item in scans if item.state is State.READING]
-            store.delete_scan(now.id, owner)
-        return added[-1]
+    def add_and_then(prediction: Prediction, scan: Job, total: int) -> Job:
+        job = add(prediction, scan, total)
+        if not added:
+            store.delete(scan.id, scan.owner, Kind.SCAN)
+        added.extend(job.document["analyses"])
+        return job
 
-    monkeypatch.setattr(store, "add", add_and_then)
-    failed = finish(client, post(client, ("full.zip", data)))
-    assert failed["error"]["message"] == "The disk is full."
-    assert failed["predictions"] == [f"/api/v1/predictions/{added[0].id}"]
+    monkeypatch.setattr(store, "add_part", add_and_then)
     post(client, ("deleted.zip", data))
     finish(client, post(client, ("next.zip", data)))
-    assert client.get(f"/api/v1/predictions/{added[2].id}").status_code == 404
+    assert client.get(f"/api/v1/predictions/{added[0]}").status_code == 404
 
 
 def test_pictures_that_do_not_fit_are_named_and_the_others_stay(
@@ -381,8 +423,10 @@ def test_pictures_that_do_not_fit_are_named_and_the_others_stay(
 ) -> None:
     pictures = [(f"{name}.png", lesion_png) for name in "abc"]
     status = finish(client, post(client, ("one.zip", packed(pictures[0]))))
-    (one,) = store.folder.glob("*.npy")
-    monkeypatch.setattr(store, "_limit_bytes", int(2.5 * one.stat().st_size))
+    (one,) = (store.folder / "files").iterdir()
+    limit = int(2.5 * one.stat().st_size) + len(packed(*pictures))
+    small = replace(store._retention, limit_bytes=limit)
+    monkeypatch.setattr(store, "_retention", small)
     status = finish(client, post(client, ("three.zip", packed(*pictures))))
     assert "no room for more than 2 of these 3" in status["error"]["message"]
     assert "--store-mb" in status["error"]["mend"]

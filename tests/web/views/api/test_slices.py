@@ -153,7 +153,7 @@ def test_delete_removes_everything_at_once(
 ) -> None:
     (found,) = client.post(URL, **form(("h.png", lesion_png))).json["predictions"]  # type: ignore[index]
     assert client.delete(found["links"]["self"]).status_code == 204
-    assert not list(store.folder.glob("*.npy"))
+    assert not list((store.folder / "files").iterdir())
     for link in found["links"].values():
         response = client.get(link)
         assert response.status_code == 404

@@ -64,7 +64,7 @@ def test_the_list_grows_and_shrinks(
     assert client.get("/").text.count('class="analysis"') == 2
     client.post("/analyses/delete")
     assert "Nothing yet" in client.get("/").text
-    assert not list(store.folder.glob("*.npy"))
+    assert not list((store.folder / "files").iterdir())
 
 
 def test_the_operating_point_set_at_the_start_is_chosen(

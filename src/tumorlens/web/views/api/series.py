@@ -11,9 +11,9 @@ from flask import Blueprint, Response, jsonify, request, url_for
 
 from tumorlens.web.app_state import desk
 from tumorlens.web.uploads.series_desk import begin, receive
-from tumorlens.web.uploads.series_record import Scan
 from tumorlens.web.uploads.series_status import status_to_json
 from tumorlens.web.uploads.store import ANYONE
+from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
@@ -32,9 +32,9 @@ def create() -> tuple[Response, int, dict[str, str]]:
     many uploads wait, or the store has no room beside them.
     """
     uploads = receive()
-    scan = begin(uploads, ANYONE, request.form.get("operating_point") or None)
-    location = url_for("api.series.show", scan_id=scan.id)
-    return jsonify(_to_json(scan)), 202, {"Location": location}
+    upload = begin(uploads, ANYONE, request.form.get("operating_point") or None)
+    location = url_for("api.series.show", scan_id=upload.id)
+    return jsonify(_to_json(upload)), 202, {"Location": location}
 
 
 @blueprint.get("/<scan_id>")
@@ -49,7 +49,7 @@ def delete(scan_id: str) -> tuple[str, int]:
 
     Its files go, and so do the predictions of its single pictures.
     """
-    desk().store.delete_scan(scan_id, ANYONE)
+    desk().store.delete(scan_id, ANYONE, Kind.SCAN)
     return "", 204
 
 
@@ -75,15 +75,15 @@ def report(scan_id: str) -> Response:
     return series_report_pdf(_get(scan_id))
 
 
-def _get(scan_id: str) -> Scan:
-    return desk().store.scans.get(scan_id, ANYONE)
+def _get(scan_id: str) -> Upload:
+    return desk().store.get(scan_id, ANYONE, Kind.SCAN)
 
 
-def _to_json(scan: Scan) -> dict[str, Any]:
-    document = status_to_json(scan, desk().jobs.progress(scan.id))
+def _to_json(upload: Upload) -> dict[str, Any]:
+    document = status_to_json(upload)
     for item in document["series"]:
-        place = {"scan_id": scan.id, "index": item["index"]}
-        facts = scan.series[item["index"]]
+        place = {"scan_id": upload.id, "index": item["index"]}
+        facts = upload.series[item["index"]]
         is_judged = facts["finding"] is not None
         item["links"] = {
             "finding": url_for("api.series.finding", **place) if is_judged else None,
@@ -93,13 +93,13 @@ def _to_json(scan: Scan) -> dict[str, Any]:
         }
     document["predictions"] = [
         url_for("api.slices.show", analysis_id=item)
-        for item in scan.document["analyses"]
+        for item in upload.document["analyses"]
     ]
     document["links"] = {
-        "self": url_for("api.series.show", scan_id=scan.id),
+        "self": url_for("api.series.show", scan_id=upload.id),
         "report": (
-            url_for("api.series.report", scan_id=scan.id)
-            if scan.document["has_report"]
+            url_for("api.series.report", scan_id=upload.id)
+            if upload.document["has_report"]
             else None
         ),
     }

@@ -11,8 +11,8 @@ from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
 from tumorlens.web.app_state import desk
-from tumorlens.web.uploads.analysis_record import Analysis
 from tumorlens.web.uploads.store import ANYONE
+from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.responses import (
     overlay_kind,
     png_response,
@@ -39,7 +39,7 @@ def create() -> tuple[Response, int]:
         )
     operating_point = request.form.get("operating_point") or None
     results = list(desk().analyse(uploads, ANYONE, operating_point))
-    predictions = [_to_json(item) for item in results if isinstance(item, Analysis)]
+    predictions = [_to_json(item) for item in results if isinstance(item, Upload)]
     failures = [failure_to_json(item) for item in results if isinstance(item, Failure)]
     return (
         jsonify(predictions=predictions, failures=failures),
@@ -87,7 +87,7 @@ def report(analysis_id: str) -> Response:
     return slice_report_pdf(_analysis(analysis_id))
 
 
-def _analysis(analysis_id: str) -> Analysis:
+def _analysis(analysis_id: str) -> Upload:
     return desk().store.get(analysis_id, ANYONE)
 
 
@@ -95,7 +95,7 @@ def _prediction(analysis_id: str) -> Prediction:
     return desk().store.prediction(_analysis(analysis_id))
 
 
-def _to_json(analysis: Analysis) -> dict[str, Any]:
+def _to_json(analysis: Upload) -> dict[str, Any]:
     def link(view: str) -> str:
         return url_for(f"api.slices.{view}", analysis_id=analysis.id)
 

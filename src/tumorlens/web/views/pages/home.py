@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.report.slice import words
 from tumorlens.web.app_state import desk
 from tumorlens.web.security import ensure_session_id, session_id
+from tumorlens.web.uploads.upload import Kind
 from tumorlens.web.views.example import example_png
 from tumorlens.web.views.presentation import analysis_row, upload_row
 from tumorlens.web.views.responses import png_response
@@ -27,7 +28,7 @@ def show() -> str:
         bundle=desk().bundle,
         chosen_point=desk().operating_point,
         rows=[analysis_row(item) for item in store.owned(owner)],
-        uploads=[upload_row(item) for item in store.scans.owned(owner)],
+        uploads=[upload_row(item) for item in store.owned(owner, Kind.SCAN)],
         words=words,
     )
 
@@ -44,5 +45,4 @@ def delete_all() -> AnyResponse:
     owner = session_id()
     if owner is not None:
         desk().store.delete_all(owner)
-        desk().store.scans.delete_all(owner)
     return redirect(url_for("home.show"), 303)

@@ -33,7 +33,7 @@ from tumorlens.taxonomy import CLASSES, INFO
 from tumorlens.web.app_state import desk
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
-from tumorlens.web.uploads.analysis_record import Analysis
+from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.example import example_png
 from tumorlens.web.views.presentation import analysis_row, overlay_colors
 from tumorlens.web.views.responses import (
@@ -144,7 +144,7 @@ def delete(analysis_id: str) -> AnyResponse:
     return redirect(url_for("home.show"), 303)
 
 
-def _load(analysis_id: str) -> tuple[Analysis, Prediction]:
+def _load(analysis_id: str) -> tuple[Upload, Prediction]:
     analysis = desk().store.get(analysis_id, session_id() or NOBODY)
     return analysis, desk().store.prediction(analysis)
 
@@ -152,7 +152,7 @@ def _load(analysis_id: str) -> tuple[Analysis, Prediction]:
 def _analyse(uploads: list[FileStorage]) -> AnyResponse:
     operating_point = request.form.get("operating_point") or None
     results = list(desk().analyse(uploads, ensure_session_id(), operating_point))
-    rows = [analysis_row(item) for item in results if isinstance(item, Analysis)]
+    rows = [analysis_row(item) for item in results if isinstance(item, Upload)]
     failures = [item for item in results if isinstance(item, Failure)]
     status = upload_status(results)
     response: AnyResponse
