@@ -66,6 +66,17 @@ def post(client: FlaskClient, *files: tuple[str, bytes], **fields: str) -> str:
     return str(response.headers["Location"])
 
 
+def files_left(store: Store, count: int) -> list[Path]:
+    """The store's files, once those of what is over are gone: a moment after it."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        files = list((store.folder / "files").iterdir())
+        if len(files) == count:
+            return files
+        time.sleep(0.02)
+    raise AssertionError(f"There are not {count} files, but {len(files)}.")
+
+
 def test_a_scan_gives_what_judging_it_gives(
     client: FlaskClient, classifier: Classifier
 ) -> None:
@@ -423,7 +434,7 @@ def test_pictures_that_do_not_fit_are_named_and_the_others_stay(
 ) -> None:
     pictures = [(f"{name}.png", lesion_png) for name in "abc"]
     status = finish(client, post(client, ("one.zip", packed(pictures[0]))))
-    (one,) = (store.folder / "files").iterdir()
+    (one,) = files_left(store, 1)
     limit = int(2.5 * one.stat().st_size) + len(packed(*pictures))
     small = replace(store._retention, limit_bytes=limit)
     monkeypatch.setattr(store, "_retention", small)
