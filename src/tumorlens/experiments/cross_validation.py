@@ -47,7 +47,9 @@ class CrossValidated:
     Parameters
     ----------
     scored
-        The folds pooled.
+        The folds pooled: slices that show one of the four classes.
+    with_lesions
+        Those, and slices that show other lesions.
     rules
         Those by which each of its slices was decided.
     leakage
@@ -63,6 +65,7 @@ class CrossValidated:
     """
 
     scored: ScoredSet
+    with_lesions: ScoredSet
     rules: list[Rules]
     leakage: dict[str, Any]
     bundles: dict[int, Path]
@@ -156,12 +159,14 @@ def cross_validate(
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        scored.append(score_records(classifier, own, say=say))
+        scored.append(score_records(classifier, own, say=say, lesions=True))
         leakage[fold] = check_held_out(classifier.bundle, scored[-1].records, records)
-        rules += [classifier.bundle.rules] * len(scored[-1].records)
+        rules += [classifier.bundle.rules] * len(scored[-1].labelled.records)
     runs = [earlier_seconds(place) for place in places.values()]
+    everything = ScoredSet.concatenate(scored)
     return CrossValidated(
-        ScoredSet.concatenate(scored),
+        everything.labelled,
+        everything,
         rules,
         pool_leakage(leakage),
         bundles,

@@ -263,7 +263,7 @@ def fit(
     if _stalled(history, config.patience):
         step = config.total_steps
     for batch in stream.batches(step, config.total_steps, config.size_at):
-        losses.append(_train_step(model, batch))
+        losses.append(train_step(model, batch))
         step += 1
         if step % config.steps_per_epoch == 0:
             pace = (time.monotonic() - started) / (step - progress.step)
@@ -338,7 +338,8 @@ def _check_sets(
         )
 
 
-def _train_step(model: keras.Model, batch: Batch) -> float:
+def train_step(model: keras.Model, batch: Batch) -> float:
+    """Take one step, and return its loss; raises `TrainingError` where it is none."""
     targets = {"logits": batch.labels}
     weights = {"logits": np.ones(len(batch.labels), np.float32)}
     if "evidence" in model.output_names:

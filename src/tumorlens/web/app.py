@@ -6,7 +6,7 @@ import re
 
 from flask import Flask
 
-from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app_state import Desk, check_operating_point, put_desk
@@ -21,7 +21,7 @@ from tumorlens.web.views.pages import home, series, slices
 _NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|mm|MB|pixels)(?![A-Za-z]))")
 
 
-def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flask:
+def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -> Flask:
     """Make the app.
 
     Parameters

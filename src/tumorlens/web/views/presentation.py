@@ -10,15 +10,13 @@ from typing import Any
 from flask import url_for
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.report.series import words as series_words
+from tumorlens.report import words
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.report.slice.words import percent
 from tumorlens.taxonomy import decision_title, parse_decided
 from tumorlens.web.uploads.upload import State, Upload
 
-REFUSED_NUMBERS = series_words.REFUSED_NUMBERS
+REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -42,7 +40,7 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "slice": document["slice"],
         "decision": document["decision"],
         "title": decision_title(document["decision"]),
-        "p_tumor": percent(document["p_tumor"]),
+        "p_tumor": words.percent(document["p_tumor"]),
         "url": url_for("slices.show", analysis_id=analysis.id),
         "picture": url_for("slices.picture", analysis_id=analysis.id),
     }
@@ -73,7 +71,7 @@ def upload_row(upload: Upload) -> dict[str, Any]:
         row["decision"] = finding["decision"]
         row["title"] = decision_title(finding["decision"])
         if finding["p_tumor"] is not None:
-            row["p_tumor"] = percent(finding["p_tumor"])
+            row["p_tumor"] = words.percent(finding["p_tumor"])
     return row
 
 
@@ -102,20 +100,18 @@ def sentence(finding: dict[str, Any]) -> str:
         As in ``tumorlens-scan/1``, here and below.
     """
     label = parse_decided(finding["decision"])
-    return series_words.sentence(label, finding["not_judged"])
+    return words.series_sentence(label, finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:
     """Say where the most suspicious spot lies, and how large it seems."""
     lesion = finding["lesion"]
-    return series_words.lesion_sentence(
-        None if lesion is None else lesion_from_json(lesion)
-    )
+    return words.lesion_sentence(None if lesion is None else lesion_from_json(lesion))
 
 
 def slices_sentence(finding: dict[str, Any]) -> str:
     """Count the slices that were judged, without brain, and refused."""
-    return series_words.slices_sentence(
+    return words.slices_sentence(
         finding["slices"], finding["without_brain"], finding["refused"]
     )
 
@@ -134,23 +130,7 @@ def warnings(
     version
         The version of the model in use now.
     """
-    texts = [*finding["reasons"]]
-    sequence = finding["sequence"]
-    if sequence is None:
-        texts.append(
-            "The file does not say how the series was weighted; the model was "
-            "trained on T1 with and without contrast only."
-        )
-    else:
-        caveat = sequence_caveat(MRSequence(sequence))
-        texts += [] if caveat is None else [caveat]
-    texts += notes
-    if finding["model_version"] != version:
-        texts.append(
-            f"This was judged by model version {finding['model_version']}; the one "
-            f"in use now is {version}."
-        )
-    return tuple(texts)
+    return words.series_warnings(finding, notes, version)
 
 
 @dataclass(frozen=True)

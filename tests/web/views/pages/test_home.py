@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.samples.uploads import form, text_of
-from tumorlens import Classifier
+from tumorlens import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -68,7 +68,7 @@ def test_the_list_grows_and_shrinks(
 
 
 def test_the_operating_point_set_at_the_start_is_chosen(
-    classifier: Classifier, store: Store, lesion_png: bytes
+    classifier: SeriesClassifier, store: Store, lesion_png: bytes
 ) -> None:
     settings = Settings(operating_point="balanced")
     client = create_app(classifier, store, settings).test_client()

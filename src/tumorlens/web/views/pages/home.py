@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.web.app_state import desk
 from tumorlens.web.security import ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Kind

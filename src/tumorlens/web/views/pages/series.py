@@ -19,7 +19,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingFileError
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
 from tumorlens.web.app_state import desk
@@ -192,9 +192,12 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
     finding, bundle = facts["finding"], desk().bundle
     place = {"scan_id": upload.id, "index": facts["index"]}
     probabilities = finding["probabilities"]
+    # A model of volumes says nothing of single slices.
+    whole = bool(probabilities) and set(finding["slice_p_tumor"]) == {None}
     return {
         "finding": finding,
         "refused": finding["decision"] == Verdict.NOT_BRAIN_MRI,
+        "whole": whole,
         "warnings": presentation.warnings(
             finding, upload.document["notes"], bundle.version
         ),
@@ -210,6 +213,7 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
                 url_for("series.evidence", **place) if facts["has_evidence"] else None
             ),
             "p_tumor": finding["slice_p_tumor"],
+            "whole": whole,
             "first": _first_position(finding, facts["geometry"]["shape"]),
             "colors": color_scale().ravel().tolist(),
         },

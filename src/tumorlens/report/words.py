@@ -1,11 +1,24 @@
-"""What a prediction says, in sentences for people."""
+"""What predictions say, in sentences for people: of a slice, and of a series."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rate
+from tumorlens.inference.series.results import Lesion
 from tumorlens.inference.slice.results import Prediction
-from tumorlens.taxonomy import INFO, Finding, Verdict, decision_title
+from tumorlens.inference.slice.sequence import sequence_caveat
+from tumorlens.taxonomy import (
+    INFO,
+    Decided,
+    Finding,
+    TumorClass,
+    Verdict,
+    decision_title,
+)
 
 _VERDICT_SENTENCES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: (
@@ -82,11 +95,11 @@ def operating_point_sentence(
     Parameters
     ----------
     name
-        Its key in the bundle.
+        Key of the operating point in the bundle.
     point
-        Its threshold.
+        The operating point.
     judged
-        ``slice`` or ``scan``.
+        What is called free of tumour: ``slice`` or ``scan``.
     """
     purpose = _POINT_PURPOSES.get(name, "set by the maker of this model")
     return (
@@ -171,20 +184,167 @@ def warnings(prediction: Prediction, bundle: Bundle) -> tuple[str, ...]:
     Parameters
     ----------
     prediction
-        Its reasons and notes are repeated here.
+        Reasons and notes of the prediction are repeated here.
     bundle
         The model in use now.
     """
-    texts = [*prediction.decision.reasons, *prediction.notes]
-    if prediction.model_version != bundle.version:
-        texts.append(
-            f"This was judged by model version {prediction.model_version}; "
-            f"the one in use now is {bundle.version}."
-        )
-    return tuple(texts)
+    return (
+        *prediction.decision.reasons,
+        *prediction.notes,
+        *_other_version(prediction.model_version, bundle.version),
+    )
+
+
+def _other_version(judged_by: str, in_use: str) -> tuple[str, ...]:
+    if judged_by == in_use:
+        return ()
+    return (
+        f"This was judged by model version {judged_by}; the one in use now is "
+        f"{in_use}.",
+    )
 
 
 def _join(names: list[str]) -> str:
     if len(names) == 1:
         return names[0]
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_SERIES_SENTENCES: dict[Decided, str] = {
+    TumorClass.NO_TUMOR: "The model sees no sign of a tumour in this scan.",
+    Verdict.INCONCLUSIVE: (
+        "The model cannot tell from this scan alone. Do not take it for a clear one."
+    ),
+    Verdict.NOT_BRAIN_MRI: (
+        "The scan does not look like brain MRI of the kind the model knows, so it "
+        "gives no answer."
+    ),
+}
+
+REFUSED_SERIES_NUMBERS = (
+    "The probabilities mean nothing for a scan that the model does not know; they "
+    "are kept for the record only."
+)
+
+UNKNOWN_SEQUENCE = (
+    "The file does not say how the series was weighted; the model was trained on T1 "
+    "with and without contrast only."
+)
+
+NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a clear one."
+
+
+def series_sentence(decision: Decided, not_judged: str | None = None) -> str:
+    """Return the decision in one or two sentences.
+
+    Parameters
+    ----------
+    decision
+        Decision for the series.
+    not_judged
+        Why nothing could be judged, as `SeriesPrediction` has it; None where
+        anything was.
+    """
+    if not_judged is not None:
+        return NOTHING_JUDGED
+    known = _SERIES_SENTENCES.get(decision)
+    if known is not None or isinstance(decision, Verdict):
+        return known or ""
+    return f"The scan looks like one with a {INFO[decision].title.lower()}."
+
+
+def tumor_percent(decision: Decided, p_tumor: float | None) -> str:
+    """Write the probability of any tumour, or why there is none to be told.
+
+    Parameters
+    ----------
+    decision, p_tumor
+        See `series_headline`.
+    """
+    if p_tumor is None:
+        return "not judged"
+    return "no answer" if decision is Verdict.NOT_BRAIN_MRI else percent(p_tumor)
+
+
+def series_headline(decision: Decided, p_tumor: float | None) -> str:
+    """Write the decision and the probability on one line.
+
+    Parameters
+    ----------
+    decision
+        Decision for the series. A refused one gets no number, which would be read
+        as a finding.
+    p_tumor
+        Probability of any tumour, 0 to 1; None where nothing could be judged.
+    """
+    title = decision_title(decision)
+    if p_tumor is None:
+        return f"{title} (nothing could be judged)"
+    if decision is Verdict.NOT_BRAIN_MRI:
+        return f"{title} (no answer)"
+    return f"{title} (tumour {percent(p_tumor)})"
+
+
+def series_warnings(
+    finding: Mapping[str, Any], notes: Iterable[str], version: str
+) -> tuple[str, ...]:
+    """Return what a reader must know before the probabilities of a series.
+
+    Parameters
+    ----------
+    finding
+        A ``tumorlens-scan/1`` document.
+    notes
+        How the files were read.
+    version
+        Version of the model in use now.
+    """
+    stated = finding["sequence"]
+    caveat: str | None = UNKNOWN_SEQUENCE
+    if stated is not None:
+        caveat = sequence_caveat(MRSequence(stated))
+    return (
+        *finding["reasons"],
+        *([] if caveat is None else [caveat]),
+        *notes,
+        *_other_version(finding["model_version"], version),
+    )
+
+
+def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
+    """Count the slices that were judged, without brain, and refused.
+
+    Parameters
+    ----------
+    slices, without_brain, refused
+        Counts, as in `SeriesPrediction`.
+    """
+    judged = slices - without_brain - refused
+    return (
+        f"{slices} slices: {judged} judged, {without_brain} without brain, "
+        f"{refused} refused"
+    )
+
+
+def lesion_sentence(lesion: Lesion | None) -> str:
+    """Say where the most suspicious spot is, and roughly how large.
+
+    Parameters
+    ----------
+    lesion
+        The lesion; None where none is outlined. Sides are the patient's; slices are
+        counted from 1.
+    """
+    if lesion is None:
+        return "No spot is outlined."
+    where = lesion.location or f"in slice {lesion.peak[0] + 1}"
+    first, last = lesion.box[0] + 1, lesion.box[3]
+    span = f"slice {first}" if first == last else f"slices {first} to {last}"
+    text = f"Most suspicious spot: {where}; {span}, strongest in {lesion.peak[0] + 1}"
+    if lesion.size_mm is None:
+        return f"{text}."
+    through, down, across = (f"{side:.0f}" for side in lesion.size_mm)
+    return (
+        f"{text}; the box around it is about {across} × {down} × {through} mm (across "
+        "a row, down a column, through the slices)."
+    )
