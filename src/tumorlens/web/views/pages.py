@@ -186,7 +186,16 @@ def _answer(uploads: list[FileStorage]) -> AnyResponse:
     status = status_of(results)
     response: AnyResponse
     if wants_json():
-        response = jsonify(analyses=made, failures=failed)
+        told = [
+            {
+                "source": item.source,
+                "code": item.code,
+                "message": item.message,
+                "mend": item.hint,
+            }
+            for item in failed
+        ]
+        response = jsonify(analyses=made, failures=told)
     elif len(results) == 1:
         if made:
             return redirect(made[0]["url"], 303)
