@@ -57,6 +57,8 @@ class Slice:
         input does not depend on it.
     sequence
         The weighting of its series; None where the format does not say.
+    pixel_aspect
+        Height over width of a pixel; 1 where the format does not say.
     """
 
     pixels: NDArray[np.float32]
@@ -68,6 +70,7 @@ class Slice:
     placement: Placement | None = None
     window: tuple[float, float] | None = None
     sequence: MRSequence | None = None
+    pixel_aspect: float = 1.0
 
     @property
     def height(self) -> int:
@@ -138,6 +141,33 @@ class Study:
     def is_pictures(self) -> bool:
         """Whether it holds single pictures alone, and no series of several slices."""
         return all(len(series.slices) == 1 for series in self.series)
+
+
+def stacks_of(study: Study) -> Study:
+    """Leave single pictures out where there are series beside them.
+
+    Rates of whole series hold for stacks alone; a lone slice beside one is judged
+    by itself, or not at all.
+
+    Parameters
+    ----------
+    study
+        What was read.
+
+    Returns
+    -------
+    Study
+        The series of several slices, with a note on what was left out; unchanged
+        where there is none.
+    """
+    stacks = tuple(series for series in study.series if len(series.slices) > 1)
+    count = len(study.series) - len(stacks)
+    if not stacks or not count:
+        return study
+    what = "1 single picture belongs" if count == 1 else f"{count} pictures belong"
+    were = "was" if count == 1 else "were"
+    note = f"{what} to no series of several slices, and {were} left out."
+    return Study(stacks, (*study.notes, note))
 
 
 def __getattr__(name: str) -> object:

@@ -12,18 +12,27 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError
 from tumorlens.imaging.dicom.header import integer, numbers, parse, quiet, text
-from tumorlens.imaging.dicom.pixels import Layout, decode, layout
-from tumorlens.imaging.dicom.words import check_scope, guess_sequence
-from tumorlens.imaging.grey import to_slice
+from tumorlens.imaging.dicom.pixels import (
+    Layout,
+    Lookup,
+    decode,
+    layout,
+    modality_lookup,
+)
+from tumorlens.imaging.dicom.words import check_scope, guess_sequence, localiser_words
+from tumorlens.imaging.grey import to_slice, unstated_padding, without_padding
 from tumorlens.imaging.limits import check_unpacked
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.placement import Placement, Plane, Point
+from tumorlens.imaging.study import MRSequence, Slice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _LINEAR = ("", "LINEAR", "LINEAR_EXACT")
 _FARTHEST_WINDOW = 1e12
+
+MAX_PIXEL_ASPECT = 8.0
+"""Height over width of a pixel, or the reverse: beyond, the tag is no ratio."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +45,76 @@ class Frame:
         Its pixels and place; the index counts frames of the file.
     header
         The file's data set without pixel data.
+    uid
+        SOPInstanceUID; empty where missing.
     series
-        SeriesInstanceUID; empty where missing.
+        What names the series: SeriesInstanceUID and SeriesNumber, with the study
+        and all that describes a series where the UID is missing.
     number
         InstanceNumber, or 0.
+    position
+        ImagePositionPatient, LPS mm; None where missing.
+    direction
+        Unit vectors along the rows and down the columns, one after the other;
+        None where missing.
+    seats
+        What else may tell the order: SliceLocation, the position in the stack,
+        the vendor's own number of the slice, InstanceNumber; None where missing.
     traits
-        What repeats at one place may differ in: echo time, b-value, kind of
-        image, time point, acquisition.
+        What repeats at one place may differ in, by the names of `TRAITS`.
+    aside
+        Why the frame is not to be judged, as the end of a sentence that starts
+        with its name; empty where it is.
     """
 
     slice: Slice
     header: Dataset
-    series: str
+    uid: str
+    series: tuple[str, ...]
     number: int
-    traits: tuple[object, ...]
+    position: Point | None
+    direction: tuple[float, ...] | None
+    seats: tuple[float | None, ...]
+    traits: dict[str, str]
+    aside: str = ""
+
+
+TRAITS: dict[str, tuple[str, ...]] = {
+    "series": ("SeriesDescription", "SeriesTime"),
+    "echo": ("EffectiveEchoTime", "EchoTime", "EchoNumbers"),
+    "inversion": ("InversionTime", "InversionTimes"),
+    "component": ("ComplexImageComponent",),
+    "diffusion": ("DiffusionBValue", "DiffusionGradientOrientation"),
+    "contrast": ("ContrastBolusAgent",),
+    "kind": ("FrameType", "ImageType"),
+    "flip": ("FlipAngle",),
+    "repetition": ("RepetitionTime",),
+    "sequence": ("SequenceName", "PulseSequenceName", "ScanningSequence"),
+    "time point": ("TemporalPositionIdentifier", "TemporalPositionIndex"),
+    "trigger": ("TriggerTime", "NominalCardiacTriggerDelayTime"),
+    "acquisition": ("AcquisitionNumber",),
+    "acquisition time": ("AcquisitionDateTime", "AcquisitionTime"),
+}
+"""What may tell acquisitions apart that lie at one place, the most telling first, and
+the tags that say it: all of them together."""
+
+STRONG_TRAITS = ("series", "echo", "inversion", "component", "contrast", "flip")
+"""Those that differ between acquisitions alone, never inside one."""
+
+_SERIES_WORDS = (
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesDescription",
+    "ProtocolName",
+    "SeriesDate",
+    "SeriesTime",
+    "SequenceName",
+)
+"""What describes a series, where its UID was taken away."""
+
+_PHILIPS_SLICE = 0x2001100A
+_GE_COMPONENT = 0x0043102F
+_GE_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
 
 
 def frames_of(data: bytes, name: str) -> list[Frame]:
@@ -75,9 +140,11 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
         pixels = shape.frames * shape.rows * shape.columns
         value_bytes = shape.samples * shape.allocated // 8
         check_unpacked(pixels, value_bytes, len(data), name)
+        lookup = modality_lookup(header, name)
+        sequence = guess_sequence(header)
         pictures = [
-            _frame(header, values, index, name, shape)
-            for index, values in enumerate(decode(header, shape, name))
+            _frame(header, values, padded, index, name, shape, lookup, sequence)
+            for index, (values, padded) in enumerate(decode(header, shape, name))
         ]
         bare = copy.copy(header)
         del bare.PixelData
@@ -85,42 +152,106 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
 
 
 def _frame(
-    header: Dataset, values: NDArray[Any], index: int, name: str, shape: Layout
+    header: Dataset,
+    values: NDArray[Any],
+    padded: NDArray[np.bool_] | None,
+    index: int,
+    name: str,
+    shape: Layout,
+    lookup: Lookup | None,
+    sequence: MRSequence | None,
 ) -> Frame:
     groups = _groups(header, index, name)
-    slope, summand = _rescale(groups, name)
+    slope, summand = (1.0, 0.0) if lookup is not None else _rescale(groups, name)
     # In the file's own units: windowing and scaling are the preprocessing's part.
-    if values.ndim == 2 and (slope, summand) != (1.0, 0.0):
+    if lookup is not None and values.ndim == 2:
+        values = lookup.apply(values)
+    elif values.ndim == 2 and (slope, summand) != (1.0, 0.0):
         values = (values * np.float64(slope) + summand).astype(np.float32)
     picture = to_slice(values, name, index)
+    if padded is None and values.ndim == 2:
+        padded = unstated_padding(picture.pixels)
+    if padded is not None:
+        picture = replace(picture, pixels=without_padding(picture.pixels, padded))
     spacing = _spacing(groups)
-    placement = _placement(groups, spacing)
+    position = _position(groups)
+    direction = _direction(groups)
+    placement = _placement(position, direction, spacing)
     picture = replace(
         picture,
         spacing_mm=spacing,
         placement=placement,
-        plane=placement.plane if placement else None,
+        plane=None if direction is None else _plane(direction),
         window=_window(groups, shape, slope, summand),
-        sequence=guess_sequence(header),
+        sequence=sequence,
+        pixel_aspect=_pixel_aspect(groups, spacing),
     )
+    traits = {
+        title: "\\".join(_first(groups, keyword) for keyword in keywords)
+        for title, keywords in TRAITS.items()
+    }
+    traits["component"] = component = _component(groups)
+    aside = ""
+    if component in ("PHASE", "IMAGINARY"):
+        aside = f"shows {_COMPONENTS[component]}, not the strength of the signal"
     return Frame(
         slice=picture,
         header=header,
-        series=text(header, "SeriesInstanceUID"),
+        uid=text(header, "SOPInstanceUID"),
+        series=_series_names(header),
         number=_number(header, name),
-        traits=tuple(
-            _first(groups, keyword)
-            for keyword in (
-                "EffectiveEchoTime",
-                "EchoTime",
-                "DiffusionBValue",
-                "ImageType",
-                "TemporalPositionIdentifier",
-                "TemporalPositionIndex",
-                "AcquisitionNumber",
-            )
+        position=position,
+        direction=direction,
+        seats=(
+            _seat(groups, "SliceLocation"),
+            _seat(groups, "InStackPositionNumber"),
+            _seat(groups, _PHILIPS_SLICE),
+            _seat(groups, "InstanceNumber"),
         ),
+        traits=traits,
+        aside=localiser_words(header) or aside,
     )
+
+
+_COMPONENTS = {"PHASE": "phase", "IMAGINARY": "the imaginary part of the signal"}
+_COMPONENT_LETTERS = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
+
+
+def _component(groups: list[Dataset]) -> str:
+    """Name which part of the complex signal a frame shows; empty where not said."""
+    stated = _first(groups, "ComplexImageComponent").upper()
+    if stated and stated != "MIXED":
+        return stated
+    kind = _first(groups, "FrameType") or _first(groups, "ImageType")
+    parts = kind.upper().split("\\")[2:]
+    for part in parts:
+        if part in ("PHASE", "PHASE MAP", "VELOCITY MAP"):
+            return "PHASE"
+        if part in ("REAL", "IMAGINARY", "MAGNITUDE"):
+            return part
+    letters = [part for part in parts if part in _COMPONENT_LETTERS]
+    if letters:
+        return _COMPONENT_LETTERS[letters[0]]
+    number = _seat(groups, _GE_COMPONENT)
+    if number is not None and 0 <= number < len(_GE_COMPONENTS):
+        return _GE_COMPONENTS[int(number)]
+    return ""
+
+
+def _series_names(header: Dataset) -> tuple[str, ...]:
+    uid = text(header, "SeriesInstanceUID")
+    names = (uid, text(header, "SeriesNumber"))
+    if uid:
+        return names
+    return (*names, *(text(header, keyword) for keyword in _SERIES_WORDS))
+
+
+def _seat(groups: list[Dataset], keyword: str | int) -> float | None:
+    for group in groups:
+        stated = numbers(group, keyword, 1)
+        if stated is not None:
+            return stated[0]
+    return None
 
 
 def _number(header: Dataset, name: str) -> int:
@@ -171,7 +302,8 @@ def _values(
 
 
 def _rescale(groups: list[Dataset], name: str) -> tuple[float, float]:
-    group = next((item for item in groups if "RescaleSlope" in item), None)
+    # An empty tag says as little as a missing one.
+    group = next((item for item in groups if text(item, "RescaleSlope")), None)
     if group is None:
         return 1.0, 0.0
     slope = numbers(group, "RescaleSlope", 1)
@@ -200,25 +332,51 @@ def _spacing(groups: list[Dataset]) -> tuple[float, float] | None:
     return spacing[0], spacing[1]
 
 
-def _placement(
-    groups: list[Dataset], spacing: tuple[float, float] | None
-) -> Placement | None:
-    """DICOM PS3.3 C.7.6.2.1.1; None unless the axes are unit and at right angles."""
-    origin = _values(groups, "ImagePositionPatient", 3)
+def _pixel_aspect(groups: list[Dataset], spacing: tuple[float, float] | None) -> float:
+    """Height over width of a pixel, by the spacing, else by PixelAspectRatio."""
+    stated = spacing or _values(groups, "PixelAspectRatio", 2)
+    if stated is None or min(stated) <= 0.0:
+        return 1.0
+    aspect = stated[0] / stated[1]
+    return aspect if 1.0 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT else 1.0
+
+
+def _position(groups: list[Dataset]) -> Point | None:
+    position = _values(groups, "ImagePositionPatient", 3)
+    if position is None or max(abs(x) for x in position) > 1e5:
+        return None
+    return position[0], position[1], position[2]
+
+
+def _direction(groups: list[Dataset]) -> tuple[float, ...] | None:
+    """Read the axes of the picture; None unless of unit length, at right angles."""
     axes = _values(groups, "ImageOrientationPatient", 6)
-    if origin is None or axes is None or spacing is None:
+    if axes is None:
         return None
     across, down = np.array(axes[:3]), np.array(axes[3:])
     lengths = np.array([np.linalg.norm(across), np.linalg.norm(down)])
     if np.abs(lengths - 1).max() > 0.02 or abs(float(across @ down)) > 0.02:
         return None
-    if max(abs(x) for x in origin) > 1e5:
-        return None
-    return Placement.of(
-        np.array(origin),
-        across / lengths[0] * spacing[1],
-        down / lengths[1] * spacing[0],
+    return tuple(
+        float(x) for x in np.concatenate((across / lengths[0], down / lengths[1]))
     )
+
+
+def _plane(direction: tuple[float, ...]) -> Plane:
+    across, down = np.array(direction[:3]), np.array(direction[3:])
+    return Placement.of(np.zeros(3), across, down).plane
+
+
+def _placement(
+    position: Point | None,
+    direction: tuple[float, ...] | None,
+    spacing: tuple[float, float] | None,
+) -> Placement | None:
+    """Place a slice in the patient (DICOM PS3.3 C.7.6.2.1.1)."""
+    if position is None or direction is None or spacing is None:
+        return None
+    across, down = np.array(direction[:3]), np.array(direction[3:])
+    return Placement.of(np.array(position), across * spacing[1], down * spacing[0])
 
 
 def _stored_window(groups: list[Dataset]) -> tuple[float, float] | None:

@@ -1,21 +1,43 @@
-"""Many DICOM files become series, each sorted along the patient."""
+"""DICOM files become series: copies drop out, acquisitions part, slices are sorted."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from tumorlens.errors import InputError, MissingFileError, TooLargeError
-from tumorlens.imaging.dicom.frames import Frame, frames_of
+from tumorlens.imaging.dicom.frames import STRONG_TRAITS, TRAITS, Frame, frames_of
 from tumorlens.imaging.dicom.header import text
-from tumorlens.imaging.dicom.order import repeats_place, sort_slices
+from tumorlens.imaging.dicom.order import (
+    depths,
+    distinct_seats,
+    gap_note,
+    places_of,
+    repeats_place,
+    sort_slices,
+    without_place,
+)
+from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
 from tumorlens.imaging.study import Series, Study
 
 _SAME_WAY = 0.01
+_CROSSED = 0.7
+"""Cosine between two normals below which slices cross rather than tilt."""
+
+_LEAST_STACK = 3
+"""Slices of an acquisition that lies among another's, not in the same places."""
+
+_LOCALISER_SLICES = 15
+"""A localiser has at most so many in each of its three planes."""
+
+_EVEN = 0.1
+"""Share of their mean by which the distances of a regular stack differ."""
 
 
 def read_dicom(data: bytes, name: str) -> Study:
@@ -45,8 +67,10 @@ def read_dicom(data: bytes, name: str) -> Study:
     InputError
         Where it is no MR slice of a head, with the reason.
     """
-    series, notes = arrange(frames_of(data, name))
-    return Study(series, notes)
+    arranged = arrange(frames_of(data, name))
+    if not arranged.series:
+        raise arranged.failures[0][1]
+    return Study(arranged.series, arranged.notes)
 
 
 def gather_series(
@@ -97,8 +121,11 @@ def gather_series(
         frames += of_file
     if not frames:
         raise failures[0][1] if failures else MissingFileError("There is no file.")
-    series, notes = arrange(frames)
-    return Study(series, (*notes, *left_out(failures))), tuple(failures)
+    arranged = arrange(frames)
+    if not arranged.series:
+        raise arranged.failures[0][1]
+    notes = (*arranged.notes, *left_out(failures))
+    return Study(arranged.series, notes), (*failures, *arranged.failures)
 
 
 def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
@@ -112,53 +139,185 @@ def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
     )
 
 
-def arrange(frames: list[Frame]) -> tuple[tuple[Series, ...], tuple[str, ...]]:
+class Arranged(NamedTuple):
+    """Frames, sorted into series.
+
+    Parameters
+    ----------
+    series
+        Each of one direction and size, its slices indexed from 0.
+    notes
+        What was set aside, parted or put in order by a guess; full sentences.
+    failures
+        Name and error of each file of which all frames were set aside.
+    """
+
+    series: tuple[Series, ...]
+    notes: tuple[str, ...]
+    failures: tuple[tuple[str, InputError], ...]
+
+
+def arrange(frames: Sequence[Frame]) -> Arranged:
     """Sort frames into series, and each series along the patient.
+
+    Copies drop out first. What then makes frames different acquisitions parts them:
+    identifiers, size and direction, contrast, echo, part of the signal, time. What is
+    not to be judged is set aside.
 
     Parameters
     ----------
     frames
         At least one, of any files.
-
-    Returns
-    -------
-    series
-        Each of one orientation and size, its slices indexed from 0.
-    notes
-        What was split or dropped.
     """
-    series: list[Series] = []
     notes: list[str] = []
-    for uid_group in _split(frames, lambda item: item.series):
+    kept = _without_copies(frames)
+    if len(kept) < len(frames):
+        count = len(frames) - len(kept)
+        repeat = "slice repeats" if count == 1 else "slices repeat"
+        notes.append(f"{count} {repeat} another, pixel by pixel, and left the series.")
+    kept, asides = _set_aside(_one_name(kept, notes))
+    series: list[Series] = []
+    for named in _split(kept, lambda frame: frame.series):
         parts = [
             part
-            for turned in _by_orientation(uid_group)
-            for part in _without_repeats(turned)
+            for turned in _by_direction(named)
+            for part in _acquisitions(turned, notes)
         ]
         if len(parts) > 1:
             notes.append(
-                "A series holds several orientations, echoes or time points; "
+                "A series holds several directions, echoes, contrasts or time points; "
                 f"it was split into {len(parts)}."
             )
         for part in parts:
-            kept, dropped = sort_slices(part)
-            if dropped:
-                notes.append(
-                    f"{dropped} of {len(part)} slices of a series repeat a place; "
-                    "the first at each place was used."
-                )
-            series.append(_series(kept))
-    return tuple(series), tuple(notes)
+            ordered, note = sort_slices(part)
+            notes += [item for item in (note, gap_note(ordered)) if item]
+            series.append(_series(ordered))
+    used = {id(frame.header) for frame in kept}
+    failures = {
+        frame.slice.source: InputError(
+            f"{frame.slice.source} {reason}.", "Give a diagnostic series of the head."
+        )
+        for frame, reason in asides
+        if id(frame.header) not in used
+    }
+    for reason, count in Counter(reason for _, reason in asides).items():
+        each = (
+            "slice was set aside: it" if count == 1 else "slices were set aside: each"
+        )
+        notes.append(f"{count} {each} {reason}.")
+    return Arranged(tuple(series), tuple(dict.fromkeys(notes)), tuple(failures.items()))
 
 
-def _split(frames: list[Frame], key: Callable[[Frame], object]) -> list[list[Frame]]:
-    groups: dict[object, list[Frame]] = {}
-    for item in frames:
+_Item = TypeVar("_Item")
+
+
+def _split(
+    items: Iterable[_Item], key: Callable[[_Item], Hashable]
+) -> list[list[_Item]]:
+    groups: dict[Hashable, list[_Item]] = {}
+    for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
 
 
-def _by_orientation(frames: list[Frame]) -> list[list[Frame]]:
+def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
+    """Drop frames that repeat another: the same pixels, traits, and name or place."""
+    kept: list[Frame] = []
+    seen: defaultdict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        traits = (frame.series, tuple(frame.traits.values()), frame.number)
+        key = (*traits, frame.position, frame.direction, frame.seats)
+        if any(_equal(frame, other) for other in seen[key]):
+            continue
+        seen[key].append(frame)
+        kept.append(frame)
+    return kept
+
+
+def _equal(one: Frame, two: Frame) -> bool:
+    named = one.uid == two.uid and one.slice.index == two.slice.index
+    # Two blank slices whose place nobody knows may both belong to the series.
+    if not named and (one.position is None or one.slice.index != two.slice.index):
+        return False
+    return np.array_equal(one.slice.pixels, two.slice.pixels)
+
+
+def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Give files one name that only their anonymiser named apart.
+
+    Some replace the series' identifier anew in each file. Files that agree in all
+    else that names a series, each alone in its own, are one.
+    """
+    sizes = Counter(frame.series for frame in frames)
+    alone = [
+        frame
+        for frame in frames
+        if sizes[frame.series] == 1
+        and text(frame.header, "SeriesNumber")
+        and not frame.aside
+    ]
+    renamed: dict[int, tuple[str, ...]] = {}
+    for group in _split(alone, _other_names):
+        for turned in _by_direction(group):
+            apart = distinct_seats(turned) is not None or not repeats_place(turned)
+            if len(turned) < _LEAST_STACK or not apart:
+                continue
+            name = ("", *(str(x) for x in _other_names(turned[0])))
+            renamed |= {id(frame): name for frame in turned}
+            notes.append(
+                f"{len(turned)} files name a series of their own each, and agree in "
+                "all else; they were taken as one series."
+            )
+    return [
+        replace(frame, series=renamed[id(frame)]) if id(frame) in renamed else frame
+        for frame in frames
+    ]
+
+
+def _other_names(frame: Frame) -> tuple[Hashable, ...]:
+    header = frame.header
+    return (
+        *(text(header, x) for x in ("PatientID", "SeriesNumber", "SeriesDescription")),
+        *(frame.traits[x] for x in ("series", "echo", "kind", "repetition", "flip")),
+        frame.slice.pixels.shape,
+    )
+
+
+def _set_aside(
+    frames: list[Frame],
+) -> tuple[list[Frame], list[tuple[Frame, str]]]:
+    """Part what is to be judged from what is not, with the reason of each."""
+    kept: list[Frame] = []
+    asides: list[tuple[Frame, str]] = []
+    for named in _split(frames, lambda frame: frame.series):
+        reasons = {frame.aside for frame in named}
+        # What was taken with a localiser is one, whatever it calls itself.
+        whole = LOCALISER in reasons or _crosses_itself(named)
+        for frame in named:
+            reason = LOCALISER if whole else frame.aside
+            if reason:
+                asides.append((frame, reason))
+            else:
+                kept.append(frame)
+    return kept, asides
+
+
+def _crosses_itself(frames: Sequence[Frame]) -> bool:
+    """Tell whether a series looks at the head from three sides, a few slices each."""
+    turned = _by_direction(frames)
+    ways = [group[0].direction for group in turned]
+    if len(ways) < 3 or any(len(group) > _LOCALISER_SLICES for group in turned):
+        return False
+    normals = [np.cross(way[:3], way[3:]) for way in ways if way is not None]
+    crossed = [
+        normal
+        for index, normal in enumerate(normals)
+        if all(abs(float(normal @ other)) < _CROSSED for other in normals[:index])
+    ]
+    return len(normals) == len(ways) and len(crossed) >= 3
+
+
+def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Split by size and direction; rounding in the header must not split."""
     groups: list[list[Frame]] = []
     for item in frames:
@@ -174,35 +333,145 @@ def _by_orientation(frames: list[Frame]) -> list[list[Frame]]:
 def _alike(one: Frame, two: Frame) -> bool:
     if one.slice.pixels.shape != two.slice.pixels.shape:
         return False
-    first, second = one.slice.placement, two.slice.placement
+    spacing, other = one.slice.spacing_mm, two.slice.spacing_mm
+    if spacing and other and not np.allclose(spacing, other, rtol=_SAME_WAY):
+        return False
+    first, second = one.direction, two.direction
     if first is None or second is None:
         return first is second
-    ways = (
-        np.subtract(first.across, second.across),
-        np.subtract(first.down, second.down),
-    )
-    return max(float(np.abs(way).max()) for way in ways) < _SAME_WAY
+    return float(np.abs(np.subtract(first, second)).max()) < _SAME_WAY
 
 
-def _without_repeats(frames: list[Frame]) -> list[list[Frame]]:
-    """Split by one trait after the other, as long as places repeat."""
+def _acquisitions(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
+    """Part the acquisitions of one direction that share a name."""
+    frames = _without_wrong_places(frames, notes)
     groups = [frames]
-    for trait in range(len(frames[0].traits)):
-        if not any(repeats_place(group) for group in groups):
-            break
-        groups = [
-            part
-            for group in groups
-            for part in (
-                _split(group, lambda item: item.traits[trait])  # noqa: B023
-                if repeats_place(group)
-                else [group]
-            )
-        ]
-    return groups
+    for trait in STRONG_TRAITS:
+        groups = [part for group in groups for part in _by_strong_trait(group, trait)]
+    for trait in TRAITS:
+        if not any(_repeats(group) for group in groups):
+            return groups
+        groups = [part for group in groups for part in _by_trait(group, trait)]
+    return [part for group in groups for part in _by_rank(group, notes)]
 
 
-def _series(frames: list[Frame]) -> Series:
+def _without_wrong_places(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Take places away that cannot be right: one for all slices, or two slices in one.
+
+    Repeats are right where acquisitions lie over each other, which a trait tells.
+    """
+    places = places_of(frames)
+    if places is None or len(set(places)) == len(frames):
+        return frames
+    parted = [frames]
+    for trait in TRAITS:
+        if not trait.startswith("acquisition"):
+            parted = [part for group in parted for part in _by_trait(group, trait)]
+    if not any(_repeats(part) for part in parted):
+        return frames
+    located = [frame.seats[0] for frame in frames]
+    apart = None not in located and len(set(located)) == len(frames)
+    if not apart and len(set(places)) > 1:
+        return frames
+    notes.append(
+        f"{len(frames)} slices of a series state the same positions in the patient, "
+        "which cannot be right; their places were taken as unknown."
+    )
+    return without_place(frames)
+
+
+def _repeats(frames: Sequence[Frame]) -> bool:
+    """Tell whether frames lie over each other, by their places, else their numbers."""
+    if depths(frames) is not None:
+        return repeats_place(frames)
+    return len(frames) > 1 and distinct_seats(frames) is None and _numbered(frames)
+
+
+def _numbered(frames: Sequence[Frame]) -> bool:
+    return all(frame.seats[-1] is not None for frame in frames)
+
+
+def _by_trait(frames: list[Frame], trait: str) -> list[list[Frame]]:
+    """Split by a trait that tells apart what lies in one place, and little else."""
+    if not _repeats(frames):
+        return [frames]
+    parts = _split(frames, lambda frame: frame.traits[trait])
+    # A trait that is another in each slice says nothing of acquisitions.
+    if not 1 < len(parts) <= 2 * _layers(frames):
+        return [frames]
+    return parts
+
+
+def _layers(frames: Sequence[Frame]) -> int:
+    """Count how many frames lie in the fullest place."""
+    places: Sequence[Hashable] | None = places_of(frames)
+    if places is None:
+        places = [frame.seats[-1] for frame in frames]
+    return max(Counter(places).values())
+
+
+def _by_strong_trait(frames: list[Frame], trait: str) -> list[list[Frame]]:
+    """Split acquisitions that lie among each other, not in the same places.
+
+    Each has to be a regular stack by itself: a tag that is another here and there
+    parts nothing.
+    """
+    if _repeats(frames):
+        return _by_trait(frames, trait)
+    parts = _split(frames, lambda frame: frame.traits[trait])
+    if len(parts) < 2 or not all(_is_stack(part) for part in parts):
+        return [frames]
+    return parts if _interleaved(parts) else [frames]
+
+
+def _is_stack(frames: Sequence[Frame]) -> bool:
+    if len(frames) < _LEAST_STACK:
+        return False
+    along = depths(frames)
+    if along is None:
+        return True
+    steps = np.diff(np.sort(along))
+    return bool(np.abs(steps - steps.mean()).max() <= _EVEN * steps.mean())
+
+
+def _interleaved(parts: Sequence[Sequence[Frame]]) -> bool:
+    """Tell whether stacks overlap along the patient; true where nobody knows."""
+    reaches = []
+    for part in parts:
+        along = depths(part)
+        if along is None:
+            return True
+        reaches.append((float(along.min()), float(along.max())))
+    reaches.sort()
+    return all(two[0] < one[1] for one, two in pairwise(reaches))
+
+
+def _by_rank(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
+    """Part what still lies in one place: the first at each, the second at each, ..."""
+    if not _repeats(frames):
+        return [frames]
+    places: Sequence[Hashable] | None = places_of(frames)
+    if places is None:
+        places = [frame.seats[-1] for frame in frames]
+    pairs = sorted(
+        zip(frames, places, strict=True),
+        key=lambda pair: (pair[0].number, pair[0].traits["acquisition time"]),
+    )
+    ranks: Counter[Hashable] = Counter()
+    parts: defaultdict[int, list[Frame]] = defaultdict(list)
+    for frame, place in pairs:
+        parts[ranks[place]].append(frame)
+        ranks[place] += 1
+    if len({len(part) for part in parts.values()}) > 1:
+        extra = sum(len(part) for rank, part in parts.items() if rank)
+        notes.append(
+            f"{extra} of {len(frames)} slices of a series lie where another one lies "
+            "and differ from it; they were put into a series of their own."
+        )
+    return list(parts.values())
+
+
+def _series(frames: Sequence[Frame]) -> Series:
     return Series(
         slices=tuple(
             replace(item.slice, index=index) for index, item in enumerate(frames)

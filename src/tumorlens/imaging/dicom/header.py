@@ -11,7 +11,7 @@ import math
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ def parse(data: bytes, name: str) -> Dataset:
     try:
         with quiet():
             header = dcmread(_Counted(_inflated(data)), force=True)
-            _check_depth(header, name)
+            _decode_text(header, _check_depth(header, name))
     except TooLargeError as error:
         raise TooLargeError(
             f"{name} has more elements or bytes than an MR picture needs.",
@@ -148,10 +148,21 @@ def _too_deep(name: str) -> DamagedFileError:
     )
 
 
-def _check_depth(top: Dataset, name: str) -> None:
-    """Unfold every sequence once, so that nobody later meets a trap in it."""
+_Place = tuple["Dataset", Any, str, bytes]
+"""A data set, and the tag, kind and bytes of a text in it."""
+
+
+def _check_depth(top: Dataset, name: str) -> list[_Place]:
+    """Unfold every sequence once, so that nobody later meets a trap in it.
+
+    Returns
+    -------
+    list
+        Texts that are more than plain ASCII.
+    """
     from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
+    texts: list[_Place] = []
     waiting = [(top, 0)]
     while waiting:
         here, depth = waiting.pop()
@@ -162,14 +173,110 @@ def _check_depth(top: Dataset, name: str) -> None:
             kind = item.VR
             if kind in (None, "UN") and dictionary_has_tag(tag):
                 kind = dictionary_VR(tag)
+            raw = item.value
+            if kind in _TEXT and isinstance(raw, bytes):
+                if not raw.isascii() or _ESCAPE in raw:
+                    texts.append((here, tag, str(kind), raw))
+                continue
             if kind != "SQ":
                 continue
-            raw = item.value
             if isinstance(raw, bytes) and len(raw) > MAX_SEQUENCE_BYTES:
                 raise TooLargeError("A sequence is too long.")
             items: Any = here[tag].value
             if not isinstance(items, bytes):
                 waiting += [(child, depth + 1) for child in items or ()]
+    return texts
+
+
+_TEXT = frozenset(("SH", "LO", "ST", "LT", "UT", "UC", "PN"))
+_ESCAPE = b"\x1b"
+_CHARACTER_SET = 0x00080005
+_UNICODE = "ISO_IR 192"
+
+_OTHER_NAMES = {
+    "UTF8": _UNICODE,
+    "UNICODE": _UNICODE,
+    "LATIN1": "ISO_IR 100",
+    "ISO88591": "ISO_IR 100",
+    "WINDOWS1252": "ISO_IR 100",
+    "CP1252": "ISO_IR 100",
+    "ANSI": "ISO_IR 100",
+    "SHIFTJIS": "ISO_IR 13",
+    "SJIS": "ISO_IR 13",
+    "EUCKR": "ISO 2022 IR 149",
+    "GB2312": "GBK",
+    "GBK": "GBK",
+    "GB18030": "GB18030",
+}
+"""What senders write for a character set, without signs between."""
+
+
+def _decode_text(header: Dataset, texts: list[_Place]) -> None:
+    """Decode text once, as it was meant, so that it is written as UTF-8 from here on.
+
+    Character sets are misspelt, left empty or plain wrong in many files; nothing of
+    that may keep a result from the patient it belongs to.
+    """
+    from pydicom.dataelem import DataElement
+    from pydicom.valuerep import PersonName
+
+    stated = header.get_item(_CHARACTER_SET) if _CHARACTER_SET in header else None
+    if stated is None and not texts:
+        return
+    encodings = _encodings(stated)
+    for here, tag, kind, raw in texts:
+        decoded: Any = _text_of(raw, encodings)
+        if kind == "PN":
+            # A name remembers how it is written, and would go out as it came.
+            names = [PersonName(x, ["UTF8"]) for x in decoded.split("\\")]
+            decoded = names[0] if len(names) == 1 else names
+        here[tag] = DataElement(tag, kind, decoded)
+        if here is not header and _CHARACTER_SET in here:
+            del here[_CHARACTER_SET]
+    header.SpecificCharacterSet = _UNICODE
+
+
+def _encodings(stated: object) -> list[str]:
+    """Name the codecs of Python for a stated character set, the default's first."""
+    from pydicom.charset import convert_encodings, python_encoding
+
+    value = getattr(stated, "value", None)
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if isinstance(value, str):
+        value = value.split("\\")
+    terms = []
+    for item in value if isinstance(value, Iterable) else ():
+        name = str(item).strip(" \0").upper()
+        bare = "".join(char for char in name if char.isalnum())
+        term = _OTHER_NAMES.get(bare, name)
+        if bare.startswith("ISO2022IR") and bare[9:].isdigit():
+            term = f"ISO 2022 IR {bare[9:]}"
+        elif bare.startswith("ISOIR") and bare[5:].isdigit():
+            term = f"ISO_IR {bare[5:]}"
+        if term in python_encoding:
+            terms.append(term)
+    return list(convert_encodings(terms or [""]))
+
+
+def _text_of(raw: bytes, encodings: list[str]) -> str:
+    """Decode text: as stated, unless it is plainly UTF-8; latin letters at worst."""
+    from pydicom.charset import decode_bytes
+
+    raw = raw.rstrip(b" \0")
+    if _ESCAPE not in raw:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            # A name is cut at 64 bytes, in the middle of a letter if need be.
+            if error.end == len(raw) and error.start >= len(raw) - 3 > 0:
+                whole = raw[: error.start]
+                if not whole.isascii():
+                    return whole.decode("utf-8")
+    decoded = decode_bytes(raw, encodings, {ord(x) for x in "\\^="})
+    if "\ufffd" in decoded or (encodings == ["UTF8"] and _ESCAPE not in raw):
+        return raw.replace(_ESCAPE, b"").decode("latin-1")
+    return str(decoded)
 
 
 def integer(
@@ -199,10 +306,14 @@ def integer(
         raise _bad(keyword, name) from error
 
 
-def numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def numbers(
+    header: Dataset, keyword: str | int, count: int
+) -> tuple[float, ...] | None:
     """Return that many finite numbers, or None where the tag has none such."""
     try:
         value: Any = header.get(keyword)
+        # A tag that is asked for by its number comes with its name and kind.
+        value = getattr(value, "value", value) if isinstance(keyword, int) else value
         if value is None or isinstance(value, str | bytes):
             return None
         floats = tuple(float(x) for x in (value if count > 1 else (value,)))

@@ -1,47 +1,177 @@
-"""The order of slices along the patient."""
+"""The order of slices along the patient, and what of them is missing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.imaging.dicom.frames import Frame
 
-_SAME_PLACE_MM = 0.01
+SAME_PLACE_MM = 0.01
+"""Slices nearer to each other than this lie in one place."""
+
+_SEATS = (
+    "the tag SliceLocation",
+    "their position in the stack",
+    "the scanner's own number of the slice",
+    "the tag InstanceNumber",
+)
+"""What tells the order where places do not, in the order of `Frame.seats`."""
+
+_MISSING_FROM = 1.5
+"""Times the usual distance between slices: from here on one is missing."""
+
+_UNEVEN = 0.25
+"""Share by which a distance differs from the usual one without a slice missing."""
 
 
-def repeats_place(frames: list[Frame]) -> bool:
+def depths(frames: Sequence[Frame]) -> NDArray[np.float64] | None:
+    """Measure where each frame lies along the stack.
+
+    Parameters
+    ----------
+    frames
+        Of one direction.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (N,), mm along the first frame's normal; where no direction is
+        stated, along the line that the positions lie on. None where a frame has
+        no position.
+    """
+    positions = [frame.position for frame in frames if frame.position is not None]
+    if len(positions) != len(frames):
+        return None
+    origins = np.array(positions)
+    direction = frames[0].direction
+    if direction is not None:
+        return np.asarray(origins @ np.cross(direction[:3], direction[3:]))
+    way = origins.max(axis=0) - origins.min(axis=0)
+    axis = int(np.argmax(way))
+    return np.asarray(origins[:, axis])
+
+
+def places_of(frames: Sequence[Frame]) -> list[int] | None:
+    """Count the places of frames along the stack; None where one has none."""
+    along = depths(frames)
+    if along is None:
+        return None
+    order = np.argsort(along, kind="stable")
+    steps = np.diff(along[order], prepend=along[order[0]])
+    numbers = np.empty(len(frames), int)
+    numbers[order] = np.cumsum(steps >= SAME_PLACE_MM)
+    return [int(number) for number in numbers]
+
+
+def repeats_place(frames: Sequence[Frame]) -> bool:
     """Tell whether two of these frames lie in one place."""
-    depths = _depths(frames)
-    return depths is not None and bool(
-        np.any(np.diff(np.sort(depths)) < _SAME_PLACE_MM)
+    places = places_of(frames)
+    return places is not None and len(set(places)) < len(frames)
+
+
+def distinct_seats(frames: Sequence[Frame]) -> int | None:
+    """Find what tells the order of frames whose places do not.
+
+    Returns
+    -------
+    int or None
+        The first of `Frame.seats` that each frame has, and no two alike.
+    """
+    for seat in range(len(_SEATS)):
+        values = {frame.seats[seat] for frame in frames}
+        if None not in values and len(values) == len(frames):
+            return seat
+    return None
+
+
+def without_place(frames: Sequence[Frame]) -> list[Frame]:
+    """Take the places away from frames that state wrong ones; the plane stays."""
+    return [
+        replace(frame, position=None, slice=replace(frame.slice, placement=None))
+        for frame in frames
+    ]
+
+
+def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
+    """Sort frames along the patient, by what can be trusted most.
+
+    Parameters
+    ----------
+    frames
+        Of one acquisition and direction, no two in one place.
+
+    Returns
+    -------
+    frames
+        In order.
+    note
+        A full sentence where the order is not that of known places; else empty.
+    """
+    along = depths(frames)
+    if along is not None:
+        order = np.argsort(along, kind="stable")
+        return [frames[int(index)] for index in order], ""
+    if len(frames) == 1:
+        return list(frames), ""
+    seat = distinct_seats(frames)
+    if seat is None:
+        ordered = sorted(frames, key=lambda item: (item.number, item.slice.index))
+        return ordered, (
+            "The order of the slices is a guess: the files state neither where they "
+            "lie nor a number for each, so it follows the names of the files."
+        )
+    values = [frame.seats[seat] or 0.0 for frame in frames]
+    ordered = [frames[int(index)] for index in np.argsort(values, kind="stable")]
+    return ordered, (
+        "The files do not say where the slices lie in the patient: their order "
+        f"follows {_SEATS[seat]}, and sizes across slices are not known."
     )
 
 
-def sort_slices(frames: list[Frame]) -> tuple[list[Frame], int]:
-    """Sort along the normal, and count what repeats a place."""
-    depths = _depths(frames)
-    if depths is None:
-        ordered = sorted(
-            frames, key=lambda x: (x.number, x.slice.source, x.slice.index)
+def gap_note(frames: Sequence[Frame]) -> str:
+    """Say where slices are missing or unevenly apart.
+
+    Parameters
+    ----------
+    frames
+        In order.
+
+    Returns
+    -------
+    str
+        A full sentence; empty where slices are evenly apart, or where nobody
+        knows.
+    """
+    along = depths(frames)
+    if along is None or len(frames) < 4:
+        return ""
+    steps = np.abs(np.diff(along))
+    usual = float(np.median(steps))
+    if usual < SAME_PLACE_MM:
+        return ""
+    gaps = [
+        (index, round(float(step) / usual) - 1, float(step))
+        for index, step in enumerate(steps)
+        if step > _MISSING_FROM * usual
+    ]
+    if gaps:
+        places = ", ".join(
+            f"about {missing} between slices {index + 1} and {index + 2} "
+            f"({step:.3g} mm apart)"
+            for index, missing, step in gaps[:5]
         )
-        return ordered, 0
-    pairs = sorted(zip(depths, frames, strict=True), key=lambda x: (x[0], x[1].number))
-    kept = [pairs[0]]
-    for pair in pairs[1:]:
-        if pair[0] - kept[-1][0] >= _SAME_PLACE_MM:
-            kept.append(pair)
-    return [item for _, item in kept], len(pairs) - len(kept)
-
-
-def _depths(frames: list[Frame]) -> list[float] | None:
-    """Place of each along the first one's normal, in mm; None where one has none."""
-    first = frames[0].slice.placement
-    if first is None:
-        return None
-    depths = []
-    for item in frames:
-        place = item.slice.placement
-        if place is None:
-            return None
-        depths.append(float(np.dot(place.origin, first.normal)))
-    return depths
+        more = f", and {len(gaps) - 5} further gaps" if len(gaps) > 5 else ""
+        return (
+            f"Slices are missing in a series of {len(frames)}: {places}{more}, where "
+            f"the others lie {usual:.3g} mm apart."
+        )
+    if np.abs(steps - usual).max() > max(_UNEVEN * usual, 0.1):
+        return (
+            f"The slices of a series lie unevenly apart, from {steps.min():.3g} to "
+            f"{steps.max():.3g} mm; sizes across slices follow their places."
+        )
+    return ""

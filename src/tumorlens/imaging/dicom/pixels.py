@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,14 +16,15 @@ from tumorlens.imaging.dicom.decoder import (
     NoDecoderError,
     decode_apart,
 )
-from tumorlens.imaging.dicom.header import integer, text
+from tumorlens.imaging.dicom.header import integer, numbers, text
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
-_GREY = ("MONOCHROME1", "MONOCHROME2")
+_PALETTE = "PALETTE COLOR"
+_GREY = ("MONOCHROME1", "MONOCHROME2", _PALETTE)
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 _RLE = "1.2.840.10008.1.2.5"
@@ -42,6 +44,8 @@ class Layout(NamedTuple):
         Whether values may be negative.
     colours
         PhotometricInterpretation.
+    high
+        The bit, from 0, in which a value's highest bit lies.
     """
 
     frames: int
@@ -52,6 +56,12 @@ class Layout(NamedTuple):
     stored: int
     signed: bool
     colours: str
+    high: int
+
+    @property
+    def lowest_bit(self) -> int:
+        """The bit, from 0, in which a value's lowest bit lies."""
+        return self.high + 1 - self.stored
 
     @property
     def top(self) -> int:
@@ -111,11 +121,88 @@ def layout(header: Dataset, name: str) -> Layout:
             "Export the slice as grey values.",
         )
     return Layout(
-        frames, rows, columns, samples, allocated, stored, signed == 1, colours
+        frames,
+        rows,
+        columns,
+        samples,
+        allocated,
+        stored,
+        signed == 1,
+        colours,
+        _high_bit(header, allocated, stored),
     )
 
 
-def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
+def _high_bit(header: Dataset, allocated: int, stored: int) -> int:
+    """Read HighBit, which lies at the top of the stored bits where it says nothing."""
+    stated = numbers(header, "HighBit", 1)
+    if stated is None or not stored - 1 <= stated[0] < allocated:
+        return stored - 1
+    return int(stated[0])
+
+
+class Lookup(NamedTuple):
+    """A table that turns stored values into the file's own units (PS3.3 C.11.1).
+
+    Parameters
+    ----------
+    first
+        The stored value of the table's first entry.
+    table
+        Shape (N,), float32; values beyond its ends get the end's entry.
+    top
+        The sum of a value and of what it was turned into; None where `decode`
+        turned none round.
+    """
+
+    first: int
+    table: NDArray[np.float32]
+    top: int | None
+
+    def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Look values up; those that were turned round stay so."""
+        stored = values if self.top is None else self.top - values
+        index = np.clip(stored.astype(np.int64) - self.first, 0, len(self.table) - 1)
+        units = self.table[index]
+        return units if self.top is None else self.table.max() - units
+
+
+def modality_lookup(header: Dataset, name: str) -> Lookup | None:
+    """Read the modality's lookup table; None where the file has none.
+
+    Raises
+    ------
+    DamagedFileError
+        Where the table is broken.
+    """
+    try:
+        tables = header.get("ModalityLUTSequence")
+        if not tables:
+            return None
+        entries, first, bits = (int(x) for x in tables[0].LUTDescriptor)
+        data = tables[0].LUTData
+        entries = entries or 2**16
+        if isinstance(data, bytes):
+            width = "<u1" if bits <= 8 and len(data) < 2 * entries else "<u2"
+            data = np.frombuffer(data, width)
+        table = np.asarray(data, np.float32).ravel()[:entries]
+        if table.size < entries or not 2 <= entries <= 2**16:
+            raise ValueError("the table is too short")
+        signed = text(header, "PixelRepresentation") == "1"
+        if signed and first >= 2**15:
+            first -= 2**16
+        inverted = text(header, "PhotometricInterpretation") == "MONOCHROME1"
+        stored = int(header.BitsStored)
+    # pydicom reads an element when it is asked for, and raises what it likes.
+    except Exception as error:
+        raise DamagedFileError(f"{name} holds a broken ModalityLUTSequence.") from error
+    top = (-1 if signed else 2**stored - 1) if inverted else None
+    return Lookup(first, table, top)
+
+
+def decode(
+    header: Dataset, shape: Layout, name: str
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]]:
     """Decode the stored values, frame by frame, brighter is higher.
 
     Windows (VOI LUT) are not applied: they are how one reader liked to see the
@@ -125,8 +212,11 @@ def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
 
     Yields
     ------
-    ndarray
+    values
         Shape (H, W), or (H, W, 3) in RGB; integers, not yet rescaled.
+    padded
+        Shape (H, W), true where the header says that nothing was measured; None
+        where it says so of no pixel.
 
     Raises
     ------
@@ -136,19 +226,73 @@ def decode(header: Dataset, shape: Layout, name: str) -> Iterator[NDArray[Any]]:
         Where no decoder for the transfer syntax is installed.
     """
     syntax = _checked_syntax(header, shape, name)
+    shift, coded = shape.lowest_bit, header
+    if shift:
+        # What lies below the values would be taken for their lowest bits.
+        coded = copy.copy(header)
+        coded.BitsStored = shape.high + 1
     if syntax.is_encapsulated:
-        stored = _decode_compressed(header, shape, syntax, name)
+        wide = shape._replace(stored=shape.high + 1)
+        stored = _decode_compressed(coded, wide, syntax, name)
     else:
-        stored = _plain(header, name)
+        stored = _plain(coded, name)
+    padding = _padding(header)
     count = 0
     for frame in stored:
         count += 1
         if count > shape.frames:
             break
-        yield _upright(frame, shape, name)
+        values = frame >> shift if shift else frame
+        padded = None
+        if padding is not None and values.ndim == 2:
+            padded = _padded(values, padding, shape, header, syntax, count - 1)
+        yield _upright(values, shape, header, name), padded
     if count != shape.frames:
         more = "more than" if count > shape.frames else f"{count} of"
         raise DamagedFileError(f"{name} holds {more} {shape.frames} frames.")
+
+
+def _padding(header: Dataset) -> tuple[int, int] | None:
+    """Read the lowest and highest value that mark padding (PS3.3 C.7.5.1.1.2)."""
+    first = numbers(header, "PixelPaddingValue", 1)
+    if first is None:
+        return None
+    last = numbers(header, "PixelPaddingRangeLimit", 1) or first
+    low, high = sorted((int(first[0]), int(last[0])))
+    return low, high
+
+
+def _padded(
+    values: NDArray[Any],
+    padding: tuple[int, int],
+    shape: Layout,
+    header: Dataset,
+    syntax: UID,
+    index: int,
+) -> NDArray[np.bool_]:
+    """Find the padded pixels of a frame.
+
+    A value may be written without its sign, or in bits beyond the stored ones.
+    """
+    low, high = padding
+    lowest, highest = (
+        (-(2 ** (shape.stored - 1)), 2 ** (shape.stored - 1) - 1)
+        if shape.signed
+        else (0, 2**shape.stored - 1)
+    )
+    if shape.signed and low > highest:
+        low, high = low - 2**shape.allocated, high - 2**shape.allocated
+    elif not shape.signed and high < 0:
+        low, high = low + 2**shape.allocated, high + 2**shape.allocated
+    if high >= lowest and low <= highest:
+        return np.asarray((values >= low) & (values <= high))
+    if syntax.is_encapsulated or shape.allocated != 16 or shape.samples != 1:
+        return np.zeros(values.shape, np.bool_)
+    size = shape.rows * shape.columns
+    order = "<u2" if syntax.is_little_endian else ">u2"
+    words = np.frombuffer(header.PixelData, order, size, 2 * index * size)
+    raw = words.reshape(values.shape).astype(np.int64)
+    return np.asarray((raw >= low % 2**16) & (raw <= high % 2**16))
 
 
 def _plain(header: Dataset, name: str) -> Iterator[NDArray[Any]]:
@@ -163,14 +307,29 @@ def _plain(header: Dataset, name: str) -> Iterator[NDArray[Any]]:
         ) from error
 
 
-def _upright(frame: NDArray[Any], shape: Layout, name: str) -> NDArray[Any]:
+def _upright(
+    frame: NDArray[Any], shape: Layout, header: Dataset, name: str
+) -> NDArray[Any]:
+    """Check a frame's size, look its colours up, and turn MONOCHROME1 round."""
     if frame.shape[:2] != (shape.rows, shape.columns):
         raise DamagedFileError(f"{name} holds pixels of another size than it states.")
+    if shape.colours == _PALETTE:
+        return _coloured(frame, header, name)
     if shape.colours != "MONOCHROME1":
         return frame
     # Around the middle of what the bits can hold: the same for each slice.
     wide = np.int64 if shape.stored > 16 else np.int32
     return np.asarray(np.subtract(shape.top, frame, dtype=wide))
+
+
+def _coloured(frame: NDArray[Any], header: Dataset, name: str) -> NDArray[Any]:
+    from pydicom.pixels.processing import apply_color_lut
+
+    try:
+        return apply_color_lut(frame, header)[..., :3]
+    # What pydicom raises on a broken palette is not documented.
+    except Exception as error:
+        raise DamagedFileError(f"{name} holds a broken palette of colours.") from error
 
 
 def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:

@@ -1,8 +1,13 @@
-"""What the words of a DICOM header say of its body part and its weighting."""
+"""What the words of a DICOM header say of its body part and its weighting.
+
+Words of the series come before those of the exam: a protocol may name all that is
+done in one visit. What the scanner did (times, kind of sequence) stands between.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from tumorlens.errors import InputError
@@ -29,34 +34,97 @@ _MODALITIES = {
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
-# Words of CID 4030 and of what sites write instead.
-_OTHER_PARTS = [
-    "KNEE",
-    "CHEST",
-    "SPINE",
-    "ABDOMEN",
-    "PELVIS",
-    "HIP",
-    "SHOULDER",
-    "ANKLE",
-    "FOOT",
-    "HAND",
-    "WRIST",
-    "ELBOW",
-    "BREAST",
-    "HEART",
-    "LIVER",
-    "PROSTATE",
-    "THORAX",
-    "LEG",
-    "ARM",
-    "THIGH",
-    "FEMUR",
-    "KIDNEY",
-    "UTERUS",
-    "EXTREMITY",
-    "LUMBAR",
-]
+# Words of CID 4030, of what sites write instead, and of other languages, without
+# their accents.
+_OTHER_PARTS = {
+    "abdomen": "ABDOMEN ABDOMINAL ABD BAUCH VENTRE ADDOME BRZUCH KARIN",
+    "ankle": "ANKLE SPRUNGGELENK CHEVILLE TOBILLO CAVIGLIA TORNOZELO",
+    "arm": "ARM UPPERARM FOREARM HUMERUS RADIUS ULNA UNTERARM OBERARM BRAS BRAZO",
+    "breast": "BREAST MAMMA BRUST SEIN SENO MAMA",
+    "chest": "CHEST THORAX TORAX TORACE BRUSTKORB LUNG LUNGE POUMON PULMON",
+    "elbow": "ELBOW ELLENBOGEN COUDE CODO GOMITO COTOVELO DIRSEK",
+    "extremity": "EXTREMITY EXTREMITAT",
+    "foot": "FOOT FUSS FUS PIED PIE PIEDE AYAK CALCANEUS TOE",
+    "hand": "HAND MAIN MANO MAO FINGER THUMB",
+    "heart": "HEART HERZ COEUR CORAZON CUORE CORACAO CARDIAC KALP",
+    "hip": "HIP HIPS HUFTE HUEFTE HANCHE CADERA ANCA QUADRIL KALCA BIODRO",
+    "kidney": "KIDNEY NIERE REIN RINON RENE RIM",
+    "knee": "KNEE KNIE GENOU RODILLA GINOCCHIO JOELHO DIZ KOLANO",
+    "leg": "LEG CALF THIGH FEMUR TIBIA FIBULA BEIN JAMBE PIERNA GAMBA PERNA",
+    "liver": "LIVER LEBER FOIE HIGADO FEGATO FIGADO MRCP PANCREAS",
+    "pelvis": "PELVIS BECKEN BASSIN PELVI BACINO MIEDNICA RECTUM",
+    "prostate": "PROSTATE PROSTATA",
+    "shoulder": "SHOULDER SCHULTER EPAULE HOMBRO SPALLA OMBRO OMUZ CLAVICLE",
+    "spine": (
+        "SPINE CSPINE TSPINE LSPINE SSPINE CTSPINE TLSPINE LSSPINE CERVICALSPINE "
+        "THORACICSPINE LUMBARSPINE SPINAL LUMBAR LUMBOSACRAL SACRUM WIRBELSAULE "
+        "WIRBELSAEULE HWS BWS LWS RACHIS COLUMNA COLONNA COLUNA RACHIDE KREGOSLUP"
+    ),
+    "uterus": "UTERUS UTERO",
+    "wrist": "WRIST HANDGELENK POIGNET MUNECA POLSO PUNHO",
+}
+_PARTS = {word: part for part, words in _OTHER_PARTS.items() for word in words.split()}
+
+_HEAD_WORDS = frozenset(
+    word
+    for line in (
+        "HEAD BRAIN SKULL CRANIUM CRANIAL CEREBRAL CEREBRUM CEREBELLUM NEURO",
+        "PITUITARY SELLA HYPOPHYSIS IAC IAM ORBIT ORBITS HEADNECK WHOLEBODY WHOLE",
+        "WHOLEBRAIN KOPF SCHADEL SCHAEDEL HIRN GEHIRN HYPOPHYSE NEUROCRANIUM TETE",
+        "CERVEAU CRANE ENCEPHALE HYPOPHYSAIRE CABEZA CEREBRO CRANEO ENCEFALO",
+        "HIPOFISIS SILLA CABECA CRANIO HIPOFISE TESTA CERVELLO ENCEFALICO IPOFISI",
+        "HIPOFIZ BEYIN KAFA GLOWA MOZG HLAVA MOZEK HJARNA HUVUD HERSENEN HOOFD",
+        "SCHEDEL HIPOCAMPO HIPPOCAMPUS BRAINSTEM MENINGES TEMPORAL",
+    )
+    for word in line.split()
+)
+
+_LOCALISER = re.compile(
+    r"LOCALI[SZ]\w*|LOKALI[SZ]\w*|SCOUTS?|SURVEYS?|TOPOGRAMM?|PILOT|REPERAGE|LOCS?|"
+    r"LOKAL|AAHSCOUT|SMARTBRAIN|PLANSCAN"
+)
+_THREE_PLANES = re.compile(r"\b(3|THREE|TRI) ?PL(ANE|ANES|N|ANAR)?\b|\bTRIPLANAR\b")
+
+_DIFFUSION = re.compile(r"DWI|DTI|DIFF|\bADC\b|TRACEW|EP_B\d|\bEP B\d")
+_OTHER = re.compile(
+    r"T2\*|T2STAR|SWI|SWAN|PERF|\bTOF\b|ANGIO|MRA\b|BOLD|FMRI|\bPD\b|FIELD|PHASE|SPECTRO"
+)
+_T1 = re.compile(r"T1|MP-?RAGE|MEMPRAGE|SPGR|BRAVO|FSPGR|VIBE|THRIVE")
+# "W/O" has become "W O" here.
+_PLAIN = re.compile(
+    r"\bPRE\b|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b|\b(OHNE|SANS|SIN|SENZA|SEM)\b"
+    r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|(CE|KM)\b)"
+)
+_CONTRAST = re.compile(
+    r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|CONTRAST\w*)(?![A-Z])|\+ ?C\b|\bC\+|T1C"
+)
+_AND = r" *(&|AND|\+|,)? *"
+_BOTH = re.compile(
+    rf"\b(W *O{_AND}W|W{_AND}W *O|WITHOUT{_AND}WITH|WITH{_AND}WITHOUT)\b( *CON\w*)?"
+)
+"""An exam with and without contrast: of one of its series that says nothing."""
+
+_STANDARD_CONTRASTS = {
+    "T1": MRSequence.T1,
+    "T2": MRSequence.T2,
+    "FLUID_ATTENUATED": MRSequence.FLAIR,
+    "FLAIR": MRSequence.FLAIR,
+    "DIFFUSION": MRSequence.DIFFUSION,
+    "PROTON_DENSITY": MRSequence.OTHER,
+    "T2_STAR": MRSequence.OTHER,
+    "PERFUSION": MRSequence.OTHER,
+    "TAGGING": MRSequence.OTHER,
+}
+"""Values of AcquisitionContrast, of enhanced files (PS3.3 C.8.13.3.1.2)."""
+
+_LONG_ECHO_MS = 60.0
+
+
+def plain_words(words: str) -> list[str]:
+    """Split text into words in capitals, without accents, digits standing apart."""
+    apart = unicodedata.normalize("NFKD", words.replace("ß", "ss").upper())
+    bare = "".join(char for char in apart if not unicodedata.combining(char))
+    return re.findall(r"[A-Z]+|[0-9]+", bare)
 
 
 def check_scope(header: Dataset, name: str) -> None:
@@ -67,8 +135,8 @@ def check_scope(header: Dataset, name: str) -> None:
     Raises
     ------
     InputError
-        Where the modality is not MR, the picture is a capture or a localiser,
-        or the body part is clearly not the head.
+        Where the modality is not MR, the picture is a capture or marked as a
+        localiser, or the body part is clearly not the head.
     """
     modality = text(header, "Modality").upper()
     if modality and modality != "MR":
@@ -83,43 +151,74 @@ def check_scope(header: Dataset, name: str) -> None:
             "Give the series that it was taken from.",
         )
     if "LOCALIZER" in kind or "SCOUT" in kind:
+        raise localiser_error(name)
+    part = other_part(header)
+    if part:
         raise InputError(
-            f"{name} is a localiser, taken to plan other series.",
-            "Give a diagnostic series.",
-        )
-    part = text(header, "BodyPartExamined").upper()
-    other = next((x for x in _OTHER_PARTS if x in part), None)
-    if other and not any(x in part for x in ("HEAD", "BRAIN", "SKULL", "WHOLE")):
-        raise InputError(
-            f"{name} shows another body part ({other.lower()}), not the head.",
+            f"{name} shows another body part ({part}), not the head.",
             "Give an MR series of the brain.",
         )
 
 
-_DIFFUSION = re.compile(r"DWI|DTI|DIFF|\bADC\b|TRACEW|EP_B\d")
-_OTHER = re.compile(
-    r"T2\*|T2STAR|SWI|SWAN|PERF|\bTOF\b|ANGIO|MRA\b|BOLD|FMRI|\bPD\b|FIELD|PHASE|SPECTRO"
-)
-_T1 = re.compile(r"T1|MP-?RAGE|MEMPRAGE|SPGR|BRAVO|FSPGR|VIBE|THRIVE")
-# "W/O" has become "W O" here.
-_PLAIN = re.compile(
-    r"\bPRE\b|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b|\b(OHNE|SANS|SIN)\b"
-    r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|(CE|KM)\b)"
-)
-_CONTRAST = re.compile(
-    r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|CONTRAST\w*)(?![A-Z])|\+C|C\+|T1C"
-)
-_AND = r" *(&|AND|\+|,)? *"
-_BOTH = re.compile(
-    rf"\b(W *O{_AND}W|W{_AND}W *O|WITHOUT{_AND}WITH|WITH{_AND}WITHOUT)\b( *CON\w*)?"
-)
-"""An exam with and without contrast: of one of its series that says nothing."""
+def localiser_error(name: str) -> InputError:
+    """Say that a file or series only planned others."""
+    return InputError(
+        f"{name} is a localiser, taken to plan other series.",
+        "Give a diagnostic series.",
+    )
 
-_LONG_ECHO_MS = 60.0
+
+LOCALISER = "is a localiser, taken to plan other series"
+"""The reason for which such a slice is not judged, as `Frame.aside` has it."""
+
+
+def localiser_words(header: Dataset) -> str:
+    """Tell by the series' own words whether it only planned others.
+
+    A protocol may be called so after its first series: it counts where the series
+    has no words of its own.
+
+    Returns
+    -------
+    str
+        `LOCALISER`, or empty.
+    """
+    own = text(header, "SeriesDescription") or text(header, "ProtocolName")
+    words = plain_words(own)
+    joined = " ".join(words)
+    said = any(_LOCALISER.fullmatch(word) for word in words)
+    # "Sagittal T1 (loc 3)" is a diagnostic series of a known weighting.
+    weighted = bool(_T1.search(joined)) or "T2" in joined or "FLAIR" in joined
+    if _THREE_PLANES.search(joined) or (said and not weighted):
+        return LOCALISER
+    return ""
+
+
+def other_part(header: Dataset) -> str:
+    """Name the body part that a header states, in English; empty for the head.
+
+    Whole words count. Where the part is another, and the series or the study is
+    called one of the head, its name is believed: sites leave the part of the last
+    patient in their protocols.
+    """
+    words = plain_words(text(header, "BodyPartExamined"))
+    if not words or _HEAD_WORDS.intersection(words):
+        return ""
+    joined = "".join(words)
+    part = next((_PARTS[word] for word in (*words, joined) if word in _PARTS), "")
+    if not part:
+        return ""
+    for keyword in ("SeriesDescription", "StudyDescription", "ProtocolName"):
+        named = plain_words(text(header, keyword))
+        if any(word in _PARTS for word in named):
+            return part
+        if _HEAD_WORDS.intersection(named):
+            return ""
+    return part
 
 
 def guess_sequence(header: Dataset) -> MRSequence | None:
-    """Name the weighting: by the sender's words, else by the times.
+    """Name the weighting: by the series' words, by the times, by the protocol's words.
 
     Parameters
     ----------
@@ -131,71 +230,107 @@ def guess_sequence(header: Dataset) -> MRSequence | None:
     MRSequence or None
         None where neither words nor times say it.
     """
-    told = [
-        _BOTH.sub(" ", text(header, x).upper().replace("_", " ").replace("/", " "))
-        for x in ("SeriesDescription", "ProtocolName", "SequenceName")
-    ]
-    words = " ".join(told)
-    b_value = numbers(header, "DiffusionBValue", 1)
+    own = _said(header, "SeriesDescription")
+    exam = f"{_said(header, 'ProtocolName')} {_said(header, 'SequenceName')}"
     marked = (
         f"{text(header, 'ImageType')} {text(header, 'AcquisitionContrast')}".upper()
     )
-    if (
-        _DIFFUSION.search(words)
-        or "DIFFUSION" in marked
-        or (b_value and b_value[0] > 0)
-    ):
+    b_value = numbers(header, "DiffusionBValue", 1)
+    if "DIFFUSION" in marked or (b_value and b_value[0] > 0):
         return MRSequence.DIFFUSION
-    if ("FLAIR" in words or "FLAIR" in marked) and not _is_t1_flair(header, told):
-        return MRSequence.FLAIR
-    if _OTHER.search(words):
-        return MRSequence.OTHER
-    weighting = _by_words(words) or _by_times(header)
-    if weighting is MRSequence.T1 and _has_contrast(header, words):
+    weighting = _by_words(header, own, marked)
+    if weighting is None:
+        standard = text(header, "AcquisitionContrast").upper()
+        weighting = _STANDARD_CONTRASTS.get(standard)
+    if weighting is None:
+        weighting = _by_times(header)
+    if weighting is None:
+        own = f"{own} {exam}"
+        weighting = _by_words(header, own, marked)
+    if weighting is MRSequence.T1 and _has_contrast(header, own, exam):
         return MRSequence.T1_CONTRAST
     return weighting
 
 
-def _is_t1_flair(header: Dataset, told: list[str]) -> bool:
-    """Tell a T1 with an inversion, which GE also calls FLAIR, from what others do.
-
-    A protocol, which may name the whole exam, does not say it of this series.
-    """
-    said = next((part for part in told if "FLAIR" in part), "")
-    echo = numbers(header, "EchoTime", 1)
-    short = not echo or echo[0] < _LONG_ECHO_MS
-    return "T1" in said and "T2" not in " ".join(told) and short
+def _said(header: Dataset, keyword: str) -> str:
+    words = text(header, keyword).upper().replace("_", " ").replace("/", " ")
+    return _BOTH.sub(" ", words)
 
 
-def _by_words(words: str) -> MRSequence | None:
+def _by_words(header: Dataset, words: str, marked: str) -> MRSequence | None:
+    if _DIFFUSION.search(words):
+        return MRSequence.DIFFUSION
+    if ("FLAIR" in words or "FLAIR" in marked) and not _is_t1_flair(header, words):
+        return MRSequence.FLAIR
+    if _OTHER.search(words):
+        return MRSequence.OTHER
     first, second = _T1.search(words), "T2" in words
     if bool(first) == second:
         return None
     return MRSequence.T2 if second else MRSequence.T1
 
 
-def _by_times(header: Dataset) -> MRSequence | None:
-    """Usual times at 1.5 and 3 T."""
+def _is_t1_flair(header: Dataset, words: str) -> bool:
+    """Tell a T1 with an inversion, which GE also calls FLAIR, from what others do."""
     echo = numbers(header, "EchoTime", 1)
+    short = not echo or echo[0] < _LONG_ECHO_MS
+    return "T1" in words and "T2" not in words and short
+
+
+def _by_times(header: Dataset) -> MRSequence | None:
+    """Name the weighting by usual times at 1.5 and 3 T."""
+    echo = numbers(header, "EchoTime", 1) or numbers(header, "EffectiveEchoTime", 1)
     repetition = numbers(header, "RepetitionTime", 1)
     inversion = numbers(header, "InversionTime", 1)
     scanning = text(header, "ScanningSequence").upper().split("\\")
     if echo is None or repetition is None or echo[0] <= 0:
         return None
-    if "IR" in scanning and echo[0] >= 60:
+    if "IR" in scanning and echo[0] >= _LONG_ECHO_MS:
         return MRSequence.FLAIR if inversion and inversion[0] >= 1500 else None
+    if "EP" in scanning:
+        return None
     if "IR" in scanning and echo[0] <= 30:
         return MRSequence.T1
+    if "GR" in scanning:
+        return _gradient_echo(header, echo[0], repetition[0], inversion)
     if "SE" in scanning:
         if echo[0] <= 35 and repetition[0] <= 1200:
             return MRSequence.T1
         if echo[0] >= 70 and repetition[0] >= 1800:
             return MRSequence.T2
+        if echo[0] <= 35 and repetition[0] >= 1800 and inversion is None:
+            return MRSequence.OTHER
     return None
 
 
-def _has_contrast(header: Dataset, words: str) -> bool:
-    if _PLAIN.search(words):
+def _gradient_echo(
+    header: Dataset, echo: float, repetition: float, inversion: tuple[float, ...] | None
+) -> MRSequence | None:
+    flip = numbers(header, "FlipAngle", 1)
+    if echo >= 15:
+        return MRSequence.OTHER
+    if inversion and 500 <= inversion[0] <= 1300 and echo <= 8:
+        return MRSequence.T1
+    spoiled = "SP" in text(header, "SequenceVariant").upper().split("\\")
+    # Angiograms by time of flight are spoiled too, by smaller angles and times.
+    if spoiled and flip and flip[0] >= 50 and 80 <= repetition <= 600 and echo <= 8:
+        return MRSequence.T1
+    return None
+
+
+def _has_contrast(header: Dataset, own: str, exam: str) -> bool:
+    """Tell whether a contrast agent was given: by the series' words, then the tag.
+
+    The words of a protocol count only where nothing else says it.
+    """
+    if _PLAIN.search(own):
         return False
+    if _CONTRAST.search(own):
+        return True
     agent = text(header, "ContrastBolusAgent").upper()
-    return bool(_CONTRAST.search(words)) or agent not in ("", "NO", "NONE", "N")
+    if agent:
+        return agent not in _NO_AGENT
+    return bool(_CONTRAST.search(exam)) and not _PLAIN.search(exam)
+
+
+_NO_AGENT = ("NO", "NONE", "N", "NO CONTRAST", "OHNE", "SIN", "SANS", "0", "WITHOUT")

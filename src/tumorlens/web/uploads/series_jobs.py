@@ -13,16 +13,14 @@ from typing import Any
 
 from tumorlens.errors import BusyError, OutputError, TumorLensError
 from tumorlens.imaging.study import Series, Study
-from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.series.by_slices import judge_scan
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.classifier import SeriesClassifier
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.jobs.queue import JobLostError, Progress
 from tumorlens.jobs.tables import Job, JobState
 from tumorlens.jobs.worker import Worker
-from tumorlens.report.series.document import scan_to_json
+from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
-from tumorlens.report.series.pdf import render_scan_pdf
-from tumorlens.report.series.pdf_series import ScanEntry, scan_entry
+from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
 from tumorlens.web.uploads.series_facts import first_facts, rank_of
 from tumorlens.web.uploads.series_files import read_upload
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
@@ -56,7 +54,7 @@ class ScanJobs:
         Where scans lie; it stops this before it closes.
     """
 
-    def __init__(self, classifier: Classifier, store: Store) -> None:
+    def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
         self._classifier = classifier
         self._store = store
         self._name = secrets.token_hex(8)
@@ -193,29 +191,29 @@ class ScanJobs:
         total = sum(len(series.slices) for _, series in waiting)
         done = 0
         waiting.sort(key=lambda item: rank_of(item[1]))
-        entries: dict[int, ScanEntry] = {}
+        entries: dict[int, SeriesEntry] = {}
         while waiting:
             # Each series is let go once it is judged: it may be large.
             index, series = waiting.pop(0)
             job, finding = self._judge_series(
                 job, index, series, self._reporter(job, done, total)
             )
-            entries[index] = scan_entry(finding, series)
+            entries[index] = series_entry(finding, series)
             done += len(series.slices)
         return self._report(job, [entries[index] for index in sorted(entries)])
 
-    def _report(self, job: Job, entries: list[ScanEntry]) -> Job:
+    def _report(self, job: Job, entries: list[SeriesEntry]) -> Job:
         bundle = self._classifier.bundle
         date = datetime.fromtimestamp(job.created, UTC)
-        report = render_scan_pdf(entries, bundle, date, job.document["notes"])
+        report = render_series_pdf(entries, bundle, date, job.document["notes"])
         return self._keep(job, {"has_report": True}, {"report": report})
 
     def _judge_series(
         self, job: Job, index: int, series: Series, report: Callable[[int, int], None]
-    ) -> tuple[Job, ScanFinding]:
+    ) -> tuple[Job, SeriesPrediction]:
         report(0, len(series.slices))
         point = job.document["operating_point"]
-        finding = judge_scan(self._classifier, series, point, report)
+        finding = self._classifier.predict(series, point, report)
         files = {}
         if finding.evidence is not None:
             files[f"evidence-{index}"] = pack_evidence(finding.evidence)
@@ -225,7 +223,7 @@ class ScanJobs:
         judged = {
             **known[index],
             "state": State.DONE,
-            "finding": scan_to_json(finding, job.document["notes"]),
+            "finding": series_to_json(finding, job.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
@@ -242,7 +240,8 @@ class ScanJobs:
         left = slices[done:]
         if not left:
             return job
-        found = self._classifier.predict_slices(left, point, study.notes)
+        classifier = self._classifier.slice_classifier()
+        found = classifier.predict_slices(left, point, study.notes)
         for number, prediction in enumerate(found, 1):
             report(number, len(left))
             job = self._store.add_part(prediction, job, len(slices))
@@ -262,7 +261,7 @@ def _described(error: TumorLensError) -> dict[str, str]:
     return {"code": error.code, "message": error.message, "mend": error.hint}
 
 
-def _nifti(finding: ScanFinding) -> bytes:
+def _nifti(finding: SeriesPrediction) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
         path = Path(folder, "evidence.nii.gz")
         write_evidence(finding, path)
