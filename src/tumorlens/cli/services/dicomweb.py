@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -155,13 +157,18 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _keep_on(poller: Poller, worker: SeriesWorker, seconds: float) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        poller.stop()
+
     worker.start()
-    with closing(worker):
+    with closing(worker), ThreadPoolExecutor(1) as executor:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
-        try:
-            poller.keep_on(seconds)
-        except KeyboardInterrupt:
-            click.echo("Stopping after the step at hand.", err=True)
+        # In another thread: an interrupt within the database's code would be lost, or
+        # break it.
+        executor.submit(poller.keep_on, seconds).result()
+        click.echo("Stopping after the step at hand.", err=True)
 
 
 def _judge_study(

@@ -233,7 +233,6 @@ class ScanJobs:
     def _judge_pictures(self, job: Job, study: Study) -> Job:
         """Judge single pictures, which lie in no scan, each by itself."""
         point = job.document["operating_point"]
-        classifier = self._classifier.slice_classifier()
         slices = study.slices
         # Those that were judged before a restart are there.
         done = len(job.document["analyses"])
@@ -241,6 +240,7 @@ class ScanJobs:
         left = slices[done:]
         if not left:
             return job
+        classifier = self._classifier.slice_classifier()
         found = classifier.predict_slices(left, point, study.notes)
         for number, prediction in enumerate(found, 1):
             report(number, len(left))

@@ -21,7 +21,6 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import InputError
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report import words
-from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import (
     OverlayKind,
     encode_png,
@@ -157,9 +156,7 @@ def _analyse(uploads: list[FileStorage]) -> AnyResponse:
     status = upload_status(results)
     response: AnyResponse
     if wants_json():
-        response = jsonify(
-            analyses=rows, failures=[failure_to_json(item) for item in failures]
-        )
+        response = jsonify(analyses=rows, failures=[_to_json(x) for x in failures])
     elif len(results) == 1:
         if rows:
             return redirect(rows[0]["url"], 303)
@@ -170,6 +167,15 @@ def _analyse(uploads: list[FileStorage]) -> AnyResponse:
         response = Response(page)
     response.status_code = status
     return response
+
+
+def _to_json(failure: Failure) -> dict[str, str]:
+    return {
+        "source": failure.source,
+        "code": failure.code,
+        "message": failure.message,
+        "mend": failure.hint,
+    }
 
 
 def _download(
