@@ -23,14 +23,15 @@ from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     PredictionSets,
     Rules,
+    SequenceHead,
 )
-from tumorlens.inference.bundle.sequence_head import SequenceHead
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,
+    class_view,
+    decided_view,
     pool_evidence,
     softmax,
 )
-from tumorlens.inference.slice.findings import class_view, decided_view
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 from tumorlens.training.held_out import HeldOut

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from tumorlens.data.sequences import LEARNED_SEQUENCES
-from tumorlens.inference.bundle.sequence_head import SequenceHead
+from tumorlens.inference.bundle.facts import SequenceHead
 from tumorlens.training.held_out import HeldOut
 
 

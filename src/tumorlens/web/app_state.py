@@ -15,13 +15,13 @@ from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.session import available_cores
 from tumorlens.settings import SETTINGS, Settings
-from tumorlens.web.uploads.analysis_record import Analysis
 from tumorlens.web.uploads.series_jobs import ScanJobs
 from tumorlens.web.uploads.store import Store
+from tumorlens.web.uploads.upload import Upload
 
 _KEY = "tumorlens"
 _NAME_LENGTH = 200
@@ -48,7 +48,7 @@ class Desk:
         What judges scans in the background.
     """
 
-    classifier: Classifier
+    classifier: SeriesClassifier
     store: Store
     settings: Settings
     jobs: ScanJobs
@@ -67,7 +67,7 @@ class Desk:
 
     def analyse(
         self, uploads: Sequence[FileStorage], owner: str, operating_point: str | None
-    ) -> Iterator[Analysis | Failure]:
+    ) -> Iterator[Upload | Failure]:
         """Judge uploaded files and keep the results, one after the other.
 
         Parameters
@@ -81,7 +81,7 @@ class Desk:
 
         Yields
         ------
-        Analysis or Failure
+        Upload or Failure
             In order: one analysis for each slice of a file, or one failure for
             the file.
 
@@ -108,13 +108,14 @@ class Desk:
 
     def _analyse_one(
         self, data: bytes, name: str, owner: str, point: str
-    ) -> Iterator[Analysis | Failure]:
+    ) -> Iterator[Upload | Failure]:
         try:
+            classifier = self.classifier.slice_classifier()
             study = read_study(data, name)
             for slice_ in study.slices:
                 # One at a time, so that a file of a thousand needs no more memory.
                 single = Study((Series((slice_,)),), study.notes)
-                for prediction in self.classifier.predict_study(single, point):
+                for prediction in classifier.predict_study(single, point):
                     yield self.store.add(prediction, owner)
         except (InputError, OutputError) as error:
             yield Failure(display_name(name), error.code, error.message, error.hint)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli._shared.options import manifest_option
 from tumorlens.cli.model.train_clinical import learn_clinical
 from tumorlens.cli.model.train_folds import train_folds
 from tumorlens.errors import MissingExtraError, TrainingError
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.clinical.columns import read_clinical_table
 
 if TYPE_CHECKING:
     from tumorlens.inference.bundle.bundle import Bundle

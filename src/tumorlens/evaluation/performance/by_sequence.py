@@ -19,7 +19,7 @@ from tumorlens.data.sequences import sequence_word
 from tumorlens.evaluation.performance.figures import calibration_draws
 from tumorlens.evaluation.scoring.judgements import by_slice
 from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.inference.slice.findings import named_probabilities
+from tumorlens.inference.slice.decision import named_probabilities
 from tumorlens.report.page_parts import Table
 from tumorlens.statistics.intervals import Figure
 from tumorlens.statistics.resampling import Resampling, figure

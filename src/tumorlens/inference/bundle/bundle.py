@@ -15,20 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from tumorlens.errors import BundleError, SettingError
+from tumorlens.errors import BundleError, SettingError, warn_of_old_name
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import (
+    TRAINED_ON,
     Calibration,
     CellCalibration,
     OperatingPoint,
     PredictionSets,
     Reader,
     Rules,
-    ScanModel,
+    SequenceHead,
+    SeriesModel,
 )
-from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
 from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
 FORMAT_NAME = "tumorlens-bundle"
@@ -43,7 +44,7 @@ MODEL_FILE = "model.onnx"
 OOD_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
 InputKind = Literal["slices", "volumes"]
-"""What a bundle's network takes as its input: one slice, or a whole scan."""
+"""What a bundle's network takes as its input: one slice, or a whole series."""
 _MOST_CELLS: dict[InputKind, Callable[[int], int]] = {
     "slices": lambda size: (size // 8) ** 2,
     "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
@@ -70,7 +71,7 @@ class Bundle:
     classes
         The classes of every decision, in the taxonomy's order.
     preprocessing
-        How a slice, or a scan, becomes the model's input.
+        How a slice, or a series, becomes the model's input.
     calibration, operating_points, prediction_sets
         See there.
     default_operating_point
@@ -85,9 +86,9 @@ class Bundle:
         What else makes a slice inconclusive; none in bundles that state none.
     cells
         Of the evidence map; in bundles that state none the raw odds count.
-    scans
-        How slices become one probability of a whole scan; None in bundles that
-        were not calibrated on whole scans.
+    series_model
+        How slices become one probability of a whole series; None in bundles that
+        were not calibrated on whole series.
     judges
         What the model takes as its input; slices in bundles that do not say.
     findings
@@ -113,7 +114,7 @@ class Bundle:
     files: dict[str, str]
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
-    scans: ScanModel | None = None
+    series_model: SeriesModel | None = None
     judges: InputKind = "slices"
     findings: tuple[Finding, ...] = CLASSES
     sequence_head: SequenceHead | None = None
@@ -126,11 +127,23 @@ class Bundle:
         return self.sequence_head.measured
 
     @property
-    def scan_points(self) -> dict[str, OperatingPoint]:
-        """Operating points on the probability of a whole scan."""
-        if self.scans is None:
+    def series_points(self) -> dict[str, OperatingPoint]:
+        """Operating points on the probability of a whole series."""
+        if self.series_model is None:
             return self.operating_points
-        return self.scans.operating_points
+        return self.series_model.operating_points
+
+    @property
+    def scans(self) -> SeriesModel | None:
+        """Old name of `series_model`; it goes with the next release."""
+        warn_of_old_name("bundle.scans", "bundle.series_model")
+        return self.series_model
+
+    @property
+    def scan_points(self) -> dict[str, OperatingPoint]:
+        """Old name of `series_points`; it goes with the next release."""
+        warn_of_old_name("bundle.scan_points", "bundle.series_points")
+        return self.series_points
 
     def point(self, name: str | None) -> str:
         """Name an operating point; the bundle's own choice for None.
@@ -294,7 +307,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         cells=CellCalibration.read(facts.object("cells"))
         if "cells" in document
         else CellCalibration(),
-        scans=ScanModel.read(facts.object("scans"), points)
+        series_model=SeriesModel.read(facts.object("scans"), points)
         if "scans" in document
         else None,
         judges=judges,
@@ -368,15 +381,15 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     return load_bundle(folder)
 
 
-def record_scans(folder: Path, scans: ScanModel) -> Bundle:
-    """Put into a bundle how it judges whole scans; the model stays as it is.
+def record_series_model(folder: Path, series_model: SeriesModel) -> Bundle:
+    """Put into a bundle how it judges whole series; the network stays as it is.
 
     Parameters
     ----------
     folder
-        Of the bundle.
-    scans
-        Fitted on scans of patients that networks trained alike had never seen.
+        Folder of the bundle.
+    series_model
+        Fitted on series of patients that networks trained alike had never seen.
 
     Raises
     ------
@@ -384,7 +397,7 @@ def record_scans(folder: Path, scans: ScanModel) -> Bundle:
         Where the bundle does not verify, or the facts do not fit it.
     """
     load_bundle(folder)
-    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
+    write_document(folder, {**read_document(folder), "scans": series_model.to_json()})
     return load_bundle(folder)
 
 

@@ -62,7 +62,7 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class ScanFinding:
+class SeriesPrediction:
     """Everything known of one series.
 
     Parameters

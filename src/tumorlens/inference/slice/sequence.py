@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
+from tumorlens.inference.bundle.facts import TRAINED_ON, SequenceHead
 
 _HEADER_RIGHT = 0.97
 """How often a header's word is taken to be right; contrast is often left unsaid."""

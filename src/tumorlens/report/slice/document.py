@@ -1,4 +1,4 @@
-"""A prediction as a JSON document, and back again."""
+"""A prediction as a JSON document, and back again; and as a row of a CSV table."""
 
 from __future__ import annotations
 
@@ -284,3 +284,64 @@ def _read_pair(values: list[float] | None) -> tuple[float, float] | None:
 
 def _box_to_json(box: Box) -> dict[str, int]:
     return {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
+
+
+CSV_COLUMNS: tuple[str, ...] = (
+    "file",
+    "slice",
+    "status",
+    "predicted",
+    "decision",
+    *(f"p_{name}" for name in CLASSES),
+    "p_tumor",
+    "domain_score",
+    "box_x0",
+    "box_y0",
+    "box_x1",
+    "box_y1",
+    "ms",
+    *(f"p_{name}" for name in Lesion),
+    "sequence",
+)
+"""The columns, in their fixed order."""
+
+
+def csv_row(result: Prediction | Failure) -> list[str]:
+    """Turn a result into the cells of one row, in the order of `CSV_COLUMNS`.
+
+    Parameters
+    ----------
+    result
+        A prediction, whose `status` is ``ok``; or a failure, whose `status` is
+        its code and whose other cells but `file` are empty.
+
+    Returns
+    -------
+    list of str
+        Probabilities and the domain score with six decimals, 0 to 1; the box in
+        pixels, empty where there is none; ms with two decimals. Probabilities of
+        other lesions are empty for a model that knows none, the sequence where
+        nobody tells it.
+    """
+    if isinstance(result, Failure):
+        row = {"file": result.source, "status": result.code}
+        return [row.get(column, "") for column in CSV_COLUMNS]
+    document = prediction_to_json(result)
+    box = document["box"]
+    return [
+        document["file"],
+        str(document["slice"]),
+        document["status"],
+        document["predicted"],
+        document["decision"],
+        *(f"{value:.6f}" for value in document["probabilities"].values()),
+        f"{document['p_tumor']:.6f}",
+        f"{document['domain_score']:.6f}",
+        *(["", "", "", ""] if box is None else map(str, box.values())),
+        f"{document['ms']:.2f}",
+        *(
+            "" if value is None else f"{value:.6f}"
+            for value in (document[f"p_{name}"] for name in Lesion)
+        ),
+        document["sequence"] or "",
+    ]

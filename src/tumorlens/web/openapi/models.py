@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import CLASSES, Decided, Finding, TumorClass
 from tumorlens.taxonomy import Lesion as LesionKind
-from tumorlens.web.uploads.series_record import State
+from tumorlens.web.uploads.upload import State
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

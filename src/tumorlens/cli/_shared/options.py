@@ -1,0 +1,45 @@
+"""Options that several commands share: the model, labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+operating_point_option = click.option(
+    "--operating-point",
+    envvar="TUMORLENS_OPERATING_POINT",
+    metavar="screening|balanced",
+    help="How to weigh missed tumours against false alarms.  [default: the model's]",
+)
+
+model_option = click.option(
+    "--model",
+    envvar="TUMORLENS_MODEL",
+    metavar="DIR",
+    help="A model bundle other than the shipped one.",
+)
+
+threads_option = click.option(
+    "--threads",
+    envvar="TUMORLENS_THREADS",
+    type=click.IntRange(1, 1024),
+    help="Threads of one forward pass.  [default: the processor's cores]",
+)
+
+
+manifest_option = click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Manifest (CSV) or folder with a folder a class.",
+)
+"""Labelled pictures, as `tumorlens.data.manifest.read_manifest` takes them."""
+
+split_option = click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Which part of the manifest to score; 'all' for every row.",
+)
