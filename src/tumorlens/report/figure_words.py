@@ -1,4 +1,7 @@
-"""Figures as documents write them: their titles, and a value with its interval."""
+"""Figures as documents write them: their titles, and a value with its interval.
+
+Tested in `tests/report/model_card/test_card.py`.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import MODEL
+from tests.samples.drawn_series import MODEL
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import draw_set, save_volume
 from tumorlens.cli.main import main

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.web.uploads.series_volume import (
     LEVELS,
@@ -66,7 +66,7 @@ def test_a_few_bright_pixels_do_not_darken_the_rest() -> None:
 
 
 def test_slices_of_different_sizes_share_a_corner() -> None:
-    scan = drawn_scan(count=3, blank=0)
+    scan = drawn_series(count=3, blank=0)
     small = replace(scan.slices[0], pixels=scan.slices[0].pixels[:200, :150].copy())
     packed = pack_series(Series((small, *scan.slices[1:])))
     assert packed.geometry["shape"] == [3, 256, 256]
@@ -90,7 +90,7 @@ def test_the_thumbnail_has_true_proportions() -> None:
 
 def windowed(*windows: Window | None) -> Series:
     """A head of values 0 to about 250 whose slices store these windows."""
-    scan = drawn_scan(count=len(windows), blank=0)
+    scan = drawn_series(count=len(windows), blank=0)
     return Series(
         tuple(
             replace(item, window=window)
@@ -139,6 +139,6 @@ def test_one_that_most_slices_lack_is_left() -> None:
 
 
 def test_a_scan_of_one_value_has_none() -> None:
-    flat = drawn_scan(count=2, blank=2)
+    flat = drawn_series(count=2, blank=2)
     slices = tuple(replace(item, window=(-1.0, 1.0)) for item in flat.slices)
     assert pack_series(Series(slices)).geometry["stored"] is None

@@ -303,7 +303,7 @@ class SeenSlices:
     Parameters
     ----------
     series
-        Of D slices.
+        Series of D slices.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ def series_to_json(
     Parameters
     ----------
     finding
-        Of one series.
+        Prediction for one series.
     notes
         How the files were read, as `Study.notes` has it.
 
@@ -78,12 +78,12 @@ def series_failure_to_json(failure: Failure) -> dict[str, Any]:
     Parameters
     ----------
     failure
-        Of a file or folder.
+        Failure of a file or folder.
 
     Returns
     -------
     dict
-        As `failure_to_json`, of the schema of scans.
+        The document of `failure_to_json`, in the schema ``tumorlens-scan/1``.
     """
     return {**failure_to_json(failure), "schema": SERIES_SCHEMA}
 

@@ -1,4 +1,4 @@
-"""A scan's finding written by hand, with a lesion that is easy to check."""
+"""Drawn series, and predictions for them whose every number is known."""
 
 from __future__ import annotations
 
@@ -6,16 +6,70 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.samples.series_findings_by_slices import drawn_scan
-from tumorlens.imaging.study import MRSequence, Plane, Series
+from tests.conftest import draw_phantom
+from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.study import MRSequence, Plane, Series, Slice
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    OutlineFacts,
+    Rate,
+    SeriesModel,
+)
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.taxonomy import TumorClass, Verdict
 
-SERIES: Series = drawn_scan(range(4, 7), sequence=MRSequence.T1_CONTRAST)
+RATE = Rate(0.9, 0.8, 0.95)
+MODEL = SeriesModel(
+    end_discount=4.0,
+    weights={"strongest_run": 0.8, "second_run": 0.1},
+    intercept=-1.0,
+    operating_points={
+        "screening": OperatingPoint(0.2, Rate(0.97, 0.91, 0.99), RATE),
+        "balanced": OperatingPoint(0.5, RATE, RATE),
+    },
+    patients=70,
+    healthy_patients=20,
+    outline=OutlineFacts(0.9, Rate(0.7, 0.6, 0.8), Rate(0.15, 0.1, 1.2), 60),
+)
+"""Facts on whole scans as a bundle states them, easy to tell from the tiny one's."""
+
+
+LESION = (90, 110, 20)
+
+
+def drawn_series(
+    lesion_at: range = range(0),
+    count: int = 9,
+    blank: int = 2,
+    placed: bool = True,
+    sequence: MRSequence | None = None,
+) -> Series:
+    """Axial slices 5 mm apart with 1 mm pixels; the first ones are blank."""
+    slices = []
+    for index in range(count):
+        picture = np.zeros((256, 256), np.float32)
+        if index >= blank:
+            lesion = LESION if index in lesion_at else None
+            picture = draw_phantom(lesion=lesion, seed=index).astype(np.float32)
+        place = Placement((-128.0, -128.0, 5.0 * index), (1.0, 0, 0), (0, 1.0, 0))
+        slices.append(
+            Slice(
+                picture,
+                "drawn",
+                index,
+                spacing_mm=(1.0, 1.0),
+                plane=Plane.AXIAL,
+                placement=place if placed else None,
+            )
+        )
+    return Series(tuple(slices), "A NAME^SECRET", sequence)
+
+
+SERIES: Series = drawn_series(range(4, 7), sequence=MRSequence.T1_CONTRAST)
 """Nine axial slices, 5 mm apart; the first two are blank."""
 
 
-def written_finding() -> SeriesPrediction:
+def known_prediction() -> SeriesPrediction:
     """A glioma in slices 4 to 6, a square of 20 pixels, with a fainter rim.
 
     Evidence goes on beyond the box of the lesion, and is no part of it.
@@ -64,10 +118,10 @@ def written_finding() -> SeriesPrediction:
 WHY_NOT = "No slice shows enough brain to be judged."
 
 
-def unjudged_finding() -> SeriesPrediction:
+def unjudged_prediction() -> SeriesPrediction:
     """The same scan, had no slice of it shown any brain."""
     return replace(
-        written_finding(),
+        known_prediction(),
         without_brain=9,
         refused=0,
         decision=Verdict.INCONCLUSIVE,
@@ -83,6 +137,6 @@ def unjudged_finding() -> SeriesPrediction:
     )
 
 
-def whole_finding() -> SeriesPrediction:
+def volume_prediction() -> SeriesPrediction:
     """The same scan, had a network seen it as a whole: no slice has a probability."""
-    return replace(written_finding(), run=None, slice_p_tumor=(None,) * 9)
+    return replace(known_prediction(), run=None, slice_p_tumor=(None,) * 9)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.inference.series.lesion import (
     ODDS_STEPS,
     find_lesion,
@@ -51,7 +51,7 @@ def test_the_level_sets_the_outline() -> None:
     evidence = np.zeros((9, 256, 256), np.uint8)
     evidence[3:6, 60:160, 60:160] = 180
     evidence[3:6, 90:130, 95:125] = 252
-    slices = drawn_scan().slices
+    slices = drawn_series().slices
     wide = find_lesion(evidence, slices, (3, 6))
     tight = find_lesion(evidence, slices, (3, 6), 0.9)
     assert wide is not None
@@ -68,11 +68,11 @@ def test_the_level_sets_the_outline() -> None:
 def test_a_peak_below_the_level_still_has_a_spot() -> None:
     evidence = np.zeros((9, 256, 256), np.uint8)
     evidence[3:6, 90:130, 95:125] = 200
-    found = find_lesion(evidence, drawn_scan().slices, (3, 6), 0.95)
+    found = find_lesion(evidence, drawn_series().slices, (3, 6), 0.95)
     assert found is not None
     assert found.box[1:3] == (90, 95)
     evidence[evidence > 0] = 50
-    assert find_lesion(evidence, drawn_scan().slices, (3, 6), 0.95) is None
+    assert find_lesion(evidence, drawn_series().slices, (3, 6), 0.95) is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_side_is_the_heads_wherever_air_lies(
     # The head lies towards the picture's left and top; the spot lies to the right of
     # its middle, which is the patient's left, and not of the picture's.
     slices = []
-    for item in drawn_scan(blank=0).slices:
+    for item in drawn_series(blank=0).slices:
         pixels = np.roll(item.pixels, (-14, -36), (0, 1))
         pixels = pixels * np.float32(slope) + air
         pixels[-30:, -30:] += padded
