@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
 from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.inference.bundle.facts import TRAINED_ON
+from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import Decided, TumorClass
 
 
@@ -118,6 +120,8 @@ class SeriesPrediction:
         too. None where anything was.
     place_guessed
         Whether `affine_ras` and the lesion's place follow a guess, as the series says.
+    known_sequences
+        MR sequences that the model was measured on.
     """
 
     source: str
@@ -143,6 +147,12 @@ class SeriesPrediction:
     size_measured: bool = False
     not_judged: str | None = None
     place_guessed: bool = False
+    known_sequences: tuple[MRSequence, ...] = TRAINED_ON
+
+    @property
+    def sequence_caveat(self) -> str | None:
+        """Say that the model was not measured on the series' sequence, if so."""
+        return sequence_caveat(self.sequence, self.known_sequences)
 
     @property
     def p_tumor(self) -> float | None:

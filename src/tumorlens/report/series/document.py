@@ -7,7 +7,6 @@ from typing import Any
 
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
@@ -43,7 +42,7 @@ def series_to_json(
         "status": "ok",
         "plane": None if finding.plane is None else finding.plane.value,
         "sequence": None if finding.sequence is None else finding.sequence.value,
-        "sequence_caveat": sequence_caveat(finding.sequence),
+        "sequence_caveat": finding.sequence_caveat,
         "slices": finding.slices,
         "without_brain": finding.without_brain,
         "refused": finding.refused,

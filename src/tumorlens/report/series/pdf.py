@@ -31,7 +31,6 @@ from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report import words
 from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -345,7 +344,7 @@ def _result(finding: SeriesPrediction) -> Table:
 
 
 def _caveats(finding: SeriesPrediction) -> list[Flowable]:
-    texts = [sequence_caveat(finding.sequence), *finding.reasons]
+    texts = [finding.sequence_caveat, *finding.reasons]
     if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
         texts.append(words.REFUSED_SERIES_NUMBERS)
     said = [paragraph(text) for text in texts if text]
