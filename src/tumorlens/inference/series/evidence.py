@@ -57,7 +57,9 @@ def joined_evidence(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def smoothed_odds(
-    evidence: NDArray[np.uint8], gap_mm: float | None
+    evidence: NDArray[np.uint8],
+    gap_mm: float | None,
+    depths: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int8]:
     """Smooth evidence along slices, in log-odds.
 
@@ -70,6 +72,8 @@ def smoothed_odds(
         Shape (D, H, W), uint8: 255 times a probability.
     gap_mm
         Distance between neighbouring slices; None where it is not known.
+    depths
+        Shape (D,): where slices lie, in mm, if they are not evenly apart.
 
     Returns
     -------
@@ -82,15 +86,29 @@ def smoothed_odds(
     size = 2 * math.ceil(3.0 * sigma) + 1
     table = ODDS_STEPS * CODE_ODDS
     smooth = np.empty(evidence.shape, np.int8)
+    weights = None
+    if depths is not None and gap_mm:
+        weights = _weights(depths, sigma * gap_mm)
     for row in range(0, evidence.shape[1], _ROWS):
         block = table[evidence[:, row : row + _ROWS]]
+        flat = block.reshape(len(block), -1)
+        if weights is not None:
+            smooth[:, row : row + _ROWS] = np.rint(weights @ flat).reshape(block.shape)
+            continue
         # To OpenCV the block is a picture with a row for each slice.
-        flat = cv2.GaussianBlur(
-            block.reshape(len(block), -1),
+        blurred = cv2.GaussianBlur(
+            flat,
             (1, size),
             sigmaX=1.0,
             sigmaY=sigma,
             borderType=cv2.BORDER_REPLICATE,
         )
-        smooth[:, row : row + _ROWS] = np.rint(flat).reshape(block.shape)
+        smooth[:, row : row + _ROWS] = np.rint(blurred).reshape(block.shape)
     return smooth
+
+
+def _weights(depths: NDArray[np.float64], sigma_mm: float) -> NDArray[np.float32]:
+    """Weigh slices by how near they lie to each, shape (D, D); rows sum to 1."""
+    apart = (depths[:, None] - depths[None, :]) / sigma_mm
+    weights = np.exp(-0.5 * np.square(apart))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

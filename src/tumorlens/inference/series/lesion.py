@@ -23,6 +23,9 @@ MIDLINE_SHARE = 0.06
 PEAK_DEPTH = 1.0
 """A spot reaches at least this far below its peak, in log-odds."""
 
+_UNEVEN = 0.1
+"""Share of the usual distance by which one differs where slices are evenly apart."""
+
 _TISSUE = 0.1
 """Share of the way from air to the scan's bright end from which on is head."""
 
@@ -57,7 +60,8 @@ def find_lesion(
     Lesion or None
         None where no spot of the run reaches `MIN_PEAK`.
     """
-    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+    odds = smoothed_odds(evidence, slice_gap(slices), uneven_depths(slices))
+    return spot_in(odds, slices, run, level)
 
 
 def spot_in(
@@ -144,8 +148,7 @@ def _placed(
     centre = total / count
     z0, y0, x0, z1, y1, x1 = lesion.box
     down, across = places[lesion.peak[0]].spacing_mm
-    gap = slice_gap(slices)
-    size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
+    size = (_thickness(slices, z0, z1), (y1 - y0) * down, (x1 - x0) * across)
     head = _head_box(slices, places)
     side, location = (None, "") if head is None else _in_words(centre, *head)
     return replace(
@@ -158,7 +161,7 @@ def _placed(
 
 
 def slice_gap(slices: Sequence[Slice]) -> float | None:
-    """Measure the mean distance between neighbouring slices, in mm.
+    """Measure the usual distance between neighbouring slices, in mm.
 
     Parameters
     ----------
@@ -168,13 +171,57 @@ def slice_gap(slices: Sequence[Slice]) -> float | None:
     Returns
     -------
     float or None
-        None for fewer than two slices, or where a place is not known.
+        The mean where slices are evenly apart, else the median, which slices that
+        are missing do not change. None for fewer than two slices, or where a
+        place is not known.
     """
-    first, last = slices[0].placement, slices[-1].placement
-    if len(slices) < 2 or first is None or last is None:
+    depths = _depths(slices)
+    if depths is None:
         return None
-    way = np.subtract(last.origin, first.origin) @ first.normal
-    return abs(float(way)) / (len(slices) - 1) or None
+    mean = abs(float(depths[-1] - depths[0])) / (len(slices) - 1)
+    if uneven_depths(slices) is None:
+        return mean or None
+    return float(np.median(np.abs(np.diff(depths)))) or None
+
+
+def uneven_depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    """Measure where slices lie along their normal, where they are not evenly apart.
+
+    Parameters
+    ----------
+    slices
+        In order.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (D,), mm; None where slices are evenly apart, or nobody knows.
+    """
+    depths = _depths(slices)
+    if depths is None:
+        return None
+    steps = np.abs(np.diff(depths))
+    usual = float(np.median(steps))
+    return depths if np.abs(steps - usual).max() > _UNEVEN * usual else None
+
+
+def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    places = [item.placement for item in slices if item.placement is not None]
+    if len(slices) < 2 or len(places) != len(slices):
+        return None
+    origins = np.array([place.origin for place in places])
+    return np.asarray(origins @ places[0].normal)
+
+
+def _thickness(slices: Sequence[Slice], first: int, last: int) -> float:
+    """Measure slices `first` to `last` less one, in mm: from face to face."""
+    gap = slice_gap(slices)
+    if gap is None:
+        return 0.0
+    depths = uneven_depths(slices)
+    if depths is None:
+        return (last - first) * gap
+    return abs(float(depths[last - 1] - depths[first])) + gap
 
 
 def _head_box(

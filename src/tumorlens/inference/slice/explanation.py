@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.volume_grid import square_shape
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.facts import CellCalibration
@@ -65,10 +66,8 @@ def explain(
     explained = max(TUMOR_CLASSES, key=lambda name: decision.probabilities[name])
     column = CLASSES.index(explained)
     cells = cell_probabilities(outputs.evidence[row], column, calibration)
-    evidence = to_picture(cells, crop, slice_.height, slice_.width)
-    gradcam = to_picture(
-        outputs.gradcam[row, :, :, column], crop, slice_.height, slice_.width
-    )
+    evidence = _laid_over(cells, crop, slice_)
+    gradcam = _laid_over(outputs.gradcam[row, :, :, column], crop, slice_)
     strongest = cv2.minMaxLoc(gradcam)[1]
     if strongest > 0.0:
         gradcam *= np.float32(1.0 / strongest)
@@ -79,6 +78,18 @@ def explain(
     return Explanation(
         evidence, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)
     )
+
+
+def _laid_over(
+    grid: NDArray[np.float32], crop: Crop, slice_: Slice
+) -> NDArray[np.float32]:
+    """Lay a map over the slice; the crop counts pixels that were made square."""
+    shape = square_shape(slice_.height, slice_.width, slice_.pixel_aspect)
+    laid = to_picture(grid, crop, *shape)
+    if shape == (slice_.height, slice_.width):
+        return laid
+    resized = cv2.resize(laid, (slice_.width, slice_.height))
+    return np.asarray(resized, np.float32)
 
 
 def cell_probabilities(

@@ -18,7 +18,12 @@ from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
-from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
+from tumorlens.imaging.preprocess.slice import (
+    Crop,
+    Preprocessing,
+    prepare,
+    with_square_pixels,
+)
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.slice.results import Failure
@@ -110,7 +115,8 @@ def prepare_slice(
         Of the bundle.
     """
     start = time.perf_counter()
-    pixels, crop = prepare(slice_.pixels, facts)
+    square = with_square_pixels(slice_.pixels, slice_.pixel_aspect)
+    pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
     caveat = sequence_caveat(slice_.sequence)
     if caveat is not None:
