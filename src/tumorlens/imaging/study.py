@@ -15,7 +15,7 @@ from tumorlens.imaging.placement import Placement, Plane
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["MRSequence", "Plane", "Series", "Slice", "Study"]
+__all__ = ["MRSequence", "Plane", "Series", "Slice", "Study", "VoxelGrid", "stacks_of"]
 
 
 class MRSequence(StrEnum):
@@ -84,6 +84,28 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class VoxelGrid:
+    """The grid of a volume's file, which its slices were turned from.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns, as the file counts them.
+    affine
+        Shape (4, 4): (column, row, slice, 1) to LPS mm.
+    plane
+        In which the volume was sliced.
+    placed
+        Whether the file says where it lies in the patient.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+    plane: Plane
+    placed: bool
+
+
+@dataclass(frozen=True)
 class Series:
     """Slices taken together, in order.
 
@@ -106,6 +128,9 @@ class Series:
     place_guessed
         Whether the file did not say where the slices lie, and their placements
         follow from the order of its voxels alone.
+    grid
+        For volumes the grid of their file, so that maps can go back onto it; else
+        None.
     """
 
     slices: tuple[Slice, ...]
@@ -114,6 +139,7 @@ class Series:
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
     frames: tuple[int, ...] = ()
     place_guessed: bool = False
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

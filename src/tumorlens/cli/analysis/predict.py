@@ -87,7 +87,8 @@ def predict(
         make_folder(maps)
     classifier = load_classifier(model, threads)
     table = None if table_path is None else _table(Path(table_path), classifier)
-    files = find_files(paths)
+    notes: list[str] = []
+    files = find_files(paths, notes)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()
     done = failed = alone = 0
@@ -113,6 +114,8 @@ def predict(
         f"{operating_point or facts.default_operating_point}.\n{RESEARCH_USE}",
         err=not rows,
     )
+    for note in notes:
+        click.echo(f"Note: {note}", err=not rows)
     if table is not None and alone:
         click.echo(
             f"{alone} of {done} slices have no row in {display_name(table.path)}; they "

@@ -36,7 +36,7 @@ class Screen:
         self._total = total
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._last = ""
+        self._notes: tuple[str, ...] = ()
         columns = shutil.get_terminal_size((120, 24)).columns
         self._width = max(_NARROWEST, columns - _REST_WIDTH - 1)
         self._shorten = sys.stdout.isatty()
@@ -87,7 +87,7 @@ class Screen:
         decision = result.decision
         name = result.source
         if result.index > 0:
-            name = f"{name} slice {result.index}"
+            name = f"{name} slice {result.index + 1}"
         share = decision.probabilities[decision.predicted]
         tumor = f"{decision.p_tumor:.1%}"
         predicted = f"{INFO[decision.predicted].title} {share:.1%}"
@@ -101,6 +101,10 @@ class Screen:
             predicted=predicted,
             domain=f"{decision.domain_score:.2f}",
         )
+        # Of a file of many slices they are said once.
+        for note in result.notes if result.notes != self._notes else ():
+            click.echo(f"  Note: {note}")
+        self._notes = result.notes if result.index else result.notes
 
     def _line(self, name: str, decision: str, **cells: str) -> None:
         if self._shorten and len(name) > self._width:

@@ -134,7 +134,9 @@ def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
         error.message.removeprefix(name).strip() for name, error in failures
     )
     return tuple(
-        f"{count} {'file was' if count == 1 else 'files were'} left out: it {reason}"
+        f"{count} file was left out: it {reason}"
+        if count == 1
+        else f"{count} files were left out: each {reason}"
         for reason, count in reasons.most_common(10)
     )
 

@@ -300,7 +300,10 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
 
 
 def in_grid(
-    stack: NDArray[np.uint8], volume: Volume, plane: Plane
+    stack: NDArray[np.uint8],
+    shape: tuple[int, ...],
+    affine: NDArray[np.float64],
+    plane: Plane,
 ) -> NDArray[np.uint8]:
     """Turn a map over the slices of `series_of` back into the volume's grid.
 
@@ -308,16 +311,17 @@ def in_grid(
     ----------
     stack
         Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
-    volume, plane
-        The volume and plane that were given to `series_of`.
+    shape, affine, plane
+        The volume's slices, rows and columns, its affine, and the plane in which it
+        was sliced.
 
     Returns
     -------
     ndarray
         Shape (D, H, W) of the volume's voxels.
     """
-    shape = volume.voxels.shape
-    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
+    depth, height, width = shape
+    view = view_of((depth, height, width), affine, plane)
     _, rows, columns = view.shape
     if stack.shape[1:] != (rows, columns):
         stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])

@@ -131,6 +131,7 @@ class VolumeClassifier:
             reasons=reasons,
             seconds=time.perf_counter() - start,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _not_judged(
@@ -160,6 +161,7 @@ class VolumeClassifier:
             seconds=time.perf_counter() - start,
             not_judged=NO_CONTRAST,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _decide(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
-from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.imaging.study import MRSequence, Plane, VoxelGrid
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
@@ -115,6 +115,8 @@ class ScanFinding:
         too. None where anything was.
     place_guessed
         As of the series: `affine_ras` and the lesion's place follow a guess.
+    grid
+        The grid of the volume's file; None where slices came one by one.
     """
 
     source: str
@@ -140,6 +142,7 @@ class ScanFinding:
     size_measured: bool = False
     not_judged: str | None = None
     place_guessed: bool = False
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
 
     @property
     def p_tumor(self) -> float | None:
