@@ -31,7 +31,7 @@ from tumorlens.report.evaluation.network_figures import (
 )
 from tumorlens.report.evaluation.series_figures import scan_figure_rows
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
-from tumorlens.report.figure_words import figure_text, table
+from tumorlens.report.figure_words import figure_text, name_text, table
 from tumorlens.report.model_card.card import model_card
 from tumorlens.report.model_card.charts import FOLDER, card_charts
 from tumorlens.report.model_card.sets import COVERAGES
@@ -42,9 +42,9 @@ ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
 SOURCES = {
     "cheng": "`cheng`: T1 with contrast, every slice a tumour",
-    "lgg": "`lgg`: glioma and tumour-free slices of the same scanners",
-    "brisc_notumor": "`brisc_notumor`: tumour-free pictures",
-    "notumor": "`notumor`: tumour-free web pictures",
+    "lgg": "`lgg`: glioma and tumour-free slices from the same scanners",
+    "brisc_notumor": "`brisc_notumor`: tumour-free images",
+    "notumor": "`notumor`: tumour-free images from the web",
     "ixi": "`ixi`: eight healthy heads, cut into slices",
     "volumes": "`volumes`: three tumour-free heads, one with multiple sclerosis",
 }
@@ -188,14 +188,14 @@ def _folds_table(models: list[dict[str, Any]]) -> str:
     ]
     rows += [
         (
-            f"Recall, {name.replace('_', ' ')}",
+            f"Recall, {name_text(name)}",
             [item["recall"][name] for item in columns.values()],
         )
         for name in first["recall"]
     ]
     rows += [
         (
-            f"Coverage of prediction sets, {name.replace('_', ' ')}{words}",
+            f"Coverage of prediction sets, {name_text(name)}{words}",
             [item.get(key, {}).get(name) for item in columns.values()],
         )
         for key, words in COVERAGES.items()
@@ -337,12 +337,16 @@ def _audit_table(runs: list[dict[str, Any]]) -> str:
             f"{run['pictures']:,}",
             f"{run['decoding_seconds']:.1f} s",
             f"{run['audit_seconds']:.1f} s",
+            f"{run['audit_seconds'] / run['pictures'] * 1000:.2f} s",
             f"{run['audit_seconds'] / run['decoding_seconds']:.1f} times as long",
             f"{run['copies_found']:,} of {run['copies_planted']:,}",
         )
         for run in runs
     ]
-    heads = ("Images", "Decoding alone", "Audit", "Ratio", "Planted copies found")
+    heads = (
+        *("Images", "Decoding alone", "Audit", "For 1,000 images", "Ratio"),
+        "Planted copies found",
+    )
     return "\n".join(table(heads, rows))
 
 

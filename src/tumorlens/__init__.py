@@ -4,7 +4,13 @@ Research use only: not a medical device.
 
 >>> import tumorlens
 >>> classifier = tumorlens.load_classifier()          # doctest: +SKIP
->>> classifier.predict("slice.png").decision.label  # doctest: +SKIP
+>>> classifier.predict("slice.png").decision.label    # doctest: +SKIP
+
+A whole series, as DICOM or NIfTI:
+
+>>> study = tumorlens.read("head.nii.gz")             # doctest: +SKIP
+>>> classifier = tumorlens.load_series_classifier()   # doctest: +SKIP
+>>> classifier.predict(study.series[0]).decision      # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,6 +21,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tumorlens.imaging.read import read_study as read
     from tumorlens.inference.classifier import Classifier, load_classifier
+    from tumorlens.inference.series.classifier import (
+        SeriesClassifier,
+        load_series_classifier,
+    )
+    from tumorlens.inference.series.results import SeriesPrediction
     from tumorlens.inference.slice.results import Failure, Prediction
 
     __version__: str
@@ -23,8 +34,11 @@ __all__ = [
     "Classifier",
     "Failure",
     "Prediction",
+    "SeriesClassifier",
+    "SeriesPrediction",
     "__version__",
     "load_classifier",
+    "load_series_classifier",
     "read",
 ]
 
@@ -33,7 +47,13 @@ _PLACES = {
     "Classifier": ("tumorlens.inference.classifier", "Classifier"),
     "Failure": ("tumorlens.inference.slice.results", "Failure"),
     "Prediction": ("tumorlens.inference.slice.results", "Prediction"),
+    "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
+    "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
     "load_classifier": ("tumorlens.inference.classifier", "load_classifier"),
+    "load_series_classifier": (
+        "tumorlens.inference.series.classifier",
+        "load_series_classifier",
+    ),
     "read": ("tumorlens.imaging.read", "read_study"),
 }
 
@@ -49,8 +69,8 @@ def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module 'tumorlens' has no attribute {name!r}")
     module, attribute = _PLACES[name]
-    found: object = getattr(import_module(module), attribute)
-    return found
+    value: object = getattr(import_module(module), attribute)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,20 @@ class TumorClass(StrEnum):
     NO_TUMOR = "no_tumor"
 
 
+class Lesion(StrEnum):
+    """What a slice can show that is none of the four classes.
+
+    ``other`` is a tumour of another kind, or a mass that looks like one; ``vascular``
+    a stroke or a bleeding, which is a lesion and no tumour.
+    """
+
+    OTHER = "other"
+    VASCULAR = "vascular"
+
+
+Finding = TumorClass | Lesion
+
+
 class Verdict(StrEnum):
     """What a decision can say beside a class."""
 
@@ -49,8 +63,16 @@ class ClassInfo:
 CLASSES: tuple[TumorClass, ...] = tuple(TumorClass)
 TUMOR_CLASSES: tuple[TumorClass, ...] = CLASSES[:3]
 NO_TUMOR_INDEX = CLASSES.index(TumorClass.NO_TUMOR)
+FINDINGS: tuple[Finding, ...] = (*CLASSES, *Lesion)
+"""What a network that knows other lesions tells apart, in the order of its outputs.
 
-INFO: dict[TumorClass, ClassInfo] = {
+The four classes come first, so an array of findings begins as one of classes does."""
+DECIDED: tuple[Finding, ...] = (*CLASSES, Lesion.OTHER)
+"""What a decision can name, in the order of the probabilities that it rests on."""
+TUMOR_FINDINGS: tuple[Finding, ...] = (*TUMOR_CLASSES, Lesion.OTHER)
+"""Findings that are tumours; a vascular lesion is none."""
+
+INFO: dict[Finding, ClassInfo] = {
     TumorClass.GLIOMA: ClassInfo(
         "Glioma", "The slice looks like one with a glioma.", "#D55E00"
     ),
@@ -65,7 +87,22 @@ INFO: dict[TumorClass, ClassInfo] = {
     TumorClass.NO_TUMOR: ClassInfo(
         "No tumour", "The model sees no sign of a tumour in this slice.", "#009E73"
     ),
+    Lesion.OTHER: ClassInfo(
+        "Another kind of tumour",
+        "The slice looks like one with a tumour of another kind than glioma, "
+        "meningioma and pituitary tumour.",
+        "#E69F00",
+    ),
+    Lesion.VASCULAR: ClassInfo(
+        "Vascular lesion",
+        "The slice looks like one with a vascular lesion, such as a stroke, and "
+        "without a tumour.",
+        "#56B4E9",
+    ),
 }
+
+Decided = Finding | Verdict
+"""What a decision can say."""
 
 VERDICT_TITLES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: "Inconclusive",
@@ -111,8 +148,19 @@ def decision_title(decision: str) -> str:
     Parameters
     ----------
     decision
-        A value of `TumorClass` or `Verdict`.
+        A value of `TumorClass`, `Lesion` or `Verdict`.
     """
-    if decision in set(Verdict):
-        return VERDICT_TITLES[Verdict(decision)]
-    return INFO[TumorClass(decision)].title
+    decided = parse_decided(decision)
+    if isinstance(decided, Verdict):
+        return VERDICT_TITLES[decided]
+    return INFO[decided].title
+
+
+def parse_finding(text: str) -> Finding:
+    """Read a finding as results spell it; `ValueError` where it is none."""
+    return Lesion(text) if text in set(Lesion) else TumorClass(text)
+
+
+def parse_decided(text: str) -> Decided:
+    """Read a decision as results spell it; `ValueError` where it is none."""
+    return Verdict(text) if text in set(Verdict) else parse_finding(text)

@@ -14,7 +14,8 @@ from tumorlens.data.manifest import (
     write_manifest,
 )
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
-from tumorlens.taxonomy import TumorClass
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Lesion, TumorClass
 
 
 def touch(path: Path) -> Path:
@@ -76,6 +77,9 @@ def test_absolute_paths_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
         ("file,label,split\n1.png,glioma,dev\n", ("line 2", "'dev'", "validation")),
         ("file,label,fold\n1.png,glioma,-1\n", ("line 2", "'-1'", "0, 1")),
         ("file,label,train_only\n1.png,glioma,3\n", ("line 2", "'3'", "yes")),
+        ("file,label,sequence\n1.png,glioma,X2\n", ("line 2", "'X2'", "FLAIR")),
+        ("file,lesion\n1.png,cyst\n", ("line 2", "'cyst'", "vascular")),
+        ("file,label,lesion\n1.png,glioma,other\n", ("line 2", "none of the four")),
         ("file,label\n1.png,glioma,x\n", ("line 2", "more values")),
         ("file,label\n,glioma\n", ("line 2", "'file' is empty")),
     ],
@@ -251,6 +255,21 @@ def test_a_column_that_no_row_needs_is_not_written(tmp_path: Path) -> None:
     )
     header = (tmp_path / "set.csv").read_text().splitlines()[0].split(",")
     assert not {"train_only", "fold"} & set(header)
+
+
+def test_a_lesion_stands_where_no_class_does(tmp_path: Path) -> None:
+    text = (
+        "file,label,sequence,lesion,kind\n1.png,,T1C,other,schwannoma\n"
+        "2.png,,flair,either,\n3.png,glioma,,,\n"
+    )
+    path = csv_with(tmp_path, text, "1.png", "2.png", "3.png")
+    other, either, plain = read_manifest(path)
+    assert other.findings == (Lesion.OTHER,)
+    assert (other.sequence, other.kind) == (MRSequence.T1_CONTRAST, "schwannoma")
+    assert either.findings == (TumorClass.NO_TUMOR, Lesion.VASCULAR)
+    assert (plain.findings, plain.sequence) == ((TumorClass.GLIOMA,), None)
+    write_manifest([other, either, plain], tmp_path / "again.csv")
+    assert read_manifest(tmp_path / "again.csv") == [other, either, plain]
 
 
 def test_a_set_can_move_with_its_manifest(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tumorlens.data.audit import audit
 from tumorlens.data.manifest import Record, read_manifest, write_manifest
 from tumorlens.data.sources import collect
 from tumorlens.errors import DatasetError, MissingFileError
-from tumorlens.taxonomy import TumorClass
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Lesion, TumorClass
 
 
 def picture(path: Path, person: int) -> None:
@@ -24,7 +25,7 @@ def picture(path: Path, person: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four small sets in the layouts of the real ones."""
+    """Small sets in the layouts of the real ones."""
     root = tmp_path / "sets"
     for number in (1, 2):
         picture(root / f"cheng/images/{number}.jpg", number)
@@ -56,6 +57,29 @@ def folder(tmp_path: Path) -> Path:
     (root / "brisc_notumor/brisc_notumor.csv").write_text(
         "file,plane\nb20.jpg,axial\nb21.jpg,coronal\nb11.jpg,axial\n"
     )
+    for name in ("T_3_flair", "T_3_t1", "T_4_flair", "T_5_flair", "T_6_t1"):
+        picture(root / f"lgg_sequences/images/{name}.jpg", int(name[2]))
+    (root / "lgg_sequences/lgg_sequences.csv").write_text(
+        "file,sequence,class,patient,site,slice,mask,use\n"
+        "T_3_flair.jpg,FLAIR,glioma,T-1,DU,7,../lgg/masks/T_3.png,learn\n"
+        "T_3_t1.jpg,T1,glioma,T-1,DU,7,../lgg/masks/T_3.png,learn\n"
+        "T_4_flair.jpg,FLAIR,no_tumor,T-1,DU,1,,learn\n"
+        "T_5_flair.jpg,FLAIR,no_tumor,T-1,DU,8,,stack\n"
+        "T_6_t1.jpg,T1,no_tumor,T-1,DU,9,,stack\n"
+    )
+    for number in (31, 32, 33):
+        picture(root / f"brain44/images/k{number}.jpg", number)
+    (root / "brain44/brain44.csv").write_text(
+        "file,class,kind,sequence,group\nk31.jpg,glioma,astrocytoma,T2,g1\n"
+        "k32.jpg,other,schwannoma,T1C,g2\nk33.jpg,no_tumor,normal,T1,g3\n"
+    )
+    for number in (41, 42):
+        picture(root / f"soop/images/s{number}.jpg", number)
+    picture(root / "soop/masks/s41.png", 41)
+    (root / "soop/soop.csv").write_text(
+        "file,class,plane,patient,mask\ns41.jpg,stroke,axial,sub-1,s41.png\n"
+        "s42.jpg,no_lesion_drawn,coronal,sub-1,\n"
+    )
     return root
 
 
@@ -70,6 +94,9 @@ def test_every_set_is_collected(folder: Path) -> None:
         "lgg": 3,
         "notumor": 3,
         "brisc_notumor": 3,
+        "lgg_sequences": 4,
+        "brain44": 3,
+        "soop": 2,
     }
     found = by_name(records)
     assert found["1"] == Record(
@@ -79,6 +106,7 @@ def test_every_set_is_collected(folder: Path) -> None:
         mask=folder / "cheng/masks/1.png",
         source="cheng",
         plane="axial",
+        sequence=MRSequence.T1_CONTRAST,
     )
     assert found["2"].plane == "sagittal"
 
@@ -92,6 +120,34 @@ def test_lgg_gives_what_is_to_be_learnt_from(folder: Path) -> None:
     assert found["T_4"].mask is None
     assert {item.patient for item in found.values()} == {"lgg:T-1"}
     assert {item.site for item in found.values()} == {"DU"}
+
+
+def test_other_sequences_of_a_slice_share_its_patient_and_outline(
+    folder: Path,
+) -> None:
+    found = by_name(collect(folder))
+    assert "T_5_flair" not in found  # next to the tumour
+    assert found["T_6_t1"].train_only
+    for name, sequence in (("T_3_flair", MRSequence.FLAIR), ("T_3_t1", MRSequence.T1)):
+        assert found[name].sequence is sequence
+        assert found[name].patient == found["T_3"].patient
+        mask = found[name].mask
+        assert mask is not None
+        assert mask.samefile(folder / "lgg/masks/T_3.png")
+
+
+def test_other_lesions_have_no_class_and_a_kind(folder: Path) -> None:
+    found = by_name(collect(folder))
+    other = found["k32"]
+    assert (other.label, other.lesion, other.kind) == (None, "other", "schwannoma")
+    assert other.findings == (Lesion.OTHER,)
+    assert other.sequence is MRSequence.T1_CONTRAST
+    assert found["k31"].findings == (TumorClass.GLIOMA,)
+    assert found["k33"].kind == ""
+    assert found["s41"].findings == (Lesion.VASCULAR,)
+    assert found["s41"].mask == folder / "soop/masks/s41.png"
+    # Nobody drew a stroke, which is no proof of health.
+    assert set(found["s42"].findings) == {TumorClass.NO_TUMOR, Lesion.VASCULAR}
 
 
 def test_flags_are_kept_and_reach_copies(folder: Path) -> None:
@@ -120,6 +176,9 @@ def test_pictures_that_look_alike_share_a_patient(folder: Path) -> None:
 
 def test_the_manifest_of_the_sets_is_clean(folder: Path, tmp_path: Path) -> None:
     write_manifest(collect(folder), tmp_path / "set.csv")
+    again = read_manifest(tmp_path / "set.csv")
+    kept = [(row.sequence, row.findings, row.kind) for row in again]
+    assert kept == [(row.sequence, row.findings, row.kind) for row in collect(folder)]
     assert audit(read_manifest(tmp_path / "set.csv")).clean
 
 

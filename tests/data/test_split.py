@@ -145,6 +145,16 @@ def test_a_whole_site_or_source_can_be_kept() -> None:
     assert {item.split for item in rest} == {"train", "validation", "test"}
 
 
+def test_a_whole_kind_can_be_kept() -> None:
+    records = [
+        replace(row, kind="schwannoma" if row.patient.endswith("0") else "")
+        for row in drawn_set(90)
+    ]
+    dealt = split_into_folds(records, 3, keep={"schwannoma": "1"})
+    assert {row.fold for row in dealt if row.kind} == {1}
+    assert {row.fold for row in dealt if not row.kind} == {0, 1, 2}
+
+
 def test_a_share_of_nothing_gets_nothing() -> None:
     dealt = split_by_fractions(drawn_set(30), (0.8, 0.2, 0.0))
     assert {item.split for item in dealt} == {"train", "validation"}

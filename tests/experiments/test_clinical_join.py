@@ -14,7 +14,7 @@ from tumorlens.experiments.clinical_join import join_table
 from tumorlens.experiments.clinical_run import ClinicalOrder, add_clinical
 from tumorlens.experiments.fold_runs import OUTPUTS
 from tumorlens.inference.bundle.bundle import load_bundle, read_document, write_document
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.clinical.columns import read_clinical_table
 from tumorlens.inference.slice.decision import calibrated_probabilities
 from tumorlens.training.held_out import HeldOut
 

@@ -12,29 +12,34 @@ from pydicom import dcmread
 
 from tests.samples.dicom_studies import change, ill_head, write_series
 from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.volume_bundle import build_volume_bundle
+from tests.samples.volumes import EDGE_MM, LESION, draw_head
 from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.inference.series.classifier import (
+    SeriesClassifier,
+    load_series_classifier,
+)
 from tumorlens.pacs.analysis import (
     analysis_with,
     dicom_finding,
     judge_files,
     lesion_mask,
 )
+from tumorlens.pacs.queue import Job
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
 @pytest.fixture(scope="module")
-def classifier(tiny_bundle: Path) -> Classifier:
-    return load_classifier(tiny_bundle, threads=1)
+def classifier(tiny_bundle: Path) -> SeriesClassifier:
+    return load_series_classifier(tiny_bundle, threads=1)
 
 
 def test_a_series_gives_report_picture_and_outline(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = write_series(tmp_path / "a", pixels=ill_head())
     (judged,) = judge_files(classifier, files, None)
@@ -44,14 +49,14 @@ def test_a_series_gives_report_picture_and_outline(
 
 
 def test_the_picture_shows_the_key_slice_as_it_was_judged(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = write_series(tmp_path / "a", pixels=ill_head())
     (judged,) = judge_files(classifier, files, None)
     shown = dcmread(BytesIO(judged.results[1])).pixel_array
     key = files[judged.finding.key_slices[0]]
     (slice_,) = read_dicom(key.read_bytes(), "key").slices
-    (prediction,) = classifier.predict_slices([slice_])
+    (prediction,) = classifier.slice_classifier().predict_slices([slice_])
     drawn = render_overlay(slice_.pixels, prediction.explanation, "evidence")
     times = shown.shape[1] // drawn.shape[1]
     drawn = drawn.repeat(times, axis=0).repeat(times, axis=1)
@@ -59,7 +64,7 @@ def test_the_picture_shows_the_key_slice_as_it_was_judged(
 
 
 def test_what_was_left_out_or_is_missing_is_told_in_the_report(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = write_series(tmp_path / "a", pixels=ill_head())
     for path in files[:2]:
@@ -75,7 +80,7 @@ def test_what_was_left_out_or_is_missing_is_told_in_the_report(
 
 
 def test_what_is_no_mr_is_refused_without_the_files_names(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     (file,) = write_series(tmp_path / "Drawn^Head", slices=1)
     with pytest.raises(InputError) as caught:
@@ -84,14 +89,16 @@ def test_what_is_no_mr_is_refused_without_the_files_names(
 
 
 def test_an_operating_point_that_is_not_there_is_told_before_any_series(
-    classifier: Classifier,
+    classifier: SeriesClassifier,
 ) -> None:
     with pytest.raises(SettingError):
         analysis_with(classifier, "sharp")
 
 
 def test_a_size_is_written_only_where_its_error_was_measured(tiny_bundle: Path) -> None:
-    found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
+    found = load_series_classifier(tiny_bundle, threads=1).predict(
+        drawn_scan(range(5, 8))
+    )
     assert found.lesion is not None
     assert found.lesion.size_mm is not None
     unknown = dicom_finding(found, "tiny")
@@ -102,7 +109,9 @@ def test_a_size_is_written_only_where_its_error_was_measured(tiny_bundle: Path) 
 
 
 def test_the_segment_is_the_lesion_and_nothing_else(tiny_bundle: Path) -> None:
-    found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
+    found = load_series_classifier(tiny_bundle, threads=1).predict(
+        drawn_scan(range(5, 8))
+    )
     assert found.lesion is not None
     mask = lesion_mask(found)
     assert mask is not None
@@ -117,7 +126,9 @@ def test_the_segment_is_the_lesion_and_nothing_else(tiny_bundle: Path) -> None:
 def test_a_sequence_that_the_model_was_not_trained_on_is_said(
     tiny_bundle: Path,
 ) -> None:
-    found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
+    found = load_series_classifier(tiny_bundle, threads=1).predict(
+        drawn_scan(range(5, 8))
+    )
     told = dicom_finding(replace(found, sequence=MRSequence.FLAIR), "tiny").reasons
     assert told[:-1] == found.reasons
     assert "FLAIR" in told[-1]
@@ -126,7 +137,7 @@ def test_a_sequence_that_the_model_was_not_trained_on_is_said(
 
 
 def test_a_series_without_brain_is_told_in_report_and_picture(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = write_series(tmp_path / "a", pixels=np.zeros((256, 256), np.uint16))
     (judged,) = judge_files(classifier, files, None)
@@ -140,7 +151,31 @@ def test_a_series_without_brain_is_told_in_report_and_picture(
 
 
 def test_a_refused_series_gets_no_number(tiny_bundle: Path) -> None:
-    found = judge_scan(load_classifier(tiny_bundle, threads=1), drawn_scan(range(5, 8)))
+    found = load_series_classifier(tiny_bundle, threads=1).predict(
+        drawn_scan(range(5, 8))
+    )
     assert dicom_finding(found, "tiny").p_tumor == found.p_tumor
     refused = replace(found, decision=Verdict.NOT_BRAIN_MRI)
     assert dicom_finding(refused, "tiny").p_tumor is None
+
+
+def test_a_model_of_volumes_answers_as_one_of_slices(tmp_path: Path) -> None:
+    voxels = draw_head(LESION)
+    files = write_series(tmp_path / "a", slices=len(voxels), pixels=voxels[0])
+    for path, plane in zip(files, voxels, strict=True):
+        pixels = (16.0 * plane).astype(np.uint16)
+        rows, columns = pixels.shape
+        change(path, PixelData=pixels.tobytes(), Rows=rows, Columns=columns)
+        place = files.index(path)
+        change(
+            path,
+            PixelSpacing=[EDGE_MM, EDGE_MM],
+            ImagePositionPatient=[-80.0, -96.0, EDGE_MM * place],
+            SliceThickness=EDGE_MM,
+        )
+    classifier = load_series_classifier(build_volume_bundle(tmp_path), threads=1)
+    job = Job("1.2", tuple(files))
+    results = analysis_with(classifier, None)(job)
+    report, picture, outline = (dcmread(BytesIO(data)) for data in results)
+    assert [item.Modality for item in (report, picture, outline)] == ["SR", "OT", "SEG"]
+    assert "tiny3d" in str(report)

@@ -14,7 +14,10 @@ from tests.conftest import draw_phantom
 from tests.samples.dicom_findings import assert_valid
 from tests.samples.dicom_studies import change, ill_head, write_series
 from tests.samples.enhanced_dicom import write_enhanced
-from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.series.classifier import (
+    SeriesClassifier,
+    load_series_classifier,
+)
 from tumorlens.pacs.analysis import judge_files
 from tumorlens.report.dicom.finding import EarlierReport
 from tumorlens.report.dicom.sr import REPLACES
@@ -25,8 +28,8 @@ ILL = (2, 3, 4, 5)
 
 
 @pytest.fixture(scope="module")
-def classifier(tiny_bundle: Path) -> Classifier:
-    return load_classifier(tiny_bundle, threads=1)
+def classifier(tiny_bundle: Path) -> SeriesClassifier:
+    return load_series_classifier(tiny_bundle, threads=1)
 
 
 def single(folder: Path) -> list[Path]:
@@ -47,7 +50,9 @@ def partly_ill() -> list[np.ndarray]:
 
 
 def objects(
-    classifier: Classifier, files: list[Path], earlier: tuple[EarlierReport, ...] = ()
+    classifier: SeriesClassifier,
+    files: list[Path],
+    earlier: tuple[EarlierReport, ...] = (),
 ) -> dict[str, Dataset]:
     (judged,) = judge_files(classifier, files, None, earlier)
     found = [dcmread(BytesIO(data)) for data in judged.results]
@@ -57,7 +62,7 @@ def objects(
 @pytest.mark.parametrize("kind", [single, enhanced, enhanced_out_of_order])
 @pytest.mark.parametrize("modality", ["SR", "OT", "SEG"])
 def test_each_object_of_each_kind_of_series_is_valid(
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     tmp_path: Path,
     kind: Callable[[Path], list[Path]],
     modality: str,
@@ -67,7 +72,7 @@ def test_each_object_of_each_kind_of_series_is_valid(
 
 
 def test_a_report_that_replaces_another_names_it_and_is_valid(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = single(tmp_path / "a")
     study = dcmread(files[0]).StudyInstanceUID
@@ -86,7 +91,7 @@ def test_a_report_that_replaces_another_names_it_and_is_valid(
 
 
 def test_results_of_enhanced_mr_point_at_its_frames(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = enhanced_out_of_order(tmp_path / "a")
     (judged,) = judge_files(classifier, files, None)
@@ -116,7 +121,7 @@ def image_references(item: Dataset) -> list[int]:
 
 
 def test_a_series_that_cannot_have_a_segmentation_still_has_a_report(
-    classifier: Classifier, tmp_path: Path
+    classifier: SeriesClassifier, tmp_path: Path
 ) -> None:
     files = [change(path, FrameOfReferenceUID="") for path in single(tmp_path / "a")]
     made = objects(classifier, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from tumorlens import Classifier
+from tumorlens import Classifier, SeriesClassifier
 from tumorlens.inference.slice.session import Session
 
 
@@ -36,8 +36,9 @@ class Gate:
         return held
 
 
-def gated(classifier: Classifier) -> tuple[Classifier, Gate]:
+def gated(classifier: SeriesClassifier) -> tuple[SeriesClassifier, Gate]:
     """Return a classifier like another whose network waits at a gate."""
-    gate = Gate(classifier._session)
-    made = Classifier(classifier.bundle, gate, classifier._domain)  # type: ignore[arg-type]
-    return made, gate
+    slices = classifier.slice_classifier()
+    gate = Gate(slices._session)
+    made = Classifier(slices.bundle, gate, slices._ood)  # type: ignore[arg-type]
+    return SeriesClassifier(made), gate

@@ -62,6 +62,8 @@ def made_set(said: list[tuple[str, str, str]], **columns: Any) -> ScoredSet:
         "sharpness": np.arange(count, dtype=np.float64),
         "thresholds": np.full(count, 0.3),
         "balanced_thresholds": np.full(count, 0.5),
+        "lesions": np.full((count, 2), np.nan),
+        "sequences": [None] * count,
     }
     return ScoredSet(**(fields | columns))
 

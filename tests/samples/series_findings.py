@@ -8,14 +8,14 @@ import numpy as np
 
 from tests.samples.series_findings_by_slices import drawn_scan
 from tumorlens.imaging.study import MRSequence, Plane, Series
-from tumorlens.inference.series.results import Lesion, ScanFinding, Side
+from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.taxonomy import TumorClass, Verdict
 
 SERIES: Series = drawn_scan(range(4, 7), sequence=MRSequence.T1_CONTRAST)
 """Nine axial slices, 5 mm apart; the first two are blank."""
 
 
-def written_finding() -> ScanFinding:
+def written_finding() -> SeriesPrediction:
     """A glioma in slices 4 to 6, a square of 20 pixels, with a fainter rim.
 
     Evidence goes on beyond the box of the lesion, and is no part of it.
@@ -24,7 +24,7 @@ def written_finding() -> ScanFinding:
     evidence[3:8, 95:125, 75:105] = 90
     evidence[3:8, 100:120, 80:100] = 240
     evidence[4:7, 10:20, 10:20] = 200
-    return ScanFinding(
+    return SeriesPrediction(
         source="head.nii.gz",
         plane=Plane.AXIAL,
         sequence=MRSequence.T1_CONTRAST,
@@ -64,7 +64,7 @@ def written_finding() -> ScanFinding:
 WHY_NOT = "No slice shows enough brain to be judged."
 
 
-def unjudged_finding() -> ScanFinding:
+def unjudged_finding() -> SeriesPrediction:
     """The same scan, had no slice of it shown any brain."""
     return replace(
         written_finding(),
@@ -83,6 +83,6 @@ def unjudged_finding() -> ScanFinding:
     )
 
 
-def whole_finding() -> ScanFinding:
+def whole_finding() -> SeriesPrediction:
     """The same scan, had a network seen it as a whole: no slice has a probability."""
     return replace(written_finding(), run=None, slice_p_tumor=(None,) * 9)

@@ -11,11 +11,11 @@ from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     OutlineFacts,
     Rate,
-    ScanModel,
+    SeriesModel,
 )
 
 RATE = Rate(0.9, 0.8, 0.95)
-MODEL = ScanModel(
+MODEL = SeriesModel(
     end_discount=4.0,
     weights={"strongest_run": 0.8, "second_run": 0.1},
     intercept=-1.0,

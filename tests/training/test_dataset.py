@@ -11,8 +11,10 @@ import pytest
 from tests.samples.discs import disc
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError
-from tumorlens.taxonomy import TumorClass
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Lesion, TumorClass
 from tumorlens.training.dataset import (
+    FINDING_SHARES,
     Sample,
     load_samples,
     sampling_weights,
@@ -108,6 +110,44 @@ def test_where_nothing_can_be_used_the_first_reason_is_given(tmp_path):
     nib.save(nib.Nifti1Image(np.ones((40, 40, 6), np.float32), np.eye(4)), volume)
     with pytest.raises(DatasetError, match="head.nii holds 6 slices"):
         load_samples([Record(volume, TumorClass.GLIOMA)])
+
+
+def test_findings_are_drawn_by_share_and_sets_by_the_root_of_their_size():
+    def made(source, count, sequence, label=None, lesion=""):
+        record = Record(
+            Path(f"{source}.png"),
+            label,
+            source=source,
+            sequence=sequence,
+            lesion=lesion,
+        )
+        return count * [Sample(record, np.zeros((8, 8), np.uint8), None, None)]
+
+    t1, t2 = MRSequence.T1, MRSequence.T2
+    samples = [
+        *made("a", 400, t1, TumorClass.GLIOMA),
+        *made("a", 100, t2, TumorClass.GLIOMA),
+        *made("b", 9, t1, TumorClass.NO_TUMOR),
+        *made("c", 9, t1, lesion=Lesion.OTHER),
+        *made("d", 4, t1, lesion=Lesion.VASCULAR),
+        *made("d", 4, t1, lesion="either"),
+    ]
+    weights = sampling_weights(samples, "class-source-sequence")
+    shares = defaultdict(float)
+    for sample, weight in zip(samples, weights, strict=True):
+        record = sample.record
+        shares[sample.findings, record.source, record.sequence] += weight
+    assert sum(shares.values()) == pytest.approx(1.0)
+    own = {key: share for key, share in shares.items() if key[1] == "a"}
+    assert own[(TumorClass.GLIOMA,), "a", t1] == pytest.approx(
+        2.0 * own[(TumorClass.GLIOMA,), "a", t2]
+    )
+    # A set of strokes counts once, with those slices where nobody drew any.
+    strokes = sum(share for key, share in shares.items() if key[1] == "d")
+    other = shares[(Lesion.OTHER,), "c", t1]
+    assert strokes / other == pytest.approx(
+        FINDING_SHARES[Lesion.VASCULAR] / FINDING_SHARES[Lesion.OTHER]
+    )
 
 
 def head(outline=None, brain=True):

@@ -19,7 +19,7 @@ def outline():
 
 def losses(evidence, label=TumorClass.MENINGIOMA, drawn=None):
     """Loss of one slice with the place of its peak, and without."""
-    target = cell_targets(label, drawn, GRID)
+    target = cell_targets((label,), drawn, GRID)
     told = target.classes[None], evidence[None], target.weights[None]
     cells = keras.losses.CategoricalCrossentropy(from_logits=True)
     return float(EvidenceLoss()(*told)), float(cells(*told))
@@ -47,7 +47,7 @@ def test_a_peak_beside_the_outline_costs_how_far_it_stands_out():
 def test_a_peak_on_the_rim_is_neither_right_nor_wrong():
     drawn = outline()
     drawn[:, 132:] = 0  # a quarter of the last column of cells
-    target = cell_targets(TumorClass.MENINGIOMA, drawn, GRID)
+    target = cell_targets((TumorClass.MENINGIOMA,), drawn, GRID)
     assert not target.classes[5, 8].any()
     spots = (5, 5, 20.0), (5, 8, 30.0)
     whole, cells = losses(with_spots(*spots), drawn=drawn)

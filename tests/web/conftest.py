@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
-from tumorlens import Classifier, load_classifier
+from tumorlens import SeriesClassifier, load_series_classifier
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.uploads.store import Store
@@ -41,8 +41,8 @@ def png(picture: NDArray[np.uint8]) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def classifier(tiny_bundle: Path) -> Classifier:
-    return load_classifier(tiny_bundle, threads=1)
+def classifier(tiny_bundle: Path) -> SeriesClassifier:
+    return load_series_classifier(tiny_bundle, threads=1)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def app(classifier: Classifier, store: Store, settings: Settings) -> Flask:
+def app(classifier: SeriesClassifier, store: Store, settings: Settings) -> Flask:
     return create_app(classifier, store, settings)
 
 

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.samples.uploads import form
-from tumorlens import Classifier
+from tumorlens import SeriesClassifier
 from tumorlens.errors import SettingError
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -78,7 +78,7 @@ def test_a_name_pointed_here_by_others_is_not_answered(
     assert "--allowed-hosts" in response.text
 
 
-def test_names_can_be_allowed(classifier: Classifier, store: Store) -> None:
+def test_names_can_be_allowed(classifier: SeriesClassifier, store: Store) -> None:
     settings = Settings(allowed_hosts="lens.example, other.example")
     client = create_app(classifier, store, settings).test_client()
     for name, status in (("lens.example", 200), ("other.example", 200), ("x.org", 400)):
@@ -86,7 +86,7 @@ def test_names_can_be_allowed(classifier: Classifier, store: Store) -> None:
 
 
 def test_open_to_the_network_any_name_is_answered(
-    classifier: Classifier, store: Store
+    classifier: SeriesClassifier, store: Store
 ) -> None:
     client = create_app(classifier, store, Settings(host="0.0.0.0")).test_client()
     assert client.get("/", headers={"Host": "lens.example"}).status_code == 200
@@ -126,7 +126,7 @@ def test_a_forged_cookie_is_no_cookie(
 
 
 def test_an_operating_point_that_the_model_lacks_stops_the_start(
-    classifier: Classifier, store: Store
+    classifier: SeriesClassifier, store: Store
 ) -> None:
     with pytest.raises(SettingError, match="'best'"):
         create_app(classifier, store, Settings(operating_point="best"))

@@ -15,6 +15,8 @@ from tumorlens.calibration.probabilities import (
     fit_prediction_sets,
 )
 from tumorlens.calibration.rules import fit_rules
+from tumorlens.calibration.sequence import fit_sequence_head
+from tumorlens.data.sequences import sequence_word
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
@@ -22,11 +24,13 @@ from tumorlens.inference.bundle.facts import (
     PredictionSets,
     Rules,
 )
+from tumorlens.inference.bundle.sequence_head import SequenceHead
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,
     pool_evidence,
     softmax,
 )
+from tumorlens.inference.slice.findings import class_view, decided_view
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 from tumorlens.training.held_out import HeldOut
@@ -42,6 +46,8 @@ class DecisionLayer:
         As in a bundle.
     cells
         None where no outline could be compared with evidence.
+    sequence_head
+        None where the network has none.
     """
 
     calibration: Calibration
@@ -49,14 +55,16 @@ class DecisionLayer:
     prediction_sets: PredictionSets
     rules: Rules
     cells: CellCalibration | None
+    sequence_head: SequenceHead | None = None
 
     def probabilities(self, held: HeldOut) -> NDArray[np.float64]:
-        """Calibrated probabilities, shape (N, 4)."""
+        """Calibrated probabilities of what a decision can name, shape (N, 4 or 5)."""
         return _probabilities(held, self.calibration)
 
     def check(self, held: HeldOut) -> dict[str, Any]:
         """Say how good the decisions are on other patients."""
-        found, labels = self.probabilities(held), held.labels
+        held = held.take(held.labels >= 0)
+        found, labels = self.probabilities(held), held.decided
         return {
             "slices": len(labels),
             "patients": len({row.group for row in held.records}),
@@ -76,26 +84,36 @@ def fit_decision_layer(
     Parameters
     ----------
     held
-        Of patients who did not train what they are judged by.
+        Of patients who did not train what they are judged by. Slices of which it is
+        not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
         `tumorlens.imaging.preprocess.brain`. None for whole scans.
     """
-    labels = held.labels
+    known = held.labels >= 0
+    held = held.take(known)
+    if brain_shares is not None:
+        brain_shares = brain_shares[known]
     groups = [row.group for row in held.records]
     calibration = fit_calibration(
         held.logits,
         held.evidence,
-        labels,
-        [row.source for row in held.records],
+        held.labels,
+        [
+            row.source
+            if held.sequence is None
+            else f"{row.source} {sequence_word(row.sequence)}"
+            for row in held.records
+        ],
     )
     found = _probabilities(held, calibration)
     return DecisionLayer(
         calibration,
-        fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], labels, groups),
-        fit_prediction_sets(found, labels, groups),
+        fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], held.decided, groups),
+        fit_prediction_sets(found, held.decided, groups),
         _fit_rules(held, calibration, found, brain_shares),
-        fit_cells(held.evidence, held.outlined, labels),
+        fit_cells(held.evidence, held.outlined, held.labels),
+        fit_sequence_head(held),
     )
 
 
@@ -107,17 +125,17 @@ def _fit_rules(
 ) -> Rules:
     spots = _pooled(held, calibration)
     groups = [row.group for row in held.records]
-    rules = fit_rules(
-        softmax(held.logits), softmax(spots), found, held.labels, groups, brain_shares
-    )
+    whole, local = (class_view(softmax(head)) for head in (held.logits, spots))
+    rules = fit_rules(whole, local, found, held.decided, groups, brain_shares)
     # Without an evidence head there is nobody to disagree with.
     return replace(rules, head_disagreement=None) if held.evidence is None else rules
 
 
 def _probabilities(held: HeldOut, calibration: Calibration) -> NDArray[np.float64]:
-    return calibrated_probabilities(
+    findings = calibrated_probabilities(
         held.logits, _pooled(held, calibration), calibration
     )
+    return decided_view(findings)
 
 
 def _pooled(held: HeldOut, calibration: Calibration) -> NDArray[np.float32]:

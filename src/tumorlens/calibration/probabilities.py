@@ -18,7 +18,13 @@ from tumorlens.inference.bundle.facts import (
 )
 from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
 from tumorlens.statistics.resampling import share_figure
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+from tumorlens.taxonomy import (
+    CLASSES,
+    DECIDED,
+    FINDINGS,
+    NO_TUMOR_INDEX,
+    TUMOR_FINDINGS,
+)
 
 SCREENING_SENSITIVITY = 0.99
 """Share of the tumour slices that `screening` is to find. To ask it of every
@@ -31,6 +37,7 @@ LEAST_EVIDENCE = 0.5
 leaves it next to none, since the slice head is surer on known scanners; on hospitals
 that were left out the evidence head is the better one (docs/experiments.md)."""
 _BIAS_PENALTY = 0.02
+_TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
 
 
 def fit_calibration(
@@ -48,12 +55,12 @@ def fit_calibration(
     Parameters
     ----------
     logits, evidence
-        Shapes (N, 4) and (N, g, g, 4): raw outputs on validation slices;
+        Shapes (N, F) and (N, g, g, F): raw outputs on validation slices;
         evidence is None for a network without that head.
     labels
-        Shape (N,): class indices.
+        Shape (N,): places in `FINDINGS`.
     sources
-        N names of the sets that the slices are from.
+        N names of the sets, and at times sequences, that the slices are from.
 
     Returns
     -------
@@ -98,9 +105,10 @@ def _fit_weights(
         likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
         return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
 
-    start = np.array([np.log(0.7), np.log(0.7), 0.0, 0.0, 0.0, 0.0])
+    count = logits.shape[1]
+    start = np.array([np.log(0.7), np.log(0.7), *[0.0] * count])
     ratio = (float(np.log(LEAST_EVIDENCE)), 5.0)
-    bounds = [(-4.0, 3.0), ratio] + [(-6.0, 6.0)] * 4
+    bounds = [(-4.0, 3.0), ratio] + [(-6.0, 6.0)] * count
     result = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
     return float(result.fun), unpack(result.x)
 
@@ -111,7 +119,7 @@ def _source_weights(
     """Weigh slices so that every source's tumours, and its others, weigh alike."""
     kinds = [
         (source, bool(tumor))
-        for source, tumor in zip(sources, labels != NO_TUMOR_INDEX, strict=True)
+        for source, tumor in zip(sources, np.isin(labels, _TUMORS), strict=True)
     ]
     counts = Counter(kinds)
     weights = np.array([1.0 / counts[kind] for kind in kinds])
@@ -230,9 +238,10 @@ def fit_prediction_sets(
     Parameters
     ----------
     probabilities
-        Shape (N, 4), calibrated, on validation slices.
+        Shape (N, 4) or (N, 5), calibrated, in the order of `DECIDED`, on validation
+        slices.
     labels
-        Shape (N,): class indices.
+        Shape (N,): places in that order.
     patients
         N group keys.
 
@@ -240,16 +249,18 @@ def fit_prediction_sets(
     -------
     PredictionSets
         One threshold for each class; 0 where its patients are too few, as
-        eight are for 90 %, to rule it out of any slice.
+        eight are for 90 %, to rule it out of any slice. Another kind of tumour that
+        nobody has is no answer: 1.
     """
     groups = np.asarray(patients)
-    return PredictionSets(
-        COVERAGE,
-        {
-            name: _covering(probabilities[labels == row, row], groups[labels == row])
-            for row, name in enumerate(CLASSES)
-        },
-    )
+    thresholds = {}
+    for row, name in enumerate(DECIDED[: probabilities.shape[1]]):
+        own = labels == row
+        learned = own.any() or name in CLASSES
+        thresholds[name] = (
+            _covering(probabilities[own, row], groups[own]) if learned else 1.0
+        )
+    return PredictionSets(COVERAGE, thresholds)
 
 
 def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:

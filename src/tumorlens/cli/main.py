@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": ("model", "Measure a model on held-out data."),
     "compare-scans": ("model", "Measure models on whole scans, side by side."),
     "baseline": ("model", "Measure how far brightness alone gets on a set."),
+    "sequences": ("model", "Measure a model by MR sequence and on other lesions."),
 }
 """Name of each command, the folder of its group, and one line of help. A command's
 module and function have its name, with underscores; `data` is a group of commands

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from tumorlens.data.class_folders import class_mend, read_class_folders
 from tumorlens.data.dicom_patients import dicom_patient
+from tumorlens.data.sequences import parse_sequence, sequence_word
 from tumorlens.data.split_names import SPLITS, parse_split
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
-from tumorlens.taxonomy import TumorClass, parse_class
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Finding, Lesion, TumorClass, parse_class
 
 COLUMNS = (
     "file",
@@ -31,6 +33,10 @@ COLUMNS = (
 )
 TRAIN_ONLY = "train_only"
 """A column that a manifest has where a row says so."""
+AT_TIMES = (TRAIN_ONLY, "fold", "sequence", "lesion", "kind")
+"""Columns that a manifest has where any row fills them."""
+EITHER = "either"
+"""In the column ``lesion``: nobody drew a stroke, and nobody says there is none."""
 LIKENESS = "like:"
 """How the patient of pictures begins that name none, and share one by likeness."""
 
@@ -47,7 +53,8 @@ class Record:
     path
         The picture.
     label
-        What it shows; None where nobody has said so.
+        Which of the four classes it shows; None where nobody has said so, or where
+        it shows none of them, as a lesion of another kind.
     patient
         Whose it is, unique over all sources; empty where unknown. Records of
         one patient never part ways in a split.
@@ -67,6 +74,14 @@ class Record:
         no threshold rests on it.
     fold
         Number of the fold, from 0; None without folds.
+    sequence
+        How it was weighted; None where unknown.
+    lesion
+        A value of `Lesion` where it shows that and none of the four classes;
+        `EITHER` where nobody drew a stroke.
+    kind
+        The kind of tumour or lesion in the set's own word, such as ``schwannoma``;
+        empty where the set names none.
     extra
         Every other column of the manifest, by name.
     """
@@ -82,7 +97,19 @@ class Record:
     flag: str = ""
     train_only: bool = False
     fold: int | None = None
+    sequence: MRSequence | None = None
+    lesion: str = ""
+    kind: str = ""
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What it may show: mostly one of `FINDINGS`, none where nobody knows."""
+        if self.label is not None:
+            return (self.label,)
+        if self.lesion == EITHER:
+            return TumorClass.NO_TUMOR, Lesion.VASCULAR
+        return (Lesion(self.lesion),) if self.lesion else ()
 
     @property
     def group(self) -> str:
@@ -182,9 +209,10 @@ class _Reading:
         row = {key.strip(): value.strip() for key, value in row.items()}
         if not row["file"]:
             raise self._error(line, "the column 'file' is empty", "Name the picture.")
+        lesion = self._lesion(line, row)
         return Record(
             path=self._file(line, "file", row["file"]),
-            label=self._label(line, row.get("label", "")),
+            label=self._label(line, row.get("label", ""), lesion),
             patient=row.get("patient", ""),
             mask=self._file(line, "mask", row["mask"]) if row.get("mask") else None,
             split=self._split(line, row.get("split", "")),
@@ -194,10 +222,13 @@ class _Reading:
             flag=row.get("flag", ""),
             train_only=self._train_only(line, row.get(TRAIN_ONLY, "")),
             fold=self._fold(line, row.get("fold", "")),
+            sequence=self._sequence(line, row.get("sequence", "")),
+            lesion=lesion,
+            kind=row.get("kind", ""),
             extra={
                 key: value
                 for key, value in row.items()
-                if key and key not in (*COLUMNS, TRAIN_ONLY, "fold")
+                if key and key not in (*COLUMNS, *AT_TIMES)
             },
         )
 
@@ -214,13 +245,37 @@ class _Reading:
             )
         return file
 
-    def _label(self, line: int, value: str) -> TumorClass | None:
+    def _label(self, line: int, value: str, lesion: str) -> TumorClass | None:
         label = parse_class(value)
-        if label is None and (value or not self.allow_unlabelled):
+        if label is None and (value or not (lesion or self.allow_unlabelled)):
             raise self._error(
                 line, f"the label {value!r} is no class", class_mend("Use")
             )
         return label
+
+    def _lesion(self, line: int, row: Mapping[str, str]) -> str:
+        value = row.get("lesion", "")
+        if value not in ("", EITHER, *Lesion):
+            raise self._error(
+                line,
+                f"the column lesion says {value!r}",
+                f"Write {', '.join(Lesion)} or {EITHER}, or leave it empty.",
+            )
+        if value and row.get("label"):
+            raise self._error(
+                line,
+                f"there are both the label {row['label']!r} and the lesion {value!r}",
+                "A lesion is none of the four classes: leave one of both empty.",
+            )
+        return value
+
+    def _sequence(self, line: int, value: str) -> MRSequence | None:
+        sequence = parse_sequence(value)
+        if value and sequence is None:
+            raise self._error(
+                line, f"the sequence {value!r} is unknown", "Use T1, T1C, T2 or FLAIR."
+            )
+        return sequence
 
     def _split(self, line: int, value: str) -> str:
         split = parse_split(value)
@@ -278,26 +333,25 @@ def write_manifest(records: Sequence[Record], path: Path) -> None:
         If the file cannot be written.
     """
     extras = sorted({key for record in records for key in record.extra})
-    at_times = [
-        *([TRAIN_ONLY] if any(r.train_only for r in records) else []),
-        *(["fold"] if any(r.fold is not None for r in records) else []),
-    ]
+    rows = [_row(record, path.parent) for record in records]
+    empty = {name for name in AT_TIMES if not any(row[name] for row in rows)}
+    names = [name for name in (*COLUMNS, *AT_TIMES, *extras) if name not in empty]
     unfinished = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(
-                file, [*COLUMNS, *at_times, *extras], lineterminator="\n"
+                file, names, lineterminator="\n", extrasaction="ignore"
             )
             writer.writeheader()
-            writer.writerows(_row(record, path.parent, at_times) for record in records)
+            writer.writerows(rows)
         unfinished.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _row(record: Record, folder: Path, at_times: Sequence[str]) -> dict[str, str]:
-    row = {
+def _row(record: Record, folder: Path) -> dict[str, str]:
+    return {
         **{key: record.extra.get(key, "") for key in record.extra},
         "file": _relative(record.path, folder),
         "label": record.label or "",
@@ -308,12 +362,12 @@ def _row(record: Record, folder: Path, at_times: Sequence[str]) -> dict[str, str
         "site": record.site,
         "plane": record.plane,
         "flag": record.flag,
-    }
-    more = {
         TRAIN_ONLY: "yes" if record.train_only else "",
         "fold": "" if record.fold is None else str(record.fold),
+        "sequence": sequence_word(record.sequence),
+        "lesion": record.lesion,
+        "kind": record.kind,
     }
-    return row | {name: more[name] for name in at_times}
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from tumorlens.data.duplicates.copies import copies, take_fingerprints
 from tumorlens.data.duplicates.neighbours import NEAR_DUPLICATE, groups
-from tumorlens.data.manifest import LIKENESS, Record, read_manifest
+from tumorlens.data.manifest import EITHER, LIKENESS, Record, read_manifest
+from tumorlens.data.sequences import parse_sequence
 from tumorlens.errors import DatasetError, MissingFileError
-from tumorlens.imaging.study import Plane
-from tumorlens.taxonomy import TumorClass, parse_class
+from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.taxonomy import Lesion, TumorClass, parse_class
 
 _BRISC_CT = """
     test_00601 test_00602 test_00604 test_00605 train_02545 train_02548 train_02559
@@ -129,6 +130,7 @@ def read_cheng(folder: Path) -> Iterator[Record]:
             mask=folder / "masks" / f"{row['id']}.png",
             source="cheng",
             plane=_PLANES.get(row["plane"], ""),
+            sequence=MRSequence.T1_CONTRAST,
         )
 
 
@@ -162,7 +164,74 @@ def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
             site=row["site"],
             plane=Plane.AXIAL,
             train_only=completes,
+            sequence=MRSequence.T1_CONTRAST,
             extra={"slice": row["slice"]},
+        )
+
+
+def read_lgg_sequences(folder: Path) -> Iterator[Record]:
+    """Read the other sequences of TCGA-LGG's slices: FLAIR, and T1 without contrast.
+
+    As of T1 with contrast, slices at the ends of a head train only, and those next
+    to a tumour are left out: what is drawn on FLAIR may begin there.
+    """
+    columns = ("file", "sequence", "class", "patient", "site", "slice", "mask", "use")
+    rows = list(set_rows(folder / "lgg_sequences.csv", *columns))
+    drawn: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        if row["mask"]:
+            drawn[row["patient"]].add(int(row["slice"]))
+    for row in rows:
+        completes = row["use"] != "learn"
+        number = int(row["slice"])
+        beside = {number - 1, number + 1} & drawn[row["patient"]]
+        if completes and beside and not row["mask"]:
+            continue
+        yield Record(
+            path=folder / "images" / row["file"],
+            label=_label(folder, row["class"]),
+            patient=f"lgg:{row['patient']}",
+            mask=folder / row["mask"] if row["mask"] else None,
+            source="lgg_sequences",
+            site=row["site"],
+            plane=Plane.AXIAL,
+            train_only=completes,
+            sequence=_sequence(folder, row["sequence"]),
+            extra={"slice": row["slice"]},
+        )
+
+
+def read_brain44(folder: Path) -> Iterator[Record]:
+    """Read the 44-class web set: fifteen kinds in three sequences, no outlines."""
+    columns = ("file", "class", "kind", "sequence", "group")
+    for row in set_rows(folder / "brain44.csv", *columns):
+        other = row["class"] == Lesion.OTHER
+        yield Record(
+            path=folder / "images" / row["file"],
+            label=None if other else _label(folder, row["class"]),
+            patient=f"brain44:{row['group']}",
+            source="brain44",
+            plane=Plane.AXIAL,
+            sequence=_sequence(folder, row["sequence"]),
+            lesion=Lesion.OTHER if other else "",
+            kind="" if row["kind"] == "normal" else row["kind"],
+        )
+
+
+def read_soop(folder: Path) -> Iterator[Record]:
+    """Read the strokes of SOOP: FLAIR without a skull, in three planes."""
+    for row in set_rows(folder / "soop.csv", "file", "class", "plane", "patient"):
+        stroke = row["class"] == "stroke"
+        yield Record(
+            path=folder / "images" / row["file"],
+            label=None,
+            patient=f"soop:{row['patient']}",
+            mask=folder / "masks" / row["mask"] if row["mask"] else None,
+            source="soop",
+            plane=row["plane"],
+            sequence=MRSequence.FLAIR,
+            lesion=Lesion.VASCULAR if stroke else EITHER,
+            kind="stroke" if stroke else "",
         )
 
 
@@ -179,7 +248,10 @@ def read_notumor(folder: Path) -> Iterator[Record]:
 
 
 def read_brisc_notumor(folder: Path) -> Iterator[Record]:
-    """Read the tumour-free pictures of BRISC 2025; some carry a flag."""
+    """Read the tumour-free pictures of BRISC 2025; some carry a flag.
+
+    Their names say T1, but some are T2 or FLAIR: the sequence stays unknown.
+    """
     for row in set_rows(folder / "brisc_notumor.csv", "file", "plane"):
         yield Record(
             path=folder / "images" / row["file"],
@@ -195,8 +267,15 @@ SOURCES: dict[str, Callable[[Path], Iterator[Record]]] = {
     "lgg": read_lgg,
     "notumor": read_notumor,
     "brisc_notumor": read_brisc_notumor,
+    "lgg_sequences": read_lgg_sequences,
+    "brain44": read_brain44,
+    "soop": read_soop,
 }
 """Name, which is also that of the set's CSV, and reader."""
+
+UNCLEAR_LICENCES = ("brain44", "notumor")
+"""Sets collected from the web whose pictures' licences are mixed, unclear or perhaps
+not for commercial use."""
 
 
 def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record]:
@@ -265,6 +344,16 @@ def _label(folder: Path, text: str) -> TumorClass:
             "Take the CSV that came with the set.",
         )
     return label
+
+
+def _sequence(folder: Path, text: str) -> MRSequence:
+    sequence = parse_sequence(text)
+    if sequence is None:
+        raise DatasetError(
+            f"The sequence {text!r} in {folder} is none that is known.",
+            "Take the CSV that came with the set.",
+        )
+    return sequence
 
 
 def _check_files(records: list[Record]) -> None:

@@ -39,7 +39,7 @@ def split_by_fractions(
         Pairs of positions that belong together besides those of one patient,
         such as copies.
     keep
-        Whole sites or sources that go to one split, as name to split. They
+        Whole sites, sources or kinds that go to one split, as name to split. They
         come on top of the fractions, which share out the rest.
 
     Returns
@@ -87,7 +87,7 @@ def split_into_folds(
     folds
         How many, from 2 to the number of patients.
     keep
-        Whole sites or sources that stay in one fold, as name to its number
+        Whole sites, sources or kinds that stay in one fold, as name to its number
         written in digits. They count as that fold's share, so that a hospital
         left out of one fold's training is not joined there by patients of its
         own set.
@@ -236,11 +236,11 @@ def _kept_groups(
     keep: Mapping[str, str],
     parts: Sequence[str],
 ) -> dict[str, str]:
-    known = {record.site for record in records} | {record.source for record in records}
+    known = {word for row in records for word in (row.site, row.source, row.kind)}
     for name, split in keep.items():
         if name not in known - {""}:
             raise DatasetError(
-                f"No row has the site or source {name!r}.",
+                f"No row has the site, source or kind {name!r}.",
                 f"Known are: {', '.join(sorted(known - {''})) or 'none'}.",
             )
         if split not in parts:
@@ -252,8 +252,8 @@ def _kept_groups(
     for key, rows in members.items():
         wanted = set()
         for row in rows:
-            # The site is the finer word, and has the say where both are kept.
-            for word in (records[row].site, records[row].source):
+            # The finer word has the say where several are kept.
+            for word in (records[row].kind, records[row].site, records[row].source):
                 if word and word in keep:
                     wanted.add(keep[word])
                     break
@@ -261,7 +261,8 @@ def _kept_groups(
             raise DatasetError(
                 f"The patient or group of {records[rows[0]].path} would have to go "
                 f"to {' and '.join(sorted(wanted))}.",
-                "It lies in two of the kept sites or sources: keep both in one split.",
+                "It lies in two of the kept sites, sources or kinds: keep both in one "
+                "split.",
             )
         if wanted:
             kept[key] = wanted.pop()
@@ -308,7 +309,7 @@ def _strata(records: Sequence[Record], rows: list[int]) -> Counter[_Stratum]:
         if records[row].train_only:
             # Parts are to be even in what is measured.
             continue
-        label, source = records[row].label or "", records[row].source
+        label, source = records[row].label or records[row].lesion, records[row].source
         count.update([("both", label, source), ("class", label, ""), ("all", "", "")])
     return count
 

@@ -80,6 +80,7 @@ def write_facts(
         A fact is not what it has to be.
     """
     known, figures = domain
+    network = find_network(config.network)
     known.save(folder / OOD_FILE)
     return save_bundle(
         folder,
@@ -95,5 +96,7 @@ def write_facts(
         domain=figures,
         provenance=provenance,
         metrics=metrics,
-        judges=find_network(config.network).judges,
+        judges=network.judges,
+        findings=network.findings,
+        sequence_head=layer.sequence_head,
     )

@@ -17,7 +17,7 @@ from tumorlens.experiments.clinical_image import (
 )
 from tumorlens.imaging.file_names import display_name
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.clinical.table import ClinicalTable
+from tumorlens.inference.clinical.columns import ClinicalTable
 from tumorlens.taxonomy import CLASSES
 
 

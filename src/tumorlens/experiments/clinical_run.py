@@ -37,9 +37,13 @@ from tumorlens.inference.bundle.bundle import (
     attach_file,
     load_bundle,
 )
-from tumorlens.inference.clinical.columns import CategoryColumn, encode
+from tumorlens.inference.clinical.columns import (
+    CategoryColumn,
+    ClinicalTable,
+    encode,
+    read_clinical_table,
+)
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
-from tumorlens.inference.clinical.table import ClinicalTable, read_clinical_table
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import CLASSES
 
@@ -54,7 +58,7 @@ class ClinicalOrder:
     Parameters
     ----------
     table
-        CSV; see `tumorlens.inference.clinical.table`.
+        CSV; see `tumorlens.inference.clinical.columns`.
     manifest
         Labelled pictures of the table's patients.
     bundle

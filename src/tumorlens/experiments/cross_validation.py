@@ -47,7 +47,9 @@ class CrossValidated:
     Parameters
     ----------
     scored
-        The folds pooled.
+        The folds pooled: slices that show one of the four classes.
+    with_lesions
+        Those, and slices that show other lesions.
     rules
         Those by which each of its slices was decided.
     leakage
@@ -63,6 +65,7 @@ class CrossValidated:
     """
 
     scored: ScoredSet
+    with_lesions: ScoredSet
     rules: list[Rules]
     leakage: dict[str, Any]
     bundles: dict[int, Path]
@@ -149,23 +152,26 @@ def cross_validate(
     rules: list[Rules] = []
     for fold, place in places.items():
         others = HeldOut.join([held[other] for other in folds if other != fold])
+        others = _usable(others, config)
         bundles[fold] = _fold_bundle(
             [*records, *flagged], samples, fold, config, place, others
         )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        scored.append(score_records(classifier, own, say=say))
+        scored.append(score_records(classifier, own, say=say, lesions=True))
         leakage[fold] = check_held_out(classifier.bundle, scored[-1].records, records)
-        rules += [classifier.bundle.rules] * len(scored[-1].records)
+        rules += [classifier.bundle.rules] * len(scored[-1].labelled.records)
     runs = [earlier_seconds(place) for place in places.values()]
+    everything = ScoredSet.concatenate(scored)
     return CrossValidated(
-        ScoredSet.concatenate(scored),
+        everything.labelled,
+        everything,
         rules,
         pool_leakage(leakage),
         bundles,
         samples,
-        HeldOut.join(list(held.values())),
+        _usable(HeldOut.join(list(held.values())), config),
         seconds_side_by_side(runs, plan.jobs),
     )
 
@@ -236,18 +242,20 @@ def bundle_of_folds(
         As were given there.
     """
     weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
-    model = mean_of_runs(weights, found.samples, config)
+    samples = [item for item in found.samples if config.may_use(item.record)]
+    model = mean_of_runs(weights, samples, config)
     data = TrainingData(
-        [
-            replace(item, record=replace(item.record, split="train"))
-            for item in found.samples
-        ],
+        [replace(item, record=replace(item.record, split="train")) for item in samples],
         [],
-        [replace(row, split="train") for row in records],
+        [replace(row, split="train") for row in records if config.may_use(row)],
         note_cost(folder, found.seconds),
         averaged=len(weights),
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
+
+
+def _usable(held: HeldOut, config: TrainingConfig) -> HeldOut:
+    return held.take(np.array([config.may_use(row) for row in held.records], bool))
 
 
 def _fold_bundle(
@@ -266,13 +274,17 @@ def _fold_bundle(
 
     named = [replace(sample, record=dealt(sample.record)) for sample in samples]
     data = TrainingData(
-        [sample for sample in named if sample.record.split == "train"],
+        [
+            sample
+            for sample in named
+            if sample.record.split == "train" and config.may_use(sample.record)
+        ],
         [
             sample
             for sample in named
             if sample.record.split == "test" and not sample.record.train_only
         ],
-        [dealt(row) for row in records],
+        [dealt(row) for row in records if row.fold == fold or config.may_use(row)],
     )
     make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
     return folder / BUNDLE_FOLDER

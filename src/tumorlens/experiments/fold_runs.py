@@ -77,15 +77,17 @@ def train_folds(
     for place in places.values():
         # Before hours of training, not after.
         _check_config(place, config)
-    say(f"Reading {len(records)} pictures.")
-    samples, left_out = load_samples(records)
+    network = find_network(config.network)
+    usable = [row for row in records if network.learns_from(row)]
+    say(f"Reading {len(usable)} pictures.")
+    samples, left_out = load_samples(usable)
     for sentence in left_out:
         say(f"Left out: {sentence}")
     missing = {
         fold: place for fold, place in places.items() if not (place / OUTPUTS).exists()
     }
     if jobs > 1 and len(missing) > 1:
-        _train_at_once(records, missing, config, min(jobs, len(missing)))
+        _train_at_once(usable, missing, config, min(jobs, len(missing)))
     for fold, place in places.items():
         train_fold(samples, fold, config, place, say)
     return samples
@@ -141,7 +143,11 @@ def train_fold(
     if not begun:
         config.write(folder / _CONFIG)
     say(f"Fold {fold}: leaving {len(held)} pictures out.")
-    training = [sample for sample in samples if sample.record.fold != fold]
+    training = [
+        sample
+        for sample in samples
+        if sample.record.fold != fold and config.may_use(sample.record)
+    ]
     result = fit(config, training, [], folder, resume=begun, say=say)
     HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
 

@@ -203,7 +203,7 @@ def provenance(
         if not samples:
             continue
         slices = Counter(
-            f"{sample.record.source}/{sample.label.value}" for sample in samples
+            f"{sample.record.source}/{sample.findings[-1].value}" for sample in samples
         )
         patients = len({sample.record.group for sample in samples})
         counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}

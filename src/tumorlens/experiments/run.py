@@ -25,6 +25,7 @@ from tumorlens.experiments.evaluation import METRICS_FILE, for_bundle
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.experiments.packaging_volume import make_volume_bundle
 from tumorlens.inference.bundle.bundle import Bundle, record_metrics
+from tumorlens.taxonomy import FINDINGS
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit
@@ -97,7 +98,7 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     data = _load(records, order.config, order.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
-        np.array([item.index for item in data.validation])
+        np.array([FINDINGS.index(item.findings[0]) for item in data.validation])
         if held is None
         else held.labels
     )
@@ -226,7 +227,14 @@ def _load(
     say: Callable[[str], None],
 ) -> TrainingData:
     slices = find_network(config.network).judges == "slices"
-    usable = [row for row in records if include_flagged or not row.flag]
+    network = find_network(config.network)
+    usable = [
+        row
+        for row in records
+        if (include_flagged or not row.flag)
+        and network.learns_from(row)
+        and config.may_use(row)
+    ]
     parts = {}
     for split in ("train", "validation"):
         rows = [

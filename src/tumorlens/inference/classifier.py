@@ -14,8 +14,12 @@ from tumorlens.errors import SettingError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from tumorlens.inference.clinical.decision import add_columns
-from tumorlens.inference.clinical.model import ClinicalModel, load_clinical_model
+from tumorlens.inference.clinical.model import (
+    CLINICAL_FILE,
+    ClinicalModel,
+    add_columns,
+    load_clinical_model,
+)
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import explain
 from tumorlens.inference.slice.inputs import (
@@ -28,7 +32,17 @@ from tumorlens.inference.slice.inputs import (
 )
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.results import Decision, Explanation, Failure, Prediction
-from tumorlens.inference.slice.session import RawOutputs, Session, load_model
+from tumorlens.inference.slice.sequence import (
+    SequenceEstimate,
+    estimate_sequence,
+    sequence_caveat,
+)
+from tumorlens.inference.slice.session import (
+    LoadedModel,
+    RawOutputs,
+    Session,
+    load_model,
+)
 
 DEFAULT_BATCH = 4
 
@@ -264,6 +278,7 @@ class Classifier:
             self._explained(outputs, row, item, point) for row, item in enumerate(batch)
         ]
         share = (time.perf_counter() - start) / len(batch)
+        sequences = [self._sequence(outputs, row, x) for row, x in enumerate(batch)]
         return [
             Prediction(
                 source=item.slice_.source,
@@ -277,11 +292,30 @@ class Classifier:
                 model_version=self.bundle.version,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
-                notes=item.notes,
+                notes=(*item.notes, *self._caveats(sequence)),
                 head=item.crop.side,
+                sequence=sequence,
             )
-            for item, (decision, explanation) in zip(batch, judged, strict=True)
+            for item, sequence, (decision, explanation) in zip(
+                batch, sequences, judged, strict=True
+            )
         ]
+
+    def _sequence(
+        self, outputs: RawOutputs, row: int, item: PreparedSlice
+    ) -> SequenceEstimate:
+        return estimate_sequence(
+            item.slice_.sequence,
+            item.slice_.source,
+            self.bundle.sequence_head,
+            None if outputs.sequence is None else outputs.sequence[row],
+        )
+
+    def _caveats(self, found: SequenceEstimate) -> list[str]:
+        # Without a look at the pixels a file's name alone is not believed.
+        told = found.header if found.pixels is None else found.sequence
+        caveat = sequence_caveat(told, self.bundle.known_sequences)
+        return [text for text in (caveat, found.disagreement) if text is not None]
 
     def _explained(
         self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
@@ -335,8 +369,26 @@ def load_classifier(
     (256, 256)
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    model = load_model(folder, threads, judges="slices")
-    return Classifier(*model, load_clinical_model(model.bundle))
+    return classifier_of(load_model(folder, threads, judges="slices"))
+
+
+def classifier_of(model: LoadedModel) -> Classifier:
+    """Make the classifier of a model of slices.
+
+    Parameters
+    ----------
+    model
+        From `load_model`.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle's clinical model cannot be read.
+    """
+    clinical = None
+    if CLINICAL_FILE in model.bundle.files:
+        clinical = load_clinical_model(model.bundle)
+    return Classifier(*model, clinical)
 
 
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:

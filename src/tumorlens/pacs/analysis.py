@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import Series, stacks_of
-from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.series.by_slices import judge_scan
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.classifier import SeriesClassifier
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.pacs.queue import Job
 from tumorlens.pacs.worker import Analysis
@@ -31,13 +30,15 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-def analysis_with(classifier: Classifier, operating_point: str | None) -> Analysis:
+def analysis_with(
+    classifier: SeriesClassifier, operating_point: str | None
+) -> Analysis:
     """Make the analysis that a node's worker runs.
 
     Parameters
     ----------
     classifier
-        From `load_classifier`.
+        From `load_series_classifier`.
     operating_point
         None for the bundle's own.
 
@@ -53,7 +54,7 @@ def analysis_with(classifier: Classifier, operating_point: str | None) -> Analys
     SettingError
         Where the operating point is not in the bundle.
     """
-    point = classifier.point(operating_point)
+    point = classifier.bundle.point(operating_point)
 
     def analyse(job: Job) -> list[bytes]:
         judged = judge_files(classifier, job.files, point, job.earlier, job.missing)
@@ -80,7 +81,7 @@ class Judged:
 
 
 def judge_files(
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     files: Sequence[Path],
     operating_point: str | None,
     earlier: Sequence[EarlierReport] = (),
@@ -91,7 +92,7 @@ def judge_files(
     Parameters
     ----------
     classifier, operating_point
-        As for `judge_scan`.
+        As for `SeriesClassifier.predict`.
     files
         At least one.
     earlier
@@ -125,13 +126,13 @@ def _said_missing(missing: int, total: int) -> str:
 
 
 def _judged(
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     series: Series,
     operating_point: str | None,
     earlier: Sequence[EarlierReport],
     notes: tuple[str, ...],
 ) -> Judged:
-    found = judge_scan(classifier, series, operating_point)
+    found = classifier.predict(series, operating_point)
     finding = dicom_finding(found, classifier.bundle.name)
     finding = replace(finding, reasons=(*finding.reasons, *notes))
     outline = None
@@ -147,7 +148,7 @@ def _judged(
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
 
-def _picture(series: Series, found: ScanFinding, finding: DicomFinding) -> Dataset:
+def _picture(series: Series, found: SeriesPrediction, finding: DicomFinding) -> Dataset:
     # Who looks at pictures only must not take a missing one for a clear scan.
     key = found.key_slices[0] if found.key_slices else len(series.slices) // 2
     grey = window_picture(series.slices[key].pixels)
@@ -159,7 +160,7 @@ def _picture(series: Series, found: ScanFinding, finding: DicomFinding) -> Datas
 
 
 def _outline(
-    series: Series, found: ScanFinding, finding: DicomFinding
+    series: Series, found: SeriesPrediction, finding: DicomFinding
 ) -> Dataset | None:
     mask = lesion_mask(found)
     if mask is None:
@@ -167,13 +168,13 @@ def _outline(
     return build_seg(series.headers, mask, finding, series.frames)
 
 
-def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
+def dicom_finding(found: SeriesPrediction, algorithm: str) -> DicomFinding:
     """Say of a scan what goes into DICOM.
 
     Parameters
     ----------
     found
-        From `judge_scan`.
+        From `SeriesClassifier.predict`.
     algorithm
         Name of the model.
 
@@ -212,7 +213,7 @@ def dicom_finding(found: ScanFinding, algorithm: str) -> DicomFinding:
     )
 
 
-def lesion_mask(found: ScanFinding) -> NDArray[np.uint8] | None:
+def lesion_mask(found: SeriesPrediction) -> NDArray[np.uint8] | None:
     """Lay the lesion over the whole scan, shape (D, H, W), 1 inside."""
     lesion = found.lesion
     if lesion is None or lesion.mask is None or found.evidence is None:

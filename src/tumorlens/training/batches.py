@@ -13,11 +13,20 @@ from threading import Event, Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.taxonomy import CLASSES
-from tumorlens.training.augment.slice import augment
+from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import CLASSES, Finding
+from tumorlens.training.augment.slice import augment, invert_contrast
 from tumorlens.training.augment.transplant import Transplants
 from tumorlens.training.dataset import Sample, as_input
 from tumorlens.training.targets import cell_targets
+
+FLAIR_STRIPPED = 0.5
+"""Least share of the FLAIR heads that lose their skull. All strokes come without one,
+so without such gliomas beside them the missing skull would be the sign of a stroke."""
+INVERTED = 0.2
+"""Share of the T1 heads shown with inverted contrast, which is like T2: of T2 itself
+nobody drew any outline."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +38,22 @@ class Batch:
     pixels
         Shape (N, S, S, 3), float32, in [0, 1].
     labels
-        Shape (N, 4), float32, one-hot.
+        Shape (N, F), float32: 1 for each finding that the picture may show.
     cells, cell_weights
-        Shapes (N, g, g, 4) and (N, g, g), float32.
+        Shapes (N, g, g, F) and (N, g, g), float32.
+    unplaced
+        Shape (N,), float32: 1 where it is known what lesion the picture shows, and
+        not where it lies.
+    sequences
+        Shape (N, S), float32: one-hot over `LEARNED_SEQUENCES`; 0 where unknown.
     """
 
     pixels: NDArray[np.float32]
     labels: NDArray[np.float32]
     cells: NDArray[np.float32]
     cell_weights: NDArray[np.float32]
+    unplaced: NDArray[np.float32]
+    sequences: NDArray[np.float32]
 
 
 def augmented(
@@ -46,6 +62,7 @@ def augmented(
     grid: int,
     seed: tuple[int, ...],
     strip_share: float,
+    order: Sequence[Finding] = CLASSES,
 ) -> Batch:
     """Make a batch of randomly changed samples.
 
@@ -61,27 +78,38 @@ def augmented(
         The same seed and samples give the same batch.
     strip_share
         Share of the heads that lose their skull.
+    order
+        The findings that the network tells apart, in the order of its outputs.
     """
-    squares = []
-    outlines = []
+    squares, targets = [], []
+    labels = np.zeros((len(samples), len(order)), np.float32)
+    unplaced = np.zeros(len(samples), np.float32)
+    sequences = np.zeros((len(samples), len(LEARNED_SEQUENCES)), np.float32)
     for row, sample in enumerate(samples):
         rng = np.random.default_rng((*seed, row))
-        square, outline = augment(
-            sample.square, sample.outline, sample.brain, size, rng, strip_share
-        )
+        sequence, share = sample.record.sequence, strip_share
+        whole = sample.square
+        if sequence is MRSequence.FLAIR:
+            share = max(share, FLAIR_STRIPPED)
+        # Only where T2 is to be read too: else nobody meets such a contrast.
+        reads_t2 = len(order) > len(CLASSES)
+        if reads_t2 and sequence is MRSequence.T1 and rng.random() < INVERTED:
+            whole, sequence = invert_contrast(whole), None
+        square, outline = augment(whole, sample.outline, sample.brain, size, rng, share)
         squares.append(square)
-        outlines.append(outline)
-    targets = [
-        cell_targets(sample.label, outline, grid)
-        for sample, outline in zip(samples, outlines, strict=True)
-    ]
-    labels = np.zeros((len(samples), len(CLASSES)), np.float32)
-    labels[np.arange(len(samples)), [sample.index for sample in samples]] = 1.0
+        targets.append(cell_targets(sample.findings, outline, grid, order))
+        labels[row, [order.index(item) for item in sample.findings]] = 1.0
+        known = len(sample.findings) == 1 and not sample.is_clear
+        unplaced[row] = float(known and outline is None)
+        if sequence in LEARNED_SEQUENCES:
+            sequences[row, LEARNED_SEQUENCES.index(sequence)] = 1.0
     return Batch(
         as_input(squares),
         labels,
         np.stack([target.classes for target in targets]),
         np.stack([target.weights for target in targets]),
+        unplaced,
+        sequences,
     )
 
 
@@ -101,6 +129,7 @@ class BatchStream:
         strip_share: float,
         transplant_share: float,
         stride: int,
+        findings: Sequence[Finding] = CLASSES,
     ) -> None:
         self._samples = samples
         self._weights = weights
@@ -109,6 +138,7 @@ class BatchStream:
         self._strip_share = strip_share
         self._transplants = Transplants(samples, transplant_share)
         self._stride = stride
+        self._findings = findings
 
     def batch(self, step: int, size: int) -> Batch:
         """Make the batch of one step."""
@@ -116,7 +146,8 @@ class BatchStream:
         rows = rng.choice(len(self._samples), self._batch_size, p=self._weights)
         chosen = [self._transplants.change(self._samples[row], rng) for row in rows]
         grid = size // self._stride
-        return augmented(chosen, size, grid, (self._seed, step), self._strip_share)
+        seed = (self._seed, step)
+        return augmented(chosen, size, grid, seed, self._strip_share, self._findings)
 
     def batches(
         self, start: int, stop: int, size_at: Callable[[int], int]

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
+from tumorlens.data.manifest import Record
+from tumorlens.data.sources import UNCLEAR_LICENCES
 from tumorlens.errors import SettingError
 from tumorlens.training.dataset import Sampling
 
@@ -66,6 +68,9 @@ class TrainingConfig:
         Epochs without a better validation score before the run ends.
     seed
         Of everything random.
+    open_licences
+        Whether sets of mixed or unclear licences teach and calibrate nothing; see
+        `tumorlens.data.sources.UNCLEAR_LICENCES`. They are still judged.
     """
 
     network: str = "evidence-net"
@@ -87,6 +92,7 @@ class TrainingConfig:
     ema: float = 0.997
     patience: int = 8
     seed: int = 1
+    open_licences: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be.
@@ -133,6 +139,10 @@ class TrainingConfig:
         early = step < self.early_share * self.total_steps
         return self.early_size if early else self.size
 
+    def may_use(self, record: Record) -> bool:
+        """Tell whether a picture may teach or calibrate, by its set's licence."""
+        return not (self.open_licences and record.source in UNCLEAR_LICENCES)
+
     def write(self, path: Path) -> None:
         """Write the fields as JSON."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
@@ -148,6 +158,8 @@ class TrainingConfig:
         """
         try:
             found = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+            # Runs of before this choice used what there was.
+            found = {"open_licences": False, **found}
             known = {field.name for field in fields(cls)}
             return cls(**{key: found[key] for key in known})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -23,12 +23,24 @@ from tumorlens.data.skull_stripping import (
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import cut
 from tumorlens.imaging.study import Slice
-from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
 
 PAIRED_SOURCE = 3.0
 """See `sampling_weights`."""
 
-Sampling = Literal["natural", "class", "class-source"]
+FINDING_SHARES: Mapping[Finding, float] = {
+    TumorClass.GLIOMA: 0.22,
+    TumorClass.MENINGIOMA: 0.20,
+    TumorClass.PITUITARY: 0.12,
+    TumorClass.NO_TUMOR: 0.28,
+    Lesion.OTHER: 0.12,
+    Lesion.VASCULAR: 0.06,
+}
+"""How often `class-source-sequence` draws each finding, before those that a set
+lacks are left out: meningioma and the tumour-free most, since there the network is
+weakest; pituitary tumours, which lie in one place, and strokes, of one set, least."""
+
+Sampling = Literal["natural", "class", "class-source", "class-source-sequence"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,22 @@ class Sample:
     def index(self) -> int:
         """The class's place in the taxonomy."""
         return CLASSES.index(self.label)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the slice may show; one finding where that is known."""
+        found = self.record.findings
+        if not found:
+            raise DatasetError(
+                f"{self.record.path} has neither a label nor a lesion.",
+                "Fill the label column.",
+            )
+        return found
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it shows none of the tumours and other lesions."""
+        return self.findings == (TumorClass.NO_TUMOR,)
 
 
 def _has_tissue(item: Slice) -> bool:
@@ -168,13 +196,17 @@ def sampling_weights(
         slices, those of a source that also shows tumours are drawn at least
         `PAIRED_SOURCE` times as often as another's, and at least half are of
         such sources, since only they teach what a tumour is rather than what
-        a scanner is.
+        a scanner is. ``class-source-sequence``: findings by `FINDING_SHARES`;
+        within one, every source and sequence by the square root of its number
+        of slices, which lies halfway between all slices alike and all sets alike.
 
     Returns
     -------
     ndarray
         Shape (N,), summing to 1.
     """
+    if sampling == "class-source-sequence":
+        return _by_finding(samples)
     by_class, by_source = sampling != "natural", sampling == "class-source"
     keys = [
         (
@@ -193,6 +225,23 @@ def sampling_weights(
         totals[label] += share
     weights = np.array([shares[key] / (slices[key] * totals[key[0]]) for key in keys])
     return weights / weights.sum()
+
+
+def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    keys = [
+        (item.findings, item.record.source, item.record.sequence) for item in samples
+    ]
+    slices = Counter(keys)
+    roots: dict[Finding, float] = defaultdict(float)
+    for (findings, *_), count in slices.items():
+        roots[findings[-1]] += np.sqrt(count)
+    weights = np.array(
+        [
+            FINDING_SHARES[key[0][-1]] / (np.sqrt(slices[key]) * roots[key[0][-1]])
+            for key in keys
+        ]
+    )
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def _is_paired(

@@ -38,8 +38,8 @@ class EvidenceLoss(keras.losses.Loss):
         Parameters
         ----------
         y_true, y_pred
-            Shape (N, g, g, 4), float32: targets, and what the head gives, before
-            softmax.
+            Shape (N, g, g, F), float32, for F findings: targets, and what the head
+            gives, before softmax.
 
         Returns
         -------
@@ -47,11 +47,12 @@ class EvidenceLoss(keras.losses.Loss):
             Shape (N, g, g), float32; the second term is the same in all cells.
         """
         classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
-        own = y_true[..., :NO_TUMOR_INDEX]
+        lesions = 1.0 - ops.one_hot(NO_TUMOR_INDEX, y_true.shape[-1])
+        own = y_true * lesions
         inside = ops.sum(own, axis=-1)
         counts = ops.sum(y_true, axis=-1)
         shown = ops.max(own, axis=(1, 2), keepdims=True)
-        odds = ops.sum(shown * y_pred[..., :NO_TUMOR_INDEX], axis=-1)
+        odds = ops.sum(shown * y_pred, axis=-1)
         odds = odds - y_pred[..., NO_TUMOR_INDEX]
         place = _log_sum(odds - _NEVER * (1.0 - counts)) - _log_sum(
             odds - _NEVER * (1.0 - inside)

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from tumorlens.taxonomy import CLASSES
 from tumorlens.training.networks.registry import find_network
 
 _LAYERS = {
@@ -33,9 +32,10 @@ def serving_model(model: keras.Model, size: int) -> keras.Model:
     Returns
     -------
     keras.Model
-        Outputs ``logits`` (N, 4), ``evidence`` (N, g, g, 4), ``gradcam``
-        (N, h, h, 4) and ``embedding`` (N, E), all float32; the maps have one
-        more dimension where the network sees whole scans. Grad-CAM needs no
+        Outputs ``logits`` (N, F), ``evidence`` (N, g, g, F), ``gradcam``
+        (N, h, h, F) and ``embedding`` (N, E), all float32, and ``sequence`` (N, S)
+        where the network has that head; the maps have one more dimension where it
+        sees whole scans. Grad-CAM needs no
         gradient here: the pooled features reach the logits through one dense
         layer, so the gradient of a logit is that layer's weight over the
         number of cells (Selvaraju et al. 2017, section 3).
@@ -49,14 +49,15 @@ def serving_model(model: keras.Model, size: int) -> keras.Model:
     convolution, pooling = _LAYERS[network.judges]
     one_cell = (None,) * (len(features.shape) - 2)
 
-    activation = convolution(len(CLASSES), 1, use_bias=False, name="gradcam_sum")
+    count = len(network.findings)
+    activation = convolution(count, 1, use_bias=False, name="gradcam_sum")
     gradcam = layers.ReLU(name="gradcam")(activation(features))
     activation.set_weights([(kernel / cells)[one_cell]])
 
     outputs = dict(zip(fixed.output_names, fixed.outputs, strict=True))
     if "evidence" not in outputs:
         # Without an evidence head, each cell is judged by the slice head.
-        local = convolution(len(CLASSES), 1, name="evidence")
+        local = convolution(count, 1, name="evidence")
         outputs["evidence"] = local(features)
         local.set_weights([kernel[one_cell], bias])
     pooled = [
@@ -71,6 +72,7 @@ def serving_model(model: keras.Model, size: int) -> keras.Model:
             "evidence": outputs["evidence"],
             "gradcam": gradcam,
             "embedding": embedding,
+            **{key: outputs[key] for key in ("sequence",) if key in outputs},
         },
         name=model.name,
     )

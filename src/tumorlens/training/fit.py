@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
 from tumorlens.errors import TrainingError
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import CLASSES, FINDINGS, TUMOR_FINDINGS, Finding
 from tumorlens.training.batches import Batch, BatchStream
+from tumorlens.training.candidate_loss import CandidateLoss
 from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, sampling_weights
@@ -81,6 +82,10 @@ class RunLog:
 
 CHECKPOINT = "checkpoint.npz"
 BEST_WEIGHTS = "best.weights.h5"
+SEQUENCE_LOSS = 0.2
+"""Weight of the sequence head beside the slice head's 1: it learns soon."""
+STRONGEST_LOSS = 0.5
+"""Weight of what the strongest cells say of a slice without an outline."""
 _STEPS_BETWEEN_CHECKPOINTS = 50
 
 
@@ -104,9 +109,7 @@ class FitResult:
 def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     """Give a network its losses and its optimizer (Adam, or AdamW)."""
     losses: dict[str, keras.losses.Loss] = {
-        "logits": keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing
-        )
+        "logits": CandidateLoss(config.label_smoothing)
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
@@ -118,6 +121,9 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
             else keras.losses.CategoricalCrossentropy(from_logits=True)
         )
         weights["evidence"] = config.evidence_loss
+    if "sequence" in model.output_names:
+        losses |= {"sequence": CandidateLoss(), "strongest": CandidateLoss()}
+        weights |= {"sequence": SEQUENCE_LOSS, "strongest": STRONGEST_LOSS}
     warmup = max(1, round(config.warmup * config.total_steps))
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 25.0,
@@ -160,25 +166,30 @@ def validation_score(
     Parameters
     ----------
     logits
-        Shape (N, 4).
+        Shape (N, F), in the order of `FINDINGS`.
     samples
-        N of them.
+        N of them; those of which it is not known what they show are left out.
 
     Returns
     -------
     dict
-        ``accuracy``: mean over classes of the mean over patients of the share
+        ``accuracy``: mean over findings of the mean over patients of the share
         of slices that are right. ``tumor_recall``: mean over patients with a
         tumour of the share of slices called a tumour of any kind.
     """
     predicted = logits.argmax(axis=1)
-    right: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    right: dict[Finding, dict[str, list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     found: dict[str, list[float]] = defaultdict(list)
     for row, sample in enumerate(samples):
+        if len(sample.findings) > 1:
+            continue
+        (shown,), said = sample.findings, FINDINGS[predicted[row]]
         patient = sample.record.group
-        right[sample.index][patient].append(float(predicted[row] == sample.index))
-        if sample.index != NO_TUMOR_INDEX:
-            found[patient].append(float(predicted[row] != NO_TUMOR_INDEX))
+        right[shown][patient].append(float(said is shown))
+        if shown in TUMOR_FINDINGS:
+            found[patient].append(float(said in TUMOR_FINDINGS))
     classes = [
         float(np.mean([np.mean(rows) for rows in patients.values()]))
         for patients in right.values()
@@ -228,7 +239,8 @@ def fit(
     """
     network = find_network(config.network)
     slices = network.judges == "slices"
-    # Of whole scans there are too few to ask for every kind of tumour.
+    # Of whole scans there are too few to ask for every kind of tumour, and sets of
+    # open licence show no other lesions.
     _check_sets(training, validation, CLASSES if slices else ())
     keras.utils.set_random_seed(config.seed)
     model = network.build(None)
@@ -251,7 +263,7 @@ def fit(
     if _stalled(history, config.patience):
         step = config.total_steps
     for batch in stream.batches(step, config.total_steps, config.size_at):
-        losses.append(_train_step(model, batch))
+        losses.append(train_step(model, batch))
         step += 1
         if step % config.steps_per_epoch == 0:
             pace = (time.monotonic() - started) / (step - progress.step)
@@ -295,13 +307,14 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
         config.strip_share,
         config.transplant_share,
         network.evidence_stride,
+        network.findings,
     )
 
 
 def _check_sets(
     training: Sequence[Sample],
     validation: Sequence[Sample],
-    needed: Sequence[TumorClass],
+    needed: Sequence[Finding],
 ) -> None:
     if not training:
         raise TrainingError(
@@ -316,7 +329,7 @@ def _check_sets(
             f"for example {min(both)}.",
             "Split by patient: run `tumorlens data split` on the manifest.",
         )
-    missing = set(needed) - {sample.label for sample in training}
+    missing = set(needed) - {sample.findings[0] for sample in training}
     if missing:
         names = ", ".join(sorted(item.value for item in missing))
         raise TrainingError(
@@ -325,12 +338,19 @@ def _check_sets(
         )
 
 
-def _train_step(model: keras.Model, batch: Batch) -> float:
+def train_step(model: keras.Model, batch: Batch) -> float:
+    """Take one step, and return its loss; raises `TrainingError` where it is none."""
     targets = {"logits": batch.labels}
     weights = {"logits": np.ones(len(batch.labels), np.float32)}
     if "evidence" in model.output_names:
         targets["evidence"] = batch.cells
         weights["evidence"] = batch.cell_weights
+    if "sequence" in model.output_names:
+        targets |= {"sequence": batch.sequences, "strongest": batch.labels}
+        weights |= {
+            "sequence": batch.sequences.sum(axis=1),
+            "strongest": batch.unplaced,
+        }
     logs = model.train_on_batch(batch.pixels, targets, weights, return_dict=True)
     loss = float(logs["loss"])
     model.reset_metrics()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.errors import TrainingError
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import DECIDED, FINDINGS, NO_TUMOR_INDEX
 from tumorlens.training.dataset import Sample, served_pixels
 from tumorlens.training.volumes import VolumeSample, served_volumes
 
@@ -64,24 +64,51 @@ class HeldOut:
     records
         N of them, labelled.
     logits
-        Shape (N, 4), float32.
+        Shape (N, F), float32, for F findings.
     evidence
-        Shape (N, g, g, 4), float32; None for a network without that head.
+        Shape (N, g, g, F), float32; None for a network without that head.
     outlined
         Shape (N, g, g), float32: share of each cell inside the outline; NaN
         where there is no outline, or no evidence to compare it with.
+    sequence
+        Shape (N, S), float32: what the sequence head says, before softmax; None for
+        a network without one.
     """
 
     records: tuple[Record, ...]
     logits: NDArray[np.float32]
     evidence: NDArray[np.float32] | None
     outlined: NDArray[np.float32]
+    sequence: NDArray[np.float32] | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Class indices, shape (N,)."""
+        """What each shows, shape (N,): a place in `FINDINGS`; -1 where not known."""
         return np.array(
-            [CLASSES.index(row.label) for row in self.records if row.label is not None]
+            [
+                FINDINGS.index(row.findings[0]) if len(row.findings) == 1 else -1
+                for row in self.records
+            ],
+            np.int64,
+        )
+
+    @property
+    def decided(self) -> NDArray[np.int64]:
+        """What a decision should say of each, shape (N,): a place in `DECIDED`.
+
+        A stroke is no tumour; -1 where it is not known what a slice shows.
+        """
+        labels = self.labels
+        return np.where(labels >= len(DECIDED), NO_TUMOR_INDEX, labels)
+
+    def take(self, rows: NDArray[np.bool_]) -> Self:
+        """Keep some of the slices."""
+        return type(self)(
+            tuple(item for item, kept in zip(self.records, rows, strict=True) if kept),
+            self.logits[rows],
+            None if self.evidence is None else self.evidence[rows],
+            self.outlined[rows],
+            None if self.sequence is None else self.sequence[rows],
         )
 
     @classmethod
@@ -101,6 +128,7 @@ class HeldOut:
             outputs["logits"],
             evidence,
             np.stack([_outlined(sample, grid) for sample in samples]),
+            outputs.get("sequence"),
         )
 
     @classmethod
@@ -109,10 +137,9 @@ class HeldOut:
         return cls(
             tuple(record for part in parts for record in part.records),
             np.concatenate([part.logits for part in parts]),
-            None
-            if any(part.evidence is None for part in parts)
-            else np.concatenate([part.evidence for part in parts]),
+            _joined([part.evidence for part in parts]),
             np.concatenate([part.outlined for part in parts]),
+            _joined([part.sequence for part in parts]),
         )
 
     def save(self, path: Path) -> None:
@@ -126,6 +153,8 @@ class HeldOut:
         if self.evidence is not None:
             # It is judged by its strongest cells; half precision holds them.
             arrays["evidence"] = self.evidence.astype(np.float16)
+        if self.sequence is not None:
+            arrays["sequence"] = self.sequence
         with part.open("wb") as file:
             np.savez_compressed(file, **arrays)
         part.replace(path)
@@ -158,12 +187,20 @@ class HeldOut:
                     if "evidence" in stored.files
                     else None,
                     stored["outlined"].astype(np.float32),
+                    stored["sequence"] if "sequence" in stored.files else None,
                 )
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{path} cannot be used with this manifest: {error!r}.",
                 "Delete its folder and train that fold again.",
             ) from error
+
+
+def _joined(
+    parts: Sequence[NDArray[np.float32] | None],
+) -> NDArray[np.float32] | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None
 
 
 def _outlined(sample: Sample, grid: int) -> NDArray[np.float32]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Finding, TumorClass
 
 TUMOR_FROM = 0.35
 """A cell with at least this share of outline shows the tumour."""
@@ -23,8 +24,8 @@ class CellTargets:
     Parameters
     ----------
     classes
-        Shape (g, g, 4), float32, one-hot; (d, g, g, 4) of a scan. All 0 in a cell
-        of a slice with an outline that is ignored.
+        Shape (g, g, F), float32, one-hot, for F findings; (d, g, g, F) of a scan.
+        All 0 in a cell of a slice with an outline that is ignored.
     weights
         The same without classes, float32; 0 where the cell is ignored. They sum
         to the number of cells: tumour and background cells weigh alike,
@@ -36,24 +37,29 @@ class CellTargets:
 
 
 def cell_targets(
-    label: TumorClass, outline: NDArray[np.uint8] | None, grid: int
+    findings: Sequence[Finding],
+    outline: NDArray[np.uint8] | None,
+    grid: int,
+    order: Sequence[Finding] = CLASSES,
 ) -> CellTargets:
     """Lay a radiologist's outline over the evidence grid.
 
     Parameters
     ----------
-    label
-        The slice's class.
+    findings
+        What the slice may show; one where that is known.
     outline
         Shape (S, S), uint8, 255 inside; None where nobody drew one.
     grid
         Cells along an edge.
+    order
+        The findings that the network tells apart, in the order of its outputs.
 
     Returns
     -------
     CellTargets
-        For a tumour without an outline every weight is 0: nobody knows where
-        it is.
+        For a lesion without an outline, or where it is not known what the slice
+        shows, every weight is 0: nobody knows where it is.
     """
     share = None
     if outline is not None:
@@ -65,35 +71,40 @@ def cell_targets(
             ),
             np.float32,
         )
-    return targets_of(label, share, (grid, grid))
+    return targets_of(findings, share, (grid, grid), order)
 
 
 def targets_of(
-    label: TumorClass, share: NDArray[np.float32] | None, shape: tuple[int, ...]
+    findings: Sequence[Finding],
+    share: NDArray[np.float32] | None,
+    shape: tuple[int, ...],
+    order: Sequence[Finding] = CLASSES,
 ) -> CellTargets:
     """Turn the share of outline in each cell into targets, in any dimension.
 
     Parameters
     ----------
-    label
-        What the whole shows.
+    findings
+        What the whole may show; one where that is known.
     share
         Of the given shape, 0 to 1; None where nobody drew an outline.
     shape
         Cells along each axis.
+    order
+        As in `cell_targets`.
     """
-    classes = np.zeros((*shape, len(CLASSES)), np.float32)
+    classes = np.zeros((*shape, len(order)), np.float32)
     classes[..., NO_TUMOR_INDEX] = 1.0
-    if label is TumorClass.NO_TUMOR:
+    if tuple(findings) == (TumorClass.NO_TUMOR,):
         return CellTargets(classes, np.ones(shape, np.float32))
     weights = np.zeros(shape, np.float32)
-    if share is None or not share.any():
+    if len(findings) > 1 or share is None or not share.any():
         return CellTargets(classes, weights)
     # A tumour smaller than a cell still has its cell.
     tumor = share >= min(TUMOR_FROM, float(share.max()))
     clear = share < CLEAR_BELOW
     classes[tumor] = 0.0
-    classes[tumor, CLASSES.index(label)] = 1.0
+    classes[tumor, order.index(findings[0])] = 1.0
     cells = float(weights.size)
     weights[tumor] = 0.5 * cells / tumor.sum()
     if clear.any():

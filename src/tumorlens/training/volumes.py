@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.geometry.volume import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing
@@ -191,12 +192,12 @@ def volume_targets(
         Cells of the grid along each axis; each divides the outline's.
     """
     if outline is None:
-        return targets_of(label, None, cells)
+        return targets_of((label,), None, cells)
     deep, high, wide = (
         side // count for side, count in zip(outline.shape, cells, strict=True)
     )
     parts = outline.reshape(cells[0], deep, cells[1], high, cells[2], wide)
-    return targets_of(label, parts.mean(axis=(1, 3, 5)), cells)
+    return targets_of((label,), parts.mean(axis=(1, 3, 5)), cells)
 
 
 class VolumeStream(BatchStream):
@@ -224,4 +225,6 @@ class VolumeStream(BatchStream):
             np.eye(len(CLASSES), dtype=np.float32)[[item.index for item in chosen]],
             np.stack([target.classes for target in targets]),
             np.stack([target.weights for target in targets]),
+            np.zeros(len(chosen), np.float32),
+            np.zeros((len(chosen), len(LEARNED_SEQUENCES)), np.float32),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app_state import Desk, check_operating_point, put_desk
@@ -17,7 +17,7 @@ from tumorlens.web.views import api, health, pages
 from tumorlens.web.views import series_pages as scan_pages
 
 
-def create_app(classifier: Classifier, store: Store, settings: Settings) -> Flask:
+def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -> Flask:
     """Make the app.
 
     Parameters

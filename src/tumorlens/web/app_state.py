@@ -15,7 +15,7 @@ from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.session import available_cores
 from tumorlens.settings import SETTINGS, Settings
@@ -48,7 +48,7 @@ class Desk:
         What judges scans in the background.
     """
 
-    classifier: Classifier
+    classifier: SeriesClassifier
     store: Store
     settings: Settings
     jobs: ScanJobs
@@ -110,11 +110,12 @@ class Desk:
         self, data: bytes, name: str, owner: str, point: str
     ) -> Iterator[Analysis | Failure]:
         try:
+            classifier = self.classifier.slice_classifier()
             study = read_study(data, name)
             for slice_ in study.slices:
                 # One at a time, so that a file of a thousand needs no more memory.
                 single = Study((Series((slice_,)),), study.notes)
-                for prediction in self.classifier.predict_study(single, point):
+                for prediction in classifier.predict_study(single, point):
                     yield self.store.add(prediction, owner)
         except (InputError, OutputError) as error:
             yield Failure(display_name(name), error.code, error.message, error.hint)

@@ -17,7 +17,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanPart, ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series.figures import fit_scans
-from tumorlens.inference.bundle.facts import ScanModel
+from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.taxonomy import TumorClass
 
 
@@ -81,7 +81,7 @@ def test_patients_and_both_kinds_weigh_alike() -> None:
 
 def test_the_model_and_its_figures(judged: list[JudgedScan]) -> None:
     model, figures = fit_scans(judged)
-    assert isinstance(model, ScanModel)
+    assert isinstance(model, SeriesModel)
     assert model.end_discount in DISCOUNTS
     assert (model.patients, model.healthy_patients) == (30, 30)
     assert set(model.operating_points) == {"screening", "balanced"}

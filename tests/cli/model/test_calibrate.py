@@ -67,7 +67,7 @@ def test_a_bundle_is_calibrated_and_says_what_was_measured(
     out = tmp_path / "figures.json"
     assert calibrate(drawn, "--model", model, "--json", out) == 0
     assert "AUROC" in capsys.readouterr().out
-    scans = load_bundle(model).scans
+    scans = load_bundle(model).series_model
     assert scans is not None
     assert (scans.patients, scans.healthy_patients) == (4, 4)
     assert scans.outline is not None

@@ -18,7 +18,7 @@ from tests.samples.clinical_tables import SECRET, draw_patients, drop_column
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.clinical.model import load_clinical_model
+from tumorlens.inference.clinical.model import CLINICAL_FILE, load_clinical_model
 from tumorlens.report.slice.document import RESEARCH_USE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -103,11 +103,10 @@ def test_a_copy_of_the_diagnosis_is_warned_about(patients, tiny_bundle, tmp_path
 def test_the_bundle_keeps_the_model_as_plain_numbers(trained, tiny_bundle):
     bundle = load_bundle(trained.folder / "bundle")
     model = load_clinical_model(bundle)
-    assert model is not None
     assert [column.name for column in model.columns] == ["age", "sex", "noise"]
     before = load_bundle(tiny_bundle)
     assert bundle.files["model.onnx"] == before.files["model.onnx"]
-    assert load_clinical_model(before) is None, "the bundle built on stays as it was"
+    assert CLINICAL_FILE not in before.files, "the bundle built on stays as it was"
 
 
 def predict(trained, table, out, *paths):
@@ -261,7 +260,7 @@ def test_a_network_is_trained_and_learns_the_columns_after(
         *("--clinical", table, "--permutations", "1"),
     )
     assert result.exit_code == 0, result.output + result.errors
-    assert load_clinical_model(load_bundle(tmp_path / "run" / "bundle")) is not None
+    assert load_clinical_model(load_bundle(tmp_path / "run" / "bundle")).columns
     report = json.loads((tmp_path / "run" / "clinical" / "metrics.json").read_text())
     assert report["patients"] == 15
     assert "NOT held out" in report["image_side"], "they set the calibration"
@@ -285,7 +284,7 @@ def test_after_a_cross_validation_everybody_is_held_out(
         *("--early-size", "32", "--clinical", table, "--permutations", "0"),
     )
     assert result.exit_code == 0, result.output + result.errors
-    assert load_clinical_model(load_bundle(tmp_path / "run" / "bundle")) is not None
+    assert load_clinical_model(load_bundle(tmp_path / "run" / "bundle")).columns
     report = json.loads((tmp_path / "run" / "clinical" / "metrics.json").read_text())
     assert report["patients"] == 21
     assert "trained without them" in report["image_side"]

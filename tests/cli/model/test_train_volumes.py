@@ -72,7 +72,7 @@ def test_the_bundle_serves_a_scan_by_the_usual_command(run, manifest, tmp_path):
 
 def test_serving_says_what_the_trained_network_says(run, manifest):
     from tumorlens.data.manifest import read_manifest
-    from tumorlens.inference.series.by_volume import load_volume_classifier
+    from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.training.held_out import infer
     from tumorlens.training.networks.registry import find_network
     from tumorlens.training.volumes import load_volume_samples, only_series
@@ -82,9 +82,9 @@ def test_serving_says_what_the_trained_network_says(run, manifest):
     rows = read_manifest(manifest)[:2]
     samples, _ = load_volume_samples(rows, 32)
     logits = infer(model, samples, 32)["logits"]
-    classifier = load_volume_classifier(run / "bundle", threads=1)
+    classifier = load_series_classifier(run / "bundle", threads=1)
     bundle = classifier.bundle
-    found = [classifier.judge(only_series(row.path)).p_tumor for row in rows]
+    found = [classifier.predict(only_series(row.path)).p_tumor for row in rows]
     assert np.isfinite(logits).all()
     assert bundle.calibration.slice_weight > 0.0
     assert found[0] != found[1]

@@ -21,7 +21,7 @@ from tumorlens.evaluation.series.comparison import (
     compare_scans,
     judge_scans,
 )
-from tumorlens.inference.bundle.bundle import record_scans
+from tumorlens.inference.bundle.bundle import record_series_model
 from tumorlens.taxonomy import TumorClass
 
 
@@ -101,7 +101,7 @@ def test_a_scan_is_called_by_the_threshold_for_scans(
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     point = replace(MODEL.operating_points["screening"], threshold=threshold)
     points = {**MODEL.operating_points, "screening": point}
-    record_scans(folder, replace(MODEL, operating_points=points))
+    record_series_model(folder, replace(MODEL, operating_points=points))
     records = read_manifest(draw_set(tmp_path, 1))
     _, (found,) = judge_scans([load_contestant(folder)], records, None)
     assert (found.called == called).all()

@@ -17,22 +17,26 @@ from tumorlens.inference.bundle.bundle import (
     Bundle,
     load_bundle,
     read_document,
-    record_scans,
+    record_series_model,
     save_bundle,
     write_document,
 )
 from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     Rules,
-    ScanModel,
+    SeriesModel,
     disagreement,
     disagrees,
     lacks_brain,
 )
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.series.by_slices import ROUGH_OUTLINE, judge_scan
-from tumorlens.inference.series.decision import NOT_VALIDATED
-from tumorlens.inference.series.features import discounted_odds, log_odds, scan_features
+from tumorlens.inference.series.by_slices import ROUGH_OUTLINE, predict_by_slices
+from tumorlens.inference.series.decision import (
+    NOT_VALIDATED,
+    discounted_odds,
+    log_odds,
+    scan_features,
+)
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.results import Decision
@@ -173,23 +177,23 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_bundle, tmp_path / "bundle")
 
 
-def judged_with(bundle: Path, model: ScanModel) -> Classifier:
-    record_scans(bundle, model)
+def judged_with(bundle: Path, model: SeriesModel) -> Classifier:
+    record_series_model(bundle, model)
     return load_classifier(bundle, threads=1)
 
 
 def test_it_is_read_back_as_it_was_recorded(bundle: Path) -> None:
     before = load_bundle(bundle)
-    assert before.scans is None
-    after = record_scans(bundle, MODEL)
-    assert after.scans == MODEL
-    assert replace(after, scans=None) == before
+    assert before.series_model is None
+    after = record_series_model(bundle, MODEL)
+    assert after.series_model == MODEL
+    assert replace(after, series_model=None) == before
     without = replace(MODEL, outline=None)
-    assert record_scans(bundle, without).scans == without
+    assert record_series_model(bundle, without).series_model == without
 
 
 def test_a_change_by_hand_is_noticed(bundle: Path) -> None:
-    record_scans(bundle, MODEL)
+    record_series_model(bundle, MODEL)
     path = bundle / "bundle.json"
     path.write_text(path.read_text().replace('"intercept": -1.0', '"intercept": 9.0'))
     with pytest.raises(BundleError, match="changed"):
@@ -217,7 +221,7 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_the_measured_rates_stand_in_the_finding(bundle: Path) -> None:
-    found = judge_scan(judged_with(bundle, MODEL), drawn_scan(range(4, 8)))
+    found = predict_by_slices(judged_with(bundle, MODEL), drawn_scan(range(4, 8)))
     said = " ".join(found.reasons)
     assert found.decision is TumorClass.GLIOMA
     assert "of 70 with a tumour, 97 % (91 % to 99 %)" in said
@@ -232,14 +236,14 @@ def test_its_weights_make_the_probability_and_its_threshold_decides(
     bundle: Path,
 ) -> None:
     flat = replace(MODEL, weights={"strongest_run": 0.0}, intercept=-1.0)
-    found = judge_scan(judged_with(bundle, flat), drawn_scan(range(4, 8)))
+    found = predict_by_slices(judged_with(bundle, flat), drawn_scan(range(4, 8)))
     assert found.p_tumor == pytest.approx(1.0 / (1.0 + np.e))
     assert found.decision is not TumorClass.NO_TUMOR
     high = OperatingPoint(0.3, RATE, RATE)
     strict = replace(
         flat, operating_points=dict.fromkeys(("screening", "balanced"), high)
     )
-    found = judge_scan(judged_with(bundle, strict), drawn_scan(range(4, 8)))
+    found = predict_by_slices(judged_with(bundle, strict), drawn_scan(range(4, 8)))
     assert found.decision is TumorClass.NO_TUMOR
 
 
@@ -266,3 +270,11 @@ def test_the_second_run_tells_a_lone_alarm_from_a_lesion() -> None:
     # With one run alone the second has nothing of its own to say.
     short = scan_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
     assert short["second_run"] == short["strongest_run"]
+
+
+def test_the_old_names_of_a_bundle_work_for_one_release(bundle: Path) -> None:
+    made = record_series_model(bundle, MODEL)
+    with pytest.warns(DeprecationWarning, match="series_model"):
+        assert made.scans == made.series_model
+    with pytest.warns(DeprecationWarning, match="series_points"):
+        assert made.scan_points == made.series_points

@@ -21,10 +21,9 @@ from tumorlens.inference.clinical.columns import (
     NumberColumn,
     State,
     encode,
+    read_clinical_table,
 )
-from tumorlens.inference.clinical.decision import add_columns
-from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel, add_columns
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 

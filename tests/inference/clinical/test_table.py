@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tumorlens.errors import InputError, MissingFileError
-from tumorlens.inference.clinical.table import (
+from tumorlens.inference.clinical.columns import (
     is_missing,
     read_clinical_table,
     read_number,

@@ -12,14 +12,15 @@ from tests.samples.series_findings_by_slices import LESION, drawn_scan
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Series
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.inference.series.by_slices import predict_by_slices
 from tumorlens.inference.series.decision import (
     MOSTLY_REFUSED,
     NOT_VALIDATED,
     NOTHING_JUDGED,
     key_slices,
+    run_length,
+    strongest_run,
 )
-from tumorlens.inference.series.features import run_length, strongest_run
 from tumorlens.inference.series.results import Side
 from tumorlens.taxonomy import TumorClass, Verdict
 
@@ -31,7 +32,7 @@ def classifier(tiny_bundle: Path) -> Classifier:
 
 def test_a_lesion_is_found_where_it_lies(classifier: Classifier) -> None:
     seen: list[tuple[int, int]] = []
-    found = judge_scan(
+    found = predict_by_slices(
         classifier,
         drawn_scan(range(5, 8)),
         progress=lambda done, total: seen.append((done, total)),
@@ -59,8 +60,8 @@ def test_a_lesion_is_found_where_it_lies(classifier: Classifier) -> None:
 
 
 def test_a_head_without_one_is_less_suspicious(classifier: Classifier) -> None:
-    plain = judge_scan(classifier, drawn_scan())
-    lesion = judge_scan(classifier, drawn_scan(range(5, 8)))
+    plain = predict_by_slices(classifier, drawn_scan())
+    lesion = predict_by_slices(classifier, drawn_scan(range(5, 8)))
     assert plain.p_tumor < lesion.p_tumor
     assert lesion.evidence is not None
     assert lesion.evidence.shape == (9, 256, 256)
@@ -69,7 +70,7 @@ def test_a_head_without_one_is_less_suspicious(classifier: Classifier) -> None:
 
 
 def test_a_scan_without_a_known_place(classifier: Classifier) -> None:
-    found = judge_scan(classifier, drawn_scan(range(4, 8), placed=False))
+    found = predict_by_slices(classifier, drawn_scan(range(4, 8), placed=False))
     assert found.affine_ras is None
     assert found.lesion is not None
     assert found.lesion.centroid is None
@@ -78,13 +79,13 @@ def test_a_scan_without_a_known_place(classifier: Classifier) -> None:
 def test_slices_of_different_sizes_give_no_volume(classifier: Classifier) -> None:
     scan = drawn_scan(count=4, blank=0)
     small = replace(scan.slices[0], pixels=scan.slices[0].pixels[:200, :200].copy())
-    found = judge_scan(classifier, Series((small, *scan.slices[1:])))
+    found = predict_by_slices(classifier, Series((small, *scan.slices[1:])))
     assert found.evidence is None
     assert found.lesion is None
 
 
 def test_blank_slices_alone_are_not_judged(classifier: Classifier) -> None:
-    found = judge_scan(classifier, drawn_scan(count=3, blank=3))
+    found = predict_by_slices(classifier, drawn_scan(count=3, blank=3))
     assert found.decision is Verdict.INCONCLUSIVE
     assert found.reasons == (NOTHING_JUDGED,)
     assert found.not_judged == NOTHING_JUDGED
@@ -96,7 +97,7 @@ def test_blank_slices_alone_are_not_judged(classifier: Classifier) -> None:
 def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
     scan = drawn_scan(range(4, 8))
     slices = tuple(replace(item, colorfulness=0.9) for item in scan.slices)
-    found = judge_scan(classifier, Series(slices))
+    found = predict_by_slices(classifier, Series(slices))
     assert found.decision is Verdict.NOT_BRAIN_MRI
     assert found.reasons == (MOSTLY_REFUSED,)
     assert found.refused == 7
@@ -108,7 +109,7 @@ def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
 def test_a_scan_of_which_a_slice_is_left_has_numbers(classifier: Classifier) -> None:
     scan = drawn_scan(range(4, 8))
     colored = (replace(item, colorfulness=0.9) for item in scan.slices[:-1])
-    found = judge_scan(classifier, Series((*colored, scan.slices[-1])))
+    found = predict_by_slices(classifier, Series((*colored, scan.slices[-1])))
     assert found.decision is Verdict.NOT_BRAIN_MRI
     assert found.not_judged is None
     assert found.p_tumor is not None
@@ -116,7 +117,7 @@ def test_a_scan_of_which_a_slice_is_left_has_numbers(classifier: Classifier) -> 
 
 def test_an_operating_point_that_is_not_there(classifier: Classifier) -> None:
     with pytest.raises(SettingError, match="careful"):
-        judge_scan(classifier, drawn_scan(), "careful")
+        predict_by_slices(classifier, drawn_scan(), "careful")
 
 
 def test_a_run_is_about_ten_millimetres() -> None:

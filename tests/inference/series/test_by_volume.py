@@ -21,9 +21,8 @@ from tumorlens.inference.series.by_volume import (
     NO_CONTRAST,
     OUT_OF_DISTRIBUTION,
     VolumeClassifier,
-    load_volume_classifier,
 )
-from tumorlens.inference.series.classifier import load_scan_judge
+from tumorlens.inference.slice.session import load_model
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
@@ -34,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(folder: Path) -> VolumeClassifier:
-    return load_volume_classifier(folder, threads=1)
+    return VolumeClassifier(*load_model(folder, threads=1))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Series:
 def test_a_lesion_is_found_where_it_lies(
     classifier: VolumeClassifier, scan: Series
 ) -> None:
-    found = classifier.judge(scan)
+    found = classifier.predict(scan)
     assert found.p_tumor > 0.9
     assert found.predicted is TumorClass.GLIOMA
     assert found.evidence is not None
@@ -68,7 +67,7 @@ def test_a_lesion_is_found_where_it_lies(
 def test_what_it_cannot_say_stays_unsaid(
     classifier: VolumeClassifier, scan: Series
 ) -> None:
-    found = classifier.judge(scan)
+    found = classifier.predict(scan)
     # No level for meningioma could be fixed, so it cannot be ruled out.
     assert found.decision is Verdict.INCONCLUSIVE
     assert any("too few scans of meningioma" in reason for reason in found.reasons)
@@ -78,7 +77,7 @@ def test_what_it_cannot_say_stays_unsaid(
 
 def test_a_head_without_a_lesion(classifier: VolumeClassifier, tmp_path: Path) -> None:
     path = save_volume(draw_head(), tmp_path / "plain.nii.gz")
-    found = classifier.judge(read_study(path).series[0])
+    found = classifier.predict(read_study(path).series[0])
     assert found.decision is TumorClass.NO_TUMOR
     assert found.p_tumor < 0.3
     assert found.lesion is None
@@ -86,7 +85,7 @@ def test_a_head_without_a_lesion(classifier: VolumeClassifier, tmp_path: Path) -
 
 def test_a_coloured_scan_is_refused(classifier: VolumeClassifier, scan: Series) -> None:
     slices = tuple(replace(item, colorfulness=0.4) for item in scan.slices)
-    found = classifier.judge(Series(slices))
+    found = classifier.predict(Series(slices))
     assert found.decision is Verdict.NOT_BRAIN_MRI
     assert found.reasons == (OUT_OF_DISTRIBUTION,)
     assert found.refused == found.slices
@@ -98,33 +97,23 @@ def test_slices_without_a_place_are_refused(
 ) -> None:
     slices = tuple(replace(item, placement=None) for item in scan.slices)
     with pytest.raises(InputError, match="head"):
-        classifier.judge(Series(slices))
+        classifier.predict(Series(slices))
 
 
 def test_an_unknown_operating_point_is_named(
     classifier: VolumeClassifier, scan: Series
 ) -> None:
     with pytest.raises(SettingError, match="sharp"):
-        classifier.judge(scan, "sharp")
+        classifier.predict(scan, "sharp")
 
 
 def test_each_kind_of_bundle_is_refused_where_the_other_belongs(
     folder: Path, tiny_bundle: Path
 ) -> None:
     with pytest.raises(BundleError, match="judges slices"):
-        load_volume_classifier(tiny_bundle)
+        load_model(tiny_bundle, judges="volumes")
     with pytest.raises(BundleError, match="whole scans"):
         load_classifier(folder)
-
-
-def test_either_bundle_judges_a_series(
-    folder: Path, tiny_bundle: Path, scan: Series
-) -> None:
-    versions = [
-        load_scan_judge(path, threads=1)[1](scan, None).slices
-        for path in (folder, tiny_bundle)
-    ]
-    assert versions == [40, 40]
 
 
 def test_a_bundle_that_judges_something_else_is_refused(
@@ -144,14 +133,14 @@ def test_a_network_of_slices_in_a_bundle_of_scans_is_refused(
     document = json.loads((tmp_path / "bundle.json").read_text())
     write_document(tmp_path, {**document, "judges": "volumes"})
     with pytest.raises(BundleError, match="outputs"):
-        load_volume_classifier(tmp_path)
+        load_model(tmp_path)
 
 
 def test_a_scan_of_one_value_gets_no_number(
     classifier: VolumeClassifier, scan: Series
 ) -> None:
     flat = (replace(item, pixels=np.full_like(item.pixels, 7)) for item in scan.slices)
-    found = classifier.judge(Series(tuple(flat)))
+    found = classifier.predict(Series(tuple(flat)))
     assert found.decision is Verdict.INCONCLUSIVE
     assert (found.p_tumor, found.probabilities, found.predicted) == (None, None, None)
     assert found.not_judged == NO_CONTRAST

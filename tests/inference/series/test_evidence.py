@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.samples.series_findings_by_slices import drawn_scan
-from tumorlens.inference.series.evidence import (
+from tumorlens.inference.series.lesion import (
     ODDS_STEPS,
+    find_lesion,
     joined_evidence,
     smoothed_odds,
 )
-from tumorlens.inference.series.lesion import find_lesion
 from tumorlens.inference.series.results import Side
 
 

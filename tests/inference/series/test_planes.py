@@ -13,8 +13,7 @@ from tests.samples.series_findings_by_slices import drawn_scan
 from tumorlens.imaging.placement import Placement, Plane
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.series.by_slices import judge_scan
-from tumorlens.inference.series.planes import NO_STACK, Planes
+from tumorlens.inference.series.by_slices import NO_STACK, Planes, predict_by_slices
 from tumorlens.taxonomy import TumorClass
 
 EDGE = 64
@@ -50,7 +49,7 @@ def even_volume(lesion: bool) -> Series:
 
 def test_three_planes_are_one_finding(classifier: Classifier) -> None:
     seen: list[tuple[int, int]] = []
-    found = judge_scan(
+    found = predict_by_slices(
         classifier,
         even_volume(lesion=True),
         progress=lambda done, total: seen.append((done, total)),
@@ -72,7 +71,7 @@ def test_three_planes_are_one_finding(classifier: Classifier) -> None:
 
 
 def test_the_acquired_plane_alone_is_the_default(classifier: Classifier) -> None:
-    found = judge_scan(classifier, even_volume(lesion=True))
+    found = predict_by_slices(classifier, even_volume(lesion=True))
     assert list(found.planes) == [Plane.AXIAL]
     assert found.planes[Plane.AXIAL] == pytest.approx(found.p_tumor)
 
@@ -80,7 +79,7 @@ def test_the_acquired_plane_alone_is_the_default(classifier: Classifier) -> None
 def test_thick_slices_are_judged_as_acquired_and_say_so(
     classifier: Classifier,
 ) -> None:
-    found = judge_scan(classifier, drawn_scan(range(4, 8)), planes=Planes.ALL)
+    found = predict_by_slices(classifier, drawn_scan(range(4, 8)), planes=Planes.ALL)
     assert list(found.planes) == [Plane.AXIAL]
     assert any("5 x 1 x 1 mm" in reason for reason in found.reasons)
 
@@ -90,6 +89,6 @@ def test_slices_of_unknown_place_are_judged_as_acquired(
 ) -> None:
     scan = drawn_scan(range(4, 8), placed=False)
     slices = tuple(replace(item, plane=None) for item in scan.slices)
-    found = judge_scan(classifier, Series(slices), planes=Planes.ALL)
+    found = predict_by_slices(classifier, Series(slices), planes=Planes.ALL)
     assert found.planes == {}
     assert NO_STACK in found.reasons

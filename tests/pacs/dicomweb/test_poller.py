@@ -15,7 +15,7 @@ from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
 from tests.samples.orthanc import PASSWORD, USER, Orthanc
 from tests.samples.scripted_peers import Answer, archive_of, listed
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, ArchiveError
-from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.dicomweb import access
 from tumorlens.pacs.dicomweb import client as dicomweb
@@ -61,7 +61,7 @@ def poller(archive: Archive, queue: FetchQueue) -> Poller:
 
 @pytest.fixture
 def worker(orthanc: Orthanc, queue: FetchQueue, tiny_bundle: Path) -> Iterator[Worker]:
-    analyse = analysis_with(load_classifier(tiny_bundle, threads=1), None)
+    analyse = analysis_with(load_series_classifier(tiny_bundle, threads=1), None)
     with closing(connect(orthanc)) as destination:
         made = Worker(queue, analyse, delivery_to(destination), 0.0)
         with closing(made):

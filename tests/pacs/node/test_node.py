@@ -18,7 +18,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from tests.samples.dicom_studies import wait_for, write_series
 from tests.samples.orthanc import Orthanc
-from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.receiver import Receiver
@@ -61,7 +61,7 @@ class Node:
         orthanc = self._orthanc
         self.queue = Queue(self._folder, keep_seconds)
         destination = Peer(orthanc.title, "127.0.0.1", orthanc.dicom_port)
-        analyse = analysis_with(load_classifier(threads=1), None)
+        analyse = analysis_with(load_series_classifier(threads=1), None)
         self.receiver = Receiver(
             self.queue, "LENS", "127.0.0.1", 0, [Peer("SCANNER", "127.0.0.1")]
         )

@@ -10,17 +10,21 @@ from tests.samples.series_findings import WHY_NOT, unjudged_finding, written_fin
 from tests.samples.series_findings_by_slices import drawn_scan
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.series.by_slices import judge_scan
-from tumorlens.report.series.document import SCAN_SCHEMA, lesion_from_json, scan_to_json
+from tumorlens.inference.series.by_slices import predict_by_slices
+from tumorlens.report.series.document import (
+    SERIES_SCHEMA,
+    lesion_from_json,
+    series_to_json,
+)
 from tumorlens.report.slice.document import RESEARCH_USE
 
 
 def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> None:
     classifier = load_classifier(tiny_bundle, threads=1)
-    finding = judge_scan(classifier, drawn_scan(range(4, 8)))
-    text = json.dumps(scan_to_json(finding), allow_nan=False)
+    finding = predict_by_slices(classifier, drawn_scan(range(4, 8)))
+    text = json.dumps(series_to_json(finding), allow_nan=False)
     document = json.loads(text)
-    assert document["schema"] == SCAN_SCHEMA
+    assert document["schema"] == SERIES_SCHEMA
     assert document["research_use_only"] == RESEARCH_USE
     assert document["decision"] == "glioma"
     assert document["lesion"]["side"] == "right"
@@ -31,25 +35,25 @@ def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> N
 
 
 def test_a_scan_of_which_nothing_was_judged_has_a_reason_and_no_number() -> None:
-    document = scan_to_json(unjudged_finding())
+    document = series_to_json(unjudged_finding())
     assert document["not_judged"] == WHY_NOT
     for name in ("p_tumor", "probabilities", "predicted", "lesion"):
         assert document[name] is None
-    assert scan_to_json(written_finding())["not_judged"] is None
+    assert series_to_json(written_finding())["not_judged"] is None
 
 
 def test_how_the_files_were_read_stands_beside_the_finding() -> None:
-    assert scan_to_json(written_finding())["notes"] == []
-    assert scan_to_json(written_finding(), ("A note.",))["notes"] == ["A note."]
+    assert series_to_json(written_finding())["notes"] == []
+    assert series_to_json(written_finding(), ("A note.",))["notes"] == ["A note."]
 
 
 def test_a_sequence_that_the_model_does_not_know_is_told() -> None:
-    assert scan_to_json(written_finding())["sequence_caveat"] is None
+    assert series_to_json(written_finding())["sequence_caveat"] is None
     foreign = replace(written_finding(), sequence=MRSequence.FLAIR)
-    assert "do not hold here" in scan_to_json(foreign)["sequence_caveat"]
+    assert "do not hold here" in series_to_json(foreign)["sequence_caveat"]
 
 
 def test_a_lesion_comes_back() -> None:
     lesion = written_finding().lesion
-    document = json.loads(json.dumps(scan_to_json(written_finding())))
+    document = json.loads(json.dumps(series_to_json(written_finding())))
     assert lesion_from_json(document["lesion"]) == lesion

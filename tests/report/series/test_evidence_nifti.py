@@ -16,7 +16,7 @@ from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.inference.series.by_slices import predict_by_slices
 from tumorlens.report.series.evidence_nifti import write_evidence
 
 
@@ -33,7 +33,7 @@ def test_a_voxel_keeps_its_place_in_the_patient(
         )
         for index, item in enumerate(drawn_scan(range(4, 8)).slices)
     )
-    finding = judge_scan(load_classifier(tiny_bundle, threads=1), Series(slices))
+    finding = predict_by_slices(load_classifier(tiny_bundle, threads=1), Series(slices))
     path = tmp_path / "evidence.nii.gz"
     write_evidence(finding, path)
     image = nibabel.load(path)
@@ -58,7 +58,9 @@ def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
     scan = nibabel.Nifti1Image(np.transpose(slices, (2, 1, 0)), None)
     scan.header.set_zooms((1.0, 1.0, 5.0))
     study = read_study(scan.to_bytes(), "head.nii")
-    finding = judge_scan(load_classifier(tiny_bundle, threads=1), study.series[0])
+    finding = predict_by_slices(
+        load_classifier(tiny_bundle, threads=1), study.series[0]
+    )
     path = tmp_path / "evidence.nii.gz"
     write_evidence(finding, path)
     image = nibabel.load(path)
@@ -72,10 +74,10 @@ def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
 
 def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
     classifier = load_classifier(tiny_bundle, threads=1)
-    unplaced = judge_scan(classifier, drawn_scan(count=4, placed=False))
+    unplaced = predict_by_slices(classifier, drawn_scan(count=4, placed=False))
     with pytest.raises(InputError, match="no regular stack"):
         write_evidence(unplaced, tmp_path / "a.nii.gz")
-    placed = judge_scan(classifier, drawn_scan(count=4))
+    placed = predict_by_slices(classifier, drawn_scan(count=4))
     with pytest.raises(OutputError, match="cannot be written"):
         write_evidence(placed, tmp_path / "none" / "a.nii.gz")
 

@@ -23,13 +23,12 @@ from tests.samples.series_findings import (
 from tests.samples.series_findings_by_slices import MODEL
 from tumorlens.imaging import study
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
-from tumorlens.report.series.pdf import NOTICE, render_scan_pdf
-from tumorlens.report.series.pdf_series import scan_entry
-from tumorlens.report.slice import words
+from tumorlens.report import words
+from tumorlens.report.series.pdf import NOTICE, render_series_pdf, series_entry
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.slice.words import percent
+from tumorlens.report.words import percent
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 MADE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -42,15 +41,15 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 def pages_of(
-    findings: Sequence[ScanFinding],
+    findings: Sequence[SeriesPrediction],
     bundle: Bundle,
     notes: Sequence[str] = (),
     failures: Sequence[Failure] = (),
     series: study.Series = SERIES,
 ) -> list[str]:
     """The text of each page."""
-    entries = [scan_entry(item, series) for item in findings]
-    data = render_scan_pdf(entries, bundle, MADE, notes, failures)
+    entries = [series_entry(item, series) for item in findings]
+    data = render_series_pdf(entries, bundle, MADE, notes, failures)
     pages = PdfReader(io.BytesIO(data)).pages
     texts = [" ".join(page.extract_text().split()) for page in pages]
     for number, text in enumerate(texts, 1):
@@ -90,20 +89,23 @@ def test_the_threshold_is_the_one_that_scans_are_judged_by(bundle: Bundle) -> No
     scans = MODEL.operating_points["screening"].threshold
     slices = bundle.operating_points["screening"].threshold
     assert scans != slices
-    for made, threshold in ((bundle, slices), (replace(bundle, scans=MODEL), scans)):
+    for made, threshold in (
+        (bundle, slices),
+        (replace(bundle, series_model=MODEL), scans),
+    ):
         text = pages_of([written_finding()], made)[0]
         assert f"probability of any tumour is under {percent(threshold)}" in text
 
 
 def test_nothing_names_the_patient(bundle: Bundle) -> None:
-    data = render_scan_pdf([scan_entry(written_finding(), SERIES)], bundle, MADE)
+    data = render_series_pdf([series_entry(written_finding(), SERIES)], bundle, MADE)
     assert SERIES.description == "A NAME^SECRET"
     assert b"SECRET" not in data
     assert "SECRET" not in " ".join(pages_of([written_finding()], bundle))
 
 
 def test_each_key_slice_is_shown_plain_and_with_its_evidence(bundle: Bundle) -> None:
-    data = render_scan_pdf([scan_entry(written_finding(), SERIES)], bundle, MADE)
+    data = render_series_pdf([series_entry(written_finding(), SERIES)], bundle, MADE)
     images = PdfReader(io.BytesIO(data)).pages[1].images
     shapes = [np.asarray(item.image).shape for item in images]
     assert shapes.count((256, 256)) == 2
@@ -111,14 +113,14 @@ def test_each_key_slice_is_shown_plain_and_with_its_evidence(bundle: Bundle) -> 
 
 
 def test_the_same_report_is_the_same_file(bundle: Bundle) -> None:
-    entries = [scan_entry(written_finding(), SERIES)]
-    assert render_scan_pdf(entries, bundle, MADE) == render_scan_pdf(
+    entries = [series_entry(written_finding(), SERIES)]
+    assert render_series_pdf(entries, bundle, MADE) == render_series_pdf(
         entries, bundle, MADE
     )
 
 
 def test_an_entry_does_not_keep_the_volumes() -> None:
-    entry = scan_entry(written_finding(), SERIES)
+    entry = series_entry(written_finding(), SERIES)
     assert entry.finding.evidence is None
 
 
@@ -228,7 +230,7 @@ def test_a_curve_of_any_length_is_drawn(bundle: Bundle, count: int) -> None:
 
 
 def test_the_threshold_is_the_one_that_scans_are_decided_by(bundle: Bundle) -> None:
-    own = replace(bundle, scans=MODEL)
+    own = replace(bundle, series_model=MODEL)
     (first, *_) = pages_of([written_finding()], own)
     said = words.percent(MODEL.operating_points["screening"].threshold)
     assert said != words.percent(bundle.operating_points["screening"].threshold)

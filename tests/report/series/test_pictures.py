@@ -1,4 +1,4 @@
-"""Key slices are shown with their evidence, and the right way round."""
+"""Key slices as pictures, with the lesion's outline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import pytest
 from tests.samples.series_findings import SERIES, written_finding
 from tumorlens.imaging.placement import Placement, Point
 from tumorlens.imaging.study import Series
-from tumorlens.report.series.pictures import edge_letters, key_pictures
+from tumorlens.report.series.pictures import (
+    edge_letters,
+    key_pictures,
+    lesion_in_slice,
+    outlines,
+)
 from tumorlens.report.slice.overlay import window_picture
 
 
@@ -66,3 +71,35 @@ def test_letters_name_the_sides_where_they_are(
     across: Point, down: Point, letters: tuple[str, ...]
 ) -> None:
     assert edge_letters(Placement((0, 0, 0), across, down)) == letters
+
+
+def test_the_lesion_is_marked_where_its_mask_is() -> None:
+    mask = lesion_in_slice(written_finding(), 5)
+    assert mask is not None
+    wanted = np.zeros((256, 256), np.uint8)
+    wanted[100:120, 80:100] = 1
+    assert np.array_equal(mask, wanted)
+
+
+def test_a_slice_beyond_the_box_is_empty() -> None:
+    finding = written_finding()
+    for index in (3, 7):
+        mask = lesion_in_slice(finding, index)
+        assert mask is not None
+        assert not mask.any()
+
+
+def test_no_lesion_or_no_evidence_gives_no_mask() -> None:
+    finding = written_finding()
+    assert lesion_in_slice(replace(finding, lesion=None), 5) is None
+    assert lesion_in_slice(replace(finding, evidence=None), 5) is None
+
+
+def test_an_outline_runs_along_the_outermost_pixels() -> None:
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:10, 12:20] = 1
+    mask[15, 3] = 1
+    large, single = sorted(outlines(mask), key=len, reverse=True)
+    assert large.min(axis=0).tolist() == [12, 5]
+    assert large.max(axis=0).tolist() == [19, 9]
+    assert single.tolist() == [[3, 15]]

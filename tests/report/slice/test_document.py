@@ -1,4 +1,4 @@
-"""The JSON document says all, says it in plain JSON, and can be read back."""
+"""Predictions as JSON documents and rows of a table."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.results import ClinicalUse, Failure, Prediction
+from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.report.slice.document import (
+    CSV_COLUMNS,
     RESEARCH_USE,
     SCHEMA,
+    csv_row,
     failure_to_json,
     prediction_from_json,
     prediction_to_json,
 )
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, Lesion, TumorClass, Verdict
 
 
 def test_the_document_is_strict_json_and_names_every_class(
@@ -48,6 +52,47 @@ def test_a_document_read_back_is_the_prediction(prediction: Prediction) -> None:
     assert again.spacing_mm == prediction.spacing_mm
     assert again.plane == prediction.plane
     assert prediction_to_json(again) == prediction_to_json(prediction)
+
+
+def test_other_lesions_and_the_sequence_come_back(prediction: Prediction) -> None:
+    document = prediction_to_json(prediction)
+    assert (document["p_other"], document["p_vascular"]) == (None, None)
+    assert document["sequence_by"] == {
+        "pixels": None,
+        "header": None,
+        "file_name": None,
+    }
+    decision = replace(
+        prediction.decision,
+        label=Lesion.OTHER,
+        prediction_set=(TumorClass.GLIOMA, Lesion.OTHER),
+        other_lesions={Lesion.OTHER: 0.5, Lesion.VASCULAR: 0.03125},
+    )
+    told = SequenceEstimate(MRSequence.T2, 0.75, MRSequence.T2, MRSequence.T1)
+    explanation = replace(prediction.explanation, explained=Lesion.OTHER)
+    full = replace(
+        prediction, decision=decision, sequence=told, explanation=explanation
+    )
+    document = json.loads(json.dumps(prediction_to_json(full)))
+    assert (document["decision"], document["p_other"]) == ("other", 0.5)
+    assert document["sequence"] == "T2"
+    again = prediction_from_json(
+        document, full.pixels, explanation.evidence, explanation.gradcam
+    )
+    assert (again.decision, again.sequence) == (decision, told)
+    assert again.explanation.explained is Lesion.OTHER
+
+
+def test_a_document_of_an_earlier_version_is_read(prediction: Prediction) -> None:
+    added = ("p_other", "p_vascular", "sequence", "sequence_probability", "sequence_by")
+    document = prediction_to_json(prediction)
+    older = {key: value for key, value in document.items() if key not in added}
+    explanation = prediction.explanation
+    again = prediction_from_json(
+        older, prediction.pixels, explanation.evidence, explanation.gradcam
+    )
+    assert again.decision == prediction.decision
+    assert again.sequence == SequenceEstimate()
 
 
 def test_clinical_columns_are_named_with_what_stood_without_them(
@@ -125,3 +170,42 @@ def test_a_failure_says_what_is_wrong_and_what_to_do() -> None:
     assert document["status"] == "empty_file"
     assert document["message"] == "Empty."
     assert document["mend"] == "Mend it."
+
+
+PROMISED = (
+    "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
+    "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
+    "sequence"
+)
+
+
+def test_the_columns_are_the_promised_ones() -> None:
+    assert ",".join(CSV_COLUMNS) == PROMISED
+
+
+def test_every_cell_of_a_prediction(prediction: Prediction) -> None:
+    assert ",".join(csv_row(prediction)) == (
+        "scan 1.png,0,ok,glioma,glioma,0.750000,0.125000,0.062500,0.062500,"
+        "0.937500,0.970000,50,10,70,20,12.35,,,"
+    )
+
+
+def test_no_box_leaves_four_empty_cells(prediction: Prediction) -> None:
+    bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
+    assert csv_row(bare)[11:] == ["", "", "", "", "12.35", "", "", ""]
+
+
+def test_a_failure_is_a_row_with_its_code() -> None:
+    row = csv_row(Failure("b.png", "damaged_file", "Broken.", "Copy it again."))
+    assert len(row) == len(CSV_COLUMNS)
+    assert row[0] == "b.png"
+    assert row[2] == "damaged_file"
+    assert not any(row[3:])
+
+
+def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
+    lesions = {Lesion.OTHER: 0.25, Lesion.VASCULAR: 0.03125}
+    decision = replace(prediction.decision, other_lesions=lesions)
+    told = SequenceEstimate(MRSequence.T2, 0.875, MRSequence.T2)
+    found = csv_row(replace(prediction, decision=decision, sequence=told))
+    assert found[16:] == ["0.250000", "0.031250", "T2"]

@@ -1,5 +1,6 @@
 """Transplants: what a slice shows decides its label, not the head it is in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,21 +9,29 @@ import pytest
 
 from tests.samples.discs import disc
 from tumorlens.data.manifest import Record
-from tumorlens.taxonomy import TumorClass
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Lesion, TumorClass
 from tumorlens.training.augment.transplant import Transplants
 from tumorlens.training.dataset import Sample
 
 GLIOMA, CLEAR = TumorClass.GLIOMA, TumorClass.NO_TUMOR
 
 
-def head(label, source, grey, centre=(110, 120), plane="axial"):
+def head(label, source, grey, centre=(110, 120), plane="axial", sequence=None):
     """Draw an even head of one grey; a tumour is 60 levels brighter."""
     square = disc(115) // 255 * np.uint8(grey)
     outline = None
     if label is not CLEAR:
         outline = disc(20, centre)
         square[outline > 0] = grey + 60
-    record = Record(Path(f"{source}.png"), label, source, source=source, plane=plane)
+    record = Record(
+        Path(f"{source}.png"),
+        label,
+        source,
+        source=source,
+        plane=plane,
+        sequence=sequence,
+    )
     return Sample(record, square, outline, disc(100))
 
 
@@ -103,6 +112,24 @@ def test_a_tumour_goes_to_a_slice_of_its_own_plane():
     coronal = head(TumorClass.MENINGIOMA, "clinic", 120, plane="coronal")
     labels = [item.label for item in changes([axial, coronal, host], host)]
     assert labels.count(GLIOMA) > 10 * labels.count(TumorClass.MENINGIOMA)
+
+
+def test_a_tumour_goes_to_a_head_of_its_own_sequence():
+    flair, t1c = MRSequence.FLAIR, MRSequence.T1_CONTRAST
+    host = head(CLEAR, "web", 90, sequence=flair)
+    bright = head(GLIOMA, "clinic", 120, sequence=flair)
+    other = head(TumorClass.MENINGIOMA, "clinic", 120, sequence=t1c)
+    labels = {item.label for item in changes([bright, other, host], host)}
+    assert labels == {GLIOMA, CLEAR}
+    assert all(item is host for item in changes([other, host], host))
+
+
+def test_a_stroke_brings_its_own_label():
+    host = head(CLEAR, "web", 90)
+    stroke = head(GLIOMA, "clinic", 120)
+    record = replace(stroke.record, label=None, lesion=Lesion.VASCULAR)
+    found = changes([replace(stroke, record=record), host], host)
+    assert {item.findings for item in found} == {(CLEAR,), (Lesion.VASCULAR,)}
 
 
 @pytest.mark.parametrize("label", [GLIOMA, CLEAR])

@@ -9,7 +9,7 @@ from tumorlens.imaging.preprocess.volume import block_shape
 from tumorlens.training.batches import Batch
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.export import serving_model
-from tumorlens.training.fit import compile_model
+from tumorlens.training.fit import compile_model, train_step
 from tumorlens.training.networks.registry import NETWORKS, find_network
 
 pytestmark = pytest.mark.parametrize("name", list(NETWORKS))
@@ -22,9 +22,10 @@ def input_shape(name: str, size: int) -> tuple[int, ...]:
 
 
 def grid_shape(name: str, size: int) -> tuple[int, ...]:
-    """Cells of the evidence grid, of two pictures and four classes."""
+    """Cells of the evidence grid, of two pictures and all findings."""
     stride = NETWORKS[name].evidence_stride
-    return (2, *(side // stride for side in input_shape(name, size)[:-1]), 4)
+    cells = (side // stride for side in input_shape(name, size)[:-1])
+    return (2, *cells, len(NETWORKS[name].findings))
 
 
 @pytest.fixture
@@ -38,7 +39,9 @@ def test_outputs_have_the_stated_shapes_at_any_size(name, pixels):
     for size in (64, 96):
         resized = np.resize(pixels, (2, *input_shape(name, size)))
         outputs = model.predict_on_batch(resized)
-        assert outputs["logits"].shape == (2, 4)
+        assert outputs["logits"].shape == (2, len(NETWORKS[name].findings))
+        if NETWORKS[name].sequences:
+            assert outputs["sequence"].shape == (2, len(NETWORKS[name].sequences))
         if "evidence" in outputs:
             assert outputs["evidence"].shape == grid_shape(name, size)
 
@@ -69,16 +72,17 @@ def test_every_trainable_weight_moves(name, pixels):
     compile_model(model, config)
     before = [np.array(item) for item in model.trainable_variables]
     cells = grid_shape(name, 64)[:-1]
+    findings = np.eye(len(NETWORKS[name].findings), dtype=np.float32)
     batch = Batch(
         pixels,
-        np.eye(4, dtype=np.float32)[[0, 3]],
-        np.eye(4, dtype=np.float32)[np.full(cells, 1)],
+        findings[[0, 3]],
+        findings[np.full(cells, 1)],
         np.ones(cells, np.float32),
+        np.array([1.0, 0.0], np.float32),
+        np.eye(4, dtype=np.float32)[[0, 2]],
     )
-    targets = {"logits": batch.labels, "evidence": batch.cells}
-    kept = {key: targets[key] for key in model.output_names}
     for _ in range(3):
-        model.train_on_batch(batch.pixels, kept)
+        train_step(model, batch)
     still = [
         item.path
         for item, old in zip(model.trainable_variables, before, strict=True)
@@ -96,6 +100,7 @@ def test_the_serving_model_keeps_logits_and_adds_the_rest(name, pixels):
     assert outputs["evidence"].shape == grid_shape(name, 64)
     assert outputs["gradcam"].min() >= 0.0
     assert outputs["embedding"].shape[0] == 2
+    assert ("sequence" in outputs) == bool(NETWORKS[name].sequences)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(name):

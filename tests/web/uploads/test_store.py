@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorlens import Classifier, Prediction
+from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.report.slice.overlay import grey_map
 from tumorlens.web.uploads.store import ANYONE, Store
@@ -28,8 +28,8 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def prediction(classifier: Classifier, lesion_png: bytes) -> Prediction:
-    found = classifier.predict(lesion_png, name="head.png")
+def prediction(classifier: SeriesClassifier, lesion_png: bytes) -> Prediction:
+    found = classifier.slice_classifier().predict(lesion_png, name="head.png")
     assert isinstance(found, Prediction)
     return found
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from pypdf import PdfReader
 
 from tests.samples.uploads import form
-from tumorlens import Classifier, Prediction
+from tumorlens import Prediction, SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import grey_png
 from tumorlens.web.uploads.store import Store
@@ -29,14 +29,14 @@ def picture_of(data: bytes) -> np.ndarray[Any, Any]:
 
 
 def test_one_file_gives_what_the_classifier_gives(
-    client: FlaskClient, lesion_png: bytes, classifier: Classifier
+    client: FlaskClient, lesion_png: bytes, classifier: SeriesClassifier
 ) -> None:
     response = client.post(URL, **form(("head.png", lesion_png)))
     assert response.status_code == 200
     assert response.json is not None
     assert response.json["failures"] == []
     (found,) = response.json["predictions"]
-    direct = classifier.predict(lesion_png, name="head.png")
+    direct = classifier.slice_classifier().predict(lesion_png, name="head.png")
     assert isinstance(direct, Prediction)
     assert found["file"] == "head.png"
     assert found["decision"] == "glioma"
@@ -47,11 +47,11 @@ def test_one_file_gives_what_the_classifier_gives(
 
 
 def test_the_links_lead_to_maps_overlay_and_report(
-    client: FlaskClient, lesion_png: bytes, classifier: Classifier
+    client: FlaskClient, lesion_png: bytes, classifier: SeriesClassifier
 ) -> None:
     (found,) = client.post(URL, **form(("h.png", lesion_png))).json["predictions"]  # type: ignore[index]
     links = found["links"]
-    direct = classifier.predict(lesion_png)
+    direct = classifier.slice_classifier().predict(lesion_png)
     assert isinstance(direct, Prediction)
     for name in ("evidence", "gradcam"):
         response = client.get(links[name])

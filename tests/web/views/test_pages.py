@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from pypdf import PdfReader
 
 from tests.samples.uploads import form
-from tumorlens import Classifier
+from tumorlens import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -231,7 +231,7 @@ def test_a_fault_is_a_page_without_details_and_the_next_is_served(
 
 
 def test_the_operating_point_set_at_the_start_is_chosen(
-    classifier: Classifier, store: Store, lesion_png: bytes
+    classifier: SeriesClassifier, store: Store, lesion_png: bytes
 ) -> None:
     settings = Settings(operating_point="balanced")
     client = create_app(classifier, store, settings).test_client()

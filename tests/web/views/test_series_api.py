@@ -27,10 +27,9 @@ from tests.samples.series_uploads import (
     two_series,
 )
 from tests.samples.uploads import form
-from tumorlens import Classifier, Prediction
+from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
-from tumorlens.inference.series.by_slices import judge_scan
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -50,7 +49,7 @@ def desk_of(client: FlaskClient) -> Desk:
 
 @pytest.fixture
 def held(
-    classifier: Classifier, store: Store, settings: Settings
+    classifier: SeriesClassifier, store: Store, settings: Settings
 ) -> Iterator[tuple[FlaskClient, Gate]]:
     """A client of an app whose network waits at a gate."""
     waiting, gate = gated(classifier)
@@ -65,7 +64,7 @@ def post(client: FlaskClient, *files: tuple[str, bytes], **fields: str) -> str:
 
 
 def test_a_scan_gives_what_judging_it_gives(
-    client: FlaskClient, classifier: Classifier
+    client: FlaskClient, classifier: SeriesClassifier
 ) -> None:
     data = nifti()
     place = post(client, ("head.nii.gz", data))
@@ -77,7 +76,7 @@ def test_a_scan_gives_what_judging_it_gives(
     assert (series["plane"], series["slices"]) == ("axial", 8)
     found = client.get(series["links"]["finding"]).json
     assert found is not None
-    direct = judge_scan(classifier, read_study(data, "head.nii.gz").series[0])
+    direct = classifier.predict(read_study(data, "head.nii.gz").series[0])
     assert found["decision"] == direct.decision == series["decision"] == "glioma"
     assert found["p_tumor"] == pytest.approx(direct.p_tumor)
     assert found["key_slices"] == list(direct.key_slices)
@@ -232,7 +231,7 @@ def test_a_scan_whose_state_cannot_be_kept_does_not_hang(
 
 
 def test_an_upload_over_the_limit_is_refused_with_the_limit(
-    classifier: Classifier, store: Store
+    classifier: SeriesClassifier, store: Store
 ) -> None:
     client = create_app(classifier, store, Settings(scan_mb=1)).test_client()
     response = client.post(URL, **form(("a.nii", b"x" * (2 * 2**20))))
@@ -287,7 +286,7 @@ def test_too_many_that_wait_are_refused(
 
 
 def test_what_was_accepted_is_judged_however_full_the_store(
-    classifier: Classifier, tmp_path: Path, settings: Settings
+    classifier: SeriesClassifier, tmp_path: Path, settings: Settings
 ) -> None:
     data = nifti()
     waiting, gate = gated(classifier)

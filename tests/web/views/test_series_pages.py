@@ -29,7 +29,7 @@ from tests.samples.series_uploads import (
     two_series,
 )
 from tests.samples.uploads import form
-from tumorlens import Classifier
+from tumorlens import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -169,7 +169,7 @@ def test_a_picture_that_is_gone_does_not_hide_the_others(
 
 
 def test_progress_then_stop(
-    classifier: Classifier, store: Store, settings: Settings
+    classifier: SeriesClassifier, store: Store, settings: Settings
 ) -> None:
     waiting, gate = gated(classifier)
     client = create_app(waiting, store, settings).test_client()
@@ -190,7 +190,7 @@ def test_progress_then_stop(
 
 
 def test_a_scan_that_waits_can_be_stopped(
-    classifier: Classifier, store: Store, settings: Settings
+    classifier: SeriesClassifier, store: Store, settings: Settings
 ) -> None:
     waiting, gate = gated(classifier)
     client = create_app(waiting, store, settings).test_client()
@@ -214,7 +214,7 @@ def test_a_failure_is_a_page_with_the_reason(client: FlaskClient) -> None:
 
 
 def test_no_file_and_too_much_say_so(
-    classifier: Classifier, store: Store, client: FlaskClient
+    classifier: SeriesClassifier, store: Store, client: FlaskClient
 ) -> None:
     assert client.post("/scans", **form(("", b""))).status_code == 422
     small = create_app(classifier, store, Settings(scan_mb=1)).test_client()
@@ -298,7 +298,7 @@ def test_the_report_holds_every_series(client: FlaskClient) -> None:
 
 
 def test_a_scan_that_was_stopped_has_no_report(
-    classifier: Classifier, store: Store, settings: Settings
+    classifier: SeriesClassifier, store: Store, settings: Settings
 ) -> None:
     waiting, gate = gated(classifier)
     client = create_app(waiting, store, settings).test_client()

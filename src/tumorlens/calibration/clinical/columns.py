@@ -21,8 +21,8 @@ from tumorlens.inference.clinical.columns import (
     Column,
     NumberColumn,
     category,
+    read_number,
 )
-from tumorlens.inference.clinical.table import read_number
 
 FEWEST = 5
 """Patients that a category, or the lack of a value, needs to be learned. What fewer

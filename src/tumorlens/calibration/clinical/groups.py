@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from tumorlens.inference.clinical.columns import category
-from tumorlens.inference.clinical.table import read_number
+from tumorlens.inference.clinical.columns import category, read_number
 
 _SEX = {"sex", "gender"}
 _AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from tumorlens.calibration.series.judged_series import JudgedScan, View
 from tumorlens.inference.bundle.facts import FEATURES
-from tumorlens.inference.series.features import discounted_odds, scan_features
+from tumorlens.inference.series.decision import discounted_odds, scan_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 DISCOUNTS = (0.0, 2.0, 4.0, 6.0)
@@ -31,7 +31,7 @@ _PENALTY = 0.01
 
 @dataclass(frozen=True)
 class FittedRule:
-    """What `ScanModel` needs to know to judge.
+    """What `SeriesModel` needs to know to judge.
 
     Parameters
     ----------

@@ -22,9 +22,13 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.series.by_slices import (
+    SeenSlices,
+    other_planes,
+    see_slices,
+    sliceable,
+)
 from tumorlens.inference.series.lesion import slice_gap
-from tumorlens.inference.series.planes import other_planes, sliceable
-from tumorlens.inference.series.slices import SeenSlices, see_slices
 from tumorlens.taxonomy import CLASSES
 
 _BUNDLE = re.compile(r"fold(\d+)")

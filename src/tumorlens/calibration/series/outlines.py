@@ -14,11 +14,10 @@ from tumorlens.errors import DatasetError
 from tumorlens.imaging.geometry.volume import Volume, volume_of
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
-from tumorlens.inference.series.evidence import smoothed_odds
-from tumorlens.inference.series.features import discounted_odds, scan_features
-from tumorlens.inference.series.lesion import slice_gap, spot_in
+from tumorlens.inference.series.by_slices import SeenSlices
+from tumorlens.inference.series.decision import discounted_odds, scan_features
+from tumorlens.inference.series.lesion import slice_gap, smoothed_odds, spot_in
 from tumorlens.inference.series.results import Lesion
-from tumorlens.inference.series.slices import SeenSlices
 from tumorlens.statistics.localisation import read_outline
 
 LEVELS: tuple[float | None, ...] = (

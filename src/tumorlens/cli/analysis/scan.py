@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.model_options import (
+from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
     threads_option,
 )
-from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, write_json
-from tumorlens.cli.analysis.study_report import StudyReport
+from tumorlens.cli._shared.output_files import (
+    STANDARD_OUTPUT,
+    cannot_write,
+    check_files,
+    write_json,
+)
 from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study, stacks_of
-from tumorlens.inference.series.classifier import load_scan_judge
-from tumorlens.inference.series.planes import Planes
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.series.by_slices import Planes
+from tumorlens.inference.series.classifier import load_series_classifier
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.report.series import words as scan_words
-from tumorlens.report.series.document import scan_failure_to_json, scan_to_json
+from tumorlens.report import words
+from tumorlens.report.series.document import series_failure_to_json, series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.slice.words import percent
+from tumorlens.report.words import percent
+
+if TYPE_CHECKING:
+    from tumorlens.report.series.pdf import SeriesEntry
+
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 
@@ -91,35 +101,37 @@ def scan(
     check_files(json_path, evidence, pdf)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    bundle, judge = load_scan_judge(model, threads, Planes(planes))
+    classifier = load_series_classifier(model, threads, planes)
     rows = json_path != STANDARD_OUTPUT
-    report = None if pdf is None else StudyReport(Path(pdf), bundle)
-    found = _Found(rows, None if evidence is None else Path(evidence), report)
+    report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
+    results = _Results(rows, None if evidence is None else Path(evidence), report)
     notes: list[str] = []
     for path in paths:
         try:
-            study = _scans(read_study(path, volume=volume), path)
+            study = _check_series(read_study(path, volume=volume), path)
             notes += study.notes
             for note in study.notes:
                 click.echo(f"Note: {note}", err=True)
             for series in study.series:
-                found.take(judge(series, operating_point), series, study.notes)
+                results.take(
+                    classifier.predict(series, operating_point), series, study.notes
+                )
         except InputError as error:
-            found.fail(path, error)
+            results.fail(path, error)
     if json_path == STANDARD_OUTPUT:
-        click.echo(json.dumps(found.documents, indent=2))
+        click.echo(json.dumps(results.documents, indent=2))
     elif json_path is not None:
-        write_json(Path(json_path), found.documents)
+        write_json(Path(json_path), results.documents)
     if report is not None:
-        report.write(notes, found.failures)
+        report.write(notes, results.failures)
     click.echo(RESEARCH_USE, err=not rows)
-    if found.series == 0:
+    if results.series == 0:
         return NONE_READ
-    return SOME_FAILED if found.failures else ALL_READ
+    return SOME_FAILED if results.failures else ALL_READ
 
 
-def _scans(study: Study, path: str) -> Study:
-    """Refuse what holds no series: its rates would be those of whole scans."""
+def _check_series(study: Study, path: str) -> Study:
+    """Refuse single pictures: the rates that are stated would be those of series."""
     if not study.is_pictures:
         return stacks_of(study)
     name, count = display_name(path), len(study.series)
@@ -134,17 +146,17 @@ def _scans(study: Study, path: str) -> Study:
     )
 
 
-class _Found:
-    """What was found, on its way to the terminal and into files.
+class _Results:
+    """Predictions and failures, on their way to the terminal and into files.
 
     Parameters
     ----------
     rows
-        Whether findings are printed; errors, warnings and notes are in any case.
+        Whether predictions are printed; errors, warnings and notes are in any case.
     evidence
         File for the evidence of one series; None where nobody asked for it.
     report
-        Gathers findings for the PDF, likewise.
+        The PDF; None where nobody asked for it.
     """
 
     def __init__(
@@ -153,57 +165,105 @@ class _Found:
         self._rows = rows
         self._evidence = evidence
         self._report = report
-        self._written = False
+        self._has_evidence = False
         self.documents: list[dict[str, Any]] = []
         self.failures: list[Failure] = []
         self.series = 0
 
     def take(
-        self, finding: ScanFinding, series: Series, notes: tuple[str, ...]
+        self, prediction: SeriesPrediction, series: Series, notes: tuple[str, ...]
     ) -> None:
-        """Take what was found in one series, and how its study was read."""
+        """Take the prediction for one series, and how its study was read."""
         if self._report is not None:
-            self._report.add(finding, series)
-        self.documents.append(scan_to_json(finding, notes))
+            self._report.add(prediction, series)
+        self.documents.append(series_to_json(prediction, notes))
         self.series += 1
         if self._rows:
-            click.echo("\n".join(_lines(finding)))
-        caveat = sequence_caveat(finding.sequence)
+            click.echo("\n".join(_lines(prediction)))
+        caveat = sequence_caveat(prediction.sequence)
         if caveat is not None:
             click.echo(f"Warning: {caveat}", err=True)
         if self._evidence is None:
             return
-        if self._written:
+        if self._has_evidence:
             raise InputError(
                 "There is more than one series, and --evidence names one file.",
                 "Give one series at a time.",
             )
-        write_evidence(finding, self._evidence)
-        self._written = True
+        write_evidence(prediction, self._evidence)
+        self._has_evidence = True
 
     def fail(self, path: str, error: InputError) -> None:
         """Note that the rest of an input could not be judged."""
         name = display_name(path)
         failure = Failure(name, error.code, error.message, error.hint)
         self.failures.append(failure)
-        self.documents.append(scan_failure_to_json(failure))
+        self.documents.append(series_failure_to_json(failure))
         click.echo(f"Error: {error}", err=True)
 
 
-def _lines(finding: ScanFinding) -> Iterator[str]:
-    said = scan_words.headline(finding.decision, finding.p_tumor)
-    yield f"{display_name(finding.source)}: {said}"
-    if finding.not_judged is not None:
-        yield f"  {scan_words.NOTHING_JUDGED}"
-    counts = (finding.slices, finding.without_brain, finding.refused)
-    yield f"  {scan_words.slices_sentence(*counts)}, in {finding.seconds:.1f} s"
-    if len(finding.planes) > 1:
-        each = ", ".join(f"{k} {percent(p)}" for k, p in finding.planes.items())
+def _lines(prediction: SeriesPrediction) -> Iterator[str]:
+    said = words.series_headline(prediction.decision, prediction.p_tumor)
+    yield f"{display_name(prediction.source)}: {said}"
+    if prediction.not_judged is not None:
+        yield f"  {words.NOTHING_JUDGED}"
+    counts = (prediction.slices, prediction.without_brain, prediction.refused)
+    yield f"  {words.slices_sentence(*counts)}, in {prediction.seconds:.1f} s"
+    if len(prediction.planes) > 1:
+        each = ", ".join(f"{k} {percent(p)}" for k, p in prediction.planes.items())
         yield f"  Tumour by plane: {each}"
-    if finding.key_slices:
-        shown = ", ".join(str(index + 1) for index in finding.key_slices)
+    if prediction.key_slices:
+        shown = ", ".join(str(index + 1) for index in prediction.key_slices)
         yield f"  Key slices (from 1): {shown}"
-    if finding.lesion is not None:
-        yield f"  {scan_words.lesion_sentence(finding.lesion)}"
-    for reason in finding.reasons:
+    if prediction.lesion is not None:
+        yield f"  {words.lesion_sentence(prediction.lesion)}"
+    for reason in prediction.reasons:
         yield f"  {reason}"
+
+
+class StudyReport:
+    """Gathers predictions for a PDF; of each series a few pictures are kept.
+
+    Parameters
+    ----------
+    path
+        Place of the file; replaced where it exists.
+    bundle
+        The model.
+    """
+
+    def __init__(self, path: Path, bundle: Bundle) -> None:
+        self._path = path
+        self._bundle = bundle
+        self._entries: list[SeriesEntry] = []
+
+    def add(self, prediction: SeriesPrediction, series: Series) -> None:
+        """Take one series."""
+        # Takes long to import, and only this output needs it.
+        from tumorlens.report.series.pdf import series_entry
+
+        self._entries.append(series_entry(prediction, series))
+
+    def write(self, notes: Sequence[str], failures: Sequence[Failure]) -> None:
+        """Write the file.
+
+        Parameters
+        ----------
+        notes
+            Full sentences on how the files were read.
+        failures
+            What could not be read.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
+        from tumorlens.report.series.pdf import render_series_pdf
+
+        made = datetime.now().astimezone()
+        data = render_series_pdf(self._entries, self._bundle, made, notes, failures)
+        try:
+            self._path.write_bytes(data)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error

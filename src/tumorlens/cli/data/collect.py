@@ -28,9 +28,9 @@ def manifest(
 ) -> None:
     """Collect the sets in a folder into one manifest.
 
-    FOLDER holds sets whose layout is known (cheng, lgg, notumor,
-    brisc_notumor), or a folder a class; by default it is the one that the
-    environment variable TUMORLENS_DATA names.
+    FOLDER holds sets whose layout is known (cheng, lgg, lgg_sequences,
+    notumor, brisc_notumor, brain44, soop), or a folder a class; by default it is
+    the one that the environment variable TUMORLENS_DATA names.
     """
     from tumorlens.data.manifest import read_manifest, write_manifest
     from tumorlens.data.sources import collect
@@ -74,6 +74,13 @@ def manifest(
     help="Distance of the slices, in mm.",
 )
 @click.option(
+    "--sequence",
+    "word",
+    type=click.Choice(["T1", "T1C", "T2", "FLAIR"]),
+    default=None,
+    help="How the scans were weighted, where that is known.",
+)
+@click.option(
     "--stripped",
     is_flag=True,
     help="Take the skull off each slice, crudely: how a model fares on such heads.",
@@ -84,6 +91,7 @@ def slices(
     label: str,
     source: str,
     every_mm: float,
+    word: str | None,
     stripped: bool,
 ) -> None:
     """Cut whole scans into axial, coronal and sagittal slices.
@@ -95,6 +103,7 @@ def slices(
     little of the head, are left out.
     """
     from tumorlens.data.manifest import write_manifest
+    from tumorlens.data.sequences import parse_sequence
     from tumorlens.data.series.volume_slices import cut_volumes
 
     records = cut_volumes(
@@ -104,6 +113,7 @@ def slices(
         source=source,
         every_mm=every_mm,
         stripped=stripped,
+        sequence=parse_sequence(word or ""),
     )
     write_manifest(records, out / f"{source}.csv")
     click.echo(f"{len(records):,} slices of {len(volumes)} scans written to {out}.")

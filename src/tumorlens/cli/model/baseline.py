@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli._shared.options import manifest_option
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError

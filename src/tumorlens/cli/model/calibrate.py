@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.model_options import threads_option
+from tumorlens.cli._shared.options import threads_option
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.errors import MissingExtraError
 
@@ -70,7 +70,7 @@ def calibrate(
     )
     from tumorlens.data.manifest import read_manifest
     from tumorlens.data.series.series_list import read_scans
-    from tumorlens.inference.bundle.bundle import load_bundle, record_scans
+    from tumorlens.inference.bundle.bundle import load_bundle, record_series_model
 
     if model is not None:
         load_bundle(model)
@@ -82,7 +82,7 @@ def calibrate(
     if json_path is not None:
         write_json(Path(json_path), figures)
     if model is not None:
-        bundle = record_scans(model, fitted)
+        bundle = record_series_model(model, fitted)
         click.echo(f"Bundle {bundle.version} in {model} now judges whole scans by it.")
 
 

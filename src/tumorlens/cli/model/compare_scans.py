@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.labelled import split_option
+from tumorlens.cli._shared.options import split_option
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.errors import DatasetError, MissingExtraError
 

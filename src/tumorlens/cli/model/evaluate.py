@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option, split_option
+from tumorlens.cli._shared.options import manifest_option, split_option
 from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError

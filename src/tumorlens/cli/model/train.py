@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.labelled import manifest_option
+from tumorlens.cli._shared.options import manifest_option
 from tumorlens.cli.model.train_clinical import learn_clinical
 from tumorlens.cli.model.train_folds import train_folds
 from tumorlens.errors import MissingExtraError, TrainingError
-from tumorlens.inference.clinical.table import read_clinical_table
+from tumorlens.inference.clinical.columns import read_clinical_table
 
 if TYPE_CHECKING:
     from tumorlens.inference.bundle.bundle import Bundle
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 @click.option(
     "--network",
     default=None,
-    help="evidence-net (default), evidence-net-lite2 (larger), seed-cnn or cnn3d "
-    "(whole scans).",
+    help="evidence-net (default), evidence-net-lite2 (larger), "
+    "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d (whole "
+    "scans).",
 )
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
 @click.option("--early-size", type=int, default=None, help="The same, early on.")
 @click.option("--early-share", type=float, default=None, help="How long early is.")
 @click.option(
-    "--sampling", default=None, help="natural, class or class-source (default)."
+    "--sampling",
+    default=None,
+    help="natural, class, class-source (default) or class-source-sequence.",
 )
 @click.option(
     "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
@@ -122,6 +125,12 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=None,
     help="With --clinical: how often to deal the columns anew.  [default: 99]",
+)
+@click.option(
+    "--open-licences",
+    is_flag=True,
+    default=None,
+    help="Let no set of mixed or unclear licence teach or calibrate.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
 @click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")

@@ -89,6 +89,7 @@ def train_folds(
 
 def _report(found: CrossValidated, metrics: dict[str, Any], folder: Path) -> None:
     """Write the figures of the folds together, and a page of them."""
+    from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.evaluation.scoring.error_sketches import sketch_errors
     from tumorlens.evaluation.scoring.worst_errors import error_pictures, judge_by_folds
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
@@ -106,4 +107,5 @@ def _report(found: CrossValidated, metrics: dict[str, Any], folder: Path) -> Non
     out = folder / REPORT_FOLDER
     write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
     write_json(out / "figures.json", [{**on_set(metrics), **of_network(metrics)}])
+    write_json(out / "sequences.json", [sequence_figures(found.with_lesions)])
     click.echo(f"Figures of all folds together written to {out}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.model_options import (
+from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
     threads_option,
@@ -19,11 +19,11 @@ from tumorlens.cli._shared.model_options import (
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
 from tumorlens.cli.services.own_log import own_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
-from tumorlens.report.series.words import headline
 from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.words import series_headline
 
 if TYPE_CHECKING:
-    from tumorlens.inference.classifier import Classifier
+    from tumorlens.inference.series.classifier import SeriesClassifier
     from tumorlens.pacs.analysis import Judged
     from tumorlens.pacs.dicomweb.client import Archive
     from tumorlens.pacs.dicomweb.listing import SeriesEntry
@@ -114,7 +114,7 @@ def dicomweb(
         from tumorlens.pacs.dicomweb.client import Archive
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
-    from tumorlens.inference.classifier import load_classifier
+    from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
@@ -132,8 +132,8 @@ def dicomweb(
         connect() as archive,
         connect() as destination,
     ):
-        classifier = load_classifier(model, threads)
-        point = classifier.point(operating_point)
+        classifier = load_series_classifier(model, threads)
+        point = classifier.bundle.point(operating_point)
         if study is not None:
             return _judge_study(archive, classifier, study, out, point)
         assert poll is not None and folder is not None
@@ -166,7 +166,7 @@ def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
 
 def _judge_study(
     archive: Archive,
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     study: str,
     out: str | None,
     operating_point: str | None,
@@ -198,7 +198,7 @@ def _judge_study(
             done += 1
             for item in found:
                 finding = item.finding
-                said = headline(finding.decision, finding.p_tumor)
+                said = series_headline(finding.decision, finding.p_tumor)
                 click.echo(f"{name}, {count} images: {said}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
@@ -225,7 +225,7 @@ def _nothing(listed: list[SeriesEntry]) -> ArchiveError:
 
 def _judge_series(
     archive: Archive,
-    classifier: Classifier,
+    classifier: SeriesClassifier,
     entry: SeriesEntry,
     operating_point: str | None,
 ) -> tuple[int, int, list[Judged]]:

@@ -41,10 +41,10 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     """Serve the web app until Ctrl-C."""
     settings = load_settings(options)
     # Imported late: `tumorlens --help` needs none of it.
-    from tumorlens.inference.classifier import load_classifier
+    from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.web.app import create_app, open_store
 
-    classifier = load_classifier(settings.model, settings.threads)
+    classifier = load_series_classifier(settings.model, settings.threads)
     with _stop_on_sigterm(), closing(open_store(settings)) as store:
         server = listen(create_app(classifier, store, settings), settings)
         with closing(server):

@@ -17,7 +17,7 @@ from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.imaging.geometry.volume import volume_of
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Plane
+from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import parse_class
 
 MIN_HEAD = 0.35
@@ -34,6 +34,7 @@ def cut_volumes(
     source: str,
     every_mm: float,
     stripped: bool = False,
+    sequence: MRSequence | None = None,
 ) -> list[Record]:
     """Cut scans into pictures and say what they are.
 
@@ -53,6 +54,8 @@ def cut_volumes(
     stripped
         Take the skull off each slice (see `strip_picture`), and leave out those
         whose brain is not found.
+    sequence
+        How all of them were weighted; None where unknown.
 
     Returns
     -------
@@ -94,6 +97,7 @@ def cut_volumes(
                         patient=f"{source}:{patient}",
                         source=source,
                         plane=plane.value,
+                        sequence=sequence,
                         extra={"slice": str(number)},
                     )
                 )

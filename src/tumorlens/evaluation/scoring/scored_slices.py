@@ -15,12 +15,12 @@ from tumorlens.data.labelled_slices import read_one_slice
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import prepare
-from tumorlens.imaging.study import Study
+from tumorlens.imaging.study import MRSequence, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,19 @@ class ScoredSet:
         Shape (N,): probability of tumour from which the operating points
         ``screening`` and ``balanced`` call a tumour; NaN where the bundle has
         no such point. Folds that are pooled have different ones.
+    lesions
+        Shape (N, 2): probability of a tumour of another kind, and of a vascular
+        lesion; NaN where the bundle knows none.
+    sequences
+        N MR sequences, as the network tells them from the pixels; None where it
+        tells none.
     """
 
     records: Sequence[Record]
     probabilities: NDArray[np.float64]
     slice_head: NDArray[np.float64]
     evidence_head: NDArray[np.float64]
-    decisions: Sequence[TumorClass | Verdict]
+    decisions: Sequence[Decided]
     sets: NDArray[np.bool_]
     domain_scores: NDArray[np.float64]
     brain_shares: NDArray[np.float64]
@@ -80,6 +86,13 @@ class ScoredSet:
     sharpness: NDArray[np.float64]
     thresholds: NDArray[np.float64]
     balanced_thresholds: NDArray[np.float64]
+    lesions: NDArray[np.float64]
+    sequences: Sequence[MRSequence | None]
+
+    @property
+    def labelled(self) -> ScoredSet:
+        """Those that show one of the four classes: all other figures are of them."""
+        return self.take(np.array([row.label is not None for row in self.records]))
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -125,6 +138,10 @@ class ScoredSet:
         )
 
 
+_LISTED = ("decisions", "sequences")
+"""Columns of a scored set that are no numbers."""
+
+
 def _joined(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a list or an array
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
@@ -142,6 +159,7 @@ def score_records(
     records: Sequence[Record],
     operating_point: str | None = None,
     say: Callable[[str], None] = print,
+    lesions: bool = False,
 ) -> ScoredSet:
     """Judge labelled pictures as a user would have them judged.
 
@@ -156,6 +174,8 @@ def score_records(
     say
         Receives a line for each file that cannot be read, or that holds more
         than the one slice that its label can speak of.
+    lesions
+        Whether rows that show another lesion than the four classes are judged too.
 
     Returns
     -------
@@ -169,7 +189,8 @@ def score_records(
     """
     kept: list[Record] = []
     rows: list[dict[str, Any]] = []
-    for record, found in _judged(classifier, records, operating_point, say):
+    wanted = [row for row in records if row.label or (lesions and row.lesion)]
+    for record, found in _judged(classifier, wanted, operating_point, say):
         kept.append(record)
         rows.append(_row(record, found, classifier.bundle))
     if not rows:
@@ -180,11 +201,10 @@ def score_records(
     columns: dict[str, Any] = {
         name: np.array([row[name] for row in rows])
         for name in rows[0]
-        if name != "decisions"
+        if name not in _LISTED
     }
-    return ScoredSet(
-        records=kept, decisions=[row["decisions"] for row in rows], **columns
-    )
+    listed: dict[str, Any] = {name: [row[name] for row in rows] for name in _LISTED}
+    return ScoredSet(records=kept, **listed, **columns)
 
 
 def _judged(
@@ -197,8 +217,6 @@ def _judged(
 
     def studies() -> Iterator[Study]:
         for record in records:
-            if record.label is None:
-                continue
             try:
                 study = read_one_slice(record.path)
             except InputError as error:
@@ -244,6 +262,8 @@ def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
         "sharpness": float(cv2.Laplacian(square[:, :, 0], cv2.CV_32F).var()),
         "thresholds": _threshold(bundle, "screening"),
         "balanced_thresholds": _threshold(bundle, "balanced"),
+        "lesions": [decision.other_lesions.get(name, np.nan) for name in Lesion],
+        "sequences": found.sequence.pixels,
     }
 
 

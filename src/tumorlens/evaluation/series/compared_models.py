@@ -8,13 +8,20 @@ from pathlib import Path
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, SettingError
 from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
-from tumorlens.inference.series.classifier import ScanJudge, load_scan_judge
+from tumorlens.inference.series.classifier import (
+    SeriesClassifier,
+    load_series_classifier,
+)
 
 
 @dataclass(frozen=True)
 class _Member:
-    bundle: Bundle
-    judge: ScanJudge
+    classifier: SeriesClassifier
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model's facts."""
+        return self.classifier.bundle
 
     def has_seen(self, record: Record) -> bool:
         """Tell whether the scan's patient shaped the bundle."""
@@ -81,8 +88,8 @@ def load_contestant(folder: Path) -> Contestant:
         A bundle does not verify.
     """
     if (folder / FACTS_FILE).exists():
-        bundle, judge = load_scan_judge(folder)
-        member = _Member(bundle, judge)
+        member = _Member(load_series_classifier(folder))
+        bundle = member.bundle
         return Contestant(f"{bundle.name} {bundle.version}", (member,))
     places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
     if not places:
@@ -90,5 +97,5 @@ def load_contestant(folder: Path) -> Contestant:
             f"{folder} holds neither a bundle nor a cross-validation.",
             "Give the folder of a bundle, or that of `tumorlens train --folds`.",
         )
-    members = tuple(_Member(*load_scan_judge(place)) for place in places)
+    members = tuple(_Member(load_series_classifier(place)) for place in places)
     return Contestant(f"{members[0].bundle.name}, {len(members)} folds", members)

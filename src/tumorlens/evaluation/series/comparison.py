@@ -128,8 +128,8 @@ def _ask(
     contestant: Contestant, record: Record, operating_point: str | None
 ) -> _Answer:
     member = contestant.member(record)
-    found = member.judge(only_series(record.path), operating_point)
-    threshold = member.bundle.scan_points[found.operating_point].threshold
+    found = member.classifier.predict(only_series(record.path), operating_point)
+    threshold = member.bundle.series_points[found.operating_point].threshold
     judged = found.p_tumor is not None
     p_tumor = 0.5 if found.p_tumor is None else found.p_tumor
     return _Answer(

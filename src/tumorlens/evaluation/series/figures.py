@@ -18,8 +18,8 @@ from tumorlens.calibration.series.fit import (
 from tumorlens.calibration.series.judged_series import JudgedScan
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.series.outline_figures import fit_outlines
-from tumorlens.inference.bundle.facts import OperatingPoint, Rate, ScanModel
-from tumorlens.inference.series.decision import scan_log_odds
+from tumorlens.inference.bundle.facts import OperatingPoint, Rate, SeriesModel
+from tumorlens.inference.series.decision import series_log_odds
 from tumorlens.statistics.resampling import (
     Resampling,
     figure,
@@ -31,7 +31,7 @@ from tumorlens.taxonomy import NO_TUMOR_INDEX
 _BINS = 10
 
 
-def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
+def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]]:
     """Fit what a bundle knows of whole scans, and measure it by cross-validation.
 
     Parameters
@@ -70,7 +70,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[ScanModel, dict[str, Any]]:
     }
     figures = _figures(table, acquired, thresholds)
     outline, on_outlines = fit_outlines(scans)
-    model = ScanModel(
+    model = SeriesModel(
         end_discount=final.end_discount,
         weights=final.weights,
         intercept=final.intercept,
@@ -119,7 +119,7 @@ def _by_hand(scans: Sequence[JudgedScan]) -> NDArray[np.float64]:
     views = [scan.views[0] for scan in scans]
     return np.array(
         [
-            scan_log_odds(
+            series_log_odds(
                 1.0 - view.probabilities[:, NO_TUMOR_INDEX],
                 view.heads,
                 view.gap_mm,

@@ -192,9 +192,7 @@ def _frame_count(image: ImageFile.ImageFile, data: bytes, name: str) -> int:
     return count
 
 
-def _later_frames(
-    image: ImageFile.ImageFile, count: int, name: str
-) -> Iterator[Slice]:
+def _later_frames(image: ImageFile.ImageFile, count: int, name: str) -> Iterator[Slice]:
     for index in range(1, count):
         image.seek(index)
         yield to_slice(_pillow_pixels(image), name, index)

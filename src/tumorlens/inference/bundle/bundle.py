@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from tumorlens.errors import BundleError, SettingError
+from tumorlens.errors import BundleError, SettingError, warn_of_old_name
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
@@ -25,9 +26,10 @@ from tumorlens.inference.bundle.facts import (
     PredictionSets,
     Reader,
     Rules,
-    ScanModel,
+    SeriesModel,
 )
-from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
+from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
 FORMAT_NAME = "tumorlens-bundle"
 FORMAT_VERSION = 1
@@ -41,7 +43,7 @@ MODEL_FILE = "model.onnx"
 OOD_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
 InputKind = Literal["slices", "volumes"]
-"""What a bundle's network takes as its input: one slice, or a whole scan."""
+"""What a bundle's network takes as its input: one slice, or a whole series."""
 _MOST_CELLS: dict[InputKind, Callable[[int], int]] = {
     "slices": lambda size: (size // 8) ** 2,
     "volumes": lambda size: block_shape(size)[0] * size**2 // 4**3,
@@ -66,9 +68,9 @@ class Bundle:
     created
         When it was exported, ISO 8601 in UTC.
     classes
-        The classes of every output, in the taxonomy's order.
+        The classes of every decision, in the taxonomy's order.
     preprocessing
-        How a slice, or a scan, becomes the model's input.
+        How a slice, or a series, becomes the model's input.
     calibration, operating_points, prediction_sets
         See there.
     default_operating_point
@@ -83,11 +85,16 @@ class Bundle:
         What else makes a slice inconclusive; none in bundles that state none.
     cells
         Of the evidence map; in bundles that state none the raw odds count.
-    scans
-        How slices become one probability of a whole scan; None in bundles that
-        were not calibrated on whole scans.
+    series_model
+        How slices become one probability of a whole series; None in bundles that
+        were not calibrated on whole series.
     judges
         What the model takes as its input; slices in bundles that do not say.
+    findings
+        What every output of the network speaks of, in their order: the classes, and
+        in bundles that state them other lesions after these.
+    sequence_head
+        Which MR sequences the network tells apart; None where it tells none.
     """
 
     folder: Path
@@ -106,15 +113,36 @@ class Bundle:
     files: dict[str, str]
     rules: Rules = field(default=Rules())
     cells: CellCalibration = field(default=CellCalibration())
-    scans: ScanModel | None = None
+    series_model: SeriesModel | None = None
     judges: InputKind = "slices"
+    findings: tuple[Finding, ...] = CLASSES
+    sequence_head: SequenceHead | None = None
+
+    @property
+    def known_sequences(self) -> tuple[MRSequence, ...]:
+        """MR sequences that the model was trained and measured on."""
+        if self.sequence_head is None:
+            return TRAINED_ON
+        return self.sequence_head.measured
+
+    @property
+    def series_points(self) -> dict[str, OperatingPoint]:
+        """Operating points on the probability of a whole series."""
+        if self.series_model is None:
+            return self.operating_points
+        return self.series_model.operating_points
+
+    @property
+    def scans(self) -> SeriesModel | None:
+        """Old name of `series_model`; it goes with the next release."""
+        warn_of_old_name("bundle.scans", "bundle.series_model")
+        return self.series_model
 
     @property
     def scan_points(self) -> dict[str, OperatingPoint]:
-        """Operating points on the probability of a whole scan."""
-        if self.scans is None:
-            return self.operating_points
-        return self.scans.operating_points
+        """Old name of `series_points`; it goes with the next release."""
+        warn_of_old_name("bundle.scan_points", "bundle.series_points")
+        return self.series_points
 
     def point(self, name: str | None) -> str:
         """Name an operating point; the bundle's own choice for None.
@@ -171,6 +199,8 @@ def save_bundle(
     rules: Rules | None = None,
     cells: CellCalibration | None = None,
     judges: InputKind = "slices",
+    findings: Sequence[Finding] = CLASSES,
+    sequence_head: SequenceHead | None = None,
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -184,7 +214,7 @@ def save_bundle(
         See `Bundle`.
     rules, cells
         See `Bundle`; left out of the file where None.
-    judges
+    judges, findings, sequence_head
         See `Bundle`.
 
     Returns
@@ -224,6 +254,10 @@ def save_bundle(
         document["cells"] = asdict(cells)
     if judges != "slices":
         document["judges"] = judges
+    if tuple(findings) != CLASSES:
+        document["findings"] = list(findings)
+    if sequence_head is not None:
+        document["sequences"] = sequence_head.to_json()
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -247,6 +281,8 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     files = facts.object("files")
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
+    findings = _findings(facts)
+    decided = DECIDED if len(findings) > len(CLASSES) else CLASSES
     return Bundle(
         folder=folder,
         name=facts.text("name"),
@@ -255,11 +291,13 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         classes=CLASSES,
         preprocessing=preprocessing,
         calibration=Calibration.read(
-            facts.object("calibration"), _MOST_CELLS[judges](preprocessing.size)
+            facts.object("calibration"),
+            _MOST_CELLS[judges](preprocessing.size),
+            len(findings),
         ),
         operating_points=points,
         default_operating_point=default,
-        prediction_sets=PredictionSets.read(facts.object("prediction_sets")),
+        prediction_sets=PredictionSets.read(facts.object("prediction_sets"), decided),
         domain=dict(facts.object("domain").fields),
         provenance=dict(facts.object("provenance").fields),
         metrics=dict(facts.object("metrics").fields),
@@ -268,11 +306,23 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         cells=CellCalibration.read(facts.object("cells"))
         if "cells" in document
         else CellCalibration(),
-        scans=ScanModel.read(facts.object("scans"), points)
+        series_model=SeriesModel.read(facts.object("scans"), points)
         if "scans" in document
         else None,
         judges=judges,
+        findings=findings,
+        sequence_head=SequenceHead.read(facts.object("sequences"))
+        if "sequences" in document
+        else None,
     )
+
+
+def _findings(facts: Reader) -> tuple[Finding, ...]:
+    if "findings" not in facts.fields:
+        return CLASSES
+    if facts.strings("findings") != tuple(FINDINGS):
+        facts.refuse("findings", f"{[str(name) for name in FINDINGS]}")
+    return FINDINGS
 
 
 def _judges(facts: Reader) -> InputKind:
@@ -330,15 +380,15 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     return load_bundle(folder)
 
 
-def record_scans(folder: Path, scans: ScanModel) -> Bundle:
-    """Put into a bundle how it judges whole scans; the model stays as it is.
+def record_series_model(folder: Path, series_model: SeriesModel) -> Bundle:
+    """Put into a bundle how it judges whole series; the network stays as it is.
 
     Parameters
     ----------
     folder
-        Of the bundle.
-    scans
-        Fitted on scans of patients that networks trained alike had never seen.
+        Folder of the bundle.
+    series_model
+        Fitted on series of patients that networks trained alike had never seen.
 
     Raises
     ------
@@ -346,7 +396,7 @@ def record_scans(folder: Path, scans: ScanModel) -> Bundle:
         Where the bundle does not verify, or the facts do not fit it.
     """
     load_bundle(folder)
-    write_document(folder, {**read_document(folder), "scans": scans.to_json()})
+    write_document(folder, {**read_document(folder), "scans": series_model.to_json()})
     return load_bundle(folder)
 
 

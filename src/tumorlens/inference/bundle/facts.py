@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
-from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, Finding
 
 _LARGEST = 1e300
 """Keeps out infinities, NaN and whole numbers that no float can hold."""
@@ -195,7 +195,7 @@ class Calibration:
     evidence_cells: int
 
     @classmethod
-    def read(cls, facts: Reader, most_cells: int) -> Calibration:
+    def read(cls, facts: Reader, most_cells: int, findings: int) -> Calibration:
         """Read one out of a bundle.
 
         Parameters
@@ -216,7 +216,7 @@ class Calibration:
         return cls(
             facts.number("slice_weight"),
             facts.number("evidence_weight"),
-            facts.numbers("bias", len(CLASSES)),
+            facts.numbers("bias", findings),
             cells,
         )
 
@@ -251,18 +251,25 @@ class PredictionSets:
     coverage
         How often the set holds the true class, 0 to 1.
     thresholds
-        By class: the calibrated probability from which it is in the set.
+        By class, and by other lesions that a decision can name: the calibrated
+        probability from which it is in the set.
     """
 
     coverage: float
-    thresholds: dict[TumorClass, float]
+    thresholds: dict[Finding, float]
 
     @classmethod
-    def read(cls, facts: Reader) -> PredictionSets:
-        """Read them; raises `BundleError` where a value is no share."""
+    def read(cls, facts: Reader, names: Sequence[Finding]) -> PredictionSets:
+        """Read the thresholds of some findings.
+
+        Raises
+        ------
+        BundleError
+            A value is missing, or no share.
+        """
         thresholds = facts.object("thresholds")
         return cls(
-            facts.share("coverage"), {name: thresholds.share(name) for name in CLASSES}
+            facts.share("coverage"), {name: thresholds.share(name) for name in names}
         )
 
 
@@ -456,7 +463,7 @@ class OutlineFacts:
 
 
 @dataclass(frozen=True)
-class ScanModel:
+class SeriesModel:
     """Logistic regression from a scan's slices to the probability of any tumour.
 
     Parameters
@@ -486,7 +493,7 @@ class ScanModel:
     outline: OutlineFacts | None
 
     @classmethod
-    def read(cls, facts: Reader, points: Iterable[str]) -> ScanModel:
+    def read(cls, facts: Reader, points: Iterable[str]) -> SeriesModel:
         """Read one out of a bundle.
 
         Parameters

@@ -1,18 +1,244 @@
-"""Clinical values become numbers: one way for training and serving alike."""
+"""Clinical columns: a table is read and checked, and a row becomes numbers.
+
+Training and serving share the one way. What stands in a table is about people: no
+message names a value or a patient.
+"""
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import InputError
+from tumorlens.errors import InputError, MissingFileError
+from tumorlens.imaging.file_names import display_name
 from tumorlens.inference.bundle.facts import Reader
-from tumorlens.inference.clinical.table import is_missing, read_number
+
+PATIENT, FILE = "patient", "file"
+"""The columns that say whose row it is, in any mixture of cases."""
+
+MAX_BYTES = 32 * 2**20
+"""A hundred thousand patients with forty columns fit."""
+MAX_COLUMNS = 200
+
+_MISSING = {
+    *("", "-", "--", "?", ".", "na", "n/a", "n.a.", "nan", "nil", "null", "none"),
+    *("missing", "unknown", "not available", "not applicable", "not reported"),
+    *("not evaluated", "not recorded"),
+}
+
+_LARGEST = 1e15
+"""Nothing clinical is larger; sums of squares stay finite, and NaN is not below."""
+
+Row = Mapping[str, str]
+"""Values by column; empty text where there is none."""
+
+
+@dataclass(frozen=True)
+class ClinicalTable:
+    """A table of clinical columns.
+
+    Parameters
+    ----------
+    path
+        Of the CSV.
+    columns
+        Names of the clinical columns: all but those that say whose row it is.
+    rows
+        Values by column, stripped; empty where missing.
+    lines
+        Of the rows in the file, from 1, for messages.
+    by_patient, by_file
+        Number of the row by patient, and by absolute path; empty where the
+        table has no such column.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...] = field(repr=False)
+    lines: tuple[int, ...] = field(repr=False)
+    by_patient: Mapping[str, int] = field(repr=False)
+    by_file: Mapping[str, int] = field(repr=False)
+
+    def place_of_patient(self, patient: str) -> int | None:
+        """Return the number of a patient's row; None where there is none."""
+        return self._known(self.by_patient.get(patient))
+
+    def place_of_file(self, path: str | Path) -> int | None:
+        """Return the number of a file's row; None where there is none.
+
+        Parameters
+        ----------
+        path
+            Of a picture, or of one in an archive (``scan.zip#3``). A row that
+            names a folder or an archive speaks of all that it holds; the row
+            nearest to the file counts.
+        """
+        place = _absolute(path)
+        archive, _, number = place.rpartition("#")
+        names = [place, *([archive] if number.isdecimal() else [])]
+        names += [str(parent) for parent in PurePath(place).parents]
+        found = next((name for name in names if name in self.by_file), None)
+        return None if found is None else self._known(self.by_file[found])
+
+    def _known(self, place: int | None) -> int | None:
+        """Take a row without a single value for none."""
+        if place is None or not any(self.rows[place].values()):
+            return None
+        return place
+
+
+def is_missing(text: str) -> bool:
+    """Tell whether a cell says that nothing is known, as ``NA`` or ``[unknown]``."""
+    return text.strip().strip("[]()").strip().lower() in _MISSING
+
+
+def read_number(text: str) -> float | None:
+    """Read a number of a sensible size; None where the text is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # Python takes 1_000 for a number, and 1e400 for an infinite one.
+    return value if abs(value) <= _LARGEST and "_" not in text else None
+
+
+def read_clinical_table(path: Path) -> ClinicalTable:
+    """Read a table of clinical columns.
+
+    Parameters
+    ----------
+    path
+        A CSV in UTF-8 with a heading. A column ``patient`` or ``file`` says
+        whose row it is; files are relative to the table's folder or absolute,
+        and may be folders or archives. Each patient and file has one row.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    InputError
+        It cannot be used; names the line and the column, never a value.
+    """
+    shown = display_name(path)
+    names, found = _read_rows(path, shown)
+    keys = {name: name.lower() for name in names if name.lower() in (PATIENT, FILE)}
+    if not keys:
+        raise InputError(
+            f"{shown}, line 1: there is no column 'patient' or 'file' that says whose "
+            f"row it is, only {', '.join(map(repr, names))}.",
+            "Add one; columns are parted by commas.",
+        )
+    columns = tuple(name for name in names if name not in keys)
+    if not columns:
+        raise InputError(
+            f"{shown} has no clinical column.", "Add columns, for example 'age'."
+        )
+    index: dict[str, dict[str, int]] = {PATIENT: {}, FILE: {}}
+    rows: list[Row] = []
+    lines: list[int] = []
+    for line, cells in found:
+        for name, key in keys.items():
+            value = cells[name]
+            if not value:
+                continue
+            whose = value if key == PATIENT else _absolute(path.parent / value)
+            if whose in index[key]:
+                first = lines[index[key][whose]]
+                raise InputError(
+                    f"{shown}: the lines {first} and {line} name the same {key}.",
+                    f"Keep one row for each {key}.",
+                )
+            index[key][whose] = len(rows)
+        if not any(cells[name] for name in keys):
+            raise InputError(
+                f"{shown}, line {line}: the row does not say whose it is.",
+                f"Fill the column {' or '.join(map(repr, keys))}.",
+            )
+        rows.append(
+            {name: "" if is_missing(cells[name]) else cells[name] for name in columns}
+        )
+        lines.append(line)
+    return ClinicalTable(
+        path, columns, tuple(rows), tuple(lines), index[PATIENT], index[FILE]
+    )
+
+
+def _read_rows(
+    path: Path, shown: str
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(
+                f"{shown} is larger than {MAX_BYTES // 2**20} MB.",
+                "Give a table with one row a patient.",
+            )
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            heading = [name.strip() for name in next(reader, [])]
+            cells = [
+                (reader.line_num, [cell.strip() for cell in row])
+                for row in reader
+                if any(cell.strip() for cell in row)
+            ]
+    except FileNotFoundError as error:
+        raise MissingFileError(f"There is no table at {shown}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{shown} is not UTF-8 text (byte {error.start}).",
+            "Save the table as CSV in UTF-8.",
+        ) from error
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{shown} cannot be read as CSV: {reason}.", "Check the file."
+        ) from error
+    _check_heading(heading, shown)
+    if not cells:
+        raise InputError(f"{shown} has no rows.", "Add one row for each patient.")
+    for line, row in cells:
+        if len(row) != len(heading):
+            raise InputError(
+                f"{shown}, line {line}: {len(row)} values for {len(heading)} columns.",
+                "Quote values that hold commas, and write decimals with a point.",
+            )
+    return heading, [
+        (line, dict(zip(heading, row, strict=True))) for line, row in cells
+    ]
+
+
+def _check_heading(names: list[str], shown: str) -> None:
+    if not any(names):
+        raise InputError(f"{shown} is empty.", "Add a heading and rows.")
+    if "" in names:
+        raise InputError(
+            f"{shown}, line 1: column {names.index('') + 1} has no name.",
+            "Name every column.",
+        )
+    lower = [name.lower() for name in names]
+    twice = next((name for name in names if lower.count(name.lower()) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"{shown}, line 1: there are two columns {twice!r}.", "Keep one of them."
+        )
+    if len(names) > MAX_COLUMNS:
+        raise InputError(
+            f"{shown} has {len(names)} columns, more than {MAX_COLUMNS}.",
+            "Keep those that may tell something.",
+        )
+
+
+def _absolute(path: str | Path) -> str:
+    # `resolve` would follow links: a set made of links keeps its own names.
+    return display_name(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100
+
 
 FURTHEST = 3.0
 """Standard deviations from the mean at which a number is cut off: an age in months

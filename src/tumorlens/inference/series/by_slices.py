@@ -1,34 +1,56 @@
-"""A whole series is judged: every slice, then the scan."""
+"""A series is judged slice by slice, in one plane or in three."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import LPS_TO_RAS, affine_of, in_grid
+from tumorlens.imaging.geometry.volume import (
+    LPS_TO_RAS,
+    Volume,
+    affine_of,
+    in_grid,
+    series_of,
+    volume_of,
+)
 from tumorlens.imaging.placement import Plane
 from tumorlens.imaging.study import Series
-from tumorlens.inference.bundle.facts import ScanModel
+from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
-    decide_scan,
+    decide_series,
+    discounted_odds,
     key_slices,
-    scan_log_odds,
-    scan_probabilities,
+    run_length,
+    series_log_odds,
+    series_probabilities,
 )
-from tumorlens.inference.series.evidence import joined_evidence
-from tumorlens.inference.series.features import discounted_odds, run_length
-from tumorlens.inference.series.lesion import find_lesion, slice_gap
-from tumorlens.inference.series.planes import Planes, other_planes, sliceable
-from tumorlens.inference.series.results import Lesion, ScanFinding
-from tumorlens.inference.series.slices import Progress, SeenSlices, see_slices
+from tumorlens.inference.series.lesion import find_lesion, joined_evidence, slice_gap
+from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.inference.slice.results import Prediction
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, TumorClass, Verdict
 
+Progress = Callable[[int, int], None]
+"""Called with the number of slices done and of all slices."""
+
+MAX_SPACING_RATIO = 1.5
+"""Longest over shortest spacing up to which a volume is seen in other planes.
+Beyond it the other planes look like no slice that the model was trained on."""
+
+NO_STACK = (
+    "Only the acquired plane was judged: the slices are no regular stack whose place "
+    "in the patient is known."
+)
+UNEVEN = (
+    "Only the acquired plane was judged: the voxels measure {spacing} mm, and other "
+    "planes need sides that differ by a factor of at most {ratio}."
+)
 ROUGH_OUTLINE = (
     "Size and place of the spot are rough, and were not checked against radiologists' "
     "outlines in whole scans: it can come out far too large."
@@ -41,19 +63,26 @@ MEASURED_OUTLINE = (
 )
 
 
-def judge_scan(
+class Planes(StrEnum):
+    """The planes in which a series is judged."""
+
+    ACQUIRED = "acquired"
+    ALL = "all"
+
+
+def predict_by_slices(
     classifier: Classifier,
     series: Series,
     operating_point: str | None = None,
     progress: Progress | None = None,
     planes: Planes = Planes.ACQUIRED,
-) -> ScanFinding:
-    """Judge a series as a whole.
+) -> SeriesPrediction:
+    """Judge a series as a whole, by a model of slices.
 
-    Slices without brain are passed over before the network. The scan's
-    probability comes from its most suspicious runs of neighbours, about 10 mm
-    thick, by the small model in the bundle (see `scan_model.ScanModel`). Of
-    each slice only its probabilities and a byte of evidence a pixel are kept.
+    Slices without brain never reach the network. The probability of the series
+    comes from its most suspicious runs of neighbours, about 10 mm thick, by the
+    small model in the bundle (see `SeriesModel`). Of each slice only its
+    probabilities and a byte of evidence a pixel are kept.
 
     Parameters
     ----------
@@ -68,8 +97,8 @@ def judge_scan(
     planes
         Whether a volume of nearly even spacing is also judged in the two planes
         in which it was not acquired, at three times the cost. The log-odds of
-        the scan, the shares of the classes and the evidence are then the means
-        of the planes'. Other scans are judged as acquired, and say so.
+        the series, the shares of the classes and the evidence are then the means
+        of the planes'. Other series are judged as acquired, and say so.
 
     Raises
     ------
@@ -83,21 +112,21 @@ def judge_scan(
     point = classifier.point(operating_point)
     views, reasons = _see(classifier, series, point, progress, planes)
     own = views[0][1]
-    run, values, by_plane = _sum_up(views, bundle.scans)
+    run, values, by_plane = _sum_up(views, bundle.series_model)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
-    decision, why = decide_scan(values, judged, refused, bundle, point)
+    decision, why = decide_series(values, judged, refused, bundle, point)
     nothing = values is None
     if nothing:
-        # Evidence of 0 everywhere would look like a clear scan.
+        # Evidence of 0 everywhere would look like a clear series.
         own.evidence = None
-    lesion = _lesion(decision, own.evidence, series, run, bundle.scans)
+    lesion = _lesion(decision, own.evidence, series, run, bundle.series_model)
     if lesion is not None:
-        reasons = (*reasons, _outline_standing(bundle.scans))
-    discount = 0.0 if bundle.scans is None else bundle.scans.end_discount
+        reasons = (*reasons, _outline_standing(bundle.series_model))
+    discount = 0.0 if bundle.series_model is None else bundle.series_model.end_discount
     odds = discounted_odds(own.p_tumor, own.heads, discount)
     apart = run_length(slice_gap(series.slices))
-    return ScanFinding(
+    return SeriesPrediction(
         source=series.slices[0].source,
         plane=series.slices[0].plane,
         sequence=series.sequence,
@@ -118,14 +147,12 @@ def judge_scan(
         reasons=(*why, *reasons),
         seconds=time.perf_counter() - start,
         planes=by_plane,
-        size_measured=bundle.scans is not None and bundle.scans.outline is not None,
+        size_measured=bundle.series_model is not None
+        and bundle.series_model.outline is not None,
         not_judged=why[0] if nothing else None,
         place_guessed=series.place_guessed,
         grid=series.grid,
     )
-
-
-_View = tuple[Series, SeenSlices]
 
 
 def _see(
@@ -151,7 +178,7 @@ def _see(
         done += len(views[-1][0].slices)
         views.append((item, see_slices(classifier, item, point, report)))
         stack = views[-1][1].evidence
-        # Only the joined evidence is kept: a plane's own is as large as the scan.
+        # Only the joined evidence is kept: a plane's own is as large as the series.
         views[-1][1].evidence = None
         if volume is not None and stack is not None:
             parts.append(in_grid(stack, volume.voxels.shape, volume.affine, plane))
@@ -161,9 +188,9 @@ def _see(
 
 
 def _sum_up(
-    views: Sequence[_View], model: ScanModel | None
+    views: Sequence[_View], model: SeriesModel | None
 ) -> tuple[tuple[int, int] | None, NDArray[np.float64] | None, dict[Plane, float]]:
-    """Find the run of the acquired plane, the scan's probabilities, each plane's.
+    """Find the run of the acquired plane, the series' probabilities, each plane's.
 
     There are no probabilities where no slice of any plane was judged.
     """
@@ -175,7 +202,7 @@ def _sum_up(
         if not np.isfinite(seen.p_tumor).any():
             continue
         gap = slice_gap(series.slices)
-        run, odds = scan_log_odds(seen.p_tumor, seen.heads, gap, model)
+        run, odds = series_log_odds(seen.p_tumor, seen.heads, gap, model)
         runs[-1] = run
         known.append((seen, run, odds))
         plane = series.slices[0].plane
@@ -185,13 +212,9 @@ def _sum_up(
         return None, None, by_plane
     mean = float(np.mean([odds for _, _, odds in known]))
     shares = [
-        scan_probabilities(seen.probabilities, run, mean) for seen, run, _ in known
+        series_probabilities(seen.probabilities, run, mean) for seen, run, _ in known
     ]
     return runs[0], np.asarray(np.mean(shares, axis=0), np.float64), by_plane
-
-
-def _by_class(values: NDArray[np.float64]) -> dict[TumorClass, float]:
-    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
 
 
 def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
@@ -199,11 +222,11 @@ def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
 
 
 def _lesion(
-    decision: TumorClass | Verdict,
+    decision: Decided,
     evidence: NDArray[np.uint8] | None,
     series: Series,
     run: tuple[int, int] | None,
-    model: ScanModel | None,
+    model: SeriesModel | None,
 ) -> Lesion | None:
     if evidence is None or run is None:
         return None
@@ -214,7 +237,7 @@ def _lesion(
     return find_lesion(evidence, series.slices, run, level)
 
 
-def _outline_standing(model: ScanModel | None) -> str:
+def _outline_standing(model: SeriesModel | None) -> str:
     """Say how far size and place of the spot can be believed."""
     if model is None or model.outline is None:
         return ROUGH_OUTLINE
@@ -231,3 +254,131 @@ def _outline_standing(model: ScanModel | None) -> str:
 def _affine_ras(series: Series) -> NDArray[np.float64] | None:
     affine = affine_of(series)
     return None if affine is None else LPS_TO_RAS @ affine
+
+
+def sliceable(series: Series) -> tuple[Volume | None, str]:
+    """Make a series a block that can be seen in every plane.
+
+    Parameters
+    ----------
+    series
+        Slices in order.
+
+    Returns
+    -------
+    volume, reason
+        The block; or None, and why the series can only be seen as acquired.
+    """
+    volume = volume_of(series)
+    if volume is None or series.slices[0].plane is None:
+        return None, NO_STACK
+    if max(volume.spacing_mm) > MAX_SPACING_RATIO * min(volume.spacing_mm):
+        spacing = " x ".join(f"{item:.2g}" for item in volume.spacing_mm)
+        return None, UNEVEN.format(spacing=spacing, ratio=MAX_SPACING_RATIO)
+    return volume, ""
+
+
+def other_planes(volume: Volume, series: Series) -> list[tuple[Plane, Series]]:
+    """Slice a block in the two planes in which it was not acquired.
+
+    Parameters
+    ----------
+    volume, series
+        From `sliceable`, and as it was acquired.
+
+    Raises
+    ------
+    TooSmallError, TooLargeError, InputError
+        Where slices in another plane pass a limit, as `volume.check_view`.
+    """
+    own, source = series.slices[0].plane, series.slices[0].source
+    return [
+        (plane, series_of(volume, plane, source)) for plane in Plane if plane is not own
+    ]
+
+
+class SeenSlices:
+    """What is kept of the slices of a series.
+
+    Parameters
+    ----------
+    series
+        Of D slices.
+
+    Attributes
+    ----------
+    probabilities
+        Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
+        refused.
+    heads
+        Shape (D,): edge of the square that holds the head, in pixels; 0 in those
+        rows.
+    skipped, refused
+        How many slices show too little brain, and how many others are unlike
+        a brain MRI.
+    evidence
+        Shape (D, H, W), uint8: 255 times the evidence, 0 in those rows; None
+        where slices differ in size.
+    """
+
+    def __init__(self, series: Series) -> None:
+        count = len(series.slices)
+        self.probabilities = np.full((count, len(CLASSES)), np.nan)
+        self.heads = np.zeros(count, np.int64)
+        self.skipped = self.refused = 0
+        self.evidence: NDArray[np.uint8] | None = None
+        shapes = {item.pixels.shape for item in series.slices}
+        if len(shapes) == 1:
+            self.evidence = np.zeros((count, *shapes.pop()), np.uint8)
+
+    @property
+    def p_tumor(self) -> NDArray[np.float64]:
+        """Shape (D,); NaN where a slice was not judged or was refused."""
+        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
+
+    def add(self, index: int, prediction: Prediction | None) -> None:
+        """Keep what the network says of one slice; None for too little brain."""
+        if prediction is None:
+            self.skipped += 1
+            return
+        decision = prediction.decision
+        if decision.label is Verdict.NOT_BRAIN_MRI:
+            self.refused += 1
+            return
+        self.probabilities[index] = [decision.probabilities[name] for name in CLASSES]
+        self.heads[index] = prediction.head
+        if self.evidence is not None:
+            shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
+            self.evidence[index] = np.rint(255.0 * shares)
+
+
+_View = tuple[Series, SeenSlices]
+"""A series in one plane, and what is kept of its slices."""
+
+
+def see_slices(
+    classifier: Classifier,
+    series: Series,
+    point: str,
+    progress: Progress | None = None,
+) -> SeenSlices:
+    """Judge the slices of a series that show enough brain.
+
+    Parameters
+    ----------
+    classifier
+        From `load_classifier`.
+    series
+        Slices in order.
+    point
+        A name of the bundle's operating points.
+    progress
+        Called as slices are done.
+    """
+    seen = SeenSlices(series)
+    judged = classifier.predict_brain(series.slices, point)
+    for index, prediction in enumerate(judged):
+        seen.add(index, prediction)
+        if progress is not None:
+            progress(index + 1, len(series.slices))
+    return seen

@@ -1,9 +1,8 @@
-"""A whole series is judged in one pass, by a network that sees it as a block."""
+"""A series is judged in one pass, by a network that sees it as a block."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,9 @@ from tumorlens.imaging.preprocess.volume import (
 )
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.decision import key_slices
-from tumorlens.inference.series.features import run_length
+from tumorlens.inference.series.decision import key_slices, run_length
 from tumorlens.inference.series.lesion import find_lesion, slice_gap
-from tumorlens.inference.series.results import Lesion, ScanFinding
+from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import (
     apply_operating_point,
     by_class,
@@ -29,11 +27,12 @@ from tumorlens.inference.slice.decision import (
     prediction_set,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.session import RawOutputs, Session, load_model
+from tumorlens.inference.slice.session import RawOutputs, Session
 from tumorlens.taxonomy import (
     CLASSES,
     INFO,
     NO_TUMOR_INDEX,
+    Decided,
     TumorClass,
     Verdict,
 )
@@ -54,9 +53,9 @@ COARSE_OUTLINE = (
 
 
 class VolumeClassifier:
-    """Reads whole brain MRI scans and says what they show, how sure, and where.
+    """Reads whole brain MRI series and says what they show, how sure, and where.
 
-    Made by `load_volume_classifier`. Safe to use from several threads.
+    Made by `load_series_classifier`. Safe to use from several threads.
 
     Parameters
     ----------
@@ -69,8 +68,10 @@ class VolumeClassifier:
         self._session = session
         self._ood = ood
 
-    def judge(self, series: Series, operating_point: str | None = None) -> ScanFinding:
-        """Judge a series.
+    def predict(
+        self, series: Series, operating_point: str | None = None
+    ) -> SeriesPrediction:
+        """Judge a series at once.
 
         Parameters
         ----------
@@ -81,9 +82,9 @@ class VolumeClassifier:
 
         Returns
         -------
-        ScanFinding
-            Of single slices it holds no probability: there is one for the scan,
-            but for one without any contrast, in which nothing can be judged.
+        SeriesPrediction
+            It holds no probability of single slices. It holds one of the series,
+            except where there is no contrast, so that nothing can be judged.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class VolumeClassifier:
         lesion = _lesion(decision, evidence, series)
         if lesion is not None:
             reasons = (*reasons, _coarse(outputs, block))
-        return ScanFinding(
+        return SeriesPrediction(
             source=series.slices[0].source,
             plane=series.slices[0].plane,
             sequence=series.sequence,
@@ -136,10 +137,10 @@ class VolumeClassifier:
 
     def _not_judged(
         self, series: Series, volume: Volume, point: str, start: float
-    ) -> ScanFinding:
+    ) -> SeriesPrediction:
         """Say that nothing was there to be judged, and give no number."""
         count = len(series.slices)
-        return ScanFinding(
+        return SeriesPrediction(
             source=series.slices[0].source,
             plane=series.slices[0].plane,
             sequence=series.sequence,
@@ -170,7 +171,7 @@ class VolumeClassifier:
         outputs: RawOutputs,
         values: NDArray[np.float64],
         point: str,
-    ) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+    ) -> tuple[Decided, tuple[str, ...]]:
         color = max(item.colorfulness for item in series.slices)
         score = self._ood.score(outputs.embedding[0], outputs.logits[0], color)
         if score < self._ood.threshold:
@@ -179,7 +180,7 @@ class VolumeClassifier:
         decision, reasons = apply_operating_point(
             values,
             prediction_set(values, levels),
-            self.bundle.scan_points[point].threshold,
+            self.bundle.series_points[point].threshold,
         )
         # A level of 0 stands where too few scans were there to fix one.
         unknown = [INFO[name].title.lower() for name in CLASSES if levels[name] <= 0.0]
@@ -189,32 +190,10 @@ class VolumeClassifier:
         return decision, reasons
 
 
-def load_volume_classifier(
-    bundle: str | Path, threads: int | None = None
-) -> VolumeClassifier:
-    """Load a model that judges whole scans.
-
-    Parameters
-    ----------
-    bundle
-        Folder of a model bundle.
-    threads
-        Threads of one forward pass; by default one for each physical core.
-
-    Raises
-    ------
-    BundleError
-        Where the bundle is missing, foreign or damaged, or judges slices.
-    SettingError
-        Where `threads` is less than 1.
-    """
-    return VolumeClassifier(*load_model(bundle, threads, judges="volumes"))
-
-
 def _tumor_share(
     evidence: NDArray[np.float32], values: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Probability, cell by cell, of the tumour class that is likeliest in the scan."""
+    """Give each cell the probability of the tumour class likeliest in the series."""
     tumors = np.delete(np.arange(len(CLASSES)), NO_TUMOR_INDEX)
     explained = int(tumors[np.argmax(values[tumors])])
     powers = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
@@ -222,7 +201,7 @@ def _tumor_share(
 
 
 def _lesion(
-    decision: TumorClass | Verdict, evidence: NDArray[np.uint8], series: Series
+    decision: Decided, evidence: NDArray[np.uint8], series: Series
 ) -> Lesion | None:
     if decision in (Verdict.NOT_BRAIN_MRI, TumorClass.NO_TUMOR):
         return None

@@ -1,70 +1,150 @@
-"""One way to ask any bundle about a whole scan, whatever its network takes."""
+"""One classifier of series for both kinds of bundle: of slices, and of volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
-from tumorlens.errors import SettingError
+from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.clinical.model import load_clinical_model
-from tumorlens.inference.series.by_slices import judge_scan
+from tumorlens.inference.classifier import Classifier, classifier_of
+from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_slices
 from tumorlens.inference.series.by_volume import VolumeClassifier
-from tumorlens.inference.series.planes import Planes
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.session import load_model
 
-ScanJudge: TypeAlias = Callable[[Series, str | None], ScanFinding]
-"""Takes a series and an operating point, None for the bundle's own."""
+
+class SeriesClassifier:
+    """Reads whole series and says what they show, how sure, and where.
+
+    Made by `load_series_classifier`. Safe to use from several threads.
+
+    Parameters
+    ----------
+    model
+        A model of slices, which judges a series slice by slice; or one of volumes,
+        which takes it at once.
+    planes
+        Whether a model of slices also judges volumes of nearly even spacing in the
+        two planes in which they were not acquired, at three times the cost.
+
+    Raises
+    ------
+    SettingError
+        Where planes are chosen for a model of volumes, which sees all of them.
+    """
+
+    def __init__(
+        self, model: Classifier | VolumeClassifier, planes: Planes = Planes.ACQUIRED
+    ) -> None:
+        if isinstance(model, VolumeClassifier) and planes is not Planes.ACQUIRED:
+            raise SettingError(
+                f"Planes are '{planes}', but the model sees the whole scan at once.",
+                "Leave the planes out, or choose a model of slices.",
+            )
+        self._model = model
+        self._planes = planes
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model's facts."""
+        return self._model.bundle
+
+    def slice_classifier(self) -> Classifier:
+        """Return the classifier of single slices.
+
+        Raises
+        ------
+        InputError
+            Where the model takes whole volumes alone.
+        """
+        if isinstance(self._model, Classifier):
+            return self._model
+        raise InputError(
+            f"The model {self.bundle.name!r} judges whole series, not single pictures.",
+            "Give the whole series as DICOM or NIfTI, or choose a model of slices.",
+        )
+
+    def predict(
+        self,
+        series: Series,
+        operating_point: str | None = None,
+        progress: Progress | None = None,
+    ) -> SeriesPrediction:
+        """Judge one series.
+
+        Parameters
+        ----------
+        series
+            Slices in order, from `read`; for a model of volumes evenly apart, with
+            a known place in the patient.
+        operating_point
+            A name from the bundle, ``screening`` or ``balanced``; by default the
+            bundle's own choice.
+        progress
+            Called with the number of slices done and of all slices; a model of
+            volumes finishes all of them at once.
+
+        Returns
+        -------
+        SeriesPrediction
+            Decision, probabilities, key slices, evidence and lesion. A model of
+            volumes gives single slices no probability of their own.
+
+        Raises
+        ------
+        InputError
+            Where a model of volumes is given slices that are no regular stack, or
+            slices in another plane would pass a limit.
+        SettingError
+            Where the operating point is not in the bundle.
+        """
+        if isinstance(self._model, Classifier):
+            return predict_by_slices(
+                self._model, series, operating_point, progress, self._planes
+            )
+        prediction = self._model.predict(series, operating_point)
+        if progress is not None:
+            progress(len(series.slices), len(series.slices))
+        return prediction
 
 
-def load_scan_judge(
+def load_series_classifier(
     bundle: str | Path | None = None,
     threads: int | None = None,
-    planes: Planes = Planes.ACQUIRED,
-) -> tuple[Bundle, ScanJudge]:
+    planes: Planes | str = Planes.ACQUIRED,
+) -> SeriesClassifier:
     """Load a model, ready to judge series.
 
     Parameters
     ----------
     bundle
-        Folder of a model bundle, for slices or for whole scans; by default the
-        one that is shipped.
+        Folder of a model bundle, of slices or of volumes; by default the one that
+        is shipped.
     threads
         Threads of one forward pass; by default one for each physical core.
     planes
-        For a model of slices, as for `judge_scan`.
-
-    Returns
-    -------
-    bundle
-        That was loaded.
-    judge
-        `judge_scan` with a model of slices, or the word of a network that sees
-        the whole scan.
+        ``acquired``, or ``all`` for a model of slices: see `SeriesClassifier`.
 
     Raises
     ------
     BundleError
         Where the bundle is missing, foreign or damaged.
     SettingError
-        Where `threads` is less than 1, or where planes are chosen for a model
-        that sees the whole scan.
+        Where `threads` is less than 1, or where planes are chosen for a model of
+        volumes.
+    ValueError
+        Where there are no such planes.
+
+    Examples
+    --------
+    >>> import tumorlens
+    >>> classifier = tumorlens.load_series_classifier()
+    >>> study = tumorlens.read("head.nii.gz")                    # doctest: +SKIP
+    >>> prediction = classifier.predict(study.series[0])         # doctest: +SKIP
+    >>> prediction.decision, prediction.lesion.size_mm           # doctest: +SKIP
     """
     model = load_model(DEFAULT_BUNDLE if bundle is None else bundle, threads)
     if model.bundle.judges == "volumes":
-        if planes is not Planes.ACQUIRED:
-            raise SettingError(
-                f"Planes are '{planes}', but the model sees the whole scan at once.",
-                "Leave the planes out, or choose a model of slices.",
-            )
-        return model.bundle, VolumeClassifier(*model).judge
-    classifier = Classifier(*model, load_clinical_model(model.bundle))
-
-    def judge(series: Series, operating_point: str | None) -> ScanFinding:
-        return judge_scan(classifier, series, operating_point, planes=planes)
-
-    return model.bundle, judge
+        return SeriesClassifier(VolumeClassifier(*model), Planes(planes))
+    return SeriesClassifier(classifier_of(model), Planes(planes))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
 from tumorlens.imaging.study import MRSequence, Plane, VoxelGrid
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Decided, TumorClass
 
 
 class Side(StrEnum):
@@ -62,7 +62,7 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class ScanFinding:
+class SeriesPrediction:
     """Everything known of one series.
 
     Parameters
@@ -125,7 +125,7 @@ class ScanFinding:
     slices: int
     without_brain: int
     refused: int
-    decision: TumorClass | Verdict
+    decision: Decided
     predicted: TumorClass | None
     probabilities: dict[TumorClass, float] | None
     run: tuple[int, int] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,21 @@ from numpy.typing import NDArray
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Calibration
+from tumorlens.inference.slice.findings import (
+    class_view,
+    decided_view,
+    other_lesions,
+)
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.results import Decision
 from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import (
     CLASSES,
+    DECIDED,
     INFO,
     NO_TUMOR_INDEX,
+    Decided,
+    Finding,
     TumorClass,
     Verdict,
 )
@@ -32,7 +41,7 @@ WEAK_TUMOR = (
 
 
 def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
-    """Turn evidence per cell into one log-odds per class.
+    """Turn evidence per cell into one log-odds per finding.
 
     The strongest cells decide, since a tumour may fill one cell or fifty:
     multiple-instance pooling by the mean of the top k.
@@ -40,7 +49,7 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
     Parameters
     ----------
     evidence
-        Shape (N, g, g, 4), or (N, d, g, g, 4) of whole scans; float32, before
+        Shape (N, g, g, F), or (N, d, g, g, F) of whole scans; float32, before
         softmax.
     cells
         How many of the strongest cells are averaged.
@@ -48,10 +57,10 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
     Returns
     -------
     ndarray
-        Shape (N, 4), float32: log-odds against no tumour; 0 for no tumour.
+        Shape (N, F), float32: log-odds against no tumour; 0 for no tumour.
     """
     odds = evidence - evidence[..., NO_TUMOR_INDEX : NO_TUMOR_INDEX + 1]
-    odds = odds.reshape(len(evidence), -1, len(CLASSES))
+    odds = odds.reshape(len(evidence), -1, evidence.shape[-1])
     top = np.partition(odds, -cells, axis=1)[:, -cells:]
     return np.asarray(top.mean(axis=1), np.float32)
 
@@ -67,14 +76,14 @@ def calibrated_probabilities(
     Parameters
     ----------
     logits, pooled
-        Shape (N, 4): slice head, and `pool_evidence`.
+        Shape (N, F): slice head, and `pool_evidence`.
     facts
         The bundle's factors.
 
     Returns
     -------
     ndarray
-        Shape (N, 4), float64; rows sum to 1.
+        Shape (N, F), float64, one column for each finding; rows sum to 1.
     """
     return softmax(
         facts.slice_weight * logits.astype(np.float64)
@@ -84,7 +93,7 @@ def calibrated_probabilities(
 
 
 def softmax(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Turn log-odds of shape (N, 4) into probabilities; rows sum to 1."""
+    """Turn log-odds of shape (N, F) into probabilities; rows sum to 1."""
     powers = np.exp(values.astype(np.float64) - values.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
@@ -95,16 +104,16 @@ def by_class(values: NDArray[np.float64]) -> dict[TumorClass, float]:
 
 
 def prediction_set(
-    probabilities: NDArray[np.float64], thresholds: dict[TumorClass, float]
-) -> tuple[TumorClass, ...]:
-    """List the classes that cannot be ruled out.
+    probabilities: NDArray[np.float64], thresholds: Mapping[Finding, float]
+) -> tuple[Finding, ...]:
+    """List the classes, and other tumours, that cannot be ruled out.
 
     Class-conditional ("Mondrian") split conformal prediction (Vovk 2012).
 
     Parameters
     ----------
     probabilities
-        Shape (4,), calibrated.
+        Shape (4,) or (5,), calibrated, in the order of `DECIDED`.
     thresholds
         By class: the probability from which it is in the set.
 
@@ -116,7 +125,7 @@ def prediction_set(
     best = int(np.argmax(probabilities))
     return tuple(
         name
-        for row, name in enumerate(CLASSES)
+        for row, name in enumerate(DECIDED[: len(probabilities)])
         if row == best or probabilities[row] >= thresholds[name]
     )
 
@@ -163,17 +172,20 @@ def decide(
         outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
     )
     logits = outputs.logits[row : row + 1]
-    values = calibrated_probabilities(logits, pooled, bundle.calibration)[0]
-    slice_head, evidence_head = softmax(logits)[0], softmax(pooled)[0]
-    options = prediction_set(values, bundle.prediction_sets.thresholds)
+    findings = calibrated_probabilities(logits, pooled, bundle.calibration)
+    values, view = class_view(findings)[0], decided_view(findings)[0]
+    slice_head, evidence_head = (
+        class_view(softmax(head))[0] for head in (logits, pooled)
+    )
+    options = prediction_set(view, bundle.prediction_sets.thresholds)
     score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
-    label: TumorClass | Verdict
+    label: Decided
     reasons: tuple[str, ...] = ()
     if score < ood.threshold:
         label, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DISTRIBUTION,)
     else:
         label, reasons = apply_point_and_rules(
-            values, options, bundle, point, (slice_head, evidence_head), brain_share
+            view, options, bundle, point, (slice_head, evidence_head), brain_share
         )
     return Decision(
         probabilities=by_class(values),
@@ -186,23 +198,24 @@ def decide(
         slice_head=tuple(map(float, slice_head)),
         evidence_head=tuple(map(float, evidence_head)),
         brain_share=brain_share,
+        other_lesions=other_lesions(findings[0]),
     )
 
 
 def apply_point_and_rules(
     values: NDArray[np.float64],
-    options: tuple[TumorClass, ...],
+    options: tuple[Finding, ...],
     bundle: Bundle,
     point: str,
     heads: tuple[NDArray[np.float64], NDArray[np.float64]],
     brain_share: float,
-) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+) -> tuple[Decided, tuple[str, ...]]:
     """Decide a slice by an operating point and the bundle's rules.
 
     Parameters
     ----------
     values
-        Shape (4,): calibrated probabilities.
+        Shape (4,) or (5,), in the order of `DECIDED`: calibrated probabilities.
     options
         Their prediction set.
     bundle, point
@@ -227,15 +240,15 @@ def apply_point_and_rules(
 
 def apply_operating_point(
     probabilities: NDArray[np.float64],
-    options: tuple[TumorClass, ...],
+    options: tuple[Finding, ...],
     threshold: float,
-) -> tuple[TumorClass | Verdict, tuple[str, ...]]:
+) -> tuple[Decided, tuple[str, ...]]:
     """Turn calibrated probabilities into a decision.
 
     Parameters
     ----------
     probabilities
-        Shape (4,).
+        Shape (4,) or (5,), in the order of `DECIDED`.
     options
         The prediction set.
     threshold
@@ -249,7 +262,7 @@ def apply_operating_point(
     if 1.0 - probabilities[NO_TUMOR_INDEX] < threshold:
         return TumorClass.NO_TUMOR, ()
     tumors = [name for name in options if name is not TumorClass.NO_TUMOR]
-    likeliest = CLASSES[int(np.argmax(probabilities))]
+    likeliest = DECIDED[int(np.argmax(probabilities))]
     if len(tumors) == 1 and likeliest is tumors[0]:
         return likeliest, ()
     if likeliest is TumorClass.NO_TUMOR:

@@ -12,7 +12,7 @@ from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.inference.slice.results import Box, Decision, Explanation
 from tumorlens.inference.slice.session import RawOutputs
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TUMOR_CLASSES, Verdict
+from tumorlens.taxonomy import FINDINGS, NO_TUMOR_INDEX, Verdict
 
 MIN_PEAK = 0.25
 """An outline is drawn only where some spot reaches this probability. On held-out
@@ -48,7 +48,7 @@ def explain(
     slice_
         The picture.
     decision
-        On this slice: both maps speak of its most probable tumour class.
+        On this slice: both maps speak of its most probable tumour or other lesion.
     calibration
         Of the evidence map's cells.
 
@@ -63,8 +63,8 @@ def explain(
     Grad-CAM: Selvaraju et al. 2017, ICCV. In closed form for a head of global
     average pooling and one dense layer: Zhou et al. 2016, CVPR.
     """
-    explained = max(TUMOR_CLASSES, key=lambda name: decision.probabilities[name])
-    column = CLASSES.index(explained)
+    explained = decision.likeliest_lesion
+    column = FINDINGS.index(explained)
     cells = cell_probabilities(outputs.evidence[row], column, calibration)
     evidence = _laid_over(cells, crop, slice_)
     gradcam = _laid_over(outputs.gradcam[row, :, :, column], crop, slice_)
@@ -95,14 +95,14 @@ def _laid_over(
 def cell_probabilities(
     evidence: NDArray[np.float32], column: int, calibration: CellCalibration
 ) -> NDArray[np.float32]:
-    """Give the probability that each cell shows a tumour class.
+    """Give the probability that each cell shows a lesion.
 
     Parameters
     ----------
     evidence
-        Shape (g, g, 4), before softmax.
+        Shape (g, g, F), before softmax.
     column
-        Index of the class.
+        Index of the finding.
     calibration
         Of the cells.
 

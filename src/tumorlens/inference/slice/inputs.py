@@ -27,7 +27,6 @@ from tumorlens.imaging.preprocess.slice import (
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 
 Picture: TypeAlias = str | Path | bytes | NDArray[Any] | Study
 """A path, the bytes of a file, an array (H, W) or (H, W, 3), or what was read."""
@@ -118,9 +117,6 @@ def prepare_slice(
     square = with_square_pixels(slice_.pixels, slice_.pixel_aspect)
     pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
-    caveat = sequence_caveat(slice_.sequence)
-    if caveat is not None:
-        notes = (*notes, caveat)
     seconds = time.perf_counter() - start
     return PreparedSlice(slice_, notes, pixels, crop, share, seconds)
 

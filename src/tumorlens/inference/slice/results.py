@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.study import Plane
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.taxonomy import Decided, Finding, Lesion, TumorClass
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Decision:
     operating_point
         Its name.
     prediction_set
-        Classes that cannot be ruled out at the bundle's stated coverage.
+        Classes, and tumours of another kind, that cannot be ruled out at the
+        bundle's stated coverage.
     domain_score
         0 to 1; 1 for a brain MRI like those the model knows.
     reasons
@@ -37,21 +40,26 @@ class Decision:
         order; empty in a decision that was stored without them.
     brain_share
         How much brain the slice shows, 0 to 1 (`tumorlens.imaging.preprocess.brain`).
+    other_lesions
+        Calibrated probabilities of lesions that are none of the four classes;
+        empty where the model knows none. A tumour of another kind also counts in
+        the probability of any tumour, a vascular lesion in that of no tumour.
     """
 
     probabilities: dict[TumorClass, float]
     predicted: TumorClass
-    label: TumorClass | Verdict
+    label: Decided
     operating_point: str
-    prediction_set: tuple[TumorClass, ...]
+    prediction_set: tuple[Finding, ...]
     domain_score: float
     reasons: tuple[str, ...] = field(default=())
     slice_head: tuple[float, ...] = field(default=())
     evidence_head: tuple[float, ...] = field(default=())
     brain_share: float = 1.0
+    other_lesions: Mapping[Lesion, float] = field(default_factory=dict)
 
     @property
-    def decision(self) -> TumorClass | Verdict:
+    def decision(self) -> Decided:
         """Old name of `label`; it goes with the next release."""
         warn_of_old_name("decision.decision", "decision.label")
         return self.label
@@ -60,6 +68,21 @@ class Decision:
     def p_tumor(self) -> float:
         """Calibrated probability of any tumour."""
         return 1.0 - self.probabilities[TumorClass.NO_TUMOR]
+
+    @property
+    def likeliest_lesion(self) -> Finding:
+        """The most probable of all tumours and other lesions."""
+        other = self.other_lesions.get(Lesion.OTHER, 0.0)
+        # In the four-class view the three kinds share what another kind has.
+        share = 1.0 - other / max(self.p_tumor, 1e-12)
+        lesions: dict[Finding, float] = {
+            name: share * value
+            for name, value in self.probabilities.items()
+            if name is not TumorClass.NO_TUMOR
+        }
+        for name, value in self.other_lesions.items():
+            lesions[name] = value
+        return max(lesions, key=lambda name: lesions[name])
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,7 @@ class ClinicalUse:
     unknown: tuple[str, ...]
     outside: tuple[str, ...]
     probabilities: dict[TumorClass, float]
-    label: TumorClass | Verdict
+    label: Decided
 
 
 @dataclass(frozen=True)
@@ -105,11 +128,11 @@ class Explanation:
     ----------
     evidence
         Shape (H, W), float32, 0 to 1: probability that the spot shows the
-        explained tumour class.
+        explained lesion.
     gradcam
         Shape (H, W), float32, 0 to 1, scaled to its own maximum.
     explained
-        The class both maps speak of: the most probable tumour class.
+        What both maps speak of: the most probable tumour or other lesion.
     outline
         Closed polygons of shape (K, 2), int32, x then y: the evidence at half
         height. Empty where no spot reaches it.
@@ -121,7 +144,7 @@ class Explanation:
 
     evidence: NDArray[np.float32]
     gradcam: NDArray[np.float32]
-    explained: TumorClass
+    explained: Finding
     outline: tuple[NDArray[np.int32], ...] = field(default=())
     box: Box | None = None
     size_mm: tuple[float, float] | None = None
@@ -161,6 +184,8 @@ class Prediction:
         that was restored without it.
     clinical
         What clinical columns did; None where none were asked for.
+    sequence
+        Which MR sequence it is of, and who says so.
     """
 
     source: str
@@ -177,6 +202,7 @@ class Prediction:
     pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
     head: int = 0
     clinical: ClinicalUse | None = None
+    sequence: SequenceEstimate = field(default=SequenceEstimate())
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from tumorlens.inference.bundle.bundle import (
     load_bundle,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.taxonomy import CLASSES
 
 INPUT_NAME = "pixels"
 OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
+SEQUENCE_OUTPUT = "sequence"
+"""An output of networks that tell MR sequences apart."""
 
 _RANKS = {
     "slices": {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2},
@@ -41,26 +42,30 @@ _HINTS: dict[InputKind, str] = {
 
 @dataclass(frozen=True)
 class RawOutputs:
-    """What the network says, uncalibrated; classes in the taxonomy's order.
+    """What the network says, uncalibrated, of F findings in the taxonomy's order.
 
     Parameters
     ----------
     logits
-        Shape (N, 4), float32: slice head before softmax.
+        Shape (N, F), float32: slice head before softmax.
     evidence
-        Shape (N, g, g, 4), float32: evidence head before softmax, square; of
-        whole scans (N, d, g, g, 4).
+        Shape (N, g, g, F), float32: evidence head before softmax, square; of
+        whole scans (N, d, g, g, F).
     gradcam
-        Shape (N, h, h, 4), float32, not negative: Grad-CAM of each class's
-        logit, over the last convolution's cells; of whole scans (N, c, h, h, 4).
+        Shape (N, h, h, F), float32, not negative: Grad-CAM of each finding's
+        logit, over the last convolution's cells; of whole scans (N, c, h, h, F).
     embedding
         Shape (N, E), float32: pooled features.
+    sequence
+        Shape (N, S), float32: sequence head before softmax; None for a network
+        without one.
     """
 
     logits: NDArray[np.float32]
     evidence: NDArray[np.float32]
     gradcam: NDArray[np.float32]
     embedding: NDArray[np.float32]
+    sequence: NDArray[np.float32] | None = None
 
 
 def available_cores() -> int:
@@ -109,7 +114,12 @@ class Session:
                 f"The number of threads is {threads}.", "Give 1 or more."
             )
         self._path = bundle.folder / MODEL_FILE
-        self._ranks = _RANKS[bundle.judges]
+        self._ranks = dict(_RANKS[bundle.judges])
+        self._findings = len(bundle.findings)
+        self._sequences = 0
+        if bundle.sequence_head is not None:
+            self._sequences = len(bundle.sequence_head.sequences)
+            self._ranks[SEQUENCE_OUTPUT] = 2
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -135,7 +145,7 @@ class Session:
                 f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
             )
         ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
-        if any(ranks.get(name) != self._ranks[name] for name in OUTPUT_NAMES):
+        if any(ranks.get(name) != rank for name, rank in self._ranks.items()):
             raise BundleError(
                 f"{self._path} has the outputs {ranks} (name: dimensions), "
                 f"not {self._ranks}."
@@ -161,26 +171,28 @@ class Session:
             Where the network fails, or its outputs have other shapes.
         """
         try:
-            values = self._session.run(OUTPUT_NAMES, {INPUT_NAME: inputs})
+            values = self._session.run(list(self._ranks), {INPUT_NAME: inputs})
         except Exception as error:  # ONNX Runtime's own classes are not public.
             raise BundleError(
                 f"{self._path} fails on inputs of shape {inputs.shape}."
             ) from error
-        logits, evidence, gradcam, embedding = values
-        count, classes = len(inputs), len(CLASSES)
+        logits, evidence, gradcam, embedding, *rest = values
+        sequence = rest[0] if rest else None
+        count, classes = len(inputs), self._findings
         if (
             logits.shape != (count, classes)
             or (evidence.shape[0], evidence.shape[-1]) != (count, classes)
             or evidence.shape[-3] != evidence.shape[-2]
             or (gradcam.shape[0], gradcam.shape[-1]) != (count, classes)
             or len(embedding) != count
+            or (sequence is not None and sequence.shape != (count, self._sequences))
         ):
             shapes = {
                 name: value.shape
-                for name, value in zip(OUTPUT_NAMES, values, strict=True)
+                for name, value in zip(self._ranks, values, strict=True)
             }
             raise BundleError(f"{self._path} gives outputs of the shapes {shapes}.")
-        return RawOutputs(logits, evidence, gradcam, embedding)
+        return RawOutputs(logits, evidence, gradcam, embedding, sequence)
 
 
 class LoadedModel(NamedTuple):

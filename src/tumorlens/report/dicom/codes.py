@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Decided, TumorClass, Verdict
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -62,16 +62,16 @@ _PRESENCE: dict[str, Term] = {
 }
 
 
-def finding_type(decision: TumorClass | Verdict) -> Term:
+def finding_type(decision: Decided) -> Term:
     """Say what is present, absent or undetermined: a neoplasm, or which."""
     return _FINDING_TYPES.get(decision, NEOPLASM)
 
 
-def presence(decision: TumorClass | Verdict) -> Term:
+def presence(decision: Decided) -> Term:
     """Say whether it is there."""
     return _PRESENCE.get(decision, PRESENT)
 
 
-def site(decision: TumorClass | Verdict) -> Term:
+def site(decision: Decided) -> Term:
     """Say where it is, as far as the class tells."""
     return PITUITARY if decision == TumorClass.PITUITARY else BRAIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tumorlens.imaging.placement import Point
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Decided
 
 RESEARCH_ONLY = "For research use only, not for clinical use."
 """Stands as text in every object that is written."""
@@ -58,7 +58,7 @@ class DicomFinding:
         Why nothing could be judged, one of the reasons; None where anything was.
     """
 
-    decision: TumorClass | Verdict
+    decision: Decided
     p_tumor: float | None
     p_class: float | None
     algorithm: str

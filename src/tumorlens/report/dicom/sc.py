@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
 from tumorlens.imaging.limits import check_dimensions
+from tumorlens.report import words
 from tumorlens.report.dicom.finding import RESEARCH_ONLY, DicomFinding
 from tumorlens.report.dicom.headers import (
     MANUFACTURER,
@@ -22,8 +23,7 @@ from tumorlens.report.dicom.headers import (
     new_series,
     whole_headers,
 )
-from tumorlens.report.patient_sides import sides_of
-from tumorlens.report.slice import words
+from tumorlens.report.series.pictures import sides_of
 from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tumorlens.report.dicom.headers import (
     new_series,
     whole_headers,
 )
-from tumorlens.report.series.words import NOTHING_JUDGED
+from tumorlens.report.words import NOTHING_JUDGED
 from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:

@@ -130,7 +130,8 @@ def _weakest_part(kind: str, rows: Parts) -> Iterator[str]:
         }
         if len(known) > 1:
             name = min(known, key=lambda item: known[item]["value"])
-            yield f"Lowest {words} by {kind}: `{name}`, {figure_text(known[name])}."
+            lowest = f"`{name}`, {figure_text(known[name])}"
+            yield f"Lowest {words} by {kind.replace('_', ' ')}: {lowest}."
 
 
 def _damage(metrics: Mapping[str, Any]) -> Iterator[str]:

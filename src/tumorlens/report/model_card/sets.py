@@ -73,7 +73,12 @@ def subgroups(bundle: Bundle) -> list[str]:
         parts = {"source": found.get("by_source"), **found.get("subgroups", {})}
         for kind, rows in parts.items():
             if rows:
-                lines += ["", f"{SETS[name][0]}, by {kind}:", "", *_parts(rows)]
+                lines += [
+                    "",
+                    f"{SETS[name][0]}, by {kind.replace('_', ' ')}:",
+                    "",
+                    *_parts(rows),
+                ]
     if len(lines) == before:
         lines += ["", "Not yet measured."]
     return lines

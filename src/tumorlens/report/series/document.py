@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tumorlens.inference.series.results import Lesion, ScanFinding, Side
+from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
-SCAN_SCHEMA = "tumorlens-scan/1"
+SERIES_SCHEMA = "tumorlens-scan/1"
 
 
-def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, Any]:
+def series_to_json(
+    finding: SeriesPrediction, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Turn a finding into a JSON object (schema ``tumorlens-scan/1``).
 
     Parameters
@@ -36,7 +38,7 @@ def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, A
         `probabilities` and `p_tumor` are null.
     """
     return {
-        "schema": SCAN_SCHEMA,
+        "schema": SERIES_SCHEMA,
         "file": finding.source,
         "status": "ok",
         "plane": None if finding.plane is None else finding.plane.value,
@@ -71,7 +73,7 @@ def scan_to_json(finding: ScanFinding, notes: Sequence[str] = ()) -> dict[str, A
     }
 
 
-def scan_failure_to_json(failure: Failure) -> dict[str, Any]:
+def series_failure_to_json(failure: Failure) -> dict[str, Any]:
     """Turn an input that could not be judged into a JSON object.
 
     Parameters
@@ -84,7 +86,7 @@ def scan_failure_to_json(failure: Failure) -> dict[str, Any]:
     dict
         As `failure_to_json`, of the schema of scans.
     """
-    return {**failure_to_json(failure), "schema": SCAN_SCHEMA}
+    return {**failure_to_json(failure), "schema": SERIES_SCHEMA}
 
 
 def _lesion(lesion: Lesion) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.geometry.volume import LPS_TO_RAS, in_grid
-from tumorlens.inference.series.results import ScanFinding
+from tumorlens.inference.series.results import SeriesPrediction
 
 _DATA_START = 352
 
 
-def write_evidence(finding: ScanFinding, path: Path) -> None:
+def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     """Write the evidence volume as gzipped NIfTI-1.
 
     Parameters

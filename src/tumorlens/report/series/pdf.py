@@ -1,39 +1,81 @@
-"""The findings of a study's scans as a PDF."""
+"""The predictions for a study's series as a PDF."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 
+import numpy as np
+from reportlab.graphics.shapes import Circle, Drawing, Line, PolyLine, Rect, String
+from reportlab.lib.colors import HexColor, black, white
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, PageBreak, SimpleDocTemplate, Spacer, Table
-
-from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.slice.results import Failure
-from tumorlens.report.series import words as scan_words
-from tumorlens.report.series.pdf_series import (
-    WIDTH,
-    ScanEntry,
-    series_section,
-    short_name,
+from reportlab.platypus import (
+    Flowable,
+    Image,
+    KeepTogether,
+    PageBreak,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
 )
+
+from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.study import Series
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.series.lesion import slice_gap
+from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.sequence import sequence_caveat
+from tumorlens.report import words
+from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.slice.pdf_parts import (
+from tumorlens.report.slice.overlay import OUTLINE_COLOR, color_scale, encode_png
+from tumorlens.report.slice.pdf import (
+    CAUTION,
+    CAUTION_FILL,
+    CURVE,
     HEADING,
     HEADLINE,
     INK,
     LINE,
     QUIET,
     RULED,
+    SHADE,
     SMALL,
+    TITLE,
     WARNING,
     paragraph,
     plain,
+    probability_rows,
 )
-from tumorlens.taxonomy import decision_title
+from tumorlens.taxonomy import Verdict, decision_title
+
+WIDTH = 178 * mm
+"""Of all that stands on a page, in points."""
+
+_PICTURE = 69 * mm
+_COLUMN = WIDTH / 3
+_BARS = 84 * mm
+_LONGEST_NAME = 100
+
+_HOW_TO_READ = (
+    "Left: the key slices, the most suspicious ones, well apart. Right: the same with "
+    "the evidence laid over, the model's probability that a spot shows a "
+    "tumour{outlined}. Letters name the patient's sides; slices are counted from 1 in "
+    "the order of the series."
+)
+_OUTLINED = ", and the lesion's outline in yellow"
+_CURVE = (
+    "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
+    "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
+    "probability stands above, and is not that of any one slice."
+)
 
 _SIDE = (A4[0] - WIDTH) / 2
 _TOP = A4[1] - 14 * mm
@@ -43,9 +85,21 @@ _PADDING = 6
 
 NOTICE = "RESEARCH USE ONLY – NOT FOR CLINICAL USE"
 
+_PLOT_LEFT, _PLOT_BOTTOM, _PLOT_TOP, _PLOT_RIGHT = 30.0, 26.0, 12.0, 6.0
+"""Room for the labels around the plot, in points."""
+_PLOT_FONT, _PLOT_FONT_SIZE = "Helvetica", 7.5
+_TICK_STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
+_MOST_TICKS = 11
 
-def render_scan_pdf(
-    entries: Sequence[ScanEntry],
+_OUTLINE_COLOR = HexColor("#{:02x}{:02x}{:02x}".format(*OUTLINE_COLOR))
+_LETTER = 8.0
+"""Size of the letters, in points."""
+_FILL, _RIM = 0, 1
+"""How text is drawn (PDF's text rendering modes)."""
+
+
+def render_series_pdf(
+    entries: Sequence[SeriesEntry],
     bundle: Bundle,
     made: datetime,
     notes: Sequence[str] = (),
@@ -132,7 +186,7 @@ def _page_frame(
 
 
 def _story(
-    entries: Sequence[ScanEntry],
+    entries: Sequence[SeriesEntry],
     bundle: Bundle,
     notes: Sequence[str],
     failures: Sequence[Failure],
@@ -148,7 +202,7 @@ def _story(
 
 
 def _summary(
-    entries: Sequence[ScanEntry], notes: Sequence[str], failures: Sequence[Failure]
+    entries: Sequence[SeriesEntry], notes: Sequence[str], failures: Sequence[Failure]
 ) -> list[Flowable]:
     heads = ("", "Series", "Sequence", "Plane", "Slices", "Decision", "Any tumour")
     rows = [[paragraph(head, SMALL) for head in heads]]
@@ -161,7 +215,7 @@ def _summary(
             finding.plane or "not stated",
             str(finding.slices),
             decision_title(finding.decision),
-            scan_words.tumor_percent(finding.decision, finding.p_tumor),
+            words.tumor_percent(finding.decision, finding.p_tumor),
         )
         rows.append([paragraph(cell) for cell in cells])
     widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]
@@ -185,3 +239,425 @@ def _listed(title: str, texts: Sequence[str]) -> list[Flowable]:
         return []
     lines = (paragraph(text) for text in dict.fromkeys(texts))
     return [Spacer(1, 4 * mm), paragraph(title, HEADING), *lines]
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """What is reported of one series, without its volumes.
+
+    Parameters
+    ----------
+    finding
+        Its evidence is None.
+    pictures
+        Of the key slices.
+    matrix
+        Rows and columns of the first slice.
+    spacing_mm
+        Between rows and between columns; None where it is not known.
+    gap_mm
+        Between slices; None where it is not known.
+    """
+
+    finding: SeriesPrediction
+    pictures: tuple[KeyPicture, ...]
+    matrix: tuple[int, int]
+    spacing_mm: tuple[float, float] | None
+    gap_mm: float | None
+
+
+def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
+    """Keep of a scan what its report needs, so that the volumes can go.
+
+    Parameters
+    ----------
+    finding
+        From `predict_by_slices`.
+    series
+        That it was made from.
+    """
+    first = series.slices[0]
+    return SeriesEntry(
+        replace(finding, evidence=None),
+        key_pictures(finding, series),
+        (first.height, first.width),
+        first.spacing_mm,
+        slice_gap(series.slices),
+    )
+
+
+def series_section(entry: SeriesEntry, bundle: Bundle, label: str) -> list[Flowable]:
+    """Set one series.
+
+    Parameters
+    ----------
+    entry
+        From `series_entry`.
+    bundle
+        The model, for its operating points.
+    label
+        Stands above the file's name.
+    """
+    return [
+        paragraph(label, SMALL),
+        paragraph(short_name(entry.finding.source), TITLE),
+        Spacer(1, 3 * mm),
+        _result(entry.finding),
+        *_caveats(entry.finding),
+        Spacer(1, 3 * mm),
+        _facts(entry),
+        *_along(entry.finding),
+        Spacer(1, 4 * mm),
+        *_operating_point(entry.finding, bundle),
+        *_key_slices(entry, label),
+    ]
+
+
+def short_name(name: str) -> str:
+    """Write a file's name in printable letters, a very long one without its middle."""
+    shown = display_name(name)
+    if len(shown) <= _LONGEST_NAME:
+        return shown
+    return f"{shown[: _LONGEST_NAME - 40]} … {shown[-37:]}"
+
+
+def _result(finding: SeriesPrediction) -> Table:
+    tumor = words.tumor_percent(finding.decision, finding.p_tumor)
+    said = [
+        paragraph(decision_title(finding.decision), HEADLINE),
+        paragraph(words.series_sentence(finding.decision, finding.not_judged)),
+        paragraph(
+            f"Probability of any tumour: {tumor}. "
+            f"Operating point: {finding.operating_point}."
+        ),
+    ]
+    bars: Flowable | str = ""
+    if finding.probabilities is not None:
+        bars = probability_rows(finding.probabilities, 30 * mm, 32 * mm)
+    return Table(
+        [[said, bars]],
+        colWidths=[WIDTH - _BARS, _BARS],
+        style=[
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ],
+    )
+
+
+def _caveats(finding: SeriesPrediction) -> list[Flowable]:
+    texts = [sequence_caveat(finding.sequence), *finding.reasons]
+    if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
+        texts.append(words.REFUSED_SERIES_NUMBERS)
+    said = [paragraph(text) for text in texts if text]
+    if not said:
+        return []
+    box = Table(
+        [[[paragraph("Caveats", CAUTION), *said]]],
+        colWidths=[WIDTH],
+        style=[
+            ("BACKGROUND", (0, 0), (-1, -1), CAUTION_FILL),
+            ("LINEBEFORE", (0, 0), (0, -1), 2, WARNING),
+        ],
+    )
+    return [Spacer(1, 2 * mm), box]
+
+
+def _facts(entry: SeriesEntry) -> Table:
+    finding, spacing, run = entry.finding, entry.spacing_mm, entry.finding.run
+    rows, columns = entry.matrix
+    facts = {
+        "Plane": finding.plane,
+        "Sequence": finding.sequence,
+        "Matrix": f"{columns} × {rows} pixels",
+        "Pixel": spacing and f"{spacing[1]:.2f} × {spacing[0]:.2f} mm",
+        "Slice distance": entry.gap_mm and f"{entry.gap_mm:.2f} mm",
+        "Deciding slices": run and f"{run[0] + 1} to {run[1]}",
+    }
+    cells = [
+        cell
+        for name, value in facts.items()
+        for cell in (paragraph(name, SMALL), paragraph(value or "not known"))
+    ]
+    counts = (finding.slices, finding.without_brain, finding.refused)
+    wide = [
+        [paragraph(name, SMALL), paragraph(text), *[""] * 4]
+        for name, text in (
+            ("Slices", words.slices_sentence(*counts)),
+            (
+                "Lesion",
+                finding.not_judged or words.lesion_sentence(finding.lesion),
+            ),
+        )
+    ]
+    name_width = 24 * mm
+    return Table(
+        [cells[:6], cells[6:], *wide],
+        colWidths=[name_width, _COLUMN - name_width] * 3,
+        style=[*RULED, ("SPAN", (1, 2), (-1, 2)), ("SPAN", (1, 3), (-1, 3))],
+    )
+
+
+def _along(finding: SeriesPrediction) -> list[Flowable]:
+    if all(share is None for share in finding.slice_p_tumor):
+        return []
+    curve = [
+        paragraph("Along the slices", HEADING),
+        slice_curve(finding, WIDTH, 58 * mm),
+        paragraph(_CURVE, SMALL),
+    ]
+    return [Spacer(1, 4 * mm), KeepTogether(curve)]
+
+
+def _key_slices(entry: SeriesEntry, label: str) -> list[Flowable]:
+    if not entry.pictures:
+        return []
+    outlined = any(picture.outline for picture in entry.pictures)
+    rows = [
+        [
+            picture_flowable(item, _PICTURE, overlay=False),
+            picture_flowable(item, _PICTURE, overlay=True),
+            [
+                paragraph(f"Slice {item.index + 1}", HEADING),
+                paragraph(_own_probability(item)),
+            ],
+        ]
+        for item in entry.pictures
+    ]
+    pictures = Table(
+        rows,
+        colWidths=[_PICTURE + 2 * mm, _PICTURE + 3 * mm, None],
+        hAlign="LEFT",
+        style=[
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, -1), 1),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+        ],
+    )
+    text = _HOW_TO_READ.format(outlined=_OUTLINED if outlined else "")
+    return [
+        PageBreak(),
+        paragraph(f"{label}: {short_name(entry.finding.source)}", SMALL),
+        paragraph("Key slices", HEADING),
+        pictures,
+        color_scale_strip(),
+        paragraph(text, SMALL),
+    ]
+
+
+def _own_probability(picture: KeyPicture) -> str:
+    """Write the slice's; a network that sees the whole scan gives slices none."""
+    if picture.p_tumor is None:
+        return "No probability of its own"
+    return f"Tumour {words.percent(picture.p_tumor)}"
+
+
+def _operating_point(finding: SeriesPrediction, bundle: Bundle) -> list[Flowable]:
+    point = bundle.series_points.get(finding.operating_point)
+    texts = [f"Judged in {finding.seconds:.1f} s."]
+    if point is not None:
+        texts.insert(
+            0,
+            words.operating_point_sentence(finding.operating_point, point, "scan"),
+        )
+    return [paragraph(text, SMALL) for text in texts]
+
+
+def slice_curve(finding: SeriesPrediction, width: float, height: float) -> Drawing:
+    """Draw the curve.
+
+    Parameters
+    ----------
+    finding
+        Of a scan; slices without a probability leave a gap.
+    width, height
+        Of the whole drawing, in points.
+
+    Returns
+    -------
+    Drawing
+        With the slices that decided shaded and the key slices marked; slices
+        are counted from 1.
+    """
+    plot = _Plot(width, height, len(finding.slice_p_tumor))
+    drawing = Drawing(width, height)
+    if finding.run is not None:
+        first, last = finding.run
+        left, right = plot.x(first - 0.5), plot.x(last - 0.5)
+        drawing.add(_filled(left, _PLOT_BOTTOM, right - left, plot.height, SHADE))
+    for element in (*plot.frame(), *_curve(plot, finding.slice_p_tumor)):
+        drawing.add(element)
+    for index in finding.key_slices:
+        share = finding.slice_p_tumor[index]
+        if share is None:
+            continue
+        spot = Circle(plot.x(index), plot.y(share), 2.4)
+        spot.fillColor, spot.strokeColor = INK, None
+        drawing.add(spot)
+        drawing.add(_text(plot.x(index), plot.y(share) + 4, str(index + 1), INK))
+    return drawing
+
+
+class _Plot:
+    """Turns slices and shares into points of the drawing."""
+
+    def __init__(self, width: float, height: float, count: int) -> None:
+        self.width = width - _PLOT_LEFT - _PLOT_RIGHT
+        self.height = height - _PLOT_BOTTOM - _PLOT_TOP
+        self.count = count
+
+    def x(self, index: float) -> float:
+        return _PLOT_LEFT + self.width * (index + 0.5) / self.count
+
+    def y(self, share: float) -> float:
+        return _PLOT_BOTTOM + self.height * share
+
+    def frame(self) -> Iterator[Line | String]:
+        for percent in (0, 25, 50, 75, 100):
+            y = self.y(percent / 100)
+            yield Line(
+                _PLOT_LEFT,
+                y,
+                _PLOT_LEFT + self.width,
+                y,
+                strokeColor=LINE,
+                strokeWidth=0.5,
+            )
+            yield _text(_PLOT_LEFT - 4, y - 2.5, f"{percent} %", QUIET, "end")
+        step = next(
+            (item for item in _TICK_STEPS if self.count / item <= _MOST_TICKS),
+            self.count,
+        )
+        # The first slice, then round numbers.
+        for number in (1, *range(step, self.count + 1, step)):
+            if number == 1 or number > 0.4 * step:
+                yield _text(self.x(number - 1), _PLOT_BOTTOM - 10, str(number), QUIET)
+        middle = _PLOT_LEFT + self.width / 2
+        yield _text(middle, 3, "Slice, counted from 1", QUIET)
+
+
+def _curve(plot: _Plot, shares: Sequence[float | None]) -> Iterator[PolyLine | Circle]:
+    for known, group in groupby(enumerate(shares), lambda item: item[1] is not None):
+        points = [(plot.x(index), plot.y(share or 0.0)) for index, share in group]
+        if not known:
+            continue
+        if len(points) == 1:
+            dot = Circle(*points[0], 1.2)
+            dot.fillColor, dot.strokeColor = CURVE, None
+            yield dot
+        else:
+            flat = [value for point in points for value in point]
+            yield PolyLine(flat, strokeColor=CURVE, strokeWidth=1.2)
+
+
+def _filled(x: float, y: float, width: float, height: float, color: object) -> Rect:
+    area = Rect(x, y, width, height)
+    area.fillColor, area.strokeColor = color, None
+    return area
+
+
+def _text(
+    x: float, y: float, text: str, color: object, anchor: str = "middle"
+) -> String:
+    return String(
+        x,
+        y,
+        text,
+        fontName=_PLOT_FONT,
+        fontSize=_PLOT_FONT_SIZE,
+        fillColor=color,
+        textAnchor=anchor,
+    )
+
+
+class _Picture(Flowable):  # type: ignore[misc] # reportlab has no types
+    """A slice, as large as fits into a square."""
+
+    def __init__(self, picture: KeyPicture, side: float, overlay: bool) -> None:
+        super().__init__()
+        rows, columns = picture.grey.shape
+        tall = rows * picture.aspect
+        scale = side / max(tall, columns)
+        self.width, self.height = columns * scale, tall * scale
+        self._picture = picture
+        self._overlay = overlay
+
+    def wrap(self, *_: float) -> tuple[float, float]:
+        return self.width, self.height
+
+    def draw(self) -> None:
+        shown = self._picture.overlay if self._overlay else None
+        png = encode_png(self._picture.grey if shown is None else shown)
+        self.canv.drawImage(ImageReader(io.BytesIO(png)), 0, 0, self.width, self.height)
+        if shown is not None:
+            self._draw_outline()
+        self._draw_letters()
+
+    def _draw_outline(self) -> None:
+        rows, columns = self._picture.grey.shape
+        wide, tall = self.width / columns, self.height / rows
+        self.canv.setStrokeColor(_OUTLINE_COLOR)
+        self.canv.setLineWidth(0.9)
+        for polygon in self._picture.outline:
+            path = self.canv.beginPath()
+            # A pixel's centre is half a pixel from its edge; PDF counts upwards.
+            points = [
+                ((x + 0.5) * wide, self.height - (y + 0.5) * tall)
+                for x, y in polygon.tolist()
+            ]
+            path.moveTo(*points[0])
+            for point in points[1:]:
+                path.lineTo(*point)
+            path.close()
+            self.canv.drawPath(path)
+
+    def _draw_letters(self) -> None:
+        if self._picture.edges is None:
+            return
+        left, right, upper, lower = self._picture.edges
+        middle = (self.height - 0.7 * _LETTER) / 2
+        self.canv.setFont("Helvetica-Bold", _LETTER)
+        self.canv.setFillColor(white)
+        self.canv.setStrokeColor(black)
+        self.canv.setLineWidth(2)
+        spots = (
+            (8, middle, left),
+            (self.width - 8, middle, right),
+            (self.width / 2, self.height - _LETTER - 1, upper),
+            (self.width / 2, 3, lower),
+        )
+        # A dark rim first: the letters have to be seen on bright bone too.
+        for mode in (_RIM, _FILL):
+            for x, y, letter in spots:
+                self.canv.drawCentredString(x, y, letter, mode=mode)
+
+
+def picture_flowable(picture: KeyPicture, side: float, overlay: bool) -> Flowable:
+    """Set a key slice.
+
+    Parameters
+    ----------
+    picture
+        The slice.
+    side
+        Of the square that it has to fit in, in points.
+    overlay
+        Whether its evidence and outline are drawn over it.
+    """
+    return _Picture(picture, side, overlay)
+
+
+def color_scale_strip() -> Flowable:
+    """Explain the colours of the evidence."""
+    strip = np.repeat(color_scale()[np.newaxis], 8, axis=0)
+    image = Image(io.BytesIO(encode_png(strip)), 40 * mm, 2.4 * mm)
+    return Table(
+        [[paragraph("Evidence: none", SMALL), image, paragraph("certain", SMALL)]],
+        colWidths=[24 * mm, 43 * mm, 20 * mm],
+        hAlign="LEFT",
+        style=[
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+        ],
+    )

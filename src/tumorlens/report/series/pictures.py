@@ -1,18 +1,84 @@
-"""A scan's key slices as pictures, with what is drawn on them."""
+"""Key slices as pictures: evidence, the lesion's outline, letters of sides."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.study import Series, Slice
-from tumorlens.inference.series.results import ScanFinding
-from tumorlens.report.patient_sides import sides_of
-from tumorlens.report.series.lesion_outline import lesion_in_slice, outlines
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
+
+_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
+"""Where each LPS axis leads, forwards and backwards (DICOM PS3.3 C.7.6.1.1.1)."""
+
+
+def sides_of(way: Sequence[float]) -> tuple[str, str]:
+    """Name the patient's sides at both ends of a direction, by its longest part.
+
+    Parameters
+    ----------
+    way
+        Three parts along LPS, not all 0.
+
+    Returns
+    -------
+    tuple of str
+        Where it leads, and where it comes from: L, R, P, A, H or F.
+    """
+    axis = int(np.argmax(np.abs(way)))
+    there, back = _LETTERS[axis]
+    return (there, back) if way[axis] >= 0 else (back, there)
+
+
+def lesion_in_slice(finding: SeriesPrediction, index: int) -> NDArray[np.uint8] | None:
+    """Mark the lesion in one slice.
+
+    Parameters
+    ----------
+    finding
+        Of a scan.
+    index
+        Of the slice, from 0.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (H, W), uint8, 1 inside; all 0 where the lesion does not reach the
+        slice. None where the finding has no lesion, none with a mask, or no
+        evidence volume.
+    """
+    lesion = finding.lesion
+    if lesion is None or lesion.mask is None or finding.evidence is None:
+        return None
+    z0, y0, x0, z1, y1, x1 = lesion.box
+    mask = np.zeros(finding.evidence.shape[1:], np.uint8)
+    if z0 <= index < z1:
+        mask[y0:y1, x0:x1] = lesion.mask[index - z0]
+    return mask
+
+
+def outlines(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], ...]:
+    """Trace the outer edges of a mask.
+
+    Parameters
+    ----------
+    mask
+        Shape (H, W), uint8, above 0 inside.
+
+    Returns
+    -------
+    tuple of ndarray
+        Closed polygons of shape (K, 2), int32, x then y, through the centres of
+        the outermost pixels.
+    """
+    found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in found)
 
 
 @dataclass(frozen=True)
@@ -48,7 +114,7 @@ class KeyPicture:
     edges: tuple[str, str, str, str] | None
 
 
-def key_pictures(finding: ScanFinding, series: Series) -> tuple[KeyPicture, ...]:
+def key_pictures(finding: SeriesPrediction, series: Series) -> tuple[KeyPicture, ...]:
     """Draw the key slices, in the order of the series.
 
     Parameters
@@ -64,7 +130,7 @@ def key_pictures(finding: ScanFinding, series: Series) -> tuple[KeyPicture, ...]
     )
 
 
-def _picture(finding: ScanFinding, item: Slice, index: int) -> KeyPicture:
+def _picture(finding: SeriesPrediction, item: Slice, index: int) -> KeyPicture:
     grey = window_picture(item.pixels)
     overlay = None
     if finding.evidence is not None:

@@ -1,4 +1,4 @@
-"""A prediction as a JSON document, and back again."""
+"""A prediction as a JSON document, and back again; and as a row of a CSV table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.study import Plane
+from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.inference.slice.results import (
     Box,
     ClinicalUse,
@@ -18,9 +18,17 @@ from tumorlens.inference.slice.results import (
     Failure,
     Prediction,
 )
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.taxonomy import (
+    CLASSES,
+    Lesion,
+    TumorClass,
+    parse_decided,
+    parse_finding,
+)
 
 SCHEMA = "tumorlens-prediction/1"
+_WITNESSES = ("pixels", "header", "file_name")
 RESEARCH_USE = (
     "For research use only. TumorLens is not a medical device: do not use it to "
     "diagnose, to treat or to decide about anyone's care."
@@ -59,6 +67,10 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "decision": decision.label.value,
         "probabilities": _probabilities(decision.probabilities),
         "p_tumor": _finite(decision.p_tumor),
+        **{
+            f"p_{name.value}": None if value is None else _finite(value)
+            for name, value in _other_lesions(decision).items()
+        },
         "prediction_set": [name.value for name in decision.prediction_set],
         "domain_score": _finite(decision.domain_score),
         "slice_head": _by_class(decision.slice_head),
@@ -74,6 +86,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "width": prediction.width,
         "spacing_mm": _pair(prediction.spacing_mm),
         "plane": None if prediction.plane is None else prediction.plane.value,
+        **_sequence_to_json(prediction.sequence),
         "notes": list(prediction.notes),
         "model_version": prediction.model_version,
         "ms": round(_finite(prediction.milliseconds), 3),
@@ -118,7 +131,7 @@ def prediction_from_json(
         explanation=Explanation(
             evidence=evidence,
             gradcam=gradcam,
-            explained=TumorClass(document["explained"]),
+            explained=parse_finding(document["explained"]),
             outline=tuple(
                 np.array(polygon, np.int32).reshape(-1, 2)
                 for polygon in document["outline"]
@@ -131,6 +144,7 @@ def prediction_from_json(
         pixels=pixels,
         notes=tuple(document["notes"]),
         clinical=_clinical_from_json(document.get("clinical")),
+        sequence=_sequence_from_json(document),
     )
 
 
@@ -156,15 +170,49 @@ def _decision_from_json(document: Mapping[str, Any]) -> Decision:
     return Decision(
         probabilities=_read_probabilities(document),
         predicted=TumorClass(document["predicted"]),
-        label=_read_label(document),
+        label=parse_decided(document["decision"]),
         operating_point=document["operating_point"],
-        prediction_set=tuple(TumorClass(name) for name in document["prediction_set"]),
+        prediction_set=tuple(map(parse_finding, document["prediction_set"])),
         domain_score=document["domain_score"],
         reasons=tuple(document["reasons"]),
         # Documents of earlier versions hold none of these.
         slice_head=_read_by_class(document.get("slice_head")),
         evidence_head=_read_by_class(document.get("evidence_head")),
         brain_share=document.get("brain_share", 1.0),
+        other_lesions={
+            name: document[f"p_{name.value}"]
+            for name in Lesion
+            if document.get(f"p_{name.value}") is not None
+        },
+    )
+
+
+def _other_lesions(decision: Decision) -> dict[Lesion, float | None]:
+    return {name: decision.other_lesions.get(name) for name in Lesion}
+
+
+def _sequence_to_json(found: SequenceEstimate) -> dict[str, Any]:
+    said = {name: getattr(found, name) for name in _WITNESSES}
+    return {
+        "sequence": None if found.sequence is None else found.sequence.value,
+        "sequence_probability": None
+        if found.probability is None
+        else _finite(found.probability),
+        "sequence_by": {
+            name: None if item is None else item.value for name, item in said.items()
+        },
+    }
+
+
+def _sequence_from_json(document: Mapping[str, Any]) -> SequenceEstimate:
+    # Documents of earlier versions do not say it.
+    said = {"sequence": document.get("sequence"), **document.get("sequence_by", {})}
+    known = {name: MRSequence(value) for name, value in said.items() if value}
+    probability: float | None = document.get("sequence_probability")
+    return SequenceEstimate(
+        known.get("sequence"),
+        probability,
+        *(known.get(name) for name in _WITNESSES),
     )
 
 
@@ -193,7 +241,7 @@ def _clinical_from_json(found: Mapping[str, Any] | None) -> ClinicalUse | None:
         unknown=tuple(found["unknown"]),
         outside=tuple(found["outside"]),
         probabilities=_read_probabilities(alone),
-        label=_read_label(alone),
+        label=parse_decided(alone["decision"]),
     )
 
 
@@ -205,11 +253,6 @@ def _read_probabilities(document: Mapping[str, Any]) -> dict[TumorClass, float]:
     return {
         TumorClass(name): value for name, value in document["probabilities"].items()
     }
-
-
-def _read_label(document: Mapping[str, Any]) -> TumorClass | Verdict:
-    decided: str = document["decision"]
-    return Verdict(decided) if decided in set(Verdict) else TumorClass(decided)
 
 
 def _by_class(head: tuple[float, ...]) -> dict[str, float] | None:
@@ -241,3 +284,64 @@ def _read_pair(values: list[float] | None) -> tuple[float, float] | None:
 
 def _box_to_json(box: Box) -> dict[str, int]:
     return {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
+
+
+CSV_COLUMNS: tuple[str, ...] = (
+    "file",
+    "slice",
+    "status",
+    "predicted",
+    "decision",
+    *(f"p_{name}" for name in CLASSES),
+    "p_tumor",
+    "domain_score",
+    "box_x0",
+    "box_y0",
+    "box_x1",
+    "box_y1",
+    "ms",
+    *(f"p_{name}" for name in Lesion),
+    "sequence",
+)
+"""The columns, in their fixed order."""
+
+
+def csv_row(result: Prediction | Failure) -> list[str]:
+    """Turn a result into the cells of one row, in the order of `CSV_COLUMNS`.
+
+    Parameters
+    ----------
+    result
+        A prediction, whose `status` is ``ok``; or a failure, whose `status` is
+        its code and whose other cells but `file` are empty.
+
+    Returns
+    -------
+    list of str
+        Probabilities and the domain score with six decimals, 0 to 1; the box in
+        pixels, empty where there is none; ms with two decimals. Probabilities of
+        other lesions are empty for a model that knows none, the sequence where
+        nobody tells it.
+    """
+    if isinstance(result, Failure):
+        row = {"file": result.source, "status": result.code}
+        return [row.get(column, "") for column in CSV_COLUMNS]
+    document = prediction_to_json(result)
+    box = document["box"]
+    return [
+        document["file"],
+        str(document["slice"]),
+        document["status"],
+        document["predicted"],
+        document["decision"],
+        *(f"{value:.6f}" for value in document["probabilities"].values()),
+        f"{document['p_tumor']:.6f}",
+        f"{document['domain_score']:.6f}",
+        *(["", "", "", ""] if box is None else map(str, box.values())),
+        f"{document['ms']:.2f}",
+        *(
+            "" if value is None else f"{value:.6f}"
+            for value in (document[f"p_{name}"] for name in Lesion)
+        ),
+        document["sequence"] or "",
+    ]

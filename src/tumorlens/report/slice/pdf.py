@@ -1,13 +1,18 @@
-"""A prediction as one A4 page."""
+"""A prediction as one A4 page, and what every PDF is made of."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from datetime import datetime
+from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
+from reportlab.graphics.shapes import Drawing, Rect
+from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
@@ -15,25 +20,110 @@ from reportlab.platypus import (
     Frame,
     Image,
     KeepInFrame,
+    Paragraph,
     Spacer,
     Table,
 )
 
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.slice.results import Prediction
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
-from tumorlens.report.slice.pdf_parts import (
-    CAUTION,
-    HEADLINE,
-    SMALL,
-    TITLE,
-    paragraph,
-    plain,
-    probability_rows,
+from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, TumorClass
+
+_INK = "#16242b"
+INK = HexColor(_INK)
+QUIET = HexColor("#52646d")
+LINE = HexColor("#cfd8dc")
+WARNING = HexColor("#8a3b00")
+CAUTION_FILL = HexColor("#fdf3ea")
+CURVE = HexColor("#1f6f8b")
+SHADE = HexColor("#e1edf2")
+
+BODY = ParagraphStyle("body", fontSize=9, leading=12.5, textColor=INK)
+SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=11, textColor=QUIET)
+TITLE = ParagraphStyle("title", parent=BODY, fontSize=11, leading=14)
+HEADLINE = ParagraphStyle(
+    "headline", parent=BODY, fontName="Helvetica-Bold", fontSize=19, leading=24
 )
-from tumorlens.taxonomy import INFO
+HEADING = ParagraphStyle(
+    "heading", parent=BODY, fontName="Helvetica-Bold", fontSize=10, leading=15
+)
+CAUTION = ParagraphStyle(
+    "caution", parent=BODY, textColor=WARNING, fontName="Helvetica-Bold"
+)
+
+RULED = (
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("LEFTPADDING", (0, 0), (-1, -1), 0),
+    ("TOPPADDING", (0, 0), (-1, -1), 2),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+    ("LINEBELOW", (0, 0), (-1, -1), 0.5, LINE),
+)
+"""Style of a table with a line below each row."""
+
+
+def plain(text: str) -> str:
+    """Keep what the PDF's built-in fonts can show."""
+    return text.encode("cp1252", "replace").decode("cp1252")
+
+
+def paragraph(text: str, style: ParagraphStyle = BODY) -> Paragraph:
+    """Set plain text; nothing in it is markup."""
+    return Paragraph(escape(plain(text)), style)
+
+
+def bar(share: float, color: str, width: float) -> Drawing:
+    """Draw a share, 0 to 1, as a bar; `width` is that of a full one, in points."""
+    drawing = Drawing(width, 7)
+    for length, fill in ((width, LINE), (width * share, HexColor(color))):
+        rectangle = Rect(0, 0, length, 7)
+        rectangle.fillColor, rectangle.strokeColor = fill, None
+        drawing.add(rectangle)
+    return drawing
+
+
+def probability_rows(
+    probabilities: Mapping[TumorClass, float], label: float, width: float
+) -> Table:
+    """Set the classes' probabilities and that of any tumour below one another.
+
+    Parameters
+    ----------
+    probabilities
+        By class, 0 to 1, summing to 1.
+    label, width
+        Of the names' column and of a full bar, in points.
+    """
+    rows: list[list[Flowable]] = [
+        [
+            paragraph(INFO[name].title),
+            bar(probabilities[name], INFO[name].color, width),
+            paragraph(words.percent(probabilities[name])),
+        ]
+        for name in CLASSES
+    ]
+    tumor = 1.0 - probabilities[CLASSES[NO_TUMOR_INDEX]]
+    rows.append(
+        [
+            paragraph("Any tumour"),
+            bar(tumor, _INK, width),
+            paragraph(words.percent(tumor)),
+        ]
+    )
+    return Table(
+        rows,
+        colWidths=[label, width + 6 * mm, None],
+        style=[
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, -1), 1),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+            ("LINEABOVE", (0, -1), (-1, -1), 0.5, LINE),
+        ],
+    )
+
 
 _MARGIN = 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN

@@ -19,11 +19,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.data.manifest import Record
 from tumorlens.imaging.preprocess.brain import disc
-from tumorlens.taxonomy import TumorClass
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Finding, TumorClass
 from tumorlens.training.dataset import Sample
 
 Square = NDArray[np.uint8]
+_Key = tuple[str, MRSequence | None, tuple[Finding, ...]]
+"""Source, sequence and findings."""
 
 _MIN_OUTLINE = 60
 """Pixels of the stored square: a smaller tumour is lost when it is blended in."""
@@ -54,15 +58,17 @@ class Transplants:
 
     def __init__(self, samples: Sequence[Sample], share: float) -> None:
         self._share = share
-        tumors: dict[tuple[str, TumorClass], list[Sample]] = defaultdict(list)
-        clear: dict[str, list[Sample]] = defaultdict(list)
+        tumors: dict[_Key, list[Sample]] = defaultdict(list)
+        clear: dict[_Key, list[Sample]] = defaultdict(list)
         for sample in samples:
-            if sample.label is TumorClass.NO_TUMOR and sample.brain is not None:
-                clear[sample.record.source].append(sample)
+            record = sample.record
+            key = (record.source, record.sequence, sample.findings)
+            if sample.is_clear and sample.brain is not None:
+                clear[key].append(sample)
             elif _can_be_moved(sample):
-                tumors[sample.record.source, sample.label].append(sample)
-        self._tumors = list(tumors.values())
-        self._clear = list(clear.values())
+                tumors[key].append(sample)
+        self._tumors = _by_sequence(tumors)
+        self._clear = _by_sequence(clear)
 
     def change(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Give one slice other tissue, or leave it as it is, by chance.
@@ -79,10 +85,12 @@ class Transplants:
         Sample
             Its label and outline are those of what it shows now.
         """
-        if sample.brain is None or not self._tumors or not self._clear:
+        sequence = sample.record.sequence
+        known = sequence in self._tumors and sequence in self._clear
+        if sample.brain is None or not known:
             return sample
         chance = rng.random()
-        if sample.label is not TumorClass.NO_TUMOR:
+        if not sample.is_clear:
             if sample.outline is None or chance >= self._share:
                 return sample
             return self._with_tissue(sample, rng)
@@ -94,19 +102,25 @@ class Transplants:
 
     def _with_tumor(self, host: Sample, rng: np.random.Generator) -> Sample:
         for _ in range(_TRIES):
-            donor = self._tumor_in_plane(host.record.plane, rng)
+            donor = self._tumor_like(host.record, rng)
             tissue, outline = _moved(donor, rng)
             square = _grafted(host, tissue, outline, rng)
             if square is not None:
-                record = replace(host.record, label=donor.label)
+                shown = donor.record
+                record = replace(
+                    host.record,
+                    label=shown.label,
+                    lesion=shown.lesion,
+                    kind=shown.kind,
+                )
                 return Sample(record, square, outline, host.brain)
         return host
 
     def _with_tissue(self, host: Sample, rng: np.random.Generator) -> Sample:
         """Lay tumour-free tissue in, in the place and shape of some tumour."""
         for _ in range(_TRIES):
-            _, outline = _moved(self._tumor_in_plane(host.record.plane, rng), rng)
-            tissue = _one_of(self._clear, rng).square
+            _, outline = _moved(self._tumor_like(host.record, rng), rng)
+            tissue = _one_of(self._clear[host.record.sequence], rng).square
             if host.outline is not None and (_grown(host.outline, 9) & outline).any():
                 continue
             if rng.random() < 0.5:
@@ -116,19 +130,36 @@ class Transplants:
                 return replace(host, square=square)
         return host
 
-    def _tumor_in_plane(self, plane: str, rng: np.random.Generator) -> Sample:
-        """Draw a tumour, of the given plane where few draws find one."""
+    def _tumor_like(self, host: Record, rng: np.random.Generator) -> Sample:
+        """Draw a tumour of a head's sequence, and of its plane if soon found."""
+        plane = host.plane
         for _ in range(6):
-            donor = _one_of(self._tumors, rng)
+            donor = _one_of(self._tumors[host.sequence], rng)
             if not plane or not donor.record.plane or donor.record.plane == plane:
                 break
         return donor
 
 
+def _by_sequence(
+    groups: dict[_Key, list[Sample]],
+) -> dict[MRSequence | None, list[list[Sample]]]:
+    """List groups by sequence; for a head of unknown one those of T1 with contrast.
+
+    A tumour is bright in one sequence and dark in another, so it only teaches where
+    it is laid into a head of its own. Pictures that do not say theirs are mostly T1.
+    """
+    found: dict[MRSequence | None, list[list[Sample]]] = defaultdict(list)
+    for (_, sequence, _), samples in groups.items():
+        found[sequence].append(samples)
+    told = found.get(MRSequence.T1_CONTRAST, [])
+    found[None] = found.get(None, []) + told
+    return {key: samples for key, samples in found.items() if samples}
+
+
 def _can_be_moved(sample: Sample) -> bool:
     """Tell tumours that may lie elsewhere: a pituitary tumour has one place."""
     return (
-        sample.label is not TumorClass.PITUITARY
+        sample.findings != (TumorClass.PITUITARY,)
         and sample.outline is not None
         and sample.brain is not None
         and cv2.countNonZero(sample.outline) > _MIN_OUTLINE

@@ -1,26 +1,32 @@
-"""evidence-net: one backbone, a slice head and an evidence head.
+"""evidence-net: one backbone, a slice head, an evidence head, and at times a third.
 
 The slice head is global average pooling and a dense softmax. The evidence
 head says, for each cell of a stride-8 grid, which class the cell shows; it
 learns from radiologists' outlines and is what holds on strangers' scanners.
 It joins coarse context to fine detail from the top down, as feature pyramids
-do (Lin et al. 2017, arXiv:1612.03144).
+do (Lin et al. 2017, arXiv:1612.03144). The third head, where a network is to read
+any sequence, says which MR sequence the slice is of.
 
 Tested in `tests/training/networks/test_contract.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, Finding
 from tumorlens.training.networks.efficientnet_lite import LITE0, Lite, efficientnet_lite
+from tumorlens.training.networks.strongest_cells import StrongestCells
 
 EVIDENCE_FILTERS = 160
 DROPOUT = 0.3
 LAST_CONVOLUTION = "top_relu"
 EVIDENCE_STRIDE = 8
+STRONGEST_CELLS = 8
+"""Cells that speak for a slice without an outline while training."""
 
 
 def embedding_layers(lite: Lite) -> tuple[str, ...]:
@@ -44,6 +50,8 @@ def build(
     name: str = "evidence-net",
     evidence_filters: int = EVIDENCE_FILTERS,
     dropout: float = DROPOUT,
+    findings: Sequence[Finding] = CLASSES,
+    sequences: int = 0,
 ) -> keras.Model:
     """Build evidence-net, untrained.
 
@@ -60,13 +68,20 @@ def build(
         Width of the evidence head.
     dropout
         Share of the pooled features dropped in training.
+    findings
+        What it tells apart: the classes, and at times other lesions after them.
+    sequences
+        How many MR sequences it tells apart; 0 for a network without that head.
 
     Returns
     -------
     keras.Model
         Input ``pixels`` (N, size, size, 3), float32, in [0, 1]. Outputs, by
-        name: ``logits`` (N, 4) and ``evidence`` (N, size/8, size/8, 4), both
-        float32 and before softmax, classes in the taxonomy's order.
+        name: ``logits`` (N, F) and ``evidence`` (N, size/8, size/8, F), both
+        float32 and before softmax, in the order of the F findings. With
+        sequences also ``sequence`` (N, S), before softmax, and ``strongest``
+        (N, F), what the strongest cells say of the slice; the latter is for
+        training alone.
     """
     # --- Backbone ---
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
@@ -74,18 +89,25 @@ def build(
 
     # --- Slice head ---
     embedding = layers.GlobalAveragePooling2D(name="embedding")(top)
-    logits = layers.Dense(len(CLASSES), name="logits")(
-        layers.Dropout(dropout, name="dropout")(embedding)
-    )
+    dropped = layers.Dropout(dropout, name="dropout")(embedding)
+    logits = layers.Dense(len(findings), name="logits")(dropped)
 
     # --- Evidence head ---
     joined = layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
     for finer, stride in ((stride16, 16), (stride8, 8)):
         joined = _joined(joined, finer, f"evidence{stride}")
-    evidence = layers.Conv2D(len(CLASSES), 1, name="evidence")(joined)
+    evidence = layers.Conv2D(len(findings), 1, name="evidence")(joined)
+    outputs = {"logits": logits, "evidence": evidence}
+
+    # --- Sequence head ---
+    if sequences:
+        outputs["sequence"] = layers.Dense(sequences, name="sequence")(dropped)
+        outputs["strongest"] = StrongestCells(STRONGEST_CELLS, name="strongest")(
+            evidence
+        )
 
     # --- Model ---
-    return keras.Model(pixels, {"logits": logits, "evidence": evidence}, name=name)
+    return keras.Model(pixels, outputs, name=name)
 
 
 def _joined(

@@ -12,8 +12,12 @@ from typing import Any
 
 import keras
 
+from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.errors import SettingError
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import InputKind
+from tumorlens.taxonomy import CLASSES, FINDINGS, Finding
 from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
 from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
 from tumorlens.training.networks.imagenet import load_imagenet_weights
@@ -45,6 +49,11 @@ class Network:
         Whether its input is a slice or a whole scan.
     defaults
         Fields of `TrainingConfig` that start from other values for it.
+    findings
+        What it tells apart, in the order of its outputs.
+    sequences
+        MR sequences that it tells apart, in the order of its outputs; none for a
+        network without that head.
     """
 
     build: Callable[[int | None], keras.Model]
@@ -55,6 +64,12 @@ class Network:
     frozen: tuple[str, ...] = ()
     judges: InputKind = "slices"
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = CLASSES
+    sequences: tuple[MRSequence, ...] = ()
+
+    def learns_from(self, record: Record) -> bool:
+        """Tell whether what a picture may show is all among the findings."""
+        return bool(record.findings) and set(record.findings) <= set(self.findings)
 
     def freeze(self, model: keras.Model) -> None:
         """Leave the frozen blocks as they are, normalisation's statistics too."""
@@ -63,20 +78,42 @@ class Network:
                 layer.trainable = False
 
 
-def _evidence_net(name: str, lite: Lite) -> Network:
+def _evidence_net(
+    name: str,
+    lite: Lite,
+    findings: tuple[Finding, ...] = CLASSES,
+    sequences: tuple[MRSequence, ...] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> Network:
     return Network(
-        partial(evidence_net.build, lite=lite, name=name),
+        partial(
+            evidence_net.build,
+            lite=lite,
+            name=name,
+            findings=findings,
+            sequences=len(sequences),
+        ),
         evidence_net.LAST_CONVOLUTION,
         evidence_net.embedding_layers(lite),
         partial(load_imagenet_weights, lite=lite),
         evidence_net.EVIDENCE_STRIDE,
         evidence_net.frozen(lite),
+        defaults=defaults or {},
+        findings=findings,
+        sequences=sequences,
     )
 
 
 NETWORKS: dict[str, Network] = {
     "evidence-net": _evidence_net("evidence-net", LITE0),
     "evidence-net-lite2": _evidence_net("evidence-net-lite2", LITE2),
+    "evidence-net-sequences": _evidence_net(
+        "evidence-net-sequences",
+        LITE0,
+        FINDINGS,
+        LEARNED_SEQUENCES,
+        {"sampling": "class-source-sequence"},
+    ),
     "seed-cnn": Network(
         seed_cnn.build,
         seed_cnn.LAST_CONVOLUTION,

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.settings import Settings

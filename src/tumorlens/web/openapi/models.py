@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import CLASSES, Decided, Finding, TumorClass
+from tumorlens.taxonomy import Lesion as LesionKind
 from tumorlens.web.uploads.series_record import State
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -78,6 +80,14 @@ class PredictionLinks(BaseModel):
     report: Address
 
 
+class SequenceSources(BaseModel):
+    """The sequence as each source names it; null where a source names none."""
+
+    pixels: MRSequence | None
+    header: MRSequence | None
+    file_name: MRSequence | None
+
+
 class Prediction(BaseModel):
     """A prediction for one slice, with its links."""
 
@@ -86,10 +96,17 @@ class Prediction(BaseModel):
     slice: Count
     status: Literal["ok"]
     predicted: TumorClass = Field(description="The most probable class.")
-    decision: TumorClass | Verdict = Field(description="What the operating point says.")
+    decision: Decided = Field(description="What the operating point says.")
     probabilities: ByClass = Field(description="Calibrated; they sum to 1.")
-    p_tumor: Share = Field(description="Of any tumour.")
-    prediction_set: list[TumorClass] = Field(min_length=1)
+    p_tumor: Share = Field(description="Of any tumour, other kinds too.")
+    p_other: Share | None = Field(
+        description="Of a tumour of another kind; null where the model knows none."
+    )
+    p_vascular: Share | None = Field(
+        description="Of a vascular lesion, which is no tumour; null where the model "
+        "knows none."
+    )
+    prediction_set: list[Finding] = Field(min_length=1)
     domain_score: Share = Field(
         description="1 for a brain MRI like those the model knows."
     )
@@ -107,8 +124,12 @@ class Prediction(BaseModel):
         description="Why the decision is inconclusive or a refusal."
     )
     explained: Literal[
-        TumorClass.GLIOMA, TumorClass.MENINGIOMA, TumorClass.PITUITARY
-    ] = Field(description="The class that maps, outline and box speak of.")
+        TumorClass.GLIOMA,
+        TumorClass.MENINGIOMA,
+        TumorClass.PITUITARY,
+        LesionKind.OTHER,
+        LesionKind.VASCULAR,
+    ] = Field(description="What maps, outline and box speak of.")
     box: Box | None = Field(
         description="In pixels of the picture; x1 and y1 lie outside it."
     )
@@ -118,6 +139,13 @@ class Prediction(BaseModel):
     width: int
     spacing_mm: Millimetres2 | None
     plane: str | None
+    sequence: MRSequence | None = Field(
+        description="Pixels, header and file name weighed."
+    )
+    sequence_probability: Share | None = Field(
+        description="Null where the model does not tell sequences apart."
+    )
+    sequence_by: SequenceSources
     notes: list[str]
     model_version: str
     ms: Annotated[float, Field(ge=0)]
@@ -172,7 +200,7 @@ class ScanSeries(BaseModel):
     spacing_mm: Millimetres2 | None = Field(
         description="In mm. Between rows and between columns."
     )
-    decision: TumorClass | Verdict | None
+    decision: Decided | None
     p_tumor: Share | None = Field(
         description="null before it is judged, or where nothing could be."
     )
@@ -241,7 +269,7 @@ class ScanFinding(BaseModel):
         description="Why nothing could be judged; null where anything was."
     )
     predicted: TumorClass | None
-    decision: TumorClass | Verdict
+    decision: Decided
     probabilities: ByClass | None = Field(
         description="They sum to 1; null where nothing could be judged."
     )

@@ -15,13 +15,11 @@ from typing import Any
 
 from tumorlens.errors import BusyError, MissingFileError, OutputError, TumorLensError
 from tumorlens.imaging.study import Series, Study
-from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.series.by_slices import judge_scan
-from tumorlens.inference.series.results import ScanFinding
-from tumorlens.report.series.document import scan_to_json
+from tumorlens.inference.series.classifier import SeriesClassifier
+from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
-from tumorlens.report.series.pdf import render_scan_pdf
-from tumorlens.report.series.pdf_series import ScanEntry, scan_entry
+from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
 from tumorlens.settings import SETTINGS
 from tumorlens.web.uploads.series_facts import first_facts, rank_of
 from tumorlens.web.uploads.series_files import read_upload
@@ -65,7 +63,7 @@ class ScanJobs:
         Where scans lie; it stops this before it closes.
     """
 
-    def __init__(self, classifier: Classifier, store: Store) -> None:
+    def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
         self._classifier = classifier
         self._store = store
         self._queue: queue.Queue[str | None] = queue.Queue()
@@ -204,29 +202,29 @@ class ScanJobs:
         total = sum(len(series.slices) for _, series in waiting)
         done = 0
         waiting.sort(key=lambda item: rank_of(item[1]))
-        entries: dict[int, ScanEntry] = {}
+        entries: dict[int, SeriesEntry] = {}
         while waiting:
             # Each series is let go once it is judged: it may be large.
             index, series = waiting.pop(0)
             scan, finding = self._judge_series(
                 scan, index, series, self._reporter(scan.id, done, total)
             )
-            entries[index] = scan_entry(finding, series)
+            entries[index] = series_entry(finding, series)
             done += len(series.slices)
         return self._report(scan, [entries[index] for index in sorted(entries)])
 
-    def _report(self, scan: Scan, entries: list[ScanEntry]) -> Scan:
+    def _report(self, scan: Scan, entries: list[SeriesEntry]) -> Scan:
         bundle = self._classifier.bundle
-        report = render_scan_pdf(entries, bundle, scan.date, scan.document["notes"])
+        report = render_series_pdf(entries, bundle, scan.date, scan.document["notes"])
         document = {**scan.document, "has_report": True}
         return self._keep(replace(scan, document=document), report=report)
 
     def _judge_series(
         self, scan: Scan, index: int, series: Series, report: Callable[[int, int], None]
-    ) -> tuple[Scan, ScanFinding]:
+    ) -> tuple[Scan, SeriesPrediction]:
         report(0, len(series.slices))
         point = scan.document["operating_point"]
-        finding = judge_scan(self._classifier, series, point, report)
+        finding = self._classifier.predict(series, point, report)
         files = {}
         if finding.evidence is not None:
             files[f"evidence-{index}"] = pack_evidence(finding.evidence)
@@ -235,7 +233,7 @@ class ScanJobs:
         judged = {
             **scan.series[index],
             "state": State.DONE,
-            "finding": scan_to_json(finding, scan.document["notes"]),
+            "finding": series_to_json(finding, scan.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
@@ -246,9 +244,10 @@ class ScanJobs:
     def _judge_pictures(self, scan: Scan, study: Study) -> Scan:
         """Judge single pictures, which lie in no scan, each by itself."""
         point = scan.document["operating_point"]
+        classifier = self._classifier.slice_classifier()
         slices = study.slices
         report = self._reporter(scan.id, 0, len(slices))
-        found = self._classifier.predict_slices(slices, point, study.notes)
+        found = classifier.predict_slices(slices, point, study.notes)
         for number, prediction in enumerate(found, 1):
             report(number, len(slices))
             made = self._store.add(prediction, scan.owner).id
@@ -280,7 +279,7 @@ class ScanJobs:
         return report
 
 
-def _nifti(finding: ScanFinding) -> bytes:
+def _nifti(finding: SeriesPrediction) -> bytes:
     with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
         path = Path(folder, "evidence.nii.gz")
         write_evidence(finding, path)

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import InputError
 from tumorlens.inference.slice.results import Failure, Prediction
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.report.slice.overlay import (
     OverlayKind,
     color_scale,

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import url_for
 
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.taxonomy import decision_title
 from tumorlens.web.uploads.analysis_record import Analysis
 from tumorlens.web.uploads.series_record import Scan, State

@@ -21,7 +21,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingFileError
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
 from tumorlens.web.app_state import desk
@@ -194,10 +194,13 @@ def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
     found, bundle = facts["finding"], desk().bundle
     place = {"scan_id": scan.id, "index": facts["index"]}
     refused = found["decision"] == Verdict.NOT_BRAIN_MRI
+    # A model of volumes says nothing of single slices.
+    whole = bool(found["probabilities"]) and set(found["slice_p_tumor"]) == {None}
     colors = color_scale()
     return {
         "found": found,
         "refused": refused,
+        "whole": whole,
         "uncertain": found["decision"] in set(Verdict),
         "warnings": scan_words.warnings(found, scan.document["notes"], bundle.version),
         "point": bundle.operating_points.get(found["operating_point"]),
@@ -212,6 +215,7 @@ def _finding(scan: Scan, facts: dict[str, Any]) -> dict[str, Any]:
                 url_for("scans.evidence", **place) if facts["has_evidence"] else None
             ),
             "p_tumor": found["slice_p_tumor"],
+            "whole": whole,
             "first": _first_place(found, facts["geometry"]["shape"]),
             "colors": colors.ravel().tolist(),
         },

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.report.series import words as scan_words
+from tumorlens.report import words
 from tumorlens.report.series.document import lesion_from_json
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import parse_decided
 from tumorlens.web.uploads.series_record import State
 
-REFUSED_NUMBERS = scan_words.REFUSED_NUMBERS
+REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -32,21 +31,18 @@ def sentence(finding: dict[str, Any]) -> str:
         As in ``tumorlens-scan/1``, here and below.
     """
     decision = finding["decision"]
-    known = Verdict(decision) if decision in set(Verdict) else TumorClass(decision)
-    return scan_words.sentence(known, finding["not_judged"])
+    return words.series_sentence(parse_decided(decision), finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:
     """Say where the most suspicious spot lies, and how large it seems."""
     lesion = finding["lesion"]
-    return scan_words.lesion_sentence(
-        None if lesion is None else lesion_from_json(lesion)
-    )
+    return words.lesion_sentence(None if lesion is None else lesion_from_json(lesion))
 
 
 def slices_sentence(finding: dict[str, Any]) -> str:
     """Count the slices that were judged, passed over and refused."""
-    return scan_words.slices_sentence(
+    return words.slices_sentence(
         finding["slices"], finding["without_brain"], finding["refused"]
     )
 
@@ -65,23 +61,7 @@ def warnings(
     version
         Of the model in use now.
     """
-    texts = [*finding["reasons"]]
-    sequence = finding["sequence"]
-    if sequence is None:
-        texts.append(
-            "The file does not say how the series was weighted; the model was "
-            "trained on T1 with and without contrast only."
-        )
-    else:
-        caveat = sequence_caveat(MRSequence(sequence))
-        texts += [] if caveat is None else [caveat]
-    texts += notes
-    if finding["model_version"] != version:
-        texts.append(
-            f"This was judged by model version {finding['model_version']}; the one "
-            f"in use now is {version}."
-        )
-    return tuple(texts)
+    return words.series_warnings(finding, notes, version)
 
 
 def series_title(facts: dict[str, Any]) -> str:

@@ -27,7 +27,8 @@ function percent(share) {
 
 function describe(view, slice) {
   const start = `Slice ${slice + 1} of ${view.count}`;
-  if (view !== own) return start;
+  // A model of volumes says nothing of single slices.
+  if (view !== own || facts.whole) return start;
   const p = facts.p_tumor[slice];
   return p === null
     ? `${start}: not judged`

@@ -1,4 +1,4 @@
-"""The sentences for people are right in every case."""
+"""What predictions say in words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.samples.series_findings import written_finding
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.bundle.facts import PredictionSets
 from tumorlens.inference.slice.results import Box, Prediction
-from tumorlens.report.slice import words
+from tumorlens.report import words
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 
@@ -87,3 +88,54 @@ def test_another_model_s_result_is_marked(
 def test_one_minute_is_one() -> None:
     assert words.minutes(1) == "1 minute"
     assert words.minutes(60) == "60 minutes"
+
+
+@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
+def test_every_decision_has_words_on_the_scan(decided: TumorClass | Verdict) -> None:
+    text = words.series_sentence(decided)
+    assert text.endswith(".")
+    assert "slice" not in text
+
+
+def test_every_slice_is_counted_once() -> None:
+    text = words.slices_sentence(9, 2, 1)
+    assert text == "9 slices: 6 judged, 2 without brain, 1 refused"
+
+
+def test_a_lesion_has_place_slices_and_size() -> None:
+    lesion = written_finding().lesion
+    assert lesion is not None
+    text = words.lesion_sentence(lesion)
+    assert "right, middle third" in text
+    assert "slices 5 to 7, strongest in 5" in text
+    assert "21 × 20 × 15 mm" in text
+
+
+def test_a_lesion_without_a_known_place_has_its_slice() -> None:
+    lesion = written_finding().lesion
+    assert lesion is not None
+    bare = replace(lesion, box=(4, 0, 0, 5, 9, 9), size_mm=None, location="")
+    text = words.lesion_sentence(bare)
+    assert text == "Most suspicious spot: in slice 5; slice 5, strongest in 5."
+
+
+@pytest.mark.parametrize("decided", list(Verdict))
+def test_a_scan_without_an_answer_has_no_number(decided: Verdict) -> None:
+    assert words.tumor_percent(decided, None) == "not judged"
+    said = words.series_headline(decided, None)
+    assert said.endswith("(nothing could be judged)")
+    assert "%" not in said
+    assert "Do not take it for a clear one" in words.series_sentence(decided, "Why.")
+
+
+def test_a_scan_that_was_refused_has_no_number_either() -> None:
+    refused = Verdict.NOT_BRAIN_MRI
+    assert words.tumor_percent(refused, 0.001) == "no answer"
+    assert "%" not in words.series_headline(refused, 0.001)
+
+
+def test_a_scan_with_an_answer_has_one() -> None:
+    assert words.tumor_percent(TumorClass.GLIOMA, 0.938) == "93.8 %"
+    assert words.series_headline(TumorClass.GLIOMA, 0.938) == "Glioma (tumour 93.8 %)"
+    unsure = words.series_headline(Verdict.INCONCLUSIVE, 0.5)
+    assert unsure == "Inconclusive (tumour 50.0 %)"

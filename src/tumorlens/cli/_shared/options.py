@@ -1,6 +1,8 @@
-"""Options of every command that asks the model."""
+"""Options that several commands share: the model, labelled pictures."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -23,4 +25,21 @@ threads_option = click.option(
     envvar="TUMORLENS_THREADS",
     type=click.IntRange(1, 1024),
     help="Threads of one forward pass.  [default: the processor's cores]",
+)
+
+
+manifest_option = click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Manifest (CSV) or folder with a folder a class.",
+)
+"""Labelled pictures, as `tumorlens.data.manifest.read_manifest` takes them."""
+
+split_option = click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Which part of the manifest to score; 'all' for every row.",
 )

@@ -1,0 +1,110 @@
+"""Figures by sequence and set, and on lesions beside the four classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.samples.scored_sets import made_set
+from tumorlens.evaluation.performance.by_sequence import (
+    sequence_figures,
+    sequence_tables,
+    together,
+)
+from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.imaging.study import MRSequence
+from tumorlens.taxonomy import Lesion, TumorClass
+
+GLIOMA, CLEAR = "glioma", "no_tumor"
+T1, T2 = MRSequence.T1, MRSequence.T2
+
+
+def with_facts(scored: ScoredSet, facts: list[dict[str, Any]]) -> ScoredSet:
+    records = [
+        replace(row, **more) for row, more in zip(scored.records, facts, strict=True)
+    ]
+    return replace(scored, records=records)
+
+
+def value(found: dict[str, Any], key: str) -> float:
+    return float(found[key]["value"])
+
+
+def test_sets_and_sequences_stand_apart() -> None:
+    said = [("a:1", GLIOMA, GLIOMA), ("a:2", GLIOMA, CLEAR), ("b:1", CLEAR, CLEAR)]
+    scored = with_facts(
+        made_set(said), [{"sequence": T1}, {"sequence": T2}, {"sequence": None}]
+    )
+    found = sequence_figures(scored)["sequences"]
+    assert set(found) == {"a T1", "a T2", "b ?"}
+    assert value(found["a T1"], "recall_glioma") == 1.0
+    assert value(found["a T2"], "recall_glioma") == 0.0
+    assert "recall_glioma" not in found["b ?"]
+
+
+def test_other_lesions_are_counted_by_what_they_are_called() -> None:
+    said = [(f"a:{row}", GLIOMA, GLIOMA) for row in range(4)]
+    other = {"label": None, "lesion": Lesion.OTHER, "kind": "schwannoma"}
+    scored = with_facts(made_set(said), 4 * [{"sequence": T1, **other}])
+    # The network itself names another kind on two of four.
+    lesions = np.array([[0.9, 0.0], [0.9, 0.0], [0.0, 0.0], [np.nan, np.nan]])
+    decisions = [Lesion.OTHER, TumorClass.GLIOMA, TumorClass.NO_TUMOR, CLEAR]
+    scored = replace(
+        scored,
+        lesions=lesions,
+        decisions=[*decisions[:3], TumorClass.GLIOMA],
+    )
+    found = sequence_figures(scored)["kinds"]["schwannoma T1"]
+    assert value(found, "other_called_kind") == 0.5
+    assert value(found, "other_called_clear") == 0.0
+    assert value(found, "other_decided_kind") == 0.5
+    assert value(found, "other_cleared") == 0.25
+
+
+def test_a_stroke_is_neither_tumour_nor_clear() -> None:
+    said = [(f"a:{row}", CLEAR, CLEAR) for row in range(6)]
+    said += [(f"b:{row}", GLIOMA, GLIOMA) for row in range(6)]
+    said += [(f"c:{row}", GLIOMA, GLIOMA) for row in range(6)]
+    stroke = {"label": None, "lesion": Lesion.VASCULAR, "kind": "stroke"}
+    facts = [{"sequence": T1}] * 12 + [{"sequence": T1, **stroke}] * 6
+    one_set = [{"patient": f"x:{row}", **item} for row, item in enumerate(facts)]
+    found = sequence_figures(with_facts(made_set(said), one_set))
+    assert value(found["sequences"]["x T1"], "auroc_tumor") == 1.0
+    assert value(found["kinds"]["stroke T1"], "vascular_called_kind") == 1.0
+
+
+def test_sequences_of_one_slice_are_added_up() -> None:
+    said, facts, shares = [], [], []
+    for row in range(12):
+        label = GLIOMA if row % 2 else CLEAR
+        for sequence, sure in ((T1, row % 4 > 1), (T2, row % 4 < 2)):
+            # Each sequence sees half of the tumours, and is unsure of the rest.
+            share = 0.5 if not sure else (0.99 if label is GLIOMA else 0.01)
+            said.append((f"s:{row}", label, label))
+            facts.append({"sequence": sequence, "site": "X", "extra": {"slice": "1"}})
+            shares.append([share, 0.0, 0.0, 1.0 - share])
+    scored = with_facts(made_set(said, probabilities=np.array(shares)), facts)
+    alone = sequence_figures(scored)["sites"]
+    assert value(alone["s X T1"], "auroc_tumor") < 0.95
+    found = together(scored)
+    assert set(found) == {"s X T1 + T2"}
+    assert found["s X T1 + T2"]["slices"] == 12
+    assert value(found["s X T1 + T2"], "auroc_tumor") == 1.0
+
+
+def test_models_stand_side_by_side() -> None:
+    said = [("a:1", GLIOMA, GLIOMA), ("a:2", GLIOMA, GLIOMA)]
+    scored = with_facts(made_set(said), 2 * [{"sequence": T1}])
+    one = sequence_figures(scored)
+    tables = sequence_tables({"one": one, "two": sequence_figures(scored)})
+    first = tables[0]
+    assert first.columns == ("", "Figure", "Slices", "one", "two")
+    (row,) = [row for row in first.rows if row[1] == "Recall, glioma"]
+    assert row[0] == "a T1"
+    assert row[3] == row[4]
+    assert row[3].startswith("1.000")
+    with pytest.raises(StopIteration):
+        next(row for row in first.rows if row[1] == "Recall, pituitary")
