@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from tumorlens.imaging.limits import (
     check_dimensions,
     check_unpacked,
 )
+from tumorlens.imaging.preprocess.framing import find_views
 from tumorlens.imaging.study import Series, Slice, Study
 
 if TYPE_CHECKING:
@@ -172,7 +174,19 @@ def read_raster(data: bytes, name: str) -> Study:
             f"{name} starts like a {kind.title} picture, "
             "but its content is cut off or broken."
         ) from error
-    return Study((Series(slices),), notes)
+    return _framed(slices, notes)
+
+
+def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
+    """Find the slices in each picture; one picture may show several."""
+    framed: list[Slice] = []
+    said: list[str] = []
+    for picture in slices:
+        found = find_views(picture.pixels)
+        said += found.notes
+        for view in found.views or (None,):
+            framed.append(replace(picture, index=len(framed), view=view))
+    return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(said)))
 
 
 def _frame_count(image: ImageFile.ImageFile, data: bytes, name: str) -> int:

@@ -323,8 +323,8 @@ def voxels_of(
     Returns
     -------
     voxels
-        Shape (D, H, W), float32, finite; what is stored as NaN or infinity has the
-        lowest value of the rest.
+        Shape (D, H, W), float32, finite; what is stored as NaN or infinity is 0, or
+        the lowest value where that is less.
     missing
         How many voxels are so.
 
@@ -365,6 +365,8 @@ def voxels_of(
         raise InputError(
             f"{name} holds no finite number.", "Give a volume that holds intensities."
         )
+    # Where all values are above 0, that is what was masked.
+    air = min(np.float32(0.0), lowest)
     for index, gap in gaps.items():
-        voxels[index][gap] = lowest
+        voxels[index][gap] = air
     return voxels, sum(int(np.count_nonzero(gap)) for gap in gaps.values())

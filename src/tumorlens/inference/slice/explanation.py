@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry.volume_grid import square_shape
+from tumorlens.imaging.preprocess.framing import over_picture
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.facts import CellCalibration
@@ -83,13 +84,13 @@ def explain(
 def _laid_over(
     grid: NDArray[np.float32], crop: Crop, slice_: Slice
 ) -> NDArray[np.float32]:
-    """Lay a map over the slice; the crop counts pixels that were made square."""
-    shape = square_shape(slice_.height, slice_.width, slice_.pixel_aspect)
+    """Lay a map over the picture; the crop counts pixels of what was judged of it."""
+    height, width = slice_.view.shape if slice_.view else slice_.pixels.shape
+    shape = square_shape(height, width, slice_.pixel_aspect)
     laid = to_picture(grid, crop, *shape)
-    if shape == (slice_.height, slice_.width):
-        return laid
-    resized = cv2.resize(laid, (slice_.width, slice_.height))
-    return np.asarray(resized, np.float32)
+    if shape != (height, width):
+        laid = np.asarray(cv2.resize(laid, (width, height)), np.float32)
+    return over_picture(laid, slice_.view, slice_.height, slice_.width)
 
 
 def cell_probabilities(

@@ -18,6 +18,7 @@ from tumorlens.errors import InputError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
+from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.preprocess.slice import (
     Crop,
     Preprocessing,
@@ -114,7 +115,8 @@ def prepare_slice(
         Of the bundle.
     """
     start = time.perf_counter()
-    square = with_square_pixels(slice_.pixels, slice_.pixel_aspect)
+    picture = view_pixels(slice_.pixels, slice_.view)
+    square = with_square_pixels(picture, slice_.pixel_aspect)
     pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
     seconds = time.perf_counter() - start
