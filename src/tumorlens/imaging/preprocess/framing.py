@@ -31,6 +31,9 @@ they are a page or the air of a negative."""
 _LEAST_ROOM = 0.08
 """What surrounds a screen is brighter than the darkest of the picture by this much."""
 
+_LEAST_VIEWER = 0.04
+"""Grey of a viewer's dark window, and what its corners differ by at most."""
+
 _TISSUE = 0.14
 
 _RECTANGLE = 0.9
@@ -52,6 +55,9 @@ one head is tissue on both sides over more than half of its length."""
 
 _MOST_OBLONG = 1.6
 """Longer over shorter side of a tile: half of a square picture is no tile."""
+
+_OFF_CENTRE = 0.15
+"""Tiles by which heads are off the middle of their own, in the mean."""
 
 _ONE_TILE_SIZE = 3.0
 """How many times as much tissue the fullest tile shows as the usual one, at most."""
@@ -141,15 +147,33 @@ def find_views(pixels: NDArray[np.float32]) -> Framed:
     if small is None:
         return Framed((), ())
     corners = _corner_greys(small)
-    dark = sum(grey < _DARK for grey in corners)
-    if dark >= 3:
-        return _sheet_of(pixels, small, _whole(pixels))
     bright = sum(grey > _BRIGHT for grey in corners)
-    if bright >= 3:
+    if bright >= 3 or _is_page(small):
         return _on_a_page(pixels, small)
     if min(corners) > _LEAST_ROOM:
-        return _photograph(pixels)
-    return Framed((), ())
+        found = Framed((), ())
+        if max(corners) - min(corners) < 2.0 * _LEAST_VIEWER:
+            found = _photograph(pixels, _VIEWER_CONTRAST)
+        return found if found.views else _photograph(pixels, _ROOM_CONTRAST)
+    if sum(grey < _DARK for grey in corners) < 3:
+        return Framed((), ())
+    if _is_dark_viewer(small, corners):
+        return _photograph(pixels, _VIEWER_CONTRAST)
+    return _sheet_of(pixels, small, _whole(pixels))
+
+
+def _is_page(small: NDArray[np.float32]) -> bool:
+    """Tell whether nearly all of a picture's edge is white."""
+    edges = (small[0], small[-1], small[:, 0], small[:, -1])
+    return float(np.mean([(edge > _BRIGHT).mean() for edge in edges])) > 0.9
+
+
+def _is_dark_viewer(small: NDArray[np.float32], corners: list[float]) -> bool:
+    """Tell whether corners are of one dark grey, and much of the picture is darker."""
+    grey = min(corners)
+    if grey < _LEAST_VIEWER or max(corners) - grey > _LEAST_VIEWER:
+        return False
+    return float((small < grey - 0.5 * _LEAST_VIEWER).mean()) > _LEAST_SCREEN
 
 
 def is_inverted(pixels: NDArray[np.float32]) -> bool | None:
@@ -348,7 +372,8 @@ def _parts(tissue: NDArray[np.bool_], count: int) -> bool:
 def _all_heads(tissue: NDArray[np.bool_], rows: int, columns: int) -> bool:
     """Tell whether nearly every tile of a grid shows a head of about one size."""
     height, width = tissue.shape
-    shares = []
+    shares: list[float] = []
+    off_centre: list[float] = []
     for row in range(rows):
         for column in range(columns):
             tile = tissue[
@@ -356,13 +381,26 @@ def _all_heads(tissue: NDArray[np.bool_], rows: int, columns: int) -> bool:
                 round(column * width / columns) : round((column + 1) * width / columns),
             ]
             shares.append(float(tile.mean()))
+            if shares[-1] > 0.02:
+                off_centre.append(_off_centre(tile))
             down, across = tile.any(axis=1).mean(), tile.any(axis=0).mean()
             if shares[-1] > 0.02 and min(down, across) < 0.3:
                 return False
     filled = [share for share in shares if share > 0.02]
     if len(filled) < max(2, 0.67 * len(shares)) or min(filled) < 0.06:
         return False
+    # Quarters of one head all lie towards the middle of the picture.
+    if float(np.mean(off_centre)) > _OFF_CENTRE:
+        return False
     return max(filled) <= _ONE_TILE_SIZE * float(np.median(filled))
+
+
+def _off_centre(tile: NDArray[np.bool_]) -> float:
+    """Measure how far the tissue of a tile is from its middle, in tiles."""
+    rows, columns = np.nonzero(tile)
+    height, width = tile.shape
+    down = abs(float(rows.mean()) / height - 0.5)
+    return max(down, abs(float(columns.mean()) / width - 0.5))
 
 
 # --- Pages and negatives ---
@@ -467,11 +505,19 @@ _LEAST_SCREEN = 0.12
 """Share of a photograph that the screen on it takes at least."""
 
 _MOST_SCREEN = 0.97
+_ROOM_CONTRAST = 25.0
+_VIEWER_CONTRAST = 6.0
+"""Of 255 greys, by which what surrounds a screen, or a slice in a viewer, is brighter
+than air."""
+
+_STRAIGHT = 1.5
+"""Pixels of the small picture by which corners of an upright screen may be off."""
+
 _FRAME = 0.04
 """Width of the frame inside the screen that shows air, as a share of the screen."""
 
 
-def _photograph(pixels: NDArray[np.float32]) -> Framed:
+def _photograph(pixels: NDArray[np.float32], contrast: float) -> Framed:
     """Straighten the screen that a photograph or a coloured viewer shows."""
     scale = min(1.0, _PHOTO_SMALL / max(pixels.shape))
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
@@ -482,7 +528,7 @@ def _photograph(pixels: NDArray[np.float32]) -> Framed:
     if high <= low:
         return Framed((), ())
     greys = np.clip(255.0 * (small - low) / (high - low), 0, 255).astype(np.uint8)
-    quad = _screen(greys)
+    quad = _screen(greys, contrast)
     if quad is None:
         return Framed((), ())
     corners = quad / scale
@@ -490,7 +536,8 @@ def _photograph(pixels: NDArray[np.float32]) -> Framed:
     width, height = (round(float(max(sides[i], sides[i + 2]))) for i in (0, 1))
     if min(width, height) < _LEAST_TILE:
         return Framed((), ())
-    upright = np.abs(corners - np.roll(corners, 1, axis=0)).min(axis=1).max() <= 2.5
+    slant = np.abs(quad - np.roll(quad, 1, axis=0)).min(axis=1).max()
+    upright = slant <= _STRAIGHT
     if upright:
         x0, y0 = np.floor(corners.min(axis=0)).astype(int)
         x1, y1 = np.ceil(corners.max(axis=0)).astype(int)
@@ -501,6 +548,8 @@ def _photograph(pixels: NDArray[np.float32]) -> Framed:
             min(pixels.shape[0], int(y1)),
         )
         return _inside(pixels, box, CROPPED)
+    if contrast < _ROOM_CONTRAST:
+        return Framed((), ())
     one, two, three, four = ((float(x), float(y)) for x, y in corners)
     view = PictureView((one, two, three, four), (height, width), False)
     if is_inverted(view_pixels(pixels, view)):
@@ -509,11 +558,11 @@ def _photograph(pixels: NDArray[np.float32]) -> Framed:
     return Framed((view,), (STRAIGHTENED,))
 
 
-def _screen(greys: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+def _screen(greys: NDArray[np.uint8], contrast: float) -> NDArray[np.float64] | None:
     """Find the dark four-cornered screen, shape (4, 2), from its upper left on."""
     best, best_area = None, 0.0
     blurred = np.asarray(cv2.GaussianBlur(greys, (5, 5), 0), np.uint8)
-    for level in _levels(blurred):
+    for level in _levels(blurred, contrast):
         dark = (blurred <= level).astype(np.uint8)
         dark = np.asarray(
             cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)), np.uint8
@@ -524,12 +573,15 @@ def _screen(greys: NDArray[np.uint8]) -> NDArray[np.float64] | None:
             if quad is None:
                 continue
             area = cv2.contourArea(quad.astype(np.float32))
-            if area > best_area and _is_screen(blurred, quad):
+            if area > best_area and _is_screen(blurred, quad, contrast):
                 best, best_area = quad, area
     return best
 
 
-def _levels(greys: NDArray[np.uint8]) -> Sequence[float]:
+def _levels(greys: NDArray[np.uint8], contrast: float) -> Sequence[float]:
+    if contrast < _ROOM_CONTRAST:
+        near = (greys[2, 2], greys[2, -3], greys[-3, 2], greys[-3, -3])
+        return (float(min(near)) - 0.5 * contrast,)
     otsu, _ = cv2.threshold(greys, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return (0.4 * otsu, 0.6 * otsu, 0.8 * otsu, otsu)
 
@@ -565,7 +617,9 @@ def _four_corners(
     return quad if np.abs(cosines).max() < 0.5 else None
 
 
-def _is_screen(greys: NDArray[np.uint8], quad: NDArray[np.float64]) -> bool:
+def _is_screen(
+    greys: NDArray[np.uint8], quad: NDArray[np.float64], contrast: float
+) -> bool:
     """Tell whether a quadrangle is dark along its edges, bright around and inside."""
     side = 96
     target = np.array([(0, 0), (side, 0), (side, side), (0, side)], np.float32)
@@ -591,6 +645,6 @@ def _is_screen(greys: NDArray[np.uint8], quad: NDArray[np.float64]) -> bool:
         return False
     air = float(np.median(ring))
     return (
-        float(np.median(around)) > air + 25.0
+        float(np.median(around)) > air + contrast
         and float(np.percentile(middle, 90)) > air + 40.0
     )
