@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.decision_layer import fit_decision_layer
+from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_layer
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_domain
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
@@ -20,10 +22,19 @@ from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
-from tumorlens.experiments.bundle_files import write_facts, write_network
+from tumorlens.imaging.geometry.volume import Volume
 from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import Preprocessing, prepare_batch
-from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.imaging.preprocess.volume import prepare_volume
+from tumorlens.inference.bundle.bundle import (
+    MODEL_FILE,
+    OOD_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    save_bundle,
+    sha256_of,
+)
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -31,7 +42,9 @@ from tumorlens.training.dataset import (
     served_pixels,
     without_skull,
 )
+from tumorlens.training.export import export_onnx, serving_model
 from tumorlens.training.held_out import HeldOut, infer
+from tumorlens.training.networks.registry import find_network
 
 _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
@@ -233,3 +246,165 @@ def provenance(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
+
+
+_DRAWN_AS_VOLUMES = 4
+
+
+def make_volume_bundle(
+    model: keras.Model,
+    config: TrainingConfig,
+    data: TrainingData,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Calibrate a trained model, fix its thresholds, and write the bundle.
+
+    Parameters
+    ----------
+    model
+        Trained; of a network that judges volumes.
+    config
+        Of its run.
+    data
+        Training and validation scans.
+    folder
+        Created where missing; its bundle files are replaced.
+    say
+        Receives lines of progress.
+    """
+    serving = write_network(model, config, folder)
+    say("Calibrating on patients who did not train.")
+    outputs = infer(serving, data.validation, config.size)
+    checked = HeldOut(
+        tuple(sample.record for sample in data.validation),
+        outputs["logits"],
+        outputs["evidence"],
+        np.full((len(data.validation), 1, 1), np.nan, np.float32),
+    )
+    # No rule on the brain: a scan shows what it shows.
+    layer = fit_decision_layer(checked, None)
+
+    say("Learning what is no scan of a head.")
+    kinds, foreign = _ood_volumes(config.seed, config.size)
+    # Scans are grey; a coloured one is refused by its slices' colour.
+    domain = fit_domain(
+        Embedded.of_grey(infer(serving, data.training, config.size)),
+        Embedded.of_grey(outputs),
+        Embedded.of_grey(_volume_outputs(serving, foreign)),
+        kinds,
+    )
+    facts = provenance(config, data, None)
+    metrics = {"validation": layer.check(checked)}
+    return write_facts(folder, config, layer, domain, facts, metrics)
+
+
+def _ood_volumes(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:
+    """Foreign pictures as scans: one repeated in every slice, and many in a pile."""
+    outliers = [*draw_outliers(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
+    # Twice the input's edge is as much as it can see of them.
+    edge = 2 * size
+    pictures = [
+        np.asarray(cv2.resize(item.pixels, (edge, edge)), np.float32)
+        for item in outliers
+    ]
+    kinds = [item.kind for item in outliers]
+    piles = [np.repeat(item[None], edge, axis=0) for item in pictures]
+    rng = np.random.default_rng(seed)
+    for _ in range(2 * _DRAWN_AS_VOLUMES):
+        rows = rng.integers(0, len(pictures), edge)
+        kinds.append("pile")
+        piles.append(np.stack([pictures[row] for row in rows]))
+    facts = Preprocessing(size=size)
+    blocks = [prepare_volume(Volume.of(item, np.eye(4)), facts)[0] for item in piles]
+    return kinds, blocks
+
+
+def _volume_outputs(
+    serving: keras.Model, blocks: Sequence[NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    parts = [
+        serving.predict_on_batch(np.stack(blocks[start : start + 8]))
+        for start in range(0, len(blocks), 8)
+    ]
+    return {
+        name: np.concatenate([np.asarray(part[name]) for part in parts])
+        for name in ("embedding", "logits")
+    }
+
+
+def write_network(
+    model: keras.Model, config: TrainingConfig, folder: Path
+) -> keras.Model:
+    """Write a network to serve, and its weights to start fine-tuning from.
+
+    Parameters
+    ----------
+    model
+        Trained.
+    config
+        Of its run.
+    folder
+        Of the bundle; created where missing.
+
+    Returns
+    -------
+    keras.Model
+        With the outputs that serving sees, to fit the rest of the bundle on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    serving = serving_model(model, config.size)
+    export_onnx(serving, folder / MODEL_FILE)
+    model.save_weights(folder / WEIGHTS_FILE)
+    return serving
+
+
+def write_facts(
+    folder: Path,
+    config: TrainingConfig,
+    layer: DecisionLayer,
+    domain: tuple[OodModel, Mapping[str, float]],
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Bundle:
+    """Write what was fitted beside a network, and verify the whole.
+
+    Parameters
+    ----------
+    folder
+        That `write_network` has filled.
+    config
+        Of the run.
+    layer
+        What the bundle decides by.
+    domain
+        From `fit_domain`: the model and its figures.
+    provenance, metrics
+        Plain JSON, see `Bundle`.
+
+    Raises
+    ------
+    BundleError
+        A fact is not what it has to be.
+    """
+    known, figures = domain
+    network = find_network(config.network)
+    known.save(folder / OOD_FILE)
+    return save_bundle(
+        folder,
+        name=config.network,
+        version=f"{datetime.now(UTC):%Y.%m.%d}-{sha256_of(folder / MODEL_FILE)[:8]}",
+        preprocessing=Preprocessing(size=config.size),
+        calibration=layer.calibration,
+        operating_points=layer.operating_points,
+        default_operating_point="screening",
+        prediction_sets=layer.prediction_sets,
+        rules=layer.rules,
+        cells=layer.cells,
+        domain=figures,
+        provenance=provenance,
+        metrics=metrics,
+        judges=network.judges,
+        findings=network.findings,
+        sequence_head=layer.sequence_head,
+    )

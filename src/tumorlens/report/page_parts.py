@@ -1,6 +1,8 @@
 """What a page of figures is made of: sections of words, tables, charts, pictures.
 
 Who measures says what to show in these; who draws the page knows nothing else.
+
+Tested in `tests/report/evaluation/test_page.py`.
 """
 
 from __future__ import annotations

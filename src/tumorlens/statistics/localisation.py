@@ -69,8 +69,8 @@ def pointing(
     if strongest <= 0.0:
         return 0.0, 0.0
     peak = np.unravel_index(int(heat.argmax()), heat.shape)
-    found = heat >= np.float32(0.5 * strongest)
-    dice = 2.0 * float((found & inside).sum()) / float(found.sum() + inside.sum())
+    marked = heat >= np.float32(0.5 * strongest)
+    dice = 2.0 * float((marked & inside).sum()) / float(marked.sum() + inside.sum())
     return float(inside[peak]), dice
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Flask
 
 from tumorlens.inference.series.classifier import SeriesClassifier
@@ -10,11 +12,13 @@ from tumorlens.settings import Settings
 from tumorlens.web.app_state import Desk, check_operating_point, put_desk
 from tumorlens.web.errors import handle_errors
 from tumorlens.web.security import guard
-from tumorlens.web.typography import unbroken
 from tumorlens.web.uploads.series_jobs import ScanJobs
 from tumorlens.web.uploads.store import Store
-from tumorlens.web.views import api, health, pages
-from tumorlens.web.views import series_pages as scan_pages
+from tumorlens.web.views import health
+from tumorlens.web.views.api import root as api
+from tumorlens.web.views.pages import home, series, slices
+
+_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|mm|MB|pixels)(?![A-Za-z]))")
 
 
 def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -> Flask:
@@ -42,13 +46,8 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     put_desk(app.extensions, Desk(classifier, store, settings, jobs))
     guard(app, settings, store.key)
     handle_errors(app, settings)
-    for blueprint in (
-        pages.blueprint,
-        scan_pages.blueprint,
-        api.blueprint,
-        health.blueprint,
-    ):
-        app.register_blueprint(blueprint)
+    for views in (home, slices, series, api, health):
+        app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     app.jinja_env.filters["unbroken"] = unbroken
     return app
@@ -67,3 +66,14 @@ def open_store(settings: Settings) -> Store:
     )
     store.start_sweeper()
     return store
+
+
+def unbroken(text: str) -> str:
+    """Keep each number on one line with its unit, by spaces that do not break.
+
+    Parameters
+    ----------
+    text
+        A sentence, not yet markup.
+    """
+    return _NUMBER_AND_UNIT.sub("\N{NO-BREAK SPACE}", text)

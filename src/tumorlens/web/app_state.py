@@ -19,9 +19,9 @@ from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.results import Failure
 from tumorlens.inference.slice.session import available_cores
 from tumorlens.settings import SETTINGS, Settings
-from tumorlens.web.uploads.analysis_record import Analysis
 from tumorlens.web.uploads.series_jobs import ScanJobs
 from tumorlens.web.uploads.store import Store
+from tumorlens.web.uploads.upload import Upload
 
 _KEY = "tumorlens"
 _NAME_LENGTH = 200
@@ -67,7 +67,7 @@ class Desk:
 
     def analyse(
         self, uploads: Sequence[FileStorage], owner: str, operating_point: str | None
-    ) -> Iterator[Analysis | Failure]:
+    ) -> Iterator[Upload | Failure]:
         """Judge uploaded files and keep the results, one after the other.
 
         Parameters
@@ -81,7 +81,7 @@ class Desk:
 
         Yields
         ------
-        Analysis or Failure
+        Upload or Failure
             In order: one analysis for each slice of a file, or one failure for
             the file.
 
@@ -108,7 +108,7 @@ class Desk:
 
     def _analyse_one(
         self, data: bytes, name: str, owner: str, point: str
-    ) -> Iterator[Analysis | Failure]:
+    ) -> Iterator[Upload | Failure]:
         try:
             classifier = self.classifier.slice_classifier()
             study = read_study(data, name)

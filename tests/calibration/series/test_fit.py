@@ -11,7 +11,7 @@ from tumorlens.calibration.series.fit import (
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.judged_series import JudgedScan, View, deal_scans
+from tumorlens.calibration.series.judged_series import ScoredSeries, View, deal_scans
 from tumorlens.calibration.series.outlines import LEVELS, OutlineFit
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanPart, ScanRecord
@@ -21,7 +21,7 @@ from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.taxonomy import TumorClass
 
 
-def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> JudgedScan:
+def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> ScoredSeries:
     """Slices of low odds; a tumour raises some in the middle, every end alarms."""
     rng = np.random.default_rng((number, tumor))
     odds = rng.normal(-3.0, 1.0, depth)
@@ -37,7 +37,7 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Judged
     # Outlines fit best at the third level.
     measures = np.full((len(LEVELS), 5), 0.4)
     measures[3] = [0.8, 0.1, 1.1, 1.0, 1.0]
-    return JudgedScan(
+    return ScoredSeries(
         record,
         number % 3,
         (View(probabilities, heads, 5.0),) * views,
@@ -46,11 +46,11 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Judged
 
 
 @pytest.fixture(scope="module")
-def judged() -> list[JudgedScan]:
+def judged() -> list[ScoredSeries]:
     return [made_up(n, tumor) for n in range(30) for tumor in (True, False)]
 
 
-def test_false_alarms_at_the_ends_are_learned_away(judged: list[JudgedScan]) -> None:
+def test_false_alarms_at_the_ends_are_learned_away(judged: list[ScoredSeries]) -> None:
     table = ScanTable(judged)
     rule = fit_rule(table, np.ones(len(judged), np.bool_))
     assert rule.end_discount >= 2.0
@@ -60,7 +60,7 @@ def test_false_alarms_at_the_ends_are_learned_away(judged: list[JudgedScan]) -> 
     assert (odds[~table.tumor] < 0).mean() > 0.9
 
 
-def test_no_fold_judges_by_its_own_scans(judged: list[JudgedScan]) -> None:
+def test_no_fold_judges_by_its_own_scans(judged: list[ScoredSeries]) -> None:
     """Labels of a fold turned round change its figures, but not its log-odds."""
     before = cross_fitted(ScanTable(judged))[0]
     turned = ScanTable(judged)
@@ -79,7 +79,7 @@ def test_patients_and_both_kinds_weigh_alike() -> None:
     assert weights[0] + weights[1] == pytest.approx(weights[2])
 
 
-def test_the_model_and_its_figures(judged: list[JudgedScan]) -> None:
+def test_the_model_and_its_figures(judged: list[ScoredSeries]) -> None:
     model, figures = fit_scans(judged)
     assert isinstance(model, SeriesModel)
     assert model.end_discount in DISCOUNTS
@@ -99,16 +99,16 @@ def test_the_model_and_its_figures(judged: list[JudgedScan]) -> None:
 
 
 def test_scans_without_a_judged_slice_are_counted_apart(
-    judged: list[JudgedScan],
+    judged: list[ScoredSeries],
 ) -> None:
-    empty = JudgedScan(
+    empty = ScoredSeries(
         judged[0].record, 0, (View(np.full((4, 4), np.nan), np.zeros(4), None),), None
     )
     _, figures = fit_scans([*judged, empty])
     assert figures["not_judged"] == 1
 
 
-def test_three_planes_are_averaged(judged: list[JudgedScan]) -> None:
+def test_three_planes_are_averaged(judged: list[ScoredSeries]) -> None:
     table = ScanTable([*judged, made_up(40, False, views=3)])
     rule = fit_rule(table, np.ones(len(judged) + 1, np.bool_))
     assert rule.joined_log_odds(table) == pytest.approx(rule.log_odds(table))
@@ -118,7 +118,7 @@ def test_three_planes_are_averaged(judged: list[JudgedScan]) -> None:
     assert rates["sensitivity"] is None
 
 
-def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[JudgedScan]) -> None:
+def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[ScoredSeries]) -> None:
     tumors = [scan for scan in judged if scan.record.tumor]
     with pytest.raises(TrainingError, match="both a tumour and none"):
         fit_scans(tumors)

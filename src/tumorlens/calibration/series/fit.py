@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tumorlens.calibration.series.judged_series import JudgedScan, View
+from tumorlens.calibration.series.judged_series import ScoredSeries, View
 from tumorlens.inference.bundle.facts import FEATURES
 from tumorlens.inference.series.decision import discounted_odds, scan_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
@@ -49,13 +49,13 @@ class FittedRule:
 
     def joined_log_odds(self, table: ScanTable) -> NDArray[np.float64]:
         """Mean log-odds over the planes of each scan, shape (N,)."""
-        found = [
+        by_series = [
             self._odds(
                 np.array([view_features(view, self.end_discount) for view in views])
             )
             for views in table.views
         ]
-        return np.array([item[np.isfinite(item)].mean() for item in found])
+        return np.array([item[np.isfinite(item)].mean() for item in by_series])
 
     def _odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         names = [FEATURES.index(name) for name in self.weights]
@@ -68,10 +68,10 @@ def view_features(view: View, end_discount: float) -> tuple[float, ...]:
     p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
     if not np.isfinite(p_tumor).any():
         return (np.nan,) * len(FEATURES)
-    _, found = scan_features(
+    _, features = scan_features(
         discounted_odds(p_tumor, view.heads, end_discount), view.gap_mm
     )
-    return tuple(found[name] for name in FEATURES)
+    return tuple(features[name] for name in FEATURES)
 
 
 class ScanTable:
@@ -83,7 +83,7 @@ class ScanTable:
         N of them, each with a slice that was judged.
     """
 
-    def __init__(self, scans: Sequence[JudgedScan]) -> None:
+    def __init__(self, scans: Sequence[ScoredSeries]) -> None:
         self.views = [scan.views for scan in scans]
         self.tumor = np.array([scan.record.tumor for scan in scans])
         self.folds = np.array([scan.fold for scan in scans])

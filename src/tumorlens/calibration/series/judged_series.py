@@ -54,7 +54,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class JudgedScan:
+class ScoredSeries:
     """What a network that never saw the patient says of a scan.
 
     Parameters
@@ -83,17 +83,17 @@ def fold_bundles(folder: Path) -> dict[int, Path]:
     TrainingError
         There are not two.
     """
-    found = {
+    bundles = {
         int(match[1]): path
         for path in sorted(folder.glob("fold*/bundle"))
         if (match := _BUNDLE.fullmatch(path.parent.name))
     }
-    if len(found) < 2:
+    if len(bundles) < 2:
         raise TrainingError(
-            f"{folder} holds the bundles of {len(found)} folds; two are needed.",
+            f"{folder} holds the bundles of {len(bundles)} folds; two are needed.",
             "Run `tumorlens train --folds` to its end first.",
         )
-    return found
+    return bundles
 
 
 def deal_scans(
@@ -127,7 +127,7 @@ def deal_scans(
             known.setdefault(row.patient, set()).add(row.fold)
     strangers = sorted({scan.patient for scan in scans} - set(known))
     dealt = {name: {folds[row % len(folds)]} for row, name in enumerate(strangers)}
-    found: list[int] = []
+    dealt_folds: list[int] = []
     for scan in scans:
         own = known.get(scan.patient) or dealt[scan.patient]
         if len(own) > 1 or not own <= set(folds):
@@ -136,8 +136,8 @@ def deal_scans(
                 f"there are bundles for {sorted(folds)}.",
                 "Give the manifest that the folds were trained with.",
             )
-        found.extend(own)
-    return found
+        dealt_folds.extend(own)
+    return dealt_folds
 
 
 def judge_scans(
@@ -146,7 +146,7 @@ def judge_scans(
     folds: Sequence[int],
     threads: int | None = None,
     say: Callable[[str], None] = print,
-) -> list[JudgedScan]:
+) -> list[ScoredSeries]:
     """Judge each scan by the bundle of its fold.
 
     Parameters
@@ -166,16 +166,16 @@ def judge_scans(
         A bundle's own list names a scan's patient among those who trained it,
         or a file is no scan.
     """
-    found = []
+    scored_slices = []
     for fold, path in bundles.items():
         own = [scan for scan, to in zip(scans, folds, strict=True) if to == fold]
         _check_unseen(path, own)
-        judge = _Judge(load_classifier(path, threads), fold)
+        judge = _FoldNetwork(load_classifier(path, threads), fold)
         for number, scan in enumerate(own, start=1):
-            found.append(judge.scan(scan))
+            scored_slices.append(judge.scan(scan))
             if number % 20 == 0 or number == len(own):
                 say(f"Fold {fold}: {number} of {len(own)} scans.")
-    return found
+    return scored_slices
 
 
 def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:
@@ -188,7 +188,7 @@ def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:
             )
 
 
-class _Judge:
+class _FoldNetwork:
     """One fold's network; remembers slices, since stacks share them."""
 
     def __init__(self, classifier: Classifier, fold: int) -> None:
@@ -196,12 +196,12 @@ class _Judge:
         self._point = classifier.point(None)
         self._known: dict[Path, tuple[NDArray[np.float64], int]] = {}
 
-    def scan(self, scan: ScanRecord) -> JudgedScan:
+    def scan(self, scan: ScanRecord) -> ScoredSeries:
         if scan.parts[0].place is None:
             views, outlines = self._whole(scan)
         else:
             views, outlines = self._stack(scan)
-        return JudgedScan(scan, self._fold, views, outlines)
+        return ScoredSeries(scan, self._fold, views, outlines)
 
     def _whole(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
         part = scan.parts[0]
@@ -216,12 +216,12 @@ class _Judge:
         if part.mask is not None:
             drawn = drawn_outline(part.mask, series)
             outlines = compare_outlines(seen, series, drawn)
-        found = [_view(seen, slice_gap(series.slices))]
+        views = [_view(seen, slice_gap(series.slices))]
         volume, _ = sliceable(series)
         if volume is not None:
             for _, other in other_planes(volume, series):
-                found.append(_view(self._see(other), slice_gap(other.slices)))
-        return tuple(found), outlines
+                views.append(_view(self._see(other), slice_gap(other.slices)))
+        return tuple(views), outlines
 
     def _stack(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
         outlines = None

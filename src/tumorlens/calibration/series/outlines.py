@@ -114,14 +114,14 @@ def _nearest(outline: Volume, scan: Volume) -> NDArray[np.bool_]:
         [columns.ravel(), rows.ravel(), np.zeros(rows.size), np.ones(rows.size)]
     )
     limits = np.array(outline.voxels.shape[::-1])[:, None]
-    found = np.zeros((depth, height, width), np.bool_)
+    inside_outline = np.zeros((depth, height, width), np.bool_)
     for index in range(depth):
         flat[2] = index
         place = np.rint((way @ flat)[:3]).astype(np.int64)
         inside = ((place >= 0) & (place < limits)).all(axis=0)
         column, row, layer = place[:, inside]
-        found[index].ravel()[inside] = outline.voxels[layer, row, column] > 0
-    return found
+        inside_outline[index].ravel()[inside] = outline.voxels[layer, row, column] > 0
+    return inside_outline
 
 
 def compare_outlines(
@@ -171,11 +171,11 @@ def _measure(
     z0, y0, x0, z1, y1, x1 = lesion.box
     common = int((drawn[z0:z1, y0:y1, x0:x1] & lesion.mask).sum())
     dice = 2.0 * common / float(lesion.voxels + cv2.countNonZero(_flat(drawn)))
-    found = max(y1 - y0, x1 - x0)
+    side = max(y1 - y0, x1 - x0)
     return (
         dice,
-        abs(found - longest) / longest,
-        found / longest,
+        abs(side - longest) / longest,
+        side / longest,
         float(abs((z1 - z0) - thick)),
         float(drawn[lesion.peak]),
     )

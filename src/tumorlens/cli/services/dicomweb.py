@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from tumorlens.pacs.dicomweb.client import Archive
     from tumorlens.pacs.dicomweb.listing import SeriesEntry
     from tumorlens.pacs.dicomweb.poller import Poller
-    from tumorlens.pacs.worker import Worker
+    from tumorlens.pacs.worker import SeriesWorker
 
 ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 
@@ -118,7 +120,7 @@ def dicomweb(
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
-    from tumorlens.pacs.worker import Worker
+    from tumorlens.pacs.worker import SeriesWorker
 
     def connect() -> closing[Archive]:
         return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
@@ -139,7 +141,7 @@ def dicomweb(
         assert poll is not None and folder is not None
         analyse = analysis_with(classifier, point)
         with closing(FetchQueue(folder)) as queue:
-            worker = Worker(queue, analyse, delivery_to(destination), 0.0)
+            worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
             _keep_on(Poller(archive, queue, days), worker, poll)
     return ALL_JUDGED
 
@@ -154,14 +156,19 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
+def _keep_on(poller: Poller, worker: SeriesWorker, seconds: float) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        poller.stop()
+
     worker.start()
-    with closing(worker):
+    with closing(worker), ThreadPoolExecutor(1) as executor:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
-        try:
-            poller.keep_on(seconds)
-        except KeyboardInterrupt:
-            click.echo("Stopping after the step at hand.", err=True)
+        # In another thread: an interrupt within the database's code would be lost, or
+        # break it.
+        executor.submit(poller.keep_on, seconds).result()
+        click.echo("Stopping after the step at hand.", err=True)
 
 
 def _judge_study(

@@ -4,18 +4,110 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
-from tumorlens.errors import DatasetError, InputError
-from tumorlens.evaluation.series.compared_models import Contestant
-from tumorlens.statistics.intervals import Figure
-from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.errors import DatasetError, InputError, SettingError
+from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
+from tumorlens.inference.series.classifier import (
+    SeriesClassifier,
+    load_series_classifier,
+)
+from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.training.volumes import only_series
+
+
+@dataclass(frozen=True)
+class _Member:
+    classifier: SeriesClassifier
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model's facts."""
+        return self.classifier.bundle
+
+    def has_seen(self, record: Record) -> bool:
+        """Tell whether the scan's patient shaped the bundle."""
+        return bool(record.patient) and record.patient in self._shaped
+
+    def can_tell(self, record: Record) -> bool:
+        """Tell whether `has_seen` can know: both name their patients."""
+        return bool(record.patient and self._shaped)
+
+    @property
+    def _shaped(self) -> set[str]:
+        known = self.bundle.provenance.get("patients", {})
+        return {*known.get("train", ()), *known.get("validation", ())} - {""}
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """A bundle, or the bundles of a cross-validation, that judge scans.
+
+    Parameters
+    ----------
+    name
+        For tables.
+    members
+        Its bundles.
+    """
+
+    name: str
+    members: tuple[_Member, ...]
+
+    def member(self, record: Record) -> _Member:
+        """Find the bundle that is to judge a scan: one that has not seen the patient.
+
+        Raises
+        ------
+        DatasetError
+            Every fold of the cross-validation has.
+        """
+        if len(self.members) == 1:
+            return self.members[0]
+        for item in self.members:
+            if not item.has_seen(record):
+                return item
+        raise DatasetError(
+            f"Every bundle of {self.name} has seen the patient of {record.path.name}.",
+            "Name all folds of the cross-validation, or take one bundle.",
+        )
+
+
+def load_compared_model(folder: Path) -> ComparedModel:
+    """Load a bundle, or the folds of a cross-validation.
+
+    Parameters
+    ----------
+    folder
+        A bundle, for slices or for whole scans; or the folder of `tumorlens
+        train --folds`, each of whose bundles judges the patients it left out.
+
+    Raises
+    ------
+    SettingError
+        It is neither.
+    BundleError
+        A bundle does not verify.
+    """
+    if (folder / FACTS_FILE).exists():
+        member = _Member(load_series_classifier(folder))
+        bundle = member.bundle
+        return ComparedModel(f"{bundle.name} {bundle.version}", (member,))
+    places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
+    if not places:
+        raise SettingError(
+            f"{folder} holds neither a bundle nor a cross-validation.",
+            "Give the folder of a bundle, or that of `tumorlens train --folds`.",
+        )
+    members = tuple(_Member(load_series_classifier(place)) for place in places)
+    return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
+
 
 COLUMNS = ("source", "site", "part")
 """What a manifest says of a scan besides its class, and what may give that away."""
@@ -25,7 +117,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one contestant said of one scan; see `ScanWords`."""
+    """What one contestant said of one scan; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -35,7 +127,7 @@ class _Answer:
 
 
 @dataclass(frozen=True)
-class ScanWords:
+class SeriesAnswers:
     """What one contestant said of N scans.
 
     Parameters
@@ -65,17 +157,17 @@ class ScanWords:
 
 
 def judge_scans(
-    contestants: Sequence[Contestant],
+    compared_models: Sequence[ComparedModel],
     records: Sequence[Record],
     operating_point: str | None,
     say: Say = print,
-) -> tuple[list[Record], list[ScanWords]]:
+) -> tuple[list[Record], list[SeriesAnswers]]:
     """Have every contestant judge every scan, as served: file in, finding out.
 
     Parameters
     ----------
-    contestants
-        From `load_contestant`.
+    compared_models
+        From `load_compared_model`.
     records
         Labelled scans.
     operating_point
@@ -99,7 +191,9 @@ def judge_scans(
     rows: list[list[_Answer]] = []
     for record in records:
         try:
-            rows.append([_ask(item, record, operating_point) for item in contestants])
+            rows.append(
+                [_ask(item, record, operating_point) for item in compared_models]
+            )
         except InputError as error:
             say(f"Left out: {error}")
             continue
@@ -109,10 +203,10 @@ def judge_scans(
             "None of the listed scans can be judged.", "Check the manifest's files."
         )
     words = []
-    for place, item in enumerate(contestants):
+    for place, item in enumerate(compared_models):
         answers = [row[place] for row in rows]
         words.append(
-            ScanWords(
+            SeriesAnswers(
                 item.name,
                 np.array([answer.p_tumor for answer in answers], np.float64),
                 np.array([answer.called for answer in answers], bool),
@@ -125,24 +219,24 @@ def judge_scans(
 
 
 def _ask(
-    contestant: Contestant, record: Record, operating_point: str | None
+    compared_model: ComparedModel, record: Record, operating_point: str | None
 ) -> _Answer:
-    member = contestant.member(record)
-    found = member.classifier.predict(only_series(record.path), operating_point)
-    threshold = member.bundle.series_points[found.operating_point].threshold
-    judged = found.p_tumor is not None
-    p_tumor = 0.5 if found.p_tumor is None else found.p_tumor
+    member = compared_model.member(record)
+    prediction = member.classifier.predict(only_series(record.path), operating_point)
+    threshold = member.bundle.series_points[prediction.operating_point].threshold
+    judged = prediction.p_tumor is not None
+    p_tumor = 0.5 if prediction.p_tumor is None else prediction.p_tumor
     return _Answer(
         p_tumor=p_tumor,
         called=judged and p_tumor >= threshold,
-        refused=not judged or found.decision is Verdict.NOT_BRAIN_MRI,
+        refused=not judged or prediction.decision is Verdict.NOT_BRAIN_MRI,
         seen=member.has_seen(record),
         untold=not member.can_tell(record),
     )
 
 
 def compare_scans(
-    records: Sequence[Record], words: Sequence[ScanWords]
+    records: Sequence[Record], words: Sequence[SeriesAnswers]
 ) -> dict[str, Any]:
     """Score contestants on the same scans, with intervals over patients.
 
@@ -208,7 +302,7 @@ def _share_by(
 
 def _figures(
     records: Sequence[Record],
-    words: Sequence[ScanWords],
+    words: Sequence[SeriesAnswers],
     tumor: NDArray[np.bool_],
     rows: NDArray[np.bool_],
 ) -> dict[str, Any]:
@@ -230,19 +324,19 @@ def _figures(
 
 
 def _of_model(
-    item: ScanWords,
+    item: SeriesAnswers,
     rows: NDArray[np.bool_],
     positive: NDArray[np.bool_],
     draws: Resampling,
     area: Draws,
 ) -> dict[str, Figure | None]:
     answered = ~item.refused[rows]
-    found = item.called[rows] & answered
+    tumors_found = item.called[rows] & answered
     cleared = ~item.called[rows] & answered
-    both = draws.mean(found, positive) + draws.mean(cleared, ~positive)
+    both = draws.mean(tumors_found, positive) + draws.mean(cleared, ~positive)
     return {
         "auroc": figure(area),
-        "sensitivity": draws.share(found, positive),
+        "sensitivity": draws.share(tumors_found, positive),
         "specificity": draws.share(cleared, ~positive),
         "balanced_accuracy": figure(0.5 * both),
     }

@@ -15,12 +15,18 @@ from tumorlens.calibration.series.fit import (
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.judged_series import JudgedScan
+from tumorlens.calibration.series.judged_series import ScoredSeries
+from tumorlens.calibration.series.outlines import LEVELS, MEASURES
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.series.outline_figures import fit_outlines
-from tumorlens.inference.bundle.facts import OperatingPoint, Rate, SeriesModel
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    OutlineFacts,
+    Rate,
+    SeriesModel,
+)
 from tumorlens.inference.series.decision import series_log_odds
 from tumorlens.statistics.resampling import (
+    Figure,
     Resampling,
     figure,
     statistic_draws,
@@ -31,7 +37,7 @@ from tumorlens.taxonomy import NO_TUMOR_INDEX
 _BINS = 10
 
 
-def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]]:
+def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[SeriesModel, dict[str, Any]]:
     """Fit what a bundle knows of whole scans, and measure it by cross-validation.
 
     Parameters
@@ -100,7 +106,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]
     }
 
 
-def _judged(scan: JudgedScan) -> bool:
+def _judged(scan: ScoredSeries) -> bool:
     return bool(np.isfinite(scan.views[0].probabilities).any())
 
 
@@ -110,11 +116,11 @@ def _points(
     p_tumor = _sigmoid(rule.log_odds(table))[rows]
     labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
     patients = [name for name, kept in zip(table.patients, rows, strict=True) if kept]
-    found = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
-    return {name: point.threshold for name, point in found.items()}
+    points = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
+    return {name: point.threshold for name, point in points.items()}
 
 
-def _by_hand(scans: Sequence[JudgedScan]) -> NDArray[np.float64]:
+def _by_hand(scans: Sequence[ScoredSeries]) -> NDArray[np.float64]:
     """Judge by the rule of bundles that were never calibrated on scans."""
     views = [scan.views[0] for scan in scans]
     return np.array(
@@ -140,7 +146,7 @@ def _figures(
     errors = statistic_draws(
         lambda rows: _calibration_error(p_tumor[rows], tumor[rows]), table.patients
     )
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "scans": {"tumor": int(tumor.sum()), "no_tumor": int((~tumor).sum())},
         "patients": {"tumor": draws.count(tumor), "no_tumor": draws.count(~tumor)},
         "auroc": figure(draws.auroc(odds, tumor)),
@@ -152,19 +158,19 @@ def _figures(
         },
     }
     if thresholds is None:
-        return found
-    found["operating_points"] = {
+        return figures
+    figures["operating_points"] = {
         name: _rates(draws, tumor, p_tumor >= bar, np.ones(len(tumor), np.bool_))
         for name, bar in thresholds.items()
     }
-    found["by_source"] = {
+    figures["by_source"] = {
         str(source): {
             name: _rates(draws, tumor, p_tumor >= bar, table.sources == source)
             for name, bar in thresholds.items()
         }
         for source in np.unique(table.sources)
     }
-    return found
+    return figures
 
 
 def _rates(
@@ -223,3 +229,97 @@ def _planes(
 
 def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-odds)))
+
+
+def fit_outlines(
+    scans: Sequence[ScoredSeries],
+) -> tuple[OutlineFacts | None, dict[str, Any] | None]:
+    """Fit the level on the other folds' outlines, and measure on each fold's own.
+
+    Parameters
+    ----------
+    scans
+        Each by a network that never saw its patient.
+
+    Returns
+    -------
+    facts, figures
+        For the bundle, with the level fitted on all; and figures as plain JSON.
+        None without any outline.
+    """
+    drawn = [scan for scan in scans if scan.outlines is not None]
+    if not drawn:
+        return None, None
+    measures = np.array([scan.outlines.measures for scan in drawn if scan.outlines])
+    folds = np.array([scan.fold for scan in drawn])
+    patients = [scan.record.patient for scan in drawn]
+    chosen = np.array(
+        [
+            _best_level(measures[folds != fold], patients, folds != fold)
+            for fold in folds
+        ]
+    )
+    own = measures[np.arange(len(drawn)), chosen]
+    level = LEVELS[_best_level(measures, patients, np.ones(len(drawn), np.bool_))]
+    assert level is not None
+    sources = np.array([scan.record.source for scan in drawn])
+    fitted = _outline_figures(own, patients)
+    figures = {
+        "level": level,
+        "fitted": fitted,
+        "half_of_peak": _outline_figures(measures[:, LEVELS.index(None)], patients),
+        "by_source": {
+            str(name): _outline_figures(
+                own[sources == name],
+                [
+                    who
+                    for who, kept in zip(patients, sources == name, strict=True)
+                    if kept
+                ],
+            )
+            for name in np.unique(sources)
+        },
+        "each_volume": {
+            scan.record.name: dict(zip(MEASURES, map(float, row), strict=True))
+            | {"size_mm": scan.outlines.size_mm}
+            for scan, row in zip(drawn, own, strict=True)
+            if scan.outlines and scan.outlines.size_mm is not None
+        },
+    }
+    facts = OutlineFacts(
+        level, Rate(**fitted["dice"]), Rate(**fitted["size_error"]), len(set(patients))
+    )
+    return facts, figures
+
+
+def _best_level(
+    measures: NDArray[np.float64], patients: Sequence[str], rows: NDArray[np.bool_]
+) -> int:
+    """Find the level with the best mean overlap over patients; None is not one."""
+    groups = [name for name, kept in zip(patients, rows, strict=True) if kept]
+    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.bincount(numbers).astype(np.float64)
+    dice = measures[:, :, MEASURES.index("dice")] / counts[numbers][:, None]
+    return 1 + int(np.argmax(dice.sum(axis=0)[1:]))
+
+
+def _outline_figures(
+    rows: NDArray[np.float64], patients: Sequence[str]
+) -> dict[str, Any]:
+    draws = Resampling(patients)
+    every = np.ones(len(rows), np.bool_)
+    columns = dict(zip(MEASURES, rows.T, strict=True))
+    medians = ("size_error", "size_ratio", "thickness_error")
+    return {
+        "scans": len(rows),
+        "patients": draws.patients,
+        "dice": draws.average(columns["dice"], every),
+        "peak_inside": draws.share(columns["peak_inside"] > 0.5, every),
+        **{name: _median(columns[name], patients) for name in medians},
+    }
+
+
+def _median(values: NDArray[np.float64], patients: Sequence[str]) -> Figure | None:
+    return figure(
+        statistic_draws(lambda rows: float(np.median(values[rows])), patients)
+    )

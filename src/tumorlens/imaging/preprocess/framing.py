@@ -398,9 +398,10 @@ def _all_heads(tissue: NDArray[np.bool_], rows: int, columns: int) -> bool:
 def _off_centre(tile: NDArray[np.bool_]) -> float:
     """Measure how far the tissue of a tile is from its middle, in tiles."""
     rows, columns = np.nonzero(tile)
-    height, width = tile.shape
+    height, width = int(tile.shape[0]), int(tile.shape[1])
     down = abs(float(rows.mean()) / height - 0.5)
-    return max(down, abs(float(columns.mean()) / width - 0.5))
+    across = abs(float(columns.mean()) / width - 0.5)
+    return max(down, across)
 
 
 # --- Pages and negatives ---

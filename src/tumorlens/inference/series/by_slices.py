@@ -130,6 +130,7 @@ def predict_by_slices(
         source=series.slices[0].source,
         plane=series.slices[0].plane,
         sequence=series.sequence,
+        known_sequences=bundle.known_sequences,
         slices=len(series.slices),
         without_brain=own.skipped,
         refused=own.refused,
@@ -303,7 +304,7 @@ class SeenSlices:
     Parameters
     ----------
     series
-        Of D slices.
+        Series of D slices.
 
     Attributes
     ----------

@@ -270,7 +270,7 @@ def slice_gap(slices: Sequence[Slice]) -> float | None:
     Parameters
     ----------
     slices
-        In order.
+        Slices in order.
 
     Returns
     -------

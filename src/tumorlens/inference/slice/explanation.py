@@ -41,7 +41,7 @@ def explain(
     Parameters
     ----------
     outputs
-        Of the network, for a batch.
+        Outputs of the network for a batch.
     row
         The slice's place in the batch.
     crop
@@ -49,9 +49,10 @@ def explain(
     slice_
         The picture.
     decision
-        On this slice: both maps speak of its most probable tumour or other lesion.
+        Decision for this slice: both maps speak of its most probable tumour or other
+        lesion.
     calibration
-        Of the evidence map's cells.
+        Calibration of the evidence map's cells.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def cell_probabilities(
     column
         Index of the finding.
     calibration
-        Of the cells.
+        Calibration of the cells.
 
     Returns
     -------

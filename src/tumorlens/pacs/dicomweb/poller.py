@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -53,9 +53,10 @@ class Poller:
         # is waited for, by its study, at the last look.
         self._settled: dict[str, int | None] = {}
         self._images: dict[str, dict[str, int | None]] = {}
+        self._stopped = threading.Event()
 
     def keep_on(self, seconds: float) -> None:
-        """Look every so often, until interrupted; less often while that fails.
+        """Look every so often, until `stop`; less often while that fails.
 
         Raises
         ------
@@ -63,10 +64,12 @@ class Poller:
             The first look fails, and not because the server is down.
         """
         failures, first = 0, True
-        while True:
+        while not self._stopped.is_set():
             try:
                 self.look()
                 failures, first = 0, False
+            except _StoppedError:
+                return
             except Exception as error:
                 if first and not isinstance(error, ArchiveDownError):
                     raise
@@ -75,7 +78,11 @@ class Poller:
                 ours = isinstance(error, TumorLensError)
                 _LOG.warning("%s", error if ours else f"{type(error).__name__}.")
             longest = max(seconds, LONGEST_PAUSE_SECONDS)
-            time.sleep(min(seconds * 2.0 ** min(failures, 20), longest))
+            self._stopped.wait(min(seconds * 2.0 ** min(failures, 20), longest))
+
+    def stop(self) -> None:
+        """Let `keep_on` end, from another thread; what is half fetched is removed."""
+        self._stopped.set()
 
     def look(self) -> None:
         """Look once."""
@@ -131,7 +138,7 @@ class Poller:
         """Fetch a series; tell whether that is done with, well or for good."""
         partly = self._queue.attempts(entry.uid) + 1 >= ATTEMPTS_FOR_ALL
         try:
-            images = self._archive.images(entry)
+            images = self._until_stopped(self._archive.images(entry))
             count = self._queue.add_whole(entry.uid, images, partly=partly)
         except (ArchiveAccessError, ArchiveDownError):
             raise
@@ -145,6 +152,16 @@ class Poller:
             return True
         _LOG.info("Fetched a series of %d images.", count)
         return True
+
+    def _until_stopped(self, images: Iterator[bytes | None]) -> Iterator[bytes | None]:
+        for image in images:
+            if self._stopped.is_set():
+                raise _StoppedError
+            yield image
+
+
+class _StoppedError(Exception):
+    """The poller is to end."""
 
 
 def delivery_to(archive: Archive) -> Delivery:

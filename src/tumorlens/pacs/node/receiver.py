@@ -23,8 +23,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.pacs.node.peers import Peer
-from tumorlens.pacs.queue import Queue
-from tumorlens.pacs.queue_tables import Arrival
+from tumorlens.pacs.queue import Arrival, SeriesQueue
 
 _LOG = logging.getLogger(__name__)
 
@@ -78,7 +77,12 @@ class Receiver:
     """
 
     def __init__(
-        self, queue: Queue, title: str, host: str, port: int, allowed: Sequence[Peer]
+        self,
+        queue: SeriesQueue,
+        title: str,
+        host: str,
+        port: int,
+        allowed: Sequence[Peer],
     ) -> None:
         self._queue = queue
         self._allowed = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from tumorlens.report.charts.svg_chart import draw_chart
-from tumorlens.report.charts.svg_style import STYLE
+from tumorlens.report.charts.chart import draw_chart
+from tumorlens.report.charts.style import STYLE
 from tumorlens.report.page_parts import Chart, Picture, Section, Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -64,11 +64,11 @@ def numeric_columns(table: Table) -> list[bool]:
 
     The first column names its row and never is.
     """
-    found = [False]
+    numeric = [False]
     for column in range(1, len(table.columns)):
         cells = [row[column].strip() for row in table.rows]
-        found.append(any(cells) and all(_FIGURE.fullmatch(cell) for cell in cells))
-    return found
+        numeric.append(any(cells) and all(_FIGURE.fullmatch(cell) for cell in cells))
+    return numeric
 
 
 def _check(table: Table) -> None:

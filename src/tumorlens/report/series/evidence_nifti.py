@@ -23,7 +23,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     Parameters
     ----------
     finding
-        Of a scan whose slices are a regular stack of known place.
+        Prediction for a series whose slices are a regular stack of known place.
     path
         Ends in ``.nii.gz``; replaced where it exists. Voxels are uint8, scaled
         by the header to 0 to 1. Of a volume they lie on the grid of its file: the

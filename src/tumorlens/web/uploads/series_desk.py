@@ -10,8 +10,8 @@ from tumorlens.errors import InputError, TooLargeError
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import check_operating_point, desk
-from tumorlens.web.uploads.series_files import check_count, label_of, save_upload
-from tumorlens.web.uploads.series_record import Scan
+from tumorlens.web.uploads.series_files import check_count, label_of, sent_files
+from tumorlens.web.uploads.upload import Upload
 
 _SPARE_FIELDS = 100
 
@@ -53,7 +53,9 @@ def receive() -> list[FileStorage]:
     return uploads
 
 
-def begin(uploads: list[FileStorage], owner: str, operating_point: str | None) -> Scan:
+def begin(
+    uploads: list[FileStorage], owner: str, operating_point: str | None
+) -> Upload:
     """Keep uploaded files and queue their scan.
 
     Parameters
@@ -76,13 +78,6 @@ def begin(uploads: list[FileStorage], owner: str, operating_point: str | None) -
     """
     point = operating_point or desk().operating_point
     check_operating_point(point, desk().bundle)
-    store = desk().store
-    scan = store.scans.create(label_of(uploads), owner, point)
-    try:
-        save_upload(uploads, store.scans.upload_folder(scan.id))
-        store.admit(scan)
-    except BaseException:
-        store.scans.remove(scan.id)
-        raise
-    desk().jobs.submit(scan.id)
+    scan = desk().store.add_scan(label_of(uploads), owner, point, sent_files(uploads))
+    desk().jobs.start()
     return scan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tumorlens.imaging.study import MRSequence, Series
-from tumorlens.web.uploads.series_record import State
+from tumorlens.web.uploads.upload import State
 
 _FIRST = (MRSequence.T1_CONTRAST, MRSequence.T1)
 

@@ -1,13 +1,17 @@
-"""The files of an uploaded scan: taken from a request, and read as one study."""
+"""The files of an uploaded scan: taken from a request, and read as one study.
+
+Tested in `tests/web/views/api/test_series.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from werkzeug.datastructures import FileStorage
 
-from tumorlens.errors import OutputError, TooLargeError
+from tumorlens.errors import TooLargeError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES, check_file_size
 from tumorlens.imaging.read import read_collection, read_study
@@ -42,41 +46,28 @@ def check_count(uploads: Sequence[FileStorage]) -> None:
         )
 
 
-def save_upload(uploads: Sequence[FileStorage], folder: Path) -> None:
-    """Write the files of a request under names of our own.
+def sent_files(uploads: Sequence[FileStorage]) -> dict[str, BinaryIO]:
+    """Give the files of a request names of our own.
 
-    Parameters
-    ----------
-    uploads
-        Hidden files and DICOM's table of contents are passed over.
-    folder
-        Exists and is empty.
-
-    Raises
-    ------
-    OutputError
-        Where the disk is full or the folder is gone.
+    Hidden files and DICOM's table of contents are passed over.
     """
-    try:
-        for number, upload in enumerate(uploads, 1):
-            base = (upload.filename or "").replace("\\", "/").rsplit("/", 1)[-1]
-            if len(uploads) > 1 and (base.startswith(".") or base == "DICOMDIR"):
-                continue
-            upload.save(folder / f"{number:05d}")
-    except OSError as error:
-        raise OutputError(
-            f"The upload cannot be kept: {error.strerror}.",
-            "Make room on the disk, or delete analyses.",
-        ) from error
+    files: dict[str, BinaryIO] = {}
+    for number, upload in enumerate(uploads, 1):
+        base = (upload.filename or "").replace("\\", "/").rsplit("/", 1)[-1]
+        if len(uploads) > 1 and (base.startswith(".") or base == "DICOMDIR"):
+            continue
+        files[f"{number:05d}"] = upload.stream  # type: ignore[assignment]
+    return files
 
 
-def read_upload(folder: Path, label: str) -> Study:
-    """Read what `save_upload` wrote.
+def read_upload(files: Mapping[str, Path], label: str) -> Study:
+    """Read what was sent.
 
     Parameters
     ----------
-    folder
-        A single file may be of any format; several are read as one study.
+    files
+        By the names that `sent_files` gave. A single one may be of any format;
+        several are read as one study.
     label
         What the user calls it.
 
@@ -85,14 +76,13 @@ def read_upload(folder: Path, label: str) -> Study:
     InputError
         Where nothing can be used, or a limit is passed.
     """
-    paths = sorted(folder.iterdir())
-    if len(paths) == 1:
-        return read_study(paths[0], label)
-    return read_collection(_contents(paths, label), label)
+    if len(files) == 1:
+        return read_study(next(iter(files.values())), label)
+    return read_collection(_contents(files, label), label)
 
 
-def _contents(paths: Sequence[Path], label: str) -> Iterator[tuple[str, bytes]]:
-    for path in paths:
-        name = f"{label}#{int(path.name)}"
+def _contents(files: Mapping[str, Path], label: str) -> Iterator[tuple[str, bytes]]:
+    for number, path in files.items():
+        name = f"{label}#{int(number)}"
         check_file_size(path.stat().st_size, name)
         yield name, path.read_bytes()

@@ -1,32 +1,32 @@
-"""How far a scan is, as JSON for the page's script and for programs."""
+"""How far a scan is, as JSON for the page's script and for programs.
+
+Tested in `tests/web/views/api/test_series.py`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.web.uploads.series_jobs import Progress
-from tumorlens.web.uploads.series_record import Scan
+from tumorlens.web.uploads.upload import Upload
 
 STATUS_SCHEMA = "tumorlens-scan-status/1"
 
 
-def status_to_json(scan: Scan, progress: Progress | None) -> dict[str, Any]:
+def status_to_json(scan: Upload) -> dict[str, Any]:
     """Describe a scan without its results.
 
     Parameters
     ----------
     scan
         From the store.
-    progress
-        None where it is not being judged.
 
     Returns
     -------
     dict
         Plain JSON values; `fraction` is 0 to 1, or None where it is not known.
     """
-    fraction = None
+    progress, fraction = scan.progress, None
     if progress is not None and progress.total:
         fraction = progress.done / progress.total
     return {
