@@ -71,7 +71,7 @@ def fit_domain(
     Returns
     -------
     model
-        With the threshold that passes at least 99 % of the validation slices:
+        The model, whose threshold passes at least 99 % of the validation slices:
         more, where there is room between them and foreign pictures.
     figures
         ``auroc`` of the score, validation against foreign pictures, each by a

@@ -90,7 +90,7 @@ def make_bundle(
     model
         Trained.
     config
-        Of its run.
+        Configuration of its run.
     data
         Training and validation samples, and what the manifest flags as CT.
     folder
@@ -201,7 +201,7 @@ def provenance(
     Parameters
     ----------
     config, data, held
-        As for `make_bundle`.
+        The same as for `make_bundle`.
 
     Returns
     -------
@@ -265,7 +265,7 @@ def make_volume_bundle(
     model
         Trained; of a network that judges volumes.
     config
-        Of its run.
+        Configuration of its run.
     data
         Training and validation scans.
     folder
@@ -343,14 +343,14 @@ def write_network(
     model
         Trained.
     config
-        Of its run.
+        Configuration of its run.
     folder
-        Of the bundle; created where missing.
+        Folder of the bundle; created where missing.
 
     Returns
     -------
     keras.Model
-        With the outputs that serving sees, to fit the rest of the bundle on.
+        The network with the outputs that serving sees, to fit the rest on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     serving = serving_model(model, config.size)
@@ -372,9 +372,9 @@ def write_facts(
     Parameters
     ----------
     folder
-        That `write_network` has filled.
+        Folder that `write_network` has filled.
     config
-        Of the run.
+        Configuration of the run.
     layer
         What the bundle decides by.
     domain

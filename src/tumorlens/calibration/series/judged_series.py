@@ -62,7 +62,7 @@ class ScoredSeries:
     record
         The scan.
     fold
-        Of the network.
+        Fold of the network.
     views
         The acquired plane first; the two others where the voxels allow it.
     outlines
@@ -104,11 +104,11 @@ def deal_scans(
     Parameters
     ----------
     scans
-        To judge.
+        Series to predict.
     records
         The manifest of the cross-validation.
     folds
-        With a bundle.
+        Folds that have a bundle.
 
     Returns
     -------
@@ -152,11 +152,11 @@ def judge_scans(
     Parameters
     ----------
     bundles
-        By fold.
+        Folders by fold.
     scans, folds
         From `read_scans`, and for each of them from `deal_scans`.
     threads
-        As for `load_classifier`.
+        The same as for `load_classifier`.
     say
         Receives lines of progress.
 

@@ -45,7 +45,7 @@ class OutlineFit:
         Shape (levels, measures), in the order of `LEVELS` and `MEASURES`. Where
         no spot is found, the overlap is 0 and the error the whole size.
     size_mm
-        Of the drawn one: longest side within slices; None without spacing.
+        Longest side of the drawn one within slices; None without spacing.
     """
 
     measures: NDArray[np.float64]
@@ -73,7 +73,7 @@ def drawn_outline(
     Raises
     ------
     DatasetError
-        It is unreadable, of another size, or empty.
+        The outline is unreadable, of another size, or empty.
     """
     shape = series.slices[0].pixels.shape
     if isinstance(masks, Path):

@@ -69,7 +69,7 @@ class OodPicture:
     origin
         Pictures of one origin are parts of one another, and count together.
     slice_
-        As the engine takes it.
+        The picture as the classifier takes it.
     taught
         Whether bundles learn from this kind what to refuse.
     """

@@ -52,9 +52,9 @@ class ComparedModel:
     Parameters
     ----------
     name
-        For tables.
+        Name in tables.
     members
-        Its bundles.
+        The bundles.
     """
 
     name: str
@@ -133,7 +133,7 @@ class SeriesAnswers:
     Parameters
     ----------
     name
-        Of the contestant.
+        Name of the compared model.
     p_tumor
         Shape (N,), 0 to 1; a half where nothing could be judged.
     called
@@ -245,7 +245,7 @@ def compare_scans(
     records
         N labelled scans.
     words
-        Of at least one contestant, N rows each.
+        Answers of at least one compared model, N rows each.
 
     Returns
     -------

@@ -244,7 +244,7 @@ def fit_outlines(
     Returns
     -------
     facts, figures
-        For the bundle, with the level fitted on all; and figures as plain JSON.
+        Facts for the bundle, whose level is fitted on all; figures as plain JSON.
         None without any outline.
     """
     drawn = [scan for scan in scans if scan.outlines is not None]

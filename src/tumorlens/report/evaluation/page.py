@@ -31,7 +31,7 @@ def render_evaluation(title: str, subtitle: str, sections: Sequence[Section]) ->
     title, subtitle
         Plain text at its head.
     sections
-        In order; every `id` once.
+        Sections in order; every `id` once.
 
     Returns
     -------

@@ -24,7 +24,7 @@ def scan_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
     Parameters
     ----------
     figures
-        As `tumorlens calibrate --json` writes them.
+        Figures as `tumorlens calibrate --json` writes them.
 
     Returns
     -------
