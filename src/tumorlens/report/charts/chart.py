@@ -376,7 +376,7 @@ def make_scale(
     Parameters
     ----------
     values
-        All numbers shown on it; those that are not finite are passed over.
+        All numbers shown on it; those that are not finite are left out.
     ends
         Fixed ends, or None for the data's, widened to whole ticks.
     pixels

@@ -18,7 +18,7 @@ _SOURCES = {
 }
 
 
-def scan_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
+def series_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
     """Turn the figures into rows of what was measured, and the value.
 
     Parameters
