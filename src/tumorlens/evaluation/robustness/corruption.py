@@ -62,7 +62,7 @@ def corrupt(pixels: Picture, kind: str, strength: int, seed: int) -> Picture:
     strength
         1 to 5.
     seed
-        Of what is drawn at random; the same at every strength, so that a
+        Seed of what is drawn at random; the same at every strength, so that a
         stronger one is more of the same damage.
 
     Returns
