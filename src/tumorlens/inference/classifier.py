@@ -18,7 +18,13 @@ from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
-from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
+from tumorlens.imaging.preprocess.framing import view_pixels
+from tumorlens.imaging.preprocess.slice import (
+    Crop,
+    Preprocessing,
+    prepare,
+    with_square_pixels,
+)
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
@@ -484,7 +490,9 @@ def prepare_slice(
         Preprocessing of the bundle.
     """
     start = time.perf_counter()
-    pixels, crop = prepare(slice_.pixels, facts)
+    picture = view_pixels(slice_.pixels, slice_.view)
+    square = with_square_pixels(picture, slice_.pixel_aspect)
+    pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
     seconds = time.perf_counter() - start
     return PreparedSlice(slice_, notes, pixels, crop, share, seconds)

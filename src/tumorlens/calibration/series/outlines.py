@@ -37,7 +37,7 @@ compared before the discount is fitted; it hardly moves the run that holds it.""
 
 @dataclass(frozen=True)
 class OutlineFit:
-    """A scan's lesion at each level beside the drawn one.
+    """A series' lesion at each level beside the drawn one.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class OutlineFit:
         Shape (levels, measures), in the order of `LEVELS` and `MEASURES`. Where
         no spot is found, the overlap is 0 and the error the whole size.
     size_mm
-        Of the drawn one: longest side within slices; None without spacing.
+        Longest side of the drawn one within slices; None without spacing.
     """
 
     measures: NDArray[np.float64]
@@ -73,7 +73,7 @@ def drawn_outline(
     Raises
     ------
     DatasetError
-        It is unreadable, of another size, or empty.
+        The outline is unreadable, of another size, or empty.
     """
     shape = series.slices[0].pixels.shape
     if isinstance(masks, Path):
@@ -95,20 +95,20 @@ def drawn_outline(
 
 def _in_series(path: Path, series: Series) -> NDArray[np.bool_]:
     """Take the nearest voxel of an outline for every voxel of a series."""
-    scan = volume_of(series)
+    volume = volume_of(series)
     outline = volume_of(read_study(path).series[0])
-    if scan is None or outline is None:
+    if volume is None or outline is None:
         raise DatasetError(
             f"{path} or the scan it was drawn on is no regular stack of known place.",
             "Give both as volumes.",
         )
-    return _nearest(outline, scan)
+    return _nearest(outline, volume)
 
 
-def _nearest(outline: Volume, scan: Volume) -> NDArray[np.bool_]:
-    depth, height, width = scan.voxels.shape
-    # (column, row, slice) of the scan to those of the outline.
-    way = np.linalg.inv(outline.affine) @ scan.affine
+def _nearest(outline: Volume, volume: Volume) -> NDArray[np.bool_]:
+    depth, height, width = volume.voxels.shape
+    # (column, row, slice) of the series to those of the outline.
+    way = np.linalg.inv(outline.affine) @ volume.affine
     rows, columns = np.mgrid[:height, :width]
     flat = np.stack(
         [columns.ravel(), rows.ravel(), np.zeros(rows.size), np.ones(rows.size)]

@@ -133,6 +133,7 @@ class VolumeClassifier:
             reasons=reasons,
             seconds=time.perf_counter() - start,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _not_judged(
@@ -163,6 +164,7 @@ class VolumeClassifier:
             seconds=time.perf_counter() - start,
             not_judged=NO_CONTRAST,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _decide(

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import slice_gap
+from tumorlens.imaging.geometry.volume import slice_gap, uneven_depths
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.preprocess.brain import filled
 from tumorlens.imaging.study import Slice
@@ -65,7 +65,9 @@ def joined_evidence(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def smoothed_odds(
-    evidence: NDArray[np.uint8], gap_mm: float | None
+    evidence: NDArray[np.uint8],
+    gap_mm: float | None,
+    depths: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int8]:
     """Smooth evidence along slices, in log-odds.
 
@@ -78,6 +80,8 @@ def smoothed_odds(
         Shape (D, H, W), uint8: 255 times a probability.
     gap_mm
         Distance between neighbouring slices; None where it is not known.
+    depths
+        Shape (D,): where slices lie, in mm, if they are not evenly apart.
 
     Returns
     -------
@@ -90,18 +94,32 @@ def smoothed_odds(
     size = 2 * math.ceil(3.0 * sigma) + 1
     table = ODDS_STEPS * CODE_ODDS
     smooth = np.empty(evidence.shape, np.int8)
+    weights = None
+    if depths is not None and gap_mm:
+        weights = _weights(depths, sigma * gap_mm)
     for row in range(0, evidence.shape[1], _ROWS):
         block = table[evidence[:, row : row + _ROWS]]
+        flat = block.reshape(len(block), -1)
+        if weights is not None:
+            smooth[:, row : row + _ROWS] = np.rint(weights @ flat).reshape(block.shape)
+            continue
         # To OpenCV the block is a picture with a row for each slice.
-        flat = cv2.GaussianBlur(
-            block.reshape(len(block), -1),
+        blurred = cv2.GaussianBlur(
+            flat,
             (1, size),
             sigmaX=1.0,
             sigmaY=sigma,
             borderType=cv2.BORDER_REPLICATE,
         )
-        smooth[:, row : row + _ROWS] = np.rint(flat).reshape(block.shape)
+        smooth[:, row : row + _ROWS] = np.rint(blurred).reshape(block.shape)
     return smooth
+
+
+def _weights(depths: NDArray[np.float64], sigma_mm: float) -> NDArray[np.float32]:
+    """Weigh slices by how near they lie to each, shape (D, D); rows sum to 1."""
+    apart = (depths[:, None] - depths[None, :]) / sigma_mm
+    weights = np.exp(-0.5 * np.square(apart))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 MIDLINE_SHARE = 0.06
@@ -144,7 +162,8 @@ def find_lesion(
     Lesion or None
         None where no spot of the run reaches `MIN_PEAK`.
     """
-    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+    odds = smoothed_odds(evidence, slice_gap(slices), uneven_depths(slices))
+    return spot_in(odds, slices, run, level)
 
 
 def spot_in(
@@ -231,8 +250,7 @@ def _placed(
     centre = total / count
     z0, y0, x0, z1, y1, x1 = lesion.box
     down, across = places[lesion.peak[0]].spacing_mm
-    gap = slice_gap(slices)
-    size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
+    size = (_thickness(slices, z0, z1), (y1 - y0) * down, (x1 - x0) * across)
     head = _head_box(slices, places)
     side, location = (None, "") if head is None else _in_words(centre, *head)
     return replace(
@@ -242,6 +260,17 @@ def _placed(
         side=side,
         location=location,
     )
+
+
+def _thickness(slices: Sequence[Slice], first: int, last: int) -> float:
+    """Measure slices `first` to `last` less one, in mm: from face to face."""
+    gap = slice_gap(slices)
+    if gap is None:
+        return 0.0
+    depths = uneven_depths(slices)
+    if depths is None:
+        return (last - first) * gap
+    return abs(float(depths[last - 1] - depths[first])) + gap
 
 
 def _head_box(

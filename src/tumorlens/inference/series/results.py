@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
-from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.imaging.study import MRSequence, Plane, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import Decided, TumorClass
@@ -120,6 +120,8 @@ class SeriesPrediction:
         too. None where anything was.
     place_guessed
         Whether `affine_ras` and the lesion's place follow a guess, as the series says.
+    grid
+        The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
     """
@@ -147,6 +149,7 @@ class SeriesPrediction:
     size_measured: bool = False
     not_judged: str | None = None
     place_guessed: bool = False
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
 
     @property
