@@ -18,7 +18,13 @@ from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
-from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
+from tumorlens.imaging.preprocess.framing import view_pixels
+from tumorlens.imaging.preprocess.slice import (
+    Crop,
+    Preprocessing,
+    prepare,
+    with_square_pixels,
+)
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
@@ -141,7 +147,7 @@ class Classifier:
         Parameters
         ----------
         prediction
-            Of this classifier, by the image alone.
+            Prediction of this classifier, by the image alone.
         row
             Values by column; None where nothing is known of the patient.
 
@@ -180,7 +186,7 @@ class Classifier:
         study
             From `read`.
         operating_point
-            As for `predict`.
+            See `predict`.
         """
         return list(self.predict_slices(study.slices, operating_point, study.notes))
 
@@ -195,11 +201,11 @@ class Classifier:
         Parameters
         ----------
         slices
-            In order; memory does not grow with their number.
+            Slices in order; memory does not grow with their number.
         operating_point
-            As for `predict`.
+            See `predict`.
         notes
-            Of the study, for each prediction.
+            Notes on the study, for each prediction.
 
         Yields
         ------
@@ -219,7 +225,7 @@ class Classifier:
         Parameters
         ----------
         slices, operating_point
-            As for `predict_slices`.
+            See `predict_slices`.
 
         Yields
         ------
@@ -248,16 +254,16 @@ class Classifier:
         Parameters
         ----------
         sources
-            As for `predict`; taken one by one as results are asked for.
+            See `predict`; taken one by one as results are asked for.
         batch
             Slices in one forward pass, at least 1.
         operating_point
-            As for `predict`.
+            See `predict`.
 
         Yields
         ------
         Prediction or Failure
-            In the order of the sources; a file of several slices yields one
+            Results in the order of the sources; a file of several slices yields one
             for each.
         """
         if batch < 1:
@@ -446,9 +452,9 @@ class PreparedSlice:
     Parameters
     ----------
     slice_
-        As it was read.
+        The slice as it was read.
     notes
-        Of its study; and that the model was not trained on its sequence.
+        Notes on how its study was read.
     pixels
         Shape (size, size, 3), float32, in [0, 1]: the model's input.
     crop
@@ -456,7 +462,7 @@ class PreparedSlice:
     brain_share
         How much brain it shows, 0 to 1.
     seconds
-        That preparing took.
+        Seconds that preparing took.
     """
 
     slice_: Slice
@@ -477,10 +483,12 @@ def prepare_slice(
     slice_, notes
         From a study.
     facts
-        Of the bundle.
+        Preprocessing of the bundle.
     """
     start = time.perf_counter()
-    pixels, crop = prepare(slice_.pixels, facts)
+    picture = view_pixels(slice_.pixels, slice_.view)
+    square = with_square_pixels(picture, slice_.pixel_aspect)
+    pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
     seconds = time.perf_counter() - start
     return PreparedSlice(slice_, notes, pixels, crop, share, seconds)
@@ -496,7 +504,7 @@ def read_ahead(
     sources
         Taken one by one as slices are asked for.
     facts
-        Of the bundle.
+        Preprocessing of the bundle.
 
     Yields
     ------
@@ -546,7 +554,7 @@ def batches(
     Yields
     ------
     list
-        In order, never empty. A batch of large pictures has fewer slices.
+        Items in order, never empty. A batch of large pictures has fewer slices.
     """
     waiting: list[PreparedSlice | Failure] = []
     count = pixels = 0

@@ -1,4 +1,7 @@
-"""Tables of figures in the terminal."""
+"""Tables of figures in the terminal.
+
+Tested in `tests/cli/model/test_evaluate.py`.
+"""
 
 from __future__ import annotations
 

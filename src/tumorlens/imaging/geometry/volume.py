@@ -15,6 +15,7 @@ from tumorlens.imaging.geometry.volume_grid import (
     acquired_plane,
     nearest_axes,
     skew,
+    square_shape,
 )
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 from tumorlens.imaging.placement import Placement, Plane, Point
@@ -32,9 +33,6 @@ __all__ = [
     "view_of",
     "volume_of",
 ]
-
-MAX_PIXEL_RATIO = 1.1
-"""Longer over shorter side of a pixel, above which slices are made square."""
 
 _TOLERANCE = 0.01
 """Share of a spacing, and mm, by which slices may be off their place."""
@@ -209,11 +207,7 @@ def view_of(
 def _square_size(
     height: int, width: int, spacing: tuple[float, float]
 ) -> tuple[int, int]:
-    """Rows and columns after pixels that are clearly oblong are made square."""
-    finer = min(spacing)
-    if max(spacing) <= MAX_PIXEL_RATIO * finer:
-        return height, width
-    return round(height * spacing[0] / finer), round(width * spacing[1] / finer)
+    return square_shape(height, width, spacing[0] / spacing[1])
 
 
 def check_view(
@@ -240,7 +234,7 @@ def check_view(
         above `MAX_PAGES` slices too.
     """
     view = view_of(shape, affine, plane)
-    height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
+    height, width = _square_size(view.shape[1], view.shape[2], view.first.spacing_mm)
     if view.shape[0] > MAX_PAGES:
         raise TooLargeError(
             f"{name} has {view.shape[0]} {plane} slices; at most {MAX_PAGES} are read.",
@@ -306,7 +300,10 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
 
 
 def in_grid(
-    stack: NDArray[np.uint8], volume: Volume, plane: Plane
+    stack: NDArray[np.uint8],
+    shape: tuple[int, ...],
+    affine: NDArray[np.float64],
+    plane: Plane,
 ) -> NDArray[np.uint8]:
     """Turn a map over the slices of `series_of` back into the volume's grid.
 
@@ -314,16 +311,17 @@ def in_grid(
     ----------
     stack
         Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
-    volume, plane
-        The volume and plane that were given to `series_of`.
+    shape, affine, plane
+        The volume's slices, rows and columns, its affine, and the plane in which it
+        was sliced.
 
     Returns
     -------
     ndarray
         Shape (D, H, W) of the volume's voxels.
     """
-    shape = volume.voxels.shape
-    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
+    depth, height, width = shape
+    view = view_of((depth, height, width), affine, plane)
     _, rows, columns = view.shape
     if stack.shape[1:] != (rows, columns):
         stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])

@@ -29,7 +29,7 @@ class Reader:
     fields
         The object.
     where
-        Its place, for messages: the file, then the keys that lead here.
+        Place of the object, for messages: the file, then the keys that lead here.
 
     Every method raises `BundleError` where the value is not of its kind.
     """
@@ -160,9 +160,9 @@ class OperatingPoint:
     Parameters
     ----------
     threshold
-        On the calibrated probability of any tumour, 0 to 1.
+        Threshold on the calibrated probability of any tumour, 0 to 1.
     sensitivity, specificity
-        As measured on patients kept apart from training.
+        Figures measured on patients kept apart from training.
     """
 
     threshold: float
@@ -349,7 +349,7 @@ class Rules:
         slice_head, evidence_head
             Shape (4,): probabilities of each head alone.
         brain_share
-            Of the slice, 0 to 1.
+            Share of brain in the slice, 0 to 1.
 
         Returns
         -------
@@ -402,7 +402,7 @@ def disagrees(rules: Rules, found: NDArray[np.float64]) -> NDArray[np.bool_]:
     Parameters
     ----------
     rules
-        Of a bundle.
+        Rules of a bundle.
     found
         Shape (N,), from `disagreement`.
     """
@@ -418,7 +418,7 @@ def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     Parameters
     ----------
     rules
-        Of a bundle.
+        Rules of a bundle.
     shares
         Shape (N,), from `tumorlens.imaging.preprocess.brain.brain_share`.
     """
@@ -446,7 +446,7 @@ class OutlineFacts:
     size_error
         Median error of the longest side within slices, as a share of it.
     patients
-        On whom it was measured.
+        Number of patients on whom it was measured.
     """
 
     level: float
@@ -476,14 +476,14 @@ class SeriesModel:
         How much less slices at the ends of a head are trusted, see
         `scan_features.discounted_odds`; not negative.
     weights
-        By name of the feature, see `FEATURES`.
+        Weight by name of the feature, see `FEATURES`.
     intercept
         Log-odds where every feature is 0.
     operating_points
         Thresholds on that probability, with the rates measured by
         cross-validation; each of the bundle's own names, once.
     patients, healthy_patients
-        With and without a tumour, on whom they were measured.
+        Numbers of patients with and without a tumour, on whom they were measured.
     outline
         Facts on the lesion's outline; None where no outlines were at hand.
     """
@@ -554,7 +554,7 @@ class SequenceHead:
     Parameters
     ----------
     sequences
-        That it tells apart, in the order of its outputs.
+        Sequences that it tells apart, in the order of its outputs.
     scale
         Factor on its outputs, fitted on patients kept apart, so that its
         probabilities are as often right as they say (Guo et al. 2017).

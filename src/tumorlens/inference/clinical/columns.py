@@ -48,13 +48,13 @@ class ClinicalTable:
     Parameters
     ----------
     path
-        Of the CSV.
+        Path of the CSV.
     columns
         Names of the clinical columns: all but those that say whose row it is.
     rows
         Values by column, stripped; empty where missing.
     lines
-        Of the rows in the file, from 1, for messages.
+        Lines of the rows in the file, from 1, for messages.
     by_patient, by_file
         Number of the row by patient, and by absolute path; empty where the
         table has no such column.
@@ -77,7 +77,7 @@ class ClinicalTable:
         Parameters
         ----------
         path
-            Of a picture, or of one in an archive (``scan.zip#3``). A row that
+            Path of a picture, or of one in an archive (``scan.zip#3``). A row that
             names a folder or an archive speaks of all that it holds; the row
             nearest to the file counts.
         """
@@ -263,7 +263,7 @@ class NumberColumn:
     Parameters
     ----------
     name
-        As the table's heading has it.
+        Name in the table's heading.
     center, scale
         Mean and standard deviation of the patients it was learned from.
     missing_share
@@ -318,13 +318,13 @@ class CategoryColumn:
     Parameters
     ----------
     name
-        As the table's heading has it.
+        Name in the table's heading.
     categories
-        In lower case, in order.
+        Categories in lower case, in order.
     shares
-        Of each among the patients who have a value, 0 to 1.
+        Share of each among the patients who have a value, 0 to 1.
     missing_share
-        As of `NumberColumn`.
+        See `NumberColumn`.
     """
 
     name: str
@@ -344,7 +344,7 @@ class CategoryColumn:
         Parameters
         ----------
         text
-            In any mixture of cases; empty where missing.
+            Text in any mixture of cases; empty where missing.
         """
         word = category(text)
         state = State.USED if word in self.categories else State.UNKNOWN
@@ -384,7 +384,7 @@ class Encoded:
     features
         Shape (F,), float64.
     states
-        By column.
+        State by column.
     """
 
     features: NDArray[np.float64]
@@ -401,7 +401,7 @@ def encode(columns: Sequence[Column], row: Mapping[str, Any]) -> Encoded:
     Parameters
     ----------
     columns
-        That were learned.
+        Columns that were learned.
     row
         Values by column, in any mixture of cases: text, numbers, or None.
         Columns that it lacks are missing; columns that were not learned do not

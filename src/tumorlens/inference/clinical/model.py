@@ -52,7 +52,7 @@ class ClinicalModel:
     Parameters
     ----------
     columns
-        In order; they become F numbers.
+        Columns in order; they become F numbers.
     classes
         K of them, that it was learned on. The probability of the others stays
         what the image says.
@@ -63,7 +63,7 @@ class ClinicalModel:
     weights
         Shape (F, K), float64.
     temperature
-        By which the sum is divided, above 0.
+        Number above 0 by which the sum is divided.
     learned_on
         Free facts: of how many patients, and how.
     """
@@ -128,7 +128,7 @@ class ClinicalModel:
         document
             Plain JSON.
         where
-            Its file, for messages.
+            File that it stands in, for messages.
 
         Raises
         ------
@@ -251,7 +251,7 @@ def add_columns(
     Parameters
     ----------
     prediction
-        Of the image alone.
+        Prediction by the image alone.
     row
         Values by column: text, numbers or None; None where nothing is known.
     model, bundle

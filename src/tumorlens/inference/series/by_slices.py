@@ -130,6 +130,7 @@ def predict_by_slices(
         source=series.slices[0].source,
         plane=series.slices[0].plane,
         sequence=series.sequence,
+        known_sequences=bundle.known_sequences,
         slices=len(series.slices),
         without_brain=own.skipped,
         refused=own.refused,
@@ -151,6 +152,7 @@ def predict_by_slices(
         and bundle.series_model.outline is not None,
         not_judged=why[0] if nothing else None,
         place_guessed=series.place_guessed,
+        grid=series.grid,
     )
 
 
@@ -180,7 +182,7 @@ def _see(
         # Only the joined evidence is kept: a plane's own is as large as the series.
         views[-1][1].evidence = None
         if volume is not None and stack is not None:
-            parts.append(in_grid(stack, volume, plane))
+            parts.append(in_grid(stack, volume.voxels.shape, volume.affine, plane))
     if len(parts) > 1:
         views[0][1].evidence = joined_evidence([x for x in parts if x is not None])
     return views, (reason,) if reason else ()
@@ -302,7 +304,7 @@ class SeenSlices:
     Parameters
     ----------
     series
-        Of D slices.
+        Series of D slices.
 
     Attributes
     ----------

@@ -115,6 +115,7 @@ class VolumeClassifier:
             source=series.slices[0].source,
             plane=series.slices[0].plane,
             sequence=series.sequence,
+            known_sequences=self.bundle.known_sequences,
             slices=depth,
             without_brain=0,
             refused=depth if decision is Verdict.NOT_BRAIN_MRI else 0,
@@ -132,6 +133,7 @@ class VolumeClassifier:
             reasons=reasons,
             seconds=time.perf_counter() - start,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _not_judged(
@@ -143,6 +145,7 @@ class VolumeClassifier:
             source=series.slices[0].source,
             plane=series.slices[0].plane,
             sequence=series.sequence,
+            known_sequences=self.bundle.known_sequences,
             slices=count,
             without_brain=count,
             refused=0,
@@ -161,6 +164,7 @@ class VolumeClassifier:
             seconds=time.perf_counter() - start,
             not_judged=NO_CONTRAST,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _decide(

@@ -1,4 +1,7 @@
-"""Many slices become one decision: features of a series, its probability, its label."""
+"""Many slices become one decision: features of a series, its probability, its label.
+
+Tested in `tests/inference/bundle/test_facts.py`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def strongest_run(values: NDArray[np.float64], length: int) -> tuple[int, int]:
         Shape (D,): probability or log-odds of tumour, NaN where a slice does not
         count; at least one is a number.
     length
-        Of the run, in slices. Runs count of which at least half is known.
+        Length of the run in slices. Runs count of which at least half is known.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def scan_features(
     run
         First and last-plus-one index of the most suspicious run.
     features
-        By name, see `FEATURES`. Where no slice is left beside the run, the
+        Features by name, see `FEATURES`. Where no slice is left beside the run, the
         second says what the first says.
     """
     length = run_length(gap_mm)
@@ -178,7 +181,8 @@ def series_log_odds(
     gap_mm
         Distance between neighbouring slices; None where it is not known.
     model
-        Of the bundle. Without one, the run's mean less `HEALTHY_LOGIT`.
+        Series model of the bundle. Without one, the run's mean less
+        `HEALTHY_LOGIT`.
 
     Returns
     -------
@@ -243,7 +247,8 @@ def decide_series(
     Returns
     -------
     decision, reasons
-        As for a slice, with the caveats that hold for every scan.
+        Decision and reasons as for a slice, with the caveats that hold for every
+        series.
     """
     if judged == 0:
         return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
@@ -284,7 +289,7 @@ def key_slices(suspicion: Sequence[float | None], apart: int) -> tuple[int, ...]
     Parameters
     ----------
     suspicion
-        Of each slice, in any unit; None where it was not judged.
+        Suspicion of each slice, in any unit; None where it was not judged.
     apart
         Least difference of their indices.
     """

@@ -64,7 +64,9 @@ def joined_evidence(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def smoothed_odds(
-    evidence: NDArray[np.uint8], gap_mm: float | None
+    evidence: NDArray[np.uint8],
+    gap_mm: float | None,
+    depths: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int8]:
     """Smooth evidence along slices, in log-odds.
 
@@ -77,6 +79,8 @@ def smoothed_odds(
         Shape (D, H, W), uint8: 255 times a probability.
     gap_mm
         Distance between neighbouring slices; None where it is not known.
+    depths
+        Shape (D,): where slices lie, in mm, if they are not evenly apart.
 
     Returns
     -------
@@ -89,18 +93,32 @@ def smoothed_odds(
     size = 2 * math.ceil(3.0 * sigma) + 1
     table = ODDS_STEPS * CODE_ODDS
     smooth = np.empty(evidence.shape, np.int8)
+    weights = None
+    if depths is not None and gap_mm:
+        weights = _weights(depths, sigma * gap_mm)
     for row in range(0, evidence.shape[1], _ROWS):
         block = table[evidence[:, row : row + _ROWS]]
+        flat = block.reshape(len(block), -1)
+        if weights is not None:
+            smooth[:, row : row + _ROWS] = np.rint(weights @ flat).reshape(block.shape)
+            continue
         # To OpenCV the block is a picture with a row for each slice.
-        flat = cv2.GaussianBlur(
-            block.reshape(len(block), -1),
+        blurred = cv2.GaussianBlur(
+            flat,
             (1, size),
             sigmaX=1.0,
             sigmaY=sigma,
             borderType=cv2.BORDER_REPLICATE,
         )
-        smooth[:, row : row + _ROWS] = np.rint(flat).reshape(block.shape)
+        smooth[:, row : row + _ROWS] = np.rint(blurred).reshape(block.shape)
     return smooth
+
+
+def _weights(depths: NDArray[np.float64], sigma_mm: float) -> NDArray[np.float32]:
+    """Weigh slices by how near they lie to each, shape (D, D); rows sum to 1."""
+    apart = (depths[:, None] - depths[None, :]) / sigma_mm
+    weights = np.exp(-0.5 * np.square(apart))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 MIDLINE_SHARE = 0.06
@@ -108,6 +126,9 @@ MIDLINE_SHARE = 0.06
 
 PEAK_DEPTH = 1.0
 """A spot reaches at least this far below its peak, in log-odds."""
+
+_UNEVEN = 0.1
+"""Share of the usual distance by which one differs where slices are evenly apart."""
 
 _TISSUE = 0.1
 """Share of the way from air to the scan's bright end from which on is head."""
@@ -143,7 +164,8 @@ def find_lesion(
     Lesion or None
         None where no spot of the run reaches `MIN_PEAK`.
     """
-    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+    odds = smoothed_odds(evidence, slice_gap(slices), uneven_depths(slices))
+    return spot_in(odds, slices, run, level)
 
 
 def spot_in(
@@ -230,8 +252,7 @@ def _placed(
     centre = total / count
     z0, y0, x0, z1, y1, x1 = lesion.box
     down, across = places[lesion.peak[0]].spacing_mm
-    gap = slice_gap(slices)
-    size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
+    size = (_thickness(slices, z0, z1), (y1 - y0) * down, (x1 - x0) * across)
     head = _head_box(slices, places)
     side, location = (None, "") if head is None else _in_words(centre, *head)
     return replace(
@@ -244,7 +265,31 @@ def _placed(
 
 
 def slice_gap(slices: Sequence[Slice]) -> float | None:
-    """Measure the mean distance between neighbouring slices, in mm.
+    """Measure the usual distance between neighbouring slices, in mm.
+
+    Parameters
+    ----------
+    slices
+        Slices in order.
+
+    Returns
+    -------
+    float or None
+        The mean where slices are evenly apart, else the median, which slices that
+        are missing do not change. None for fewer than two slices, or where a
+        place is not known.
+    """
+    depths = _depths(slices)
+    if depths is None:
+        return None
+    mean = abs(float(depths[-1] - depths[0])) / (len(slices) - 1)
+    if uneven_depths(slices) is None:
+        return mean or None
+    return float(np.median(np.abs(np.diff(depths)))) or None
+
+
+def uneven_depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    """Measure where slices lie along their normal, where they are not evenly apart.
 
     Parameters
     ----------
@@ -253,14 +298,34 @@ def slice_gap(slices: Sequence[Slice]) -> float | None:
 
     Returns
     -------
-    float or None
-        None for fewer than two slices, or where a place is not known.
+    ndarray or None
+        Shape (D,), mm; None where slices are evenly apart, or nobody knows.
     """
-    first, last = slices[0].placement, slices[-1].placement
-    if len(slices) < 2 or first is None or last is None:
+    depths = _depths(slices)
+    if depths is None:
         return None
-    way = np.subtract(last.origin, first.origin) @ first.normal
-    return abs(float(way)) / (len(slices) - 1) or None
+    steps = np.abs(np.diff(depths))
+    usual = float(np.median(steps))
+    return depths if np.abs(steps - usual).max() > _UNEVEN * usual else None
+
+
+def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    places = [item.placement for item in slices if item.placement is not None]
+    if len(slices) < 2 or len(places) != len(slices):
+        return None
+    origins = np.array([place.origin for place in places])
+    return np.asarray(origins @ places[0].normal)
+
+
+def _thickness(slices: Sequence[Slice], first: int, last: int) -> float:
+    """Measure slices `first` to `last` less one, in mm: from face to face."""
+    gap = slice_gap(slices)
+    if gap is None:
+        return 0.0
+    depths = uneven_depths(slices)
+    if depths is None:
+        return (last - first) * gap
+    return abs(float(depths[last - 1] - depths[first])) + gap
 
 
 def _head_box(

@@ -117,7 +117,7 @@ def prediction_set(
     probabilities
         Shape (4,) or (5,), calibrated, in the order of `DECIDED`.
     thresholds
-        By class: the probability from which it is in the set.
+        Probability by class from which it is in the set.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def apply_point_and_rules(
     options
         Their prediction set.
     bundle, point
-        Whose operating point and rules hold; one of its points' names.
+        The bundle whose operating points and rules hold; name of one of these points.
     heads
         Shapes (4,): probabilities of the slice head and of the evidence head.
     brain_share
@@ -305,7 +305,7 @@ def decided_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     findings
-        As for `class_view`.
+        See `class_view`.
 
     Returns
     -------

@@ -45,7 +45,7 @@ class SequenceEstimate:
     sequence
         The likeliest, all witnesses weighed; None where none says anything.
     probability
-        Of it, 0 to 1; None where the pixels were not asked, since a header or a
+        Its probability, 0 to 1; None where the pixels were not asked: a header or a
         name alone is no measurement.
     pixels, header, file_name
         What each says alone; None where it says nothing.
@@ -83,7 +83,7 @@ def estimate_sequence(
     header
         What the file's header says; None where it says nothing.
     file_name
-        As the user knows it.
+        Name of the file as the user knows it.
     head, outputs
         The bundle's sequence head, and what the network gave, shape (S,); None for
         a network without one.
@@ -140,7 +140,7 @@ def sequence_caveat(
     Parameters
     ----------
     sequence
-        As the file says; None where it does not.
+        Sequence that the file states; None where it states none.
     known
         Sequences that the model was trained on.
 

@@ -221,7 +221,7 @@ def load_model(
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     threads
         Threads of one forward pass; by default one for each physical core.
     judges

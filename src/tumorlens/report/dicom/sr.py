@@ -46,14 +46,14 @@ def build_sr(
     Parameters
     ----------
     headers
-        Of the series, one for each slice, without pixel data.
+        Headers of the series, one for each slice, without pixel data.
     finding
         What is said of it.
     earlier
         Reports of the same series that this one replaces (PS3.3 C.17.2, Predecessor
         Documents Sequence).
     frames
-        Which frame of its file each slice is, from 0; needed of multi-frame files.
+        Frame of its file that each slice is, from 0; needed for multi-frame files.
 
     Returns
     -------

@@ -7,7 +7,6 @@ from typing import Any
 
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
@@ -22,7 +21,7 @@ def series_to_json(
     Parameters
     ----------
     finding
-        Of one series.
+        Prediction for one series.
     notes
         How the files were read, as `Study.notes` has it.
 
@@ -43,7 +42,7 @@ def series_to_json(
         "status": "ok",
         "plane": None if finding.plane is None else finding.plane.value,
         "sequence": None if finding.sequence is None else finding.sequence.value,
-        "sequence_caveat": sequence_caveat(finding.sequence),
+        "sequence_caveat": finding.sequence_caveat,
         "slices": finding.slices,
         "without_brain": finding.without_brain,
         "refused": finding.refused,
@@ -79,12 +78,12 @@ def series_failure_to_json(failure: Failure) -> dict[str, Any]:
     Parameters
     ----------
     failure
-        Of a file or folder.
+        Failure of a file or folder.
 
     Returns
     -------
     dict
-        As `failure_to_json`, of the schema of scans.
+        The document of `failure_to_json`, in the schema ``tumorlens-scan/1``.
     """
     return {**failure_to_json(failure), "schema": SERIES_SCHEMA}
 

@@ -41,7 +41,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     Parameters
     ----------
     prediction
-        Of one slice.
+        Prediction for one slice.
 
     Returns
     -------
