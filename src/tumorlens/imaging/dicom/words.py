@@ -188,7 +188,7 @@ def localiser_words(header: Dataset) -> str:
     joined = " ".join(words)
     said = any(_LOCALISER.fullmatch(word) for word in words)
     # "Sagittal T1 (loc 3)" is a diagnostic series of a known weighting.
-    weighted = bool(_T1.search(joined)) or "T2" in joined or "FLAIR" in joined
+    weighted = bool(re.search(r"T1|T2|FLAIR|MPRAGE", own.upper()))
     if _THREE_PLANES.search(joined) or (said and not weighted):
         return LOCALISER
     return ""
