@@ -9,7 +9,6 @@ import pytest
 from tests.samples.dicom_files import saved, slice_file, with_text
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom.grouping import read_dicom
-from tumorlens.imaging.dicom.words import sequence_in_name
 from tumorlens.imaging.study import MRSequence, Series
 
 
@@ -134,28 +133,3 @@ def test_words_of_the_series_then_times_then_the_protocol(
     tags: dict[str, Any], sequence: MRSequence | None
 ) -> None:
     assert read(**tags).sequence is sequence
-
-
-@pytest.mark.parametrize(
-    ("name", "sequence"),
-    [
-        ("sub-01_ses-2_ce-gadolinium_T1w.nii.gz", MRSequence.T1_CONTRAST),
-        ("study/sub-01_T1w.nii.gz", MRSequence.T1),
-        ("sub-01_T2w.nii", MRSequence.T2),
-        ("sub-01_FLAIR.nii.gz", MRSequence.FLAIR),
-        ("sub-01_dwi.nii.gz", MRSequence.DIFFUSION),
-        ("sub-01_T2starw.nii.gz", MRSequence.OTHER),
-        ("BraTS_001_t1ce.nii.gz", MRSequence.T1_CONTRAST),
-        ("case7 T1 post.png", MRSequence.T1_CONTRAST),
-        ("glioma (12) T2.jpeg", MRSequence.T2),
-        ("t1_mprage.mgz", MRSequence.T1),
-        ("T1/scan.nii", None),
-        ("patient1.png", None),
-        ("IM_T12.png", None),
-        ("T1_T2_pair.png", None),
-    ],
-)
-def test_a_file_s_name_may_say_its_sequence(
-    name: str, sequence: MRSequence | None
-) -> None:
-    assert sequence_in_name(name) is sequence
