@@ -73,6 +73,8 @@ class Store:
         Of all files together; beyond it results give way as `Retention` says.
     clock
         Seconds since 1970.
+    url
+        Of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class Store:
         retention_seconds: float,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        url: str | None = None,
     ) -> None:
         self.retention_seconds = retention_seconds
         self._clock = clock
@@ -93,7 +96,7 @@ class Store:
         self._sweeper: threading.Thread | None = None
         self._closers: list[Callable[[], None]] = []
         _check_folder(folder)
-        self._store = JobStore(folder, {STAGE: ATTEMPTS}, clock=clock)
+        self._store = JobStore(folder, {STAGE: ATTEMPTS}, url=url, clock=clock)
         self.folder = self._store.folder
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database
@@ -133,7 +136,7 @@ class Store:
         try:
             with (
                 self._artifacts.staging(durable=False) as stage,
-                self._database.transaction(),
+                self._database.transaction(durable=False),
             ):
                 job = self._add_picture(prediction, owner, stage)
                 if not self._retention.make_room(job) and not self._is_alone(job):
@@ -178,7 +181,7 @@ class Store:
         """
         listed = scan.document["analyses"]
         with (
-            self._artifacts.staging(durable=False) as stage,
+            self._artifacts.staging() as stage,
             self._database.transaction(),
         ):
             picture = self._add_picture(prediction, scan.owner, stage, scan.id)
@@ -353,7 +356,7 @@ class Store:
             Where the disk is full or the folder is gone.
         """
         try:
-            with self._artifacts.staging(durable=False) as stage:
+            with self._artifacts.staging() as stage:
                 staged = {name: stage(data) for name, data in (files or {}).items()}
                 with self._database.transaction():
                     scan = self.queue.save(scan, step=step, document=document)
