@@ -321,7 +321,7 @@ def test_small_scans_do_not_wait_for_a_giant(
     held: tuple[FlaskClient, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, gate = held
-    monkeypatch.setattr(scan_jobs, "GIANT_SLICES", 12)
+    monkeypatch.setattr(series_jobs, "GIANT_SLICES", 12)
     giant = post(client, ("giant.nii.gz", nifti(12)))
     gate.wait_for_it()
     second = post(client, ("second.nii.gz", nifti(13)))
