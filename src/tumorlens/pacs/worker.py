@@ -35,7 +35,7 @@ class SeriesWorker:
     queue
         What came, and what is to be sent.
     analyse
-        Judges a series; may raise `InputError` for one that is not ours to
+        InputKind a series; may raise `InputError` for one that is not ours to
         judge.
     deliver
         Brings results to where they go.

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from tumorlens.calibration.series.scored_series import ScoredSeries, View
 from tumorlens.inference.bundle.facts import FEATURES
-from tumorlens.inference.series.decision import discounted_odds, scan_features
+from tumorlens.inference.series.decision import discounted_odds, series_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 DISCOUNTS = (0.0, 2.0, 4.0, 6.0)
@@ -68,7 +68,7 @@ def view_features(view: View, end_discount: float) -> tuple[float, ...]:
     p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
     if not np.isfinite(p_tumor).any():
         return (np.nan,) * len(FEATURES)
-    _, features = scan_features(
+    _, features = series_features(
         discounted_odds(p_tumor, view.heads, end_discount), view.gap_mm
     )
     return tuple(features[name] for name in FEATURES)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.imaging.geometry.volume import Volume, volume_of
+from tumorlens.imaging.geometry.volume import Volume, slice_gap, volume_of
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.series.by_slices import SeenSlices
-from tumorlens.inference.series.decision import discounted_odds, scan_features
-from tumorlens.inference.series.lesion import slice_gap, smoothed_odds, spot_in
+from tumorlens.inference.series.decision import discounted_odds, series_features
+from tumorlens.inference.series.lesion import smoothed_odds, spot_in
 from tumorlens.inference.series.results import Lesion
 from tumorlens.statistics.localisation import read_outline
 
@@ -145,7 +145,7 @@ def compare_outlines(
         return None
     gap = slice_gap(series.slices)
     by_slice = discounted_odds(seen.p_tumor, seen.heads, _END_DISCOUNT)
-    run, _ = scan_features(by_slice, gap)
+    run, _ = series_features(by_slice, gap)
     odds = smoothed_odds(seen.evidence, gap)
     box = _box(drawn)
     rows = [

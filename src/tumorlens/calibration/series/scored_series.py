@@ -18,6 +18,7 @@ from tumorlens.calibration.series.outlines import (
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.imaging.geometry.volume import slice_gap
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle
@@ -28,7 +29,6 @@ from tumorlens.inference.series.by_slices import (
     see_slices,
     sliceable,
 )
-from tumorlens.inference.series.lesion import slice_gap
 from tumorlens.taxonomy import CLASSES
 
 _BUNDLE = re.compile(r"fold(\d+)")

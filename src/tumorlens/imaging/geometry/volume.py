@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -30,9 +31,14 @@ __all__ = [
     "check_view",
     "in_grid",
     "series_of",
+    "slice_gap",
+    "uneven_depths",
     "view_of",
     "volume_of",
 ]
+
+_UNEVEN = 0.1
+"""Share of the usual distance by which one differs where slices are evenly apart."""
 
 _TOLERANCE = 0.01
 """Share of a spacing, and mm, by which slices may be off their place."""
@@ -345,3 +351,56 @@ def _squared(
         np.array(placement.across) * wider,
         np.array(placement.down) * taller,
     )
+
+
+def slice_gap(slices: Sequence[Slice]) -> float | None:
+    """Measure the usual distance between neighbouring slices, in mm.
+
+    Parameters
+    ----------
+    slices
+        Slices in order.
+
+    Returns
+    -------
+    float or None
+        The mean where slices are evenly apart, else the median, which slices that
+        are missing do not change. None for fewer than two slices, or where a
+        place is not known.
+    """
+    depths = _depths(slices)
+    if depths is None:
+        return None
+    mean = abs(float(depths[-1] - depths[0])) / (len(slices) - 1)
+    if uneven_depths(slices) is None:
+        return mean or None
+    return float(np.median(np.abs(np.diff(depths)))) or None
+
+
+def uneven_depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    """Measure where slices lie along their normal, where they are not evenly apart.
+
+    Parameters
+    ----------
+    slices
+        Slices in order.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (D,), mm; None where slices are evenly apart, or nobody knows.
+    """
+    depths = _depths(slices)
+    if depths is None:
+        return None
+    steps = np.abs(np.diff(depths))
+    usual = float(np.median(steps))
+    return depths if np.abs(steps - usual).max() > _UNEVEN * usual else None
+
+
+def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    places = [item.placement for item in slices if item.placement is not None]
+    if len(slices) < 2 or len(places) != len(slices):
+        return None
+    origins = np.array([place.origin for place in places])
+    return np.asarray(origins @ places[0].normal)

@@ -16,6 +16,7 @@ from tumorlens.imaging.geometry.volume import (
     affine_of,
     in_grid,
     series_of,
+    slice_gap,
     volume_of,
 )
 from tumorlens.imaging.placement import Plane
@@ -30,7 +31,7 @@ from tumorlens.inference.series.decision import (
     series_log_odds,
     series_probabilities,
 )
-from tumorlens.inference.series.lesion import find_lesion, joined_evidence, slice_gap
+from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.inference.slice.results import Prediction

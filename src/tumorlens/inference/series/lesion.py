@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.volume import slice_gap, uneven_depths
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.preprocess.brain import filled
 from tumorlens.imaging.study import Slice
@@ -127,11 +128,8 @@ MIDLINE_SHARE = 0.06
 PEAK_DEPTH = 1.0
 """A spot reaches at least this far below its peak, in log-odds."""
 
-_UNEVEN = 0.1
-"""Share of the usual distance by which one differs where slices are evenly apart."""
-
 _TISSUE = 0.1
-"""Share of the way from air to the scan's bright end from which on is head."""
+"""Share of the way from air to the series' bright end from which on is head."""
 
 _ALONG = ("anterior third", "middle third", "posterior third")
 _UPWARDS = ("lower third", "middle third in height", "upper third")
@@ -209,7 +207,7 @@ def _grow(
 ) -> dict[int, NDArray[np.bool_]]:
     """Follow the pieces of each slice that overlap a neighbour's, both ways."""
     labels: dict[int, NDArray[np.uint16]] = {}
-    found: dict[int, set[int]] = {}
+    spot: dict[int, set[int]] = {}
 
     def pieces(index: int) -> NDArray[np.uint16]:
         if index not in labels:
@@ -224,9 +222,9 @@ def _grow(
     waiting = [(z, int(pieces(z)[y, x]))]
     while waiting:
         index, piece = waiting.pop()
-        if piece in found.setdefault(index, set()):
+        if piece in spot.setdefault(index, set()):
             continue
-        found[index].add(piece)
+        spot[index].add(piece)
         here = pieces(index) == piece
         for other in (index - 1, index + 1):
             if 0 <= other < len(odds):
@@ -234,7 +232,7 @@ def _grow(
                 waiting += [(other, int(item)) for item in touched if item]
     return {
         index: np.isin(pieces(index), sorted(numbers))
-        for index, numbers in found.items()
+        for index, numbers in spot.items()
     }
 
 
@@ -262,59 +260,6 @@ def _placed(
         side=side,
         location=location,
     )
-
-
-def slice_gap(slices: Sequence[Slice]) -> float | None:
-    """Measure the usual distance between neighbouring slices, in mm.
-
-    Parameters
-    ----------
-    slices
-        Slices in order.
-
-    Returns
-    -------
-    float or None
-        The mean where slices are evenly apart, else the median, which slices that
-        are missing do not change. None for fewer than two slices, or where a
-        place is not known.
-    """
-    depths = _depths(slices)
-    if depths is None:
-        return None
-    mean = abs(float(depths[-1] - depths[0])) / (len(slices) - 1)
-    if uneven_depths(slices) is None:
-        return mean or None
-    return float(np.median(np.abs(np.diff(depths)))) or None
-
-
-def uneven_depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
-    """Measure where slices lie along their normal, where they are not evenly apart.
-
-    Parameters
-    ----------
-    slices
-        In order.
-
-    Returns
-    -------
-    ndarray or None
-        Shape (D,), mm; None where slices are evenly apart, or nobody knows.
-    """
-    depths = _depths(slices)
-    if depths is None:
-        return None
-    steps = np.abs(np.diff(depths))
-    usual = float(np.median(steps))
-    return depths if np.abs(steps - usual).max() > _UNEVEN * usual else None
-
-
-def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
-    places = [item.placement for item in slices if item.placement is not None]
-    if len(slices) < 2 or len(places) != len(slices):
-        return None
-    origins = np.array([place.origin for place in places])
-    return np.asarray(origins @ places[0].normal)
 
 
 def _thickness(slices: Sequence[Slice], first: int, last: int) -> float:

@@ -1,4 +1,4 @@
-"""The evidence of a scan as a NIfTI volume that lies over the scan in any viewer."""
+"""The evidence of a series as a NIfTI volume that lies over it in any viewer."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     Raises
     ------
     InputError
-        The scan's place in the patient is not known, or nothing could be judged:
-        a volume of zeros would look like a clear scan.
+        The series' place in the patient is not known, or nothing could be judged:
+        a volume of zeros would look like a clear series.
     OutputError
         The file cannot be written.
     """
