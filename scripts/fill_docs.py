@@ -25,7 +25,7 @@ from tumorlens.evaluation.performance.subgroups import ONE_KIND
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
-from tumorlens.report.evaluation.series import scan_figure_rows
+from tumorlens.report.evaluation.series import series_figure_rows
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text, name_text, table
 from tumorlens.report.model_card.card import FOLDER, card_charts, model_card
@@ -308,7 +308,7 @@ def _scans_table() -> str:
             "",
             "| Figure | Value [95 % interval over patients] |",
             "|---|---|",
-            *(f"| {title} | {value} |" for title, value in scan_figure_rows(figures)),
+            *(f"| {title} | {value} |" for title, value in series_figure_rows(figures)),
         )
     )
 

@@ -44,7 +44,7 @@ class DecisionLayer:
     Parameters
     ----------
     calibration, operating_points, prediction_sets, rules
-        As in a bundle.
+        The same as in a bundle.
     cells
         None where no outline could be compared with evidence.
     sequence_head
@@ -85,7 +85,7 @@ def fit_decision_layer(
     Parameters
     ----------
     held
-        Of patients who did not train what they are judged by. Slices of which it is
+        Outputs on patients who did not train the network. Slices of which it is
         not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see

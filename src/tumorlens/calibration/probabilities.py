@@ -131,7 +131,7 @@ def _source_weights(
 
 def check_both_kinds(
     labels: NDArray[np.int64],
-    mend: str = "Add such patients to the validation split, or split again with "
+    hint: str = "Add such patients to the validation split, or split again with "
     "`tumorlens data split`.",
 ) -> None:
     """Make sure that a threshold can be fixed on these slices.
@@ -140,7 +140,7 @@ def check_both_kinds(
     ----------
     labels
         Shape (N,): class indices.
-    mend
+    hint
         What to do where it cannot.
 
     Raises
@@ -153,7 +153,7 @@ def check_both_kinds(
         kind = "free of tumour" if tumor.any() else "with a tumour"
         raise TrainingError(
             f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
-            mend,
+            hint,
         )
 
 

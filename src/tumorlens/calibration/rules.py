@@ -95,7 +95,7 @@ def _paying_level(values: NDArray[np.float64], answers: _Answers) -> float | Non
     values
         Shape (N,): held back from the level on; 0 is never.
     answers
-        To the same slices.
+        Answers to the same slices.
     """
     right, weights = answers.right, answers.weights
     best: float | None = None
@@ -139,7 +139,7 @@ def _unseen(shares: NDArray[np.float64], answers: _Answers) -> float:
     shares
         Shape (N,).
     answers
-        To the same slices.
+        Answers to the same slices.
     """
     order = np.argsort(shares, kind="stable")
     _, first = np.unique(answers.rows[order], return_index=True)

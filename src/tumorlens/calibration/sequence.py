@@ -21,7 +21,7 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
     Parameters
     ----------
     held
-        Of patients who did not train the network. Sequences that none of them shows
+        Outputs on patients who did not train the network. Sequences that none shows
         are not measured.
 
     Returns

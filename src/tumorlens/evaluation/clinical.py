@@ -122,7 +122,7 @@ def measure_clinical(
     judges
         From `ClinicalJudges.of`.
     threshold
-        On the probability of tumour, 0 to 1: of the bundle's operating point.
+        Probability of tumour, 0 to 1, of the bundle's operating point.
     permutations
         How often the columns are dealt anew among the patients, and all is
         fitted again, to see what columns do that say nothing.
@@ -244,9 +244,9 @@ def measure_subgroups(
     Parameters
     ----------
     data, judges
-        As for `measure_clinical`.
+        The same as for `measure_clinical`.
     kinds
-        By kind of group: N names, empty where a slice is in none.
+        N names by kind of group, empty where a slice is in none.
     fewest
         Patients that a group needs to be shown; smaller ones are left out, as
         even their name could point to somebody.
@@ -299,12 +299,12 @@ def leak_warnings(
     data
         Their image side does not count.
     columns
-        By name: which of the features belong to the column.
+        Features that belong to each column, by its name.
 
     Returns
     -------
     dict
-        By column: the class that it tells best from the rest, and the AUROC of
+        The class that each column tells best from the rest, and the AUROC of
         that on held-out patients, where it is at least `LEAKING`.
     """
     blind = replace(

@@ -107,11 +107,11 @@ def image_by_folds(
     Parameters
     ----------
     folder
-        Of the cross-validation.
+        Folder of the cross-validation.
     records
-        Of its manifest.
+        Rows of its manifest.
     bundle
-        Its calibration turns raw outputs into probabilities.
+        The bundle whose calibration turns raw outputs into probabilities.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def image_by_bundle(
     bundle
         Names those who trained it.
     records
-        To be judged.
+        Rows to be predicted.
     known
         All of the manifest, to look for copies of what trained the bundle.
     say
@@ -180,7 +180,7 @@ class JoinedSlices:
     places
         N numbers of rows of the table.
     counts
-        By class: ``patients`` with a row, and those ``without_row``.
+        Numbers of ``patients`` with a row, and those ``without_row``, by class.
     """
 
     side: ImageSide
@@ -210,9 +210,9 @@ def join_table(
     table
         A slice's row is its patient's; where the table has none, its file's.
     records
-        Of the manifest.
+        Rows of the manifest.
     bundle, calibrate_on, include_flagged
-        As of `tumorlens.experiments.clinical.ClinicalConfig`.
+        The same as in `ClinicalConfig`.
     say
         Receives lines of progress.
 
@@ -343,7 +343,7 @@ def add_clinical(
     Returns
     -------
     bundle
-        As written, with the clinical model.
+        The bundle as written, with the clinical model.
     report
         Plain JSON: the figures of `measure_clinical`, ``model``, ``slices``,
         ``patients``, ``classes`` (patients by class), ``columns``,

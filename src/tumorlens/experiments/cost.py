@@ -24,14 +24,14 @@ _LOG = "log.jsonl"
 def earlier_seconds(folder: Path) -> float:
     """Reckon the time that a run had taken when it was stopped.
 
-    By the steps of its last epoch and their pace. What came after that epoch
+    The time is that of its last epoch's steps at their pace. What came after that epoch
     is not known, and a run that was stopped more than once has its pace of
     the last sitting.
 
     Parameters
     ----------
     folder
-        Of the run; 0 where it has logged no epoch.
+        Folder of the run; the time is 0 where it has logged no epoch.
     """
     try:
         last = (folder / _LOG).read_text(encoding="utf-8").splitlines()[-1]
@@ -64,9 +64,9 @@ def note_cost(folder: Path, seconds: float) -> dict[str, Any]:
     Parameters
     ----------
     folder
-        Of the run; gets the file that `stored_cost` reads.
+        Folder of the run; gets the file that `stored_cost` reads.
     seconds
-        By the clock, from the first step to the last.
+        Time by the clock, from the first step to the last.
 
     Returns
     -------

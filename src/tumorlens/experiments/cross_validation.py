@@ -80,7 +80,7 @@ def train_folds(
     config
         Every choice of the runs.
     jobs
-        As in `FoldPlan`.
+        The same as in `FoldPlan`.
     say
         Receives lines of progress.
 
@@ -128,13 +128,13 @@ def train_fold(
     Parameters
     ----------
     samples
-        Of all folds.
+        Samples of all folds.
     fold
         The one to leave out.
     config
         Every choice of the run.
     folder
-        Of this fold's run. A run that was stopped there goes on; one that is
+        Folder of this fold's run. A run that was stopped there goes on; one that is
         complete is left alone.
     say
         Receives lines of progress.
@@ -182,7 +182,7 @@ def mean_of_runs(
     weights
         Keras weight files of one network.
     samples
-        That trained it.
+        Samples that trained it.
     config
         Every choice of the runs.
 
@@ -272,11 +272,11 @@ class CrossValidation:
     bundles
         Folders, by the fold that each left out.
     samples
-        Of all folds.
+        Samples of all folds.
     held
         The raw outputs that the folds' bundles were calibrated on, all of them.
     seconds
-        By the clock, of all folds' training together.
+        Time by the clock of all folds' training together.
     """
 
     scored_slices: ScoredSlices
@@ -295,9 +295,9 @@ def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
     Parameters
     ----------
     folder
-        Of the cross-validation.
+        Folder of the cross-validation.
     records
-        Of the manifest; must name every picture that was judged.
+        Rows of the manifest; every picture that was predicted must be among them.
 
     Raises
     ------
@@ -456,7 +456,7 @@ def bundle_of_folds(
     records
         The whole manifest: what it flags as CT teaches what to refuse.
     config, folder, say
-        As were given there.
+        The same as were given there.
     """
     weights = [place.parent / BEST_WEIGHTS for place in folds.bundles.values()]
     samples = [item for item in folds.samples if config.may_use(item.record)]

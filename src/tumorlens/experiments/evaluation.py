@@ -123,7 +123,7 @@ def evaluate_bundles(
     config
         What to score.
     folders
-        Of the bundles; each of the rest is compared with the first.
+        Folders of the bundles; each of the rest is compared with the first.
     other
         A bundle that is only compared with the first.
     say
@@ -247,7 +247,7 @@ def evaluate_scored(
     Parameters
     ----------
     scored_slices
-        Of one bundle, or pooled over folds.
+        Slices scored by one bundle, or pooled over folds.
     rules
         The bundle's decision rules; for pooled folds one for each slice.
 
@@ -387,7 +387,7 @@ def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str,
     Parameters
     ----------
     metrics
-        Of an evaluation.
+        Metrics of an evaluation.
     name
         What they were measured on, for example ``test``.
 
@@ -449,7 +449,7 @@ def evaluation_sections(
         of several folds), ``comparisons`` (a list, of `compare` with ``names``)
         and what `measure_network` found may stand beside.
     pictures
-        Of the worst errors.
+        Pictures of the worst errors.
     """
     sections: list[Section] = []
     if "leakage" in metrics:
@@ -482,7 +482,7 @@ def write_evaluation(
         Plain JSON; ``model`` holds ``name`` and ``version`` for the heading,
         ``slices`` and ``patients`` the counts.
     sections
-        Of the page, in order.
+        Sections of the page, in order.
     out_dir
         Created where missing; its files are replaced.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_layer
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
-from tumorlens.calibration.ood import Embedded, fit_domain
+from tumorlens.calibration.ood import Embedded, fit_ood_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
@@ -90,7 +90,7 @@ def make_bundle(
     model
         Trained.
     config
-        Of its run.
+        Configuration of its run.
     data
         Training and validation samples, and what the manifest flags as CT.
     folder
@@ -131,24 +131,24 @@ def make_bundle(
 
     say("Learning what is no brain MRI.")
     seen = infer(serving, _and_stripped(brains[::step]), config.size)
-    foreign = [
+    ood_pictures = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
         *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
     ]
-    domain = fit_domain(
+    ood = fit_ood_model(
         Embedded.of_grey(seen),
         Embedded.of_grey(outputs),
-        _embed_outliers(serving, foreign, config.size),
-        [item.kind for item in foreign],
+        _embed_ood(serving, ood_pictures, config.size),
+        [item.kind for item in ood_pictures],
     )
     facts = {
         **provenance(config, data, held),
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    return write_facts(folder, config, layer, domain, facts, metrics)
+    return write_facts(folder, config, layer, ood, facts, metrics)
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -169,18 +169,18 @@ def _and_stripped(samples: Sequence[Sample]) -> list[Sample]:
     return [*samples, *without_skull(samples[::2])]
 
 
-def _embed_outliers(
-    serving: keras.Model, outliers: Sequence[Outlier], size: int
+def _embed_ood(
+    serving: keras.Model, ood_pictures: Sequence[Outlier], size: int
 ) -> Embedded:
     parts = []
-    for start in range(0, len(outliers), 32):
-        pictures = [item.pixels for item in outliers[start : start + 32]]
+    for start in range(0, len(ood_pictures), 32):
+        pictures = [item.pixels for item in ood_pictures[start : start + 32]]
         inputs, _ = prepare_batch(pictures, Preprocessing(size=size))
         parts.append(serving.predict_on_batch(inputs))
     return Embedded(
         np.concatenate([np.asarray(part["embedding"]) for part in parts]),
         np.concatenate([np.asarray(part["logits"]) for part in parts]),
-        np.array([item.colorfulness for item in outliers], np.float32),
+        np.array([item.colorfulness for item in ood_pictures], np.float32),
     )
 
 
@@ -201,7 +201,7 @@ def provenance(
     Parameters
     ----------
     config, data, held
-        As for `make_bundle`.
+        The same as for `make_bundle`.
 
     Returns
     -------
@@ -265,7 +265,7 @@ def make_volume_bundle(
     model
         Trained; of a network that judges volumes.
     config
-        Of its run.
+        Configuration of its run.
     data
         Training and validation scans.
     folder
@@ -286,29 +286,29 @@ def make_volume_bundle(
     layer = fit_decision_layer(checked, None)
 
     say("Learning what is no scan of a head.")
-    kinds, foreign = _ood_volumes(config.seed, config.size)
+    kinds, ood_pictures = _ood_volumes(config.seed, config.size)
     # Scans are grey; a coloured one is refused by its slices' colour.
-    domain = fit_domain(
+    ood = fit_ood_model(
         Embedded.of_grey(infer(serving, data.training, config.size)),
         Embedded.of_grey(outputs),
-        Embedded.of_grey(_volume_outputs(serving, foreign)),
+        Embedded.of_grey(_volume_outputs(serving, ood_pictures)),
         kinds,
     )
     facts = provenance(config, data, None)
     metrics = {"validation": layer.check(checked)}
-    return write_facts(folder, config, layer, domain, facts, metrics)
+    return write_facts(folder, config, layer, ood, facts, metrics)
 
 
 def _ood_volumes(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:
-    """Foreign pictures as scans: one repeated in every slice, and many in a pile."""
-    outliers = [*draw_outliers(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
+    """Make volumes that are no head: a picture in every slice, or many in a pile."""
+    originals = [*draw_outliers(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
     # Twice the input's edge is as much as it can see of them.
     edge = 2 * size
     pictures = [
         np.asarray(cv2.resize(item.pixels, (edge, edge)), np.float32)
-        for item in outliers
+        for item in originals
     ]
-    kinds = [item.kind for item in outliers]
+    kinds = [item.kind for item in originals]
     piles = [np.repeat(item[None], edge, axis=0) for item in pictures]
     rng = np.random.default_rng(seed)
     for _ in range(2 * _DRAWN_AS_VOLUMES):
@@ -343,14 +343,14 @@ def write_network(
     model
         Trained.
     config
-        Of its run.
+        Configuration of its run.
     folder
-        Of the bundle; created where missing.
+        Folder of the bundle; created where missing.
 
     Returns
     -------
     keras.Model
-        With the outputs that serving sees, to fit the rest of the bundle on.
+        The network with the outputs that serving sees, to fit the rest on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     serving = serving_model(model, config.size)
@@ -363,7 +363,7 @@ def write_facts(
     folder: Path,
     config: TrainingConfig,
     layer: DecisionLayer,
-    domain: tuple[OodModel, Mapping[str, float]],
+    ood: tuple[OodModel, Mapping[str, float]],
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Bundle:
@@ -372,13 +372,13 @@ def write_facts(
     Parameters
     ----------
     folder
-        That `write_network` has filled.
+        Folder that `write_network` has filled.
     config
-        Of the run.
+        Configuration of the run.
     layer
         What the bundle decides by.
-    domain
-        From `fit_domain`: the model and its figures.
+    ood
+        From `fit_ood_model`: the model and its figures.
     provenance, metrics
         Plain JSON, see `Bundle`.
 
@@ -387,7 +387,7 @@ def write_facts(
     BundleError
         A fact is not what it has to be.
     """
-    known, figures = domain
+    known, figures = ood
     network = find_network(config.network)
     known.save(folder / OOD_FILE)
     return save_bundle(

@@ -53,7 +53,7 @@ class RunConfig:
     manifest
         CSV or tree of class folders, with a split for each picture.
     folder
-        Of the run; created where missing.
+        Folder of the run; created where missing.
     training
         Every choice of the training.
     weights
@@ -134,13 +134,13 @@ def export_run(
     Parameters
     ----------
     folder
-        Of the run.
+        Folder of the run.
     out
-        Where the bundle goes; created where missing.
+        Folder that gets the bundle; created where missing.
     say
         Receives lines of progress.
     calibrate_on
-        As in `RunConfig`.
+        The same as in `RunConfig`.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def judged_apart(figures: Mapping[str, Any]) -> str:
     Parameters
     ----------
     figures
-        Its ``bundles`` counts them; without it, there was one.
+        Figures whose ``bundles`` counts them; without it, there was one.
 
     Returns
     -------

@@ -172,7 +172,7 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
     draws
         The first is the value.
     patients
-        For a share, of how many patients it is. Where it is 0 or 1 in all
+        Number of patients that a share is of. Where the share is 0 or 1 in all
         draws, the bootstrap knows no interval; then the exact one of Clopper
         and Pearson (1934) over patients stands in for it. A single patient
         does not say how patients differ; then it is 0 to 1.
@@ -229,7 +229,7 @@ def share_figure(values: NDArray[Any], patients: Sequence[str]) -> Figure | None
     Returns
     -------
     dict or None
-        As of `figure`; None where no value is left.
+        The same as of `figure`; None where no value is left.
     """
     kept, draws = _known(values, patients)
     return draws.share(kept > 0.0, np.ones(len(kept), bool)) if draws else None
@@ -282,7 +282,7 @@ class Statistic(Generic[Answers]):
     measure
         Works it out in every draw of patients.
     share_of
-        For a share: which rows it is a share of.
+        Rows that a share is of.
     more_is_better
         Whether the judge with the higher one is the better.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tumorlens.report.evaluation.series import scan_figure_rows
+from tumorlens.report.evaluation.series import series_figure_rows
 
 FIGURE = {"value": 0.9, "low": 0.8, "high": 0.95}
 COUNTS = {"tumor": 12, "no_tumor": 0}
@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def test_every_figure_that_there_is_has_a_row() -> None:
-    rows = dict(scan_figure_rows(FIGURES))
+    rows = dict(series_figure_rows(FIGURES))
     assert rows["AUROC"] == "0.900 [0.800, 0.950]"
     assert rows["Calibration error of the rule set by hand"] == "–"
     assert "sensitivity at `screening` (12 series)" in rows
@@ -41,4 +41,4 @@ def test_every_figure_that_there_is_has_a_row() -> None:
     # Nothing was measured where no scan of the kind was there.
     assert not any("specificity" in title or "planes" in title for title in rows)
     assert "Lesion at the fitted level (7 outlines): Dice, mean" in rows
-    assert len(scan_figure_rows({**FIGURES, "outlines": None})) == len(rows) - 9
+    assert len(series_figure_rows({**FIGURES, "outlines": None})) == len(rows) - 9

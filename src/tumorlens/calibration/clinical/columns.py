@@ -52,11 +52,11 @@ class ChosenColumns:
     Parameters
     ----------
     columns
-        At least one.
+        At least one column.
     left_out
         A sentence for each column that is left out.
     missing
-        By column: how many patients lack it.
+        Number of patients who lack each column.
     """
 
     columns: tuple[Column, ...]
@@ -72,11 +72,11 @@ def choose_columns(
     Parameters
     ----------
     names
-        Of the clinical columns.
+        Names of the clinical columns.
     rows
         One for each patient: values by column, empty where missing.
     lines
-        Of the rows in their file, for messages.
+        Numbers of the rows in their file, for messages.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]
     Returns
     -------
     dict
-        By column: N names, empty where there is no value. A column is on sex or
+        N names by column, empty where there is no value. A column is on sex or
         age where its name says so (``age``, ``Age_years``, ``gender``); ages
         are in years.
     """

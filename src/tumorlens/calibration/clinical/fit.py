@@ -89,7 +89,7 @@ class ClinicalFit:
     classes
         Shape (K,): class indices.
     image_weight, bias, weights, temperature
-        As of `tumorlens.inference.clinical.model.ClinicalModel`.
+        The same as in `tumorlens.inference.clinical.model.ClinicalModel`.
     penalty
         The one of `PENALTIES` that was chosen.
     """
@@ -122,7 +122,7 @@ def fit_clinical(data: ClinicalData) -> ClinicalFit:
     Parameters
     ----------
     data
-        Of at least two classes. Its folds do not count: patients are dealt
+        Slices of at least two classes. Their folds do not count: patients are dealt
         anew to choose penalty and temperature.
 
     Returns
@@ -154,7 +154,7 @@ def cross_fit(data: ClinicalData) -> NDArray[np.float64]:
     Parameters
     ----------
     data
-        With two folds or more.
+        Slices of two folds or more.
 
     Returns
     -------

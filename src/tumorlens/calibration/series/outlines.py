@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.imaging.geometry.volume import Volume, volume_of
+from tumorlens.imaging.geometry.volume import Volume, slice_gap, volume_of
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.series.by_slices import SeenSlices
-from tumorlens.inference.series.decision import discounted_odds, scan_features
-from tumorlens.inference.series.lesion import slice_gap, smoothed_odds, spot_in
+from tumorlens.inference.series.decision import discounted_odds, series_features
+from tumorlens.inference.series.lesion import smoothed_odds, spot_in
 from tumorlens.inference.series.results import Lesion
 from tumorlens.statistics.localisation import read_outline
 
@@ -37,7 +37,7 @@ compared before the discount is fitted; it hardly moves the run that holds it.""
 
 @dataclass(frozen=True)
 class OutlineFit:
-    """A scan's lesion at each level beside the drawn one.
+    """A series' lesion at each level beside the drawn one.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class OutlineFit:
         Shape (levels, measures), in the order of `LEVELS` and `MEASURES`. Where
         no spot is found, the overlap is 0 and the error the whole size.
     size_mm
-        Of the drawn one: longest side within slices; None without spacing.
+        Longest side of the drawn one within slices; None without spacing.
     """
 
     measures: NDArray[np.float64]
@@ -73,7 +73,7 @@ def drawn_outline(
     Raises
     ------
     DatasetError
-        It is unreadable, of another size, or empty.
+        The outline is unreadable, of another size, or empty.
     """
     shape = series.slices[0].pixels.shape
     if isinstance(masks, Path):
@@ -95,20 +95,20 @@ def drawn_outline(
 
 def _in_series(path: Path, series: Series) -> NDArray[np.bool_]:
     """Take the nearest voxel of an outline for every voxel of a series."""
-    scan = volume_of(series)
+    volume = volume_of(series)
     outline = volume_of(read_study(path).series[0])
-    if scan is None or outline is None:
+    if volume is None or outline is None:
         raise DatasetError(
             f"{path} or the scan it was drawn on is no regular stack of known place.",
             "Give both as volumes.",
         )
-    return _nearest(outline, scan)
+    return _nearest(outline, volume)
 
 
-def _nearest(outline: Volume, scan: Volume) -> NDArray[np.bool_]:
-    depth, height, width = scan.voxels.shape
-    # (column, row, slice) of the scan to those of the outline.
-    way = np.linalg.inv(outline.affine) @ scan.affine
+def _nearest(outline: Volume, volume: Volume) -> NDArray[np.bool_]:
+    depth, height, width = volume.voxels.shape
+    # (column, row, slice) of the series to those of the outline.
+    way = np.linalg.inv(outline.affine) @ volume.affine
     rows, columns = np.mgrid[:height, :width]
     flat = np.stack(
         [columns.ravel(), rows.ravel(), np.zeros(rows.size), np.ones(rows.size)]
@@ -145,7 +145,7 @@ def compare_outlines(
         return None
     gap = slice_gap(series.slices)
     by_slice = discounted_odds(seen.p_tumor, seen.heads, _END_DISCOUNT)
-    run, _ = scan_features(by_slice, gap)
+    run, _ = series_features(by_slice, gap)
     odds = smoothed_odds(seen.evidence, gap)
     box = _box(drawn)
     rows = [

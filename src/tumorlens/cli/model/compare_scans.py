@@ -50,8 +50,11 @@ def compare_scans(
     check_files(json_path)
     try:
         from tumorlens.data.manifest import read_manifest
-        from tumorlens.evaluation.series import comparison as scans
-        from tumorlens.evaluation.series.comparison import load_compared_model
+        from tumorlens.evaluation.series.comparison import (
+            compare_models,
+            load_compared_model,
+            predict_series,
+        )
     except ImportError as error:
         raise MissingExtraError("Comparing", "train") from error
     from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
@@ -69,10 +72,10 @@ def compare_scans(
     compared_models = [
         load_compared_model(path) for path in models or (DEFAULT_BUNDLE,)
     ]
-    kept, words = scans.judge_scans(
+    kept, answers = predict_series(
         compared_models, records, operating_point, say=click.echo
     )
-    comparison = scans.compare_scans(kept, words)
+    comparison = compare_models(kept, answers)
     _show(comparison)
     if json_path is not None:
         write_json(json_path, comparison)

@@ -271,7 +271,7 @@ def _cross_validate(
     Parameters
     ----------
     manifest
-        Its folds are kept; dealt out where it has none.
+        The manifest, whose folds are kept, or dealt out where it has none.
     folder
         Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
     folds
@@ -379,11 +379,11 @@ def _learn_clinical(
     Parameters
     ----------
     table, manifest, calibrate_on, include_flagged
-        As of `tumorlens.experiments.clinical.ClinicalConfig`.
+        The same as in `tumorlens.experiments.clinical.ClinicalConfig`.
     ready
         The bundle to build on.
     folder
-        Of the run; the bundle goes to its ``bundle``, the report to its
+        Folder of the run; the bundle goes to its ``bundle``, the report to its
         ``clinical``.
     permutations
         None for as many as usual.

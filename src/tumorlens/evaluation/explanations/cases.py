@@ -33,17 +33,17 @@ class Case:
     Parameters
     ----------
     record
-        Where it comes from, with its outline if there is one.
+        The slice's row of the manifest, with its outline if there is one.
     slice_
         The picture.
     pixels
         Shape (S, S, 3), float32, 0 to 1: the network's input.
     crop
-        Where the input lies in the picture.
+        Place of the input in the picture.
     column
         Index of the class that the served maps of this slice speak of.
     bundle
-        Whose maps are asked for.
+        The bundle whose maps are asked for.
     """
 
     record: Record
@@ -63,7 +63,7 @@ def read_cases(measured_bundles: Sequence[MeasuredBundle], count: int) -> list[C
         Bundles, which say which class their maps speak of, and records: flagged
         ones are left out; those with an outline come before others.
     count
-        At most, shared evenly by the bundles and between the tumour classes.
+        Largest number of slices, shared evenly by bundles and tumour classes.
     """
     each = share_of_each(count // len(TUMOR_CLASSES), measured_bundles)
     cases = []
@@ -137,7 +137,7 @@ def draw_maps(
     Returns
     -------
     dict
-        By the names in `MAPS`, shape (N, g, g) each with a g of its own, not
+        Maps by the names in `MAPS`, shape (N, g, g) each with a g of its own, not
         negative: probability of the class in each cell, and Grad-CAM.
     """
     rows = np.arange(len(cases))

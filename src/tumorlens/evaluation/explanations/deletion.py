@@ -48,7 +48,7 @@ def measure_deletion(cases: Sequence[Case]) -> dict[str, Any]:
     Parameters
     ----------
     cases
-        At least one.
+        At least one case.
 
     Returns
     -------

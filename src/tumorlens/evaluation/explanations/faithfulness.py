@@ -76,7 +76,7 @@ def measure_agreement(cases: Sequence[Case]) -> dict[str, Any]:
     Parameters
     ----------
     cases
-        Those without an outline are passed over.
+        Those without an outline are left out.
 
     Returns
     -------

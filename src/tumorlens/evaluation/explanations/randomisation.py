@@ -65,7 +65,7 @@ def measure_randomisation(
     Parameters
     ----------
     cases
-        At least one. Their networks, of one kind, are copied, never changed.
+        At least one case. The networks, of one kind, are copied, never changed.
     say
         Receives lines of progress.
 
@@ -143,7 +143,7 @@ def learned_layers(model: onnx.ModelProto) -> list[list[str]]:
     Parameters
     ----------
     model
-        Its graph holds what it learned as initialisers.
+        The network, whose graph holds what it learned as initialisers.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def measure_repeatability(cases: Sequence[Case]) -> dict[str, Any]:
     Parameters
     ----------
     cases
-        At least one.
+        At least one case.
 
     Returns
     -------

@@ -89,7 +89,7 @@ def together(scored_slices: ScoredSlices) -> dict[str, Any]:
     Returns
     -------
     dict
-        By set, site and sequences, such as ``lgg CS FLAIR + T1C``.
+        Figures by set, site and sequences, such as ``lgg CS FLAIR + T1C``.
     """
     places_of_slices: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
     for place, row in enumerate(scored_slices.records):

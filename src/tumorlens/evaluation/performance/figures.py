@@ -191,7 +191,7 @@ def by_part(
     Returns
     -------
     dict
-        By part: ``slices``, ``patients``, and the figures that can be had.
+        ``slices``, ``patients`` and the figures that can be had, by part.
     """
     names = np.array(parts)
     figures = {}
@@ -302,7 +302,7 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
     judged
         Slices, or patients.
     draws
-        Made of `judged.groups`.
+        Draws of `judged.groups`.
 
     Returns
     -------
@@ -414,7 +414,7 @@ def like_position_auroc(
     scores, tumor, positions
         Shape (N,); positions from `slice_positions`.
     draws
-        Of the N slices' patients.
+        Draws of the N slices' patients.
     """
     parts = np.minimum(positions * PARTS, PARTS - 1)
     over, under = np.zeros(1), np.zeros(1)

@@ -33,9 +33,9 @@ def measure_rules(
     Parameters
     ----------
     scored_slices
-        Of one bundle, or pooled over folds.
+        Slices scored by one bundle, or pooled over folds.
     rules
-        Of the bundle; for pooled folds one for each slice.
+        Rules of the bundle; for pooled folds one for each slice.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def hold_back_curves(
     Returns
     -------
     dict
-        By what is looked at: the share ``held`` back, and the ``error`` among
+        The share ``held`` back, by what is looked at, and the ``error`` among
         the others.
     """
     apart = disagreement(scored_slices.slice_head, scored_slices.evidence_head)

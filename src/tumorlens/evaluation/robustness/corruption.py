@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -33,8 +33,17 @@ from tumorlens.statistics.resampling import (
     share_figure,
 )
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.training.augment.kspace import (
+    add_spike,
+    picture_of,
+    spare_lowest,
+    spectrum_of,
+    take_lines,
+    weakened_lines,
+)
 
 Picture = NDArray[np.float32]
+Lines = TypeVar("Lines", int, NDArray[np.intp])
 Damage = Callable[[Picture, float, np.random.Generator], Picture]
 STRENGTHS = (1, 2, 3, 4, 5)
 _REFERENCE_SIDE = 256.0
@@ -53,7 +62,7 @@ def corrupt(pixels: Picture, kind: str, strength: int, seed: int) -> Picture:
     strength
         1 to 5.
     seed
-        Of what is drawn at random; the same at every strength, so that a
+        Seed of what is drawn at random; the same at every strength, so that a
         stronger one is more of the same damage.
 
     Returns
@@ -99,25 +108,23 @@ def _ghosting(unit: Picture, share: float, rng: np.random.Generator) -> Picture:
     """Every n-th line of k-space loses `share` of its signal, the middle spared."""
     axis, period = int(rng.integers(0, 2)), int(rng.integers(2, 5))
     lines = unit.shape[axis]
-    gain = np.ones(lines)
-    gain[int(rng.integers(0, period)) :: period] = 1.0 - share
-    middle = lines // 2
+    first = int(rng.integers(0, period))
     spared = max(1, lines // 128)
-    gain[middle - spared : middle + spared + 1] = 1.0
-    spectrum = _to_kspace(unit) * (gain[:, None] if axis == 0 else gain[None, :])
-    return _to_picture(spectrum)
+    gain = np.fft.ifftshift(weakened_lines(lines, first, period, share))
+    spare_lowest(gain, spared + 1, spared)
+    spectrum = spectrum_of(unit) * (gain[:, None] if axis == 0 else gain[None, :])
+    return picture_of(spectrum)
 
 
 def _spikes(unit: Picture, share: float, rng: np.random.Generator) -> Picture:
     """Three points of k-space flare up to `share` of its strongest."""
-    spectrum = _to_kspace(unit)
-    strongest = np.abs(spectrum).max()
+    spectrum = spectrum_of(unit)
     height, width = unit.shape
     for _ in range(3):
-        y = int(height * rng.uniform(0.2, 0.8))
-        x = int(width * rng.uniform(0.2, 0.8))
-        spectrum[y, x] += share * strongest
-    return _to_picture(spectrum)
+        y = _lowest_first(int(height * rng.uniform(0.2, 0.8)), height)
+        x = _lowest_first(int(width * rng.uniform(0.2, 0.8)), width)
+        add_spike(spectrum, y, x, share)
+    return picture_of(spectrum)
 
 
 def _motion(unit: Picture, degrees: float, rng: np.random.Generator) -> Picture:
@@ -129,14 +136,14 @@ def _motion(unit: Picture, degrees: float, rng: np.random.Generator) -> Picture:
     """
     height, width = unit.shape
     edges = (height * np.sort(rng.uniform(0.35, 0.65, 5))).astype(int)
-    spectrum = _to_kspace(unit)
+    spectrum = spectrum_of(unit)
     for start, end in zip(edges, [*edges[1:], height], strict=True):
         reach = rng.uniform(0.5, 1.0, 3) * rng.choice((-1.0, 1.0), 3) * degrees
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), reach[0], 1.0)
         turn[:, 2] += 0.005 * max(unit.shape) * reach[1:]
-        moved = _to_kspace(_as_picture(cv2.warpAffine(unit, turn, (width, height))))
-        spectrum[start:end] = moved[start:end]
-    return _to_picture(spectrum)
+        moved = cv2.warpAffine(unit, turn, (width, height))
+        take_lines(spectrum, _lowest_first(np.arange(start, end), height), moved)
+    return picture_of(spectrum)
 
 
 def _resolution(unit: Picture, factor: float, rng: np.random.Generator) -> Picture:
@@ -180,12 +187,9 @@ def _rotation(unit: Picture, degrees: float, rng: np.random.Generator) -> Pictur
     return _as_picture(cv2.warpAffine(unit, turn, (width, height)))
 
 
-def _to_kspace(unit: Picture) -> NDArray[np.complex128]:
-    return np.asarray(np.fft.fftshift(np.fft.fft2(unit)))
-
-
-def _to_picture(spectrum: NDArray[np.complex128]) -> Picture:
-    return _as_picture(np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum))))
+def _lowest_first(line: Lines, lines: int) -> Lines:
+    """Count lines from the lowest frequency, which is in the middle otherwise."""
+    return (line - lines // 2) % lines
 
 
 def _as_picture(values: NDArray[Any]) -> Picture:

@@ -80,7 +80,7 @@ def measure_ood(
     pictures: list[OodPicture] = []
     sources: list[str] = []
     notes: list[str] = []
-    of_foreign, of_real = [], []
+    ood_parts, real_parts = [], []
     for number, item in enumerate(measured_bundles):
         shown, notes = gather_ood_pictures(item.records, each, number * each)
         slices = _real_slices(
@@ -88,12 +88,12 @@ def measure_ood(
         )
         say(f"Judging {len(shown)} foreign pictures, {len(slices)} slices beside them.")
         named = [(f"foreign {row.kind} {row.origin}", row.slice_) for row in shown]
-        of_foreign.append(_score(item.classifier, named))
+        ood_parts.append(_score(item.classifier, named))
         named = [(row.group, slice_) for row, slice_ in slices]
-        of_real.append(_score(item.classifier, named))
+        real_parts.append(_score(item.classifier, named))
         pictures += shown
         sources += [row.source for row, _ in slices]
-    foreign, real = _OodScores.joined(of_foreign), _OodScores.joined(of_real)
+    ood, real = _OodScores.joined(ood_parts), _OodScores.joined(real_parts)
     taught = np.array([item.taught for item in pictures])
     return {
         "bundles": len(measured_bundles),
@@ -101,11 +101,11 @@ def measure_ood(
         "patients": len(set(real.groups.tolist())),
         "passed": share_figure(~real.refused, real.groups.tolist()),
         "passed_by_source": _by_source(sources, real),
-        "all": _against(real, foreign),
-        "taught": _against(real, foreign.rows(taught)),
-        "new": _against(real, foreign.rows(~taught)),
-        "kinds": _by_kind(real, foreign, pictures),
-        "curve": _curve(real, foreign.rows(~taught)),
+        "all": _against(real, ood),
+        "taught": _against(real, ood.rows(taught)),
+        "new": _against(real, ood.rows(~taught)),
+        "kinds": _by_kind(real, ood, pictures),
+        "curve": _curve(real, ood.rows(~taught)),
         "notes": notes,
     }
 
@@ -130,24 +130,24 @@ def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _OodSc
     )
 
 
-def _against(real: _OodScores, foreign: _OodScores) -> dict[str, Any]:
-    scores = np.concatenate([real.scores, foreign.scores])
+def _against(real: _OodScores, ood: _OodScores) -> dict[str, Any]:
+    scores = np.concatenate([real.scores, ood.scores])
     known = np.arange(len(scores)) < len(real.scores)
-    groups = [*real.groups.tolist(), *foreign.groups.tolist()]
+    groups = [*real.groups.tolist(), *ood.groups.tolist()]
 
     return {
-        "pictures": len(foreign.scores),
+        "pictures": len(ood.scores),
         "auroc": auroc_figure(scores, known, groups),
-        "refused": share_figure(foreign.refused, foreign.groups.tolist()),
+        "refused": share_figure(ood.refused, ood.groups.tolist()),
     }
 
 
 def _by_kind(
-    real: _OodScores, foreign: _OodScores, pictures: Sequence[OodPicture]
+    real: _OodScores, ood: _OodScores, pictures: Sequence[OodPicture]
 ) -> dict[str, Any]:
     kinds = np.array([item.kind for item in pictures], np.str_)
     return {
-        kind: {"taught": taught, **_against(real, foreign.rows(kinds == kind))}
+        kind: {"taught": taught, **_against(real, ood.rows(kinds == kind))}
         for kind, taught in {item.kind: item.taught for item in pictures}.items()
     }
 
@@ -161,13 +161,13 @@ def _by_source(sources: Sequence[str], real: _OodScores) -> dict[str, Figure | N
     }
 
 
-def _curve(real: _OodScores, foreign: _OodScores) -> dict[str, list[float]]:
+def _curve(real: _OodScores, ood: _OodScores) -> dict[str, list[float]]:
     """Shares over thresholds: of brain MRI that passes, of the rest refused."""
-    if not len(real.scores) or not len(foreign.scores):
+    if not len(real.scores) or not len(ood.scores):
         return {"passed": [], "refused": []}
     # From the brain MRI's own scores: most thresholds where most slices lie.
     cuts = np.quantile(real.scores, np.linspace(0.0, 1.0, _CURVE_POINTS) ** 2)
     return {
         "passed": [float((real.scores >= cut).mean()) for cut in cuts],
-        "refused": [float((foreign.scores < cut).mean()) for cut in cuts],
+        "refused": [float((ood.scores < cut).mean()) for cut in cuts],
     }

@@ -3,7 +3,7 @@
 Nothing is downloaded: photographs and files of other body parts come from
 packages that are installed anyway, or are left out with a note.
 
-`tumorlens.data.ood.outliers` draws the kinds that teach; those drawn here are others,
+`tumorlens.data.ood_pictures` draws the kinds that teach; those drawn here are others,
 so that what is measured on them says how unknown kinds are met.
 """
 
@@ -69,7 +69,7 @@ class OodPicture:
     origin
         Pictures of one origin are parts of one another, and count together.
     slice_
-        As the engine takes it.
+        The picture as the classifier takes it.
     taught
         Whether bundles learn from this kind what to refuse.
     """
@@ -83,12 +83,12 @@ class OodPicture:
 def gather_ood_pictures(
     records: Sequence[Record], of_each_kind: int, first: int = 0
 ) -> tuple[list[OodPicture], list[str]]:
-    """Gather foreign pictures of every kind there is.
+    """Gather pictures that are no brain MRI, of every kind there is.
 
     Parameters
     ----------
     records
-        Those flagged ``ct`` are taken; others are passed over.
+        Those flagged ``ct`` are taken; others are left out.
     of_each_kind
         How many are drawn of each drawn kind.
     first

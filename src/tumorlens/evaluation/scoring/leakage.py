@@ -183,7 +183,7 @@ def pool_leakage(leakage: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     Parameters
     ----------
     leakage
-        By fold, what `check_held_out` says of its bundle and of the slices it
+        What `check_held_out` says of each fold's bundle and of the slices it
         was scored on; at least one fold.
 
     Returns

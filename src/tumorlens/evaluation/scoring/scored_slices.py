@@ -167,11 +167,11 @@ def score_records(
     Parameters
     ----------
     classifier
-        With its bundle loaded.
+        The classifier, whose bundle is loaded.
     records
         Rows of a manifest; those without a label are left out.
     operating_point
-        By default the bundle's own; `decisions` are made at it.
+        Name of the point at which `decisions` are made; the bundle's own by default.
     say
         Receives a line for each file that cannot be read, or that holds more
         than the one slice that its label can speak of.
@@ -181,7 +181,7 @@ def score_records(
     Returns
     -------
     ScoredSlices
-        In the order of `records`.
+        The slices in the order of `records`.
 
     Raises
     ------
@@ -290,7 +290,7 @@ class Judgements:
     groups
         N group keys, over which intervals are made.
     thresholds
-        By operating point, shape (N,): NaN where there is none.
+        Thresholds by operating point, shape (N,): NaN where there is none.
     """
 
     labels: NDArray[np.int64]
@@ -373,9 +373,9 @@ class MeasuredBundle:
     Parameters
     ----------
     classifier
-        With its bundle loaded.
+        The classifier, whose bundle is loaded.
     records
-        Of patients that no other of them is measured on.
+        Rows of patients that no other of the bundles is measured on.
     """
 
     classifier: Classifier
@@ -393,7 +393,7 @@ def judge_slices(classifier: Classifier, slices: Iterable[Slice]) -> list[Decisi
     Parameters
     ----------
     classifier
-        With its bundle loaded.
+        The classifier, whose bundle is loaded.
     slices
         Each is judged by itself.
     """

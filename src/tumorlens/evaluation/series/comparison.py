@@ -1,4 +1,4 @@
-"""Models side by side on whole scans, and beside what gives the answer away."""
+"""Models side by side on series, and beside what gives the answer away."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Member:
         return self.classifier.bundle
 
     def has_seen(self, record: Record) -> bool:
-        """Tell whether the scan's patient shaped the bundle."""
+        """Tell whether the series' patient shaped the bundle."""
         return bool(record.patient) and record.patient in self._shaped
 
     def can_tell(self, record: Record) -> bool:
@@ -47,21 +47,21 @@ class _Member:
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A bundle, or the bundles of a cross-validation, that judge scans.
+    """A bundle, or the bundles of a cross-validation, that judge series.
 
     Parameters
     ----------
     name
-        For tables.
+        Name in tables.
     members
-        Its bundles.
+        The bundles.
     """
 
     name: str
     members: tuple[_Member, ...]
 
     def member(self, record: Record) -> _Member:
-        """Find the bundle that is to judge a scan: one that has not seen the patient.
+        """Find the bundle that is to judge a series: one that has not seen the patient.
 
         Raises
         ------
@@ -85,7 +85,7 @@ def load_compared_model(folder: Path) -> ComparedModel:
     Parameters
     ----------
     folder
-        A bundle, for slices or for whole scans; or the folder of `tumorlens
+        A bundle, for slices or for series; or the folder of `tumorlens
         train --folds`, each of whose bundles judges the patients it left out.
 
     Raises
@@ -110,14 +110,14 @@ def load_compared_model(folder: Path) -> ComparedModel:
 
 
 COLUMNS = ("source", "site", "part")
-"""What a manifest says of a scan besides its class, and what may give that away."""
+"""What a manifest says of a series besides its class, and what may give that away."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one contestant said of one scan; see `SeriesAnswers`."""
+    """What one compared model said of one series; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -128,23 +128,23 @@ class _Answer:
 
 @dataclass(frozen=True)
 class SeriesAnswers:
-    """What one contestant said of N scans.
+    """What one compared model said of N series.
 
     Parameters
     ----------
     name
-        Of the contestant.
+        Name of the compared model.
     p_tumor
         Shape (N,), 0 to 1; a half where nothing could be judged.
     called
         Shape (N,): whether that passes the operating point.
     refused
-        Shape (N,): whether the scan got no answer: refused as no brain MRI, or
+        Shape (N,): whether the series got no answer: refused as no brain MRI, or
         nothing in it could be judged.
     seen
         Shape (N,): whether the patient shaped the model.
     untold
-        Shape (N,): whether nobody can tell, as the scan or the bundle names no
+        Shape (N,): whether nobody can tell, as the series or the bundle names no
         patient.
     """
 
@@ -156,31 +156,31 @@ class SeriesAnswers:
     untold: NDArray[np.bool_]
 
 
-def judge_scans(
+def predict_series(
     compared_models: Sequence[ComparedModel],
     records: Sequence[Record],
     operating_point: str | None,
     say: Say = print,
 ) -> tuple[list[Record], list[SeriesAnswers]]:
-    """Have every contestant judge every scan, as served: file in, finding out.
+    """Have every compared model judge every series, as served: file in, finding out.
 
     Parameters
     ----------
     compared_models
         From `load_compared_model`.
     records
-        Labelled scans.
+        Labelled series.
     operating_point
         A name that each bundle knows; None for each bundle's own choice.
     say
-        Receives a line for each scan that is left out.
+        Receives a line for each series that is left out.
 
     Returns
     -------
     records
         Those that all could judge.
-    words
-        One for each contestant.
+    answers
+        One for each compared model.
 
     Raises
     ------
@@ -202,20 +202,20 @@ def judge_scans(
         raise DatasetError(
             "None of the listed scans can be judged.", "Check the manifest's files."
         )
-    words = []
+    answers = []
     for place, item in enumerate(compared_models):
-        answers = [row[place] for row in rows]
-        words.append(
+        column = [row[place] for row in rows]
+        answers.append(
             SeriesAnswers(
                 item.name,
-                np.array([answer.p_tumor for answer in answers], np.float64),
-                np.array([answer.called for answer in answers], bool),
-                np.array([answer.refused for answer in answers], bool),
-                np.array([answer.seen for answer in answers], bool),
-                np.array([answer.untold for answer in answers], bool),
+                np.array([answer.p_tumor for answer in column], np.float64),
+                np.array([answer.called for answer in column], bool),
+                np.array([answer.refused for answer in column], bool),
+                np.array([answer.seen for answer in column], bool),
+                np.array([answer.untold for answer in column], bool),
             )
         )
-    return kept, words
+    return kept, answers
 
 
 def _ask(
@@ -235,28 +235,28 @@ def _ask(
     )
 
 
-def compare_scans(
-    records: Sequence[Record], words: Sequence[SeriesAnswers]
+def compare_models(
+    records: Sequence[Record], answers: Sequence[SeriesAnswers]
 ) -> dict[str, Any]:
-    """Score contestants on the same scans, with intervals over patients.
+    """Score compared models on the same series, with intervals over patients.
 
     Parameters
     ----------
     records
-        N labelled scans.
-    words
-        Of at least one contestant, N rows each.
+        N labelled series.
+    answers
+        Answers of at least one compared model, N rows each.
 
     Returns
     -------
     dict
-        Plain JSON. ``sets``: figures on all scans, and on those that share a
+        Plain JSON. ``sets``: figures on all series, and on those that share a
         value of a column of `COLUMNS`, where these show both tumour and none.
         ``giveaways``: by column, the AUROC that knowing it alone can reach
-        here at most. A scan that was refused counts as wrong.
+        here at most. A series that was refused counts as wrong.
     """
     tumor = np.array([row.label is not TumorClass.NO_TUMOR for row in records])
-    sets = [{"name": "all", **_figures(records, words, tumor, np.ones_like(tumor))}]
+    sets = [{"name": "all", **_figures(records, answers, tumor, np.ones_like(tumor))}]
     giveaways = {}
     for column in COLUMNS:
         values = np.array([_value(row, column) for row in records])
@@ -271,7 +271,7 @@ def compare_scans(
             rows = values == name
             if 0 < tumor[rows].sum() < rows.sum():
                 title = f"{column} {name}"
-                sets.append({"name": title, **_figures(records, words, tumor, rows)})
+                sets.append({"name": title, **_figures(records, answers, tumor, rows)})
     return {
         "models": [
             {
@@ -280,7 +280,7 @@ def compare_scans(
                 "scans_of_patients_unknown": int(item.untold.sum()),
                 "refused": int(item.refused.sum()),
             }
-            for item in words
+            for item in answers
         ],
         "sets": sets,
         "giveaways": giveaways,
@@ -295,28 +295,28 @@ def _value(record: Record, column: str) -> str:
 def _share_by(
     values: NDArray[np.str_], tumor: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Share of tumours among the scans with the same value: the best score of it."""
+    """Share of tumours among the series with the same value: the best score of it."""
     _, rows, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.bincount(rows, tumor) / counts)[rows], np.float64)
 
 
 def _figures(
     records: Sequence[Record],
-    words: Sequence[SeriesAnswers],
+    answers: Sequence[SeriesAnswers],
     tumor: NDArray[np.bool_],
     rows: NDArray[np.bool_],
 ) -> dict[str, Any]:
     groups = [row.group for row, keep in zip(records, rows, strict=True) if keep]
     draws = Resampling(groups)
     positive = tumor[rows]
-    areas = [draws.auroc(item.p_tumor[rows], positive) for item in words]
+    areas = [draws.auroc(item.p_tumor[rows], positive) for item in answers]
     return {
         "scans": int(rows.sum()),
         "tumors": int(positive.sum()),
         "patients": draws.patients,
         "models": [
             _of_model(item, rows, positive, draws, area)
-            for item, area in zip(words, areas, strict=True)
+            for item, area in zip(answers, areas, strict=True)
         ],
         # Paired: both areas were drawn on the same patients.
         "auroc_differences": [figure(area - areas[0]) for area in areas[1:]],

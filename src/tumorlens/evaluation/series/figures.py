@@ -1,4 +1,4 @@
-"""How good a bundle is on whole scans, with intervals over patients."""
+"""How good a bundle is on series, with intervals over patients."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from tumorlens.calibration.probabilities import fit_operating_points
 from tumorlens.calibration.series.fit import (
     FittedRule,
-    ScanTable,
+    SeriesTable,
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.judged_series import ScoredSeries
 from tumorlens.calibration.series.outlines import LEVELS, MEASURES
+from tumorlens.calibration.series.scored_series import ScoredSeries
 from tumorlens.errors import TrainingError
 from tumorlens.inference.bundle.facts import (
     OperatingPoint,
@@ -37,27 +37,29 @@ from tumorlens.taxonomy import NO_TUMOR_INDEX
 _BINS = 10
 
 
-def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[SeriesModel, dict[str, Any]]:
-    """Fit what a bundle knows of whole scans, and measure it by cross-validation.
+def fit_series(
+    all_series: Sequence[ScoredSeries],
+) -> tuple[SeriesModel, dict[str, Any]]:
+    """Fit what a bundle knows of series, and measure it by cross-validation.
 
     Parameters
     ----------
-    judged
+    all_series
         Each by a network that never saw its patient.
 
     Returns
     -------
     model, figures
-        The rule and thresholds fitted on all scans, with the rates that rules
+        The rule and thresholds fitted on all series, with the rates that rules
         fitted on the other folds reach; and all figures as plain JSON.
 
     Raises
     ------
     TrainingError
-        Some fold's scans leave none with, or none without, a tumour to fit on.
+        Some fold's series leave none with, or none without, a tumour to fit on.
     """
-    scans = [scan for scan in judged if _judged(scan)]
-    table = ScanTable(scans)
+    scored_series = [series for series in all_series if _judged(series)]
+    table = SeriesTable(scored_series)
     for fold in np.unique(table.folds):
         if len(np.unique(table.tumor[table.folds != fold])) < 2:
             raise TrainingError(
@@ -65,8 +67,8 @@ def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[SeriesModel, dict[str, An
                 "Give more scans of both kinds, spread over the folds.",
             )
     acquired, joined, rules = cross_fitted(table)
-    final = fit_rule(table, np.ones(len(scans), np.bool_))
-    points = _points(table, final, np.ones(len(scans), np.bool_))
+    final = fit_rule(table, np.ones(len(scored_series), np.bool_))
+    points = _points(table, final, np.ones(len(scored_series), np.bool_))
     by_fold = {
         fold: _points(table, rule, table.folds != fold) for fold, rule in rules.items()
     }
@@ -75,7 +77,7 @@ def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[SeriesModel, dict[str, An
         for name in points
     }
     figures = _figures(table, acquired, thresholds)
-    outline, on_outlines = fit_outlines(scans)
+    outline, on_outlines = fit_outlines(scored_series)
     model = SeriesModel(
         end_discount=final.end_discount,
         weights=final.weights,
@@ -94,24 +96,24 @@ def fit_scans(judged: Sequence[ScoredSeries]) -> tuple[SeriesModel, dict[str, An
     )
     return model, {
         "model": model.to_json(),
-        "not_judged": len(judged) - len(scans),
+        "not_judged": len(all_series) - len(scored_series),
         "rules_by_fold": {
             str(fold): {"end_discount": rule.end_discount, "weights": rule.weights}
             for fold, rule in rules.items()
         },
         "learned": figures,
-        "set_by_hand": _figures(table, _by_hand(scans), None),
+        "set_by_hand": _figures(table, _by_hand(scored_series), None),
         "planes": _planes(table, acquired, joined, thresholds),
         "outlines": on_outlines,
     }
 
 
-def _judged(scan: ScoredSeries) -> bool:
-    return bool(np.isfinite(scan.views[0].probabilities).any())
+def _judged(series: ScoredSeries) -> bool:
+    return bool(np.isfinite(series.views[0].probabilities).any())
 
 
 def _points(
-    table: ScanTable, rule: FittedRule, rows: NDArray[np.bool_]
+    table: SeriesTable, rule: FittedRule, rows: NDArray[np.bool_]
 ) -> dict[str, float]:
     p_tumor = _sigmoid(rule.log_odds(table))[rows]
     labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
@@ -120,9 +122,9 @@ def _points(
     return {name: point.threshold for name, point in points.items()}
 
 
-def _by_hand(scans: Sequence[ScoredSeries]) -> NDArray[np.float64]:
-    """Judge by the rule of bundles that were never calibrated on scans."""
-    views = [scan.views[0] for scan in scans]
+def _by_hand(scored_series: Sequence[ScoredSeries]) -> NDArray[np.float64]:
+    """Judge by the rule of bundles that were never calibrated on series."""
+    views = [series.views[0] for series in scored_series]
     return np.array(
         [
             series_log_odds(
@@ -137,7 +139,7 @@ def _by_hand(scans: Sequence[ScoredSeries]) -> NDArray[np.float64]:
 
 
 def _figures(
-    table: ScanTable,
+    table: SeriesTable,
     odds: NDArray[np.float64],
     thresholds: dict[str, NDArray[np.float64]] | None,
 ) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def _calibration_error(p_tumor: NDArray[np.float64], tumor: NDArray[np.bool_]) -
 
 
 def _planes(
-    table: ScanTable,
+    table: SeriesTable,
     acquired: NDArray[np.float64],
     joined: NDArray[np.float64],
     thresholds: dict[str, NDArray[np.float64]],
@@ -232,27 +234,29 @@ def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit_outlines(
-    scans: Sequence[ScoredSeries],
+    scored_series: Sequence[ScoredSeries],
 ) -> tuple[OutlineFacts | None, dict[str, Any] | None]:
     """Fit the level on the other folds' outlines, and measure on each fold's own.
 
     Parameters
     ----------
-    scans
+    scored_series
         Each by a network that never saw its patient.
 
     Returns
     -------
     facts, figures
-        For the bundle, with the level fitted on all; and figures as plain JSON.
+        Facts for the bundle, whose level is fitted on all; figures as plain JSON.
         None without any outline.
     """
-    drawn = [scan for scan in scans if scan.outlines is not None]
+    drawn = [series for series in scored_series if series.outlines is not None]
     if not drawn:
         return None, None
-    measures = np.array([scan.outlines.measures for scan in drawn if scan.outlines])
-    folds = np.array([scan.fold for scan in drawn])
-    patients = [scan.record.patient for scan in drawn]
+    measures = np.array(
+        [series.outlines.measures for series in drawn if series.outlines]
+    )
+    folds = np.array([series.fold for series in drawn])
+    patients = [series.record.patient for series in drawn]
     chosen = np.array(
         [
             _best_level(measures[folds != fold], patients, folds != fold)
@@ -262,7 +266,7 @@ def fit_outlines(
     own = measures[np.arange(len(drawn)), chosen]
     level = LEVELS[_best_level(measures, patients, np.ones(len(drawn), np.bool_))]
     assert level is not None
-    sources = np.array([scan.record.source for scan in drawn])
+    sources = np.array([series.record.source for series in drawn])
     fitted = _outline_figures(own, patients)
     figures = {
         "level": level,
@@ -280,10 +284,10 @@ def fit_outlines(
             for name in np.unique(sources)
         },
         "each_volume": {
-            scan.record.name: dict(zip(MEASURES, map(float, row), strict=True))
-            | {"size_mm": scan.outlines.size_mm}
-            for scan, row in zip(drawn, own, strict=True)
-            if scan.outlines and scan.outlines.size_mm is not None
+            series.record.name: dict(zip(MEASURES, map(float, row), strict=True))
+            | {"size_mm": series.outlines.size_mm}
+            for series, row in zip(drawn, own, strict=True)
+            if series.outlines and series.outlines.size_mm is not None
         },
     }
     facts = OutlineFacts(

@@ -31,7 +31,7 @@ def draw_chart(chart: Chart, name: str) -> str:
     chart
         Numbers that are not finite are left out; a line breaks there.
     name
-        Of the drawing within its page: letters, digits and hyphens.
+        Name of the drawing within its page: letters, digits and hyphens.
 
     Returns
     -------
@@ -191,9 +191,9 @@ class BarPlace:
     Parameters
     ----------
     chart
-        With all its series.
+        The chart with all its series.
     index
-        Of this one.
+        Number of this series.
     """
 
     def __init__(self, chart: Chart, index: int) -> None:
@@ -213,9 +213,9 @@ def draw_series(
     line
         The series.
     index
-        Its place in the chart: chooses its colour, dashes and shape.
+        Number of the series, which chooses its colour, dashes and shape.
     place
-        Where its bars stand, if it has any.
+        Place of its bars, if it has any.
     across, up
         The axes.
     """
@@ -376,16 +376,16 @@ def make_scale(
     Parameters
     ----------
     values
-        All numbers shown on it; those that are not finite are passed over.
+        All numbers shown on it; those that are not finite are left out.
     ends
         Fixed ends, or None for the data's, widened to whole ticks.
     pixels
-        Where the ends lie.
+        Pixels of the two ends.
 
     Returns
     -------
     Scale
-        Of a unit's length where there is nothing to show.
+        A scale; of length 1 where there is nothing to show.
     """
     if ends is not None and ends[0] < ends[1]:
         low, high = ends
@@ -407,7 +407,7 @@ def nice_step(length: float) -> float:
     Parameters
     ----------
     length
-        Of the axis, above 0; it gets about `TICKS` ticks.
+        Length of the axis, above 0; it gets about `TICKS` ticks.
     """
     rough = length / (TICKS - 1)
     power = 10.0 ** math.floor(math.log10(rough))

@@ -85,7 +85,7 @@ def draw_sketches(title: str, sketches: Sequence[Mapping[str, Any]]) -> str:
     title
         In words.
     sketches
-        As `tumorlens.experiments.evaluation.sketch_errors` gives them; at
+        Drawings from `tumorlens.experiments.evaluation.sketch_errors`; at
         least one.
 
     Returns

@@ -24,7 +24,7 @@ def answer(report: Mapping[str, Any]) -> str:
     Parameters
     ----------
     report
-        Of `tumorlens.experiments.clinical.add_clinical`.
+        From `tumorlens.experiments.clinical.add_clinical`.
     """
     log_loss = report["by_patient"][_LOG_LOSS]
     change = figure_text(log_loss["difference"])
@@ -52,7 +52,7 @@ def clinical_sections(report: Mapping[str, Any]) -> list[Section]:
     Parameters
     ----------
     report
-        As for `answer`.
+        The same as for `answer`.
     """
     sections = [_answer_section(report), _columns_section(report)]
     if report["subgroups"]:
@@ -67,7 +67,7 @@ def figure_table(report: Mapping[str, Any], level: str) -> Table:
     Parameters
     ----------
     report
-        As for `answer`.
+        The same as for `answer`.
     level
         ``by_patient`` or ``by_slice``.
     """

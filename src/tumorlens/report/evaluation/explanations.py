@@ -17,7 +17,7 @@ def map_rows(figures_of_maps: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     Parameters
     ----------
     figures_of_maps
-        As a bundle keeps it under ``faithfulness``, of at least one slice.
+        Figures that a bundle keeps under ``faithfulness``, of at least one slice.
 
     Yields
     ------

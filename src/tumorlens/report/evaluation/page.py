@@ -31,7 +31,7 @@ def render_evaluation(title: str, subtitle: str, sections: Sequence[Section]) ->
     title, subtitle
         Plain text at its head.
     sections
-        In order; every `id` once.
+        Sections in order; every `id` once.
 
     Returns
     -------
@@ -82,18 +82,18 @@ def _check(table: Table) -> None:
 
 @cache
 def _template() -> Template:
-    rooms = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rooms.filters["breakable"] = _breakable
-    rooms.filters["drawn"] = _drawn
-    rooms.filters["inline"] = _inline
-    rooms.filters["numeric"] = numeric_columns
-    return rooms.get_template("evaluation.html")
+    environment.filters["breakable"] = _breakable
+    environment.filters["drawn"] = _drawn
+    environment.filters["inline"] = _inline
+    environment.filters["numeric"] = numeric_columns
+    return environment.get_template("evaluation.html")
 
 
 def _breakable(cell: str) -> Markup:

@@ -15,7 +15,7 @@ def damage_rows(damage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     Parameters
     ----------
     damage
-        As a bundle keeps it under ``robustness``.
+        Figures that a bundle keeps under ``robustness``.
 
     Yields
     ------
@@ -46,7 +46,7 @@ def refusal_rows(foreign: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     Parameters
     ----------
     foreign
-        As a bundle keeps it under that name.
+        Figures that a bundle keeps under ``foreign``.
 
     Yields
     ------

@@ -18,13 +18,13 @@ _SOURCES = {
 }
 
 
-def scan_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
+def series_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
     """Turn the figures into rows of what was measured, and the value.
 
     Parameters
     ----------
     figures
-        As `tumorlens calibrate --json` writes them.
+        Figures as `tumorlens calibrate --json` writes them.
 
     Returns
     -------

@@ -108,7 +108,7 @@ def worst_errors_section(
     errors
         From `worst_errors`.
     pictures
-        Of them; without, only their captions are listed.
+        Pictures of the errors; without them, only captions are listed.
     """
     lines = () if pictures else tuple(_caption(error) for error in errors)
     return Section(

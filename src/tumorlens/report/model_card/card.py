@@ -342,7 +342,7 @@ class CardChart:
     title
         In words.
     svg
-        Its content.
+        Content of the file.
     """
 
     file: str

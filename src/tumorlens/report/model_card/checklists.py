@@ -30,11 +30,11 @@ class Item:
     Parameters
     ----------
     number
-        As the guideline counts.
+        Number in the guideline.
     topic
         What it asks, in short and in our own words.
     where
-        Where it is answered, in Markdown seen from the card, or what is missing.
+        Place of the answer, in Markdown seen from the card, or what is missing.
     needs
         Figures of which the bundle must hold at least one; without any of them
         the item is not covered.
@@ -52,7 +52,7 @@ def items_table(items: Sequence[Item], measured: Collection[str]) -> list[str]:
     Parameters
     ----------
     items
-        In the guideline's order.
+        Items in the guideline's order.
     measured
         Names of the figures that the bundle holds.
     """

@@ -201,7 +201,7 @@ def failures(bundle: Bundle) -> list[str]:
     Parameters
     ----------
     bundle
-        With or without measured figures.
+        A bundle with or without measured figures.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""What the commands that handle patients' files log."""
+"""The log of commands that handle patients' files: it says nothing about patients.
+
+Tested in `tests/cli/services/test_dicomweb.py` and `tests/pacs/test_killed.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def own_log() -> Iterator[None]:
+def private_log() -> Iterator[None]:
     """Log what TumorLens says, and nothing of what libraries say.
 
-    They quote headers, and so patients: in what they log, and in warnings.
+    Libraries quote headers, and so patients: in what they log, and in warnings.
     """
     ours, root = logging.getLogger("tumorlens"), logging.getLogger()
-    shown, nowhere = logging.StreamHandler(), logging.NullHandler()
-    shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler, nowhere = logging.StreamHandler(), logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     before = (ours.level, ours.propagate)
-    ours.addHandler(shown)
+    ours.addHandler(handler)
     ours.setLevel(logging.INFO)
     ours.propagate = False
     # Without any handler, the worst would be shown nevertheless.
@@ -29,5 +32,5 @@ def own_log() -> Iterator[None]:
             yield
     finally:
         ours.level, ours.propagate = before
-        ours.removeHandler(shown)
+        ours.removeHandler(handler)
         root.removeHandler(nowhere)

@@ -1,4 +1,4 @@
-"""Whole scans are judged by the network that never saw their patients."""
+"""Series are judged by the network that never saw their patients."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tumorlens.calibration.series.outlines import (
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.imaging.geometry.volume import slice_gap
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle
@@ -28,7 +29,6 @@ from tumorlens.inference.series.by_slices import (
     see_slices,
     sliceable,
 )
-from tumorlens.inference.series.lesion import slice_gap
 from tumorlens.taxonomy import CLASSES
 
 _BUNDLE = re.compile(r"fold(\d+)")
@@ -36,7 +36,7 @@ _BUNDLE = re.compile(r"fold(\d+)")
 
 @dataclass(frozen=True)
 class View:
-    """The slices of a scan in one plane.
+    """The slices of a series in one plane.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ class View:
 
 @dataclass(frozen=True)
 class ScoredSeries:
-    """What a network that never saw the patient says of a scan.
+    """What a network that never saw the patient says of a series.
 
     Parameters
     ----------
     record
-        The scan.
+        The series.
     fold
-        Of the network.
+        Fold of the network.
     views
         The acquired plane first; the two others where the voxels allow it.
     outlines
@@ -96,19 +96,19 @@ def fold_bundles(folder: Path) -> dict[int, Path]:
     return bundles
 
 
-def deal_scans(
-    scans: Sequence[ScanRecord], records: Iterable[Record], folds: Sequence[int]
+def deal_series(
+    series_list: Sequence[ScanRecord], records: Iterable[Record], folds: Sequence[int]
 ) -> list[int]:
-    """Say for each scan which fold's network judges it.
+    """Say for each series which fold's network judges it.
 
     Parameters
     ----------
-    scans
-        To judge.
+    series_list
+        Series to predict.
     records
         The manifest of the cross-validation.
     folds
-        With a bundle.
+        Folds that have a bundle.
 
     Returns
     -------
@@ -125,14 +125,16 @@ def deal_scans(
     for row in records:
         if row.fold is not None:
             known.setdefault(row.patient, set()).add(row.fold)
-    strangers = sorted({scan.patient for scan in scans} - set(known))
-    dealt = {name: {folds[row % len(folds)]} for row, name in enumerate(strangers)}
+    unknown_patients = sorted({record.patient for record in series_list} - set(known))
+    dealt = {
+        name: {folds[row % len(folds)]} for row, name in enumerate(unknown_patients)
+    }
     dealt_folds: list[int] = []
-    for scan in scans:
-        own = known.get(scan.patient) or dealt[scan.patient]
+    for record in series_list:
+        own = known.get(record.patient) or dealt[record.patient]
         if len(own) > 1 or not own <= set(folds):
             raise DatasetError(
-                f"The patient of scan {scan.name!r} is in the folds {sorted(own)}; "
+                f"The patient of scan {record.name!r} is in the folds {sorted(own)}; "
                 f"there are bundles for {sorted(folds)}.",
                 "Give the manifest that the folds were trained with.",
             )
@@ -140,50 +142,52 @@ def deal_scans(
     return dealt_folds
 
 
-def judge_scans(
+def score_series(
     bundles: Mapping[int, Path],
-    scans: Sequence[ScanRecord],
+    series_list: Sequence[ScanRecord],
     folds: Sequence[int],
     threads: int | None = None,
     say: Callable[[str], None] = print,
 ) -> list[ScoredSeries]:
-    """Judge each scan by the bundle of its fold.
+    """Judge each series by the bundle of its fold.
 
     Parameters
     ----------
     bundles
-        By fold.
-    scans, folds
-        From `read_scans`, and for each of them from `deal_scans`.
+        Folders by fold.
+    series_list, folds
+        From `read_scans`, and for each of them from `deal_series`.
     threads
-        As for `load_classifier`.
+        The same as for `load_classifier`.
     say
         Receives lines of progress.
 
     Raises
     ------
     DatasetError
-        A bundle's own list names a scan's patient among those who trained it,
-        or a file is no scan.
+        A bundle's own list names a series' patient among those who trained it,
+        or a file is no series.
     """
-    scored_slices = []
+    scored_series = []
     for fold, path in bundles.items():
-        own = [scan for scan, to in zip(scans, folds, strict=True) if to == fold]
+        own = [
+            record for record, to in zip(series_list, folds, strict=True) if to == fold
+        ]
         _check_unseen(path, own)
-        judge = _FoldNetwork(load_classifier(path, threads), fold)
-        for number, scan in enumerate(own, start=1):
-            scored_slices.append(judge.scan(scan))
+        network = _FoldNetwork(load_classifier(path, threads), fold)
+        for number, record in enumerate(own, start=1):
+            scored_series.append(network.score(record))
             if number % 20 == 0 or number == len(own):
                 say(f"Fold {fold}: {number} of {len(own)} scans.")
-    return scored_slices
+    return scored_series
 
 
-def _check_unseen(path: Path, scans: Sequence[ScanRecord]) -> None:
+def _check_unseen(path: Path, series_list: Sequence[ScanRecord]) -> None:
     trained = set(load_bundle(path).provenance.get("patients", {}).get("train", ()))
-    for scan in scans:
-        if scan.patient in trained:
+    for record in series_list:
+        if record.patient in trained:
             raise DatasetError(
-                f"{path} was trained on the patient of scan {scan.name!r}.",
+                f"{path} was trained on the patient of scan {record.name!r}.",
                 "Give the manifest that the folds were trained with.",
             )
 
@@ -196,15 +200,15 @@ class _FoldNetwork:
         self._point = classifier.point(None)
         self._known: dict[Path, tuple[NDArray[np.float64], int]] = {}
 
-    def scan(self, scan: ScanRecord) -> ScoredSeries:
-        if scan.parts[0].place is None:
-            views, outlines = self._whole(scan)
+    def score(self, record: ScanRecord) -> ScoredSeries:
+        if record.parts[0].place is None:
+            views, outlines = self._whole(record)
         else:
-            views, outlines = self._stack(scan)
-        return ScoredSeries(scan, self._fold, views, outlines)
+            views, outlines = self._stack(record)
+        return ScoredSeries(record, self._fold, views, outlines)
 
-    def _whole(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
-        part = scan.parts[0]
+    def _whole(self, record: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
+        part = record.parts[0]
         (series, *others) = read_study(part.path).series
         if others:
             raise DatasetError(
@@ -223,29 +227,29 @@ class _FoldNetwork:
                 views.append(_view(self._see(other), slice_gap(other.slices)))
         return tuple(views), outlines
 
-    def _stack(self, scan: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
+    def _stack(self, record: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
         outlines = None
-        if not all(part.path in self._known for part in scan.parts):
-            slices = [read_study(part.path).slices[0] for part in scan.parts]
+        if not all(part.path in self._known for part in record.parts):
+            slices = [read_study(part.path).slices[0] for part in record.parts]
             series = Series(
                 tuple(replace(item, index=row) for row, item in enumerate(slices))
             )
             seen = self._see(series)
-            for row, part in enumerate(scan.parts):
+            for row, part in enumerate(record.parts):
                 kept = seen.probabilities[row], int(seen.heads[row])
                 self._known[part.path] = kept
-            if scan.outlined and seen.evidence is not None:
-                masks = [part.mask for part in scan.parts]
+            if record.outlined and seen.evidence is not None:
+                masks = [part.mask for part in record.parts]
                 drawn = drawn_outline(masks, series)
                 outlines = compare_outlines(seen, series, drawn)
-        places = [part.place or 0 for part in scan.parts]
+        places = [part.place or 0 for part in record.parts]
         count = max(places) - min(places) + 1
         probabilities = np.full((count, len(CLASSES)), np.nan)
         heads = np.zeros(count, np.int64)
-        for place, part in zip(places, scan.parts, strict=True):
+        for place, part in zip(places, record.parts, strict=True):
             row = place - min(places)
             probabilities[row], heads[row] = self._known[part.path]
-        return (View(probabilities, heads, scan.gap_mm),), outlines
+        return (View(probabilities, heads, record.gap_mm),), outlines
 
     def _see(self, series: Series) -> SeenSlices:
         return see_slices(self._classifier, series, self._point)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tumorlens.taxonomy import TumorClass
-from tumorlens.training.evidence_loss import PEAK, EvidenceLoss
+from tumorlens.training.losses import PEAK, CandidateLoss, EvidenceLoss
 from tumorlens.training.targets import cell_targets
 
 GRID = 16
@@ -59,3 +59,31 @@ def test_a_slice_without_an_outline_has_no_place_to_learn(label):
     evidence = np.random.default_rng(0).normal(size=(GRID, GRID, 4))
     whole, cells = losses(evidence.astype(np.float32), label)
     assert whole == pytest.approx(cells, abs=1e-5)
+
+
+def candidate_losses(targets, logits, smoothing=0.0):
+    loss = CandidateLoss(smoothing)
+    return np.array(loss.call(np.float32(targets), np.float32(logits)))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_one_answer_is_plain_cross_entropy(smoothing):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(5, 4)).astype(np.float32)
+    targets = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0]]
+    usual = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=smoothing, reduction=None
+    )(targets, logits)
+    np.testing.assert_allclose(
+        candidate_losses(targets, logits, smoothing), np.array(usual), rtol=1e-5
+    )
+
+
+def test_two_answers_count_together():
+    shares = np.array([[0.3, 0.5, 0.2]])
+    found = candidate_losses([[1.0, 1.0, 0.0]], np.log(shares))
+    np.testing.assert_allclose(found, -np.log(0.8), rtol=1e-5)
+
+
+def test_a_row_without_an_answer_is_finite():
+    assert np.isfinite(candidate_losses([[0.0, 0.0]], [[1.0, 2.0]])).all()

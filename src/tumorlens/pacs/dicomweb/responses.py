@@ -1,4 +1,7 @@
-"""What a DICOMweb server answers: values, a file, or an error."""
+"""Responses of a DICOMweb server: values, a file, or an error.
+
+Tested in `tests/pacs/dicomweb/test_dicomweb.py`.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +25,22 @@ _BUSY = {408, 425, 429, 502, 503, 504}
 
 
 @contextmanager
-def asking(host: str) -> Iterator[None]:
+def archive_errors(host: str) -> Iterator[None]:
     """Turn what a request raises into an error of ours.
 
     Parameters
     ----------
     host
-        For messages: name and port of the server.
+        Name and port of the server, which messages state.
 
     Raises
     ------
     ArchiveDownError
-        It cannot be reached, stops in the middle, or says that it is busy.
+        Where it cannot be reached, stops in the middle, or says that it is busy.
     ArchiveAccessError
-        It wants other credentials, or its certificate is not trusted.
+        Where it wants other credentials, or its certificate is not trusted.
     ArchiveError
-        It refuses, has no such thing, or answers with something else than DICOM.
+        Where it refuses, has no such thing, or answers with something else than DICOM.
     """
     try:
         yield
@@ -61,11 +64,11 @@ def asking(host: str) -> Iterator[None]:
         raise ArchiveDownError(f"{host} cannot be reached.") from error
     # What the client raises on answers in another form is not documented.
     except Exception as error:
-        raise not_dicom(host) from error
+        raise not_dicom_error(host) from error
 
 
-def not_dicom(host: str) -> ArchiveError:
-    """Say that an answer is none."""
+def not_dicom_error(host: str) -> ArchiveError:
+    """Make the error for an answer that is not DICOM."""
     return ArchiveError(
         f"{host} answers with something else than DICOM.",
         "Check that --url leads to its DICOMweb service, not to its web page.",
@@ -88,15 +91,15 @@ def _refusal(status: int, host: str) -> ArchiveError:
     return ArchiveError(f"{host} refuses (status {status}).", "Look into its log.")
 
 
-def values(item: Any, keyword: str) -> list[Any]:  # noqa: ANN401 - any JSON
+def json_values(item: Any, keyword: str) -> list[Any]:  # noqa: ANN401 - any JSON
     """Read an attribute of a data set in DICOM JSON (PS3.18, annex F.2).
 
     Parameters
     ----------
     item
-        As the server sent it.
+        The data set as the server sent it.
     keyword
-        For example ``SeriesInstanceUID``.
+        The attribute's keyword, such as ``SeriesInstanceUID``.
 
     Returns
     -------
@@ -106,25 +109,25 @@ def values(item: Any, keyword: str) -> list[Any]:  # noqa: ANN401 - any JSON
     if not isinstance(item, dict):
         return []
     element = item.get(f"{tag_for_keyword(keyword):08X}")
-    found = element.get("Value") if isinstance(element, dict) else None
-    return found if isinstance(found, list) else []
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values if isinstance(values, list) else []
 
 
-def text(item: Any, keyword: str) -> str:  # noqa: ANN401 - any JSON
+def json_text(item: Any, keyword: str) -> str:  # noqa: ANN401 - any JSON
     """Read an attribute's first value as text; empty where there is none."""
-    found = values(item, keyword)
-    return str(found[0]).strip() if found and found[0] is not None else ""
+    values = json_values(item, keyword)
+    return str(values[0]).strip() if values and values[0] is not None else ""
 
 
-def number(item: Any, keyword: str) -> int | None:  # noqa: ANN401 - any JSON
+def json_number(item: Any, keyword: str) -> int | None:  # noqa: ANN401 - any JSON
     """Read an attribute's first value as a whole number; None where it is none."""
     try:
-        return int(text(item, keyword))
+        return int(json_text(item, keyword))
     except ValueError:
         return None
 
 
-def only_file(kind: str, body: bytes) -> bytes | None:
+def single_file(content_type: str, body: bytes) -> bytes | None:
     """Take the one file out of the answer to a request for one instance.
 
     dicomweb-client would parse it on the way, without the guards that
@@ -132,10 +135,10 @@ def only_file(kind: str, body: bytes) -> bytes | None:
 
     Parameters
     ----------
-    kind
-        The answer's content type.
+    content_type
+        The content type of the answer.
     body
-        The answer.
+        The answer itself.
 
     Returns
     -------
@@ -143,7 +146,7 @@ def only_file(kind: str, body: bytes) -> bytes | None:
         None where there is no DICOM file.
     """
     header = Message()
-    header["Content-Type"] = kind
+    header["Content-Type"] = content_type
     if header.get_content_type() == "multipart/related":
         mark = b"--" + str(header.get_param("boundary", "")).encode()
         start = body.find(b"\r\n\r\n")
