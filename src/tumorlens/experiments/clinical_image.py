@@ -17,7 +17,11 @@ from tumorlens.evaluation.scoring.scored_slices import score_records
 from tumorlens.experiments.cross_validation import held_out_by_folds
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    class_view,
+    pool_evidence,
+)
 from tumorlens.taxonomy import CLASSES
 
 _BY_FOLDS = (
@@ -83,7 +87,13 @@ def image_by_folds(
     pooled = np.zeros_like(held.logits)
     if held.evidence is not None:
         pooled = pool_evidence(held.evidence, bundle.calibration.evidence_cells)
-    found = calibrated_probabilities(held.logits, pooled, bundle.calibration)
+    head = bundle.sequence_head
+    shares = None
+    if head is not None and held.sequence is not None:
+        shares = head.probabilities(held.sequence)
+    found = class_view(
+        calibrated_probabilities(held.logits, pooled, bundle.calibration, shares)
+    )
     return ImageSide(held.records, found, _BY_FOLDS)
 
 
