@@ -18,7 +18,13 @@ from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.brain import brain_share
-from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, prepare
+from tumorlens.imaging.preprocess.framing import view_pixels
+from tumorlens.imaging.preprocess.slice import (
+    Crop,
+    Preprocessing,
+    prepare,
+    with_square_pixels,
+)
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
@@ -120,18 +126,22 @@ class Classifier:
             given and the bundle has learned no columns.
         """
         if isinstance(source, str | Path | bytes | np.ndarray | Study):
-            found = self.predict_study(read_picture(source, name), operating_point)
+            predictions = self.predict_study(
+                read_picture(source, name), operating_point
+            )
             if clinical is not None:
-                found = [self.with_columns(item, clinical) for item in found]
-            return found[0] if len(found) == 1 else found
-        judged = [
-            found
+                predictions = [
+                    self.with_columns(item, clinical) for item in predictions
+                ]
+            return predictions[0] if len(predictions) == 1 else predictions
+        predictions = [
+            prediction
             for item in source
-            for found in self.predict_study(read_picture(item), operating_point)
+            for prediction in self.predict_study(read_picture(item), operating_point)
         ]
         if clinical is None:
-            return judged
-        return [self.with_columns(item, clinical) for item in judged]
+            return predictions
+        return [self.with_columns(item, clinical) for item in predictions]
 
     def with_columns(
         self, prediction: Prediction, row: Mapping[str, Any] | None
@@ -319,11 +329,11 @@ class Classifier:
             None if outputs.sequence is None else outputs.sequence[row],
         )
 
-    def _caveats(self, found: SequenceEstimate) -> list[str]:
+    def _caveats(self, estimate: SequenceEstimate) -> list[str]:
         # Without a look at the pixels a file's name alone is not believed.
-        told = found.header if found.pixels is None else found.sequence
+        told = estimate.header if estimate.pixels is None else estimate.sequence
         caveat = sequence_caveat(told, self.bundle.known_sequences)
-        return [text for text in (caveat, found.disagreement) if text is not None]
+        return [text for text in (caveat, estimate.disagreement) if text is not None]
 
     def _explained(
         self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
@@ -362,7 +372,7 @@ def load_classifier(
     Raises
     ------
     BundleError
-        Where the bundle is missing, foreign or damaged, or judges whole scans.
+        Where the bundle is missing, foreign or damaged, or judges whole volumes.
     SettingError
         Where `threads` is less than 1.
 
@@ -480,7 +490,9 @@ def prepare_slice(
         Preprocessing of the bundle.
     """
     start = time.perf_counter()
-    pixels, crop = prepare(slice_.pixels, facts)
+    picture = view_pixels(slice_.pixels, slice_.view)
+    square = with_square_pixels(picture, slice_.pixel_aspect)
+    pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
     seconds = time.perf_counter() - start
     return PreparedSlice(slice_, notes, pixels, crop, share, seconds)

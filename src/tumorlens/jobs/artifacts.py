@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import MissingFileError, OutputError
@@ -30,6 +29,11 @@ from tumorlens.jobs.tables import Artifact, Blob
 LEAST_FREE_BYTES = 256 * 2**20
 """Of the disk, below which no input should be taken: results need room, too."""
 
+_UPSERT = text(
+    # Both databases know it; SQLAlchemy would load a dialect of each, which takes long.
+    "INSERT INTO blobs (digest, size) VALUES (:digest, :size) "
+    "ON CONFLICT (digest) DO UPDATE SET size = excluded.size"
+)
 _PASSING = "incoming-"
 _PASSING_SECONDS = 86_400.0
 _CHUNK_BYTES = 2**20
@@ -283,9 +287,11 @@ class ArtifactStore:
         """Give a staged file its name, with its row locked."""
         self._lock_row(session, file)
         self._database.after_rollback(lambda: self._undo(file))
+        place = self.path(file.digest)
         try:
-            # Also where it is there: it may be that only its row is.
-            file.path.replace(self.path(file.digest))
+            # To take the place of a file makes some file systems wait for the disk.
+            if file.durable or not _has_size(place, file.size):
+                file.path.replace(place)
         except OSError as error:
             raise OutputError(
                 f"{self._folder.parent} takes no file: {error.strerror}."
@@ -293,14 +299,7 @@ class ArtifactStore:
 
     def _lock_row(self, session: Session, file: StagedFile) -> None:
         """Let the transaction have a blob's row, made where it is missing."""
-        dialect = session.get_bind().dialect.name
-        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-        made = insert(Blob).values(digest=file.digest, size=file.size)
-        session.execute(
-            made.on_conflict_do_update(
-                index_elements=[Blob.digest], set_={"size": file.size}
-            )
-        )
+        session.execute(_UPSERT, {"digest": file.digest, "size": file.size})
 
     def _undo(self, file: StagedFile) -> None:
         """Remove a file that has its name while its row came to nothing."""
@@ -352,6 +351,13 @@ def _write(path: Path, content: Content, durable: bool) -> StagedFile:
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         yield chunk
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
 
 
 def _age(path: Path) -> float:

@@ -25,8 +25,6 @@ _MIGRATION_LOCK = 7_455_108
 """Any number: one server at a time migrates a PostgreSQL database."""
 _PRAGMAS = (
     "journal_mode = WAL",
-    # A sender is told "accepted" once: from then on a power cut loses nothing.
-    "synchronous = FULL",
     "secure_delete = ON",
     "foreign_keys = ON",
 )
@@ -74,8 +72,14 @@ class Database:
             raise
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Session]:
         """Write all or nothing; within another of the thread it is part of that.
+
+        Parameters
+        ----------
+        durable
+            Whether it has to survive a power cut, too: a sender is told "accepted"
+            once. SQLite waits some milliseconds for the disk then.
 
         Raises
         ------
@@ -90,6 +94,7 @@ class Database:
         undone: list[Callable[[], None]] = []
         try:
             with self._lock, self._sessions.begin() as session:
+                session.connection(execution_options={"durable": durable})
                 self._local.session = session
                 self._local.done, self._local.undone = done, undone
                 try:
@@ -262,8 +267,13 @@ def _open(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("reads_only", False)
+        options = connection.get_execution_options()
+        if options.get("reads_only", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        waits = "FULL" if options.get("durable", True) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous = {waits}")
         # Who begins to read and then writes may find that another was faster.
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

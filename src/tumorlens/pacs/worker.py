@@ -16,7 +16,7 @@ from tumorlens.jobs.worker import Worker, described
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue
 from tumorlens.report.dicom.finding import EarlierReport
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CLEANING_SECONDS = 60.0
 
 Analysis: TypeAlias = Callable[[SeriesJob], Sequence[bytes]]
@@ -77,19 +77,19 @@ class SeriesWorker:
             results = self._analyse(job)
         except InputError as error:
             # The message may quote the sender's text; the code cannot.
-            _LOG.warning("A series of %d images: %s.", images, error.code)
+            logger.warning("A series of %d images: %s.", images, error.code)
             results = ()
         except Exception as error:
             name = described(error)
-            _LOG.error("A series of %d images failed: %s", images, name)
+            logger.error("A series of %d images failed: %s", images, name)
             self._postpone(job)
             return True
         if self._queue.put_results(job, results):
-            _LOG.info("Judged %d images%s, %d results.", images, again, len(results))
+            logger.info("Judged %d images%s, %d results.", images, again, len(results))
             if job.missing:
-                _LOG.warning("%d more images of it were missing.", job.missing)
+                logger.warning("%d more images of it were missing.", job.missing)
         else:
-            _LOG.info("More than %d images of a series came: it waits.", images)
+            logger.info("More than %d images of a series came: it waits.", images)
         return True
 
     def _send_next(self) -> bool:
@@ -104,7 +104,7 @@ class SeriesWorker:
             whole = self._deliver(job.files, arrived)
         except Exception as error:
             # One that cannot be sent does not hold up the next.
-            _LOG.error("Results were not sent: %s", described(error))
+            logger.error("Results were not sent: %s", described(error))
             whole = False
         if not whole:
             self._postpone(job)
@@ -113,9 +113,9 @@ class SeriesWorker:
     def _postpone(self, job: SeriesJob) -> None:
         wait = self._queue.postpone(job.series)
         if math.isinf(wait):
-            _LOG.error("A series was given up after many attempts.")
+            logger.error("A series was given up after many attempts.")
         else:
-            _LOG.warning("To be tried again in %.0f s.", wait)
+            logger.warning("To be tried again in %.0f s.", wait)
 
 
 def _as_report(file: Path) -> EarlierReport | None:

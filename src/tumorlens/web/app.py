@@ -9,10 +9,10 @@ from flask import Flask
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
-from tumorlens.web.app_state import Desk, check_operating_point, put_desk
+from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
 from tumorlens.web.errors import handle_errors
 from tumorlens.web.security import guard
-from tumorlens.web.uploads.series_jobs import ScanJobs
+from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 from tumorlens.web.views import health
 from tumorlens.web.views.api import root as api
@@ -27,11 +27,11 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     Parameters
     ----------
     classifier
-        Loaded and verified; used by all requests.
+        A verified classifier, which all requests share.
     store
-        From `open_store`; whoever opened it closes it.
+        The store that `open_store` opened; whoever opened it closes it.
     settings
-        Limits and defaults.
+        The limits and defaults.
 
     Raises
     ------
@@ -42,8 +42,8 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
         check_operating_point(settings.operating_point, classifier.bundle)
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    jobs = ScanJobs(classifier, store)
-    put_desk(app.extensions, Desk(classifier, store, settings, jobs))
+    jobs = SeriesJobs(classifier, store)
+    set_app_state(app, AppState(classifier, store, settings, jobs))
     guard(app, settings, store.key)
     handle_errors(app, settings)
     for views in (home, slices, series, api, health):

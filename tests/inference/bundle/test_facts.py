@@ -35,7 +35,7 @@ from tumorlens.inference.series.decision import (
     NOT_VALIDATED,
     discounted_odds,
     log_odds,
-    scan_features,
+    series_features,
 )
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.ood import OodModel
@@ -262,13 +262,13 @@ def test_the_second_run_tells_a_lone_alarm_from_a_lesion() -> None:
     def features(*high: int) -> dict[str, float]:
         p_tumor = np.full(20, 0.05)
         p_tumor[list(high)] = 0.9
-        return scan_features(log_odds(p_tumor), 5.0)[1]
+        return series_features(log_odds(p_tumor), 5.0)[1]
 
     alone, lesion = features(7, 8), features(7, 8, 9, 10)
     assert alone["strongest_run"] == lesion["strongest_run"]
     assert alone["second_run"] < 0.0 < lesion["second_run"]
     # With one run alone the second has nothing of its own to say.
-    short = scan_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
+    short = series_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
     assert short["second_run"] == short["strongest_run"]
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import groupby
@@ -30,7 +31,8 @@ from tumorlens.cli._shared.output_files import (
     make_folder,
 )
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.file_names import display_name, natural_order
+from tumorlens.imaging.formats import START_BYTES, reader_of
 from tumorlens.imaging.read import SUFFIXES
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 _ENDINGS = tuple(sorted(SUFFIXES))
+
+_NAMED = 5
+"""Kinds of files that are passed over, of which a note tells."""
 
 _NARROWEST = 16
 _REST = "  {decision:<34} {tumor:>7}  {predicted:<24} {domain:>6}"
@@ -115,7 +120,8 @@ def predict(
         make_folder(maps)
     classifier = load_classifier(model, threads)
     table = None if table_path is None else _table(Path(table_path), classifier)
-    files = find_files(paths)
+    notes: list[str] = []
+    files = find_files(paths, notes)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()
     done = failed = alone = 0
@@ -141,6 +147,8 @@ def predict(
         f"{operating_point or facts.default_operating_point}.\n{RESEARCH_USE}",
         err=not rows,
     )
+    for note in notes:
+        click.echo(f"Note: {note}", err=not rows)
     if table is not None and alone:
         click.echo(
             f"{alone} of {done} slices have no row in {display_name(table.path)}; they "
@@ -181,16 +189,20 @@ def _judge(
             yield from classifier.predict_many(paths, batch, operating_point)
 
 
-def find_files(paths: Iterable[str]) -> list[str | Failure]:
+def find_files(
+    paths: Iterable[str], notes: list[str] | None = None
+) -> list[str | Failure]:
     """List the files that paths, folders and patterns stand for.
 
     Parameters
     ----------
     paths
         A file is taken whatever its name; of a folder, searched through all
-        its subfolders, every file whose name ends like a picture's and does
-        not start with a dot; of a pattern (``*``, ``?``, ``[...]``, ``**``)
-        every match.
+        its subfolders, every file that is a picture by its ending or its
+        content and does not start with a dot; of a pattern (``*``, ``?``,
+        ``[...]``, ``**``) every match.
+    notes
+        Where it is noted what of a folder was passed over.
 
     Returns
     -------
@@ -198,13 +210,14 @@ def find_files(paths: Iterable[str]) -> list[str | Failure]:
         Paths in a stable order; a `Failure` where a folder or pattern leads
         to no picture.
     """
-    return [item for path in paths for item in _expand(path)]
+    notes = [] if notes is None else notes
+    return [item for path in paths for item in _expand(path, notes)]
 
 
-def _expand(path: str) -> Iterator[str | Failure]:
+def _expand(path: str, notes: list[str]) -> Iterator[str | Failure]:
     # `Path.is_dir` and `exists` would raise where a folder above is closed.
     if os.path.isdir(path):  # noqa: PTH112
-        yield from _search(path)
+        yield from _search(path, notes)
     elif glob.has_magic(path) and not os.path.lexists(path):
         # `Path.glob` takes no absolute pattern.
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
@@ -213,32 +226,58 @@ def _expand(path: str) -> Iterator[str | Failure]:
                 path, MissingFileError(f"No file matches {display_name(path)}.")
             )
         for match in matches:
-            yield from _search(match) if os.path.isdir(match) else (match,)  # noqa: PTH112
+            folder = os.path.isdir(match)  # noqa: PTH112
+            yield from _search(match, notes) if folder else (match,)
     else:
         yield path
 
 
-def _search(folder: str) -> Iterator[str | Failure]:
+def _search(folder: str, notes: list[str]) -> Iterator[str | Failure]:
     refused: list[OSError] = []
-    found = False
+    others: Counter[str] = Counter()
+    empty = True
     for place, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(_ENDINGS):
-                found = True
-                yield str(Path(place, name))
+        for name in sorted(files, key=natural_order):
+            path = Path(place, name)
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(_ENDINGS) or _is_picture(path):
+                empty = False
+                yield str(path)
+            else:
+                others[path.suffix.lower() or "no ending"] += 1
     for problem in refused:
         place = display_name(problem.filename or folder)
         yield _failure(place, UnreadableFileError(f"{place} cannot be opened."))
-    if not found and not refused:
+    if empty and not refused:
         endings = ", ".join(sorted(SUFFIXES))
         yield _failure(
             folder,
             MissingFileError(
                 f"The folder {display_name(folder)} holds no picture.",
-                f"Give a folder with files that end in {endings}.",
+                f"Give a folder with DICOM files, or files that end in {endings}.",
             ),
         )
+    elif others:
+        kinds = ", ".join(display_name(kind) for kind, _ in others.most_common(_NAMED))
+        count = others.total()
+        what = "file was" if count == 1 else "files were"
+        notes.append(
+            f"{count} {what} passed over in {display_name(folder)}: no picture by name "
+            f"or content ({kinds})."
+        )
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell by its content whether a file, whose name does not say it, is a picture."""
+    try:
+        if not path.is_file() or path.is_symlink():
+            return False
+        with path.open("rb") as file:
+            return reader_of(file.read(START_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def _failure(path: str, error: InputError) -> Failure:
@@ -261,7 +300,7 @@ class Screen:
         self._total = total
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._last = ""
+        self._said: tuple[str, tuple[str, ...]] = ("", ())
         columns = shutil.get_terminal_size((120, 24)).columns
         self._width = max(_NARROWEST, columns - _REST_WIDTH - 1)
         self._shorten = sys.stdout.isatty()
@@ -312,7 +351,7 @@ class Screen:
         decision = result.decision
         name = result.source
         if result.index > 0:
-            name = f"{name} slice {result.index}"
+            name = f"{name} slice {result.index + 1}"
         share = decision.probabilities[decision.predicted]
         tumor = f"{decision.p_tumor:.1%}"
         predicted = f"{INFO[decision.predicted].title} {share:.1%}"
@@ -326,6 +365,11 @@ class Screen:
             predicted=predicted,
             domain=f"{decision.domain_score:.2f}",
         )
+        # Of a file or archive of many slices they are said once.
+        said = (result.source.partition("#")[0], result.notes)
+        for note in result.notes if said != self._said else ():
+            click.echo(f"  Note: {note}")
+        self._said = said
 
     def _line(self, name: str, decision: str, **cells: str) -> None:
         if self._shorten and len(name) > self._width:

@@ -53,7 +53,7 @@ def measure_deletion(cases: Sequence[Case]) -> dict[str, Any]:
     Parameters
     ----------
     cases
-        At least one.
+        At least one case.
 
     Returns
     -------
@@ -120,10 +120,10 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     calibration = case.bundle.calibration
     pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
     shares = sequence_shares(outputs, case.bundle)
-    found = class_view(
+    probabilities = class_view(
         calibrated_probabilities(outputs.logits, pooled, calibration, shares)
     )
-    return found[:, case.column].reshape(2, len(ORDERS), len(SHARES))
+    return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 
 
 def _order_maps(

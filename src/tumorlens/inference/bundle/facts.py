@@ -155,7 +155,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """From which probability of tumour on a slice or scan is called a tumour.
+    """From which probability of tumour on a slice or a series is called a tumour.
 
     Parameters
     ----------
@@ -375,18 +375,18 @@ class Rules:
         tuple of str
             Full sentences; empty where every rule lets the slice pass.
         """
-        found = []
+        texts = []
         heads = slice_head[None], evidence_head[None]
         if disagrees(self, disagreement(*heads))[0]:
             whole, spots = (CLASSES[int(np.argmax(head))] for head in heads)
-            found.append(
+            texts.append(
                 HEADS_DISAGREE.format(
                     whole=INFO[whole].title.lower(), spots=INFO[spots].title.lower()
                 )
             )
         if lacks_brain(self, np.array([brain_share]))[0]:
-            found.append(LITTLE_BRAIN)
-        return tuple(found)
+            texts.append(LITTLE_BRAIN)
+        return tuple(texts)
 
 
 def disagreement(
@@ -415,20 +415,20 @@ def disagreement(
     return np.where(differ, firmness, 0.0)
 
 
-def disagrees(rules: Rules, found: NDArray[np.float64]) -> NDArray[np.bool_]:
+def disagrees(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell where the rule on the heads holds.
 
     Parameters
     ----------
     rules
         Rules of a bundle.
-    found
+    shares
         Shape (N,), from `disagreement`.
     """
     level = rules.head_disagreement
     if level is None:
-        return np.zeros(len(found), bool)
-    return np.asarray((found > 0.0) & (found >= level))
+        return np.zeros(len(shares), bool)
+    return np.asarray((shares > 0.0) & (shares >= level))
 
 
 def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -487,13 +487,13 @@ class OutlineFacts:
 
 @dataclass(frozen=True)
 class SeriesModel:
-    """Logistic regression from a scan's slices to the probability of any tumour.
+    """Logistic regression from the slices of a series to the probability of any tumour.
 
     Parameters
     ----------
     end_discount
         How much less slices at the ends of a head are trusted, see
-        `scan_features.discounted_odds`; not negative.
+        `tumorlens.inference.series.decision.discounted_odds`; not negative.
     weights
         Weight by name of the feature, see `FEATURES`.
     intercept

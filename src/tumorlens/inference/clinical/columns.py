@@ -85,8 +85,8 @@ class ClinicalTable:
         archive, _, number = place.rpartition("#")
         names = [place, *([archive] if number.isdecimal() else [])]
         names += [str(parent) for parent in PurePath(place).parents]
-        found = next((name for name in names if name in self.by_file), None)
-        return None if found is None else self._known(self.by_file[found])
+        known = next((name for name in names if name in self.by_file), None)
+        return None if known is None else self._known(self.by_file[known])
 
     def _known(self, place: int | None) -> int | None:
         """Take a row without a single value for none."""
@@ -128,7 +128,7 @@ def read_clinical_table(path: Path) -> ClinicalTable:
         It cannot be used; names the line and the column, never a value.
     """
     shown = display_name(path)
-    names, found = _read_rows(path, shown)
+    names, numbered = _read_rows(path, shown)
     keys = {name: name.lower() for name in names if name.lower() in (PATIENT, FILE)}
     if not keys:
         raise InputError(
@@ -144,7 +144,7 @@ def read_clinical_table(path: Path) -> ClinicalTable:
     index: dict[str, dict[str, int]] = {PATIENT: {}, FILE: {}}
     rows: list[Row] = []
     lines: list[int] = []
-    for line, cells in found:
+    for line, cells in numbered:
         for name, key in keys.items():
             value = cells[name]
             if not value:
@@ -392,7 +392,7 @@ class Encoded:
 
     def of_state(self, state: State) -> tuple[str, ...]:
         """Names of the columns whose value became this."""
-        return tuple(name for name, found in self.states.items() if found is state)
+        return tuple(name for name, item in self.states.items() if item is state)
 
 
 def encode(columns: Sequence[Column], row: Mapping[str, Any]) -> Encoded:

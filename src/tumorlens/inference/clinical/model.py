@@ -101,10 +101,10 @@ class ClinicalModel:
         kept = [CLASSES.index(name) for name in self.classes]
         scores = self.image_weight * image_scores(probabilities)[:, kept]
         scores += np.asarray(self.bias) + features @ self.weights
-        found = np.array(probabilities, np.float64)
-        share = found[:, kept].sum(axis=1, keepdims=True)
-        found[:, kept] = share * softmax(scores / self.temperature)
-        return found
+        fused = np.array(probabilities, np.float64)
+        share = fused[:, kept].sum(axis=1, keepdims=True)
+        fused[:, kept] = share * softmax(scores / self.temperature)
+        return fused
 
     def to_json(self) -> dict[str, Any]:
         """Return the model as a JSON object."""
@@ -265,12 +265,12 @@ def add_columns(
     alone = prediction.decision
     if row is not None:
         model.check_names(row, "The patient's row")
-    found = encode(model.columns, row or {})
-    outside = found.of_state(State.OUTSIDE)
+    encoded = encode(model.columns, row or {})
+    outside = encoded.of_state(State.OUTSIDE)
     use = ClinicalUse(
-        used=found.of_state(State.USED) + outside,
-        missing=found.of_state(State.MISSING),
-        unknown=found.of_state(State.UNKNOWN),
+        used=encoded.of_state(State.USED) + outside,
+        missing=encoded.of_state(State.MISSING),
+        unknown=encoded.of_state(State.UNKNOWN),
         outside=outside,
         probabilities=alone.probabilities,
         label=alone.label,
@@ -278,7 +278,7 @@ def add_columns(
     if not use.used:
         return replace(prediction, clinical=use, notes=(*prediction.notes, NO_ROW))
     image = np.array([[alone.probabilities[name] for name in CLASSES]])
-    values = model.fuse(image, found.features[None])[0]
+    values = model.fuse(image, encoded.features[None])[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     label: Decided = alone.label
     reasons: Sequence[str] = alone.reasons

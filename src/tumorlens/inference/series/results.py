@@ -1,4 +1,4 @@
-"""What is known of a whole scan: finding, key slices, lesion.
+"""What is known of a whole series: prediction, key slices, lesion.
 
 Tested in `tests/inference/series/test_by_slices.py`.
 """
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
-from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.imaging.study import MRSequence, Plane, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import Decided, TumorClass
 
 
 class Side(StrEnum):
-    """Of the patient's head."""
+    """Side of the patient's head."""
 
     LEFT = "left"
     MIDLINE = "midline"
@@ -50,7 +50,7 @@ class Lesion:
         Left or right of the head's middle; None without a known place.
     location
         Location in words, for example ``left, anterior third, upper third``; thirds of
-        the head as far as the scan shows it. Empty without a known place.
+        the head as far as the series shows it. Empty without a known place.
     mask
         Shape of the box (z1 - z0, y1 - y0, x1 - x0): the spot itself; None in a
         lesion that was stored without it.
@@ -87,7 +87,7 @@ class SeriesPrediction:
         since a number would be read as a finding.
     run
         First and last-plus-one index of the slices that decided; None where
-        none could be judged, or the network saw the scan as a whole.
+        none could be judged, or the network saw the series as a whole.
     slice_p_tumor
         Calibrated probability of tumour of each slice; None where a slice was
         not judged or was refused.
@@ -111,7 +111,7 @@ class SeriesPrediction:
         From decoded slices to the finding.
     planes
         Probability of any tumour by each plane that was judged; empty where the
-        plane is not known. The scan's log-odds are the mean of theirs.
+        plane is not known. The series' log-odds are the mean of theirs.
     size_measured
         Whether the model's error of the lesion's size was measured against
         outlines that radiologists drew; `reasons` state it.
@@ -120,6 +120,8 @@ class SeriesPrediction:
         too. None where anything was.
     place_guessed
         Whether `affine_ras` and the lesion's place follow a guess, as the series says.
+    grid
+        The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
     """
@@ -147,6 +149,7 @@ class SeriesPrediction:
     size_measured: bool = False
     not_judged: str | None = None
     place_guessed: bool = False
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
 
     @property
@@ -156,7 +159,7 @@ class SeriesPrediction:
 
     @property
     def p_tumor(self) -> float | None:
-        """Probability of any tumour in the scan; None where nothing was judged."""
+        """Probability of any tumour in the series; None where nothing was judged."""
         if self.probabilities is None:
             return None
         return 1.0 - self.probabilities[TumorClass.NO_TUMOR]

@@ -53,7 +53,7 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
     Parameters
     ----------
     evidence
-        Shape (N, g, g, F), or (N, d, g, g, F) of whole scans; float32, before
+        Shape (N, g, g, F), or (N, d, g, g, F) of volumes; float32, before
         softmax.
     cells
         How many of the strongest cells are averaged.

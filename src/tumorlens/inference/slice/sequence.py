@@ -121,15 +121,15 @@ def sequence_of_name(name: str) -> MRSequence | None:
         None where it names none, or several.
     """
     text = re.sub(r"[_.]+", " ", name.lower())
-    found = {sequence for pattern, sequence in _NAMED if pattern.search(text)}
+    named = {sequence for pattern, sequence in _NAMED if pattern.search(text)}
     # A name with contrast also reads as one without, and FLAIR as T2.
     for finer, coarser in (
         (MRSequence.T1_CONTRAST, MRSequence.T1),
         (MRSequence.FLAIR, MRSequence.T2),
     ):
-        if finer in found:
-            found.discard(coarser)
-    return found.pop() if len(found) == 1 else None
+        if finer in named:
+            named.discard(coarser)
+    return named.pop() if len(named) == 1 else None
 
 
 def sequence_caveat(

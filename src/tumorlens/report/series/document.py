@@ -1,4 +1,4 @@
-"""A scan's finding as a JSON document."""
+"""The prediction for a series as a JSON document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERIES_SCHEMA = "tumorlens-scan/1"
 def series_to_json(
     finding: SeriesPrediction, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Turn a finding into a JSON object (schema ``tumorlens-scan/1``).
+    """Turn a prediction into a JSON object (schema ``tumorlens-scan/1``).
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def series_to_json(
         Probabilities are 0 to 1; `run` and `box` end before their last index;
         positions and sizes are mm, LPS. `sequence_caveat` is a sentence where the
         model was not trained on the sequence, else null. `size_measured` says
-        whether `reasons` state how far off sizes were in scans with an outline.
+        whether `reasons` state how far off sizes were in series with an outline.
         Where nothing could be judged, `not_judged` says why, and `predicted`,
         `probabilities` and `p_tumor` are null.
     """

@@ -26,9 +26,9 @@ from reportlab.platypus import (
 )
 
 from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.geometry.volume import slice_gap
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.lesion import slice_gap
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
 from tumorlens.report import words
@@ -266,7 +266,7 @@ class SeriesEntry:
 
 
 def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
-    """Keep of a scan what its report needs, so that the volumes can go.
+    """Keep of a series what its report needs, so that the volumes can go.
 
     Parameters
     ----------
@@ -446,7 +446,7 @@ def _key_slices(entry: SeriesEntry, label: str) -> list[Flowable]:
 
 
 def _own_probability(picture: KeyPicture) -> str:
-    """Write the slice's; a network that sees the whole scan gives slices none."""
+    """Write the probability of a slice; a model of volumes gives slices none."""
     if picture.p_tumor is None:
         return "No probability of its own"
     return f"Tumour {words.percent(picture.p_tumor)}"

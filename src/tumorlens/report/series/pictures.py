@@ -77,8 +77,8 @@ def outlines(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], ...]:
         Closed polygons of shape (K, 2), int32, x then y, through the centres of
         the outermost pixels.
     """
-    found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in found)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in contours)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Scans are read and judged one after the other, in the background."""
+"""Uploaded studies are read and judged one after the other, in the background.
+
+Tested in `tests/web/views/api/test_series.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import logging
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import BusyError, OutputError, TumorLensError
-from tumorlens.imaging.study import Series, Study
+from tumorlens.imaging.limits import check_file_size
+from tumorlens.imaging.read import read_collection, read_study
+from tumorlens.imaging.study import MRSequence, Series, Study
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.jobs.queue import JobLostError, Progress
@@ -21,37 +26,36 @@ from tumorlens.jobs.worker import Worker
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
-from tumorlens.web.uploads.series_facts import first_facts, rank_of
-from tumorlens.web.uploads.series_files import read_upload
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
 from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
 from tumorlens.web.uploads.upload import Kind, State
 
 MAX_WAITING = 8
-"""Scans that wait at a time: their files lie on the disk meanwhile."""
+"""Studies that wait at a time: their files lie on the disk meanwhile."""
 
 GIANT_SLICES = 2000
-"""Of a scan from which on others need not wait for it: they are judged beside it."""
+"""A study of so many slices need not be waited for: others are judged beside it."""
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 30.0
+_FIRST_SEQUENCES = (MRSequence.T1_CONTRAST, MRSequence.T1)
 
 
 class _StoppingError(Exception):
     """The server stops."""
 
 
-class ScanJobs:
-    """Threads that judge scans; safe to use from others.
+class SeriesJobs:
+    """Threads that judge studies; safe to use from others.
 
-    One works through all scans. Another works only while that one is at a giant.
+    One works through all studies. Another works only while that one is at a giant.
 
     Parameters
     ----------
     classifier
-        Loaded and verified.
+        A verified classifier.
     store
-        Where scans lie; it stops this before it closes.
+        Where studies are kept; it stops this before it closes.
     """
 
     def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
@@ -67,7 +71,7 @@ class ScanJobs:
             self.start()
 
     def check_room(self) -> None:
-        """Refuse another scan while too many wait.
+        """Refuse another study while too many wait.
 
         Raises
         ------
@@ -85,7 +89,7 @@ class ScanJobs:
                 self._worker.start()
 
     def close(self) -> None:
-        """Stop at the next slice, and wait for that; the scan waits again."""
+        """Stop at the next slice, and wait for that; the study waits again."""
         self._worker.close(_PATIENCE_SECONDS)
 
     def _waiting(self) -> int:
@@ -109,10 +113,10 @@ class ScanJobs:
         return job is not None
 
     def _run(self, job: Job, too_large: int | None = None) -> None:
-        """Judge a scan; put it back where it has so many slices or more."""
+        """Judge a study; put it back where it has so many slices or more."""
         try:
             job = self._store.save(job, step=State.READING)
-            study = read_upload(self._store.sent_files(job), job.document["label"])
+            study = _read(self._store.sent_files(job), job.document["label"])
             slices = sum(len(series.slices) for series in study.series)
             job = self._store.queue.weigh(job, slices)
             if too_large is not None and slices >= too_large:
@@ -132,14 +136,14 @@ class ScanJobs:
             self._fail(job, error)
         except OutputError as error:
             wait = self._store.queue.retry(job, _described(error))
-            _LOG.error("A scan is tried again in %.0f s: %s", wait, error)
+            logger.error("A scan is tried again in %.0f s: %s", wait, error)
         except TumorLensError as error:
             self._fail(job, error)
         except Exception:
-            # Files that vanish under a scan that was stopped are no fault.
+            # Files that vanish under a study that was stopped are no fault.
             if self._is_lost(job):
                 return
-            _LOG.exception("A scan could not be judged.")
+            logger.exception("A scan could not be judged.")
             mistake = TumorLensError(
                 "The scan could not be judged: TumorLens made a mistake.",
                 "Try it in another format; the server's log says more.",
@@ -181,7 +185,7 @@ class ScanJobs:
         facts: list[dict[str, Any]] = []
         for index, series in waiting:
             packed = pack_series(series)
-            facts.append(first_facts(index, series, packed.geometry))
+            facts.append(_facts_before(index, series, packed.geometry))
             files = {
                 f"voxels-{index}": packed.voxels,
                 f"thumbnail-{index}": packed.thumbnail,
@@ -190,7 +194,7 @@ class ScanJobs:
             job = self._keep(job, changes, files, State.JUDGING)
         total = sum(len(series.slices) for _, series in waiting)
         done = 0
-        waiting.sort(key=lambda item: rank_of(item[1]))
+        waiting.sort(key=lambda item: _rank(item[1]))
         entries: dict[int, SeriesEntry] = {}
         while waiting:
             # Each series is let go once it is judged: it may be large.
@@ -231,9 +235,8 @@ class ScanJobs:
         return self._keep(job, {"series": listed}, files), finding
 
     def _judge_pictures(self, job: Job, study: Study) -> Job:
-        """Judge single pictures, which lie in no scan, each by itself."""
+        """Judge single pictures, which belong to no series, each by itself."""
         point = job.document["operating_point"]
-        classifier = self._classifier.slice_classifier()
         slices = study.slices
         # Those that were judged before a restart are there.
         done = len(job.document["analyses"])
@@ -241,6 +244,7 @@ class ScanJobs:
         left = slices[done:]
         if not left:
             return job
+        classifier = self._classifier.slice_classifier()
         found = classifier.predict_slices(left, point, study.notes)
         for number, prediction in enumerate(found, 1):
             report(number, len(left))
@@ -266,3 +270,43 @@ def _nifti(finding: SeriesPrediction) -> bytes:
         path = Path(folder, "evidence.nii.gz")
         write_evidence(finding, path)
         return path.read_bytes()
+
+
+def _read(files: Mapping[str, Path], label: str) -> Study:
+    """Read what was sent: a single file of any format, or several as one study."""
+    if len(files) == 1:
+        return read_study(next(iter(files.values())), label)
+    return read_collection(_contents(files, label), label)
+
+
+def _contents(files: Mapping[str, Path], label: str) -> Iterator[tuple[str, bytes]]:
+    for number, path in files.items():
+        name = f"{label}#{int(number)}"
+        check_file_size(path.stat().st_size, name)
+        yield name, path.read_bytes()
+
+
+def _rank(series: Series) -> int:
+    """Rank a series: what the model was trained on comes first."""
+    if series.sequence in _FIRST_SEQUENCES:
+        return _FIRST_SEQUENCES.index(series.sequence)
+    return len(_FIRST_SEQUENCES)
+
+
+def _facts_before(
+    index: int, series: Series, geometry: dict[str, Any]
+) -> dict[str, Any]:
+    """Gather what is known of a series that waits to be judged."""
+    first = series.slices[0]
+    return {
+        "index": index,
+        "state": State.WAITING,
+        "plane": None if first.plane is None else first.plane.value,
+        "sequence": None if series.sequence is None else series.sequence.value,
+        "slices": len(series.slices),
+        "rank": _rank(series),
+        "geometry": geometry,
+        "finding": None,
+        "has_evidence": False,
+        "has_nifti": False,
+    }

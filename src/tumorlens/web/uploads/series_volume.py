@@ -119,7 +119,7 @@ def auto_window(sample: NDArray[np.float32], low: float, high: float) -> Window:
     sample
         Shape (N,): values of the series.
     low, high
-        Of all values.
+        The least and the greatest of all its values.
     """
     bright = float(np.percentile(sample, _TOP_PERCENTILE))
     top = bright if bright > low else high

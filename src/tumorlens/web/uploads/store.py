@@ -133,7 +133,7 @@ class Store:
         try:
             with (
                 self._artifacts.staging(durable=False) as stage,
-                self._database.transaction(),
+                self._database.transaction(durable=False),
             ):
                 job = self._add_picture(prediction, owner, stage)
                 if not self._retention.make_room(job) and not self._is_alone(job):
@@ -178,7 +178,7 @@ class Store:
         """
         listed = scan.document["analyses"]
         with (
-            self._artifacts.staging(durable=False) as stage,
+            self._artifacts.staging() as stage,
             self._database.transaction(),
         ):
             picture = self._add_picture(prediction, scan.owner, stage, scan.id)
@@ -353,7 +353,7 @@ class Store:
             Where the disk is full or the folder is gone.
         """
         try:
-            with self._artifacts.staging(durable=False) as stage:
+            with self._artifacts.staging() as stage:
                 staged = {name: stage(data) for name, data in (files or {}).items()}
                 with self._database.transaction():
                     scan = self.queue.save(scan, step=step, document=document)

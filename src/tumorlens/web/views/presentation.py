@@ -97,7 +97,7 @@ def sentence(finding: dict[str, Any]) -> str:
     Parameters
     ----------
     finding
-        As in ``tumorlens-scan/1``, here and below.
+        A document of the schema ``tumorlens-scan/1``, here and below.
     """
     label = parse_decided(finding["decision"])
     return words.series_sentence(label, finding["not_judged"])

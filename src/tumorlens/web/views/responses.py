@@ -14,9 +14,12 @@ from werkzeug.exceptions import NotFound
 
 from tumorlens.errors import InputError, MissingFileError, NotReadyError
 from tumorlens.inference.slice.results import Failure
+from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.upload import Upload
+
+STATUS_SCHEMA = "tumorlens-scan-status/1"
 
 
 def upload_status(results: Sequence[Upload | Failure]) -> int:
@@ -78,8 +81,8 @@ def slice_report_pdf(analysis: Upload) -> Response:
     # Imported late: it would take a third of the server's start.
     from tumorlens.report.slice.pdf import render_pdf
 
-    prediction = desk().store.prediction(analysis)
-    data = render_pdf(prediction, desk().bundle, analysis.date)
+    prediction = app_state().store.prediction(analysis)
+    data = render_pdf(prediction, app_state().bundle, analysis.date)
     return Response(data, mimetype="application/pdf")
 
 
@@ -138,7 +141,7 @@ def evidence_nifti(upload: Upload, index: int) -> Response:
             "is known, so its evidence cannot be laid over it.",
             "Send the whole series as DICOM or NIfTI.",
         )
-    data = desk().store.read(upload, f"nifti-{index}")
+    data = app_state().store.read(upload, f"nifti-{index}")
     return Response(data, mimetype="application/gzip")
 
 
@@ -159,5 +162,59 @@ def series_report_pdf(upload: Upload) -> Response:
             "There is no report: the scan ended before all of it was judged.",
             "Send the scan again.",
         )
-    data = desk().store.read(upload, "report")
+    data = app_state().store.read(upload, "report")
     return Response(data, mimetype="application/pdf")
+
+
+def status_to_json(upload: Upload) -> dict[str, Any]:
+    """Describe how far an upload is, without its results.
+
+    Parameters
+    ----------
+    upload
+        An upload of the files of a study.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; `fraction` is 0 to 1, or None where it is not known.
+    """
+    progress, fraction = upload.progress, None
+    if progress is not None and progress.total:
+        fraction = progress.done / progress.total
+    return {
+        "schema": STATUS_SCHEMA,
+        "id": upload.id,
+        "file": upload.document["label"],
+        "state": upload.state.value,
+        "made": upload.date.isoformat(timespec="seconds"),
+        "progress": {
+            "done": 0 if progress is None else progress.done,
+            "total": 0 if progress is None else progress.total,
+            "fraction": 1.0 if upload.state == "done" else fraction,
+        },
+        "error": upload.document["error"],
+        "notes": upload.document["notes"],
+        "operating_point": upload.document["operating_point"],
+        "series": [_series_to_json(item) for item in upload.series],
+        "research_use_only": RESEARCH_USE,
+    }
+
+
+def _series_to_json(facts: dict[str, Any]) -> dict[str, Any]:
+    finding = facts["finding"]
+    _, height, width = facts["geometry"]["shape"]
+    spacing = facts["geometry"]["views"][0]["spacing_mm"]
+    return {
+        "index": facts["index"],
+        "state": facts["state"],
+        "plane": facts["plane"],
+        "sequence": facts["sequence"],
+        "slices": facts["slices"],
+        "height": height,
+        "width": width,
+        "spacing_mm": spacing,
+        "decision": None if finding is None else finding["decision"],
+        "p_tumor": None if finding is None else finding["p_tumor"],
+        "not_judged": None if finding is None else finding["not_judged"],
+    }

@@ -36,17 +36,17 @@ from tumorlens.jobs.tables import Job
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
-from tumorlens.web.app_state import Desk, desk
-from tumorlens.web.uploads import series_jobs as scan_jobs
+from tumorlens.web.app_state import AppState, app_state
+from tumorlens.web.uploads import series_jobs
 from tumorlens.web.uploads.store import STAGE, Store
 from tumorlens.web.uploads.upload import Kind
 
 URL = "/api/v1/scans"
 
 
-def desk_of(client: FlaskClient) -> Desk:
+def state_of(client: FlaskClient) -> AppState:
     with client.application.app_context():
-        return desk()
+        return app_state()
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_fault_inside_is_that_scan_s_failure(
         raise RuntimeError("secret detail")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scan_jobs, "pack_series", fail)
+        patch.setattr(series_jobs, "pack_series", fail)
         status = finish(client, post(client, ("a.nii.gz", nifti())))
     assert status["error"]["code"] == "internal_error"
     assert "secret" not in str(status)
@@ -305,7 +305,7 @@ def test_too_many_that_wait_are_refused(
     held: tuple[FlaskClient, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, gate = held
-    monkeypatch.setattr(scan_jobs, "MAX_WAITING", 1)
+    monkeypatch.setattr(series_jobs, "MAX_WAITING", 1)
     post(client, ("a.nii.gz", nifti()))
     gate.wait_for_it()
     waiting = post(client, ("b.nii.gz", nifti()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
 from tumorlens.web.views.api import series, slices
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -21,4 +21,4 @@ def openapi() -> Response:
     # Imported late: only this view needs pydantic.
     from tumorlens.web.openapi.document import openapi_document
 
-    return jsonify(openapi_document(desk().bundle, desk().settings))
+    return jsonify(openapi_document(app_state().bundle, app_state().settings))

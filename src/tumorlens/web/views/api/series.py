@@ -9,15 +9,15 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from tumorlens.web.app_state import desk
-from tumorlens.web.uploads.series_desk import begin, receive
-from tumorlens.web.uploads.series_status import status_to_json
+from tumorlens.web.app_state import app_state
+from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.uploads.store import ANYONE
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
     series_report_pdf,
+    status_to_json,
 )
 
 blueprint = Blueprint("series", __name__, url_prefix="/scans")
@@ -31,8 +31,8 @@ def create() -> tuple[Response, int, dict[str, str]]:
     413 for an upload over the limits, 422 where no file was sent, 503 where too
     many uploads wait, or the store has no room beside them.
     """
-    uploads = receive()
-    upload = begin(uploads, ANYONE, request.form.get("operating_point") or None)
+    files = receive_study()
+    upload = queue_study(files, ANYONE, request.form.get("operating_point") or None)
     location = url_for("api.series.show", scan_id=upload.id)
     return jsonify(_to_json(upload)), 202, {"Location": location}
 
@@ -49,7 +49,7 @@ def delete(scan_id: str) -> tuple[str, int]:
 
     Its files go, and so do the predictions of its single pictures.
     """
-    desk().store.delete(scan_id, ANYONE, Kind.SCAN)
+    app_state().store.delete(scan_id, ANYONE, Kind.SCAN)
     return "", 204
 
 
@@ -76,7 +76,7 @@ def report(scan_id: str) -> Response:
 
 
 def _get(scan_id: str) -> Upload:
-    return desk().store.get(scan_id, ANYONE, Kind.SCAN)
+    return app_state().store.get(scan_id, ANYONE, Kind.SCAN)
 
 
 def _to_json(upload: Upload) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from tumorlens.errors import InputError
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
+from tumorlens.web.intake import judge_pictures
 from tumorlens.web.uploads.store import ANYONE
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.responses import (
@@ -38,7 +39,7 @@ def create() -> tuple[Response, int]:
             "Send multipart/form-data with one or more fields named 'file'.",
         )
     operating_point = request.form.get("operating_point") or None
-    results = list(desk().analyse(uploads, ANYONE, operating_point))
+    results = list(judge_pictures(uploads, ANYONE, operating_point))
     predictions = [_to_json(item) for item in results if isinstance(item, Upload)]
     failures = [failure_to_json(item) for item in results if isinstance(item, Failure)]
     return (
@@ -56,7 +57,7 @@ def show(analysis_id: str) -> Response:
 @blueprint.delete("/<analysis_id>")
 def delete(analysis_id: str) -> tuple[str, int]:
     """Remove a prediction and its pictures at once: 204, or 404."""
-    desk().store.delete(analysis_id, ANYONE)
+    app_state().store.delete(analysis_id, ANYONE)
     return "", 204
 
 
@@ -88,11 +89,11 @@ def report(analysis_id: str) -> Response:
 
 
 def _analysis(analysis_id: str) -> Upload:
-    return desk().store.get(analysis_id, ANYONE)
+    return app_state().store.get(analysis_id, ANYONE)
 
 
 def _prediction(analysis_id: str) -> Prediction:
-    return desk().store.prediction(_analysis(analysis_id))
+    return app_state().store.prediction(_analysis(analysis_id))
 
 
 def _to_json(analysis: Upload) -> dict[str, Any]:

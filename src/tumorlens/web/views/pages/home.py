@@ -6,7 +6,7 @@ from flask import Blueprint, Response, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.report import words
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
 from tumorlens.web.security import ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Kind
 from tumorlens.web.views.example import example_png
@@ -21,12 +21,12 @@ def show() -> str:
     """Show where to put pictures, and what was analysed in this session; 200."""
     # The cookie comes with the page: uploads that start together have to share it.
     owner = ensure_session_id()
-    store = desk().store
+    store = app_state().store
     return render_template(
         "home.html",
-        settings=desk().settings,
-        bundle=desk().bundle,
-        chosen_point=desk().operating_point,
+        settings=app_state().settings,
+        bundle=app_state().bundle,
+        chosen_point=app_state().operating_point,
         rows=[analysis_row(item) for item in store.owned(owner)],
         uploads=[upload_row(item) for item in store.owned(owner, Kind.SCAN)],
         words=words,
@@ -44,5 +44,5 @@ def delete_all() -> AnyResponse:
     """Remove everything of this session: 303 to the start page."""
     owner = session_id()
     if owner is not None:
-        desk().store.delete_all(owner)
+        app_state().store.delete_all(owner)
     return redirect(url_for("home.show"), 303)

@@ -22,11 +22,10 @@ from tumorlens.errors import MissingFileError
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
+from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
-from tumorlens.web.uploads.series_desk import begin, receive
-from tumorlens.web.uploads.series_status import status_to_json
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
 from tumorlens.web.views.presentation import (
@@ -41,6 +40,7 @@ from tumorlens.web.views.responses import (
     judged_series,
     png_response,
     series_report_pdf,
+    status_to_json,
 )
 
 blueprint = Blueprint("series", __name__, url_prefix="/scans")
@@ -53,10 +53,9 @@ def create() -> AnyResponse:
     Answers at once with a redirect to the upload's page (303), to a script that
     asks for JSON with its address (202). 400, 413, 422 and 503 as the API.
     """
-    uploads = receive()
-    upload = begin(
-        uploads, ensure_session_id(), request.form.get("operating_point") or None
-    )
+    files = receive_study()
+    operating_point = request.form.get("operating_point") or None
+    upload = queue_study(files, ensure_session_id(), operating_point)
     page = url_for("series.show", scan_id=upload.id)
     if not wants_json():
         return redirect(page, 303)
@@ -78,8 +77,8 @@ def show(scan_id: str) -> str:
         "status": status_to_json(upload),
         "series": upload.series,
         "chosen": chosen,
-        "settings": desk().settings,
-        "bundle": desk().bundle,
+        "settings": app_state().settings,
+        "bundle": app_state().bundle,
         "words": words,
         "presentation": presentation,
         "decision_title": decision_title,
@@ -90,7 +89,7 @@ def show(scan_id: str) -> str:
     for item in upload.document["analyses"]:
         # Each picture can be deleted, or give way to newer ones, by itself.
         with suppress(MissingFileError):
-            rows.append(analysis_row(desk().store.get(item, upload.owner)))
+            rows.append(analysis_row(app_state().store.get(item, upload.owner)))
     return render_template("series_progress.html", **common, rows=rows)
 
 
@@ -121,7 +120,7 @@ def evidence(scan_id: str, index: int) -> Response:
 def thumbnail(scan_id: str, index: int) -> Response:
     """Give a small picture of a series' middle slice: 200, or 404."""
     upload = _get(scan_id)
-    data = desk().store.read(upload, f"thumbnail-{_checked(upload, index)}")
+    data = app_state().store.read(upload, f"thumbnail-{_checked(upload, index)}")
     return png_response(data)
 
 
@@ -154,7 +153,7 @@ def download_report(scan_id: str) -> Response:
 @blueprint.post("/<scan_id>/stop")
 def stop(scan_id: str) -> AnyResponse:
     """Stop judging an upload, and keep the findings: 303 to its page, or 404."""
-    desk().store.stop(_get(scan_id))
+    app_state().store.stop(_get(scan_id))
     return redirect(url_for("series.show", scan_id=scan_id), 303)
 
 
@@ -164,12 +163,12 @@ def delete(scan_id: str) -> AnyResponse:
 
     Answers 303 to the start page, or 404.
     """
-    desk().store.delete(scan_id, session_id() or NOBODY, Kind.SCAN)
+    app_state().store.delete(scan_id, session_id() or NOBODY, Kind.SCAN)
     return redirect(url_for("home.show"), 303)
 
 
 def _get(scan_id: str) -> Upload:
-    return desk().store.get(scan_id, session_id() or NOBODY, Kind.SCAN)
+    return app_state().store.get(scan_id, session_id() or NOBODY, Kind.SCAN)
 
 
 def _checked(upload: Upload, index: int) -> int:
@@ -189,7 +188,7 @@ def _chosen(upload: Upload) -> dict[str, Any] | None:
 
 def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
     """Gather what the page shows of a judged series."""
-    finding, bundle = facts["finding"], desk().bundle
+    finding, bundle = facts["finding"], app_state().bundle
     place = {"scan_id": upload.id, "index": facts["index"]}
     probabilities = finding["probabilities"]
     # A model of volumes says nothing of single slices.
@@ -233,7 +232,7 @@ def _first_position(finding: dict[str, Any], shape: list[int]) -> list[int]:
 
 def _block(upload: Upload, name: str) -> Response:
     """Answer with voxels, packed as they are kept."""
-    data = desk().store.read(upload, name)
+    data = app_state().store.read(upload, name)
     response = Response(data, mimetype="application/octet-stream")
     # It is kept packed, and every browser unpacks it by itself.
     response.headers["Content-Encoding"] = "gzip"

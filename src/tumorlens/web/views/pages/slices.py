@@ -21,7 +21,6 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import InputError
 from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.report import words
-from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import (
     OverlayKind,
     encode_png,
@@ -30,8 +29,9 @@ from tumorlens.report.slice.overlay import (
     window_picture,
 )
 from tumorlens.taxonomy import CLASSES, INFO
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
+from tumorlens.web.intake import judge_pictures
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.example import example_png
@@ -76,7 +76,7 @@ def show(analysis_id: str) -> str:
     """Show one result: 200, or 404 once its time is over."""
     analysis, prediction = _load(analysis_id)
     decision = prediction.decision
-    bundle = desk().bundle
+    bundle = app_state().bundle
     return render_template(
         "slice.html",
         analysis=analysis,
@@ -90,7 +90,7 @@ def show(analysis_id: str) -> str:
             for polygon in prediction.explanation.outline
         ],
         scale=overlay_colors(),
-        settings=desk().settings,
+        settings=app_state().settings,
         words=words,
     )
 
@@ -140,26 +140,24 @@ def download_pdf(analysis_id: str) -> Response:
 @blueprint.post("/<analysis_id>/delete")
 def delete(analysis_id: str) -> AnyResponse:
     """Remove one analysis: 303 to the start page, or 404."""
-    desk().store.delete(analysis_id, session_id() or NOBODY)
+    app_state().store.delete(analysis_id, session_id() or NOBODY)
     return redirect(url_for("home.show"), 303)
 
 
 def _load(analysis_id: str) -> tuple[Upload, Prediction]:
-    analysis = desk().store.get(analysis_id, session_id() or NOBODY)
-    return analysis, desk().store.prediction(analysis)
+    analysis = app_state().store.get(analysis_id, session_id() or NOBODY)
+    return analysis, app_state().store.prediction(analysis)
 
 
 def _analyse(uploads: list[FileStorage]) -> AnyResponse:
     operating_point = request.form.get("operating_point") or None
-    results = list(desk().analyse(uploads, ensure_session_id(), operating_point))
+    results = list(judge_pictures(uploads, ensure_session_id(), operating_point))
     rows = [analysis_row(item) for item in results if isinstance(item, Upload)]
     failures = [item for item in results if isinstance(item, Failure)]
     status = upload_status(results)
     response: AnyResponse
     if wants_json():
-        response = jsonify(
-            analyses=rows, failures=[failure_to_json(item) for item in failures]
-        )
+        response = jsonify(analyses=rows, failures=[_to_json(x) for x in failures])
     elif len(results) == 1:
         if rows:
             return redirect(rows[0]["url"], 303)
@@ -170,6 +168,15 @@ def _analyse(uploads: list[FileStorage]) -> AnyResponse:
         response = Response(page)
     response.status_code = status
     return response
+
+
+def _to_json(failure: Failure) -> dict[str, str]:
+    return {
+        "source": failure.source,
+        "code": failure.code,
+        "message": failure.message,
+        "mend": failure.hint,
+    }
 
 
 def _download(
