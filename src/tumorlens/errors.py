@@ -132,7 +132,7 @@ class UnreadableFileError(InputError):
 
 
 class NotReadyError(TumorLensError):
-    """What is asked for is still being computed."""
+    """The result that is asked for is still being computed."""
 
     code = "not_ready"
     http_status = 409
@@ -140,7 +140,7 @@ class NotReadyError(TumorLensError):
 
 
 class BusyError(TumorLensError):
-    """As much is waiting as can be kept."""
+    """The queue is full: no more work can be kept waiting."""
 
     code = "busy"
     http_status = 503

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class TumorClass(StrEnum):
-    """What a slice can show, in the order of every array of classes."""
+    """Class that a slice can show, in the order of every array of classes."""
 
     GLIOMA = "glioma"
     MENINGIOMA = "meningioma"
@@ -20,7 +20,7 @@ class TumorClass(StrEnum):
 
 
 class Lesion(StrEnum):
-    """What a slice can show that is none of the four classes.
+    """Lesion that is none of the four classes.
 
     ``other`` is a tumour of another kind, or a mass that looks like one; ``vascular``
     a stroke or a bleeding, which is a lesion and no tumour.
@@ -34,7 +34,7 @@ Finding = TumorClass | Lesion
 
 
 class Verdict(StrEnum):
-    """What a decision can say beside a class."""
+    """Answer of a decision that is no class."""
 
     INCONCLUSIVE = "inconclusive"
     NOT_BRAIN_MRI = "not_brain_mri"
@@ -42,7 +42,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """How a class is shown to people.
+    """Title and description of a class for people.
 
     Parameters
     ----------
