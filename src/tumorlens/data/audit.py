@@ -21,14 +21,14 @@ from tumorlens.taxonomy import CLASSES
 
 @dataclass(frozen=True)
 class Summary:
-    """What the pictures of one source and class are like.
+    """Sizes, greys and numbers of the pictures of one source and class.
 
     Parameters
     ----------
     source, label
         Empty where unknown.
     pictures, patients
-        How many; patients that are not named do not count.
+        Numbers of either; patients that are not named do not count.
     splits
         Pictures by split (or fold).
     sizes
@@ -51,16 +51,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Parameters
     ----------
     pictures
-        How many were looked at.
+        Number of pictures that were read.
     findings
-        The ones that invalidate first.
+        Findings; those that invalidate come first.
     summaries
-        By source and class.
+        Summaries, one for each source and class.
     """
 
     pictures: int
@@ -69,7 +69,7 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        """Whether no finding invalidates an evaluation."""
+        """True where no finding invalidates an evaluation."""
         return not any(finding.invalidates for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class Finding:
     Parameters
     ----------
     code
-        For machines.
+        Code of the finding, for machines.
     invalidates
         Whether figures measured on the set as it stands cannot be trusted.
     message

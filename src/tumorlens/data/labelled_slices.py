@@ -24,7 +24,7 @@ def read_one_slice(path: Path) -> Study:
     Parameters
     ----------
     path
-        Of the file.
+        Path of the file.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def pick(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
     records
         To draw from.
     count
-        How many at most.
+        Largest number of slices.
     seed
         The same seed draws the same records, however they were sorted.
 

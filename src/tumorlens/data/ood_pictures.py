@@ -50,11 +50,11 @@ class Outlier:
     Parameters
     ----------
     kind
-        What it is.
+        Kind of picture.
     pixels
         Shape (H, W), float32, 0 to 255.
     colorfulness
-        See `tumorlens.imaging.study.Slice`.
+        Colorfulness; see `tumorlens.imaging.study.Slice`.
     """
 
     kind: str
@@ -68,7 +68,7 @@ def draw_outliers(count: int, seed: int) -> list[Outlier]:
     Parameters
     ----------
     count
-        Of each kind.
+        Number of pictures of each kind.
     seed
         The same seed draws the same pictures.
     """

@@ -124,7 +124,7 @@ def stored_square(pixels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Crop]
     square
         Shape (`STORED_SIZE`, `STORED_SIZE`), uint8.
     crop
-        Where it was cut out.
+        Crop that was cut out.
     """
     facts = Preprocessing(size=STORED_SIZE)
     lifted = pixels - pixels.min()

@@ -92,7 +92,7 @@ def collect(
     threads
         Readers at work at a time, for grouping pictures by likeness.
     passed_over
-        As in `read_manifest`.
+        The same as in `read_manifest`.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
     Parameters
     ----------
     folder
-        Of the set.
+        Folder of the set.
     every_slice
         Also those that only complete the scans: tumour-free ones next to a
         tumour, whose edge they may show.
@@ -303,7 +303,7 @@ def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record
     Returns
     -------
     list of Record
-        In the same order. The patient reads ``like:`` and the name of the
+        Records in the same order. The patient reads ``like:`` and the name of the
         group's first picture; a copy of a flagged picture gets its flag.
     """
     rows = [row for row, record in enumerate(records) if not record.patient]

@@ -45,7 +45,7 @@ def split_by_fractions(
     Returns
     -------
     list of Record
-        In the order of `records`, every one with a split.
+        Records in the order of `records`, every one with a split.
 
     Raises
     ------
@@ -83,9 +83,9 @@ def split_into_folds(
     Parameters
     ----------
     records, seed, links
-        As in `split_by_fractions`.
+        The same as in `split_by_fractions`.
     folds
-        How many, from 2 to the number of patients.
+        Number of folds, from 2 to the number of patients.
     keep
         Whole sites, sources or kinds that stay in one fold, as name to its number
         written in digits. They count as that fold's share, so that a hospital
@@ -95,7 +95,7 @@ def split_into_folds(
     Returns
     -------
     list of Record
-        In the order of `records`, every one with a fold and without a split.
+        Records in their order, every one with a fold and without a split.
 
     Raises
     ------
@@ -130,12 +130,12 @@ def split_slices_into_folds(
     Parameters
     ----------
     records, folds, seed
-        As in `split_into_folds`.
+        The same as in `split_into_folds`.
 
     Returns
     -------
     list of Record
-        In the order of `records`, every one with a fold and without a split.
+        Records in their order, every one with a fold and without a split.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def split_as_trained(
     Returns
     -------
     list of Record
-        In the order of `records`. A patient that the model never heard of
+        Records in their order. A patient that the model never heard of
         goes to test.
 
     Raises
@@ -204,7 +204,7 @@ def members_of_groups(
     Parameters
     ----------
     records, links
-        As in `split_by_fractions`.
+        The same as in `split_by_fractions`.
 
     Returns
     -------
@@ -351,7 +351,7 @@ def records_in_folds(
     manifest
         With a fold for each row, or for none.
     folds
-        How many there are to be; None for as many as the manifest has, or
+        Number of folds to make; None for as many as the manifest has, or
         `USUAL_FOLDS` where it has none.
     include_flagged
         Also use rows that the manifest flags.

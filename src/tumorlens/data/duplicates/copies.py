@@ -95,7 +95,7 @@ def measured_pairs(
     pairs
         From `copies`.
     records
-        What they count.
+        Records to compare.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def linked_copies(
     records
         The set; pictures that cannot be read are linked to nothing.
     threads, progress
-        As in `take_fingerprints`.
+        The same as in `take_fingerprints`.
 
     Returns
     -------

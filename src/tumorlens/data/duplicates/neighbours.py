@@ -85,7 +85,7 @@ def near_to_first(views: NDArray[np.int8], threshold: float = NEAR_DUPLICATE) ->
     Parameters
     ----------
     views, threshold
-        As in `near_pairs`.
+        The same as in `near_pairs`.
     """
     others = np.arange(1, len(views), dtype=np.int64)
     codes = np.concatenate((others * 2, others * 2 + 1))
@@ -201,7 +201,7 @@ def groups(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
     Returns
     -------
     list of int
-        For each thing the smallest position in its group.
+        Smallest position in the group of each thing.
     """
     parent = list(range(count))
 

@@ -69,7 +69,7 @@ def extract(path: Path, folder: Path) -> None:
     Raises
     ------
     DatasetError
-        As `open_archive`.
+        The same as for `open_archive`.
     OutputError
         If the folder cannot be written.
     """

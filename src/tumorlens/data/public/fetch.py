@@ -70,9 +70,9 @@ def fetch(
     name
         One of `PUBLIC_SETS`.
     folder
-        Where to; made if need be.
+        Folder to write to; made if need be.
     progress
-        See `tumorlens.data.public.download.Progress`.
+        Callback; see `tumorlens.data.public.download.Progress`.
     pauses_s
         Seconds to wait before each new try.
 

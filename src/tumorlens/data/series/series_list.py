@@ -26,7 +26,7 @@ class ScanPart:
     path
         One slice of a stack; or a whole scan, a file or folder.
     place
-        Of the slice in its stack; None for a whole scan. Numbers that are left
+        Place of the slice in its stack; None for a whole scan. Numbers that are left
         out count as slices that were not judged.
     mask
         The outline, white inside: a picture of the slice's size, or a volume.
@@ -47,13 +47,13 @@ class ScanRecord:
     name
         Unique in the list.
     label
-        What it shows; None for a tumour whose type is not known.
+        Class; None for a tumour whose type is not known.
     patient
-        As in the manifest of the slices.
+        Patient, as the manifest of the slices names it.
     source
         The set it comes from.
     parts
-        In order of their places; one for a whole scan.
+        Parts in order of their places; one for a whole scan.
     gap_mm
         Distance between neighbouring slices of a stack; None where not known.
     """
@@ -67,12 +67,12 @@ class ScanRecord:
 
     @property
     def tumor(self) -> bool:
-        """Whether it shows any tumour."""
+        """True where it shows any tumour."""
         return self.label is not TumorClass.NO_TUMOR
 
     @property
     def outlined(self) -> bool:
-        """Whether somebody drew the tumour."""
+        """True where somebody drew the tumour."""
         return any(part.mask is not None for part in self.parts)
 
 

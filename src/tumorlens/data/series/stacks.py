@@ -74,7 +74,7 @@ def stack_slices(
     out
         Folder for the volumes; created where missing.
     height_mm
-        What the slices of a patient span together, in mm.
+        Height that the slices of a patient span together, in mm.
     pixel_mm
         Edge of a pixel, in mm.
     slabs

@@ -46,7 +46,7 @@ def cut_volumes(
     out
         Folder for the pictures; created where missing.
     label
-        What every slice of every scan shows, as a manifest spells it.
+        Class of every slice of every scan, as a manifest spells it.
     source
         Name of the set.
     every_mm
@@ -55,7 +55,7 @@ def cut_volumes(
         Take the skull off each slice (see `strip_picture`), and leave out those
         whose brain is not found.
     sequence
-        How all of them were weighted; None where unknown.
+        MR sequence of all of them; None where unknown.
 
     Returns
     -------
