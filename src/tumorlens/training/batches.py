@@ -31,7 +31,7 @@ nobody drew any outline."""
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """Pictures and targets of one training step.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class Sample:
     Parameters
     ----------
     record
-        Where it came from.
+        Record that it was read from.
     square
         Shape (256, 256), uint8: the prepared head.
     outline
@@ -81,7 +81,7 @@ class Sample:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the slice may show; one finding where that is known."""
+        """Findings that the slice may show; one where that is known."""
         found = self.record.findings
         if not found:
             raise DatasetError(
@@ -92,7 +92,7 @@ class Sample:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it shows none of the tumours and other lesions."""
+        """True where it shows none of the tumours and other lesions."""
         return self.findings == (TumorClass.NO_TUMOR,)
 
 
@@ -301,12 +301,12 @@ def without_skull(samples: Sequence[Sample]) -> list[Sample]:
     Parameters
     ----------
     samples
-        Of any kind.
+        Samples of any kind.
 
     Returns
     -------
     list of Sample
-        In their order, without those whose brain was not found, or whose tumour
+        Samples in their order, without those whose brain was not found, or whose tumour
         would be cut.
     """
     found = []

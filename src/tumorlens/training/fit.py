@@ -41,7 +41,7 @@ class RunLog:
     Parameters
     ----------
     folder
-        Where ``log.csv``, ``log.jsonl`` and the events go.
+        Folder for ``log.csv``, ``log.jsonl`` and the events.
     history
         Rows that a resumed run already has: the files are brought back to
         them, so that an epoch that is run again is not listed twice.
@@ -90,12 +90,12 @@ _STEPS_BETWEEN_CHECKPOINTS = 50
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run ended with.
+    """Model and history that a run ends with.
 
     Parameters
     ----------
     model
-        With the averaged weights of the best epoch; of the last one where there
+        Model with the averaged weights of the best epoch; of the last one where there
         was nothing to validate on.
     history
         One row for each epoch.

@@ -28,7 +28,7 @@ def grad_cam(
     pixels
         Shape (N, H, W, 3), float32, as the model takes them.
     class_index
-        Which class is explained.
+        Index of the class that is explained.
     layer
         Name of the convolution, or activation, whose features are weighed.
 

@@ -40,7 +40,7 @@ class VolumeSample(Sample):
     Parameters
     ----------
     record
-        Where it came from.
+        Record that it was read from.
     square
         Shape (D, S, S), uint8: the prepared scan.
     outline

@@ -76,7 +76,7 @@ class Transplants:
         Parameters
         ----------
         sample
-            Of the training set.
+            Sample of the training set.
         rng
             Source of chance.
 

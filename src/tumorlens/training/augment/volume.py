@@ -89,7 +89,7 @@ def _in_plane(edge: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _along(depth: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Where each slice is read from, in slices."""
+    """Make the places that slices are read from, shape (D,), in slices."""
     scale = float(np.exp(rng.normal(0.0, 0.08)))
     centre = (depth - 1) / 2.0
     shift = rng.normal(0.0, 0.05) * depth

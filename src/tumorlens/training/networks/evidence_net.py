@@ -63,15 +63,15 @@ def build(
     lite
         The backbone.
     name
-        Of the network in the registry.
+        Name of the network in the registry.
     evidence_filters
         Width of the evidence head.
     dropout
         Share of the pooled features dropped in training.
     findings
-        What it tells apart: the classes, and at times other lesions after them.
+        Findings that it tells apart: the classes, and at times other lesions.
     sequences
-        How many MR sequences it tells apart; 0 for a network without that head.
+        Number of MR sequences it tells apart; 0 for a network without that head.
 
     Returns
     -------
