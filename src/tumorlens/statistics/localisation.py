@@ -1,4 +1,4 @@
-"""Whether a map points where a radiologist drew the tumour."""
+"""Localisation: agreement of maps with the tumours that radiologists drew."""
 
 from __future__ import annotations
 

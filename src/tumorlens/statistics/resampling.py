@@ -21,7 +21,7 @@ Figure = dict[str, float]
 
 
 def exact_margin(patients: int) -> float:
-    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    """Compute the upper bound (95 %) of a share that is 0 over so many patients."""
     return float(1.0 - 0.025 ** (1.0 / patients))
 
 
@@ -111,7 +111,7 @@ class Resampling:
         return figure(self.mean(values, rows))
 
     def slice_weights(self) -> NDArray[np.float64]:
-        """How often each slice is in each of the first draws: (1 + 200, N)."""
+        """Count how often each slice is in each of the first draws: (1 + 200, N)."""
         return np.asarray(self._weights[: 1 + _RANKED, self._rows])
 
     def auroc(self, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Draws:
