@@ -40,7 +40,7 @@ from tumorlens.training.held_out import HeldOut
 
 @dataclass(frozen=True)
 class DecisionLayer:
-    """What a bundle decides by.
+    """Calibration, operating points, sets and rules that a bundle decides by.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def drawn_tomograms(samples: Sequence[Sample], count: int, seed: int) -> list[Ou
     samples
         Samples of any kind; those without a known brain, or with little, are left out.
     count
-        How many to draw, at most one from a slice.
+        Number to draw, at most one from a slice.
     seed
         The same seed and samples give the same pictures.
     """

@@ -22,14 +22,14 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class _Answers:
-    """What was said of N slices of P patients.
+    """Answers for N slices of P patients.
 
     Parameters
     ----------
     right
         Shape (N,).
     rows
-        Shape (N,): whose slice it is, 0 to P - 1.
+        Shape (N,): patient of each slice, 0 to P - 1.
     weights
         Shape (N,): one over the patient's slices, so that patients weigh alike.
     """

@@ -1,4 +1,4 @@
-"""How far a network's sequence head is to be believed, fitted on kept patients."""
+"""Calibration of a network's sequence head, fitted on held-out patients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which clinical columns may be learned from, and how each becomes numbers.
+"""Choice of the clinical columns to learn from, and their coding as numbers.
 
 Columns that name a person, or say nothing, are left out; each is explained in a
 sentence that holds no value. Means, spreads and categories are taken from all

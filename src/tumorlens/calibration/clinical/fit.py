@@ -74,7 +74,7 @@ class ClinicalData:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """What each slice counts: a patient's slices of one class make up 1."""
+        """Weight of each slice, (N,): a patient's slices of one class sum to 1."""
         keys = self.patients * (self.labels.max() + 1) + self.labels
         units = np.unique(keys, return_inverse=True)[1]
         return np.asarray(1.0 / np.bincount(units)[units])
@@ -178,7 +178,7 @@ def deal_folds(
     labels, patients
         Shape (N,): class indices, and whose slice each is.
     folds
-        How many.
+        Number of folds.
 
     Returns
     -------

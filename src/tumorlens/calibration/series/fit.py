@@ -31,12 +31,12 @@ _PENALTY = 0.01
 
 @dataclass(frozen=True)
 class FittedRule:
-    """What `SeriesModel` needs to know to judge.
+    """Numbers that `SeriesModel` judges by.
 
     Parameters
     ----------
     end_discount, weights, intercept
-        See there.
+        The same as in `SeriesModel`.
     """
 
     end_discount: float

@@ -55,7 +55,7 @@ class View:
 
 @dataclass(frozen=True)
 class ScoredSeries:
-    """What a network that never saw the patient says of a series.
+    """Outputs for a series of a network that never saw the patient.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class ScoredSeries:
     views
         The acquired plane first; the two others where the voxels allow it.
     outlines
-        How the lesion compares with the drawn one; None without an outline.
+        Comparison of the lesion with the drawn one; None without an outline.
     """
 
     record: ScanRecord
