@@ -153,5 +153,5 @@ def draw_maps(
 
 
 def is_constant(heat: NDArray[np.float32]) -> bool:
-    """Whether a map shows nothing: no spot stands out from the others."""
+    """Tell whether a map shows nothing: no spot stands out from the others."""
     return float(np.ptp(heat)) <= 1e-6 * max(float(heat.max()), 1e-6)

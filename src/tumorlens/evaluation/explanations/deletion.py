@@ -1,8 +1,8 @@
-"""Whether the spots that a map marks carry the answer.
+"""Deletion and insertion: a test whether the spots that a map marks carry the answer.
 
-Deletion and insertion (Petsiuk et al. 2018, BMVC): the spots that a map marks
-most are blurred away first, and the probability of the class should fall at
-once; or a blurred picture gets them back first, and it should rise at once.
+In the test (Petsiuk et al. 2018, BMVC) the spots that a map marks most are
+blurred away first, and the probability of the class should fall at once; or a
+blurred picture gets them back first, and it should rise at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether maps depend on what the network has learned.
+"""Randomisation: a test whether maps depend on what the network has learned.
 
 Parameter randomisation (Adebayo et al. 2018, NeurIPS): learned numbers are
 shuffled, and maps are compared with those before. A map that stays the same

@@ -1,4 +1,4 @@
-"""Whether maps stay where they are when the picture is taken a little otherwise."""
+"""Repeatability of maps when the picture is taken a little differently."""
 
 from __future__ import annotations
 

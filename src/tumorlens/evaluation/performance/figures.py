@@ -103,7 +103,7 @@ def _column(figures: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
 def _said(
     scored_slices: ScoredSlices,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which slices were cleared, left inconclusive, and refused: (N,) each."""
+    """Mark the slices that were cleared, left inconclusive, and refused, (N,) each."""
     kinds = (TumorClass.NO_TUMOR, Verdict.INCONCLUSIVE, Verdict.NOT_BRAIN_MRI)
     cleared, unsure, refused = (
         np.array([item is kind for item in scored_slices.decisions]) for kind in kinds

@@ -1,4 +1,4 @@
-"""What a bundle says of labelled slices: everything that figures are made of."""
+"""Answers of a bundle for labelled slices: everything that figures are made of."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ class ScoredSlices:
 
     @property
     def groups(self) -> list[str]:
-        """Whose slice each is: the patient, or the picture alone."""
+        """Group of each slice: the patient, or the picture alone."""
         return [item.group for item in self.records]
 
     @property
     def tumor(self) -> NDArray[np.bool_]:
-        """Which slices show a tumour, shape (N,)."""
+        """True for each slice that shows a tumour, shape (N,)."""
         return np.asarray(self.labels != NO_TUMOR_INDEX)
 
     @property
@@ -305,7 +305,7 @@ class Judgements:
 
     @property
     def tumor(self) -> NDArray[np.bool_]:
-        """Which show a tumour, shape (N,)."""
+        """True for each that shows a tumour, shape (N,)."""
         return np.asarray(self.labels != NO_TUMOR_INDEX)
 
     @property

@@ -117,7 +117,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one compared model said of one series; see `SeriesAnswers`."""
+    """Answer of one compared model for one series; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -128,7 +128,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class SeriesAnswers:
-    """What one compared model said of N series.
+    """Answers of one compared model for N series.
 
     Parameters
     ----------

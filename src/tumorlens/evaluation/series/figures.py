@@ -1,4 +1,4 @@
-"""How good a bundle is on series, with intervals over patients."""
+"""Performance of a bundle on series, with intervals over patients."""
 
 from __future__ import annotations
 
