@@ -71,12 +71,12 @@ _BY_FOLDS = (
 
 @dataclass(frozen=True)
 class ImageSide:
-    """What the image says of N labelled slices.
+    """Outputs of the image model for N labelled slices.
 
     Parameters
     ----------
     records
-        N of them.
+        N records.
     probabilities
         Shape (N, 4), calibrated.
     statement
@@ -307,7 +307,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class ClinicalConfig:
-    """What is to be learned from a table.
+    """Settings of a clinical model that is learned from a table.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ class ClinicalConfig:
     include_flagged
         Also use rows that the manifest flags.
     permutations
-        See `tumorlens.evaluation.clinical.measure_clinical`.
+        Number of permutations; see `tumorlens.evaluation.clinical`.
     """
 
     table: Path
@@ -451,7 +451,7 @@ def _data(
 
 
 def _places(chosen: ChosenColumns) -> dict[str, slice]:
-    """By column: which of the features are its."""
+    """Map each column to the slice of its features."""
     places, start = {}, 0
     for column in chosen.columns:
         stop = start + len(column.features)

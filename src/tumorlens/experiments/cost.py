@@ -1,4 +1,4 @@
-"""What a training run took: time, on what, and the energy that may have gone in."""
+"""Cost of a training run: time, hardware, and an estimate of the energy."""
 
 from __future__ import annotations
 

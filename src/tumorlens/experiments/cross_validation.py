@@ -48,7 +48,7 @@ _CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """Which runs a cross-validation is made of.
+    """Plan of the runs of a cross-validation.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ REPORT_FOLDER = "report"
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the bundles of a cross-validation said of the folds they left out.
+    """Answers of the bundles of a cross-validation for the folds they left out.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ _PARTS_OF_A_RUN = ("curves", "rules", "worst_errors", *NETWORK_PARTS)
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What to score, and how.
+    """Settings of an evaluation.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ _TRAINING_ROWS = 2500
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model was trained on.
+    """Data that a model was trained on.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ _PURPOSES = {"train": "train on", "validation": "validate on"}
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is asked to do.
+    """Settings of a training run.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ class RunConfig:
     include_flagged
         Also use rows that the manifest flags.
     calibrate_on
-        Folder of a cross-validation of the same choices: its networks' word on
-        patients they never saw sets calibration and thresholds.
+        Folder of a cross-validation of the same choices: its networks' outputs for
+        patients they never saw set calibration and thresholds.
     """
 
     manifest: Path
