@@ -128,7 +128,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None
 
 
 class _Total:
-    """What was unpacked so far, held against what the archive may become."""
+    """Total of the bytes unpacked so far, compared with the archive's limit."""
 
     def __init__(self, size: int, name: str) -> None:
         self._most = min(MAX_UNPACKED_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * size))

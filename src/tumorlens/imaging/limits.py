@@ -72,7 +72,7 @@ def check_file_size(size: int, name: str) -> None:
     Parameters
     ----------
     size
-        In bytes.
+        Size in bytes.
     name
         The name of the file, for the message.
 
@@ -95,7 +95,7 @@ def check_unpacked(pixels: int, pixel_bytes: int, size: int, name: str) -> None:
     Parameters
     ----------
     pixels
-        In all, as the header states them.
+        Number of all pixels, as the header states them.
     pixel_bytes
         Bytes of one pixel as it is stored; at least 4 are counted, which a slice has.
     size
@@ -146,7 +146,7 @@ def check_dimensions(width: int, height: int, name: str) -> None:
     Parameters
     ----------
     width, height
-        In pixels.
+        Size in pixels.
     name
         The name of the file, for the message.
 

@@ -1,4 +1,4 @@
-"""Where a slice lies in the patient.
+"""Place of a slice in the patient.
 
 Tested in `tests/imaging/geometry/test_volume.py`.
 """

@@ -176,7 +176,7 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
     Parameters
     ----------
     frames
-        At least one, of any files.
+        At least one frame, of any files.
     """
     notes: list[str] = []
     kept = _without_copies(frames)

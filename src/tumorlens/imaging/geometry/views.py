@@ -1,4 +1,4 @@
-"""How a stack of slices is looked at from its three sides."""
+"""Views of a stack of slices from its three sides."""
 
 from __future__ import annotations
 

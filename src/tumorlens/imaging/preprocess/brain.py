@@ -1,4 +1,4 @@
-"""How much brain a slice shows, so that the ends of a series are not judged."""
+"""Share of brain in a slice, so that the ends of a series are not judged."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def disc(radius: int) -> NDArray[np.uint8]:
     Parameters
     ----------
     radius
-        In pixels.
+        Radius in pixels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Where the slice lies in a picture as people have it: a page, a photograph, a sheet.
+"""Place of the slice in an everyday picture: a page, a photograph, a sheet.
 
 A screenshot shows a viewer or a page around the slice, a photograph of a screen a room,
 a sheet several slices; a film's negative has white air. What is found is a view: four
@@ -87,7 +87,7 @@ SEVERAL = (
 
 
 class Framed(NamedTuple):
-    """What of a picture is to be judged.
+    """Parts of a picture that are to be judged.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def view_pixels(
     pixels
         Shape (H, W), float32.
     view
-        What of it is the slice; None for all of it.
+        Part of it that is the slice; None for all of it.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def over_picture(
     laid
         Shape `view.shape`, float32.
     view
-        What of the picture was judged; None for all of it.
+        Part of the picture that was judged; None for all of it.
     height, width
         The picture's, in pixels.
 

@@ -1,4 +1,4 @@
-"""What the volume formats share: their grid is checked before their voxels are read.
+"""Base of the volume formats: their grid is checked before their voxels are read.
 
 Tested in `tests/imaging/readers/test_nifti.py`.
 """
@@ -53,7 +53,7 @@ _MIN_STACK = 32
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What the header of a volume states of its voxels and of their place.
+    """Shape, type and place of the voxels that the header of a volume states.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def voxels_of(
     Parameters
     ----------
     raw
-        At least as many bytes as `dtype` and `shape` ask for.
+        Bytes, at least as many as `dtype` and `shape` ask for.
     dtype
         Integers or real floats, with their byte order.
     shape
