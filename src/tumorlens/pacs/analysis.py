@@ -91,9 +91,9 @@ def judge_files(
     Parameters
     ----------
     classifier, operating_point
-        As for `SeriesClassifier.predict`.
+        The same as for `SeriesClassifier.predict`.
     files
-        At least one.
+        At least one file.
     earlier
         Reports of the series that the new ones replace.
     missing

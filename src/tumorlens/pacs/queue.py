@@ -62,7 +62,7 @@ _IS_JUDGED = or_(_IS_OVER, Job.stage == SEND)
 
 
 class Arrival(Enum):
-    """What an image is to the queue."""
+    """Outcome of offering an image to the queue."""
 
     NEW = auto()
     """Kept."""
@@ -81,7 +81,7 @@ class Arrival(Enum):
 
     @property
     def kept(self) -> bool:
-        """Whether the queue has its file."""
+        """True where the queue has its file."""
         return self in (Arrival.NEW, Arrival.LATE, Arrival.AGAIN)
 
 
@@ -124,7 +124,7 @@ class SeriesQueue:
     clock
         Seconds since 1970.
     url
-        Of a database as for `JobStore`; None for one in the folder.
+        URL of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -239,7 +239,7 @@ class SeriesQueue:
         Parameters
         ----------
         series, file
-            As in the job.
+            The same as in the job.
         report
             What the file is, where it is a report.
         """

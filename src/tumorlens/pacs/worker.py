@@ -1,4 +1,4 @@
-"""What is done with a complete series: judge it, and send the results."""
+"""Worker that judges each complete series and sends the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may talk to the node, and to whom it talks."""
+"""Peers that may talk to the node, and those it talks to."""
 
 from __future__ import annotations
 
