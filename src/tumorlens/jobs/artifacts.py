@@ -142,7 +142,7 @@ class ArtifactStore:
         role
             What they are to it.
         files
-            By name; None notes a name without a file.
+            Files by name; None notes a name without a file.
 
         Raises
         ------
@@ -318,7 +318,7 @@ class ArtifactStore:
         self.collect([file.digest for file in files])
 
     def _sync(self) -> None:
-        """See to it that new names survive a power cut."""
+        """Write the folder through to disk, so that new names survive a power cut."""
         if os.name == "nt":
             return
         descriptor = os.open(self._folder, os.O_RDONLY)

@@ -36,7 +36,7 @@ class Database:
     Parameters
     ----------
     url
-        As SQLAlchemy writes it: ``sqlite:///file`` or
+        URL as SQLAlchemy writes it: ``sqlite:///file`` or
         ``postgresql+psycopg://user@host/name``.
 
     Raises
@@ -168,7 +168,7 @@ def bring_up_to_date(connection: Connection) -> None:
     Parameters
     ----------
     connection
-        In a transaction.
+        Connection in a transaction.
 
     Raises
     ------

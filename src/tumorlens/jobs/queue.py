@@ -55,7 +55,7 @@ class JobTimeoutError(TumorLensError):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a job is tried in a stage, and how long it waits between.
+    """Number of tries of a job in a stage, and the waits between them.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """Progress of a job.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class JobQueue:
         Parameters
         ----------
         kind, stage, owner, key, parent, document, cost, time_limit
-            As in `Job`.
+            The same as in `Job`.
         state
             Another than waiting for what is done already.
         handicap_seconds
@@ -517,7 +517,7 @@ class JobQueue:
 
     @property
     def came(self) -> int:
-        """How often something came in this process, for `wait`."""
+        """Number of arrivals in this process, for `wait`."""
         return self._came
 
     def wait(self, came: int, seconds: float) -> None:

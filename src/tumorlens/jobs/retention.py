@@ -1,4 +1,4 @@
-"""What is removed, and when: by age, or as the room is used up.
+"""Retention: results are removed by age, or as the room is used up.
 
 Nothing that waits or is worked on is ever removed, nor are its parts. Who needs room
 gives his own oldest results first, and then only those who keep more than he does:
@@ -28,9 +28,9 @@ class Retention:
     Parameters
     ----------
     database, queue, artifacts
-        Of one store.
+        Parts of one store.
     limit_bytes
-        Of all files that jobs have, each counted for each job.
+        Limit of all files that jobs have, each counted for each job.
     """
 
     database: Database

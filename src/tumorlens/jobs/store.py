@@ -32,7 +32,7 @@ class JobStore:
     policies
         What the queue does with failures, by stage.
     url
-        Of a database that several processes share, as they do the folder; None for
+        URL of a database that several processes share like the folder; None for
         an SQLite file in the folder, which is for one process at a time.
     clock
         Seconds since 1970.

@@ -28,7 +28,7 @@ _Number = BigInteger().with_variant(Integer, "sqlite")
 
 
 class JobState(StrEnum):
-    """How far a job is."""
+    """State of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -38,7 +38,7 @@ class JobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """True where nothing more happens by itself."""
         return self in OVER
 
 
@@ -165,7 +165,7 @@ class Artifact(Base):
     role, name
         What it is to the job, and what it is called; unique together in a job.
     digest
-        Of its blob; None where it is only known that there was, or is, such a file.
+        Digest of its blob; None where only the file's name is known.
     size
         Bytes; 0 without a blob.
     """

@@ -40,7 +40,7 @@ class Worker:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether steps have to end soon."""
+        """True where steps have to end soon."""
         return self._stopped.is_set()
 
     def start(self) -> None:
