@@ -1,4 +1,4 @@
-"""What every request works with: the model, the store and the settings of one app.
+"""State of one app that every request uses: the model, the store and the settings.
 
 Tested in `tests/web/test_app.py` and `tests/web/test_security.py`.
 """

@@ -70,11 +70,11 @@ class Store:
     retention_seconds
         How long a result is kept, from when it was there.
     limit_bytes
-        Of all files together; beyond it results give way as `Retention` says.
+        Limit of all files together; beyond it `Retention` removes results.
     clock
         Seconds since 1970.
     url
-        Of a database as for `JobStore`; None for one in the folder.
+        URL of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Store:
         Parameters
         ----------
         prediction
-            Of one slice.
+            Prediction of one slice.
         owner
             The session it belongs to, or `ANYONE`.
 
@@ -159,7 +159,7 @@ class Store:
         Parameters
         ----------
         prediction
-            Of one slice.
+            Prediction of one slice.
         scan
             The scan, held by who judges it.
         total
@@ -210,11 +210,11 @@ class Store:
         label
             What it is called for people.
         owner
-            As for `add`.
+            The same as for `add`.
         operating_point
             One that the model has.
         files
-            As they were sent, by names of ours, in this order.
+            Files as they were sent, by names of ours, in this order.
 
         Raises
         ------

@@ -30,7 +30,7 @@ class OlderUpload:
     Parameters
     ----------
     id, kind, owner, made, state, document
-        As in `Upload`; one that was being judged waits again.
+        The same as in `Upload`; one that was being judged waits again.
     error
         Why it failed.
     parent

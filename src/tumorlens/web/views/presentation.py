@@ -1,4 +1,4 @@
-"""What pages show of an analysis or a series: rows of lists, sentences, a curve."""
+"""Presentation of an analysis or a series: rows of lists, sentences, a curve."""
 
 from __future__ import annotations
 

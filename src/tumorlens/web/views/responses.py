@@ -127,7 +127,7 @@ def evidence_nifti(upload: Upload, index: int) -> Response:
         Where its place in the patient is not known, or nothing could be judged
         (404).
     NotFound, NotReadyError
-        As `judged_series`.
+        The same as for `judged_series`.
     """
     facts = judged_series(upload, index)
     if facts["finding"]["not_judged"] is not None:
