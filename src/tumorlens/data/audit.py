@@ -112,10 +112,10 @@ def audit(
         for record, item in zip(records, prints, strict=True)
         if item is not None
     ]
-    found = find_all(records, [r for r, _ in readable], [p for _, p in readable])
+    findings = find_all(records, [r for r, _ in readable], [p for _, p in readable])
     return Audit(
         len(records),
-        tuple(arrange([unreadable(problems), *found])),
+        tuple(arrange([unreadable(problems), *findings])),
         tuple(_summaries(readable)),
     )
 
@@ -219,13 +219,13 @@ def find_all(
     readable, prints
         The records whose picture could be read, and their fingerprints.
     """
-    found = _Copies(readable, prints, copies(prints))
+    copy_groups = _Copies(readable, prints, copies(prints))
     return [
-        found.across_splits(),
-        found.conflicting(),
-        found.across_patients(),
-        found.exact(),
-        found.near(),
+        copy_groups.across_splits(),
+        copy_groups.conflicting(),
+        copy_groups.across_patients(),
+        copy_groups.exact(),
+        copy_groups.near(),
         _patients_across(records),
         _missing_masks(records),
         _blank(readable, prints),
@@ -299,8 +299,10 @@ class _Copies:
 
     def _groups_that_differ(self, value: Callable[[Record], str]) -> Iterator[str]:
         members = defaultdict(list)
-        found = groups(len(self.records), measured_pairs(self.pairs, self.records))
-        for record, group in zip(self.records, found, strict=True):
+        group_numbers = groups(
+            len(self.records), measured_pairs(self.pairs, self.records)
+        )
+        for record, group in zip(self.records, group_numbers, strict=True):
             members[group].append(record)
         for same in members.values():
             # One of each kind is enough to show the case.

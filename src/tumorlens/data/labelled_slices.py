@@ -77,10 +77,10 @@ def pick_of_each_class(
     records: Sequence[Record], count: int, seed: int = 0
 ) -> list[Record]:
     """Draw `count` labelled records of each class at most, as `pick` does."""
-    found = []
+    drawn = []
     for label in sorted({item.label for item in records if item.label is not None}):
-        found += pick([item for item in records if item.label is label], count, seed)
-    return found
+        drawn += pick([item for item in records if item.label is label], count, seed)
+    return drawn
 
 
 def read_labelled_slice(record: Record) -> Slice | None:

@@ -286,14 +286,14 @@ class _Reading:
         return split
 
     def _train_only(self, line: int, value: str) -> bool:
-        found = _YES_OR_NO.get(value.lower())
-        if found is None:
+        is_train_only = _YES_OR_NO.get(value.lower())
+        if is_train_only is None:
             raise self._error(
                 line,
                 f"the column {TRAIN_ONLY} says {value!r}",
                 "Write yes, or leave it empty.",
             )
-        return found
+        return is_train_only
 
     def _fold(self, line: int, value: str) -> int | None:
         if not value:

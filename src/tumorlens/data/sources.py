@@ -122,12 +122,12 @@ def collect(
             f"There is no set {', '.join(sorted(missing))} in {folder}.",
             f"Known are: {', '.join(SOURCES)}.",
         )
-    found = [
+    record_lists = [
         list(SOURCES[name](place)) for name, place in there if not sets or name in sets
     ]
-    if not found:
+    if not record_lists:
         return read_manifest(folder, passed_over=passed_over)
-    records = [record for part in found for record in part]
+    records = [record for part in record_lists for record in part]
     _check_files(records)
     return group_by_likeness(records, threads=threads)
 

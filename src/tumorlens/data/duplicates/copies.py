@@ -70,9 +70,9 @@ def copies(
         # Blank pictures are all alike, and no copies of one another.
         if item.blank:
             continue
-        known = first.setdefault(item.pixels_digest, row)
-        if known != row:
-            pairs.append(Pair(known, row, 1.0, False))
+        first_row = first.setdefault(item.pixels_digest, row)
+        if first_row != row:
+            pairs.append(Pair(first_row, row, 1.0, False))
     rows = list(first.values())
     if rows:
         views = np.stack([prints[row].views for row in rows])

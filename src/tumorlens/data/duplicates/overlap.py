@@ -81,7 +81,7 @@ def measure_overlap(
     """
     everything = [*records, *others, *known]
     prints, _ = take_fingerprints(everything, threads=threads, progress=progress)
-    own = range(len(records))
+    own_rows = range(len(records))
     theirs = range(len(records), len(records) + len(others))
     alike = _Likeness(prints)
     named: dict[int, set[str]] = defaultdict(set)
@@ -94,12 +94,12 @@ def measure_overlap(
 
     there = {alike.place(row) for row in theirs if prints[row]} - {_NOWHERE}
     patients = set().union(*(people(row) for row in theirs))
-    identical = [row for row in own if alike.place(row) in there]
-    copies = [row for row in own if alike.near(row) & there]
-    same = [row for row in own if people(row) & patients]
+    identical = [row for row in own_rows if alike.place(row) in there]
+    copies = [row for row in own_rows if alike.near(row) & there]
+    same = [row for row in own_rows if people(row) & patients]
     shared = sorted({*copies, *same})
     return Overlap(
-        sum(prints[row] is not None for row in own),
+        sum(prints[row] is not None for row in own_rows),
         sum(prints[row] is not None for row in theirs),
         len(identical),
         len(copies),

@@ -286,9 +286,9 @@ def _flaw(path: Path, remote: Remote) -> str:
     if remote.md5:
         with path.open("rb") as file:
             # MD5 is what the archives publish; it guards against accidents.
-            found = hashlib.file_digest(
+            digest = hashlib.file_digest(
                 file, lambda: hashlib.md5(usedforsecurity=False)
             ).hexdigest()
-        if found != remote.md5.lower():
-            return f"MD5 {found} instead of {remote.md5}"
+        if digest != remote.md5.lower():
+            return f"MD5 {digest} instead of {remote.md5}"
     return ""

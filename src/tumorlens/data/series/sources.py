@@ -52,18 +52,18 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
     DatasetError
         If it holds none, or one that is not laid out as it should be.
     """
-    found = [
+    records = [
         scan
         for name, read in SCAN_SOURCES.items()
         if (folder / name).is_dir()
         for scan in read(folder / name)
     ]
-    if not found:
+    if not records:
         raise DatasetError(
             f"{folder} holds none of the sets {', '.join(SCAN_SOURCES)}.",
             "Give the folder that holds their folders, or write the list by hand.",
         )
-    return found
+    return records
 
 
 def lgg_scans(folder: Path) -> Iterator[ScanRecord]:

@@ -101,17 +101,17 @@ def stack_slices(
                 "Fill both: slices are piled up by number, from the feet upwards.",
             )
         by_patient.setdefault(record.patient, []).append(record)
-    found = []
+    stacks = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         for rows in by_patient.values():
             pile = _pile(sorted(rows, key=lambda row: int(row.extra["slice"])))
             gap = height_mm / len(pile.rows)
             for part, kept, label in _parts(pile, slabs):
-                found.append(_write(pile, part, kept, label, (gap, pixel_mm), out))
+                stacks.append(_write(pile, part, kept, label, (gap, pixel_mm), out))
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}.") from error
-    return found
+    return stacks
 
 
 def _pile(rows: list[Record]) -> _Pile:
@@ -134,8 +134,8 @@ def _pile(rows: list[Record]) -> _Pile:
             )
         pictures.append(picture)
         outlines.append(drawn)
-    known = [(drawn > 127).astype(np.uint8) for drawn in outlines if drawn is not None]
-    inside = np.stack(known) if len(known) == len(rows) else None
+    masks = [(drawn > 127).astype(np.uint8) for drawn in outlines if drawn is not None]
+    inside = np.stack(masks) if len(masks) == len(rows) else None
     return _Pile(rows, np.stack(pictures).astype(np.uint8), inside)
 
 

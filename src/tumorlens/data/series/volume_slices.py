@@ -72,8 +72,8 @@ def cut_volumes(
     MissingExtraError
         If skulls are to be taken off and the extra ``train`` is not installed.
     """
-    known = parse_class(label)
-    if known is None:
+    tumor_class = parse_class(label)
+    if tumor_class is None:
         raise DatasetError(
             f"The class {label!r} is none that is known.", class_mend("Give")
         )
@@ -93,7 +93,7 @@ def cut_volumes(
                 records.append(
                     Record(
                         path.absolute(),
-                        known,
+                        tumor_class,
                         patient=f"{source}:{patient}",
                         source=source,
                         plane=plane.value,
