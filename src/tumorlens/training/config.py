@@ -157,11 +157,13 @@ class TrainingConfig:
             The file is not such a file.
         """
         try:
-            found = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+            document = cast(
+                dict[str, Any], json.loads(path.read_text(encoding="utf-8"))
+            )
             # Runs of before this choice used what there was.
-            found = {"open_licences": False, **found}
-            known = {field.name for field in fields(cls)}
-            return cls(**{key: found[key] for key in known})
+            document = {"open_licences": False, **document}
+            names = {field.name for field in fields(cls)}
+            return cls(**{key: document[key] for key in names})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingError(
                 f"{path} is not the config of a run: {error!r}.",

@@ -82,13 +82,13 @@ class Sample:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Findings that the slice may show; one where that is known."""
-        found = self.record.findings
-        if not found:
+        findings = self.record.findings
+        if not findings:
             raise DatasetError(
                 f"{self.record.path} has neither a label nor a lesion.",
                 "Fill the label column.",
             )
-        return found
+        return findings
 
     @property
     def is_clear(self) -> bool:
@@ -309,11 +309,11 @@ def without_skull(samples: Sequence[Sample]) -> list[Sample]:
         Samples in their order, without those whose brain was not found, or whose tumour
         would be cut.
     """
-    found = []
+    stripped = []
     for sample in samples:
         if sample.brain is None:
             continue
         square, outline = take_off_skull(sample.square, sample.outline, sample.brain)
         if square is not sample.square:
-            found.append(replace(sample, square=square, outline=outline, brain=None))
-    return found
+            stripped.append(replace(sample, square=square, outline=outline, brain=None))
+    return stripped

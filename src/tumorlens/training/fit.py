@@ -180,20 +180,20 @@ def validation_score(
     right: dict[Finding, dict[str, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    found: dict[str, list[float]] = defaultdict(list)
+    tumor_hits: dict[str, list[float]] = defaultdict(list)
     for row, sample in enumerate(samples):
         if len(sample.findings) > 1:
             continue
-        (shown,), said = sample.findings, FINDINGS[predicted[row]]
+        (shown,), predicted_finding = sample.findings, FINDINGS[predicted[row]]
         patient = sample.record.group
-        right[shown][patient].append(float(said is shown))
+        right[shown][patient].append(float(predicted_finding is shown))
         if shown in TUMOR_FINDINGS:
-            found[patient].append(float(said in TUMOR_FINDINGS))
+            tumor_hits[patient].append(float(predicted_finding in TUMOR_FINDINGS))
     classes = [
         float(np.mean([np.mean(rows) for rows in patients.values()]))
         for patients in right.values()
     ]
-    recall = [float(np.mean(rows)) for rows in found.values()]
+    recall = [float(np.mean(rows)) for rows in tumor_hits.values()]
     return {
         "accuracy": float(np.mean(classes)),
         "tumor_recall": float(np.mean(recall)) if recall else 1.0,

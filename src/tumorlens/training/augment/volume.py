@@ -63,10 +63,10 @@ def _slab(pixels: Floats, rng: np.random.Generator) -> Floats:
     depth = len(pixels)
     thick = int(depth * rng.uniform(_LEAST_SLAB, 1.0))
     first = int(rng.integers(0, depth - thick + 1))
-    found = np.zeros_like(pixels)
+    slab = np.zeros_like(pixels)
     start = (depth - thick) // 2
-    found[start : start + thick] = pixels[first : first + thick]
-    return found
+    slab[start : start + thick] = pixels[first : first + thick]
+    return slab
 
 
 def _thick_slices(pixels: Floats, rng: np.random.Generator) -> Floats:
@@ -108,24 +108,26 @@ def _moved(
         np.where((index >= 0) & (index < len(pixels)), index, len(pixels))
         for index in (lower, lower + 1)
     ]
-    found = np.empty_like(pixels)
+    moved = np.empty_like(pixels)
     size = (pixels.shape[2], pixels.shape[1])
     for index, (one, other) in enumerate(zip(*rows, strict=True)):
         flat = (1.0 - share[index]) * padded[one] + share[index] * padded[other]
-        found[index] = cv2.warpAffine(flat, matrix, size, flags=cv2.INTER_LINEAR)
-    return found
+        moved[index] = cv2.warpAffine(flat, matrix, size, flags=cv2.INTER_LINEAR)
+    return moved
 
 
 def _other_intensity(pixels: Floats, rng: np.random.Generator) -> Floats:
-    found = pixels ** np.float32(np.exp(rng.normal(0.0, 0.25)))
+    changed = pixels ** np.float32(np.exp(rng.normal(0.0, 0.25)))
     if rng.random() < 0.5:
-        axes = [np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in found.shape]
+        axes = [
+            np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in changed.shape
+        ]
         slopes = rng.normal(0.0, 0.15, 3).astype(np.float32)
         for axis, (line, slope) in enumerate(zip(axes, slopes, strict=True)):
             shape = [1, 1, 1]
             shape[axis] = -1
-            found *= np.exp(slope * line).reshape(shape)
+            changed *= np.exp(slope * line).reshape(shape)
     if rng.random() < 0.5:
         sigma = rng.uniform(0.01, 0.05)
-        found += rng.normal(0.0, sigma, found.shape).astype(np.float32)
-    return np.clip(found, 0.0, 1.0).astype(np.float32)
+        changed += rng.normal(0.0, sigma, changed.shape).astype(np.float32)
+    return np.clip(changed, 0.0, 1.0).astype(np.float32)
