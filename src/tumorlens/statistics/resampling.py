@@ -95,11 +95,11 @@ class Resampling:
 
         Patients without such a row do not count.
         """
-        own = np.bincount(self._rows[rows], minlength=self.patients)
-        there = np.flatnonzero(own)
+        slices_of_patients = np.bincount(self._rows[rows], minlength=self.patients)
+        there = np.flatnonzero(slices_of_patients)
         shares = np.bincount(self._rows[hits & rows], minlength=self.patients)
         drawn = self._weights[:, there]
-        over = drawn @ (shares[there] / own[there])
+        over = drawn @ (shares[there] / slices_of_patients[there])
         return figure(ratio(over, drawn.sum(axis=1)), len(there))
 
     def count(self, rows: NDArray[np.bool_]) -> int:
@@ -190,8 +190,8 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
         rest = draws[:1]
     low, high = (float(edge) for edge in np.percentile(rest, (2.5, 97.5)))
     if patients and low == high and value in (0.0, 1.0):
-        room = exact_margin(patients)
-        low, high = (0.0, room) if value == 0.0 else (1.0 - room, 1.0)
+        margin = exact_margin(patients)
+        low, high = (0.0, margin) if value == 0.0 else (1.0 - margin, 1.0)
     elif patients == 1:
         low, high = 0.0, 1.0
     return {"value": value, "low": low, "high": high}
