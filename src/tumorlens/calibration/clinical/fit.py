@@ -163,8 +163,10 @@ def cross_fit(data: ClinicalData) -> NDArray[np.float64]:
     """
     probabilities = data.probabilities.copy()
     for fold in np.unique(data.folds):
-        own = data.folds == fold
-        probabilities[own] = fit_clinical(data.take(~own)).fuse(data.take(own))
+        in_fold = data.folds == fold
+        probabilities[in_fold] = fit_clinical(data.take(~in_fold)).fuse(
+            data.take(in_fold)
+        )
     return probabilities
 
 

@@ -121,24 +121,27 @@ def deal_series(
     DatasetError
         A patient is in several folds, or in one without a bundle.
     """
-    known: dict[str, set[int]] = {}
+    folds_of_patients: dict[str, set[int]] = {}
     for row in records:
         if row.fold is not None:
-            known.setdefault(row.patient, set()).add(row.fold)
-    unknown_patients = sorted({record.patient for record in series_list} - set(known))
+            folds_of_patients.setdefault(row.patient, set()).add(row.fold)
+    unknown_patients = sorted(
+        {record.patient for record in series_list} - set(folds_of_patients)
+    )
     dealt = {
         name: {folds[row % len(folds)]} for row, name in enumerate(unknown_patients)
     }
     dealt_folds: list[int] = []
     for record in series_list:
-        own = known.get(record.patient) or dealt[record.patient]
-        if len(own) > 1 or not own <= set(folds):
+        patient_folds = folds_of_patients.get(record.patient) or dealt[record.patient]
+        if len(patient_folds) > 1 or not patient_folds <= set(folds):
             raise DatasetError(
-                f"The patient of scan {record.name!r} is in the folds {sorted(own)}; "
+                f"The patient of scan {record.name!r} is in the folds "
+                f"{sorted(patient_folds)}; "
                 f"there are bundles for {sorted(folds)}.",
                 "Give the manifest that the folds were trained with.",
             )
-        dealt_folds.extend(own)
+        dealt_folds.extend(patient_folds)
     return dealt_folds
 
 
@@ -170,15 +173,15 @@ def score_series(
     """
     scored_series = []
     for fold, path in bundles.items():
-        own = [
+        records = [
             record for record, to in zip(series_list, folds, strict=True) if to == fold
         ]
-        _check_unseen(path, own)
+        _check_unseen(path, records)
         network = _FoldNetwork(load_classifier(path, threads), fold)
-        for number, record in enumerate(own, start=1):
+        for number, record in enumerate(records, start=1):
             scored_series.append(network.score(record))
-            if number % 20 == 0 or number == len(own):
-                say(f"Fold {fold}: {number} of {len(own)} scans.")
+            if number % 20 == 0 or number == len(records):
+                say(f"Fold {fold}: {number} of {len(records)} scans.")
     return scored_series
 
 
