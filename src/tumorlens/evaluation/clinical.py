@@ -223,13 +223,13 @@ def permute_columns(data: ClinicalData, rng: np.random.Generator) -> ClinicalDat
 def _beside(
     null: NDArray[np.float64], gain: float, more_is_better: bool
 ) -> dict[str, Any]:
-    known = null[np.isfinite(null)]
-    if not known.size:
+    finite = null[np.isfinite(null)]
+    if not finite.size:
         return {"null": None, "p": None}
-    low, high = (float(edge) for edge in np.percentile(known, (2.5, 97.5)))
+    low, high = (float(edge) for edge in np.percentile(finite, (2.5, 97.5)))
     # Rounding must not make an equal gain look smaller.
-    as_good = known >= gain - 1e-12 if more_is_better else known <= gain + 1e-12
-    p = float((1 + as_good.sum()) / (1 + len(known)))
+    as_good = finite >= gain - 1e-12 if more_is_better else finite <= gain + 1e-12
+    p = float((1 + as_good.sum()) / (1 + len(finite)))
     return {"null": {"low": low, "high": high}, "p": p}
 
 

@@ -154,17 +154,19 @@ def _figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "peak_inside": draws.share(scored_slices.peak_inside == 1.0, outlined),
         "dice": draws.average(np.where(outlined, scored_slices.dice, 0.0), outlined),
     }
-    told = np.array([item is not None for item in scored_slices.sequences], bool)
+    has_estimate = np.array(
+        [item is not None for item in scored_slices.sequences], bool
+    )
     same = np.array(
         [
-            said is row.sequence
-            for said, row in zip(
+            estimate is row.sequence
+            for estimate, row in zip(
                 scored_slices.sequences, scored_slices.records, strict=True
             )
         ],
         bool,
     )
-    figures["sequence_right"] = draws.share(same, known & told)
+    figures["sequence_right"] = draws.share(same, known & has_estimate)
     if len(labelled.records) and len(set(labelled.groups)) > 1:
         figures["calibration_error"] = figure(
             calibration_draws(by_slice(labelled), Resampling(labelled.groups))

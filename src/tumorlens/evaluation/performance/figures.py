@@ -317,12 +317,14 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
     cells = draws.sums(pairs[:, np.newaxis] == np.arange(_KINDS**2))
     matrix = cells.reshape(-1, _KINDS, _KINDS)
     hits = np.diagonal(matrix, axis1=1, axis2=2)
-    there, said = matrix.sum(axis=2), matrix.sum(axis=1)
+    there, predicted_counts = matrix.sum(axis=2), matrix.sum(axis=1)
     total = there.sum(axis=1)
     recall = ratio(hits, there)
-    precision = ratio(hits, said)
-    specificity = ratio(total[:, None] - there - said + hits, total[:, None] - there)
-    f1 = ratio(2.0 * hits, there + said)
+    precision = ratio(hits, predicted_counts)
+    specificity = ratio(
+        total[:, None] - there - predicted_counts + hits, total[:, None] - there
+    )
+    f1 = ratio(2.0 * hits, there + predicted_counts)
     f1[:, there[0] == 0] = np.nan
     known = there[0] > 0
     return {

@@ -340,12 +340,12 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
         for classifier, slices in sample.parts
         for decision in judge_slices(classifier, map(shown, slices))
     ]
-    said = [item.label for item in decisions]
+    labels = [item.label for item in decisions]
     return _Answers(
         np.array([CLASSES.index(item.predicted) for item in decisions]),
         np.array([item.p_tumor for item in decisions]),
-        np.array([item is TumorClass.NO_TUMOR for item in said]),
-        np.array([item is Verdict.NOT_BRAIN_MRI for item in said]),
+        np.array([item is TumorClass.NO_TUMOR for item in labels]),
+        np.array([item is Verdict.NOT_BRAIN_MRI for item in labels]),
     )
 
 

@@ -41,8 +41,8 @@ class _Member:
 
     @property
     def _shaped(self) -> set[str]:
-        known = self.bundle.provenance.get("patients", {})
-        return {*known.get("train", ()), *known.get("validation", ())} - {""}
+        patients = self.bundle.provenance.get("patients", {})
+        return {*patients.get("train", ()), *patients.get("validation", ())} - {""}
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def predict_series(
     DatasetError
         None is left.
     """
-    kept: list[Record] = []
+    judged_records: list[Record] = []
     rows: list[list[_Answer]] = []
     for record in records:
         try:
@@ -197,8 +197,8 @@ def predict_series(
         except InputError as error:
             say(f"Left out: {error}")
             continue
-        kept.append(record)
-    if not kept:
+        judged_records.append(record)
+    if not judged_records:
         raise DatasetError(
             "None of the listed scans can be judged.", "Check the manifest's files."
         )
@@ -215,7 +215,7 @@ def predict_series(
                 np.array([answer.untold for answer in column], bool),
             )
         )
-    return kept, answers
+    return judged_records, answers
 
 
 def _ask(
