@@ -162,18 +162,22 @@ def image_by_bundle(
     """
     named = bundle.provenance.get("patients")
     trained = set(named.get("train", ())) - {""} if isinstance(named, dict) else set()
-    kept = [row for row in records if row.label and row.patient not in trained]
+    usable_records = [
+        row for row in records if row.label and row.patient not in trained
+    ]
     count = len({row.patient for row in records} & trained)
     if count:
         say(f"{count} patients with a row trained the network; they are left out.")
-    if not kept:
+    if not usable_records:
         raise DatasetError(
             "Every patient with a row trained the network, or is kept for the test.",
             "Give --calibrate-on a cross-validation, in which everybody is held out.",
         )
-    say(f"Judging {len(kept)} slices by {bundle.name} {bundle.version}.")
-    statement = check_held_out(bundle, kept, known)["statement"]
-    scored_slices = score_records(load_classifier(bundle.folder), kept, say=say)
+    say(f"Judging {len(usable_records)} slices by {bundle.name} {bundle.version}.")
+    statement = check_held_out(bundle, usable_records, known)["statement"]
+    scored_slices = score_records(
+        load_classifier(bundle.folder), usable_records, say=say
+    )
     return ImageSide(
         tuple(scored_slices.records), scored_slices.probabilities, statement
     )
@@ -434,7 +438,7 @@ def _data(
     patients = np.unique([row.group for row in side.records], return_inverse=True)[1]
     labels = side.labels
     folds = [row.fold for row in side.records]
-    known = [fold for fold in folds if fold is not None]
+    known_folds = [fold for fold in folds if fold is not None]
     features = np.stack(
         [encode(chosen.columns, table.rows[place]).features for place in joined.places]
     )
@@ -444,8 +448,8 @@ def _data(
         labels,
         np.asarray(patients, np.int64),
         # The manifest's folds may keep whole hospitals apart.
-        np.array(known, np.int64)
-        if len(known) == len(folds) and len(set(known)) > 1
+        np.array(known_folds, np.int64)
+        if len(known_folds) == len(folds) and len(set(known_folds)) > 1
         else deal_folds(labels, np.asarray(patients, np.int64), FOLDS),
     )
 

@@ -406,12 +406,15 @@ def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str,
         }
         for point, rates in metrics["operating_points"].items()
     }
-    own = {
+    set_figures = {
         key: value
         for key, value in figures_on_set(metrics).items()
         if key != "comparisons"
     }
-    return {name: {**own, "operating_points": points}, **network_figures(metrics)}
+    return {
+        name: {**set_figures, "operating_points": points},
+        **network_figures(metrics),
+    }
 
 
 def slices_and_patients(metrics: Mapping[str, Any]) -> str:

@@ -115,9 +115,13 @@ def make_bundle(
     outputs = infer(serving, _and_stripped(passing), config.size)
     checked = None
     if data.validation:
-        said, whole = set(model.output_names), len(data.validation)
+        output_names, whole = set(model.output_names), len(data.validation)
         checked = HeldOut.seen(
-            {name: value[:whole] for name, value in outputs.items() if name in said},
+            {
+                name: value[:whole]
+                for name, value in outputs.items()
+                if name in output_names
+            },
             data.validation,
         )
     fitted_on = held or checked
@@ -130,7 +134,7 @@ def make_bundle(
     layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    seen = infer(serving, _and_stripped(brains[::step]), config.size)
+    brain_outputs = infer(serving, _and_stripped(brains[::step]), config.size)
     ood_pictures = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
@@ -138,7 +142,7 @@ def make_bundle(
         *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
     ]
     ood = fit_ood_model(
-        Embedded.of_grey(seen),
+        Embedded.of_grey(brain_outputs),
         Embedded.of_grey(outputs),
         _embed_ood(serving, ood_pictures, config.size),
         [item.kind for item in ood_pictures],
@@ -387,9 +391,9 @@ def write_facts(
     BundleError
         A fact is not what it has to be.
     """
-    known, figures = ood
+    ood_model, figures = ood
     network = find_network(config.network)
-    known.save(folder / OOD_FILE)
+    ood_model.save(folder / OOD_FILE)
     return save_bundle(
         folder,
         name=config.network,
