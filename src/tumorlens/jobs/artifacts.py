@@ -201,18 +201,18 @@ class ArtifactStore:
             There is none, or not any more.
         """
         with self._database.reading() as session:
-            found = session.execute(
+            row = session.execute(
                 select(Artifact.digest, Artifact.size).where(
                     Artifact.job == job, Artifact.role == role, Artifact.name == name
                 )
             ).one_or_none()
-        if found is not None and found[0] is not None:
+        if row is not None and row[0] is not None:
             try:
-                data = self.path(found[0]).read_bytes()
+                data = self.path(row[0]).read_bytes()
             except OSError:
                 data = b""
             # A file that was not waited for may be cut off by a power cut.
-            if len(data) == found[1]:
+            if len(data) == row[1]:
                 return data
         raise MissingFileError("There is no such file here.", "Compute it again.")
 
@@ -330,9 +330,9 @@ class ArtifactStore:
     def _sweep_strays(self, seconds: float) -> None:
         """Remove files that no row names: nobody was told that they are kept."""
         with self._database.reading() as session:
-            known = set(session.scalars(select(Blob.digest)))
+            digests = set(session.scalars(select(Blob.digest)))
         for path in self._folder.iterdir():
-            if path.name not in known and _age(path) >= seconds:
+            if path.name not in digests and _age(path) >= seconds:
                 path.unlink(missing_ok=True)
 
 

@@ -202,8 +202,10 @@ def version_of(connection: Connection) -> str | None:
     """Name the migration that a database's tables are of; None where there are none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    revision = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar()
+    return None if revision is None else str(revision)
 
 
 def migrate(connection: Connection, revision: str) -> None:

@@ -300,7 +300,7 @@ class JobQueue:
     def is_busy(self, stage: str, least_cost: int) -> bool:
         """Tell whether somebody works in a stage on a job that costs so much."""
         with self._database.reading() as session:
-            found = session.execute(
+            number = session.execute(
                 select(Job.number)
                 .where(
                     Job.stage == stage,
@@ -309,7 +309,7 @@ class JobQueue:
                 )
                 .limit(1)
             )
-            return found.first() is not None
+            return number.first() is not None
 
     def weigh(self, job: Job, cost: int) -> Job:
         """Note what a job costs; as `save`."""

@@ -67,8 +67,8 @@ class Retention:
             .group_by(Job.id)
         )
         with self.database.reading() as session:
-            found = [int(size) for size in session.scalars(sizes) if size]
-        return len(found) <= 1 or sum(found) <= self.limit_bytes
+            sizes_of_owner = [int(size) for size in session.scalars(sizes) if size]
+        return len(sizes_of_owner) <= 1 or sum(sizes_of_owner) <= self.limit_bytes
 
     def make_room(self, newest: Job) -> bool:
         """Remove results until all fits, but never those of who keeps less.
@@ -117,10 +117,12 @@ class Retention:
             .group_by(Job.owner)
             .order_by(func.sum(Artifact.size).desc(), Job.owner)
         )
-        found = session.execute(usage).all()
-        own = next((size for owner, size in found if owner == newest.owner), 0)
-        for owner, size in found:
-            if owner != newest.owner and size > own:
+        sizes_by_owner = session.execute(usage).all()
+        own_size = next(
+            (size for owner, size in sizes_by_owner if owner == newest.owner), 0
+        )
+        for owner, size in sizes_by_owner:
+            if owner != newest.owner and size > own_size:
                 job = self._oldest(session, owner, newest)
                 if job is not None:
                     return job
