@@ -83,10 +83,10 @@ def check_operating_point(name: str, bundle: Bundle) -> None:
         Where it is none of the model's; the error lists those there are.
     """
     if name not in bundle.operating_points:
-        known = ", ".join(bundle.operating_points)
+        names = ", ".join(bundle.operating_points)
         raise SettingError(
             f"There is no operating point {display_name(name[:40])!r}.",
-            f"Give one of: {known}.",
+            f"Give one of: {names}.",
         )
 
 

@@ -458,8 +458,8 @@ class Store:
 
     def _is_alone(self, job: Job) -> bool:
         """Tell whether nothing else is kept than a job's own files."""
-        own = sum(item.size for item in self._artifacts.of(job.id))
-        return self._retention.used_bytes() == own
+        own_bytes = sum(item.size for item in self._artifacts.of(job.id))
+        return self._retention.used_bytes() == own_bytes
 
     def _sweep_on(self) -> None:
         while not self._stopped.wait(min(_SWEEPS_SECONDS, self.retention_seconds / 4)):

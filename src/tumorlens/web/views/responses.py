@@ -54,9 +54,9 @@ def overlay_kind() -> OverlayKind:
     try:
         return OverlayKind(text)
     except ValueError:
-        known = ", ".join(OverlayKind)
+        kinds = ", ".join(OverlayKind)
         raise InputError(
-            f"There is no overlay {text[:40]!r}.", f"Give one of: {known}."
+            f"There is no overlay {text[:40]!r}.", f"Give one of: {kinds}."
         ) from None
 
 
