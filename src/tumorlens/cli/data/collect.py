@@ -141,10 +141,10 @@ def scans(folder: Path, out: Path) -> None:
     from tumorlens.data.series.sources import collect_scans
 
     check_files(out)
-    found = collect_scans(folder)
-    write_scans(found, out)
-    tumors = sum(scan.tumor for scan in found)
+    records = collect_scans(folder)
+    write_scans(records, out)
+    tumors = sum(scan.tumor for scan in records)
     click.echo(
-        f"{len(found)} scans, {tumors} with a tumour, of "
-        f"{len({scan.patient for scan in found})} patients written to {out}."
+        f"{len(records)} scans, {tumors} with a tumour, of "
+        f"{len({scan.patient for scan in records})} patients written to {out}."
     )

@@ -204,8 +204,8 @@ def _judge_study(
             done += 1
             for item in judged_series:
                 finding = item.finding
-                said = series_headline(finding.decision, finding.p_tumor)
-                click.echo(f"{name}, {count} images: {said}")
+                headline = series_headline(finding.decision, finding.p_tumor)
+                click.echo(f"{name}, {count} images: {headline}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
             if missing:
