@@ -383,7 +383,10 @@ def _with_named_sequence(study: Study, name: str) -> Study:
         replace(
             item,
             sequence=sequence,
-            slices=tuple(replace(x, sequence=sequence) for x in item.slices),
+            slices=tuple(
+                replace(x, sequence=sequence, sequence_from_name=True)
+                for x in item.slices
+            ),
         )
         for item in study.series
     )

@@ -107,6 +107,9 @@ class Slice:
         Height over width of a pixel; 1 where the format does not say.
     view
         What of a picture is the slice, where it shows more; else None.
+    sequence_from_name
+        Whether `sequence` was read out of the file's name, since nothing in the
+        file states it.
     """
 
     pixels: NDArray[np.float32]
@@ -120,6 +123,7 @@ class Slice:
     sequence: MRSequence | None = None
     pixel_aspect: float = 1.0
     view: PictureView | None = None
+    sequence_from_name: bool = False
 
     @property
     def height(self) -> int:

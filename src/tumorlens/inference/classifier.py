@@ -322,9 +322,10 @@ class Classifier:
     def _sequence(
         self, outputs: RawOutputs, row: int, item: PreparedSlice
     ) -> SequenceEstimate:
+        slice_ = item.slice_
         return estimate_sequence(
-            item.slice_.sequence,
-            item.slice_.source,
+            None if slice_.sequence_from_name else slice_.sequence,
+            slice_.source,
             self.bundle.sequence_head,
             None if outputs.sequence is None else outputs.sequence[row],
         )

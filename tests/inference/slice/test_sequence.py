@@ -16,7 +16,6 @@ from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
     estimate_sequence,
     sequence_caveat,
-    sequence_of_name,
 )
 
 
@@ -104,22 +103,3 @@ def test_without_a_head_header_and_name_speak() -> None:
     assert estimate_sequence(MRSequence.T1, "x_flair.png").sequence is MRSequence.T1
     found = estimate_sequence(None, "x_flair.png")
     assert (found.sequence, found.probability) == (MRSequence.FLAIR, None)
-
-
-@pytest.mark.parametrize(
-    ("name", "sequence"),
-    [
-        ("BraTS2021_01657_t1ce.nii.gz", MRSequence.T1_CONTRAST),
-        ("TCGA_CS_4941_11_flair.jpg", MRSequence.FLAIR),
-        ("astrocytoma_T1Cp_0183.jpg", MRSequence.T1_CONTRAST),
-        ("IXI013-HH-1212-T1_ds.nii.gz", MRSequence.T1),
-        ("head-t2w.png", MRSequence.T2),
-        ("T2 FLAIR.dcm", MRSequence.FLAIR),
-        ("patient20_study2.png", None),
-        ("t1_and_t2.png", None),
-    ],
-)
-def test_a_file_name_may_say_its_sequence(
-    name: str, sequence: MRSequence | None
-) -> None:
-    assert sequence_of_name(name) is sequence

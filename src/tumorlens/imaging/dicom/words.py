@@ -337,7 +337,7 @@ _NO_AGENT = ("NO", "NONE", "N", "NO CONTRAST", "OHNE", "SIN", "SANS", "0", "WITH
 
 
 _NAMED = re.compile(
-    r"(?<![A-Z0-9])(T1|T2|FLAIR|DWI|ADC|DTI|MPRAGE|SWI|PD|TOF|BOLD)(?![0-9])"
+    r"(?<![A-Z0-9])(T1|T2|T2F|FLAIR|DWI|ADC|DTI|MPRAGE|SWI|PD|TOF|BOLD)(?![0-9])"
 )
 
 
@@ -355,7 +355,7 @@ def sequence_in_name(name: str) -> MRSequence | None:
     words = words.replace("_", " ").replace("-", " ").replace("T1W", "T1 W")
     if not _NAMED.search(words):
         return None
-    if "FLAIR" in words:
+    if "FLAIR" in words or re.search(r"(?<![A-Z0-9])T2F\b", words):
         return MRSequence.FLAIR
     if _DIFFUSION.search(words):
         return MRSequence.DIFFUSION

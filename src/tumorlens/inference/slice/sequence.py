@@ -6,13 +6,13 @@ witnesses: what each says counts by how often such a word is right.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.dicom.words import sequence_in_name
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import TRAINED_ON, SequenceHead
 
@@ -20,20 +20,6 @@ _HEADER_RIGHT = 0.97
 """How often a header's word is taken to be right; contrast is often left unsaid."""
 _NAME_RIGHT = 0.75
 """The same of a file name, which often names a whole set."""
-
-_NAMED: tuple[tuple[re.Pattern[str], MRSequence], ...] = tuple(
-    (re.compile(rf"(?<![a-z0-9]){word}(?![a-z0-9])"), sequence)
-    for word, sequence in (
-        (r"(t2[-_ ]?)?(flair|t2f)", MRSequence.FLAIR),
-        (
-            r"t1[-_ ]?w?[-_ ]?(c|ce|cp|gd|gad|\+c|km|post|contrast|c\+)",
-            MRSequence.T1_CONTRAST,
-        ),
-        (r"t1[-_ ]?(w|n|pre)?", MRSequence.T1),
-        (r"t2[-_ ]?(w|tse|fse)?", MRSequence.T2),
-        (r"dwi|adc", MRSequence.DIFFUSION),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ def estimate_sequence(
     SequenceEstimate
         A header that names a sequence which the head does not tell has the say.
     """
-    named = sequence_of_name(file_name)
+    named = sequence_in_name(file_name)
     if head is None or outputs is None:
         return SequenceEstimate(header or named, None, None, header, named)
     shares = head.probabilities(outputs[None])[0]
@@ -110,26 +96,6 @@ def estimate_sequence(
     return SequenceEstimate(
         head.sequences[best], float(weights[best]), seen, header, named
     )
-
-
-def sequence_of_name(name: str) -> MRSequence | None:
-    """Read the sequence out of a file's name, such as ``case_12_t1ce.nii.gz``.
-
-    Returns
-    -------
-    MRSequence or None
-        None where it names none, or several.
-    """
-    text = re.sub(r"[_.]+", " ", name.lower())
-    named = {sequence for pattern, sequence in _NAMED if pattern.search(text)}
-    # A name with contrast also reads as one without, and FLAIR as T2.
-    for finer, coarser in (
-        (MRSequence.T1_CONTRAST, MRSequence.T1),
-        (MRSequence.FLAIR, MRSequence.T2),
-    ):
-        if finer in named:
-            named.discard(coarser)
-    return named.pop() if len(named) == 1 else None
 
 
 def sequence_caveat(
