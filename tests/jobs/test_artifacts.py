@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.conftest import POLICIES, Opened
+from tests.samples.small_disk import fill, mounted
 from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.jobs.store import JobStore
 
@@ -130,16 +131,8 @@ def test_a_file_that_was_cut_off_is_none(store: JobStore) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True
-    )
-    if made.returncode != 0:
-        pytest.skip("only root may mount a file system")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with mounted(tmp_path / "disk", 4) as place:
+        yield place
 
 
 def test_a_full_disk_is_said_and_loses_nothing(small_disk: Path) -> None:
@@ -148,10 +141,7 @@ def test_a_full_disk_is_said_and_loses_nothing(small_disk: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         for number in range(8):
             keep(store, big=bytes([number]) * 2**20)
-    filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError):
-        while True:
-            file.write(bytes(4096))
+    filler = fill(small_disk)
     with pytest.raises(OutputError):
         keep(store, a=b"more than there is" * 10_000)
     assert not store.artifacts.has_room()

@@ -1,4 +1,4 @@
-"""Scans are read and judged one after the other, in the background.
+"""Uploaded studies are read and judged one after the other, in the background.
 
 Tested in `tests/web/views/api/test_series.py`.
 """
@@ -31,10 +31,10 @@ from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
 from tumorlens.web.uploads.upload import Kind, State
 
 MAX_WAITING = 8
-"""Scans that wait at a time: their files lie on the disk meanwhile."""
+"""Studies that wait at a time: their files lie on the disk meanwhile."""
 
 GIANT_SLICES = 2000
-"""A scan of so many slices need not be waited for: others are judged beside it."""
+"""A study of so many slices need not be waited for: others are judged beside it."""
 
 logger = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 30.0
@@ -46,16 +46,16 @@ class _StoppingError(Exception):
 
 
 class SeriesJobs:
-    """Threads that judge scans; safe to use from others.
+    """Threads that judge studies; safe to use from others.
 
-    One works through all scans. Another works only while that one is at a giant.
+    One works through all studies. Another works only while that one is at a giant.
 
     Parameters
     ----------
     classifier
-        Loaded and verified.
+        A verified classifier.
     store
-        Where scans lie; it stops this before it closes.
+        Where studies are kept; it stops this before it closes.
     """
 
     def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
@@ -71,7 +71,7 @@ class SeriesJobs:
             self.start()
 
     def check_room(self) -> None:
-        """Refuse another scan while too many wait.
+        """Refuse another study while too many wait.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class SeriesJobs:
                 self._worker.start()
 
     def close(self) -> None:
-        """Stop at the next slice, and wait for that; the scan waits again."""
+        """Stop at the next slice, and wait for that; the study waits again."""
         self._worker.close(_PATIENCE_SECONDS)
 
     def _waiting(self) -> int:
@@ -113,7 +113,7 @@ class SeriesJobs:
         return job is not None
 
     def _run(self, job: Job, too_large: int | None = None) -> None:
-        """Judge a scan; put it back where it has so many slices or more."""
+        """Judge a study; put it back where it has so many slices or more."""
         try:
             job = self._store.save(job, step=State.READING)
             study = _read(self._store.sent_files(job), job.document["label"])
@@ -140,7 +140,7 @@ class SeriesJobs:
         except TumorLensError as error:
             self._fail(job, error)
         except Exception:
-            # Files that vanish under a scan that was stopped are no fault.
+            # Files that vanish under a study that was stopped are no fault.
             if self._is_lost(job):
                 return
             logger.exception("A scan could not be judged.")
@@ -235,7 +235,7 @@ class SeriesJobs:
         return self._keep(job, {"series": listed}, files), finding
 
     def _judge_pictures(self, job: Job, study: Study) -> Job:
-        """Judge single pictures, which lie in no scan, each by itself."""
+        """Judge single pictures, which belong to no series, each by itself."""
         point = job.document["operating_point"]
         slices = study.slices
         # Those that were judged before a restart are there.

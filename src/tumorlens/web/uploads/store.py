@@ -73,6 +73,8 @@ class Store:
         Of all files together; beyond it results give way as `Retention` says.
     clock
         Seconds since 1970.
+    url
+        Of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class Store:
         retention_seconds: float,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        url: str | None = None,
     ) -> None:
         self.retention_seconds = retention_seconds
         self._clock = clock
@@ -93,7 +96,7 @@ class Store:
         self._sweeper: threading.Thread | None = None
         self._closers: list[Callable[[], None]] = []
         _check_folder(folder)
-        self._store = JobStore(folder, {STAGE: ATTEMPTS}, clock=clock)
+        self._store = JobStore(folder, {STAGE: ATTEMPTS}, url=url, clock=clock)
         self.folder = self._store.folder
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database

@@ -317,6 +317,25 @@ def test_too_many_that_wait_are_refused(
     assert finish(client, waiting)["state"] == "done"
 
 
+def test_small_scans_do_not_wait_for_a_giant(
+    held: tuple[FlaskClient, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, gate = held
+    monkeypatch.setattr(series_jobs, "GIANT_SLICES", 12)
+    giant = post(client, ("giant.nii.gz", nifti(12)))
+    gate.wait_for_it()
+    second = post(client, ("second.nii.gz", nifti(13)))
+    small = post(client, ("small.nii.gz", nifti(6)))
+    # Both are at the gate, but of giants only one at a time.
+    assert finish(client, small, "judging")["state"] == "judging"
+    assert client.get(giant).json["state"] == "judging"  # type: ignore[index]
+    assert finish(client, second, "waiting")["state"] == "waiting"
+    third = post(client, ("third.nii.gz", nifti(5)))
+    gate.open()
+    for place in (giant, second, small, third):
+        assert finish(client, place)["state"] == "done"
+
+
 def test_what_was_accepted_is_judged_however_full_the_store(
     classifier: SeriesClassifier, tmp_path: Path, settings: Settings
 ) -> None:
