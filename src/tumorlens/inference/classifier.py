@@ -535,7 +535,7 @@ def _read(source: Picture, facts: Preprocessing) -> Iterator[PreparedSlice | Fai
         study = read_picture(source)
     except InputError as error:
         name = picture_name(source)
-        return iter((Failure(name, error.code, error.message, error.hint),))
+        return iter((Failure.of(name, error),))
     first, *rest = study.slices
     # The first slice is prepared here, in the reader's thread; the others of
     # a long file when their turn comes, as prepared they need more memory.
