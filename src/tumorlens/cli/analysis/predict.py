@@ -281,7 +281,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _failure(path: str, error: InputError) -> Failure:
-    return Failure(display_name(path), error.code, error.message, error.hint)
+    return Failure.of(display_name(path), error)
 
 
 class Screen:
