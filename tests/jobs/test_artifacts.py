@@ -131,7 +131,7 @@ def test_files_that_come_and_go_at_the_same_time_are_there_or_not(
 
     def work(store: JobStore, owner: str) -> None:
         try:
-            for number in range(60):
+            for number in range(25):
                 job = keep(store, owner, a=b"same", b=b"%d" % (number % 3))
                 assert store.artifacts.read(job, "upload", "a") == b"same"
                 store.queue.remove([job])
