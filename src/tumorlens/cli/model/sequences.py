@@ -1,4 +1,7 @@
-"""`tumorlens sequences`: figures by MR sequence, and of lesions beside the classes."""
+"""`tumorlens sequences`: figures by MR sequence, and of lesions beside the classes.
+
+Tested in `tests/evaluation/performance/test_by_sequence.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tumour slices made ready for the tests of explanations, and the maps of them."""
+"""Tumour slices made ready for the tests of explanations, and the maps of them.
+
+Tested in `tests/evaluation/explanations/test_faithfulness.py`.
+"""
 
 from __future__ import annotations
 

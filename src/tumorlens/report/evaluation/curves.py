@@ -1,4 +1,7 @@
-"""The sections of curves: discrimination, calibration and net benefit."""
+"""The sections of curves: discrimination, calibration and net benefit.
+
+Tested in `tests/evaluation/performance/test_curves.py`.
+"""
 
 from __future__ import annotations
 
