@@ -1,7 +1,4 @@
-"""`tumorlens sequences`: figures by MR sequence, and of lesions beside the classes.
-
-Tested in `tests/evaluation/performance/test_by_sequence.py`.
-"""
+"""`tumorlens sequences`: figures by MR sequence, and of lesions beside the classes."""
 
 from __future__ import annotations
 
