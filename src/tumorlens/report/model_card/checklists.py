@@ -1,4 +1,4 @@
-"""Which items of two reporting checklists a model card answers, and where.
+"""The items of two reporting checklists, and where a model card answers them.
 
 CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 6(4):e240300): the article
 was not at hand. Items 34 to 44 were first written down from a copy that others had
