@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import tumorlens
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
@@ -112,6 +113,7 @@ def batch(
     facts = RunFacts(
         sources=sources,
         folder=str(Path.cwd()) if any(map(_is_relative, sources)) else "",
+        software=tumorlens.__version__,
         model=worker.model(),
         operating_point=worker.operating_point,
         part_size=part_size,

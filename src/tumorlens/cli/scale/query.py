@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -95,11 +95,15 @@ def _show(result: QueryResult, limit: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(100, Console().width))
+    # Names of series and files are long, and lines that break cannot be read.
+    is_long = {"series", "study", "file"} & set(result.by)
+    console = Console(width=max(170 if is_long else 100, Console().width))
     table = Table()
     names = list(result.groups[0]) if result.groups else list(result.by)
     for name in names:
-        table.add_column(name, justify="left" if name in result.by else "right")
+        # A name that is cut off cannot be looked for.
+        justify: Literal["left", "right"] = "left" if name in result.by else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     for group in result.groups[:limit]:
         table.add_row(*(_cell(group[name]) for name in names))
     console.print(table)

@@ -266,6 +266,7 @@ class ArchiveRun:
                 ) from error
         facts = {
             "part": result.number,
+            "software": self._facts.software,
             "model": self._facts.model,
             "operating_point": self._facts.operating_point,
             "slices": counts.slices,

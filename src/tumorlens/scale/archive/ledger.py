@@ -96,6 +96,8 @@ class RunFacts:
         As the user gave them.
     folder
         Where relative ones start.
+    software
+        Version of TumorLens.
     model
         Name and version of the bundle, and the digest of its description.
     operating_point
@@ -108,6 +110,7 @@ class RunFacts:
 
     sources: tuple[str, ...]
     folder: str
+    software: str
     model: str
     operating_point: str
     part_size: int
@@ -249,6 +252,7 @@ class Ledger:
             "version": _VERSION,
             "sources": list(facts.sources),
             "folder": facts.folder,
+            "software": facts.software,
             "model": facts.model,
             "operating_point": facts.operating_point,
             "part_size": facts.part_size,

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from tumorlens.errors import MissingFileError, SettingError
 from tumorlens.imaging.file_names import display_name
 from tumorlens.scale.archive.parquet import ROW_SCHEMA, read_facts
+from tumorlens.taxonomy import Verdict
 
 SCHEMA = "tumorlens-query/1"
 MEASURES = ("rows", "slices", "failed", "series", "mean_p_tumor", "max_p_tumor")
@@ -66,7 +67,8 @@ def query_archive(
     where
         Only rows with these values, by column; an empty value for empty cells.
     min_p_tumor
-        Only slices whose probability of any tumour is at least this.
+        Only slices whose probability of any tumour is at least this; none that the
+        model takes for no brain MRI.
 
     Returns
     -------
@@ -91,12 +93,14 @@ def query_archive(
             )
     dataset = _dataset(folder)
     is_ok = pc.field("status") == _OK
+    is_known = pc.field("decision") != Verdict.NOT_BRAIN_MRI.value
     projection = {
         **{name: pc.field(name) for name in by},
         "is_slice": is_ok.cast(pa.int64()),
         "is_failed": (~is_ok).cast(pa.int64()),
         "series_": pc.field(_SERIES),
-        "p_": pc.field("p_tumor"),
+        # What the model does not know has no probability that means anything.
+        "p_": pc.if_else(is_known, pc.field("p_tumor"), pc.scalar(None)),
     }
     condition = _condition(where, min_p_tumor)
     steps = [
@@ -158,7 +162,10 @@ def _dataset(folder: Path) -> ds.Dataset:
 def _condition(where: Mapping[str, str], min_p_tumor: float | None) -> Any:  # noqa: ANN401
     conditions = [_is_value(name, value) for name, value in where.items()]
     if min_p_tumor is not None:
-        conditions.append(pc.field("p_tumor") >= float(min_p_tumor))
+        conditions += [
+            pc.field("p_tumor") >= float(min_p_tumor),
+            pc.field("decision") != Verdict.NOT_BRAIN_MRI.value,
+        ]
     condition = None
     for item in conditions:
         condition = item if condition is None else condition & item
