@@ -17,7 +17,7 @@ import pyarrow as pa
 from tumorlens.errors import InputError, TooLargeError, TooManyBrokenError
 from tumorlens.imaging.dicom.frames import Frame, frames_of
 from tumorlens.imaging.dicom.grouping import arrange
-from tumorlens.imaging.dicom.header import is_dicom, numbers, text
+from tumorlens.imaging.dicom.header import is_dicom, numbers, quiet, text
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Slice
@@ -41,6 +41,12 @@ _READERS = 2
 _UNITS_AHEAD = 4
 _FILES_AHEAD = 256
 _LONGEST_WORD = 64
+_WORDS = {
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "manufacturer": "Manufacturer",
+    "scanner": "ManufacturerModelName",
+}
 _GAUSS = 100.0
 """Above, a field strength is meant in gauss: no magnet has so many tesla."""
 
@@ -282,18 +288,18 @@ def acquisition_of(header: Dataset) -> dict[str, Any]:
         The columns of `ACQUISITION_FIELDS` but the plane. The field strength is in
         tesla; of the date the month alone is kept.
     """
-    date = text(header, "StudyDate") or text(header, "SeriesDate")
-    month = f"{date[:4]}-{date[4:6]}" if len(date) == 8 and date.isdecimal() else None
-    strength = numbers(header, "MagneticFieldStrength", 1)
+    # Values are parsed when they are asked for, and warnings would quote them.
+    with quiet():
+        date = text(header, "StudyDate") or text(header, "SeriesDate")
+        strength = numbers(header, "MagneticFieldStrength", 1)
+        words = {name: _word(header, keyword) for name, keyword in _WORDS.items()}
+    is_date = len(date) == 8 and date.isdecimal()
     tesla = None if strength is None else strength[0]
     if tesla is not None and tesla > _GAUSS:
         tesla /= 10_000.0
     return {
-        "study": _word(header, "StudyInstanceUID"),
-        "series": _word(header, "SeriesInstanceUID"),
-        "month": month,
-        "manufacturer": _word(header, "Manufacturer"),
-        "scanner": _word(header, "ManufacturerModelName"),
+        **words,
+        "month": f"{date[:4]}-{date[4:6]}" if is_date else None,
         "field_strength": tesla,
     }
 
