@@ -21,20 +21,15 @@ from typing import Any
 
 from beside_table import beside_table
 
-from tumorlens.evaluation.performance.source_kinds import ONE_KIND
+from tumorlens.evaluation.performance.subgroups import ONE_KIND
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
-from tumorlens.report.evaluation.network_figures import (
-    MAPS,
-    damage_rows,
-    map_rows,
-    refusal_rows,
-)
-from tumorlens.report.evaluation.series_figures import scan_figure_rows
+from tumorlens.report.evaluation.explanations import MAPS, map_rows
+from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
+from tumorlens.report.evaluation.series import series_figure_rows
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text, name_text, table
-from tumorlens.report.model_card.card import model_card
-from tumorlens.report.model_card.charts import FOLDER, card_charts
-from tumorlens.report.model_card.sets import COVERAGES
+from tumorlens.report.model_card.card import FOLDER, card_charts, model_card
+from tumorlens.report.model_card.figures import COVERAGES
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.openapi.document import openapi_document
 
@@ -313,7 +308,7 @@ def _scans_table() -> str:
             "",
             "| Figure | Value [95 % interval over patients] |",
             "|---|---|",
-            *(f"| {title} | {value} |" for title, value in scan_figure_rows(figures)),
+            *(f"| {title} | {value} |" for title, value in series_figure_rows(figures)),
         )
     )
 

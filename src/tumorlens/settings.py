@@ -75,7 +75,7 @@ class Setting:
     Parameters
     ----------
     name
-        As in `Settings`.
+        The name of the field in `Settings`.
     kind
         ``text``, ``number`` or ``folder``.
     default

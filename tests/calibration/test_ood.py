@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tumorlens.calibration.ood import PASS_RATE, Embedded, _threshold, fit_domain
+from tumorlens.calibration.ood import PASS_RATE, Embedded, _threshold, fit_ood_model
 from tumorlens.errors import BundleError
 from tumorlens.inference.slice.ood import OodModel
 
@@ -32,7 +32,7 @@ def fitted():
     rng = np.random.default_rng(0)
     parts = [embedded(rng, 80, shift=shift) for shift in (-3.0, 2.0, 4.0)]
     kinds = ["low"] * 80 + ["middle"] * 80 + ["high"] * 80
-    return fit_domain(embedded(rng, 400), embedded(rng, 300), joined(parts), kinds)
+    return fit_ood_model(embedded(rng, 400), embedded(rng, 300), joined(parts), kinds)
 
 
 def scores(model, pictures):
@@ -91,7 +91,7 @@ def test_heads_by_ct_teach_but_leave_the_level_alone(kind):
     rng = np.random.default_rng(4)
     own = embedded(rng, 400), embedded(rng, 300)
     foreign = joined([embedded(rng, 80, shift=0.3), embedded(rng, 80, shift=4.0)])
-    _, told = fit_domain(*own, foreign, [kind] * 80 + ["far"] * 80)
-    _, counted = fit_domain(*own, foreign, ["near"] * 80 + ["far"] * 80)
+    _, told = fit_ood_model(*own, foreign, [kind] * 80 + ["far"] * 80)
+    _, counted = fit_ood_model(*own, foreign, ["near"] * 80 + ["far"] * 80)
     assert told["auroc"] == counted["auroc"]
     assert told["threshold"] < 0.5 * counted["threshold"]

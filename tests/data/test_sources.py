@@ -111,6 +111,13 @@ def test_every_set_is_collected(folder: Path) -> None:
     assert found["2"].plane == "sagittal"
 
 
+def test_some_sets_may_be_read_alone(folder: Path) -> None:
+    records = collect(folder, ["cheng", "soop"])
+    assert {record.source for record in records} == {"cheng", "soop"}
+    with pytest.raises(DatasetError, match="ixi"):
+        collect(folder, ["cheng", "ixi"])
+
+
 def test_lgg_gives_what_is_to_be_learnt_from(folder: Path) -> None:
     found = by_name(collect(folder / "lgg"))
     assert set(found) == {"T_3", "T_4", "T_6"}

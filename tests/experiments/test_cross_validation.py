@@ -1,7 +1,15 @@
 """Each patient is judged by a network that never saw them."""
 
+from __future__ import annotations
+
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -9,22 +17,137 @@ import pytest
 from tests.samples.folds import TINY, draw_two_folds
 from tumorlens.calibration.decision_layer import fit_decision_layer
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
+from tumorlens.data.manifest import write_manifest
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.evaluation.scoring.worst_errors import judge_by_folds
+from tumorlens.evaluation.scoring.worst_errors import fold_predictor
 from tumorlens.experiments.cross_validation import (
+    OUTPUTS,
+    FoldPlan,
     cross_validate,
-    examined_by_folds,
     held_out_by_folds,
+    mean_of_runs,
+    measured_bundles_of_folds,
+    train_fold,
+    train_folds,
 )
-from tumorlens.experiments.fold_runs import OUTPUTS, FoldPlan
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.taxonomy import TumorClass
+from tumorlens.training.dataset import load_samples
+from tumorlens.training.fit import BEST_WEIGHTS
 from tumorlens.training.held_out import HeldOut
+from tumorlens.training.networks.registry import find_network
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     return draw_two_folds(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="module")
+def samples(records):
+    return load_samples(records)[0]
+
+
+@pytest.fixture(scope="module")
+def trained(records, tmp_path_factory):
+    """Two folds, one after the other."""
+    folder = tmp_path_factory.mktemp("folds")
+    places = {fold: folder / f"fold{fold}" for fold in (0, 1)}
+    train_folds(records, places, TINY, say=quiet)
+    return places
+
+
+def weights_of(folder):
+    model = find_network("seed-cnn").build(None)
+    model.load_weights(folder / BEST_WEIGHTS)
+    return [np.asarray(item) for item in model.trainable_variables]
+
+
+def test_each_fold_is_said_of_by_a_network_that_left_it_out(trained, records):
+    said = {
+        fold: HeldOut.load(place / OUTPUTS, records) for fold, place in trained.items()
+    }
+    for fold, held in said.items():
+        assert {row.fold for row in held.records} == {fold}
+    pairs = zip(weights_of(trained[0]), weights_of(trained[1]), strict=True)
+    assert any(np.abs(first - second).max() > 1e-5 for first, second in pairs)
+
+
+def test_runs_at_the_same_time_end_as_one_after_the_other(trained, records, tmp_path):
+    places = {fold: tmp_path / f"fold{fold}" for fold in (0, 1)}
+    samples = train_folds(records, places, TINY, 2, quiet)
+    assert len(samples) == len(records)
+    for fold, place in places.items():
+        pairs = zip(weights_of(place), weights_of(trained[fold]), strict=True)
+        for found, expected in pairs:
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_error_of_a_run_beside_others_is_told_whole(records, tmp_path):
+    places = {fold: tmp_path / f"fold{fold}" for fold in (0, 1, 2)}
+    with pytest.raises(TrainingError, match=r"fold 2.*data split --folds"):
+        train_folds(records, places, TINY, 2, quiet)
+
+
+def test_no_run_outlives_a_command_that_was_killed(records, tmp_path):
+    out, table = tmp_path / "folds", tmp_path / "folds.csv"
+    write_manifest(records, table)
+    command = (
+        *(sys.executable, "-m", "tumorlens", "train", "--data", table, "--out", out),
+        *("--folds", "2", "--jobs", "2", "--network", "seed-cnn", "--epochs", "9999"),
+    )
+    parent = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout is not None
+    try:
+        runs = set()
+        while len(runs) < 2:
+            line = parent.stdout.readline()
+            assert line, "it ended by itself"
+            if line.startswith("[fold"):
+                runs.add(line.split("]")[0])
+        parent.kill()
+        # The runs write to the same pipe, so it ends when the last of them does.
+        ended = Thread(target=parent.stdout.read, daemon=True)
+        ended.start()
+        ended.join(30)
+        assert not ended.is_alive()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+        parent.stdout.close()
+
+
+def test_a_complete_fold_is_not_run_again(trained):
+    said = []
+    train_fold([], 0, TINY, trained[0], said.append)
+    assert said == ["Fold 0 is complete."]
+
+
+def test_runs_with_other_choices_are_refused_before_any_training(
+    trained, records, samples, tmp_path
+):
+    other = replace(TINY, seed=7)
+    with pytest.raises(TrainingError, match=r"fold1 holds a run with other choices"):
+        train_folds(records, {3: tmp_path / "fold3", 1: trained[1]}, other, 2, quiet)
+    assert not (tmp_path / "fold3").exists()
+    train_fold(samples, 0, TINY, tmp_path / "begun", quiet)
+    (tmp_path / "begun" / OUTPUTS).unlink()
+    with pytest.raises(TrainingError, match="other choices"):
+        train_fold(samples, 0, other, tmp_path / "begun", quiet)
+
+
+def test_a_mean_of_runs_comes_out_the_same_again(trained, samples):
+    paths = [place / BEST_WEIGHTS for place in trained.values()]
+    first, again = (mean_of_runs(paths, samples, TINY).get_weights() for _ in range(2))
+    for found, expected in zip(again, first, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +158,9 @@ def folder(records, tmp_path_factory):
 
 def test_every_record_is_judged_once_by_a_bundle_that_left_it_out(records, folder):
     place, found = folder
-    scored = found.scored
-    assert len(found.rules) == len(scored.records)
-    assert sorted(row.path for row in scored.records) == sorted(
+    scored_slices = found.scored_slices
+    assert len(found.rules) == len(scored_slices.records)
+    assert sorted(row.path for row in scored_slices.records) == sorted(
         row.path for row in records
     )
     for fold in (0, 1):
@@ -54,7 +177,7 @@ def test_what_trains_only_teaches_the_other_folds_and_is_never_judged(
     rows = [replace(row, train_only=row.path in ends) for row in records]
     found = cross_validate(rows, TINY, tmp_path, say=lambda _: None)
     judged = {row.path for row in records} - ends
-    assert {row.path for row in found.scored.records} == judged
+    assert {row.path for row in found.scored_slices.records} == judged
     assert {row.path for row in found.held.records} == judged
     assert sum(fold["slices"] for fold in found.leakage["folds"].values()) == 14
     assert {row.path for row in (item.record for item in found.samples)} >= ends
@@ -92,7 +215,7 @@ def test_a_fold_is_examined_on_its_own_brain_mri_and_ct(records, folder):
         replace(abnormal, flag="abnormal"),
         *records[4:],
     ]
-    first, second = examined_by_folds(found.bundles, rows)
+    first, second = measured_bundles_of_folds(found.bundles, rows)
     own = {row.path for row in records if row.fold == 0}
     assert {row.path for row in first.records} == own - {end.path, abnormal.path}
     assert {row.fold for row in second.records} == {1}
@@ -119,12 +242,14 @@ def test_patients_of_whom_no_fold_knows_a_copy_are_held_out(records, folder):
 
 def test_an_error_is_drawn_by_the_bundle_that_left_it_out(records, folder):
     _, found = folder
-    judge = judge_by_folds(found.bundles)
-    for row in (0, len(found.scored.records) - 1):
-        again = judge(found.scored.records[row]).decision.probabilities
-        assert list(again.values()) == pytest.approx(found.scored.probabilities[row])
+    predict = fold_predictor(found.bundles)
+    for row in (0, len(found.scored_slices.records) - 1):
+        again = predict(found.scored_slices.records[row]).decision.probabilities
+        assert list(again.values()) == pytest.approx(
+            found.scored_slices.probabilities[row]
+        )
     with pytest.raises(DatasetError, match="fold 7"):
-        judge(replace(records[0], fold=7))
+        predict(replace(records[0], fold=7))
 
 
 def test_a_fold_is_calibrated_on_the_other_folds(records, folder):

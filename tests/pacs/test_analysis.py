@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from tests.samples.dicom_studies import change, ill_head, write_series
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import EDGE_MM, LESION, draw_head
 from tumorlens.errors import InputError, SettingError
@@ -97,7 +97,7 @@ def test_an_operating_point_that_is_not_there_is_told_before_any_series(
 
 def test_a_size_is_written_only_where_its_error_was_measured(tiny_bundle: Path) -> None:
     found = load_series_classifier(tiny_bundle, threads=1).predict(
-        drawn_scan(range(5, 8))
+        drawn_series(range(5, 8))
     )
     assert found.lesion is not None
     assert found.lesion.size_mm is not None
@@ -110,7 +110,7 @@ def test_a_size_is_written_only_where_its_error_was_measured(tiny_bundle: Path) 
 
 def test_the_segment_is_the_lesion_and_nothing_else(tiny_bundle: Path) -> None:
     found = load_series_classifier(tiny_bundle, threads=1).predict(
-        drawn_scan(range(5, 8))
+        drawn_series(range(5, 8))
     )
     assert found.lesion is not None
     mask = lesion_mask(found)
@@ -127,7 +127,7 @@ def test_a_sequence_that_the_model_was_not_trained_on_is_said(
     tiny_bundle: Path,
 ) -> None:
     found = load_series_classifier(tiny_bundle, threads=1).predict(
-        drawn_scan(range(5, 8))
+        drawn_series(range(5, 8))
     )
     told = dicom_finding(replace(found, sequence=MRSequence.FLAIR), "tiny").reasons
     assert told[:-1] == found.reasons
@@ -152,7 +152,7 @@ def test_a_series_without_brain_is_told_in_report_and_picture(
 
 def test_a_refused_series_gets_no_number(tiny_bundle: Path) -> None:
     found = load_series_classifier(tiny_bundle, threads=1).predict(
-        drawn_scan(range(5, 8))
+        drawn_series(range(5, 8))
     )
     assert dicom_finding(found, "tiny").p_tumor == found.p_tumor
     refused = replace(found, decision=Verdict.NOT_BRAIN_MRI)

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from tumorlens.errors import ArchiveError, OutputError
-from tumorlens.pacs import spool
+from tumorlens.jobs import artifacts
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-from tumorlens.pacs.queue import REMEMBERED_SECONDS, Job, Queue
-from tumorlens.pacs.queue_tables import MOST_ATTEMPTS, Arrival
+from tumorlens.pacs.queue import (
+    MOST_ATTEMPTS,
+    REMEMBERED_SECONDS,
+    Arrival,
+    SeriesJob,
+    SeriesQueue,
+)
 from tumorlens.report.dicom.finding import EarlierReport
 
 DAY = 86_400.0
@@ -30,8 +35,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def queue(tmp_path: Path, clock: Clock) -> Queue:
-    return Queue(tmp_path / "node", DAY, clock)
+def queue(tmp_path: Path, clock: Clock) -> SeriesQueue:
+    return SeriesQueue(tmp_path / "node", DAY, clock)
 
 
 @pytest.fixture
@@ -39,19 +44,24 @@ def fetches(tmp_path: Path, clock: Clock) -> FetchQueue:
     return FetchQueue(tmp_path / "poller", clock=clock)
 
 
-def complete(queue: Queue, clock: Clock) -> Job:
+def complete(queue: SeriesQueue, clock: Clock) -> SeriesJob:
     clock.now += 20
     job = queue.next_complete(10)
     assert job is not None
     return job
 
 
-def read(job: Job | None) -> list[bytes]:
+def read(job: SeriesJob | None) -> list[bytes]:
     assert job is not None
     return [path.read_bytes() for path in job.files]
 
 
-def send(queue: Queue, series: str) -> None:
+def kept(queue: SeriesQueue) -> list[bytes]:
+    """Return what lies on the disk, whatever the files are called."""
+    return sorted(path.read_bytes() for path in (queue.folder / "files").iterdir())
+
+
+def send(queue: SeriesQueue, series: str) -> None:
     """Have all results of a series arrive, the first of them a report."""
     job = queue.next_to_send()
     assert job is not None and job.series == series
@@ -61,7 +71,7 @@ def send(queue: Queue, series: str) -> None:
 
 
 def test_a_series_is_complete_once_nothing_came_for_a_while(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     assert queue.add("1.1", "1", b"first")
     clock.now += 8
@@ -75,7 +85,7 @@ def test_a_series_is_complete_once_nothing_came_for_a_while(
 
 
 def test_an_image_or_series_that_comes_again_is_not_judged_twice(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     assert queue.add("1.1", "1", b"first") is Arrival.NEW
     assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
@@ -88,7 +98,7 @@ def test_an_image_or_series_that_comes_again_is_not_judged_twice(
 
 
 def test_an_image_that_comes_late_has_its_series_judged_anew_and_whole(
-    queue: Queue, clock: Clock, tmp_path: Path
+    queue: SeriesQueue, clock: Clock, tmp_path: Path
 ) -> None:
     queue.add("1.1", "1", b"first")
     queue.put_results(complete(queue, clock), [b"report", b"picture"])
@@ -99,7 +109,7 @@ def test_an_image_that_comes_late_has_its_series_judged_anew_and_whole(
     assert queue.next_complete(10) is None, "it waits until nothing comes"
     # All of it survives a restart.
     queue.close()
-    again = Queue(tmp_path / "node", DAY, clock)
+    again = SeriesQueue(tmp_path / "node", DAY, clock)
     job = complete(again, clock)
     assert read(job) == [b"first", b"late", b"later"]
     (earlier,) = job.earlier
@@ -112,7 +122,7 @@ def test_an_image_that_comes_late_has_its_series_judged_anew_and_whole(
 
 
 def test_results_that_were_not_sent_yet_give_way_to_newer_ones(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     queue.add("1.1", "1", b"first")
     queue.put_results(complete(queue, clock), [b"old", b"older"])
@@ -127,33 +137,32 @@ def test_results_that_were_not_sent_yet_give_way_to_newer_ones(
     queue.add("1.3", "1", b"later")
     queue.put_results(complete(queue, clock), [b"newest"])
     assert read(queue.next_to_send()) == [b"newest"]
-    assert len(list(queue.folder.glob("result-*"))) == 1
+    assert kept(queue) == [b"first", b"late", b"later", b"newest"]
 
 
 def test_an_image_that_comes_while_its_series_is_judged_is_not_left_out(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     queue.add("1.1", "1", b"first")
     job = complete(queue, clock)
     queue.add("1.2", "1", b"second")
     assert not queue.put_results(job, [b"result"])
-    assert queue.next_to_send() is None and not list(queue.folder.glob("result-*"))
+    assert queue.next_to_send() is None and kept(queue) == [b"first", b"second"]
     assert read(complete(queue, clock)) == [b"first", b"second"]
 
 
 def test_images_are_removed_when_they_were_kept_long_enough(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     queue.add("1.1", "1", b"first")
     queue.put_results(complete(queue, clock), [b"result"])
     queue.add("2.1", "2", b"waits to be judged")
     clock.now += DAY - 60
     queue.clean()
-    assert len(list(queue.folder.glob("image-*"))) == 2
+    assert kept(queue) == [b"first", b"result", b"waits to be judged"]
     clock.now += 60
     queue.clean()
-    (left,) = queue.folder.glob("image-*")
-    assert left.read_bytes() == b"waits to be judged"
+    assert kept(queue) == [b"result", b"waits to be judged"]
     # What was not sent yet is still sent, and what came before still known.
     assert read(queue.next_to_send()) == [b"result"]
     send(queue, "1")
@@ -168,7 +177,7 @@ def test_images_are_removed_when_they_were_kept_long_enough(
 
 
 def test_a_series_that_was_given_up_leaves_nothing_behind(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     queue.add("1.1", "1", b"never judged")
     queue.add("2.1", "2", b"never sent")
@@ -185,17 +194,17 @@ def test_a_series_that_was_given_up_leaves_nothing_behind(
     assert queue.counts() == {"failed": 2}
     clock.now += DAY
     queue.clean()
-    assert not list(queue.folder.glob("*.dcm"))
+    assert kept(queue) == []
 
 
-def give_up(queue: Queue, series: str) -> None:
+def give_up(queue: SeriesQueue, series: str) -> None:
     while queue.postpone(series) < float("inf"):
         pass
     assert queue.counts() == {"failed": 1}
 
 
 def test_a_series_that_was_given_up_is_tried_anew_when_it_is_sent_again(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     queue.add("1.1", "1", b"first")
     queue.add("1.2", "1", b"second")
@@ -205,21 +214,21 @@ def test_a_series_that_was_given_up_is_tried_anew_when_it_is_sent_again(
     assert queue.counts() == {"receiving": 1}
     job = complete(queue, clock)
     assert sorted(read(job)) == [b"first again", b"second"]
-    assert len(list(queue.folder.glob("*.dcm"))) == 2
+    assert kept(queue) == [b"first again", b"second"]
     assert queue.postpone("1") == 5, "the waits begin anew"
     clock.now += 5
     assert queue.put_results(complete(queue, clock), [b"result"])
 
 
 def test_a_series_given_up_whose_images_are_gone_takes_them_again(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     for image in ("1.1", "1.2", "1.3"):
         queue.add(image, "1", b"image")
     give_up(queue, "1")
     clock.now += DAY
     queue.clean()
-    assert not list(queue.folder.glob("*.dcm"))
+    assert kept(queue) == []
     assert queue.add("1.4", "1", b"new") is Arrival.AGAIN
     assert queue.add("1.1", "1", b"first") is Arrival.NEW
     assert queue.add("1.1", "1", b"first") is Arrival.KNOWN
@@ -234,7 +243,7 @@ def test_a_series_given_up_whose_images_are_gone_takes_them_again(
 
 
 def test_an_image_of_another_series_takes_no_row_away(
-    queue: Queue, clock: Clock
+    queue: SeriesQueue, clock: Clock
 ) -> None:
     queue.add("1.1", "1", b"image")
     give_up(queue, "1")
@@ -244,18 +253,20 @@ def test_an_image_of_another_series_takes_no_row_away(
 
 
 def test_nothing_is_taken_where_the_disk_is_nearly_full(
-    queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    queue: SeriesQueue, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue.add("1.1", "1", b"first")
     queue.put_results(complete(queue, clock), [])
-    monkeypatch.setattr(spool, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(artifacts, "LEAST_FREE_BYTES", 2**62)
     with pytest.raises(OutputError, match="MB left"):
         queue.add("2.1", "2", b"image")
-    assert not list(queue.folder.glob("*.dcm")), "what was only kept gives way first"
+    assert kept(queue) == [], "what was only kept gives way first"
     assert queue.counts() == {"done": 1}
 
 
-def test_results_are_sent_one_by_one_and_then_gone(queue: Queue, clock: Clock) -> None:
+def test_results_are_sent_one_by_one_and_then_gone(
+    queue: SeriesQueue, clock: Clock
+) -> None:
     queue.add("1.1", "1", b"first")
     queue.put_results(complete(queue, clock), [b"a", b"b"])
     job = queue.next_to_send()
@@ -267,41 +278,41 @@ def test_results_are_sent_one_by_one_and_then_gone(queue: Queue, clock: Clock) -
     queue.sent("1", job.files[1])
     assert queue.next_to_send() is None
     assert queue.counts() == {"done": 1}
-    assert not list(queue.folder.glob("result-*"))
+    assert kept(queue) == [b"first"]
 
 
 def test_everything_survives_a_restart_and_strays_go(
     tmp_path: Path, clock: Clock
 ) -> None:
-    first = Queue(tmp_path, clock=clock)
+    first = SeriesQueue(tmp_path, clock=clock)
     first.add("2.1", "2", b"other")
     first.put_results(complete(first, clock), [b"result"])
     first.add("1.1", "1", b"image")
-    (tmp_path / "image-half-written.dcm").write_bytes(b"stray")
+    (tmp_path / "files" / "incoming-half-written").write_bytes(b"stray")
     first.close()
-    again = Queue(tmp_path, clock=clock)
+    again = SeriesQueue(tmp_path, clock=clock)
     clock.now += 60
     received, sending = again.next_complete(10), again.next_to_send()
     assert received is not None and received.series == "1"
     assert sending is not None and sending.files[0].read_bytes() == b"result"
-    assert not (tmp_path / "image-half-written.dcm").exists()
+    assert kept(again) == [b"image", b"result"]
 
 
-def test_waits_double_and_end(queue: Queue, clock: Clock) -> None:
+def test_waits_double_and_end(queue: SeriesQueue, clock: Clock) -> None:
     queue.add("1.1", "1", b"image")
     clock.now += 60
     assert [queue.postpone("1") for _ in range(3)] == [5, 10, 20]
     assert queue.next_complete(10) is None
     clock.now += 21
     assert queue.next_complete(10) is not None
-    waits = [queue.postpone("1") for _ in range(MOST_ATTEMPTS["receiving"] - 3)]
+    waits = [queue.postpone("1") for _ in range(MOST_ATTEMPTS["judge"] - 3)]
     assert waits[-1] == float("inf")
     assert queue.counts() == {"failed": 1}
 
 
-def test_names_of_files_are_ours_and_closed_to_others(queue: Queue) -> None:
+def test_names_of_files_are_ours_and_closed_to_others(queue: SeriesQueue) -> None:
     queue.add("../../evil", "/etc/passwd", b"image")
-    (file,) = queue.folder.glob("*.dcm")
+    (file,) = (queue.folder / "files").iterdir()
     assert "evil" not in file.name
     assert file.stat().st_mode & 0o077 == 0
     assert queue.folder.stat().st_mode & 0o077 == 0
@@ -310,10 +321,10 @@ def test_names_of_files_are_ours_and_closed_to_others(queue: Queue) -> None:
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
-        Queue(tmp_path / "file")
+        SeriesQueue(tmp_path / "file")
 
 
-def test_results_are_sent_for_a_week(queue: Queue, clock: Clock) -> None:
+def test_results_are_sent_for_a_week(queue: SeriesQueue, clock: Clock) -> None:
     queue.add("1.1", "1", b"image")
     queue.put_results(complete(queue, clock), [b"result"])
     waited = 0.0
@@ -332,13 +343,13 @@ def test_a_series_that_is_fetched_at_once_is_whole_or_not_there(
     with pytest.raises(ConnectionError):
         fetches.add_whole("1", cut_off())
     assert fetches.counts() == {} and fetches.due_in("1") == 0
-    assert not list(fetches.folder.glob("*.dcm"))
+    assert kept(fetches) == []
     assert fetches.add_whole("1", [b"first", b"second"]) == 2
     assert fetches.due_in("1") is None
     job = fetches.next_complete(0)
     assert read(job) == [b"first", b"second"]
     assert job is not None and fetches.put_results(job, [b"result"])
-    assert not list(fetches.folder.glob("image-*")), "nothing comes late"
+    assert kept(fetches) == [b"result"], "nothing comes late"
 
 
 def test_a_series_of_which_images_are_missing_is_taken_only_where_that_is_asked(
@@ -346,7 +357,7 @@ def test_a_series_of_which_images_are_missing_is_taken_only_where_that_is_asked(
 ) -> None:
     with pytest.raises(ArchiveError, match="2 of 3 images"):
         fetches.add_whole("1", [None, b"image", None])
-    assert fetches.counts() == {} and not list(fetches.folder.glob("*.dcm"))
+    assert fetches.counts() == {} and kept(fetches) == []
     assert fetches.add_whole("1", [None, b"image", None], partly=True) == 1
     job = fetches.next_complete(0)
     assert job is not None
@@ -376,11 +387,11 @@ def test_a_series_that_was_missed_is_due_later_and_survives_a_restart(
     assert again.next_complete(0) is not None, "the waits begin anew"
 
 
-def test_a_folder_is_for_one_at_a_time(queue: Queue) -> None:
+def test_a_folder_is_for_one_at_a_time(queue: SeriesQueue) -> None:
     queue.add("1.1", "1", b"image")
     with pytest.raises(OutputError, match="locked") as caught:
-        Queue(queue.folder)
+        SeriesQueue(queue.folder)
     assert "one process at a time" in caught.value.hint
-    assert len(list(queue.folder.glob("*.dcm"))) == 1
+    assert kept(queue) == [b"image"]
     queue.close()
-    Queue(queue.folder).close()
+    SeriesQueue(queue.folder).close()

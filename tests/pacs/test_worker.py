@@ -19,19 +19,19 @@ from tests.samples.dicom_studies import change, wait_for, write_series
 from tumorlens.errors import OutputError
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.sender import send_files
-from tumorlens.pacs.queue import Job, Queue
-from tumorlens.pacs.worker import Worker
+from tumorlens.pacs.queue import SeriesJob, SeriesQueue
+from tumorlens.pacs.worker import SeriesWorker
 
 SECRET = "Drawn^Head"
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    with closing(Queue(tmp_path / "queue")) as made:
+def queue(tmp_path: Path) -> Iterator[SeriesQueue]:
+    with closing(SeriesQueue(tmp_path / "queue")) as made:
         yield made
 
 
-def give_back(job: Job) -> list[bytes]:
+def give_back(job: SeriesJob) -> list[bytes]:
     return [path.read_bytes() for path in job.files]
 
 
@@ -41,14 +41,14 @@ def take(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
     return True
 
 
-def fill(queue: Queue, folder: Path, series: str) -> None:
+def fill(queue: SeriesQueue, folder: Path, series: str) -> None:
     (file,) = write_series(folder / series, slices=1)
     queue.add(f"{series}.1", series, file.read_bytes())
 
 
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), OSError(SECRET)])
 def test_results_that_cannot_be_sent_do_not_hold_up_the_next(
-    queue: Queue,
+    queue: SeriesQueue,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
@@ -64,7 +64,7 @@ def test_results_that_cannot_be_sent_do_not_hold_up_the_next(
 
     for series in ("1", "2", "3"):
         fill(queue, tmp_path, series)
-    worker = Worker(queue, give_back, deliver, 0.0)
+    worker = SeriesWorker(queue, give_back, deliver, 0.0)
     worker.start()
     with closing(worker):
         wait_for(lambda: queue.counts() == {"done": 2, "sending": 1})
@@ -73,9 +73,9 @@ def test_results_that_cannot_be_sent_do_not_hold_up_the_next(
 
 
 def test_a_series_whose_judging_breaks_does_not_hold_up_the_next(
-    queue: Queue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    queue: SeriesQueue, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def analyse(job: Job) -> list[bytes]:
+    def analyse(job: SeriesJob) -> list[bytes]:
         if dcmread(job.files[0]).PatientID == "breaks":
             raise ZeroDivisionError(SECRET)
         return give_back(job)
@@ -83,19 +83,19 @@ def test_a_series_whose_judging_breaks_does_not_hold_up_the_next(
     (file,) = write_series(tmp_path / "1", slices=1)
     queue.add("1.1", "1", change(file, PatientID="breaks").read_bytes())
     fill(queue, tmp_path, "2")
-    worker = Worker(queue, analyse, take, 0.0)
+    worker = SeriesWorker(queue, analyse, take, 0.0)
     worker.start()
     with closing(worker):
         wait_for(lambda: queue.counts() == {"done": 1, "receiving": 1})
     assert "ZeroDivisionError" in caplog.text and SECRET not in caplog.text
 
 
-class Full(Queue):
+class Full(SeriesQueue):
     """Its disk is full for a while."""
 
     refusals = 2
 
-    def put_results(self, job: Job, results: Sequence[bytes]) -> bool:
+    def put_results(self, job: SeriesJob, results: Sequence[bytes]) -> bool:
         if self.refusals:
             self.refusals -= 1
             raise OutputError("The disk is full.")
@@ -107,7 +107,7 @@ def test_a_disk_that_is_full_for_a_while_ends_nothing(
 ) -> None:
     with closing(Full(tmp_path / "queue")) as queue:
         fill(queue, tmp_path, "1")
-        worker = Worker(queue, give_back, take, 0.0)
+        worker = SeriesWorker(queue, give_back, take, 0.0)
         worker.start()
         with closing(worker):
             wait_for(lambda: queue.counts() == {"done": 1})
@@ -119,17 +119,18 @@ def test_images_that_are_kept_no_longer_are_removed_by_the_worker(
 ) -> None:
     caplog.set_level(logging.INFO)
     now = [1000.0]
-    with closing(Queue(tmp_path / "queue", 3600.0, lambda: now[0])) as queue:
+    with closing(SeriesQueue(tmp_path / "queue", 3600.0, lambda: now[0])) as queue:
         fill(queue, tmp_path, "1")
-        with closing(Worker(queue, lambda *_: [], take, 0.0)) as worker:
+        with closing(SeriesWorker(queue, lambda *_: [], take, 0.0)) as worker:
             worker.start()
             wait_for(lambda: queue.counts() == {"done": 1})
         assert "Judged 1 images, 0 results." in caplog.text
-        assert len(list(queue.folder.glob("*.dcm"))) == 1
+        files = queue.folder / "files"
+        assert len(list(files.iterdir())) == 1
         now[0] += 3600.0
-        with closing(Worker(queue, lambda *_: [], take, 0.0)) as worker:
+        with closing(SeriesWorker(queue, lambda *_: [], take, 0.0)) as worker:
             worker.start()
-            wait_for(lambda: not list(queue.folder.glob("*.dcm")))
+            wait_for(lambda: not list(files.iterdir()))
 
 
 def test_what_a_destination_refuses_does_not_hold_up_the_other_files(

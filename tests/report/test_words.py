@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.samples.series_findings import written_finding
+from tests.samples.drawn_series import known_prediction
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.bundle.facts import PredictionSets
 from tumorlens.inference.slice.results import Box, Prediction
@@ -103,7 +103,7 @@ def test_every_slice_is_counted_once() -> None:
 
 
 def test_a_lesion_has_place_slices_and_size() -> None:
-    lesion = written_finding().lesion
+    lesion = known_prediction().lesion
     assert lesion is not None
     text = words.lesion_sentence(lesion)
     assert "right, middle third" in text
@@ -112,7 +112,7 @@ def test_a_lesion_has_place_slices_and_size() -> None:
 
 
 def test_a_lesion_without_a_known_place_has_its_slice() -> None:
-    lesion = written_finding().lesion
+    lesion = known_prediction().lesion
     assert lesion is not None
     bare = replace(lesion, box=(4, 0, 0, 5, 9, 9), size_mm=None, location="")
     text = words.lesion_sentence(bare)

@@ -51,11 +51,15 @@ def write_enhanced(
         FunctionalGroupPointer=0x00209111,
         DimensionOrganizationUID=dimensions,
     )
-    shared = Dataset()
-    shared.PixelMeasuresSequence = _group(PixelSpacing=[0.8, 0.8], SliceThickness=6)
-    shared.PlaneOrientationSequence = _group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-    shared.MREchoSequence = _group(EffectiveEchoTime=10.0)
-    made.SharedFunctionalGroupsSequence = Sequence([shared])
+    share_of_each = Dataset()
+    share_of_each.PixelMeasuresSequence = _group(
+        PixelSpacing=[0.8, 0.8], SliceThickness=6
+    )
+    share_of_each.PlaneOrientationSequence = _group(
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0]
+    )
+    share_of_each.MREchoSequence = _group(EffectiveEchoTime=10.0)
+    made.SharedFunctionalGroupsSequence = Sequence([share_of_each])
     frames = []
     for place in places:
         frame = Dataset()

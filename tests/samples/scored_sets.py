@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 SURE = 0.94
 
 
-def made_set(said: list[tuple[str, str, str]], **columns: Any) -> ScoredSet:
+def made_set(said: list[tuple[str, str, str]], **columns: Any) -> ScoredSlices:
     """Make a set of (patient, true class, said class), said with 0.94 each.
 
     Parameters
@@ -65,7 +65,7 @@ def made_set(said: list[tuple[str, str, str]], **columns: Any) -> ScoredSet:
         "lesions": np.full((count, 2), np.nan),
         "sequences": [None] * count,
     }
-    return ScoredSet(**(fields | columns))
+    return ScoredSlices(**(fields | columns))
 
 
 def _decision(row: np.ndarray) -> TumorClass | Verdict:
@@ -74,7 +74,7 @@ def _decision(row: np.ndarray) -> TumorClass | Verdict:
     return CLASSES[int(row.argmax())] if row.max() > 0.5 else Verdict.INCONCLUSIVE
 
 
-def random_set(seed: int = 0, patients: int = 60, slices: int = 4) -> ScoredSet:
+def random_set(seed: int = 0, patients: int = 60, slices: int = 4) -> ScoredSlices:
     """Make a set with mistakes: three sources, two sites, three planes."""
     rng = np.random.default_rng(seed)
     said, parts = [], []

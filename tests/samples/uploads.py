@@ -1,8 +1,10 @@
-"""Forms that tests send."""
+"""Forms that tests send, and the text of the pages that come back."""
 
 from __future__ import annotations
 
+import html
 import io
+import re
 from typing import Any
 
 from werkzeug.datastructures import FileStorage, MultiDict
@@ -22,3 +24,8 @@ def form(*files: tuple[str, bytes], **fields: str) -> dict[str, Any]:
         "data": body,
         "content_type": f"multipart/form-data; boundary={boundary}",
     }
+
+
+def text_of(page: str) -> str:
+    """What a reader of a page sees: its HTML without tags."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())

@@ -1,4 +1,4 @@
-"""An app serves a bundle of volumes as it serves one of slices."""
+"""An app serves both kinds of bundle alike, and parts no number from its unit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import LESION, draw_head, save_volume
 from tumorlens import SeriesClassifier, load_series_classifier
 from tumorlens.settings import Settings
-from tumorlens.web.app import create_app
+from tumorlens.web.app import create_app, unbroken
 from tumorlens.web.uploads.store import Store
 
 
@@ -82,3 +82,16 @@ def test_pictures_sent_as_a_scan_are_refused_with_what_to_do(
     status = finish(client, str(response.headers["Location"]))
     assert status["state"] == "failed"
     assert "model of slices" in status["error"]["mend"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("of 81, 52 % (41 % to 63 %) were", "of 81, 52~% (41~% to 63~%) were"),
+        ("about 38 × 40 × 30 mm (across", "about 38 × 40 × 30~mm (across"),
+        ("< 0.1 %", "< 0.1~%"),
+        ("in 220 patients, 3 mmHg", "in 220 patients, 3 mmHg"),
+    ],
+)
+def test_a_unit_is_not_parted_from_its_number(text: str, kept: str) -> None:
+    assert unbroken(text) == kept.replace("~", "\N{NO-BREAK SPACE}")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.cells import fit_cells
 from tumorlens.calibration.probabilities import (
     fit_calibration,
+    fit_cells,
     fit_operating_points,
     fit_prediction_sets,
 )
@@ -23,14 +23,15 @@ from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     PredictionSets,
     Rules,
+    SequenceHead,
 )
-from tumorlens.inference.bundle.sequence_head import SequenceHead
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,
+    class_view,
+    decided_view,
     pool_evidence,
     softmax,
 )
-from tumorlens.inference.slice.findings import class_view, decided_view
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 from tumorlens.training.held_out import HeldOut
@@ -43,7 +44,7 @@ class DecisionLayer:
     Parameters
     ----------
     calibration, operating_points, prediction_sets, rules
-        As in a bundle.
+        The same as in a bundle.
     cells
         None where no outline could be compared with evidence.
     sequence_head
@@ -64,12 +65,12 @@ class DecisionLayer:
     def check(self, held: HeldOut) -> dict[str, Any]:
         """Say how good the decisions are on other patients."""
         held = held.take(held.labels >= 0)
-        found, labels = self.probabilities(held), held.decided
+        probabilities, labels = self.probabilities(held), held.decided
         return {
             "slices": len(labels),
             "patients": len({row.group for row in held.records}),
-            "accuracy": float((found.argmax(axis=1) == labels).mean()),
-            "calibration_error": calibration_error(found, labels),
+            "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+            "calibration_error": calibration_error(probabilities, labels),
             "operating_points": {
                 name: asdict(point) for name, point in self.operating_points.items()
             },
@@ -84,7 +85,7 @@ def fit_decision_layer(
     Parameters
     ----------
     held
-        Of patients who did not train what they are judged by. Slices of which it is
+        Outputs on patients who did not train the network. Slices of which it is
         not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
@@ -106,12 +107,14 @@ def fit_decision_layer(
             for row in held.records
         ],
     )
-    found = _probabilities(held, calibration)
+    probabilities = _probabilities(held, calibration)
     return DecisionLayer(
         calibration,
-        fit_operating_points(1.0 - found[:, NO_TUMOR_INDEX], held.decided, groups),
-        fit_prediction_sets(found, held.decided, groups),
-        _fit_rules(held, calibration, found, brain_shares),
+        fit_operating_points(
+            1.0 - probabilities[:, NO_TUMOR_INDEX], held.decided, groups
+        ),
+        fit_prediction_sets(probabilities, held.decided, groups),
+        _fit_rules(held, calibration, probabilities, brain_shares),
         fit_cells(held.evidence, held.outlined, held.labels),
         fit_sequence_head(held),
     )
@@ -120,13 +123,13 @@ def fit_decision_layer(
 def _fit_rules(
     held: HeldOut,
     calibration: Calibration,
-    found: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     brain_shares: NDArray[np.float64] | None,
 ) -> Rules:
     spots = _pooled(held, calibration)
     groups = [row.group for row in held.records]
     whole, local = (class_view(softmax(head)) for head in (held.logits, spots))
-    rules = fit_rules(whole, local, found, held.decided, groups, brain_shares)
+    rules = fit_rules(whole, local, probabilities, held.decided, groups, brain_shares)
     # Without an evidence head there is nobody to disagree with.
     return replace(rules, head_disagreement=None) if held.evidence is None else rules
 

@@ -32,7 +32,7 @@ def drawn_tomograms(samples: Sequence[Sample], count: int, seed: int) -> list[Ou
     Parameters
     ----------
     samples
-        Of any kind; those without a known brain, or with little of it, are passed over.
+        Samples of any kind; those without a known brain, or with little, are left out.
     count
         How many to draw, at most one from a slice.
     seed

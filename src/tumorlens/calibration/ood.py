@@ -16,9 +16,9 @@ from tumorlens.statistics.metrics import auroc
 PASS_RATE = 0.99
 """Share of validation slices that must pass."""
 REFUSED_RATE = 0.99
-"""Share of foreign pictures above whose scores no threshold is needed."""
+"""Share of pictures that are not above whose scores no threshold is needed."""
 _TOWARDS_BRAIN_MRI = 0.125
-"""Where the threshold lies on the way from foreign pictures to brain MRI."""
+"""Where the threshold lies on the way from pictures that are not to brain MRI."""
 _DIRECTIONS = 96
 _PROBE_STRENGTH = 3e-4
 
@@ -41,7 +41,7 @@ class Embedded:
 
     @classmethod
     def of_grey(cls, outputs: Mapping[str, Floats]) -> Embedded:
-        """Keep what a network gives for pictures or scans without colour."""
+        """Keep what a network gives for pictures or series without colour."""
         logits = outputs["logits"]
         return cls(outputs["embedding"], logits, np.zeros(len(logits), np.float32))
 
@@ -52,46 +52,46 @@ class Embedded:
         )
 
 
-def fit_domain(
-    training: Embedded, validation: Embedded, foreign: Embedded, kinds: Sequence[str]
+def fit_ood_model(
+    training: Embedded, validation: Embedded, ood: Embedded, kinds: Sequence[str]
 ) -> tuple[OodModel, dict[str, float]]:
-    """Fit the out-of-domain score.
+    """Fit the out-of-distribution score.
 
     Parameters
     ----------
     training, validation
         Brain MRI of different patients: the first shapes distances and probe,
         the second weights and threshold.
-    foreign
+    ood
         Pictures that are no brain MRI.
     kinds
-        What each of them is. A foreign picture is scored by a probe that never
-        saw its kind, since real strangers are of kinds that nobody foresaw.
+        Kind of each of them. Each is scored by a probe that never saw its kind, since
+        real ones are of kinds that nobody foresaw.
 
     Returns
     -------
     model
-        With the threshold that passes at least 99 % of the validation slices:
-        more, where there is room between them and foreign pictures.
+        The model, whose threshold passes at least 99 % of the validation slices:
+        more, where there is room between them and pictures that are not.
     figures
-        ``auroc`` of the score, validation against foreign pictures, each by a
+        ``auroc`` of the score, validation against pictures that are not, each by a
         probe without its kind; ``refused`` at the threshold. The weights that
         join the features saw every kind, so the figures flatter the score.
     """
     base = _distances(training)
     names = np.asarray(kinds)
     everything = np.ones(len(names), bool)
-    whole = _with_probe(base, training, foreign, everything)
+    whole = _with_probe(base, training, ood, everything)
     own = _features(whole, validation)
-    strange = np.zeros((len(names), own.shape[1]), np.float32)
+    ood_features = np.zeros((len(names), own.shape[1]), np.float32)
     for kind in sorted(set(kinds)):
-        blind = _with_probe(base, training, foreign, names != kind)
-        strange[names == kind] = _features(blind, foreign.rows(names == kind))
-    model = _with_weights(whole, own, strange)
+        blind = _with_probe(base, training, ood, names != kind)
+        ood_features[names == kind] = _features(blind, ood.rows(names == kind))
+    model = _with_weights(whole, own, ood_features)
     passed = model.scores(own)
-    refused = model.scores(strange)
+    refused = model.scores(ood_features)
     far = ~np.isin(names, (CT_FLAG, DRAWN_CT))
-    known = model.scores(_features(whole, foreign))[far]
+    known = model.scores(_features(whole, ood))[far]
     cut = _threshold(passed, known)
     model = replace(model, cut=np.asarray(cut))
     figures = {
@@ -107,17 +107,17 @@ def fit_domain(
     return model, figures
 
 
-def _threshold(own: Floats, foreign: Floats) -> np.float32:
+def _threshold(own: Floats, ood: Floats) -> np.float32:
     """Choose where to refuse: a little above what is no brain MRI, in log-odds.
 
-    Strangers' scanners score far lower than the slices that are known here,
+    Unknown scanners score far lower than the slices that are known here,
     so most of the room between the two is theirs. CT of heads, real or drawn,
-    leaves none, and is not to be among the foreign ones here.
+    leaves none, and is not to be among the pictures out of distribution here.
     """
     passes = float(np.quantile(own, 1.0 - PASS_RATE))
-    if not len(foreign):
+    if not len(ood):
         return np.float32(passes)
-    refuses = float(np.quantile(foreign, REFUSED_RATE))
+    refuses = float(np.quantile(ood, REFUSED_RATE))
     ends = np.clip((passes, min(passes, refuses)), 1e-6, 1.0 - 1e-6)
     upper, lower = np.log(ends / (1.0 - ends))
     level = lower + _TOWARDS_BRAIN_MRI * (upper - lower)
@@ -148,9 +148,9 @@ def _distances(training: Embedded) -> OodModel:
 
 
 def _with_probe(
-    base: OodModel, training: Embedded, foreign: Embedded, kept: NDArray[np.bool_]
+    base: OodModel, training: Embedded, ood: Embedded, kept: NDArray[np.bool_]
 ) -> OodModel:
-    inputs = np.concatenate([training.embedding, foreign.embedding[kept]])
+    inputs = np.concatenate([training.embedding, ood.embedding[kept]])
     standard = np.clip((inputs - base.center) / base.scale, -8.0, 8.0)
     own = np.arange(len(standard)) < len(training.embedding)
     fitted = LogisticRegression(
@@ -164,10 +164,12 @@ def _features(model: OodModel, pictures: Embedded) -> Floats:
     return model.features(pictures.embedding, pictures.logits, pictures.colorfulness)
 
 
-def _with_weights(model: OodModel, own: Floats, strange: Floats) -> OodModel:
+def _with_weights(model: OodModel, own: Floats, ood_features: Floats) -> OodModel:
     center = own.mean(axis=0)
     scale = own.std(axis=0) + np.float32(0.02)
-    inputs = np.clip((np.concatenate([own, strange]) - center) / scale, -12.0, 12.0)
+    inputs = np.clip(
+        (np.concatenate([own, ood_features]) - center) / scale, -12.0, 12.0
+    )
     labels = np.arange(len(inputs)) < len(own)
     # In single precision some BLAS flag an invalid value where none is.
     fitted = LogisticRegression(C=0.05, class_weight="balanced", max_iter=1000).fit(

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from tumorlens.errors import TrainingError
 from tumorlens.inference.bundle.facts import (
     Calibration,
+    CellCalibration,
     OperatingPoint,
     PredictionSets,
     Rate,
@@ -30,12 +31,14 @@ SCREENING_SENSITIVITY = 0.99
 """Share of the tumour slices that `screening` is to find. To ask it of every
 source alone would let the scanner that is hardest to read call most healthy
 slices of all others tumours: what it costs each source is in the report."""
+
 COVERAGE = 0.90
 POOL_SIZES = (1, 2, 4, 8, 16, 32)
 LEAST_EVIDENCE = 0.5
 """Least weight of the evidence head beside that of the slice head. Likelihood alone
 leaves it next to none, since the slice head is surer on known scanners; on hospitals
 that were left out the evidence head is the better one (docs/experiments.md)."""
+
 _BIAS_PENALTY = 0.02
 _TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
 
@@ -72,9 +75,9 @@ def fit_calibration(
     count = 1 if evidence is None else evidence.shape[1] * evidence.shape[2]
     for cells in (size for size in POOL_SIZES if size <= count):
         pooled = None if evidence is None else pool_evidence(evidence, cells)
-        loss, found = _fit_weights(logits, pooled, labels, weights, cells)
+        loss, fitted = _fit_weights(logits, pooled, labels, weights, cells)
         if best is None or loss < best[0]:
-            best = loss, found
+            best = loss, fitted
     assert best is not None
     return best[1]
 
@@ -101,8 +104,8 @@ def _fit_weights(
 
     def loss(values: NDArray[np.float64]) -> float:
         facts = unpack(values)
-        found = calibrated_probabilities(logits, second, facts)
-        likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
+        probabilities = calibrated_probabilities(logits, second, facts)
+        likelihood = -(weights * np.log(probabilities[rows, labels] + 1e-12)).sum()
         return float(likelihood + _BIAS_PENALTY * np.square(facts.bias).mean())
 
     count = logits.shape[1]
@@ -128,7 +131,7 @@ def _source_weights(
 
 def check_both_kinds(
     labels: NDArray[np.int64],
-    mend: str = "Add such patients to the validation split, or split again with "
+    hint: str = "Add such patients to the validation split, or split again with "
     "`tumorlens data split`.",
 ) -> None:
     """Make sure that a threshold can be fixed on these slices.
@@ -137,7 +140,7 @@ def check_both_kinds(
     ----------
     labels
         Shape (N,): class indices.
-    mend
+    hint
         What to do where it cannot.
 
     Raises
@@ -150,7 +153,7 @@ def check_both_kinds(
         kind = "free of tumour" if tumor.any() else "with a tumour"
         raise TrainingError(
             f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
-            mend,
+            hint,
         )
 
 
@@ -215,9 +218,9 @@ def _rate(
     right: NDArray[np.bool_], patients: Sequence[str], kept: NDArray[np.bool_]
 ) -> Rate:
     groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
-    found = share_figure(right, groups)
-    assert found is not None  # `check_both_kinds`
-    return Rate(**found)
+    share = share_figure(right, groups)
+    assert share is not None  # `check_both_kinds`
+    return Rate(**share)
 
 
 def fit_prediction_sets(
@@ -282,3 +285,54 @@ def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
     weights = np.bincount(places, 1.0 / counts[rows])
     missed = np.cumsum(weights) - weights
     return float(levels[missed <= may_miss][-1])
+
+
+INSIDE = 0.5
+"""Share of outline from which a cell counts as tumour."""
+
+
+def fit_cells(
+    evidence: NDArray[np.float32] | None,
+    outlined: NDArray[np.float32],
+    labels: NDArray[np.int64],
+) -> CellCalibration | None:
+    """Fit the probability of tumour in a cell to radiologists' outlines.
+
+    Platt scaling (Platt 1999) of the log-odds of the slice's own class. Every
+    outlined slice weighs alike, whatever its grid.
+
+    Parameters
+    ----------
+    evidence
+        Shape (N, g, g, 4), float32, before softmax, on held-out slices; None
+        for a network without that head.
+    outlined
+        Shape (N, g, g), float32: share of each cell inside the outline, NaN
+        where there is none.
+    labels
+        Shape (N,): class indices.
+
+    Returns
+    -------
+    CellCalibration or None
+        None where no outline is there to fit on.
+    """
+    rows = np.flatnonzero(np.isfinite(outlined).all(axis=(1, 2)))
+    rows = rows[labels[rows] != NO_TUMOR_INDEX]
+    if evidence is None or len(rows) == 0:
+        return None
+    own = evidence[rows, :, :, labels[rows]]
+    odds = (own - evidence[rows, :, :, NO_TUMOR_INDEX]).ravel().astype(np.float64)
+    inside = (outlined[rows] >= INSIDE).ravel()
+    sign = np.where(inside, -1.0, 1.0)
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (np.exp(values[0]) * odds + values[1])
+        slope = sign / (1.0 + np.exp(np.clip(-margin, -50.0, 50.0)))
+        gradient = np.array([(slope * odds).mean() * np.exp(values[0]), slope.mean()])
+        return float(np.logaddexp(0.0, margin).mean()), gradient
+
+    start = np.array([np.log(0.5), -2.0])
+    bounds = [(-4.0, 2.0), (-12.0, 12.0)]
+    minimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return CellCalibration(float(np.exp(minimum[0])), float(minimum[1]))

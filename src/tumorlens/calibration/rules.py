@@ -84,7 +84,7 @@ def fit_rules(
     )
 
 
-def _paying_level(found: NDArray[np.float64], answers: _Answers) -> float | None:
+def _paying_level(values: NDArray[np.float64], answers: _Answers) -> float | None:
     """Find the level that catches most errors for each slice that it holds back.
 
     Few slices make any share look good, so the lower end of the share's
@@ -92,18 +92,18 @@ def _paying_level(found: NDArray[np.float64], answers: _Answers) -> float | None
 
     Parameters
     ----------
-    found
+    values
         Shape (N,): held back from the level on; 0 is never.
     answers
-        To the same slices.
+        Answers to the same slices.
     """
     right, weights = answers.right, answers.weights
     best: float | None = None
     # Below this, holding back is no better than drawing slices blindly.
     most = float(weights[~right].sum() / weights.sum())
     allowed = MOST_RIGHT_LOST * weights[right].sum()
-    for level in np.unique(found[found > 0.0])[::-1]:
-        held = found >= level
+    for level in np.unique(values[values > 0.0])[::-1]:
+        held = values >= level
         if weights[held & right].sum() > allowed:
             break
         patients = len(np.unique(answers.rows[held]))
@@ -139,7 +139,7 @@ def _unseen(shares: NDArray[np.float64], answers: _Answers) -> float:
     shares
         Shape (N,).
     answers
-        To the same slices.
+        Answers to the same slices.
     """
     order = np.argsort(shares, kind="stable")
     _, first = np.unique(answers.rows[order], return_index=True)

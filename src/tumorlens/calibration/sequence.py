@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from tumorlens.data.sequences import LEARNED_SEQUENCES
-from tumorlens.inference.bundle.sequence_head import SequenceHead
+from tumorlens.inference.bundle.facts import SequenceHead
 from tumorlens.training.held_out import HeldOut
 
 
@@ -21,7 +21,7 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
     Parameters
     ----------
     held
-        Of patients who did not train the network. Sequences that none of them shows
+        Outputs on patients who did not train the network. Sequences that none shows
         are not measured.
 
     Returns
@@ -45,7 +45,7 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
         own = head.probabilities(outputs)[np.arange(len(truth)), truth]
         return float(-(weights * np.log(own + 1e-12)).sum())
 
-    found = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
+    minimum = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
     shown = {row.sequence for row in rows}
     measured = tuple(item for item in LEARNED_SEQUENCES if item in shown)
-    return SequenceHead(LEARNED_SEQUENCES, float(np.exp(found.x)), measured)
+    return SequenceHead(LEARNED_SEQUENCES, float(np.exp(minimum.x)), measured)

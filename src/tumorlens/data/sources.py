@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +75,7 @@ _FLAGS = {"ct": "ct", "visible_abnormality": "abnormal"}
 
 def collect(
     folder: Path,
+    sets: Sequence[str] = (),
     *,
     threads: int = 2,
     passed_over: Callable[[list[Path]], None] = lambda files: None,
@@ -86,6 +87,8 @@ def collect(
     folder
         Holds one or more of the sets in `SOURCES`, is one of them, or holds a
         folder a class.
+    sets
+        Keys of `SOURCES` to read alone; none for all that are there.
     threads
         Readers at work at a time, for grouping pictures by likeness.
     passed_over
@@ -102,16 +105,25 @@ def collect(
     MissingFileError
         If there is no such folder.
     DatasetError
-        If a set is not laid out as it should be.
+        If a set is not laid out as it should be, or one to read is not there.
     """
     if not folder.is_dir():
         raise MissingFileError(f"There is no folder {folder}.")
     places = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
-    found = [
-        list(read(place))
+    there = [
+        (name, place)
         for place in places
-        for name, read in SOURCES.items()
+        for name in SOURCES
         if (place / f"{name}.csv").is_file()
+    ]
+    missing = set(sets) - {name for name, _ in there}
+    if missing:
+        raise DatasetError(
+            f"There is no set {', '.join(sorted(missing))} in {folder}.",
+            f"Known are: {', '.join(SOURCES)}.",
+        )
+    found = [
+        list(SOURCES[name](place)) for name, place in there if not sets or name in sets
     ]
     if not found:
         return read_manifest(folder, passed_over=passed_over)

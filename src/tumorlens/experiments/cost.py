@@ -24,14 +24,14 @@ _LOG = "log.jsonl"
 def earlier_seconds(folder: Path) -> float:
     """Reckon the time that a run had taken when it was stopped.
 
-    By the steps of its last epoch and their pace. What came after that epoch
+    The time is that of its last epoch's steps at their pace. What came after that epoch
     is not known, and a run that was stopped more than once has its pace of
     the last sitting.
 
     Parameters
     ----------
     folder
-        Of the run; 0 where it has logged no epoch.
+        Folder of the run; the time is 0 where it has logged no epoch.
     """
     try:
         last = (folder / _LOG).read_text(encoding="utf-8").splitlines()[-1]
@@ -64,9 +64,9 @@ def note_cost(folder: Path, seconds: float) -> dict[str, Any]:
     Parameters
     ----------
     folder
-        Of the run; gets the file that `stored_cost` reads.
+        Folder of the run; gets the file that `stored_cost` reads.
     seconds
-        By the clock, from the first step to the last.
+        Time by the clock, from the first step to the last.
 
     Returns
     -------
@@ -75,25 +75,25 @@ def note_cost(folder: Path, seconds: float) -> dict[str, Any]:
         ``watts_assumed``.
     """
     threads = available_cores()
-    found: dict[str, Any] = {"seconds": round(seconds, 1), "threads": threads}
+    cost: dict[str, Any] = {"seconds": round(seconds, 1), "threads": threads}
     # As "gpu:0"; a graphics card's power cannot be guessed from its count.
     cards = [name for name in keras.distribution.list_devices() if "gpu" in name]
     if cards:
-        found["device"] = f"{len(cards)} GPU"
+        cost["device"] = f"{len(cards)} GPU"
     else:
-        found["device"] = _processor()
-        found["watts_assumed"] = WATTS_A_CORE * threads
-    (folder / _COST).write_text(json.dumps(found) + "\n", encoding="utf-8")
-    return found
+        cost["device"] = _processor()
+        cost["watts_assumed"] = WATTS_A_CORE * threads
+    (folder / _COST).write_text(json.dumps(cost) + "\n", encoding="utf-8")
+    return cost
 
 
 def stored_cost(folder: Path) -> dict[str, Any] | None:
     """Read what a run took; None where it has not come to its end."""
     try:
-        found = json.loads((folder / _COST).read_text(encoding="utf-8"))
+        cost = json.loads((folder / _COST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return cost if isinstance(cost, dict) else None
 
 
 def _processor() -> str:

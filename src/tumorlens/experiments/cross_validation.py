@@ -2,51 +2,266 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import keras
 import numpy as np
 
 from tumorlens.calibration.probabilities import check_both_kinds
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.scoring.examined import Examined
-from tumorlens.evaluation.scoring.fold_leakage import pool_leakage
-from tumorlens.evaluation.scoring.leakage import check_held_out
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet, score_records
-from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
-from tumorlens.experiments.fold_runs import (
-    OUTPUTS,
-    FoldPlan,
-    mean_of_runs,
-    train_folds,
+from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
+from tumorlens.evaluation.scoring.scored_slices import (
+    MeasuredBundle,
+    ScoredSlices,
+    score_records,
 )
+from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import CLASSES
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.dataset import Sample
-from tumorlens.training.fit import BEST_WEIGHTS
+from tumorlens.training.dataset import Sample, load_samples
+from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit, training_stream
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import find_network
-from tumorlens.training.weights import load_weights
+from tumorlens.training.weights import (
+    average_networks,
+    count_normalisation,
+    load_weights,
+)
+
+OUTPUTS = "heldout.npz"
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """Which runs a cross-validation is made of.
+
+    Parameters
+    ----------
+    only
+        Folds to leave out one by one; none for all of them.
+    jobs
+        Runs that train at the same time, each in a process of its own.
+    """
+
+    only: Sequence[int] = ()
+    jobs: int = 1
+
+
+def train_folds(
+    records: Sequence[Record],
+    places: dict[int, Path],
+    config: TrainingConfig,
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
+) -> list[Sample]:
+    """Train each fold's network, and note what it says of the fold left out.
+
+    Parameters
+    ----------
+    records
+        Usable rows of a manifest with folds.
+    places
+        A folder for each fold. Folds that are complete are not run again.
+    config
+        Every choice of the runs.
+    jobs
+        The same as in `FoldPlan`.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    list of Sample
+        The records' pictures, of all folds.
+
+    Raises
+    ------
+    TrainingError
+        No sample is in one of the folds, or a folder holds runs of another kind.
+    """
+    for place in places.values():
+        # Before hours of training, not after.
+        _check_config(place, config)
+    network = find_network(config.network)
+    usable = [row for row in records if network.learns_from(row)]
+    say(f"Reading {len(usable)} pictures.")
+    samples, left_out = load_samples(usable)
+    for sentence in left_out:
+        say(f"Left out: {sentence}")
+    missing = {
+        fold: place for fold, place in places.items() if not (place / OUTPUTS).exists()
+    }
+    if jobs > 1 and len(missing) > 1:
+        _train_at_once(usable, missing, config, min(jobs, len(missing)))
+    for fold, place in places.items():
+        train_fold(samples, fold, config, place, say)
+    return samples
+
+
+def train_fold(
+    samples: Sequence[Sample],
+    fold: int,
+    config: TrainingConfig,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train on all folds but one, and note what the network says of that one.
+
+    Nothing is chosen by the fold that is left out: the run goes to its end and
+    keeps its last, averaged weights.
+
+    Parameters
+    ----------
+    samples
+        Samples of all folds.
+    fold
+        The one to leave out.
+    config
+        Every choice of the run.
+    folder
+        Folder of this fold's run. A run that was stopped there goes on; one that is
+        complete is left alone.
+    say
+        Receives lines of progress.
+
+    Raises
+    ------
+    TrainingError
+        No sample is in that fold, or the folder holds a run of another kind.
+    """
+    _check_config(folder, config)
+    if (folder / OUTPUTS).exists():
+        say(f"Fold {fold} is complete.")
+        return
+    held = [
+        sample
+        for sample in samples
+        if sample.record.fold == fold and not sample.record.train_only
+    ]
+    if not held:
+        raise TrainingError(
+            f"No usable row of the manifest is in fold {fold}.",
+            "Run `tumorlens data split --folds` on it.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = (folder / CHECKPOINT).exists()
+    if not begun:
+        config.write(folder / _CONFIG)
+    say(f"Fold {fold}: leaving {len(held)} pictures out.")
+    training = [
+        sample
+        for sample in samples
+        if sample.record.fold != fold and config.may_use(sample.record)
+    ]
+    result = fit(config, training, [], folder, resume=begun, say=say)
+    HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
+
+
+def mean_of_runs(
+    weights: Sequence[Path], samples: Sequence[Sample], config: TrainingConfig
+) -> keras.Model:
+    """Average runs' weights, and count normalisation on pictures that trained them.
+
+    Parameters
+    ----------
+    weights
+        Keras weight files of one network.
+    samples
+        Samples that trained it.
+    config
+        Every choice of the runs.
+
+    Raises
+    ------
+    TrainingError
+        A file is missing, or of another network.
+    """
+    model = average_networks(config.network, weights)
+    find_network(config.network).freeze(model)
+    count_normalisation(model, training_stream(samples, config), config)
+    return model
+
+
+def _check_config(folder: Path, config: TrainingConfig) -> None:
+    """Refuse a folder whose run, complete or not, was of other choices."""
+    if not any((folder / name).exists() for name in (OUTPUTS, CHECKPOINT)):
+        return
+    if TrainingConfig.read(folder / _CONFIG) != config:
+        raise TrainingError(
+            f"{folder} holds a run with other choices.",
+            "Give the same options, or another folder.",
+        )
+
+
+_of_this_process: list[Sample] = []
+"""What a process of `_train_at_once` read when it started."""
+
+
+def _train_at_once(
+    records: Sequence[Record],
+    places: dict[int, Path],
+    config: TrainingConfig,
+    jobs: int,
+) -> None:
+    # A fork would copy the locks of TensorFlow's threads, and hang.
+    fresh = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, fresh, _read_samples, (list(records),))
+    try:
+        runs = [pool.submit(_train_here, *place, config) for place in places.items()]
+        for run in runs:
+            run.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_samples(records: Sequence[Record]) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
+    _of_this_process[:] = load_samples(records)[0]
+
+
+def _end_with_parent() -> None:
+    """Let no run outlive a command that was killed: two would write to one folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
+    def say(sentence: str) -> None:
+        # One write, so that the lines of two processes do not mix.
+        sys.stdout.write(f"[fold {fold}] {sentence}\n")
+        sys.stdout.flush()
+
+    train_fold(_of_this_process, fold, config, folder, say)
+
 
 BUNDLE_FOLDER = "bundle"
 REPORT_FOLDER = "report"
 
 
 @dataclass(frozen=True)
-class CrossValidated:
+class CrossValidation:
     """What the bundles of a cross-validation said of the folds they left out.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The folds pooled: slices that show one of the four classes.
     with_lesions
         Those, and slices that show other lesions.
@@ -57,15 +272,15 @@ class CrossValidated:
     bundles
         Folders, by the fold that each left out.
     samples
-        Of all folds.
+        Samples of all folds.
     held
         The raw outputs that the folds' bundles were calibrated on, all of them.
     seconds
-        By the clock, of all folds' training together.
+        Time by the clock of all folds' training together.
     """
 
-    scored: ScoredSet
-    with_lesions: ScoredSet
+    scored_slices: ScoredSlices
+    with_lesions: ScoredSlices
     rules: list[Rules]
     leakage: dict[str, Any]
     bundles: dict[int, Path]
@@ -80,21 +295,21 @@ def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
     Parameters
     ----------
     folder
-        Of the cross-validation.
+        Folder of the cross-validation.
     records
-        Of the manifest; must name every picture that was judged.
+        Rows of the manifest; every picture that was predicted must be among them.
 
     Raises
     ------
     TrainingError
         No fold is complete there, or the pictures are others.
     """
-    found = sorted(folder.glob(f"fold*/{OUTPUTS}"))
-    if not found:
+    paths = sorted(folder.glob(f"fold*/{OUTPUTS}"))
+    if not paths:
         raise TrainingError(
             f"{folder} holds no complete fold.", "Run `tumorlens train --folds` first."
         )
-    return HeldOut.join([HeldOut.load(path, records) for path in found])
+    return HeldOut.join([HeldOut.load(path, records) for path in paths])
 
 
 def cross_validate(
@@ -104,7 +319,7 @@ def cross_validate(
     plan: FoldPlan | None = None,
     say: Callable[[str], None] = print,
     flagged: Sequence[Record] = (),
-) -> CrossValidated:
+) -> CrossValidation:
     """Judge every patient by a bundle that never saw them.
 
     Each fold's network becomes a bundle whose calibration and thresholds are
@@ -148,7 +363,7 @@ def cross_validate(
     held = {
         fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
     }
-    bundles, scored, leakage = {}, [], {}
+    bundles, scored_slices, leakage = {}, [], {}
     rules: list[Rules] = []
     for fold, place in places.items():
         others = HeldOut.join([held[other] for other in folds if other != fold])
@@ -159,12 +374,14 @@ def cross_validate(
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
         own = [row for row in records if row.fold == fold and not row.train_only]
-        scored.append(score_records(classifier, own, say=say, lesions=True))
-        leakage[fold] = check_held_out(classifier.bundle, scored[-1].records, records)
-        rules += [classifier.bundle.rules] * len(scored[-1].labelled.records)
+        scored_slices.append(score_records(classifier, own, say=say, lesions=True))
+        leakage[fold] = check_held_out(
+            classifier.bundle, scored_slices[-1].records, records
+        )
+        rules += [classifier.bundle.rules] * len(scored_slices[-1].labelled.records)
     runs = [earlier_seconds(place) for place in places.values()]
-    everything = ScoredSet.concatenate(scored)
-    return CrossValidated(
+    everything = ScoredSlices.concatenate(scored_slices)
+    return CrossValidation(
         everything.labelled,
         everything,
         rules,
@@ -194,9 +411,9 @@ def _check_others(records: Sequence[Record], folds: Sequence[int]) -> None:
         )
 
 
-def examined_by_folds(
+def measured_bundles_of_folds(
     bundles: Mapping[int, Path], records: Sequence[Record]
-) -> list[Examined]:
+) -> list[MeasuredBundle]:
     """Have each fold's bundle measured on the patients that it left out.
 
     Parameters
@@ -207,7 +424,7 @@ def examined_by_folds(
         The whole manifest. CT that it flags is kept: what is foreign is shown too.
     """
     return [
-        Examined(
+        MeasuredBundle(
             load_classifier(folder),
             [
                 row
@@ -220,7 +437,7 @@ def examined_by_folds(
 
 
 def bundle_of_folds(
-    found: CrossValidated,
+    folds: CrossValidation,
     records: Sequence[Record],
     config: TrainingConfig,
     folder: Path,
@@ -234,24 +451,24 @@ def bundle_of_folds(
 
     Parameters
     ----------
-    found
+    folds
         From `cross_validate` with all folds.
     records
         The whole manifest: what it flags as CT teaches what to refuse.
     config, folder, say
-        As were given there.
+        The same as were given there.
     """
-    weights = [place.parent / BEST_WEIGHTS for place in found.bundles.values()]
-    samples = [item for item in found.samples if config.may_use(item.record)]
+    weights = [place.parent / BEST_WEIGHTS for place in folds.bundles.values()]
+    samples = [item for item in folds.samples if config.may_use(item.record)]
     model = mean_of_runs(weights, samples, config)
     data = TrainingData(
         [replace(item, record=replace(item.record, split="train")) for item in samples],
         [],
         [replace(row, split="train") for row in records if config.may_use(row)],
-        note_cost(folder, found.seconds),
+        note_cost(folder, folds.seconds),
         averaged=len(weights),
     )
-    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, found.held)
+    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, folds.held)
 
 
 def _usable(held: HeldOut, config: TrainingConfig) -> HeldOut:

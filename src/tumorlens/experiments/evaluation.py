@@ -1,55 +1,254 @@
-"""All parts of an evaluation together: figures as JSON, and the page of them."""
+"""An evaluation from manifest and bundles to figures as JSON, and the page of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tumorlens.errors import OutputError
-from tumorlens.evaluation.explanations import faithfulness
-from tumorlens.evaluation.performance import paired, rules, subgroups
-from tumorlens.evaluation.performance.curve_sections import curve_sections
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record, manifest_digest, read_manifest
+from tumorlens.data.ood_pictures import CT_FLAG
+from tumorlens.errors import DatasetError, OutputError
+from tumorlens.evaluation.explanations.faithfulness import measure_faithfulness
+from tumorlens.evaluation.performance.comparison import SWAPS, compare
 from tumorlens.evaluation.performance.curves import curve_figures
-from tumorlens.evaluation.performance.figures import set_figures
-from tumorlens.evaluation.performance.sections import figure_sections
-from tumorlens.evaluation.performance.source_kinds import source_kinds
-from tumorlens.evaluation.robustness import corruption
-from tumorlens.evaluation.robustness import ood as foreign
-from tumorlens.evaluation.scoring import fold_leakage, leakage, worst_errors
-from tumorlens.evaluation.scoring.examined import Examined
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.performance.figures import PARTS, set_figures
+from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
+from tumorlens.evaluation.performance.subgroups import source_kinds, subgroup_figures
+from tumorlens.evaluation.robustness.corruption import measure_corruption
+from tumorlens.evaluation.robustness.ood import measure_ood
+from tumorlens.evaluation.scoring.leakage import check_held_out
+from tumorlens.evaluation.scoring.scored_slices import (
+    MeasuredBundle,
+    ScoredSlices,
+    score_records,
+)
+from tumorlens.evaluation.scoring.worst_errors import (
+    Predict,
+    predictor,
+    typical_errors,
+    worst_errors,
+)
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rules
+from tumorlens.inference.classifier import Classifier, load_classifier
+from tumorlens.inference.slice.results import Prediction
+from tumorlens.report.evaluation.curves import curve_sections
+from tumorlens.report.evaluation.explanations import faithfulness_section
+from tumorlens.report.evaluation.held_out import held_out_section
 from tumorlens.report.evaluation.page import render_evaluation
-from tumorlens.report.page_parts import Picture, Section
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
+from tumorlens.report.evaluation.performance import (
+    comparison_section,
+    figure_sections,
+    subgroup_section,
+)
+from tumorlens.report.evaluation.robustness import corruption_section, ood_section
+from tumorlens.report.evaluation.rules import rules_section
+from tumorlens.report.evaluation.worst_errors import (
+    error_picture,
+    trace_sketch,
+    worst_errors_section,
+)
+from tumorlens.report.model_card.figures import SETS
+from tumorlens.report.page_parts import Picture, Section, Table
+from tumorlens.statistics.localisation import read_outline
+from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES, TumorClass
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 
-OF_THE_BUNDLE = {
-    "robustness": corruption.section,
-    "foreign": foreign.section,
-    "faithfulness": faithfulness.section,
-}
-"""Parts that need the network, by their key in the metrics, and how each is shown."""
+NETWORK_PARTS = ("robustness", "foreign", "faithfulness")
+"""Keys in the metrics of what needs the network again."""
 
-_OF_THIS_RUN = ("curves", "rules", "worst_errors", *OF_THE_BUNDLE)
-"""Parts of the metrics that do not belong to a bundle's figures on a set."""
+_PARTS_OF_A_RUN = ("curves", "rules", "worst_errors", *NETWORK_PARTS)
+"""Keys of what does not belong to a bundle's figures on a set."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What to score, and how.
+
+    Parameters
+    ----------
+    manifest
+        CSV or folder.
+    split
+        One of its splits, or ``all``. Flagged rows are left out.
+    operating_point
+        None for each bundle's own.
+    damaged
+        Slices for what needs the network again (damage, pictures that are no brain
+        MRI, tests of the maps), done for the first bundle; 0 for none.
+    record_as
+        Name under which the figures will be recorded in the bundles; those of
+        `SETS` are for patients kept apart.
+    """
+
+    manifest: Path
+    split: str
+    operating_point: str | None = None
+    damaged: int = 0
+    record_as: str | None = None
+
+
+@dataclass(frozen=True)
+class BundleEvaluation:
+    """A bundle with what it was measured to be."""
+
+    classifier: Classifier
+    scored_slices: ScoredSlices
+    metrics: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name and version of the bundle, in the words of a table's heading."""
+        return f"{self.metrics['model']['name']} {self.metrics['model']['version']}"
+
+
+def evaluate_bundles(
+    config: EvaluationConfig,
+    folders: Sequence[Path],
+    other: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[BundleEvaluation]:
+    """Score bundles on one set of slices.
+
+    Parameters
+    ----------
+    config
+        What to score.
+    folders
+        Folders of the bundles; each of the rest is compared with the first.
+    other
+        A bundle that is only compared with the first.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    list of BundleEvaluation
+        One for each of `folders`. Their metrics hold ``model``, ``data``,
+        ``held_out``, ``leakage``, the figures, and with the first
+        ``comparisons``.
+
+    Raises
+    ------
+    DatasetError
+        No row is in the split, or none could be predicted; or they are to be
+        recorded as held out and are not.
+    BundleError
+        A bundle cannot be used.
+    """
+    manifest = read_manifest(config.manifest)
+    records = _rows_of_split(manifest, config)
+    # All are loaded before any is scored: a wrong folder shows at once.
+    everyone = [*folders, *([] if other is None else [other])]
+    classifiers = [load_classifier(folder) for folder in everyone]
+    unrecorded = replace(config, record_as=None)
+    evaluations = [
+        _evaluate(
+            item, records, manifest, config if row < len(folders) else unrecorded, say
+        )
+        for row, item in enumerate(classifiers)
+    ]
+    first = evaluations[0]
+    comparisons = [
+        {
+            **compare(first.scored_slices, item.scored_slices),
+            "names": [first.name, item.name],
+            "statements": [x.metrics["leakage"]["statement"] for x in (first, item)],
+        }
+        for item in evaluations[1:]
+    ]
+    if comparisons:
+        first.metrics["comparisons"] = comparisons
+    if config.damaged:
+        # The CT among the pictures is no brain MRI, and measured as such.
+        tomograms = [row for row in manifest if row.flag == CT_FLAG]
+        measured_bundles = MeasuredBundle(
+            first.classifier, [*first.scored_slices.records, *tomograms]
+        )
+        first.metrics.update(measure_network([measured_bundles], config.damaged, say))
+    return evaluations[: len(folders)]
+
+
+def _rows_of_split(
+    manifest: Sequence[Record], config: EvaluationConfig
+) -> list[Record]:
+    """Keep the labelled rows of the split that count; at least one."""
+    records = [
+        row
+        for row in manifest
+        if row.label
+        and not (row.flag or row.train_only)
+        and config.split in ("all", row.split)
+    ]
+    if not records:
+        aside = sum(
+            bool(row.flag or row.train_only)
+            for row in manifest
+            if config.split in ("all", row.split)
+        )
+        why = f" {aside} rows are flagged, or only train." if aside else ""
+        raise DatasetError(
+            f"{config.manifest} has no labelled row in the split '{config.split}' that "
+            f"counts.{why}",
+            "Give another --split, or run `tumorlens data split`.",
+        )
+    return records
+
+
+def _evaluate(
+    classifier: Classifier,
+    records: Sequence[Record],
+    manifest: Sequence[Record],
+    config: EvaluationConfig,
+    say: Callable[[str], None],
+) -> BundleEvaluation:
+    bundle = classifier.bundle
+    say(f"Scoring {len(records)} slices by {bundle.name} {bundle.version}.")
+    scored_slices = score_records(classifier, records, config.operating_point, say)
+    # What was left out is in no figure.
+    leakage = check_held_out(bundle, scored_slices.records, manifest)
+    if config.record_as in SETS and not leakage["held_out"]:
+        raise DatasetError(
+            f"{leakage['statement']} They cannot be recorded as '{config.record_as}'.",
+            "Score patients kept apart, or give --record another name.",
+        )
+    recorded = config.record_as is not None
+    sketches = sketch_errors(scored_slices, predictor(classifier)) if recorded else []
+    return BundleEvaluation(
+        classifier,
+        scored_slices,
+        {
+            "model": model_facts(bundle, config.operating_point),
+            "data": {
+                "split": config.split,
+                "sha256": manifest_digest(scored_slices.records),
+            },
+            "held_out": leakage["held_out"],
+            "leakage": leakage,
+            **evaluate_scored(scored_slices, bundle.rules),
+            **({"sketches": sketches} if sketches else {}),
+        },
+    )
 
 
 def evaluate_scored(
-    scored: ScoredSet, given: Rules | Sequence[Rules] = rules.NO_RULES
+    scored_slices: ScoredSlices, rules: Rules | Sequence[Rules] = NO_RULES
 ) -> dict[str, Any]:
     """Work out every figure that needs no network.
 
     Parameters
     ----------
-    scored
-        Of one bundle, or pooled over folds.
-    given
+    scored_slices
+        Slices scored by one bundle, or pooled over folds.
+    rules
         The bundle's decision rules; for pooled folds one for each slice.
 
     Returns
@@ -59,17 +258,17 @@ def evaluate_scored(
         ``source_kinds``, ``rules`` and ``worst_errors``.
     """
     return {
-        **set_figures(scored),
-        "source_kinds": source_kinds(scored),
-        "curves": curve_figures(scored),
-        "subgroups": subgroups.subgroup_figures(scored),
-        "rules": rules.measure_rules(scored, given),
-        "worst_errors": worst_errors.worst_errors(scored),
+        **set_figures(scored_slices),
+        "source_kinds": source_kinds(scored_slices),
+        "curves": curve_figures(scored_slices),
+        "subgroups": subgroup_figures(scored_slices),
+        "rules": measure_rules(scored_slices, rules),
+        "worst_errors": worst_errors(scored_slices),
     }
 
 
 def measure_network(
-    examined: Sequence[Examined],
+    measured_bundles: Sequence[MeasuredBundle],
     slices: int,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -77,13 +276,13 @@ def measure_network(
 
     Parameters
     ----------
-    examined
+    measured_bundles
         One bundle, or those of a cross-validation, and the records to draw the sample
         from, evenly over bundles, classes and patients.
     slices
         How many are damaged, of each bundle at least 4. A tenth of it is how many
-        foreign pictures of each drawn kind are shown, and three tenths how many
-        tumour slices have their maps tested.
+        pictures of each drawn kind that is no brain MRI are shown, and three tenths
+        how many tumour slices have their maps tested.
     say
         Receives lines of progress.
 
@@ -96,9 +295,9 @@ def measure_network(
     drawn = max(1, slices // 10)
     cases = max(len(TUMOR_CLASSES), 3 * slices // 10)
     return {
-        "robustness": corruption.measure_corruption(examined, say, damaged),
-        "foreign": foreign.measure_foreign(examined, say, drawn),
-        "faithfulness": faithfulness.measure_faithfulness(examined, say, cases),
+        "robustness": measure_corruption(measured_bundles, say, damaged),
+        "foreign": measure_ood(measured_bundles, say, drawn),
+        "faithfulness": measure_faithfulness(measured_bundles, say, cases),
     }
 
 
@@ -112,59 +311,83 @@ def model_facts(bundle: Bundle, operating_point: str | None = None) -> dict[str,
     }
 
 
-def evaluation_sections(
-    metrics: Mapping[str, Any], pictures: Sequence[Picture] = ()
-) -> list[Section]:
-    """Show all parts of an evaluation that its metrics hold.
+def sketch_errors(
+    scored_slices: ScoredSlices, predict: Predict
+) -> list[dict[str, Any]]:
+    """Trace the commonest kinds of error as line drawings, for a bundle to carry.
+
+    A model card then shows how the bundle fails without anybody's picture.
 
     Parameters
     ----------
-    metrics
-        From `evaluate_scored`; ``leakage`` (`check_held_out`, or `pool_leakage`
-        of several folds), ``comparisons`` (a list, of `compare` with ``names``)
-        and what `measure_network` found may stand beside.
-    pictures
-        Of the worst errors.
+    scored_slices
+        The set.
+    predict
+        Predicts a record once more, for its outline.
+
+    Returns
+    -------
+    list of dict
+        Plain JSON: what `typical_errors` says but ``row``, and what `trace_sketch`
+        draws.
     """
-    found = figure_sections(metrics)
-    if "leakage" in metrics:
-        kind = fold_leakage if "folds" in metrics["leakage"] else leakage
-        found.insert(0, kind.section(metrics["leakage"]))
-    found += curve_sections(metrics)
-    if metrics["subgroups"]:
-        found.append(subgroups.section(metrics["subgroups"]))
-    found.append(rules.section(metrics["rules"]))
-    found += [
-        paired.section(item, number)
-        for number, item in enumerate(metrics.get("comparisons", ()), start=1)
-    ]
-    found += [
-        show(metrics[key]) for key, show in OF_THE_BUNDLE.items() if key in metrics
-    ]
-    if metrics["worst_errors"]:
-        found.append(worst_errors.section(metrics["worst_errors"], pictures))
-    return found
+    sketches = []
+    for error in typical_errors(scored_slices):
+        record = scored_slices.records[error.pop("row")]
+        prediction = predict(record)
+        sketches.append(error | trace_sketch(prediction, _outline(record, prediction)))
+    return sketches
 
 
-def on_set(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def error_pictures(
+    errors: Sequence[Mapping[str, Any]], scored_slices: ScoredSlices, predict: Predict
+) -> Iterator[Picture]:
+    """Draw the worst errors of a set.
+
+    Parameters
+    ----------
+    errors
+        From `worst_errors`.
+    scored_slices
+        The set.
+    predict
+        Predicts a record once more, for its maps.
+
+    Yields
+    ------
+    Picture
+        One for each error.
+    """
+    for error in errors:
+        record = scored_slices.records[error["row"]]
+        prediction = predict(record)
+        yield error_picture(error, prediction, _outline(record, prediction))
+
+
+def _outline(record: Record, prediction: Prediction) -> NDArray[np.bool_] | None:
+    """Read what radiologists drew on a tumour slice, where they did: (H, W)."""
+    if record.mask is None or record.label is TumorClass.NO_TUMOR:
+        return None
+    return read_outline(record.mask, (prediction.height, prediction.width))
+
+
+def figures_on_set(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of the metrics the figures of one bundle on one set, without curves."""
-    return {key: value for key, value in metrics.items() if key not in _OF_THIS_RUN}
+    return {key: value for key, value in metrics.items() if key not in _PARTS_OF_A_RUN}
 
 
-def of_whom(metrics: Mapping[str, Any]) -> str:
-    """Count slices and patients; slices that name none are no patients."""
-    unnamed = metrics.get("leakage", {}).get("unnamed_slices", 0)
-    beside = ", each slice that names none counted as one" if unnamed else ""
-    return f"{metrics['slices']} slices of {metrics['patients']} patients{beside}"
+def network_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of the metrics what needed the network again."""
+    return {key: metrics[key] for key in NETWORK_PARTS if key in metrics}
 
 
-def for_bundle(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     """Keep of the metrics what travels with a bundle.
 
     Parameters
     ----------
     metrics
-        Of an evaluation.
+        Metrics of an evaluation.
     name
         What they were measured on, for example ``test``.
 
@@ -183,13 +406,69 @@ def for_bundle(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any
         }
         for point, rates in metrics["operating_points"].items()
     }
-    own = {key: value for key, value in on_set(metrics).items() if key != "comparisons"}
-    return {name: {**own, "operating_points": points}, **of_network(metrics)}
+    own = {
+        key: value
+        for key, value in figures_on_set(metrics).items()
+        if key != "comparisons"
+    }
+    return {name: {**own, "operating_points": points}, **network_figures(metrics)}
 
 
-def of_network(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of the metrics what needed the network again."""
-    return {key: metrics[key] for key in OF_THE_BUNDLE if key in metrics}
+def slices_and_patients(metrics: Mapping[str, Any]) -> str:
+    """Count slices and patients; slices that name none are no patients."""
+    unnamed = metrics.get("leakage", {}).get("unnamed_slices", 0)
+    beside = ", each slice that names none counted as one" if unnamed else ""
+    return f"{metrics['slices']} slices of {metrics['patients']} patients{beside}"
+
+
+def comparison_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Make the tables of a bundle's comparisons with others, for the terminal."""
+    return [
+        replace(table, title=f"{section.title}. {section.paragraphs[0]}")
+        for section in _comparison_sections(metrics)
+        for table in section.tables
+    ]
+
+
+def _comparison_sections(metrics: Mapping[str, Any]) -> list[Section]:
+    return [
+        comparison_section(item, SWAPS, number)
+        for number, item in enumerate(metrics.get("comparisons", ()), start=1)
+    ]
+
+
+def evaluation_sections(
+    metrics: Mapping[str, Any], pictures: Sequence[Picture] = ()
+) -> list[Section]:
+    """Show all parts of an evaluation that its metrics hold.
+
+    Parameters
+    ----------
+    metrics
+        From `evaluate_scored`; ``leakage`` (`check_held_out`, or `pool_leakage`
+        of several folds), ``comparisons`` (a list, of `compare` with ``names``)
+        and what `measure_network` found may stand beside.
+    pictures
+        Pictures of the worst errors.
+    """
+    sections: list[Section] = []
+    if "leakage" in metrics:
+        sections.append(held_out_section(metrics["leakage"]))
+    sections += figure_sections(metrics, PARTS)
+    sections += curve_sections(metrics)
+    if metrics["subgroups"]:
+        sections.append(subgroup_section(metrics["subgroups"]))
+    sections.append(rules_section(metrics["rules"]))
+    sections += _comparison_sections(metrics)
+    if "robustness" in metrics:
+        sections.append(corruption_section(metrics["robustness"]))
+    if "foreign" in metrics:
+        sections.append(ood_section(metrics["foreign"]))
+    if "faithfulness" in metrics:
+        sections.append(faithfulness_section(metrics["faithfulness"]))
+    if metrics["worst_errors"]:
+        sections.append(worst_errors_section(metrics["worst_errors"], pictures))
+    return sections
 
 
 def write_evaluation(
@@ -203,7 +482,7 @@ def write_evaluation(
         Plain JSON; ``model`` holds ``name`` and ``version`` for the heading,
         ``slices`` and ``patients`` the counts.
     sections
-        Of the page, in order.
+        Sections of the page, in order.
     out_dir
         Created where missing; its files are replaced.
 
@@ -215,7 +494,7 @@ def write_evaluation(
     model = metrics["model"]
     page = render_evaluation(
         f"How good {model['name']} is ({model['version']})",
-        f"{of_whom(metrics)}, each figure with its 95 % interval",
+        f"{slices_and_patients(metrics)}, each figure with its 95 % interval",
         sections,
     )
     write_report(metrics, page, out_dir)

@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.decision_layer import fit_decision_layer
+from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_layer
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
-from tumorlens.calibration.ood import Embedded, fit_domain
+from tumorlens.calibration.ood import Embedded, fit_ood_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
-from tumorlens.experiments.bundle_files import write_facts, write_network
+from tumorlens.imaging.geometry.volume import Volume
 from tumorlens.imaging.preprocess.brain import brain_share
 from tumorlens.imaging.preprocess.slice import Preprocessing, prepare_batch
-from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.imaging.preprocess.volume import prepare_volume
+from tumorlens.inference.bundle.bundle import (
+    MODEL_FILE,
+    OOD_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    save_bundle,
+    sha256_of,
+)
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -31,7 +42,9 @@ from tumorlens.training.dataset import (
     served_pixels,
     without_skull,
 )
+from tumorlens.training.export import export_onnx, serving_model
 from tumorlens.training.held_out import HeldOut, infer
+from tumorlens.training.networks.registry import find_network
 
 _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
@@ -77,7 +90,7 @@ def make_bundle(
     model
         Trained.
     config
-        Of its run.
+        Configuration of its run.
     data
         Training and validation samples, and what the manifest flags as CT.
     folder
@@ -118,24 +131,24 @@ def make_bundle(
 
     say("Learning what is no brain MRI.")
     seen = infer(serving, _and_stripped(brains[::step]), config.size)
-    foreign = [
+    ood_pictures = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
         *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
     ]
-    domain = fit_domain(
+    ood = fit_ood_model(
         Embedded.of_grey(seen),
         Embedded.of_grey(outputs),
-        _embed_outliers(serving, foreign, config.size),
-        [item.kind for item in foreign],
+        _embed_ood(serving, ood_pictures, config.size),
+        [item.kind for item in ood_pictures],
     )
     facts = {
         **provenance(config, data, held),
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    return write_facts(folder, config, layer, domain, facts, metrics)
+    return write_facts(folder, config, layer, ood, facts, metrics)
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -156,18 +169,18 @@ def _and_stripped(samples: Sequence[Sample]) -> list[Sample]:
     return [*samples, *without_skull(samples[::2])]
 
 
-def _embed_outliers(
-    serving: keras.Model, outliers: Sequence[Outlier], size: int
+def _embed_ood(
+    serving: keras.Model, ood_pictures: Sequence[Outlier], size: int
 ) -> Embedded:
     parts = []
-    for start in range(0, len(outliers), 32):
-        pictures = [item.pixels for item in outliers[start : start + 32]]
+    for start in range(0, len(ood_pictures), 32):
+        pictures = [item.pixels for item in ood_pictures[start : start + 32]]
         inputs, _ = prepare_batch(pictures, Preprocessing(size=size))
         parts.append(serving.predict_on_batch(inputs))
     return Embedded(
         np.concatenate([np.asarray(part["embedding"]) for part in parts]),
         np.concatenate([np.asarray(part["logits"]) for part in parts]),
-        np.array([item.colorfulness for item in outliers], np.float32),
+        np.array([item.colorfulness for item in ood_pictures], np.float32),
     )
 
 
@@ -188,7 +201,7 @@ def provenance(
     Parameters
     ----------
     config, data, held
-        As for `make_bundle`.
+        The same as for `make_bundle`.
 
     Returns
     -------
@@ -233,3 +246,165 @@ def provenance(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
+
+
+_DRAWN_AS_VOLUMES = 4
+
+
+def make_volume_bundle(
+    model: keras.Model,
+    config: TrainingConfig,
+    data: TrainingData,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Calibrate a trained model, fix its thresholds, and write the bundle.
+
+    Parameters
+    ----------
+    model
+        Trained; of a network that judges volumes.
+    config
+        Configuration of its run.
+    data
+        Training and validation scans.
+    folder
+        Created where missing; its bundle files are replaced.
+    say
+        Receives lines of progress.
+    """
+    serving = write_network(model, config, folder)
+    say("Calibrating on patients who did not train.")
+    outputs = infer(serving, data.validation, config.size)
+    checked = HeldOut(
+        tuple(sample.record for sample in data.validation),
+        outputs["logits"],
+        outputs["evidence"],
+        np.full((len(data.validation), 1, 1), np.nan, np.float32),
+    )
+    # No rule on the brain: a scan shows what it shows.
+    layer = fit_decision_layer(checked, None)
+
+    say("Learning what is no scan of a head.")
+    kinds, ood_pictures = _ood_volumes(config.seed, config.size)
+    # Scans are grey; a coloured one is refused by its slices' colour.
+    ood = fit_ood_model(
+        Embedded.of_grey(infer(serving, data.training, config.size)),
+        Embedded.of_grey(outputs),
+        Embedded.of_grey(_volume_outputs(serving, ood_pictures)),
+        kinds,
+    )
+    facts = provenance(config, data, None)
+    metrics = {"validation": layer.check(checked)}
+    return write_facts(folder, config, layer, ood, facts, metrics)
+
+
+def _ood_volumes(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:
+    """Make volumes that are no head: a picture in every slice, or many in a pile."""
+    originals = [*draw_outliers(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
+    # Twice the input's edge is as much as it can see of them.
+    edge = 2 * size
+    pictures = [
+        np.asarray(cv2.resize(item.pixels, (edge, edge)), np.float32)
+        for item in originals
+    ]
+    kinds = [item.kind for item in originals]
+    piles = [np.repeat(item[None], edge, axis=0) for item in pictures]
+    rng = np.random.default_rng(seed)
+    for _ in range(2 * _DRAWN_AS_VOLUMES):
+        rows = rng.integers(0, len(pictures), edge)
+        kinds.append("pile")
+        piles.append(np.stack([pictures[row] for row in rows]))
+    facts = Preprocessing(size=size)
+    blocks = [prepare_volume(Volume.of(item, np.eye(4)), facts)[0] for item in piles]
+    return kinds, blocks
+
+
+def _volume_outputs(
+    serving: keras.Model, blocks: Sequence[NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    parts = [
+        serving.predict_on_batch(np.stack(blocks[start : start + 8]))
+        for start in range(0, len(blocks), 8)
+    ]
+    return {
+        name: np.concatenate([np.asarray(part[name]) for part in parts])
+        for name in ("embedding", "logits")
+    }
+
+
+def write_network(
+    model: keras.Model, config: TrainingConfig, folder: Path
+) -> keras.Model:
+    """Write a network to serve, and its weights to start fine-tuning from.
+
+    Parameters
+    ----------
+    model
+        Trained.
+    config
+        Configuration of its run.
+    folder
+        Folder of the bundle; created where missing.
+
+    Returns
+    -------
+    keras.Model
+        The network with the outputs that serving sees, to fit the rest on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    serving = serving_model(model, config.size)
+    export_onnx(serving, folder / MODEL_FILE)
+    model.save_weights(folder / WEIGHTS_FILE)
+    return serving
+
+
+def write_facts(
+    folder: Path,
+    config: TrainingConfig,
+    layer: DecisionLayer,
+    ood: tuple[OodModel, Mapping[str, float]],
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Bundle:
+    """Write what was fitted beside a network, and verify the whole.
+
+    Parameters
+    ----------
+    folder
+        Folder that `write_network` has filled.
+    config
+        Configuration of the run.
+    layer
+        What the bundle decides by.
+    ood
+        From `fit_ood_model`: the model and its figures.
+    provenance, metrics
+        Plain JSON, see `Bundle`.
+
+    Raises
+    ------
+    BundleError
+        A fact is not what it has to be.
+    """
+    known, figures = ood
+    network = find_network(config.network)
+    known.save(folder / OOD_FILE)
+    return save_bundle(
+        folder,
+        name=config.network,
+        version=f"{datetime.now(UTC):%Y.%m.%d}-{sha256_of(folder / MODEL_FILE)[:8]}",
+        preprocessing=Preprocessing(size=config.size),
+        calibration=layer.calibration,
+        operating_points=layer.operating_points,
+        default_operating_point="screening",
+        prediction_sets=layer.prediction_sets,
+        rules=layer.rules,
+        cells=layer.cells,
+        domain=figures,
+        provenance=provenance,
+        metrics=metrics,
+        judges=network.judges,
+        findings=network.findings,
+        sequence_head=layer.sequence_head,
+    )

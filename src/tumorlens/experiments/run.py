@@ -21,9 +21,12 @@ from tumorlens.experiments.cross_validation import (
     REPORT_FOLDER,
     held_out_by_folds,
 )
-from tumorlens.experiments.evaluation import METRICS_FILE, for_bundle
-from tumorlens.experiments.packaging import TrainingData, make_bundle
-from tumorlens.experiments.packaging_volume import make_volume_bundle
+from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
+from tumorlens.experiments.packaging import (
+    TrainingData,
+    make_bundle,
+    make_volume_bundle,
+)
 from tumorlens.inference.bundle.bundle import Bundle, record_metrics
 from tumorlens.taxonomy import FINDINGS
 from tumorlens.training.config import TrainingConfig
@@ -42,7 +45,7 @@ _PURPOSES = {"train": "train on", "validation": "validate on"}
 
 
 @dataclass(frozen=True)
-class RunOrder:
+class RunConfig:
     """What a run is asked to do.
 
     Parameters
@@ -50,9 +53,9 @@ class RunOrder:
     manifest
         CSV or tree of class folders, with a split for each picture.
     folder
-        Of the run; created where missing.
-    config
-        Every choice of the run.
+        Folder of the run; created where missing.
+    training
+        Every choice of the training.
     weights
         Keras weights to start from; None for the network's own start.
     resume
@@ -66,19 +69,19 @@ class RunOrder:
 
     manifest: Path
     folder: Path
-    config: TrainingConfig
+    training: TrainingConfig
     weights: Path | None = None
     resume: bool = False
     include_flagged: bool = False
     calibrate_on: Path | None = None
 
 
-def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
+def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundle:
     """Train, calibrate and export.
 
     Parameters
     ----------
-    order
+    config
         What to do.
     say
         Receives lines of progress.
@@ -90,34 +93,34 @@ def run_training(order: RunOrder, say: Callable[[str], None] = print) -> Bundle:
     DatasetError
         The manifest or its pictures cannot be used.
     """
-    records = read_manifest(order.manifest)
-    _prepare_folder(order, manifest_digest(records))
+    records = read_manifest(config.manifest)
+    _prepare_folder(config, manifest_digest(records))
     held = None
-    if order.calibrate_on is not None:
-        held = held_out_by_folds(order.calibrate_on, records)
-    data = _load(records, order.config, order.include_flagged, say)
+    if config.calibrate_on is not None:
+        held = held_out_by_folds(config.calibrate_on, records)
+    data = _load(records, config.training, config.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
         np.array([FINDINGS.index(item.findings[0]) for item in data.validation])
         if held is None
         else held.labels
     )
-    before = earlier_seconds(order.folder) if order.resume else 0.0
+    before = earlier_seconds(config.folder) if config.resume else 0.0
     started = time.monotonic()
     result = fit(
-        order.config,
+        config.training,
         data.training,
         data.validation,
-        order.folder,
-        resume=order.resume,
-        initial_weights=order.weights,
+        config.folder,
+        resume=config.resume,
+        initial_weights=config.weights,
         say=say,
     )
-    took = note_cost(order.folder, before + time.monotonic() - started)
+    took = note_cost(config.folder, before + time.monotonic() - started)
     data = replace(data, took=took)
-    out = order.folder / BUNDLE_FOLDER
-    made = _make(result.model, order.config, data, out, say, held)
-    return with_figures(made, order.calibrate_on)
+    out = config.folder / BUNDLE_FOLDER
+    made = _make(result.model, config.training, data, out, say, held)
+    return with_figures(made, config.calibrate_on)
 
 
 def export_run(
@@ -131,13 +134,13 @@ def export_run(
     Parameters
     ----------
     folder
-        Of the run.
+        Folder of the run.
     out
-        Where the bundle goes; created where missing.
+        Folder that gets the bundle; created where missing.
     say
         Receives lines of progress.
     calibrate_on
-        As in `RunOrder`.
+        The same as in `RunConfig`.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
     if not path.exists():
         return bundle
     metrics = json.loads(path.read_text(encoding="utf-8"))
-    for name, part in for_bundle(metrics, CROSS_VALIDATION).items():
+    for name, part in bundle_metrics(metrics, CROSS_VALIDATION).items():
         bundle = record_metrics(bundle.folder, name, part)
     return bundle
 
@@ -258,38 +261,38 @@ def _load(
     return TrainingData(parts["train"], parts["validation"], records)
 
 
-def _prepare_folder(order: RunOrder, digest: str) -> None:
-    if order.resume:
-        stored = _stored_data(order.folder)
-        _check_manifest(order.manifest, order.folder, digest, stored)
-        if not (order.folder / CHECKPOINT).exists():
+def _prepare_folder(config: RunConfig, digest: str) -> None:
+    if config.resume:
+        stored = _stored_data(config.folder)
+        _check_manifest(config.manifest, config.folder, digest, stored)
+        if not (config.folder / CHECKPOINT).exists():
             raise TrainingError(
-                f"{order.folder} has no checkpoint yet.",
+                f"{config.folder} has no checkpoint yet.",
                 "Start the run again without --resume.",
             )
         return
-    if (order.folder / CHECKPOINT).exists():
+    if (config.folder / CHECKPOINT).exists():
         raise TrainingError(
-            f"{order.folder} already holds a run.",
+            f"{config.folder} already holds a run.",
             "Add --resume to go on, or choose another folder.",
         )
     facts = {
-        "manifest": str(order.manifest.absolute()),
+        "manifest": str(config.manifest.absolute()),
         "manifest_sha256": digest,
-        "include_flagged": order.include_flagged,
+        "include_flagged": config.include_flagged,
     }
     try:
-        order.folder.mkdir(parents=True, exist_ok=True)
-        order.config.write(order.folder / _CONFIG)
-        (order.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        config.folder.mkdir(parents=True, exist_ok=True)
+        config.training.write(config.folder / _CONFIG)
+        (config.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{order.folder} cannot be written: {error}.") from error
+        raise OutputError(f"{config.folder} cannot be written: {error}.") from error
 
 
 def _stored_data(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / _DATA).read_text(encoding="utf-8"))
-        return {"include_flagged": False, **found}
+        stored = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+        return {"include_flagged": False, **stored}
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
             f"{folder} holds no training run.", "Give the --out folder of a run."

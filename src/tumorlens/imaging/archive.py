@@ -9,6 +9,10 @@ import zlib
 from collections.abc import Iterator
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.dicom.directory import is_dicomdir
+from tumorlens.imaging.dicom.header import is_dicom
+from tumorlens.imaging.file_names import display_name, natural_order
+from tumorlens.imaging.formats import START_BYTES, reader_of, unknown_format
 from tumorlens.imaging.limits import (
     FREE_UNPACKED_BYTES,
     MAX_ENTRIES,
@@ -16,6 +20,7 @@ from tumorlens.imaging.limits import (
     MAX_RATIO,
     MAX_UNPACKED_BYTES,
 )
+from tumorlens.imaging.readers.detached import data_file_names, joined
 
 _START = (b"PK\3\4", b"PK\5\6")
 _END = b"PK\5\6"
@@ -28,8 +33,13 @@ def is_zip(data: bytes) -> bool:
     return data.startswith(_START)
 
 
-def zip_contents(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
-    """Unpack the files of an archive, one after the other.
+def zip_contents(
+    data: bytes, name: str, failures: list[tuple[str, InputError]]
+) -> Iterator[tuple[str, bytes]]:
+    """Unpack the pictures of an archive, one after the other.
+
+    Of each file the first bytes tell whether it is one; what is none, however large,
+    is passed over unread.
 
     Parameters
     ----------
@@ -37,11 +47,14 @@ def zip_contents(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
         The whole archive.
     name
         What the user calls it, for messages and as the start of each file's name.
+    failures
+        Where name and error of each file are noted that was passed over.
 
     Yields
     ------
     tuple of str and bytes
-        Name and content of each file that the archive holds.
+        Name and content of each file. Names of DICOM files are the sender's, and may
+        hold the patient's: they are numbered; others keep their last part.
 
     Raises
     ------
@@ -58,7 +71,7 @@ def zip_contents(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
             _check_members(archive.infolist(), len(data), name)
-            yield from _contents(archive, members, name)
+            yield from _contents(archive, members, name, len(data), failures)
     except InputError:
         raise
     except (
@@ -112,45 +125,114 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None
             raise InputError(
                 f"{name} is encrypted.", "Pack the files again without a password."
             )
-        if item.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(
-                f"{name} is packed by a method that is not read.",
-                "Pack the files again as an ordinary zip (deflate).",
-            )
+
+
+class _Total:
+    """What was unpacked so far, held against what the archive may become."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._most = min(MAX_UNPACKED_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * size))
+        self._size = size
+        self._name = name
+        self._unpacked = 0
+
+    def add(self, item: zipfile.ZipInfo) -> None:
+        """Count a file that is to be read."""
         much = item.file_size > MAX_RATIO * max(1, item.compress_size)
         if item.file_size > MAX_FILE_BYTES or (much and item.file_size > _SMALL_BYTES):
+            raise inflating(item, self._name)
+        self._unpacked += item.file_size
+        if self._unpacked > self._most:
             raise TooLargeError(
-                f"{name} holds a file that inflates to {item.file_size / 2**20:.0f} MB "
-                f"from {item.compress_size / 2**10:.0f} KB.",
-                "Give the files without an archive.",
+                f"{self._name} inflates from {self._size / 2**20:.1f} MB to over "
+                f"{self._most / 2**20:.0f} MB.",
+                "Give one series at a time.",
             )
-    unpacked = sum(item.file_size for item in members)
-    ratio = unpacked > max(FREE_UNPACKED_BYTES, MAX_RATIO * size)
-    if unpacked > MAX_UNPACKED_BYTES or ratio:
-        raise TooLargeError(
-            f"{name} inflates from {size / 2**20:.1f} MB to {unpacked / 2**20:.0f} MB.",
-            "Give one series at a time.",
-        )
+
+
+def inflating(item: zipfile.ZipInfo, name: str) -> TooLargeError:
+    """Refuse a file that is too large, or packed too well, for a picture."""
+    return TooLargeError(
+        f"{name} holds a file that inflates to {item.file_size / 2**20:.0f} MB "
+        f"from {item.compress_size / 2**10:.0f} KB.",
+        "Give the files without an archive.",
+    )
 
 
 def _contents(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], name: str
+    archive: zipfile.ZipFile,
+    members: list[zipfile.ZipInfo],
+    name: str,
+    size: int,
+    failures: list[tuple[str, InputError]],
 ) -> Iterator[tuple[str, bytes]]:
-    for number, item in enumerate(members, 1):
-        base = item.filename.rsplit("/", 1)[-1]
-        # What systems add of their own, and DICOM's table of contents.
-        if base.startswith(".") or "__MACOSX" in item.filename or base == "DICOMDIR":
+    total = _Total(size, name)
+    by_path = {item.filename: item for item in members}
+    numbers = {item.filename: number for number, item in enumerate(members, 1)}
+    joined_files: set[str] = set()
+    used: set[str] = set()
+    for item in sorted(members, key=lambda item: natural_order(item.filename)):
+        folder, _, base = item.filename.rpartition("/")
+        # What systems add of their own.
+        if base.startswith(".") or "__MACOSX" in item.filename or not item.file_size:
             continue
-        with archive.open(item) as file:
-            # One byte more than stated: a member may lie about its size.
-            content = file.read(item.file_size + 1)
-        if len(content) != item.file_size:
-            raise DamagedFileError(
-                f"{name} holds a file that is not as long as it states."
-            )
-        if content.startswith(_START):
-            raise InputError(
-                f"{name} holds another archive.", "Give the inner archive by itself."
-            )
-        # Members' names are the sender's, and may hold the patient's name.
-        yield f"{name}#{number}", content
+        numbered = f"{name}#{numbers[item.filename]}"
+        start = _start(archive, item)
+        if start is None:
+            error = InputError(f"{numbered} is packed by a method that is not read.")
+            failures.append((numbered, error))
+            continue
+        if is_dicomdir(start) or item.filename in joined_files:
+            continue
+        pair = data_file_names(start, base) if item.file_size < START_BYTES else ()
+        if reader_of(start) is None and not pair:
+            # A file that could be anything but a picture is not worth its reason.
+            much = item.file_size > MAX_RATIO * max(1, item.compress_size)
+            unread = much and item.file_size > _SMALL_BYTES
+            if is_zip(start):
+                error = InputError(
+                    f"{name} holds another archive.",
+                    "Give the inner archive by itself.",
+                )
+            else:
+                error = unknown_format(start, numbered)
+            failures.append((numbered, inflating(item, name) if unread else error))
+            continue
+        total.add(item)
+        content = _content(archive, item, name)
+        second = next(
+            (
+                by_path[path]
+                for path in (f"{folder}/{x}".lstrip("/") for x in pair)
+                if path in by_path
+            ),
+            None,
+        )
+        if second is not None:
+            total.add(second)
+            joined_files.add(second.filename)
+            content = joined(content, _content(archive, second, name), numbered)
+        shown = numbered
+        if not is_dicom(content):
+            shown = f"{name}/{display_name(base)}"
+            if shown in used:
+                shown = f"{numbered}/{display_name(base)}"
+            used.add(shown)
+        yield shown, content
+
+
+def _start(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes | None:
+    """Unpack the first bytes of a file; None where its method is not read."""
+    if item.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return None
+    with archive.open(item) as file:
+        return file.read(min(START_BYTES, item.file_size + 1))
+
+
+def _content(archive: zipfile.ZipFile, item: zipfile.ZipInfo, name: str) -> bytes:
+    with archive.open(item) as file:
+        # One byte more than stated: a member may lie about its size.
+        content = file.read(item.file_size + 1)
+    if len(content) != item.file_size:
+        raise DamagedFileError(f"{name} holds a file that is not as long as it states.")
+    return content

@@ -1,4 +1,4 @@
-"""Names of files, so that they can be printed anywhere.
+"""Names of files: printed anywhere, and in the order that people count in.
 
 Tested in `tests/imaging/test_read.py`.
 """
@@ -6,6 +6,7 @@ Tested in `tests/imaging/test_read.py`.
 from __future__ import annotations
 
 import os
+import re
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
@@ -28,3 +29,14 @@ def display_name(path: str | os.PathLike[str]) -> str:
         for char in text
     )
     return shown or "''"
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Give the key by which names sort as people count: 2 comes before 10."""
+    return [
+        (int(part), "")
+        if part.isdecimal() and part.isascii()
+        else (-1, part.casefold())
+        for part in re.split(r"([0-9]{1,18})", name)
+        if part
+    ]

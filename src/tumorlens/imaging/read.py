@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.errors import (
@@ -17,10 +18,17 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging.archive import is_zip, zip_contents
+from tumorlens.imaging.dicom.directory import is_dicomdir, listed_files
 from tumorlens.imaging.dicom.grouping import gather_series, left_out
 from tumorlens.imaging.dicom.header import is_dicom
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.formats import FILE_FORMATS, Format
+from tumorlens.imaging.dicom.words import sequence_in_name
+from tumorlens.imaging.file_names import display_name, natural_order
+from tumorlens.imaging.formats import (
+    FILE_FORMATS,
+    START_BYTES,
+    reader_of,
+    unknown_format,
+)
 from tumorlens.imaging.limits import (
     MAX_ENTRIES,
     MAX_STUDY_PIXELS,
@@ -28,6 +36,7 @@ from tumorlens.imaging.limits import (
     check_file_size,
     check_unpacked,
 )
+from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
 from tumorlens.imaging.study import Series, Study
 
@@ -47,13 +56,13 @@ def read_zip(data: bytes, name: str) -> Study:
     InputError
         Whatever `zip_contents` and `read_collection` raise it.
     """
-    return read_collection(zip_contents(data, name), name)
+    failures: list[tuple[str, InputError]] = []
+    return read_collection(zip_contents(data, name, failures), name, failures)
 
 
-FORMATS: tuple[Format, ...] = (*FILE_FORMATS, Format(is_zip, read_zip, ()))
-"""All that is read; archives are not searched for in folders."""
-
-SUFFIXES: frozenset[str] = frozenset(end for item in FORMATS for end in item.suffixes)
+SUFFIXES: frozenset[str] = frozenset(
+    end for item in FILE_FORMATS for end in item.suffixes
+)
 """Endings of the names of files that can be read."""
 
 
@@ -95,16 +104,71 @@ def read_study(
                 raise _nothing_to_choose(label)
             return read_folder(path, label)
         data = _read_bytes(path, label)
+        if is_dicomdir(data):
+            return _read_disc(path, data, label)
+        data = _with_second_file(path, data, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     if volume is not None:
         if not is_nifti(data):
             raise _nothing_to_choose(label)
         return read_nifti(data, label, volume)
-    for item in FORMATS:
-        if item.matches(data):
-            return item.read(data, label)
-    raise UnknownFormatError(f"{label} is in no picture format that is known.")
+    if is_zip(data):
+        return read_zip(data, label)
+    return _read_one(data, label)
+
+
+def _with_second_file(path: Path, data: bytes, label: str) -> bytes:
+    """Join the header of a volume with the file of its voxels, which lies beside it."""
+    if len(data) > START_BYTES:
+        return data
+    for name in data_file_names(data, path.name):
+        second = path.with_name(name)
+        if second.is_file() and not second.is_symlink():
+            return joined(data, _read_bytes(second, display_name(second)), label)
+    return data
+
+
+def _read_disc(path: Path, data: bytes, label: str) -> Study:
+    """Read the files that a DICOMDIR lists."""
+    listed = listed_files(data, label)[:MAX_ENTRIES]
+    found = [file for parts in listed if (file := _below(path.parent, parts))]
+    if not found:
+        raise MissingFileError(
+            f"{label} is a DICOMDIR, the table of contents of a disc; it lists "
+            f"{len(listed)} images, none of which lies beside it.",
+            "Give the folder that holds the whole disc.",
+        )
+    notes: tuple[str, ...] = ()
+    if len(found) < len(listed):
+        notes = (
+            f"{len(listed) - len(found)} of {len(listed)} images that the DICOMDIR "
+            "lists are missing.",
+        )
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for number, file in enumerate(found, 1):
+            yield f"{label}#{number}", _read_bytes(file, f"{label}#{number}")
+
+    study = read_collection(contents(), label)
+    return Study(study.series, (*notes, *study.notes))
+
+
+def _below(folder: Path, parts: tuple[str, ...]) -> Path | None:
+    """Find a file below a folder, whatever the case of its name."""
+    for part in parts:
+        name = part.strip()
+        if not name or name in (".", "..") or "/" in name or "\0" in name:
+            return None
+        exact = folder / name
+        try:
+            if not exact.exists():
+                wanted = (name.casefold(), f"{name};1".casefold())
+                exact = next(x for x in folder.iterdir() if x.name.casefold() in wanted)
+        except (OSError, StopIteration):
+            return None
+        folder = exact
+    return folder if folder.is_file() and not folder.is_symlink() else None
 
 
 def _nothing_to_choose(label: str) -> InputError:
@@ -155,16 +219,23 @@ def read_folder(path: Path, label: str) -> Study:
     InputError
         Where no file in it can be used, or a limit is passed.
     """
-    return read_collection(_folder_contents(path, label), label)
+    failures: list[tuple[str, InputError]] = []
+    contents = _folder_contents(path, label, failures)
+    return read_collection(contents, label, failures)
 
 
-def _folder_contents(folder: Path, label: str) -> Iterator[tuple[str, bytes]]:
+def _folder_contents(
+    folder: Path, label: str, failures: list[tuple[str, InputError]]
+) -> Iterator[tuple[str, bytes]]:
     count = 0
     for place, inside, names in os.walk(folder, onerror=_refuse(label)):
-        inside[:] = sorted(item for item in inside if not item.startswith("."))
-        for name in sorted(names):
+        inside[:] = sorted(
+            (item for item in inside if not item.startswith(".")), key=natural_order
+        )
+        joined_files: set[str] = set()
+        for name in sorted(names, key=natural_order):
             file = Path(place, name)
-            if name.startswith(".") or name == "DICOMDIR":
+            if name.startswith(".") or name in joined_files:
                 continue
             status = file.lstat()
             if not stat.S_ISREG(status.st_mode) or not status.st_size:
@@ -176,12 +247,25 @@ def _folder_contents(folder: Path, label: str) -> Iterator[tuple[str, bytes]]:
                     "Give one study at a time.",
                 )
             shown = f"{label}/{display_name(file.relative_to(folder))}"
-            check_file_size(status.st_size, shown)
-            try:
-                content = file.read_bytes()
-            except OSError as error:
-                raise _unreadable(shown, error) from error
+            start = _start_of(file, shown)
+            if is_dicomdir(start):
+                continue
+            seconds = data_file_names(start, name)
+            if reader_of(start) is None and not seconds:
+                failures.append((shown, unknown_format(start, shown)))
+                continue
+            content = _with_second_file(file, _read_bytes(file, shown), shown)
+            joined_files.update(seconds)
             yield shown, content
+
+
+def _start_of(file: Path, label: str) -> bytes:
+    """Read the first bytes of a file, which tell its format."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(START_BYTES)
+    except OSError as error:
+        raise _unreadable(label, error) from error
 
 
 def _unreadable(label: str, error: OSError) -> UnreadableFileError:
@@ -196,7 +280,11 @@ def _refuse(label: str) -> Callable[[OSError], None]:
     return refuse
 
 
-def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
+def read_collection(
+    files: Iterable[tuple[str, bytes]],
+    label: str,
+    failures: list[tuple[str, InputError]] | None = None,
+) -> Study:
     """Read the files of a folder or an archive together.
 
     DICOM files are sorted into series; each other file is a series of its own.
@@ -208,23 +296,26 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
         Name and bytes of each; taken one by one.
     label
         What the user calls the whole.
+    failures
+        Name and error of what was passed over already, filled as `files` are taken.
 
     Raises
     ------
     InputError
-        Where no file can be used: the first one's reason.
+        Where no file can be used: the first one's reason, of those that are
+        pictures if any is.
     TooManyBrokenError
         Where the files that cannot be read cost too much (see `BrokenFiles`).
     """
+    failures = [] if failures is None else failures
     others: list[Study] = []
-    failures: list[tuple[str, InputError]] = []
     broken = BrokenFiles(label)
     pixels = size = 0
 
     def dicom_only() -> Iterator[tuple[str, bytes]]:
         nonlocal pixels, size
         for name, data in files:
-            if is_dicom(data):
+            if is_dicom(data) and not is_dicomdir(data):
                 yield name, data
                 continue
             size += len(data)
@@ -262,15 +353,39 @@ def read_collection(files: Iterable[tuple[str, bytes]], label: str) -> Study:
         if first is not None:
             raise first
         if failures:
-            raise failures[0][1]
+            raise min(failures, key=_is_unknown)[1]
         raise MissingFileError(f"{label} holds no file that can be read.")
     if first is not None:
         notes += ("Its DICOM files could not be used.",)
     return Study(series, (*notes, *left_out(failures)))
 
 
+def _is_unknown(failure: tuple[str, InputError]) -> bool:
+    return isinstance(failure[1], UnknownFormatError)
+
+
 def _read_one(data: bytes, name: str) -> Study:
-    for item in FILE_FORMATS:
-        if item.matches(data):
-            return item.read(data, name)
-    raise UnknownFormatError(f"{name} is in no picture format that is known.")
+    """Read a file of any format but an archive; its name may say its sequence."""
+    reader = reader_of(data)
+    if reader is None:
+        raise unknown_format(data, name)
+    return _with_named_sequence(reader.read(data, name), name)
+
+
+def _with_named_sequence(study: Study, name: str) -> Study:
+    """Take the sequence from a file's name, where nothing in the file says it."""
+    if any(series.sequence is not None or series.headers for series in study.series):
+        return study
+    sequence = sequence_in_name(name)
+    if sequence is None:
+        return study
+    series = tuple(
+        replace(
+            item,
+            sequence=sequence,
+            slices=tuple(replace(x, sequence=sequence) for x in item.slices),
+        )
+        for item in study.series
+    )
+    note = f"The sequence ({sequence.value}) is taken from the name of the file."
+    return Study(series, (*study.notes, note))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,17 @@ from tumorlens.imaging.placement import Placement, Plane
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["MRSequence", "Plane", "Series", "Slice", "Study"]
+__all__ = [
+    "Corners",
+    "MRSequence",
+    "PictureView",
+    "Plane",
+    "Series",
+    "Slice",
+    "Study",
+    "VoxelGrid",
+    "stacks_of",
+]
 
 
 class MRSequence(StrEnum):
@@ -27,6 +37,42 @@ class MRSequence(StrEnum):
     FLAIR = "FLAIR"
     DIFFUSION = "DWI"
     OTHER = "other"
+
+
+Corners: TypeAlias = tuple[
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+]
+"""Upper left, upper right, lower right and lower left corner: x, then y, in pixels."""
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """What of a picture is the slice.
+
+    Parameters
+    ----------
+    corners
+        In pixels of the picture, edges of pixels being whole numbers.
+    shape
+        Rows and columns of the slice once it is cut out and straight.
+    inverted
+        Whether air is white, so that greys have to be turned round.
+    """
+
+    corners: Corners
+    shape: tuple[int, int]
+    inverted: bool = False
+
+    @property
+    def is_box(self) -> bool:
+        """Whether it can be cut out without turning."""
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.corners
+        straight = (y0, x1, y2, x3) == (y1, x2, y3, x0)
+        whole = all(float(x).is_integer() for point in self.corners for x in point)
+        return straight and whole
 
 
 @dataclass(frozen=True)
@@ -59,6 +105,8 @@ class Slice:
         The weighting of its series; None where the format does not say.
     pixel_aspect
         Height over width of a pixel; 1 where the format does not say.
+    view
+        What of a picture is the slice, where it shows more; else None.
     """
 
     pixels: NDArray[np.float32]
@@ -71,6 +119,7 @@ class Slice:
     window: tuple[float, float] | None = None
     sequence: MRSequence | None = None
     pixel_aspect: float = 1.0
+    view: PictureView | None = None
 
     @property
     def height(self) -> int:
@@ -81,6 +130,28 @@ class Slice:
     def width(self) -> int:
         """Columns, in pixels."""
         return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True)
+class VoxelGrid:
+    """The grid of a volume's file, which its slices were turned from.
+
+    Parameters
+    ----------
+    shape
+        Slices, rows, columns, as the file counts them.
+    affine
+        Shape (4, 4): (column, row, slice, 1) to LPS mm.
+    plane
+        In which the volume was sliced.
+    placed
+        Whether the file says where it lies in the patient.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+    plane: Plane
+    placed: bool
 
 
 @dataclass(frozen=True)
@@ -106,6 +177,9 @@ class Series:
     place_guessed
         Whether the file did not say where the slices lie, and their placements
         follow from the order of its voxels alone.
+    grid
+        For volumes the grid of their file, so that maps can go back onto it; else
+        None.
     """
 
     slices: tuple[Slice, ...]
@@ -114,6 +188,7 @@ class Series:
     headers: tuple[Dataset, ...] = field(default=(), repr=False)
     frames: tuple[int, ...] = ()
     place_guessed: bool = False
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, compress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tumorlens.errors import SettingError
+from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.study import Slice, Study
+from tumorlens.imaging.grey import to_slice
+from tumorlens.imaging.preprocess.brain import brain_share
+from tumorlens.imaging.preprocess.framing import view_pixels
+from tumorlens.imaging.preprocess.slice import (
+    Crop,
+    Preprocessing,
+    prepare,
+    with_square_pixels,
+)
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.clinical.model import (
     CLINICAL_FILE,
@@ -22,14 +36,6 @@ from tumorlens.inference.clinical.model import (
 )
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import explain
-from tumorlens.inference.slice.inputs import (
-    Picture,
-    PreparedSlice,
-    batches,
-    prepare_slice,
-    read_ahead,
-    read_picture,
-)
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.results import Decision, Explanation, Failure, Prediction
 from tumorlens.inference.slice.sequence import (
@@ -45,6 +51,14 @@ from tumorlens.inference.slice.session import (
 )
 
 DEFAULT_BATCH = 4
+
+Picture: TypeAlias = str | Path | bytes | NDArray[Any] | Study
+"""A path, the bytes of a file, an array (H, W) or (H, W, 3), or what was read."""
+
+_READERS = 2
+_FILES_AHEAD = 4
+_BATCH_PIXELS = 4_000_000
+"""A batch of large pictures is cut short here, so that memory stays flat."""
 
 
 class Classifier:
@@ -112,18 +126,22 @@ class Classifier:
             given and the bundle has learned no columns.
         """
         if isinstance(source, str | Path | bytes | np.ndarray | Study):
-            found = self.predict_study(read_picture(source, name), operating_point)
+            predictions = self.predict_study(
+                read_picture(source, name), operating_point
+            )
             if clinical is not None:
-                found = [self.with_columns(item, clinical) for item in found]
-            return found[0] if len(found) == 1 else found
-        judged = [
-            found
+                predictions = [
+                    self.with_columns(item, clinical) for item in predictions
+                ]
+            return predictions[0] if len(predictions) == 1 else predictions
+        predictions = [
+            prediction
             for item in source
-            for found in self.predict_study(read_picture(item), operating_point)
+            for prediction in self.predict_study(read_picture(item), operating_point)
         ]
         if clinical is None:
-            return judged
-        return [self.with_columns(item, clinical) for item in judged]
+            return predictions
+        return [self.with_columns(item, clinical) for item in predictions]
 
     def with_columns(
         self, prediction: Prediction, row: Mapping[str, Any] | None
@@ -133,7 +151,7 @@ class Classifier:
         Parameters
         ----------
         prediction
-            Of this classifier, by the image alone.
+            Prediction of this classifier, by the image alone.
         row
             Values by column; None where nothing is known of the patient.
 
@@ -172,7 +190,7 @@ class Classifier:
         study
             From `read`.
         operating_point
-            As for `predict`.
+            See `predict`.
         """
         return list(self.predict_slices(study.slices, operating_point, study.notes))
 
@@ -187,11 +205,11 @@ class Classifier:
         Parameters
         ----------
         slices
-            In order; memory does not grow with their number.
+            Slices in order; memory does not grow with their number.
         operating_point
-            As for `predict`.
+            See `predict`.
         notes
-            Of the study, for each prediction.
+            Notes on the study, for each prediction.
 
         Yields
         ------
@@ -211,7 +229,7 @@ class Classifier:
         Parameters
         ----------
         slices, operating_point
-            As for `predict_slices`.
+            See `predict_slices`.
 
         Yields
         ------
@@ -240,16 +258,16 @@ class Classifier:
         Parameters
         ----------
         sources
-            As for `predict`; taken one by one as results are asked for.
+            See `predict`; taken one by one as results are asked for.
         batch
             Slices in one forward pass, at least 1.
         operating_point
-            As for `predict`.
+            See `predict`.
 
         Yields
         ------
         Prediction or Failure
-            In the order of the sources; a file of several slices yields one
+            Results in the order of the sources; a file of several slices yields one
             for each.
         """
         if batch < 1:
@@ -311,11 +329,11 @@ class Classifier:
             None if outputs.sequence is None else outputs.sequence[row],
         )
 
-    def _caveats(self, found: SequenceEstimate) -> list[str]:
+    def _caveats(self, estimate: SequenceEstimate) -> list[str]:
         # Without a look at the pixels a file's name alone is not believed.
-        told = found.header if found.pixels is None else found.sequence
+        told = estimate.header if estimate.pixels is None else estimate.sequence
         caveat = sequence_caveat(told, self.bundle.known_sequences)
-        return [text for text in (caveat, found.disagreement) if text is not None]
+        return [text for text in (caveat, estimate.disagreement) if text is not None]
 
     def _explained(
         self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
@@ -354,7 +372,7 @@ def load_classifier(
     Raises
     ------
     BundleError
-        Where the bundle is missing, foreign or damaged, or judges whole scans.
+        Where the bundle is missing, foreign or damaged, or judges whole volumes.
     SettingError
         Where `threads` is less than 1.
 
@@ -394,3 +412,163 @@ def classifier_of(model: LoadedModel) -> Classifier:
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:
     for start in range(0, len(slices), size):
         yield slices[start : start + size]
+
+
+def read_picture(source: Picture, name: str | None = None) -> Study:
+    """Read a picture, in whatever form it was given.
+
+    Parameters
+    ----------
+    source
+        An array is in RGB where it has colours, with finite numbers.
+    name
+        What the user calls it; by default the path, or the kind of source.
+
+    Raises
+    ------
+    InputError
+        It cannot be used as a picture.
+    """
+    if isinstance(source, Study):
+        return source
+    if isinstance(source, np.ndarray):
+        slice_ = to_slice(source, name or "array")
+        return Study((Series((slice_,)),))
+    if isinstance(source, str | Path | bytes):
+        return read_study(source, name)
+    raise InputError(
+        f"A picture cannot be a {type(source).__name__}.",
+        "Give a path, the bytes of a file, a NumPy array or a Study.",
+    )
+
+
+def picture_name(source: object) -> str:
+    """Name a source that could not be read, for a message."""
+    if isinstance(source, str | Path):
+        return display_name(source)
+    return "array" if isinstance(source, np.ndarray) else "picture"
+
+
+@dataclass(frozen=True)
+class PreparedSlice:
+    """A slice that waits for the network.
+
+    Parameters
+    ----------
+    slice_
+        The slice as it was read.
+    notes
+        Notes on how its study was read.
+    pixels
+        Shape (size, size, 3), float32, in [0, 1]: the model's input.
+    crop
+        Where that lies in the slice.
+    brain_share
+        How much brain it shows, 0 to 1.
+    seconds
+        Seconds that preparing took.
+    """
+
+    slice_: Slice
+    notes: tuple[str, ...]
+    pixels: NDArray[np.float32]
+    crop: Crop
+    brain_share: float
+    seconds: float
+
+
+def prepare_slice(
+    slice_: Slice, notes: tuple[str, ...], facts: Preprocessing
+) -> PreparedSlice:
+    """Make a slice ready for the network.
+
+    Parameters
+    ----------
+    slice_, notes
+        From a study.
+    facts
+        Preprocessing of the bundle.
+    """
+    start = time.perf_counter()
+    picture = view_pixels(slice_.pixels, slice_.view)
+    square = with_square_pixels(picture, slice_.pixel_aspect)
+    pixels, crop = prepare(square, facts)
+    share = brain_share(pixels)
+    seconds = time.perf_counter() - start
+    return PreparedSlice(slice_, notes, pixels, crop, share, seconds)
+
+
+def read_ahead(
+    sources: Iterable[Picture], facts: Preprocessing
+) -> Iterator[PreparedSlice | Failure]:
+    """Read and prepare in threads, a few files ahead, in order.
+
+    Parameters
+    ----------
+    sources
+        Taken one by one as slices are asked for.
+    facts
+        Preprocessing of the bundle.
+
+    Yields
+    ------
+    PreparedSlice or Failure
+        A file of several slices yields one for each; one that cannot be used,
+        a failure.
+    """
+    queue: deque[Future[Iterator[PreparedSlice | Failure]]] = deque()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+    try:
+        for source in sources:
+            queue.append(pool.submit(_read, source, facts))
+            if len(queue) > _FILES_AHEAD:
+                yield from queue.popleft().result()
+        while queue:
+            yield from queue.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(source: Picture, facts: Preprocessing) -> Iterator[PreparedSlice | Failure]:
+    try:
+        study = read_picture(source)
+    except InputError as error:
+        name = picture_name(source)
+        return iter((Failure(name, error.code, error.message, error.hint),))
+    first, *rest = study.slices
+    # The first slice is prepared here, in the reader's thread; the others of
+    # a long file when their turn comes, as prepared they need more memory.
+    head = prepare_slice(first, study.notes, facts)
+    return chain((head,), (prepare_slice(item, study.notes, facts) for item in rest))
+
+
+def batches(
+    items: Iterable[PreparedSlice | Failure], size: int
+) -> Iterator[list[PreparedSlice | Failure]]:
+    """Group what was read into batches for the network.
+
+    Parameters
+    ----------
+    items
+        From `read_ahead`.
+    size
+        Slices of a full batch, at least 1; failures beside them do not count,
+        but many of them end a batch too.
+
+    Yields
+    ------
+    list
+        Items in order, never empty. A batch of large pictures has fewer slices.
+    """
+    waiting: list[PreparedSlice | Failure] = []
+    count = pixels = 0
+    for item in items:
+        waiting.append(item)
+        if isinstance(item, PreparedSlice):
+            count += 1
+            pixels += item.slice_.pixels.size
+        if count == size or pixels > _BATCH_PIXELS or len(waiting) > 4 * size:
+            yield waiting
+            waiting, count, pixels = [], 0, 0
+    if waiting:
+        yield waiting

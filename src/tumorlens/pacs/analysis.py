@@ -16,8 +16,7 @@ from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.pacs.queue import Job
+from tumorlens.pacs.queue import SeriesJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.finding import DicomFinding, EarlierReport
 from tumorlens.report.dicom.sc import build_sc
@@ -56,7 +55,7 @@ def analysis_with(
     """
     point = classifier.bundle.point(operating_point)
 
-    def analyse(job: Job) -> list[bytes]:
+    def analyse(job: SeriesJob) -> list[bytes]:
         judged = judge_files(classifier, job.files, point, job.earlier, job.missing)
         return [data for item in judged for data in item.results]
 
@@ -185,7 +184,7 @@ def dicom_finding(found: SeriesPrediction, algorithm: str) -> DicomFinding:
         and without probabilities where the scan was refused.
     """
     size, centroid = None, None
-    caveat = sequence_caveat(found.sequence)
+    caveat = found.sequence_caveat
     # In a report they look like a measurement: they stay out where nobody has
     # checked how far off they are, and the reasons cannot say so.
     if found.lesion is not None and found.size_measured:

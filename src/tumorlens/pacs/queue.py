@@ -1,31 +1,92 @@
-"""The durable queue: what came, what is to be done, what to send.
+"""The queue of series: what came, what is to be done, what to send.
 
 Whatever was accepted survives a kill: a file is on the disk before its sender
 is told so, and each step is one transaction. An image that comes late to a judged
 series lets the whole of it be judged anew, as long as the others are kept; one that
 comes to a series that was given up lets it be tried anew.
+
+Each series is one job of `tumorlens.jobs`, named by its UID, and each image an artefact
+named by its own. It is in the stage to judge until it is judged, then in that to send
+until its results have arrived, and over then or when it is given up.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
+
 from tumorlens.errors import OutputError
-from tumorlens.pacs import queue_tables as tables
-from tumorlens.pacs.queue_tables import DONE, RECEIVING, SENDING, Arrival
-from tumorlens.pacs.spool import LEAST_FREE_BYTES, Spool
+from tumorlens.jobs import artifacts as artifact_store
+from tumorlens.jobs.queue import JobQueue, RetryPolicy
+from tumorlens.jobs.store import JobStore
+from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
+from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import EarlierReport
+
+_logger = logging.getLogger(__name__)
+
+KIND = "series"
+JUDGE, SEND, FETCH = "judge", "send", "fetch"
+IMAGE, RESULT, REPORT = "image", "result", "report"
+"""Artefacts of a series. A report that was sent has no file any more: its name is its
+study, series and instance, as a JSON list."""
+
+MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
+"""Before a series is given up: 40 minutes of judging, a week of sending, a day of
+fetching."""
 
 REMEMBERED_SECONDS = 30 * 86_400.0
 """For so long the images of a judged series are known, and ignored when they come
 again."""
 
+_OLDER_STATES = {
+    "receiving": (JUDGE, JobState.WAITING),
+    "sending": (SEND, JobState.WAITING),
+    "done": (SEND, JobState.DONE),
+    "failed": (JUDGE, JobState.FAILED),
+    "missed": (FETCH, JobState.WAITING),
+}
+_STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed"}
+_IS_OVER = Job.state.in_(OVER)
+_HAS_FILE = Artifact.digest.is_not(None)
+_IS_JUDGED = or_(_IS_OVER, Job.stage == SEND)
+
+
+class Arrival(Enum):
+    """What an image is to the queue."""
+
+    NEW = auto()
+    """Kept."""
+
+    LATE = auto()
+    """Kept; its series was judged without it, and will be judged anew."""
+
+    AGAIN = auto()
+    """Kept; its series was given up, and will be tried anew."""
+
+    KNOWN = auto()
+    """Not kept: it came before."""
+
+    TOO_LATE = auto()
+    """Not kept: its series was judged without it, and the other images are gone."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the queue has its file."""
+        return self in (Arrival.NEW, Arrival.LATE, Arrival.AGAIN)
+
 
 @dataclass(frozen=True)
-class Job:
+class SeriesJob:
     """One series and its files.
 
     Parameters
@@ -38,26 +99,32 @@ class Job:
         Reports of the series that have been sent.
     missing
         How many images it is known to have beside those.
+    lease
+        Under which it was taken from the queue.
     """
 
     series: str
     files: tuple[Path, ...]
     earlier: tuple[EarlierReport, ...] = ()
     missing: int = 0
+    lease: str | None = None
 
 
-class Queue:
-    """Series on their way through; safe to use from threads, of one process.
+class SeriesQueue:
+    """Series on their way through; safe to use from threads.
 
     Parameters
     ----------
     folder
-        Made where missing, and closed to everybody else.
+        Made where missing, and closed to everybody else. The queue of an older
+        release in it is taken over.
     keep_seconds
         How long the images of a judged series stay on the disk after the last one
         came, so that the series can be judged anew where more come.
     clock
         Seconds since 1970.
+    url
+        Of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -71,17 +138,22 @@ class Queue:
         folder: Path,
         keep_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
+        url: str | None = None,
     ) -> None:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self.folder = folder
-        self._spool = Spool(folder, tables.SCHEMA)
-        with self._spool.transaction() as database:
-            known = database.execute(
-                "SELECT file FROM images UNION SELECT file FROM results"
-            ).fetchall()
-        # Files that no row names: their senders were told nothing.
-        self._spool.keep_only({name for (name,) in known})
+        policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
+        self._store = JobStore(folder, policies, url=url, clock=clock)
+        self._database = self._store.database
+        self._artifacts = self._store.artifacts
+        self.jobs: JobQueue = self._store.queue
+        self._worker = secrets.token_hex(8)
+        try:
+            self._take_over()
+        except BaseException:
+            self._store.close()
+            raise
 
     def add(self, image: str, series: str, data: bytes) -> Arrival:
         """Keep one received image, unless it is there already.
@@ -93,52 +165,38 @@ class Queue:
         data
             The whole DICOM file.
         """
-        with self._spool.transaction() as database:
-            arrival = tables.arrival_of(database, image, series)
-            if arrival is Arrival.TOO_LATE:
+        with self._database.transaction() as session:
+            row = self._row(session, series)
+            arrival = _arrival_of(session, image, row)
+            if arrival is Arrival.TOO_LATE and row is not None:
                 # Known from now on, so that it is told once.
-                database.execute(
-                    "INSERT INTO images VALUES (?, ?, '')", (image, series)
-                )
+                self._artifacts.attach(row.id, IMAGE, {image: None})
         if not arrival.kept:
             return arrival
         self._make_room()
-        file, gone = self._spool.write(data, "image"), ""
-        try:
-            with self._spool.transaction() as database:
+        with self._artifacts.staging() as stage:
+            file = stage(data)
+            with self._database.transaction() as session:
                 # Another thread may have been faster.
-                arrival = tables.arrival_of(database, image, series)
+                row = self._row(session, series)
+                arrival = _arrival_of(session, image, row)
                 if arrival.kept:
-                    gone = tables.keep(database, image, series, file)
-                    tables.receive(database, series, self._clock())
-        except OutputError:
-            self._spool.remove([file])
-            raise
-        if not arrival.kept:
-            gone = file
-        if gone:
-            self._spool.remove([gone])
+                    row = self._receive(session, series, row)
+                    self._artifacts.attach(row.id, IMAGE, {image: file})
         return arrival
 
-    def next_complete(self, quiet_seconds: float) -> Job | None:
-        """Find a series to which nothing was added for a while; oldest first."""
-        now = self._clock()
-        return self._job(
-            "SELECT uid FROM series WHERE state = ? AND changed <= ? AND due <= ? "
-            "ORDER BY changed LIMIT 1",
-            (RECEIVING, now - quiet_seconds, now),
-            "images",
-        )
+    def next_complete(self, quiet_seconds: float) -> SeriesJob | None:
+        """Find a series to which nothing was added for a while; oldest first.
 
-    def next_to_send(self) -> Job | None:
-        """Find a series whose results are due to be sent."""
-        return self._job(
-            "SELECT uid FROM series WHERE state = ? AND due <= ? ORDER BY due LIMIT 1",
-            (SENDING, self._clock()),
-            "results",
-        )
+        What the caller found before and did not end he has given up.
+        """
+        return self._next(JUDGE, IMAGE, quiet_seconds)
 
-    def put_results(self, job: Job, results: Sequence[bytes]) -> bool:
+    def next_to_send(self) -> SeriesJob | None:
+        """Find a series whose results are due to be sent; as `next_complete`."""
+        return self._next(SEND, RESULT, 0.0)
+
+    def put_results(self, job: SeriesJob, results: Sequence[bytes]) -> bool:
         """Keep what is to be sent of a series, in place of what was not sent yet.
 
         A series without results (one that is none of ours to judge) is done.
@@ -156,21 +214,19 @@ class Queue:
             False where more images of the series came in the meantime: nothing is
             kept, and it will be judged with them.
         """
-        files: list[str] = []
-        try:
-            for data in results:
-                files.append(self._spool.write(data, "result"))
-            with self._spool.transaction() as database:
-                received = tables.files_of(database, "images", job.series)
-                whole = set(received) == {path.name for path in job.files}
-                gone = files
-                if whole:
-                    gone = tables.files_of(database, "results", job.series)
-                    tables.replace_results(database, job.series, files)
-        except OutputError:
-            self._spool.remove(files)
-            raise
-        self._spool.remove(gone)
+        with self._artifacts.staging() as stage:
+            files = {str(place): stage(data) for place, data in enumerate(results)}
+            with self._database.transaction() as session:
+                row = self._row(session, job.series)
+                whole = row is not None and row.lease == job.lease is not None
+                if row is not None and whole:
+                    self._artifacts.detach(self._artifacts.of(row.id, RESULT))
+                    self._artifacts.attach(row.id, RESULT, files)
+                    if files:
+                        # New results go before those that were refused before.
+                        self.jobs.move(row, SEND, rank=0.0)
+                    else:
+                        self.jobs.end(row, JobState.DONE)
         if self._keep_seconds <= 0:
             self.clean()
         return whole
@@ -187,20 +243,19 @@ class Queue:
         report
             What the file is, where it is a report.
         """
-        with self._spool.transaction() as database:
-            database.execute("DELETE FROM results WHERE file = ?", (file.name,))
+        with self._database.transaction() as session:
+            row = self._row(session, series)
+            if row is None:
+                return
+            results = self._artifacts.of(row.id, RESULT)
+            arrived = [item for item in results if item.digest == file.name]
+            self._artifacts.detach(arrived)
             if report is not None:
-                database.execute(
-                    "INSERT OR IGNORE INTO reports VALUES (?, ?, ?, ?)",
-                    (report.instance, series, report.series, report.study),
-                )
-            if not tables.files_of(database, "results", series):
-                # It may be receiving again.
-                database.execute(
-                    "UPDATE series SET state = ? WHERE uid = ? AND state = ?",
-                    (DONE, series, SENDING),
-                )
-        self._spool.remove([file.name])
+                named = [report.study, report.series, report.instance]
+                self._artifacts.attach(row.id, REPORT, {json.dumps(named): None})
+            # It may be receiving again.
+            if len(arrived) == len(results) and _is_in(row, SEND):
+                self.jobs.end(row, JobState.DONE)
 
     def postpone(self, series: str) -> float:
         """Try again later, twice as late each time.
@@ -210,66 +265,161 @@ class Queue:
         float
             Seconds to wait; infinite where it was tried too often, and is given up.
         """
-        with self._spool.transaction() as database:
-            return tables.postpone(database, series, self._clock())
+        with self._database.transaction() as session:
+            row = self._row(session, series)
+            return float("inf") if row is None else self.jobs.postpone(row)
 
     def clean(self) -> None:
         """Remove the files that have been kept long enough.
 
         These are images of judged series, and all of series given up. After
-        `REMEMBERED_SECONDS` it is forgotten which images there were.
+        `REMEMBERED_SECONDS` it is forgotten which images there were; that there was
+        such a series stays known.
         """
         now = self._clock()
         self._drop(now - self._keep_seconds)
-        with self._spool.transaction() as database:
-            tables.forget(database, now - REMEMBERED_SECONDS)
+        with self._database.transaction() as session:
+            old = Job.arrived <= now - REMEMBERED_SECONDS
+            for role in (IMAGE, REPORT):
+                self._artifacts.detach(
+                    _artifacts_of(session, role, _IS_OVER, old, ~_HAS_FILE)
+                )
 
     def counts(self) -> dict[str, int]:
         """Count the series by state."""
-        with self._spool.transaction() as database:
-            rows = database.execute(
-                "SELECT state, count(*) FROM series GROUP BY state"
-            ).fetchall()
-        return dict(rows)
+        counts: dict[str, int] = {}
+        for (stage, state), number in self.jobs.count(KIND).items():
+            name = state.value if state.is_over else _STATES[stage]
+            counts[name] = counts.get(name, 0) + number
+        return counts
 
     def close(self) -> None:
         """Close the database."""
-        self._spool.close()
+        self._store.close()
+
+    def _next(self, stage: str, role: str, quiet_seconds: float) -> SeriesJob | None:
+        row = self.jobs.claim(
+            stage, f"{self._worker} {stage}", quiet_seconds=quiet_seconds
+        )
+        if row is None or row.key is None:
+            return None
+        images = self._artifacts.of(row.id, IMAGE)
+        files = images if role == IMAGE else self._artifacts.of(row.id, role)
+        reports = self._artifacts.of(row.id, REPORT)
+        return SeriesJob(
+            row.key,
+            tuple(self._artifacts.path(item.digest) for item in files if item.digest),
+            tuple(EarlierReport(*json.loads(item.name)) for item in reports),
+            sum(item.digest is None for item in images),
+            row.lease,
+        )
+
+    def _row(self, session: Session, series: str) -> Job | None:
+        return self.jobs.locked(session, Job.kind == KIND, Job.key == series)
+
+    def _receive(self, session: Session, series: str, row: Job | None) -> Job:
+        """Note that something of a series comes."""
+        if row is None:
+            row = self.jobs.add(KIND, JUDGE, key=series)
+            session.flush()
+        else:
+            self.jobs.move(row, JUDGE)
+        row.arrived = self._clock()
+        return row
+
+    def _take_over(self) -> None:
+        """Move what an older release left in the folder into the store; once."""
+        older = read_older(self.folder)
+        if older is None:
+            return
+        with self._artifacts.staging() as stage, self._database.transaction():
+            for series in older:
+                if self.jobs.named(KIND, series.uid) is not None:
+                    # It was, and the older files could not be removed.
+                    continue
+                at, now = _OLDER_STATES[series.state]
+                row = self.jobs.add(KIND, at, key=series.uid, state=now)
+                row.arrived, row.attempts = series.changed, series.attempts
+                row.due = series.due
+                row.rank = series.due if series.due or at == SEND else series.changed
+                row.finished = series.changed if now.is_over else None
+                for role, files in (
+                    (IMAGE, series.images),
+                    (RESULT, series.results),
+                    (REPORT, {json.dumps(item): None for item in series.reports}),
+                ):
+                    self._artifacts.attach(
+                        row.id,
+                        role,
+                        {
+                            name: None if file is None else stage(file)
+                            for name, file in files.items()
+                        },
+                    )
+        # From here on the store has all of it, whenever this process ends.
+        remove_older(self.folder)
+        _logger.info("Took over %d series of an older queue.", len(older))
 
     def _drop(self, until: float) -> None:
-        with self._spool.transaction() as database:
-            files = tables.drop_files(database, until)
-        self._spool.remove(files)
+        with self._database.transaction() as session:
+            old = Job.arrived <= until
+            images = _artifacts_of(session, IMAGE, _IS_JUDGED, old, _HAS_FILE)
+            self._artifacts.detach(images, known=True)
+            # Those given up have no results any more either.
+            self._artifacts.detach(_artifacts_of(session, RESULT, _IS_OVER, old))
 
     def _make_room(self) -> None:
-        if self._spool.has_room():
+        if self._artifacts.has_room():
             return
         # What is only kept in case more comes has to give way.
         self._drop(self._clock())
-        if not self._spool.has_room():
+        if not self._artifacts.has_room():
             raise OutputError(
                 f"The disk of {self.folder} has less than "
-                f"{LEAST_FREE_BYTES // 2**20} MB left.",
+                f"{artifact_store.LEAST_FREE_BYTES // 2**20} MB left.",
                 "Make room on it.",
             )
 
-    def _job(self, query: str, values: tuple[object, ...], table: str) -> Job | None:
-        with self._spool.transaction() as database:
-            row = database.execute(query, values).fetchone()
-            if row is None:
-                return None
-            files = tables.files_of(database, table, row[0])
-            missing = database.execute(
-                "SELECT count(*) FROM images WHERE series = ? AND file = ''", row
-            ).fetchone()
-            earlier = database.execute(
-                "SELECT study, series, instance FROM reports WHERE of = ? "
-                "ORDER BY rowid",
-                row,
-            ).fetchall()
-        return Job(
-            row[0],
-            tuple(self.folder / name for name in files),
-            tuple(EarlierReport(*item) for item in earlier),
-            missing[0],
+
+def _is_in(row: Job, stage: str) -> bool:
+    return row.stage == stage and not row.state.is_over
+
+
+def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
+    """Tell what an image would be to a series, which may be new."""
+    known = session.scalars(
+        select(Artifact)
+        .join(Job, Job.id == Artifact.job)
+        .where(Job.kind == KIND, Artifact.role == IMAGE, Artifact.name == image)
+        .limit(1)
+    ).one_or_none()
+    if known is not None and (row is None or known.job != row.id):
+        return Arrival.KNOWN
+    if row is not None and row.state is JobState.FAILED:
+        return Arrival.AGAIN
+    if known is not None and known.digest is not None:
+        return Arrival.KNOWN
+    if row is None or _is_in(row, JUDGE):
+        return Arrival.NEW
+    images, kept = session.execute(
+        select(func.count(), func.count(Artifact.digest)).where(
+            Artifact.job == row.id, Artifact.role == IMAGE
         )
+    ).one()
+    if not images:
+        # What was known of a series long ago is forgotten.
+        return Arrival.NEW
+    if kept:
+        return Arrival.LATE
+    return Arrival.TOO_LATE if known is None else Arrival.KNOWN
+
+
+def _artifacts_of(
+    session: Session, role: str, *conditions: ColumnElement[bool]
+) -> Sequence[Artifact]:
+    """List the artefacts of all series that fulfil the conditions."""
+    return session.scalars(
+        select(Artifact)
+        .join(Job, Job.id == Artifact.job)
+        .where(Job.kind == KIND, Artifact.role == role, *conditions)
+    ).all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import TypeAlias
 
 from pydicom import dcmread
 
-from tumorlens.errors import InputError, TumorLensError
-from tumorlens.pacs.queue import Job, Queue
+from tumorlens.errors import InputError
+from tumorlens.jobs.worker import Worker, described
+from tumorlens.pacs.queue import SeriesJob, SeriesQueue
 from tumorlens.report.dicom.finding import EarlierReport
 
-_LOG = logging.getLogger(__name__)
-_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
+logger = logging.getLogger(__name__)
 _CLEANING_SECONDS = 60.0
 
-Analysis: TypeAlias = Callable[[Job], Sequence[bytes]]
+Analysis: TypeAlias = Callable[[SeriesJob], Sequence[bytes]]
 """A series in, DICOM files of the results out."""
 
 Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
@@ -28,7 +27,7 @@ Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
 all did."""
 
 
-class Worker:
+class SeriesWorker:
     """Works through the queue in two threads, one to judge and one to send.
 
     Parameters
@@ -46,7 +45,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: SeriesQueue,
         analyse: Analysis,
         deliver: Delivery,
         quiet_seconds: float,
@@ -56,37 +55,15 @@ class Worker:
         self._deliver = deliver
         self._quiet_seconds = quiet_seconds
         self._cleaned = -math.inf
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._keep_on, args=(step,), daemon=True)
-            for step in (self._judge_next, self._send_next)
-        ]
+        self._worker = Worker(queue.jobs, [self._judge_next, self._send_next])
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        self._worker.start()
 
     def close(self) -> None:
         """Finish the step at hand, and stop."""
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _keep_on(self, step: Callable[[], bool]) -> None:
-        failures = 0
-        while not self._stopped.is_set():
-            try:
-                worked = step()
-                failures = 0
-            except Exception as error:
-                # A full disk or a locked database today; it is tried again.
-                _LOG.error("A step failed: %s", _described(error))
-                worked = False
-                failures += 1
-            if not worked:
-                pause = _PAUSE_SECONDS * 2.0 ** min(failures, 20)
-                self._stopped.wait(min(pause, _LONGEST_PAUSE_SECONDS))
+        self._worker.close()
 
     def _judge_next(self) -> bool:
         if time.monotonic() - self._cleaned > _CLEANING_SECONDS:
@@ -100,19 +77,19 @@ class Worker:
             results = self._analyse(job)
         except InputError as error:
             # The message may quote the sender's text; the code cannot.
-            _LOG.warning("A series of %d images: %s.", images, error.code)
+            logger.warning("A series of %d images: %s.", images, error.code)
             results = ()
         except Exception as error:
-            name = _described(error)
-            _LOG.error("A series of %d images failed: %s", images, name)
+            name = described(error)
+            logger.error("A series of %d images failed: %s", images, name)
             self._postpone(job)
             return True
         if self._queue.put_results(job, results):
-            _LOG.info("Judged %d images%s, %d results.", images, again, len(results))
+            logger.info("Judged %d images%s, %d results.", images, again, len(results))
             if job.missing:
-                _LOG.warning("%d more images of it were missing.", job.missing)
+                logger.warning("%d more images of it were missing.", job.missing)
         else:
-            _LOG.info("More than %d images of a series came: it waits.", images)
+            logger.info("More than %d images of a series came: it waits.", images)
         return True
 
     def _send_next(self) -> bool:
@@ -127,24 +104,18 @@ class Worker:
             whole = self._deliver(job.files, arrived)
         except Exception as error:
             # One that cannot be sent does not hold up the next.
-            _LOG.error("Results were not sent: %s", _described(error))
+            logger.error("Results were not sent: %s", described(error))
             whole = False
         if not whole:
             self._postpone(job)
         return True
 
-    def _postpone(self, job: Job) -> None:
+    def _postpone(self, job: SeriesJob) -> None:
         wait = self._queue.postpone(job.series)
         if math.isinf(wait):
-            _LOG.error("A series was given up after many attempts.")
+            logger.error("A series was given up after many attempts.")
         else:
-            _LOG.warning("To be tried again in %.0f s.", wait)
-
-
-def _described(error: Exception) -> str:
-    """Say what happened; texts of others may quote what a header says of a patient."""
-    ours = isinstance(error, TumorLensError) and not isinstance(error, InputError)
-    return str(error) if ours else f"{type(error).__name__}."
+            logger.warning("To be tried again in %.0f s.", wait)
 
 
 def _as_report(file: Path) -> EarlierReport | None:

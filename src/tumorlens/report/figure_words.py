@@ -1,4 +1,7 @@
-"""Figures as documents write them: their titles, and a value with its interval."""
+"""Figures as documents write them: their titles, and a value with its interval.
+
+Tested in `tests/report/model_card/test_card.py`.
+"""
 
 from __future__ import annotations
 
@@ -22,38 +25,51 @@ FIGURES = (
 """Title and key of the figures that an evaluation gives, in order."""
 
 
-def figure_text(found: Mapping[str, float] | None) -> str:
-    """Show a figure with its interval; a dash where there is none.
+def figure_text(
+    figure: Mapping[str, float] | None, *, percent: bool = False, digits: int = 3
+) -> str:
+    """Write a figure with its interval, for example ``0.912 [0.884, 0.940]``.
 
     An interval of no width is left out: where all draws say the same, as of a
     single patient, they do not tell how sure the figure is.
 
     Parameters
     ----------
-    found
-        ``value``, ``low`` and ``high``.
+    figure
+        ``value``, ``low`` and ``high``; a dash stands for None.
+    percent
+        Whether the figure is a share, to be written in percent with one digit
+        after the point.
+    digits
+        After the point, where it is not written in percent.
     """
-    if found is None:
+    if figure is None:
         return "–"
-    if found["low"] == found["high"]:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    factor, places = (100.0, 1) if percent else (1.0, digits)
+    value, low, high = (
+        # Adding zero takes the minus from what rounds to nothing.
+        f"{round(factor * figure[key], places) + 0.0:.{places}f}"
+        for key in ("value", "low", "high")
+    )
+    unit = " %" if percent else ""
+    has_width = figure["low"] < figure["high"]
+    return f"{value}{unit} [{low}, {high}]" if has_width else f"{value}{unit}"
 
 
-def judged_apart(found: Mapping[str, Any]) -> str:
+def judged_apart(figures: Mapping[str, Any]) -> str:
     """Say who judged what several bundles of a cross-validation were shown.
 
     Parameters
     ----------
-    found
-        Its ``bundles`` counts them; without it, there was one.
+    figures
+        Figures whose ``bundles`` counts them; without it, there was one.
 
     Returns
     -------
     str
         A sentence with a space before it; empty for one bundle.
     """
-    bundles = found.get("bundles", 1)
+    bundles = figures.get("bundles", 1)
     if bundles == 1:
         return ""
     return (

@@ -1,6 +1,8 @@
 """What a page of figures is made of: sections of words, tables, charts, pictures.
 
 Who measures says what to show in these; who draws the page knows nothing else.
+
+Tested in `tests/report/evaluation/test_page.py`.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ class Line:
     Parameters
     ----------
     name
-        As the legend says it.
+        Name in the legend.
     x, y
-        Of equal length.
+        Numbers, equally many.
     style
         A line, points alone, or bars from zero.
     low, high
@@ -64,7 +66,7 @@ class Chart:
     title, x_label, y_label
         In words; units in the labels.
     lines
-        At least one.
+        At least one series.
     x_range, y_range
         Ends of the axes; None for the ends of the data.
     diagonal
@@ -103,13 +105,13 @@ class Section:
     Parameters
     ----------
     id
-        For links: letters, digits and hyphens.
+        Anchor for links: letters, digits and hyphens.
     title
-        Its heading.
+        Heading of the section.
     paragraphs
         Plain text, shown before the rest.
     tables, charts, pictures
-        In this order.
+        Parts that follow, in this order.
     """
 
     id: str

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rate
 from tumorlens.inference.series.results import Lesion
 from tumorlens.inference.slice.results import Prediction
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import (
     INFO,
     Decided,
@@ -299,10 +297,9 @@ def series_warnings(
     version
         Version of the model in use now.
     """
-    stated = finding["sequence"]
     caveat: str | None = UNKNOWN_SEQUENCE
-    if stated is not None:
-        caveat = sequence_caveat(MRSequence(stated))
+    if finding["sequence"] is not None:
+        caveat = finding["sequence_caveat"]
     return (
         *finding["reasons"],
         *([] if caveat is None else [caveat]),

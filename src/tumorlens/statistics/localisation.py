@@ -33,7 +33,7 @@ def read_outline(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     Raises
     ------
     DatasetError
-        It is unreadable or of another size.
+        The outline is unreadable or of another size.
     """
     drawn = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if drawn is None or drawn.shape != shape:
@@ -62,15 +62,15 @@ def pointing(
         1 where the map's peak lies inside (pointing game: Zhang et al. 2018,
         IJCV), else 0.
     dice
-        Of the outline and the map at half of its peak. Both are 0 for a map
+        Overlap of the outline and the map at half of its peak. Both are 0 for a map
         that is 0 everywhere: it points nowhere.
     """
     strongest = float(heat.max())
     if strongest <= 0.0:
         return 0.0, 0.0
     peak = np.unravel_index(int(heat.argmax()), heat.shape)
-    found = heat >= np.float32(0.5 * strongest)
-    dice = 2.0 * float((found & inside).sum()) / float(found.sum() + inside.sum())
+    marked = heat >= np.float32(0.5 * strongest)
+    dice = 2.0 * float((marked & inside).sum()) / float(marked.sum() + inside.sum())
     return float(inside[peak]), dice
 
 
@@ -85,7 +85,7 @@ def center_map(crop: Crop, height: int, width: int) -> NDArray[np.float32]:
     crop
         The square that holds the head.
     height, width
-        Of the picture, in pixels.
+        Size of the picture, in pixels.
 
     Returns
     -------

@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.statistics.intervals import Figure, exact_room
+Figure = dict[str, float]
+"""``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
+
+
+def exact_margin(patients: int) -> float:
+    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    return float(1.0 - 0.025 ** (1.0 / patients))
+
 
 Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
@@ -23,6 +31,7 @@ Draws = NDArray[np.float64]
 RESAMPLES = 1000
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
+
 _SEED = 20
 
 
@@ -44,7 +53,7 @@ class Resampling:
         )
         self._weights = np.vstack((np.ones(len(keys)), drawn)).astype(np.float64)
 
-    def undrawn(self) -> Resampling:
+    def without_draws(self) -> Resampling:
         """Return the set alone, for statistics whose draws are not wanted."""
         alone = copy(self)
         alone._weights = self._weights[:1]
@@ -68,8 +77,8 @@ class Resampling:
             [np.bincount(self._rows, column, self.patients) for column in columns.T],
             axis=1,
         )
-        found = self._weights @ by_patient
-        return np.asarray(found[:, 0] if values.ndim == 1 else found)
+        drawn = self._weights @ by_patient
+        return np.asarray(drawn[:, 0] if values.ndim == 1 else drawn)
 
     def mean(self, values: NDArray[Any], rows: NDArray[np.bool_]) -> Draws:
         """Mean of `values` (N,) over those `rows` (N,) that are true."""
@@ -127,10 +136,10 @@ class Resampling:
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
         weights = self._weights[: 1 + _RANKED, self._rows[order]]
-        found = np.add.reduceat(weights * positive[order], starts, axis=1)
+        true = np.add.reduceat(weights * positive[order], starts, axis=1)
         false = np.add.reduceat(weights * ~positive[order], starts, axis=1)
         below = np.cumsum(false, axis=1) - 0.5 * false
-        return ratio((found * below).sum(1), found.sum(1) * false.sum(1))
+        return ratio((true * below).sum(1), true.sum(1) * false.sum(1))
 
 
 def ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -163,7 +172,7 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
     draws
         The first is the value.
     patients
-        For a share, of how many patients it is. Where it is 0 or 1 in all
+        Number of patients that a share is of. Where the share is 0 or 1 in all
         draws, the bootstrap knows no interval; then the exact one of Clopper
         and Pearson (1934) over patients stands in for it. A single patient
         does not say how patients differ; then it is 0 to 1.
@@ -181,7 +190,7 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
         rest = draws[:1]
     low, high = (float(edge) for edge in np.percentile(rest, (2.5, 97.5)))
     if patients and low == high and value in (0.0, 1.0):
-        room = exact_room(patients)
+        room = exact_margin(patients)
         low, high = (0.0, room) if value == 0.0 else (1.0 - room, 1.0)
     elif patients == 1:
         low, high = 0.0, 1.0
@@ -220,7 +229,7 @@ def share_figure(values: NDArray[Any], patients: Sequence[str]) -> Figure | None
     Returns
     -------
     dict or None
-        As of `figure`; None where no value is left.
+        The same as of `figure`; None where no value is left.
     """
     kept, draws = _known(values, patients)
     return draws.share(kept > 0.0, np.ones(len(kept), bool)) if draws else None
@@ -258,3 +267,33 @@ def _known(
     kept = np.isfinite(numbers)
     groups = [name for name, keep in zip(patients, kept, strict=True) if keep]
     return numbers[kept], Resampling(groups) if groups else None
+
+
+Answers = TypeVar("Answers")
+"""What a judge said of every slice, with what is true of it."""
+
+
+@dataclass(frozen=True)
+class Statistic(Generic[Answers]):
+    """A figure, and how it is to be read.
+
+    Parameters
+    ----------
+    measure
+        Works it out in every draw of patients.
+    share_of
+        Rows that a share is of.
+    more_is_better
+        Whether the judge with the higher one is the better.
+    """
+
+    measure: Callable[[Answers, Resampling], Draws]
+    share_of: Callable[[Answers], NDArray[np.bool_]] | None = None
+    more_is_better: bool = True
+
+    def figure(
+        self, draws: Draws, answers: Answers, patients: Resampling
+    ) -> Figure | None:
+        """Sum draws up; a share of 0 or 1 gets an exact interval."""
+        rows = None if self.share_of is None else self.share_of(answers)
+        return figure(draws, 0 if rows is None else patients.count(rows))

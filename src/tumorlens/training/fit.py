@@ -25,12 +25,11 @@ from tensorboardX import SummaryWriter
 from tumorlens.errors import TrainingError
 from tumorlens.taxonomy import CLASSES, FINDINGS, TUMOR_FINDINGS, Finding
 from tumorlens.training.batches import Batch, BatchStream
-from tumorlens.training.candidate_loss import CandidateLoss
 from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, sampling_weights
-from tumorlens.training.evidence_loss import EvidenceLoss
 from tumorlens.training.held_out import infer
+from tumorlens.training.losses import CandidateLoss, EvidenceLoss
 from tumorlens.training.networks.registry import find_network
 from tumorlens.training.volumes import VolumeStream
 from tumorlens.training.weights import count_normalisation, load_weights

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Flask
 
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
-from tumorlens.web.app_state import Desk, check_operating_point, put_desk
+from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
 from tumorlens.web.errors import handle_errors
 from tumorlens.web.security import guard
-from tumorlens.web.typography import unbroken
-from tumorlens.web.uploads.series_jobs import ScanJobs
+from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
-from tumorlens.web.views import api, health, pages
-from tumorlens.web.views import series_pages as scan_pages
+from tumorlens.web.views import health
+from tumorlens.web.views.api import root as api
+from tumorlens.web.views.pages import home, series, slices
+
+_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|mm|MB|pixels)(?![A-Za-z]))")
 
 
 def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -> Flask:
@@ -23,11 +27,11 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     Parameters
     ----------
     classifier
-        Loaded and verified; used by all requests.
+        A verified classifier, which all requests share.
     store
-        From `open_store`; whoever opened it closes it.
+        The store that `open_store` opened; whoever opened it closes it.
     settings
-        Limits and defaults.
+        The limits and defaults.
 
     Raises
     ------
@@ -38,17 +42,12 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
         check_operating_point(settings.operating_point, classifier.bundle)
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    jobs = ScanJobs(classifier, store)
-    put_desk(app.extensions, Desk(classifier, store, settings, jobs))
+    jobs = SeriesJobs(classifier, store)
+    set_app_state(app, AppState(classifier, store, settings, jobs))
     guard(app, settings, store.key)
     handle_errors(app, settings)
-    for blueprint in (
-        pages.blueprint,
-        scan_pages.blueprint,
-        api.blueprint,
-        health.blueprint,
-    ):
-        app.register_blueprint(blueprint)
+    for views in (home, slices, series, api, health):
+        app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     app.jinja_env.filters["unbroken"] = unbroken
     return app
@@ -67,3 +66,14 @@ def open_store(settings: Settings) -> Store:
     )
     store.start_sweeper()
     return store
+
+
+def unbroken(text: str) -> str:
+    """Keep each number on one line with its unit, by spaces that do not break.
+
+    Parameters
+    ----------
+    text
+        A sentence, not yet markup.
+    """
+    return _NUMBER_AND_UNIT.sub("\N{NO-BREAK SPACE}", text)

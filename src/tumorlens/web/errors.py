@@ -1,4 +1,8 @@
-"""Every error becomes a page or JSON that says what to do."""
+"""Every error becomes a page or JSON that says what to do.
+
+Tested in `tests/web/views/api/test_slices.py` and
+`tests/web/views/pages/test_slices.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from tumorlens.errors import TumorLensError
 from tumorlens.settings import Settings
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def wants_json() -> bool:
@@ -21,24 +25,24 @@ def wants_json() -> bool:
     return best == "application/json"
 
 
-def answer(status: int, code: str, message: str, mend: str) -> Response:
+def error_response(status: int, code: str, message: str, hint: str) -> Response:
     """Say what is wrong, as a page or as JSON.
 
     Parameters
     ----------
     status
-        Of HTTP.
+        The status of HTTP.
     code
-        For machines.
-    message, mend
+        What programs tell errors apart by.
+    message, hint
         What is wrong, and what to do about it.
     """
     if wants_json():
-        problem = {"code": code, "message": message, "mend": mend}
+        problem = {"code": code, "message": message, "mend": hint}
         response = jsonify({"error": problem})
     else:
         response = make_response(
-            render_template("error.html", message=message, mend=mend)
+            render_template("error.html", message=message, hint=hint)
         )
     response.status_code = status
     return response
@@ -50,18 +54,18 @@ def handle_errors(app: Flask, settings: Settings) -> None:
     Parameters
     ----------
     app
-        Without requests so far.
+        An app that has had no request so far.
     settings
-        For the limits that a message names.
+        The limits that a message names.
     """
     known = _http_problems(settings)
 
     def typed(error: TumorLensError) -> Response:
-        return answer(error.http_status, error.code, error.message, error.hint)
+        return error_response(error.http_status, error.code, error.message, error.hint)
 
     def http(error: HTTPException) -> Response:
         status = error.code or 500
-        code, message, mend = known.get(
+        code, message, hint = known.get(
             status,
             (
                 "bad_request",
@@ -69,16 +73,16 @@ def handle_errors(app: Flask, settings: Settings) -> None:
                 "Go back to the start page.",
             ),
         )
-        response = answer(status, code, message, mend)
+        response = error_response(status, code, message, hint)
         for name, value in error.get_headers(request.environ):
             if name.lower() in {"allow", "retry-after"}:
                 response.headers[name] = value
         return response
 
     def unexpected(error: Exception) -> Response:
-        _LOG.error("A request failed: %s %s", request.method, request.path)
-        _LOG.error("The reason:", exc_info=error)
-        return answer(
+        logger.error("A request failed: %s %s", request.method, request.path)
+        logger.error("The reason:", exc_info=error)
+        return error_response(
             500,
             "internal_error",
             "TumorLens made a mistake.",

@@ -1,12 +1,13 @@
-"""What a browser is told, and which requests are not answered."""
+"""Sessions, security headers, and which requests are not answered."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import secrets
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, request, session
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from tumorlens.settings import Settings
@@ -26,19 +27,23 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_SESSION_KEY = "visitor"
+
+NOBODY = "nobody"
+"""Owner of nothing: whoever has no session yet."""
 
 
 def guard(app: Flask, settings: Settings, key: bytes) -> None:
-    """Give an app its cookie, limits, checks and headers.
+    """Give an app its session cookie, limits, checks and headers.
 
     Parameters
     ----------
     app
-        Without requests so far.
+        An app that has had no request so far.
     settings
         Limits, and the names under which the app may be addressed.
     key
-        Signs the cookie.
+        What signs the cookie.
     """
     app.config.update(
         SECRET_KEY=key,
@@ -52,13 +57,27 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     )
     names = _trusted_names(settings)
 
-    def refuse_foreign_names() -> None:
+    def refuse_unknown_hosts() -> None:
         if names is not None and _host_name(request.host) not in names:
             raise BadRequest("This is addressed to a name that is not answered here.")
 
-    app.before_request(refuse_foreign_names)
-    app.before_request(_refuse_foreign_forms)
+    app.before_request(refuse_unknown_hosts)
+    app.before_request(_refuse_cross_site_requests)
     app.after_request(_add_headers)
+
+
+def session_id() -> str | None:
+    """Return the random id of the browser's session; None where it has none yet."""
+    value = session.get(_SESSION_KEY)
+    return value if isinstance(value, str) and value else None
+
+
+def ensure_session_id() -> str:
+    """Return the random id of the browser's session, and make one where it has none."""
+    value = session_id()
+    if value is None:
+        value = session[_SESSION_KEY] = secrets.token_urlsafe(16)
+    return value
 
 
 def is_loopback(host: str) -> bool:
@@ -93,7 +112,7 @@ def _host_name(host: str) -> str | None:
         return None
 
 
-def _place(origin: str) -> str | None:
+def _host_and_port(origin: str) -> str | None:
     """Take host and port from an Origin header; None where it is malformed."""
     try:
         return urlsplit(origin).netloc
@@ -101,19 +120,19 @@ def _place(origin: str) -> str | None:
         return None
 
 
-def _refuse_foreign_forms() -> None:
+def _refuse_cross_site_requests() -> None:
     """Refuse to act on what a page of another site sends."""
     if request.method in {"GET", "HEAD", "OPTIONS"}:
         return
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     # Programs send neither; browsers send at least one.
-    foreign = (
+    is_cross_site = (
         site not in {"same-origin", "none"}
         if site is not None
-        else origin is not None and _place(origin) != request.host
+        else origin is not None and _host_and_port(origin) != request.host
     )
-    if foreign:
+    if is_cross_site:
         raise Forbidden("This was sent by a page of another site.")
 
 

@@ -1,9 +1,11 @@
 """Which columns are learned, how, and why others are not."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
-from tumorlens.calibration.clinical.columns import choose_columns
+from tumorlens.calibration.clinical.columns import choose_columns, groups_of_patients
 from tumorlens.errors import DatasetError
 from tumorlens.inference.clinical.columns import CategoryColumn, NumberColumn, encode
 
@@ -103,3 +105,23 @@ def test_numbers_among_text_are_categories():
 def test_no_column_is_left():
     with pytest.raises(DatasetError, match="'name' is left out"):
         choose(name=AGES)
+
+
+def test_sex_and_age_bands():
+    rows = [
+        {"Sex": "F", "Age (years)": "17.5", "stage": "1"},
+        {"Sex": "m ", "Age (years)": "18", "stage": "2"},
+        {"Sex": "", "Age (years)": "59.9", "stage": "1"},
+        {"Sex": "f", "Age (years)": "60", "stage": "2"},
+        {"Sex": "f", "Age (years)": "", "stage": "2"},
+    ]
+    assert groups_of_patients(rows) == {
+        "Sex": ["f", "m", "", "f", "f"],
+        "Age (years)": ["under 18", "18 to 39", "40 to 59", "60 and over", ""],
+    }
+
+
+def test_one_group_is_none():
+    assert groups_of_patients([{"sex": "f"}, {"sex": "F"}, {"sex": ""}]) == {}
+    assert groups_of_patients([{"stage": "1"}, {"stage": "2"}]) == {}
+    assert groups_of_patients([]) == {}

@@ -7,21 +7,21 @@ import pytest
 
 from tumorlens.calibration.series.fit import (
     DISCOUNTS,
-    ScanTable,
+    SeriesTable,
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.judged_series import JudgedScan, View, deal_scans
 from tumorlens.calibration.series.outlines import LEVELS, OutlineFit
+from tumorlens.calibration.series.scored_series import ScoredSeries, View, deal_series
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanPart, ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.evaluation.series.figures import fit_scans
+from tumorlens.evaluation.series.figures import fit_series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.taxonomy import TumorClass
 
 
-def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> JudgedScan:
+def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> ScoredSeries:
     """Slices of low odds; a tumour raises some in the middle, every end alarms."""
     rng = np.random.default_rng((number, tumor))
     odds = rng.normal(-3.0, 1.0, depth)
@@ -37,7 +37,7 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Judged
     # Outlines fit best at the third level.
     measures = np.full((len(LEVELS), 5), 0.4)
     measures[3] = [0.8, 0.1, 1.1, 1.0, 1.0]
-    return JudgedScan(
+    return ScoredSeries(
         record,
         number % 3,
         (View(probabilities, heads, 5.0),) * views,
@@ -46,12 +46,12 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Judged
 
 
 @pytest.fixture(scope="module")
-def judged() -> list[JudgedScan]:
+def judged() -> list[ScoredSeries]:
     return [made_up(n, tumor) for n in range(30) for tumor in (True, False)]
 
 
-def test_false_alarms_at_the_ends_are_learned_away(judged: list[JudgedScan]) -> None:
-    table = ScanTable(judged)
+def test_false_alarms_at_the_ends_are_learned_away(judged: list[ScoredSeries]) -> None:
+    table = SeriesTable(judged)
     rule = fit_rule(table, np.ones(len(judged), np.bool_))
     assert rule.end_discount >= 2.0
     assert min(rule.weights.values()) >= 0.0
@@ -60,10 +60,10 @@ def test_false_alarms_at_the_ends_are_learned_away(judged: list[JudgedScan]) -> 
     assert (odds[~table.tumor] < 0).mean() > 0.9
 
 
-def test_no_fold_judges_by_its_own_scans(judged: list[JudgedScan]) -> None:
+def test_no_fold_judges_by_its_own_scans(judged: list[ScoredSeries]) -> None:
     """Labels of a fold turned round change its figures, but not its log-odds."""
-    before = cross_fitted(ScanTable(judged))[0]
-    turned = ScanTable(judged)
+    before = cross_fitted(SeriesTable(judged))[0]
+    turned = SeriesTable(judged)
     own = turned.folds == 1
     turned.tumor[own] = ~turned.tumor[own]
     after = cross_fitted(turned)[0]
@@ -73,14 +73,14 @@ def test_no_fold_judges_by_its_own_scans(judged: list[JudgedScan]) -> None:
 
 def test_patients_and_both_kinds_weigh_alike() -> None:
     scans = [made_up(0, True), made_up(0, True), made_up(1, True), made_up(2, False)]
-    weights = ScanTable(scans).weights
+    weights = SeriesTable(scans).weights
     assert weights.mean() == pytest.approx(1.0)
     assert weights[:3].sum() == pytest.approx(weights[3])
     assert weights[0] + weights[1] == pytest.approx(weights[2])
 
 
-def test_the_model_and_its_figures(judged: list[JudgedScan]) -> None:
-    model, figures = fit_scans(judged)
+def test_the_model_and_its_figures(judged: list[ScoredSeries]) -> None:
+    model, figures = fit_series(judged)
     assert isinstance(model, SeriesModel)
     assert model.end_discount in DISCOUNTS
     assert (model.patients, model.healthy_patients) == (30, 30)
@@ -99,29 +99,29 @@ def test_the_model_and_its_figures(judged: list[JudgedScan]) -> None:
 
 
 def test_scans_without_a_judged_slice_are_counted_apart(
-    judged: list[JudgedScan],
+    judged: list[ScoredSeries],
 ) -> None:
-    empty = JudgedScan(
+    empty = ScoredSeries(
         judged[0].record, 0, (View(np.full((4, 4), np.nan), np.zeros(4), None),), None
     )
-    _, figures = fit_scans([*judged, empty])
+    _, figures = fit_series([*judged, empty])
     assert figures["not_judged"] == 1
 
 
-def test_three_planes_are_averaged(judged: list[JudgedScan]) -> None:
-    table = ScanTable([*judged, made_up(40, False, views=3)])
+def test_three_planes_are_averaged(judged: list[ScoredSeries]) -> None:
+    table = SeriesTable([*judged, made_up(40, False, views=3)])
     rule = fit_rule(table, np.ones(len(judged) + 1, np.bool_))
     assert rule.joined_log_odds(table) == pytest.approx(rule.log_odds(table))
-    _, figures = fit_scans([*judged, made_up(40, False, views=3)])
+    _, figures = fit_series([*judged, made_up(40, False, views=3)])
     rates = figures["planes"]["all"]["operating_points"]["screening"]
     assert rates["scans"] == {"tumor": 0, "no_tumor": 1}
     assert rates["sensitivity"] is None
 
 
-def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[JudgedScan]) -> None:
+def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[ScoredSeries]) -> None:
     tumors = [scan for scan in judged if scan.record.tumor]
     with pytest.raises(TrainingError, match="both a tumour and none"):
-        fit_scans(tumors)
+        fit_series(tumors)
 
 
 def test_each_scan_goes_to_the_fold_that_left_its_patient_out(tmp_path) -> None:
@@ -133,9 +133,9 @@ def test_each_scan_goes_to_the_fold_that_left_its_patient_out(tmp_path) -> None:
         Record(tmp_path, TumorClass.GLIOMA, patient=name, fold=fold)
         for name, fold in (("a", 1), ("b", 0), ("c", 0))
     ]
-    assert deal_scans(scans, records, [0, 1]) == [1, 0, 0, 1, 0]
+    assert deal_series(scans, records, [0, 1]) == [1, 0, 0, 1, 0]
     torn = [*records, Record(tmp_path, TumorClass.GLIOMA, patient="a", fold=0)]
     with pytest.raises(DatasetError, match=r"'a' is in the folds \[0, 1\]"):
-        deal_scans(scans, torn, [0, 1])
+        deal_series(scans, torn, [0, 1])
     with pytest.raises(DatasetError, match="bundles for"):
-        deal_scans(scans, records, [0, 2])
+        deal_series(scans, records, [0, 2])

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.calibration.series.outlines import (
     LEVELS,
     MEASURES,
@@ -45,7 +45,7 @@ def drawn() -> np.ndarray:
 def test_the_right_level_fits_and_half_of_the_peak_is_too_large(
     drawn: np.ndarray,
 ) -> None:
-    series = drawn_scan()
+    series = drawn_series()
     found = compare_outlines(seen_with(series, 252, 150), series, drawn)
     assert found is not None
     assert found.size_mm == 40.0
@@ -63,7 +63,7 @@ def test_the_right_level_fits_and_half_of_the_peak_is_too_large(
 
 
 def test_nothing_found_is_wrong_by_the_whole_size(drawn: np.ndarray) -> None:
-    series = drawn_scan()
+    series = drawn_series()
     found = compare_outlines(seen_with(series, 60, 30), series, drawn)
     assert found is not None
     assert found.measures[0].tolist() == [0.0, 1.0, 0.0, 3.0, 0.0]
@@ -80,7 +80,7 @@ def test_an_outline_of_another_grid_is_laid_over_the_scan(
     affine[:3, 3] = [128.0, 128.0, 0.0]
     path = tmp_path / "outline.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.transpose(coarse, (2, 1, 0)), affine), path)
-    laid = drawn_outline(path, drawn_scan())
+    laid = drawn_outline(path, drawn_series())
     assert laid.shape == drawn.shape
     overlap = 2.0 * (laid & drawn).sum() / (laid.sum() + drawn.sum())
     assert overlap > 0.93
@@ -92,8 +92,8 @@ def test_pictures_are_outlines_of_single_slices(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     cv2.imwrite(str(path), picture)
     masks = [None] * 4 + [path] + [None] * 4
-    laid = drawn_outline(masks, drawn_scan())
+    laid = drawn_outline(masks, drawn_series())
     assert laid[4].sum() == 800
     assert laid.sum() == 800
     with pytest.raises(DatasetError, match="empty"):
-        drawn_outline([None] * 9, drawn_scan())
+        drawn_outline([None] * 9, drawn_series())

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from tests.samples.dicom_files import saved
 from tests.samples.dicom_files import slice_file as dicom_file
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.cli.main import main
 from tumorlens.imaging.readers.volume_file import PLACE_UNKNOWN
 
@@ -34,7 +34,7 @@ def run(tiny_bundle: Path) -> Run:
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """A drawn head as NIfTI, in RAS."""
-    voxels = np.stack([item.pixels for item in drawn_scan(range(4, 8)).slices])
+    voxels = np.stack([item.pixels for item in drawn_series(range(4, 8)).slices])
     affine = np.diag([-1.0, -1.0, 5.0, 1.0])
     path = tmp_path / "head.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.transpose(voxels, (2, 1, 0)), affine), path)
@@ -83,7 +83,7 @@ def test_json_on_the_standard_output_stands_alone(
 def test_three_planes_where_the_voxels_allow_it(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    voxels = np.stack([item.pixels for item in drawn_scan(count=40).slices])
+    voxels = np.stack([item.pixels for item in drawn_series(count=40).slices])
     small = np.transpose(voxels[:, ::4, ::4], (2, 1, 0))
     path = tmp_path / "even.nii.gz"
     nibabel.save(nibabel.Nifti1Image(small, np.diag([-4.0, -4.0, 4.0, 1.0])), path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples.dicom_studies import write_series
-from tumorlens.calibration.series.judged_series import deal_scans
+from tumorlens.calibration.series.scored_series import deal_series
 from tumorlens.data.dicom_patients import dicom_patient
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import (
@@ -134,4 +134,4 @@ def test_a_dicom_scan_is_of_the_patient_that_its_slices_name(tmp_path: Path) -> 
     healthy, ill = collect_scans(tmp_path)
     assert (healthy.name, ill.name) == ("dicom:volunteer", "dicom:brainix")
     trained = [Record(file, None, dicom_patient(file), fold=1) for file in files]
-    assert deal_scans([healthy], trained, [0, 1, 2]) == [1]
+    assert deal_series([healthy], trained, [0, 1, 2]) == [1]

@@ -5,7 +5,7 @@ import pytest
 from tumorlens.data.manifest import read_manifest
 from tumorlens.evaluation.explanations.cases import read_cases
 from tumorlens.evaluation.explanations.deletion import ORDERS, SHARES, measure_deletion
-from tumorlens.evaluation.scoring.examined import Examined
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 
 
@@ -14,7 +14,7 @@ def figures(tiny_bundle, drawn_set):
     """Of glioma slices: a bright disc off the middle, which decides alone."""
     records = [x for x in read_manifest(drawn_set) if x.label == "glioma"]
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_deletion(read_cases([Examined(classifier, records)], 9))
+    return measure_deletion(read_cases([MeasuredBundle(classifier, records)], 9))
 
 
 def test_curves_run_from_the_whole_slice_to_the_blurred_one(figures):

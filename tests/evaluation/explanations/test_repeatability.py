@@ -7,7 +7,7 @@ from tests.conftest import draw_phantom
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.explanations.cases import read_cases
 from tumorlens.evaluation.explanations.repeatability import measure_repeatability
-from tumorlens.evaluation.scoring.examined import Examined
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.taxonomy import TumorClass
 
@@ -24,7 +24,7 @@ def figures(tiny_bundle, tmp_path_factory):
         cv2.imwrite(str(path), draw_phantom(lesion=(x, y, 18), seed=row))
         records.append(Record(path, TumorClass.GLIOMA, str(row)))
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_repeatability(read_cases([Examined(classifier, records)], 12))
+    return measure_repeatability(read_cases([MeasuredBundle(classifier, records)], 12))
 
 
 @pytest.mark.parametrize(("way", "likeness"), [("shift", 0.74), ("turn", 0.65)])

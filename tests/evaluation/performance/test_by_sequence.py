@@ -11,22 +11,25 @@ import pytest
 from tests.samples.scored_sets import made_set
 from tumorlens.evaluation.performance.by_sequence import (
     sequence_figures,
-    sequence_tables,
     together,
 )
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.imaging.study import MRSequence
+from tumorlens.report.evaluation.sequences import sequence_tables
 from tumorlens.taxonomy import Lesion, TumorClass
 
 GLIOMA, CLEAR = "glioma", "no_tumor"
 T1, T2 = MRSequence.T1, MRSequence.T2
 
 
-def with_facts(scored: ScoredSet, facts: list[dict[str, Any]]) -> ScoredSet:
+def with_facts(
+    scored_slices: ScoredSlices, facts: list[dict[str, Any]]
+) -> ScoredSlices:
     records = [
-        replace(row, **more) for row, more in zip(scored.records, facts, strict=True)
+        replace(row, **more)
+        for row, more in zip(scored_slices.records, facts, strict=True)
     ]
-    return replace(scored, records=records)
+    return replace(scored_slices, records=records)
 
 
 def value(found: dict[str, Any], key: str) -> float:
@@ -35,10 +38,10 @@ def value(found: dict[str, Any], key: str) -> float:
 
 def test_sets_and_sequences_stand_apart() -> None:
     said = [("a:1", GLIOMA, GLIOMA), ("a:2", GLIOMA, CLEAR), ("b:1", CLEAR, CLEAR)]
-    scored = with_facts(
+    scored_slices = with_facts(
         made_set(said), [{"sequence": T1}, {"sequence": T2}, {"sequence": None}]
     )
-    found = sequence_figures(scored)["sequences"]
+    found = sequence_figures(scored_slices)["sequences"]
     assert set(found) == {"a T1", "a T2", "b ?"}
     assert value(found["a T1"], "recall_glioma") == 1.0
     assert value(found["a T2"], "recall_glioma") == 0.0
@@ -48,16 +51,16 @@ def test_sets_and_sequences_stand_apart() -> None:
 def test_other_lesions_are_counted_by_what_they_are_called() -> None:
     said = [(f"a:{row}", GLIOMA, GLIOMA) for row in range(4)]
     other = {"label": None, "lesion": Lesion.OTHER, "kind": "schwannoma"}
-    scored = with_facts(made_set(said), 4 * [{"sequence": T1, **other}])
+    scored_slices = with_facts(made_set(said), 4 * [{"sequence": T1, **other}])
     # The network itself names another kind on two of four.
     lesions = np.array([[0.9, 0.0], [0.9, 0.0], [0.0, 0.0], [np.nan, np.nan]])
     decisions = [Lesion.OTHER, TumorClass.GLIOMA, TumorClass.NO_TUMOR, CLEAR]
-    scored = replace(
-        scored,
+    scored_slices = replace(
+        scored_slices,
         lesions=lesions,
         decisions=[*decisions[:3], TumorClass.GLIOMA],
     )
-    found = sequence_figures(scored)["kinds"]["schwannoma T1"]
+    found = sequence_figures(scored_slices)["kinds"]["schwannoma T1"]
     assert value(found, "other_called_kind") == 0.5
     assert value(found, "other_called_clear") == 0.0
     assert value(found, "other_decided_kind") == 0.5
@@ -86,10 +89,10 @@ def test_sequences_of_one_slice_are_added_up() -> None:
             said.append((f"s:{row}", label, label))
             facts.append({"sequence": sequence, "site": "X", "extra": {"slice": "1"}})
             shares.append([share, 0.0, 0.0, 1.0 - share])
-    scored = with_facts(made_set(said, probabilities=np.array(shares)), facts)
-    alone = sequence_figures(scored)["sites"]
+    scored_slices = with_facts(made_set(said, probabilities=np.array(shares)), facts)
+    alone = sequence_figures(scored_slices)["sites"]
     assert value(alone["s X T1"], "auroc_tumor") < 0.95
-    found = together(scored)
+    found = together(scored_slices)
     assert set(found) == {"s X T1 + T2"}
     assert found["s X T1 + T2"]["slices"] == 12
     assert value(found["s X T1 + T2"], "auroc_tumor") == 1.0
@@ -97,9 +100,9 @@ def test_sequences_of_one_slice_are_added_up() -> None:
 
 def test_models_stand_side_by_side() -> None:
     said = [("a:1", GLIOMA, GLIOMA), ("a:2", GLIOMA, GLIOMA)]
-    scored = with_facts(made_set(said), 2 * [{"sequence": T1}])
-    one = sequence_figures(scored)
-    tables = sequence_tables({"one": one, "two": sequence_figures(scored)})
+    scored_slices = with_facts(made_set(said), 2 * [{"sequence": T1}])
+    one = sequence_figures(scored_slices)
+    tables = sequence_tables({"one": one, "two": sequence_figures(scored_slices)})
     first = tables[0]
     assert first.columns == ("", "Figure", "Slices", "one", "two")
     (row,) = [row for row in first.rows if row[1] == "Recall, glioma"]

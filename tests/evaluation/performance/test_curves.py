@@ -5,25 +5,25 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_curve
 
 from tests.samples.scored_sets import made_set, random_set
-from tumorlens.evaluation.performance.curve_sections import curve_sections
 from tumorlens.evaluation.performance.curves import curve_figures
 from tumorlens.evaluation.performance.figures import set_figures
+from tumorlens.report.evaluation.curves import curve_sections
 
 NONE = "no_tumor"
 
 
 @pytest.fixture(scope="module")
-def scored():
+def scored_slices():
     return random_set(3)
 
 
 @pytest.fixture(scope="module")
-def curves(scored):
-    return curve_figures(scored)
+def curves(scored_slices):
+    return curve_figures(scored_slices)
 
 
-def test_the_roc_is_that_of_scikit_learn(scored, curves):
-    false, found, _ = roc_curve(scored.tumor, scored.p_tumor)
+def test_the_roc_is_that_of_scikit_learn(scored_slices, curves):
+    false, found, _ = roc_curve(scored_slices.tumor, scored_slices.p_tumor)
     roc = curves["roc"]["tumor"]
     assert roc["y"] == pytest.approx(np.interp(roc["x"], false, found), abs=0.02)
     assert all(
@@ -32,9 +32,9 @@ def test_the_roc_is_that_of_scikit_learn(scored, curves):
     )
 
 
-def test_the_average_precision_is_that_of_scikit_learn(scored, curves):
+def test_the_average_precision_is_that_of_scikit_learn(scored_slices, curves):
     found = curves["precision_recall"]["tumor"]
-    wanted = average_precision_score(scored.tumor, scored.p_tumor)
+    wanted = average_precision_score(scored_slices.tumor, scored_slices.p_tumor)
     assert found["average_precision"]["value"] == pytest.approx(wanted)
     assert found["prevalence"] == pytest.approx(0.75)
 
@@ -55,25 +55,25 @@ def test_the_net_benefit_weighs_false_alarms_by_the_odds():
     assert curve["all"][at] == pytest.approx(curve["y"][at])
 
 
-def test_reliability_counts_every_slice_once(scored, curves):
+def test_reliability_counts_every_slice_once(scored_slices, curves):
     bins = curves["reliability"]["most_probable"]["bins"]
-    assert sum(row["slices"] for row in bins) == len(scored.records)
+    assert sum(row["slices"] for row in bins) == len(scored_slices.records)
     right = sum(row["slices"] * row["right"]["value"] for row in bins)
-    wanted = (scored.probabilities.argmax(axis=1) == scored.labels).sum()
+    wanted = (scored_slices.probabilities.argmax(axis=1) == scored_slices.labels).sum()
     assert right == pytest.approx(wanted)
 
 
 def test_one_kind_alone_has_no_roc_but_a_reliability():
-    scored = made_set([("a", "glioma", "glioma"), ("b", "glioma", NONE)])
-    found = curve_figures(scored)
+    scored_slices = made_set([("a", "glioma", "glioma"), ("b", "glioma", NONE)])
+    found = curve_figures(scored_slices)
     assert found["roc"] == {}
     assert "decision" not in found
     ids = [item.id for item in curve_sections({"curves": found})]
     assert ids == ["calibration"]
 
 
-def test_the_sections_show_the_operating_points(scored, curves):
-    metrics = {**set_figures(scored), "curves": curves}
+def test_the_sections_show_the_operating_points(scored_slices, curves):
+    metrics = {**set_figures(scored_slices), "curves": curves}
     first, *_ = curve_sections(metrics)
     points = first.charts[0].lines[-1]
     assert points.name == "Operating points"

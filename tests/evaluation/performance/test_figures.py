@@ -1,28 +1,38 @@
 """Figures of made-up sets, against values worked out by hand or by scikit-learn."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, roc_auc_score
 
 from tests.samples.scored_sets import made_set, random_set
-from tumorlens.evaluation.performance.figures import set_figures
+from tumorlens.data.manifest import Record
+from tumorlens.evaluation.performance.figures import (
+    like_position_auroc,
+    middle_auroc,
+    set_figures,
+    slice_positions,
+)
 from tumorlens.report.figure_words import FIGURES
 from tumorlens.statistics.metrics import calibration_error
+from tumorlens.statistics.resampling import Resampling
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 NONE = "no_tumor"
 
 
 @pytest.fixture(scope="module")
-def scored():
+def scored_slices():
     return random_set()
 
 
 @pytest.fixture(scope="module")
-def figures(scored):
-    return set_figures(scored)
+def figures(scored_slices):
+    return set_figures(scored_slices)
 
 
 def test_figures_are_plain_json_and_hold_what_the_docs_ask_for(figures):
@@ -31,14 +41,14 @@ def test_figures_are_plain_json_and_hold_what_the_docs_ask_for(figures):
     assert {key for _, key in FIGURES} <= set(figures)
 
 
-def test_class_figures_agree_with_scikit_learn(scored, figures):
-    labels, said = scored.labels, scored.probabilities.argmax(axis=1)
+def test_class_figures_agree_with_scikit_learn(scored_slices, figures):
+    labels, said = scored_slices.labels, scored_slices.probabilities.argmax(axis=1)
     found = figures["classes"]["by_slice"]
     precision = precision_score(labels, said, average=None)
     for row, name in enumerate(CLASSES):
         own = found["classes"][name]
         assert own["precision"]["value"] == pytest.approx(precision[row])
-        wanted = roc_auc_score(labels == row, scored.probabilities[:, row])
+        wanted = roc_auc_score(labels == row, scored_slices.probabilities[:, row])
         assert own["auroc"]["value"] == pytest.approx(wanted)
         others = labels != row
         assert own["specificity"]["value"] == pytest.approx(
@@ -49,8 +59,8 @@ def test_class_figures_agree_with_scikit_learn(scored, figures):
     )
 
 
-def test_the_calibration_error_is_the_one_of_metrics(scored, figures):
-    wanted = calibration_error(scored.probabilities, scored.labels)
+def test_the_calibration_error_is_the_one_of_metrics(scored_slices, figures):
+    wanted = calibration_error(scored_slices.probabilities, scored_slices.labels)
     assert figures["calibration_error"]["value"] == pytest.approx(wanted)
 
 
@@ -149,10 +159,10 @@ def test_a_part_of_one_patient_has_no_area_under_a_curve():
     assert set(found["within_sites"]) == {"source y"}
 
 
-def test_localisation_counts_outlined_slices_alone(scored, figures):
-    known = np.isfinite(scored.peak_inside)
+def test_localisation_counts_outlined_slices_alone(scored_slices, figures):
+    known = np.isfinite(scored_slices.peak_inside)
     assert figures["outlined_slices"] == known.sum()
-    wanted = scored.peak_inside[known].mean()
+    wanted = scored_slices.peak_inside[known].mean()
     assert figures["peak_inside_outline"]["value"] == pytest.approx(wanted)
     assert "localisation" not in set_figures(made_set([("a", NONE, NONE)]))
 
@@ -178,3 +188,67 @@ def test_coverage_by_patient_weighs_patients_alike():
 
 def test_the_classes_are_those_of_the_taxonomy(figures):
     assert set(figures["recall"]) == {name.value for name in TumorClass}
+
+
+def row(patient, number, plane=""):
+    extra = {} if number is None else {"slice": str(number)}
+    name = f"{patient}-{plane}-{number}.png"
+    return Record(Path(name), None, patient, plane=plane, extra=extra)
+
+
+def test_positions_run_from_a_patients_lowest_slice_to_the_highest():
+    rows = [row("a", 3), row("b", 10), row("a", 7), row("b", 30), row("a", 4)]
+    np.testing.assert_allclose(slice_positions(rows), [0, 0, 1, 1, 0.25])
+
+
+def test_planes_of_one_patient_are_numbered_apart():
+    rows = [row("a", 0, "axial"), row("a", 4, "axial"), row("a", 4, "sagittal")]
+    rows.append(row("a", 6, "sagittal"))
+    np.testing.assert_allclose(slice_positions(rows), [0, 1, 0, 1])
+
+
+def test_slices_without_a_number_or_a_neighbour_have_no_position():
+    rows = [row("a", None), row("a", 1), row("b", 2), row("b", "x")]
+    assert np.isnan(slice_positions(rows)).all()
+
+
+@pytest.fixture
+def scans():
+    """Eight patients of 12 slices; tumours in the middle, and one near each end."""
+    positions = np.tile(np.arange(12) / 11, 8)
+    tumor = np.tile(np.isin(np.arange(12), (1, 4, 5, 7, 10)), 8)
+    groups = np.repeat([f"p{number}" for number in range(8)], 12)
+    return positions, tumor, Resampling(groups.tolist())
+
+
+def test_a_score_that_knows_the_height_alone_tells_nothing_between_like_slices(scans):
+    positions, tumor, draws = scans
+    sixth = np.minimum(np.floor(positions * 6), 5)
+    coarse = -np.abs(sixth - 2.5)
+    assert draws.auroc(coarse, tumor)[0] > 0.6
+    assert like_position_auroc(coarse, tumor, positions, draws)[0] == 0.5
+    assert middle_auroc(positions, tumor, draws)[0] > 0.6
+
+
+def test_a_score_that_sees_the_tumour_keeps_its_area(scans):
+    positions, tumor, draws = scans
+    found = like_position_auroc(tumor.astype(float), tumor, positions, draws)
+    np.testing.assert_array_equal(found[np.isfinite(found)], 1.0)
+    assert len(found) == 201
+
+
+def test_each_part_weighs_as_many_tumours_as_it_holds():
+    """Three tumours that are told in one sixth, one that is not in another."""
+    positions = np.array([0.05, 0.05, 0.05, 0.1, 0.95, 0.9])
+    tumor = np.array([True, True, True, False, True, False])
+    scores = np.array([0.9, 0.8, 0.7, 0.1, 0.2, 0.3])
+    draws = Resampling(["a"] * 6)
+    assert like_position_auroc(scores, tumor, positions, draws)[0] == 0.75
+
+
+def test_without_positions_there_is_no_figure():
+    tumor = np.array([True, False])
+    nowhere = np.full(2, np.nan)
+    draws = Resampling(["a", "b"])
+    assert np.isnan(like_position_auroc(nowhere, tumor, nowhere, draws)).all()
+    assert np.isnan(middle_auroc(nowhere, tumor, draws)).all()

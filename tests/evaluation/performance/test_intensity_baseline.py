@@ -14,13 +14,11 @@ from tests.conftest import Phantom
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance.intensity_baseline import (
-    cross_validate_intensity_baseline,
-    section,
-)
-from tumorlens.evaluation.performance.intensity_statistics import (
     STATISTICS,
+    cross_validate_intensity_baseline,
     intensity_statistics,
 )
+from tumorlens.report.evaluation.performance import baseline_section
 from tumorlens.taxonomy import TumorClass
 
 
@@ -163,7 +161,7 @@ def test_the_section_is_made_from_plain_json(two_scanners: list[Record]) -> None
     )
     plain = json.loads(json.dumps(found, allow_nan=False))
     assert plain == found
-    names = [row[0] for row in section(plain).tables[0].rows]
+    names = [row[0] for row in baseline_section(plain).tables[0].rows]
     assert names == [
         "All",
         "Across sets of one kind",

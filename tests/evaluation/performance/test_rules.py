@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from tests.samples.scored_sets import made_set, random_set
-from tumorlens.evaluation.performance.rules import RULES, measure_rules, section
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.performance.rules import measure_rules
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules
+from tumorlens.report.evaluation.rules import RULES, rules_section
 from tumorlens.taxonomy import Verdict
 
 BOTH = Rules(head_disagreement=0.5, min_brain_share=0.1)
 
 
-def ten_slices() -> ScoredSet:
+def ten_slices() -> ScoredSlices:
     """Ten slices of ten patients.
 
     The first two are wrong and the heads disagree on them, as on the third,
@@ -69,25 +70,25 @@ def test_a_cleared_tumour_that_is_held_is_no_longer_missed() -> None:
 
 
 def test_what_another_rule_holds_too_is_not_added() -> None:
-    scored = ten_slices()
-    scored.brain_shares[:3] = 0.0
-    found = measure_rules(scored, BOTH)["rules"]
+    scored_slices = ten_slices()
+    scored_slices.brain_shares[:3] = 0.0
+    found = measure_rules(scored_slices, BOTH)["rules"]
     assert found["heads_disagree"]["adds"]["held"]["value"] == 0.0
     assert found["little_brain"]["adds"]["held"]["value"] == pytest.approx(0.2)
 
 
 def test_refused_pictures_are_left_out() -> None:
-    scored = ten_slices()
-    scored.decisions[0] = Verdict.NOT_BRAIN_MRI
-    found = measure_rules(scored, BOTH)
+    scored_slices = ten_slices()
+    scored_slices.decisions[0] = Verdict.NOT_BRAIN_MRI
+    found = measure_rules(scored_slices, BOTH)
     assert found["slices"] == 9
     assert found["rules"]["heads_disagree"]["held"]["value"] == pytest.approx(2 / 9)
 
 
 def test_refusal_is_measured_on_all_slices() -> None:
-    scored = ten_slices()
-    scored.decisions[0] = scored.decisions[4] = Verdict.NOT_BRAIN_MRI
-    found = measure_rules(scored, BOTH)
+    scored_slices = ten_slices()
+    scored_slices.decisions[0] = scored_slices.decisions[4] = Verdict.NOT_BRAIN_MRI
+    found = measure_rules(scored_slices, BOTH)
     keys = ("held", "errors_caught", "right_lost", "error_after")
     assert values(found["refusal"], *keys) == pytest.approx(
         [2 / 10, 1 / 3, 1 / 7, 2 / 8]
@@ -105,11 +106,11 @@ def test_pooled_folds_may_have_different_rules() -> None:
 
 
 def test_the_rules_together_are_the_decisions_of_the_bundle() -> None:
-    scored = random_set()
-    found = measure_rules(scored)["all"]["held"]["value"]
-    p, sets = scored.probabilities, scored.sets[:, :3].sum(axis=1)
+    scored_slices = random_set()
+    found = measure_rules(scored_slices)["all"]["held"]["value"]
+    p, sets = scored_slices.probabilities, scored_slices.sets[:, :3].sum(axis=1)
     unnamed = (p.argmax(axis=1) == 3) | (sets > 1)
-    assert found == pytest.approx((unnamed & (scored.p_tumor >= 0.3)).mean())
+    assert found == pytest.approx((unnamed & (scored_slices.p_tumor >= 0.3)).mean())
 
 
 def test_holding_back_the_least_sure_lowers_the_error() -> None:
@@ -121,7 +122,7 @@ def test_holding_back_the_least_sure_lowers_the_error() -> None:
 
 def test_the_section_is_made_from_plain_json() -> None:
     figures = json.loads(json.dumps(measure_rules(ten_slices(), BOTH)))
-    found = section(figures)
+    found = rules_section(figures)
     names = [row[0] for row in found.tables[0].rows]
     assert names == [*RULES.values(), "All together"]
     assert found.tables[2].rows[0][0] == "Refused as no brain MRI"
@@ -130,6 +131,6 @@ def test_the_section_is_made_from_plain_json() -> None:
 
 
 def test_a_set_that_was_refused_whole_says_so() -> None:
-    scored = ten_slices()
-    scored.decisions[:] = [Verdict.NOT_BRAIN_MRI] * 10
-    assert "refused" in section(measure_rules(scored)).paragraphs[0]
+    scored_slices = ten_slices()
+    scored_slices.decisions[:] = [Verdict.NOT_BRAIN_MRI] * 10
+    assert "refused" in rules_section(measure_rules(scored_slices)).paragraphs[0]

@@ -9,11 +9,16 @@ import pytest
 
 from tumorlens.data.manifest import read_manifest
 from tumorlens.data.ood_pictures import PHOTOGRAPHS, draw_outliers
-from tumorlens.evaluation.robustness.ood import measure_foreign, section
-from tumorlens.evaluation.robustness.ood_drawn import DRAWN, draw_foreign
-from tumorlens.evaluation.robustness.ood_pictures import OTHER_PHOTOGRAPHS, gather
-from tumorlens.evaluation.scoring.examined import Examined
+from tumorlens.evaluation.robustness.ood import measure_ood
+from tumorlens.evaluation.robustness.ood_pictures import (
+    DRAWN,
+    OTHER_PHOTOGRAPHS,
+    draw_ood_picture,
+    gather_ood_pictures,
+)
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
+from tumorlens.report.evaluation.robustness import ood_section
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def records(drawn_set):
 @pytest.fixture(scope="module")
 def figures(tiny_bundle, records):
     classifier = load_classifier(tiny_bundle, threads=1)
-    return measure_foreign([Examined(classifier, records)], len, of_each_kind=1)
+    return measure_ood([MeasuredBundle(classifier, records)], len, of_each_kind=1)
 
 
 def test_what_is_measured_as_new_teaches_nobody():
@@ -36,7 +41,7 @@ def test_what_is_measured_as_new_teaches_nobody():
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_drawings_repeat_themselves_and_differ_by_seed(kind):
-    first, again, other = (draw_foreign(kind, seed) for seed in (4, 4, 5))
+    first, again, other = (draw_ood_picture(kind, seed) for seed in (4, 4, 5))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).mean() > 0.1
     assert first.dtype == np.float32 and first.shape == (256, 256)
@@ -71,20 +76,20 @@ def test_flagged_rows_are_no_brain_mri_beside_the_others(figures, records):
 
 
 def test_pictures_of_other_body_parts_are_there_or_missed_with_a_note(records):
-    found, notes = gather(records, 1)
+    found, notes = gather_ood_pictures(records, 1)
     dicom = [item for item in found if item.kind.startswith("DICOM")]
     assert bool(dicom) != bool(notes)
 
 
 def test_quarters_of_a_photograph_count_with_it(records):
-    found, _ = gather(records, 1)
+    found, _ = gather_ood_pictures(records, 1)
     clock = [item for item in found if item.origin == "clock"]
     assert len(clock) == 5
     assert len({item.slice_.pixels.shape for item in clock}) > 1
 
 
 def test_the_section_is_made_of_the_json_alone(figures):
-    made = section(json.loads(json.dumps(figures, allow_nan=False)))
+    made = ood_section(json.loads(json.dumps(figures, allow_nan=False)))
     assert len(made.tables[0].rows) == len(figures["kinds"])
     assert made.tables[0].rows[0][1] == "new"
     assert made.charts[0].lines[0].x
@@ -93,14 +98,18 @@ def test_the_section_is_made_of_the_json_alone(figures):
 
 def test_without_brain_mri_there_is_no_auroc(tiny_bundle):
     classifier = load_classifier(tiny_bundle, threads=1)
-    found = measure_foreign([Examined(classifier, [])], len, of_each_kind=1)
+    found = measure_ood([MeasuredBundle(classifier, [])], len, of_each_kind=1)
     assert found["new"]["auroc"] is None and found["passed"] is None
-    assert not section(found).charts
+    assert not ood_section(found).charts
 
 
 def test_an_unreadable_ct_is_left_out(tiny_bundle, records, tmp_path):
     (tmp_path / "ct.png").write_bytes(b"nothing")
     broken = replace(records[0], path=tmp_path / "ct.png")
-    assert all(item.kind != "CT among the MRI" for item in gather([broken], 1)[0])
+    assert all(
+        item.kind != "CT among the MRI" for item in gather_ood_pictures([broken], 1)[0]
+    )
     cv2.imwrite(str(tmp_path / "ct.png"), np.eye(64, dtype=np.uint8) * 200)
-    assert any(item.kind == "CT among the MRI" for item in gather([broken], 1)[0])
+    assert any(
+        item.kind == "CT among the MRI" for item in gather_ood_pictures([broken], 1)[0]
+    )

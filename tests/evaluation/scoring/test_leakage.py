@@ -1,17 +1,20 @@
 """Who shaped a model is found among those it is measured on."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
 
-from tests.samples.heads import draw_person
+from tests.samples.heads import draw_people, draw_person
 from tumorlens.data.duplicates import copy_codes
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import LIKENESS, Record
-from tumorlens.evaluation.scoring.leakage import check_held_out, section
+from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
 from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.report.evaluation.held_out import held_out_section
 from tumorlens.taxonomy import TumorClass
 
 PATIENTS = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3"], "": ["p4"]}
@@ -52,7 +55,7 @@ def test_a_patient_who_trained_or_tuned_is_found(bundle_with, records, row):
     assert sum(found["shared_patients"].values()) == 1
     assert found["shared_slices"] == 1
     assert "NOT held out: 1 of 3 slices" in found["statement"]
-    assert section(found).title == "Not held out"
+    assert held_out_section(found).title == "Not held out"
 
 
 def test_a_copy_under_another_name_is_found(bundle_with, records):
@@ -64,7 +67,7 @@ def test_a_copy_under_another_name_is_found(bundle_with, records):
     assert found["copies"] == 1
     assert found["copies_by_source"] == {"drawn": 1}
     assert found["examples"] == ["1.png"]
-    assert ("for example", "1.png") in section(found).tables[0].rows
+    assert ("for example", "1.png") in held_out_section(found).tables[0].rows
 
 
 def test_pictures_at_hand_decide_what_only_looks_alike_by_its_code(
@@ -166,3 +169,63 @@ def test_an_unreadable_picture_is_no_copy(bundle_with, records):
     )
     gone = Record(Path("gone.png"), TumorClass.GLIOMA, "p9")
     assert check_held_out(bundle, [gone])["copies"] == 0
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return draw_people(tmp_path_factory.mktemp("people"), 6)
+
+
+@pytest.fixture
+def checked(tiny_bundle, people):
+    """Check a fold: a bundle that was trained on others, scored on its own."""
+    bundle = load_bundle(tiny_bundle)
+
+    def check(trained, own):
+        facts = {
+            "patients": {"train": [row.patient for row in trained]},
+            "fingerprints": training_fingerprints(trained),
+        }
+        return check_held_out(replace(bundle, provenance=facts), own)
+
+    return check
+
+
+def test_all_folds_apart_are_held_out(checked, people):
+    halves = people[:3], people[3:]
+    found = pool_leakage(
+        {0: checked(halves[1], halves[0]), 1: checked(halves[0], halves[1])}
+    )
+    assert found["held_out"]
+    assert found["slices"] == 6
+    assert found["unnamed_slices"] == 0
+    assert "in each of 2 folds" in found["statement"]
+    shown = held_out_section(found)
+    assert shown.title == "Held out"
+    assert [row[0] for row in shown.tables[0].rows] == ["0", "1"]
+    assert len(shown.tables) == 1
+
+
+def test_a_patient_in_two_folds_takes_held_out_from_all(checked, people):
+    found = pool_leakage(
+        {
+            0: checked(people[3:], people[:3]),
+            1: checked(people[:4], people[3:]),
+        }
+    )
+    assert not found["held_out"]
+    assert "NOT held out in 1 of 2 folds (1)" in found["statement"]
+    assert held_out_section(found).title == "Not held out"
+
+
+def test_a_copy_under_another_name_in_another_fold_is_shown(checked, people):
+    copy = replace(people[0], patient="somebody else")
+    found = pool_leakage(
+        {
+            0: checked([*people[3:], copy], people[:3]),
+            1: checked(people[:3], [*people[3:], copy]),
+        }
+    )
+    assert not found["held_out"]
+    assert "2 of 2 folds (0, 1)" in found["statement"]
+    assert held_out_section(found).tables[1].rows == [("0", "0.png"), ("1", "0.png")]

@@ -1,13 +1,35 @@
-"""A bundle's answers on drawn heads, as figures need them."""
+"""Scored slices, and the bundles of folds, each measured on its own patients."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.samples.scored_sets import random_set
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet, score_records
+from tumorlens.evaluation.explanations.cases import read_cases
+from tumorlens.evaluation.explanations.faithfulness import measure_agreement
+from tumorlens.evaluation.explanations.randomisation import (
+    measure_randomisation,
+    shuffle,
+)
+from tumorlens.evaluation.robustness.corruption import measure_corruption
+from tumorlens.evaluation.robustness.ood import measure_ood
+from tumorlens.evaluation.robustness.ood_pictures import gather_ood_pictures
+from tumorlens.evaluation.scoring.scored_slices import (
+    MeasuredBundle,
+    ScoredSlices,
+    score_records,
+    share_of_each,
+)
+from tumorlens.inference.bundle.bundle import read_document, sha256_of, write_document
 from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 
@@ -17,35 +39,39 @@ def classifier(tiny_bundle):
 
 
 @pytest.fixture(scope="module")
-def scored(classifier, drawn_set):
+def scored_slices(classifier, drawn_set):
     return score_records(classifier, read_manifest(drawn_set))
 
 
-def test_every_slice_is_scored_as_it_is_served(classifier, scored):
-    assert len(scored.records) == 24
-    one = classifier.predict(scored.records[3].path)
+def test_every_slice_is_scored_as_it_is_served(classifier, scored_slices):
+    assert len(scored_slices.records) == 24
+    one = classifier.predict(scored_slices.records[3].path)
     wanted = [one.decision.probabilities[name] for name in CLASSES]
-    assert scored.probabilities[3] == pytest.approx(wanted, abs=1e-6)
-    assert scored.decisions[3] == one.decision.label
-    names = [CLASSES[row] for row in np.flatnonzero(scored.sets[3])]
+    assert scored_slices.probabilities[3] == pytest.approx(wanted, abs=1e-6)
+    assert scored_slices.decisions[3] == one.decision.label
+    names = [CLASSES[row] for row in np.flatnonzero(scored_slices.sets[3])]
     assert tuple(names) == one.decision.prediction_set
 
 
-def test_only_outlined_tumours_are_localised(scored):
-    healthy = ~scored.tumor
-    for values in (scored.peak_inside, scored.gradcam_dice, scored.outline_shares):
+def test_only_outlined_tumours_are_localised(scored_slices):
+    healthy = ~scored_slices.tumor
+    for values in (
+        scored_slices.peak_inside,
+        scored_slices.gradcam_dice,
+        scored_slices.outline_shares,
+    ):
         assert np.isnan(values[healthy]).all()
         assert np.isfinite(values[~healthy]).all()
     # The tiny network sees brightness, and the lesions are bright.
-    assert scored.peak_inside[scored.labels == 0].mean() == 1.0
+    assert scored_slices.peak_inside[scored_slices.labels == 0].mean() == 1.0
     # A disc of 22 pixels' radius, in a square around a head of about 225.
-    share = scored.outline_shares[scored.labels == 0].mean()
+    share = scored_slices.outline_shares[scored_slices.labels == 0].mean()
     assert share == pytest.approx(np.pi * 22**2 / 240**2, rel=0.25)
 
 
-def test_thresholds_are_those_of_the_bundle(scored):
-    assert set(scored.thresholds) == {0.3}
-    assert set(scored.balanced_thresholds) == {0.5}
+def test_thresholds_are_those_of_the_bundle(scored_slices):
+    assert set(scored_slices.thresholds) == {0.3}
+    assert set(scored_slices.balanced_thresholds) == {0.5}
 
 
 def test_a_damaged_file_is_left_out_and_named(classifier, drawn_set, tmp_path):
@@ -77,7 +103,100 @@ def test_a_blurred_picture_is_less_sharp(classifier, slice_file, tmp_path):
 
 def test_folds_are_pooled_in_order():
     one, other = random_set(1, patients=4), random_set(2, patients=8)
-    both = ScoredSet.concatenate([one, other])
+    both = ScoredSlices.concatenate([one, other])
     assert len(both.records) == 48
     assert both.probabilities[16:].tolist() == other.probabilities.tolist()
     assert both.take(np.arange(16, 48)).decisions == list(other.decisions)
+
+
+@pytest.fixture(scope="module")
+def halves(tiny_bundle, drawn_set, tmp_path_factory):
+    """Two bundles on half of the patients each.
+
+    The second refuses everything, and its network is another.
+    """
+    strict = tmp_path_factory.mktemp("strict") / "bundle"
+    shutil.copytree(tiny_bundle, strict)
+    domain = OodModel.load(strict / "domain.npz")
+    replace(domain, cut=np.float32(1.0)).save(strict / "domain.npz")
+    other = shuffle(onnx.load(strict / "model.onnx"), [["to_class"]], seed=2)
+    onnx.save(other, strict / "model.onnx")
+    document = read_document(strict)
+    for name in ("domain.npz", "model.onnx"):
+        document["files"][name] = sha256_of(strict / name)
+    write_document(strict, document)
+    records = read_manifest(drawn_set)
+    patients = sorted({row.patient for row in records})
+    first = {patients[row] for row in range(0, len(patients), 2)}
+    return [
+        MeasuredBundle(
+            load_classifier(folder, threads=1),
+            [row for row in records if (row.patient in first) == (number == 0)],
+        )
+        for number, folder in enumerate((tiny_bundle, strict))
+    ]
+
+
+def test_bundles_share_what_is_measured(halves):
+    assert share_of_each(50, halves) == 25
+    assert share_of_each(1, halves) == 1
+
+
+def test_each_bundle_judges_its_own_half_of_the_damaged(halves):
+    found = measure_corruption(halves, len, of_each_class=2)
+    assert found["slices"] == 2 * len(CLASSES)
+    assert found["clean"]["refused"]["value"] == 0.5
+    for kind in found["kinds"].values():
+        assert all(row["refused"]["value"] >= 0.5 for row in kind["strengths"])
+
+
+def test_each_bundle_refuses_its_own_half_of_the_pictures(halves):
+    found = measure_ood(halves, len, of_each_kind=2)
+    assert found["bundles"] == 2
+    assert found["passed"]["value"] == pytest.approx(
+        len(halves[0].records) / sum(len(item.records) for item in halves)
+    )
+    # One spine is drawn for each: the first passes, the second is refused.
+    assert found["kinds"]["drawn: spine"]["pictures"] == 2
+    assert found["kinds"]["drawn: spine"]["refused"]["value"] == 0.5
+
+
+def test_no_drawing_is_shown_to_two_bundles():
+    first, second = (gather_ood_pictures([], 1, number)[0] for number in (0, 1))
+    drawn = [item for item in first if item.kind.startswith("drawn")]
+    for one, other in zip(drawn, second[: len(drawn)], strict=True):
+        assert one.kind == other.kind and one.origin != other.origin
+        assert not np.array_equal(one.slice_.pixels, other.slice_.pixels)
+
+
+def test_maps_of_several_bundles_count_alike(halves):
+    together = measure_agreement(read_cases(halves, 6))
+    alone = [measure_agreement(read_cases([item], 3)) for item in halves]
+    assert together["slices"] == 6
+    for key in ("peak_inside", "dice"):
+        parts = [found["evidence"][key]["value"] for found in alone]
+        assert together["evidence"][key]["value"] == pytest.approx(np.mean(parts))
+
+
+def test_every_network_is_shuffled_by_itself(halves):
+    cases = read_cases(halves, 6)
+    found = measure_randomisation(cases, len)
+    alone = [
+        measure_randomisation([case for case in cases if case.bundle is bundle], len)
+        for bundle in (item.classifier.bundle for item in halves)
+    ]
+    for row, stage in enumerate(found["cascading"]):
+        parts = [item["cascading"][row]["evidence"]["ssim"]["value"] for item in alone]
+        assert stage["evidence"]["ssim"]["value"] == pytest.approx(np.mean(parts))
+    assert parts[0] != pytest.approx(parts[1], abs=0.01)
+
+
+def test_flagged_rows_serve_no_bundle_as_brain_mri(halves):
+    flagged = [
+        MeasuredBundle(
+            item.classifier, [replace(row, flag="ct") for row in item.records]
+        )
+        for item in halves
+    ]
+    assert measure_corruption(flagged, len)["slices"] == 0
+    assert read_cases(flagged, 6) == []

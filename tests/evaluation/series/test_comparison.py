@@ -10,19 +10,50 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import MODEL
+from tests.samples.drawn_series import MODEL
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import draw_set, save_volume
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import Record, read_manifest
-from tumorlens.evaluation.series.compared_models import load_contestant
+from tumorlens.errors import DatasetError, SettingError
 from tumorlens.evaluation.series.comparison import (
-    ScanWords,
-    compare_scans,
-    judge_scans,
+    SeriesAnswers,
+    compare_models,
+    load_compared_model,
+    predict_series,
 )
-from tumorlens.inference.bundle.bundle import record_series_model
+from tumorlens.inference.bundle.bundle import record_series_model, write_document
 from tumorlens.taxonomy import TumorClass
+
+
+def test_every_scan_is_judged_by_a_fold_that_has_not_seen_it(tmp_path):
+    records = read_manifest(draw_set(tmp_path, 2))
+    folder = tmp_path / "folds"
+    for fold, name in enumerate(("glioma0", "glioma1")):
+        place = folder / f"fold{fold}" / "bundle"
+        place.mkdir(parents=True)
+        build_volume_bundle(place)
+        document = json.loads((place / "bundle.json").read_text())
+        document["provenance"] = {"patients": {"train": [name]}}
+        write_document(place, document)
+    compared_model = load_compared_model(folder)
+    by_name = {
+        row.patient: compared_model.member(row).bundle.folder.parent.name
+        for row in records
+    }
+    assert by_name["glioma0"] == "fold1"
+    assert by_name["glioma1"] == "fold0"
+    _, (found,) = predict_series([compared_model], records, None)
+    assert not found.seen.any()
+    shutil.rmtree(folder / "fold1")
+    shutil.copytree(folder / "fold0", folder / "fold1")
+    with pytest.raises(DatasetError, match="glioma0"):
+        load_compared_model(folder).member(records[0])
+
+
+def test_what_holds_no_model_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="neither a bundle"):
+        load_compared_model(tmp_path)
 
 
 def scans(count: int = 20, **more) -> list[Record]:
@@ -33,10 +64,10 @@ def scans(count: int = 20, **more) -> list[Record]:
     ]
 
 
-def words(name: str, p_tumor, refused=None, seen=False, untold=False) -> ScanWords:
+def words(name: str, p_tumor, refused=None, seen=False, untold=False) -> SeriesAnswers:
     values = np.asarray(p_tumor, np.float64)
     none = np.zeros(len(values), bool)
-    return ScanWords(
+    return SeriesAnswers(
         name,
         values,
         values >= 0.5,
@@ -49,7 +80,7 @@ def words(name: str, p_tumor, refused=None, seen=False, untold=False) -> ScanWor
 def test_the_better_model_gains_and_the_draws_are_paired():
     good = words("good", [0.9, 0.1] * 10)
     blind = words("blind", [0.7] * 20)
-    found = compare_scans(scans(), [blind, good])
+    found = compare_models(scans(), [blind, good])
     (whole,) = found["sets"]
     assert (whole["scans"], whole["tumors"], whole["patients"]) == (20, 10, 10)
     assert whole["models"][1]["auroc"]["value"] == 1.0
@@ -57,13 +88,13 @@ def test_the_better_model_gains_and_the_draws_are_paired():
     assert whole["models"][0]["balanced_accuracy"]["value"] == 0.5
     (gain,) = whole["auroc_differences"]
     assert gain == {"value": 0.5, "low": 0.5, "high": 0.5}
-    same = compare_scans(scans(), [good, good])["sets"][0]["auroc_differences"]
+    same = compare_models(scans(), [good, good])["sets"][0]["auroc_differences"]
     assert same == [{"value": 0.0, "low": 0.0, "high": 0.0}]
 
 
 def test_a_refused_scan_counts_as_wrong():
     refused = np.arange(20) < 4
-    found = compare_scans(scans(), [words("one", [0.9, 0.1] * 10, refused)])
+    found = compare_models(scans(), [words("one", [0.9, 0.1] * 10, refused)])
     figures = found["sets"][0]["models"][0]
     assert figures["sensitivity"]["value"] == pytest.approx(0.8)
     assert figures["specificity"]["value"] == pytest.approx(0.8)
@@ -76,7 +107,7 @@ def test_a_source_that_gives_the_answer_away_is_told():
         for i in range(10)
     ]
     rows = [r for r in rows if r.source == "healthy" or r.label is TumorClass.GLIOMA]
-    found = compare_scans(rows, [words("one", np.linspace(0, 1, len(rows)))])
+    found = compare_models(rows, [words("one", np.linspace(0, 1, len(rows)))])
     assert found["giveaways"]["source"]["value"] == 1.0
     # Neither source shows both kinds, so there is nothing to score inside one.
     assert [part["name"] for part in found["sets"]] == ["all"]
@@ -87,7 +118,7 @@ def test_parts_of_the_head_are_scored_by_themselves():
         *scans(8, extra={"part": "1/2"}),
         *scans(8, extra={"part": "2/2"}),
     ]
-    found = compare_scans(rows, [words("one", [0.9, 0.1] * 4 + [0.1, 0.9] * 4)])
+    found = compare_models(rows, [words("one", [0.9, 0.1] * 4 + [0.1, 0.9] * 4)])
     by_name = {part["name"]: part["models"][0]["auroc"] for part in found["sets"]}
     assert by_name["part 1/2"]["value"] == 1.0
     assert by_name["part 2/2"]["value"] == 0.0
@@ -103,7 +134,7 @@ def test_a_scan_is_called_by_the_threshold_for_scans(
     points = {**MODEL.operating_points, "screening": point}
     record_series_model(folder, replace(MODEL, operating_points=points))
     records = read_manifest(draw_set(tmp_path, 1))
-    _, (found,) = judge_scans([load_contestant(folder)], records, None)
+    _, (found,) = predict_series([load_compared_model(folder)], records, None)
     assert (found.called == called).all()
 
 
@@ -136,6 +167,6 @@ def test_a_scan_of_which_nothing_was_judged_is_no_right_answer(tmp_path, tiny_bu
     path = tmp_path / "dark.nii.gz"
     save_volume(np.zeros((40, 48, 40), np.float32), path)
     record = Record(path, TumorClass.NO_TUMOR, "one")
-    _, (found,) = judge_scans([load_contestant(tiny_bundle)], [record], None)
+    _, (found,) = predict_series([load_compared_model(tiny_bundle)], [record], None)
     assert found.refused.all()
     assert not found.called.any()

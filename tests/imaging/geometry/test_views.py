@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.imaging.geometry.views import toward, views_of
 from tumorlens.imaging.geometry.volume import Volume, series_of, volume_of
 from tumorlens.imaging.placement import Plane
@@ -48,7 +48,7 @@ def test_edges_name_the_way_each_side_points() -> None:
 
 
 def test_spacing_is_that_of_the_pictures() -> None:
-    series = drawn_scan(count=9)
+    series = drawn_series(count=9)
     spacing = {
         view.plane: view.spacing_mm for view in views_of(series, volume_of(series))
     }
@@ -57,12 +57,12 @@ def test_spacing_is_that_of_the_pictures() -> None:
 
 
 def test_a_few_slices_are_not_seen_from_their_side() -> None:
-    series = drawn_scan(count=5)
+    series = drawn_series(count=5)
     assert [view.plane for view in views_of(series, volume_of(series))] == [Plane.AXIAL]
 
 
 def test_without_a_place_there_is_one_view() -> None:
-    series = drawn_scan(placed=False)
+    series = drawn_series(placed=False)
     (view,) = views_of(series, volume_of(series))
     assert (view.plane, view.edges) == (Plane.AXIAL, None)
     bare = Series(tuple(replace(x, plane=None, spacing_mm=None) for x in series.slices))

@@ -124,7 +124,9 @@ def test_a_map_over_any_plane_turns_back_into_the_grid(
     volume = volume_from(voxels, affine)
     series = series_of(volume, plane, "head.nii")
     seen = np.stack([item.pixels for item in series.slices])
-    back = in_grid((2.0 * seen).astype(np.uint8), volume, plane)
+    back = in_grid(
+        (2.0 * seen).astype(np.uint8), volume.voxels.shape, volume.affine, plane
+    )
     assert back.shape == volume.voxels.shape
     # Where oblong pixels were made square, the mark's own voxel stays brightest.
     assert back.argmax() == volume.voxels.argmax()

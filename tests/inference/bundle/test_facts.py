@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import build_tiny_bundle
-from tests.samples.series_findings_by_slices import MODEL, RATE, drawn_scan
+from tests.samples.drawn_series import MODEL, RATE, drawn_series
 from tumorlens.errors import BundleError
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import (
@@ -35,7 +35,7 @@ from tumorlens.inference.series.decision import (
     NOT_VALIDATED,
     discounted_odds,
     log_odds,
-    scan_features,
+    series_features,
 )
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.ood import OodModel
@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_the_measured_rates_stand_in_the_finding(bundle: Path) -> None:
-    found = predict_by_slices(judged_with(bundle, MODEL), drawn_scan(range(4, 8)))
+    found = predict_by_slices(judged_with(bundle, MODEL), drawn_series(range(4, 8)))
     said = " ".join(found.reasons)
     assert found.decision is TumorClass.GLIOMA
     assert "of 70 with a tumour, 97 % (91 % to 99 %)" in said
@@ -236,14 +236,14 @@ def test_its_weights_make_the_probability_and_its_threshold_decides(
     bundle: Path,
 ) -> None:
     flat = replace(MODEL, weights={"strongest_run": 0.0}, intercept=-1.0)
-    found = predict_by_slices(judged_with(bundle, flat), drawn_scan(range(4, 8)))
+    found = predict_by_slices(judged_with(bundle, flat), drawn_series(range(4, 8)))
     assert found.p_tumor == pytest.approx(1.0 / (1.0 + np.e))
     assert found.decision is not TumorClass.NO_TUMOR
     high = OperatingPoint(0.3, RATE, RATE)
     strict = replace(
         flat, operating_points=dict.fromkeys(("screening", "balanced"), high)
     )
-    found = predict_by_slices(judged_with(bundle, strict), drawn_scan(range(4, 8)))
+    found = predict_by_slices(judged_with(bundle, strict), drawn_series(range(4, 8)))
     assert found.decision is TumorClass.NO_TUMOR
 
 
@@ -262,13 +262,13 @@ def test_the_second_run_tells_a_lone_alarm_from_a_lesion() -> None:
     def features(*high: int) -> dict[str, float]:
         p_tumor = np.full(20, 0.05)
         p_tumor[list(high)] = 0.9
-        return scan_features(log_odds(p_tumor), 5.0)[1]
+        return series_features(log_odds(p_tumor), 5.0)[1]
 
     alone, lesion = features(7, 8), features(7, 8, 9, 10)
     assert alone["strongest_run"] == lesion["strongest_run"]
     assert alone["second_run"] < 0.0 < lesion["second_run"]
     # With one run alone the second has nothing of its own to say.
-    short = scan_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
+    short = series_features(log_odds(np.array([0.7, 0.8])), 5.0)[1]
     assert short["second_run"] == short["strongest_run"]
 
 

@@ -1,4 +1,4 @@
-"""Whole scans are judged, with a network that likes bright spots."""
+"""A whole series is judged slice by slice, in one plane or in three."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import LESION, drawn_scan
+from tests.conftest import draw_phantom
+from tests.samples.drawn_series import LESION, drawn_series
 from tumorlens.errors import SettingError
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.placement import Placement, Plane
+from tumorlens.imaging.study import Series, Slice
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.series.by_slices import predict_by_slices
+from tumorlens.inference.series.by_slices import NO_STACK, Planes, predict_by_slices
 from tumorlens.inference.series.decision import (
     MOSTLY_REFUSED,
     NOT_VALIDATED,
@@ -34,7 +36,7 @@ def test_a_lesion_is_found_where_it_lies(classifier: Classifier) -> None:
     seen: list[tuple[int, int]] = []
     found = predict_by_slices(
         classifier,
-        drawn_scan(range(5, 8)),
+        drawn_series(range(5, 8)),
         progress=lambda done, total: seen.append((done, total)),
     )
     assert found.decision is TumorClass.GLIOMA
@@ -60,8 +62,8 @@ def test_a_lesion_is_found_where_it_lies(classifier: Classifier) -> None:
 
 
 def test_a_head_without_one_is_less_suspicious(classifier: Classifier) -> None:
-    plain = predict_by_slices(classifier, drawn_scan())
-    lesion = predict_by_slices(classifier, drawn_scan(range(5, 8)))
+    plain = predict_by_slices(classifier, drawn_series())
+    lesion = predict_by_slices(classifier, drawn_series(range(5, 8)))
     assert plain.p_tumor < lesion.p_tumor
     assert lesion.evidence is not None
     assert lesion.evidence.shape == (9, 256, 256)
@@ -70,14 +72,14 @@ def test_a_head_without_one_is_less_suspicious(classifier: Classifier) -> None:
 
 
 def test_a_scan_without_a_known_place(classifier: Classifier) -> None:
-    found = predict_by_slices(classifier, drawn_scan(range(4, 8), placed=False))
+    found = predict_by_slices(classifier, drawn_series(range(4, 8), placed=False))
     assert found.affine_ras is None
     assert found.lesion is not None
     assert found.lesion.centroid is None
 
 
 def test_slices_of_different_sizes_give_no_volume(classifier: Classifier) -> None:
-    scan = drawn_scan(count=4, blank=0)
+    scan = drawn_series(count=4, blank=0)
     small = replace(scan.slices[0], pixels=scan.slices[0].pixels[:200, :200].copy())
     found = predict_by_slices(classifier, Series((small, *scan.slices[1:])))
     assert found.evidence is None
@@ -85,7 +87,7 @@ def test_slices_of_different_sizes_give_no_volume(classifier: Classifier) -> Non
 
 
 def test_blank_slices_alone_are_not_judged(classifier: Classifier) -> None:
-    found = predict_by_slices(classifier, drawn_scan(count=3, blank=3))
+    found = predict_by_slices(classifier, drawn_series(count=3, blank=3))
     assert found.decision is Verdict.INCONCLUSIVE
     assert found.reasons == (NOTHING_JUDGED,)
     assert found.not_judged == NOTHING_JUDGED
@@ -95,7 +97,7 @@ def test_blank_slices_alone_are_not_judged(classifier: Classifier) -> None:
 
 
 def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
-    scan = drawn_scan(range(4, 8))
+    scan = drawn_series(range(4, 8))
     slices = tuple(replace(item, colorfulness=0.9) for item in scan.slices)
     found = predict_by_slices(classifier, Series(slices))
     assert found.decision is Verdict.NOT_BRAIN_MRI
@@ -107,7 +109,7 @@ def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
 
 
 def test_a_scan_of_which_a_slice_is_left_has_numbers(classifier: Classifier) -> None:
-    scan = drawn_scan(range(4, 8))
+    scan = drawn_series(range(4, 8))
     colored = (replace(item, colorfulness=0.9) for item in scan.slices[:-1])
     found = predict_by_slices(classifier, Series((*colored, scan.slices[-1])))
     assert found.decision is Verdict.NOT_BRAIN_MRI
@@ -117,7 +119,7 @@ def test_a_scan_of_which_a_slice_is_left_has_numbers(classifier: Classifier) -> 
 
 def test_an_operating_point_that_is_not_there(classifier: Classifier) -> None:
     with pytest.raises(SettingError, match="careful"):
-        predict_by_slices(classifier, drawn_scan(), "careful")
+        predict_by_slices(classifier, drawn_series(), "careful")
 
 
 def test_a_run_is_about_ten_millimetres() -> None:
@@ -132,3 +134,76 @@ def test_one_loud_slice_is_weaker_than_a_run_of_neighbours() -> None:
 
 def test_key_slices_lie_apart() -> None:
     assert key_slices([0.1, 0.9, 0.8, None, 0.5, 0.2], 2) == (1, 4)
+
+
+EDGE = 64
+BALL, RADIUS = (24, 28, 30), 8
+
+
+def even_volume(lesion: bool) -> Series:
+    """Axial slices, 3 mm voxels: a drawn head with a bright ball (x, y, z)."""
+    head = draw_phantom(EDGE, EDGE).astype(np.float32)
+    voxels = np.repeat(head[None], EDGE, axis=0)
+    z, y, x = np.mgrid[:EDGE, :EDGE, :EDGE]
+    if lesion:
+        away = (x - BALL[0]) ** 2 + (y - BALL[1]) ** 2 + (z - BALL[2]) ** 2
+        voxels[away <= RADIUS**2] = 250.0
+    slices = [
+        Slice(
+            pixels,
+            "even",
+            index,
+            spacing_mm=(3.0, 3.0),
+            plane=Plane.AXIAL,
+            placement=Placement((-96.0, -96.0, 3.0 * index), (3.0, 0, 0), (0, 3.0, 0)),
+        )
+        for index, pixels in enumerate(voxels)
+    ]
+    return Series(tuple(slices))
+
+
+def test_three_planes_are_one_finding(classifier: Classifier) -> None:
+    seen: list[tuple[int, int]] = []
+    found = predict_by_slices(
+        classifier,
+        even_volume(lesion=True),
+        progress=lambda done, total: seen.append((done, total)),
+        planes=Planes.ALL,
+    )
+    assert set(found.planes) == set(Plane)
+    odds = [np.log(p / (1.0 - p)) for p in found.planes.values()]
+    assert found.p_tumor == pytest.approx(1.0 / (1.0 + np.exp(-np.mean(odds))))
+    assert found.decision is TumorClass.GLIOMA
+    assert [done for done, _ in seen] == list(range(1, 3 * EDGE + 1))
+    assert seen[-1] == (3 * EDGE, 3 * EDGE)
+    assert found.evidence is not None
+    assert found.evidence.shape == (EDGE, EDGE, EDGE)
+    lesion = found.lesion
+    assert lesion is not None
+    assert lesion.centroid is not None
+    ball = (3.0 * BALL[0] - 96.0, 3.0 * BALL[1] - 96.0, 3.0 * BALL[2])
+    assert np.linalg.norm(np.subtract(lesion.centroid, ball)) < 3.0 * RADIUS
+
+
+def test_the_acquired_plane_alone_is_the_default(classifier: Classifier) -> None:
+    found = predict_by_slices(classifier, even_volume(lesion=True))
+    assert list(found.planes) == [Plane.AXIAL]
+    assert found.planes[Plane.AXIAL] == pytest.approx(found.p_tumor)
+
+
+def test_thick_slices_are_judged_as_acquired_and_say_so(
+    classifier: Classifier,
+) -> None:
+    found = predict_by_slices(classifier, drawn_series(range(4, 8)), planes=Planes.ALL)
+    assert list(found.planes) == [Plane.AXIAL]
+    assert any("5 x 1 x 1 mm" in reason for reason in found.reasons)
+
+
+def test_slices_of_unknown_place_are_judged_as_acquired(
+    classifier: Classifier,
+) -> None:
+    scan = drawn_series(range(4, 8), placed=False)
+    slices = tuple(replace(item, plane=None) for item in scan.slices)
+    found = predict_by_slices(classifier, Series(slices), planes=Planes.ALL)
+    assert found.planes == {}
+    assert NO_STACK in found.reasons

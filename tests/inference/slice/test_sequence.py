@@ -9,7 +9,7 @@ import pytest
 
 from tests.samples.dicom_files import saved, slice_file
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.bundle.sequence_head import SequenceHead
+from tumorlens.inference.bundle.facts import SequenceHead
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.inference.slice.sequence import (

@@ -32,8 +32,8 @@ from tumorlens.pacs.dicomweb.access import (
     check_url,
     open_session,
 )
-from tumorlens.pacs.dicomweb.answer import only_file
-from tumorlens.pacs.dicomweb.listing import SeriesEntry
+from tumorlens.pacs.dicomweb.client import SeriesEntry
+from tumorlens.pacs.dicomweb.responses import single_file
 
 ENTRY = SeriesEntry("1.2", "1.2.3", "MR", 1, 3)
 
@@ -368,4 +368,4 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     ],
 )
 def test_what_holds_no_file_gives_none(kind: str, body: bytes) -> None:
-    assert only_file(kind, body) is None
+    assert single_file(kind, body) is None

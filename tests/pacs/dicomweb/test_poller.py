@@ -23,7 +23,7 @@ from tumorlens.pacs.dicomweb.access import open_session
 from tumorlens.pacs.dicomweb.client import Archive
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.dicomweb.poller import ATTEMPTS_FOR_ALL, Poller, delivery_to
-from tumorlens.pacs.worker import Worker
+from tumorlens.pacs.worker import SeriesWorker
 
 STUDY = "1.2.826.0.1.3680043.8.498.78"
 ALL_DAYS = 36_500
@@ -60,10 +60,12 @@ def poller(archive: Archive, queue: FetchQueue) -> Poller:
 
 
 @pytest.fixture
-def worker(orthanc: Orthanc, queue: FetchQueue, tiny_bundle: Path) -> Iterator[Worker]:
+def worker(
+    orthanc: Orthanc, queue: FetchQueue, tiny_bundle: Path
+) -> Iterator[SeriesWorker]:
     analyse = analysis_with(load_series_classifier(tiny_bundle, threads=1), None)
     with closing(connect(orthanc)) as destination:
-        made = Worker(queue, analyse, delivery_to(destination), 0.0)
+        made = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
         with closing(made):
             made.start()
             yield made
@@ -162,7 +164,7 @@ def test_a_series_whose_server_dies_midway_is_fetched_anew(
     with pytest.raises(ArchiveDownError):
         queue.add_whole(entry.uid, until_it_dies())
     assert queue.counts() == {}
-    assert not list(queue.folder.glob("*.dcm"))
+    assert not list((queue.folder / "files").iterdir())
     orthanc.start()
     for _ in range(2):
         poller.look()
@@ -216,7 +218,7 @@ def test_a_series_that_is_not_given_whole_is_tried_again_before_it_is_taken_part
                 for _ in range(ATTEMPTS_FOR_ALL):
                     look(poller)
                 assert queue.counts() == {"missed": 1}
-                assert not list(queue.folder.glob("*.dcm"))
+                assert not list((queue.folder / "files").iterdir())
                 if kept == "gets the rest":
                     refused.clear()
                 look(poller)
@@ -240,7 +242,7 @@ def test_a_series_that_is_too_large_is_given_up(
     for _ in range(3):
         poller.look()
     assert queue.counts() == {"failed": 1}
-    assert not list(queue.folder.glob("*.dcm"))
+    assert not list((queue.folder / "files").iterdir())
 
 
 def test_wrong_credentials_end_it_at_once(orthanc: Orthanc, queue: FetchQueue) -> None:

@@ -23,8 +23,8 @@ from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.receiver import Receiver
 from tumorlens.pacs.node.sender import send_files
-from tumorlens.pacs.queue import Queue
-from tumorlens.pacs.worker import Worker
+from tumorlens.pacs.queue import SeriesQueue
+from tumorlens.pacs.worker import SeriesWorker
 
 BRAINIX = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"), "dicom/brainix/T1")
 
@@ -59,14 +59,14 @@ class Node:
 
     def _start(self, keep_seconds: float) -> None:
         orthanc = self._orthanc
-        self.queue = Queue(self._folder, keep_seconds)
+        self.queue = SeriesQueue(self._folder, keep_seconds)
         destination = Peer(orthanc.title, "127.0.0.1", orthanc.dicom_port)
         analyse = analysis_with(load_series_classifier(threads=1), None)
         self.receiver = Receiver(
             self.queue, "LENS", "127.0.0.1", 0, [Peer("SCANNER", "127.0.0.1")]
         )
         deliver = partial(send_files, "LENS", destination)
-        self.worker = Worker(self.queue, analyse, deliver, 0.5)
+        self.worker = SeriesWorker(self.queue, analyse, deliver, 0.5)
         self.worker.start()
         self.peer = Peer("LENS", "127.0.0.1", self.receiver.port)
 
@@ -176,7 +176,7 @@ def test_an_image_that_comes_too_late_is_told(
     node.restart(keep_seconds=0.0)
     assert node.take(files[:5])
     wait_for(lambda: node.queue.counts() == {"done": 1})
-    assert not list(node.queue.folder.glob("*.dcm"))
+    assert not list((node.queue.folder / "files").iterdir())
     for _ in range(2):
         assert node.take(files)
     assert caplog.text.count("too late") == 1

@@ -11,12 +11,12 @@ import pytest
 from pydicom import dcmread
 
 from tests.samples.dicom_studies import change, write_series
-from tumorlens.pacs import spool
+from tumorlens.jobs import artifacts
 from tumorlens.pacs.node import receiver
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.receiver import Receiver
 from tumorlens.pacs.node.sender import send_files
-from tumorlens.pacs.queue import Queue
+from tumorlens.pacs.queue import SeriesQueue
 
 pytestmark = [
     # pynetdicom leaves a socket to the garbage collector where nobody listens.
@@ -27,14 +27,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    with closing(Queue(tmp_path / "queue")) as made:
+def queue(tmp_path: Path) -> Iterator[SeriesQueue]:
+    with closing(SeriesQueue(tmp_path / "queue")) as made:
         yield made
     gc.collect()
 
 
 @pytest.fixture
-def peer(queue: Queue) -> Iterator[Peer]:
+def peer(queue: SeriesQueue) -> Iterator[Peer]:
     scanner = Peer("SCANNER", "127.0.0.1")
     with closing(Receiver(queue, "LENS", "127.0.0.1", 0, [scanner])) as listening:
         yield Peer("LENS", "127.0.0.1", listening.port)
@@ -56,7 +56,7 @@ def send(peer: Peer, *files: Path) -> list[Path]:
     ],
 )
 def test_peers_that_cannot_reach_the_node_are_told(
-    queue: Queue,
+    queue: SeriesQueue,
     caplog: pytest.LogCaptureFixture,
     host: str,
     peers: tuple[str, ...],
@@ -71,7 +71,7 @@ def test_peers_that_cannot_reach_the_node_are_told(
 
 
 def test_an_image_without_end_is_cut_off_and_the_next_is_taken(
-    queue: Queue,
+    queue: SeriesQueue,
     peer: Peer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,7 +89,7 @@ def test_an_image_without_end_is_cut_off_and_the_next_is_taken(
 
 
 def test_an_image_that_does_not_say_what_it_is_of_is_refused(
-    queue: Queue, peer: Peer, tmp_path: Path
+    queue: SeriesQueue, peer: Peer, tmp_path: Path
 ) -> None:
     nameless, good = write_series(tmp_path / "a", slices=2)
     item = dcmread(nameless)
@@ -100,7 +100,7 @@ def test_an_image_that_does_not_say_what_it_is_of_is_refused(
 
 
 def test_a_full_disk_is_told_to_the_sender(
-    queue: Queue,
+    queue: SeriesQueue,
     peer: Peer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +108,7 @@ def test_a_full_disk_is_told_to_the_sender(
 ) -> None:
     files = write_series(tmp_path / "a", slices=2)
     with monkeypatch.context() as full:
-        full.setattr(spool, "LEAST_FREE_BYTES", 2**62)
+        full.setattr(artifacts, "LEAST_FREE_BYTES", 2**62)
         assert send(peer, *files) == []
     assert "turned away" in caplog.text
     assert send(peer, *files) == files

@@ -6,8 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tests.samples.series_findings import WHY_NOT, unjudged_finding, written_finding
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import (
+    WHY_NOT,
+    drawn_series,
+    known_prediction,
+    unjudged_prediction,
+)
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.by_slices import predict_by_slices
@@ -21,7 +25,7 @@ from tumorlens.report.slice.document import RESEARCH_USE
 
 def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> None:
     classifier = load_classifier(tiny_bundle, threads=1)
-    finding = predict_by_slices(classifier, drawn_scan(range(4, 8)))
+    finding = predict_by_slices(classifier, drawn_series(range(4, 8)))
     text = json.dumps(series_to_json(finding), allow_nan=False)
     document = json.loads(text)
     assert document["schema"] == SERIES_SCHEMA
@@ -35,25 +39,25 @@ def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> N
 
 
 def test_a_scan_of_which_nothing_was_judged_has_a_reason_and_no_number() -> None:
-    document = series_to_json(unjudged_finding())
+    document = series_to_json(unjudged_prediction())
     assert document["not_judged"] == WHY_NOT
     for name in ("p_tumor", "probabilities", "predicted", "lesion"):
         assert document[name] is None
-    assert series_to_json(written_finding())["not_judged"] is None
+    assert series_to_json(known_prediction())["not_judged"] is None
 
 
 def test_how_the_files_were_read_stands_beside_the_finding() -> None:
-    assert series_to_json(written_finding())["notes"] == []
-    assert series_to_json(written_finding(), ("A note.",))["notes"] == ["A note."]
+    assert series_to_json(known_prediction())["notes"] == []
+    assert series_to_json(known_prediction(), ("A note.",))["notes"] == ["A note."]
 
 
 def test_a_sequence_that_the_model_does_not_know_is_told() -> None:
-    assert series_to_json(written_finding())["sequence_caveat"] is None
-    foreign = replace(written_finding(), sequence=MRSequence.FLAIR)
+    assert series_to_json(known_prediction())["sequence_caveat"] is None
+    foreign = replace(known_prediction(), sequence=MRSequence.FLAIR)
     assert "do not hold here" in series_to_json(foreign)["sequence_caveat"]
 
 
 def test_a_lesion_comes_back() -> None:
-    lesion = written_finding().lesion
-    document = json.loads(json.dumps(series_to_json(written_finding())))
+    lesion = known_prediction().lesion
+    document = json.loads(json.dumps(series_to_json(known_prediction())))
     assert lesion_from_json(document["lesion"]) == lesion

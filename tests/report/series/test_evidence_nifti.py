@@ -9,8 +9,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.samples.series_findings import WHY_NOT, unjudged_finding
-from tests.samples.series_findings_by_slices import LESION, drawn_scan
+from tests.samples.drawn_series import (
+    LESION,
+    WHY_NOT,
+    drawn_series,
+    unjudged_prediction,
+)
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.read import read_study
@@ -31,7 +35,7 @@ def test_a_voxel_keeps_its_place_in_the_patient(
                 (10.0, 20.0 + 3.0 * index, 30.0), (0.9, 0, 0), (0, 0, -1.1)
             ),
         )
-        for index, item in enumerate(drawn_scan(range(4, 8)).slices)
+        for index, item in enumerate(drawn_series(range(4, 8)).slices)
     )
     finding = predict_by_slices(load_classifier(tiny_bundle, threads=1), Series(slices))
     path = tmp_path / "evidence.nii.gz"
@@ -54,7 +58,7 @@ def test_a_voxel_keeps_its_place_in_the_patient(
 def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    slices = np.stack([item.pixels for item in drawn_scan(range(4, 8)).slices])
+    slices = np.stack([item.pixels for item in drawn_series(range(4, 8)).slices])
     scan = nibabel.Nifti1Image(np.transpose(slices, (2, 1, 0)), None)
     scan.header.set_zooms((1.0, 1.0, 5.0))
     study = read_study(scan.to_bytes(), "head.nii")
@@ -74,10 +78,10 @@ def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
 
 def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
     classifier = load_classifier(tiny_bundle, threads=1)
-    unplaced = predict_by_slices(classifier, drawn_scan(count=4, placed=False))
+    unplaced = predict_by_slices(classifier, drawn_series(count=4, placed=False))
     with pytest.raises(InputError, match="no regular stack"):
         write_evidence(unplaced, tmp_path / "a.nii.gz")
-    placed = predict_by_slices(classifier, drawn_scan(count=4))
+    placed = predict_by_slices(classifier, drawn_series(count=4))
     with pytest.raises(OutputError, match="cannot be written"):
         write_evidence(placed, tmp_path / "none" / "a.nii.gz")
 
@@ -85,5 +89,5 @@ def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_no_volume_of_zeros_where_nothing_was_judged(tmp_path: Path) -> None:
     path = tmp_path / "evidence.nii.gz"
     with pytest.raises(InputError, match=WHY_NOT):
-        write_evidence(unjudged_finding(), path)
+        write_evidence(unjudged_prediction(), path)
     assert not path.exists()

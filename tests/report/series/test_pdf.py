@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from tests.samples.series_findings import (
+from tests.samples.drawn_series import (
+    MODEL,
     SERIES,
     WHY_NOT,
-    unjudged_finding,
-    whole_finding,
-    written_finding,
+    known_prediction,
+    unjudged_prediction,
+    volume_prediction,
 )
-from tests.samples.series_findings_by_slices import MODEL
 from tumorlens.imaging import study
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.series.results import SeriesPrediction
@@ -60,7 +60,7 @@ def pages_of(
 
 
 def test_one_series_has_all_that_matters(bundle: Bundle) -> None:
-    first, second = pages_of([written_finding()], bundle)
+    first, second = pages_of([known_prediction()], bundle)
     for said in (
         "head.nii.gz",
         "2026-03-04 05:06 UTC",
@@ -93,19 +93,19 @@ def test_the_threshold_is_the_one_that_scans_are_judged_by(bundle: Bundle) -> No
         (bundle, slices),
         (replace(bundle, series_model=MODEL), scans),
     ):
-        text = pages_of([written_finding()], made)[0]
+        text = pages_of([known_prediction()], made)[0]
         assert f"probability of any tumour is under {percent(threshold)}" in text
 
 
 def test_nothing_names_the_patient(bundle: Bundle) -> None:
-    data = render_series_pdf([series_entry(written_finding(), SERIES)], bundle, MADE)
+    data = render_series_pdf([series_entry(known_prediction(), SERIES)], bundle, MADE)
     assert SERIES.description == "A NAME^SECRET"
     assert b"SECRET" not in data
-    assert "SECRET" not in " ".join(pages_of([written_finding()], bundle))
+    assert "SECRET" not in " ".join(pages_of([known_prediction()], bundle))
 
 
 def test_each_key_slice_is_shown_plain_and_with_its_evidence(bundle: Bundle) -> None:
-    data = render_series_pdf([series_entry(written_finding(), SERIES)], bundle, MADE)
+    data = render_series_pdf([series_entry(known_prediction(), SERIES)], bundle, MADE)
     images = PdfReader(io.BytesIO(data)).pages[1].images
     shapes = [np.asarray(item.image).shape for item in images]
     assert shapes.count((256, 256)) == 2
@@ -113,20 +113,22 @@ def test_each_key_slice_is_shown_plain_and_with_its_evidence(bundle: Bundle) -> 
 
 
 def test_the_same_report_is_the_same_file(bundle: Bundle) -> None:
-    entries = [series_entry(written_finding(), SERIES)]
+    entries = [series_entry(known_prediction(), SERIES)]
     assert render_series_pdf(entries, bundle, MADE) == render_series_pdf(
         entries, bundle, MADE
     )
 
 
 def test_an_entry_does_not_keep_the_volumes() -> None:
-    entry = series_entry(written_finding(), SERIES)
+    entry = series_entry(known_prediction(), SERIES)
     assert entry.finding.evidence is None
 
 
 def test_several_series_have_a_table_and_pages_of_their_own(bundle: Bundle) -> None:
-    other = replace(written_finding(), source="other.dcm", decision=TumorClass.NO_TUMOR)
-    texts = pages_of([written_finding(), other], bundle, ("A note.",), (FAILED,))
+    other = replace(
+        known_prediction(), source="other.dcm", decision=TumorClass.NO_TUMOR
+    )
+    texts = pages_of([known_prediction(), other], bundle, ("A note.",), (FAILED,))
     assert len(texts) == 5
     for said in ("head.nii.gz", "other.dcm", "No tumour", "A note.", "is cut off."):
         assert said in texts[0]
@@ -142,7 +144,7 @@ def test_a_study_of_which_nothing_could_be_read(bundle: Bundle) -> None:
 def test_every_decision_makes_a_page(
     bundle: Bundle, decided: TumorClass | Verdict
 ) -> None:
-    finding = replace(written_finding(), decision=decided)
+    finding = replace(known_prediction(), decision=decided)
     text = pages_of([finding], bundle)[0]
     assert ("probabilities mean nothing" in text) == (decided == "not_brain_mri")
 
@@ -150,13 +152,13 @@ def test_every_decision_makes_a_page(
 def test_a_scan_of_which_no_slice_was_judged_shows_no_probability(
     bundle: Bundle,
 ) -> None:
-    (text,) = pages_of([unjudged_finding()], bundle)
+    (text,) = pages_of([unjudged_prediction()], bundle)
     assert "Nothing in this scan could be judged" in text
     assert WHY_NOT in text
     assert "Probability of any tumour: not judged" in text
     # Of the numbers with a per cent sign only the operating point's is left.
     assert re.findall(r"[\d.]+ %", text) == ["30.0 %"]
-    summary = pages_of([unjudged_finding()], bundle, failures=[FAILED])[0]
+    summary = pages_of([unjudged_prediction()], bundle, failures=[FAILED])[0]
     assert "not judged" in summary
     assert "%" not in summary
 
@@ -164,7 +166,7 @@ def test_a_scan_of_which_no_slice_was_judged_shows_no_probability(
 def test_a_scan_that_was_seen_as_a_whole_shows_its_probability(
     bundle: Bundle,
 ) -> None:
-    first, keys = pages_of([whole_finding()], bundle)
+    first, keys = pages_of([volume_prediction()], bundle)
     assert "Probability of any tumour: 93.8 %" in first
     assert "Meningioma 12.5 %" in " ".join(first.split())
     assert "Along the slices" not in first
@@ -179,7 +181,7 @@ def test_what_the_file_does_not_say_is_not_known(bundle: Bundle) -> None:
             for item in SERIES.slices
         )
     )
-    finding = replace(written_finding(), plane=None, sequence=None, lesion=None)
+    finding = replace(known_prediction(), plane=None, sequence=None, lesion=None)
     text = pages_of([finding], bundle, series=bare)[0]
     assert text.count("not known") == 4
     assert "No spot is outlined." in text
@@ -190,21 +192,21 @@ def test_what_the_file_does_not_say_is_not_known(bundle: Bundle) -> None:
     ["<b>&amp;.nii", "脳.nii", "a" * 3000, "long name " * 300, "\udce9.nii", "a\nb"],
 )
 def test_any_name_fits_on_the_pages(bundle: Bundle, name: str) -> None:
-    finding = replace(written_finding(), source=name)
+    finding = replace(known_prediction(), source=name)
     assert len(pages_of([finding], bundle)) == 2
     failed = replace(FAILED, source=name, message=f"{name} is cut off.")
     assert len(pages_of([finding], bundle, failures=[failed] * 3)) <= 5
 
 
 def test_a_name_that_cannot_be_printed_is_spelled_out(bundle: Bundle) -> None:
-    text = pages_of([replace(written_finding(), source="\udce9 a\nb.nii")], bundle)[0]
+    text = pages_of([replace(known_prediction(), source="\udce9 a\nb.nii")], bundle)[0]
     assert r"\xe9 a\nb.nii" in text
 
 
 def test_many_reasons_and_series_run_on_to_further_pages(bundle: Bundle) -> None:
-    finding = replace(written_finding(), reasons=("A long reason. " * 30,) * 8)
+    finding = replace(known_prediction(), reasons=("A long reason. " * 30,) * 8)
     assert len(pages_of([finding], bundle)) >= 3
-    texts = pages_of([replace(written_finding(), key_slices=())] * 50, bundle)
+    texts = pages_of([replace(known_prediction(), key_slices=())] * 50, bundle)
     assert len(texts) == 52
     assert "Series 50 of 50" in texts[-1]
 
@@ -214,7 +216,7 @@ def test_pictures_of_any_shape_fit(bundle: Bundle, shape: tuple[int, int]) -> No
     blank = np.zeros(shape, np.float32)
     series = study.Series(tuple(replace(x, pixels=blank) for x in SERIES.slices))
     finding = replace(
-        written_finding(), evidence=np.zeros((9, *shape), np.uint8), lesion=None
+        known_prediction(), evidence=np.zeros((9, *shape), np.uint8), lesion=None
     )
     assert len(pages_of([finding], bundle, series=series)) == 2
 
@@ -223,7 +225,7 @@ def test_pictures_of_any_shape_fit(bundle: Bundle, shape: tuple[int, int]) -> No
 def test_a_curve_of_any_length_is_drawn(bundle: Bundle, count: int) -> None:
     shares = tuple(None if n % 7 == 3 else (n % 10) / 10 for n in range(count))
     finding = replace(
-        written_finding(), slice_p_tumor=shares, run=(0, 1), key_slices=(0,)
+        known_prediction(), slice_p_tumor=shares, run=(0, 1), key_slices=(0,)
     )
     text = pages_of([finding], bundle)[0]
     assert "Slice, counted from 1" in text
@@ -231,7 +233,7 @@ def test_a_curve_of_any_length_is_drawn(bundle: Bundle, count: int) -> None:
 
 def test_the_threshold_is_the_one_that_scans_are_decided_by(bundle: Bundle) -> None:
     own = replace(bundle, series_model=MODEL)
-    (first, *_) = pages_of([written_finding()], own)
+    (first, *_) = pages_of([known_prediction()], own)
     said = words.percent(MODEL.operating_points["screening"].threshold)
     assert said != words.percent(bundle.operating_points["screening"].threshold)
     assert f"probability of any tumour is under {said}" in first

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.series_findings import SERIES, written_finding
+from tests.samples.drawn_series import SERIES, known_prediction
 from tumorlens.imaging.placement import Placement, Point
 from tumorlens.imaging.study import Series
 from tumorlens.report.series.pictures import (
@@ -20,14 +20,14 @@ from tumorlens.report.slice.overlay import window_picture
 
 
 def test_key_slices_come_in_the_order_of_the_series() -> None:
-    finding = replace(written_finding(), key_slices=(6, 4))
+    finding = replace(known_prediction(), key_slices=(6, 4))
     pictures = key_pictures(finding, SERIES)
     assert [item.index for item in pictures] == [4, 6]
     assert [item.p_tumor for item in pictures] == [0.9, 0.6]
 
 
 def test_evidence_colours_its_own_slice_and_leaves_the_rest_grey() -> None:
-    first, _ = key_pictures(written_finding(), SERIES)
+    first, _ = key_pictures(known_prediction(), SERIES)
     grey = window_picture(SERIES.slices[4].pixels)
     assert np.array_equal(first.grey, grey)
     assert first.overlay is not None
@@ -37,13 +37,13 @@ def test_evidence_colours_its_own_slice_and_leaves_the_rest_grey() -> None:
 
 
 def test_only_the_lesion_is_outlined() -> None:
-    first, _ = key_pictures(written_finding(), SERIES)
+    first, _ = key_pictures(known_prediction(), SERIES)
     (polygon,) = first.outline
     assert polygon.min(axis=0).tolist() == [80, 100]
 
 
 def test_without_an_evidence_volume_the_slice_stands_alone() -> None:
-    finding = replace(written_finding(), evidence=None, lesion=None)
+    finding = replace(known_prediction(), evidence=None, lesion=None)
     first, _ = key_pictures(finding, SERIES)
     assert first.overlay is None
     assert first.outline == ()
@@ -52,7 +52,7 @@ def test_without_an_evidence_volume_the_slice_stands_alone() -> None:
 def test_pixels_keep_their_shape_and_a_slice_without_place_has_no_letters() -> None:
     item = replace(SERIES.slices[4], spacing_mm=(3.0, 1.5), placement=None)
     slices = (*SERIES.slices[:4], item, *SERIES.slices[5:])
-    first, second = key_pictures(written_finding(), Series(slices))
+    first, second = key_pictures(known_prediction(), Series(slices))
     assert first.aspect == 2.0
     assert first.edges is None
     assert second.edges == ("R", "L", "A", "P")
@@ -74,7 +74,7 @@ def test_letters_name_the_sides_where_they_are(
 
 
 def test_the_lesion_is_marked_where_its_mask_is() -> None:
-    mask = lesion_in_slice(written_finding(), 5)
+    mask = lesion_in_slice(known_prediction(), 5)
     assert mask is not None
     wanted = np.zeros((256, 256), np.uint8)
     wanted[100:120, 80:100] = 1
@@ -82,7 +82,7 @@ def test_the_lesion_is_marked_where_its_mask_is() -> None:
 
 
 def test_a_slice_beyond_the_box_is_empty() -> None:
-    finding = written_finding()
+    finding = known_prediction()
     for index in (3, 7):
         mask = lesion_in_slice(finding, index)
         assert mask is not None
@@ -90,7 +90,7 @@ def test_a_slice_beyond_the_box_is_empty() -> None:
 
 
 def test_no_lesion_or_no_evidence_gives_no_mask() -> None:
-    finding = written_finding()
+    finding = known_prediction()
     assert lesion_in_slice(replace(finding, lesion=None), 5) is None
     assert lesion_in_slice(replace(finding, evidence=None), 5) is None
 

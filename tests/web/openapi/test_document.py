@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from tests.samples.series_uploads import dark_nifti, finish, nifti, packed
 from tests.samples.uploads import form
-from tumorlens import Classifier
+from tumorlens import SeriesClassifier
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -131,7 +131,7 @@ def _fits(name: str, data: bytes) -> bool:
 
 
 def test_limits_and_operating_points_are_those_of_the_server(
-    document: dict[str, Any], classifier: Classifier, store: Store
+    document: dict[str, Any], classifier: SeriesClassifier, store: Store
 ) -> None:
     def form_of(whole: dict[str, Any], path: str) -> dict[str, Any]:
         body = whole["paths"][path]["post"]["requestBody"]["content"]

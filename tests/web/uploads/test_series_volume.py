@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.samples.series_findings_by_slices import drawn_scan
+from tests.samples.drawn_series import drawn_series
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.web.uploads.series_volume import (
     LEVELS,
     PackedSeries,
+    Window,
     pack_evidence,
     pack_series,
 )
-from tumorlens.web.views.series_curve import HEIGHT, WIDTH, curve_of
 
 
 def block(packed: PackedSeries) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_a_few_bright_pixels_do_not_darken_the_rest() -> None:
 
 
 def test_slices_of_different_sizes_share_a_corner() -> None:
-    scan = drawn_scan(count=3, blank=0)
+    scan = drawn_series(count=3, blank=0)
     small = replace(scan.slices[0], pixels=scan.slices[0].pixels[:200, :150].copy())
     packed = pack_series(Series((small, *scan.slices[1:])))
     assert packed.geometry["shape"] == [3, 256, 256]
@@ -88,23 +88,57 @@ def test_the_thumbnail_has_true_proportions() -> None:
     assert cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).shape == (160, 80)
 
 
-def test_the_curve_breaks_where_slices_were_not_judged() -> None:
-    curve = curve_of([None, 0.0, 1.0, None, 0.5], (1, 3))
-    share = WIDTH / 5
-    assert curve.gaps == ((0.0, share), (3 * share, share))
-    assert curve.run == (share, 2 * share)
-    first, last = (
-        [tuple(map(float, point.split(","))) for point in line.split(" ")]
-        for line in curve.lines
+def windowed(*windows: Window | None) -> Series:
+    """A head of values 0 to about 250 whose slices store these windows."""
+    scan = drawn_series(count=len(windows), blank=0)
+    return Series(
+        tuple(
+            replace(item, window=window)
+            for item, window in zip(scan.slices, windows, strict=True)
+        )
     )
-    assert first[1:-1] == [(1.5 * share, HEIGHT), (2.5 * share, 0.0)]
-    assert last == [
-        (4 * share, HEIGHT / 2),
-        (4.5 * share, HEIGHT / 2),
-        (WIDTH, HEIGHT / 2),
-    ]
 
 
-def test_a_curve_of_nothing_judged_is_one_gap() -> None:
-    curve = curve_of([None, None], None)
-    assert (curve.lines, curve.gaps, curve.run) == ((), ((0.0, WIDTH),), None)
+def test_the_window_is_the_median_of_the_slices_own() -> None:
+    packed = pack_series(windowed((10, 190), (20, 200), (40, 260)))
+    assert packed.geometry["stored"] == [20.0, 200.0]
+    assert packed.geometry["auto"] != packed.geometry["stored"]
+
+
+def test_the_window_is_kept_in_the_numbers_that_the_browser_gets() -> None:
+    scan = windowed((20, 200), (20, 200))
+    scaled = Series(
+        tuple(
+            replace(
+                item,
+                pixels=(0.1 * item.pixels - 5).astype(np.float32),
+                window=(-3.0, 15.0),
+            )
+            for item in scan.slices
+        )
+    )
+    geometry = pack_series(scaled).geometry
+    low, high = (
+        value * geometry["slope"] + geometry["offset"] for value in geometry["stored"]
+    )
+    assert (low, high) == pytest.approx((-3.0, 15.0))
+
+
+@pytest.mark.parametrize(
+    "window",
+    [(5_000.0, 6_000.0), (-900.0, -800.0), (249.0, 250.0), (0.0, 20_000.0)],
+    ids=["above", "below", "a sliver", "far too wide"],
+)
+def test_one_that_shows_next_to_nothing_is_left(window: Window) -> None:
+    assert pack_series(windowed(window, window)).geometry["stored"] is None
+
+
+def test_one_that_most_slices_lack_is_left() -> None:
+    assert pack_series(windowed((20, 200), None, None)).geometry["stored"] is None
+    assert pack_series(windowed((20, 200), (20, 200), None)).geometry["stored"]
+
+
+def test_a_scan_of_one_value_has_none() -> None:
+    flat = drawn_series(count=2, blank=2)
+    slices = tuple(replace(item, window=(-1.0, 1.0)) for item in flat.slices)
+    assert pack_series(Series(slices)).geometry["stored"] is None

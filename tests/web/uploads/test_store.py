@@ -27,6 +27,15 @@ class Clock:
         return self.now
 
 
+def kept_bytes(prediction: Prediction) -> int:
+    """Tell how much one takes: three pictures of 8 bits, and a header."""
+    return 3 * prediction.width * prediction.height + 128
+
+
+def files(store: Store) -> list[Path]:
+    return list((store.folder / "files").iterdir())
+
+
 @pytest.fixture(scope="module")
 def prediction(classifier: SeriesClassifier, lesion_png: bytes) -> Prediction:
     found = classifier.slice_classifier().predict(lesion_png, name="head.png")
@@ -82,9 +91,9 @@ def test_time_over_means_not_shown_even_before_the_sweep(
     with pytest.raises(MissingFileError):
         store.get(analysis.id, "me")
     assert store.owned("me") == ()
-    assert list(store.folder.glob("*.npy"))
+    assert files(store)
     assert store.sweep() == 1
-    assert not list(store.folder.glob("*.npy"))
+    assert not files(store)
     store.close()
 
 
@@ -95,9 +104,9 @@ def test_the_sweeper_removes_files_by_itself(
     store.start_sweeper()
     store.add(prediction, "me")
     waited = time.monotonic() + 20
-    while list(store.folder.glob("*.npy")) and time.monotonic() < waited:
+    while files(store) and time.monotonic() < waited:
         time.sleep(0.02)
-    assert not list(store.folder.glob("*.npy"))
+    assert not files(store)
     store.close()
 
 
@@ -107,21 +116,54 @@ def test_what_a_killed_server_left_is_removed_at_the_next_start(
     clock = Clock()
     first = Store(tmp_path / "s", 60, 100 * MB, clock)
     first.add(prediction, "me")
+    first.close()
     clock.now += 61
     second = Store(tmp_path / "s", 60, 100 * MB, clock)
-    assert not list(second.folder.glob("*.npy"))
-    first.close()
+    assert not files(second)
     second.close()
 
 
 def test_the_oldest_go_when_the_room_is_used_up(
     tmp_path: Path, prediction: Prediction
 ) -> None:
-    each = 3 * prediction.width * prediction.height
+    each = kept_bytes(prediction)
     store = Store(tmp_path / "s", 3600, 2 * each)
     ids = [store.add(prediction, "me").id for _ in range(4)]
     assert [item.id for item in store.owned("me")] == [ids[3], ids[2]]
-    assert len(list(store.folder.glob("*.npy"))) == 2
+    assert len(files(store)) == 1, "the same pixels lie there once"
+    for analysis_id in ids[2:]:
+        store.delete(analysis_id, "me")
+    assert not files(store)
+    store.close()
+
+
+def test_who_sends_most_pushes_nobody_else_out(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    each = kept_bytes(prediction)
+    store = Store(tmp_path / "s", 3600, 4 * each)
+    visitor = store.add(prediction, "visitor")
+    for _ in range(60):
+        store.add(prediction, ANYONE)
+    assert store.get(visitor.id, "visitor").id == visitor.id
+    assert len(store.owned(ANYONE)) < 4
+    # Who keeps least may come, at the cost of who keeps most.
+    newcomer = store.add(prediction, "newcomer")
+    assert store.get(newcomer.id, "newcomer").id == newcomer.id
+    assert store.get(visitor.id, "visitor").id == visitor.id
+    store.close()
+
+
+def test_a_result_that_finds_no_room_is_refused_and_leaves_nothing(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    each = kept_bytes(prediction)
+    store = Store(tmp_path / "s", 3600, each)
+    mine = store.add(prediction, "me")
+    with pytest.raises(OutputError, match="full of others' results"):
+        store.add(prediction, "you")
+    assert store.owned("you") == ()
+    assert store.prediction(store.get(mine.id, "me")).source == prediction.source
     store.close()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,27 +34,29 @@ _IDENTIFYING = {
     *("phone", "telephone", "email", "zip", "zipcode", "postcode"),
 }
 """Words in the names of columns that say who a patient is."""
+
 _NAMES = {"name", "patientname", "firstname", "lastname", "fullname", "familyname"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|(19|20)\d{6}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MOSTLY = 0.8
 """From this share of numbers on, text in a column is taken for a slip."""
+
 _LONG_NUMBER = 10_000
 """Whole numbers from here on, each of them once, are taken for numbers of people."""
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenColumns:
     """Columns to learn from, and why others are not.
 
     Parameters
     ----------
     columns
-        At least one.
+        At least one column.
     left_out
         A sentence for each column that is left out.
     missing
-        By column: how many patients lack it.
+        Number of patients who lack each column.
     """
 
     columns: tuple[Column, ...]
@@ -64,17 +66,17 @@ class Chosen:
 
 def choose_columns(
     names: Sequence[str], rows: Sequence[Mapping[str, str]], lines: Sequence[int]
-) -> Chosen:
+) -> ChosenColumns:
     """Choose and describe the columns of a table.
 
     Parameters
     ----------
     names
-        Of the clinical columns.
+        Names of the clinical columns.
     rows
         One for each patient: values by column, empty where missing.
     lines
-        Of the rows in their file, for messages.
+        Numbers of the rows in their file, for messages.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def choose_columns(
             "The table has no clinical column to learn from. " + " ".join(left_out),
             "Add columns that say something of the patients, such as age or sex.",
         )
-    return Chosen(tuple(columns), tuple(left_out), missing)
+    return ChosenColumns(tuple(columns), tuple(left_out), missing)
 
 
 def _unusable(name: str, values: Sequence[str]) -> str:
@@ -151,10 +153,10 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
     lacking = sum(not value for value in values)
     share = lacking / len(values) if lacking >= FEWEST else 0.0
     numbers = [read_number(value) for value in values if value]
-    found = np.array([number for number in numbers if number is not None])
-    if len(found) == len(numbers):
-        return NumberColumn(name, float(found.mean()), float(found.std()), share)
-    if len(found) >= _MOSTLY * len(numbers):
+    known = np.array([number for number in numbers if number is not None])
+    if len(known) == len(numbers):
+        return NumberColumn(name, float(known.mean()), float(known.std()), share)
+    if len(known) >= _MOSTLY * len(numbers):
         line = next(
             line
             for line, value in zip(lines, values, strict=True)
@@ -168,3 +170,44 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
     kept = sorted(item for item, count in counts.items() if count >= FEWEST)
     shares = tuple(counts[item] / len(numbers) for item in kept)
     return CategoryColumn(name, tuple(kept), shares, share)
+
+
+_SEX = {"sex", "gender"}
+_AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))
+_OLDEST = "60 and over"
+
+
+def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Find the columns on sex and age, and name each row's group.
+
+    Parameters
+    ----------
+    rows
+        N of them: values by column, empty where missing.
+
+    Returns
+    -------
+    dict
+        N names by column, empty where there is no value. A column is on sex or
+        age where its name says so (``age``, ``Age_years``, ``gender``); ages
+        are in years.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in rows[0] if rows else ():
+        words = set(re.split(r"[^a-z]+", name.lower()))
+        group: Callable[[str], str]
+        if words & _SEX:
+            group = category
+        elif "age" in words:
+            group = _age_band
+        else:
+            continue
+        groups[name] = [group(row[name]) for row in rows]
+    return {name: parts for name, parts in groups.items() if len(set(parts) - {""}) > 1}
+
+
+def _age_band(text: str) -> str:
+    age = read_number(text)
+    if age is None:
+        return ""
+    return next((name for below, name in _AGE_BANDS if age < below), _OLDEST)

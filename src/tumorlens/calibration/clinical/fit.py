@@ -89,7 +89,7 @@ class ClinicalFit:
     classes
         Shape (K,): class indices.
     image_weight, bias, weights, temperature
-        As of `tumorlens.inference.clinical.model.ClinicalModel`.
+        The same as in `tumorlens.inference.clinical.model.ClinicalModel`.
     penalty
         The one of `PENALTIES` that was chosen.
     """
@@ -104,16 +104,16 @@ class ClinicalFit:
     def scores(self, data: ClinicalData) -> NDArray[np.float64]:
         """Add up what temperature and softmax then take, shape (N, K)."""
         image = image_scores(data.probabilities)[:, self.classes]
-        found = self.image_weight * image + self.bias + data.features @ self.weights
-        return np.asarray(found)
+        scores = self.image_weight * image + self.bias + data.features @ self.weights
+        return np.asarray(scores)
 
     def fuse(self, data: ClinicalData) -> NDArray[np.float64]:
         """Judge by image and columns together, shape (N, 4)."""
-        found = data.probabilities.copy()
-        share = found[:, self.classes].sum(axis=1, keepdims=True)
+        probabilities = data.probabilities.copy()
+        share = probabilities[:, self.classes].sum(axis=1, keepdims=True)
         scores = self.scores(data) / self.temperature
-        found[:, self.classes] = share * softmax(scores)
-        return found
+        probabilities[:, self.classes] = share * softmax(scores)
+        return probabilities
 
 
 def fit_clinical(data: ClinicalData) -> ClinicalFit:
@@ -122,7 +122,7 @@ def fit_clinical(data: ClinicalData) -> ClinicalFit:
     Parameters
     ----------
     data
-        Of at least two classes. Its folds do not count: patients are dealt
+        Slices of at least two classes. Their folds do not count: patients are dealt
         anew to choose penalty and temperature.
 
     Returns
@@ -154,18 +154,18 @@ def cross_fit(data: ClinicalData) -> NDArray[np.float64]:
     Parameters
     ----------
     data
-        With two folds or more.
+        Slices of two folds or more.
 
     Returns
     -------
     ndarray
         Shape (N, 4): probabilities by image and columns.
     """
-    found = data.probabilities.copy()
+    probabilities = data.probabilities.copy()
     for fold in np.unique(data.folds):
         own = data.folds == fold
-        found[own] = fit_clinical(data.take(~own)).fuse(data.take(own))
-    return found
+        probabilities[own] = fit_clinical(data.take(~own)).fuse(data.take(own))
+    return probabilities
 
 
 def deal_folds(
@@ -188,9 +188,9 @@ def deal_folds(
     names, first, rows = np.unique(patients, return_index=True, return_inverse=True)
     order = np.random.default_rng(_SEED).permutation(len(names))
     order = order[np.argsort(labels[first][order], kind="stable")]
-    found = np.empty(len(names), np.int64)
-    found[order] = np.arange(len(names)) % folds
-    return np.asarray(found[rows])
+    dealt = np.empty(len(names), np.int64)
+    dealt[order] = np.arange(len(names)) % folds
+    return np.asarray(dealt[rows])
 
 
 def _fit(data: ClinicalData, classes: NDArray[np.int64], penalty: float) -> ClinicalFit:
@@ -208,9 +208,9 @@ def _fit(data: ClinicalData, classes: NDArray[np.int64], penalty: float) -> Clin
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         factor, bias, slopes = unpack(values)
-        found = softmax(factor * image + bias + features @ slopes)
-        gap = weights * (found - truth)
-        likelihood = -(weights * truth * np.log(found + 1e-300)).sum()
+        probabilities = softmax(factor * image + bias + features @ slopes)
+        gap = weights * (probabilities - truth)
+        likelihood = -(weights * truth * np.log(probabilities + 1e-300)).sum()
         slope = np.concatenate(
             (
                 [(gap * image).sum() + _IMAGE_PENALTY * (factor - 1.0)],
@@ -229,8 +229,8 @@ def _fit(data: ClinicalData, classes: NDArray[np.int64], penalty: float) -> Clin
     start[0] = 1.0
     # Columns may correct the image, but never turn its word round.
     bounds = [(0.0, None), *[(None, None)] * (len(start) - 1)]
-    found = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds)
-    factor, bias, slopes = unpack(found.x)
+    minimum = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds)
+    factor, bias, slopes = unpack(minimum.x)
     return ClinicalFit(classes, factor, bias, slopes, 1.0, penalty)
 
 
@@ -242,9 +242,9 @@ def _log_loss(scores: NDArray[np.float64], data: ClinicalData) -> float:
 
 def _temperature(scores: NDArray[np.float64], data: ClinicalData) -> float:
     edge = float(np.log(_LARGEST_TEMPERATURE))
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         lambda log: _log_loss(scores / np.exp(log), data),
         bounds=(-edge, edge),
         method="bounded",
     )
-    return float(np.exp(found.x))
+    return float(np.exp(minimum.x))

@@ -1,4 +1,4 @@
-"""The model of a bundle that turns slices into a probability for the whole scan."""
+"""The model of a bundle that turns slices into a probability for the series."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tumorlens.calibration.series.judged_series import JudgedScan, View
+from tumorlens.calibration.series.scored_series import ScoredSeries, View
 from tumorlens.inference.bundle.facts import FEATURES
-from tumorlens.inference.series.decision import discounted_odds, scan_features
+from tumorlens.inference.series.decision import discounted_odds, series_features
 from tumorlens.taxonomy import NO_TUMOR_INDEX
 
 DISCOUNTS = (0.0, 2.0, 4.0, 6.0)
@@ -26,7 +26,7 @@ FEATURE_SETS = tuple(FEATURES[: count + 1] for count in range(len(FEATURES)))
 _TURNS = 5
 
 _PENALTY = 0.01
-"""On the squared weights: keeps them finite where the scans part without error."""
+"""On the squared weights: keeps them finite where the series part without error."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class FittedRule:
     weights: dict[str, float]
     intercept: float
 
-    def log_odds(self, table: ScanTable) -> NDArray[np.float64]:
-        """Log-odds of each scan's acquired plane, shape (N,)."""
+    def log_odds(self, table: SeriesTable) -> NDArray[np.float64]:
+        """Log-odds of each series' acquired plane, shape (N,)."""
         return self._odds(table.features(self.end_discount))
 
-    def joined_log_odds(self, table: ScanTable) -> NDArray[np.float64]:
-        """Mean log-odds over the planes of each scan, shape (N,)."""
-        found = [
+    def joined_log_odds(self, table: SeriesTable) -> NDArray[np.float64]:
+        """Mean log-odds over the planes of each series, shape (N,)."""
+        by_series = [
             self._odds(
                 np.array([view_features(view, self.end_discount) for view in views])
             )
             for views in table.views
         ]
-        return np.array([item[np.isfinite(item)].mean() for item in found])
+        return np.array([item[np.isfinite(item)].mean() for item in by_series])
 
     def _odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         names = [FEATURES.index(name) for name in self.weights]
@@ -68,28 +68,28 @@ def view_features(view: View, end_discount: float) -> tuple[float, ...]:
     p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
     if not np.isfinite(p_tumor).any():
         return (np.nan,) * len(FEATURES)
-    _, found = scan_features(
+    _, features = series_features(
         discounted_odds(p_tumor, view.heads, end_discount), view.gap_mm
     )
-    return tuple(found[name] for name in FEATURES)
+    return tuple(features[name] for name in FEATURES)
 
 
-class ScanTable:
-    """Judged scans as arrays.
+class SeriesTable:
+    """Judged series as arrays.
 
     Parameters
     ----------
-    scans
+    scored_series
         N of them, each with a slice that was judged.
     """
 
-    def __init__(self, scans: Sequence[JudgedScan]) -> None:
-        self.views = [scan.views for scan in scans]
-        self.tumor = np.array([scan.record.tumor for scan in scans])
-        self.folds = np.array([scan.fold for scan in scans])
-        self.patients = [scan.record.patient for scan in scans]
+    def __init__(self, scored_series: Sequence[ScoredSeries]) -> None:
+        self.views = [series.views for series in scored_series]
+        self.tumor = np.array([series.record.tumor for series in scored_series])
+        self.folds = np.array([series.fold for series in scored_series])
+        self.patients = [series.record.patient for series in scored_series]
         self.turns = np.unique(self.patients, return_inverse=True)[1] % _TURNS
-        self.sources = np.array([scan.record.source for scan in scans])
+        self.sources = np.array([series.record.source for series in scored_series])
         self.weights = self._weights()
         self._features = {
             share: np.array([view_features(views[0], share) for views in self.views])
@@ -103,20 +103,20 @@ class ScanTable:
     def _weights(self) -> NDArray[np.float64]:
         """Weigh patients alike, and both classes alike; shape (N,), mean 1."""
         pairs = list(zip(self.patients, self.tumor.tolist(), strict=True))
-        scans = Counter(pairs)
-        patients = Counter(tumor for _, tumor in scans)
+        counts = Counter(pairs)
+        patients = Counter(tumor for _, tumor in counts)
         return np.array(
-            [len(pairs) / (2.0 * scans[pair] * patients[pair[1]]) for pair in pairs]
+            [len(pairs) / (2.0 * counts[pair] * patients[pair[1]]) for pair in pairs]
         )
 
 
-def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
+def fit_rule(table: SeriesTable, rows: NDArray[np.bool_]) -> FittedRule:
     """Fit a logistic regression; features and discount by cross-validation.
 
     Parameters
     ----------
     table
-        All scans.
+        All series.
     rows
         Shape (N,): those to fit on. Their patients take turns in the choice, in
         five groups.
@@ -124,8 +124,8 @@ def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
     Returns
     -------
     FittedRule
-        No weight is negative: more evidence never makes a scan less suspicious.
-        Probabilities hold where as many scans have a tumour as have none.
+        No weight is negative: more evidence never makes a series less suspicious.
+        Probabilities hold where as many series have a tumour as have none.
     """
     choices = list(product(DISCOUNTS, FEATURE_SETS))
     losses = [_held_out_loss(table, rows, *choice) for choice in choices]
@@ -134,9 +134,9 @@ def fit_rule(table: ScanTable, rows: NDArray[np.bool_]) -> FittedRule:
 
 
 def cross_fitted(
-    table: ScanTable,
+    table: SeriesTable,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[int, FittedRule]]:
-    """Judge each fold's scans by a rule that was fitted on the others.
+    """Judge each fold's series by a rule that was fitted on the others.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def cross_fitted(
 
 
 def _held_out_loss(
-    table: ScanTable,
+    table: SeriesTable,
     rows: NDArray[np.bool_],
     end_discount: float,
     names: tuple[str, ...],
@@ -170,7 +170,7 @@ def _held_out_loss(
 
 
 def _fit(
-    table: ScanTable,
+    table: SeriesTable,
     rows: NDArray[np.bool_],
     end_discount: float,
     names: tuple[str, ...],
@@ -190,7 +190,7 @@ def _fit(
     return rule(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
 
 
-def _losses(odds: NDArray[np.float64], table: ScanTable) -> NDArray[np.float64]:
-    """Weighted negative log-likelihood of each scan."""
+def _losses(odds: NDArray[np.float64], table: SeriesTable) -> NDArray[np.float64]:
+    """Weighted negative log-likelihood of each series."""
     signs = np.where(table.tumor, 1.0, -1.0)
     return np.asarray(table.weights * np.logaddexp(0.0, -signs * odds))

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.imaging.geometry.volume import Volume, volume_of
+from tumorlens.imaging.geometry.volume import Volume, slice_gap, volume_of
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.series.by_slices import SeenSlices
-from tumorlens.inference.series.decision import discounted_odds, scan_features
-from tumorlens.inference.series.lesion import slice_gap, smoothed_odds, spot_in
+from tumorlens.inference.series.decision import discounted_odds, series_features
+from tumorlens.inference.series.lesion import smoothed_odds, spot_in
 from tumorlens.inference.series.results import Lesion
 from tumorlens.statistics.localisation import read_outline
 
@@ -37,7 +37,7 @@ compared before the discount is fitted; it hardly moves the run that holds it.""
 
 @dataclass(frozen=True)
 class OutlineFit:
-    """A scan's lesion at each level beside the drawn one.
+    """A series' lesion at each level beside the drawn one.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class OutlineFit:
         Shape (levels, measures), in the order of `LEVELS` and `MEASURES`. Where
         no spot is found, the overlap is 0 and the error the whole size.
     size_mm
-        Of the drawn one: longest side within slices; None without spacing.
+        Longest side of the drawn one within slices; None without spacing.
     """
 
     measures: NDArray[np.float64]
@@ -73,7 +73,7 @@ def drawn_outline(
     Raises
     ------
     DatasetError
-        It is unreadable, of another size, or empty.
+        The outline is unreadable, of another size, or empty.
     """
     shape = series.slices[0].pixels.shape
     if isinstance(masks, Path):
@@ -95,33 +95,33 @@ def drawn_outline(
 
 def _in_series(path: Path, series: Series) -> NDArray[np.bool_]:
     """Take the nearest voxel of an outline for every voxel of a series."""
-    scan = volume_of(series)
+    volume = volume_of(series)
     outline = volume_of(read_study(path).series[0])
-    if scan is None or outline is None:
+    if volume is None or outline is None:
         raise DatasetError(
             f"{path} or the scan it was drawn on is no regular stack of known place.",
             "Give both as volumes.",
         )
-    return _nearest(outline, scan)
+    return _nearest(outline, volume)
 
 
-def _nearest(outline: Volume, scan: Volume) -> NDArray[np.bool_]:
-    depth, height, width = scan.voxels.shape
-    # (column, row, slice) of the scan to those of the outline.
-    way = np.linalg.inv(outline.affine) @ scan.affine
+def _nearest(outline: Volume, volume: Volume) -> NDArray[np.bool_]:
+    depth, height, width = volume.voxels.shape
+    # (column, row, slice) of the series to those of the outline.
+    way = np.linalg.inv(outline.affine) @ volume.affine
     rows, columns = np.mgrid[:height, :width]
     flat = np.stack(
         [columns.ravel(), rows.ravel(), np.zeros(rows.size), np.ones(rows.size)]
     )
     limits = np.array(outline.voxels.shape[::-1])[:, None]
-    found = np.zeros((depth, height, width), np.bool_)
+    inside_outline = np.zeros((depth, height, width), np.bool_)
     for index in range(depth):
         flat[2] = index
         place = np.rint((way @ flat)[:3]).astype(np.int64)
         inside = ((place >= 0) & (place < limits)).all(axis=0)
         column, row, layer = place[:, inside]
-        found[index].ravel()[inside] = outline.voxels[layer, row, column] > 0
-    return found
+        inside_outline[index].ravel()[inside] = outline.voxels[layer, row, column] > 0
+    return inside_outline
 
 
 def compare_outlines(
@@ -145,7 +145,7 @@ def compare_outlines(
         return None
     gap = slice_gap(series.slices)
     by_slice = discounted_odds(seen.p_tumor, seen.heads, _END_DISCOUNT)
-    run, _ = scan_features(by_slice, gap)
+    run, _ = series_features(by_slice, gap)
     odds = smoothed_odds(seen.evidence, gap)
     box = _box(drawn)
     rows = [
@@ -171,11 +171,11 @@ def _measure(
     z0, y0, x0, z1, y1, x1 = lesion.box
     common = int((drawn[z0:z1, y0:y1, x0:x1] & lesion.mask).sum())
     dice = 2.0 * common / float(lesion.voxels + cv2.countNonZero(_flat(drawn)))
-    found = max(y1 - y0, x1 - x0)
+    side = max(y1 - y0, x1 - x0)
     return (
         dice,
-        abs(found - longest) / longest,
-        found / longest,
+        abs(side - longest) / longest,
+        side / longest,
         float(abs((z1 - z0) - thick)),
         float(drawn[lesion.peak]),
     )

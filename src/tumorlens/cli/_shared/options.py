@@ -1,4 +1,7 @@
-"""Options that several commands share: the model, labelled pictures."""
+"""Options that several commands share: the model, labelled pictures.
+
+Tested in `tests/cli/analysis/test_predict.py`.
+"""
 
 from __future__ import annotations
 

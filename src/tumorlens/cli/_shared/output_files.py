@@ -1,4 +1,7 @@
-"""Files that commands write: checked before any work is done, and written."""
+"""Files that commands write: checked before any work is done, and written.
+
+Tested in `tests/cli/analysis/test_predict.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def check_files(*paths: str | Path | None) -> None:
     Parameters
     ----------
     paths
-        Of files; None for those that nobody asked for, ``-`` for the standard
+        Paths of files; None for those that nobody asked for, ``-`` for the standard
         output.
 
     Raises
@@ -70,9 +73,9 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any plain JSON
     Parameters
     ----------
     path
-        Of the file; replaced where it exists.
+        Path of the file; replaced where it exists.
     value
-        Of what JSON knows.
+        Value that JSON can hold.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Tables of figures in the terminal."""
+"""Tables of figures in the terminal.
+
+Tested in `tests/cli/model/test_evaluate.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ def show_tables(tables: Iterable[page_parts.Table]) -> None:
     from rich.table import Table
 
     console = Console(width=max(100, Console().width))
-    for found in tables:
-        table = Table(title=found.title)
-        for number, name in enumerate(found.columns):
+    for item in tables:
+        table = Table(title=item.title)
+        for number, name in enumerate(item.columns):
             table.add_column(name, justify="left" if number == 0 else "right")
-        for row in found.rows:
+        for row in item.rows:
             table.add_row(*row)
         console.print(table)

@@ -1,14 +1,21 @@
-"""`tumorlens predict`: files, folders and patterns in, findings out."""
+"""`tumorlens predict`: files, folders and patterns in, predictions out."""
 
 from __future__ import annotations
 
+import csv
 import glob
+import json
 import os
+import shutil
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import groupby
 from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import click
 
@@ -17,18 +24,42 @@ from tumorlens.cli._shared.options import (
     operating_point_option,
     threads_option,
 )
-from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, make_folder
-from tumorlens.cli.analysis.outputs import Screen, open_outputs
+from tumorlens.cli._shared.output_files import (
+    STANDARD_OUTPUT,
+    cannot_write,
+    check_files,
+    make_folder,
+)
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.file_names import display_name, natural_order
+from tumorlens.imaging.formats import START_BYTES, reader_of
 from tumorlens.imaging.read import SUFFIXES
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.results import Failure, Prediction
-from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.document import (
+    CSV_COLUMNS,
+    RESEARCH_USE,
+    csv_row,
+    failure_to_json,
+    prediction_to_json,
+)
+from tumorlens.report.slice.overlay import map_pictures
+from tumorlens.taxonomy import INFO, Verdict, decision_title
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 _ENDINGS = tuple(sorted(SUFFIXES))
+
+_NAMED = 5
+"""Kinds of files that are passed over, of which a note tells."""
+
+_NARROWEST = 16
+_REST = "  {decision:<34} {tumor:>7}  {predicted:<24} {domain:>6}"
+_REST_WIDTH = len(_REST.format(decision="", tumor="", predicted="", domain=""))
 
 
 @click.command()
@@ -89,7 +120,8 @@ def predict(
         make_folder(maps)
     classifier = load_classifier(model, threads)
     table = None if table_path is None else _table(Path(table_path), classifier)
-    files = find_files(paths)
+    notes: list[str] = []
+    files = find_files(paths, notes)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()
     done = failed = alone = 0
@@ -115,6 +147,8 @@ def predict(
         f"{operating_point or facts.default_operating_point}.\n{RESEARCH_USE}",
         err=not rows,
     )
+    for note in notes:
+        click.echo(f"Note: {note}", err=not rows)
     if table is not None and alone:
         click.echo(
             f"{alone} of {done} slices have no row in {display_name(table.path)}; they "
@@ -155,16 +189,20 @@ def _judge(
             yield from classifier.predict_many(paths, batch, operating_point)
 
 
-def find_files(paths: Iterable[str]) -> list[str | Failure]:
+def find_files(
+    paths: Iterable[str], notes: list[str] | None = None
+) -> list[str | Failure]:
     """List the files that paths, folders and patterns stand for.
 
     Parameters
     ----------
     paths
         A file is taken whatever its name; of a folder, searched through all
-        its subfolders, every file whose name ends like a picture's and does
-        not start with a dot; of a pattern (``*``, ``?``, ``[...]``, ``**``)
-        every match.
+        its subfolders, every file that is a picture by its ending or its
+        content and does not start with a dot; of a pattern (``*``, ``?``,
+        ``[...]``, ``**``) every match.
+    notes
+        Where it is noted what of a folder was passed over.
 
     Returns
     -------
@@ -172,13 +210,14 @@ def find_files(paths: Iterable[str]) -> list[str | Failure]:
         Paths in a stable order; a `Failure` where a folder or pattern leads
         to no picture.
     """
-    return [item for path in paths for item in _expand(path)]
+    notes = [] if notes is None else notes
+    return [item for path in paths for item in _expand(path, notes)]
 
 
-def _expand(path: str) -> Iterator[str | Failure]:
+def _expand(path: str, notes: list[str]) -> Iterator[str | Failure]:
     # `Path.is_dir` and `exists` would raise where a folder above is closed.
     if os.path.isdir(path):  # noqa: PTH112
-        yield from _search(path)
+        yield from _search(path, notes)
     elif glob.has_magic(path) and not os.path.lexists(path):
         # `Path.glob` takes no absolute pattern.
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
@@ -187,33 +226,287 @@ def _expand(path: str) -> Iterator[str | Failure]:
                 path, MissingFileError(f"No file matches {display_name(path)}.")
             )
         for match in matches:
-            yield from _search(match) if os.path.isdir(match) else (match,)  # noqa: PTH112
+            folder = os.path.isdir(match)  # noqa: PTH112
+            yield from _search(match, notes) if folder else (match,)
     else:
         yield path
 
 
-def _search(folder: str) -> Iterator[str | Failure]:
+def _search(folder: str, notes: list[str]) -> Iterator[str | Failure]:
     refused: list[OSError] = []
-    found = False
+    others: Counter[str] = Counter()
+    empty = True
     for place, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(_ENDINGS):
-                found = True
-                yield str(Path(place, name))
+        for name in sorted(files, key=natural_order):
+            path = Path(place, name)
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(_ENDINGS) or _is_picture(path):
+                empty = False
+                yield str(path)
+            else:
+                others[path.suffix.lower() or "no ending"] += 1
     for problem in refused:
         place = display_name(problem.filename or folder)
         yield _failure(place, UnreadableFileError(f"{place} cannot be opened."))
-    if not found and not refused:
+    if empty and not refused:
         endings = ", ".join(sorted(SUFFIXES))
         yield _failure(
             folder,
             MissingFileError(
                 f"The folder {display_name(folder)} holds no picture.",
-                f"Give a folder with files that end in {endings}.",
+                f"Give a folder with DICOM files, or files that end in {endings}.",
             ),
         )
+    elif others:
+        kinds = ", ".join(display_name(kind) for kind, _ in others.most_common(_NAMED))
+        count = others.total()
+        what = "file was" if count == 1 else "files were"
+        notes.append(
+            f"{count} {what} passed over in {display_name(folder)}: no picture by name "
+            f"or content ({kinds})."
+        )
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell by its content whether a file, whose name does not say it, is a picture."""
+    try:
+        if not path.is_file() or path.is_symlink():
+            return False
+        with path.open("rb") as file:
+            return reader_of(file.read(START_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def _failure(path: str, error: InputError) -> Failure:
     return Failure(display_name(path), error.code, error.message, error.hint)
+
+
+class Screen:
+    """Prints a row for each result as it comes, with a bar below on a terminal.
+
+    Parameters
+    ----------
+    total
+        How many files there are.
+    rows
+        Whether to print rows; errors are printed in any case.
+    """
+
+    def __init__(self, total: int, rows: bool) -> None:
+        self._rows = rows
+        self._total = total
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._said: tuple[str, tuple[str, ...]] = ("", ())
+        columns = shutil.get_terminal_size((120, 24)).columns
+        self._width = max(_NARROWEST, columns - _REST_WIDTH - 1)
+        self._shorten = sys.stdout.isatty()
+
+    def __enter__(self) -> Self:
+        """Start the bar and print the heads of the columns."""
+        # Imported only where a bar is shown: rich takes a while to load.
+        if self._total > 1 and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("Reading", total=self._total)
+        if self._rows:
+            self._line(
+                "File",
+                decision="Decision",
+                tumor="Tumour",
+                predicted="Most probable",
+                domain="Domain",
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, result: Prediction | Failure) -> None:
+        """Print one result."""
+        if isinstance(result, Failure):
+            if self._rows:
+                self._line(result.source, decision=f"failed: {result.code}")
+            click.echo(f"Error: {result.message} {result.hint}".rstrip(), err=True)
+        elif self._rows:
+            self._show_prediction(result)
+        first = isinstance(result, Failure) or result.index == 0
+        if self._bar is not None and self._task is not None and first:
+            self._bar.advance(self._task)
+
+    def _show_prediction(self, result: Prediction) -> None:
+        decision = result.decision
+        name = result.source
+        if result.index > 0:
+            name = f"{name} slice {result.index + 1}"
+        share = decision.probabilities[decision.predicted]
+        tumor = f"{decision.p_tumor:.1%}"
+        predicted = f"{INFO[decision.predicted].title} {share:.1%}"
+        # What the model does not know it cannot call free of tumour, not even here.
+        if decision.label is Verdict.NOT_BRAIN_MRI:
+            tumor = predicted = "-"
+        self._line(
+            name,
+            decision=decision_title(decision.label),
+            tumor=tumor,
+            predicted=predicted,
+            domain=f"{decision.domain_score:.2f}",
+        )
+        # Of a file or archive of many slices they are said once.
+        said = (result.source.partition("#")[0], result.notes)
+        for note in result.notes if said != self._said else ():
+            click.echo(f"  Note: {note}")
+        self._said = said
+
+    def _line(self, name: str, decision: str, **cells: str) -> None:
+        if self._shorten and len(name) > self._width:
+            name = "…" + name[1 - self._width :]
+        empty = {"tumor": "", "predicted": "", "domain": ""}
+        rest = _REST.format(decision=decision, **(empty | cells))
+        click.echo(f"{name:<{self._width}}{rest}".rstrip())
+
+
+class Output(Protocol):
+    """Takes results one by one."""
+
+    def write(self, result: Prediction | Failure) -> None:
+        """Take one result."""
+
+
+class CsvOutput:
+    """One row a slice or failure, in the order of `CSV_COLUMNS`."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(CSV_COLUMNS)
+
+    def write(self, result: Prediction | Failure) -> None:
+        """Write one row."""
+        self._writer.writerow(csv_row(result))
+
+
+class JsonOutput:
+    """A JSON array of documents, written one by one.
+
+    The array is closed however the work ends, so that the file can be read.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._before = "[\n"
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the array."""
+        self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
+        self._file.flush()
+
+    def write(self, result: Prediction | Failure) -> None:
+        """Write one document."""
+        document = (
+            failure_to_json(result)
+            if isinstance(result, Failure)
+            else prediction_to_json(result)
+        )
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        self._file.write(self._before + text)
+        self._before = ",\n"
+
+
+class MapsOutput:
+    """Three pictures a slice: the evidence, Grad-CAM, and the overlay.
+
+    Files are named after the input's stem. A second input with the same stem
+    gets ``STEM-2``, a third ``STEM-3``; from the second slice of one file on,
+    ``.sliceN`` follows, N as in the column ``slice``.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._used: set[str] = set()
+        self._stem = ""
+
+    def write(self, result: Prediction | Failure) -> None:
+        """Write the three pictures of one slice."""
+        if isinstance(result, Failure):
+            return
+        stem = self._name(result)
+        for kind, data in map_pictures(result).items():
+            path = self._folder / f"{stem}.{kind}.png"
+            try:
+                path.write_bytes(data)
+            except OSError as error:
+                raise cannot_write(str(path), error) from error
+
+    def _name(self, result: Prediction) -> str:
+        if result.index > 0:
+            return f"{self._stem}.slice{result.index}"
+        stem = first = Path(result.source).stem
+        number = 1
+        # Some file systems take names that differ in case only for one name.
+        while stem.casefold() in self._used:
+            number += 1
+            stem = f"{first}-{number}"
+        self._used.add(stem.casefold())
+        self._stem = stem
+        return stem
+
+
+def open_outputs(
+    stack: ExitStack, csv_path: str | None, json_path: str | None, maps: str | None
+) -> list[Output]:
+    """Open every output that was asked for.
+
+    Parameters
+    ----------
+    stack
+        Closes them.
+    csv_path, json_path
+        Files; ``-`` is the standard output.
+    maps
+        A folder that exists.
+
+    Raises
+    ------
+    OutputError
+        Where a file cannot be written.
+    """
+    outputs: list[Output] = []
+    if csv_path is not None:
+        outputs.append(CsvOutput(stack.enter_context(_open(csv_path))))
+    if json_path is not None:
+        file = stack.enter_context(_open(json_path))
+        outputs.append(stack.enter_context(JsonOutput(file)))
+    if maps is not None:
+        outputs.append(MapsOutput(maps))
+    return outputs
+
+
+def _open(path: str) -> AbstractContextManager[IO[str]]:
+    if path == STANDARD_OUTPUT:
+        return nullcontext(sys.stdout)
+    try:
+        return Path(path).open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -30,7 +30,6 @@ from tumorlens.inference.series.by_slices import Planes
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report import words
 from tumorlens.report.series.document import series_failure_to_json, series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
@@ -180,7 +179,7 @@ class _Results:
         self.series += 1
         if self._rows:
             click.echo("\n".join(_lines(prediction)))
-        caveat = sequence_caveat(prediction.sequence)
+        caveat = prediction.sequence_caveat
         if caveat is not None:
             click.echo(f"Warning: {caveat}", err=True)
         if self._evidence is None:

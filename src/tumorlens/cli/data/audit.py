@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, write_json
-from tumorlens.cli.data.options import SOURCE, readers_option
-from tumorlens.cli.data.reading_bar import reading_bar
-from tumorlens.cli.data.skipped_files import say_passed_over
+from tumorlens.cli.data.options import (
+    SOURCE,
+    readers_option,
+    reading_bar,
+    report_skipped,
+)
 
 if TYPE_CHECKING:
     from tumorlens.data.audit import Audit
@@ -41,7 +44,7 @@ def audit(
         source,
         allow_unlabelled=True,
         must_exist=False,
-        passed_over=say_passed_over,
+        passed_over=report_skipped,
     )
     with reading_bar("Reading pictures", len(records)) as progress:
         found = run_audit(records, threads=threads, progress=progress)

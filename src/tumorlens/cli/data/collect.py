@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from tumorlens.cli._shared.output_files import check_files
-from tumorlens.cli.data.options import OUT, SOURCE, readers_option
-from tumorlens.cli.data.skipped_files import say_passed_over
+from tumorlens.cli.data.options import OUT, SOURCE, readers_option, report_skipped
 
 _SCANS = (".nii", ".nii.gz", ".nrrd", ".zip")
 
@@ -21,10 +20,20 @@ _SCANS = (".nii", ".nii.gz", ".nrrd", ".zip")
     multiple=True,
     help="Another manifest (CSV) to add, such as one that `data slices` wrote.",
 )
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    help="Read these known sets alone; by default all that are there.",
+)
 @click.option("--out", type=OUT, required=True, help="The manifest to write.")
 @readers_option
 def manifest(
-    folder: Path | None, also: tuple[Path, ...], out: Path, threads: int
+    folder: Path | None,
+    also: tuple[Path, ...],
+    sets: tuple[str, ...],
+    out: Path,
+    threads: int,
 ) -> None:
     """Collect the sets in a folder into one manifest.
 
@@ -37,7 +46,7 @@ def manifest(
 
     if folder is None:
         raise click.UsageError("Name a folder, or set TUMORLENS_DATA.")
-    records = collect(folder, threads=threads, passed_over=say_passed_over)
+    records = collect(folder, sets, threads=threads, passed_over=report_skipped)
     for other in also:
         records += read_manifest(other)
     write_manifest(records, out)

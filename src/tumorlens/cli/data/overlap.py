@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli._shared.output_files import check_files, write_json
-from tumorlens.cli.data.options import OUT, SOURCE, readers_option
-from tumorlens.cli.data.reading_bar import reading_bar
-from tumorlens.cli.data.skipped_files import say_passed_over
+from tumorlens.cli.data.options import (
+    OUT,
+    SOURCE,
+    readers_option,
+    reading_bar,
+    report_skipped,
+)
 
 if TYPE_CHECKING:
     from tumorlens.data.manifest import Record
@@ -83,7 +87,7 @@ def _rows(source: Path, split: str | None) -> list[Record]:
         source,
         allow_unlabelled=True,
         must_exist=False,
-        passed_over=say_passed_over,
+        passed_over=report_skipped,
     )
     found = [row for row in records if split in (None, row.split)]
     if not found:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli.data.options import OUT, SOURCE, readers_option
-from tumorlens.cli.data.reading_bar import reading_bar
-from tumorlens.cli.data.skipped_files import say_passed_over
+from tumorlens.cli.data.options import (
+    OUT,
+    SOURCE,
+    readers_option,
+    reading_bar,
+    report_skipped,
+)
 
 if TYPE_CHECKING:
     from tumorlens.data.manifest import Record
@@ -69,7 +73,7 @@ def split(
         raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
-    records = read_manifest(source, passed_over=say_passed_over)
+    records = read_manifest(source, passed_over=report_skipped)
     if bundle is not None:
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))

@@ -43,14 +43,14 @@ def baseline(
         from tumorlens.data.split import records_in_folds
         from tumorlens.evaluation.performance.intensity_baseline import (
             cross_validate_intensity_baseline,
-            section,
         )
+        from tumorlens.report.evaluation.performance import baseline_section
     except ImportError as error:
         raise MissingExtraError("The baseline", "train") from error
 
     records = records_in_folds(manifest, folds)
     groups = [[name.strip() for name in names.split(",")] for names in together]
     figures = cross_validate_intensity_baseline(records, groups, say=click.echo)
-    show_tables(section(figures).tables)
+    show_tables(baseline_section(figures).tables)
     if json_path is not None:
         write_json(json_path, figures)

@@ -1,4 +1,4 @@
-"""`tumorlens calibrate`: a bundle learns what whole scans of strangers look like."""
+"""`tumorlens calibrate`: a bundle learns to decide on whole scans."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def calibrate(
     """
     check_files(json_path)
     try:
-        from tumorlens.evaluation.series.figures import fit_scans
+        from tumorlens.evaluation.series.figures import fit_series
     except ImportError as error:
         raise MissingExtraError("Calibrating", "train") from error
-    from tumorlens.calibration.series.judged_series import (
-        deal_scans,
+    from tumorlens.calibration.series.scored_series import (
+        deal_series,
         fold_bundles,
-        judge_scans,
+        score_series,
     )
     from tumorlens.data.manifest import read_manifest
     from tumorlens.data.series.series_list import read_scans
@@ -74,10 +74,10 @@ def calibrate(
 
     if model is not None:
         load_bundle(model)
-    scans, bundles = read_scans(scan_list), fold_bundles(folds)
-    dealt = deal_scans(scans, read_manifest(manifest), sorted(bundles))
-    judged = judge_scans(bundles, scans, dealt, threads, say=click.echo)
-    fitted, figures = fit_scans(judged)
+    series_list, bundles = read_scans(scan_list), fold_bundles(folds)
+    dealt = deal_series(series_list, read_manifest(manifest), sorted(bundles))
+    scored_series = score_series(bundles, series_list, dealt, threads, say=click.echo)
+    fitted, figures = fit_series(scored_series)
     _show(figures)
     if json_path is not None:
         write_json(Path(json_path), figures)
@@ -90,7 +90,7 @@ def _show(figures: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tumorlens.report.evaluation.series_figures import scan_figure_rows
+    from tumorlens.report.evaluation.series import series_figure_rows
 
     patients = figures["learned"]["patients"]
     table = Table(
@@ -99,6 +99,6 @@ def _show(figures: dict[str, Any]) -> None:
     )
     table.add_column("Figure [95 % interval over patients]")
     table.add_column("Value", justify="right")
-    for title, value in scan_figure_rows(figures):
+    for title, value in series_figure_rows(figures):
         table.add_row(title.replace("`", ""), value)
     Console(width=max(100, Console().width)).print(table)

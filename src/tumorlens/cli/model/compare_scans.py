@@ -50,8 +50,11 @@ def compare_scans(
     check_files(json_path)
     try:
         from tumorlens.data.manifest import read_manifest
-        from tumorlens.evaluation.series import comparison as scans
-        from tumorlens.evaluation.series.compared_models import load_contestant
+        from tumorlens.evaluation.series.comparison import (
+            compare_models,
+            load_compared_model,
+            predict_series,
+        )
     except ImportError as error:
         raise MissingExtraError("Comparing", "train") from error
     from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
@@ -66,24 +69,26 @@ def compare_scans(
             f"{manifest} has no row in the split '{split}'.",
             "Run `tumorlens data split` on it, or give --split all.",
         )
-    contestants = [load_contestant(path) for path in models or (DEFAULT_BUNDLE,)]
-    kept, words = scans.judge_scans(
-        contestants, records, operating_point, say=click.echo
+    compared_models = [
+        load_compared_model(path) for path in models or (DEFAULT_BUNDLE,)
+    ]
+    kept, answers = predict_series(
+        compared_models, records, operating_point, say=click.echo
     )
-    found = scans.compare_scans(kept, words)
-    _show(found)
+    comparison = compare_models(kept, answers)
+    _show(comparison)
     if json_path is not None:
-        write_json(json_path, found)
+        write_json(json_path, comparison)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(comparison: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tumorlens.statistics.intervals import in_words
+    from tumorlens.report.figure_words import figure_text
 
     console = Console(width=max(110, Console().width))
-    for part in found["sets"]:
+    for part in comparison["sets"]:
         table = Table(
             title=f"{part['name']}: {part['scans']} scans of {part['patients']} "
             f"patients, {part['tumors']} with a tumour",
@@ -95,18 +100,19 @@ def _show(found: dict[str, Any]) -> None:
             table.add_column(title, justify="right")
         gains = [None, *part["auroc_differences"]]
         for model, figures, gain in zip(
-            found["models"], part["models"], gains, strict=True
+            comparison["models"], part["models"], gains, strict=True
         ):
             keys = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
-            cells = [in_words(figures[key]) for key in keys]
-            table.add_row(model["name"], *cells, in_words(gain))
+            cells = [figure_text(figures[key], digits=2) for key in keys]
+            table.add_row(model["name"], *cells, figure_text(gain, digits=2))
         console.print(table)
-    for column, figure in found["giveaways"].items():
+    for column, figure in comparison["giveaways"].items():
         console.print(
-            f"Knowing the {column} alone: AUROC {in_words(figure)} at most, on all.",
+            f"Knowing the {column} alone: AUROC {figure_text(figure, digits=2)} at "
+            "most, on all.",
             highlight=False,
         )
-    for model in found["models"]:
+    for model in comparison["models"]:
         console.print(
             f"{model['name']}: {_held_out(model)}; {model['refused']} refused.",
             highlight=False,

@@ -77,55 +77,61 @@ def evaluate(
     if out is not None:
         make_folder(out)
     try:
-        from tumorlens.experiments import evaluation as parts
-        from tumorlens.experiments import evaluation_run as order
+        from tumorlens.evaluation.scoring.worst_errors import predictor
+        from tumorlens.experiments import evaluation
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error
     from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, record_metrics
 
     folders = models or (DEFAULT_BUNDLE,)
-    wish = order.EvaluationOrder(
+    config = evaluation.EvaluationConfig(
         manifest, split, operating_point, damaged if out is not None else 0, record
     )
-    found = order.evaluate_bundles(wish, folders, compare, say=click.echo)
-    figures = [item.metrics for item in found]
+    evaluations = evaluation.evaluate_bundles(config, folders, compare, say=click.echo)
+    first, figures = evaluations[0], [item.metrics for item in evaluations]
     show_tables(
         [
-            _table(parts.of_whom(figures[0]), figures),
-            *order.comparison_tables(figures[0]),
+            _table(evaluation.slices_and_patients(figures[0]), figures),
+            *evaluation.comparison_tables(figures[0]),
         ]
     )
     for metrics in figures:
         click.echo(f"{metrics['model']['name']}: {metrics['leakage']['statement']}")
     if out is not None:
-        pictures = order.draw_errors(found[0])
-        sections = parts.evaluation_sections(figures[0], pictures)
-        parts.write_evaluation(figures[0], sections, out)
-        click.echo(f"Page written to {out / parts.REPORT_FILE}.")
+        pictures = evaluation.error_pictures(
+            first.metrics["worst_errors"],
+            first.scored_slices,
+            predictor(first.classifier),
+        )
+        sections = evaluation.evaluation_sections(first.metrics, list(pictures))
+        evaluation.write_evaluation(first.metrics, sections, out)
+        click.echo(f"Page written to {out / evaluation.REPORT_FILE}.")
     if json_path is not None:
-        write_json(json_path, [parts.on_set(item) for item in figures])
+        write_json(json_path, [evaluation.figures_on_set(item) for item in figures])
     if record is not None:
         for folder, metrics in zip(folders, figures, strict=True):
-            for name, part in parts.for_bundle(metrics, record).items():
+            for name, part in evaluation.bundle_metrics(metrics, record).items():
                 record_metrics(folder, name, part)
 
 
-def _table(of_whom: str, found: list[dict[str, Any]]) -> Table:
-    names = [f"{item['model']['name']} {item['model']['version']}" for item in found]
+def _table(title: str, evaluations: list[dict[str, Any]]) -> Table:
+    names = [
+        f"{item['model']['name']} {item['model']['version']}" for item in evaluations
+    ]
     rows = [
-        (title, *(figure_text(figures.get(key)) for figures in found))
-        for title, key in FIGURES
-        if key in found[0]
+        (name, *(figure_text(figures.get(key)) for figures in evaluations))
+        for name, key in FIGURES
+        if key in evaluations[0]
     ]
     rows += [
         (
             f"recall, {name}",
-            *(figure_text(figures["recall"][name]) for figures in found),
+            *(figure_text(figures["recall"][name]) for figures in evaluations),
         )
-        for name in found[0]["recall"]
+        for name in evaluations[0]["recall"]
     ]
     return Table(
-        f"{of_whom}, operating point {found[0]['model']['operating_point']}",
+        f"{title}, operating point {evaluations[0]['model']['operating_point']}",
         ("Figure [95 % interval over patients]", *names),
         rows,
     )

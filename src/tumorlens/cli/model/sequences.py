@@ -55,14 +55,12 @@ def sequences(
     check_files(json_path)
     try:
         from tumorlens.data.manifest import read_manifest
-        from tumorlens.evaluation.performance.by_sequence import (
-            sequence_figures,
-            sequence_tables,
-        )
+        from tumorlens.evaluation.performance.by_sequence import sequence_figures
         from tumorlens.evaluation.scoring.scored_slices import score_records
     except ImportError as error:
         raise MissingExtraError("Measuring by sequence", "train") from error
     from tumorlens.inference.classifier import load_classifier
+    from tumorlens.report.evaluation.sequences import sequence_tables
 
     records = [
         row
@@ -76,13 +74,15 @@ def sequences(
             f"No row of {manifest} is left to judge.",
             "Name a fold and a source that it has.",
         )
-    found = {}
+    figures = {}
     for folder in models or (DEFAULT_BUNDLE,):
         classifier = load_classifier(folder)
         name = f"{classifier.bundle.name} {classifier.bundle.version}"
         click.echo(f"{name}: judging {len(records):,} slices.")
-        scored = score_records(classifier, records, say=click.echo, lesions=True)
-        found[name] = sequence_figures(scored)
-    show_tables(sequence_tables(found))
+        scored_slices = score_records(classifier, records, say=click.echo, lesions=True)
+        figures[name] = sequence_figures(scored_slices)
+    show_tables(sequence_tables(figures))
     if json_path is not None:
-        write_json(json_path, [{"model": key, **value} for key, value in found.items()])
+        write_json(
+            json_path, [{"model": key, **value} for key, value in figures.items()]
+        )

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tumorlens.cli._shared.options import manifest_option
-from tumorlens.cli.model.train_clinical import learn_clinical
-from tumorlens.cli.model.train_folds import train_folds
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.inference.clinical.columns import read_clinical_table
 
 if TYPE_CHECKING:
     from tumorlens.inference.bundle.bundle import Bundle
+from collections.abc import Mapping
+
+from tumorlens.cli._shared.output_files import write_json
+
+if TYPE_CHECKING:
+    from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
+from tumorlens.cli._shared.tables import show_tables
+from tumorlens.report.page_parts import Table
+from tumorlens.report.slice.document import RESEARCH_USE
 
 
 @click.command()
@@ -167,8 +174,7 @@ def train(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        from tumorlens.experiments.cross_validation import BUNDLE_FOLDER
-        from tumorlens.experiments.fold_runs import FoldPlan
+        from tumorlens.experiments.cross_validation import BUNDLE_FOLDER, FoldPlan
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
@@ -187,8 +193,8 @@ def train(
 
     def learn_columns(bundle: Path, image_side: Path | None) -> None:
         if table is not None:
-            order = (table, manifest, bundle, folder, image_side, include_flagged)
-            learn_clinical(*order, permutations)
+            options = (image_side, include_flagged, permutations)
+            _learn_clinical(table, manifest, bundle, folder, *options)
 
     if ready is not None:
         learn_columns(ready, calibrate_on)
@@ -205,7 +211,7 @@ def train(
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
         plan = FoldPlan(only, jobs or 1)
         measured = 200 if damaged is None else damaged
-        train_folds(manifest, folder, folds, plan, include_flagged, given, measured)
+        _cross_validate(manifest, folder, folds, plan, include_flagged, given, measured)
         learn_columns(folder / BUNDLE_FOLDER, folder)
         return
     if for_folds:
@@ -231,7 +237,7 @@ def _train_once(
     include_flagged: bool,
     calibrate_on: Path | None,
 ) -> Bundle:
-    from tumorlens.experiments.run import RunOrder, configured, run_training
+    from tumorlens.experiments.run import RunConfig, configured, run_training
     from tumorlens.training.config import TrainingConfig
 
     if resume and given:
@@ -244,8 +250,190 @@ def _train_once(
         TrainingConfig.read(folder / "config.json") if resume else configured(given)
     )
     return run_training(
-        RunOrder(
+        RunConfig(
             manifest, folder, config, weights, resume, include_flagged, calibrate_on
         ),
         say=click.echo,
     )
+
+
+def _cross_validate(
+    manifest: Path,
+    folder: Path,
+    folds: int,
+    plan: FoldPlan,
+    include_flagged: bool,
+    choices: Mapping[str, Any],
+    damaged: int,
+) -> None:
+    """Cross-validate, report, and make a bundle of all folds' networks.
+
+    Parameters
+    ----------
+    manifest
+        The manifest, whose folds are kept, or dealt out where it has none.
+    folder
+        Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
+    folds
+        How many there are.
+    plan
+        Which of them to leave out, and how many at the same time.
+    include_flagged
+        Also use rows that the manifest flags.
+    choices
+        Fields of `TrainingConfig` that were given.
+    damaged
+        Slices for what needs the networks again; see `measure_network`. 0 leaves
+        that out.
+    """
+    from tumorlens.calibration.probabilities import COVERAGE
+    from tumorlens.data.split import records_in_folds
+    from tumorlens.experiments.cross_validation import (
+        bundle_of_folds,
+        cross_validate,
+        measured_bundles_of_folds,
+    )
+    from tumorlens.experiments.evaluation import evaluate_scored, measure_network
+    from tumorlens.experiments.run import configured, with_figures
+    from tumorlens.training.networks.registry import find_network
+
+    config = configured(choices)
+    if find_network(config.network).judges != "slices":
+        raise click.UsageError(
+            f"--folds does not go with {config.network}: fill the manifest's split "
+            "column instead."
+        )
+    everything = records_in_folds(manifest, folds, include_flagged=True)
+    flagged = [row for row in everything if row.flag and not include_flagged]
+    records = [row for row in everything if include_flagged or not row.flag]
+    folds_result = cross_validate(records, config, folder, plan, click.echo, flagged)
+    metrics = {
+        "model": {
+            "name": config.network,
+            "version": f"{len(plan.only) or folds} of {folds} folds, each left out in "
+            "turn",
+            "operating_point": "screening",
+            "stated_coverage": COVERAGE,
+        },
+        "held_out": folds_result.leakage["held_out"],
+        "leakage": folds_result.leakage,
+        **evaluate_scored(folds_result.scored_slices, folds_result.rules),
+    }
+    if damaged:
+        measured_bundles = measured_bundles_of_folds(folds_result.bundles, everything)
+        metrics |= measure_network(measured_bundles, damaged, click.echo)
+    _report_folds(folds_result, metrics, folder)
+    if len(folds_result.bundles) == folds:
+        made = bundle_of_folds(folds_result, everything, config, folder, say=click.echo)
+        bundle = with_figures(made, folder)
+        click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
+
+
+def _report_folds(
+    cross_validation: CrossValidation, metrics: dict[str, Any], folder: Path
+) -> None:
+    """Write the figures of the folds together, and a page of them."""
+    from tumorlens.evaluation.performance.by_sequence import sequence_figures
+    from tumorlens.evaluation.scoring.worst_errors import fold_predictor
+    from tumorlens.experiments.cross_validation import REPORT_FOLDER
+    from tumorlens.experiments.evaluation import (
+        error_pictures,
+        evaluation_sections,
+        figures_on_set,
+        network_figures,
+        sketch_errors,
+        write_evaluation,
+    )
+
+    click.echo(cross_validation.leakage["statement"])
+    predict = fold_predictor(cross_validation.bundles)
+    metrics["sketches"] = sketch_errors(cross_validation.scored_slices, predict)
+    pictures = error_pictures(
+        metrics["worst_errors"], cross_validation.scored_slices, predict
+    )
+    out = folder / REPORT_FOLDER
+    write_evaluation(metrics, evaluation_sections(metrics, list(pictures)), out)
+    write_json(
+        out / "figures.json", [{**figures_on_set(metrics), **network_figures(metrics)}]
+    )
+    write_json(
+        out / "sequences.json", [sequence_figures(cross_validation.with_lesions)]
+    )
+    click.echo(f"Figures of all folds together written to {out}.")
+
+
+REPORT_FOLDER = "clinical"
+
+
+def _learn_clinical(
+    table: Path,
+    manifest: Path,
+    ready: Path,
+    folder: Path,
+    calibrate_on: Path | None,
+    include_flagged: bool,
+    permutations: int | None,
+) -> None:
+    """Build on a bundle, and say what the columns add.
+
+    Parameters
+    ----------
+    table, manifest, calibrate_on, include_flagged
+        The same as in `tumorlens.experiments.clinical.ClinicalConfig`.
+    ready
+        The bundle to build on.
+    folder
+        Folder of the run; the bundle goes to its ``bundle``, the report to its
+        ``clinical``.
+    permutations
+        None for as many as usual.
+    """
+    from tumorlens.evaluation.clinical import PERMUTATIONS
+    from tumorlens.experiments.clinical import ClinicalConfig, add_clinical
+    from tumorlens.experiments.cross_validation import BUNDLE_FOLDER
+    from tumorlens.experiments.evaluation import REPORT_FILE, write_report
+    from tumorlens.report.evaluation.clinical import (
+        answer,
+        clinical_sections,
+        figure_table,
+    )
+    from tumorlens.report.evaluation.page import render_evaluation
+
+    config = ClinicalConfig(
+        table,
+        manifest,
+        ready,
+        folder / BUNDLE_FOLDER,
+        calibrate_on,
+        include_flagged,
+        PERMUTATIONS if permutations is None else permutations,
+    )
+    bundle, report = add_clinical(config, say=click.echo)
+    page = render_evaluation(
+        "What clinical columns add to the image",
+        f"On top of {bundle.name} {bundle.version}: {report['slices']} slices of "
+        f"{report['patients']} patients, each figure with its 95 % interval",
+        clinical_sections(report),
+    )
+    write_report(report, page, folder / REPORT_FOLDER)
+    show_tables([_brief(figure_table(report, "by_patient"))])
+    click.echo(answer(report))
+    click.echo(report["image_side"])
+    click.echo(f"Page written to {folder / REPORT_FOLDER / REPORT_FILE}.")
+    click.echo(f"Bundle {bundle.version} with its columns written to {bundle.folder}.")
+    click.echo(
+        f"Next: tumorlens predict PATH --model {bundle.folder} --clinical TABLE.csv, "
+        "with a column 'file'."
+    )
+    click.echo(RESEARCH_USE)
+
+
+def _brief(table: Table) -> Table:
+    """Keep what fits a terminal; the page shows the rest."""
+    kept = [
+        place
+        for place, name in enumerate(table.columns)
+        if name not in ("Image as served", "Of permuted columns")
+    ]
+    rows = [[row[place] for place in kept] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in kept], rows)

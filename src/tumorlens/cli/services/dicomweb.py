@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +19,7 @@ from tumorlens.cli._shared.options import (
     threads_option,
 )
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
-from tumorlens.cli.services.own_log import own_log
+from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import series_headline
@@ -25,10 +27,9 @@ from tumorlens.report.words import series_headline
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
     from tumorlens.pacs.analysis import Judged
-    from tumorlens.pacs.dicomweb.client import Archive
-    from tumorlens.pacs.dicomweb.listing import SeriesEntry
+    from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry
     from tumorlens.pacs.dicomweb.poller import Poller
-    from tumorlens.pacs.worker import Worker
+    from tumorlens.pacs.worker import SeriesWorker
 
 ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 
@@ -118,7 +119,7 @@ def dicomweb(
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
-    from tumorlens.pacs.worker import Worker
+    from tumorlens.pacs.worker import SeriesWorker
 
     def connect() -> closing[Archive]:
         return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
@@ -127,7 +128,7 @@ def dicomweb(
         make_folder(out)
     # A session is for one thread: the poller's and the worker's.
     with (
-        own_log(),
+        private_log(),
         _interrupted_by_sigterm(),
         connect() as archive,
         connect() as destination,
@@ -139,8 +140,8 @@ def dicomweb(
         assert poll is not None and folder is not None
         analyse = analysis_with(classifier, point)
         with closing(FetchQueue(folder)) as queue:
-            worker = Worker(queue, analyse, delivery_to(destination), 0.0)
-            _keep_on(Poller(archive, queue, days), worker, poll)
+            worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
+            _poll(Poller(archive, queue, days), worker, poll)
     return ALL_JUDGED
 
 
@@ -154,14 +155,19 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _keep_on(poller: Poller, worker: Worker, seconds: float) -> None:
+def _poll(poller: Poller, worker: SeriesWorker, seconds: float) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        poller.stop()
+
     worker.start()
-    with closing(worker):
+    with closing(worker), ThreadPoolExecutor(1) as executor:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         click.echo(f"Looking every {seconds:g} s.\n{RESEARCH_USE}", err=True)
-        try:
-            poller.keep_on(seconds)
-        except KeyboardInterrupt:
-            click.echo("Stopping after the step at hand.", err=True)
+        # In another thread: an interrupt within the database's code would be lost, or
+        # break it.
+        executor.submit(poller.keep_on, seconds).result()
+        click.echo("Stopping after the step at hand.", err=True)
 
 
 def _judge_study(
@@ -174,7 +180,7 @@ def _judge_study(
     listed = archive.series(study)
     wanted = [entry for entry in listed if entry.modality == "MR"]
     if not wanted:
-        raise _nothing(listed)
+        raise _no_series_error(listed)
     judged = archive.judged(listed) if out is None else set()
     done = failed = 0
     for place, entry in enumerate(wanted, start=1):
@@ -184,10 +190,10 @@ def _judge_study(
             click.echo(f"{name}: has a TumorLens report; --out judges it again.")
             continue
         try:
-            count, missing, found = _judge_series(
+            count, missing, judged_series = _judge_series(
                 archive, classifier, entry, operating_point
             )
-            where = _deliver(archive, found, out)
+            where = _deliver(archive, judged_series, out)
         except ArchiveError as error:
             failed += 1
             click.echo(f"Error: {name}: {error}", err=True)
@@ -196,7 +202,7 @@ def _judge_study(
             click.echo(f"{name}: left out. {error}", err=True)
         else:
             done += 1
-            for item in found:
+            for item in judged_series:
                 finding = item.finding
                 said = series_headline(finding.decision, finding.p_tumor)
                 click.echo(f"{name}, {count} images: {said}")
@@ -213,7 +219,7 @@ def _judge_study(
     return SOME_FAILED if failed else ALL_JUDGED
 
 
-def _nothing(listed: list[SeriesEntry]) -> ArchiveError:
+def _no_series_error(listed: list[SeriesEntry]) -> ArchiveError:
     if not listed:
         return ArchiveError("The server has no such study.", "Check --study.")
     kinds = ", ".join(sorted({entry.modality or "?" for entry in listed}))
@@ -235,8 +241,8 @@ def _judge_series(
     -------
     count, missing
         How many of its images could be fetched, and how many not.
-    found
-        What goes back of it.
+    judged
+        The findings, and the results that go back.
     """
     from tumorlens.pacs.analysis import judge_files
 
@@ -253,13 +259,13 @@ def _judge_series(
             except OSError as error:
                 raise cannot_write(path, error) from error
             files.append(path)
-        found = judge_files(classifier, files, operating_point, missing=missing)
-        return len(files), missing, found
+        judged = judge_files(classifier, files, operating_point, missing=missing)
+        return len(files), missing, judged
 
 
-def _deliver(archive: Archive, found: list[Judged], out: str | None) -> str:
+def _deliver(archive: Archive, judged: list[Judged], out: str | None) -> str:
     """Store the results of a series, or write them; say what was done."""
-    results = [data for item in found for data in item.results]
+    results = [data for item in judged for data in item.results]
     if out is not None:
         _write(results, Path(out))
         return f"{len(results)} results written."

@@ -1,4 +1,7 @@
-"""`tumorlens node`: a DICOM node between a scanner or PACS and the radiologist."""
+"""`tumorlens node`: a DICOM node between a scanner or PACS and the radiologist.
+
+Tested in `tests/pacs/test_killed.py` and `tests/pacs/node/test_node.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli.services.own_log import own_log
+from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -96,19 +99,19 @@ def node(
 
         from tumorlens.pacs.node.receiver import Receiver
         from tumorlens.pacs.node.sender import send_files
-        from tumorlens.pacs.worker import Worker
+        from tumorlens.pacs.worker import SeriesWorker
     except ImportError as error:
         raise MissingExtraError("The DICOM node", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.node.peers import Peer
-    from tumorlens.pacs.queue import Queue
+    from tumorlens.pacs.queue import SeriesQueue
 
     peers = [Peer.read(text, with_port=False) for text in allow]
     deliver = partial(send_files, title, Peer.read(send_to, with_port=True))
     analyse = analysis_with(load_series_classifier(model), operating_point)
-    with own_log(), closing(Queue(folder, 3600.0 * keep_hours)) as queue:
-        worker = Worker(queue, analyse, deliver, quiet_seconds)
+    with private_log(), closing(SeriesQueue(folder, 3600.0 * keep_hours)) as queue:
+        worker = SeriesWorker(queue, analyse, deliver, quiet_seconds)
         with closing(Receiver(queue, title, host, port, peers)) as receiver:
             worker.start()
             with closing(worker):

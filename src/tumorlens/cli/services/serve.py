@@ -11,26 +11,44 @@ import threading
 import webbrowser
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli.services.setting_options import setting_options
 from tumorlens.errors import SettingError
 from tumorlens.settings import SETTINGS, Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flask import Flask
     from waitress.server import BaseWSGIServer, MultiSocketServer
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
 
 _THREADS = 8
 """Requests served at a time: uploads are slow, and pages must not wait for them."""
 
 
+def _setting_options(command: Command) -> Command:
+    """Give a command an option for each setting.
+
+    The command gets each as text, or None where the option was not given;
+    `load_settings` reads and checks them.
+    """
+    for row in reversed(SETTINGS.values()):
+        default = "" if row.default is None else f" Default: {row.default}."
+        command = click.option(
+            row.option,
+            row.name,
+            metavar=row.kind.upper(),
+            help=f"{row.help}{default} Environment: {row.environment}.",
+        )(command)
+    return command
+
+
 @click.command()
-@setting_options(*SETTINGS)
+@_setting_options
 @click.option(
     "--open/--no-open",
     "open_browser",
@@ -64,7 +82,7 @@ def listen(app: Flask, settings: Settings) -> BaseWSGIServer | MultiSocketServer
     Parameters
     ----------
     app
-        From `create_app`.
+        The app that `create_app` made.
     settings
         Host, port and the limit of an upload.
 

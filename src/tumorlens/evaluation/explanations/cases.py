@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.examined import Examined, shared
+from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle, share_of_each
 from tumorlens.imaging.preprocess.slice import Crop, prepare
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
@@ -33,17 +33,17 @@ class Case:
     Parameters
     ----------
     record
-        Where it comes from, with its outline if there is one.
+        The slice's row of the manifest, with its outline if there is one.
     slice_
         The picture.
     pixels
         Shape (S, S, 3), float32, 0 to 1: the network's input.
     crop
-        Where the input lies in the picture.
+        Place of the input in the picture.
     column
         Index of the class that the served maps of this slice speak of.
     bundle
-        Whose maps are asked for.
+        The bundle whose maps are asked for.
     """
 
     record: Record
@@ -54,27 +54,27 @@ class Case:
     bundle: Bundle
 
 
-def read_cases(examined: Sequence[Examined], count: int) -> list[Case]:
+def read_cases(measured_bundles: Sequence[MeasuredBundle], count: int) -> list[Case]:
     """Draw tumour slices, of as many patients as there are, and read them.
 
     Parameters
     ----------
-    examined
+    measured_bundles
         Bundles, which say which class their maps speak of, and records: flagged
         ones are left out; those with an outline come before others.
     count
-        At most, shared evenly by the bundles and between the tumour classes.
+        Largest number of slices, shared evenly by bundles and tumour classes.
     """
-    each = shared(count // len(TUMOR_CLASSES), examined)
+    each = share_of_each(count // len(TUMOR_CLASSES), measured_bundles)
     cases = []
-    for item in examined:
+    for item in measured_bundles:
         for label in TUMOR_CLASSES:
             own = [row for row in item.records if row.label is label and not row.flag]
             drawn = [row for row in own if row.mask is not None]
             for record in pick(drawn or own, each):
-                found = read_labelled_slice(record)
-                if found is not None:
-                    cases.append(_case(item.classifier, record, found))
+                slice_ = read_labelled_slice(record)
+                if slice_ is not None:
+                    cases.append(_case(item.classifier, record, slice_))
     return cases
 
 
@@ -137,7 +137,7 @@ def draw_maps(
     Returns
     -------
     dict
-        By the names in `MAPS`, shape (N, g, g) each with a g of its own, not
+        Maps by the names in `MAPS`, shape (N, g, g) each with a g of its own, not
         negative: probability of the class in each cell, and Grad-CAM.
     """
     rows = np.arange(len(cases))

@@ -48,7 +48,7 @@ def measure_deletion(cases: Sequence[Case]) -> dict[str, Any]:
     Parameters
     ----------
     cases
-        At least one.
+        At least one case.
 
     Returns
     -------
@@ -114,8 +114,8 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     outputs = run(session, inputs.astype(np.float32))
     calibration = case.bundle.calibration
     pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
-    found = calibrated_probabilities(outputs.logits, pooled, calibration)
-    return found[:, case.column].reshape(2, len(ORDERS), len(SHARES))
+    probabilities = calibrated_probabilities(outputs.logits, pooled, calibration)
+    return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 
 
 def _order_maps(

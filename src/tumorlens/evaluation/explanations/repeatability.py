@@ -49,7 +49,7 @@ def measure_repeatability(cases: Sequence[Case]) -> dict[str, Any]:
     Parameters
     ----------
     cases
-        At least one.
+        At least one case.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def _compare(session: Session, case: Case) -> dict[tuple[str, str, str], float]:
     first = _laid_back(session, case, case.pixels, case.crop)
     head = case.crop.side / (1.0 + 2.0 * facts.margin)
     middle = _disc(case)
-    found = {}
+    values = {}
     for way, others in (
         ("shift", list(_shifted(session, facts, case))),
         ("turn", list(_turned(session, facts, case))),
@@ -93,8 +93,8 @@ def _compare(session: Session, case: Case) -> dict[tuple[str, str, str], float]:
                 ("peak_moved", moved.mean()),
                 ("peak_stayed", (moved < SAME_SPOT).mean()),
             ):
-                found[way, name, key] = float("nan") if empty else float(value)
-    return found
+                values[way, name, key] = float("nan") if empty else float(value)
+    return values
 
 
 def _laid_back(session: Session, case: Case, pixels: Map, crop: Crop) -> dict[str, Map]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.scoring.judgements import Judgements, by_patient, by_slice
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import (
+    Judgements,
+    ScoredSlices,
+    by_patient,
+    by_slice,
+)
 from tumorlens.statistics.resampling import Resampling, figure, ratio
 from tumorlens.taxonomy import CLASSES
 
@@ -21,16 +24,15 @@ RECALLS = (1.0 - FALSE_ALARMS[::-1]).round(4)
 """The same for precision: denser above 0.9."""
 
 THRESHOLDS = np.round(np.linspace(0.01, 0.95, 95), 2)
-
 Curve = dict[str, list[float]]
 
 
-def curve_figures(scored: ScoredSet) -> dict[str, Any]:
+def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out every curve.
 
     Parameters
     ----------
-    scored
+    scored_slices
         At least one slice; curves that need tumours and tumour-free slices
         are left out where one kind is missing.
 
@@ -42,7 +44,7 @@ def curve_figures(scored: ScoredSet) -> dict[str, Any]:
         of the most probable class and of tumour, ``decision`` curves. Bands
         (``low``, ``high``) are 95 % intervals over patients at each point.
     """
-    slices, patients = by_slice(scored), by_patient(scored)
+    slices, patients = by_slice(scored_slices), by_patient(scored_slices)
     draws, patient_draws = Resampling(slices.groups), Resampling(patients.groups)
     told: dict[str, tuple[Resampling, NDArray[np.float64], NDArray[np.bool_]]] = {
         "tumor": (draws, slices.p_tumor, slices.tumor),
@@ -55,7 +57,7 @@ def curve_figures(scored: ScoredSet) -> dict[str, Any]:
         name: item for name, item in told.items() if item[2].any() and not item[2].all()
     }
     right = np.asarray(slices.predicted == slices.labels)
-    found: dict[str, Any] = {
+    curves: dict[str, Any] = {
         "roc": {name: _ranked(*item)[0] for name, item in told.items()},
         "precision_recall": {name: _ranked(*item)[1] for name, item in told.items()},
         "reliability": {
@@ -66,8 +68,8 @@ def curve_figures(scored: ScoredSet) -> dict[str, Any]:
         },
     }
     if "tumor" in told:
-        found["decision"] = _decision(slices, draws)
-    return found
+        curves["decision"] = _decision(slices, draws)
+    return curves
 
 
 def _ranked(
@@ -145,9 +147,9 @@ def _decision(judged: Judgements, draws: Resampling) -> dict[str, Any]:
     tumor = judged.tumor[:, np.newaxis]
     odds = THRESHOLDS / (1.0 - THRESHOLDS)
     count = draws.sums(np.ones(len(tumor)))[:, np.newaxis]
-    found = draws.sums(called & tumor) / count
+    tumors_called = draws.sums(called & tumor) / count
     false = draws.sums(called & ~tumor) / count
-    benefit = found - false * odds
+    benefit = tumors_called - false * odds
     share = float(judged.tumor.mean())
     low, high = np.percentile(benefit[1:], (2.5, 97.5), axis=0)
     return {
@@ -158,16 +160,3 @@ def _decision(judged: Judgements, draws: Resampling) -> dict[str, Any]:
         "all": _short(share - (1.0 - share) * odds),
         "prevalence": share,
     }
-
-
-def points_of(figures: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Where the operating points lie on the ROC: false alarms, and sensitivity."""
-    rates = [
-        item
-        for item in figures["operating_points"].values()
-        if item["specificity"] and item["sensitivity"]
-    ]
-    return (
-        [1.0 - item["specificity"]["value"] for item in rates],
-        [item["sensitivity"]["value"] for item in rates],
-    )

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.performance.by_class import class_figures
-from tumorlens.evaluation.performance.positions import (
-    like_position_auroc,
-    middle_auroc,
-    slice_positions,
+from tumorlens.data.manifest import Record
+from tumorlens.evaluation.scoring.scored_slices import (
+    Judgements,
+    ScoredSlices,
+    by_patient,
+    by_slice,
 )
-from tumorlens.evaluation.scoring.judgements import Judgements, by_patient, by_slice
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.statistics.intervals import Figure
 from tumorlens.statistics.resampling import (
     Draws,
+    Figure,
     Resampling,
     figure,
+    ratio,
     without_bias,
 )
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
@@ -32,12 +32,12 @@ _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
 
 
-def set_figures(scored: ScoredSet) -> dict[str, Any]:
+def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out every figure that needs nothing but what was said.
 
     Parameters
     ----------
-    scored
+    scored_slices
         At least one slice.
 
     Returns
@@ -49,31 +49,31 @@ def set_figures(scored: ScoredSet) -> dict[str, Any]:
         ``no_tumor``; specificity counts a tumour-free slice as right only
         then.
     """
-    draws = Resampling(scored.groups)
-    slices, patients = by_slice(scored), by_patient(scored)
-    labels, tumor = scored.labels, scored.tumor
+    draws = Resampling(scored_slices.groups)
+    slices, patients = by_slice(scored_slices), by_patient(scored_slices)
+    labels, tumor = scored_slices.labels, scored_slices.tumor
     every = np.ones(len(labels), bool)
     classes = {
         "by_slice": class_figures(slices, draws),
         "by_patient": class_figures(patients, Resampling(patients.groups)),
     }
-    cleared, unsure, refused = _said(scored)
-    found: dict[str, Any] = {
+    cleared, unsure, refused = _said(scored_slices)
+    figures: dict[str, Any] = {
         "slices": len(labels),
         "patients": draws.patients,
         "accuracy": classes["by_slice"]["accuracy"],
         "accuracy_by_patient": classes["by_patient"]["accuracy"],
         "recall": _column(classes["by_slice"], "recall"),
         "coverage": {
-            name: draws.share(scored.sets[:, row], labels == row)
+            name: draws.share(scored_slices.sets[:, row], labels == row)
             for row, name in enumerate(CLASSES)
         },
         "coverage_by_patient": {
-            name: draws.share_by_patient(scored.sets[:, row], labels == row)
+            name: draws.share_by_patient(scored_slices.sets[:, row], labels == row)
             for row, name in enumerate(CLASSES)
         },
-        "set_size": draws.average(scored.sets.sum(axis=1), every),
-        "set_of_one": draws.share(scored.sets.sum(axis=1) == 1, every),
+        "set_size": draws.average(scored_slices.sets.sum(axis=1), every),
+        "set_of_one": draws.share(scored_slices.sets.sum(axis=1) == 1, every),
         "tumor_sensitivity": draws.share(~cleared, tumor),
         "tumor_specificity": draws.share(cleared, ~tumor),
         "inconclusive": draws.share(unsure, every),
@@ -83,28 +83,30 @@ def set_figures(scored: ScoredSet) -> dict[str, Any]:
         "brier": figure(brier_draws(slices, draws)),
         "confusion": classes["by_slice"]["confusion"],
         "classes": classes,
-        "heads": _heads(scored, draws),
+        "heads": _heads(scored_slices, draws),
         "operating_points": _operating_points(slices, draws, refused),
         "operating_points_by_patient": _operating_points(
             patients, Resampling(patients.groups), np.zeros(len(patients.labels), bool)
         ),
-        "by_source": by_part(scored, [item.source for item in scored.records]),
-        "within_sites": within_sites(scored),
+        "by_source": by_part(
+            scored_slices, [item.source for item in scored_slices.records]
+        ),
+        "within_sites": within_sites(scored_slices),
     }
-    return found | _localisation(scored, draws)
+    return figures | _localisation(scored_slices, draws)
 
 
-def _column(found: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
-    return {name: row[key] for name, row in found["classes"].items()}
+def _column(figures: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
+    return {name: row[key] for name, row in figures["classes"].items()}
 
 
 def _said(
-    scored: ScoredSet,
+    scored_slices: ScoredSlices,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Which slices were cleared, left inconclusive, and refused: (N,) each."""
     kinds = (TumorClass.NO_TUMOR, Verdict.INCONCLUSIVE, Verdict.NOT_BRAIN_MRI)
     cleared, unsure, refused = (
-        np.array([item is kind for item in scored.decisions]) for kind in kinds
+        np.array([item is kind for item in scored_slices.decisions]) for kind in kinds
     )
     return cleared, unsure, refused
 
@@ -131,21 +133,21 @@ def brier_draws(judged: Judgements, draws: Resampling) -> Draws:
     return draws.mean(distance, np.ones(len(distance), bool))
 
 
-def _heads(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
+def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
     """Each head by itself, before calibration joins them."""
-    found = {}
+    heads = {}
     for name, values in (
-        ("slice_head", scored.slice_head),
-        ("evidence_head", scored.evidence_head),
+        ("slice_head", scored_slices.slice_head),
+        ("evidence_head", scored_slices.evidence_head),
     ):
         known = np.asarray(np.isfinite(values).all(axis=1))
-        right = np.asarray(values.argmax(axis=1) == scored.labels)
-        auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored.tumor)
-        found[name] = {
+        right = np.asarray(values.argmax(axis=1) == scored_slices.labels)
+        auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored_slices.tumor)
+        heads[name] = {
             "accuracy": draws.share(right, known),
             "auroc_tumor": figure(auroc),
         }
-    return found
+    return heads
 
 
 def _operating_points(
@@ -157,29 +159,29 @@ def _operating_points(
     free of tumour.
     """
     tumor = judged.tumor
-    found = {}
+    points = {}
     for name, thresholds in judged.thresholds.items():
         if not np.isfinite(thresholds).all():
             continue
         cleared = (judged.p_tumor < thresholds) & ~refused
         called = ~cleared & ~refused
-        found[name] = {
+        points[name] = {
             "sensitivity": draws.share(~cleared, tumor),
             "specificity": draws.share(cleared, ~tumor),
             "positive_predictive_value": draws.share(tumor, called),
             "negative_predictive_value": draws.share(~tumor, cleared),
         }
-    return found
+    return points
 
 
 def by_part(
-    scored: ScoredSet, parts: list[str], of: list[str] | None = None
+    scored_slices: ScoredSlices, parts: list[str], of: list[str] | None = None
 ) -> dict[str, Any]:
     """Give the main figures of each part of a set.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
     parts
         N names; slices with an empty one are left out.
@@ -189,40 +191,40 @@ def by_part(
     Returns
     -------
     dict
-        By part: ``slices``, ``patients``, and the figures that can be had.
+        ``slices``, ``patients`` and the figures that can be had, by part.
     """
     names = np.array(parts)
-    found = {}
+    figures = {}
     for part in of or sorted(set(parts) - {""}):
         if (names == part).any():
-            found[part] = _part(scored.take(names == part))
-    return found
+            figures[part] = _part(scored_slices.take(names == part))
+    return figures
 
 
-def _part(scored: ScoredSet) -> dict[str, Any]:
-    draws, judged = Resampling(scored.groups), by_slice(scored)
-    tumor, every = scored.tumor, np.ones(len(scored.records), bool)
-    cleared, _, _ = _said(scored)
+def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
+    draws, judged = Resampling(scored_slices.groups), by_slice(scored_slices)
+    tumor, every = scored_slices.tumor, np.ones(len(scored_slices.records), bool)
+    cleared, _, _ = _said(scored_slices)
     right = judged.predicted == judged.labels
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "slices": len(every),
         "patients": draws.patients,
         "accuracy": draws.share(right, every),
         "tumor_sensitivity": draws.share(~cleared, tumor),
         "tumor_specificity": draws.share(cleared, ~tumor),
-        "peak_inside_outline": _inside(scored.peak_inside, draws),
+        "peak_inside_outline": _inside(scored_slices.peak_inside, draws),
     }
     # Of a single patient these would have no interval to speak of.
     if draws.patients > 1:
-        found |= {
-            "auroc_tumor": figure(draws.auroc(scored.p_tumor, tumor)),
+        figures |= {
+            "auroc_tumor": figure(draws.auroc(scored_slices.p_tumor, tumor)),
             "calibration_error": figure(calibration_draws(judged, draws)),
-            "dice_at_half_height": _where_known(scored.dice, draws),
+            "dice_at_half_height": _where_known(scored_slices.dice, draws),
         }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
-def within_sites(scored: ScoredSet) -> dict[str, Any]:
+def within_sites(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Tell tumour from none where both come from one source, or one site.
 
     Between sets a network can tell the sets apart instead; inside a site it
@@ -231,13 +233,13 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
     their position alone tells, and ``auroc_tumor_like_position`` what is told
     between slices that lie alike.
     """
-    found: dict[str, Any] = {}
+    places_with_both: dict[str, Any] = {}
     for kind, names in (
-        ("source", [item.source for item in scored.records]),
-        ("site", [item.site for item in scored.records]),
+        ("source", [item.source for item in scored_slices.records]),
+        ("site", [item.site for item in scored_slices.records]),
     ):
         for name in sorted(set(names) - {""}):
-            part = scored.take(np.array(names) == name)
+            part = scored_slices.take(np.array(names) == name)
             tumor = part.tumor
             if min(tumor.sum(), (~tumor).sum()) < _MIN_OF_EACH:
                 continue
@@ -246,7 +248,7 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
                 continue
             places = slice_positions(part.records)
             alike = like_position_auroc(part.p_tumor, tumor, places, draws)
-            found[f"{kind} {name}"] = {
+            places_with_both[f"{kind} {name}"] = {
                 "slices": len(tumor),
                 "patients": draws.patients,
                 "tumor_slices": int(tumor.sum()),
@@ -254,19 +256,19 @@ def within_sites(scored: ScoredSet) -> dict[str, Any]:
                 "auroc_tumor_like_position": figure(alike),
                 "auroc_tumor_position": figure(middle_auroc(places, tumor, draws)),
             }
-    return found
+    return places_with_both
 
 
-def _localisation(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
+def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
     """Peak and Dice against the outlines: evidence, Grad-CAM and the baseline."""
-    if not np.isfinite(scored.peak_inside).any():
+    if not np.isfinite(scored_slices.peak_inside).any():
         return {}
     maps = {
-        "evidence": (scored.peak_inside, scored.dice),
-        "gradcam": (scored.gradcam_peak_inside, scored.gradcam_dice),
-        "center": (scored.center_peak_inside, scored.center_dice),
+        "evidence": (scored_slices.peak_inside, scored_slices.dice),
+        "gradcam": (scored_slices.gradcam_peak_inside, scored_slices.gradcam_dice),
+        "center": (scored_slices.center_peak_inside, scored_slices.center_dice),
     }
-    found = {
+    localisation = {
         name: {
             "peak_inside_outline": _inside(peak, draws),
             "dice_at_half_height": _where_known(dice, draws),
@@ -274,9 +276,9 @@ def _localisation(scored: ScoredSet, draws: Resampling) -> dict[str, Any]:
         for name, (peak, dice) in maps.items()
     }
     return {
-        **found["evidence"],
-        "outlined_slices": int(np.isfinite(scored.peak_inside).sum()),
-        "localisation": found,
+        **localisation["evidence"],
+        "outlined_slices": int(np.isfinite(scored_slices.peak_inside).sum()),
+        "localisation": localisation,
     }
 
 
@@ -287,3 +289,140 @@ def _where_known(values: NDArray[np.float64], draws: Resampling) -> Figure | Non
 
 def _inside(peaks: NDArray[np.float64], draws: Resampling) -> Figure | None:
     return draws.share(np.asarray(peaks == 1.0), np.isfinite(peaks))
+
+
+_KINDS = len(CLASSES)
+
+
+def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
+    """Measure the most probable class against the truth.
+
+    Parameters
+    ----------
+    judged
+        Slices, or patients.
+    draws
+        Draws of `judged.groups`.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``count``, ``confusion`` (rows true, columns said),
+        ``accuracy``, ``balanced_accuracy`` and ``macro_f1`` over the classes
+        there are, ``auroc_tumor``, and ``classes``: by class, ``count``,
+        ``recall``, ``precision``, ``specificity``, ``f1`` and ``auroc`` (one
+        against the rest).
+    """
+    pairs = judged.labels * _KINDS + judged.predicted
+    cells = draws.sums(pairs[:, np.newaxis] == np.arange(_KINDS**2))
+    matrix = cells.reshape(-1, _KINDS, _KINDS)
+    hits = np.diagonal(matrix, axis1=1, axis2=2)
+    there, said = matrix.sum(axis=2), matrix.sum(axis=1)
+    total = there.sum(axis=1)
+    recall = ratio(hits, there)
+    precision = ratio(hits, said)
+    specificity = ratio(total[:, None] - there - said + hits, total[:, None] - there)
+    f1 = ratio(2.0 * hits, there + said)
+    f1[:, there[0] == 0] = np.nan
+    known = there[0] > 0
+    return {
+        "count": len(judged.labels),
+        "confusion": matrix[0].astype(int).tolist(),
+        "accuracy": figure(ratio(hits.sum(axis=1), total), draws.patients),
+        "balanced_accuracy": figure(_mean_of_known(recall[:, known])),
+        "macro_f1": figure(_mean_of_known(f1[:, known])),
+        "auroc_tumor": figure(draws.auroc(judged.p_tumor, judged.tumor)),
+        "classes": {
+            name: {
+                "count": int(there[0, row]),
+                "recall": figure(recall[:, row], draws.count(judged.labels == row)),
+                "precision": figure(
+                    precision[:, row], draws.count(judged.predicted == row)
+                ),
+                "specificity": figure(
+                    specificity[:, row], draws.count(judged.labels != row)
+                ),
+                "f1": figure(f1[:, row]),
+                "auroc": figure(
+                    draws.auroc(judged.probabilities[:, row], judged.labels == row)
+                ),
+            }
+            for row, name in enumerate(CLASSES)
+        },
+    }
+
+
+def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over classes; a class that a draw lacks is left out of it."""
+    there = np.isfinite(values)
+    return ratio(np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1))
+
+
+PARTS = 6
+"""Parts of a scan within which slices count as lying alike."""
+
+
+def slice_positions(records: Sequence[Record]) -> NDArray[np.float64]:
+    """Say how high each slice lies among its patient's.
+
+    Parameters
+    ----------
+    records
+        N of them. Their column ``slice`` numbers a patient's slices from the
+        feet upwards.
+
+    Returns
+    -------
+    ndarray
+        Shape (N,): 0 for a patient's lowest slice here, 1 for the highest; NaN
+        where no number is given, or there is one alone.
+    """
+    numbers = np.full(len(records), np.nan)
+    for row, record in enumerate(records):
+        if record.extra.get("slice", "").isdecimal():
+            numbers[row] = int(record.extra["slice"])
+    positions = np.full(len(records), np.nan)
+    groups = np.array([f"{row.group}\t{row.plane}" for row in records])
+    for group in np.unique(groups[np.isfinite(numbers)]):
+        rows = np.flatnonzero((groups == group) & np.isfinite(numbers))
+        low, high = numbers[rows].min(), numbers[rows].max()
+        if high > low:
+            positions[rows] = (numbers[rows] - low) / (high - low)
+    return positions
+
+
+def middle_auroc(
+    positions: NDArray[np.float64], tumor: NDArray[np.bool_], draws: Resampling
+) -> Draws:
+    """AUROC of guessing a tumour by how near a slice lies to its scan's middle."""
+    return draws.auroc(-np.abs(positions - 0.5), tumor)
+
+
+def like_position_auroc(
+    scores: NDArray[np.float64],
+    tumor: NDArray[np.bool_],
+    positions: NDArray[np.float64],
+    draws: Resampling,
+) -> Draws:
+    """AUROC between slices of the same sixth of their scans alone.
+
+    Adjusted for a covariate (Janes and Pepe 2009, Biometrika 96:371, equation
+    for discrete covariates): each sixth weighs as many tumour slices as lie in it.
+
+    Parameters
+    ----------
+    scores, tumor, positions
+        Shape (N,); positions from `slice_positions`.
+    draws
+        Draws of the N slices' patients.
+    """
+    parts = np.minimum(positions * PARTS, PARTS - 1)
+    over, under = np.zeros(1), np.zeros(1)
+    for part in range(PARTS):
+        rows = np.floor(parts) == part
+        area = draws.auroc(np.where(rows, scores, np.nan), tumor)
+        weight = draws.sums(tumor & rows)[: len(area)]
+        known = np.isfinite(area)
+        over = over + np.where(known, area * weight, 0.0)
+        under = under + np.where(known, weight, 0.0)
+    return ratio(over, under)

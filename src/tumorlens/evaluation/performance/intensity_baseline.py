@@ -9,12 +9,13 @@ high figures by telling scanners and encoders apart.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
@@ -22,14 +23,60 @@ from sklearn.ensemble import RandomForestClassifier
 from tumorlens.data.labelled_slices import read_labelled_slice
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.intensity_statistics import (
-    STATISTICS,
-    intensity_statistics,
-)
-from tumorlens.report.page_parts import Section, Table
-from tumorlens.statistics.intervals import in_words
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+
+STATISTICS = (
+    "mean",
+    "standard deviation",
+    "skewness",
+    "kurtosis",
+    "10th percentile",
+    "median",
+    "90th percentile",
+    "99th percentile",
+    "entropy",
+    "share of nearly black",
+)
+"""Of the brightness as a share of the picture's own brightest value."""
+
+_BINS = 64
+_BLACK = 0.05
+
+
+def intensity_statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sum up a picture's brightness.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32, any range.
+
+    Returns
+    -------
+    ndarray
+        Shape (10,), as `STATISTICS` names them; zeros for a constant picture.
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if high <= low:
+        return np.zeros(len(STATISTICS))
+    share = (pixels.ravel() - np.float32(low)) / np.float32(high - low)
+    mean, spread = float(share.mean()), float(share.std())
+    standard = (share - mean) / max(spread, 1e-9)
+    counts = cv2.calcHist([share], [0], None, [_BINS], [0.0, 1.0 + 1e-6]).ravel()
+    filled = counts[counts > 0] / share.size
+    return np.array(
+        [
+            mean,
+            spread,
+            float((standard**3).mean()),
+            float((standard**4).mean()),
+            *np.percentile(share, (10, 50, 90, 99)),
+            -float((filled * np.log(filled)).sum()),
+            float((share < _BLACK).mean()),
+        ]
+    )
+
 
 _TREES = 300
 _LEAF = 2
@@ -72,16 +119,16 @@ def cross_validate_intensity_baseline(
     kept, statistics = _readable(records, say)
     _check_known(kept, together)
     folds = np.array([-1 if row.fold is None else row.fold for row in kept])
-    found = np.zeros((len(kept), len(CLASSES)))
+    probabilities = np.zeros((len(kept), len(CLASSES)))
     for fold in np.unique(folds):
         inside = folds == fold
         others = [
             row for row, left_out in zip(kept, inside, strict=True) if not left_out
         ]
-        found[inside] = _judge(others, statistics[~inside], statistics[inside])
+        probabilities[inside] = _judge(others, statistics[~inside], statistics[inside])
         say(f"Fold {fold}: {int(inside.sum())} slices scored.")
     counts = np.array([not row.train_only for row in kept])
-    return _summarise(list(compress(kept, counts)), found[counts], together)
+    return _summarise(list(compress(kept, counts)), probabilities[counts], together)
 
 
 def _check_known(records: Sequence[Record], together: Sequence[Sequence[str]]) -> None:
@@ -98,8 +145,8 @@ def _readable(
     records: Sequence[Record], say: Callable[[str], None]
 ) -> tuple[list[Record], NDArray[np.float64]]:
     def read(record: Record) -> NDArray[np.float64] | None:
-        found = read_labelled_slice(record)
-        return None if found is None else intensity_statistics(found.pixels)
+        slice_ = read_labelled_slice(record)
+        return None if slice_ is None else intensity_statistics(slice_.pixels)
 
     labelled = [record for record in records if record.label is not None]
     with ThreadPoolExecutor(_READERS) as pool:
@@ -107,14 +154,14 @@ def _readable(
     for record, row in zip(labelled, rows, strict=True):
         if row is None:
             say(f"Left out {record.path}: it cannot be read, or holds several slices.")
-    found = [row for row in rows if row is not None]
-    if not found:
+    known_rows = [row for row in rows if row is not None]
+    if not known_rows:
         raise DatasetError(
             "None of the listed pictures can be read.",
             "Run `tumorlens data audit` on the manifest to see why.",
         )
     kept = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
-    return kept, np.stack(found)
+    return kept, np.stack(known_rows)
 
 
 def _judge(
@@ -128,9 +175,9 @@ def _judge(
         n_jobs=1,
     )
     forest.fit(seen, _labels(known))
-    found = np.zeros((len(shown), len(CLASSES)))
-    found[:, forest.classes_] = forest.predict_proba(shown)
-    return found
+    probabilities = np.zeros((len(shown), len(CLASSES)))
+    probabilities[:, forest.classes_] = forest.predict_proba(shown)
+    return probabilities
 
 
 def _labels(records: Sequence[Record]) -> NDArray[np.int64]:
@@ -214,60 +261,17 @@ def _by_place(judged: _Judged, together: Sequence[Sequence[str]]) -> dict[str, A
     for place, tumor_free in zip(places.tolist(), none.tolist(), strict=True):
         kinds[place].add(tumor_free)
     mixed = sorted(place for place, seen in kinds.items() if len(seen) > 1)
-    found = {"all": judged.figures()}
+    figures = {"all": judged.figures()}
     apart = ~np.isin(places, mixed)
     if apart.any():
-        found["across"] = judged.take(apart).figures()
-    found["inside"] = {place: judged.take(places == place).figures() for place in mixed}
-    found["together"] = {
+        figures["across"] = judged.take(apart).figures()
+    figures["inside"] = {
+        place: judged.take(places == place).figures() for place in mixed
+    }
+    figures["together"] = {
         ", ".join(names): judged.take(
             np.isin(judged.sources, names) | np.isin(judged.sites, names)
         ).figures()
         for names in together
     }
-    return found
-
-
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `measure_intensity_baseline` found."""
-    return Section(
-        "intensity-baseline",
-        "What brightness alone would reach",
-        (
-            "A random forest that sees ten statistics of a picture's brightness and "
-            f"nothing else ({', '.join(figures['statistics'])}), trained on other "
-            f"patients: {figures['slices']} slices of {figures['patients']} patients.",
-            "Across sets of which each holds tumours only, or none, it tells the sets "
-            "apart; inside one set and site that holds both it has only the heads to "
-            "go by. A network's figure says something of tumours as far as it is "
-            "above these.",
-        ),
-        [
-            _table(figures[key], title, unit)
-            for key, title, unit in (
-                ("by_slice", "By slice", "Slices"),
-                ("by_patient", "By patient: mean over slices of one class", "Patients"),
-            )
-        ],
-    )
-
-
-def _table(found: Mapping[str, Any], title: str, unit: str) -> Table:
-    parts = [("All", found["all"])]
-    if "across" in found:
-        parts.append(("Across sets of one kind", found["across"]))
-    parts += [(f"Inside {place}", item) for place, item in found["inside"].items()]
-    parts += [(f"Together: {names}", item) for names, item in found["together"].items()]
-    return Table(
-        title,
-        ("Part", unit, "AUROC, tumour or none", "Accuracy, four classes"),
-        [
-            (
-                name,
-                str(item["count"]),
-                in_words(item["auroc_tumor"], digits=3),
-                in_words(item["accuracy"], digits=3),
-            )
-            for name, item in parts
-        ],
-    )
+    return figures

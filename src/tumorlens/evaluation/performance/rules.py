@@ -6,33 +6,22 @@ wrong ones (Chow 1970; El-Yaniv and Wiener 2010, JMLR 11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.performance.rule_curves import curve_chart, hold_back_curves
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
-from tumorlens.report.page_parts import Section, Table
-from tumorlens.statistics.intervals import in_words
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
-
-RULES = {
-    "weak_sign": "Signs of a tumour, too weak to name one",
-    "several_tumors": "Several tumours in the prediction set",
-    "heads_disagree": "The heads name different tumours",
-    "little_brain": "Too little brain",
-}
-"""Key in the figures, and how the page calls the rule."""
 
 NO_RULES = Rules()
 
 
 def measure_rules(
-    scored: ScoredSet, rules: Rules | Sequence[Rules] = NO_RULES
+    scored_slices: ScoredSlices, rules: Rules | Sequence[Rules] = NO_RULES
 ) -> dict[str, Any]:
     """Hold slices back by each rule alone and by all together.
 
@@ -43,10 +32,10 @@ def measure_rules(
 
     Parameters
     ----------
-    scored
-        Of one bundle, or pooled over folds.
+    scored_slices
+        Slices scored by one bundle, or pooled over folds.
     rules
-        Of the bundle; for pooled folds one for each slice.
+        Rules of the bundle; for pooled folds one for each slice.
 
     Returns
     -------
@@ -60,45 +49,49 @@ def measure_rules(
         ``refusal`` and ``refusal_and_all`` hold the same shares of all slices.
         ``curves``: error among the decided over the share held back.
     """
-    given = [rules] * len(scored.records) if isinstance(rules, Rules) else list(rules)
-    asked = np.array(
-        [item is not Verdict.NOT_BRAIN_MRI for item in scored.decisions], bool
+    given = (
+        [rules] * len(scored_slices.records)
+        if isinstance(rules, Rules)
+        else list(rules)
     )
-    of_all = _Measured(scored)
-    scored = scored.take(asked)
-    if not len(scored.records):
+    asked = np.array(
+        [item is not Verdict.NOT_BRAIN_MRI for item in scored_slices.decisions], bool
+    )
+    of_all = _Measured(scored_slices)
+    scored_slices = scored_slices.take(asked)
+    if not len(scored_slices.records):
         return {"slices": 0, "patients": 0}
     given = [item for item, kept in zip(given, asked, strict=True) if kept]
-    measured = _Measured(scored)
-    held = _held(scored, given)
+    measured = _Measured(scored_slices)
+    held = _held(scored_slices, given)
     every = np.any(list(held.values()), axis=0)
     decided = asked.copy()
     decided[asked] = ~every
-    found = {name: measured.rule(rows) for name, rows in held.items()}
+    rule_figures = {name: measured.rule(rows) for name, rows in held.items()}
     for name in held:
         others = np.any([held[other] for other in held if other != name], axis=0)
-        found[name]["adds"] = measured.shares(every & ~others)
+        rule_figures[name]["adds"] = measured.shares(every & ~others)
     return {
-        "slices": len(scored.records),
+        "slices": len(scored_slices.records),
         "patients": measured.resampling.patients,
         "without": measured.without(),
-        "rules": found,
+        "rules": rule_figures,
         "all": measured.rule(every),
         "refusal": of_all.rule(~asked),
         "refusal_and_all": of_all.rule(~decided),
         "levels": _levels(given),
-        "curves": hold_back_curves(scored, measured.right),
+        "curves": hold_back_curves(scored_slices, measured.right),
     }
 
 
 class _Measured:
     """The decisions without any rule, and figures of those that are held back."""
 
-    def __init__(self, scored: ScoredSet) -> None:
-        self.resampling = Resampling(scored.groups)
-        self.tumor = scored.tumor
-        self.cleared = np.asarray(scored.p_tumor < scored.thresholds)
-        self.right = _forced(scored) == scored.labels
+    def __init__(self, scored_slices: ScoredSlices) -> None:
+        self.resampling = Resampling(scored_slices.groups)
+        self.tumor = scored_slices.tumor
+        self.cleared = np.asarray(scored_slices.p_tumor < scored_slices.thresholds)
+        self.right = _forced(scored_slices) == scored_slices.labels
         self._every = np.ones(len(self.right), bool)
 
     def without(self) -> dict[str, Any]:
@@ -132,25 +125,29 @@ class _Measured:
         return figure(sign * self.resampling.mean(hits, rows))
 
 
-def _forced(scored: ScoredSet) -> NDArray[np.int64]:
+def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
     """Name a class for every slice."""
-    tumors = scored.probabilities.copy()
+    tumors = scored_slices.probabilities.copy()
     tumors[:, NO_TUMOR_INDEX] = -1.0
     return np.where(
-        scored.p_tumor < scored.thresholds, NO_TUMOR_INDEX, tumors.argmax(axis=1)
+        scored_slices.p_tumor < scored_slices.thresholds,
+        NO_TUMOR_INDEX,
+        tumors.argmax(axis=1),
     )
 
 
-def _held(scored: ScoredSet, rules: Sequence[Rules]) -> dict[str, NDArray[np.bool_]]:
-    suspected = np.asarray(scored.p_tumor >= scored.thresholds)
-    likeliest_none = scored.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
-    in_set = np.delete(scored.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
-    found = disagreement(scored.slice_head, scored.evidence_head)
+def _held(
+    scored_slices: ScoredSlices, rules: Sequence[Rules]
+) -> dict[str, NDArray[np.bool_]]:
+    suspected = np.asarray(scored_slices.p_tumor >= scored_slices.thresholds)
+    likeliest_none = scored_slices.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
+    in_set = np.delete(scored_slices.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
+    disagreements = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
     heads, brain = np.zeros((2, len(rules)), bool)
     for one in set(rules):
         rows = np.array([item == one for item in rules])
-        heads |= rows & disagrees(one, found)
-        brain |= rows & lacks_brain(one, scored.brain_shares)
+        heads |= rows & disagrees(one, disagreements)
+        brain |= rows & lacks_brain(one, scored_slices.brain_shares)
     return {
         "weak_sign": suspected & likeliest_none,
         "several_tumors": suspected & ~likeliest_none & (in_set > 1),
@@ -166,101 +163,48 @@ def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
         "little_brain": {item.min_brain_share for item in rules},
     }
     return {
-        name: sorted(level for level in found if level is not None)
-        for name, found in levels.items()
+        name: sorted(level for level in in_use if level is not None)
+        for name, in_use in levels.items()
     }
 
 
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `measure_rules` found."""
-    if not figures["slices"]:
-        return Section("rules", _TITLE, ("Every picture was refused as foreign.",))
-    without = figures["without"]
-    return Section(
-        "rules",
-        _TITLE,
-        (
-            f"{figures['slices']} slices of {figures['patients']} patients that were "
-            "not refused as foreign. Without any rule, every one of them would be "
-            "named: "
-            f"{in_words(without['error'], percent=True)} wrongly, at a sensitivity of "
-            f"{in_words(without['sensitivity'], percent=True)} and a specificity of "
-            f"{in_words(without['specificity'], percent=True)}.",
-            "A rule is worth having where it catches a larger share of the errors than "
-            "it loses of the right decisions, and where the other rules do not do the "
-            "same without it.",
-            *_level_sentences(figures["levels"]),
-        ),
-        (_alone(figures), _added(figures), _refusal(figures)),
-        (curve_chart(figures["curves"]),),
-    )
+_MOST_HELD = 0.3
+_CURVE_POINTS = 30
 
 
-_TITLE = "What each decision rule buys and costs"
+def hold_back_curves(
+    scored_slices: ScoredSlices, right: NDArray[np.bool_]
+) -> dict[str, dict[str, list[float]]]:
+    """Hold back more and more slices, by what each rule looks at.
 
+    Parameters
+    ----------
+    scored_slices
+        N slices.
+    right
+        Shape (N,): whose decision is right.
 
-def _level_sentences(levels: Mapping[str, Sequence[float]]) -> list[str]:
-    found = []
-    for name, values in levels.items():
-        shown = ", ".join(f"{value:.3f}" for value in values)
-        found.append(
-            f"{RULES[name]}: {f'threshold {shown}' if shown else 'this rule is off'}."
-        )
-    return found
-
-
-def _alone(figures: Mapping[str, Any]) -> Table:
-    parts = [(RULES[name], item) for name, item in figures["rules"].items()]
-    return _prices(
-        "Each rule alone, and all together",
-        "Made inconclusive",
-        [*parts, ("All together", figures["all"])],
-    )
-
-
-def _refusal(figures: Mapping[str, Any]) -> Table:
-    return _prices(
-        "Of all slices, those refused as foreign too",
-        "Not decided",
-        [
-            ("Refused as no brain MRI", figures["refusal"]),
-            ("Refused, or held back by a rule", figures["refusal_and_all"]),
-        ],
-    )
-
-
-def _prices(title: str, held: str, parts: Sequence[tuple[str, Any]]) -> Table:
-    keys = {
-        "held": held,
-        "errors_caught": "Errors caught",
-        "right_lost": "Right decisions lost",
-        "wrong_among_held": "Wrong among the held",
-        "error_after": "Error among the decided",
-        "sensitivity_change": "Sensitivity, change",
-        "specificity_change": "Specificity, change",
+    Returns
+    -------
+    dict
+        The share ``held`` back, by what is looked at, and the ``error`` among
+        the others.
+    """
+    apart = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
+    orders = {
+        "probability": (scored_slices.probabilities.max(axis=1), len(right)),
+        "heads_disagree": (-apart, int((apart > 0.0).sum())),
+        "little_brain": (scored_slices.brain_shares, len(right)),
     }
-    return Table(
-        title,
-        ("Rule", *keys.values()),
-        [
-            (name, *(in_words(item[key], percent=True) for key in keys))
-            for name, item in parts
-        ],
-    )
-
-
-def _added(figures: Mapping[str, Any]) -> Table:
-    return Table(
-        "What only this rule holds back",
-        ("Rule", "Made inconclusive", "Errors caught", "Right decisions lost"),
-        [
-            (
-                RULES[name],
-                *(
-                    in_words(item["adds"][key], percent=True)
-                    for key in ("held", "errors_caught", "right_lost")
-                ),
-            )
-            for name, item in figures["rules"].items()
-        ],
-    )
+    curves = {}
+    for name, (values, most) in orders.items():
+        errors = np.cumsum(~right[np.argsort(values, kind="stable")])
+        last = min(most, int(_MOST_HELD * len(right)))
+        steps = np.unique(np.linspace(0, last, _CURVE_POINTS).astype(int))
+        caught = np.where(steps > 0, errors[np.maximum(steps, 1) - 1], 0)
+        left = (errors[-1] - caught) / (len(right) - steps)
+        curves[name] = {
+            "held": (steps / len(right)).tolist(),
+            "error": left.tolist(),
+        }
+    return curves

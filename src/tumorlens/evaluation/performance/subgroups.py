@@ -1,35 +1,29 @@
-"""The main figures by plane, source, site, tumour size and sharpness."""
+"""The main figures by plane, site, tumour size, sharpness and kind of source.
+
+Most published figures are of sources that hold tumours alone, or none, where a network
+can tell the sources apart instead. Sources with both are harder, and say more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.performance.figures import by_part
-from tumorlens.evaluation.performance.sections import part_table
-from tumorlens.evaluation.scoring.scored_slices import ScoredSet
-from tumorlens.report.page_parts import Section
+from tumorlens.evaluation.performance.figures import by_part, set_figures
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 
-_TITLES = {
-    "plane": "By plane",
-    "site": "By site",
-    "tumor_size": "Tumour slices by the outline's share of the head's square",
-    "sharpness": "By sharpness (variance of the Laplacian)",
-    "sharpness_of_tumors": "Tumour slices by sharpness",
-}
 _FEWEST = 3
 """Slices of which thirds can be made."""
 
 
-def subgroup_figures(scored: ScoredSet) -> dict[str, Any]:
+def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out the main figures of every subgroup.
 
     Parameters
     ----------
-    scored
+    scored_slices
         The set.
 
     Returns
@@ -39,20 +33,24 @@ def subgroup_figures(scored: ScoredSet) -> dict[str, Any]:
         them. Thirds are those of this set, with their bounds in the name. The
         sources stand under ``by_source`` of the metrics.
     """
-    records = scored.records
-    tumors = np.where(scored.tumor, scored.sharpness, np.nan)
-    found = {
-        "plane": by_part(scored, [item.plane for item in records]),
-        "site": by_part(scored, [item.site for item in records]),
-        "tumor_size": _thirds(scored, scored.outline_shares, "smallest", "largest"),
-        "sharpness": _thirds(scored, scored.sharpness, "blurred", "sharp"),
-        "sharpness_of_tumors": _thirds(scored, tumors, "blurred", "sharp"),
+    records = scored_slices.records
+    tumors = np.where(scored_slices.tumor, scored_slices.sharpness, np.nan)
+    subgroups = {
+        "plane": by_part(scored_slices, [item.plane for item in records]),
+        "site": by_part(scored_slices, [item.site for item in records]),
+        "tumor_size": _thirds(
+            scored_slices, scored_slices.outline_shares, "smallest", "largest"
+        ),
+        "sharpness": _thirds(
+            scored_slices, scored_slices.sharpness, "blurred", "sharp"
+        ),
+        "sharpness_of_tumors": _thirds(scored_slices, tumors, "blurred", "sharp"),
     }
-    return {kind: parts for kind, parts in found.items() if len(parts) > 1}
+    return {kind: parts for kind, parts in subgroups.items() if len(parts) > 1}
 
 
 def _thirds(
-    scored: ScoredSet, values: NDArray[np.float64], first: str, last: str
+    scored_slices: ScoredSlices, values: NDArray[np.float64], first: str, last: str
 ) -> dict[str, Any]:
     known = np.isfinite(values)
     if known.sum() < _FEWEST:
@@ -68,18 +66,52 @@ def _thirds(
         names[place] if there else ""
         for place, there in zip(places, known, strict=True)
     ]
-    return by_part(scored, parts, list(names))
+    return by_part(scored_slices, parts, list(names))
 
 
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `subgroup_figures` found."""
-    return Section(
-        "subgroups",
-        "Subgroups",
-        (
-            "Subgroups differ in more than their name: planes, sites and sharpness go "
-            "with sources, and sources with classes. A low figure says where to look, "
-            "not why. Of a single patient a share's interval is nearly 0 to 1.",
-        ),
-        [part_table(_TITLES[kind], parts) for kind, parts in figures.items()],
-    )
+ONE_KIND = "tumours alone, or none"
+BOTH_KINDS = "both"
+
+_KEPT = (
+    "slices",
+    "patients",
+    "accuracy",
+    "accuracy_by_patient",
+    "recall",
+    "tumor_sensitivity",
+    "tumor_specificity",
+    "inconclusive",
+    "refused_as_foreign",
+    "auroc_tumor",
+    "calibration_error",
+    "operating_points",
+)
+
+
+def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:
+    """Work out the main figures by what a slice's source holds.
+
+    Parameters
+    ----------
+    scored_slices
+        The set.
+
+    Returns
+    -------
+    dict
+        Plain JSON: by `ONE_KIND` and `BOTH_KINDS` the ``sources`` and their figures
+        as `set_figures` gives them. Empty where all sources are of one kind.
+    """
+    sources = np.array([item.source for item in scored_slices.records])
+    ill, well = set(sources[scored_slices.tumor]), set(sources[~scored_slices.tumor])
+    paired = np.isin(sources, sorted(ill & well))
+    if paired.all() or not paired.any():
+        return {}
+    by_kind = {}
+    for name, rows in ((ONE_KIND, ~paired), (BOTH_KINDS, paired)):
+        figures = set_figures(scored_slices.take(rows))
+        by_kind[name] = {
+            "sources": sorted(set(sources[rows])),
+            **{key: figures[key] for key in _KEPT},
+        }
+    return by_kind

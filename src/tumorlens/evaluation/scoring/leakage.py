@@ -12,7 +12,6 @@ from tumorlens.data.duplicates.copies import take_fingerprints
 from tumorlens.data.duplicates.copy_codes import TrainingCodes
 from tumorlens.data.manifest import LIKENESS, Record
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.report.page_parts import Section, Table
 
 FINGERPRINTS = "fingerprints"
 """Key of the training pictures' codes in a bundle's provenance."""
@@ -63,7 +62,7 @@ def check_held_out(
     unseen = set() if carried else everybody - {row.patient for row in at_hand}
     codes = _codes_of(bundle, at_hand)
     copies = None if codes is None else _copies(codes, evaluated, at_hand)
-    found: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "slices": len(evaluated),
         "patients_known": bool(everybody),
         "shared_patients": {
@@ -80,11 +79,11 @@ def check_held_out(
         "compared_with": 0 if codes is None else len(codes),
         "patients_unseen": len(unseen),
     }
-    objections = _objections(found)
+    objections = _objections(counts)
     return {
         "held_out": not objections,
-        "statement": _statement(found, objections),
-        **found,
+        "statement": _statement(counts, objections),
+        **counts,
     }
 
 
@@ -101,12 +100,12 @@ def _copies(
     codes: TrainingCodes, evaluated: Sequence[Record], at_hand: Sequence[Record]
 ) -> NDArray[np.bool_]:
     prints = take_fingerprints(evaluated)[0]
-    found = codes.holds(prints)
-    rows = np.flatnonzero(found)
+    is_copy = codes.holds(prints)
+    rows = np.flatnonzero(is_copy)
     if len(rows) and at_hand:
         theirs = take_fingerprints(at_hand)[0]
-        found[rows] = codes.confirms([prints[row] for row in rows], theirs)
-    return found
+        is_copy[rows] = codes.confirms([prints[row] for row in rows], theirs)
+    return is_copy
 
 
 def _by_source(
@@ -116,48 +115,49 @@ def _by_source(
     return {name: sources.count(name) for name in sorted(set(sources))}
 
 
-def _objections(found: Mapping[str, Any]) -> list[str]:
+def _objections(counts: Mapping[str, Any]) -> list[str]:
     objections = []
-    if not found["patients_known"]:
+    if not counts["patients_known"]:
         objections.append("the bundle does not say whose slices it was made from")
-    if found["shared_slices"]:
-        count = sum(found["shared_patients"].values())
+    if counts["shared_slices"]:
+        count = sum(counts["shared_patients"].values())
         objections.append(
-            f"{found['shared_slices']} of {found['slices']} slices are of {count} "
+            f"{counts['shared_slices']} of {counts['slices']} slices are of {count} "
             "patients who trained or tuned the model"
         )
-    if found["unnamed_slices"]:
+    if counts["unnamed_slices"]:
         objections.append(
-            f"{found['unnamed_slices']} of {found['slices']} slices name no patient, "
+            f"{counts['unnamed_slices']} of {counts['slices']} slices name no patient, "
             "so nobody can tell whether theirs trained or tuned it (fill the "
             "manifest's column `patient`)"
         )
-    if found["copies"]:
+    if counts["copies"]:
         objections.append(
-            f"{found['copies']} of the pictures scored are copies, or nearly, of ones "
+            f"{counts['copies']} of the pictures scored are copies, or nearly, of ones "
             "that trained or tuned it"
         )
-    if found["copies"] is None:
+    if counts["copies"] is None:
         objections.append(
             "copies could not be looked for, as the bundle carries no fingerprints of "
             "its training pictures and the manifest does not list them"
         )
-    elif found["patients_unseen"]:
+    elif counts["patients_unseen"]:
         objections.append(
             "copies could not be looked for among the pictures of "
-            f"{found['patients_unseen']} patients who trained or tuned it: the bundle "
+            f"{counts['patients_unseen']} patients who trained or tuned it: the bundle "
             "carries no fingerprints, and the manifest does not list them"
         )
     return objections
 
 
-def _statement(found: Mapping[str, Any], objections: Sequence[str]) -> str:
+def _statement(counts: Mapping[str, Any], objections: Sequence[str]) -> str:
     if objections:
         return f"These figures are NOT held out: {'; '.join(objections)}."
     return (
         "These figures are held out: no patient here trained or tuned the model, and "
         "no picture is a copy, by its fingerprint, of one of "
-        f"{found['compared_with']} that did.{likeness_words(found['likeness_slices'])}"
+        f"{counts['compared_with']} that did."
+        + likeness_words(counts["likeness_slices"])
     )
 
 
@@ -177,28 +177,46 @@ def likeness_words(slices: int) -> str:
     )
 
 
-def section(figures: Mapping[str, Any]) -> Section:
-    """Show what `check_held_out` found."""
-    copies = "not looked for" if figures["copies"] is None else str(figures["copies"])
-    rows = [
-        ("Slices scored", str(figures["slices"])),
-        *(
-            (f"Patients also in the bundle's split '{split}'", str(count))
-            for split, count in figures["shared_patients"].items()
-        ),
-        ("Slices of these patients", str(figures["shared_slices"])),
-        ("Slices that name no patient", str(figures["unnamed_slices"])),
-        ("Copies, or nearly, of training pictures", copies),
-        *(
-            (f"of these, from '{name}'", str(count))
-            for name, count in figures["copies_by_source"].items()
-        ),
-        *(("for example", name) for name in figures["examples"]),
-        ("Training pictures compared with", str(figures["compared_with"])),
-    ]
-    return Section(
-        "held-out",
-        "Held out" if figures["held_out"] else "Not held out",
-        (figures["statement"],),
-        (Table("", ("", "Number"), rows),),
+def pool_leakage(leakage: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what was found of every fold.
+
+    Parameters
+    ----------
+    leakage
+        What `check_held_out` says of each fold's bundle and of the slices it
+        was scored on; at least one fold.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``held_out`` is true only where it is for every fold;
+        ``statement`` is a sentence on all of them; ``slices`` and
+        ``unnamed_slices`` are counted over them; ``folds`` holds each one's own, by
+        its number as text.
+    """
+    leaking = [fold for fold, item in leakage.items() if not item["held_out"]]
+    return {
+        "held_out": not leaking,
+        "statement": _pooled_statement(leakage, leaking),
+        "slices": sum(item["slices"] for item in leakage.values()),
+        "unnamed_slices": sum(item["unnamed_slices"] for item in leakage.values()),
+        "folds": {str(fold): dict(item) for fold, item in sorted(leakage.items())},
+    }
+
+
+def _pooled_statement(
+    leakage: Mapping[int, Mapping[str, Any]], leaking: list[int]
+) -> str:
+    if leaking:
+        names = ", ".join(str(fold) for fold in sorted(leaking))
+        first = leakage[min(leaking)]["statement"]
+        return (
+            f"These figures are NOT held out in {len(leaking)} of {len(leakage)} folds "
+            f"({names}). Fold {min(leaking)}: {first}"
+        )
+    return (
+        f"These figures are held out: in each of {len(leakage)} folds no patient "
+        "scored trained that fold's network or set its calibration, thresholds or "
+        "rules, and no picture is a copy, by its fingerprint, of one that did."
+        + likeness_words(sum(item["likeness_slices"] for item in leakage.values()))
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -15,16 +16,16 @@ from tumorlens.data.labelled_slices import read_one_slice
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import prepare
-from tumorlens.imaging.study import MRSequence, Study
+from tumorlens.imaging.study import MRSequence, Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.results import Decision, Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
 
 
 @dataclass(frozen=True)
-class ScoredSet:
+class ScoredSlices:
     """N labelled slices with what is true and what a bundle said.
 
     Parameters
@@ -90,7 +91,7 @@ class ScoredSet:
     sequences: Sequence[MRSequence | None]
 
     @property
-    def labelled(self) -> ScoredSet:
+    def labelled(self) -> ScoredSlices:
         """Those that show one of the four classes: all other figures are of them."""
         return self.take(np.array([row.label is not None for row in self.records]))
 
@@ -118,22 +119,22 @@ class ScoredSet:
         return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
 
     @staticmethod
-    def concatenate(sets: Sequence[ScoredSet]) -> ScoredSet:
+    def concatenate(sets: Sequence[ScoredSlices]) -> ScoredSlices:
         """Pool sets, as those of cross-validation's folds, in their order."""
-        return ScoredSet(
+        return ScoredSlices(
             **{
                 field.name: _joined([getattr(item, field.name) for item in sets])
-                for field in fields(ScoredSet)
+                for field in fields(ScoredSlices)
             }
         )
 
-    def take(self, rows: NDArray[Any]) -> ScoredSet:
+    def take(self, rows: NDArray[Any]) -> ScoredSlices:
         """Keep some slices: positions, or shape (N,) of true and false."""
         positions = np.arange(len(self.records))[rows]
-        return ScoredSet(
+        return ScoredSlices(
             **{
                 field.name: _taken(getattr(self, field.name), positions)
-                for field in fields(ScoredSet)
+                for field in fields(ScoredSlices)
             }
         )
 
@@ -160,17 +161,17 @@ def score_records(
     operating_point: str | None = None,
     say: Callable[[str], None] = print,
     lesions: bool = False,
-) -> ScoredSet:
+) -> ScoredSlices:
     """Judge labelled pictures as a user would have them judged.
 
     Parameters
     ----------
     classifier
-        With its bundle loaded.
+        The classifier, whose bundle is loaded.
     records
         Rows of a manifest; those without a label are left out.
     operating_point
-        By default the bundle's own; `decisions` are made at it.
+        Name of the point at which `decisions` are made; the bundle's own by default.
     say
         Receives a line for each file that cannot be read, or that holds more
         than the one slice that its label can speak of.
@@ -179,8 +180,8 @@ def score_records(
 
     Returns
     -------
-    ScoredSet
-        In the order of `records`.
+    ScoredSlices
+        The slices in the order of `records`.
 
     Raises
     ------
@@ -190,9 +191,9 @@ def score_records(
     kept: list[Record] = []
     rows: list[dict[str, Any]] = []
     wanted = [row for row in records if row.label or (lesions and row.lesion)]
-    for record, found in _judged(classifier, wanted, operating_point, say):
+    for record, prediction in _judged(classifier, wanted, operating_point, say):
         kept.append(record)
-        rows.append(_row(record, found, classifier.bundle))
+        rows.append(_row(record, prediction, classifier.bundle))
     if not rows:
         raise DatasetError(
             "None of the listed pictures could be judged.",
@@ -204,7 +205,7 @@ def score_records(
         if name not in _LISTED
     }
     listed: dict[str, Any] = {name: [row[name] for row in rows] for name in _LISTED}
-    return ScoredSet(records=kept, **listed, **columns)
+    return ScoredSlices(records=kept, **listed, **columns)
 
 
 def _judged(
@@ -230,18 +231,18 @@ def _judged(
         yield read.popleft(), result
 
 
-def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
-    decision = found.decision
-    square, crop = prepare(found.pixels, bundle.preprocessing)
+def _row(record: Record, prediction: Prediction, bundle: Bundle) -> dict[str, Any]:
+    decision = prediction.decision
+    square, crop = prepare(prediction.pixels, bundle.preprocessing)
     maps = (
-        found.explanation.evidence,
-        found.explanation.gradcam,
-        center_map(crop, found.height, found.width),
+        prediction.explanation.evidence,
+        prediction.explanation.gradcam,
+        center_map(crop, prediction.height, prediction.width),
     )
     points = [(np.nan, np.nan)] * len(maps)
     outline_share = np.nan
     if record.mask is not None and record.label is not TumorClass.NO_TUMOR:
-        inside = read_outline(record.mask, (found.height, found.width))
+        inside = read_outline(record.mask, (prediction.height, prediction.width))
         points = [pointing(heat, inside) for heat in maps]
         outline_share = float(inside.sum()) / crop.side**2
     return {
@@ -263,7 +264,7 @@ def _row(record: Record, found: Prediction, bundle: Bundle) -> dict[str, Any]:
         "thresholds": _threshold(bundle, "screening"),
         "balanced_thresholds": _threshold(bundle, "balanced"),
         "lesions": [decision.other_lesions.get(name, np.nan) for name in Lesion],
-        "sequences": found.sequence.pixels,
+        "sequences": prediction.sequence.pixels,
     }
 
 
@@ -274,3 +275,131 @@ def _values(probabilities: Mapping[TumorClass, float]) -> list[float]:
 def _threshold(bundle: Bundle, name: str) -> float:
     point = bundle.operating_points.get(name)
     return np.nan if point is None else point.threshold
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """N things that were judged.
+
+    Parameters
+    ----------
+    labels
+        Class indices, shape (N,).
+    probabilities
+        Shape (N, 4).
+    groups
+        N group keys, over which intervals are made.
+    thresholds
+        Thresholds by operating point, shape (N,): NaN where there is none.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    groups: Sequence[str]
+    thresholds: Mapping[str, NDArray[np.float64]]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class, shape (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+    @property
+    def tumor(self) -> NDArray[np.bool_]:
+        """Which show a tumour, shape (N,)."""
+        return np.asarray(self.labels != NO_TUMOR_INDEX)
+
+    @property
+    def p_tumor(self) -> NDArray[np.float64]:
+        """Probability of any tumour, shape (N,)."""
+        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
+
+
+def by_slice(scored_slices: ScoredSlices) -> Judgements:
+    """Take every slice as it was judged."""
+    return Judgements(
+        scored_slices.labels,
+        scored_slices.probabilities,
+        scored_slices.groups,
+        {
+            "screening": scored_slices.thresholds,
+            "balanced": scored_slices.balanced_thresholds,
+        },
+    )
+
+
+def by_patient(scored_slices: ScoredSlices) -> Judgements:
+    """Mean the probabilities over a patient's slices of one class.
+
+    A patient of a set that has tumour and tumour-free slices of the same
+    scan counts once for each. Thresholds, the same for all slices that one
+    bundle judged, are averaged too.
+    """
+    return averaged(by_slice(scored_slices))
+
+
+def averaged(slices: Judgements) -> Judgements:
+    """Do the same for slices that were judged in any other way."""
+    keys = np.array(
+        [
+            f"{label}\t{name}"
+            for label, name in zip(slices.labels, slices.groups, strict=True)
+        ]
+    )
+    _, first, rows, counts = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(rows, values) / counts)
+
+    return Judgements(
+        slices.labels[first],
+        np.stack([mean(column) for column in slices.probabilities.T], axis=1),
+        [slices.groups[row] for row in first],
+        {name: mean(values) for name, values in slices.thresholds.items()},
+    )
+
+
+_SLICES_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class MeasuredBundle:
+    """A bundle and the slices that it is measured on.
+
+    Several stand for a cross-validation: each fold's bundle with the patients
+    that it left out. Figures are then of all of them together.
+
+    Parameters
+    ----------
+    classifier
+        The classifier, whose bundle is loaded.
+    records
+        Rows of patients that no other of the bundles is measured on.
+    """
+
+    classifier: Classifier
+    records: Sequence[Record]
+
+
+def share_of_each(count: int, measured_bundles: Sequence[MeasuredBundle]) -> int:
+    """Say how many of `count` slices each bundle is measured on, at least one."""
+    return max(1, count // max(1, len(measured_bundles)))
+
+
+def judge_slices(classifier: Classifier, slices: Iterable[Slice]) -> list[Decision]:
+    """Judge slices a few at a time, so that their maps are not kept.
+
+    Parameters
+    ----------
+    classifier
+        The classifier, whose bundle is loaded.
+    slices
+        Each is judged by itself.
+    """
+    waiting = iter(slices)
+    decisions: list[Decision] = []
+    while chunk := tuple(islice(waiting, _SLICES_AT_A_TIME)):
+        study = Study((Series(chunk),))
+        decisions += [item.decision for item in classifier.predict_study(study)]
+    return decisions

@@ -1,4 +1,4 @@
-"""How good a bundle is on whole scans, with intervals over patients."""
+"""How good a bundle is on series, with intervals over patients."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from numpy.typing import NDArray
 from tumorlens.calibration.probabilities import fit_operating_points
 from tumorlens.calibration.series.fit import (
     FittedRule,
-    ScanTable,
+    SeriesTable,
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.judged_series import JudgedScan
+from tumorlens.calibration.series.outlines import LEVELS, MEASURES
+from tumorlens.calibration.series.scored_series import ScoredSeries
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.series.outline_figures import fit_outlines
-from tumorlens.inference.bundle.facts import OperatingPoint, Rate, SeriesModel
+from tumorlens.inference.bundle.facts import (
+    OperatingPoint,
+    OutlineFacts,
+    Rate,
+    SeriesModel,
+)
 from tumorlens.inference.series.decision import series_log_odds
 from tumorlens.statistics.resampling import (
+    Figure,
     Resampling,
     figure,
     statistic_draws,
@@ -31,27 +37,29 @@ from tumorlens.taxonomy import NO_TUMOR_INDEX
 _BINS = 10
 
 
-def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]]:
-    """Fit what a bundle knows of whole scans, and measure it by cross-validation.
+def fit_series(
+    all_series: Sequence[ScoredSeries],
+) -> tuple[SeriesModel, dict[str, Any]]:
+    """Fit what a bundle knows of series, and measure it by cross-validation.
 
     Parameters
     ----------
-    judged
+    all_series
         Each by a network that never saw its patient.
 
     Returns
     -------
     model, figures
-        The rule and thresholds fitted on all scans, with the rates that rules
+        The rule and thresholds fitted on all series, with the rates that rules
         fitted on the other folds reach; and all figures as plain JSON.
 
     Raises
     ------
     TrainingError
-        Some fold's scans leave none with, or none without, a tumour to fit on.
+        Some fold's series leave none with, or none without, a tumour to fit on.
     """
-    scans = [scan for scan in judged if _judged(scan)]
-    table = ScanTable(scans)
+    scored_series = [series for series in all_series if _judged(series)]
+    table = SeriesTable(scored_series)
     for fold in np.unique(table.folds):
         if len(np.unique(table.tumor[table.folds != fold])) < 2:
             raise TrainingError(
@@ -59,8 +67,8 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]
                 "Give more scans of both kinds, spread over the folds.",
             )
     acquired, joined, rules = cross_fitted(table)
-    final = fit_rule(table, np.ones(len(scans), np.bool_))
-    points = _points(table, final, np.ones(len(scans), np.bool_))
+    final = fit_rule(table, np.ones(len(scored_series), np.bool_))
+    points = _points(table, final, np.ones(len(scored_series), np.bool_))
     by_fold = {
         fold: _points(table, rule, table.folds != fold) for fold, rule in rules.items()
     }
@@ -69,7 +77,7 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]
         for name in points
     }
     figures = _figures(table, acquired, thresholds)
-    outline, on_outlines = fit_outlines(scans)
+    outline, on_outlines = fit_outlines(scored_series)
     model = SeriesModel(
         end_discount=final.end_discount,
         weights=final.weights,
@@ -88,35 +96,35 @@ def fit_scans(judged: Sequence[JudgedScan]) -> tuple[SeriesModel, dict[str, Any]
     )
     return model, {
         "model": model.to_json(),
-        "not_judged": len(judged) - len(scans),
+        "not_judged": len(all_series) - len(scored_series),
         "rules_by_fold": {
             str(fold): {"end_discount": rule.end_discount, "weights": rule.weights}
             for fold, rule in rules.items()
         },
         "learned": figures,
-        "set_by_hand": _figures(table, _by_hand(scans), None),
+        "set_by_hand": _figures(table, _by_hand(scored_series), None),
         "planes": _planes(table, acquired, joined, thresholds),
         "outlines": on_outlines,
     }
 
 
-def _judged(scan: JudgedScan) -> bool:
-    return bool(np.isfinite(scan.views[0].probabilities).any())
+def _judged(series: ScoredSeries) -> bool:
+    return bool(np.isfinite(series.views[0].probabilities).any())
 
 
 def _points(
-    table: ScanTable, rule: FittedRule, rows: NDArray[np.bool_]
+    table: SeriesTable, rule: FittedRule, rows: NDArray[np.bool_]
 ) -> dict[str, float]:
     p_tumor = _sigmoid(rule.log_odds(table))[rows]
     labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
     patients = [name for name, kept in zip(table.patients, rows, strict=True) if kept]
-    found = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
-    return {name: point.threshold for name, point in found.items()}
+    points = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
+    return {name: point.threshold for name, point in points.items()}
 
 
-def _by_hand(scans: Sequence[JudgedScan]) -> NDArray[np.float64]:
-    """Judge by the rule of bundles that were never calibrated on scans."""
-    views = [scan.views[0] for scan in scans]
+def _by_hand(scored_series: Sequence[ScoredSeries]) -> NDArray[np.float64]:
+    """Judge by the rule of bundles that were never calibrated on series."""
+    views = [series.views[0] for series in scored_series]
     return np.array(
         [
             series_log_odds(
@@ -131,7 +139,7 @@ def _by_hand(scans: Sequence[JudgedScan]) -> NDArray[np.float64]:
 
 
 def _figures(
-    table: ScanTable,
+    table: SeriesTable,
     odds: NDArray[np.float64],
     thresholds: dict[str, NDArray[np.float64]] | None,
 ) -> dict[str, Any]:
@@ -140,7 +148,7 @@ def _figures(
     errors = statistic_draws(
         lambda rows: _calibration_error(p_tumor[rows], tumor[rows]), table.patients
     )
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "scans": {"tumor": int(tumor.sum()), "no_tumor": int((~tumor).sum())},
         "patients": {"tumor": draws.count(tumor), "no_tumor": draws.count(~tumor)},
         "auroc": figure(draws.auroc(odds, tumor)),
@@ -152,19 +160,19 @@ def _figures(
         },
     }
     if thresholds is None:
-        return found
-    found["operating_points"] = {
+        return figures
+    figures["operating_points"] = {
         name: _rates(draws, tumor, p_tumor >= bar, np.ones(len(tumor), np.bool_))
         for name, bar in thresholds.items()
     }
-    found["by_source"] = {
+    figures["by_source"] = {
         str(source): {
             name: _rates(draws, tumor, p_tumor >= bar, table.sources == source)
             for name, bar in thresholds.items()
         }
         for source in np.unique(table.sources)
     }
-    return found
+    return figures
 
 
 def _rates(
@@ -198,7 +206,7 @@ def _calibration_error(p_tumor: NDArray[np.float64], tumor: NDArray[np.bool_]) -
 
 
 def _planes(
-    table: ScanTable,
+    table: SeriesTable,
     acquired: NDArray[np.float64],
     joined: NDArray[np.float64],
     thresholds: dict[str, NDArray[np.float64]],
@@ -223,3 +231,99 @@ def _planes(
 
 def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-odds)))
+
+
+def fit_outlines(
+    scored_series: Sequence[ScoredSeries],
+) -> tuple[OutlineFacts | None, dict[str, Any] | None]:
+    """Fit the level on the other folds' outlines, and measure on each fold's own.
+
+    Parameters
+    ----------
+    scored_series
+        Each by a network that never saw its patient.
+
+    Returns
+    -------
+    facts, figures
+        Facts for the bundle, whose level is fitted on all; figures as plain JSON.
+        None without any outline.
+    """
+    drawn = [series for series in scored_series if series.outlines is not None]
+    if not drawn:
+        return None, None
+    measures = np.array(
+        [series.outlines.measures for series in drawn if series.outlines]
+    )
+    folds = np.array([series.fold for series in drawn])
+    patients = [series.record.patient for series in drawn]
+    chosen = np.array(
+        [
+            _best_level(measures[folds != fold], patients, folds != fold)
+            for fold in folds
+        ]
+    )
+    own = measures[np.arange(len(drawn)), chosen]
+    level = LEVELS[_best_level(measures, patients, np.ones(len(drawn), np.bool_))]
+    assert level is not None
+    sources = np.array([series.record.source for series in drawn])
+    fitted = _outline_figures(own, patients)
+    figures = {
+        "level": level,
+        "fitted": fitted,
+        "half_of_peak": _outline_figures(measures[:, LEVELS.index(None)], patients),
+        "by_source": {
+            str(name): _outline_figures(
+                own[sources == name],
+                [
+                    who
+                    for who, kept in zip(patients, sources == name, strict=True)
+                    if kept
+                ],
+            )
+            for name in np.unique(sources)
+        },
+        "each_volume": {
+            series.record.name: dict(zip(MEASURES, map(float, row), strict=True))
+            | {"size_mm": series.outlines.size_mm}
+            for series, row in zip(drawn, own, strict=True)
+            if series.outlines and series.outlines.size_mm is not None
+        },
+    }
+    facts = OutlineFacts(
+        level, Rate(**fitted["dice"]), Rate(**fitted["size_error"]), len(set(patients))
+    )
+    return facts, figures
+
+
+def _best_level(
+    measures: NDArray[np.float64], patients: Sequence[str], rows: NDArray[np.bool_]
+) -> int:
+    """Find the level with the best mean overlap over patients; None is not one."""
+    groups = [name for name, kept in zip(patients, rows, strict=True) if kept]
+    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.bincount(numbers).astype(np.float64)
+    dice = measures[:, :, MEASURES.index("dice")] / counts[numbers][:, None]
+    return 1 + int(np.argmax(dice.sum(axis=0)[1:]))
+
+
+def _outline_figures(
+    rows: NDArray[np.float64], patients: Sequence[str]
+) -> dict[str, Any]:
+    draws = Resampling(patients)
+    every = np.ones(len(rows), np.bool_)
+    columns = dict(zip(MEASURES, rows.T, strict=True))
+    medians = ("size_error", "size_ratio", "thickness_error")
+    return {
+        "scans": len(rows),
+        "patients": draws.patients,
+        "dice": draws.average(columns["dice"], every),
+        "peak_inside": draws.share(columns["peak_inside"] > 0.5, every),
+        **{name: _median(columns[name], patients) for name in medians},
+    }
+
+
+def _median(values: NDArray[np.float64], patients: Sequence[str]) -> Figure | None:
+    return figure(
+        statistic_draws(lambda rows: float(np.median(values[rows])), patients)
+    )

@@ -24,6 +24,7 @@ from tumorlens.imaging.dicom.order import (
 )
 from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
+from tumorlens.imaging.preprocess.framing import is_inverted
 from tumorlens.imaging.study import Series, Study
 
 _SAME_WAY = 0.01
@@ -38,6 +39,12 @@ _LOCALISER_SLICES = 15
 
 _EVEN = 0.1
 """Share of their mean by which the distances of a regular stack differ."""
+
+
+NEGATIVE = (
+    "The greys of a series are inverted (air is white), which its header does not say; "
+    "they were turned round."
+)
 
 
 def read_dicom(data: bytes, name: str) -> Study:
@@ -134,7 +141,9 @@ def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
         error.message.removeprefix(name).strip() for name, error in failures
     )
     return tuple(
-        f"{count} {'file was' if count == 1 else 'files were'} left out: it {reason}"
+        f"{count} file was left out: it {reason}"
+        if count == 1
+        else f"{count} files were left out: each {reason}"
         for reason, count in reasons.most_common(10)
     )
 
@@ -191,6 +200,9 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
         for part in parts:
             ordered, note = sort_slices(part)
             notes += [item for item in (note, gap_note(ordered)) if item]
+            if _is_negative(ordered):
+                ordered = _turned_round(ordered)
+                notes.append(NEGATIVE)
             series.append(_series(ordered))
     used = {id(frame.header) for frame in kept}
     failures = {
@@ -469,6 +481,33 @@ def _by_rank(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
             "and differ from it; they were put into a series of their own."
         )
     return list(parts.values())
+
+
+def _is_negative(frames: Sequence[Frame]) -> bool:
+    """Tell whether most slices show white air, though no tag says so."""
+    # A look at a few tells of most series that air is dark.
+    told = [
+        is_inverted(frame.slice.pixels) for frame in frames[:: len(frames) // 4 or 1]
+    ]
+    if not any(told):
+        return False
+    told = [is_inverted(frame.slice.pixels) for frame in frames]
+    return told.count(True) > len(frames) / 2
+
+
+def _turned_round(frames: Sequence[Frame]) -> list[Frame]:
+    top = max(float(frame.slice.pixels.max()) for frame in frames)
+    top += min(float(frame.slice.pixels.min()) for frame in frames)
+    turned = []
+    for frame in frames:
+        window = frame.slice.window
+        if window is not None:
+            window = top - window[1], top - window[0]
+        pixels = np.float32(top) - frame.slice.pixels
+        turned.append(
+            replace(frame, slice=replace(frame.slice, pixels=pixels, window=window))
+        )
+    return turned
 
 
 def _series(frames: Sequence[Frame]) -> Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,6 +16,7 @@ from tumorlens.imaging.geometry.volume_grid import (
     acquired_plane,
     nearest_axes,
     skew,
+    square_shape,
 )
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 from tumorlens.imaging.placement import Placement, Plane, Point
@@ -29,12 +31,14 @@ __all__ = [
     "check_view",
     "in_grid",
     "series_of",
+    "slice_gap",
+    "uneven_depths",
     "view_of",
     "volume_of",
 ]
 
-MAX_PIXEL_RATIO = 1.1
-"""Longer over shorter side of a pixel, above which slices are made square."""
+_UNEVEN = 0.1
+"""Share of the usual distance by which one differs where slices are evenly apart."""
 
 _TOLERANCE = 0.01
 """Share of a spacing, and mm, by which slices may be off their place."""
@@ -209,11 +213,7 @@ def view_of(
 def _square_size(
     height: int, width: int, spacing: tuple[float, float]
 ) -> tuple[int, int]:
-    """Rows and columns after pixels that are clearly oblong are made square."""
-    finer = min(spacing)
-    if max(spacing) <= MAX_PIXEL_RATIO * finer:
-        return height, width
-    return round(height * spacing[0] / finer), round(width * spacing[1] / finer)
+    return square_shape(height, width, spacing[0] / spacing[1])
 
 
 def check_view(
@@ -240,7 +240,7 @@ def check_view(
         above `MAX_PAGES` slices too.
     """
     view = view_of(shape, affine, plane)
-    height, width = _square_size(*view.shape[1:], view.first.spacing_mm)
+    height, width = _square_size(view.shape[1], view.shape[2], view.first.spacing_mm)
     if view.shape[0] > MAX_PAGES:
         raise TooLargeError(
             f"{name} has {view.shape[0]} {plane} slices; at most {MAX_PAGES} are read.",
@@ -306,7 +306,10 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
 
 
 def in_grid(
-    stack: NDArray[np.uint8], volume: Volume, plane: Plane
+    stack: NDArray[np.uint8],
+    shape: tuple[int, ...],
+    affine: NDArray[np.float64],
+    plane: Plane,
 ) -> NDArray[np.uint8]:
     """Turn a map over the slices of `series_of` back into the volume's grid.
 
@@ -314,16 +317,17 @@ def in_grid(
     ----------
     stack
         Shape (slices, rows, columns) of ``series_of(volume, plane, ...)``.
-    volume, plane
-        The volume and plane that were given to `series_of`.
+    shape, affine, plane
+        The volume's slices, rows and columns, its affine, and the plane in which it
+        was sliced.
 
     Returns
     -------
     ndarray
         Shape (D, H, W) of the volume's voxels.
     """
-    shape = volume.voxels.shape
-    view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
+    depth, height, width = shape
+    view = view_of((depth, height, width), affine, plane)
     _, rows, columns = view.shape
     if stack.shape[1:] != (rows, columns):
         stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])
@@ -347,3 +351,56 @@ def _squared(
         np.array(placement.across) * wider,
         np.array(placement.down) * taller,
     )
+
+
+def slice_gap(slices: Sequence[Slice]) -> float | None:
+    """Measure the usual distance between neighbouring slices, in mm.
+
+    Parameters
+    ----------
+    slices
+        Slices in order.
+
+    Returns
+    -------
+    float or None
+        The mean where slices are evenly apart, else the median, which slices that
+        are missing do not change. None for fewer than two slices, or where a
+        place is not known.
+    """
+    depths = _depths(slices)
+    if depths is None:
+        return None
+    mean = abs(float(depths[-1] - depths[0])) / (len(slices) - 1)
+    if uneven_depths(slices) is None:
+        return mean or None
+    return float(np.median(np.abs(np.diff(depths)))) or None
+
+
+def uneven_depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    """Measure where slices lie along their normal, where they are not evenly apart.
+
+    Parameters
+    ----------
+    slices
+        Slices in order.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (D,), mm; None where slices are evenly apart, or nobody knows.
+    """
+    depths = _depths(slices)
+    if depths is None:
+        return None
+    steps = np.abs(np.diff(depths))
+    usual = float(np.median(steps))
+    return depths if np.abs(steps - usual).max() > _UNEVEN * usual else None
+
+
+def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
+    places = [item.placement for item in slices if item.placement is not None]
+    if len(slices) < 2 or len(places) != len(slices):
+        return None
+    origins = np.array([place.origin for place in places])
+    return np.asarray(origins @ places[0].normal)

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.volume_grid import square_shape
+
 _SEARCH_SIZE = 128
 _HISTOGRAM_BINS = 1024
 
@@ -80,6 +82,30 @@ def _percentiles(
     ]
     step = (top - bottom) / _HISTOGRAM_BINS
     return bottom + edges[0] * step, bottom + (edges[1] + 1) * step
+
+
+def with_square_pixels(
+    pixels: NDArray[np.float32], aspect: float
+) -> NDArray[np.float32]:
+    """Resize a picture so that its pixels are as wide as high.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32.
+    aspect
+        Height over width of a pixel.
+
+    Returns
+    -------
+    ndarray
+        Of the shape that `square_shape` counts, float32.
+    """
+    height, width = square_shape(pixels.shape[0], pixels.shape[1], aspect)
+    if (height, width) == pixels.shape:
+        return pixels
+    resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)
 
 
 def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:

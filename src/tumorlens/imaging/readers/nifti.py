@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS
+from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS, MAX_SKEW, skew
 from tumorlens.imaging.readers.volume_file import (
     GZIP_START,
     VolumeHeader,
@@ -68,7 +69,8 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     """Read a NIfTI file as slices of the plane in which it was acquired.
 
     All that the header states is checked before any voxel is unpacked. The
-    place in the patient is taken from the sform, else from the qform.
+    place in the patient is taken from the sform, else from the qform; fields that
+    disagree are weighed against each other, and a note says so.
 
     Parameters
     ----------
@@ -93,13 +95,13 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         Where the stated size passes a limit (see `limits`).
     InputError
         Where it is no 3-D volume of real numbers on a straight grid, or holds
-        values that are not finite.
+        none that is finite.
     """
     header = _header(_start(data), name)
     shape, wanted = _shape(header, name, volume)
-    affine, placed = _affine(header, name)
+    affine, placed, notes = _affine(header, shape, name)
     grid = VolumeHeader(
-        shape, _dtype(header, name), affine, placed, _scale(header, name)
+        shape, _dtype(header, name), affine, placed, _scale(header, name), notes
     )
     size = grid.voxel_bytes
     start = _offset(header, name) + wanted * size
@@ -146,6 +148,9 @@ def _shape(
     count, *sides = (int(item) for item in header["dim"])
     if not 1 <= count <= 7:
         raise DamagedFileError(f"{name} states {count} dimensions.")
+    # Dimensions of one step, or of none, add nothing.
+    while count > 4 and sides[count - 1] in (0, 1):
+        count -= 1
     if count not in (2, 3, 4):
         raise InputError(
             f"{name} has {count} dimensions.", "Give a volume of three dimensions."
@@ -213,28 +218,127 @@ def _offset(header: Nifti1Header, name: str) -> int:
     return int(offset)
 
 
-def _affine(header: Nifti1Header, name: str) -> tuple[NDArray[np.float64], bool]:
-    """(column, row, slice, 1) to LPS mm, and whether the header states it."""
-    from nibabel.spatialimages import HeaderDataError
+_LIKELY_MM = (0.05, 20.0)
+"""Sides of a voxel that an MR scanner writes."""
 
-    matrix: NDArray[np.float64] = np.eye(4)
-    placed = True
-    try:
-        with np.errstate(all="ignore"):
-            if int(header["sform_code"]) > 0:
-                stated = header.get_sform()  # type: ignore[no-untyped-call]
-                matrix = np.asarray(stated, np.float64)
-            elif int(header["qform_code"]) > 0:
-                stated = header.get_qform()  # type: ignore[no-untyped-call]
-                matrix = np.asarray(stated, np.float64)
-            else:
-                placed = False
-                sides = np.abs(header["pixdim"][1:4].astype(np.float64))
-                matrix[:3, :3] = np.diag(sides)
-    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        raise DamagedFileError(f"{name} states no usable orientation.") from error
-    unit = _MM.get(int(header["xyzt_units"]) & _UNIT_MASK, 1.0)
+_LIKELY_FIELD_MM = (20.0, 800.0)
+"""Longest side of what it scans."""
+
+_SIZES_AGREE = 0.05
+_WAYS_AGREE = 0.98
+"""Cosine between axes: 11 degrees."""
+
+
+def _affine(
+    header: Nifti1Header, shape: tuple[int, int, int], name: str
+) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
+    """(column, row, slice, 1) to LPS mm, whether the header states it, and notes."""
+    sides = np.abs(header["pixdim"][1:4].astype(np.float64))
+    forms: list[tuple[str, NDArray[np.float64]]] = []
+    broken: list[str] = []
+    for form in ("sform", "qform"):
+        if int(header[f"{form}_code"]) <= 0:
+            continue
+        matrix = _form(header, form)
+        if matrix is None:
+            broken.append(form)
+        else:
+            forms.append((form, matrix))
+    usable = [item for item in forms if _is_usable(item[1])]
+    notes: list[str] = []
+    placed = bool(forms or broken)
+    if usable:
+        form, matrix = usable[0]
+        if len(usable) == 1 and len(forms) + len(broken) > 1:
+            other = "qform" if form == "sform" else "sform"
+            notes.append(
+                f"The header's {other} is no orientation; the {form} was used."
+            )
+        if len(usable) == 2:
+            form, matrix = _weighed(usable, shape)
+            notes += _disagreement(usable, form)
+    elif forms:
+        # What is wrong with it is said by who checks the grid.
+        matrix = forms[0][1]
+    elif broken:
+        raise DamagedFileError(f"{name} states no usable orientation.")
+    else:
+        matrix = np.diag([*sides, 1.0])
+    unit, said = _unit(header, matrix, shape)
     with np.errstate(all="ignore"):
         matrix = LPS_TO_RAS @ matrix
         matrix[:3] *= unit
-    return matrix, placed
+    return matrix, placed, (*notes, *said)
+
+
+def _form(header: Nifti1Header, form: str) -> NDArray[np.float64] | None:
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        with np.errstate(all="ignore"):
+            stated = getattr(header, f"get_{form}")()
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError):
+        return None
+    return np.asarray(stated, np.float64)
+
+
+def _is_usable(matrix: NDArray[np.float64]) -> bool:
+    if not np.isfinite(matrix).all():
+        return False
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    return bool(lengths.min() > 0.0) and skew(matrix) <= MAX_SKEW
+
+
+def _weighed(
+    forms: list[tuple[str, NDArray[np.float64]]], shape: tuple[int, int, int]
+) -> tuple[str, NDArray[np.float64]]:
+    """Take the sform, unless only the qform's voxels are of a size that scans have."""
+    likely = [item for item in forms if _is_likely(item[1], shape)]
+    return likely[0] if len(likely) == 1 else forms[0]
+
+
+def _is_likely(
+    matrix: NDArray[np.float64], shape: tuple[int, int, int], unit: float = 1.0
+) -> bool:
+    lengths = unit * np.linalg.norm(matrix[:3, :3], axis=0)
+    field = float((lengths * shape[::-1]).max())
+    low, high = _LIKELY_MM
+    return bool(low <= lengths.min() and lengths.max() <= high) and (
+        _LIKELY_FIELD_MM[0] <= field <= _LIKELY_FIELD_MM[1]
+    )
+
+
+def _disagreement(
+    forms: list[tuple[str, NDArray[np.float64]]], used: str
+) -> Iterator[str]:
+    """Say where both forms state different voxels or directions."""
+    first, second = (matrix[:3, :3] for _, matrix in forms)
+    one, two = np.linalg.norm(first, axis=0), np.linalg.norm(second, axis=0)
+    if np.abs(one - two).max() > _SIZES_AGREE * max(one.max(), two.max()):
+        shown = " x ".join(f"{x:.3g}" for x in one), " x ".join(f"{x:.3g}" for x in two)
+        yield (
+            f"The header contradicts itself: voxels of {shown[0]} mm by the sform, of "
+            f"{shown[1]} mm by the qform; the {used} was used."
+        )
+    if np.einsum("ij,ij->j", first / one, second / two).min() < _WAYS_AGREE:
+        yield (
+            "The header contradicts itself: its sform and qform state different "
+            f"orientations; the {used} was used, and planes and sides may be wrong."
+        )
+
+
+def _unit(
+    header: Nifti1Header, matrix: NDArray[np.float64], shape: tuple[int, int, int]
+) -> tuple[float, tuple[str, ...]]:
+    """Millimetres in the header's unit; a unit that no scanner has is not believed."""
+    code = int(header["xyzt_units"]) & _UNIT_MASK
+    unit = _MM.get(code, 1.0)
+    if unit == 1.0 or _is_likely(matrix, shape, unit):
+        return unit, ()
+    if not _is_likely(matrix, shape):
+        return unit, ()
+    title = "metres" if code == _METRE else "micrometres"
+    return 1.0, (
+        f"The header states its voxels in {title}, which makes no head; they were "
+        "taken as millimetres.",
+    )

@@ -1,4 +1,4 @@
-"""Pictures: PNG, JPEG, TIFF, BMP, WebP and GIF become slices."""
+"""Pictures: PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and HEIC become slices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from tumorlens.imaging.limits import (
     check_dimensions,
     check_unpacked,
 )
+from tumorlens.imaging.preprocess.framing import find_views
 from tumorlens.imaging.study import Series, Slice, Study
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _DECODER_ERRORS = (
     KeyError,
     IndexError,
     EOFError,
+    RuntimeError,
     OverflowError,
     MemoryError,
     struct.error,
@@ -48,6 +51,9 @@ _DECODER_ERRORS = (
 warning, where the program turns warnings into errors)."""
 
 _JPEG_SCAN = b"\xff\xda"
+_MAX_ANIMATION_PIXELS = 40_000_000
+"""Pixels of all frames of an animation: 150 of 512 x 512, decoded in a second."""
+
 _MOST_SCANS = 64
 """Of a progressive JPEG: each goes over all pixels, however few its bytes are. Ten
 are usual; those of a preview and chance finds in a colour profile are counted in."""
@@ -71,16 +77,25 @@ class _Kind(NamedTuple):
 # Pillow's classes are used directly: `Image.open` would import every plug-in,
 # and would only warn at sizes that are refused here.
 _KINDS = (
-    _Kind("PNG", b"\x89PNG\r\n\x1a\n", 0, "PngImagePlugin", "PngImageFile"),
-    _Kind("JPEG", b"\xff\xd8\xff", 0, "JpegImagePlugin", "JpegImageFile"),
-    _Kind("TIFF", b"II*\0", 0, "TiffImagePlugin", "TiffImageFile"),
-    _Kind("TIFF", b"MM\0*", 0, "TiffImagePlugin", "TiffImageFile"),
+    _Kind("PNG", b"\x89PNG\r\n\x1a\n", 0, "PIL.PngImagePlugin", "PngImageFile"),
+    _Kind("JPEG", b"\xff\xd8\xff", 0, "PIL.JpegImagePlugin", "JpegImageFile"),
+    _Kind("TIFF", b"II*\0", 0, "PIL.TiffImagePlugin", "TiffImageFile"),
+    _Kind("TIFF", b"MM\0*", 0, "PIL.TiffImagePlugin", "TiffImageFile"),
     # BigTIFF; Pillow reads it in this order of bytes alone.
-    _Kind("TIFF", b"II+\0", 0, "TiffImagePlugin", "TiffImageFile"),
-    _Kind("GIF", b"GIF87a", 0, "GifImagePlugin", "GifImageFile"),
-    _Kind("GIF", b"GIF89a", 0, "GifImagePlugin", "GifImageFile"),
-    _Kind("WebP", b"WEBP", 8, "WebPImagePlugin", "WebPImageFile"),
-    _Kind("BMP", b"BM", 0, "BmpImagePlugin", "BmpImageFile"),
+    _Kind("TIFF", b"II+\0", 0, "PIL.TiffImagePlugin", "TiffImageFile"),
+    _Kind("GIF", b"GIF87a", 0, "PIL.GifImagePlugin", "GifImageFile"),
+    _Kind("GIF", b"GIF89a", 0, "PIL.GifImagePlugin", "GifImageFile"),
+    _Kind("WebP", b"WEBP", 8, "PIL.WebPImagePlugin", "WebPImageFile"),
+    _Kind("BMP", b"BM", 0, "PIL.BmpImagePlugin", "BmpImageFile"),
+    *(
+        _Kind("AVIF", b"ftyp" + brand, 4, "PIL.AvifImagePlugin", "AvifImageFile")
+        for brand in (b"avif", b"avis")
+    ),
+    # What phones write; only decoders are in this library.
+    *(
+        _Kind("HEIC", b"ftyp" + brand, 4, "pi_heif.as_plugin", "HeifImageFile")
+        for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+    ),
 )
 
 
@@ -101,8 +116,7 @@ def read_raster(data: bytes, name: str) -> Study:
 
     Size is checked from the header, before any pixel is decoded. Colour
     becomes grey, transparency is laid on black, a camera's rotation (EXIF) is
-    applied. Of an animation the first frame is read; each page of a TIFF is a
-    slice.
+    applied. Each frame of an animation and each page of a TIFF is a slice.
 
     Parameters
     ----------
@@ -124,7 +138,7 @@ def read_raster(data: bytes, name: str) -> Study:
         raise DamagedFileError(f"{name} does not start like a picture.")
     notes: tuple[str, ...] = ()
     try:
-        opener = getattr(import_module(f"PIL.{kind.module}"), kind.opener)
+        opener = getattr(import_module(kind.module), kind.opener)
         with opener(io.BytesIO(data)) as image:
             check_dimensions(image.width, image.height, name)
             if kind.title == "TIFF":
@@ -136,21 +150,66 @@ def read_raster(data: bytes, name: str) -> Study:
                     _check_scans(data, name)
                 wide = 8 if kind.title == "PNG" and _is_wide_png(data) else 4
                 check_unpacked(image.width * image.height, wide, len(data), name)
-                if getattr(image, "is_animated", False):
-                    notes = ("The picture is animated; its first frame was read.",)
+                count = _frame_count(image, data, name)
                 slices = (to_slice(_decode(image, kind.title == "PNG", data), name),)
+                if count > 1:
+                    slices += tuple(_later_frames(image, count, name))
+                    notes = (
+                        f"The picture is an animation of {count} frames; each was read "
+                        "as a slice.",
+                    )
     except InputError:
         raise
     except Image.DecompressionBombError as error:
         raise TooLargeError(
             f"{name} claims a size that no slice has.", "Export the slice again."
         ) from error
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"{name} is a {kind.title} picture, which is not read here.",
+            "Save it as PNG or JPEG.",
+        ) from error
     except _DECODER_ERRORS as error:
         raise DamagedFileError(
             f"{name} starts like a {kind.title} picture, "
             "but its content is cut off or broken."
         ) from error
-    return Study((Series(slices),), notes)
+    return _framed(slices, notes)
+
+
+def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
+    """Find the slices in each picture; one picture may show several."""
+    framed: list[Slice] = []
+    said: list[str] = []
+    for picture in slices:
+        found = find_views(picture.pixels)
+        said += found.notes
+        for view in found.views or (None,):
+            framed.append(replace(picture, index=len(framed), view=view))
+    return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(said)))
+
+
+def _frame_count(image: ImageFile.ImageFile, data: bytes, name: str) -> int:
+    """Count the frames of an animation, and refuse too many of them."""
+    if not getattr(image, "is_animated", False):
+        return 1
+    count = int(getattr(image, "n_frames", 1))
+    pixels = count * image.width * image.height
+    if count > MAX_PAGES or pixels > _MAX_ANIMATION_PIXELS:
+        raise TooLargeError(
+            f"{name} is an animation of {count} frames of {image.width} x "
+            f"{image.height} pixels; at most {MAX_PAGES} frames and "
+            f"{_MAX_ANIMATION_PIXELS // 10**6} million pixels are read.",
+            "Save the frames that matter as pictures of their own.",
+        )
+    check_unpacked(pixels, 4, len(data), name)
+    return count
+
+
+def _later_frames(image: ImageFile.ImageFile, count: int, name: str) -> Iterator[Slice]:
+    for index in range(1, count):
+        image.seek(index)
+        yield to_slice(_pillow_pixels(image), name, index)
 
 
 def _check_scans(data: bytes, name: str) -> None:

@@ -24,7 +24,7 @@ from tumorlens.imaging.geometry.volume_grid import (
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
 from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.study import Study
+from tumorlens.imaging.study import Study, VoxelGrid
 
 GZIP_START = b"\x1f\x8b"
 
@@ -115,12 +115,22 @@ def read_volume(
         Whatever `check_grid` and `voxels_of` raise it.
     """
     plane = check_grid(header.shape, header.affine, size, name)
-    voxels = voxels_of(stored(), header.dtype, header.shape, header.scale, name)
+    voxels, missing = voxels_of(
+        stored(), header.dtype, header.shape, header.scale, name
+    )
+    notes = header.notes
+    if missing:
+        share = 100.0 * missing / voxels.size
+        notes += (
+            f"{share:.2g} % of the voxels are no finite numbers (NaN or infinity); "
+            "they were read as air.",
+        )
     series = series_of(Volume.of(voxels, header.affine), plane, name)
-    if header.placed:
-        return Study((series,), header.notes)
-    guessed = replace(series, place_guessed=True)
-    return Study((guessed,), (*header.notes, PLACE_UNKNOWN))
+    grid = VoxelGrid(header.shape, header.affine, plane, header.placed)
+    series = replace(series, grid=grid, place_guessed=not header.placed)
+    if not header.placed:
+        notes += (PLACE_UNKNOWN,)
+    return Study((series,), notes)
 
 
 def check_grid(
@@ -199,8 +209,10 @@ def _checked_spacing(
     return step, down, across
 
 
-def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytearray:
-    """Unpack a part of a gzip file, and no more than is asked for.
+def inflate(
+    data: bytes | memoryview, start: int, size: int, name: str, gzip: bool = True
+) -> bytearray:
+    """Unpack a part of packed data, and no more than is asked for.
 
     Parameters
     ----------
@@ -210,6 +222,10 @@ def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytea
         The part, in bytes of the unpacked content.
     name
         The name of the file, for messages.
+    gzip
+        Whether the data are members of gzip; else they are one stream of zlib.
+    gzip
+        Whether the data are members of gzip; else one stream of zlib.
 
     Returns
     -------
@@ -233,7 +249,7 @@ def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytea
         )
     part = bytearray()
     passed = 0
-    for chunk in _unpacked(data, end + _CHUNK, name):
+    for chunk in _unpacked(data, end + _CHUNK, name, gzip):
         lower = max(0, start - passed)
         passed += len(chunk)
         if lower < len(chunk) and len(part) < size:
@@ -245,7 +261,9 @@ def inflate(data: bytes | memoryview, start: int, size: int, name: str) -> bytea
     return part
 
 
-def _unpacked(data: bytes | memoryview, most: int, name: str) -> Iterator[bytes]:
+def _unpacked(
+    data: bytes | memoryview, most: int, name: str, gzip: bool
+) -> Iterator[bytes]:
     """Unpack up to `most` bytes, a chunk at a time.
 
     Asking for a little more than is needed reaches the end of a whole file,
@@ -254,25 +272,30 @@ def _unpacked(data: bytes | memoryview, most: int, name: str) -> Iterator[bytes]
     view = memoryview(data)
     place = members = 0
     try:
-        while most > 0 and bytes(view[place : place + 2]) == GZIP_START:
+        start = GZIP_START if gzip else view[:2]
+        while most > 0 and view[place : place + 2] == start:
             members += 1
             if members > _MOST_MEMBERS:
                 raise TooLargeError(
                     f"{name} has over {_MOST_MEMBERS} gzip parts.", "Pack it as one."
                 )
-            unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            unpacker = zlib.decompressobj(
+                zlib.MAX_WBITS | 16 if gzip else zlib.MAX_WBITS
+            )
             while most > 0 and not unpacker.eof:
                 piece = unpacker.unconsumed_tail or view[place : place + _PIECE]
                 if not piece:
-                    raise DamagedFileError(f"{name} is cut off inside its gzip part.")
+                    raise DamagedFileError(f"{name} is cut off inside its packed part.")
                 if not unpacker.unconsumed_tail:
                     place += len(piece)
                 chunk = unpacker.decompress(piece, min(_CHUNK, most))
                 most -= len(chunk)
                 yield chunk
             place -= len(unpacker.unused_data)
+            if not gzip:
+                return
     except zlib.error as error:
-        raise DamagedFileError(f"{name} has a broken gzip part.") from error
+        raise DamagedFileError(f"{name} has a broken packed part.") from error
 
 
 def voxels_of(
@@ -281,7 +304,7 @@ def voxels_of(
     shape: tuple[int, int, int],
     scale: tuple[float, float],
     name: str,
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], int]:
     """Turn stored bytes into voxels, slice by slice so that memory stays low.
 
     Parameters
@@ -299,29 +322,51 @@ def voxels_of(
 
     Returns
     -------
-    ndarray
-        Shape (D, H, W), float32, finite.
+    voxels
+        Shape (D, H, W), float32, finite; what is stored as NaN or infinity is 0, or
+        the lowest value where that is less.
+    missing
+        How many voxels are so.
 
     Raises
     ------
     InputError
-        Where a value is not finite, or passes a limit (see `limits.check_values`).
+        Where no value is finite, or one passes a limit (see `limits.check_values`).
     """
     depth, height, width = shape
     stored = np.frombuffer(raw, dtype, depth * height * width).reshape(shape)
     voxels = np.empty(shape, np.float32)
     factor, summand = scale
+    gaps: dict[int, NDArray[np.bool_]] = {}
+    lowest = np.float32(np.inf)
     for index in range(depth):
         with np.errstate(over="ignore", invalid="ignore"):
             if (factor, summand) == (1.0, 0.0):
                 voxels[index] = stored[index]
             else:
                 voxels[index] = stored[index].astype(np.float64) * factor + summand
-        if not np.isfinite(voxels[index]).all():
-            raise InputError(
-                f"{name} holds values that are not finite numbers, "
-                f"the first in slice {index}.",
-                "Replace NaN and infinity before giving the volume.",
-            )
-        check_values(*cv2.minMaxLoc(voxels[index])[:2], name)
-    return voxels
+        values = voxels[index]
+        # A sum is finite where all are: far quicker than to ask each.
+        if not np.isfinite(cv2.sumElems(values)[0]):
+            gap = ~np.isfinite(stored[index])
+            if not np.isfinite(values[~gap]).all():
+                raise InputError(
+                    f"{name} holds values beyond what 32 bits count, the first in "
+                    f"slice {index}.",
+                    "Scale the values down before giving the volume.",
+                )
+            gaps[index] = gap
+            values = values[~gap]
+        if values.size:
+            low, high = float(values.min()), float(values.max())
+            check_values(low, high, name)
+            lowest = min(lowest, np.float32(low))
+    if not np.isfinite(lowest):
+        raise InputError(
+            f"{name} holds no finite number.", "Give a volume that holds intensities."
+        )
+    # Where all values are above 0, that is what was masked.
+    air = min(np.float32(0.0), lowest)
+    for index, gap in gaps.items():
+        voxels[index][gap] = air
+    return voxels, sum(int(np.count_nonzero(gap)) for gap in gaps.values())

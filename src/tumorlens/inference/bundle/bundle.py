@@ -20,15 +20,16 @@ from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import block_shape
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import (
+    TRAINED_ON,
     Calibration,
     CellCalibration,
     OperatingPoint,
     PredictionSets,
     Reader,
     Rules,
+    SequenceHead,
     SeriesModel,
 )
-from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
 from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
 FORMAT_NAME = "tumorlens-bundle"
@@ -64,7 +65,7 @@ class Bundle:
     folder
         Where its files lie.
     name, version
-        Of the model.
+        Name and version of the model.
     created
         When it was exported, ISO 8601 in UTC.
     classes
@@ -84,7 +85,8 @@ class Bundle:
     rules
         What else makes a slice inconclusive; none in bundles that state none.
     cells
-        Of the evidence map; in bundles that state none the raw odds count.
+        Calibration of the evidence map; in bundles that state none the raw odds
+        count.
     series_model
         How slices become one probability of a whole series; None in bundles that
         were not calibrated on whole series.
@@ -220,7 +222,7 @@ def save_bundle(
     Returns
     -------
     Bundle
-        As `load_bundle` reads it back.
+        The bundle, as `load_bundle` reads it back.
 
     Raises
     ------
@@ -358,7 +360,7 @@ def record_metrics(folder: Path, name: str, figures: Mapping[str, Any]) -> Bundl
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     name
         What the figures were measured on, for example ``test``.
     figures
@@ -406,9 +408,9 @@ def attach_file(folder: Path, name: str, content: bytes) -> Bundle:
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     name, content
-        Of the file.
+        Name and bytes of the file.
 
     Raises
     ------
@@ -433,7 +435,7 @@ def write_document(folder: Path, document: dict[str, Any]) -> None:
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     document
         Plain JSON; an old digest in it is replaced.
 
@@ -462,7 +464,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
 
     Raises
     ------
@@ -555,7 +557,7 @@ def check_digests(
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     files
         SHA-256 in hexadecimal, by file name.
     required

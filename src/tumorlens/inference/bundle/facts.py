@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
+from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, Finding
 
 _LARGEST = 1e300
 """Keeps out infinities, NaN and whole numbers that no float can hold."""
+
+TRAINED_ON: tuple[MRSequence, ...] = (MRSequence.T1, MRSequence.T1_CONTRAST)
+"""By models that do not say which sequences they know."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Reader:
     fields
         The object.
     where
-        Its place, for messages: the file, then the keys that lead here.
+        Place of the object, for messages: the file, then the keys that lead here.
 
     Every method raises `BundleError` where the value is not of its kind.
     """
@@ -151,14 +155,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """From which probability of tumour on a slice or scan is called a tumour.
+    """From which probability of tumour on a slice or a series is called a tumour.
 
     Parameters
     ----------
     threshold
-        On the calibrated probability of any tumour, 0 to 1.
+        Threshold on the calibrated probability of any tumour, 0 to 1.
     sensitivity, specificity
-        As measured on patients kept apart from training.
+        Figures measured on patients kept apart from training.
     """
 
     threshold: float
@@ -345,25 +349,25 @@ class Rules:
         slice_head, evidence_head
             Shape (4,): probabilities of each head alone.
         brain_share
-            Of the slice, 0 to 1.
+            Share of brain in the slice, 0 to 1.
 
         Returns
         -------
         tuple of str
             Full sentences; empty where every rule lets the slice pass.
         """
-        found = []
+        texts = []
         heads = slice_head[None], evidence_head[None]
         if disagrees(self, disagreement(*heads))[0]:
             whole, spots = (CLASSES[int(np.argmax(head))] for head in heads)
-            found.append(
+            texts.append(
                 HEADS_DISAGREE.format(
                     whole=INFO[whole].title.lower(), spots=INFO[spots].title.lower()
                 )
             )
         if lacks_brain(self, np.array([brain_share]))[0]:
-            found.append(LITTLE_BRAIN)
-        return tuple(found)
+            texts.append(LITTLE_BRAIN)
+        return tuple(texts)
 
 
 def disagreement(
@@ -392,20 +396,20 @@ def disagreement(
     return np.where(differ, firmness, 0.0)
 
 
-def disagrees(rules: Rules, found: NDArray[np.float64]) -> NDArray[np.bool_]:
+def disagrees(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell where the rule on the heads holds.
 
     Parameters
     ----------
     rules
-        Of a bundle.
-    found
+        Rules of a bundle.
+    shares
         Shape (N,), from `disagreement`.
     """
     level = rules.head_disagreement
     if level is None:
-        return np.zeros(len(found), bool)
-    return np.asarray((found > 0.0) & (found >= level))
+        return np.zeros(len(shares), bool)
+    return np.asarray((shares > 0.0) & (shares >= level))
 
 
 def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -414,7 +418,7 @@ def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     Parameters
     ----------
     rules
-        Of a bundle.
+        Rules of a bundle.
     shares
         Shape (N,), from `tumorlens.imaging.preprocess.brain.brain_share`.
     """
@@ -442,7 +446,7 @@ class OutlineFacts:
     size_error
         Median error of the longest side within slices, as a share of it.
     patients
-        On whom it was measured.
+        Number of patients on whom it was measured.
     """
 
     level: float
@@ -464,22 +468,22 @@ class OutlineFacts:
 
 @dataclass(frozen=True)
 class SeriesModel:
-    """Logistic regression from a scan's slices to the probability of any tumour.
+    """Logistic regression from the slices of a series to the probability of any tumour.
 
     Parameters
     ----------
     end_discount
         How much less slices at the ends of a head are trusted, see
-        `scan_features.discounted_odds`; not negative.
+        `tumorlens.inference.series.decision.discounted_odds`; not negative.
     weights
-        By name of the feature, see `FEATURES`.
+        Weight by name of the feature, see `FEATURES`.
     intercept
         Log-odds where every feature is 0.
     operating_points
         Thresholds on that probability, with the rates measured by
         cross-validation; each of the bundle's own names, once.
     patients, healthy_patients
-        With and without a tumour, on whom they were measured.
+        Numbers of patients with and without a tumour, on whom they were measured.
     outline
         Facts on the lesion's outline; None where no outlines were at hand.
     """
@@ -541,3 +545,54 @@ class SeriesModel:
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class SequenceHead:
+    """How a network's sequence head is read.
+
+    Parameters
+    ----------
+    sequences
+        Sequences that it tells apart, in the order of its outputs.
+    scale
+        Factor on its outputs, fitted on patients kept apart, so that its
+        probabilities are as often right as they say (Guo et al. 2017).
+    measured
+        Sequences that the whole model was measured on; of others its figures do not
+        speak.
+    """
+
+    sequences: tuple[MRSequence, ...]
+    scale: float
+    measured: tuple[MRSequence, ...] = ()
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read one out of a bundle; raises `BundleError` where a value is wrong."""
+        names = _sequences(facts, "names")
+        if not names:
+            facts.refuse("names", "a list of sequences")
+        return cls(names, facts.number("scale"), _sequences(facts, "measured"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            "names": [item.value for item in self.sequences],
+            "scale": self.scale,
+            "measured": [item.value for item in self.measured],
+        }
+
+    def probabilities(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Turn outputs of shape (N, S) into probabilities; rows sum to 1."""
+        values = self.scale * outputs.astype(np.float64)
+        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _sequences(facts: Reader, key: str) -> tuple[MRSequence, ...]:
+    known = {item.value: item for item in MRSequence}
+    names = facts.strings(key)
+    if not set(names) <= set(known):
+        facts.refuse(key, f"a list of some of {sorted(known)}")
+    return tuple(known[name] for name in names)

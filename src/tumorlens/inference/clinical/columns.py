@@ -48,13 +48,13 @@ class ClinicalTable:
     Parameters
     ----------
     path
-        Of the CSV.
+        Path of the CSV.
     columns
         Names of the clinical columns: all but those that say whose row it is.
     rows
         Values by column, stripped; empty where missing.
     lines
-        Of the rows in the file, from 1, for messages.
+        Lines of the rows in the file, from 1, for messages.
     by_patient, by_file
         Number of the row by patient, and by absolute path; empty where the
         table has no such column.
@@ -77,7 +77,7 @@ class ClinicalTable:
         Parameters
         ----------
         path
-            Of a picture, or of one in an archive (``scan.zip#3``). A row that
+            Path of a picture, or of one in an archive (``scan.zip#3``). A row that
             names a folder or an archive speaks of all that it holds; the row
             nearest to the file counts.
         """
@@ -85,8 +85,8 @@ class ClinicalTable:
         archive, _, number = place.rpartition("#")
         names = [place, *([archive] if number.isdecimal() else [])]
         names += [str(parent) for parent in PurePath(place).parents]
-        found = next((name for name in names if name in self.by_file), None)
-        return None if found is None else self._known(self.by_file[found])
+        known = next((name for name in names if name in self.by_file), None)
+        return None if known is None else self._known(self.by_file[known])
 
     def _known(self, place: int | None) -> int | None:
         """Take a row without a single value for none."""
@@ -128,7 +128,7 @@ def read_clinical_table(path: Path) -> ClinicalTable:
         It cannot be used; names the line and the column, never a value.
     """
     shown = display_name(path)
-    names, found = _read_rows(path, shown)
+    names, numbered = _read_rows(path, shown)
     keys = {name: name.lower() for name in names if name.lower() in (PATIENT, FILE)}
     if not keys:
         raise InputError(
@@ -144,7 +144,7 @@ def read_clinical_table(path: Path) -> ClinicalTable:
     index: dict[str, dict[str, int]] = {PATIENT: {}, FILE: {}}
     rows: list[Row] = []
     lines: list[int] = []
-    for line, cells in found:
+    for line, cells in numbered:
         for name, key in keys.items():
             value = cells[name]
             if not value:
@@ -263,7 +263,7 @@ class NumberColumn:
     Parameters
     ----------
     name
-        As the table's heading has it.
+        Name in the table's heading.
     center, scale
         Mean and standard deviation of the patients it was learned from.
     missing_share
@@ -318,13 +318,13 @@ class CategoryColumn:
     Parameters
     ----------
     name
-        As the table's heading has it.
+        Name in the table's heading.
     categories
-        In lower case, in order.
+        Categories in lower case, in order.
     shares
-        Of each among the patients who have a value, 0 to 1.
+        Share of each among the patients who have a value, 0 to 1.
     missing_share
-        As of `NumberColumn`.
+        See `NumberColumn`.
     """
 
     name: str
@@ -344,7 +344,7 @@ class CategoryColumn:
         Parameters
         ----------
         text
-            In any mixture of cases; empty where missing.
+            Text in any mixture of cases; empty where missing.
         """
         word = category(text)
         state = State.USED if word in self.categories else State.UNKNOWN
@@ -384,7 +384,7 @@ class Encoded:
     features
         Shape (F,), float64.
     states
-        By column.
+        State by column.
     """
 
     features: NDArray[np.float64]
@@ -392,7 +392,7 @@ class Encoded:
 
     def of_state(self, state: State) -> tuple[str, ...]:
         """Names of the columns whose value became this."""
-        return tuple(name for name, found in self.states.items() if found is state)
+        return tuple(name for name, item in self.states.items() if item is state)
 
 
 def encode(columns: Sequence[Column], row: Mapping[str, Any]) -> Encoded:
@@ -401,7 +401,7 @@ def encode(columns: Sequence[Column], row: Mapping[str, Any]) -> Encoded:
     Parameters
     ----------
     columns
-        That were learned.
+        Columns that were learned.
     row
         Values by column, in any mixture of cases: text, numbers, or None.
         Columns that it lacks are missing; columns that were not learned do not

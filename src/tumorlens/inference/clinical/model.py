@@ -52,7 +52,7 @@ class ClinicalModel:
     Parameters
     ----------
     columns
-        In order; they become F numbers.
+        Columns in order; they become F numbers.
     classes
         K of them, that it was learned on. The probability of the others stays
         what the image says.
@@ -63,7 +63,7 @@ class ClinicalModel:
     weights
         Shape (F, K), float64.
     temperature
-        By which the sum is divided, above 0.
+        Number above 0 by which the sum is divided.
     learned_on
         Free facts: of how many patients, and how.
     """
@@ -101,10 +101,10 @@ class ClinicalModel:
         kept = [CLASSES.index(name) for name in self.classes]
         scores = self.image_weight * image_scores(probabilities)[:, kept]
         scores += np.asarray(self.bias) + features @ self.weights
-        found = np.array(probabilities, np.float64)
-        share = found[:, kept].sum(axis=1, keepdims=True)
-        found[:, kept] = share * softmax(scores / self.temperature)
-        return found
+        fused = np.array(probabilities, np.float64)
+        share = fused[:, kept].sum(axis=1, keepdims=True)
+        fused[:, kept] = share * softmax(scores / self.temperature)
+        return fused
 
     def to_json(self) -> dict[str, Any]:
         """Return the model as a JSON object."""
@@ -128,7 +128,7 @@ class ClinicalModel:
         document
             Plain JSON.
         where
-            Its file, for messages.
+            File that it stands in, for messages.
 
         Raises
         ------
@@ -251,7 +251,7 @@ def add_columns(
     Parameters
     ----------
     prediction
-        Of the image alone.
+        Prediction by the image alone.
     row
         Values by column: text, numbers or None; None where nothing is known.
     model, bundle
@@ -265,12 +265,12 @@ def add_columns(
     alone = prediction.decision
     if row is not None:
         model.check_names(row, "The patient's row")
-    found = encode(model.columns, row or {})
-    outside = found.of_state(State.OUTSIDE)
+    encoded = encode(model.columns, row or {})
+    outside = encoded.of_state(State.OUTSIDE)
     use = ClinicalUse(
-        used=found.of_state(State.USED) + outside,
-        missing=found.of_state(State.MISSING),
-        unknown=found.of_state(State.UNKNOWN),
+        used=encoded.of_state(State.USED) + outside,
+        missing=encoded.of_state(State.MISSING),
+        unknown=encoded.of_state(State.UNKNOWN),
         outside=outside,
         probabilities=alone.probabilities,
         label=alone.label,
@@ -278,7 +278,7 @@ def add_columns(
     if not use.used:
         return replace(prediction, clinical=use, notes=(*prediction.notes, NO_ROW))
     image = np.array([[alone.probabilities[name] for name in CLASSES]])
-    values = model.fuse(image, found.features[None])[0]
+    values = model.fuse(image, encoded.features[None])[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     label: Decided = alone.label
     reasons: Sequence[str] = alone.reasons

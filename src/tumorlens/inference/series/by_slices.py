@@ -16,6 +16,7 @@ from tumorlens.imaging.geometry.volume import (
     affine_of,
     in_grid,
     series_of,
+    slice_gap,
     volume_of,
 )
 from tumorlens.imaging.placement import Plane
@@ -30,7 +31,7 @@ from tumorlens.inference.series.decision import (
     series_log_odds,
     series_probabilities,
 )
-from tumorlens.inference.series.lesion import find_lesion, joined_evidence, slice_gap
+from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.inference.slice.results import Prediction
@@ -130,6 +131,7 @@ def predict_by_slices(
         source=series.slices[0].source,
         plane=series.slices[0].plane,
         sequence=series.sequence,
+        known_sequences=bundle.known_sequences,
         slices=len(series.slices),
         without_brain=own.skipped,
         refused=own.refused,
@@ -151,6 +153,7 @@ def predict_by_slices(
         and bundle.series_model.outline is not None,
         not_judged=why[0] if nothing else None,
         place_guessed=series.place_guessed,
+        grid=series.grid,
     )
 
 
@@ -180,7 +183,7 @@ def _see(
         # Only the joined evidence is kept: a plane's own is as large as the series.
         views[-1][1].evidence = None
         if volume is not None and stack is not None:
-            parts.append(in_grid(stack, volume, plane))
+            parts.append(in_grid(stack, volume.voxels.shape, volume.affine, plane))
     if len(parts) > 1:
         views[0][1].evidence = joined_evidence([x for x in parts if x is not None])
     return views, (reason,) if reason else ()
@@ -302,7 +305,7 @@ class SeenSlices:
     Parameters
     ----------
     series
-        Of D slices.
+        Series of D slices.
 
     Attributes
     ----------

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import Volume
+from tumorlens.imaging.geometry.volume import Volume, slice_gap
 from tumorlens.imaging.preprocess.volume import (
     Block,
     prepare_volume,
@@ -17,7 +17,7 @@ from tumorlens.imaging.preprocess.volume import (
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.decision import key_slices, run_length
-from tumorlens.inference.series.lesion import find_lesion, slice_gap
+from tumorlens.inference.series.lesion import find_lesion
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import (
     apply_operating_point,
@@ -115,6 +115,7 @@ class VolumeClassifier:
             source=series.slices[0].source,
             plane=series.slices[0].plane,
             sequence=series.sequence,
+            known_sequences=self.bundle.known_sequences,
             slices=depth,
             without_brain=0,
             refused=depth if decision is Verdict.NOT_BRAIN_MRI else 0,
@@ -132,6 +133,7 @@ class VolumeClassifier:
             reasons=reasons,
             seconds=time.perf_counter() - start,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _not_judged(
@@ -143,6 +145,7 @@ class VolumeClassifier:
             source=series.slices[0].source,
             plane=series.slices[0].plane,
             sequence=series.sequence,
+            known_sequences=self.bundle.known_sequences,
             slices=count,
             without_brain=count,
             refused=0,
@@ -161,6 +164,7 @@ class VolumeClassifier:
             seconds=time.perf_counter() - start,
             not_judged=NO_CONTRAST,
             place_guessed=series.place_guessed,
+            grid=series.grid,
         )
 
     def _decide(
@@ -180,7 +184,7 @@ class VolumeClassifier:
             prediction_set(values, levels),
             self.bundle.series_points[point].threshold,
         )
-        # A level of 0 stands where too few scans were there to fix one.
+        # A level of 0 stands where too few series were there to fix one.
         unknown = [INFO[name].title.lower() for name in CLASSES if levels[name] <= 0.0]
         if unknown:
             names = " and ".join(unknown)

@@ -1,4 +1,7 @@
-"""Many slices become one decision: features of a series, its probability, its label."""
+"""Many slices become one decision: features of a series, its probability, its label.
+
+Tested in `tests/inference/bundle/test_facts.py`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def strongest_run(values: NDArray[np.float64], length: int) -> tuple[int, int]:
         Shape (D,): probability or log-odds of tumour, NaN where a slice does not
         count; at least one is a number.
     length
-        Of the run, in slices. Runs count of which at least half is known.
+        Length of the run in slices. Runs count of which at least half is known.
 
     Returns
     -------
@@ -98,10 +101,10 @@ def discounted_odds(
     return np.asarray(log_odds(p_tumor) - discount * (1.0 - shares))
 
 
-def scan_features(
+def series_features(
     odds: NDArray[np.float64], gap_mm: float | None
 ) -> tuple[tuple[int, int], dict[str, float]]:
-    """Sum up the slices of a scan.
+    """Sum up the slices of a series.
 
     Parameters
     ----------
@@ -115,7 +118,7 @@ def scan_features(
     run
         First and last-plus-one index of the most suspicious run.
     features
-        By name, see `FEATURES`. Where no slice is left beside the run, the
+        Features by name, see `FEATURES`. Where no slice is left beside the run, the
         second says what the first says.
     """
     length = run_length(gap_mm)
@@ -131,7 +134,7 @@ def scan_features(
 
 HEALTHY_LOGIT = 1.5
 """Subtracted from the run's log-odds where a bundle was not calibrated on whole
-scans, since the most suspicious run of a healthy scan's many slices is more
+series, since the most suspicious run of a healthy head's many slices is more
 suspicious than a slice taken alone.
 
 Set by hand, halfway between the highest of nine healthy heads (log-odds -2.0 to
@@ -139,7 +142,7 @@ Set by hand, halfway between the highest of nine healthy heads (log-odds -2.0 to
 `lgg` lay from 4.7 to 6.3. A glioma on T1 without contrast (0.5) falls below. Runs
 were of eight slices, ten in one head and two in tumours, not measured off the
 distance between slices. The model has trained on most of these patients, so
-this flatters it, and so few scans fix no rate.
+this flatters it, and so few series fix no rate.
 """
 
 KEY_SLICES = 3
@@ -166,7 +169,7 @@ def series_log_odds(
     gap_mm: float | None,
     model: SeriesModel | None,
 ) -> tuple[tuple[int, int], float]:
-    """Find the run that decides, and the log-odds of any tumour in the scan.
+    """Find the run that decides, and the log-odds of any tumour in the series.
 
     Parameters
     ----------
@@ -178,19 +181,20 @@ def series_log_odds(
     gap_mm
         Distance between neighbouring slices; None where it is not known.
     model
-        Of the bundle. Without one, the run's mean less `HEALTHY_LOGIT`.
+        Series model of the bundle. Without one, the run's mean less
+        `HEALTHY_LOGIT`.
 
     Returns
     -------
     run, log_odds
-        First and last-plus-one index of the run, and the scan's log-odds.
+        First and last-plus-one index of the run, and the series' log-odds.
     """
     if model is None:
         run = strongest_run(p_tumor, run_length(gap_mm))
         mean = np.array(np.nanmean(p_tumor[slice(*run)]))
         return run, float(log_odds(mean)) - HEALTHY_LOGIT
     odds = discounted_odds(p_tumor, heads, model.end_discount)
-    run, features = scan_features(odds, gap_mm)
+    run, features = series_features(odds, gap_mm)
     return run, model.intercept + sum(
         weight * features[name] for name, weight in model.weights.items()
     )
@@ -199,7 +203,7 @@ def series_log_odds(
 def series_probabilities(
     probabilities: NDArray[np.float64], run: tuple[int, int], odds: float
 ) -> NDArray[np.float64]:
-    """Share the scan's probability of tumour out as its run names the tumours.
+    """Share the series' probability of tumour out as its run names the tumours.
 
     Parameters
     ----------
@@ -228,7 +232,7 @@ def decide_series(
     bundle: Bundle,
     point: str,
 ) -> tuple[Decided, tuple[str, ...]]:
-    """Decide what a scan shows.
+    """Decide what a series shows.
 
     Parameters
     ----------
@@ -243,7 +247,8 @@ def decide_series(
     Returns
     -------
     decision, reasons
-        As for a slice, with the caveats that hold for every scan.
+        Decision and reasons as for a slice, with the caveats that hold for every
+        series.
     """
     if judged == 0:
         return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
@@ -261,7 +266,7 @@ def decide_series(
 
 
 def _standing(model: SeriesModel | None, point: str) -> str:
-    """Say how far the probability of a scan can be believed."""
+    """Say how far the probability of a series can be believed."""
     if model is None:
         return NOT_VALIDATED
     rates = model.operating_points[point]
@@ -284,15 +289,15 @@ def key_slices(suspicion: Sequence[float | None], apart: int) -> tuple[int, ...]
     Parameters
     ----------
     suspicion
-        Of each slice, in any unit; None where it was not judged.
+        Suspicion of each slice, in any unit; None where it was not judged.
     apart
         Least difference of their indices.
     """
-    order = sorted(
+    by_suspicion = sorted(
         ((-value, index) for index, value in enumerate(suspicion) if value is not None)
     )
     chosen: list[int] = []
-    for _, index in order:
+    for _, index in by_suspicion:
         if all(abs(index - other) >= apart for other in chosen):
             chosen.append(index)
         if len(chosen) == KEY_SLICES:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.volume import slice_gap, uneven_depths
 from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.preprocess.brain import filled
 from tumorlens.imaging.study import Slice
@@ -64,7 +65,9 @@ def joined_evidence(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def smoothed_odds(
-    evidence: NDArray[np.uint8], gap_mm: float | None
+    evidence: NDArray[np.uint8],
+    gap_mm: float | None,
+    depths: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int8]:
     """Smooth evidence along slices, in log-odds.
 
@@ -77,6 +80,8 @@ def smoothed_odds(
         Shape (D, H, W), uint8: 255 times a probability.
     gap_mm
         Distance between neighbouring slices; None where it is not known.
+    depths
+        Shape (D,): where slices lie, in mm, if they are not evenly apart.
 
     Returns
     -------
@@ -89,18 +94,32 @@ def smoothed_odds(
     size = 2 * math.ceil(3.0 * sigma) + 1
     table = ODDS_STEPS * CODE_ODDS
     smooth = np.empty(evidence.shape, np.int8)
+    weights = None
+    if depths is not None and gap_mm:
+        weights = _weights(depths, sigma * gap_mm)
     for row in range(0, evidence.shape[1], _ROWS):
         block = table[evidence[:, row : row + _ROWS]]
+        flat = block.reshape(len(block), -1)
+        if weights is not None:
+            smooth[:, row : row + _ROWS] = np.rint(weights @ flat).reshape(block.shape)
+            continue
         # To OpenCV the block is a picture with a row for each slice.
-        flat = cv2.GaussianBlur(
-            block.reshape(len(block), -1),
+        blurred = cv2.GaussianBlur(
+            flat,
             (1, size),
             sigmaX=1.0,
             sigmaY=sigma,
             borderType=cv2.BORDER_REPLICATE,
         )
-        smooth[:, row : row + _ROWS] = np.rint(flat).reshape(block.shape)
+        smooth[:, row : row + _ROWS] = np.rint(blurred).reshape(block.shape)
     return smooth
+
+
+def _weights(depths: NDArray[np.float64], sigma_mm: float) -> NDArray[np.float32]:
+    """Weigh slices by how near they lie to each, shape (D, D); rows sum to 1."""
+    apart = (depths[:, None] - depths[None, :]) / sigma_mm
+    weights = np.exp(-0.5 * np.square(apart))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 MIDLINE_SHARE = 0.06
@@ -110,7 +129,7 @@ PEAK_DEPTH = 1.0
 """A spot reaches at least this far below its peak, in log-odds."""
 
 _TISSUE = 0.1
-"""Share of the way from air to the scan's bright end from which on is head."""
+"""Share of the way from air to the series' bright end from which on is head."""
 
 _ALONG = ("anterior third", "middle third", "posterior third")
 _UPWARDS = ("lower third", "middle third in height", "upper third")
@@ -143,7 +162,8 @@ def find_lesion(
     Lesion or None
         None where no spot of the run reaches `MIN_PEAK`.
     """
-    return spot_in(smoothed_odds(evidence, slice_gap(slices)), slices, run, level)
+    odds = smoothed_odds(evidence, slice_gap(slices), uneven_depths(slices))
+    return spot_in(odds, slices, run, level)
 
 
 def spot_in(
@@ -187,7 +207,7 @@ def _grow(
 ) -> dict[int, NDArray[np.bool_]]:
     """Follow the pieces of each slice that overlap a neighbour's, both ways."""
     labels: dict[int, NDArray[np.uint16]] = {}
-    found: dict[int, set[int]] = {}
+    spot: dict[int, set[int]] = {}
 
     def pieces(index: int) -> NDArray[np.uint16]:
         if index not in labels:
@@ -202,9 +222,9 @@ def _grow(
     waiting = [(z, int(pieces(z)[y, x]))]
     while waiting:
         index, piece = waiting.pop()
-        if piece in found.setdefault(index, set()):
+        if piece in spot.setdefault(index, set()):
             continue
-        found[index].add(piece)
+        spot[index].add(piece)
         here = pieces(index) == piece
         for other in (index - 1, index + 1):
             if 0 <= other < len(odds):
@@ -212,7 +232,7 @@ def _grow(
                 waiting += [(other, int(item)) for item in touched if item]
     return {
         index: np.isin(pieces(index), sorted(numbers))
-        for index, numbers in found.items()
+        for index, numbers in spot.items()
     }
 
 
@@ -230,8 +250,7 @@ def _placed(
     centre = total / count
     z0, y0, x0, z1, y1, x1 = lesion.box
     down, across = places[lesion.peak[0]].spacing_mm
-    gap = slice_gap(slices)
-    size = ((z1 - z0) * (gap or 0.0), (y1 - y0) * down, (x1 - x0) * across)
+    size = (_thickness(slices, z0, z1), (y1 - y0) * down, (x1 - x0) * across)
     head = _head_box(slices, places)
     side, location = (None, "") if head is None else _in_words(centre, *head)
     return replace(
@@ -243,24 +262,15 @@ def _placed(
     )
 
 
-def slice_gap(slices: Sequence[Slice]) -> float | None:
-    """Measure the mean distance between neighbouring slices, in mm.
-
-    Parameters
-    ----------
-    slices
-        In order.
-
-    Returns
-    -------
-    float or None
-        None for fewer than two slices, or where a place is not known.
-    """
-    first, last = slices[0].placement, slices[-1].placement
-    if len(slices) < 2 or first is None or last is None:
-        return None
-    way = np.subtract(last.origin, first.origin) @ first.normal
-    return abs(float(way)) / (len(slices) - 1) or None
+def _thickness(slices: Sequence[Slice], first: int, last: int) -> float:
+    """Measure slices `first` to `last` less one, in mm: from face to face."""
+    gap = slice_gap(slices)
+    if gap is None:
+        return 0.0
+    depths = uneven_depths(slices)
+    if depths is None:
+        return (last - first) * gap
+    return abs(float(depths[last - 1] - depths[first])) + gap
 
 
 def _head_box(

@@ -1,4 +1,7 @@
-"""What is known of a whole scan: finding, key slices, lesion."""
+"""What is known of a whole series: prediction, key slices, lesion.
+
+Tested in `tests/inference/series/test_by_slices.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.placement import Point
-from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.imaging.study import MRSequence, Plane, VoxelGrid
+from tumorlens.inference.bundle.facts import TRAINED_ON
+from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import Decided, TumorClass
 
 
 class Side(StrEnum):
-    """Of the patient's head."""
+    """Side of the patient's head."""
 
     LEFT = "left"
     MIDLINE = "midline"
@@ -38,14 +43,14 @@ class Lesion:
     peak
         Slice, row, column of the strongest evidence.
     size_mm
-        Of the box along slices, rows and columns; None without a known place.
+        Size of the box along slices, rows and columns; None without a known place.
     centroid
         LPS mm; None without a known place.
     side
         Left or right of the head's middle; None without a known place.
     location
-        In words, for example ``left, anterior third, upper third``; thirds of
-        the head as far as the scan shows it. Empty without a known place.
+        Location in words, for example ``left, anterior third, upper third``; thirds of
+        the head as far as the series shows it. Empty without a known place.
     mask
         Shape of the box (z1 - z0, y1 - y0, x1 - x0): the spot itself; None in a
         lesion that was stored without it.
@@ -70,7 +75,7 @@ class SeriesPrediction:
     source
         Name of the first slice's file, as the user knows it.
     plane, sequence
-        As the file says; None where it does not.
+        Plane and MR sequence that the file states; None where it states none.
     slices, without_brain, refused
         How many slices there are; how many of them were not judged for want
         of brain; how many were refused as unlike a brain MRI.
@@ -78,11 +83,11 @@ class SeriesPrediction:
         What the operating point says, and the most probable class; None where
         nothing could be judged.
     probabilities
-        By class, summing to 1, of the scan; None where nothing could be judged,
+        Probability by class, summing to 1; None where nothing could be judged,
         since a number would be read as a finding.
     run
         First and last-plus-one index of the slices that decided; None where
-        none could be judged, or the network saw the scan as a whole.
+        none could be judged, or the network saw the series as a whole.
     slice_p_tumor
         Calibrated probability of tumour of each slice; None where a slice was
         not judged or was refused.
@@ -99,14 +104,14 @@ class SeriesPrediction:
     lesion
         None where the decision names no tumour in any spot.
     operating_point, model_version
-        That were used.
+        Operating point and version of the model that were used.
     reasons
         Full sentences: why, and what to beware of.
     seconds
         From decoded slices to the finding.
     planes
         Probability of any tumour by each plane that was judged; empty where the
-        plane is not known. The scan's log-odds are the mean of theirs.
+        plane is not known. The series' log-odds are the mean of theirs.
     size_measured
         Whether the model's error of the lesion's size was measured against
         outlines that radiologists drew; `reasons` state it.
@@ -114,7 +119,11 @@ class SeriesPrediction:
         Full sentence: why nothing could be judged; it stands among the `reasons`
         too. None where anything was.
     place_guessed
-        As of the series: `affine_ras` and the lesion's place follow a guess.
+        Whether `affine_ras` and the lesion's place follow a guess, as the series says.
+    grid
+        The grid of the volume's file; None where slices came one by one.
+    known_sequences
+        MR sequences that the model was measured on.
     """
 
     source: str
@@ -140,10 +149,17 @@ class SeriesPrediction:
     size_measured: bool = False
     not_judged: str | None = None
     place_guessed: bool = False
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    known_sequences: tuple[MRSequence, ...] = TRAINED_ON
+
+    @property
+    def sequence_caveat(self) -> str | None:
+        """Say that the model was not measured on the series' sequence, if so."""
+        return sequence_caveat(self.sequence, self.known_sequences)
 
     @property
     def p_tumor(self) -> float | None:
-        """Probability of any tumour in the scan; None where nothing was judged."""
+        """Probability of any tumour in the series; None where nothing was judged."""
         if self.probabilities is None:
             return None
         return 1.0 - self.probabilities[TumorClass.NO_TUMOR]

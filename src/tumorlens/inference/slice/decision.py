@@ -11,21 +11,19 @@ from numpy.typing import NDArray
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Calibration
-from tumorlens.inference.slice.findings import (
-    class_view,
-    decided_view,
-    other_lesions,
-)
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.results import Decision
 from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,
+    FINDINGS,
     INFO,
     NO_TUMOR_INDEX,
+    TUMOR_CLASSES,
     Decided,
     Finding,
+    Lesion,
     TumorClass,
     Verdict,
 )
@@ -39,6 +37,10 @@ WEAK_TUMOR = (
     "free of tumour at this operating point."
 )
 
+_OTHER = FINDINGS.index(Lesion.OTHER)
+_VASCULAR = FINDINGS.index(Lesion.VASCULAR)
+_KINDS = len(TUMOR_CLASSES)
+
 
 def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
     """Turn evidence per cell into one log-odds per finding.
@@ -49,7 +51,7 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
     Parameters
     ----------
     evidence
-        Shape (N, g, g, F), or (N, d, g, g, F) of whole scans; float32, before
+        Shape (N, g, g, F), or (N, d, g, g, F) of volumes; float32, before
         softmax.
     cells
         How many of the strongest cells are averaged.
@@ -115,7 +117,7 @@ def prediction_set(
     probabilities
         Shape (4,) or (5,), calibrated, in the order of `DECIDED`.
     thresholds
-        By class: the probability from which it is in the set.
+        Probability by class from which it is in the set.
 
     Returns
     -------
@@ -219,7 +221,7 @@ def apply_point_and_rules(
     options
         Their prediction set.
     bundle, point
-        Whose operating point and rules hold; one of its points' names.
+        The bundle whose operating points and rules hold; name of one of these points.
     heads
         Shapes (4,): probabilities of the slice head and of the evidence head.
     brain_share
@@ -269,3 +271,97 @@ def apply_operating_point(
         return Verdict.INCONCLUSIVE, (WEAK_TUMOR,)
     names = " or ".join(INFO[name].title.lower() for name in options)
     return Verdict.INCONCLUSIVE, (SEVERAL_CLASSES.format(names=names),)
+
+
+def class_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the probabilities of the four classes, as a four-class network would.
+
+    No tumour is whatever is none: vascular lesions too. A tumour of another kind is a
+    tumour, so its share goes to the three kinds, in proportion to what each has.
+
+    Parameters
+    ----------
+    findings
+        Shape (N, F), rows sum to 1: in the order of `FINDINGS`, or of the four
+        classes alone.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 4), rows sum to 1; one minus the last is the probability of any
+        tumour.
+    """
+    if findings.shape[1] == len(CLASSES):
+        return findings
+    kinds = np.maximum(findings[:, :_KINDS], 1e-12)
+    clear = findings[:, NO_TUMOR_INDEX] + findings[:, _VASCULAR]
+    scale = (1.0 - clear) / kinds.sum(axis=1)
+    return np.concatenate([kinds * scale[:, None], clear[:, None]], axis=1)
+
+
+def decided_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the probabilities of what a decision can name.
+
+    Parameters
+    ----------
+    findings
+        See `class_view`.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 5), rows sum to 1, in the order of `DECIDED`; of a network that
+        knows the four classes alone (N, 4).
+    """
+    if findings.shape[1] == len(CLASSES):
+        return findings
+    view = findings[:, : len(DECIDED)].copy()
+    view[:, NO_TUMOR_INDEX] += findings[:, _VASCULAR]
+    return view
+
+
+def named_probabilities(
+    probabilities: NDArray[np.float64], other: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give what a decision can name, from the four-class view and other tumours.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, 4), from `class_view`.
+    other
+        Shape (N,): probability of a tumour of another kind; NaN where the model
+        knows none.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 5), rows sum to 1, in the order of `DECIDED`.
+    """
+    share = np.where(np.isfinite(other), other, 0.0)
+    tumor = 1.0 - probabilities[:, NO_TUMOR_INDEX]
+    kept = 1.0 - share / np.maximum(tumor, 1e-12)
+    scale = np.ones_like(probabilities)
+    scale[:, :_KINDS] = np.maximum(kept, 0.0)[:, None]
+    return np.concatenate([probabilities * scale, share[:, None]], axis=1)
+
+
+def other_lesions(findings: NDArray[np.float64]) -> dict[Lesion, float]:
+    """Name the probabilities of lesions that are none of the four classes.
+
+    Parameters
+    ----------
+    findings
+        Shape (F,), of one slice.
+
+    Returns
+    -------
+    dict
+        Empty for a network that knows the four classes alone.
+    """
+    if len(findings) == len(CLASSES):
+        return {}
+    return {
+        Lesion.OTHER: float(findings[_OTHER]),
+        Lesion.VASCULAR: float(findings[_VASCULAR]),
+    }

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.geometry.volume_grid import square_shape
+from tumorlens.imaging.preprocess.framing import over_picture
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.facts import CellCalibration
@@ -39,7 +41,7 @@ def explain(
     Parameters
     ----------
     outputs
-        Of the network, for a batch.
+        Outputs of the network for a batch.
     row
         The slice's place in the batch.
     crop
@@ -47,9 +49,10 @@ def explain(
     slice_
         The picture.
     decision
-        On this slice: both maps speak of its most probable tumour or other lesion.
+        Decision for this slice: both maps speak of its most probable tumour or other
+        lesion.
     calibration
-        Of the evidence map's cells.
+        Calibration of the evidence map's cells.
 
     Returns
     -------
@@ -65,10 +68,8 @@ def explain(
     explained = decision.likeliest_lesion
     column = FINDINGS.index(explained)
     cells = cell_probabilities(outputs.evidence[row], column, calibration)
-    evidence = to_picture(cells, crop, slice_.height, slice_.width)
-    gradcam = to_picture(
-        outputs.gradcam[row, :, :, column], crop, slice_.height, slice_.width
-    )
+    evidence = _laid_over(cells, crop, slice_)
+    gradcam = _laid_over(outputs.gradcam[row, :, :, column], crop, slice_)
     strongest = cv2.minMaxLoc(gradcam)[1]
     if strongest > 0.0:
         gradcam *= np.float32(1.0 / strongest)
@@ -79,6 +80,18 @@ def explain(
     return Explanation(
         evidence, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)
     )
+
+
+def _laid_over(
+    grid: NDArray[np.float32], crop: Crop, slice_: Slice
+) -> NDArray[np.float32]:
+    """Lay a map over the picture; the crop counts pixels of what was judged of it."""
+    height, width = slice_.view.shape if slice_.view else slice_.pixels.shape
+    shape = square_shape(height, width, slice_.pixel_aspect)
+    laid = to_picture(grid, crop, *shape)
+    if shape != (height, width):
+        laid = np.asarray(cv2.resize(laid, (width, height)), np.float32)
+    return over_picture(laid, slice_.view, slice_.height, slice_.width)
 
 
 def cell_probabilities(
@@ -93,7 +106,7 @@ def cell_probabilities(
     column
         Index of the finding.
     calibration
-        Of the cells.
+        Calibration of the cells.
 
     Returns
     -------

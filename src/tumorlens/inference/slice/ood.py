@@ -6,6 +6,8 @@ within their main directions (Lee et al. 2018, arXiv:1807.03888), what is left
 outside those directions (the residual of ViM, Wang et al. 2022,
 arXiv:2203.10807), the energy of the logits (Liu et al. 2020,
 arXiv:2010.03759), and a linear probe against pictures known to be foreign.
+
+Tested in `tests/calibration/test_ood.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the engine hands on: outputs, decision, explanation, prediction."""
+"""What the engine hands on: outputs, decision, explanation, prediction.
+
+Tested in `tests/report/slice/test_document.py`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Decision:
     label
         The class that the operating point gives, or why it gives none.
     operating_point
-        Its name.
+        Name of the operating point.
     prediction_set
         Classes, and tumours of another kind, that cannot be ruled out at the
         bundle's stated coverage.
@@ -99,7 +102,7 @@ class ClinicalUse:
         Those of `used` whose number is far from what the model has learned,
         and was cut off.
     probabilities, label
-        By the image alone.
+        Probabilities and label by the image alone.
     """
 
     used: tuple[str, ...]
@@ -165,13 +168,13 @@ class Prediction:
     index
         The slice's position in its series, from 0.
     height, width
-        Of the picture, in pixels.
+        Size of the picture, in pixels.
     spacing_mm, plane
-        As the file says; None where it does not.
+        Spacing and plane that the file states; None where it states none.
     decision, explanation
-        See there.
+        See `Decision` and `Explanation`.
     model_version
-        Of the bundle that was asked.
+        Version of the bundle that was asked.
     milliseconds
         From decoded pixels to decision and maps, shared evenly in a batch.
     notes
@@ -214,7 +217,7 @@ class Failure:
     source
         The file's name, as the user knows it.
     code, message, hint
-        Of the error.
+        Code, message and hint of the error.
     """
 
     source: str

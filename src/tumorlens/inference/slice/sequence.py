@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.bundle.sequence_head import TRAINED_ON, SequenceHead
+from tumorlens.inference.bundle.facts import TRAINED_ON, SequenceHead
 
 _HEADER_RIGHT = 0.97
 """How often a header's word is taken to be right; contrast is often left unsaid."""
@@ -45,7 +45,7 @@ class SequenceEstimate:
     sequence
         The likeliest, all witnesses weighed; None where none says anything.
     probability
-        Of it, 0 to 1; None where the pixels were not asked, since a header or a
+        Its probability, 0 to 1; None where the pixels were not asked: a header or a
         name alone is no measurement.
     pixels, header, file_name
         What each says alone; None where it says nothing.
@@ -83,7 +83,7 @@ def estimate_sequence(
     header
         What the file's header says; None where it says nothing.
     file_name
-        As the user knows it.
+        Name of the file as the user knows it.
     head, outputs
         The bundle's sequence head, and what the network gave, shape (S,); None for
         a network without one.
@@ -121,15 +121,15 @@ def sequence_of_name(name: str) -> MRSequence | None:
         None where it names none, or several.
     """
     text = re.sub(r"[_.]+", " ", name.lower())
-    found = {sequence for pattern, sequence in _NAMED if pattern.search(text)}
+    named = {sequence for pattern, sequence in _NAMED if pattern.search(text)}
     # A name with contrast also reads as one without, and FLAIR as T2.
     for finer, coarser in (
         (MRSequence.T1_CONTRAST, MRSequence.T1),
         (MRSequence.FLAIR, MRSequence.T2),
     ):
-        if finer in found:
-            found.discard(coarser)
-    return found.pop() if len(found) == 1 else None
+        if finer in named:
+            named.discard(coarser)
+    return named.pop() if len(named) == 1 else None
 
 
 def sequence_caveat(
@@ -140,7 +140,7 @@ def sequence_caveat(
     Parameters
     ----------
     sequence
-        As the file says; None where it does not.
+        Sequence that the file states; None where it states none.
     known
         Sequences that the model was trained on.
 

@@ -50,10 +50,10 @@ class RawOutputs:
         Shape (N, F), float32: slice head before softmax.
     evidence
         Shape (N, g, g, F), float32: evidence head before softmax, square; of
-        whole scans (N, d, g, g, F).
+        volumes (N, d, g, g, F).
     gradcam
         Shape (N, h, h, F), float32, not negative: Grad-CAM of each finding's
-        logit, over the last convolution's cells; of whole scans (N, c, h, h, F).
+        logit, over the last convolution's cells; of volumes (N, c, h, h, F).
     embedding
         Shape (N, E), float32: pooled features.
     sequence
@@ -157,7 +157,7 @@ class Session:
         Parameters
         ----------
         inputs
-            Shape (N, size, size, 3), or (N, D, size, size, 1) for whole scans;
+            Shape (N, size, size, 3), or (N, D, size, size, 1) for volumes;
             float32, in [0, 1].
 
         Returns
@@ -221,7 +221,7 @@ def load_model(
     Parameters
     ----------
     folder
-        Of the bundle.
+        Folder of the bundle.
     threads
         Threads of one forward pass; by default one for each physical core.
     judges

@@ -1,4 +1,7 @@
-"""How a DICOMweb server is entered: credentials, certificates, limits."""
+"""How a DICOMweb server is entered: credentials, certificates, limits.
+
+Tested in `tests/pacs/dicomweb/test_dicomweb.py`.
+"""
 
 from __future__ import annotations
 
@@ -93,12 +96,12 @@ def check_url(url: str) -> str:
     Returns
     -------
     str
-        Without a slash at its end.
+        The address without a slash at its end.
 
     Raises
     ------
     SettingError
-        It is none, or holds credentials.
+        Where it is none, or holds credentials.
     """
     form = "Give it like https://pacs.example.org/dicom-web."
     try:
@@ -124,9 +127,9 @@ def credentials(environment: Mapping[str, str]) -> AuthBase | None:
     Raises
     ------
     SettingError
-        More than one is set, only half of one, or one cannot stand in a header.
+        Where more than one is set, only half of one, or one cannot stand in a header.
     ArchiveAccessError
-        The file of the token holds none. It is read anew for each request.
+        Where the file of the token holds none. It is read anew for each request.
     """
     names = (USER, PASSWORD, TOKEN, TOKEN_FILE)
     user, password, token, token_file = (environment.get(x, "") for x in names)
@@ -159,14 +162,14 @@ def open_session(
     Parameters
     ----------
     environment
-        With the credentials.
+        The environment, which holds the credentials.
     ca_bundle
         Certificates to trust, in PEM, instead of those that everybody trusts.
 
     Raises
     ------
     SettingError, ArchiveAccessError
-        As of `credentials`; or the bundle is not there.
+        As `credentials` does, or where the bundle is not there.
     """
     if ca_bundle is not None and not ca_bundle.is_file():
         raise SettingError(f"There is no file {ca_bundle} of certificates.")

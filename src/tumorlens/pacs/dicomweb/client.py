@@ -1,8 +1,13 @@
-"""A PACS that speaks DICOMweb: search (QIDO), retrieve (WADO), store (STOW)."""
+"""A PACS that speaks DICOMweb: search (QIDO), retrieve (WADO), store (STOW).
+
+Tested in `tests/pacs/dicomweb/test_dicomweb.py`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,28 +24,63 @@ from tumorlens.errors import (
     SettingError,
     TooLargeError,
 )
-from tumorlens.imaging.limits import MAX_FILE_BYTES, MAX_UNPACKED_BYTES
+from tumorlens.imaging.limits import MAX_ENTRIES, MAX_FILE_BYTES, MAX_UNPACKED_BYTES
 from tumorlens.pacs.dicomweb.access import check_url
-from tumorlens.pacs.dicomweb.answer import (
-    asking,
-    not_dicom,
-    number,
-    only_file,
-    text,
+from tumorlens.pacs.dicomweb.responses import (
+    archive_errors,
+    json_number,
+    json_text,
+    json_values,
+    not_dicom_error,
+    single_file,
 )
-from tumorlens.pacs.dicomweb.listing import (
-    SeriesEntry,
-    StudyEntry,
-    evidence,
-    is_uid,
-    listed_by,
-)
-from tumorlens.report.dicom.headers import SR_SERIES
+from tumorlens.report.dicom.headers import MANUFACTURER, SR_SERIES
 
 _TIMEOUT_SECONDS = (10.0, 120.0)
-"""To connect, and between two pieces of an answer."""
+"""How long to wait for a connection, and between two pieces of an answer."""
 
+_PAGE = 100
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _ANY_DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+@dataclass(frozen=True)
+class StudyEntry:
+    """A study as the server lists it.
+
+    Parameters
+    ----------
+    uid
+        Its StudyInstanceUID.
+    images
+        How many instances it has; None where the server does not say.
+    """
+
+    uid: str
+    images: int | None
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """A series as the server lists it.
+
+    Parameters
+    ----------
+    study, uid
+        StudyInstanceUID and SeriesInstanceUID.
+    modality
+        The modality, such as ``MR``.
+    number
+        SeriesNumber; None where there is none.
+    images
+        How many instances it has; None where the server does not say.
+    """
+
+    study: str
+    uid: str
+    modality: str
+    number: int | None
+    images: int | None
 
 
 class Archive:
@@ -49,14 +89,14 @@ class Archive:
     Parameters
     ----------
     url
-        Of the service, to which ``/studies`` is added.
+        The address of the service, to which ``/studies`` is added.
     session
-        From `open_session`.
+        A session of `open_session`.
 
     Raises
     ------
     SettingError
-        The address is none.
+        Where the address is none.
 
     Notes
     -----
@@ -70,7 +110,7 @@ class Archive:
         self._host = urlsplit(self._url).netloc
         session.headers["Accept"] = "application/dicom+json"
         self._session = session
-        with asking(self._host):
+        with archive_errors(self._host):
             # In one piece: not every server takes what is sent in chunks.
             self._client = DICOMwebClient(
                 self._url,
@@ -84,21 +124,21 @@ class Archive:
         self._client.set_http_retry_params(retry=False)
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections to the server."""
         self._session.close()
 
     def studies(self, since: date) -> list[StudyEntry]:
         """List the studies with magnetic resonance of that day and later."""
         filters = {"ModalitiesInStudy": "MR", "StudyDate": f"{since:%Y%m%d}-"}
-        found = self._search(
+        studies = self._search(
             "StudyInstanceUID",
             lambda **page: self._client.search_for_studies(
                 search_filters=filters, **page
             ),
         )
         return [
-            StudyEntry(uid, number(item, "NumberOfStudyRelatedInstances"))
-            for uid, item in found.items()
+            StudyEntry(uid, json_number(item, "NumberOfStudyRelatedInstances"))
+            for uid, item in studies.items()
         ]
 
     def series(self, study: str) -> list[SeriesEntry]:
@@ -107,13 +147,13 @@ class Archive:
         Raises
         ------
         SettingError
-            The study's UID is none.
+            Where the study's UID is none.
         """
-        if not is_uid(study):
+        if not _is_uid(study):
             raise SettingError(
                 f"{study[:80]!r} is no study's UID.", "It has digits and dots."
             )
-        found = self._search(
+        series = self._search(
             "SeriesInstanceUID",
             lambda **page: self._client.search_for_series(study, **page),
         )
@@ -121,11 +161,11 @@ class Archive:
             SeriesEntry(
                 study,
                 uid,
-                text(item, "Modality"),
-                number(item, "SeriesNumber"),
-                number(item, "NumberOfSeriesRelatedInstances"),
+                json_text(item, "Modality"),
+                json_number(item, "SeriesNumber"),
+                json_number(item, "NumberOfSeriesRelatedInstances"),
             )
-            for uid, item in found.items()
+            for uid, item in series.items()
         ]
         return sorted(listed, key=lambda item: (item.number or 0, item.uid))
 
@@ -142,14 +182,14 @@ class Archive:
         set of str
             The UIDs of the series that our reports name as their evidence.
         """
-        found: set[str] = set()
+        judged: set[str] = set()
         for entry in listed:
             if entry.modality != "SR" or entry.number != SR_SERIES:
                 continue
-            with asking(self._host):
+            with archive_errors(self._host):
                 reports = self._client.retrieve_series_metadata(entry.study, entry.uid)
-            found.update(uid for report in reports for uid in evidence(report))
-        return found
+            judged.update(uid for report in reports for uid in _evidence(report))
+        return judged
 
     def images(self, entry: SeriesEntry) -> Iterator[bytes | None]:
         """Retrieve a series, file by file, as they are stored.
@@ -167,9 +207,9 @@ class Archive:
         Raises
         ------
         TooLargeError
-            The series passes `MAX_ENTRIES` or `MAX_UNPACKED_BYTES`.
+            Where the series passes `MAX_ENTRIES` or `MAX_UNPACKED_BYTES`.
         ArchiveError
-            The server gives none of the files: the last one's error.
+            Where the server gives none of the files: the last one's error.
         """
         listed = self._search(
             "SOPInstanceUID",
@@ -205,17 +245,17 @@ class Archive:
         files
             DICOM files of ours.
         sent
-            Told of each that arrived.
+            Called with each file that arrived.
 
         Raises
         ------
         ArchiveError
-            The server did not take all.
+            Where the server did not take all.
         """
         pairs = [(path, dcmread(path)) for path in files]
         # The report comes last: by it a series is known to be done.
         pairs.sort(key=lambda pair: pair[1].Modality == "SR")
-        with asking(self._host):
+        with archive_errors(self._host):
             answer = self._client.store_instances([item for _, item in pairs])
             named = {
                 str(item.get("ReferencedSOPInstanceUID"))
@@ -235,29 +275,87 @@ class Archive:
             )
 
     def _holds(self, item: Dataset) -> bool:
-        with asking(self._host):
-            found = self._client.search_for_instances(
+        with archive_errors(self._host):
+            instances = self._client.search_for_instances(
                 item.StudyInstanceUID,
                 item.SeriesInstanceUID,
                 search_filters={"SOPInstanceUID": item.SOPInstanceUID},
             )
-        return any(text(x, "SOPInstanceUID") == item.SOPInstanceUID for x in found)
+        uids = {json_text(instance, "SOPInstanceUID") for instance in instances}
+        return item.SOPInstanceUID in uids
 
     def _search(
         self, keyword: str, ask: Callable[..., list[Any]]
     ) -> dict[str, dict[str, Any]]:
-        return listed_by(keyword, ask, self._host)
+        """Search page by page, until nothing new comes.
+
+        Parameters
+        ----------
+        keyword
+            The keyword of the UID that tells entries apart, such as
+            ``SeriesInstanceUID``.
+        ask
+            Takes ``limit`` and ``offset``, and gives a page.
+
+        Returns
+        -------
+        dict
+            Entries in DICOM JSON by their UID; without those that have no valid one.
+
+        Raises
+        ------
+        TooLargeError
+            Where there are more than `MAX_ENTRIES`.
+        ArchiveError
+            Where `archive_errors` says so, or a page has no valid entry.
+        """
+        entries: dict[str, dict[str, Any]] = {}
+        read = 0
+        while True:
+            with archive_errors(self._host):
+                page = ask(limit=_PAGE, offset=read)
+            if not isinstance(page, list):
+                raise not_dicom_error(self._host)
+            read += len(page)
+            before = len(entries)
+            # What has no valid UID cannot be asked for.
+            valid = {uid: x for x in page if _is_uid(uid := json_text(x, keyword))}
+            if page and not valid:
+                raise not_dicom_error(self._host)
+            entries |= {uid: x for uid, x in valid.items() if uid not in entries}
+            # A server that knows no offset sends the same page again.
+            if len(entries) == before:
+                return entries
+            if len(entries) > MAX_ENTRIES:
+                raise TooLargeError(
+                    f"{self._host} lists more than {MAX_ENTRIES} entries.",
+                    "Ask for fewer days.",
+                )
 
     def _image(self, entry: SeriesEntry, uid: str) -> bytes:
         path = f"/studies/{entry.study}/series/{entry.uid}/instances/{uid}"
-        with asking(self._host):
+        with archive_errors(self._host):
             answer = self._session.get(
                 self._url + path,
                 headers={"Accept": _ANY_DICOM},
                 timeout=_TIMEOUT_SECONDS,
             )
             answer.raise_for_status()
-        data = only_file(answer.headers.get("Content-Type", ""), answer.content)
+        data = single_file(answer.headers.get("Content-Type", ""), answer.content)
         if data is None:
-            raise not_dicom(self._host)
+            raise not_dicom_error(self._host)
         return data
+
+
+def _is_uid(value: str) -> bool:
+    """Tell whether a text is a UID (DICOM PS3.5, 9.1)."""
+    return len(value) <= 64 and _UID.fullmatch(value) is not None
+
+
+def _evidence(report: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Name the series that a report of ours speaks of (PS3.3, C.17.2.3)."""
+    if json_text(report, "Manufacturer") != MANUFACTURER:
+        return
+    for study in json_values(report, "CurrentRequestedProcedureEvidenceSequence"):
+        for series in json_values(study, "ReferencedSeriesSequence"):
+            yield json_text(series, "SeriesInstanceUID")

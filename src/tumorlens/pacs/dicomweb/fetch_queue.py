@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tumorlens.errors import ArchiveError
-from tumorlens.pacs import queue_tables as tables
-from tumorlens.pacs.queue import Queue
-from tumorlens.pacs.queue_tables import FAILED, MISSED
+from tumorlens.jobs.artifacts import StagedFile
+from tumorlens.jobs.tables import JobState
+from tumorlens.pacs.queue import FETCH, IMAGE, KIND, SeriesQueue
 
 
-class FetchQueue(Queue):
-    """Knows which series are to be fetched, and which were; as `Queue`."""
+class FetchQueue(SeriesQueue):
+    """Knows which series are to be fetched, and which were; as `SeriesQueue`."""
 
     def due_in(self, series: str) -> float | None:
         """Tell in how many seconds a series is to be fetched.
@@ -22,21 +22,17 @@ class FetchQueue(Queue):
             0 for a new one, more for one that was missed and has to wait; None
             for one that was fetched or given up.
         """
-        with self._spool.transaction() as database:
-            row = database.execute(
-                "SELECT state, due FROM series WHERE uid = ?", (series,)
-            ).fetchone()
-        if row is None:
+        job = self.jobs.named(KIND, series)
+        if job is None:
             return 0.0
-        return max(0.0, row[1] - self._clock()) if row[0] == MISSED else None
+        if job.stage != FETCH or job.state.is_over:
+            return None
+        return max(0.0, job.due - self._clock())
 
     def attempts(self, series: str) -> int:
         """Tell how often a series was missed."""
-        with self._spool.transaction() as database:
-            row = database.execute(
-                "SELECT attempts FROM series WHERE uid = ?", (series,)
-            ).fetchone()
-        return 0 if row is None else int(row[0])
+        job = self.jobs.named(KIND, series)
+        return 0 if job is None else job.attempts
 
     def add_whole(
         self, series: str, images: Iterable[bytes | None], *, partly: bool = False
@@ -63,34 +59,25 @@ class FetchQueue(Queue):
         ArchiveError
             One could not be fetched, and the series is not wanted partly.
         """
-        files: list[str] = []
-        missing = 0
-        try:
-            for data in images:
+        files: dict[str, StagedFile | None] = {}
+        with self._artifacts.staging() as stage:
+            for place, data in enumerate(images):
+                name = f"{series} {place}"
                 if data is None:
-                    missing += 1
+                    files[name] = None
                     continue
                 self._make_room()
-                files.append(self._spool.write(data, "image"))
+                files[name] = stage(data)
+            missing = sum(file is None for file in files.values())
             if missing and not partly:
                 raise ArchiveError(
-                    f"{missing} of {missing + len(files)} images could not be fetched.",
+                    f"{missing} of {len(files)} images could not be fetched.",
                     "Look into the server's log.",
                 )
-            with self._spool.transaction() as database:
-                database.executemany(
-                    "INSERT INTO images VALUES (?, ?, ?)",
-                    [(file, series, file) for file in files]
-                    + [(f"{series} missing {n}", series, "") for n in range(missing)],
-                )
-                tables.receive(database, series, self._clock())
-        except BaseException:
-            # An interrupt may come after the rows were written.
-            with self._spool.transaction() as database:
-                kept = tables.files_of(database, "images", series)
-            self._spool.remove([file for file in files if file not in kept])
-            raise
-        return len(files)
+            with self._database.transaction() as session:
+                row = self._receive(session, series, self._row(session, series))
+                self._artifacts.attach(row.id, IMAGE, files)
+        return len(files) - missing
 
     def miss(self, series: str, *, again: bool) -> None:
         """Note that a series could not be fetched.
@@ -102,14 +89,12 @@ class FetchQueue(Queue):
         again
             Whether it is to be tried again, as `postpone` says.
         """
-        with self._spool.transaction() as database:
-            database.execute(
-                "INSERT OR IGNORE INTO series (uid, state, changed) VALUES (?, ?, ?)",
-                (series, MISSED, self._clock()),
-            )
+        with self._database.transaction() as session:
+            row = self._row(session, series)
+            if row is None:
+                row = self.jobs.add(KIND, FETCH, key=series)
+                session.flush()
             if again:
-                tables.postpone(database, series, self._clock())
+                self.jobs.postpone(row)
             else:
-                database.execute(
-                    "UPDATE series SET state = ? WHERE uid = ?", (FAILED, series)
-                )
+                self.jobs.end(row, JobState.FAILED)

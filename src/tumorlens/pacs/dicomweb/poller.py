@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,12 +15,11 @@ from tumorlens.errors import (
     TooLargeError,
     TumorLensError,
 )
-from tumorlens.pacs.dicomweb.client import Archive
+from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-from tumorlens.pacs.dicomweb.listing import SeriesEntry
 from tumorlens.pacs.worker import Delivery
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 600.0
 """Between two looks at a server that is down."""
@@ -53,32 +52,39 @@ class Poller:
         # is waited for, by its study, at the last look.
         self._settled: dict[str, int | None] = {}
         self._images: dict[str, dict[str, int | None]] = {}
+        self._stopped = threading.Event()
 
     def keep_on(self, seconds: float) -> None:
-        """Look every so often, until interrupted; less often while that fails.
+        """Look every so often, until `stop`; less often while that fails.
 
         Raises
         ------
         Exception
-            The first look fails, and not because the server is down.
+            Where the first look fails, and not because the server is down.
         """
         failures, first = 0, True
-        while True:
+        while not self._stopped.is_set():
             try:
                 self.look()
                 failures, first = 0, False
+            except _StoppedError:
+                return
             except Exception as error:
                 if first and not isinstance(error, ArchiveDownError):
                     raise
                 failures += 1
                 # Texts of others may quote what a server says of a patient.
                 ours = isinstance(error, TumorLensError)
-                _LOG.warning("%s", error if ours else f"{type(error).__name__}.")
+                logger.warning("%s", error if ours else f"{type(error).__name__}.")
             longest = max(seconds, LONGEST_PAUSE_SECONDS)
-            time.sleep(min(seconds * 2.0 ** min(failures, 20), longest))
+            self._stopped.wait(min(seconds * 2.0 ** min(failures, 20), longest))
+
+    def stop(self) -> None:
+        """Let `keep_on` end, from another thread; what is half fetched is removed."""
+        self._stopped.set()
 
     def look(self) -> None:
-        """Look once."""
+        """Look once, and take what is new and complete."""
         listed = self._archive.studies(date.today() - timedelta(self._days))
         # What is not listed any more does not come back.
         uids = {study.uid for study in listed}
@@ -95,7 +101,7 @@ class Poller:
             except (ArchiveAccessError, ArchiveDownError):
                 raise
             except (ArchiveError, TooLargeError) as error:
-                _LOG.warning("A study was passed over: %s", error)
+                logger.warning("A study was skipped: %s", error)
                 continue
             if settled:
                 self._settled[study.uid] = study.images
@@ -131,20 +137,30 @@ class Poller:
         """Fetch a series; tell whether that is done with, well or for good."""
         partly = self._queue.attempts(entry.uid) + 1 >= ATTEMPTS_FOR_ALL
         try:
-            images = self._archive.images(entry)
+            images = self._until_stopped(self._archive.images(entry))
             count = self._queue.add_whole(entry.uid, images, partly=partly)
         except (ArchiveAccessError, ArchiveDownError):
             raise
         except ArchiveError as error:
             self._queue.miss(entry.uid, again=True)
-            _LOG.warning("A series could not be fetched: %s", error)
+            logger.warning("A series could not be fetched: %s", error)
             return False
         except TooLargeError as error:
             self._queue.miss(entry.uid, again=False)
-            _LOG.error("A series was given up: %s", error)
+            logger.error("A series was given up: %s", error)
             return True
-        _LOG.info("Fetched a series of %d images.", count)
+        logger.info("Fetched a series of %d images.", count)
         return True
+
+    def _until_stopped(self, images: Iterator[bytes | None]) -> Iterator[bytes | None]:
+        for image in images:
+            if self._stopped.is_set():
+                raise _StoppedError
+            yield image
+
+
+class _StoppedError(Exception):
+    """The poller is to end."""
 
 
 def delivery_to(archive: Archive) -> Delivery:
@@ -154,7 +170,7 @@ def delivery_to(archive: Archive) -> Delivery:
         try:
             archive.store(files, sent)
         except ArchiveError as error:
-            _LOG.warning("Results were not stored: %s", error)
+            logger.warning("Results were not stored: %s", error)
             return False
         return True
 

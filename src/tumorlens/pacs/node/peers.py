@@ -13,7 +13,7 @@ _PEER = re.compile(r"([^@\s\\]{1,16})@([^:@\s]+)(?::(\d{1,5}))?")
 
 @dataclass(frozen=True)
 class Peer:
-    """Another application entity.
+    """Another application entity, which may send to the node or takes its results.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ class Peer:
         Raises
         ------
         SettingError
-            The text is none.
+            Where the text names no peer.
         """
         form = "TITLE@HOST:PORT" if with_port else "TITLE@HOST"
-        found = _PEER.fullmatch(text.strip())
-        port = int(found[3]) if found and found[3] else None
-        if found is None or (port is None) is with_port or port == 0:
+        match = _PEER.fullmatch(text.strip())
+        port = int(match[3]) if match and match[3] else None
+        if match is None or (port is None) is with_port or port == 0:
             raise SettingError(f"{text!r} names no DICOM peer.", f"Give it as {form}.")
         if port is not None and port > 65535:
             raise SettingError(f"The port {port} cannot be.", "Use 1 to 65535.")
-        return cls(found[1], found[2], port)
+        return cls(match[1], match[2], port)

@@ -23,10 +23,9 @@ from pynetdicom.transport import ThreadedAssociationServer
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.pacs.node.peers import Peer
-from tumorlens.pacs.queue import Queue
-from tumorlens.pacs.queue_tables import Arrival
+from tumorlens.pacs.queue import Arrival, SeriesQueue
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _STORED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 _LONGEST_MESSAGE_BYTES = MAX_FILE_BYTES + 2**24
@@ -34,7 +33,7 @@ _LONGEST_MESSAGE_BYTES = MAX_FILE_BYTES + 2**24
 only a little too large."""
 _IDLE_SECONDS = 30.0
 _MOST_ASSOCIATIONS = 10
-_SAID = {
+_WARNINGS = {
     Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
     Arrival.AGAIN: "An image came again of a series that was given up: it is tried "
     "anew, with the images that come now.",
@@ -65,7 +64,7 @@ class Receiver:
     Parameters
     ----------
     queue
-        Where they go.
+        Where the images go.
     title, host, port
         What the node is called and where it listens; port 0 takes a free one.
     allowed
@@ -74,11 +73,16 @@ class Receiver:
     Raises
     ------
     SettingError
-        A peer's host is not known, or the port is taken.
+        Where a peer's host is not known, or the port is taken.
     """
 
     def __init__(
-        self, queue: Queue, title: str, host: str, port: int, allowed: Sequence[Peer]
+        self,
+        queue: SeriesQueue,
+        title: str,
+        host: str,
+        port: int,
+        allowed: Sequence[Peer],
     ) -> None:
         self._queue = queue
         self._allowed = {
@@ -93,10 +97,10 @@ class Receiver:
         for kind in (MRImageStorage, EnhancedMRImageStorage):
             entity.add_supported_context(kind, list(TRANSFER_SYNTAXES))
         handlers: list[Any] = [
-            (evt.EVT_REQUESTED, self._greet),
+            (evt.EVT_REQUESTED, self._check_caller),
             (evt.EVT_C_STORE, self._store),
-            (evt.EVT_DATA_RECV, self._weigh),
-            (evt.EVT_DIMSE_RECV, self._weighed),
+            (evt.EVT_DATA_RECV, self._check_size),
+            (evt.EVT_DIMSE_RECV, self._reset_size),
         ]
         # Bytes of the message that each association is receiving.
         self._sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
@@ -111,12 +115,12 @@ class Receiver:
             ) from error
         assert isinstance(server, ThreadedAssociationServer)
         self._server = server
-        if _is_here(str(server.server_address[0])):
-            _warn_of_those_away(host, allowed)
+        if _is_loopback(str(server.server_address[0])):
+            _warn_of_remote_peers(host, allowed)
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         return int(self._server.server_address[1])
 
     def close(self) -> None:
@@ -124,29 +128,29 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
 
-    def _greet(self, event: evt.Event) -> None:
+    def _check_caller(self, event: evt.Event) -> None:
         """Turn away who may not send, before anything is read."""
         caller = event.assoc.requestor
         asked = caller.primitive
         title = "" if asked is None else str(asked.calling_ae_title).strip()
         if (title, str(caller.address)) not in self._allowed:
-            _LOG.warning("Refused an association from %s.", caller.address)
+            logger.warning("Refused an association from %s.", caller.address)
             # "Rejected permanent, service user, calling AE title not recognized"
             # (DICOM PS3.8, 9.3.4).
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)
             event.assoc.kill()
 
-    def _weigh(self, event: evt.Event) -> None:
+    def _check_size(self, event: evt.Event) -> None:
         """Cut off who sends more than any image has, before it fills the memory."""
         size = self._sizes.get(event.assoc, 0) + len(event.data)
         self._sizes[event.assoc] = size
         connection = event.assoc.dul.socket
         if size > _LONGEST_MESSAGE_BYTES and connection is not None:
-            _LOG.warning("An image was turned away: it is too large.")
+            logger.warning("An image was turned away: it is too large.")
             connection.close()
 
-    def _weighed(self, event: evt.Event) -> None:
-        """Begin anew with the next message."""
+    def _reset_size(self, event: evt.Event) -> None:
+        """Count from 0 again with the next message."""
         self._sizes[event.assoc] = 0
 
     def _store(self, event: evt.Event) -> int:
@@ -159,37 +163,37 @@ class Receiver:
             # Whatever a hostile file does to the parser, the sender is told so.
             series = ""
         if not series:
-            _LOG.warning("Refused an image that does not say which series it is of.")
+            logger.warning("Refused an image that does not say which series it is of.")
             return _CANNOT_UNDERSTAND
         try:
             arrival = self._queue.add(
                 str(event.file_meta.MediaStorageSOPInstanceUID), series, data
             )
         except OutputError as error:
-            _LOG.error("An image was turned away: %s", error)
+            logger.error("An image was turned away: %s", error)
             return _OUT_OF_RESOURCES
-        if arrival in _SAID:
-            _LOG.warning(_SAID[arrival])
+        if arrival in _WARNINGS:
+            logger.warning(_WARNINGS[arrival])
         return _STORED
 
 
 def _series_uid(data: bytes) -> str:
     """Read which series an image is of, and nothing behind that."""
-    found = dcmread(
+    dataset = dcmread(
         BytesIO(data), specific_tags=["SeriesInstanceUID"], stop_before_pixels=True
     )
-    return str(found.get("SeriesInstanceUID", ""))
+    return str(dataset.get("SeriesInstanceUID", ""))
 
 
-def _is_here(address: str) -> bool:
+def _is_loopback(address: str) -> bool:
     """Tell whether an address is of this machine only."""
     return ip_address(address).is_loopback
 
 
-def _warn_of_those_away(host: str, allowed: Sequence[Peer]) -> None:
+def _warn_of_remote_peers(host: str, allowed: Sequence[Peer]) -> None:
     for peer in allowed:
-        if not any(map(_is_here, _addresses(peer))):
-            _LOG.warning(
+        if not any(map(_is_loopback, _addresses(peer))):
+            logger.warning(
                 "%s at %s cannot send: the node listens on %s, which other machines do "
                 "not reach. Give --host 0.0.0.0 or this machine's address.",
                 peer.title,
@@ -200,10 +204,10 @@ def _warn_of_those_away(host: str, allowed: Sequence[Peer]) -> None:
 
 def _addresses(peer: Peer) -> set[str]:
     try:
-        found = socket.getaddrinfo(peer.host, None)
+        addresses = socket.getaddrinfo(peer.host, None)
     except OSError as error:
         raise SettingError(
             f"The host {peer.host} of {peer.title} is not known.",
             "Give its address.",
         ) from error
-    return {str(row[4][0]) for row in found}
+    return {str(row[4][0]) for row in addresses}

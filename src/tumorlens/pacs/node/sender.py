@@ -1,4 +1,7 @@
-"""The calling half of the node: results go to their destination by C-STORE."""
+"""The calling half of the node: results go to their destination by C-STORE.
+
+Tested in `tests/pacs/node/test_node.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pynetdicom.association import Association
 
 from tumorlens.pacs.node.peers import Peer
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 30.0
 _WARNING = 0xB000
@@ -32,11 +35,11 @@ def send_files(
     title
         What the node is called.
     destination
-        With its port.
+        Where they go; it has a port.
     files
-        DICOM files.
+        Whole DICOM files.
     sent
-        Told of each that arrived, at once.
+        Called with each file that arrived, at once.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def send_files(
         if association.is_established:
             association.release()
     if arrived < len(files):
-        _LOG.warning("The destination took %d of %d files.", arrived, len(files))
+        logger.warning("The destination took %d of %d files.", arrived, len(files))
     return arrived == len(files)
 
 

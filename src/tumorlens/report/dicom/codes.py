@@ -2,6 +2,8 @@
 
 Each stands in ``docs/pacs.md`` with the two sources that it was compared with, and
 why others were not taken.
+
+Tested in `tests/report/dicom/test_sr.py`.
 """
 
 from __future__ import annotations

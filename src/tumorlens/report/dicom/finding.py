@@ -1,4 +1,7 @@
-"""A finding as the DICOM writers need it: plain values, filled in by the caller."""
+"""A finding as the DICOM writers need it: plain values, filled in by the caller.
+
+Tested in `tests/report/dicom/test_sr.py`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class EarlierReport:
     Parameters
     ----------
     study, series, instance
-        Its UIDs.
+        UIDs of the report.
     """
 
     study: str
@@ -40,9 +43,9 @@ class DicomFinding:
     p_class
         Calibrated probability of the most probable class, 0 to 1; None likewise.
     algorithm, version
-        Of the model.
+        Name and version of the model.
     operating_point
-        Its name.
+        Name of the operating point.
     key_slices
         Positions in the series of the slices that show the finding, from 0.
     size_mm

@@ -147,9 +147,9 @@ def frame_numbers(
     Parameters
     ----------
     headers
-        Of the series.
+        Headers of the series.
     frames
-        Of the series: which frame of its file each slice is, from 0; may be empty.
+        Frame of its file that each slice is, from 0; may be empty.
     index
         Position in the series of the slice, from 0.
 
@@ -171,7 +171,7 @@ def new_series(finding: DicomFinding, number: int, what: str) -> dict[str, Any]:
     finding
         What is said, and by which model.
     number
-        Of the series.
+        Number of the series.
     what
         The object holds, for the series' description.
     """

@@ -48,7 +48,7 @@ def build_sc(
     Parameters
     ----------
     headers
-        Of the series, one for each slice, without pixel data.
+        Headers of the series, one for each slice, without pixel data.
     index
         Position in the series of the slice that is shown, from 0.
     overlay
@@ -56,7 +56,7 @@ def build_sc(
     finding
         What is said of the series.
     frames
-        Which frame of its file each slice is, from 0; needed of multi-frame files.
+        Frame of its file that each slice is, from 0; needed for multi-frame files.
 
     Returns
     -------

@@ -46,14 +46,14 @@ def build_seg(
     Parameters
     ----------
     headers
-        Of the series, one for each slice, without pixel data.
+        Headers of the series, one for each slice, without pixel data.
     mask
         Shape (D, H, W), bool or integers; what is not 0 is marked. Slices in
         the order of the headers, rows and columns as in the file.
     finding
         What the mask is evidence of.
     frames
-        Which frame of its file each slice is, from 0; needed of a multi-frame file.
+        Frame of its file that each slice is, from 0; needed for a multi-frame file.
 
     Returns
     -------

@@ -46,14 +46,14 @@ def build_sr(
     Parameters
     ----------
     headers
-        Of the series, one for each slice, without pixel data.
+        Headers of the series, one for each slice, without pixel data.
     finding
         What is said of it.
     earlier
         Reports of the same series that this one replaces (PS3.3 C.17.2, Predecessor
         Documents Sequence).
     frames
-        Which frame of its file each slice is, from 0; needed of multi-frame files.
+        Frame of its file that each slice is, from 0; needed for multi-frame files.
 
     Returns
     -------
@@ -78,13 +78,13 @@ def _sources(
     """Refer to the key slices' files, and to their frames where they have several."""
     from highdicom import sr
 
-    found: dict[str, tuple[Dataset, list[int]]] = {}
+    files: dict[str, tuple[Dataset, list[int]]] = {}
     for index, header in keys.items():
-        _, numbers = found.setdefault(header.SOPInstanceUID, (header, []))
+        _, numbers = files.setdefault(header.SOPInstanceUID, (header, []))
         numbers += frame_numbers(whole, frames, index)
     return [
         sr.SourceImageForMeasurementGroup(header.SOPClassUID, uid, numbers or None)
-        for uid, (header, numbers) in found.items()
+        for uid, (header, numbers) in files.items()
     ]
 
 
@@ -119,12 +119,12 @@ def _reference(earlier: EarlierReport) -> Dataset:
     from pydicom.dataset import Dataset as NewDataset
     from pydicom.uid import Comprehensive3DSRStorage
 
-    found = NewDataset()
-    found.SOPClassUID = Comprehensive3DSRStorage
-    found.StudyInstanceUID = earlier.study
-    found.SeriesInstanceUID = earlier.series
-    found.SOPInstanceUID = earlier.instance
-    return found
+    reference = NewDataset()
+    reference.SOPClassUID = Comprehensive3DSRStorage
+    reference.StudyInstanceUID = earlier.study
+    reference.SeriesInstanceUID = earlier.series
+    reference.SOPInstanceUID = earlier.instance
+    return reference
 
 
 def _content(

@@ -11,8 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from tumorlens.report.charts.svg_chart import draw_chart
-from tumorlens.report.charts.svg_style import STYLE
+from tumorlens.report.charts.chart import draw_chart
+from tumorlens.report.charts.style import STYLE
 from tumorlens.report.page_parts import Chart, Picture, Section, Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -31,7 +31,7 @@ def render_evaluation(title: str, subtitle: str, sections: Sequence[Section]) ->
     title, subtitle
         Plain text at its head.
     sections
-        In order; every `id` once.
+        Sections in order; every `id` once.
 
     Returns
     -------
@@ -64,11 +64,11 @@ def numeric_columns(table: Table) -> list[bool]:
 
     The first column names its row and never is.
     """
-    found = [False]
+    numeric = [False]
     for column in range(1, len(table.columns)):
         cells = [row[column].strip() for row in table.rows]
-        found.append(any(cells) and all(_FIGURE.fullmatch(cell) for cell in cells))
-    return found
+        numeric.append(any(cells) and all(_FIGURE.fullmatch(cell) for cell in cells))
+    return numeric
 
 
 def _check(table: Table) -> None:
@@ -82,18 +82,18 @@ def _check(table: Table) -> None:
 
 @cache
 def _template() -> Template:
-    rooms = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rooms.filters["breakable"] = _breakable
-    rooms.filters["drawn"] = _drawn
-    rooms.filters["inline"] = _inline
-    rooms.filters["numeric"] = numeric_columns
-    return rooms.get_template("evaluation.html")
+    environment.filters["breakable"] = _breakable
+    environment.filters["drawn"] = _drawn
+    environment.filters["inline"] = _inline
+    environment.filters["numeric"] = numeric_columns
+    return environment.get_template("evaluation.html")
 
 
 def _breakable(cell: str) -> Markup:

@@ -5,22 +5,25 @@ The sections follow Mitchell et al. 2019 (arXiv:1810.03993).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
 from tumorlens.report.figure_words import table
-from tumorlens.report.model_card.beyond import faithfulness, refusal, robustness
-from tumorlens.report.model_card.charts import chart_links
-from tumorlens.report.model_card.claim_2024 import CLAIM_2024
-from tumorlens.report.model_card.failures import failures
-from tumorlens.report.model_card.reporting_items import items_table
-from tumorlens.report.model_card.sets import (
+from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
+from tumorlens.report.model_card.figures import (
     SETS,
     calibration,
+    failures,
+    faithfulness,
     measured_sets,
     quality,
+    refusal,
+    robustness,
     subgroups,
 )
-from tumorlens.report.model_card.training import data, training
-from tumorlens.report.model_card.tripod_ai import TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
 
 
@@ -115,8 +118,8 @@ def _decisions(bundle: Bundle) -> list[str]:
 def _measured_on(bundle: Bundle) -> str:
     """Say whose rates the operating points hold: those of the set measured last."""
     point = bundle.operating_points[bundle.default_operating_point]
-    for name, found in measured_sets(bundle):
-        rates = found.get("operating_points", {}).get(bundle.default_operating_point)
+    for name, figures in measured_sets(bundle):
+        rates = figures.get("operating_points", {}).get(bundle.default_operating_point)
         if rates and rates.get("sensitivity", {}).get("value") == (
             point.sensitivity.value
         ):
@@ -160,3 +163,225 @@ def _guidelines(bundle: Bundle) -> list[str]:
         "",
         *items_table(TRIPOD_AI, bundle.metrics),
     ]
+
+
+LICENCES: dict[str, tuple[str, str]] = {
+    "ixi": ("eight healthy heads of IXI, T1, cut into slices", "CC BY-SA 3.0"),
+    "volumes": (
+        "three tumour-free heads, T1, in slices: two healthy (`t1_crop` and a "
+        "`volunteer`), and one with multiple sclerosis (patient 20 of a longitudinal "
+        "dataset)",
+        "MIT, Apache-2.0, CC BY",
+    ),
+    "cheng": (
+        "Cheng et al. 2015 (PLOS ONE 10(10):e0140381), figshare 1512427: T1 with "
+        "contrast, three planes, two hospitals, 2005 to 2010, an outline by "
+        "radiologists on every slice",
+        "CC BY 4.0",
+    ),
+    "lgg": (
+        "TCGA-LGG with outlines (Buda et al. 2019): T1 with contrast, axial, glioma "
+        "and tumour-free slices of the same scanners, and both ends of these heads, "
+        "which are used for training only; outlines mark the FLAIR abnormality, which "
+        "is wider than what enhances",
+        "TCIA, CC BY",
+    ),
+    "notumor": (
+        "tumour-free images of the common web datasets, without copies",
+        "mixed",
+    ),
+    "brisc_notumor": (
+        "tumour-free images of BRISC (2025, arXiv:2506.14318), collected there from "
+        "several public datasets",
+        "CC BY 4.0",
+    ),
+}
+"""What the sets that shipped models learned from are, and their licences."""
+
+_EXAMPLE_GRID = 400
+"""Grams of CO2 for each kilowatt hour, in the example that the card gives."""
+
+
+def data(bundle: Bundle) -> list[str]:
+    """Write what the bundle learned from: sets, classes, patients, licences."""
+    sets: dict[str, Any] = bundle.provenance.get("sets", {})
+    counts: dict[str, dict[str, int]] = {}
+    kinds: dict[str, dict[str, int]] = {}
+    for split, of_split in sets.items():
+        for key, count in of_split["slices"].items():
+            source, kind = key.split("/")
+            for sums, name in ((counts, split), (kinds, kind)):
+                part = sums.setdefault(source, {})
+                part[name] = part.get(name, 0) + count
+    patients = ", ".join(
+        f"{of_split['patients']} to {'train' if split == 'train' else 'validate'} on"
+        for split, of_split in sets.items()
+    )
+    if not sets:
+        return ["## Training data", "", "The bundle does not say."]
+    unknown = ("the trainer's own", "–")
+    return [
+        "## Training data",
+        "",
+        "The data were collected and published by others before this work, and chosen "
+        "retrospectively from what was available. Participants, scanners and dates are "
+        "described in the datasets' own papers.",
+        "",
+        *table(
+            ("Dataset", "Training slices", "Validation slices", "Content", "Licence"),
+            (
+                (
+                    f"`{source}`",
+                    part.get("train", 0),
+                    part.get("validation", 0),
+                    *LICENCES.get(source, unknown),
+                )
+                for source, part in sorted(counts.items())
+            ),
+        ),
+        "",
+        "Slices of each class, training and validation together:",
+        "",
+        *table(
+            ("Dataset", *(INFO[name].title for name in CLASSES)),
+            (
+                (f"`{source}`", *(part.get(name, 0) for name in CLASSES))
+                for source, part in sorted(kinds.items())
+            ),
+        ),
+        "",
+        f"Patients (or groups of like images, where a dataset names none): {patients}. "
+        "Their age, sex and ancestry are not in the data as used, so no figure can be "
+        "given by these. The datasets' publishers removed names; this was not checked "
+        "again. The backbone started from ImageNet weights (Apache-2.0).",
+    ]
+
+
+def training(bundle: Bundle) -> list[str]:
+    """Write the settings of the run, and what it took where that was noted."""
+    config: Mapping[str, Any] = bundle.provenance.get("config", {})
+    lines = [
+        "## Training",
+        "",
+        "`tumorlens train` ran with these settings, which the bundle keeps; "
+        f"{_weights(bundle)} Keras "
+        f"{bundle.provenance.get('keras', '(version not recorded)')} on "
+        f"{bundle.provenance.get('backend', 'a backend that was not recorded')}.",
+        "",
+        *table(
+            ("Setting", "Value"),
+            ((f"`{name}`", f"`{value}`") for name, value in config.items()),
+        ),
+    ]
+    return [*lines, "", *_cost(bundle.provenance.get("training"))]
+
+
+def _weights(bundle: Bundle) -> str:
+    count = bundle.provenance.get("averaged", 1)
+    if count > 1:
+        return (
+            f"the weights are the mean of {count} networks, each of which left "
+            "another fold of the patients out and is itself an average over its run."
+        )
+    return (
+        "the weights are an average over the run, of the epoch that did best on "
+        "validation patients."
+    )
+
+
+def _cost(cost: Mapping[str, Any] | None) -> list[str]:
+    if not cost or "seconds" not in cost:
+        return ["The time and energy of the run were not recorded."]
+    seconds = float(cost["seconds"])
+    place = ", ".join(
+        str(part)
+        for part in (
+            cost.get("device"),
+            f"{cost['threads']} threads" if "threads" in cost else None,
+        )
+        if part
+    )
+    said = f"The run took {seconds:,.0f} s ({seconds / 3600:.1f} h)"
+    said += f" on {place}." if place else "."
+    watts = cost.get("watts_assumed")
+    if watts is not None:
+        energy = seconds * float(watts) / 3.6e6
+        said += (
+            f" At {float(watts):g} W, which is assumed and not measured, that is "
+            f"{energy:.2g} kWh; with {_EXAMPLE_GRID} g of CO2 for a kilowatt hour, for "
+            f"example, {energy * _EXAMPLE_GRID:,.2g} g. Runs that were tried and not "
+            "adopted are not included."
+        )
+    return [said]
+
+
+FOLDER = "figures"
+"""Where the pictures lie, seen from the card."""
+
+_KINDS = {
+    "recall": ("Recall by class", "Recall, 95 % interval over patients"),
+    "coverage_by_patient": (
+        "Coverage of the prediction sets, by patient",
+        "Mean over patients, 95 % interval",
+    ),
+    "coverage": (
+        "Coverage of the prediction sets",
+        "Proportion of slices, 95 % interval over patients",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CardChart:
+    """A picture of the card.
+
+    Parameters
+    ----------
+    file
+        Name, for the folder `FOLDER` beside the card.
+    title
+        In words.
+    svg
+        Content of the file.
+    """
+
+    file: str
+    title: str
+    svg: str
+
+
+def card_charts(bundle: Bundle) -> list[CardChart]:
+    """Draw the card's pictures; the colours are the classes' own."""
+    charts = []
+    for name, figures in measured_sets(bundle):
+        for kind, (words, label) in _KINDS.items():
+            known = figures.get(kind, {})
+            if not all(known.get(item) for item in CLASSES):
+                continue
+            title = f"{words}: {SETS[name][0].lower()}"
+            rows = [(INFO[item].title, known[item]) for item in CLASSES]
+            file = f"card-{name}-{kind}.svg".replace("_", "-")
+            charts.append(CardChart(file, title, draw_intervals(title, label, rows)))
+        if figures.get("sketches"):
+            title = f"The commonest kinds of error: {SETS[name][0].lower()}"
+            file = f"card-{name}-errors.svg".replace("_", "-")
+            charts.append(
+                CardChart(file, title, draw_sketches(title, figures["sketches"]))
+            )
+    return charts
+
+
+def chart_links(bundle: Bundle) -> list[str]:
+    """Show the pictures in the card."""
+    lines = []
+    for chart in card_charts(bundle):
+        lines += ["", f"![{chart.title}]({FOLDER}/{chart.file})"]
+    if any(figures.get("sketches") for _, figures in measured_sets(bundle)):
+        lines += [
+            "",
+            "The drawings of errors show one slice each, the most confident of its "
+            "kind, with the number of slices that are wrong in this way. They are "
+            "traced from images of `cheng` (Cheng et al. 2015, CC BY 4.0) and `lgg` "
+            "(TCGA-LGG, CC BY). The evaluation page shows the worst errors themselves.",
+        ]
+    return lines

@@ -1,4 +1,4 @@
-"""A scan's finding as a JSON document."""
+"""The prediction for a series as a JSON document."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
 from tumorlens.taxonomy import CLASSES
 
@@ -17,12 +16,12 @@ SERIES_SCHEMA = "tumorlens-scan/1"
 def series_to_json(
     finding: SeriesPrediction, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Turn a finding into a JSON object (schema ``tumorlens-scan/1``).
+    """Turn a prediction into a JSON object (schema ``tumorlens-scan/1``).
 
     Parameters
     ----------
     finding
-        Of one series.
+        Prediction for one series.
     notes
         How the files were read, as `Study.notes` has it.
 
@@ -33,7 +32,7 @@ def series_to_json(
         Probabilities are 0 to 1; `run` and `box` end before their last index;
         positions and sizes are mm, LPS. `sequence_caveat` is a sentence where the
         model was not trained on the sequence, else null. `size_measured` says
-        whether `reasons` state how far off sizes were in scans with an outline.
+        whether `reasons` state how far off sizes were in series with an outline.
         Where nothing could be judged, `not_judged` says why, and `predicted`,
         `probabilities` and `p_tumor` are null.
     """
@@ -43,7 +42,7 @@ def series_to_json(
         "status": "ok",
         "plane": None if finding.plane is None else finding.plane.value,
         "sequence": None if finding.sequence is None else finding.sequence.value,
-        "sequence_caveat": sequence_caveat(finding.sequence),
+        "sequence_caveat": finding.sequence_caveat,
         "slices": finding.slices,
         "without_brain": finding.without_brain,
         "refused": finding.refused,
@@ -79,12 +78,12 @@ def series_failure_to_json(failure: Failure) -> dict[str, Any]:
     Parameters
     ----------
     failure
-        Of a file or folder.
+        Failure of a file or folder.
 
     Returns
     -------
     dict
-        As `failure_to_json`, of the schema of scans.
+        The document of `failure_to_json`, in the schema ``tumorlens-scan/1``.
     """
     return {**failure_to_json(failure), "schema": SERIES_SCHEMA}
 

@@ -1,4 +1,4 @@
-"""The evidence of a scan as a NIfTI volume that lies over the scan in any viewer."""
+"""The evidence of a series as a NIfTI volume that lies over it in any viewer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.geometry.volume import LPS_TO_RAS, in_grid
 from tumorlens.inference.series.results import SeriesPrediction
 
 _DATA_START = 352
@@ -22,19 +23,19 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     Parameters
     ----------
     finding
-        Of a scan whose slices are a regular stack of known place.
+        Prediction for a series whose slices are a regular stack of known place.
     path
         Ends in ``.nii.gz``; replaced where it exists. Voxels are uint8, scaled
-        by the header to 0 to 1, indexed column, row, slice; mm, RAS. Where the
-        scan's place is a guess, the header states none, and voxels run to the
-        right, to the front and upwards, as the guess takes the scan's to run: in
-        viewers that go by the order of voxels both lie alike.
+        by the header to 0 to 1. Of a volume they lie on the grid of its file: the
+        same counts and order of voxels, the same affine (in mm), so that the arrays
+        match voxel by voxel; the header states no place where the file states none.
+        Of slices they are indexed column, row, slice; mm, RAS.
 
     Raises
     ------
     InputError
-        The scan's place in the patient is not known, or nothing could be judged:
-        a volume of zeros would look like a clear scan.
+        The series' place in the patient is not known, or nothing could be judged:
+        a volume of zeros would look like a clear series.
     OutputError
         The file cannot be written.
     """
@@ -53,14 +54,16 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
         raise OutputError(
             f"{display_name(path)} does not end in .nii.gz.", "Name it so."
         )
-    voxels: NDArray[np.uint8] = np.transpose(finding.evidence, (2, 1, 0))
-    affine = finding.affine_ras
-    if finding.place_guessed:
-        voxels, affine = _in_file_order(voxels, affine)
+    stack, affine, placed = finding.evidence, finding.affine_ras, True
+    if finding.grid is not None:
+        grid = finding.grid
+        stack = in_grid(stack, grid.shape, grid.affine, grid.plane)
+        affine, placed = LPS_TO_RAS @ grid.affine, grid.placed
+    voxels: NDArray[np.uint8] = np.transpose(stack, (2, 1, 0))
     part = path.with_name(f".part-{path.name}")
     try:
         with gzip.open(part, "wb", compresslevel=4) as file:
-            file.write(_header(voxels.shape, affine, not finding.place_guessed))
+            file.write(_header(voxels.shape, affine, placed))
             file.write(voxels.tobytes(order="F"))
         part.replace(path)
     except OSError as error:
@@ -69,18 +72,6 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
         raise OutputError(
             f"{display_name(path)} cannot be written: {reason}."
         ) from error
-
-
-def _in_file_order(
-    voxels: NDArray[np.uint8], affine_ras: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Turn voxels so that they run to the right, to the front and upwards."""
-    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
-
-    ways = io_orientation(affine_ras)  # type: ignore[no-untyped-call]
-    turned = apply_orientation(voxels, ways)  # type: ignore[no-untyped-call]
-    back = inv_ornt_aff(ways, voxels.shape)  # type: ignore[no-untyped-call]
-    return turned, affine_ras @ back
 
 
 def _header(

@@ -26,12 +26,11 @@ from reportlab.platypus import (
 )
 
 from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.geometry.volume import slice_gap
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.lesion import slice_gap
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.results import Failure
-from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.report import words
 from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -248,9 +247,9 @@ class SeriesEntry:
     Parameters
     ----------
     finding
-        Its evidence is None.
+        Prediction without its evidence.
     pictures
-        Of the key slices.
+        Pictures of the key slices.
     matrix
         Rows and columns of the first slice.
     spacing_mm
@@ -267,14 +266,14 @@ class SeriesEntry:
 
 
 def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
-    """Keep of a scan what its report needs, so that the volumes can go.
+    """Keep of a series what its report needs, so that the volumes can go.
 
     Parameters
     ----------
     finding
         From `predict_by_slices`.
     series
-        That it was made from.
+        Series that it was made from.
     """
     first = series.slices[0]
     return SeriesEntry(
@@ -345,7 +344,7 @@ def _result(finding: SeriesPrediction) -> Table:
 
 
 def _caveats(finding: SeriesPrediction) -> list[Flowable]:
-    texts = [sequence_caveat(finding.sequence), *finding.reasons]
+    texts = [finding.sequence_caveat, *finding.reasons]
     if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
         texts.append(words.REFUSED_SERIES_NUMBERS)
     said = [paragraph(text) for text in texts if text]
@@ -447,7 +446,7 @@ def _key_slices(entry: SeriesEntry, label: str) -> list[Flowable]:
 
 
 def _own_probability(picture: KeyPicture) -> str:
-    """Write the slice's; a network that sees the whole scan gives slices none."""
+    """Write the probability of a slice; a model of volumes gives slices none."""
     if picture.p_tumor is None:
         return "No probability of its own"
     return f"Tumour {words.percent(picture.p_tumor)}"
@@ -470,14 +469,14 @@ def slice_curve(finding: SeriesPrediction, width: float, height: float) -> Drawi
     Parameters
     ----------
     finding
-        Of a scan; slices without a probability leave a gap.
+        Prediction for a series; slices without a probability leave a gap.
     width, height
-        Of the whole drawing, in points.
+        Size of the whole drawing, in points.
 
     Returns
     -------
     Drawing
-        With the slices that decided shaded and the key slices marked; slices
+        The curve, with the deciding slices shaded and the key slices marked; slices
         are counted from 1.
     """
     plot = _Plot(width, height, len(finding.slice_p_tumor))
@@ -641,7 +640,7 @@ def picture_flowable(picture: KeyPicture, side: float, overlay: bool) -> Flowabl
     picture
         The slice.
     side
-        Of the square that it has to fit in, in points.
+        Side of the square that it has to fit in, in points.
     overlay
         Whether its evidence and outline are drawn over it.
     """

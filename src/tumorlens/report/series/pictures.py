@@ -42,9 +42,9 @@ def lesion_in_slice(finding: SeriesPrediction, index: int) -> NDArray[np.uint8] 
     Parameters
     ----------
     finding
-        Of a scan.
+        Prediction for a series.
     index
-        Of the slice, from 0.
+        Index of the slice, from 0.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def outlines(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], ...]:
         Closed polygons of shape (K, 2), int32, x then y, through the centres of
         the outermost pixels.
     """
-    found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in found)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return tuple(np.asarray(contour[:, 0, :], np.int32) for contour in contours)
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,10 @@ class KeyPicture:
     Parameters
     ----------
     index
-        In the series, from 0.
+        Index in the series, from 0.
     p_tumor
-        Of the slice, 0 to 1; None where only the scan as a whole has one.
+        Probability of tumour in the slice, 0 to 1; None where only the series as a
+        whole has one.
     grey
         Shape (H, W), uint8: the slice.
     overlay
@@ -120,9 +121,9 @@ def key_pictures(finding: SeriesPrediction, series: Series) -> tuple[KeyPicture,
     Parameters
     ----------
     finding
-        With its evidence.
+        Prediction with its evidence.
     series
-        That it was made from.
+        Series that it was made from.
     """
     return tuple(
         _picture(finding, series.slices[index], index)
@@ -154,7 +155,7 @@ def edge_letters(place: Placement) -> tuple[str, str, str, str]:
     Parameters
     ----------
     place
-        Of the slice.
+        Placement of the slice.
 
     Returns
     -------

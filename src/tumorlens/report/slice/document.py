@@ -41,7 +41,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     Parameters
     ----------
     prediction
-        Of one slice.
+        Prediction for one slice.
 
     Returns
     -------
@@ -191,13 +191,13 @@ def _other_lesions(decision: Decision) -> dict[Lesion, float | None]:
     return {name: decision.other_lesions.get(name) for name in Lesion}
 
 
-def _sequence_to_json(found: SequenceEstimate) -> dict[str, Any]:
-    said = {name: getattr(found, name) for name in _WITNESSES}
+def _sequence_to_json(estimate: SequenceEstimate) -> dict[str, Any]:
+    said = {name: getattr(estimate, name) for name in _WITNESSES}
     return {
-        "sequence": None if found.sequence is None else found.sequence.value,
+        "sequence": None if estimate.sequence is None else estimate.sequence.value,
         "sequence_probability": None
-        if found.probability is None
-        else _finite(found.probability),
+        if estimate.probability is None
+        else _finite(estimate.probability),
         "sequence_by": {
             name: None if item is None else item.value for name, item in said.items()
         },
@@ -231,15 +231,15 @@ def _clinical_to_json(use: ClinicalUse) -> dict[str, Any]:
     }
 
 
-def _clinical_from_json(found: Mapping[str, Any] | None) -> ClinicalUse | None:
-    if found is None:
+def _clinical_from_json(document: Mapping[str, Any] | None) -> ClinicalUse | None:
+    if document is None:
         return None
-    alone = found["by_image_alone"]
+    alone = document["by_image_alone"]
     return ClinicalUse(
-        used=tuple(found["used"]),
-        missing=tuple(found["missing"]),
-        unknown=tuple(found["unknown"]),
-        outside=tuple(found["outside"]),
+        used=tuple(document["used"]),
+        missing=tuple(document["missing"]),
+        unknown=tuple(document["unknown"]),
+        outside=tuple(document["outside"]),
         probabilities=_read_probabilities(alone),
         label=parse_decided(alone["decision"]),
     )

@@ -94,7 +94,7 @@ def overlay_layer(explanation: Explanation, kind: OverlayKind) -> NDArray[np.uin
     Parameters
     ----------
     explanation
-        With maps of shape (H, W).
+        Explanation with maps of shape (H, W).
     kind
         What to draw.
 
@@ -144,7 +144,7 @@ def render_overlay(
     pixels
         Shape (H, W), float32, finite, any range.
     explanation
-        With maps of shape (H, W).
+        Explanation with maps of shape (H, W).
     kind
         ``evidence``, ``gradcam`` or ``outline``.
 

@@ -92,9 +92,9 @@ def probability_rows(
     Parameters
     ----------
     probabilities
-        By class, 0 to 1, summing to 1.
+        Probability by class, 0 to 1, summing to 1.
     label, width
-        Of the names' column and of a full bar, in points.
+        Widths of the names' column and of a full bar, in points.
     """
     rows: list[list[Flowable]] = [
         [
@@ -137,7 +137,7 @@ def render_pdf(prediction: Prediction, bundle: Bundle, made: datetime) -> bytes:
     Parameters
     ----------
     prediction
-        Of one slice.
+        Prediction for one slice.
     bundle
         The model, for its operating points with their measured sensitivity
         and specificity.

@@ -143,17 +143,20 @@ class Transplants:
 def _by_sequence(
     groups: dict[_Key, list[Sample]],
 ) -> dict[MRSequence | None, list[list[Sample]]]:
-    """List groups by sequence; for a head of unknown one those of T1 with contrast.
+    """List the groups whose tissue may go to a head, by the head's sequence.
 
     A tumour is bright in one sequence and dark in another, so it only teaches where
-    it is laid into a head of its own. Pictures that do not say theirs are mostly T1.
+    it is laid into a head of its own. Pictures that do not say theirs are mostly T1:
+    they give to all, and take from T1 with contrast.
     """
-    found: dict[MRSequence | None, list[list[Sample]]] = defaultdict(list)
-    for (_, sequence, _), samples in groups.items():
-        found[sequence].append(samples)
-    told = found.get(MRSequence.T1_CONTRAST, [])
-    found[None] = found.get(None, []) + told
-    return {key: samples for key, samples in found.items() if samples}
+    told = {sequence for _, sequence, _ in groups}
+    found = {}
+    for host in told | {None}:
+        fitting = {host, None, *([MRSequence.T1_CONTRAST] if host is None else [])}
+        given = [item for key, item in groups.items() if key[1] in fitting]
+        if given:
+            found[host] = given
+    return found
 
 
 def _can_be_moved(sample: Sample) -> bool:

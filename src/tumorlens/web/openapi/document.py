@@ -44,9 +44,9 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
     Parameters
     ----------
     bundle
-        The model, for its operating points.
+        The model, which has the operating points.
     settings
-        For limits and retention.
+        The limits, and how long results are kept.
 
     Returns
     -------

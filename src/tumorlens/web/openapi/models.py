@@ -15,9 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Decided, Finding, TumorClass
-from tumorlens.taxonomy import Lesion as LesionKind
-from tumorlens.web.uploads.series_record import State
+from tumorlens.taxonomy import CLASSES, Decided, Finding, Lesion, TumorClass
+from tumorlens.web.uploads.upload import State
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -127,8 +126,8 @@ class Prediction(BaseModel):
         TumorClass.GLIOMA,
         TumorClass.MENINGIOMA,
         TumorClass.PITUITARY,
-        LesionKind.OTHER,
-        LesionKind.VASCULAR,
+        Lesion.OTHER,
+        Lesion.VASCULAR,
     ] = Field(description="What maps, outline and box speak of.")
     box: Box | None = Field(
         description="In pixels of the picture; x1 and y1 lie outside it."
@@ -235,7 +234,7 @@ class Scan(BaseModel):
     links: ScanLinks
 
 
-class Lesion(BaseModel):
+class SeriesLesion(BaseModel):
     """The most suspicious spot of a series."""
 
     box: Annotated[list[Count], Field(min_length=6, max_length=6)]
@@ -289,7 +288,7 @@ class ScanFinding(BaseModel):
     slice_p_tumor: list[Share | None] = Field(
         description="null where a slice was not judged."
     )
-    lesion: Lesion | None
+    lesion: SeriesLesion | None
     size_measured: bool
     model_version: str
     seconds: Annotated[float, Field(ge=0)]

@@ -1,8 +1,7 @@
 // Drop, paste or choose. Pictures are sent one by one, and shown when done; the
 // files of a scan are sent together, and the scan's page takes over.
 
-import { droppedFiles } from "./dropped.js";
-import { isScan, sendScan } from "./scan/send.js";
+import { isScan, sendScan } from "./series/send.js";
 
 const AT_A_TIME = 2;
 const form = document.querySelector("#upload");
@@ -215,5 +214,33 @@ document.addEventListener("drop", async (event) => {
   drop.classList.remove("over");
   take(await droppedFiles(event.dataTransfer));
 });
+
+// The files of a drop, those inside dropped folders too.
+
+async function droppedFiles(transfer) {
+  // Entries must be taken at once: the transfer is empty after the first wait.
+  const entries = [...transfer.items]
+    .map((item) => item.webkitGetAsEntry?.())
+    .filter((entry) => entry);
+  if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
+  const files = [];
+  for (const entry of entries) await gather(entry, files);
+  return files;
+}
+
+async function gather(entry, files) {
+  if (entry.name.startsWith(".")) return;
+  if (entry.isFile) {
+    files.push(await new Promise((done, fail) => entry.file(done, fail)));
+    return;
+  }
+  const reader = entry.createReader();
+  // A reader gives a folder's entries in portions, and an empty one at the end.
+  for (;;) {
+    const portion = await new Promise((done, fail) => reader.readEntries(done, fail));
+    if (portion.length === 0) return;
+    for (const inner of portion) await gather(inner, files);
+  }
+}
 
 document.documentElement.classList.add("scripted");

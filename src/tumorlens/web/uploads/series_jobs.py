@@ -1,282 +1,268 @@
-"""Scans are read and judged one after the other, in the background."""
+"""Uploaded studies are read and judged one after the other, in the background.
+
+Tested in `tests/web/views/api/test_series.py`.
+"""
 
 from __future__ import annotations
 
 import logging
-import queue
-import sqlite3
+import secrets
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tumorlens.errors import BusyError, MissingFileError, OutputError, TumorLensError
-from tumorlens.imaging.study import Series, Study
+from tumorlens.errors import BusyError, OutputError, TumorLensError
+from tumorlens.imaging.limits import check_file_size
+from tumorlens.imaging.read import read_collection, read_study
+from tumorlens.imaging.study import MRSequence, Series, Study
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.jobs.queue import JobLostError, Progress
+from tumorlens.jobs.tables import Job, JobState
+from tumorlens.jobs.worker import Worker
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
-from tumorlens.settings import SETTINGS
-from tumorlens.web.uploads.series_facts import first_facts, rank_of
-from tumorlens.web.uploads.series_files import read_upload
-from tumorlens.web.uploads.series_record import Scan, State
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
-from tumorlens.web.uploads.store import Store
+from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
+from tumorlens.web.uploads.upload import Kind, State
 
 MAX_WAITING = 8
-"""Scans that wait at a time: their files lie on the disk meanwhile."""
+"""Studies that wait at a time: their files lie on the disk meanwhile."""
 
-_LOG = logging.getLogger(__name__)
+GIANT_SLICES = 2000
+"""A study of so many slices need not be waited for: others are judged beside it."""
+
+logger = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 30.0
+_FIRST_SEQUENCES = (MRSequence.T1_CONTRAST, MRSequence.T1)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far the scan is that is judged now.
-
-    Parameters
-    ----------
-    done, total
-        Slices of all its series.
-    """
-
-    done: int
-    total: int
+class _StoppingError(Exception):
+    """The server stops."""
 
 
-class _Ended(Exception):  # noqa: N818
-    """The scan was stopped or removed, or the server stops."""
+class SeriesJobs:
+    """Threads that judge studies; safe to use from others.
 
-
-class ScanJobs:
-    """One thread that judges scans; safe to use from others.
+    One works through all studies. Another works only while that one is at a giant.
 
     Parameters
     ----------
     classifier
-        Loaded and verified.
+        A verified classifier.
     store
-        Where scans lie; it stops this before it closes.
+        Where studies are kept; it stops this before it closes.
     """
 
     def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
         self._classifier = classifier
         self._store = store
-        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._name = secrets.token_hex(8)
+        self._worker = Worker(store.queue, [self._next, self._next_beside_a_giant])
         self._lock = threading.Lock()
-        self._stopped: set[str] = set()
-        self._closed = threading.Event()
-        self._progress: tuple[str, Progress] | None = None
-        self._thread: threading.Thread | None = None
+        self._is_started = False
         store.before_close(self.close)
+        if self._waiting():
+            # Accepted before the server was started again.
+            self.start()
 
     def check_room(self) -> None:
-        """Refuse another scan while too many wait.
+        """Refuse another study while too many wait.
 
         Raises
         ------
         BusyError
             Where `MAX_WAITING` are waiting.
         """
-        if self._queue.qsize() >= MAX_WAITING:
+        if self._waiting() >= MAX_WAITING:
             raise BusyError(f"{MAX_WAITING} scans are waiting already.")
 
-    def submit(self, scan_id: str) -> None:
-        """Have a scan judged whose files lie in its upload folder."""
+    def start(self) -> None:
+        """Judge what waits, and whatever comes until `close`."""
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True)
-                self._thread.start()
-        self._queue.put(scan_id)
-
-    def stop(self, scan: Scan) -> None:
-        """Stop judging a scan; what was found so far stays."""
-        with self._lock:
-            now = self._store.scans.find(scan.id)
-            if now is None or now.state.is_over:
-                return
-            self._stopped.add(scan.id)
-            self._store.scans.drop_upload(scan.id)
-            self._store.scans.save(replace(now, state=State.STOPPED))
-
-    def progress(self, scan_id: str) -> Progress | None:
-        """Tell how far a scan is; None where it is not being judged."""
-        now = self._progress
-        return now[1] if now is not None and now[0] == scan_id else None
+            if not self._is_started:
+                self._is_started = True
+                self._worker.start()
 
     def close(self) -> None:
-        """Stop at the next slice, and wait for that."""
-        self._closed.set()
-        self._queue.put(None)
-        if self._thread is not None:
-            self._thread.join(_PATIENCE_SECONDS)
+        """Stop at the next slice, and wait for that; the study waits again."""
+        self._worker.close(_PATIENCE_SECONDS)
 
-    def _work(self) -> None:
-        while (scan_id := self._queue.get()) is not None and not self._closed.is_set():
-            try:
-                self._run(scan_id)
-            except _Ended:
-                pass
-            except (TumorLensError, sqlite3.Error, OSError):
-                # Not even that it failed can be kept: a scan that is gone is
-                # better than one that seems to be judged for ever.
-                _LOG.exception("A scan's state could not be kept.")
-                with suppress(sqlite3.Error):
-                    self._store.scans.remove(scan_id)
-            finally:
-                self._progress = None
-                self._stopped.discard(scan_id)
+    def _waiting(self) -> int:
+        counts = self._store.queue.count(Kind.SCAN)
+        return counts.get((STAGE, JobState.WAITING), 0)
 
-    def _run(self, scan_id: str) -> None:
-        scan = self._store.scans.find(scan_id)
-        if scan is None or scan.state is not State.WAITING:
-            return
+    def _next(self) -> bool:
+        job = self._store.queue.claim(STAGE, f"{self._name} all")
+        if job is not None:
+            self._run(job)
+        return job is not None
+
+    def _next_beside_a_giant(self) -> bool:
+        queue = self._store.queue
+        if not queue.is_busy(STAGE, GIANT_SLICES):
+            return False
+        # It may be a giant, too, which nobody knows before it is read.
+        job = queue.claim(STAGE, f"{self._name} small", most_cost=GIANT_SLICES - 1)
+        if job is not None:
+            self._run(job, GIANT_SLICES)
+        return job is not None
+
+    def _run(self, job: Job, too_large: int | None = None) -> None:
+        """Judge a study; put it back where it has so many slices or more."""
         try:
-            scan = self._keep(replace(scan, state=State.READING))
-            folder = self._store.scans.upload_folder(scan_id)
-            study = read_upload(folder, scan.document["label"])
-            self._store.scans.drop_upload(scan_id)
+            job = self._store.save(job, step=State.READING)
+            study = _read(self._store.sent_files(job), job.document["label"])
+            slices = sum(len(series.slices) for series in study.series)
+            job = self._store.queue.weigh(job, slices)
+            if too_large is not None and slices >= too_large:
+                self._store.queue.release(job)
+                return
             if study.is_pictures:
-                scan = self._judge_pictures(scan, study)
+                job = self._judge_pictures(job, study)
             else:
-                scan = self._judge(scan, study)
-            self._keep(replace(scan, state=State.DONE))
+                job = self._judge(job, study)
+            self._store.finish(job, JobState.DONE)
+        except JobLostError:
+            # It was stopped or removed.
+            pass
+        except _StoppingError:
+            self._store.queue.release(job)
+        except StoreFullError as error:
+            self._fail(job, error)
+        except OutputError as error:
+            wait = self._store.queue.retry(job, _described(error))
+            logger.error("A scan is tried again in %.0f s: %s", wait, error)
         except TumorLensError as error:
-            self._fail(scan, error.code, error.message, error.hint)
-        except _Ended:
-            raise
+            self._fail(job, error)
         except Exception:
-            # Files that vanish under a scan that was stopped are no fault.
-            self._check(scan_id)
-            _LOG.exception("A scan could not be judged.")
-            self._fail(
-                scan,
-                "internal_error",
+            # Files that vanish under a study that was stopped are no fault.
+            if self._is_lost(job):
+                return
+            logger.exception("A scan could not be judged.")
+            mistake = TumorLensError(
                 "The scan could not be judged: TumorLens made a mistake.",
                 "Try it in another format; the server's log says more.",
             )
+            mistake.code = "internal_error"
+            self._fail(job, mistake)
 
-    def _fail(self, scan: Scan, code: str, message: str, mend: str) -> None:
-        error = {"code": code, "message": message, "mend": mend}
-        self._store.scans.drop_upload(scan.id)
-        now = self._store.scans.find(scan.id) or scan
-        # The pictures that were judged before stay with it.
-        analyses = now.document["analyses"]
-        document = {**scan.document, "analyses": analyses, "error": error}
-        self._keep(replace(scan, state=State.FAILED, document=document))
+    def _fail(self, job: Job, error: TumorLensError) -> None:
+        # What was found before stays with it.
+        self._store.finish(job, JobState.FAILED, _described(error))
 
-    def _keep(self, scan: Scan, **files: bytes) -> Scan:
-        with self._lock:
-            self._check(scan.id)
-            if not self._store.scans.save(scan, **files):
-                raise _Ended
-        if files:
-            self._store.make_room(scan.id)
-        return scan
+    def _is_lost(self, job: Job) -> bool:
+        try:
+            self._store.queue.check(job)
+        except JobLostError:
+            return True
+        return False
 
-    def _check(self, scan_id: str) -> None:
-        if scan_id in self._stopped or self._closed.is_set():
-            raise _Ended
-        if not self._store.scans.exists(scan_id):
-            raise _Ended
+    def _check(self, job: Job) -> None:
+        if self._worker.is_stopping:
+            raise _StoppingError
+        self._store.queue.check(job)
 
-    def _judge(self, scan: Scan, study: Study) -> Scan:
+    def _keep(
+        self,
+        job: Job,
+        changes: dict[str, Any],
+        files: dict[str, bytes],
+        step: State | None = None,
+    ) -> Job:
+        self._check(job)
+        document = {**job.document, **changes}
+        return self._store.save(job, step=step, document=document, files=files)
+
+    def _judge(self, job: Job, study: Study) -> Job:
         waiting = list(enumerate(study.series))
         notes = list(study.notes)
         del study
         facts: list[dict[str, Any]] = []
         for index, series in waiting:
             packed = pack_series(series)
-            facts.append(first_facts(index, series, packed.geometry))
-            document = {**scan.document, "notes": notes, "series": facts}
-            scan = replace(scan, state=State.JUDGING, document=document)
+            facts.append(_facts_before(index, series, packed.geometry))
             files = {
                 f"voxels-{index}": packed.voxels,
                 f"thumbnail-{index}": packed.thumbnail,
             }
-            scan = self._keep(scan, **files)
+            changes = {"notes": notes, "series": facts, "has_report": False}
+            job = self._keep(job, changes, files, State.JUDGING)
         total = sum(len(series.slices) for _, series in waiting)
         done = 0
-        waiting.sort(key=lambda item: rank_of(item[1]))
+        waiting.sort(key=lambda item: _rank(item[1]))
         entries: dict[int, SeriesEntry] = {}
         while waiting:
             # Each series is let go once it is judged: it may be large.
             index, series = waiting.pop(0)
-            scan, finding = self._judge_series(
-                scan, index, series, self._reporter(scan.id, done, total)
+            job, finding = self._judge_series(
+                job, index, series, self._reporter(job, done, total)
             )
             entries[index] = series_entry(finding, series)
             done += len(series.slices)
-        return self._report(scan, [entries[index] for index in sorted(entries)])
+        return self._report(job, [entries[index] for index in sorted(entries)])
 
-    def _report(self, scan: Scan, entries: list[SeriesEntry]) -> Scan:
+    def _report(self, job: Job, entries: list[SeriesEntry]) -> Job:
         bundle = self._classifier.bundle
-        report = render_series_pdf(entries, bundle, scan.date, scan.document["notes"])
-        document = {**scan.document, "has_report": True}
-        return self._keep(replace(scan, document=document), report=report)
+        date = datetime.fromtimestamp(job.created, UTC)
+        report = render_series_pdf(entries, bundle, date, job.document["notes"])
+        return self._keep(job, {"has_report": True}, {"report": report})
 
     def _judge_series(
-        self, scan: Scan, index: int, series: Series, report: Callable[[int, int], None]
-    ) -> tuple[Scan, SeriesPrediction]:
+        self, job: Job, index: int, series: Series, report: Callable[[int, int], None]
+    ) -> tuple[Job, SeriesPrediction]:
         report(0, len(series.slices))
-        point = scan.document["operating_point"]
+        point = job.document["operating_point"]
         finding = self._classifier.predict(series, point, report)
         files = {}
         if finding.evidence is not None:
             files[f"evidence-{index}"] = pack_evidence(finding.evidence)
             if finding.affine_ras is not None:
                 files[f"nifti-{index}"] = _nifti(finding)
+        known = job.document["series"]
         judged = {
-            **scan.series[index],
+            **known[index],
             "state": State.DONE,
-            "finding": series_to_json(finding, scan.document["notes"]),
+            "finding": series_to_json(finding, job.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
-        listed = [judged if item["index"] == index else item for item in scan.series]
-        document = {**scan.document, "series": listed}
-        return self._keep(replace(scan, document=document), **files), finding
+        listed = [judged if item["index"] == index else item for item in known]
+        return self._keep(job, {"series": listed}, files), finding
 
-    def _judge_pictures(self, scan: Scan, study: Study) -> Scan:
-        """Judge single pictures, which lie in no scan, each by itself."""
-        point = scan.document["operating_point"]
-        classifier = self._classifier.slice_classifier()
+    def _judge_pictures(self, job: Job, study: Study) -> Job:
+        """Judge single pictures, which belong to no series, each by itself."""
+        point = job.document["operating_point"]
         slices = study.slices
-        report = self._reporter(scan.id, 0, len(slices))
-        found = classifier.predict_slices(slices, point, study.notes)
+        # Those that were judged before a restart are there.
+        done = len(job.document["analyses"])
+        report = self._reporter(job, done, len(slices))
+        left = slices[done:]
+        if not left:
+            return job
+        classifier = self._classifier.slice_classifier()
+        found = classifier.predict_slices(left, point, study.notes)
         for number, prediction in enumerate(found, 1):
-            report(number, len(slices))
-            made = self._store.add(prediction, scan.owner).id
-            listed = [*scan.document["analyses"], made]
-            document = {**scan.document, "analyses": listed}
-            try:
-                if number > 1 and self._store.overflows:
-                    raise OutputError(
-                        f"The store has no room for more than {number - 1} of these "
-                        f"{len(slices)} pictures.",
-                        "Send fewer at a time; whoever runs the server can set "
-                        f"{SETTINGS['store_mb'].option}.",
-                    )
-                scan = self._keep(replace(scan, document=document))
-            except (_Ended, OutputError):
-                # It is in no list, and would outlive its scan.
-                with suppress(MissingFileError):
-                    self._store.delete(made, scan.owner)
-                raise
-        return scan
+            report(number, len(left))
+            job = self._store.add_part(prediction, job, len(slices))
+        return job
 
     def _reporter(
-        self, scan_id: str, before: int, total: int
+        self, job: Job, before: int, total: int
     ) -> Callable[[int, int], None]:
         def report(done: int, _: int) -> None:
-            self._check(scan_id)
-            self._progress = (scan_id, Progress(before + done, total))
+            self._check(job)
+            self._store.queue.report(job, Progress(before + done, total))
 
         return report
+
+
+def _described(error: TumorLensError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message, "mend": error.hint}
 
 
 def _nifti(finding: SeriesPrediction) -> bytes:
@@ -284,3 +270,43 @@ def _nifti(finding: SeriesPrediction) -> bytes:
         path = Path(folder, "evidence.nii.gz")
         write_evidence(finding, path)
         return path.read_bytes()
+
+
+def _read(files: Mapping[str, Path], label: str) -> Study:
+    """Read what was sent: a single file of any format, or several as one study."""
+    if len(files) == 1:
+        return read_study(next(iter(files.values())), label)
+    return read_collection(_contents(files, label), label)
+
+
+def _contents(files: Mapping[str, Path], label: str) -> Iterator[tuple[str, bytes]]:
+    for number, path in files.items():
+        name = f"{label}#{int(number)}"
+        check_file_size(path.stat().st_size, name)
+        yield name, path.read_bytes()
+
+
+def _rank(series: Series) -> int:
+    """Rank a series: what the model was trained on comes first."""
+    if series.sequence in _FIRST_SEQUENCES:
+        return _FIRST_SEQUENCES.index(series.sequence)
+    return len(_FIRST_SEQUENCES)
+
+
+def _facts_before(
+    index: int, series: Series, geometry: dict[str, Any]
+) -> dict[str, Any]:
+    """Gather what is known of a series that waits to be judged."""
+    first = series.slices[0]
+    return {
+        "index": index,
+        "state": State.WAITING,
+        "plane": None if first.plane is None else first.plane.value,
+        "sequence": None if series.sequence is None else series.sequence.value,
+        "slices": len(series.slices),
+        "rank": _rank(series),
+        "geometry": geometry,
+        "finding": None,
+        "has_evidence": False,
+        "has_nifti": False,
+    }

@@ -1,70 +1,85 @@
-"""Analyses that were made, kept privately and for a stated time only.
+"""Uploads and what was found in them, kept privately and for a stated time only.
 
-A folder that only its owner may enter holds an SQLite index with each
-analysis's document, one file of 8-bit pictures for each, a folder for each
-scan (see `scan_store`), and the key that signs cookies.
+A folder that only its owner may enter holds a store of `tumorlens.jobs`, and the key
+that signs cookies. Each picture and each scan is a job there with its files; the
+pictures that a scan consists of are parts of it.
 """
 
 from __future__ import annotations
 
-import json
+import io
+import logging
+import os
 import secrets
-import shutil
-import sqlite3
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from tumorlens.errors import BusyError, OutputError
+from tumorlens.errors import BusyError, MissingFileError, OutputError
 from tumorlens.inference.slice.results import Prediction
+from tumorlens.jobs.artifacts import Stage
+from tumorlens.jobs.queue import JobQueue, RetryPolicy
+from tumorlens.jobs.retention import Retention
+from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore
+from tumorlens.jobs.tables import Job, JobState
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
-from tumorlens.web.uploads.analysis_record import (
-    Analysis,
-    analysis_of,
-    missing_analysis,
-)
-from tumorlens.web.uploads.eviction import giving_way, total_bytes, under_way_fits
-from tumorlens.web.uploads.private_folder import (
-    INDEX,
-    open_index,
-    private_folder,
-    signing_key,
-)
-from tumorlens.web.uploads.series_record import Scan
-from tumorlens.web.uploads.series_store import ScanStore
-
-_SWEEPS_SECONDS = 30.0
+from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
+from tumorlens.web.uploads.upload import Kind, State, Upload, missing
 
 ANYONE = ""
-"""Owner of an analysis that whoever knows its id may see: one of the API's."""
+"""Owner of an upload that whoever knows its id may see: one of the API's."""
+
+STAGE = "scan"
+"""Where scans wait to be judged."""
+
+SENT, RESULT = "sent", "result"
+"""Artefacts of an upload: its files as they came, until it is over, and what was made
+of them."""
+
+ATTEMPTS = RetryPolicy(5)
+"""Of a scan that a full disk or a restart has kept from being judged."""
+
+SCAN_SECONDS = 4 * 3600.0
+"""So long one scan may take; the largest that fits takes a small part of it."""
+
+_PICTURES = "pictures"
+_KEY, _KEY_BYTES = "key", 32
+_SWEEPS_SECONDS = 30.0
+_logger = logging.getLogger(__name__)
+
+
+class StoreFullError(OutputError):
+    """More pictures were sent at a time than the store can keep."""
 
 
 class Store:
-    """Keeps analyses until their time is over; safe to use from threads.
+    """Keeps uploads until their time is over; safe to use from threads.
 
     Parameters
     ----------
     folder
         Made if it is missing, and closed to everybody else; None for a
-        temporary one that `close` removes.
+        temporary one that `close` removes. The store of an older release in it is
+        taken over.
     retention_seconds
-        How long an analysis is kept.
+        How long a result is kept, from when it was there.
     limit_bytes
-        Of all pictures and scans together; beyond it the oldest go, but for scans
-        that wait or are being judged.
+        Of all files together; beyond it results give way as `Retention` says.
     clock
         Seconds since 1970.
+    url
+        Of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
     OutputError
-        Where the folder cannot be made or written to.
+        Where the folder cannot be made or written to, or another process uses it.
     """
 
     def __init__(
@@ -73,30 +88,36 @@ class Store:
         retention_seconds: float,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        url: str | None = None,
     ) -> None:
-        self._temporary = folder is None
         self.retention_seconds = retention_seconds
-        self._limit_bytes = limit_bytes
         self._clock = clock
-        self._lock = threading.RLock()
         self._stopped = threading.Event()
         self._sweeper: threading.Thread | None = None
-        try:
-            self.folder = private_folder(folder)
-            self._index = open_index(self.folder / INDEX)
-            self.key = signing_key(self.folder / "key")
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                f"The store {folder or tempfile.gettempdir()} cannot be used: {error}.",
-                "Choose a folder of your own with --store.",
-            ) from error
-        self.scans = ScanStore(
-            self.folder, self._index, self._lock, clock, retention_seconds
-        )
         self._closers: list[Callable[[], None]] = []
-        self.sweep()
+        _check_folder(folder)
+        self._store = JobStore(folder, {STAGE: ATTEMPTS}, url=url, clock=clock)
+        self.folder = self._store.folder
+        self.queue: JobQueue = self._store.queue
+        self._database = self._store.database
+        self._artifacts = self._store.artifacts
+        self._retention = Retention(
+            self._database, self.queue, self._artifacts, limit_bytes
+        )
+        try:
+            self.key = _signing_key(self.folder / _KEY)
+            self._take_over()
+            self.sweep()
+        except BaseException as error:
+            self._store.close()
+            if isinstance(error, OSError):
+                raise OutputError(
+                    f"The store {self.folder} cannot be used: {error}.",
+                    "Choose a folder of your own with --store.",
+                ) from error
+            raise
 
-    def add(self, prediction: Prediction, owner: str) -> Analysis:
+    def add(self, prediction: Prediction, owner: str) -> Upload:
         """Keep a prediction with its pictures, in 8 bits.
 
         Parameters
@@ -109,62 +130,154 @@ class Store:
         Raises
         ------
         OutputError
-            Where the disk is full or the folder is gone.
+            Where the disk is full, the folder is gone, or others' results leave no
+            room.
         """
-        explanation = prediction.explanation
-        pictures = np.stack(
-            [
-                window_picture(prediction.pixels),
-                grey_map(explanation.evidence),
-                grey_map(explanation.gradcam),
-            ]
-        )
-        document = prediction_to_json(prediction)
-        analysis = Analysis(secrets.token_urlsafe(16), self._clock(), document)
-        path = self._path(analysis.id)
         try:
-            np.save(path, pictures)
-            with self._lock, self._index:
-                self._index.execute(
-                    "INSERT INTO analyses VALUES (?, ?, ?, ?, ?)",
-                    (
-                        analysis.id,
-                        owner,
-                        analysis.made,
-                        pictures.nbytes,
-                        json.dumps(document),
-                    ),
-                )
-        except (OSError, sqlite3.Error) as error:
-            path.unlink(missing_ok=True)
+            with (
+                self._artifacts.staging(durable=False) as stage,
+                self._database.transaction(durable=False),
+            ):
+                job = self._add_picture(prediction, owner, stage)
+                if not self._retention.make_room(job) and not self._is_alone(job):
+                    raise OutputError(
+                        "the store is full of others' results.",
+                        "Try again in a few minutes; whoever runs the server can set "
+                        f"{SETTINGS['store_mb'].option}.",
+                    )
+        except OutputError as error:
             raise OutputError(
                 f"{prediction.source} was judged, but the result cannot be kept: "
-                f"{error}.",
-                "Make room on the disk, or delete analyses.",
+                f"{error.message}",
+                error.hint,
             ) from error
-        self.make_room(analysis.id)
-        return analysis
+        return self._upload(job)
 
-    def get(self, analysis_id: str, owner: str) -> Analysis:
-        """Find an analysis.
+    def add_part(self, prediction: Prediction, scan: Job, total: int) -> Job:
+        """Keep the prediction of one of a scan's pictures, and list it there.
+
+        Parameters
+        ----------
+        prediction
+            Of one slice.
+        scan
+            The scan, held by who judges it.
+        total
+            How many pictures it has.
+
+        Returns
+        -------
+        Job
+            The scan as it is now.
+
+        Raises
+        ------
+        OutputError
+            Where the disk is full or the folder is gone.
+        StoreFullError
+            Where the pictures that are there already leave no room.
+        JobLostError
+            The scan was stopped or removed: nothing is kept.
+        """
+        listed = scan.document["analyses"]
+        with (
+            self._artifacts.staging() as stage,
+            self._database.transaction(),
+        ):
+            picture = self._add_picture(prediction, scan.owner, stage, scan.id)
+            document = {**scan.document, "analyses": [*listed, picture.id]}
+            scan = self.queue.save(scan, document=document)
+            if not self._retention.make_room(picture) and listed:
+                raise StoreFullError(
+                    f"The store has no room for more than {len(listed)} of these "
+                    f"{total} pictures.",
+                    "Send fewer at a time; whoever runs the server can set "
+                    f"{SETTINGS['store_mb'].option}.",
+                )
+        return scan
+
+    def add_scan(
+        self,
+        label: str,
+        owner: str,
+        operating_point: str,
+        files: Mapping[str, BinaryIO],
+    ) -> Upload:
+        """Accept a scan, to be judged later: from now on it survives a restart.
+
+        Parameters
+        ----------
+        label
+            What it is called for people.
+        owner
+            As for `add`.
+        operating_point
+            One that the model has.
+        files
+            As they were sent, by names of ours, in this order.
+
+        Raises
+        ------
+        BusyError
+            Where it does not fit beside the others that wait or are being judged, or
+            beside the results of those who keep less.
+        OutputError
+            Where the disk is full or the folder is gone.
+        """
+        document = {
+            "label": label,
+            "operating_point": operating_point,
+            "notes": [],
+            "series": [],
+            "analyses": [],
+            "has_report": False,
+        }
+        try:
+            with self._artifacts.staging() as stage:
+                staged = {name: stage(file) for name, file in files.items()}
+                with self._database.transaction() as session:
+                    job = self.queue.add(
+                        Kind.SCAN,
+                        STAGE,
+                        owner=owner,
+                        document=document,
+                        time_limit=SCAN_SECONDS,
+                    )
+                    session.flush()
+                    self._artifacts.attach(job.id, SENT, staged)
+                    # Should it not fit, what has given way comes back.
+                    if not self._retention.waiting_fits() or not (
+                        self._retention.make_room(job) or self._is_alone(job)
+                    ):
+                        raise BusyError(
+                            "The store has no room for this scan beside those that "
+                            "wait.",
+                            "Try again in a few minutes; whoever runs the server can "
+                            f"set {SETTINGS['store_mb'].option}.",
+                        )
+        except OutputError as error:
+            raise _cannot_keep(error) from error
+        return self._upload(job)
+
+    def get(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> Upload:
+        """Find an upload.
 
         Raises
         ------
         MissingFileError
             Where there is none, it is another's, or its time is over.
         """
-        with self._lock:
-            row = self._index.execute(
-                "SELECT id, made, document FROM analyses "
-                "WHERE id = ? AND owner = ? AND made > ?",
-                (analysis_id, owner, self._oldest()),
-            ).fetchone()
-        if row is None:
-            raise missing_analysis()
-        return analysis_of(row)
+        job = self.queue.get(upload_id)
+        if (
+            job is None
+            or (job.kind, job.owner) != (kind, owner)
+            or not self._is_shown(job)
+        ):
+            raise missing(kind)
+        return self._upload(job)
 
-    def prediction(self, analysis: Analysis) -> Prediction:
-        """Put an analysis together with its pictures again.
+    def prediction(self, picture: Upload) -> Prediction:
+        """Put a picture's prediction together with its pixels and maps again.
 
         Returns
         -------
@@ -174,43 +287,100 @@ class Store:
         Raises
         ------
         MissingFileError
-            Where the pictures were removed meanwhile.
+            Where they were removed meanwhile.
+        """
+        data = io.BytesIO(self.read(picture, _PICTURES))
+        pictures = np.load(data, allow_pickle=False)
+        pixels, evidence, gradcam = pictures.astype(np.float32) / np.float32(255.0)
+        return prediction_from_json(picture.document, pixels, evidence, gradcam)
+
+    def read(self, upload: Upload, name: str) -> bytes:
+        """Read a file that was made of an upload.
+
+        Raises
+        ------
+        MissingFileError
+            Where it is not there, or not any more.
         """
         try:
-            pictures = np.load(self._path(analysis.id), allow_pickle=False)
-        except OSError as error:
-            raise missing_analysis() from error
-        pixels, evidence, gradcam = pictures.astype(np.float32) / np.float32(255.0)
-        return prediction_from_json(analysis.document, pixels, evidence, gradcam)
+            return self._artifacts.read(upload.id, RESULT, name)
+        except MissingFileError as error:
+            raise missing(upload.kind) from error
 
-    def owned(self, owner: str) -> tuple[Analysis, ...]:
-        """Return a session's analyses, the newest first."""
-        with self._lock:
-            rows = self._index.execute(
-                "SELECT id, made, document FROM analyses "
-                "WHERE owner = ? AND made > ? ORDER BY made DESC, rowid DESC",
-                (owner, self._oldest()),
-            ).fetchall()
-        return tuple(analysis_of(row) for row in rows)
+    def owned(self, owner: str, kind: Kind = Kind.PICTURE) -> tuple[Upload, ...]:
+        """Return a session's uploads, the newest first."""
+        jobs = self.queue.owned(owner, kind)
+        return tuple(self._upload(job) for job in jobs if self._is_shown(job))
 
-    def delete(self, analysis_id: str, owner: str) -> None:
-        """Remove one analysis.
+    def delete(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> None:
+        """Remove an upload, all its files, and the analyses of its single pictures.
 
         Raises
         ------
         MissingFileError
             Where there is none, or it is another's.
         """
-        if not self._remove("id = ? AND owner = ?", (analysis_id, owner)):
-            raise missing_analysis()
+        self.queue.remove([self.get(upload_id, owner, kind).id])
 
     def delete_all(self, owner: str) -> int:
-        """Remove all analyses of a session; return how many there were."""
-        return self._remove("owner = ?", (owner,))
+        """Remove all uploads of a session; return how many there were."""
+        owned = [job.id for kind in Kind for job in self.queue.owned(owner, kind)]
+        return self.queue.remove(owned)
 
     def sweep(self) -> int:
-        """Remove all analyses and scans whose time is over; return how many."""
-        return self._remove("made <= ?", (self._oldest(),)) + self.scans.sweep()
+        """Remove all uploads whose time is over; return how many."""
+        return self._retention.expire(self._clock() - self.retention_seconds)
+
+    def sent_files(self, scan: Job) -> dict[str, Path]:
+        """Name the files of a scan as they were sent; only to be read."""
+        sent = self._artifacts.of(scan.id, SENT)
+        return {
+            item.name: self._artifacts.path(item.digest) for item in sent if item.digest
+        }
+
+    def save(
+        self,
+        scan: Job,
+        *,
+        step: State | None = None,
+        document: dict[str, Any] | None = None,
+        files: dict[str, bytes] | None = None,
+    ) -> Job:
+        """Keep how far a scan is, and files of it; only for who holds its job.
+
+        Raises
+        ------
+        JobLostError
+            The scan was stopped or removed: nothing is kept.
+        OutputError
+            Where the disk is full or the folder is gone.
+        """
+        try:
+            with self._artifacts.staging() as stage:
+                staged = {name: stage(data) for name, data in (files or {}).items()}
+                with self._database.transaction():
+                    scan = self.queue.save(scan, step=step, document=document)
+                    self._artifacts.attach(scan.id, RESULT, staged)
+                    if staged:
+                        # It was accepted: it is judged however full the store.
+                        self._retention.make_room(scan)
+        except OutputError as error:
+            raise _cannot_keep(error) from error
+        return scan
+
+    def finish(
+        self, scan: Job, state: JobState, error: dict[str, str] | None = None
+    ) -> None:
+        """End a scan, and let its files go as they were sent; as `save`."""
+        with self._database.transaction():
+            self.queue.finish(scan, state, error=error)
+            self._artifacts.detach(self._artifacts.of(scan.id, SENT))
+
+    def stop(self, scan: Upload) -> None:
+        """Stop a scan that waits or is being judged; what was found so far stays."""
+        with self._database.transaction():
+            if self.queue.stop(scan.id):
+                self._artifacts.detach(self._artifacts.of(scan.id, SENT))
 
     def start_sweeper(self) -> None:
         """Sweep from time to time, in a thread, until `close`."""
@@ -228,86 +398,141 @@ class Store:
         self._stopped.set()
         if self._sweeper is not None:
             self._sweeper.join()
-        with self._lock:
-            self._index.close()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._store.close()
+
+    def _add_picture(
+        self,
+        prediction: Prediction,
+        owner: str,
+        stage: Stage,
+        parent: str | None = None,
+    ) -> Job:
+        explanation = prediction.explanation
+        pictures = io.BytesIO()
+        np.save(
+            pictures,
+            np.stack(
+                [
+                    window_picture(prediction.pixels),
+                    grey_map(explanation.evidence),
+                    grey_map(explanation.gradcam),
+                ]
+            ),
+        )
+        job = self.queue.add(
+            Kind.PICTURE,
+            STAGE,
+            owner=owner,
+            parent=parent,
+            document=prediction_to_json(prediction),
+            state=JobState.DONE,
+        )
+        file = stage(pictures.getvalue())
+        self._artifacts.attach(job.id, RESULT, {_PICTURES: file})
+        return job
+
+    def _upload(self, job: Job) -> Upload:
+        state = State(job.step or State.READING)
+        if job.state is not JobState.RUNNING:
+            state = State(job.state.value)
+        document = job.document
+        if job.kind == Kind.SCAN:
+            document = {**document, "error": job.error}
+        return Upload(
+            job.id,
+            Kind(job.kind),
+            job.owner,
+            job.created,
+            state,
+            document,
+            self.queue.progress(job),
+        )
+
+    def _is_shown(self, job: Job) -> bool:
+        """Tell whether a result's time is not over, also before the next sweep."""
+        if job.parent is not None:
+            # The time of a part begins when the whole is over.
+            job = self.queue.get(job.parent) or job
+        oldest = self._clock() - self.retention_seconds
+        return job.finished is None or job.finished > oldest
+
+    def _is_alone(self, job: Job) -> bool:
+        """Tell whether nothing else is kept than a job's own files."""
+        own = sum(item.size for item in self._artifacts.of(job.id))
+        return self._retention.used_bytes() == own
 
     def _sweep_on(self) -> None:
         while not self._stopped.wait(min(_SWEEPS_SECONDS, self.retention_seconds / 4)):
             try:
                 self.sweep()
-            except (OSError, sqlite3.Error):
+            except OutputError:
                 # A full disk or a busy index today; the next sweep tries again,
                 # and until then nothing that is over is shown.
                 continue
 
-    def _oldest(self) -> float:
-        return self._clock() - self.retention_seconds
-
-    def _path(self, analysis_id: str) -> Path:
-        return self.folder / f"{analysis_id}.npy"
-
-    def make_room(self, newest: str) -> None:
-        """Remove the oldest results, but `newest`, until all fits.
-
-        Scans that wait or are being judged stay: their senders were told so.
-        """
-        with self._lock:
-            for item in giving_way(self._index, self._limit_bytes, newest):
-                if item.is_scan:
-                    self.scans.remove(item.id)
-                else:
-                    self._remove("id = ?", (item.id,))
-
-    @property
-    def overflows(self) -> bool:
-        """Whether more is kept than the limit, as nothing of it may give way."""
-        with self._lock:
-            return total_bytes(self._index) > self._limit_bytes
-
-    def admit(self, scan: Scan) -> None:
-        """Keep a scan whose files have come, and make room for it.
-
-        Raises
-        ------
-        BusyError
-            Where it does not fit beside the others that wait or are being judged.
-        OutputError
-            Where the disk is full or the folder is gone.
-        """
-        with self._lock:
-            self.scans.save(scan)
-            if not under_way_fits(self._index, self._limit_bytes):
-                raise BusyError(
-                    "The store has no room for this scan beside those that wait.",
-                    "Try again in a few minutes; whoever runs the server can set "
-                    f"{SETTINGS['store_mb'].option}.",
+    def _take_over(self) -> None:
+        """Move what an older release left in the folder into the store; once."""
+        older = read_older(self.folder)
+        if older is None:
+            return
+        with (
+            self._artifacts.staging() as stage,
+            self._database.transaction() as session,
+        ):
+            for upload in older:
+                if self.queue.get(upload.id) is not None:
+                    # It was, and the older files could not be removed.
+                    continue
+                state = JobState(upload.state)
+                job = self.queue.add(
+                    upload.kind,
+                    STAGE,
+                    owner=upload.owner,
+                    parent=upload.parent,
+                    document=upload.document,
+                    state=state,
+                    time_limit=SCAN_SECONDS,
                 )
-            self.make_room(scan.id)
+                job.id, job.created, job.error = upload.id, upload.made, upload.error
+                job.finished = upload.made if state.is_over else None
+                session.flush()
+                for role, files in ((SENT, upload.sent), (RESULT, upload.results)):
+                    staged = {name: stage(path) for name, path in files.items()}
+                    self._artifacts.attach(job.id, role, staged)
+        remove_older(self.folder)
+        _logger.info("Took over %d uploads of an older store.", len(older))
 
-    def delete_scan(self, scan_id: str, owner: str) -> None:
-        """Remove a scan, all its files, and the analyses of its single pictures.
 
-        Raises
-        ------
-        MissingFileError
-            Where there is none, or it is another's.
-        """
-        with self._lock:
-            scan = self.scans.get(scan_id, owner)
-            for analysis_id in scan.document["analyses"]:
-                self._remove("id = ?", (analysis_id,))
-            self.scans.remove(scan_id)
+def _check_folder(folder: Path | None) -> None:
+    """Refuse a folder of other things: nobody's is closed to others by mistake."""
+    ours = {DATABASE, FILES, LOCK, _KEY}
+    try:
+        found = {item.name for item in folder.iterdir()} if folder else set()
+    except OSError:
+        # Who makes it says what is wrong with it.
+        return
+    if not (found <= ours or found & {DATABASE, OLDER_INDEX}):
+        raise OutputError(
+            f"The store {folder} holds files that are not TumorLens's.",
+            "Give --store a new or an empty folder.",
+        )
 
-    def _remove(self, condition: str, values: tuple[str | float, ...]) -> int:
-        with self._lock:
-            rows = self._index.execute(
-                f"SELECT id FROM analyses WHERE {condition}", values
-            ).fetchall()
-            for (analysis_id,) in rows:
-                # The file goes first: an index row without a file is harmless.
-                self._path(analysis_id).unlink(missing_ok=True)
-            with self._index:
-                self._index.execute(f"DELETE FROM analyses WHERE {condition}", values)
-        return len(rows)
+
+def _signing_key(path: Path) -> bytes:
+    """Read the key that signs cookies, and make it where it is missing."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) == _KEY_BYTES:
+            return key
+        path.unlink()
+        return _signing_key(path)
+    with os.fdopen(descriptor, "wb") as file:
+        key = secrets.token_bytes(_KEY_BYTES)
+        file.write(key)
+    return key
+
+
+def _cannot_keep(error: OutputError) -> OutputError:
+    return OutputError(f"The scan cannot be kept: {error.message}", error.hint)

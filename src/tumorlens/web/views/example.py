@@ -1,4 +1,7 @@
-"""A drawn head with a drawn lesion, to try the app with: no patient's picture."""
+"""A drawn head with a drawn lesion, to try the app with: no patient's picture.
+
+Tested in `tests/web/views/pages/test_home.py`.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from tumorlens.web.app_state import desk
+from tumorlens.web.app_state import app_state
 
 blueprint = Blueprint("health", __name__)
 
@@ -18,8 +18,8 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
     """Answer 200 with a verified model and a store at hand, 503 without."""
-    bundle = desk().bundle
-    ready = desk().store.folder.is_dir()
+    bundle = app_state().bundle
+    ready = app_state().store.folder.is_dir()
     return (
         jsonify(
             status="ready" if ready else "the store's folder is gone",

@@ -1,0 +1,338 @@
+"""What clinical columns add over the image alone, measured so as not to fool anyone.
+
+Three judges are set side by side on the same held-out patients: the image as the
+bundle serves it; the image fitted to these patients with all the freedom of the
+clinical model but its columns; and image and columns. Only the last two differ by
+the columns alone: the first may lose by another mix of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.calibration.clinical.fit import ClinicalData, cross_fit
+from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
+from tumorlens.evaluation.scoring.scored_slices import Judgements, averaged
+from tumorlens.statistics.metrics import auroc
+from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure
+from tumorlens.taxonomy import CLASSES, INFO, TumorClass
+
+PERMUTATIONS = 99
+LOG_LOSS = "Log loss"
+"""The figure that the answer rests on; named beforehand, so that none is picked."""
+
+ACCURACY = "4-class accuracy"
+CALIBRATION = "Calibration error (ECE, 15 bins)"
+_SEED = 23
+_SAY_EVERY = 20
+
+
+def _log_loss(judged: Judgements, draws: Resampling) -> Draws:
+    likely = judged.probabilities[np.arange(len(judged.labels)), judged.labels]
+    return draws.mean(-np.log(np.maximum(likely, 1e-12)), _all(judged))
+
+
+def _accuracy(judged: Judgements, draws: Resampling) -> Draws:
+    return draws.mean(judged.predicted == judged.labels, _all(judged))
+
+
+def _auroc_of_classes(judged: Judgements, draws: Resampling) -> Draws:
+    """Mean over the classes that there are, each against the rest."""
+    kinds = np.unique(judged.labels)
+    areas = [
+        draws.auroc(judged.probabilities[:, row], judged.labels == row) for row in kinds
+    ]
+    return np.asarray(np.mean(areas, axis=0))
+
+
+def _auroc_of_tumor(judged: Judgements, draws: Resampling) -> Draws:
+    return draws.auroc(judged.p_tumor, judged.tumor)
+
+
+def _sensitivity(judged: Judgements, draws: Resampling) -> Draws:
+    called = judged.p_tumor >= judged.thresholds["point"]
+    return draws.mean(called, judged.tumor)
+
+
+def _specificity(judged: Judgements, draws: Resampling) -> Draws:
+    called = judged.p_tumor >= judged.thresholds["point"]
+    return draws.mean(~called, ~judged.tumor)
+
+
+def _all(judged: Judgements) -> NDArray[np.bool_]:
+    return np.ones(len(judged.labels), bool)
+
+
+STATISTICS: dict[str, Statistic[Judgements]] = {
+    LOG_LOSS: Statistic(_log_loss, more_is_better=False),
+    "AUROC, mean of the classes": Statistic(_auroc_of_classes),
+    "AUROC, tumour or none": Statistic(_auroc_of_tumor),
+    ACCURACY: Statistic(_accuracy, _all),
+    CALIBRATION: Statistic(calibration_draws, more_is_better=False),
+    "Brier score": Statistic(brier_draws, more_is_better=False),
+    "Sensitivity at the operating point": Statistic(
+        _sensitivity, lambda judged: judged.tumor
+    ),
+    "Specificity at the operating point": Statistic(
+        _specificity, lambda judged: ~judged.tumor
+    ),
+}
+"""The figures by their names on the page."""
+
+_LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
+    "by_patient": averaged,
+    "by_slice": lambda judged: judged,
+}
+
+
+@dataclass(frozen=True)
+class ClinicalJudges:
+    """The same N held-out slices by three judges; each of shape (N, 4)."""
+
+    served: NDArray[np.float64]
+    image: NDArray[np.float64]
+    fused: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, data: ClinicalData) -> ClinicalJudges:
+        """Judge every fold by models fitted on the others."""
+        return cls(
+            data.probabilities, cross_fit(data.without_columns()), cross_fit(data)
+        )
+
+
+def measure_clinical(
+    data: ClinicalData,
+    judges: ClinicalJudges,
+    threshold: float,
+    permutations: int = PERMUTATIONS,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Measure what the columns add.
+
+    Parameters
+    ----------
+    data
+        What the judges were fitted on.
+    judges
+        From `ClinicalJudges.of`.
+    threshold
+        Probability of tumour, 0 to 1, of the bundle's operating point.
+    permutations
+        How often the columns are dealt anew among the patients, and all is
+        fitted again, to see what columns do that say nothing.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``by_patient`` (the mean probability over a patient's
+        slices of one class) and ``by_slice``, each by figure: ``served``,
+        ``image``, ``fused`` and ``difference`` (fused less image, its interval
+        of paired draws of patients), ``null`` (the difference's middle 95 % of
+        the permutations) and ``p``, one-sided: the share of permutations that
+        help as much, the columns as they are counted among them (Phipson and
+        Smyth 2010, Stat Appl Genet Mol Biol). ``null`` and ``p`` are None
+        without permutations.
+    """
+    null = _null(data, judges.image, threshold, permutations, say)
+    figures: dict[str, Any] = {"permutations": permutations}
+    for level, join in _LEVELS.items():
+        served, image, fused = (
+            join(_judgements(data, values, threshold))
+            for values in (judges.served, judges.image, judges.fused)
+        )
+        draws = Resampling(image.groups)
+        figures[level] = {}
+        for name, statistic in STATISTICS.items():
+            alone, both = (statistic.measure(item, draws) for item in (image, fused))
+            if not (np.isfinite(alone[0]) and np.isfinite(both[0])):
+                continue
+            first = statistic.measure(served, draws)
+            figures[level][name] = {
+                "served": statistic.figure(first, served, draws),
+                "image": statistic.figure(alone, image, draws),
+                "fused": statistic.figure(both, fused, draws),
+                "difference": figure(both - alone),
+                **_beside(
+                    null[level, name],
+                    float(both[0] - alone[0]),
+                    statistic.more_is_better,
+                ),
+            }
+    return figures
+
+
+def _judgements(
+    data: ClinicalData, probabilities: NDArray[np.float64], threshold: float
+) -> Judgements:
+    groups = [str(number) for number in data.patients]
+    points = {"point": np.full(len(groups), threshold)}
+    return Judgements(data.labels, probabilities, groups, points)
+
+
+def _null(
+    data: ClinicalData,
+    image: NDArray[np.float64],
+    threshold: float,
+    permutations: int,
+    say: Callable[[str], None],
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Differences by level and figure, where the columns are another patient's."""
+    rng = np.random.default_rng(_SEED)
+    alone = {
+        level: join(_judgements(data, image, threshold))
+        for level, join in _LEVELS.items()
+    }
+    whole = {
+        level: Resampling(judged.groups).without_draws()
+        for level, judged in alone.items()
+    }
+    rows: dict[tuple[str, str], list[float]] = {
+        (level, name): [] for level in _LEVELS for name in STATISTICS
+    }
+    for number in range(permutations):
+        if number and number % _SAY_EVERY == 0:
+            say(f"{number} of {permutations} permutations of the columns.")
+        fused = cross_fit(permute_columns(data, rng))
+        for level, join in _LEVELS.items():
+            both = join(_judgements(data, fused, threshold))
+            for name, statistic in STATISTICS.items():
+                before = statistic.measure(alone[level], whole[level])
+                gain = statistic.measure(both, whole[level]) - before
+                rows[level, name].append(float(gain[0]))
+    return {key: np.array(values) for key, values in rows.items()}
+
+
+def permute_columns(data: ClinicalData, rng: np.random.Generator) -> ClinicalData:
+    """Give each patient the columns of another, drawn at random."""
+    count = int(data.patients.max()) + 1
+    members = [np.flatnonzero(data.patients == number) for number in range(count)]
+    features = np.empty_like(data.features)
+    for own, other in zip(members, rng.permutation(count), strict=True):
+        features[own] = data.features[np.resize(members[other], len(own))]
+    return replace(data, features=features)
+
+
+def _beside(
+    null: NDArray[np.float64], gain: float, more_is_better: bool
+) -> dict[str, Any]:
+    known = null[np.isfinite(null)]
+    if not known.size:
+        return {"null": None, "p": None}
+    low, high = (float(edge) for edge in np.percentile(known, (2.5, 97.5)))
+    # Rounding must not make an equal gain look smaller.
+    as_good = known >= gain - 1e-12 if more_is_better else known <= gain + 1e-12
+    p = float((1 + as_good.sum()) / (1 + len(known)))
+    return {"null": {"low": low, "high": high}, "p": p}
+
+
+def measure_subgroups(
+    data: ClinicalData,
+    judges: ClinicalJudges,
+    kinds: Mapping[str, Sequence[str]],
+    fewest: int,
+) -> dict[str, Any]:
+    """Measure the judges within groups of patients, for example by sex.
+
+    Parameters
+    ----------
+    data, judges
+        The same as for `measure_clinical`.
+    kinds
+        N names by kind of group, empty where a slice is in none.
+    fewest
+        Patients that a group needs to be shown; smaller ones are left out, as
+        even their name could point to somebody.
+
+    Returns
+    -------
+    dict
+        Plain JSON by kind, then by group: ``patients`` and by figure
+        ``image``, ``fused`` and ``difference``, of slices.
+    """
+    subgroups: dict[str, Any] = {}
+    for kind, names in kinds.items():
+        parts: dict[str, Any] = {}
+        for part in sorted(set(names) - {""}):
+            rows = np.array([name == part for name in names])
+            own = data.take(rows)
+            patients = len(np.unique(own.patients))
+            if patients < fewest:
+                continue
+            parts[part] = {"patients": patients}
+            image = _judgements(own, judges.image[rows], 0.0)
+            fused = _judgements(own, judges.fused[rows], 0.0)
+            draws = Resampling(image.groups)
+            for name in (LOG_LOSS, ACCURACY, CALIBRATION):
+                statistic = STATISTICS[name]
+                alone, both = (
+                    statistic.measure(item, draws) for item in (image, fused)
+                )
+                parts[part][name] = {
+                    "image": statistic.figure(alone, image, draws),
+                    "fused": statistic.figure(both, fused, draws),
+                    "difference": figure(both - alone),
+                }
+        if parts:
+            subgroups[kind] = parts
+    return subgroups
+
+
+LEAKING = 0.97
+"""AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
+
+
+def leak_warnings(
+    data: ClinicalData, columns: Mapping[str, slice]
+) -> dict[str, tuple[TumorClass, float]]:
+    """Find columns that tell a class nearly for certain without any image.
+
+    Parameters
+    ----------
+    data
+        Their image side does not count.
+    columns
+        Features that belong to each column, by its name.
+
+    Returns
+    -------
+    dict
+        The class that each column tells best from the rest, and the AUROC of
+        that on held-out patients, where it is at least `LEAKING`.
+    """
+    blind = replace(
+        data,
+        probabilities=np.full_like(data.probabilities, 1.0 / len(CLASSES)),
+    )
+    # One row for each patient and class; a patient's columns are the same in all.
+    keys = data.patients * len(CLASSES) + data.labels
+    first = np.zeros(len(keys), bool)
+    first[np.unique(keys, return_index=True)[1]] = True
+    blind = blind.take(first)
+    warnings = {}
+    for name, place in columns.items():
+        alone = cross_fit(replace(blind, features=blind.features[:, place]))
+        areas = {
+            CLASSES[row]: auroc(alone[:, row], blind.labels == row)
+            for row in blind.classes
+        }
+        best = max(areas, key=lambda key: areas[key])
+        if areas[best] >= LEAKING:
+            warnings[name] = (best, areas[best])
+    return warnings
+
+
+def leak_sentence(column: str, told: TumorClass, area: float) -> str:
+    """Say what is suspicious about a column."""
+    return (
+        f"The column {column!r} alone tells {INFO[told].title.lower()} from the other "
+        f"classes with an AUROC of {area:.2f}. Is it a copy of the diagnosis, or known "
+        "only once the diagnosis is? Then leave it out: the figures are worth nothing."
+    )

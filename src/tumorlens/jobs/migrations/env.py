@@ -1,0 +1,14 @@
+"""Runs the migrations on the connection that `tumorlens.jobs.database` hands over."""
+
+from alembic import context
+
+from tumorlens.jobs.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    # SQLite changes a table by copying it.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

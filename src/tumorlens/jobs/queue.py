@@ -1,0 +1,581 @@
+"""The durable queue: what was accepted, how far it is, and what it led to.
+
+Each step is one transaction. A worker takes a job by a lease: what it does counts only
+while it holds that, so that nothing is done twice, and a job whose worker died is
+taken by the next, so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from tumorlens.errors import TumorLensError
+from tumorlens.jobs.artifacts import ArtifactStore
+from tumorlens.jobs.database import Database
+from tumorlens.jobs.tables import Artifact, Job, JobState
+
+LEASE_SECONDS = 60.0
+"""So long a worker may be silent before its job is given to another."""
+
+CLOCK_SECONDS = 60.0
+"""What was written more than this ahead of the clock was written before somebody put
+that back: no job waits for it to get there again."""
+
+_INTERRUPTED = {
+    "code": "interrupted",
+    "message": "The server was stopped again and again while it worked on this.",
+    "mend": "Send it again; whoever runs the server finds more in its log.",
+}
+_TOO_SLOW = {
+    "code": "too_slow",
+    "message": "It took longer than one job may take.",
+    "mend": "Send less at a time.",
+}
+
+
+class JobLostError(TumorLensError):
+    """A job is not its worker's any more: stopped, removed, or another's."""
+
+    code = "job_lost"
+
+
+class JobTimeoutError(TumorLensError):
+    """A job has taken longer than it may."""
+
+    code = "too_slow"
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a job is tried in a stage, and how long it waits between.
+
+    Parameters
+    ----------
+    attempts
+        Failures after which it is given up.
+    first_seconds, longest_seconds
+        The first wait, which doubles each time, and the longest.
+    """
+
+    attempts: int
+    first_seconds: float = 5.0
+    longest_seconds: float = 3600.0
+
+    def wait(self, failures: int) -> float:
+        """Tell how many seconds to wait after so many failures, 1 or more."""
+        doubled = self.first_seconds * 2.0 ** min(failures - 1, 60)
+        return min(doubled, self.longest_seconds)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Parameters
+    ----------
+    done, total
+        Steps, such as slices; a total of 0 where it is not known.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass
+class _Held:
+    """A lease of this process."""
+
+    number: int
+    deadline: float
+    progress: Progress | None = None
+
+
+class JobQueue:
+    """Jobs on their way through; safe to use from threads.
+
+    The jobs that it hands out are copies of rows: to change them changes nothing.
+
+    Parameters
+    ----------
+    database
+        Where the rows are.
+    artifacts
+        Where the files of jobs are.
+    policies
+        What to do with failures, by stage.
+    alone
+        Whether no other process works on these jobs: then those that are running now
+        were left by one that died.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        policies: Mapping[str, RetryPolicy],
+        *,
+        alone: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._policies = policies
+        self._clock = clock
+        self._held: dict[str, _Held] = {}
+        self._guard = threading.Lock()
+        self._news = threading.Condition()
+        self._came = 0
+        if alone:
+            self._recover()
+
+    def add(
+        self,
+        kind: str,
+        stage: str,
+        *,
+        owner: str = "",
+        key: str | None = None,
+        parent: str | None = None,
+        document: dict[str, Any] | None = None,
+        state: JobState = JobState.WAITING,
+        cost: int = 0,
+        handicap_seconds: float = 0.0,
+        time_limit: float | None = None,
+    ) -> Job:
+        """Accept a job.
+
+        Parameters
+        ----------
+        kind, stage, owner, key, parent, document, cost, time_limit
+            As in `Job`.
+        state
+            Another than waiting for what is done already.
+        handicap_seconds
+            Jobs that come so much later are still worked on before it.
+        """
+        now = self._clock()
+        job = Job(
+            id=secrets.token_urlsafe(16),
+            kind=kind,
+            key=key,
+            owner=owner,
+            parent=parent,
+            state=state,
+            stage=stage,
+            step="",
+            created=now,
+            arrived=now,
+            updated=now,
+            finished=now if state.is_over else None,
+            due=now,
+            rank=now + handicap_seconds,
+            cost=cost,
+            attempts=0,
+            time_limit=time_limit,
+            steps_done=0,
+            steps_total=0,
+            document=document or {},
+        )
+        with self._database.transaction() as session:
+            session.add(job)
+            self._database.after_commit(self.announce)
+        return job
+
+    def get(self, job_id: str) -> Job | None:
+        """Find a job by its id."""
+        return self._first(Job.id == job_id)
+
+    def named(self, kind: str, key: str) -> Job | None:
+        """Find a job by what its sender calls it."""
+        return self._first(Job.kind == kind, Job.key == key)
+
+    def owned(self, owner: str, kind: str) -> list[Job]:
+        """List an owner's jobs of a kind, the newest first."""
+        with self._database.reading() as session:
+            return list(
+                session.scalars(
+                    select(Job)
+                    .where(Job.owner == owner, Job.kind == kind)
+                    .order_by(Job.created.desc(), Job.number.desc())
+                )
+            )
+
+    def children(self, job_id: str) -> list[Job]:
+        """List the jobs that are a part of one, first come first."""
+        with self._database.reading() as session:
+            return list(
+                session.scalars(
+                    select(Job).where(Job.parent == job_id).order_by(Job.number)
+                )
+            )
+
+    def count(self, kind: str) -> dict[tuple[str, JobState], int]:
+        """Count the jobs of a kind by stage and state."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(Job.stage, Job.state, func.count())
+                .where(Job.kind == kind)
+                .group_by(Job.stage, Job.state)
+            ).all()
+        return {(stage, state): number for stage, state, number in rows}
+
+    def claim(
+        self,
+        stage: str,
+        worker: str,
+        *,
+        quiet_seconds: float = 0.0,
+        most_cost: int | None = None,
+    ) -> Job | None:
+        """Take the next job of a stage, if one is due.
+
+        Parameters
+        ----------
+        stage
+            What this worker does.
+        worker
+            Names it, and nobody else. What it took before and did not end it has
+            given up, and may get again.
+        quiet_seconds
+            So long nothing of a job must have come.
+        most_cost
+            Dearer jobs are left to others.
+
+        Returns
+        -------
+        Job or None
+            With its lease; lost unless `beat` is called within `LEASE_SECONDS`.
+        """
+        now = self._clock()
+        put_back = Job.updated > now + CLOCK_SECONDS
+        settled = and_(Job.due <= now, Job.arrived <= now - quiet_seconds)
+        waits = and_(Job.state == JobState.WAITING, or_(settled, put_back))
+        abandoned = and_(
+            Job.state == JobState.RUNNING,
+            or_(Job.lease_until < now, Job.worker == worker),
+        )
+        wanted = [Job.stage == stage, or_(waits, abandoned)]
+        if most_cost is not None:
+            wanted.append(Job.cost <= most_cost)
+        with self._database.transaction() as session:
+            while True:
+                job = session.scalars(
+                    select(Job)
+                    .where(*wanted)
+                    .order_by(Job.rank, Job.number)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                ).one_or_none()
+                if job is None:
+                    return None
+                if job.state is JobState.WAITING:
+                    break
+                if job.worker == worker:
+                    self._free(job)
+                    job.state = JobState.WAITING
+                else:
+                    self._lost(job)
+                session.flush()
+            job.state = JobState.RUNNING
+            job.worker = worker
+            job.lease = secrets.token_hex(16)
+            job.lease_until = now + LEASE_SECONDS
+            job.updated = now
+            job.steps_done = job.steps_total = 0
+        deadline = float("inf") if job.time_limit is None else job.time_limit
+        with self._guard:
+            self._held[job.lease] = _Held(job.number, time.monotonic() + deadline)
+        return job
+
+    def is_busy(self, stage: str, least_cost: int) -> bool:
+        """Tell whether somebody works in a stage on a job that costs so much."""
+        with self._database.reading() as session:
+            found = session.execute(
+                select(Job.number)
+                .where(
+                    Job.stage == stage,
+                    Job.state == JobState.RUNNING,
+                    Job.cost >= least_cost,
+                )
+                .limit(1)
+            )
+            return found.first() is not None
+
+    def weigh(self, job: Job, cost: int) -> Job:
+        """Note what a job costs; as `save`."""
+        with self._database.transaction() as session:
+            row = self._own(session, job)
+            row.cost = cost
+            self._database.after_commit(self.announce)
+        return row
+
+    def check(self, job: Job) -> None:
+        """Make sure that a worker may go on with a job.
+
+        Raises
+        ------
+        JobLostError
+            It was stopped, removed or given to another.
+        JobTimeoutError
+            It has taken too long.
+        """
+        with self._database.reading() as session:
+            lease = session.execute(
+                select(Job.lease).where(Job.id == job.id)
+            ).scalar_one_or_none()
+        with self._guard:
+            held = self._held.get(job.lease or "")
+        if lease is None or lease != job.lease or held is None:
+            raise JobLostError("The job is not this worker's any more.")
+        if time.monotonic() > held.deadline:
+            raise JobTimeoutError(_TOO_SLOW["message"], _TOO_SLOW["mend"])
+
+    def save(
+        self,
+        job: Job,
+        *,
+        step: str | None = None,
+        document: dict[str, Any] | None = None,
+    ) -> Job:
+        """Keep how far a job is; only for its worker.
+
+        Raises
+        ------
+        JobLostError
+            It is not the worker's any more: nothing is written.
+        """
+        with self._database.transaction() as session:
+            row = self._own(session, job)
+            if step is not None:
+                row.step = step
+            if document is not None:
+                row.document = document
+        return row
+
+    def report(self, job: Job, progress: Progress) -> None:
+        """Tell how far a job is; kept in the memory until `beat` writes it."""
+        with self._guard:
+            held = self._held.get(job.lease or "")
+            if held is not None:
+                held.progress = progress
+
+    def progress(self, job: Job) -> Progress | None:
+        """Tell how far a job is that is worked on; None for another."""
+        if job.state is not JobState.RUNNING:
+            return None
+        with self._guard:
+            held = self._held.get(job.lease or "")
+        if held is not None:
+            return held.progress
+        return Progress(job.steps_done, job.steps_total) if job.steps_total else None
+
+    def finish(
+        self,
+        job: Job,
+        state: JobState = JobState.DONE,
+        *,
+        document: dict[str, Any] | None = None,
+        error: dict[str, str] | None = None,
+    ) -> Job:
+        """End a job; only for its worker.
+
+        Raises
+        ------
+        JobLostError
+            It is not the worker's any more: nothing is written.
+        """
+        with self._database.transaction() as session:
+            row = self._own(session, job)
+            if document is not None:
+                row.document = document
+            row.error = error
+            self._end(row, state)
+        return row
+
+    def retry(self, job: Job, error: dict[str, str] | None = None) -> float:
+        """Let a job wait after a failure, twice as long each time; for its worker.
+
+        Parameters
+        ----------
+        job
+            From `claim`.
+        error
+            Why, should it be the last failure.
+
+        Returns
+        -------
+        float
+            Seconds to wait; infinite where it is given up.
+
+        Raises
+        ------
+        JobLostError
+            It is not the worker's any more: nothing is written.
+        """
+        with self._database.transaction() as session:
+            row = self._own(session, job)
+            return self.postpone(row, error)
+
+    def postpone(self, row: Job, error: dict[str, str] | None = None) -> float:
+        """Count a failure of a row of this transaction; as `retry`, for anyone."""
+        now = self._clock()
+        policy = self._policies[row.stage]
+        row.attempts += 1
+        self._free(row)
+        row.updated = now
+        if row.attempts >= policy.attempts:
+            row.error = error
+            self._end(row, JobState.FAILED)
+            return float("inf")
+        wait = policy.wait(row.attempts)
+        row.state, row.due, row.rank = JobState.WAITING, now + wait, now + wait
+        return wait
+
+    def release(self, job: Job) -> None:
+        """Put a job back as it was, as the worker has to stop; no failure."""
+        with self._database.transaction() as session:
+            row = self._own(session, job)
+            self._free(row)
+            row.state, row.step = JobState.WAITING, ""
+            row.updated = self._clock()
+            self._database.after_commit(self.announce)
+
+    def move(self, row: Job, stage: str, *, rank: float | None = None) -> None:
+        """Let a row of this transaction wait in a stage, as if it were new there."""
+        now = self._clock()
+        self._free(row)
+        row.state, row.stage, row.step = JobState.WAITING, stage, ""
+        row.finished, row.error, row.attempts = None, None, 0
+        row.due = row.updated = now
+        row.rank = now if rank is None else rank
+        self._database.after_commit(self.announce)
+
+    def end(self, row: Job, state: JobState) -> None:
+        """End a row of this transaction, whoever works on it."""
+        self._end(row, state)
+
+    def stop(self, job_id: str) -> bool:
+        """Stop a job, also while it is worked on; tell whether it was not over."""
+        with self._database.transaction() as session:
+            row = self.locked(session, Job.id == job_id)
+            if row is None or row.state.is_over:
+                return False
+            self._end(row, JobState.STOPPED)
+        return True
+
+    def remove(self, job_ids: Collection[str]) -> int:
+        """Remove jobs, their parts, and all their files; return how many jobs."""
+        with self._database.transaction() as session:
+            return self._remove(session, list(job_ids))
+
+    def locked(self, session: Session, *condition: ColumnElement[bool]) -> Job | None:
+        """Find a row to change it in this transaction."""
+        return session.scalars(
+            select(Job).where(*condition).limit(1).with_for_update()
+        ).one_or_none()
+
+    def beat(self) -> None:
+        """Renew all leases of this process, and write the progress.
+
+        A job that has taken too long is failed, so that nobody waits for it, though
+        its worker may still be at it.
+        """
+        with self._guard:
+            held = dict(self._held)
+        if not held:
+            return
+        now = self._clock()
+        with self._database.transaction(durable=False) as session:
+            for lease, item in held.items():
+                row = self.locked(session, Job.number == item.number)
+                if row is None or row.lease != lease:
+                    self._forget(lease)
+                elif time.monotonic() > item.deadline + LEASE_SECONDS:
+                    row.error = _TOO_SLOW
+                    self._end(row, JobState.FAILED)
+                else:
+                    row.lease_until = now + LEASE_SECONDS
+                    if item.progress is not None:
+                        row.steps_done = item.progress.done
+                        row.steps_total = item.progress.total
+
+    def announce(self) -> None:
+        """Wake those who wait for jobs."""
+        with self._news:
+            self._came += 1
+            self._news.notify_all()
+
+    @property
+    def came(self) -> int:
+        """How often something came in this process, for `wait`."""
+        return self._came
+
+    def wait(self, came: int, seconds: float) -> None:
+        """Wait until something comes, unless it has since `came` was read."""
+        with self._news:
+            self._news.wait_for(lambda: self._came != came, seconds)
+
+    def _first(self, *condition: ColumnElement[bool]) -> Job | None:
+        with self._database.reading() as session:
+            return session.scalars(select(Job).where(*condition)).one_or_none()
+
+    def _own(self, session: Session, job: Job) -> Job:
+        row = self.locked(session, Job.id == job.id)
+        if row is None or job.lease is None or row.lease != job.lease:
+            raise JobLostError("The job is not this worker's any more.")
+        return row
+
+    def _end(self, row: Job, state: JobState) -> None:
+        self._free(row)
+        row.state, row.step = state, ""
+        row.finished = row.updated = self._clock()
+
+    def _free(self, row: Job) -> None:
+        if row.lease is not None:
+            self._forget(row.lease)
+        row.worker = row.lease = row.lease_until = None
+
+    def _forget(self, lease: str) -> None:
+        with self._guard:
+            self._held.pop(lease, None)
+
+    def _lost(self, row: Job) -> None:
+        """Count the loss of a worker as a failure."""
+        self.postpone(row, _INTERRUPTED)
+        if row.attempts == 1 and not row.state.is_over:
+            # Most often the machine was only started again.
+            row.due, row.rank = self._clock(), row.created
+
+    def _recover(self) -> None:
+        with self._database.transaction() as session:
+            for row in session.scalars(
+                select(Job).where(Job.state == JobState.RUNNING)
+            ).all():
+                self._lost(row)
+
+    def _remove(self, session: Session, job_ids: list[str]) -> int:
+        if not job_ids:
+            return 0
+        parts = list(session.scalars(select(Job.id).where(Job.parent.in_(job_ids))))
+        removed = self._remove(session, parts)
+        leases = session.scalars(select(Job.lease).where(Job.id.in_(job_ids)))
+        for lease in leases:
+            if lease is not None:
+                self._forget(lease)
+        self._artifacts.detach(
+            session.scalars(select(Artifact).where(Artifact.job.in_(job_ids))).all()
+        )
+        gone = session.scalars(
+            delete(Job).where(Job.id.in_(job_ids)).returning(Job.number)
+        )
+        return removed + len(gone.all())

@@ -1,0 +1,185 @@
+"""The tables: jobs, their artefacts, and the files in which artefacts lie.
+
+They are the same in SQLite and PostgreSQL. Who changes them writes a migration;
+a test compares both.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_Number = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only what is called an integer."""
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self in OVER
+
+
+OVER = (JobState.DONE, JobState.FAILED, JobState.STOPPED)
+"""States in which a job keeps nobody busy."""
+
+
+_State = Enum(
+    JobState,
+    values_callable=lambda states: [state.value for state in states],
+    native_enum=False,
+    length=16,
+)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class Job(Base):
+    """A piece of work that was accepted: its owner, its state and its result.
+
+    A job belongs to a `kind` (what it is), and stands in one `stage` at a time (who
+    works on it next). Times are seconds since 1970, UTC.
+
+    Attributes
+    ----------
+    number
+        Order in which jobs came.
+    id
+        Random, 128 bits, not to be guessed.
+    kind, key
+        What it is, and what its sender calls it; unique together.
+    owner
+        Whom it and its artefacts belong to.
+    parent
+        Id of the job that this one is a part of.
+    state, stage, step
+        How far it is, who works on it, and a word for people for what they do.
+    created, arrived, updated, finished
+        When it was accepted, when the last of its input came, when its state
+        changed, and when it was over.
+    due, rank
+        Not before when it is worked on, and in which order, the least first.
+    cost
+        How much work it is, in the unit of its stage.
+    attempts
+        How often it failed, or was lost with its worker.
+    time_limit
+        Seconds that one attempt may take.
+    worker, lease, lease_until
+        Who works on it, by which right, and until when unless that is renewed.
+    steps_done, steps_total
+        Progress of the attempt at hand.
+    document
+        What is known of it, as plain JSON values.
+    error
+        Why it failed: ``code``, ``message`` and ``mend``.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("id", name="jobs_id"),
+        UniqueConstraint("kind", "key", name="jobs_kind_key"),
+        Index("jobs_by_stage", "stage", "state", "rank"),
+        Index("jobs_by_owner", "owner", "kind", "created"),
+        Index("jobs_by_end", "state", "finished"),
+        Index("jobs_by_parent", "parent"),
+    )
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    id: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    key: Mapped[str | None] = mapped_column(Text)
+    owner: Mapped[str] = mapped_column(Text)
+    parent: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    state: Mapped[JobState] = mapped_column(_State)
+    stage: Mapped[str] = mapped_column(String(16))
+    step: Mapped[str] = mapped_column(String(16))
+    created: Mapped[float] = mapped_column(Double)
+    arrived: Mapped[float] = mapped_column(Double)
+    updated: Mapped[float] = mapped_column(Double)
+    finished: Mapped[float | None] = mapped_column(Double)
+    due: Mapped[float] = mapped_column(Double)
+    rank: Mapped[float] = mapped_column(Double)
+    cost: Mapped[int] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(Integer)
+    time_limit: Mapped[float | None] = mapped_column(Double)
+    worker: Mapped[str | None] = mapped_column(String(64))
+    lease: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[float | None] = mapped_column(Double)
+    steps_done: Mapped[int] = mapped_column(Integer)
+    steps_total: Mapped[int] = mapped_column(Integer)
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+    error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class Blob(Base):
+    """A file of the store, named by what it holds.
+
+    Attributes
+    ----------
+    digest
+        SHA-256 of the content, in hexadecimal: the file's name.
+    size
+        Bytes.
+    """
+
+    __tablename__ = "blobs"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class Artifact(Base):
+    """A named file of a job; several may lie in one blob.
+
+    Attributes
+    ----------
+    number
+        Order in which artefacts came.
+    job
+        Id of its job, whose owner it belongs to.
+    role, name
+        What it is to the job, and what it is called; unique together in a job.
+    digest
+        Of its blob; None where it is only known that there was, or is, such a file.
+    size
+        Bytes; 0 without a blob.
+    """
+
+    __tablename__ = "artifacts"
+    __table_args__ = (
+        UniqueConstraint("job", "role", "name", name="artifacts_job_role_name"),
+        Index("artifacts_by_name", "name"),
+        Index("artifacts_by_digest", "digest"),
+    )
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    role: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str | None] = mapped_column(ForeignKey("blobs.digest"))
+    size: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,428 @@
+"""A chart as SVG: axes, lines, points, bars, intervals, a legend; no library.
+
+Colours come from classes, so that the page's style (`style.STYLE`) can suit them
+to a dark screen. No series is told by its colour alone: lines differ in
+their dashes, points in their shape.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from tumorlens.report.charts.style import COLORS, text_width
+from tumorlens.report.page_parts import Chart, Line
+
+WIDTH = 460.0
+HEIGHT = 300.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 50.0
+ROW = 19.0
+"""Height of a row of the legend."""
+
+
+def draw_chart(chart: Chart, name: str) -> str:
+    """Draw a chart.
+
+    Parameters
+    ----------
+    chart
+        Numbers that are not finite are left out; a line breaks there.
+    name
+        Name of the drawing within its page: letters, digits and hyphens.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element for a page; it names and describes itself.
+    """
+    across, up = _scales(chart)
+    rows = _legend_rows(chart)
+    height = HEIGHT + ROW * len(rows)
+    shown = [index for index, line in enumerate(chart.lines) if _has_values(line)]
+    marks = "".join(
+        draw_series(line, index, BarPlace(chart, index), across, up)
+        for index, line in enumerate(chart.lines)
+        if index in shown
+    )
+    empty = "" if shown else _text(WIDTH / 2, HEIGHT / 2, "No values", "middle")
+    # A little wider than the axes, so that a mark at the very end stays whole.
+    frame = (
+        f'x="{LEFT - 6}" y="{TOP - 6}" width="{WIDTH - LEFT - RIGHT + 12}" '
+        f'height="{HEIGHT - TOP - BOTTOM + 12}"'
+    )
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{escape(chart.title)}</title>'
+        f'<desc id="{name}-desc">{escape(describe(chart))}</desc>'
+        f'<clipPath id="{name}-clip"><rect {frame}/></clipPath>'
+        + _axes(chart, across, up)
+        + f'<g clip-path="url(#{name}-clip)">'
+        + (_diagonal(across, up) if chart.diagonal else "")
+        + f"{marks}</g>{empty}{_legend(chart, rows)}</svg>"
+    )
+
+
+def describe(chart: Chart) -> str:
+    """Say in words what a chart shows, for those who do not see it."""
+    said = [f"{chart.y_label} against {chart.x_label}."]
+    for line in chart.lines:
+        values = [value for value in line.y if math.isfinite(value)]
+        if not values:
+            said.append(f"{line.name}: no values.")
+            continue
+        count = f"{len(values)} value" + ("s" if len(values) > 1 else "")
+        said.append(
+            f"{line.name}: {count}, from {values[0]:.3g} to {values[-1]:.3g}, "
+            f"lowest {min(values):.3g}, highest {max(values):.3g}."
+        )
+    return " ".join(said)
+
+
+def _scales(chart: Chart) -> tuple[Scale, Scale]:
+    xs = [x for line in chart.lines for x in line.x]
+    ys = [y for line in chart.lines for y in (*line.y, *line.low, *line.high)]
+    if any(line.style == "bars" for line in chart.lines):
+        ys.append(0.0)
+        room = bar_room(chart) / 2
+        xs += [x - room for x in xs] + [x + room for x in xs]
+    return (
+        make_scale(xs, chart.x_range, (LEFT, WIDTH - RIGHT)),
+        make_scale(ys, chart.y_range, (HEIGHT - BOTTOM, TOP)),
+    )
+
+
+def _has_values(line: Line) -> bool:
+    return any(math.isfinite(value) for value in line.y)
+
+
+def _axes(chart: Chart, across: Scale, up: Scale) -> str:
+    parts = ['<g class="axes">']
+    for tick in up.ticks:
+        y = up(tick)
+        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(_text(LEFT - 7, y + 4, up.label(tick), "end"))
+    base = HEIGHT - BOTTOM
+    for tick in across.ticks:
+        x = across(tick)
+        parts.append(f'<path class="axis" d="M{x:.1f} {base}v5"/>')
+        parts.append(_text(x, base + 18, across.label(tick), "middle"))
+    parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{base}H{WIDTH - RIGHT}"/>')
+    middle = (TOP + base) / 2
+    parts.append(
+        _text((LEFT + WIDTH - RIGHT) / 2, base + 38, chart.x_label, "middle", "label")
+    )
+    parts.append(
+        f'<text class="label" text-anchor="middle" transform="translate(13 {middle}) '
+        f'rotate(-90)">{escape(chart.y_label)}</text></g>'
+    )
+    return "".join(parts)
+
+
+def _diagonal(across: Scale, up: Scale) -> str:
+    low, high = max(across.low, up.low), min(across.high, up.high)
+    if low >= high:
+        return ""
+    return (
+        f'<path class="diagonal" d="M{across(low):.1f} {up(low):.1f}'
+        f'L{across(high):.1f} {up(high):.1f}"/>'
+    )
+
+
+def _legend_rows(chart: Chart) -> list[list[tuple[int, float]]]:
+    """Put the names side by side as far as they fit: (series, pixels wide)."""
+    if len(chart.lines) == 1 and not chart.diagonal:
+        return []  # the title and the axis say it already
+    rows: list[list[tuple[int, float]]] = [[]]
+    used = 0.0
+    for index, line in enumerate(chart.lines):
+        wide = 40.0 + text_width(_short(line.name))
+        if rows[-1] and used + wide > WIDTH - LEFT - RIGHT:
+            rows.append([])
+            used = 0.0
+        rows[-1].append((index, wide))
+        used += wide
+    return rows
+
+
+def _legend(chart: Chart, rows: list[list[tuple[int, float]]]) -> str:
+    parts = []
+    for number, row in enumerate(rows):
+        x, y = LEFT, HEIGHT + ROW * number + 6
+        for index, wide in row:
+            line = chart.lines[index]
+            parts.append(
+                f'<g class="s{index % COLORS}">{draw_key(line, index, x, y)}</g>'
+            )
+            parts.append(_text(x + 27, y + 4, _short(line.name), "start"))
+            x += wide
+    return "".join(parts)
+
+
+def _short(name: str) -> str:
+    """Cut a name that would leave the picture; `describe` keeps it whole."""
+    longest = 54
+    return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
+
+
+def _text(x: float, y: float, text: str, anchor: str, name: str = "tick") -> str:
+    return (
+        f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
+        f"{escape(text)}</text>"
+    )
+
+
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
+
+
+def bar_room(chart: Chart) -> float:
+    """Width for all bars of one x, in the chart's numbers."""
+    xs = sorted({x for line in chart.lines if line.style == "bars" for x in line.x})
+    gaps = [after - before for before, after in itertools.pairwise(xs)]
+    return 0.8 * min(gaps, default=1.0)
+
+
+class BarPlace:
+    """Where a series' bars stand beside those of the others.
+
+    Parameters
+    ----------
+    chart
+        The chart with all its series.
+    index
+        Number of this series.
+    """
+
+    def __init__(self, chart: Chart, index: int) -> None:
+        bars = [row for row, line in enumerate(chart.lines) if line.style == "bars"]
+        self.width = bar_room(chart) / max(1, len(bars))
+        order = bars.index(index) if index in bars else 0
+        self.shift = (order - (len(bars) - 1) / 2) * self.width
+
+
+def draw_series(
+    line: Line, index: int, place: BarPlace, across: Scale, up: Scale
+) -> str:
+    """Draw one series of a chart, without what is not finite.
+
+    Parameters
+    ----------
+    line
+        The series.
+    index
+        Number of the series, which chooses its colour, dashes and shape.
+    place
+        Place of its bars, if it has any.
+    across, up
+        The axes.
+    """
+    opening = f'<g class="s{index % COLORS}">'
+    if line.style == "bars":
+        return opening + _bars(line, place, across, up) + "</g>"
+    if line.style == "points":
+        spread = _whiskers(line, 0.0, across, up)
+        dots = "".join(
+            _marker(index, across(x), up(y))
+            for x, y in zip(line.x, line.y, strict=True)
+            if math.isfinite(x) and math.isfinite(y)
+        )
+        return opening + spread + dots + "</g>"
+    dash = DASHES[index % len(DASHES)]
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    path = "".join(_polyline(run, across, up) for run in _runs(line.x, line.y))
+    return (
+        f'{opening}{_band(line, across, up)}<path class="line"{dashed} d="{path}"/></g>'
+    )
+
+
+def _bars(line: Line, place: BarPlace, across: Scale, up: Scale) -> str:
+    parts = []
+    base = up(min(max(0.0, up.low), up.high))
+    for x, y in zip(line.x, line.y, strict=True):
+        if not (math.isfinite(x) and math.isfinite(y)):
+            continue
+        left = across(x + place.shift - place.width / 2)
+        wide = across(x + place.shift + place.width / 2) - left
+        top = min(base, up(y))
+        parts.append(
+            f'<rect class="bar" x="{left + wide * 0.04:.1f}" y="{top:.1f}" '
+            f'width="{wide * 0.92:.1f}" height="{abs(base - up(y)):.1f}"/>'
+        )
+    return "".join(parts) + _whiskers(line, place.shift, across, up)
+
+
+def _whiskers(line: Line, shift: float, across: Scale, up: Scale) -> str:
+    parts = []
+    for x, low, high in zip(line.x, line.low, line.high, strict=False):
+        if math.isfinite(low) and math.isfinite(high):
+            at = across(x + shift)
+            parts.append(
+                f'<path class="whisker" d="M{at - 3.5:.1f} {up(low):.1f}h7m-3.5 0'
+                f'V{up(high):.1f}m-3.5 0h7"/>'
+            )
+    return "".join(parts)
+
+
+def _band(line: Line, across: Scale, up: Scale) -> str:
+    if not line.low or not line.high:
+        return ""
+    parts = []
+    for run in _runs(line.x, line.low, line.high):
+        lower = [(x, low) for x, low, _ in run]
+        upper = [(x, high) for x, _, high in reversed(run)]
+        corners = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in lower + upper)
+        parts.append(f'<polygon class="band" points="{corners}"/>')
+    return "".join(parts)
+
+
+def _runs(*columns: Sequence[float]) -> Iterator[list[tuple[float, ...]]]:
+    """Yield stretches of rows in which every number is finite."""
+    run: list[tuple[float, ...]] = []
+    for row in zip(*columns, strict=True):
+        if all(math.isfinite(value) for value in row):
+            run.append(row)
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _polyline(run: Sequence[tuple[float, ...]], across: Scale, up: Scale) -> str:
+    corners = [f"{across(x):.1f} {up(y):.1f}" for x, y in run]
+    # Steps finer than a tenth of a pixel fall together: a curve of thousands stays
+    # small.
+    kept = [here for n, here in enumerate(corners) if n == 0 or here != corners[n - 1]]
+    if len(kept) == 1:
+        return f"M{kept[0]}m-3 0h6"  # a value without neighbours
+    return "M" + "L".join(kept)
+
+
+def _marker(index: int, x: float, y: float) -> str:
+    shapes = (
+        f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
+        f'<rect class="dot" x="{x - 3.6:.1f}" y="{y - 3.6:.1f}" width="7.2" '
+        'height="7.2"/>',
+        f'<path class="dot" d="M{x:.1f} {y - 4.8:.1f}l4.6 8h-9.2z"/>',
+        f'<path class="dot" d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>',
+    )
+    return shapes[index % len(shapes)]
+
+
+def draw_key(line: Line, index: int, x: float, y: float) -> str:
+    """Draw a series' sign for the legend, left end at x, middle at y."""
+    if line.style == "points":
+        return _marker(index, x + 11, y)
+    if line.style == "bars":
+        return f'<rect class="bar" x="{x + 4}" y="{y - 6}" width="13" height="12"/>'
+    dash = DASHES[index % len(DASHES)]
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<path class="line"{dashed} d="M{x} {y}h22"/>'
+
+
+TICKS = 6
+"""About how many ticks an axis gets."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A line of numbers laid over a line of pixels.
+
+    Parameters
+    ----------
+    low, high
+        Numbers at the ends; `low` is less than `high`.
+    start, end
+        Pixels at the ends; `start` may be the larger, as on an upright axis.
+    ticks
+        Numbers that are marked, rising.
+    step
+        Between ticks.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: tuple[float, ...]
+    step: float
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a number."""
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    def label(self, tick: float) -> str:
+        """Write a tick with as many decimals as the step needs."""
+        if self.step >= 1e5 or self.step < 1e-4:
+            return f"{tick:.3g}"
+        decimals = max(0, -math.floor(math.log10(self.step) + 1e-9))
+        if round(self.step * 10**decimals, 9) % 1:
+            decimals += 1  # a step of 0.25 has one decimal more than its size says
+        text = f"{tick:,.{decimals}f}"
+        return text.replace("-", "−") if float(tick) else text.lstrip("-")
+
+
+def make_scale(
+    values: Iterable[float],
+    ends: tuple[float, float] | None,
+    pixels: tuple[float, float],
+) -> Scale:
+    """Choose the ends and the ticks of an axis.
+
+    Parameters
+    ----------
+    values
+        All numbers shown on it; those that are not finite are left out.
+    ends
+        Fixed ends, or None for the data's, widened to whole ticks.
+    pixels
+        Pixels of the two ends.
+
+    Returns
+    -------
+    Scale
+        A scale; of length 1 where there is nothing to show.
+    """
+    if ends is not None and ends[0] < ends[1]:
+        low, high = ends
+    else:
+        low, high = _reach([value for value in values if math.isfinite(value)])
+    step = nice_step(high - low)
+    if ends is None:
+        low = math.floor(low / step + 1e-9) * step
+        high = math.ceil(high / step - 1e-9) * step
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    ticks = tuple(count * step for count in range(first, last + 1))
+    return Scale(low, high, pixels[0], pixels[1], ticks, step)
+
+
+def nice_step(length: float) -> float:
+    """Return a step of 1, 2, 2.5 or 5 times a power of ten.
+
+    Parameters
+    ----------
+    length
+        Length of the axis, above 0; it gets about `TICKS` ticks.
+    """
+    rough = length / (TICKS - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    for factor in (1.0, 2.0, 2.5, 5.0):
+        if factor * power >= rough * 0.999:
+            return factor * power
+    return 10.0 * power
+
+
+def _reach(values: Sequence[float]) -> tuple[float, float]:
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    # Ends so close that no step between them can be told apart are one value.
+    if high - low <= 1e-9 * max(abs(low), abs(high)) or high == low:
+        room = abs(low) * 0.1 or 0.5
+        return low - room, high + room
+    return low, high

@@ -1,0 +1,69 @@
+"""The tables of figures by MR sequence, and of lesions that are none of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tumorlens.report.figure_words import figure_text
+from tumorlens.report.page_parts import Table
+from tumorlens.taxonomy import CLASSES
+
+_TITLES = {
+    "accuracy": "Four-class accuracy",
+    **{f"recall_{name}": f"Recall, {name}" for name in CLASSES},
+    "auroc_tumor": "Tumour or none, AUROC",
+    "sensitivity": "Tumour not cleared",
+    "cleared": "Tumour-free, decided so",
+    "likeliest_clear": "Tumour-free, likeliest so",
+    "other_called_kind": "Other kind: likeliest one of the three",
+    "other_called_clear": "Other kind: likeliest no tumour",
+    "other_decided_kind": "Other kind: decided one of the three",
+    "other_cleared": "Other kind: decided no tumour",
+    "vascular_called_kind": "Stroke: likeliest a tumour",
+    "vascular_decided_kind": "Stroke: decided a tumour",
+    "undrawn_called_kind": "No stroke drawn: likeliest a tumour",
+    "refused": "Refused",
+    "calibration_error": "Calibration error",
+    "peak_inside": "Peak inside the outline",
+    "dice": "Dice at half height",
+    "sequence_right": "Sequence told from the pixels",
+}
+
+
+def sequence_tables(columns: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """Set figures of several models side by side.
+
+    Parameters
+    ----------
+    columns
+        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`, by the
+        model's name.
+
+    Returns
+    -------
+    list of Table
+        Rows in the order of the first model that has them.
+    """
+    headings = ("", "Figure", "Slices", *columns)
+    tables = []
+    for part, title in (
+        ("sequences", "By set and sequence"),
+        ("sites", "Inside one hospital"),
+        ("kinds", "Other lesions, by kind"),
+    ):
+        rows = []
+        for key in dict.fromkeys(
+            name for figures in columns.values() for name in figures[part]
+        ):
+            models = [figures[part].get(key, {}) for figures in columns.values()]
+            for name, words in _TITLES.items():
+                if any(name in figures for figures in models):
+                    count = next(figures["slices"] for figures in models if figures)
+                    cells = [
+                        figure_text(figures[name]) if name in figures else ""
+                        for figures in models
+                    ]
+                    rows.append((key, words, str(count), *cells))
+        tables.append(Table(title, headings, rows))
+    return tables

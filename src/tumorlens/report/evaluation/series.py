@@ -1,0 +1,82 @@
+"""What `tumorlens calibrate` measured on series, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tumorlens.report.figure_words import figure_text
+
+Row = tuple[str, str]
+
+_SOURCES = {
+    "lgg": "`lgg`, whole series and their tumour-free parts",
+    "lgg_thin": "`lgg`, all but two tumour slices removed",
+    "cheng": "`cheng`, stacks of tumour slices",
+    "ixi": "`ixi`, healthy heads",
+    "volumes": "single volumes",
+}
+
+
+def series_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
+    """Turn the figures into rows of what was measured, and the value.
+
+    Parameters
+    ----------
+    figures
+        Figures as `tumorlens calibrate --json` writes them.
+
+    Returns
+    -------
+    list of tuple
+        A title and a value with its 95 % interval over patients.
+    """
+    learned, by_hand = figures["learned"], figures["set_by_hand"]
+    rows = [
+        ("AUROC", figure_text(learned["auroc"])),
+        ("AUROC of the rule set by hand", figure_text(by_hand["auroc"])),
+        ("Calibration error", figure_text(learned["calibration_error"])),
+        (
+            "Calibration error of the rule set by hand",
+            figure_text(by_hand["calibration_error"]),
+        ),
+        *_rates("", learned["operating_points"]),
+    ]
+    for source, points in learned["by_source"].items():
+        rows += _rates(f"{_SOURCES.get(source, source)}: ", points)
+    for kind, name in (("acquired", "the acquired plane"), ("all", "all three planes")):
+        points = figures["planes"][kind]["operating_points"]
+        rows += _rates(f"Nearly isotropic voxels, {name}: ", points)
+    if figures["outlines"] is not None:
+        rows += _outlines(figures["outlines"])
+    return rows
+
+
+def _rates(prefix: str, points: Mapping[str, Any]) -> Iterator[Row]:
+    for name, rates in points.items():
+        for kind, counted in (("sensitivity", "tumor"), ("specificity", "no_tumor")):
+            if rates[kind] is not None:
+                title = f"{kind} at `{name}` ({rates['scans'][counted]} series)"
+                yield prefix + title, figure_text(rates[kind])
+
+
+def _outlines(outlines: Mapping[str, Any]) -> Iterator[Row]:
+    kinds = [
+        ("Lesion at the fitted level", outlines["fitted"]),
+        ("Lesion at half of the peak", outlines["half_of_peak"]),
+        *(
+            (f"Lesion in {_SOURCES.get(name, name)}", figures)
+            for name, figures in outlines["by_source"].items()
+        ),
+    ]
+    for title, figures in kinds:
+        count = f"{title} ({figures['scans']} outlines)"
+        yield f"{count}: Dice, mean", figure_text(figures["dice"])
+        yield (
+            f"{count}: relative error of the longest side, median",
+            figure_text(figures["size_error"]),
+        )
+        yield (
+            f"{count}: peak inside the outline",
+            figure_text(figures["peak_inside"]),
+        )

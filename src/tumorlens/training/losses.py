@@ -1,0 +1,105 @@
+"""Losses of the evidence head, and of a head that may be told several answers."""
+
+from __future__ import annotations
+
+import keras
+from keras import KerasTensor, ops
+
+from tumorlens.taxonomy import NO_TUMOR_INDEX
+
+PEAK = 0.3
+"""Weight of the place beside the cells' classes (docs/experiments.md)."""
+
+_NEVER = 1e4
+"""Taken off the log-odds of cells that are not to count, and of answers that are not
+right."""
+
+
+class EvidenceLoss(keras.losses.Loss):
+    """Cross-entropy of every cell, and of the place of the strongest.
+
+    Cell by cell, a network may err in one small spot beside the tumour at next to no
+    cost, and a map's peak then lies there. So the cells of a slice with an outlined
+    tumour also compete: the softmax, over the slice, of their log-odds of its class
+    against none is the chance that each of them holds the peak, and what the outline
+    holds of it is to be all of it. The second term is the negative logarithm of that
+    share.
+
+    The targets are those of `tumorlens.training.targets`: one-hot, or all 0 in a cell
+    that is ignored; given with weights that sum to the number of cells, so that both
+    terms are means over slices.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="evidence_loss")
+
+    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        """Work out the loss of each cell.
+
+        Parameters
+        ----------
+        y_true, y_pred
+            Shape (N, g, g, F), float32, for F findings: targets, and what the head
+            gives, before softmax.
+
+        Returns
+        -------
+        KerasTensor
+            Shape (N, g, g), float32; the second term is the same in all cells.
+        """
+        classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
+        lesions = 1.0 - ops.one_hot(NO_TUMOR_INDEX, y_true.shape[-1])
+        own = y_true * lesions
+        inside = ops.sum(own, axis=-1)
+        counts = ops.sum(y_true, axis=-1)
+        shown = ops.max(own, axis=(1, 2), keepdims=True)
+        odds = ops.sum(shown * y_pred, axis=-1)
+        odds = odds - y_pred[..., NO_TUMOR_INDEX]
+        place = _log_sum(odds - _NEVER * (1.0 - counts)) - _log_sum(
+            odds - _NEVER * (1.0 - inside)
+        )
+        return classes + PEAK * ops.max(inside, axis=(1, 2), keepdims=True) * place
+
+
+def _log_sum(cells: KerasTensor) -> KerasTensor:
+    return ops.logsumexp(cells, axis=(1, 2), keepdims=True)
+
+
+class CandidateLoss(keras.losses.Loss):
+    """Cross-entropy against a set of answers of which one is right.
+
+    The loss of a row is the negative logarithm of the probability that its answers
+    have together (learning from partial labels: Cour, Sapp and Taskar 2011, JMLR 12).
+    Where there is one answer it is the usual cross-entropy, with label smoothing as
+    usual (Szegedy et al. 2016, CVPR).
+
+    Parameters
+    ----------
+    label_smoothing
+        Share of the target that is spread over all answers.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__(name="candidate_loss")
+        self._smoothing = label_smoothing
+
+    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        """Work out the loss of each row.
+
+        Parameters
+        ----------
+        y_true
+            Shape (N, F), float32: 1 for each answer that may be right. A row of
+            zeros has a finite loss, to be given no weight.
+        y_pred
+            Shape (N, F), float32, before softmax.
+
+        Returns
+        -------
+        KerasTensor
+            Shape (N,), float32.
+        """
+        logs = ops.log_softmax(y_pred, axis=-1)
+        together = ops.logsumexp(logs + _NEVER * (y_true - 1.0), axis=-1)
+        spread = ops.mean(logs, axis=-1)
+        return -(1.0 - self._smoothing) * together - self._smoothing * spread

@@ -1,0 +1,91 @@
+"""What is known of an upload: one picture that was judged, or a whole scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from tumorlens.errors import MissingFileError
+from tumorlens.jobs.queue import Progress
+
+
+class Kind(StrEnum):
+    """What was sent."""
+
+    PICTURE = "picture"
+    SCAN = "scan"
+
+
+class State(StrEnum):
+    """How far an upload is."""
+
+    WAITING = "waiting"
+    READING = "reading"
+    JUDGING = "judging"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (State.DONE, State.FAILED, State.STOPPED)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One slice that was judged, or one upload of one or several series.
+
+    Parameters
+    ----------
+    id
+        Random, 128 bits, not to be guessed.
+    kind
+        Which of both it is.
+    owner
+        The session it belongs to, or `ANYONE`.
+    made
+        Seconds since 1970, UTC.
+    state
+        How far it is; a picture is done.
+    document
+        Plain JSON values. Of a picture as `prediction_to_json` wrote it. Of a scan
+        ``label``, ``operating_point``, ``notes``, ``error`` (or None), ``series``,
+        ``analyses`` (ids of single pictures) and ``has_report``: whether there is a
+        PDF of all series.
+    progress
+        Slices that are judged; None where it is not being judged.
+    """
+
+    id: str
+    kind: Kind
+    owner: str
+    made: float
+    state: State
+    document: dict[str, Any] = field(repr=False)
+    progress: Progress | None = None
+
+    @property
+    def date(self) -> datetime:
+        """When it was sent, in UTC."""
+        return datetime.fromtimestamp(self.made, UTC)
+
+    @property
+    def series(self) -> list[dict[str, Any]]:
+        """What is known of each series of a scan; empty until it has been read."""
+        found: list[dict[str, Any]] = self.document["series"]
+        return found
+
+
+def missing(kind: Kind) -> MissingFileError:
+    """Make the error for an upload that is not there."""
+    what, again = {
+        Kind.PICTURE: ("analysis", "Analyse the picture again."),
+        Kind.SCAN: ("scan", "Send the scan again."),
+    }[kind]
+    return MissingFileError(
+        f"There is no such {what} here.",
+        f"It was deleted, its time is over, or it belongs to another browser. {again}",
+    )

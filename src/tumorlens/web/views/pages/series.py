@@ -1,0 +1,243 @@
+"""The pages for series: an upload's progress, a series' finding, and its viewer."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as AnyResponse
+
+from tumorlens.errors import MissingFileError
+from tumorlens.report import words
+from tumorlens.report.slice.overlay import color_scale
+from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
+from tumorlens.web.app_state import app_state
+from tumorlens.web.errors import wants_json
+from tumorlens.web.intake import queue_study, receive_study
+from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.uploads.upload import Kind, Upload
+from tumorlens.web.views import presentation
+from tumorlens.web.views.presentation import (
+    analysis_row,
+    curve_of,
+    main_series,
+    overlay_colors,
+)
+from tumorlens.web.views.responses import (
+    download_response,
+    evidence_nifti,
+    judged_series,
+    png_response,
+    series_report_pdf,
+    status_to_json,
+)
+
+blueprint = Blueprint("series", __name__, url_prefix="/scans")
+
+
+@blueprint.post("")
+def create() -> AnyResponse:
+    """Take a form's files as one study, and judge it in the background.
+
+    Answers at once with a redirect to the upload's page (303), to a script that
+    asks for JSON with its address (202). 400, 413, 422 and 503 as the API.
+    """
+    files = receive_study()
+    operating_point = request.form.get("operating_point") or None
+    upload = queue_study(files, ensure_session_id(), operating_point)
+    page = url_for("series.show", scan_id=upload.id)
+    if not wants_json():
+        return redirect(page, 303)
+    response = jsonify(url=page)
+    response.status_code = 202
+    return response
+
+
+@blueprint.get("/<scan_id>")
+def show(scan_id: str) -> str:
+    """Show how far an upload is, or what a series of it shows: 200, or 404.
+
+    The argument ``series`` chooses one of several, from 1.
+    """
+    upload = _get(scan_id)
+    chosen = _chosen(upload)
+    common = {
+        "upload": upload,
+        "status": status_to_json(upload),
+        "series": upload.series,
+        "chosen": chosen,
+        "settings": app_state().settings,
+        "bundle": app_state().bundle,
+        "words": words,
+        "presentation": presentation,
+        "decision_title": decision_title,
+    }
+    if chosen is not None and chosen["finding"] is not None:
+        return render_template("series.html", **common, **_finding(upload, chosen))
+    rows = []
+    for item in upload.document["analyses"]:
+        # Each picture can be deleted, or give way to newer ones, by itself.
+        with suppress(MissingFileError):
+            rows.append(analysis_row(app_state().store.get(item, upload.owner)))
+    return render_template("series_progress.html", **common, rows=rows)
+
+
+@blueprint.get("/<scan_id>/status")
+def status(scan_id: str) -> Response:
+    """Tell a script how far an upload is: 200, or 404."""
+    upload = _get(scan_id)
+    return jsonify(status_to_json(upload))
+
+
+@blueprint.get("/<scan_id>/series/<int:index>/voxels")
+def voxels(scan_id: str, index: int) -> Response:
+    """Give a series' pictures as one block (see `PackedSeries`): 200, or 404."""
+    upload = _get(scan_id)
+    return _block(upload, f"voxels-{_checked(upload, index)}")
+
+
+@blueprint.get("/<scan_id>/series/<int:index>/evidence")
+def evidence(scan_id: str, index: int) -> Response:
+    """Give a series' evidence as one block of uint8, (D, H, W): 200, 404 or 409."""
+    upload = _get(scan_id)
+    if not judged_series(upload, index)["has_evidence"]:
+        raise NotFound
+    return _block(upload, f"evidence-{index}")
+
+
+@blueprint.get("/<scan_id>/series/<int:index>/thumbnail.png")
+def thumbnail(scan_id: str, index: int) -> Response:
+    """Give a small picture of a series' middle slice: 200, or 404."""
+    upload = _get(scan_id)
+    data = app_state().store.read(upload, f"thumbnail-{_checked(upload, index)}")
+    return png_response(data)
+
+
+@blueprint.get("/<scan_id>/series/<int:index>/finding.json")
+def download_json(scan_id: str, index: int) -> Response:
+    """Give a series' finding as a JSON file: 200, 404 or 409."""
+    upload = _get(scan_id)
+    data = jsonify(judged_series(upload, index)["finding"]).get_data()
+    name = f"{_stem(upload)}.series{index + 1}.tumorlens.json"
+    return download_response(data, "application/json", name)
+
+
+@blueprint.get("/<scan_id>/series/<int:index>/evidence.nii.gz")
+def download_evidence(scan_id: str, index: int) -> Response:
+    """Give a series' evidence as a NIfTI file: 200, 404 or 409."""
+    upload = _get(scan_id)
+    data = evidence_nifti(upload, index).get_data()
+    name = f"{_stem(upload)}.series{index + 1}.evidence.nii.gz"
+    return download_response(data, "application/gzip", name)
+
+
+@blueprint.get("/<scan_id>/report.pdf")
+def download_report(scan_id: str) -> Response:
+    """Give the PDF report of all series: 200, 404 or 409."""
+    upload = _get(scan_id)
+    data = series_report_pdf(upload).get_data()
+    return download_response(data, "application/pdf", f"{_stem(upload)}.tumorlens.pdf")
+
+
+@blueprint.post("/<scan_id>/stop")
+def stop(scan_id: str) -> AnyResponse:
+    """Stop judging an upload, and keep the findings: 303 to its page, or 404."""
+    app_state().store.stop(_get(scan_id))
+    return redirect(url_for("series.show", scan_id=scan_id), 303)
+
+
+@blueprint.post("/<scan_id>/delete")
+def delete(scan_id: str) -> AnyResponse:
+    """Remove an upload with its pictures, also while it is judged.
+
+    Answers 303 to the start page, or 404.
+    """
+    app_state().store.delete(scan_id, session_id() or NOBODY, Kind.SCAN)
+    return redirect(url_for("home.show"), 303)
+
+
+def _get(scan_id: str) -> Upload:
+    return app_state().store.get(scan_id, session_id() or NOBODY, Kind.SCAN)
+
+
+def _checked(upload: Upload, index: int) -> int:
+    """Return the index of a series, unless the upload has no such one (404)."""
+    if index >= len(upload.series):
+        raise NotFound
+    return index
+
+
+def _chosen(upload: Upload) -> dict[str, Any] | None:
+    """Find the series to show: the one asked for, else what the model knows best."""
+    asked = request.args.get("series", type=int)
+    if asked is not None and 1 <= asked <= len(upload.series):
+        return upload.series[asked - 1]
+    return main_series(upload)
+
+
+def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
+    """Gather what the page shows of a judged series."""
+    finding, bundle = facts["finding"], app_state().bundle
+    place = {"scan_id": upload.id, "index": facts["index"]}
+    probabilities = finding["probabilities"]
+    # A model of volumes says nothing of single slices.
+    whole = bool(probabilities) and set(finding["slice_p_tumor"]) == {None}
+    return {
+        "finding": finding,
+        "refused": finding["decision"] == Verdict.NOT_BRAIN_MRI,
+        "whole": whole,
+        "warnings": presentation.warnings(
+            finding, upload.document["notes"], bundle.version
+        ),
+        "point": bundle.operating_points.get(finding["operating_point"]),
+        "probabilities": probabilities
+        and [(INFO[name], probabilities[name.value]) for name in CLASSES],
+        "curve": curve_of(finding["slice_p_tumor"], finding["run"]),
+        "scale": overlay_colors(),
+        "viewer": {
+            **facts["geometry"],
+            "voxels": url_for("series.voxels", **place),
+            "evidence": (
+                url_for("series.evidence", **place) if facts["has_evidence"] else None
+            ),
+            "p_tumor": finding["slice_p_tumor"],
+            "whole": whole,
+            "first": _first_position(finding, facts["geometry"]["shape"]),
+            "colors": color_scale().ravel().tolist(),
+        },
+        "place": place,
+    }
+
+
+def _first_position(finding: dict[str, Any], shape: list[int]) -> list[int]:
+    """Say where the viewer opens: at the spot, else in the most suspicious slice."""
+    if finding["lesion"] is not None:
+        return list(finding["lesion"]["peak"])
+    slice_, row, column = (size // 2 for size in shape)
+    if finding["key_slices"]:
+        slice_ = finding["key_slices"][0]
+    return [slice_, row, column]
+
+
+def _block(upload: Upload, name: str) -> Response:
+    """Answer with voxels, packed as they are kept."""
+    data = app_state().store.read(upload, name)
+    response = Response(data, mimetype="application/octet-stream")
+    # It is kept packed, and every browser unpacks it by itself.
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def _stem(upload: Upload) -> str:
+    return PurePath(upload.document["label"]).name.split(".")[0] or "scan"

@@ -1,0 +1,220 @@
+"""Responses that a page and the API give alike.
+
+Tested in `tests/web/views/api/` and `tests/web/views/pages/`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, request, send_file
+from werkzeug.exceptions import NotFound
+
+from tumorlens.errors import InputError, MissingFileError, NotReadyError
+from tumorlens.inference.slice.results import Failure
+from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.overlay import OverlayKind
+from tumorlens.web.app_state import app_state
+from tumorlens.web.uploads.upload import Upload
+
+STATUS_SCHEMA = "tumorlens-scan-status/1"
+
+
+def upload_status(results: Sequence[Upload | Failure]) -> int:
+    """Choose the HTTP status that sums up an upload of pictures.
+
+    Parameters
+    ----------
+    results
+        What the upload's files came to.
+
+    Returns
+    -------
+    int
+        200 where anything could be judged, 500 where nothing could and that is the
+        server's fault, else 422.
+    """
+    codes = {item.code for item in results if isinstance(item, Failure)}
+    if len(codes) == 0 or any(isinstance(item, Upload) for item in results):
+        return 200
+    return 500 if codes & {"internal_error", "cannot_write"} else 422
+
+
+def overlay_kind() -> OverlayKind:
+    """Read which overlay the address asks for; evidence by default.
+
+    Raises
+    ------
+    InputError
+        Where there is no such overlay (422).
+    """
+    text = request.args.get("kind", OverlayKind.EVIDENCE.value)
+    try:
+        return OverlayKind(text)
+    except ValueError:
+        known = ", ".join(OverlayKind)
+        raise InputError(
+            f"There is no overlay {text[:40]!r}.", f"Give one of: {known}."
+        ) from None
+
+
+def png_response(data: bytes) -> Response:
+    """Answer with a picture."""
+    return Response(data, mimetype="image/png")
+
+
+def download_response(data: bytes, mimetype: str, name: str) -> Response:
+    """Answer with a file that the browser keeps under this name."""
+    return send_file(io.BytesIO(data), mimetype, as_attachment=True, download_name=name)
+
+
+def slice_report_pdf(analysis: Upload) -> Response:
+    """Answer with the report of one slice.
+
+    Raises
+    ------
+    MissingFileError
+        Where the pictures were removed meanwhile (404).
+    """
+    # Imported late: it would take a third of the server's start.
+    from tumorlens.report.slice.pdf import render_pdf
+
+    prediction = app_state().store.prediction(analysis)
+    data = render_pdf(prediction, app_state().bundle, analysis.date)
+    return Response(data, mimetype="application/pdf")
+
+
+def judged_series(upload: Upload, index: int) -> dict[str, Any]:
+    """Return what is known of a series that was judged.
+
+    Parameters
+    ----------
+    upload
+        The upload that has the series.
+    index
+        Which of its series, from 0.
+
+    Raises
+    ------
+    NotFound
+        Where the upload has no such series (404).
+    NotReadyError
+        Where it is not judged yet, or the upload came to nothing before (409).
+    """
+    if index >= len(upload.series):
+        if not upload.state.is_over:
+            raise NotReadyError("The scan is still being read.")
+        raise NotFound
+    facts = upload.series[index]
+    if facts["finding"] is None:
+        if upload.state.is_over:
+            raise NotReadyError(
+                "This series was not judged before the scan ended.",
+                "Send the scan again.",
+            )
+        raise NotReadyError("The series is still being judged.")
+    return facts
+
+
+def evidence_nifti(upload: Upload, index: int) -> Response:
+    """Answer with a series' evidence as NIfTI.
+
+    Raises
+    ------
+    MissingFileError
+        Where its place in the patient is not known, or nothing could be judged
+        (404).
+    NotFound, NotReadyError
+        As `judged_series`.
+    """
+    facts = judged_series(upload, index)
+    if facts["finding"]["not_judged"] is not None:
+        raise MissingFileError(
+            f"There is no evidence to give. {facts['finding']['not_judged']}",
+            "Read the finding instead.",
+        )
+    if not facts["has_nifti"]:
+        raise MissingFileError(
+            "The series is no regular stack of slices whose place in the patient "
+            "is known, so its evidence cannot be laid over it.",
+            "Send the whole series as DICOM or NIfTI.",
+        )
+    data = app_state().store.read(upload, f"nifti-{index}")
+    return Response(data, mimetype="application/gzip")
+
+
+def series_report_pdf(upload: Upload) -> Response:
+    """Answer with the report of all series of an upload.
+
+    Raises
+    ------
+    MissingFileError
+        Where the upload ended before all of it was judged (404).
+    NotReadyError
+        Where it is still being judged (409).
+    """
+    if not upload.document["has_report"]:
+        if not upload.state.is_over:
+            raise NotReadyError("The scan is still being judged.")
+        raise MissingFileError(
+            "There is no report: the scan ended before all of it was judged.",
+            "Send the scan again.",
+        )
+    data = app_state().store.read(upload, "report")
+    return Response(data, mimetype="application/pdf")
+
+
+def status_to_json(upload: Upload) -> dict[str, Any]:
+    """Describe how far an upload is, without its results.
+
+    Parameters
+    ----------
+    upload
+        An upload of the files of a study.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; `fraction` is 0 to 1, or None where it is not known.
+    """
+    progress, fraction = upload.progress, None
+    if progress is not None and progress.total:
+        fraction = progress.done / progress.total
+    return {
+        "schema": STATUS_SCHEMA,
+        "id": upload.id,
+        "file": upload.document["label"],
+        "state": upload.state.value,
+        "made": upload.date.isoformat(timespec="seconds"),
+        "progress": {
+            "done": 0 if progress is None else progress.done,
+            "total": 0 if progress is None else progress.total,
+            "fraction": 1.0 if upload.state == "done" else fraction,
+        },
+        "error": upload.document["error"],
+        "notes": upload.document["notes"],
+        "operating_point": upload.document["operating_point"],
+        "series": [_series_to_json(item) for item in upload.series],
+        "research_use_only": RESEARCH_USE,
+    }
+
+
+def _series_to_json(facts: dict[str, Any]) -> dict[str, Any]:
+    finding = facts["finding"]
+    _, height, width = facts["geometry"]["shape"]
+    spacing = facts["geometry"]["views"][0]["spacing_mm"]
+    return {
+        "index": facts["index"],
+        "state": facts["state"],
+        "plane": facts["plane"],
+        "sequence": facts["sequence"],
+        "slices": facts["slices"],
+        "height": height,
+        "width": width,
+        "spacing_mm": spacing,
+        "decision": None if finding is None else finding["decision"],
+        "p_tumor": None if finding is None else finding["p_tumor"],
+        "not_judged": None if finding is None else finding["not_judged"],
+    }

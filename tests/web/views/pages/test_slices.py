@@ -1,0 +1,189 @@
+"""The pages say what was found, as HTML that also works without a script."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pypdf import PdfReader
+
+from tests.samples.uploads import form, text_of
+from tumorlens.web.uploads.store import Store
+
+
+@pytest.fixture
+def page(client: FlaskClient, lesion_png: bytes) -> str:
+    """The address of a result."""
+    response = client.post("/analyses", **form(("my head.png", lesion_png)))
+    assert response.status_code == 303
+    return str(response.location)
+
+
+def test_a_result_says_all_that_matters(client: FlaskClient, page: str) -> None:
+    text = text_of(client.get(page).text)
+    for said in (
+        "my head.png",
+        "Glioma",
+        "Meningioma",
+        "The operating point is “screening”",
+        "sensitivity 90.0 %",
+        "cannot be ruled out",
+        "256 × 256 pixels",
+        " ms",
+        "tiny 0.0.1",
+    ):
+        assert said in text
+
+
+def test_the_picture_s_text_states_the_finding(client: FlaskClient, page: str) -> None:
+    assert re.search(
+        r'alt="[^"]*Decision: Glioma\. Signs of glioma are outlined',
+        client.get(page).text,
+    )
+
+
+def test_a_refusal_warns_before_the_subdued_numbers(
+    client: FlaskClient, color_png: bytes
+) -> None:
+    html = client.post(
+        "/analyses", **form(("photo.png", color_png)), follow_redirects=True
+    ).text
+    warning = html.index("Do not use this result")
+    assert warning < html.index("Calibrated probabilities")
+    assert "numbers subdued" in html
+    assert re.search(r'value="none" checked', html)
+
+
+def test_pictures_and_layers_are_as_large_as_the_upload(
+    client: FlaskClient, page: str
+) -> None:
+    for name, channels in (
+        ("picture", 0),
+        ("layer-evidence", 4),
+        ("layer-gradcam", 4),
+        ("layer-outline", 4),
+    ):
+        data = np.frombuffer(client.get(f"{page}/{name}.png").data, np.uint8)
+        read = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        assert read is not None
+        assert read.shape == ((256, 256, channels) if channels else (256, 256))
+    assert client.get(f"{page}/layer-rainbow.png").status_code == 404
+
+
+def test_downloads_are_files_named_after_the_upload(
+    client: FlaskClient, page: str
+) -> None:
+    overlay = client.get(f"{page}/overlay.png?kind=gradcam")
+    assert '"my head.tumorlens.gradcam.png"' in overlay.headers["Content-Disposition"]
+    document = json.loads(client.get(f"{page}/report.json").data)
+    assert document["decision"] == "glioma"
+    report = client.get(f"{page}/report.pdf")
+    assert '"my head.tumorlens.pdf"' in report.headers["Content-Disposition"]
+    assert len(PdfReader(io.BytesIO(report.data)).pages) == 1
+
+
+def test_several_files_without_a_script_give_a_list(
+    client: FlaskClient, lesion_png: bytes, color_png: bytes
+) -> None:
+    response = client.post(
+        "/analyses",
+        **form(("a.png", lesion_png), ("b.png", color_png), ("c.jpg", b"text")),
+    )
+    assert response.status_code == 200
+    text = text_of(response.text)
+    assert "2 read, 1 not" in text
+    assert "a.png Glioma" in text
+    assert "b.png Not a brain MRI" in text
+    assert "c.jpg is in no picture format" in text
+
+
+def test_a_script_gets_the_same_as_json(client: FlaskClient, lesion_png: bytes) -> None:
+    response = client.post(
+        "/analyses",
+        headers={"Accept": "application/json"},
+        **form(("a.png", lesion_png), ("c.jpg", b"text")),
+    )
+    assert response.json is not None
+    assert response.json["analyses"][0]["decision"] == "glioma"
+    assert client.get(response.json["analyses"][0]["url"]).status_code == 200
+    assert response.json["failures"][0]["mend"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status", "said"),
+    [
+        ("notes.jpg", b"just text", 422, "notes.jpg is in no picture format"),
+        ("none.png", b"", 422, "none.png is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_page_with_the_mend(
+    client: FlaskClient, name: str, data: bytes, status: int, said: str
+) -> None:
+    response = client.post("/analyses", **form((name, data)))
+    assert response.status_code == status
+    assert said in text_of(response.text)
+    assert "Back to the start page" in response.text
+
+
+def test_no_file_chosen_says_so(client: FlaskClient) -> None:
+    response = client.post("/analyses", **form(("", b"")))
+    assert response.status_code == 422
+    assert "No picture was chosen" in response.text
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>.png", "脳 é.png", "x" * 900]
+)
+def test_any_name_is_shown_as_text(
+    client: FlaskClient, name: str, lesion_png: bytes
+) -> None:
+    page = client.post("/analyses", **form((name, lesion_png))).location
+    html = client.get(page).text
+    assert "<script>alert" not in html
+    assert client.get(f"{page}/report.pdf").status_code == 200
+    assert client.get(f"{page}/report.json").status_code == 200
+
+
+def test_what_is_gone_says_why_and_what_to_do(client: FlaskClient) -> None:
+    response = client.get("/analyses/gone")
+    assert response.status_code == 404
+    assert "Analyse the picture again" in response.text
+
+
+def test_a_fault_is_a_page_without_details_and_the_next_is_served(
+    client: FlaskClient,
+    app: Flask,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "owned", fail)
+        response = client.get("/")
+    assert response.status_code == 500
+    assert "TumorLens made a mistake" in response.text
+    assert "secret" not in response.text
+    assert "secret detail" in caplog.text
+    assert client.get("/").status_code == 200
+
+
+def test_every_slice_of_a_file_has_its_page(
+    client: FlaskClient, lesion_png: bytes
+) -> None:
+    slice_ = cv2.imdecode(np.frombuffer(lesion_png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert slice_ is not None
+    ok, data = cv2.imencodemulti(".tiff", [slice_, 255 - slice_])
+    assert ok
+    text = text_of(client.post("/analyses", **form(("s.tiff", data.tobytes()))).text)
+    assert "2 read" in text
+    assert "s.tiff, slice 2" in text
