@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.errors import (
@@ -21,7 +20,6 @@ from tumorlens.imaging.archive import is_zip, zip_contents
 from tumorlens.imaging.dicom.directory import is_dicomdir, listed_files
 from tumorlens.imaging.dicom.grouping import gather_series, left_out
 from tumorlens.imaging.dicom.header import is_dicom
-from tumorlens.imaging.dicom.words import sequence_in_name
 from tumorlens.imaging.file_names import display_name, natural_order
 from tumorlens.imaging.formats import (
     FILE_FORMATS,
@@ -365,27 +363,8 @@ def _is_unknown(failure: tuple[str, InputError]) -> bool:
 
 
 def _read_one(data: bytes, name: str) -> Study:
-    """Read a file of any format but an archive; its name may say its sequence."""
+    """Read a file of any format but an archive."""
     reader = reader_of(data)
     if reader is None:
         raise unknown_format(data, name)
-    return _with_named_sequence(reader.read(data, name), name)
-
-
-def _with_named_sequence(study: Study, name: str) -> Study:
-    """Take the sequence from a file's name, where nothing in the file says it."""
-    if any(series.sequence is not None or series.headers for series in study.series):
-        return study
-    sequence = sequence_in_name(name)
-    if sequence is None:
-        return study
-    series = tuple(
-        replace(
-            item,
-            sequence=sequence,
-            slices=tuple(replace(x, sequence=sequence) for x in item.slices),
-        )
-        for item in study.series
-    )
-    note = f"The sequence ({sequence.value}) is taken from the name of the file."
-    return Study(series, (*study.notes, note))
+    return reader.read(data, name)

@@ -22,7 +22,12 @@ from tumorlens.evaluation.explanations.cases import (
     with_network,
 )
 from tumorlens.imaging.preprocess.slice import Crop
-from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    class_view,
+    pool_evidence,
+    sequence_shares,
+)
 from tumorlens.inference.slice.session import Session
 from tumorlens.statistics.localisation import center_map
 from tumorlens.statistics.resampling import mean_figure
@@ -114,7 +119,10 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     outputs = run(session, inputs.astype(np.float32))
     calibration = case.bundle.calibration
     pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
-    probabilities = calibrated_probabilities(outputs.logits, pooled, calibration)
+    shares = sequence_shares(outputs, case.bundle)
+    probabilities = class_view(
+        calibrated_probabilities(outputs.logits, pooled, calibration, shares)
+    )
     return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 
 
