@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tumorlens.errors import InputError
+from tumorlens.imaging.archive import is_zip
+from tumorlens.imaging.dicom.directory import is_dicomdir
 from tumorlens.imaging.dicom.header import is_dicom, parse, quiet, text
+from tumorlens.imaging.formats import reader_of
 from tumorlens.imaging.read import SUFFIXES
+from tumorlens.imaging.readers.raster import is_raster
 from tumorlens.scale.archive.sources import (
     HEAD_BYTES,
     ArchiveFile,
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 _ARCHIVE_SUFFIX = ".zip"
 _ENDINGS = (*sorted(SUFFIXES), _ARCHIVE_SUFFIX)
-_SEVERAL = (".nii", ".nii.gz", ".nrrd", _ARCHIVE_SUFFIX)
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".heic", ".gif")
 _SLICES_OF_A_VOLUME = 64
 """What a volume or an archive is counted as, before it is read."""
 
@@ -80,7 +84,7 @@ def read_headers(
 def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
     try:
         head, size = read_head(file)
-        if is_dicom(head):
+        if is_dicom(head) and not is_dicomdir(head):
             header = _dicom_header(file, head, size)
             return FileHeader(
                 True, size, _frames(header), text(header, "SeriesInstanceUID") or None
@@ -89,8 +93,12 @@ def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
         # Judging reads it again, and says in its row what is wrong.
         return FileHeader(True)
     name = file.location.lower()
-    slices = _SLICES_OF_A_VOLUME if name.endswith(_SEVERAL) else 1
-    return FileHeader(asked_for or name.endswith(_ENDINGS), size, slices)
+    is_picture = (
+        name.endswith(_ENDINGS) or reader_of(head) is not None or is_zip(head)
+    ) and not is_dicomdir(head)
+    is_several = is_picture and not (is_raster(head) or name.endswith(_PICTURES))
+    slices = _SLICES_OF_A_VOLUME if is_several else 1
+    return FileHeader(asked_for or is_picture, size, slices)
 
 
 def _dicom_header(file: ArchiveFile, head: bytes, size: int) -> Dataset:

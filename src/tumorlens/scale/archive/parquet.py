@@ -23,17 +23,17 @@ METADATA_KEY = b"tumorlens"
 MAPS_FOLDER = "_maps"
 """Readers of data sets pass over folders whose names start so."""
 
-_TEXT = ("file", "status", "predicted", "decision", "sequence")
 _WHOLE = ("slice", "box_x0", "box_y0", "box_x1", "box_y1")
+_NUMBERS = ("domain_score", "ms", *(name for name in CSV_COLUMNS if name[:2] == "p_"))
 
 PREDICTION_FIELDS: tuple[pa.Field, ...] = tuple(
     pa.field(
         name,
-        pa.string()
-        if name in _TEXT
-        else pa.int32()
+        pa.int32()
         if name in _WHOLE
-        else pa.float64(),
+        else pa.float64()
+        if name in _NUMBERS
+        else pa.string(),
     )
     for name in CSV_COLUMNS
 )

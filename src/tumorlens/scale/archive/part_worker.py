@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,13 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tumorlens.errors import InputError, TooLargeError, TooManyBrokenError
+from tumorlens.errors import (
+    InputError,
+    MissingFileError,
+    TooLargeError,
+    TooManyBrokenError,
+)
 from tumorlens.imaging.dicom.frames import Frame, frames_of
 from tumorlens.imaging.dicom.grouping import arrange
 from tumorlens.imaging.dicom.header import is_dicom, numbers, quiet, text
+from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import START_BYTES
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.readers.detached import data_file_names, joined
+from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import FACTS_FILE
 from tumorlens.inference.classifier import DEFAULT_BATCH, load_classifier
 from tumorlens.inference.slice.results import Failure, Prediction
@@ -29,7 +38,7 @@ from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.scale.archive.file_headers import FileHeader, read_headers
 from tumorlens.scale.archive.ledger import PartCounts, PartTask
 from tumorlens.scale.archive.parquet import map_stem, prediction_cells, table_of
-from tumorlens.scale.archive.sources import ArchiveFile, read_file
+from tumorlens.scale.archive.sources import ArchiveFile, is_url, read_file
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -220,12 +229,28 @@ def _read_unit(files: tuple[ArchiveFile, ...]) -> _ReadUnit:
 def _read_alone(file: ArchiveFile) -> _ReadUnit:
     """Read one file, whatever its format."""
     try:
-        study = read_study(read_file(file), file.name)
+        study = _read_study(file)
     except InputError as error:
         return _ReadUnit([_failure(file.name, error)])
     return _ReadUnit(
         [item for series in study.series for item in _series_items(series)]
     )
+
+
+def _read_study(file: ArchiveFile) -> Study:
+    if not is_url(file.location):
+        path = Path(file.location)
+        # A folder that stands for itself is closed or empty, and not to be searched.
+        return read_study(read_file(file) if path.is_dir() else path, file.name)
+    data = read_file(file)
+    folder, _, name = file.location.rpartition("/")
+    seconds = data_file_names(data, name) if len(data) <= START_BYTES else ()
+    for second in seconds:
+        with suppress(MissingFileError):
+            beside = ArchiveFile(f"{folder}/{second}", display_name(second))
+            data = joined(data, read_file(beside), file.name)
+            break
+    return read_study(data, file.name)
 
 
 def _read_series(files: tuple[ArchiveFile, ...]) -> _ReadUnit:
