@@ -124,9 +124,10 @@ def batch(
         run = stack.enter_context(ArchiveRun(folder, facts))
         pool: LocalWorkers | RayWorkers = LocalWorkers(worker)
         if address is not None:
-            pool = RayWorkers(address, workers, threads, model, operating_point, maps)
+            pool = stack.enter_context(
+                RayWorkers(address, workers, threads, model, operating_point, maps)
+            )
             pool.check_model(worker.model())
-        stack.enter_context(pool)
         if run.is_planned:
             click.echo(
                 f"{display_name(folder)} was begun before: it goes on, with the files "
@@ -183,7 +184,7 @@ def _show_estimate(estimate: Estimate) -> None:
         f"{_duration(estimate.seconds)}"
         + ("" if one else f" on {estimate.workers} workers")
         + f", {estimate.worker_hours:.2f} worker-hours, and "
-        f"{estimate.result_bytes / 1e6:.1f} MB of results."
+        f"at most {estimate.result_bytes / 1e6:.1f} MB of results."
     )
 
 

@@ -35,8 +35,6 @@ from tumorlens.scale.archive.workers import HeaderTask, Workers
 _FILES_OF_A_HEADER_TASK = 256
 _SAMPLE_UNITS = 6
 _SAMPLE_SLICES = 64
-_ROW_BYTES = 100
-"""Of Parquet a slice, about: what drawn archives came to."""
 
 Progress = Callable[[int], None]
 
@@ -56,12 +54,15 @@ class Estimate:
         Their number.
     measured
         Slices that were judged for it.
+    row_bytes
+        Bytes of one row before they are compressed.
     """
 
     slices: int
     rate: float
     workers: int
     measured: int
+    row_bytes: float
 
     @property
     def seconds(self) -> float:
@@ -75,8 +76,8 @@ class Estimate:
 
     @property
     def result_bytes(self) -> int:
-        """Size of the results, in bytes, without maps."""
-        return self.slices * _ROW_BYTES
+        """Size that the results, without maps, will hardly pass, in bytes."""
+        return round(self.slices * self.row_bytes)
 
 
 class ArchiveRun:
@@ -217,12 +218,14 @@ class ArchiveRun:
         left = self._ledger.remaining_slices()
         task = self._ledger.sample(_SAMPLE_UNITS, _SAMPLE_SLICES)
         if not task.units:
-            return Estimate(0, 0.0, workers, 0)
+            return Estimate(0, 0.0, workers, 0, 0.0)
         # The first pass of a session takes longer than all others.
         worker.judge(PartTask(0, task.units[:1]))
-        counts = worker.judge(task).counts
+        result = worker.judge(task)
+        counts, table = result.counts, result.table
         rate = counts.slices / counts.seconds if counts.slices else 0.0
-        return Estimate(left, rate, workers, counts.slices)
+        row_bytes = table.nbytes / max(1, table.num_rows)
+        return Estimate(left, rate, workers, counts.slices, row_bytes)
 
     def judge(self, workers: Workers, progress: Progress) -> PartCounts:
         """Judge every part that is not done, and write it.

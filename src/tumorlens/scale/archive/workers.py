@@ -57,18 +57,6 @@ class LocalWorkers:
     def __init__(self, worker: PartWorker) -> None:
         self._worker = worker
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave everything as it is."""
-
     def read_headers(
         self, tasks: Iterable[HeaderTask]
     ) -> Iterator[tuple[int, list[FileHeader]]]:
