@@ -455,7 +455,7 @@ def _data(
 
 
 def _places(chosen: ChosenColumns) -> dict[str, slice]:
-    """Map each column to the slice of its features."""
+    """Find the features of each column, by its name."""
     places, start = {}, 0
     for column in chosen.columns:
         stop = start + len(column.features)

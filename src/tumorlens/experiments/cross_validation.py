@@ -48,7 +48,7 @@ _CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """Plan of the runs of a cross-validation.
+    """The runs that a cross-validation is made of.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _check_config(folder: Path, config: TrainingConfig) -> None:
 
 
 _of_this_process: list[Sample] = []
-"""What a process of `_train_at_once` read when it started."""
+"""Inputs that a process of `_train_at_once` read when it started."""
 
 
 def _train_at_once(

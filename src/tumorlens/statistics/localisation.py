@@ -1,4 +1,4 @@
-"""Localisation: agreement of maps with the tumours that radiologists drew."""
+"""Figures of how well a map points where a radiologist drew the tumour."""
 
 from __future__ import annotations
 

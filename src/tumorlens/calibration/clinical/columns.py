@@ -1,4 +1,4 @@
-"""Choice of the clinical columns to learn from, and their coding as numbers.
+"""Chooses clinical columns to learn from, and turns each into numbers.
 
 Columns that name a person, or say nothing, are left out; each is explained in a
 sentence that holds no value. Means, spreads and categories are taken from all
@@ -39,10 +39,10 @@ _NAMES = {"name", "patientname", "firstname", "lastname", "fullname", "familynam
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|(19|20)\d{6}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MOSTLY = 0.8
-"""From this share of numbers on, text in a column is taken for a slip."""
+"""Share of numbers from which on text in a column is taken for a slip."""
 
 _LONG_NUMBER = 10_000
-"""Whole numbers from here on, each of them once, are taken for numbers of people."""
+"""Least whole numbers that, each of them once, are taken for numbers of people."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Tumour slices made ready for the tests of explanations, and the maps of them."""
+"""Tumour slices made ready for the tests of explanations, and the maps of them.
+
+Tested in `tests/evaluation/explanations/test_faithfulness.py`.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +130,7 @@ def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
 def draw_maps(
     outputs: RawOutputs, cases: Sequence[Case]
 ) -> dict[str, NDArray[np.float32]]:
-    """Both maps of each row, over the network's input, as they are served.
+    """Draw both maps of each row, over the network's input, as they are served.
 
     Parameters
     ----------

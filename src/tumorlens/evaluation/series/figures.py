@@ -1,4 +1,7 @@
-"""Performance of a bundle on series, with intervals over patients."""
+"""Performance of a bundle on series, with intervals over patients.
+
+Tested in `tests/calibration/series/test_fit.py`.
+"""
 
 from __future__ import annotations
 
