@@ -64,11 +64,11 @@ CLASSES: tuple[TumorClass, ...] = tuple(TumorClass)
 TUMOR_CLASSES: tuple[TumorClass, ...] = CLASSES[:3]
 NO_TUMOR_INDEX = CLASSES.index(TumorClass.NO_TUMOR)
 FINDINGS: tuple[Finding, ...] = (*CLASSES, *Lesion)
-"""What a network that knows other lesions tells apart, in the order of its outputs.
+"""Findings of a network that knows other lesions, in the order of its outputs.
 
 The four classes come first, so an array of findings begins as one of classes does."""
 DECIDED: tuple[Finding, ...] = (*CLASSES, Lesion.OTHER)
-"""What a decision can name, in the order of the probabilities that it rests on."""
+"""Findings that a decision can name, in the order of its probabilities."""
 TUMOR_FINDINGS: tuple[Finding, ...] = (*TUMOR_CLASSES, Lesion.OTHER)
 """Findings that are tumours; a vascular lesion is none."""
 
@@ -102,7 +102,7 @@ INFO: dict[Finding, ClassInfo] = {
 }
 
 Decided = Finding | Verdict
-"""What a decision can say."""
+"""Answer of a decision: a class or a verdict."""
 
 VERDICT_TITLES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: "Inconclusive",

@@ -16,8 +16,8 @@ from tumorlens.imaging.read import SUFFIXES
 from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
 
 ENDINGS = (*sorted(SUFFIXES), ".zip")
-"""Of the names of files that are listed. An archive is one scan: it lies there on
-purpose, as the files that `predict` searches a folder for may not."""
+"""Endings of the names of files that are listed. An archive is one series: it lies
+there on purpose, as the files that `predict` searches a folder for may not."""
 
 _NAMED = 3
 

@@ -36,9 +36,9 @@ TRAIN_ONLY = "train_only"
 AT_TIMES = (TRAIN_ONLY, "fold", "sequence", "lesion", "kind")
 """Columns that a manifest has where any row fills them."""
 EITHER = "either"
-"""In the column ``lesion``: nobody drew a stroke, and nobody says there is none."""
+"""Value of the column ``lesion`` where nobody drew a stroke or denied one."""
 LIKENESS = "like:"
-"""How the patient of pictures begins that name none, and share one by likeness."""
+"""Prefix of the patient of pictures that name none, and share one by likeness."""
 
 _SURPLUS = "\0surplus"
 _YES_OR_NO = {"": False, "no": False, "false": False, "yes": True, "true": True}

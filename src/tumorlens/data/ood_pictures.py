@@ -40,7 +40,7 @@ PHOTOGRAPHS = (
     "rocket",
     "text",
 )
-"""In scikit-image's wheel or its own downloads; those absent are left out."""
+"""Photographs in scikit-image's wheel or downloads; absent ones are left out."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ LEARNED_SEQUENCES: tuple[MRSequence, ...] = (
     MRSequence.T2,
     MRSequence.FLAIR,
 )
-"""In the order of the outputs of a network's sequence head."""
+"""MR sequences in the order of the outputs of a network's sequence head."""
 
 _SHORT = {MRSequence.T1_CONTRAST: "T1C"}
 _SPELLINGS = {

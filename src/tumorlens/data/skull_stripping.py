@@ -22,7 +22,7 @@ STORED_SIZE = 256
 stay sharp."""
 
 AIR = 20
-"""Of 255: what is brighter belongs to the head."""
+"""Grey of 255 above which a pixel belongs to the head."""
 
 _WORK_SIZE = 128
 

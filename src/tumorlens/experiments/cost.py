@@ -14,7 +14,7 @@ import keras
 from tumorlens.inference.slice.session import available_cores
 
 WATTS_A_CORE = 10.0
-"""Assumed of a busy processor core, its share of the machine included: a round
+"""Power assumed of a busy processor core, its share of the machine included: a round
 number, since most machines do not let a program measure it."""
 
 _COST = "cost.json"

@@ -176,7 +176,7 @@ def check_dimensions(width: int, height: int, name: str) -> None:
 
 
 _FREE_SECONDS = 0.05
-"""What any file may take: thousands that are merely of another kind cost nothing."""
+"""Seconds that any file may take: thousands of another kind cost nothing."""
 
 
 class BrokenFiles:

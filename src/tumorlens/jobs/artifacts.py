@@ -27,7 +27,7 @@ from tumorlens.jobs.database import Database
 from tumorlens.jobs.tables import Artifact, Blob
 
 LEAST_FREE_BYTES = 256 * 2**20
-"""Of the disk, below which no input should be taken: results need room, too."""
+"""Free bytes of the disk that results need: below them no input should be taken."""
 
 _UPSERT = text(
     # Both databases know it; SQLAlchemy would load a dialect of each, which takes long.

@@ -23,11 +23,11 @@ from tumorlens.jobs.database import Database
 from tumorlens.jobs.tables import Artifact, Job, JobState
 
 LEASE_SECONDS = 60.0
-"""So long a worker may be silent before its job is given to another."""
+"""Seconds that a worker may be silent before its job is given to another."""
 
 CLOCK_SECONDS = 60.0
-"""What was written more than this ahead of the clock was written before somebody put
-that back: no job waits for it to get there again."""
+"""Seconds ahead of the clock beyond which a time was written before somebody put the
+clock back: no job waits for it to get there again."""
 
 _INTERRUPTED = {
     "code": "interrupted",

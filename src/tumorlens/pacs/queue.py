@@ -45,7 +45,7 @@ MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
 fetching."""
 
 REMEMBERED_SECONDS = 30 * 86_400.0
-"""For so long the images of a judged series are known, and ignored when they come
+"""Seconds that the images of a judged series are known, and ignored when they come
 again."""
 
 _OLDER_STATES = {

@@ -270,7 +270,7 @@ def _known(
 
 
 Answers = TypeVar("Answers")
-"""What a judge said of every slice, with what is true of it."""
+"""Answers of a judge for every slice, with the truth."""
 
 
 @dataclass(frozen=True)

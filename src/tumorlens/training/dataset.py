@@ -26,7 +26,7 @@ from tumorlens.imaging.study import Slice
 from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
 
 PAIRED_SOURCE = 3.0
-"""See `sampling_weights`."""
+"""Factor for slices of paired sources; see `sampling_weights`."""
 
 FINDING_SHARES: Mapping[Finding, float] = {
     TumorClass.GLIOMA: 0.22,
@@ -36,7 +36,7 @@ FINDING_SHARES: Mapping[Finding, float] = {
     Lesion.OTHER: 0.12,
     Lesion.VASCULAR: 0.06,
 }
-"""How often `class-source-sequence` draws each finding, before those that a set
+"""Shares of the findings that `class-source-sequence` draws, before those that a set
 lacks are left out: meningioma and the tumour-free most, since there the network is
 weakest; pituitary tumours, which lie in one place, and strokes, of one set, least."""
 

@@ -30,7 +30,7 @@ from tumorlens.training.dataset import Sample
 from tumorlens.training.targets import CellTargets, targets_of
 
 _SAME_PLACE_MM = 0.5
-"""How far an outline's grid may be from its scan's."""
+"""Largest distance of an outline's grid from its volume's, in mm."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tumorlens.errors import DatasetError, OutputError
 
 MAX_MEMBERS = 200_000
 MAX_BYTES = 20 * 1024**3
-"""Of all members together, unpacked."""
+"""Largest size of all members together, unpacked."""
 
 _MEND = "Fetch the archive again from its owner."
 

@@ -19,7 +19,7 @@ from tumorlens.taxonomy import TumorClass
 
 MANIFEST = "volumes.csv"
 WHOLE = "whole"
-"""What the column `part` says of a scan that was not cut."""
+"""Value of the column `part` for a series that was not cut."""
 
 TUMOR_SLAB = 0.05
 """A slab with at least this share of a scan's outline shows the tumour; with none

@@ -1,4 +1,4 @@
-"""Whole scans cut into slices to learn from, in three planes."""
+"""Volumes cut into slices to learn from, in three planes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cut_volumes(
     stripped: bool = False,
     sequence: MRSequence | None = None,
 ) -> list[Record]:
-    """Cut scans into pictures and say what they are.
+    """Cut volumes into pictures and label them.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def cut_volumes(
 def slices_of(
     scan: tuple[NDArray[np.float32], tuple[float, float, float]], every_mm: float
 ) -> Iterator[tuple[Plane, int, NDArray[np.uint8]]]:
-    """Cut one scan into pictures of three planes.
+    """Cut one volume into pictures of three planes.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def load_compared_model(folder: Path) -> ComparedModel:
 
 
 COLUMNS = ("source", "site", "part")
-"""What a manifest says of a series besides its class, and what may give that away."""
+"""Columns of a manifest, besides the class, that may give the class away."""
 
 Say = Callable[[str], None]
 

@@ -95,8 +95,8 @@ TRAITS: dict[str, tuple[str, ...]] = {
     "acquisition": ("AcquisitionNumber",),
     "acquisition time": ("AcquisitionDateTime", "AcquisitionTime"),
 }
-"""What may tell acquisitions apart that lie at one place, the most telling first, and
-the tags that say it: all of them together."""
+"""Traits that may part acquisitions at one place, the most telling first, and
+the tags that state them: all of them together."""
 
 STRONG_TRAITS = ("series", "echo", "inversion", "component", "contrast", "flip")
 """Those that differ between acquisitions alone, never inside one."""
@@ -110,7 +110,7 @@ _SERIES_WORDS = (
     "SeriesTime",
     "SequenceName",
 )
-"""What describes a series, where its UID was taken away."""
+"""Tags that describe a series, where its UID was taken away."""
 
 _PHILIPS_SLICE = 0x2001100A
 _GE_COMPONENT = 0x0043102F

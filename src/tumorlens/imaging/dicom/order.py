@@ -19,7 +19,7 @@ _SEATS = (
     "the scanner's own number of the slice",
     "the tag InstanceNumber",
 )
-"""What tells the order where places do not, in the order of `Frame.seats`."""
+"""Tags that tell the order where places do not, in the order of `Frame.seats`."""
 
 _MISSING_FROM = 1.5
 """Times the usual distance between slices: from here on one is missing."""

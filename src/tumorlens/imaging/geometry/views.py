@@ -14,7 +14,7 @@ from tumorlens.imaging.placement import Placement, Plane
 from tumorlens.imaging.study import Series
 
 Edges: TypeAlias = tuple[str, str, str, str]
-"""Where the picture's left, right, top and bottom edge point: R L A P I S."""
+"""Directions of the left, right, top and bottom edge: R L A P I S."""
 
 _WAYS = (("L", "R"), ("P", "A"), ("S", "I"))
 

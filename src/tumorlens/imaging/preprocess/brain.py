@@ -12,7 +12,7 @@ _SCALP = 5
 """Pixels of the small square that are taken off all round: scalp and skull."""
 _LEAST_INSIDE = 20
 _LIKE_BRAIN = 0.35
-"""How far tissue may be from the median inside the head, as a share of it."""
+"""Largest distance of tissue from the median inside the head, as a share of it."""
 
 
 def brain_share(prepared: NDArray[np.float32]) -> float:

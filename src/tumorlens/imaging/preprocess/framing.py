@@ -29,7 +29,7 @@ _BRIGHT = 0.8
 they are a page or the air of a negative."""
 
 _LEAST_ROOM = 0.08
-"""What surrounds a screen is brighter than the darkest of the picture by this much."""
+"""Least greys by which a screen's surround is brighter than the picture's darkest."""
 
 _LEAST_VIEWER = 0.04
 """Grey of a viewer's dark window, and what its corners differ by at most."""
@@ -63,7 +63,7 @@ _OFF_CENTRE = 0.15
 """Tiles by which heads are off the middle of their own, in the mean."""
 
 _ONE_TILE_SIZE = 3.0
-"""How many times as much tissue the fullest tile shows as the usual one, at most."""
+"""Largest ratio of the tissue in the fullest tile to that in the usual one."""
 
 INVERTED = (
     "The picture's greys are inverted (air is white); they were turned round before it "
@@ -511,8 +511,8 @@ _LEAST_SCREEN = 0.12
 _MOST_SCREEN = 0.97
 _ROOM_CONTRAST = 25.0
 _VIEWER_CONTRAST = 6.0
-"""Of 255 greys, by which what surrounds a screen, or a slice in a viewer, is brighter
-than air."""
+"""Greys of 255 by which the surround of a screen, or of a slice in a viewer, is
+brighter than air."""
 
 _STRAIGHT = 3.0
 """Pixels of the small picture by which corners of an upright screen may be off."""

@@ -25,8 +25,8 @@ LONGEST_PAUSE_SECONDS = 600.0
 """Between two looks at a server that is down."""
 
 ATTEMPTS_FOR_ALL = 10
-"""So often a series is fetched before it is judged without the images that the server
-does not give: 40 minutes."""
+"""Number of times that a series is fetched before it is judged without the images
+that the server does not give: 40 minutes."""
 
 
 class Poller:

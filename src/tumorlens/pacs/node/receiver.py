@@ -54,8 +54,9 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.5",
 )
-"""What `tumorlens.imaging` decodes (DICOM PS3.5, annex A), but for deflated data
-sets: who sends over a network can do without, and they may inflate without end."""
+"""Transfer syntaxes that `tumorlens.imaging` decodes (DICOM PS3.5, annex A), but for
+deflated data sets: who sends over a network can do without, and they may inflate
+without end."""
 
 
 class Receiver:

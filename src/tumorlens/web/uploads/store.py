@@ -36,17 +36,17 @@ ANYONE = ""
 """Owner of an upload that whoever knows its id may see: one of the API's."""
 
 STAGE = "scan"
-"""Where scans wait to be judged."""
+"""Stage at which uploads wait to be judged."""
 
 SENT, RESULT = "sent", "result"
 """Artefacts of an upload: its files as they came, until it is over, and what was made
 of them."""
 
 ATTEMPTS = RetryPolicy(5)
-"""Of a scan that a full disk or a restart has kept from being judged."""
+"""Tries of an upload that a full disk or a restart has kept from being judged."""
 
 SCAN_SECONDS = 4 * 3600.0
-"""So long one scan may take; the largest that fits takes a small part of it."""
+"""Seconds that one upload may take; the largest that fits takes a small part."""
 
 _PICTURES = "pictures"
 _KEY, _KEY_BYTES = "key", 32
