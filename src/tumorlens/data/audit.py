@@ -293,7 +293,7 @@ class _Copies:
         one, other = self.records[pair.first], self.records[pair.second]
         if one.label is None or other.label is None or one.label == other.label:
             return False
-        # Within one scan a tumour ends between two slices that are alike.
+        # Within one series a tumour ends between two slices that are alike.
         neighbours = bool(one.patient) and one.patient == other.patient
         return self._exact(pair) or not neighbours
 
@@ -336,9 +336,9 @@ def _patients_across(records: Sequence[Record]) -> Finding:
         True,
         "{count} patients are in more than one split.",
         (
-            f"{patient} ({', '.join(sorted(found))})"
-            for patient, found in sorted(parts.items())
-            if len(found) > 1
+            f"{patient} ({', '.join(sorted(splits))})"
+            for patient, splits in sorted(parts.items())
+            if len(splits) > 1
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Knows which whole scans the known sets hold, and which stacks their slices form.
+"""Knows which whole series the known sets hold, and which stacks their slices form.
 
 Tested in `tests/data/series/test_series_list.py`.
 """
@@ -34,7 +34,7 @@ _GLIOMA = ("TCGA-FG-6692_T1.nii.gz", "TCGA-FG-6692_T1Gd.nii.gz")
 
 
 def collect_scans(folder: Path) -> list[ScanRecord]:
-    """List the scans of the known sets.
+    """List the series of the known sets.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
 
 
 def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
-    """Read TCGA-LGG: each patient's whole scan, and two made out of it.
+    """Read TCGA-LGG: each patient's whole series, and two made out of it.
 
     One keeps the tumour-free slices alone, the other also the two in the middle
     of the tumour: a tumour as thin as none in the set, without which a rule
@@ -168,7 +168,7 @@ def dicom_scans(folder: Path) -> Iterator[ScanRecord]:
 
 def _patient_of(series: Path, name: str) -> str:
     # As a manifest of its slices names them: a network that they trained is not to
-    # judge the scan.
+    # judge the series.
     first = min(series.iterdir(), default=series)
     return dicom_patient(first) or name
 

@@ -1,4 +1,4 @@
-"""Slices of a patient piled up to a scan, for sets that come as pictures."""
+"""Slices of a patient piled up to a series, for sets that come as pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE = "whole"
 """Value of the column `part` for a series that was not cut."""
 
 TUMOR_SLAB = 0.05
-"""A slab with at least this share of a scan's outline shows the tumour; with none
+"""A slab with at least this share of a series' outline shows the tumour; with none
 of it, none; between it is left out."""
 
 

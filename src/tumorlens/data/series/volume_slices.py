@@ -46,7 +46,7 @@ def cut_volumes(
     out
         Folder for the pictures; created where missing.
     label
-        Class of every slice of every scan, as a manifest spells it.
+        Class of every slice of every volume, as a manifest spells it.
     source
         Name of the set.
     every_mm
@@ -107,13 +107,13 @@ def cut_volumes(
 
 
 def slices_of(
-    scan: tuple[NDArray[np.float32], tuple[float, float, float]], every_mm: float
+    volume: tuple[NDArray[np.float32], tuple[float, float, float]], every_mm: float
 ) -> Iterator[tuple[Plane, int, NDArray[np.uint8]]]:
     """Cut one volume into pictures of three planes.
 
     Parameters
     ----------
-    scan
+    volume
         Voxels of shape (X, Y, Z), axes to the right, front and top, and their
         size in mm.
     every_mm
@@ -124,7 +124,7 @@ def slices_of(
     plane, number, picture
         The slice's place along its axis, and uint8 pixels.
     """
-    voxels, spacing = scan
+    voxels, spacing = volume
     top = float(np.percentile(voxels, 99.8))
     scaled = np.clip(voxels / max(top, 1e-6), 0.0, 1.0)
     for axis, plane in enumerate(_PLANE_OF_AXIS):
