@@ -97,7 +97,7 @@ class Sample:
 
 
 def _has_tissue(item: Slice) -> bool:
-    """Tell a slice of a head from the blank ends of a scan."""
+    """Tell a slice of a head from the blank ends of a series."""
     small = cv2.resize(item.pixels, (64, 64), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, (5, 99))
     return bool(high - low >= 8.0)
@@ -114,7 +114,7 @@ def load_sample(record: Record) -> Sample | None:
     Returns
     -------
     Sample or None
-        None for a slice that shows no tissue, as the ends of a scan do.
+        None for a slice that shows no tissue, as the ends of a series do.
 
     Raises
     ------

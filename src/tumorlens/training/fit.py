@@ -112,7 +112,7 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
-        # On whole scans the place of the peak was not measured.
+        # On whole volumes the place of the peak was not measured.
         slices = find_network(config.network).judges == "slices"
         losses["evidence"] = (
             EvidenceLoss()
@@ -238,7 +238,7 @@ def fit(
     """
     network = find_network(config.network)
     slices = network.judges == "slices"
-    # Of whole scans there are too few to ask for every kind of tumour, and sets of
+    # Of whole volumes there are too few to ask for every kind of tumour, and sets of
     # open licence show no other lesions.
     _check_sets(training, validation, CLASSES if slices else ())
     keras.utils.set_random_seed(config.seed)
@@ -287,7 +287,7 @@ def fit(
 
 
 def training_stream(training: Sequence[Sample], config: TrainingConfig) -> BatchStream:
-    """Draw the batches that a run trains on, of slices or whole scans.
+    """Draw the batches that a run trains on, of slices or whole volumes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Random changes that a scan of the same head could have had.
+"""Random changes that a volume of the same head could have had.
 
 Every change is drawn from the generator that is passed in, so a seed repeats it.
 
@@ -25,18 +25,18 @@ def augment_volume(
     *,
     may_cut: bool,
 ) -> tuple[Floats, Floats | None]:
-    """Change one scan at random.
+    """Change one volume at random.
 
     Parameters
     ----------
     block
-        Shape (D, S, S), uint8: a prepared scan.
+        Shape (D, S, S), uint8: a prepared volume.
     outline
         The same shape, 255 inside; None where unknown.
     rng
         Source of chance.
     may_cut
-        Whether the label holds for any part of the scan, as it does for a head
+        Whether the label holds for any part of the volume, as it does for a head
         without a tumour.
 
     Returns
