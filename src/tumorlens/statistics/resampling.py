@@ -129,10 +129,10 @@ class Resampling:
         ndarray
             NaN in draws that lack one of both kinds.
         """
-        kept = np.flatnonzero(np.isfinite(scores))
-        if not kept.size:
+        finite_rows = np.flatnonzero(np.isfinite(scores))
+        if not finite_rows.size:
             return np.full(1, np.nan)
-        order = kept[np.argsort(scores[kept], kind="stable")]
+        order = finite_rows[np.argsort(scores[finite_rows], kind="stable")]
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
         weights = self._weights[: 1 + _RANKED, self._rows[order]]
@@ -264,9 +264,9 @@ def _known(
 ) -> tuple[NDArray[np.float64], Resampling | None]:
     """Keep what is a number, and draws of its patients if there are any."""
     numbers = values.astype(np.float64)
-    kept = np.isfinite(numbers)
-    groups = [name for name, keep in zip(patients, kept, strict=True) if keep]
-    return numbers[kept], Resampling(groups) if groups else None
+    is_finite = np.isfinite(numbers)
+    groups = [name for name, keep in zip(patients, is_finite, strict=True) if keep]
+    return numbers[is_finite], Resampling(groups) if groups else None
 
 
 Answers = TypeVar("Answers")
