@@ -107,14 +107,14 @@ def fit_ood_model(
     return model, figures
 
 
-def _threshold(own: Floats, ood: Floats) -> np.float32:
+def _threshold(brain: Floats, ood: Floats) -> np.float32:
     """Choose where to refuse: a little above what is no brain MRI, in log-odds.
 
     Unknown scanners score far lower than the slices that are known here,
     so most of the room between the two is theirs. CT of heads, real or drawn,
     leaves none, and is not to be among the pictures out of distribution here.
     """
-    passes = float(np.quantile(own, 1.0 - PASS_RATE))
+    passes = float(np.quantile(brain, 1.0 - PASS_RATE))
     if not len(ood):
         return np.float32(passes)
     refuses = float(np.quantile(ood, REFUSED_RATE))

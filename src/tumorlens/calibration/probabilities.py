@@ -386,8 +386,12 @@ def fit_cells(
     rows = rows[labels[rows] != NO_TUMOR_INDEX]
     if evidence is None or len(rows) == 0:
         return None
-    own = evidence[rows, :, :, labels[rows]]
-    odds = (own - evidence[rows, :, :, NO_TUMOR_INDEX]).ravel().astype(np.float64)
+    true_evidence = evidence[rows, :, :, labels[rows]]
+    odds = (
+        (true_evidence - evidence[rows, :, :, NO_TUMOR_INDEX])
+        .ravel()
+        .astype(np.float64)
+    )
     inside = (outlined[rows] >= INSIDE).ravel()
     sign = np.where(inside, -1.0, 1.0)
 

@@ -44,8 +44,8 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
 
     def loss(log_scale: float) -> float:
         head = SequenceHead(LEARNED_SEQUENCES, float(np.exp(log_scale)))
-        own = head.probabilities(outputs)[np.arange(len(truth)), truth]
-        return float(-(weights * np.log(own + 1e-12)).sum())
+        true_probability = head.probabilities(outputs)[np.arange(len(truth)), truth]
+        return float(-(weights * np.log(true_probability + 1e-12)).sum())
 
     minimum = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
     shown = {row.sequence for row in rows}

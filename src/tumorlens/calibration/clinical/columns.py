@@ -167,9 +167,9 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
             "Write a number with a point, or leave the cell empty.",
         )
     counts = Counter(category(value) for value in values if value)
-    kept = sorted(item for item, count in counts.items() if count >= FEWEST)
-    shares = tuple(counts[item] / len(numbers) for item in kept)
-    return CategoryColumn(name, tuple(kept), shares, share)
+    common = sorted(item for item, count in counts.items() if count >= FEWEST)
+    shares = tuple(counts[item] / len(numbers) for item in common)
+    return CategoryColumn(name, tuple(common), shares, share)
 
 
 _SEX = {"sex", "gender"}

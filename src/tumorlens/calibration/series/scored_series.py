@@ -242,8 +242,8 @@ class _FoldNetwork:
             )
             seen = self._see(series)
             for row, part in enumerate(record.parts):
-                kept = seen.probabilities[row], int(seen.heads[row])
-                self._known[part.path] = kept
+                plane_result = seen.probabilities[row], int(seen.heads[row])
+                self._known[part.path] = plane_result
             if record.outlined and seen.evidence is not None:
                 masks = [part.mask for part in record.parts]
                 drawn = drawn_outline(masks, series)
