@@ -262,13 +262,13 @@ def measure_subgroups(
         parts: dict[str, Any] = {}
         for part in sorted(set(names) - {""}):
             rows = np.array([name == part for name in names])
-            own = data.take(rows)
-            patients = len(np.unique(own.patients))
+            part_data = data.take(rows)
+            patients = len(np.unique(part_data.patients))
             if patients < fewest:
                 continue
             parts[part] = {"patients": patients}
-            image = _judgements(own, judges.image[rows], 0.0)
-            fused = _judgements(own, judges.fused[rows], 0.0)
+            image = _judgements(part_data, judges.image[rows], 0.0)
+            fused = _judgements(part_data, judges.fused[rows], 0.0)
             draws = Resampling(image.groups)
             for name in (LOG_LOSS, ACCURACY, CALIBRATION):
                 statistic = STATISTICS[name]

@@ -140,7 +140,9 @@ def _figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         [item is TumorClass.NO_TUMOR for item in scored_slices.decisions], bool
     )
     outlined = np.isfinite(scored_slices.peak_inside)
-    known = np.array([row.sequence is not None for row in scored_slices.records], bool)
+    has_sequence = np.array(
+        [row.sequence is not None for row in scored_slices.records], bool
+    )
     figures: dict[str, Any] = {
         "accuracy": draws.share(right, shown >= 0),
         **{
@@ -166,7 +168,7 @@ def _figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         ],
         bool,
     )
-    figures["sequence_right"] = draws.share(same, known & has_estimate)
+    figures["sequence_right"] = draws.share(same, has_sequence & has_estimate)
     if len(labelled.records) and len(set(labelled.groups)) > 1:
         figures["calibration_error"] = figure(
             calibration_draws(by_slice(labelled), Resampling(labelled.groups))

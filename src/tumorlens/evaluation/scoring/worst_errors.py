@@ -52,12 +52,12 @@ def worst_errors(
         np.arange(len(predicted)), scored_slices.labels
     ]
     wrong = np.flatnonzero(predicted != scored_slices.labels)
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
     for row in wrong[np.lexsort((true_probability[wrong], -sure[wrong]))]:
         record = scored_slices.records[row]
-        seen[record.group] += 1
-        if seen[record.group] > _OF_A_PATIENT:
+        counts[record.group] += 1
+        if counts[record.group] > _OF_A_PATIENT:
             continue
         errors.append(
             {

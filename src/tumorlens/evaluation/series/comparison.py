@@ -288,8 +288,8 @@ def compare_models(
 
 
 def _value(record: Record, column: str) -> str:
-    known = {"source": record.source, "site": record.site}
-    return known.get(column, record.extra.get(column, ""))
+    values = {"source": record.source, "site": record.site}
+    return values.get(column, record.extra.get(column, ""))
 
 
 def _share_by(
