@@ -253,8 +253,8 @@ def join_table(
         side = everybody.take([row in has_row for row in everybody.records])
     else:
         usable = [row for row in usable if row.split != "test"]
-        kept = [row for row in usable if row in has_row]
-        side = image_by_bundle(bundle, kept, records, say)
+        usable_records = [row for row in usable if row in has_row]
+        side = image_by_bundle(bundle, usable_records, records, say)
     counts = _count(side.records, [row for row in usable if row not in has_row])
     enough = _classes_with_enough(counts, say)
     side = side.take([str(row.label) in enough for row in side.records])

@@ -373,8 +373,12 @@ def cross_validate(
         )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
-        own = [row for row in records if row.fold == fold and not row.train_only]
-        scored_slices.append(score_records(classifier, own, say=say, lesions=True))
+        fold_records = [
+            row for row in records if row.fold == fold and not row.train_only
+        ]
+        scored_slices.append(
+            score_records(classifier, fold_records, say=say, lesions=True)
+        )
         leakage[fold] = check_held_out(
             classifier.bundle, scored_slices[-1].records, records
         )

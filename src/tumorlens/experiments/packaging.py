@@ -224,13 +224,15 @@ def provenance(
         )
         patients = len({sample.record.group for sample in samples})
         counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
-    known: dict[str, set[str]] = {}
+    patients_of_splits: dict[str, set[str]] = {}
     for record in data.records:
-        known.setdefault(record.split, set()).add(record.patient)
+        patients_of_splits.setdefault(record.split, set()).add(record.patient)
     return {
         "manifest_sha256": manifest_digest(data.records),
         # Who trained and who validated, so that nobody is later called held out.
-        "patients": {split: sorted(names - {""}) for split, names in known.items()},
+        "patients": {
+            split: sorted(names - {""}) for split, names in patients_of_splits.items()
+        },
         "config": asdict(config),
         "averaged": data.averaged,
         "calibrated_on": {
@@ -271,7 +273,7 @@ def make_volume_bundle(
     config
         Configuration of its run.
     data
-        Training and validation scans.
+        Training and validation volumes.
     folder
         Created where missing; its bundle files are replaced.
     say
@@ -286,12 +288,12 @@ def make_volume_bundle(
         outputs["evidence"],
         np.full((len(data.validation), 1, 1), np.nan, np.float32),
     )
-    # No rule on the brain: a scan shows what it shows.
+    # No rule on the brain: a volume shows what it shows.
     layer = fit_decision_layer(checked, None)
 
     say("Learning what is no scan of a head.")
     kinds, ood_pictures = _ood_volumes(config.seed, config.size)
-    # Scans are grey; a coloured one is refused by its slices' colour.
+    # Volumes are grey; a coloured one is refused by its slices' colour.
     ood = fit_ood_model(
         Embedded.of_grey(infer(serving, data.training, config.size)),
         Embedded.of_grey(outputs),

@@ -193,7 +193,7 @@ def configured(choices: Mapping[str, Any]) -> TrainingConfig:
     Raises
     ------
     SettingError
-        A value cannot be; or early steps are to see a network's whole scans
+        A value cannot be; or early steps are to see a network's whole volumes
         smaller, which are read once, for one size.
     """
     network = find_network(choices.get("network", TrainingConfig.network))
