@@ -150,7 +150,7 @@ def _judged(
 def _picture(
     series: Series, prediction: SeriesPrediction, finding: DicomFinding
 ) -> Dataset:
-    # Who looks at pictures only must not take a missing one for a clear scan.
+    # Who looks at pictures only must not take a missing one for a clear series.
     key = prediction.key_slices[0] if prediction.key_slices else len(series.slices) // 2
     grey = window_picture(series.slices[key].pixels)
     drawn = np.repeat(grey[..., np.newaxis], 3, axis=2)
@@ -170,12 +170,12 @@ def _outline(
 
 
 def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
-    """Say of a scan what goes into DICOM.
+    """Say of a series what goes into DICOM.
 
     Parameters
     ----------
-    found
-        From `SeriesClassifier.predict`.
+    prediction
+        Prediction of `SeriesClassifier.predict`.
     algorithm
         Name of the model.
 
@@ -183,7 +183,7 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
     -------
     DicomFinding
         With size and centroid only where the model's error of them was measured,
-        and without probabilities where the scan was refused.
+        and without probabilities where the series was refused.
     """
     size, centroid = None, None
     caveat = prediction.sequence_caveat
@@ -215,7 +215,7 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
 
 
 def lesion_mask(prediction: SeriesPrediction) -> NDArray[np.uint8] | None:
-    """Lay the lesion over the whole scan, shape (D, H, W), 1 inside."""
+    """Lay the lesion over the whole series, shape (D, H, W), 1 inside."""
     lesion = prediction.lesion
     if lesion is None or lesion.mask is None or prediction.evidence is None:
         return None

@@ -387,17 +387,17 @@ def _is_in(row: Job, stage: str) -> bool:
 
 def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
     """Tell what an image would be to a series, which may be new."""
-    known = session.scalars(
+    earlier = session.scalars(
         select(Artifact)
         .join(Job, Job.id == Artifact.job)
         .where(Job.kind == KIND, Artifact.role == IMAGE, Artifact.name == image)
         .limit(1)
     ).one_or_none()
-    if known is not None and (row is None or known.job != row.id):
+    if earlier is not None and (row is None or earlier.job != row.id):
         return Arrival.KNOWN
     if row is not None and row.state is JobState.FAILED:
         return Arrival.AGAIN
-    if known is not None and known.digest is not None:
+    if earlier is not None and earlier.digest is not None:
         return Arrival.KNOWN
     if row is None or _is_in(row, JUDGE):
         return Arrival.NEW
@@ -411,7 +411,7 @@ def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
         return Arrival.NEW
     if kept:
         return Arrival.LATE
-    return Arrival.TOO_LATE if known is None else Arrival.KNOWN
+    return Arrival.TOO_LATE if earlier is None else Arrival.KNOWN
 
 
 def _artifacts_of(

@@ -88,9 +88,9 @@ class Poller:
         listed = self._archive.studies(date.today() - timedelta(self._days))
         # What is not listed any more does not come back.
         uids = {study.uid for study in listed}
-        for known in (self._settled, self._images):
-            for uid in known.keys() - uids:
-                del known[uid]
+        for image_counts in (self._settled, self._images):
+            for uid in image_counts.keys() - uids:
+                del image_counts[uid]
         for study in listed:
             if study.images is not None and (
                 self._settled.get(study.uid) == study.images
@@ -128,10 +128,10 @@ class Poller:
 
     def _is_complete(self, entry: SeriesEntry) -> bool:
         images = self._images.setdefault(entry.study, {})
-        seen = entry.uid in images
+        was_listed = entry.uid in images
         before = images.get(entry.uid)
         images[entry.uid] = entry.images
-        return seen and before == entry.images
+        return was_listed and before == entry.images
 
     def _take(self, entry: SeriesEntry) -> bool:
         """Fetch a series; tell whether that is done with, well or for good."""
