@@ -98,12 +98,14 @@ class Retention:
 
     def _oldest(self, session: Session, owner: str, newest: Job) -> Job | None:
         # The newest may be a part of a job, or have parts.
-        kept = [newest.id] if newest.parent is None else [newest.id, newest.parent]
+        spared_ids = (
+            [newest.id] if newest.parent is None else [newest.id, newest.parent]
+        )
         return session.scalars(
             _removable()
             .where(
                 Job.owner == owner,
-                Job.id.not_in(kept),
+                Job.id.not_in(spared_ids),
                 or_(Job.parent.is_(None), Job.parent != newest.id),
             )
             .order_by(Job.finished, Job.number)
