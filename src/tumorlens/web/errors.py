@@ -58,14 +58,14 @@ def handle_errors(app: Flask, settings: Settings) -> None:
     settings
         The limits that a message names.
     """
-    known = _http_problems(settings)
+    http_problems = _http_problems(settings)
 
     def typed(error: TumorLensError) -> Response:
         return error_response(error.http_status, error.code, error.message, error.hint)
 
     def http(error: HTTPException) -> Response:
         status = error.code or 500
-        code, message, hint = known.get(
+        code, message, hint = http_problems.get(
             status,
             (
                 "bad_request",

@@ -25,7 +25,7 @@ _INTERRUPTED = {
 
 @dataclass(frozen=True)
 class OlderUpload:
-    """A picture or a scan as the older store knew it.
+    """A picture or an upload as the older store knew it.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class OlderUpload:
     error
         Why it failed.
     parent
-        The scan that a picture is of.
+        The upload that a picture is of.
     sent, results
         Files as they were sent, and those that were made of them, by name.
     """
@@ -52,7 +52,7 @@ class OlderUpload:
 
 
 def read_older(folder: Path) -> list[OlderUpload] | None:
-    """Read an older store, scans before their pictures; None where there is none.
+    """Read an older store, uploads before their pictures; None where there is none.
 
     Raises
     ------
