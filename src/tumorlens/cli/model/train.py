@@ -430,10 +430,10 @@ def _learn_clinical(
 
 def _brief(table: Table) -> Table:
     """Keep what fits a terminal; the page shows the rest."""
-    kept = [
+    columns = [
         place
         for place, name in enumerate(table.columns)
         if name not in ("Image as served", "Of permuted columns")
     ]
-    rows = [[row[place] for place in kept] for row in table.rows]
-    return Table(table.title, [table.columns[place] for place in kept], rows)
+    rows = [[row[place] for place in columns] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in columns], rows)
