@@ -49,7 +49,7 @@ def pick(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
     Parameters
     ----------
     records
-        To draw from.
+        Records to draw from.
     count
         Largest number of slices.
     seed

@@ -38,7 +38,7 @@ def parse_sequence(text: str) -> MRSequence | None:
     Parameters
     ----------
     text
-        For example ``T1C``, ``t1ce`` or ``T1 with contrast``.
+        Name such as ``T1C``, ``t1ce`` or ``T1 with contrast``.
 
     Returns
     -------

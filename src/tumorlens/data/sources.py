@@ -51,7 +51,7 @@ def brisc_flag(name: str) -> str:
     Parameters
     ----------
     name
-        For example ``brisc2025_train_02813_no_ax_t1.jpg``.
+        Name such as ``brisc2025_train_02813_no_ax_t1.jpg``.
 
     Returns
     -------

@@ -349,7 +349,7 @@ def records_in_folds(
     Parameters
     ----------
     manifest
-        With a fold for each row, or for none.
+        Manifest with a fold for each row, or for none.
     folds
         Number of folds to make; None for as many as the manifest has, or
         `USUAL_FOLDS` where it has none.

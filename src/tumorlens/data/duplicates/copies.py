@@ -93,7 +93,7 @@ def measured_pairs(
     Parameters
     ----------
     pairs
-        From `copies`.
+        Pairs of `copies`.
     records
         Records to compare.
 

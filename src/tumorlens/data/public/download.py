@@ -44,7 +44,7 @@ class Remote:
     md5
         MD5 in hex; None where the owner states none.
     headers
-        To send, such as a token. They go to the address's own host alone.
+        Headers to send, such as a token, to the address's own host alone.
     """
 
     url: str

@@ -33,7 +33,7 @@ class _Pile:
     Parameters
     ----------
     rows
-        From the feet upwards.
+        Rows from the feet upwards.
     pixels, inside
         Shape (D, H, W), uint8; `inside` is 1 in the outline, and None where a
         slice with a tumour has none.
@@ -84,7 +84,7 @@ def stack_slices(
     Returns
     -------
     list of Record
-        With the column ``part``: ``whole``, or for example ``2/3``.
+        Records with the column ``part``: ``whole``, or for example ``2/3``.
 
     Raises
     ------
