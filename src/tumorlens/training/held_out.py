@@ -33,7 +33,7 @@ def infer(
     Parameters
     ----------
     model
-        With named outputs.
+        Model with named outputs.
     samples
         N of them, all slices or all whole scans.
     size

@@ -58,7 +58,7 @@ def cell_targets(
     Returns
     -------
     CellTargets
-        For a lesion without an outline, or where it is not known what the slice
+        Targets for a lesion without an outline, or where it is not known what the slice
         shows, every weight is 0: nobody knows where it is.
     """
     share = None

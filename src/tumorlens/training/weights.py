@@ -90,7 +90,7 @@ def count_normalisation(
     Parameters
     ----------
     model
-        With averaged weights.
+        Model with averaged weights.
     stream
         The run's batches.
     config

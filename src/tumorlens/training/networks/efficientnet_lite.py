@@ -35,7 +35,7 @@ class Lite:
     name
         Name in its package of ImageNet weights.
     stages
-        From the stem to the last convolution.
+        Stages from the stem to the last convolution.
     """
 
     name: str

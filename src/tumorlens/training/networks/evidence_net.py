@@ -2,7 +2,7 @@
 
 The slice head is global average pooling and a dense softmax. The evidence
 head says, for each cell of a stride-8 grid, which class the cell shows; it
-learns from radiologists' outlines and is what holds on strangers' scanners.
+learns from radiologists' outlines and is what holds on unknown scanners.
 It joins coarse context to fine detail from the top down, as feature pyramids
 do (Lin et al. 2017, arXiv:1612.03144). The third head, where a network is to read
 any sequence, says which MR sequence the slice is of.
