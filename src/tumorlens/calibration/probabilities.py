@@ -136,7 +136,7 @@ def fit_sequence_bias(
     Parameters
     ----------
     calibration
-        From `fit_calibration`.
+        Calibration of `fit_calibration`.
     logits, pooled
         Shape (N, F): slice head, and pooled evidence.
     sequences
@@ -147,7 +147,7 @@ def fit_sequence_bias(
     Returns
     -------
     Calibration
-        With `sequence_bias`.
+        Calibration with `sequence_bias`.
     """
     rows, count = np.arange(len(labels)), sequences.shape[1]
     weights = _source_weights(labels, sources)
@@ -204,7 +204,7 @@ def check_both_kinds(
     labels
         Shape (N,): class indices.
     hint
-        What to do where it cannot.
+        Hint for where it cannot.
 
     Raises
     ------

@@ -162,7 +162,7 @@ def score_series(
     bundles
         Folders by fold.
     series_list, folds
-        From `read_scans`, and for each of them from `deal_series`.
+        Series of `read_scans`, and the fold of each of `deal_series`.
     threads
         The same as for `load_classifier`.
     say
