@@ -118,9 +118,9 @@ def measure_clinical(
     Parameters
     ----------
     data
-        What the judges were fitted on.
+        Data that the judges were fitted on.
     judges
-        From `ClinicalJudges.of`.
+        Result of `ClinicalJudges.of`.
     threshold
         Probability of tumour, 0 to 1, of the bundle's operating point.
     permutations

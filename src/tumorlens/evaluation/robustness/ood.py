@@ -58,7 +58,7 @@ def measure_ood(
     ----------
     measured_bundles
         Bundles, at least one, and records: plain ones are brain MRI; those flagged
-        ``ct`` are foreign; other flags are left out.
+        ``ct`` are out of distribution; other flags are left out.
     say
         Receives lines of progress.
     of_each_kind

@@ -37,7 +37,7 @@ def worst_errors(
     scored_slices
         The set.
     count
-        How many at most; of one patient, two at most.
+        Largest number of errors; of one patient, two at most.
 
     Returns
     -------

@@ -167,7 +167,7 @@ def predict_series(
     Parameters
     ----------
     compared_models
-        From `load_compared_model`.
+        Models of `load_compared_model`.
     records
         Labelled series.
     operating_point
