@@ -80,7 +80,7 @@ class ImageSide:
     probabilities
         Shape (N, 4), calibrated.
     statement
-        How far these are held out, in full sentences.
+        Statement whether these are held out, in full sentences.
     """
 
     records: tuple[Record, ...]
@@ -190,7 +190,7 @@ class JoinedSlices:
     Parameters
     ----------
     side
-        What the image says of them.
+        Outputs of the image model for them.
     places
         N numbers of rows of the table.
     counts
@@ -350,7 +350,7 @@ def add_clinical(
     Parameters
     ----------
     config
-        What to do.
+        Settings of the clinical model.
     say
         Receives lines of progress.
 

@@ -50,7 +50,7 @@ def seconds_side_by_side(runs: Sequence[float], jobs: int) -> float:
         Seconds of each, in the order in which they begin: each when one of
         those before it has ended.
     jobs
-        How many at the same time.
+        Number of runs at the same time.
     """
     ends = [0.0] * jobs
     for seconds in runs:

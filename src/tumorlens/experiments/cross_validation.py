@@ -336,7 +336,7 @@ def cross_validate(
     folder
         Gets a folder for each fold. Folds that are complete are not run again.
     plan
-        Which folds to leave out, and how many at the same time; by default all
+        Folds to leave out, and the number at the same time; by default all
         of them, one by one. Each trains on all the others.
     say
         Receives lines of progress.
@@ -425,7 +425,7 @@ def measured_bundles_of_folds(
     bundles
         Folders, by the fold that each left out.
     records
-        The whole manifest. CT that it flags is kept: what is foreign is shown too.
+        The whole manifest. CT that it flags is kept: OOD pictures are shown too.
     """
     return [
         MeasuredBundle(
@@ -456,7 +456,7 @@ def bundle_of_folds(
     Parameters
     ----------
     folds
-        From `cross_validate` with all folds.
+        Folds of `cross_validate` with all folds.
     records
         The whole manifest: what it flags as CT teaches what to refuse.
     config, folder, say

@@ -124,7 +124,7 @@ def evaluate_bundles(
     Parameters
     ----------
     config
-        What to score.
+        Settings of the evaluation.
     folders
         Folders of the bundles; each of the rest is compared with the first.
     other
@@ -350,7 +350,7 @@ def error_pictures(
     Parameters
     ----------
     errors
-        From `worst_errors`.
+        Errors of `worst_errors`.
     scored_slices
         The set.
     predict
@@ -392,7 +392,7 @@ def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str,
     metrics
         Metrics of an evaluation.
     name
-        What they were measured on, for example ``test``.
+        Name of the set that they were measured on, for example ``test``.
 
     Returns
     -------

@@ -65,7 +65,7 @@ class TrainingData:
     took
         Time and machine of the run, from `note_cost`; None where not noted.
     averaged
-        How many networks' weights the model is the mean of.
+        Number of networks whose mean weights the model has.
     """
 
     training: Sequence[Sample]
@@ -98,7 +98,7 @@ def make_bundle(
     say
         Receives lines of progress.
     held
-        What networks trained alike said of patients they had never seen:
+        Outputs of networks trained alike for patients they had never seen:
         calibration and thresholds are fitted on it. By default on the
         validation samples.
 
@@ -382,9 +382,9 @@ def write_facts(
     config
         Configuration of the run.
     layer
-        What the bundle decides by.
+        Decision layer of the bundle.
     ood
-        From `fit_ood_model`: the model and its figures.
+        Result of `fit_ood_model`: the model and its figures.
     provenance, metrics
         Plain JSON, see `Bundle`.
 

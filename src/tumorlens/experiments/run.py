@@ -85,7 +85,7 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
     Parameters
     ----------
     config
-        What to do.
+        Settings of the run.
     say
         Receives lines of progress.
 
