@@ -187,7 +187,7 @@ class BrokenFiles:
     Parameters
     ----------
     label
-        What the user calls the study.
+        Name of the study, for messages.
     """
 
     def __init__(self, label: str) -> None:
@@ -207,7 +207,7 @@ class BrokenFiles:
         name
             The name of the file.
         failures
-            Where its name and error are noted.
+            List that gets its name and error.
 
         Raises
         ------

@@ -77,7 +77,7 @@ class Placement:
         Parameters
         ----------
         column, row
-            From 0 at the centre of the first pixel.
+            Coordinates from 0 at the centre of the first pixel.
 
         Returns
         -------

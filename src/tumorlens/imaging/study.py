@@ -100,7 +100,7 @@ class Slice:
     colorfulness
         Mean spread between the colour channels, 0 (grey) to 1; MRI is grey.
     placement
-        Where it lies in the patient; None where the format does not say.
+        Place in the patient; None where the format does not state it.
     window
         Lowest and highest value that the file asks viewers to tell apart, in the
         units of `pixels`; None where it does not. Only for showing: the model's
@@ -110,7 +110,7 @@ class Slice:
     pixel_aspect
         Height over width of a pixel; 1 where the format does not say.
     view
-        What of a picture is the slice, where it shows more; else None.
+        Part of a picture that is the slice, where it shows more; else None.
     """
 
     pixels: NDArray[np.float32]
@@ -167,7 +167,7 @@ class Series:
     slices
         At least one slice; sorted along the patient where their place is known.
     description
-        What the sender calls it. It may name a person: never log or store it.
+        Name that the sender gives. It may name a person: never log or store it.
     sequence
         None where the format does not say.
     headers
@@ -204,7 +204,7 @@ class Study:
     series
         At least one series.
     notes
-        What a user should know about how it was read, as full sentences (for
+        Notes for the user on how it was read, as full sentences (for
         example that only the first frame of an animation was used).
     """
 
@@ -231,7 +231,7 @@ def stacks_of(study: Study) -> Study:
     Parameters
     ----------
     study
-        What was read.
+        Study that was read.
 
     Returns
     -------

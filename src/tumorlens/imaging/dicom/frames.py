@@ -48,7 +48,7 @@ class Frame:
     uid
         SOPInstanceUID; empty where missing.
     series
-        What names the series: SeriesInstanceUID and SeriesNumber, with the study
+        Names of the series: SeriesInstanceUID and SeriesNumber, with the study
         and all that describes a series where the UID is missing.
     number
         InstanceNumber, or 0.
@@ -58,10 +58,10 @@ class Frame:
         Unit vectors along the rows and down the columns, one after the other;
         None where missing.
     seats
-        What else may tell the order: SliceLocation, the position in the stack,
+        Other signs of the order: SliceLocation, the position in the stack,
         the vendor's own number of the slice, InstanceNumber; None where missing.
     traits
-        What repeats at one place may differ in, by the names of `TRAITS`.
+        Traits in which repeats at one place may differ, by the names of `TRAITS`.
     aside
         Why the frame is not to be judged, as the end of a sentence that starts
         with its name; empty where it is.
@@ -385,7 +385,7 @@ def _stored_window(groups: list[Dataset]) -> tuple[float, float] | None:
     Parameters
     ----------
     groups
-        Where to look, the frame's own first.
+        Groups to look in, the frame's own first.
 
     Returns
     -------

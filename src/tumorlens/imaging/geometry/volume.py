@@ -62,7 +62,7 @@ class Volume:
     placement
         Placement of slice 0.
     step
-        From a pixel to the one in the next slice, in LPS mm.
+        Step from a pixel to the one in the next slice, in LPS mm.
     """
 
     voxels: NDArray[np.float32]
@@ -269,7 +269,7 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
     Parameters
     ----------
     volume
-        What to slice.
+        Volume to slice.
     plane
         How.
     source

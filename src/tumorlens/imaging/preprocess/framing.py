@@ -94,7 +94,7 @@ class Framed(NamedTuple):
     views
         One for each slice; empty where the whole picture is one slice, as it is.
     notes
-        What was done, as full sentences.
+        Notes of what was done, as full sentences.
     """
 
     views: tuple[PictureView, ...]

@@ -116,7 +116,7 @@ def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
     pixels
         Shape (H, W), float32, any range.
     facts
-        What counts as head, and the margin around it.
+        Threshold of the head, and the margin around it.
 
     Returns
     -------

@@ -228,7 +228,7 @@ def _check_scans(data: bytes, name: str) -> None:
 
 
 def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
-    """Decode each page; smaller copies of a page (a preview) are passed over."""
+    """Decode each page; smaller copies of a page (a preview) are skipped."""
     total = 0
     kept = 0
     for page in range(MAX_PAGES + 1):

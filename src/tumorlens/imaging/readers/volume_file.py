@@ -68,7 +68,7 @@ class VolumeHeader:
     scale
         Factor and summand of the values.
     notes
-        What a user should know about how the header was read.
+        Notes for the user on how the header was read.
     """
 
     shape: tuple[int, int, int]
@@ -95,13 +95,13 @@ def read_volume(
     Parameters
     ----------
     header
-        What the file states.
+        Header of the file.
     stored
         Returns the bytes of the voxels; called once the grid was checked.
     size
         Bytes of the file.
     name
-        What the user calls the file, for messages and for `Slice.source`.
+        Name of the file, for messages and for `Slice.source`.
 
     Returns
     -------
@@ -326,7 +326,7 @@ def voxels_of(
         Shape (D, H, W), float32, finite; what is stored as NaN or infinity is 0, or
         the lowest value where that is less.
     missing
-        How many voxels are so.
+        Number of such voxels.
 
     Raises
     ------
