@@ -37,7 +37,7 @@ def analysis_with(
     Parameters
     ----------
     classifier
-        From `load_series_classifier`.
+        Classifier of `load_series_classifier`.
     operating_point
         None for the bundle's own.
 
@@ -69,7 +69,7 @@ class Judged:
     Parameters
     ----------
     finding
-        What is said of it.
+        Finding of the series.
     results
         Whole DICOM files: SR; SC of the most suspicious slice, or of the middle
         one where none could be judged; SEG where a lesion is outlined.
@@ -97,7 +97,7 @@ def judge_files(
     earlier
         Reports of the series that the new ones replace.
     missing
-        How many images the series has beside the files; the reasons say so, as they
+        Number of images of the series beside the files; the reasons say so, as they
         say what of the files was left out or split.
 
     Raises
@@ -182,7 +182,7 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
     Returns
     -------
     DicomFinding
-        With size and centroid only where the model's error of them was measured,
+        Finding, with size and centroid only where the model's error was measured,
         and without probabilities where the series was refused.
     """
     size, centroid = None, None

@@ -94,11 +94,11 @@ class SeriesJob:
     series
         Its UID.
     files
-        What was received, or what is to be sent.
+        Files that were received, or that are to be sent.
     earlier
         Reports of the series that have been sent.
     missing
-        How many images it is known to have beside those.
+        Number of images that it is known to have beside those.
     lease
         Under which it was taken from the queue.
     """
@@ -119,7 +119,7 @@ class SeriesQueue:
         Made where missing, and closed to everybody else. The queue of an older
         release in it is taken over.
     keep_seconds
-        How long the images of a judged series stay on the disk after the last one
+        Seconds that the images of a judged series stay on the disk after the last one
         came, so that the series can be judged anew where more come.
     clock
         Seconds since 1970.
@@ -204,7 +204,7 @@ class SeriesQueue:
         Parameters
         ----------
         job
-            From `next_complete`.
+            Job of `next_complete`.
         results
             Whole DICOM files.
 
@@ -241,7 +241,7 @@ class SeriesQueue:
         series, file
             The same as in the job.
         report
-            What the file is, where it is a report.
+            Facts of the file, where it is a report.
         """
         with self._database.transaction() as session:
             row = self._row(session, series)

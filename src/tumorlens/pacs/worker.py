@@ -33,7 +33,7 @@ class SeriesWorker:
     Parameters
     ----------
     queue
-        What came, and what is to be sent.
+        Queue of what came, and of what is to be sent.
     analyse
         InputKind a series; may raise `InputError` for one that is not ours to
         judge.

@@ -53,7 +53,7 @@ class StudyEntry:
     uid
         Its StudyInstanceUID.
     images
-        How many instances it has; None where the server does not say.
+        Number of its instances; None where the server does not state it.
     """
 
     uid: str
@@ -73,7 +73,7 @@ class SeriesEntry:
     number
         SeriesNumber; None where there is none.
     images
-        How many instances it has; None where the server does not say.
+        Number of its instances; None where the server does not state it.
     """
 
     study: str

@@ -52,7 +52,7 @@ class FetchQueue(SeriesQueue):
         Returns
         -------
         int
-            How many there were.
+            Number of images.
 
         Raises
         ------

@@ -39,9 +39,9 @@ class Poller:
     archive
         The server.
     queue
-        Where series go; it knows which were there before.
+        Queue for the series; it knows which were there before.
     days
-        How many days back studies are looked for; 0 for those of today.
+        Number of days back that studies are looked for; 0 for those of today.
     """
 
     def __init__(self, archive: Archive, queue: FetchQueue, days: int) -> None:

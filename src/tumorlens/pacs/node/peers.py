@@ -22,7 +22,7 @@ class Peer:
     host
         Name or address.
     port
-        Where it listens; None for one that only calls.
+        Port that it listens on; None for one that only calls.
     """
 
     title: str

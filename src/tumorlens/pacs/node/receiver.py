@@ -65,11 +65,11 @@ class Receiver:
     Parameters
     ----------
     queue
-        Where the images go.
+        Queue for the images.
     title, host, port
-        What the node is called and where it listens; port 0 takes a free one.
+        Title and address of the node; port 0 takes a free one.
     allowed
-        Who may send: title and host both have to fit.
+        Peers that may send: title and host both have to fit.
 
     Raises
     ------
