@@ -77,9 +77,9 @@ class ArtifactStore:
     Parameters
     ----------
     database
-        Where the rows are.
+        Database of the rows.
     folder
-        Where the files are; made where it is missing, and closed to others.
+        Folder of the files; made where it is missing, and closed to others.
     alone
         Whether no other process writes there.
 
@@ -140,7 +140,7 @@ class ArtifactStore:
         job
             Its id.
         role
-            What they are to it.
+            Role of the files.
         files
             Files by name; None notes a name without a file.
 
@@ -222,7 +222,7 @@ class ArtifactStore:
         Parameters
         ----------
         artifacts
-            From `of`.
+            Artifacts of `of`.
         known
             Whether it stays known that there were files of these names.
         """
@@ -247,7 +247,7 @@ class ArtifactStore:
         Parameters
         ----------
         digests
-            Which to look at; None for all.
+            Digests to look at; None for all.
         """
         unneeded = select(Blob).where(
             ~select(Artifact.number).where(Artifact.digest == Blob.digest).exists()

@@ -106,11 +106,11 @@ class JobQueue:
     Parameters
     ----------
     database
-        Where the rows are.
+        Database of the rows.
     artifacts
-        Where the files of jobs are.
+        Store of the files of jobs.
     policies
-        What to do with failures, by stage.
+        Retry policies, by stage.
     alone
         Whether no other process works on these jobs: then those that are running now
         were left by one that died.
@@ -242,7 +242,7 @@ class JobQueue:
         Parameters
         ----------
         stage
-            What this worker does.
+            Stage of this worker.
         worker
             Names it, and nobody else. What it took before and did not end it has
             given up, and may get again.
@@ -254,7 +254,7 @@ class JobQueue:
         Returns
         -------
         Job or None
-            With its lease; lost unless `beat` is called within `LEASE_SECONDS`.
+            Job with its lease; lost unless `beat` is called within `LEASE_SECONDS`.
         """
         now = self._clock()
         put_back = Job.updated > now + CLOCK_SECONDS
@@ -408,7 +408,7 @@ class JobQueue:
         Parameters
         ----------
         job
-            From `claim`.
+            Job of `claim`.
         error
             Why, should it be the last failure.
 

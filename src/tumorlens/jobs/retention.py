@@ -76,7 +76,7 @@ class Retention:
         Parameters
         ----------
         newest
-            Whose files came last; it stays.
+            Job whose files came last; it stays.
 
         Returns
         -------

@@ -24,7 +24,7 @@ class Worker:
     Parameters
     ----------
     queue
-        Whose leases are renewed meanwhile.
+        Queue whose leases are renewed meanwhile.
     steps
         One thread each; they tell whether there was something to do.
     """
@@ -54,7 +54,7 @@ class Worker:
         Parameters
         ----------
         patience_seconds
-            How long to wait for them; None for as long as they take.
+            Seconds to wait for them; None for as long as they take.
         """
         self._stopped.set()
         self._queue.announce()
