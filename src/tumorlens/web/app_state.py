@@ -35,11 +35,11 @@ class AppState:
     classifier
         A classifier whose bundle is loaded and verified.
     store
-        Where uploads and their results are kept.
+        Store of uploads and their results.
     settings
         The settings as the user made them.
     jobs
-        What judges series in the background.
+        Worker that judges series in the background.
     turns
         Held while a picture is judged: more pictures at a time than cores would only
         need more memory.

@@ -33,9 +33,9 @@ def error_response(status: int, code: str, message: str, hint: str) -> Response:
     status
         The status of HTTP.
     code
-        What programs tell errors apart by.
+        Code by which programs tell errors apart.
     message, hint
-        What is wrong, and what to do about it.
+        Description of the error, and what to do about it.
     """
     if wants_json():
         problem = {"code": code, "message": message, "mend": hint}

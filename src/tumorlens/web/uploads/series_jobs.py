@@ -55,7 +55,7 @@ class SeriesJobs:
     classifier
         A verified classifier.
     store
-        Where studies are kept; it stops this before it closes.
+        Store of the uploads; it stops this before it closes.
     """
 
     def __init__(self, classifier: SeriesClassifier, store: Store) -> None:

@@ -68,7 +68,7 @@ class Store:
         temporary one that `close` removes. The store of an older release in it is
         taken over.
     retention_seconds
-        How long a result is kept, from when it was there.
+        Seconds that a result is kept, from when it was there.
     limit_bytes
         Limit of all files together; beyond it `Retention` removes results.
     clock
@@ -163,7 +163,7 @@ class Store:
         upload
             The upload, held by who judges it.
         total
-            How many pictures it has.
+            Number of its pictures.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class Store:
         Parameters
         ----------
         label
-            What it is called for people.
+            Name for people.
         owner
             The same as for `add`.
         operating_point
@@ -282,7 +282,7 @@ class Store:
         Returns
         -------
         Prediction
-            With pixels and maps in steps of 1/255.
+            Prediction with pixels and maps in steps of 1/255.
 
         Raises
         ------

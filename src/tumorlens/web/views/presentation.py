@@ -128,7 +128,7 @@ def warnings(
     finding
         The finding of one series.
     notes
-        How the files were read.
+        Notes on how the files were read.
     version
         The version of the model in use now.
     """

@@ -28,7 +28,7 @@ def upload_status(results: Sequence[Upload | Failure]) -> int:
     Parameters
     ----------
     results
-        What the upload's files came to.
+        Results of the upload's files.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def judged_series(upload: Upload, index: int) -> dict[str, Any]:
     upload
         The upload that has the series.
     index
-        Which of its series, from 0.
+        Number of the series in the upload, from 0.
 
     Raises
     ------
