@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Without the program's name; by default those of the process.
+        Arguments without the program's name; by default those of the process.
 
     Returns
     -------

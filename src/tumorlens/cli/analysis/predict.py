@@ -202,7 +202,7 @@ def find_files(
         content and does not start with a dot; of a pattern (``*``, ``?``,
         ``[...]``, ``**``) every match.
     notes
-        Where it is noted what of a folder was passed over.
+        Notes of the files of a folder that were skipped.
 
     Returns
     -------
@@ -290,7 +290,7 @@ class Screen:
     Parameters
     ----------
     total
-        How many files there are.
+        Number of files.
     rows
         Whether to print rows; errors are printed in any case.
     """

@@ -251,7 +251,7 @@ class StudyReport:
         notes
             Full sentences on how the files were read.
         failures
-            What could not be read.
+            Files that could not be read.
 
         Raises
         ------

@@ -275,9 +275,9 @@ def _cross_validate(
     folder
         Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
     folds
-        How many there are.
+        Number of folds.
     plan
-        Which of them to leave out, and how many at the same time.
+        Folds to leave out, and the number of runs at the same time.
     include_flagged
         Also use rows that the manifest flags.
     choices

@@ -240,7 +240,7 @@ def _judge_series(
     Returns
     -------
     count, missing
-        How many of its images could be fetched, and how many not.
+        Numbers of its images that could be fetched, and that could not.
     judged
         The findings, and the results that go back.
     """
