@@ -32,9 +32,9 @@ class TumorLensError(Exception):
     Parameters
     ----------
     message
-        What is wrong, naming the file and the value.
+        Description of the error, naming the file and the value.
     hint
-        What the reader can do about it.
+        Advice what the reader can do about it.
     """
 
     code = "error"

@@ -111,7 +111,7 @@ class Setting:
         text
             The value as it was typed.
         origin
-            Where it was typed, for the message: the option or the variable.
+            Origin of the value, for the message: the option or the variable.
 
         Raises
         ------

@@ -130,7 +130,7 @@ def parse_class(text: str) -> TumorClass | None:
     Parameters
     ----------
     text
-        For example ``glioma_tumor``, ``NoTumor`` or ``Pituitary tumour``.
+        Name such as ``glioma_tumor``, ``NoTumor`` or ``Pituitary tumour``.
 
     Returns
     -------
