@@ -2,6 +2,8 @@
 
 Each carries a code for machines, a message that names what is wrong, a hint
 that says what to do, and the HTTP status that fits.
+
+Tested in `tests/contracts/test_python_api.py` and `tests/cli/test_hostile.py`.
 """
 
 from __future__ import annotations

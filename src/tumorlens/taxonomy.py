@@ -1,6 +1,8 @@
 """The four classes: their order, names, display text and colours.
 
 Every other part asks here; no other file spells a class.
+
+Tested in `tests/data/test_manifest.py`.
 """
 
 from __future__ import annotations

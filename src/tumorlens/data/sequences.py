@@ -1,4 +1,7 @@
-"""The MR sequences that a network learns to tell apart, and how sets spell them."""
+"""The MR sequences that a network learns to tell apart, and how sets spell them.
+
+Tested in `tests/data/test_manifest.py`.
+"""
 
 from __future__ import annotations
 

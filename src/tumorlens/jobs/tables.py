@@ -2,6 +2,8 @@
 
 They are the same in SQLite and PostgreSQL. Who changes them writes a migration;
 a test compares both.
+
+Tested in `tests/jobs/test_queue.py`.
 """
 
 from __future__ import annotations

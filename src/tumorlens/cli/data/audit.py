@@ -1,4 +1,7 @@
-"""`tumorlens data audit`: what makes a set's figures lie, as a table."""
+"""`tumorlens data audit`: what makes a set's figures lie, as a table.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 

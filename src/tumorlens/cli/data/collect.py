@@ -1,4 +1,7 @@
-"""`tumorlens data manifest`, `slices` and `scans`: folders become lists."""
+"""`tumorlens data manifest`, `slices` and `scans`: folders become lists.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`tumorlens data overlap`: what two sets, or two splits, share."""
+"""`tumorlens data overlap`: what two sets, or two splits, share.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 

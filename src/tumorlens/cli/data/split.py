@@ -1,4 +1,7 @@
-"""`tumorlens data split`: patients, and copies of their pictures, stay together."""
+"""`tumorlens data split`: patients, and copies of their pictures, stay together.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 

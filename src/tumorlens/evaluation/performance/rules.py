@@ -26,7 +26,7 @@ def measure_rules(
     """Hold slices back by each rule alone and by all together.
 
     Without any rule a slice is called free of tumour below the screening
-    threshold, and by its likeliest tumour from there on. Refusal as foreign
+    threshold, and by its likeliest tumour from there on. Refusal as OOD
     is measured on all slices; the other rules on those that were not refused,
     since nobody asks them about the rest.
 

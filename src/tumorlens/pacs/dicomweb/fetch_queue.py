@@ -1,4 +1,7 @@
-"""A queue whose series are fetched whole, rather than sent image by image."""
+"""A queue whose series are fetched whole, rather than sent image by image.
+
+Tested in `tests/pacs/test_queue.py`.
+"""
 
 from __future__ import annotations
 
