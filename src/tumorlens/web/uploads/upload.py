@@ -1,6 +1,7 @@
 """Upload: one picture that was judged, or one or several series.
 
-Tested in `tests/web/uploads/test_store.py` and `tests/web/uploads/test_series_store.py`.
+Tested in `tests/web/uploads/test_store.py` and
+`tests/web/uploads/test_series_store.py`.
 """
 
 from __future__ import annotations
