@@ -78,14 +78,14 @@ def _more_rows(found: list[dict[str, Any]]) -> list[tuple[str, list[Any]]]:
             for site in ("CS", "FG")
         ),
         *(
-            (f"No brain MRI: {words}", [item["foreign"]["all"][key] for item in found])
+            (f"Not brain MRI: {words}", [item["foreign"]["all"][key] for item in found])
             for key, words in (
                 ("auroc", "AUROC against brain MRI"),
-                ("refused", "refused"),
+                ("refused", "proportion refused"),
             )
         ),
         (
-            "Accuracy lost under damage, points of 100",
+            "Accuracy lost to image damage, percentage points",
             [item["robustness"]["drop"] for item in found],
         ),
     ]

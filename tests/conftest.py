@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.samples.postgres import Postgres
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.inference.bundle.bundle import save_bundle
 from tumorlens.inference.bundle.facts import (
@@ -232,3 +233,11 @@ def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hash_of(name: str) -> int:
     """A seed that is the same on every machine."""
     return int.from_bytes(name.encode()[-6:], "big") % 100_000
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own; skipped where none is installed."""
+    server = Postgres()
+    yield server
+    server.remove()

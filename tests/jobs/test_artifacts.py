@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.jobs.conftest import POLICIES, Opened
+from tests.samples.small_disk import fill, mounted
 from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.jobs.store import JobStore
 
@@ -120,6 +122,35 @@ def test_strays_of_a_process_that_died_go_at_the_next_start(
     assert blobs(again) == ([b"kept"] if url is None else [b"kept", b"young"])
 
 
+def test_files_that_come_and_go_at_the_same_time_are_there_or_not(
+    opened: Opened, url: str | None
+) -> None:
+    first = opened()
+    stores = [first, first] if url is None else [first, opened()]
+    failures: list[BaseException] = []
+
+    def work(store: JobStore, owner: str) -> None:
+        try:
+            for number in range(25):
+                job = keep(store, owner, a=b"same", b=b"%d" % (number % 3))
+                assert store.artifacts.read(job, "upload", "a") == b"same"
+                store.queue.remove([job])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(store, f"{number}"))
+        for number, store in enumerate(2 * stores)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    first.artifacts.collect()
+    assert blobs(first) == []
+
+
 def test_a_file_that_was_cut_off_is_none(store: JobStore) -> None:
     job = keep(store, a=b"whole")
     (path,) = (store.folder / "files").iterdir()
@@ -130,16 +161,8 @@ def test_a_file_that_was_cut_off_is_none(store: JobStore) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True
-    )
-    if made.returncode != 0:
-        pytest.skip("only root may mount a file system")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with mounted(tmp_path / "disk", 4) as place:
+        yield place
 
 
 def test_a_full_disk_is_said_and_loses_nothing(small_disk: Path) -> None:
@@ -148,10 +171,7 @@ def test_a_full_disk_is_said_and_loses_nothing(small_disk: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         for number in range(8):
             keep(store, big=bytes([number]) * 2**20)
-    filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError):
-        while True:
-            file.write(bytes(4096))
+    filler = fill(small_disk)
     with pytest.raises(OutputError):
         keep(store, a=b"more than there is" * 10_000)
     assert not store.artifacts.has_room()

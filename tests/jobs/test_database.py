@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, select, text
 
-from tests.jobs.postgres import Postgres
+from tests.samples.postgres import Postgres
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.jobs import database as database_module
 from tumorlens.jobs.database import (
@@ -124,6 +126,24 @@ def test_a_server_that_is_away_for_a_while_ends_nothing(postgres: Postgres) -> N
             session.execute(select(Job))
     finally:
         postgres.start()
+    with database.transaction() as session:
+        assert session.scalars(select(Job)).all() == []
+    database.close()
+
+
+def test_a_database_that_another_holds_is_said_and_used_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_BUSY_SECONDS", 0.1)
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        locked = pytest.raises(OutputError, match="database is locked")
+        with locked, database.transaction():
+            pass
+        # Who only reads does not wait.
+        with database.reading() as session:
+            assert session.scalars(select(Job)).all() == []
     with database.transaction() as session:
         assert session.scalars(select(Job)).all() == []
     database.close()

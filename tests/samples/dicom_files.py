@@ -104,3 +104,14 @@ def nested_open(depth: int = 300) -> bytes:
     start = saved(slice_file())
     opened = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff"
     return start + opened * depth
+
+
+def with_text(made: Dataset, keyword: str, raw: bytes) -> bytes:
+    """Write a file with text as senders write it, which pydicom would not write."""
+    raw += b" " * (len(raw) % 2)
+    # A mark of the same length takes its place, so that all lengths hold.
+    mark = b"Q" * len(raw)
+    setattr(made, keyword, mark.decode())
+    data = saved(made)
+    assert data.count(mark) == 1
+    return data.replace(mark, raw)

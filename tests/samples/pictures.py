@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -106,3 +107,24 @@ def one_strip_for_all_pages(
         found += [struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries]
         found.append(following.to_bytes(4, "little"))
     return b"".join(found)
+
+
+def drawn_heic() -> bytes:
+    """Decode a drawn head of 64 x 64 pixels: nothing here writes HEIC."""
+    return base64.b64decode(_DRAWN_HEIC)
+
+
+_DRAWN_HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0"
+    "AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAATYAAAAjaWluZgAAAAAA"
+    "AQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmND"
+    "AQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEB"
+    "A3AAAAMAkAAAAwAAAwAeoCCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xy"
+    "bmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAA"
+    "AAABAAEEgQIDBAAAAT5tZGF0AAABMigBrwng43qxALv+q3vtX6d8Cm7kH5eVrXZ2l1gBKOklNCZ242F7"
+    "cyOyc3m44BfGwQKlJZqAioxSuRn6qjFsvTIhezgRFmQ9EkxGuuE3hRl5sqBx3KRausx8HLMrndZlpDS+"
+    "bD749fANb6n5ilutH1q5iGSnCBX+1XmtFF3hlHDIaSmNpg+mXYMO9XDAM63uRwN7uSQuXfeIVobNwRJc"
+    "BQ2HobC0svWqwKlgpMf56CPHrhrU4IoqGiU8JwNMng+p4crLTqwLFsvr6nakMfaVhoQUShhkQ4QBEg7q"
+    "hm0m5ZpHW5c914//9j9+NmZ1D2r8+QuMfdofvsajJTItjQzDRGN/tMEZSleUtP8+Ktpow4o6xjFD7MZq"
+    "LL09OTzYsUgBYSf+CD5mPTYs35YDfE6loheA0w=="
+)

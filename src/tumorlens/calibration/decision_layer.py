@@ -1,4 +1,7 @@
-"""Everything that turns raw outputs into a decision, fitted in one go."""
+"""Everything that turns raw outputs into a decision, fitted in one go.
+
+Tested in `tests/experiments/test_cross_validation.py`.
+"""
 
 from __future__ import annotations
 

@@ -451,7 +451,7 @@ def _data(
 
 
 def _places(chosen: ChosenColumns) -> dict[str, slice]:
-    """By column: which of the features are its."""
+    """Find the features of each column, by its name."""
     places, start = {}, 0
     for column in chosen.columns:
         stop = start + len(column.features)

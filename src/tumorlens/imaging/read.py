@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.errors import (
@@ -21,7 +20,6 @@ from tumorlens.imaging.archive import is_zip, zip_contents
 from tumorlens.imaging.dicom.directory import is_dicomdir, listed_files
 from tumorlens.imaging.dicom.grouping import gather_series, left_out
 from tumorlens.imaging.dicom.header import is_dicom
-from tumorlens.imaging.dicom.words import sequence_in_name
 from tumorlens.imaging.file_names import display_name, natural_order
 from tumorlens.imaging.formats import (
     FILE_FORMATS,
@@ -38,6 +36,7 @@ from tumorlens.imaging.limits import (
 )
 from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
+from tumorlens.imaging.readers.raster import is_raster
 from tumorlens.imaging.study import Series, Study
 
 
@@ -104,16 +103,17 @@ def read_study(
                 raise _nothing_to_choose(label)
             return read_folder(path, label)
         data = _read_bytes(path, label)
-        if is_dicomdir(data):
-            return _read_disc(path, data, label)
-        data = _with_second_file(path, data, label)
+        if not is_raster(data):
+            if is_dicomdir(data):
+                return _read_disc(path, data, label)
+            data = _with_second_file(path, data, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     if volume is not None:
         if not is_nifti(data):
             raise _nothing_to_choose(label)
         return read_nifti(data, label, volume)
-    if is_zip(data):
+    if not is_raster(data) and is_zip(data):
         return read_zip(data, label)
     return _read_one(data, label)
 
@@ -365,27 +365,8 @@ def _is_unknown(failure: tuple[str, InputError]) -> bool:
 
 
 def _read_one(data: bytes, name: str) -> Study:
-    """Read a file of any format but an archive; its name may say its sequence."""
+    """Read a file of any format but an archive."""
     reader = reader_of(data)
     if reader is None:
         raise unknown_format(data, name)
-    return _with_named_sequence(reader.read(data, name), name)
-
-
-def _with_named_sequence(study: Study, name: str) -> Study:
-    """Take the sequence from a file's name, where nothing in the file says it."""
-    if any(series.sequence is not None or series.headers for series in study.series):
-        return study
-    sequence = sequence_in_name(name)
-    if sequence is None:
-        return study
-    series = tuple(
-        replace(
-            item,
-            sequence=sequence,
-            slices=tuple(replace(x, sequence=sequence) for x in item.slices),
-        )
-        for item in study.series
-    )
-    note = f"The sequence ({sequence.value}) is taken from the name of the file."
-    return Study(series, (*study.notes, note))
+    return reader.read(data, name)

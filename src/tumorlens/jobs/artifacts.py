@@ -13,13 +13,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, TypeVar
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Select, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import MissingFileError, OutputError
@@ -37,6 +37,8 @@ _UPSERT = text(
 _PASSING = "incoming-"
 _PASSING_SECONDS = 86_400.0
 _CHUNK_BYTES = 2**20
+_PORTION = 500
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -149,34 +151,33 @@ class ArtifactStore:
         """
         if not files:
             return
+        staged = [file for file in files.values() if file is not None]
         with self._database.transaction() as session:
-            for name, file in files.items():
-                if file is not None:
-                    self._settle(session, file)
-                known = session.scalars(
-                    select(Artifact).where(
-                        Artifact.job == job,
-                        Artifact.role == role,
-                        Artifact.name == name,
-                    )
-                ).one_or_none()
-                if known is not None:
-                    # A new row, as artefacts are listed as they came.
-                    if known.digest is not None:
-                        self._let_go(known.digest)
-                    session.delete(known)
-                    session.flush()
-                session.add(
-                    Artifact(
-                        job=job,
-                        role=role,
-                        name=name,
-                        digest=None if file is None else file.digest,
-                        size=0 if file is None else file.size,
-                    )
+            self._settle(session, staged)
+            names = list(files)
+            for some in _portions(names):
+                # In place of what there was come new rows, listed as they came.
+                self.detach(
+                    session.scalars(
+                        select(Artifact).where(
+                            Artifact.job == job,
+                            Artifact.role == role,
+                            Artifact.name.in_(some),
+                        )
+                    ).all()
                 )
+            session.add_all(
+                Artifact(
+                    job=job,
+                    role=role,
+                    name=name,
+                    digest=None if file is None else file.digest,
+                    size=0 if file is None else file.size,
+                )
+                for name, file in files.items()
+            )
             session.flush()
-            if any(file is not None and file.durable for file in files.values()):
+            if any(file.durable for file in staged):
                 self._sync()
 
     def of(self, job: str, role: str | None = None) -> list[Artifact]:
@@ -227,19 +228,18 @@ class ArtifactStore:
         """
         if not artifacts:
             return
-        numbers = [item.number for item in artifacts]
+        digests = [item.digest for item in artifacts if item.digest is not None]
         with self._database.transaction() as session:
-            for item in artifacts:
-                if item.digest is not None:
-                    self._let_go(item.digest)
-            for start in range(0, len(numbers), 500):
-                some = Artifact.number.in_(numbers[start : start + 500])
+            for some in _portions([item.number for item in artifacts]):
+                chosen = Artifact.number.in_(some)
                 if known:
                     session.execute(
-                        update(Artifact).where(some).values(digest=None, size=0)
+                        update(Artifact).where(chosen).values(digest=None, size=0)
                     )
                 else:
-                    session.execute(delete(Artifact).where(some))
+                    session.execute(delete(Artifact).where(chosen))
+            if digests:
+                self._database.after_commit(lambda: self.collect(digests))
 
     def collect(self, digests: Collection[str] | None = None) -> None:
         """Remove blobs that no artefact needs any more.
@@ -252,18 +252,11 @@ class ArtifactStore:
         unneeded = select(Blob).where(
             ~select(Artifact.number).where(Artifact.digest == Blob.digest).exists()
         )
-        if digests is not None:
-            unneeded = unneeded.where(Blob.digest.in_(digests))
-        with self._database.transaction() as session:
-            # Who attaches such a file meanwhile waits for its row, and finds it gone.
-            for blob in session.scalars(
-                unneeded.with_for_update(skip_locked=True)
-            ).all():
-                needed = select(Artifact.number).where(Artifact.digest == blob.digest)
-                if session.execute(needed.limit(1)).first() is None:
-                    # The file first: a row without one is found again.
-                    self.path(blob.digest).unlink(missing_ok=True)
-                    session.delete(blob)
+        if digests is None:
+            self._collect(unneeded)
+            return
+        for some in _portions(list(digests)):
+            self._collect(unneeded.where(Blob.digest.in_(some)))
 
     def has_room(self) -> bool:
         """Tell whether the disk has more than `LEAST_FREE_BYTES` left.
@@ -280,32 +273,49 @@ class ArtifactStore:
                 f"{self._folder.parent} cannot be used: {error.strerror}."
             ) from error
 
-    def _let_go(self, digest: str) -> None:
-        self._database.after_commit(lambda: self.collect([digest]))
+    def _collect(self, unneeded: Select[Blob]) -> None:
+        # What a power cut undoes of it is found again.
+        with self._database.transaction(durable=False) as session:
+            # Who attaches such a file meanwhile waits for its row, and finds it gone.
+            for blob in session.scalars(
+                unneeded.with_for_update(skip_locked=True)
+            ).all():
+                needed = select(Artifact.number).where(Artifact.digest == blob.digest)
+                if session.execute(needed.limit(1)).first() is None:
+                    # The file first: a row without one is found again.
+                    self.path(blob.digest).unlink(missing_ok=True)
+                    session.delete(blob)
 
-    def _settle(self, session: Session, file: StagedFile) -> None:
-        """Give a staged file its name, with its row locked."""
-        self._lock_row(session, file)
-        self._database.after_rollback(lambda: self._undo(file))
-        place = self.path(file.digest)
+    def _settle(self, session: Session, files: Sequence[StagedFile]) -> None:
+        """Give staged files their names, with their rows locked."""
+        if not files:
+            return
+        self._lock_rows(session, files)
+        self._database.after_rollback(lambda: self._undo(files))
         try:
-            # To take the place of a file makes some file systems wait for the disk.
-            if file.durable or not _has_size(place, file.size):
-                file.path.replace(place)
+            for file in files:
+                place = self.path(file.digest)
+                # To take the place of a file makes some file systems wait for the disk.
+                if file.durable or not _has_size(place, file.size):
+                    file.path.replace(place)
         except OSError as error:
             raise OutputError(
                 f"{self._folder.parent} takes no file: {error.strerror}."
             ) from error
 
-    def _lock_row(self, session: Session, file: StagedFile) -> None:
-        """Let the transaction have a blob's row, made where it is missing."""
-        session.execute(_UPSERT, {"digest": file.digest, "size": file.size})
+    def _lock_rows(self, session: Session, files: Sequence[StagedFile]) -> None:
+        """Let the transaction have the blobs' rows, made where they are missing."""
+        # In one order, so that two that need the same do not wait for each other.
+        rows = sorted({(file.digest, file.size) for file in files})
+        session.execute(
+            _UPSERT, [{"digest": digest, "size": size} for digest, size in rows]
+        )
 
-    def _undo(self, file: StagedFile) -> None:
-        """Remove a file that has its name while its row came to nothing."""
-        with self._database.transaction() as session:
-            self._lock_row(session, file)
-        self.collect([file.digest])
+    def _undo(self, files: Sequence[StagedFile]) -> None:
+        """Remove files that have their names while their rows came to nothing."""
+        with self._database.transaction(durable=False) as session:
+            self._lock_rows(session, files)
+        self.collect([file.digest for file in files])
 
     def _sync(self) -> None:
         """See to it that new names survive a power cut."""
@@ -351,6 +361,12 @@ def _write(path: Path, content: Content, durable: bool) -> StagedFile:
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         yield chunk
+
+
+def _portions(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Divide what would be too many values for one statement."""
+    for start in range(0, len(items), _PORTION):
+        yield items[start : start + _PORTION]
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -495,7 +495,7 @@ class JobQueue:
         if not held:
             return
         now = self._clock()
-        with self._database.transaction() as session:
+        with self._database.transaction(durable=False) as session:
             for lease, item in held.items():
                 row = self.locked(session, Job.number == item.number)
                 if row is None or row.lease != lease:

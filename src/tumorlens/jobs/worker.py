@@ -11,7 +11,7 @@ from tumorlens.errors import InputError, TumorLensError
 from tumorlens.jobs.queue import LEASE_SECONDS, JobQueue
 
 _logger = logging.getLogger(__name__)
-_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _BEAT_SECONDS = min(1.0, LEASE_SECONDS / 4)
 
 

@@ -123,6 +123,8 @@ class SeriesQueue:
         came, so that the series can be judged anew where more come.
     clock
         Seconds since 1970.
+    url
+        Of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -136,12 +138,13 @@ class SeriesQueue:
         folder: Path,
         keep_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
+        url: str | None = None,
     ) -> None:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self.folder = folder
         policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
-        self._store = JobStore(folder, policies, clock=clock)
+        self._store = JobStore(folder, policies, url=url, clock=clock)
         self._database = self._store.database
         self._artifacts = self._store.artifacts
         self.jobs: JobQueue = self._store.queue

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from tests.samples.dicom_files import saved, slice_file
+from tests.samples.dicom_files import head, saved, slice_file
+from tests.samples.enhanced_dicom import write_enhanced
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import MRSequence, Plane
@@ -88,3 +94,210 @@ def test_real_series(
     assert not failures
     assert (len(series.slices), series.slices[0].plane) == (count, plane)
     assert series.sequence is sequence
+
+
+def marked(value: int) -> NDArray[np.uint16]:
+    """Draw a head that one value tells from others."""
+    pixels = head()
+    pixels[30:34, 30:34] = 1000 + value
+    return pixels
+
+
+def drawn(number: int, position: float | None = None, **tags: Any) -> Dataset:
+    """Draw a slice of a series, told by its pixels and its identifier."""
+    place = float(5 * number) if position is None else position
+    tags = {"SOPInstanceUID": UID(f"1.2.9.{number}"), **tags}
+    if tags.get("InstanceNumber", number) is None:
+        del tags["InstanceNumber"]
+    else:
+        tags.setdefault("InstanceNumber", number)
+    return slice_file(marked(number), place, **tags)
+
+
+def gathered(*made: Dataset) -> Any:
+    """Read files as one study."""
+    return gather_series((f"f{i}", saved(item)) for i, item in enumerate(made))[0]
+
+
+def values(series: Any) -> list[int]:
+    """Tell slices by the value that was drawn into them."""
+    return [int(item.pixels[32, 32]) - 1000 for item in series.slices]
+
+
+# --- Copies ---
+
+
+def test_a_copied_file_drops_out_though_each_slice_has_its_own_acquisition() -> None:
+    made = [drawn(n, AcquisitionNumber=n) for n in range(1, 7)]
+    study = gathered(*made, made[2])
+    assert [values(series) for series in study.series] == [[1, 2, 3, 4, 5, 6]]
+    assert any("repeats another" in note for note in study.notes)
+
+
+def test_slices_of_equal_pixels_in_different_places_are_no_copies() -> None:
+    blank = np.zeros((64, 64), np.uint16)
+    blank[0, 0] = 1
+    made = [
+        slice_file(blank, float(z), SOPInstanceUID=UID(f"1.2.9.{z}")) for z in range(4)
+    ]
+    (series,) = gathered(*made).series
+    assert len(series.slices) == 4
+
+
+def test_another_image_in_one_place_is_put_apart_and_never_dropped() -> None:
+    made = [drawn(n) for n in range(1, 6)]
+    study = gathered(*made, drawn(9, position=10.0))
+    assert sorted(len(series.slices) for series in study.series) == [1, 5]
+    assert [9] in [values(series) for series in study.series]
+    assert any("lie where another one lies" in note for note in study.notes)
+
+
+# --- What parts acquisitions ---
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"SeriesNumber": 1}, {"SeriesNumber": 2}),
+        ({"SeriesDescription": "T1"}, {"SeriesDescription": "T1 GD"}),
+        ({"SeriesTime": "101010"}, {"SeriesTime": "111111"}),
+        ({"EchoTime": 10}, {"EchoTime": 90}),
+        ({"InversionTime": 500}, {"InversionTime": 2500}),
+        ({"ContrastBolusAgent": None}, {"ContrastBolusAgent": "GADOVIST"}),
+        (
+            {"ImageType": ["ORIGINAL", "PRIMARY", "M"]},
+            {"ImageType": ["ORIGINAL", "PRIMARY", "R"]},
+        ),
+    ],
+)
+@pytest.mark.parametrize("shift", [0.0, 2.5], ids=["same places", "between"])
+def test_acquisitions_without_a_series_uid_part(
+    first: dict[str, Any], second: dict[str, Any], shift: float
+) -> None:
+    made = []
+    for n in range(1, 7):
+        for k, tags in enumerate((first, second)):
+            tags = {x: y for x, y in tags.items() if y is not None}
+            made.append(
+                drawn(n + 20 * k, 5.0 * n + k * shift, SeriesInstanceUID=None, **tags)
+            )
+    study = gathered(*made)
+    assert sorted(values(series) for series in study.series) == [
+        [1, 2, 3, 4, 5, 6],
+        [21, 22, 23, 24, 25, 26],
+    ]
+
+
+def test_time_points_that_nothing_but_their_number_tells_apart_part() -> None:
+    made = [drawn(n, position=5.0 * (n % 5)) for n in range(15)]
+    study = gathered(*made)
+    assert [values(series) for series in study.series] == [
+        list(range(start, start + 5)) for start in (0, 5, 10)
+    ]
+
+
+def test_a_tag_that_differs_here_and_there_parts_nothing() -> None:
+    made = [drawn(n, EchoTime=10 + (n in (2, 3, 7))) for n in range(1, 10)]
+    (series,) = gathered(*made).series
+    assert values(series) == list(range(1, 10))
+
+
+def test_files_that_an_anonymiser_named_apart_are_one_series() -> None:
+    made = [
+        drawn(n, SeriesInstanceUID=UID(f"1.2.7.{n}"), SeriesNumber=3) for n in range(6)
+    ]
+    study = gathered(*made)
+    assert [values(series) for series in study.series] == [[0, 1, 2, 3, 4, 5]]
+    assert any("taken as one series" in note for note in study.notes)
+
+
+def test_pixels_of_another_size_in_millimetres_part() -> None:
+    made = [drawn(n) for n in range(4)]
+    made += [drawn(10 + n, 5.0 * n + 1, PixelSpacing=[0.5, 0.5]) for n in range(4)]
+    assert len(gathered(*made).series) == 2
+
+
+# --- What is not judged ---
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SeriesDescription": "3-plane Loc"},
+        {"SeriesDescription": "3Plane_Loc FGRE"},
+        {"SeriesDescription": "AAHead_Scout"},
+        {"SeriesDescription": "SURVEY"},
+        {"SeriesDescription": "localizador"},
+        {"ProtocolName": "Lokalizer"},
+    ],
+)
+def test_a_localiser_is_told_by_its_words(tags: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="localiser"):
+        gathered(*(drawn(n, **tags) for n in range(3)))
+
+
+@pytest.mark.parametrize("words", ["SAG T1 LOC 3", "T1 local shim", "Lobectomy"])
+def test_a_diagnostic_series_is_no_localiser(words: str) -> None:
+    assert gathered(*(drawn(n, SeriesDescription=words) for n in range(3))).series
+
+
+def test_three_planes_of_a_few_slices_are_a_localiser_whatever_its_name() -> None:
+    planes = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
+    made = [
+        drawn(10 * k + n, ImageOrientationPatient=plane)
+        for k, plane in enumerate(planes)
+        for n in range(3)
+    ]
+    with pytest.raises(InputError, match="localiser"):
+        gathered(*made)
+    other = [drawn(n, SeriesInstanceUID=UID("1.2.8")) for n in range(50, 55)]
+    study = gathered(*made, *other)
+    assert [len(series.slices) for series in study.series] == [5]
+    assert any("9 slices were set aside" in note for note in study.notes)
+
+
+def test_phase_is_set_aside_and_magnitude_judged(tmp_path: Path) -> None:
+    pixels = [marked(n) for n in range(8)]
+    path = write_enhanced(tmp_path / "made", pixels, places=[0, 1, 2, 3, 0, 1, 2, 3])
+    made = dcmread(path)
+    for n, group in enumerate(made.PerFrameFunctionalGroupsSequence):
+        kind = Dataset()
+        kind.FrameType = ["ORIGINAL", "PRIMARY", "P" if n < 4 else "M", "NONE"]
+        kind.ComplexImageComponent = "PHASE" if n < 4 else "MAGNITUDE"
+        group.MRImageFrameTypeSequence = [kind]
+    study = gathered(made)
+    assert [values(series) for series in study.series] == [[4, 5, 6, 7]]
+    assert any("4 slices were set aside: each shows phase" in x for x in study.notes)
+
+
+def test_phase_alone_is_refused() -> None:
+    kind = ["ORIGINAL", "PRIMARY", "P", "ND"]
+    with pytest.raises(InputError, match="phase"):
+        gathered(*(drawn(n, ImageType=kind) for n in range(3)))
+
+
+# --- Negatives ---
+
+
+def test_a_series_of_negatives_is_turned_round_and_says_so() -> None:
+    made = []
+    for n in range(4):
+        item = drawn(n, WindowCenter=1000, WindowWidth=2000)
+        item.PixelData = (3000 - marked(n)).astype(np.uint16).tobytes()
+        made.append(item)
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == [0, 1, 2, 3]
+    assert series.slices[0].pixels[0, 0] == 0
+    assert series.slices[0].window == (1000.0, 3000.0)
+    assert any("inverted" in note for note in study.notes)
+
+
+def test_a_declared_negative_is_turned_once() -> None:
+    def inverted(n: int) -> Dataset:
+        item = drawn(n, PhotometricInterpretation="MONOCHROME1")
+        item.PixelData = (65535 - marked(n)).astype(np.uint16).tobytes()
+        return item
+
+    study = gathered(*(inverted(n) for n in range(4)))
+    assert values(study.series[0]) == [0, 1, 2, 3]
+    assert not study.notes

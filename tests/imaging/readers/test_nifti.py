@@ -198,7 +198,7 @@ def test_zeros_that_inflate_too_well():
         (DIM, "4h", (3, 0, 40, 34), DamagedFileError),
         (DIM, "4h", (3, 36, -40, 34), DamagedFileError),
         (DIM, "4h", (3, 36, 40, 0), DamagedFileError),
-        (DIM, "6h", (5, 36, 40, 34, 1, 1), InputError),
+        (DIM, "6h", (5, 36, 40, 34, 1, 2), InputError),
         (DIM, "2h", (0, 36), DamagedFileError),
         (DIM, "2h", (99, 36), DamagedFileError),
         (DIM, "2h", (1, 36), InputError),
@@ -242,11 +242,90 @@ def test_qforms_that_cannot_be():
     refused(patched(data, PIXDIM, "4f", 1, 0, 1, 1))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_values_that_are_no_numbers(value: float):
+def test_a_number_beyond_32_bits_is_refused():
     voxels = SMALL.astype(np.float64)
-    voxels[3, 4, 5] = value
+    voxels[3, 4, 5] = 1e300
     assert "slice 5" in refused(packed(voxels))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("low", "air"), [(5.0, 0.0), (-9.0, -9.0)])
+def test_what_is_no_number_is_air(value: float, low: float, air: float):
+    voxels = np.maximum(SMALL, 6).astype(np.float32)
+    voxels[9, 9, 9] = low
+    voxels[:12, :, :] = value
+    voxels[9, 9, 9] = low
+    study = read_nifti(packed(voxels), "head.nii")
+    pixels = np.stack([item.pixels for item in study.slices])
+    assert pixels.min() == air
+    assert (pixels == air).sum() >= 12 * 40 * 34 - 1
+    assert any("no finite numbers" in note for note in study.notes)
+
+
+def test_nothing_but_nan_is_refused():
+    refused(packed(np.full((36, 40, 34), np.nan, np.float32)))
+
+
+def test_dimensions_of_one_step_add_nothing():
+    assert len(read_nifti(packed(SMALL[..., None, None]), "a").slices) == 34
+    data = patched(PLAIN, DIM, "8h", 7, 36, 40, 34, 1, 0, 0, 0)
+    assert len(read_nifti(data, "a").slices) == 34
+
+
+# --- Fields that disagree ---
+
+
+def both_forms(sform: np.ndarray, qform: np.ndarray) -> bytes:
+    image = nibabel.Nifti1Image(SMALL, None)
+    image.set_qform(qform, 1)
+    image.set_sform(sform, 1)
+    return bytes(image.to_bytes())
+
+
+RAS = np.diag([2.0, 2.0, 5.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [np.zeros((4, 4)), np.full((4, 4), np.nan), np.array([[1, 1, 0, 0]] * 4) * 1.0],
+)
+def test_a_broken_sform_gives_way_to_a_good_qform(broken: np.ndarray):
+    broken = broken.copy()
+    broken[3] = 0, 0, 0, 1
+    data = patched(both_forms(RAS, RAS), SROW, "12f", *broken[:3].ravel())
+    study = read_nifti(data, "a")
+    assert study.slices[0].spacing_mm == pytest.approx((2.0, 2.0))
+    assert any("sform is no orientation" in note for note in study.notes)
+
+
+def test_a_broken_qform_is_said_too():
+    data = patched(both_forms(RAS, RAS), QUATERN_B, "3f", 9.0, 9.0, 9.0)
+    study = read_nifti(data, "a")
+    assert study.slices[0].spacing_mm == pytest.approx((2.0, 2.0))
+    assert any("qform is no orientation" in note for note in study.notes)
+
+
+def test_voxels_that_no_scanner_makes_lose():
+    tiny = np.diag([0.002, 0.002, 0.005, 1.0])
+    study = read_nifti(both_forms(tiny, RAS), "a")
+    assert study.slices[0].spacing_mm == pytest.approx((2.0, 2.0))
+    assert any("contradicts itself: voxels" in note for note in study.notes)
+
+
+def test_forms_that_disagree_about_sides_are_said():
+    study = read_nifti(both_forms(np.diag([-2.0, 2.0, 5.0, 1.0]), RAS), "a")
+    assert any("sides may be wrong" in note for note in study.notes)
+
+
+def test_forms_that_agree_have_no_note():
+    assert not read_nifti(both_forms(RAS, RAS), "a").notes
+
+
+@pytest.mark.parametrize("unit", [1, 3])
+def test_a_unit_that_makes_no_head_is_not_believed(unit: int):
+    study = read_nifti(patched(both_forms(RAS, RAS), XYZT, "B", unit), "a")
+    assert study.slices[0].spacing_mm == pytest.approx((2.0, 2.0))
+    assert any("taken as millimetres" in note for note in study.notes)
 
 
 def test_values_with_which_nothing_can_be_computed():

@@ -185,9 +185,7 @@ def test_a_transparent_value_costs_no_bits(head: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_is_read(
-    head: NDArray[np.uint8], kind: str
-) -> None:
+def test_each_frame_of_an_animation_is_read(head: NDArray[np.uint8], kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encode(
         head,
@@ -197,8 +195,9 @@ def test_of_an_animation_the_first_frame_is_read(
         **options,
     )
     study = read_study(data)
-    assert "first frame" in study.notes[0]
+    assert "2 frames" in study.notes[0]
     np.testing.assert_array_equal(study.slices[0].pixels, head)
+    assert [item.index for item in study.slices] == [0, 1]
 
 
 def test_each_page_of_a_tiff_is_a_slice(head: NDArray[np.uint8]) -> None:

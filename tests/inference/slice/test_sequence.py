@@ -110,6 +110,7 @@ def test_without_a_head_header_and_name_speak() -> None:
     ("name", "sequence"),
     [
         ("BraTS2021_01657_t1ce.nii.gz", MRSequence.T1_CONTRAST),
+        ("sub-01_ce-gadolinium_T1w.nii.gz", MRSequence.T1_CONTRAST),
         ("TCGA_CS_4941_11_flair.jpg", MRSequence.FLAIR),
         ("astrocytoma_T1Cp_0183.jpg", MRSequence.T1_CONTRAST),
         ("IXI013-HH-1212-T1_ds.nii.gz", MRSequence.T1),

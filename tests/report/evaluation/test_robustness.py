@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.samples.measured_maps import figure
+from tests.samples.evaluation_page import figure
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
 
 
@@ -21,10 +21,10 @@ def test_the_costliest_damage_is_named() -> None:
             }
         )
     )
-    assert rows["The same, the costliest kind (crop)"] == "9.000 [8.980, 9.020]"
+    assert rows["The same for the costliest kind (crop)"] == "9.000 [8.980, 9.020]"
     (mean,) = (row for row in rows if "3 kinds at 5 strengths" in row)
     assert rows[mean].startswith("3.000")
-    assert rows["Tumour specificity lost under damage, points of 100"] == "–"
+    assert rows["Tumour specificity lost to image damage, percentage points"] == "–"
 
 
 def test_new_kinds_stand_beside_all() -> None:
@@ -39,4 +39,4 @@ def test_new_kinds_stand_beside_all() -> None:
         )
     )
     assert [row[1][:5] for row in rows] == ["0.900", "0.800", "0.700", "0.600", "0.990"]
-    assert "30 pictures" in rows[0][0] and "10 pictures" in rows[2][0]
+    assert "30 images" in rows[0][0] and "10 images" in rows[2][0]

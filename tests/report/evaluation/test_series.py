@@ -36,9 +36,9 @@ def test_every_figure_that_there_is_has_a_row() -> None:
     rows = dict(series_figure_rows(FIGURES))
     assert rows["AUROC"] == "0.900 [0.800, 0.950]"
     assert rows["Calibration error of the rule set by hand"] == "–"
-    assert "sensitivity at `screening` (12 scans)" in rows
-    assert "mine: sensitivity at `screening` (12 scans)" in rows
+    assert "sensitivity at `screening` (12 series)" in rows
+    assert "mine: sensitivity at `screening` (12 series)" in rows
     # Nothing was measured where no scan of the kind was there.
     assert not any("specificity" in title or "planes" in title for title in rows)
-    assert "Spot at the fitted level (7 outlines): Dice, mean" in rows
+    assert "Lesion at the fitted level (7 outlines): Dice, mean" in rows
     assert len(series_figure_rows({**FIGURES, "outlines": None})) == len(rows) - 9

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.samples.measured_maps import figure, measured_maps
+from tests.samples.evaluation_page import figure, measured_maps
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.bundle.facts import OperatingPoint, Rate
 from tumorlens.report.model_card.card import card_charts, model_card
@@ -181,7 +181,7 @@ def test_damage_refusal_and_maps_are_shown_when_measured(bare: Bundle) -> None:
     assert "knee is refused least" in part(card, "Where it fails")
     maps = part(card, "Sanity checks of the maps")
     assert "12 tumour slices of 7 patients" in maps
-    assert "| The same with another patient's map | 0.300 [" in maps
+    assert "| Rank correlation with another patient's map | 0.300 [" in maps
     assert "| 30 | Robustness and sensitivity analysis | [Image damage]" in card
 
 

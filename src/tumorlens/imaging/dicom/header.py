@@ -188,7 +188,7 @@ def _check_depth(top: Dataset, name: str) -> list[_Place]:
     return texts
 
 
-_TEXT = frozenset(("SH", "LO", "ST", "LT", "UT", "UC", "PN"))
+_TEXT = frozenset(("SH", "LO", "ST", "LT", "UT", "UC", "PN", "CS"))
 _ESCAPE = b"\x1b"
 _CHARACTER_SET = 0x00080005
 _UNICODE = "ISO_IR 192"

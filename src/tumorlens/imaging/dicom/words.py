@@ -188,7 +188,7 @@ def localiser_words(header: Dataset) -> str:
     joined = " ".join(words)
     said = any(_LOCALISER.fullmatch(word) for word in words)
     # "Sagittal T1 (loc 3)" is a diagnostic series of a known weighting.
-    weighted = bool(_T1.search(joined)) or "T2" in joined or "FLAIR" in joined
+    weighted = bool(re.search(r"T1|T2|FLAIR|MPRAGE", own.upper()))
     if _THREE_PLANES.search(joined) or (said and not weighted):
         return LOCALISER
     return ""
@@ -334,38 +334,3 @@ def _has_contrast(header: Dataset, own: str, exam: str) -> bool:
 
 
 _NO_AGENT = ("NO", "NONE", "N", "NO CONTRAST", "OHNE", "SIN", "SANS", "0", "WITHOUT")
-
-
-_NAMED = re.compile(
-    r"(?<![A-Z0-9])(T1|T2|FLAIR|DWI|ADC|DTI|MPRAGE|SWI|PD|TOF|BOLD)(?![0-9])"
-)
-
-
-def sequence_in_name(name: str) -> MRSequence | None:
-    """Name the weighting that a file's name states; None where it states none.
-
-    Parameters
-    ----------
-    name
-        With or without folders; ``sub-01_ce-gadolinium_T1w.nii.gz`` of BIDS, or
-        what people write.
-    """
-    words = re.split(r"[/\\]", name)[-1].upper()
-    words = re.sub(r"\.(NII|GZ|MGZ|MHA|NRRD|PNG|JPE?G|TIFF?)\b", " ", words)
-    words = words.replace("_", " ").replace("-", " ").replace("T1W", "T1 W")
-    if not _NAMED.search(words):
-        return None
-    if "FLAIR" in words:
-        return MRSequence.FLAIR
-    if _DIFFUSION.search(words):
-        return MRSequence.DIFFUSION
-    if _OTHER.search(words) or re.search(r"\bPD", words):
-        return MRSequence.OTHER
-    first, second = _T1.search(words), re.search(r"(?<![A-Z0-9])T2(?![0-9])", words)
-    if bool(first) == bool(second):
-        return None
-    if second:
-        return MRSequence.T2
-    plain = _PLAIN.search(words)
-    given = _CONTRAST.search(words) or re.search(r"\bC\b|\+", words)
-    return MRSequence.T1_CONTRAST if given and not plain else MRSequence.T1

@@ -34,6 +34,9 @@ _LEAST_ROOM = 0.08
 _LEAST_VIEWER = 0.04
 """Grey of a viewer's dark window, and what its corners differ by at most."""
 
+_MOST_VIEWER_SPREAD = 0.2
+"""Greys by which a viewer's bars differ from each other, at most."""
+
 _TISSUE = 0.14
 
 _RECTANGLE = 0.9
@@ -152,7 +155,7 @@ def find_views(pixels: NDArray[np.float32]) -> Framed:
         return _on_a_page(pixels, small)
     if min(corners) > _LEAST_ROOM:
         found = Framed((), ())
-        if max(corners) - min(corners) < 2.0 * _LEAST_VIEWER:
+        if max(corners) - min(corners) < _MOST_VIEWER_SPREAD:
             found = _photograph(pixels, _VIEWER_CONTRAST)
         return found if found.views else _photograph(pixels, _ROOM_CONTRAST)
     if sum(grey < _DARK for grey in corners) < 3:
@@ -511,7 +514,7 @@ _VIEWER_CONTRAST = 6.0
 """Of 255 greys, by which what surrounds a screen, or a slice in a viewer, is brighter
 than air."""
 
-_STRAIGHT = 1.5
+_STRAIGHT = 3.0
 """Pixels of the small picture by which corners of an upright screen may be off."""
 
 _FRAME = 0.04
@@ -540,13 +543,14 @@ def _photograph(pixels: NDArray[np.float32], contrast: float) -> Framed:
     slant = np.abs(quad - np.roll(quad, 1, axis=0)).min(axis=1).max()
     upright = slant <= _STRAIGHT
     if upright:
-        x0, y0 = np.floor(corners.min(axis=0)).astype(int)
-        x1, y1 = np.ceil(corners.max(axis=0)).astype(int)
+        # Each edge lies between its two corners.
+        left, right = corners[[0, 3], 0].mean(), corners[[1, 2], 0].mean()
+        top, bottom = corners[[0, 1], 1].mean(), corners[[2, 3], 1].mean()
         box = _Box(
-            max(0, int(x0)),
-            max(0, int(y0)),
-            min(pixels.shape[1], int(x1)),
-            min(pixels.shape[0], int(y1)),
+            max(0, round(float(left))),
+            max(0, round(float(top))),
+            min(pixels.shape[1], round(float(right))),
+            min(pixels.shape[0], round(float(bottom))),
         )
         return _inside(pixels, box, CROPPED)
     if contrast < _ROOM_CONTRAST:
@@ -571,7 +575,7 @@ def _screen(greys: NDArray[np.uint8], contrast: float) -> NDArray[np.float64] | 
         contours, _ = cv2.findContours(dark, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
             quad = _four_corners(np.asarray(contour, np.int32), greys.size)
-            if quad is None:
+            if quad is None or _cuts_across(quad, greys.shape):
                 continue
             area = cv2.contourArea(quad.astype(np.float32))
             if area > best_area and _is_screen(blurred, quad, contrast):
@@ -616,6 +620,15 @@ def _four_corners(
     turns = np.sum(edges * np.roll(edges, -1, axis=0), axis=1)
     cosines = turns / (lengths * np.roll(lengths, -1))
     return quad if np.abs(cosines).max() < 0.5 else None
+
+
+def _cuts_across(quad: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+    """Tell whether a quadrangle reaches from one edge of the picture to another."""
+    low, high = quad.min(axis=0), quad.max(axis=0)
+    return bool(
+        (low[0] <= 1 and high[0] >= shape[1] - 2)
+        or (low[1] <= 1 and high[1] >= shape[0] - 2)
+    )
 
 
 def _is_screen(

@@ -29,6 +29,8 @@ _NAMED: tuple[tuple[re.Pattern[str], MRSequence], ...] = tuple(
             r"t1[-_ ]?w?[-_ ]?(c|ce|cp|gd|gad|\+c|km|post|contrast|c\+)",
             MRSequence.T1_CONTRAST,
         ),
+        # BIDS names the agent before the suffix: ce-gadolinium_T1w.
+        (r"ce-[a-z0-9]+ .*t1w", MRSequence.T1_CONTRAST),
         (r"t1[-_ ]?(w|n|pre)?", MRSequence.T1),
         (r"t2[-_ ]?(w|tse|fse)?", MRSequence.T2),
         (r"dwi|adc", MRSequence.DIFFUSION),

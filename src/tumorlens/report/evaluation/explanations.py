@@ -32,12 +32,12 @@ def map_rows(figures_of_maps: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     whole = shuffled["cascading"][-1]
     agreed = figures_of_maps["agreement"].get("gain_over_center", {})
     rows = {
-        "Peak inside the outline, more often than the middle of the head by": {
+        "Peak inside the outline, gain over the centre of the head": {
             name: agreed[name]["peak_inside"] for name in agreed
         },
         **{
-            f"{way.capitalize()}, first quarter of the pixels, better than the middle "
-            "by": {
+            f"{way.capitalize()}, first quarter of the pixels, gain over the centre of "
+            "the head": {
                 name: figures_of_maps["deletion"][way]["gain_over_center"][name][
                     "early"
                 ]
@@ -45,13 +45,13 @@ def map_rows(figures_of_maps: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             }
             for way in ("deletion", "insertion")
         },
-        "Rank correlation with itself once all weights are shuffled": {
+        "Rank correlation with itself after shuffling all weights": {
             name: whole[name]["spearman"] for name in MAPS
         },
-        "The same with another patient's map": {
+        "Rank correlation with another patient's map": {
             name: shuffled["other_patient"][name]["spearman"] for name in MAPS
         },
-        "Correlation with itself when the head is turned by 3 and 8 degrees": {
+        "Correlation with itself after rotating the head by 3 and 8 degrees": {
             name: turned[name]["correlation"] for name in MAPS
         },
     }

@@ -25,14 +25,17 @@ def damage_rows(damage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     kinds = damage["kinds"]
     worst = max(kinds, key=lambda name: kinds[name]["drop"]["value"])
     yield (
-        "Accuracy lost under damage, points of 100, mean over "
+        "Accuracy lost to image damage, percentage points, mean over "
         f"{len(kinds)} kinds at {len(kinds[worst]['strengths'])} strengths",
         figure_text(damage["drop"]),
     )
-    yield f"The same, the costliest kind ({worst})", figure_text(kinds[worst]["drop"])
+    yield (
+        f"The same for the costliest kind ({worst})",
+        figure_text(kinds[worst]["drop"]),
+    )
     for name in ("sensitivity", "specificity"):
         yield (
-            f"Tumour {name} lost under damage, points of 100",
+            f"Tumour {name} lost to image damage, percentage points",
             figure_text(damage[f"{name}_drop"]),
         )
 
@@ -50,16 +53,16 @@ def refusal_rows(foreign: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tuple of str
         A title and a figure with its interval.
     """
-    for key, words in (("all", "all kinds"), ("new", "kinds that taught nothing")):
+    for key, words in (("all", "all kinds"), ("new", "kinds that were not taught")):
         refusal = foreign[key]
-        count = f"{refusal['pictures']} pictures"
+        count = f"{refusal['pictures']} images"
         yield (
-            f"No brain MRI, {words} ({count}): AUROC against brain MRI",
+            f"Not brain MRI, {words} ({count}): AUROC against brain MRI",
             figure_text(refusal["auroc"]),
         )
-        yield "The same: refused", figure_text(refusal["refused"])
+        yield "The same: proportion refused", figure_text(refusal["refused"])
     yield (
-        f"Brain MRI that passes ({foreign['slices']} slices)",
+        f"Brain MRI accepted, proportion ({foreign['slices']} slices)",
         figure_text(foreign["passed"]),
     )
 

@@ -10,8 +10,8 @@ from tumorlens.report.figure_words import figure_text
 Row = tuple[str, str]
 
 _SOURCES = {
-    "lgg": "`lgg`, whole scans and their tumour-free parts",
-    "lgg_thin": "`lgg`, all but two slices of the tumour taken out",
+    "lgg": "`lgg`, whole series and their tumour-free parts",
+    "lgg_thin": "`lgg`, all but two tumour slices removed",
     "cheng": "`cheng`, stacks of tumour slices",
     "ixi": "`ixi`, healthy heads",
     "volumes": "single volumes",
@@ -46,7 +46,7 @@ def series_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
         rows += _rates(f"{_SOURCES.get(source, source)}: ", points)
     for kind, name in (("acquired", "the acquired plane"), ("all", "all three planes")):
         points = figures["planes"][kind]["operating_points"]
-        rows += _rates(f"Nearly even voxels, {name}: ", points)
+        rows += _rates(f"Nearly isotropic voxels, {name}: ", points)
     if figures["outlines"] is not None:
         rows += _outlines(figures["outlines"])
     return rows
@@ -56,16 +56,16 @@ def _rates(prefix: str, points: Mapping[str, Any]) -> Iterator[Row]:
     for name, rates in points.items():
         for kind, counted in (("sensitivity", "tumor"), ("specificity", "no_tumor")):
             if rates[kind] is not None:
-                title = f"{kind} at `{name}` ({rates['scans'][counted]} scans)"
+                title = f"{kind} at `{name}` ({rates['scans'][counted]} series)"
                 yield prefix + title, figure_text(rates[kind])
 
 
 def _outlines(outlines: Mapping[str, Any]) -> Iterator[Row]:
     kinds = [
-        ("Spot at the fitted level", outlines["fitted"]),
-        ("Spot at half of the peak", outlines["half_of_peak"]),
+        ("Lesion at the fitted level", outlines["fitted"]),
+        ("Lesion at half of the peak", outlines["half_of_peak"]),
         *(
-            (f"Spot in {_SOURCES.get(name, name)}", figures)
+            (f"Lesion in {_SOURCES.get(name, name)}", figures)
             for name, figures in outlines["by_source"].items()
         ),
     ]
@@ -73,7 +73,7 @@ def _outlines(outlines: Mapping[str, Any]) -> Iterator[Row]:
         count = f"{title} ({figures['scans']} outlines)"
         yield f"{count}: Dice, mean", figure_text(figures["dice"])
         yield (
-            f"{count}: error of the longest side, median share",
+            f"{count}: relative error of the longest side, median",
             figure_text(figures["size_error"]),
         )
         yield (

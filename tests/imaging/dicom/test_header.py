@@ -1,0 +1,88 @@
+"""Text is decoded once, as it was meant, and goes out as UTF-8."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+
+from tests.samples.dicom_files import saved, slice_file, with_text
+from tumorlens.imaging.dicom.grouping import read_dicom
+from tumorlens.imaging.dicom.header import parse
+
+YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+HONG = "Hong^Gildong=洪^吉洞=홍^길동"
+
+
+def named(raw: bytes, character_set: str | None) -> bytes:
+    """Write a file whose patient's name is these bytes."""
+    data = with_text(slice_file(), "PatientName", raw)
+    if character_set is None:
+        return data
+    value = character_set.encode()
+    value += b" " * (len(value) % 2)
+    place = data.index(b"\x08\0\x16\0UI")
+    element = b"\x08\0\x05\0CS" + len(value).to_bytes(2, "little") + value
+    return data[:place] + element + data[place:]
+
+
+@pytest.mark.parametrize(
+    ("raw", "character_set", "name"),
+    [
+        (
+            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B="
+            b"\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+            "\\ISO 2022 IR 87",
+            YAMADA,
+        ),
+        (YAMADA.encode(), "ISO_IR 192", YAMADA),
+        (YAMADA.encode(), "ISO_IR_192", YAMADA),
+        (YAMADA.encode(), "UTF-8", YAMADA),
+        (YAMADA.encode(), None, YAMADA),
+        (YAMADA.encode(), "ISO_IR 100", YAMADA),
+        (
+            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7="
+            b"\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+            "\\ISO 2022 IR 149",
+            HONG,
+        ),
+        ("Wang^XiaoDong=王^小东".encode("gb18030"), "GB18030", "Wang^XiaoDong=王^小东"),
+        ("Müller^Jürgen".encode("latin-1"), "ISO_IR 100", "Müller^Jürgen"),
+        ("Müller^Jürgen".encode("latin-1"), "ISO-8859-1", "Müller^Jürgen"),
+        ("Müller^Jürgen".encode("latin-1"), None, "Müller^Jürgen"),
+        ("Müller^Jürgen".encode("latin-1"), "ISO_IR 192", "Müller^Jürgen"),
+        ("Люкceмбypг".encode("iso8859_5"), "ISO_IR 144", "Люкceмбypг"),
+    ],
+)
+def test_names_are_readable_and_written_as_utf8(
+    raw: bytes, character_set: str | None, name: str
+) -> None:
+    header = parse(named(raw, character_set), "x")
+    assert str(header.PatientName) == name
+    assert header.SpecificCharacterSet == "ISO_IR 192"
+    header.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    buffer = BytesIO()
+    header.save_as(buffer, enforce_file_format=True)
+    buffer.seek(0)
+    assert str(dcmread(buffer).PatientName) == name
+
+
+@pytest.mark.parametrize(
+    "raw", ["山田太郎".encode()[:-1], b"\x1b$B;3\xff", b"\xff\xfe^\x80", b"\x1b"]
+)
+@pytest.mark.parametrize(
+    "character_set", [None, "ISO_IR 192", "\\ISO 2022 IR 87", "NONSENSE"]
+)
+def test_a_broken_name_loses_no_slice(raw: bytes, character_set: str | None) -> None:
+    data = named(b"Doe^" + raw, character_set)
+    assert read_dicom(data, "x").slices
+    name = str(parse(data, "x").PatientName)
+    assert name.startswith("Doe^")
+    name.encode("utf-8")
+
+
+def test_plain_text_is_left_as_it_is() -> None:
+    header = parse(saved(slice_file()), "x")
+    assert "SpecificCharacterSet" not in header
+    assert str(header.PatientName) == "Secret^Person"

@@ -1,0 +1,135 @@
+"""Words of headers are read whole, in several languages, the series' own first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.samples.dicom_files import saved, slice_file, with_text
+from tumorlens.errors import InputError
+from tumorlens.imaging.dicom.grouping import read_dicom
+from tumorlens.imaging.study import MRSequence, Series
+
+
+def read(**tags: Any) -> Series:
+    return read_dicom(saved(slice_file(**tags)), "x").series[0]
+
+
+def of_part(part: str) -> Series:
+    data = with_text(slice_file(), "BodyPartExamined", part.encode())
+    return read_dicom(data, "x").series[0]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("HIPOFISIS", "RM HIPOFISIS", "HIPÓFISE", "HIPOFIZ", "Hypophyse", "HIPOCAMPO"),
+        *(
+            "BRAIN",
+            "HEAD AND SPINE",
+            "HEADNECK",
+            "CRÂNE",
+            "Schädel",
+            "KAFA",
+            "ENCÉFALO",
+        ),
+        *("LEGACY PROTOCOL", "HANDEDNESS", "SKULL/CSPINE", "WHOLEBODY", "OTHER"),
+    ],
+)
+def test_a_head_by_any_name_is_read(part: str) -> None:
+    assert of_part(part).slices
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        *(("HIP", "hip"), ("HÜFTE", "hip"), ("CADERA", "hip"), ("LSPINE", "spine")),
+        *(("L-SPINE", "spine"), ("RODILLA", "knee"), ("Abdomen", "abdomen")),
+        *(("PROSTATA", "prostate"), ("LEFT HAND", "hand"), ("C SPINE", "spine")),
+    ],
+)
+def test_another_body_part_is_refused(part: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        of_part(part)
+
+
+def test_a_part_left_in_the_protocol_does_not_refuse_a_head() -> None:
+    assert read(BodyPartExamined="ABDOMEN", StudyDescription="MRI BRAIN W WO").slices
+    with pytest.raises(InputError, match="abdomen"):
+        read(BodyPartExamined="ABDOMEN", StudyDescription="MR ABDOMEN")
+
+
+SE = {"ScanningSequence": "SE"}
+GR = {"ScanningSequence": "GR"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "sequence"),
+    [
+        ({"SeriesDescription": "Ax T1", "ProtocolName": "BRAIN MRA"}, MRSequence.T1),
+        ({"SeriesDescription": "Ax T2", "ProtocolName": "T1 FLAIR DWI"}, MRSequence.T2),
+        (
+            {"SeriesDescription": "Ax T1 +C", "ProtocolName": "MRA NECK"},
+            MRSequence.T1_CONTRAST,
+        ),
+        (
+            {
+                "SeriesDescription": "Ax",
+                "ProtocolName": "BRAIN FLAIR MRA",
+                "EchoTime": 10,
+                "RepetitionTime": 500,
+                **SE,
+            },
+            MRSequence.T1,
+        ),
+        (
+            {"ProtocolName": "t1_mpr", "EchoTime": 3, "RepetitionTime": 2000, **GR},
+            MRSequence.T1,
+        ),
+        (
+            {"EchoTime": 3, "RepetitionTime": 2000, "InversionTime": 900, **GR},
+            MRSequence.T1,
+        ),
+        ({"EchoTime": 25, "RepetitionTime": 700, **GR}, MRSequence.OTHER),
+        (
+            {
+                "EchoTime": 6,
+                "RepetitionTime": 25,
+                "FlipAngle": 20,
+                "SequenceVariant": "SP",
+                **GR,
+            },
+            None,
+        ),
+        (
+            {
+                "EchoTime": 4,
+                "RepetitionTime": 250,
+                "FlipAngle": 70,
+                "SequenceVariant": "SP",
+                **GR,
+            },
+            MRSequence.T1,
+        ),
+        ({"EchoTime": 20, "RepetitionTime": 3000, **SE}, MRSequence.OTHER),
+        ({"AcquisitionContrast": "FLUID_ATTENUATED"}, MRSequence.FLAIR),
+        (
+            {"SeriesDescription": "T1", "ContrastBolusAgent": "GADOVIST"},
+            MRSequence.T1_CONTRAST,
+        ),
+        ({"SeriesDescription": "T1", "ContrastBolusAgent": "NONE"}, MRSequence.T1),
+        (
+            {
+                "SeriesDescription": "T1 PRE",
+                "ContrastBolusAgent": "GD",
+                "ProtocolName": "POST",
+            },
+            MRSequence.T1,
+        ),
+    ],
+)
+def test_words_of_the_series_then_times_then_the_protocol(
+    tags: dict[str, Any], sequence: MRSequence | None
+) -> None:
+    assert read(**tags).sequence is sequence

@@ -1,0 +1,57 @@
+"""A disk that is really full: what was accepted is judged once there is room."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.samples.gate import gated
+from tests.samples.series_uploads import PATIENCE_SECONDS, finish, nifti
+from tests.samples.small_disk import fill, mounted
+from tests.samples.uploads import form
+from tumorlens import SeriesClassifier
+from tumorlens.settings import Settings
+from tumorlens.web.app import create_app
+from tumorlens.web.uploads.store import Store
+
+URL = "/api/v1/scans"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk", 12) as place:
+        yield place
+
+
+def test_a_scan_waits_for_room_and_is_judged_then(
+    small_disk: Path,
+    classifier: SeriesClassifier,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    waiting, gate = gated(classifier)
+    with closing(Store(small_disk / "store", 3600, 2**30)) as store:
+        client = create_app(waiting, store, settings).test_client()
+        sent = client.post(URL, **form(("a.nii.gz", nifti())))
+        assert sent.status_code == 202
+        place = sent.headers["Location"]
+        gate.wait_for_it()
+        filler = fill(small_disk)
+        refused = client.post(URL, **form(("b.nii.gz", nifti())))
+        assert refused.status_code == 500
+        assert refused.json is not None
+        assert "cannot be kept" in refused.json["error"]["message"]
+        gate.open()
+        # Not even that it failed can be written: it stays as it is.
+        end = time.monotonic() + PATIENCE_SECONDS
+        while caplog.text.count("A step failed") < 2:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        found = client.get(place).json
+        assert found is not None and found["state"] in {"reading", "judging"}
+        filler.unlink()
+        assert finish(client, place)["state"] == "done"
