@@ -1,4 +1,7 @@
-"""The command `tumorlens`: one command a file, imported when it is called."""
+"""The command `tumorlens`: one command a file, imported when it is called.
+
+Tested in `tests/cli/analysis/test_predict.py` and `tests/cli/test_hostile.py`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ EXIT_PIPE_CLOSED = 141
 COMMANDS = {
     "predict": ("analysis", "Say what MRI slices show, how sure that is, and where."),
     "scan": ("analysis", "Judge whole scans: volumes and series of slices."),
+    "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
+    "query": ("scale", "Count an archive's results by month, scanner, series."),
     "serve": ("services", "Open the web app."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (
@@ -90,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Without the program's name; by default those of the process.
+        Arguments without the program's name; by default those of the process.
 
     Returns
     -------

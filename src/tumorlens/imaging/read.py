@@ -36,6 +36,7 @@ from tumorlens.imaging.limits import (
 )
 from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
+from tumorlens.imaging.readers.raster import is_raster
 from tumorlens.imaging.study import Series, Study
 
 
@@ -47,7 +48,7 @@ def read_zip(data: bytes, name: str) -> Study:
     data
         The whole archive.
     name
-        What the user calls it, for messages and as the start of `Slice.source`.
+        Name for messages, and the start of `Slice.source`.
 
     Raises
     ------
@@ -74,9 +75,9 @@ def read_study(
     source
         A path to a file or folder, or the bytes of a file.
     name
-        What the user calls it; by default the path, or ``picture``.
+        Name for messages; by default the path, or ``picture``.
     volume
-        Which volume of a NIfTI file that holds several (4-D), from 0.
+        Number of the volume in a NIfTI file that holds several (4-D), from 0.
 
     Returns
     -------
@@ -102,16 +103,17 @@ def read_study(
                 raise _nothing_to_choose(label)
             return read_folder(path, label)
         data = _read_bytes(path, label)
-        if is_dicomdir(data):
-            return _read_disc(path, data, label)
-        data = _with_second_file(path, data, label)
+        if not is_raster(data):
+            if is_dicomdir(data):
+                return _read_disc(path, data, label)
+            data = _with_second_file(path, data, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     if volume is not None:
         if not is_nifti(data):
             raise _nothing_to_choose(label)
         return read_nifti(data, label, volume)
-    if is_zip(data):
+    if not is_raster(data) and is_zip(data):
         return read_zip(data, label)
     return _read_one(data, label)
 
@@ -203,14 +205,14 @@ def _read_bytes(path: Path, label: str) -> bytes:
 def read_folder(path: Path, label: str) -> Study:
     """Read all files of a folder and of those inside it, by content.
 
-    Links, hidden files and what is no ordinary file are passed over.
+    Links, hidden files and what is no ordinary file are skipped.
 
     Parameters
     ----------
     path
         The folder.
     label
-        What the user calls it, for messages and for `Slice.source`.
+        Name for messages and for `Slice.source`.
 
     Raises
     ------
@@ -293,9 +295,9 @@ def read_collection(
     files
         Name and bytes of each; taken one by one.
     label
-        What the user calls the whole.
+        Name of the whole, for messages.
     failures
-        Name and error of what was passed over already, filled as `files` are taken.
+        Names and errors of skipped files, filled as `files` are taken.
 
     Raises
     ------

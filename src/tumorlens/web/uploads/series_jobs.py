@@ -55,7 +55,7 @@ class SeriesJobs:
     classifier
         A verified classifier.
     store
-        Where studies are kept; it stops this before it closes.
+        Store of the uploads; it stops this before it closes.
     """
 
     def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
@@ -152,7 +152,7 @@ class SeriesJobs:
             self._fail(job, mistake)
 
     def _fail(self, job: Job, error: TumorLensError) -> None:
-        # What was found before stays with it.
+        # The findings so far stay with it.
         self._store.finish(job, JobState.FAILED, _described(error))
 
     def _is_lost(self, job: Job) -> bool:
@@ -223,15 +223,15 @@ class SeriesJobs:
             files[f"evidence-{index}"] = pack_evidence(finding.evidence)
             if finding.affine_ras is not None:
                 files[f"nifti-{index}"] = _nifti(finding)
-        known = job.document["series"]
+        series_facts = job.document["series"]
         judged = {
-            **known[index],
+            **series_facts[index],
             "state": State.DONE,
             "finding": series_to_json(finding, job.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
-        listed = [judged if item["index"] == index else item for item in known]
+        listed = [judged if item["index"] == index else item for item in series_facts]
         return self._keep(job, {"series": listed}, files), finding
 
     def _judge_pictures(self, job: Job, study: Study) -> Job:
@@ -245,8 +245,8 @@ class SeriesJobs:
         if not left:
             return job
         classifier = self._classifier.slice_classifier()
-        found = classifier.predict_slices(left, point, study.notes)
-        for number, prediction in enumerate(found, 1):
+        predictions = classifier.predict_slices(left, point, study.notes)
+        for number, prediction in enumerate(predictions, 1):
             report(number, len(left))
             job = self._store.add_part(prediction, job, len(slices))
         return job

@@ -25,16 +25,16 @@ _INTERRUPTED = {
 
 @dataclass(frozen=True)
 class OlderUpload:
-    """A picture or a scan as the older store knew it.
+    """A picture or an upload as the older store knew it.
 
     Parameters
     ----------
     id, kind, owner, made, state, document
-        As in `Upload`; one that was being judged waits again.
+        The same as in `Upload`; one that was being judged waits again.
     error
         Why it failed.
     parent
-        The scan that a picture is of.
+        The upload that a picture is of.
     sent, results
         Files as they were sent, and those that were made of them, by name.
     """
@@ -52,7 +52,7 @@ class OlderUpload:
 
 
 def read_older(folder: Path) -> list[OlderUpload] | None:
-    """Read an older store, scans before their pictures; None where there is none.
+    """Read an older store, uploads before their pictures; None where there is none.
 
     Raises
     ------
@@ -75,14 +75,14 @@ def read_older(folder: Path) -> list[OlderUpload] | None:
             f"The older store in {folder} cannot be taken over: {error}.",
             "Give --store another folder.",
         ) from error
-    found = [_scan(folder, *row) for row in scans]
+    uploads = [_scan(folder, *row) for row in scans]
     parents = {
-        picture: scan.id for scan in found for picture in scan.document["analyses"]
+        picture: scan.id for scan in uploads for picture in scan.document["analyses"]
     }
     for picture, owner, made, text in pictures:
         file = folder / f"{picture}.npy"
         if file.exists():
-            found.append(
+            uploads.append(
                 OlderUpload(
                     picture,
                     Kind.PICTURE,
@@ -96,7 +96,7 @@ def read_older(folder: Path) -> list[OlderUpload] | None:
                     {"pictures": file},
                 )
             )
-    return found
+    return uploads
 
 
 def remove_older(folder: Path) -> None:

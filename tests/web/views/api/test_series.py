@@ -186,7 +186,7 @@ def test_single_pictures_in_an_archive_are_judged_by_themselves(
         ("in.zip", packed(("in.zip", packed(("a", b"x")))), "bad_input", "archive"),
         ("key.zip", encrypted(), "bad_input", "encrypted"),
         ("lie.zip", lying(10**9), "too_large", "inflates"),
-        ("no.zip", packed(("a.txt", b"hello")), "unknown_format", "known"),
+        ("no.zip", packed(("a.txt", b"hello")), "unknown_format", "is text"),
         ("text.nii", b"hello", "unknown_format", "text.nii"),
         ("empty.nii", b"", "empty_file", "empty.nii"),
         ("cut.nii.gz", nifti()[:4000], "damaged_file", "cut.nii.gz"),
