@@ -46,7 +46,7 @@ def judge_pictures(
     Yields
     ------
     Upload or Failure
-        In order: one upload for each slice of a file, or one failure for the file.
+        One upload for each slice of a file in order, or one failure for the file.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def queue_study(
     files
         The files that `receive_study` took.
     owner, operating_point
-        As for `judge_pictures`.
+        The same as for `judge_pictures`.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _judge_picture(
             for prediction in classifier.predict_study(single, operating_point):
                 yield app_state().store.add(prediction, owner)
     except (InputError, OutputError) as error:
-        yield Failure(display_name(name), error.code, error.message, error.hint)
+        yield Failure.of(display_name(name), error)
     except Exception:
         # One file's fault must not cost the others their results.
         logger.exception("A picture could not be analysed.")

@@ -195,15 +195,15 @@ class _Results:
     def fail(self, path: str, error: InputError) -> None:
         """Note that the rest of an input could not be judged."""
         name = display_name(path)
-        failure = Failure(name, error.code, error.message, error.hint)
+        failure = Failure.of(name, error)
         self.failures.append(failure)
         self.documents.append(series_failure_to_json(failure))
         click.echo(f"Error: {error}", err=True)
 
 
 def _lines(prediction: SeriesPrediction) -> Iterator[str]:
-    said = words.series_headline(prediction.decision, prediction.p_tumor)
-    yield f"{display_name(prediction.source)}: {said}"
+    headline = words.series_headline(prediction.decision, prediction.p_tumor)
+    yield f"{display_name(prediction.source)}: {headline}"
     if prediction.not_judged is not None:
         yield f"  {words.NOTHING_JUDGED}"
     counts = (prediction.slices, prediction.without_brain, prediction.refused)
@@ -251,7 +251,7 @@ class StudyReport:
         notes
             Full sentences on how the files were read.
         failures
-            What could not be read.
+            Files that could not be read.
 
         Raises
         ------

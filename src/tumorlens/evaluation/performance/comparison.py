@@ -32,7 +32,7 @@ _SEED = 21
 
 @dataclass(frozen=True)
 class _Answers:
-    """What one bundle said, as far as it is compared; N slices, U units.
+    """Compared answers of one bundle for N slices and U units.
 
     A unit is a patient's slices of one class.
     """
@@ -69,7 +69,7 @@ class _Answers:
 
     @property
     def patients(self) -> NDArray[np.int64]:
-        """Whose slice each is, numbered from 0, shape (N,)."""
+        """Number of each slice's patient, from 0, shape (N,)."""
         numbers = np.unique(np.asarray(self.judged.groups), return_inverse=True)
         return np.asarray(numbers[1], np.int64)
 
@@ -79,7 +79,7 @@ class _Answers:
 
     @property
     def right_units(self) -> NDArray[np.bool_]:
-        """Which units the mean of the probabilities gets right, shape (U,)."""
+        """Units that the mean of the probabilities gets right, shape (U,)."""
         sums = np.stack(
             [np.bincount(self.units, column) for column in self.judged.probabilities.T],
             axis=1,
@@ -154,7 +154,7 @@ def _matched(
 
 
 def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str, float]:
-    """By statistic: the share of random swaps that set the two as far apart."""
+    """Give by statistic the share of random swaps that set the two as far apart."""
     rng = np.random.default_rng(_SEED)
     patients = first.patients
     whole = draws.without_draws()
@@ -168,11 +168,11 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
             ]
         )
 
-    seen = np.abs(apart(np.zeros(len(patients), bool)))
-    as_far = np.ones(len(seen))
+    observed = np.abs(apart(np.zeros(len(patients), bool)))
+    as_far = np.ones(len(observed))
     for drawn in rng.random((SWAPS, draws.patients)) < 0.5:
         # Rounding must not make a swap of equal answers look nearer.
-        as_far += np.abs(apart(drawn[patients])) >= seen - 1e-12
+        as_far += np.abs(apart(drawn[patients])) >= observed - 1e-12
     return dict(zip(_STATISTICS, (as_far / (1 + SWAPS)).tolist(), strict=True))
 
 
@@ -209,8 +209,8 @@ def _all(answers: _Answers) -> NDArray[np.bool_]:
 
 
 def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
-    known = np.isfinite(values)
-    return draws.mean(np.where(known, values, 0.0), known)
+    is_finite = np.isfinite(values)
+    return draws.mean(np.where(is_finite, values, 0.0), is_finite)
 
 
 _STATISTICS: dict[str, Statistic[_Answers]] = {

@@ -38,7 +38,7 @@ STATISTICS = (
     "entropy",
     "share of nearly black",
 )
-"""Of the brightness as a share of the picture's own brightest value."""
+"""Names of statistics of the brightness, which is a share of the brightest value."""
 
 _BINS = 64
 _BLACK = 0.05
@@ -160,8 +160,8 @@ def _readable(
             "None of the listed pictures can be read.",
             "Run `tumorlens data audit` on the manifest to see why.",
         )
-    kept = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
-    return kept, np.stack(known_rows)
+    readable = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
+    return readable, np.stack(known_rows)
 
 
 def _judge(

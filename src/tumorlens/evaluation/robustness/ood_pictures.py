@@ -5,6 +5,8 @@ packages that are installed anyway, or are left out with a note.
 
 `tumorlens.data.ood_pictures` draws the kinds that teach; those drawn here are others,
 so that what is measured on them says how unknown kinds are met.
+
+Tested in `tests/evaluation/robustness/test_ood.py`.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ class OodPicture:
     Parameters
     ----------
     kind
-        What it is.
+        Kind of picture.
     origin
         Pictures of one origin are parts of one another, and count together.
     slice_
@@ -90,7 +92,7 @@ def gather_ood_pictures(
     records
         Those flagged ``ct`` are taken; others are left out.
     of_each_kind
-        How many are drawn of each drawn kind.
+        Number that is drawn of each drawn kind.
     first
         Number of the first drawing: others differ from it.
 

@@ -1,4 +1,4 @@
-"""What a bundle says of labelled slices: everything that figures are made of."""
+"""Answers of a bundle for labelled slices: everything that figures are made of."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ class ScoredSlices:
 
     @property
     def groups(self) -> list[str]:
-        """Whose slice each is: the patient, or the picture alone."""
+        """The patient of each slice, or the picture alone."""
         return [item.group for item in self.records]
 
     @property
     def tumor(self) -> NDArray[np.bool_]:
-        """Which slices show a tumour, shape (N,)."""
+        """Slices that show a tumour, shape (N,)."""
         return np.asarray(self.labels != NO_TUMOR_INDEX)
 
     @property
@@ -188,11 +188,11 @@ def score_records(
     DatasetError
         No picture could be judged, or an outline does not fit its picture.
     """
-    kept: list[Record] = []
+    judged_records: list[Record] = []
     rows: list[dict[str, Any]] = []
     wanted = [row for row in records if row.label or (lesions and row.lesion)]
     for record, prediction in _judged(classifier, wanted, operating_point, say):
-        kept.append(record)
+        judged_records.append(record)
         rows.append(_row(record, prediction, classifier.bundle))
     if not rows:
         raise DatasetError(
@@ -205,7 +205,7 @@ def score_records(
         if name not in _LISTED
     }
     listed: dict[str, Any] = {name: [row[name] for row in rows] for name in _LISTED}
-    return ScoredSlices(records=kept, **listed, **columns)
+    return ScoredSlices(records=judged_records, **listed, **columns)
 
 
 def _judged(
@@ -305,7 +305,7 @@ class Judgements:
 
     @property
     def tumor(self) -> NDArray[np.bool_]:
-        """Which show a tumour, shape (N,)."""
+        """Those that show a tumour, shape (N,)."""
         return np.asarray(self.labels != NO_TUMOR_INDEX)
 
     @property
