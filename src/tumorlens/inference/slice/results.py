@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import warn_of_old_name
-from tumorlens.imaging.study import Plane
+from tumorlens.imaging.study import PictureView, Plane
 from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.taxonomy import Decided, Finding, Lesion, TumorClass
 
@@ -185,6 +185,9 @@ class Prediction:
     head
         Edge of the square that holds the head, in pixels; 0 in a prediction
         that was restored without it.
+    view
+        What of the picture was judged, where it shows more than the slice; else
+        None.
     clinical
         What clinical columns did; None where none were asked for.
     sequence
@@ -205,6 +208,7 @@ class Prediction:
     pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
     head: int = 0
     clinical: ClinicalUse | None = None
+    view: PictureView | None = None
     sequence: SequenceEstimate = field(default=SequenceEstimate())
 
 
