@@ -485,6 +485,10 @@ def _by_rank(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
 
 def _is_negative(frames: Sequence[Frame]) -> bool:
     """Tell whether most slices show white air, though no tag says so."""
+    declared = text(frames[0].header, "PhotometricInterpretation") == "MONOCHROME1"
+    # One slice is no reason to doubt what a header says of its greys.
+    if declared and len(frames) < _LEAST_STACK:
+        return False
     # A look at a few tells of most series that air is dark.
     told = [
         is_inverted(frame.slice.pixels) for frame in frames[:: len(frames) // 4 or 1]

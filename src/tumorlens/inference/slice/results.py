@@ -208,8 +208,8 @@ class Prediction:
     pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
     head: int = 0
     clinical: ClinicalUse | None = None
-    view: PictureView | None = None
     sequence: SequenceEstimate = field(default=SequenceEstimate())
+    view: PictureView | None = None
 
 
 @dataclass(frozen=True)

@@ -323,6 +323,7 @@ CSV_COLUMNS: tuple[str, ...] = (
     "ms",
     *(f"p_{name}" for name in Lesion),
     "sequence",
+    "notes",
 )
 """The columns, in their fixed order."""
 
@@ -365,4 +366,5 @@ def csv_row(result: Prediction | Failure) -> list[str]:
             for value in (document[f"p_{name}"] for name in Lesion)
         ),
         document["sequence"] or "",
+        " ".join(document["notes"]),
     ]
