@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mapie.classification import SplitConformalClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tumorlens.calibration.probabilities import (
     COVERAGE,
@@ -13,7 +15,11 @@ from tumorlens.calibration.probabilities import (
     fit_prediction_sets,
 )
 from tumorlens.errors import TrainingError
-from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    pool_evidence,
+    softmax,
+)
 from tumorlens.inference.slice.explanation import cell_probabilities
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
@@ -103,6 +109,40 @@ def test_prediction_sets_hold_the_truth_as_often_as_they_state():
         assert (own >= sets.thresholds[name]).mean() == pytest.approx(
             COVERAGE, abs=0.02
         )
+
+
+class GivenProbabilities(ClassifierMixin, BaseEstimator):
+    """A classifier for MAPIE that hands its input on as probabilities."""
+
+    classes_ = np.arange(len(CLASSES))
+
+    def fit(self, given, labels):
+        return self
+
+    def predict_proba(self, given):
+        return given
+
+    def predict(self, given):
+        return given.argmax(axis=1)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+@pytest.mark.filterwarnings("ignore:.*conformalization dataset has less labels")
+def test_sets_of_one_slice_a_patient_are_those_of_mapie(outputs):
+    logits, _, labels = outputs
+    probabilities = softmax(logits / 5.0)
+    patients = [f"p{row}" for row in range(len(labels))]
+    thresholds = fit_prediction_sets(probabilities, labels, patients).thresholds
+    for row, name in enumerate(CLASSES):
+        own = labels == row
+        peer = SplitConformalClassifier(
+            GivenProbabilities(), COVERAGE, prefit=True, conformity_score="lac"
+        )
+        peer.conformalize(probabilities[own], labels[own])
+        sets = peer.predict_set(probabilities)[1][:, row, 0]
+        assert np.array_equal(sets, probabilities[:, row] >= thresholds[name])
 
 
 def unequal_patients(rng, count):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.clinical_sets import made_patients
+from tests.samples.clinical import made_patients
 from tumorlens.evaluation.clinical import (
     ACCURACY,
     LOG_LOSS,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.clinical_tables import draw_patients, drop_column
+from tests.samples.clinical import draw_patients, drop_column
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.experiments.clinical import ClinicalConfig, add_clinical, join_table

@@ -14,7 +14,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from tests.samples.folds import TINY, draw_two_folds
+from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.calibration.decision_layer import fit_decision_layer
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import write_manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tests.samples.folds import TINY, draw_two_folds
+from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.training.dataset import load_samples
 from tumorlens.training.held_out import HeldOut

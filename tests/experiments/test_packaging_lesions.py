@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.samples.folds import TINY, draw_two_folds
+from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.performance.by_sequence import sequence_figures
 from tumorlens.evaluation.scoring.scored_slices import score_records

@@ -1,15 +1,17 @@
-"""Drawn heads that differ as those of different people do."""
+"""Drawn heads that differ as those of different people do, and folds of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record
+from tumorlens.data.manifest import Record, read_manifest, write_manifest
 from tumorlens.taxonomy import CLASSES, TumorClass
+from tumorlens.training.config import TrainingConfig
 
 
 def draw_person(number: int, size: int = 160) -> NDArray[np.uint8]:
@@ -49,3 +51,23 @@ def draw_people(folder: Path, count: int) -> list[Record]:
         cv2.imwrite(str(path), picture)
         found.append(Record(path, label, f"p{number}", mask, source="drawn"))
     return found
+
+
+TINY = TrainingConfig(
+    network="seed-cnn",
+    epochs=1,
+    steps_per_epoch=2,
+    batch_size=4,
+    size=64,
+    early_size=32,
+)
+
+
+def draw_two_folds(folder: Path) -> list[Record]:
+    """Draw 16 people and deal them, all classes in both folds: FOLDER/folds.csv."""
+    dealt = [
+        replace(row, fold=number // 4 % 2)
+        for number, row in enumerate(draw_people(folder, 16))
+    ]
+    write_manifest(dealt, folder / "folds.csv")
+    return read_manifest(folder / "folds.csv")

@@ -2,16 +2,19 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy.stats import mannwhitneyu
+from sklearn.calibration import calibration_curve
 
 from tumorlens.statistics.metrics import auroc, calibration_error
 
 
-def test_auroc_agrees_with_scikit_learn_ties_included():
+def test_auroc_is_the_share_of_pairs_that_mann_and_whitney_count():
     rng = np.random.default_rng(2)
     scores = rng.integers(0, 10, 300).astype(float)
     positive = rng.random(300) < 0.3
-    assert auroc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+    won = mannwhitneyu(scores[positive], scores[~positive]).statistic
+    pairs = positive.sum() * (~positive).sum()
+    assert auroc(scores, positive) == pytest.approx(won / pairs)
 
 
 def test_auroc_without_both_kinds_is_not_a_number():
@@ -24,3 +27,16 @@ def test_calibration_error_of_honest_and_of_boastful_probabilities():
     boastful = np.tile([1.0, 0.0], (100, 1))
     assert calibration_error(honest, labels) == pytest.approx(0.0, abs=1e-9)
     assert calibration_error(boastful, labels) == pytest.approx(0.3)
+
+
+def test_calibration_error_is_the_area_beside_scikit_learns_curve():
+    rng = np.random.default_rng(5)
+    powers = np.exp(rng.normal(0.0, 1.5, (500, 4)))
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    labels = rng.integers(0, 4, 500)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    shares, means = calibration_curve(right, confidence, n_bins=15)
+    counts = np.histogram(confidence, np.linspace(0.0, 1.0, 16))[0]
+    error = np.average(np.abs(shares - means), weights=counts[counts > 0])
+    assert calibration_error(probabilities, labels) == pytest.approx(error)

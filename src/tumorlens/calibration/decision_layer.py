@@ -1,4 +1,7 @@
-"""Everything that turns raw outputs into a decision, fitted in one go."""
+"""Everything that turns raw outputs into a decision, fitted in one go.
+
+Tested in `tests/experiments/test_cross_validation.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tumorlens.calibration.probabilities import (
     fit_cells,
     fit_operating_points,
     fit_prediction_sets,
+    fit_sequence_bias,
 )
 from tumorlens.calibration.rules import fit_rules
 from tumorlens.calibration.sequence import fit_sequence_head
@@ -60,7 +64,7 @@ class DecisionLayer:
 
     def probabilities(self, held: HeldOut) -> NDArray[np.float64]:
         """Calibrated probabilities of what a decision can name, shape (N, 4 or 5)."""
-        return _probabilities(held, self.calibration)
+        return _probabilities(held, self.calibration, self.sequence_head)
 
     def check(self, held: HeldOut) -> dict[str, Any]:
         """Say how good the decisions are on other patients."""
@@ -96,18 +100,22 @@ def fit_decision_layer(
     if brain_shares is not None:
         brain_shares = brain_shares[known]
     groups = [row.group for row in held.records]
-    calibration = fit_calibration(
-        held.logits,
-        held.evidence,
-        held.labels,
-        [
-            row.source
-            if held.sequence is None
-            else f"{row.source} {sequence_word(row.sequence)}"
-            for row in held.records
-        ],
-    )
-    probabilities = _probabilities(held, calibration)
+    head = fit_sequence_head(held)
+    sources = [
+        row.source if head is None else f"{row.source} {sequence_word(row.sequence)}"
+        for row in held.records
+    ]
+    calibration = fit_calibration(held.logits, held.evidence, held.labels, sources)
+    if head is not None and held.sequence is not None:
+        calibration = fit_sequence_bias(
+            calibration,
+            held.logits,
+            _pooled(held, calibration),
+            head.probabilities(held.sequence),
+            held.labels,
+            sources,
+        )
+    probabilities = _probabilities(held, calibration, head)
     return DecisionLayer(
         calibration,
         fit_operating_points(
@@ -116,7 +124,7 @@ def fit_decision_layer(
         fit_prediction_sets(probabilities, held.decided, groups),
         _fit_rules(held, calibration, probabilities, brain_shares),
         fit_cells(held.evidence, held.outlined, held.labels),
-        fit_sequence_head(held),
+        head,
     )
 
 
@@ -134,9 +142,14 @@ def _fit_rules(
     return replace(rules, head_disagreement=None) if held.evidence is None else rules
 
 
-def _probabilities(held: HeldOut, calibration: Calibration) -> NDArray[np.float64]:
+def _probabilities(
+    held: HeldOut, calibration: Calibration, head: SequenceHead | None
+) -> NDArray[np.float64]:
+    shares = None
+    if head is not None and held.sequence is not None:
+        shares = head.probabilities(held.sequence)
     findings = calibrated_probabilities(
-        held.logits, _pooled(held, calibration), calibration
+        held.logits, _pooled(held, calibration), calibration, shares
     )
     return decided_view(findings)
 

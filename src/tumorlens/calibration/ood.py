@@ -18,7 +18,7 @@ PASS_RATE = 0.99
 REFUSED_RATE = 0.99
 """Share of pictures that are not above whose scores no threshold is needed."""
 _TOWARDS_BRAIN_MRI = 0.125
-"""Where the threshold lies on the way from pictures that are not to brain MRI."""
+"""Place of the threshold on the way from other pictures to brain MRI."""
 _DIRECTIONS = 96
 _PROBE_STRENGTH = 3e-4
 

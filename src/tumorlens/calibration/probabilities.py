@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ leaves it next to none, since the slice head is surer on known scanners; on hosp
 that were left out the evidence head is the better one (docs/experiments.md)."""
 
 _BIAS_PENALTY = 0.02
+_SEQUENCE_PENALTY = 0.01
 _TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
 
 
@@ -114,6 +116,63 @@ def _fit_weights(
     bounds = [(-4.0, 3.0), ratio] + [(-6.0, 6.0)] * count
     result = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
     return float(result.fun), unpack(result.x)
+
+
+def fit_sequence_bias(
+    calibration: Calibration,
+    logits: NDArray[np.float32],
+    pooled: NDArray[np.float32],
+    sequences: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    sources: Sequence[str],
+) -> Calibration:
+    """Fit what each MR sequence adds to a calibration of all.
+
+    A network takes over from its training how common each kind is in a sequence; what
+    it makes of it is put right here, by likelihood. Between tumour and none a
+    sequence is only moved where the slices show both in it: else its sets' habits
+    would be taken for odds.
+
+    Parameters
+    ----------
+    calibration
+        From `fit_calibration`.
+    logits, pooled
+        Shape (N, F): slice head, and pooled evidence.
+    sequences
+        Shape (N, S): probability of each MR sequence.
+    labels, sources
+        As in `fit_calibration`.
+
+    Returns
+    -------
+    Calibration
+        With `sequence_bias`.
+    """
+    rows, count = np.arange(len(labels)), sequences.shape[1]
+    weights = _source_weights(labels, sources)
+    likeliest = sequences.argmax(axis=1)
+    tumor, clear = np.isin(labels, _TUMORS), labels == NO_TUMOR_INDEX
+    free = np.zeros((count, logits.shape[1]), bool)
+    for sequence in range(count):
+        own = likeliest == sequence
+        free[sequence, _TUMORS] = (own & tumor).any()
+        free[sequence, NO_TUMOR_INDEX] = (own & tumor).any() and (own & clear).any()
+
+    def unpack(values: NDArray[np.float64]) -> Calibration:
+        bias = np.zeros(free.shape)
+        bias[free] = values
+        return replace(calibration, sequence_bias=tuple(map(tuple, bias.tolist())))
+
+    def loss(values: NDArray[np.float64]) -> float:
+        found = calibrated_probabilities(logits, pooled, unpack(values), sequences)
+        likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
+        return float(likelihood + _SEQUENCE_PENALTY * np.square(values).sum())
+
+    if not free.any():
+        return calibration
+    start = np.zeros(int(free.sum()))
+    return unpack(minimize(loss, start, method="L-BFGS-B").x)
 
 
 def _source_weights(

@@ -55,7 +55,11 @@ from tumorlens.inference.clinical.columns import (
     read_clinical_table,
 )
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
-from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    class_view,
+    pool_evidence,
+)
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import CLASSES
 
@@ -122,7 +126,13 @@ def image_by_folds(
     pooled = np.zeros_like(held.logits)
     if held.evidence is not None:
         pooled = pool_evidence(held.evidence, bundle.calibration.evidence_cells)
-    probabilities = calibrated_probabilities(held.logits, pooled, bundle.calibration)
+    head = bundle.sequence_head
+    shares = None
+    if head is not None and held.sequence is not None:
+        shares = head.probabilities(held.sequence)
+    probabilities = class_view(
+        calibrated_probabilities(held.logits, pooled, bundle.calibration, shares)
+    )
     return ImageSide(held.records, probabilities, _BY_FOLDS)
 
 
@@ -441,7 +451,7 @@ def _data(
 
 
 def _places(chosen: ChosenColumns) -> dict[str, slice]:
-    """By column: which of the features are its."""
+    """Find the features of each column, by its name."""
     places, start = {}, 0
     for column in chosen.columns:
         stop = start + len(column.features)

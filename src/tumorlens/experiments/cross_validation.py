@@ -48,7 +48,7 @@ _CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """Which runs a cross-validation is made of.
+    """The runs that a cross-validation is made of.
 
     Parameters
     ----------

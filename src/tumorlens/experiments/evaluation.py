@@ -1,4 +1,7 @@
-"""An evaluation from manifest and bundles to figures as JSON, and the page of them."""
+"""An evaluation from manifest and bundles to figures as JSON, and the page of them.
+
+Tested in `tests/cli/model/test_evaluate.py`.
+"""
 
 from __future__ import annotations
 

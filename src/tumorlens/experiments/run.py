@@ -1,4 +1,7 @@
-"""A whole training run: manifest, samples, fit, bundle."""
+"""A whole training run: manifest, samples, fit, bundle.
+
+Tested in `tests/cli/model/test_train.py`.
+"""
 
 from __future__ import annotations
 

@@ -42,10 +42,7 @@ class Format(NamedTuple):
 START_BYTES = 2**16
 """Bytes from the start of a file that tell its format."""
 
-# DICOM goes first: the 128 bytes that it starts with are free, and some senders
-# write the head of a TIFF there.
 FILE_FORMATS: tuple[Format, ...] = (
-    Format(is_dicom, read_dicom, (".dcm", ".dicom", ".ima")),
     Format(
         is_raster,
         read_raster,
@@ -54,6 +51,7 @@ FILE_FORMATS: tuple[Format, ...] = (
             *(".avif", ".heic"),
         ),
     ),
+    Format(is_dicom, read_dicom, (".dcm", ".dicom", ".ima")),
     Format(is_nifti, read_nifti, (".nii", ".nii.gz")),
     Format(is_nrrd, read_nrrd, (".nrrd",)),
     Format(is_metaimage, read_metaimage, (".mha", ".mhd")),
@@ -108,9 +106,10 @@ _HEIF_BRANDS = frozenset(
 
 def reader_of(data: bytes) -> Format | None:
     """Find the format of a file by its bytes; None where it is none that is read."""
-    if is_dicomdir(data):
+    found = next((item for item in FILE_FORMATS if item.matches(data)), None)
+    if found is not None and found.matches is is_dicom and is_dicomdir(data):
         return None
-    return next((item for item in FILE_FORMATS if item.matches(data)), None)
+    return found
 
 
 def unknown_format(data: bytes, name: str) -> InputError:

@@ -36,6 +36,7 @@ from tumorlens.imaging.limits import (
 )
 from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
+from tumorlens.imaging.readers.raster import is_raster
 from tumorlens.imaging.study import Series, Study
 
 
@@ -102,16 +103,17 @@ def read_study(
                 raise _nothing_to_choose(label)
             return read_folder(path, label)
         data = _read_bytes(path, label)
-        if is_dicomdir(data):
-            return _read_disc(path, data, label)
-        data = _with_second_file(path, data, label)
+        if not is_raster(data):
+            if is_dicomdir(data):
+                return _read_disc(path, data, label)
+            data = _with_second_file(path, data, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     if volume is not None:
         if not is_nifti(data):
             raise _nothing_to_choose(label)
         return read_nifti(data, label, volume)
-    if is_zip(data):
+    if not is_raster(data) and is_zip(data):
         return read_zip(data, label)
     return _read_one(data, label)
 

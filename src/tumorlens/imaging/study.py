@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import warn_of_old_name
+from tumorlens.imaging.limits import MAX_PIXELS
 from tumorlens.imaging.placement import Placement, Plane
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ __all__ = [
     "VoxelGrid",
     "stacks_of",
 ]
+
+MAX_PIXEL_RATIO = 1.1
+"""Longer over shorter side of a pixel, above which pictures are made square."""
 
 
 class MRSequence(StrEnum):
@@ -243,6 +247,33 @@ def stacks_of(study: Study) -> Study:
     were = "was" if count == 1 else "were"
     note = f"{what} to no series of several slices, and {were} left out."
     return Study(stacks, (*study.notes, note))
+
+
+def square_shape(height: int, width: int, aspect: float) -> tuple[int, int]:
+    """Count the rows and columns of a picture once its pixels are square.
+
+    Parameters
+    ----------
+    height, width
+        The picture's, in pixels.
+    aspect
+        Height over width of a pixel.
+
+    Returns
+    -------
+    tuple of int
+        The finer side stays, unless the picture would pass `limits.MAX_PIXELS`;
+        unchanged where pixels are nearly square.
+    """
+    if 1.0 / MAX_PIXEL_RATIO <= aspect <= MAX_PIXEL_RATIO:
+        return height, width
+    if height * width * max(aspect, 1.0 / aspect) > MAX_PIXELS:
+        if aspect > 1.0:
+            return height, max(1, round(width / aspect))
+        return max(1, round(height * aspect)), width
+    if aspect > 1.0:
+        return round(height * aspect), width
+    return height, round(width / aspect)
 
 
 def __getattr__(name: str) -> object:

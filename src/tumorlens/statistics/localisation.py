@@ -1,4 +1,4 @@
-"""Whether a map points where a radiologist drew the tumour."""
+"""Figures of how well a map points where a radiologist drew the tumour."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 
 def calibration_error(
@@ -51,12 +52,4 @@ def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """
     if positive.all() or not positive.any():
         return float("nan")
-    order = np.argsort(scores, kind="stable")
-    _, inverse, counts = np.unique(
-        scores[order], return_inverse=True, return_counts=True
-    )
-    last = np.cumsum(counts).astype(np.float64)
-    ranks = np.empty(len(scores))
-    ranks[order] = (last - (counts - 1) / 2.0)[inverse]
-    wins = ranks[positive].sum() - positive.sum() * (positive.sum() + 1) / 2.0
-    return float(wins / (positive.sum() * (~positive).sum()))
+    return float(roc_auc_score(positive, scores))

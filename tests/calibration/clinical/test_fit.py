@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.clinical_sets import made_patients
+from tests.samples.clinical import made_patients
 from tumorlens.calibration.clinical.fit import (
     PENALTIES,
     ClinicalData,

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.samples.clinical_tables import SECRET, draw_patients, drop_column
+from tests.samples.clinical import SECRET, draw_patients, drop_column
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.inference.bundle.bundle import load_bundle

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.cli.model.test_train import SMALL, invoke
-from tests.samples.folds import draw_two_folds
+from tests.samples.heads import draw_two_folds
 from tumorlens.data.manifest import write_manifest
 from tumorlens.inference.bundle.bundle import load_bundle
 

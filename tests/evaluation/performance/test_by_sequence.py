@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.samples.scored_sets import made_set
+from tests.samples.scored_slices import made_set
 from tumorlens.evaluation.performance.by_sequence import (
     sequence_figures,
     together,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.samples.scored_sets import made_set
+from tests.samples.scored_slices import made_set
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance.comparison import compare
 from tumorlens.evaluation.performance.figures import set_figures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_curve
 
-from tests.samples.scored_sets import made_set, random_set
+from tests.samples.scored_slices import made_set, random_set
 from tumorlens.evaluation.performance.curves import curve_figures
 from tumorlens.evaluation.performance.figures import set_figures
 from tumorlens.report.evaluation.curves import curve_sections

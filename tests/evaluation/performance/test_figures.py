@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, roc_auc_score
 
-from tests.samples.scored_sets import made_set, random_set
+from tests.samples.scored_slices import made_set, random_set
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.performance.figures import (
     like_position_auroc,

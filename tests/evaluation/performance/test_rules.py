@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.samples.scored_sets import made_set, random_set
+from tests.samples.scored_slices import made_set, random_set
 from tumorlens.evaluation.performance.rules import measure_rules
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.samples.scored_sets import made_set, random_set
+from tests.samples.scored_slices import made_set, random_set
 from tumorlens.evaluation.performance.subgroups import (
     BOTH_KINDS,
     ONE_KIND,

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.samples.scored_sets import random_set
+from tests.samples.scored_slices import random_set
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.explanations.cases import read_cases

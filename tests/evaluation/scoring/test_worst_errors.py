@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
-from tests.samples.scored_sets import made_set
+from tests.samples.scored_slices import made_set
 from tumorlens.data.manifest import read_manifest
 from tumorlens.evaluation.scoring.scored_slices import score_records
 from tumorlens.evaluation.scoring.worst_errors import (

@@ -44,8 +44,10 @@ def test_it_is_turned_round_with_the_pixels(slope: int, summand: int) -> None:
         "RescaleSlope": slope,
         "RescaleIntercept": summand,
     }
-    plain = read(**tags)
-    turned = read(PhotometricInterpretation="MONOCHROME1", **tags)
+    # Its corners are neither air nor white, so the greys are taken at their word.
+    ramp = np.linspace(0, 3000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    plain = read(ramp, **tags)
+    turned = read(ramp, PhotometricInterpretation="MONOCHROME1", **tags)
     assert plain.window == (600.0, 1200.0)
     assert turned.window is not None
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.samples.page_sections import demo_sections
+from tests.samples.evaluation_page import demo_sections
 from tumorlens.report.charts.chart import draw_chart, make_scale, nice_step
 from tumorlens.report.page_parts import Chart, Line
 

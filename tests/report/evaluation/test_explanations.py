@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.samples.measured_maps import measured_maps
+from tests.samples.evaluation_page import measured_maps
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.samples.page_sections import HOSTILE, demo_png, demo_sections
+from tests.samples.evaluation_page import HOSTILE, demo_png, demo_sections
 from tumorlens.report.evaluation.page import (
     NOT_CLINICAL,
     numeric_columns,

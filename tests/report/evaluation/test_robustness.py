@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.samples.measured_maps import figure
+from tests.samples.evaluation_page import figure
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
 
 

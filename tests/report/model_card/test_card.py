@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.samples.measured_maps import figure, measured_maps
+from tests.samples.evaluation_page import figure, measured_maps
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.bundle.facts import OperatingPoint, Rate
 from tumorlens.report.model_card.card import card_charts, model_card

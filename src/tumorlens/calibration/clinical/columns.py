@@ -1,4 +1,4 @@
-"""Which clinical columns may be learned from, and how each becomes numbers.
+"""Chooses clinical columns to learn from, and turns each into numbers.
 
 Columns that name a person, or say nothing, are left out; each is explained in a
 sentence that holds no value. Means, spreads and categories are taken from all

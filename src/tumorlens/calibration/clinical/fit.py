@@ -20,7 +20,7 @@ from tumorlens.inference.clinical.model import image_scores
 from tumorlens.inference.slice.decision import softmax
 
 PENALTIES = (512.0, 64.0, 8.0, 1.0)
-"""On half the squared weights, beside a log-likelihood that counts a patient once;
+"""Penalties on half the squared weights, beside a log-likelihood by patient;
 the first all but silences the columns."""
 INNER_FOLDS = 4
 _IMAGE_PENALTY = 1.0

@@ -26,7 +26,7 @@ FEATURE_SETS = tuple(FEATURES[: count + 1] for count in range(len(FEATURES)))
 _TURNS = 5
 
 _PENALTY = 0.01
-"""On the squared weights: keeps them finite where the series part without error."""
+"""Penalty on squared weights: they stay finite where series part without error."""
 
 
 @dataclass(frozen=True)

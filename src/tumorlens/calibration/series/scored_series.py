@@ -1,4 +1,7 @@
-"""Series are judged by the network that never saw their patients."""
+"""Series are judged by the network that never saw their patients.
+
+Tested in `tests/calibration/series/test_fit.py`, `tests/cli/model/test_calibrate.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`tumorlens compare-scans`: models side by side on whole scans."""
+"""`tumorlens compare-scans`: models side by side on whole scans.
+
+Tested in `tests/evaluation/series/test_comparison.py`.
+"""
 
 from __future__ import annotations
 

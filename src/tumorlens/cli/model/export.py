@@ -1,4 +1,7 @@
-"""`tumorlens export`: a training run becomes a model bundle."""
+"""`tumorlens export`: a training run becomes a model bundle.
+
+Tested in `tests/cli/model/test_train.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tumour slices made ready for the tests of explanations, and the maps of them."""
+"""Tumour slices made ready for the tests of explanations, and the maps of them.
+
+Tested in `tests/evaluation/explanations/test_faithfulness.py`.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,7 @@ def run(session: Session, inputs: NDArray[np.float32]) -> RawOutputs:
 def draw_maps(
     outputs: RawOutputs, cases: Sequence[Case]
 ) -> dict[str, NDArray[np.float32]]:
-    """Both maps of each row, over the network's input, as they are served.
+    """Draw both maps of each row, over the network's input, as they are served.
 
     Parameters
     ----------
@@ -153,5 +156,5 @@ def draw_maps(
 
 
 def is_constant(heat: NDArray[np.float32]) -> bool:
-    """Whether a map shows nothing: no spot stands out from the others."""
+    """Tell whether a map shows nothing: no spot stands out from the others."""
     return float(np.ptp(heat)) <= 1e-6 * max(float(heat.max()), 1e-6)

@@ -1,4 +1,4 @@
-"""Whether the spots that a map marks carry the answer.
+"""Measures whether the spots that a map marks carry the answer.
 
 Deletion and insertion (Petsiuk et al. 2018, BMVC): the spots that a map marks
 most are blurred away first, and the probability of the class should fall at
@@ -22,7 +22,12 @@ from tumorlens.evaluation.explanations.cases import (
     with_network,
 )
 from tumorlens.imaging.preprocess.slice import Crop
-from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    class_view,
+    pool_evidence,
+    sequence_shares,
+)
 from tumorlens.inference.slice.session import Session
 from tumorlens.statistics.localisation import center_map
 from tumorlens.statistics.resampling import mean_figure
@@ -32,14 +37,14 @@ _BLUR = 0.12
 """Width of the blur, as a share of the input's side: no lesion is left in it."""
 
 SHARES = tuple((step / _STEPS) ** 2 for step in range(_STEPS + 1))
-"""Of the input's pixels; denser at the start, where a tumour is used up."""
+"""Shares of the input's pixels, denser at the start, where a tumour is used up."""
 
 EARLY = 6
 """Shares up to a quarter: beyond, every order has taken the tumour, and what is
 left to see is how much healthy head the network wants."""
 
 ORDERS = (*MAPS, "center", "random")
-"""Both maps, always the middle of the head first, and cells at random."""
+"""Orders: both maps, always the middle of the head first, and cells at random."""
 
 
 def measure_deletion(cases: Sequence[Case]) -> dict[str, Any]:
@@ -114,7 +119,10 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     outputs = run(session, inputs.astype(np.float32))
     calibration = case.bundle.calibration
     pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
-    probabilities = calibrated_probabilities(outputs.logits, pooled, calibration)
+    shares = sequence_shares(outputs, case.bundle)
+    probabilities = class_view(
+        calibrated_probabilities(outputs.logits, pooled, calibration, shares)
+    )
     return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 
 
@@ -135,7 +143,7 @@ def _order_maps(
 
 
 def _ranks(heat: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
-    """Each pixel's place in the order, 0 to 1; ties fall at random."""
+    """Give each pixel's place in the order, 0 to 1; ties fall at random."""
     chance = np.random.default_rng((seed, 1)).random(heat.size)
     order = np.lexsort((chance, -heat.ravel()))
     places = np.empty(heat.size)

@@ -1,4 +1,4 @@
-"""Whether the maps tell the truth: the tests that most explainers fail."""
+"""Tests whether the maps tell the truth, which most explainers fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether maps depend on what the network has learned.
+"""Measures whether maps depend on what the network has learned.
 
 Parameter randomisation (Adebayo et al. 2018, NeurIPS): learned numbers are
 shuffled, and maps are compared with those before. A map that stays the same
@@ -43,7 +43,7 @@ _EDGE = 56
 
 Maps = Mapping[str, NDArray[np.float32]]
 Likeness = Mapping[str, NDArray[np.float64]]
-"""Of each case's maps before and after, by map and measure."""
+"""Likeness of each case's maps before and after, by map and measure."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether maps stay where they are when the picture is taken a little otherwise."""
+"""Measures whether maps stay put when the picture is taken a little otherwise."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tumorlens.inference.slice.session import Session
 from tumorlens.statistics.resampling import mean_figure
 
 SHIFTS = (0.02, 0.05)
-"""Of the head's square, in each of four directions."""
+"""Shifts as shares of the head's square, in each of four directions."""
 
 TURNS = (-8.0, -3.0, 3.0, 8.0)
-"""In degrees."""
+"""Turns in degrees."""
 
 SAME_SPOT = 10.0
 """A peak that moves by less, in per cent of the head, has stayed."""
@@ -98,7 +98,7 @@ def _compare(session: Session, case: Case) -> dict[tuple[str, str, str], float]:
 
 
 def _laid_back(session: Session, case: Case, pixels: Map, crop: Crop) -> dict[str, Map]:
-    """Both maps over the picture: (H, W) each."""
+    """Lay both maps over the picture: (H, W) each."""
     drawn = draw_maps(run(session, pixels[None]), [case])
     height, width = case.slice_.height, case.slice_.width
     return {

@@ -69,7 +69,7 @@ class _Answers:
 
     @property
     def patients(self) -> NDArray[np.int64]:
-        """Whose slice each is, numbered from 0, shape (N,)."""
+        """Number of each slice's patient, from 0, shape (N,)."""
         numbers = np.unique(np.asarray(self.judged.groups), return_inverse=True)
         return np.asarray(numbers[1], np.int64)
 
@@ -79,7 +79,7 @@ class _Answers:
 
     @property
     def right_units(self) -> NDArray[np.bool_]:
-        """Which units the mean of the probabilities gets right, shape (U,)."""
+        """Units that the mean of the probabilities gets right, shape (U,)."""
         sums = np.stack(
             [np.bincount(self.units, column) for column in self.judged.probabilities.T],
             axis=1,
@@ -154,7 +154,7 @@ def _matched(
 
 
 def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str, float]:
-    """By statistic: the share of random swaps that set the two as far apart."""
+    """Give by statistic the share of random swaps that set the two as far apart."""
     rng = np.random.default_rng(_SEED)
     patients = first.patients
     whole = draws.without_draws()

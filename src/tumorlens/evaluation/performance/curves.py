@@ -21,7 +21,7 @@ FALSE_ALARMS = np.r_[np.linspace(0.0, 0.1, 41)[:-1], np.linspace(0.1, 1.0, 60)].
 """False alarm rates of the ROC: 100, denser below 0.1, where a useful test works."""
 
 RECALLS = (1.0 - FALSE_ALARMS[::-1]).round(4)
-"""The same for precision: denser above 0.9."""
+"""Recalls at which precision is given, denser above 0.9."""
 
 THRESHOLDS = np.round(np.linspace(0.01, 0.95, 95), 2)
 Curve = dict[str, list[float]]

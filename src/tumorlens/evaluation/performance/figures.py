@@ -103,7 +103,7 @@ def _column(figures: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
 def _said(
     scored_slices: ScoredSlices,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which slices were cleared, left inconclusive, and refused: (N,) each."""
+    """Tell which slices were cleared, left inconclusive, and refused: (N,) each."""
     kinds = (TumorClass.NO_TUMOR, Verdict.INCONCLUSIVE, Verdict.NOT_BRAIN_MRI)
     cleared, unsure, refused = (
         np.array([item is kind for item in scored_slices.decisions]) for kind in kinds
@@ -134,7 +134,7 @@ def brier_draws(judged: Judgements, draws: Resampling) -> Draws:
 
 
 def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
-    """Each head by itself, before calibration joins them."""
+    """Measure each head by itself, before calibration joins them."""
     heads = {}
     for name, values in (
         ("slice_head", scored_slices.slice_head),

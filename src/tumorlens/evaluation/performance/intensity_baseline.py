@@ -38,7 +38,7 @@ STATISTICS = (
     "entropy",
     "share of nearly black",
 )
-"""Of the brightness as a share of the picture's own brightest value."""
+"""Names of statistics of the brightness, which is a share of the brightest value."""
 
 _BINS = 64
 _BLACK = 0.05

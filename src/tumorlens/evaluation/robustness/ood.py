@@ -1,4 +1,4 @@
-"""Whether a bundle refuses what is no brain MRI, and passes what is."""
+"""Measures whether a bundle refuses what is no brain MRI, and passes what is."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ packages that are installed anyway, or are left out with a note.
 
 `tumorlens.data.ood_pictures` draws the kinds that teach; those drawn here are others,
 so that what is measured on them says how unknown kinds are met.
+
+Tested in `tests/evaluation/robustness/test_ood.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether figures are held out: no patient and no copy shaped the model before."""
+"""Checks that figures are held out: no patient and no copy shaped the model before."""
 
 from __future__ import annotations
 

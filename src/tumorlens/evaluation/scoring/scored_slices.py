@@ -105,12 +105,12 @@ class ScoredSlices:
 
     @property
     def groups(self) -> list[str]:
-        """Whose slice each is: the patient, or the picture alone."""
+        """The patient of each slice, or the picture alone."""
         return [item.group for item in self.records]
 
     @property
     def tumor(self) -> NDArray[np.bool_]:
-        """Which slices show a tumour, shape (N,)."""
+        """Slices that show a tumour, shape (N,)."""
         return np.asarray(self.labels != NO_TUMOR_INDEX)
 
     @property
@@ -305,7 +305,7 @@ class Judgements:
 
     @property
     def tumor(self) -> NDArray[np.bool_]:
-        """Which show a tumour, shape (N,)."""
+        """Those that show a tumour, shape (N,)."""
         return np.asarray(self.labels != NO_TUMOR_INDEX)
 
     @property

@@ -122,7 +122,7 @@ def typical_errors(
 
 
 Predict = Callable[[Record], Prediction]
-"""From a record to the prediction of its first slice, which its label speaks of."""
+"""A function from a record to the prediction of the slice that its label speaks of."""
 
 
 def predictor(classifier: Classifier) -> Predict:

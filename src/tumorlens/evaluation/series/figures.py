@@ -1,4 +1,7 @@
-"""How good a bundle is on series, with intervals over patients."""
+"""How good a bundle is on series, with intervals over patients.
+
+Tested in `tests/calibration/series/test_fit.py`.
+"""
 
 from __future__ import annotations
 

@@ -16,11 +16,10 @@ from tumorlens.imaging.geometry.volume_grid import (
     acquired_plane,
     nearest_axes,
     skew,
-    square_shape,
 )
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
 from tumorlens.imaging.placement import Placement, Plane, Point
-from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.study import Series, Slice, square_shape
 
 __all__ = [
     "LPS_TO_RAS",

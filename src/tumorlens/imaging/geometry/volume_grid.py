@@ -10,7 +10,6 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.limits import MAX_PIXELS
 from tumorlens.imaging.placement import Plane
 
 LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -24,37 +23,6 @@ NEAR_ISOTROPIC = 1.3
 
 _ACROSS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
 """The LPS axis that a plane's slices follow each other on."""
-
-
-MAX_PIXEL_RATIO = 1.1
-"""Longer over shorter side of a pixel, above which pictures are made square."""
-
-
-def square_shape(height: int, width: int, aspect: float) -> tuple[int, int]:
-    """Count the rows and columns of a picture once its pixels are square.
-
-    Parameters
-    ----------
-    height, width
-        The picture's, in pixels.
-    aspect
-        Height over width of a pixel.
-
-    Returns
-    -------
-    tuple of int
-        The finer side stays, unless the picture would pass `limits.MAX_PIXELS`;
-        unchanged where pixels are nearly square.
-    """
-    if 1.0 / MAX_PIXEL_RATIO <= aspect <= MAX_PIXEL_RATIO:
-        return height, width
-    if height * width * max(aspect, 1.0 / aspect) > MAX_PIXELS:
-        if aspect > 1.0:
-            return height, max(1, round(width / aspect))
-        return max(1, round(height * aspect)), width
-    if aspect > 1.0:
-        return round(height * aspect), width
-    return height, round(width / aspect)
 
 
 def skew(affine: NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume_grid import square_shape
+from tumorlens.imaging.study import square_shape
 
 _SEARCH_SIZE = 128
 _HISTOGRAM_BINS = 1024

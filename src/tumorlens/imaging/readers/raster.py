@@ -107,8 +107,12 @@ def _kind(data: bytes) -> _Kind | None:
 
 
 def is_raster(data: bytes) -> bool:
-    """Tell whether a file starts like a picture that `read_raster` reads."""
-    return _kind(data) is not None
+    """Tell whether a file starts like a picture that `read_raster` reads.
+
+    The 128 bytes that DICOM starts with are free, and some senders write the head of
+    a TIFF there: that is DICOM.
+    """
+    return _kind(data) is not None and data[128:132] != b"DICM"
 
 
 def read_raster(data: bytes, name: str) -> Study:

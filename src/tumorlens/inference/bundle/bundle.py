@@ -237,7 +237,7 @@ def save_bundle(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "classes": list(CLASSES),
         "preprocessing": preprocessing.to_json(),
-        "calibration": asdict(calibration),
+        "calibration": calibration.to_json(),
         "operating_points": {
             key: asdict(point) for key, point in operating_points.items()
         },
@@ -284,6 +284,11 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
     findings = _findings(facts)
+    head = (
+        SequenceHead.read(facts.object("sequences"))
+        if "sequences" in document
+        else None
+    )
     decided = DECIDED if len(findings) > len(CLASSES) else CLASSES
     return Bundle(
         folder=folder,
@@ -296,6 +301,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
             facts.object("calibration"),
             _MOST_CELLS[judges](preprocessing.size),
             len(findings),
+            0 if head is None else len(head.sequences),
         ),
         operating_points=points,
         default_operating_point=default,
@@ -313,9 +319,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         else None,
         judges=judges,
         findings=findings,
-        sequence_head=SequenceHead.read(facts.object("sequences"))
-        if "sequences" in document
-        else None,
+        sequence_head=head,
     )
 
 

@@ -188,18 +188,25 @@ class Calibration:
     slice_weight, evidence_weight
         Factors on the logits of the slice head and of the pooled evidence.
     bias
-        Four summands, in the taxonomy's order.
+        One summand for each of the F findings, in their order.
     evidence_cells
         How many of the strongest cells are averaged when evidence is pooled.
+    sequence_bias
+        One row of F summands for each MR sequence that the network tells apart, in
+        the order of its outputs; empty where the calibration is one for all. See
+        `tumorlens.inference.slice.decision.calibrated_probabilities`.
     """
 
     slice_weight: float
     evidence_weight: float
     bias: tuple[float, ...]
     evidence_cells: int
+    sequence_bias: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
-    def read(cls, facts: Reader, most_cells: int, findings: int) -> Calibration:
+    def read(
+        cls, facts: Reader, most_cells: int, findings: int, sequences: int = 0
+    ) -> Calibration:
         """Read one out of a bundle.
 
         Parameters
@@ -208,6 +215,8 @@ class Calibration:
             The bundle's section.
         most_cells
             Cells of the evidence grid.
+        findings, sequences
+            How many findings and MR sequences the network tells apart.
 
         Raises
         ------
@@ -222,7 +231,17 @@ class Calibration:
             facts.number("evidence_weight"),
             facts.numbers("bias", findings),
             cells,
+            tuple(map(tuple, facts.rows("sequence_bias", sequences, findings)))
+            if "sequence_bias" in facts.fields
+            else (),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object; one calibration for all names no sequences."""
+        document = asdict(self)
+        if not self.sequence_bias:
+            del document["sequence_bias"]
+        return document
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tumorlens.taxonomy import (
     INFO,
     NO_TUMOR_INDEX,
     TUMOR_CLASSES,
+    TUMOR_FINDINGS,
     Decided,
     Finding,
     Lesion,
@@ -31,6 +32,7 @@ from tumorlens.taxonomy import (
 OUT_OF_DISTRIBUTION = (
     "The picture is unlike the brain MRI slices that the model was trained on."
 )
+_TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
 SEVERAL_CLASSES = "The model cannot rule out {names}."
 WEAK_TUMOR = (
     "There are signs of a tumour, too weak to name one, too strong to call the slice "
@@ -68,12 +70,18 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
 
 
 def calibrated_probabilities(
-    logits: NDArray[np.float32], pooled: NDArray[np.float32], facts: Calibration
+    logits: NDArray[np.float32],
+    pooled: NDArray[np.float32],
+    facts: Calibration,
+    sequences: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Combine both heads into calibrated probabilities.
 
     Vector scaling (Guo et al. 2017, arXiv:1706.04599) with one temperature
-    for each head.
+    for each head. Where the calibration knows sequences, each slice is moved by the
+    mean of their rows, weighed by how likely it is of each: the summands of tumours
+    say which kind is likelier and leave the probability of any tumour as it was,
+    those of the other findings are added as they are.
 
     Parameters
     ----------
@@ -81,17 +89,54 @@ def calibrated_probabilities(
         Shape (N, F): slice head, and `pool_evidence`.
     facts
         The bundle's factors.
+    sequences
+        Shape (N, S): probability of each MR sequence, by the pixels; None for a
+        network without that head.
 
     Returns
     -------
     ndarray
         Shape (N, F), float64, one column for each finding; rows sum to 1.
     """
-    return softmax(
+    values = (
         facts.slice_weight * logits.astype(np.float64)
         + facts.evidence_weight * pooled.astype(np.float64)
         + np.asarray(facts.bias)
     )
+    if sequences is not None and facts.sequence_bias:
+        values = moved_by_sequence(values, sequences @ np.array(facts.sequence_bias))
+    return softmax(values)
+
+
+def moved_by_sequence(
+    values: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Add a shift to log-odds, the tumours' own odds together left as they were.
+
+    Parameters
+    ----------
+    values, shift
+        Shape (N, F), in the order of `FINDINGS`.
+    """
+    found = values + shift
+    before, after = (
+        np.logaddexp.reduce(odds[:, _TUMORS], axis=1) for odds in (values, found)
+    )
+    found[:, _TUMORS] += (before - after)[:, None]
+    return found
+
+
+def sequence_shares(outputs: RawOutputs, bundle: Bundle) -> NDArray[np.float64] | None:
+    """Give the probability of each MR sequence, shape (N, S), by the pixels alone.
+
+    Returns
+    -------
+    ndarray or None
+        None for a network without that head.
+    """
+    if outputs.sequence is None or bundle.sequence_head is None:
+        return None
+    return bundle.sequence_head.probabilities(outputs.sequence)
 
 
 def softmax(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -174,7 +219,13 @@ def decide(
         outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
     )
     logits = outputs.logits[row : row + 1]
-    findings = calibrated_probabilities(logits, pooled, bundle.calibration)
+    shares = sequence_shares(outputs, bundle)
+    findings = calibrated_probabilities(
+        logits,
+        pooled,
+        bundle.calibration,
+        None if shares is None else shares[row : row + 1],
+    )
     values, view = class_view(findings)[0], decided_view(findings)[0]
     slice_head, evidence_head = (
         class_view(softmax(head))[0] for head in (logits, pooled)

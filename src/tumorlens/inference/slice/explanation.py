@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume_grid import square_shape
 from tumorlens.imaging.preprocess.framing import over_picture
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.study import Slice, square_shape
 from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.inference.slice.results import Box, Decision, Explanation
 from tumorlens.inference.slice.session import RawOutputs

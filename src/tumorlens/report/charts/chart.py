@@ -186,7 +186,7 @@ def bar_room(chart: Chart) -> float:
 
 
 class BarPlace:
-    """Where a series' bars stand beside those of the others.
+    """The place of a series' bars beside those of the others.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""How drawn charts look: one style for the pages they stand in and for SVG files."""
+"""How drawn charts look: one style for the pages they stand in and for SVG files.
+
+Tested in `tests/report/charts/test_chart.py`.
+"""
 
 from __future__ import annotations
 

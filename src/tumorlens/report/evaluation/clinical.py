@@ -1,4 +1,7 @@
-"""The sections on what clinical columns add."""
+"""The sections on what clinical columns add.
+
+Tested in `tests/evaluation/test_clinical.py`.
+"""
 
 from __future__ import annotations
 

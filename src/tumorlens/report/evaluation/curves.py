@@ -1,4 +1,7 @@
-"""The sections of curves: discrimination, calibration and net benefit."""
+"""The sections of curves: discrimination, calibration and net benefit.
+
+Tested in `tests/evaluation/performance/test_curves.py`.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +170,7 @@ def _decision(curve: Figures) -> Section:
 
 
 def _operating_points(figures: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Where the operating points lie on the ROC: false alarms, and sensitivity."""
+    """Place the operating points on the ROC: false alarms, and sensitivity."""
     rates = [
         item
         for item in figures["operating_points"].values()

@@ -1,4 +1,7 @@
-"""The section that says whether figures are held out."""
+"""The section that says whether figures are held out.
+
+Tested in `tests/evaluation/scoring/test_leakage.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sections on how often a bundle is right, by class, subgroup and source."""
+"""The sections on how often a bundle is right, by class, subgroup and source.
+
+Tested in `tests/evaluation/performance/test_comparison.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The section on what each decision rule buys and costs."""
+"""The section on what each decision rule buys and costs.
+
+Tested in `tests/evaluation/performance/test_rules.py`.
+"""
 
 from __future__ import annotations
 

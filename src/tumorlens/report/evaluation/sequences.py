@@ -1,4 +1,7 @@
-"""The tables of figures by MR sequence, and of lesions that are none of the classes."""
+"""The tables of figures by MR sequence, and of lesions that are none of the classes.
+
+Tested in `tests/evaluation/performance/test_by_sequence.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The section of the worst errors, with pictures, and line drawings for the card."""
+"""The section of the worst errors, with pictures, and line drawings for the card.
+
+Tested in `tests/evaluation/scoring/test_worst_errors.py`.
+"""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
 
 
 FOLDER = "figures"
-"""Where the pictures lie, seen from the card."""
+"""Folder of the pictures, seen from the card."""
 
 _KINDS = {
     "recall": ("Recall by class", "Recall, 95 % interval over patients"),

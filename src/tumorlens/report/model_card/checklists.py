@@ -1,4 +1,4 @@
-"""Which items of two reporting checklists a model card answers, and where.
+"""The items of two reporting checklists, and where a model card answers them.
 
 CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 6(4):e240300): the article
 was not at hand. Items 34 to 44 were first written down from a copy that others had
@@ -11,6 +11,8 @@ The items are written for a study of a prediction model; a model card answers bu
 
 The topics are in our own words. A model card is no article: what belongs to one alone
 is said to be missing.
+
+Tested in `tests/report/model_card/test_card.py`.
 """
 
 from __future__ import annotations

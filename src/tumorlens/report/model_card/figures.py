@@ -1,4 +1,7 @@
-"""The model card's figures: set by set, where it fails, and beyond plain pictures."""
+"""The model card's figures: set by set, where it fails, and beyond plain pictures.
+
+Tested in `tests/report/model_card/test_card.py`.
+"""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ async function analyse(files) {
   said.textContent = "";
   title.focus();
   const lines = files.map((file) => row(file.name || "pasted picture"));
-  const found = [];
+  const judged = [];
   let next = 0;
   let failed = 0;
 
@@ -118,7 +118,7 @@ async function analyse(files) {
       const index = next++;
       const analyses = await send(files[index], lines[index], signal);
       if (signal.aborted) return;
-      if (analyses) found.push(...analyses);
+      if (analyses) judged.push(...analyses);
       else failed += 1;
       bar.value += 1;
       said.textContent =
@@ -137,7 +137,7 @@ async function analyse(files) {
   stop.hidden = true;
   input.value = "";
   title.textContent = signal.aborted ? "Stopped" : failed === files.length ? "Could not be read" : "Done";
-  if (files.length === 1 && found.length === 1) location.assign(found[0].url);
+  if (files.length === 1 && judged.length === 1) location.assign(judged[0].url);
   else await renewList();
 }
 

@@ -152,7 +152,7 @@ class SeriesJobs:
             self._fail(job, mistake)
 
     def _fail(self, job: Job, error: TumorLensError) -> None:
-        # What was found before stays with it.
+        # The findings so far stay with it.
         self._store.finish(job, JobState.FAILED, _described(error))
 
     def _is_lost(self, job: Job) -> bool:
@@ -245,8 +245,8 @@ class SeriesJobs:
         if not left:
             return job
         classifier = self._classifier.slice_classifier()
-        found = classifier.predict_slices(left, point, study.notes)
-        for number, prediction in enumerate(found, 1):
+        predictions = classifier.predict_slices(left, point, study.notes)
+        for number, prediction in enumerate(predictions, 1):
             report(number, len(left))
             job = self._store.add_part(prediction, job, len(slices))
         return job

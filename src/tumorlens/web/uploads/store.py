@@ -1,4 +1,4 @@
-"""Uploads and what was found in them, kept privately and for a stated time only.
+"""Uploads and their results, kept privately and for a stated time only.
 
 A folder that only its owner may enter holds a store of `tumorlens.jobs`, and the key
 that signs cookies. Each picture and each scan is a job there with its files; the
@@ -377,7 +377,7 @@ class Store:
             self._artifacts.detach(self._artifacts.of(scan.id, SENT))
 
     def stop(self, scan: Upload) -> None:
-        """Stop a scan that waits or is being judged; what was found so far stays."""
+        """Stop a scan that waits or is being judged; the findings so far stay."""
         with self._database.transaction():
             if self.queue.stop(scan.id):
                 self._artifacts.detach(self._artifacts.of(scan.id, SENT))
@@ -507,11 +507,11 @@ def _check_folder(folder: Path | None) -> None:
     """Refuse a folder of other things: nobody's is closed to others by mistake."""
     ours = {DATABASE, FILES, LOCK, _KEY}
     try:
-        found = {item.name for item in folder.iterdir()} if folder else set()
+        names = {item.name for item in folder.iterdir()} if folder else set()
     except OSError:
         # Who makes it says what is wrong with it.
         return
-    if not (found <= ours or found & {DATABASE, OLDER_INDEX}):
+    if not (names <= ours or names & {DATABASE, OLDER_INDEX}):
         raise OutputError(
             f"The store {folder} holds files that are not TumorLens's.",
             "Give --store a new or an empty folder.",

@@ -75,14 +75,14 @@ def read_older(folder: Path) -> list[OlderUpload] | None:
             f"The older store in {folder} cannot be taken over: {error}.",
             "Give --store another folder.",
         ) from error
-    found = [_scan(folder, *row) for row in scans]
+    uploads = [_scan(folder, *row) for row in scans]
     parents = {
-        picture: scan.id for scan in found for picture in scan.document["analyses"]
+        picture: scan.id for scan in uploads for picture in scan.document["analyses"]
     }
     for picture, owner, made, text in pictures:
         file = folder / f"{picture}.npy"
         if file.exists():
-            found.append(
+            uploads.append(
                 OlderUpload(
                     picture,
                     Kind.PICTURE,
@@ -96,7 +96,7 @@ def read_older(folder: Path) -> list[OlderUpload] | None:
                     {"pictures": file},
                 )
             )
-    return found
+    return uploads
 
 
 def remove_older(folder: Path) -> None:

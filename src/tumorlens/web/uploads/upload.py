@@ -75,8 +75,8 @@ class Upload:
     @property
     def series(self) -> list[dict[str, Any]]:
         """What is known of each series of a scan; empty until it has been read."""
-        found: list[dict[str, Any]] = self.document["series"]
-        return found
+        series: list[dict[str, Any]] = self.document["series"]
+        return series
 
 
 def missing(kind: Kind) -> MissingFileError:

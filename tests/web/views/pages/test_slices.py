@@ -100,7 +100,7 @@ def test_several_files_without_a_script_give_a_list(
     assert "2 read, 1 not" in text
     assert "a.png Glioma" in text
     assert "b.png Not a brain MRI" in text
-    assert "c.jpg is in no picture format" in text
+    assert "c.jpg is text, no picture" in text
 
 
 def test_a_script_gets_the_same_as_json(client: FlaskClient, lesion_png: bytes) -> None:
@@ -118,7 +118,7 @@ def test_a_script_gets_the_same_as_json(client: FlaskClient, lesion_png: bytes) 
 @pytest.mark.parametrize(
     ("name", "data", "status", "said"),
     [
-        ("notes.jpg", b"just text", 422, "notes.jpg is in no picture format"),
+        ("notes.jpg", b"just text", 422, "notes.jpg is text, no picture"),
         ("none.png", b"", 422, "none.png is empty"),
     ],
 )

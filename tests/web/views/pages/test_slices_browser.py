@@ -93,7 +93,7 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
     said = [" ".join(text.split()) for text in rows.all_inner_texts()]
     assert said[0] == "head.png Glioma"
     assert said[1].startswith("photo.png Not a brain MRI")
-    assert "text.jpg is in no picture format" in said[2]
+    assert "text.jpg is text, no picture" in said[2]
     assert "empty.png is empty" in said[3]
     done = page.locator("#done li")
     done.nth(1).wait_for()
