@@ -141,6 +141,23 @@ def test_a_whole_series_that_comes_twice_is_one() -> None:
     assert any("5 slices repeat another" in note for note in study.notes)
 
 
+def test_a_copy_under_new_identifiers_drops_out_whole_or_in_part() -> None:
+    made = [drawn(n) for n in range(1, 7)]
+    for count in (6, 3):
+        copies = [
+            drawn(
+                n,
+                SeriesInstanceUID=UID("1.2.77"),
+                SOPInstanceUID=UID(f"1.2.77.{n}"),
+                SeriesDescription="sent again",
+            )
+            for n in range(1, count + 1)
+        ]
+        study = gathered(*copies, *made)
+        assert [len(series.slices) for series in study.series] == [6]
+        assert any("under another name" in note for note in study.notes)
+
+
 def test_slices_of_equal_pixels_in_different_places_are_no_copies() -> None:
     blank = np.zeros((64, 64), np.uint16)
     blank[0, 0] = 1
