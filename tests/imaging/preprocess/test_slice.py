@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Phantom, draw_phantom
-from tumorlens.imaging.geometry.volume_grid import square_shape
 from tumorlens.imaging.preprocess.slice import (
     Crop,
     Preprocessing,
@@ -21,6 +20,7 @@ from tumorlens.imaging.preprocess.slice import (
     to_picture,
     with_square_pixels,
 )
+from tumorlens.imaging.study import square_shape
 
 FACTS = Preprocessing()
 

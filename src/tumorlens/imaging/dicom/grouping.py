@@ -273,9 +273,20 @@ def _holds(stack: Sequence[Frame], part: Sequence[Frame]) -> bool:
         return False
     for frame in part:
         other = by_place.get(frame.position)
-        if other is None or not np.array_equal(frame.slice.pixels, other.slice.pixels):
+        if other is None or _taken_otherwise(frame, other):
+            return False
+        if not np.array_equal(frame.slice.pixels, other.slice.pixels):
             return False
     return True
+
+
+def _taken_otherwise(one: Frame, two: Frame) -> bool:
+    """Tell whether two frames differ in more than their names and times."""
+    return any(
+        one.traits[trait] != two.traits[trait]
+        for trait in TRAITS
+        if trait != "series" and not trait.startswith("acquisition")
+    )
 
 
 def _equal(one: Frame, two: Frame) -> bool:
