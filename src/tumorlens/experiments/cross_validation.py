@@ -44,6 +44,12 @@ from tumorlens.training.weights import (
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"
+_of_this_process: list[Sample] = []
+"""What a process of `_train_at_once` read when it started."""
+
+BUNDLE_FOLDER = "bundle"
+
+REPORT_FOLDER = "report"
 
 
 @dataclass(frozen=True)
@@ -208,10 +214,6 @@ def _check_config(folder: Path, config: TrainingConfig) -> None:
         )
 
 
-_of_this_process: list[Sample] = []
-"""What a process of `_train_at_once` read when it started."""
-
-
 def _train_at_once(
     records: Sequence[Record],
     places: dict[int, Path],
@@ -249,10 +251,6 @@ def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
         sys.stdout.flush()
 
     train_fold(_of_this_process, fold, config, folder, say)
-
-
-BUNDLE_FOLDER = "bundle"
-REPORT_FOLDER = "report"
 
 
 @dataclass(frozen=True)

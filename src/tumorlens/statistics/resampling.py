@@ -19,20 +19,23 @@ from numpy.typing import NDArray
 Figure = dict[str, float]
 """``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
 
-
-def exact_margin(patients: int) -> float:
-    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
-    return float(1.0 - 0.025 ** (1.0 / patients))
-
-
 Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
 RESAMPLES = 1000
+
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
 
 _SEED = 20
+
+Answers = TypeVar("Answers")
+"""What a judge said of every slice, with what is true of it."""
+
+
+def exact_margin(patients: int) -> float:
+    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    return float(1.0 - 0.025 ** (1.0 / patients))
 
 
 class Resampling:
@@ -267,10 +270,6 @@ def _known(
     kept = np.isfinite(numbers)
     groups = [name for name, keep in zip(patients, kept, strict=True) if keep]
     return numbers[kept], Resampling(groups) if groups else None
-
-
-Answers = TypeVar("Answers")
-"""What a judge said of every slice, with what is true of it."""
 
 
 @dataclass(frozen=True)

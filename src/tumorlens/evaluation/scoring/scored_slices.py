@@ -23,6 +23,11 @@ from tumorlens.inference.slice.results import Decision, Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
 
+_LISTED = ("decisions", "sequences")
+"""Columns of a scored set that are no numbers."""
+
+_SLICES_AT_A_TIME = 16
+
 
 @dataclass(frozen=True)
 class ScoredSlices:
@@ -137,10 +142,6 @@ class ScoredSlices:
                 for field in fields(ScoredSlices)
             }
         )
-
-
-_LISTED = ("decisions", "sequences")
-"""Columns of a scored set that are no numbers."""
 
 
 def _joined(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a list or an array
@@ -358,9 +359,6 @@ def averaged(slices: Judgements) -> Judgements:
         [slices.groups[row] for row in first],
         {name: mean(values) for name, values in slices.thresholds.items()},
     )
-
-
-_SLICES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.training.volumes import only_series
 
+COLUMNS = ("source", "site", "part")
+"""What a manifest says of a series besides its class, and what may give that away."""
+
+Say = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class _Member:
@@ -107,12 +112,6 @@ def load_compared_model(folder: Path) -> ComparedModel:
         )
     members = tuple(_Member(load_series_classifier(place)) for place in places)
     return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
-
-
-COLUMNS = ("source", "site", "part")
-"""What a manifest says of a series besides its class, and what may give that away."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
