@@ -190,6 +190,14 @@ class ArchiveAccessError(ArchiveError):
     code = "archive_access"
 
 
+class SourceDownError(TumorLensError):
+    """An object store that holds the input does not answer; later it may do."""
+
+    code = "source_down"
+    http_status = 503
+    default_hint = "Check the address, then run the same command again: it goes on."
+
+
 class MissingExtraError(TumorLensError):
     """A part is asked for that this installation leaves out."""
 

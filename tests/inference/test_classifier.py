@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tumorlens.errors import (
 from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.classifier import (
     Classifier,
     PreparedSlice,
@@ -281,3 +283,13 @@ def test_failures_do_not_wait_for_a_slice() -> None:
 
 def test_nothing_makes_no_batch() -> None:
     assert list(batches([], 3)) == []
+
+
+def test_a_file_name_is_no_header(classifier: Classifier, slice_file: Path) -> None:
+    named = slice_file.with_name("case_7_flair.png")
+    shutil.copy(slice_file, named)
+    prediction = classifier.predict(named)
+    assert isinstance(prediction, Prediction)
+    assert prediction.sequence.header is None
+    assert prediction.sequence.file_name is MRSequence.FLAIR
+    assert prediction.sequence.sequence is MRSequence.FLAIR

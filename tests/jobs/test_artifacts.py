@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,35 @@ def test_strays_of_a_process_that_died_go_at_the_next_start(
     again = opened()
     # Where others may write, what is young may still be theirs.
     assert blobs(again) == ([b"kept"] if url is None else [b"kept", b"young"])
+
+
+def test_files_that_come_and_go_at_the_same_time_are_there_or_not(
+    opened: Opened, url: str | None
+) -> None:
+    first = opened()
+    stores = [first, first] if url is None else [first, opened()]
+    failures: list[BaseException] = []
+
+    def work(store: JobStore, owner: str) -> None:
+        try:
+            for number in range(25):
+                job = keep(store, owner, a=b"same", b=b"%d" % (number % 3))
+                assert store.artifacts.read(job, "upload", "a") == b"same"
+                store.queue.remove([job])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(store, f"{number}"))
+        for number, store in enumerate(2 * stores)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    first.artifacts.collect()
+    assert blobs(first) == []
 
 
 def test_a_file_that_was_cut_off_is_none(store: JobStore) -> None:

@@ -27,7 +27,7 @@ from tumorlens.pacs.analysis import (
     judge_files,
     lesion_mask,
 )
-from tumorlens.pacs.queue import Job
+from tumorlens.pacs.queue import SeriesJob
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
 from tumorlens.taxonomy import TumorClass, Verdict
@@ -174,7 +174,7 @@ def test_a_model_of_volumes_answers_as_one_of_slices(tmp_path: Path) -> None:
             SliceThickness=EDGE_MM,
         )
     classifier = load_series_classifier(build_volume_bundle(tmp_path), threads=1)
-    job = Job("1.2", tuple(files))
+    job = SeriesJob("1.2", tuple(files))
     results = analysis_with(classifier, None)(job)
     report, picture, outline = (dcmread(BytesIO(data)) for data in results)
     assert [item.Modality for item in (report, picture, outline)] == ["SR", "OT", "SEG"]

@@ -322,9 +322,10 @@ class Classifier:
     def _sequence(
         self, outputs: RawOutputs, row: int, item: PreparedSlice
     ) -> SequenceEstimate:
+        slice_ = item.slice_
         return estimate_sequence(
-            item.slice_.sequence,
-            item.slice_.source,
+            slice_.sequence,
+            slice_.source,
             self.bundle.sequence_head,
             None if outputs.sequence is None else outputs.sequence[row],
         )
@@ -534,7 +535,7 @@ def _read(source: Picture, facts: Preprocessing) -> Iterator[PreparedSlice | Fai
         study = read_picture(source)
     except InputError as error:
         name = picture_name(source)
-        return iter((Failure(name, error.code, error.message, error.hint),))
+        return iter((Failure.of(name, error),))
     first, *rest = study.slices
     # The first slice is prepared here, in the reader's thread; the others of
     # a long file when their turn comes, as prepared they need more memory.

@@ -151,7 +151,7 @@ def _judge_picture(
             for prediction in classifier.predict_study(single, operating_point):
                 yield app_state().store.add(prediction, owner)
     except (InputError, OutputError) as error:
-        yield Failure(display_name(name), error.code, error.message, error.hint)
+        yield Failure.of(display_name(name), error)
     except Exception:
         # One file's fault must not cost the others their results.
         logger.exception("A picture could not be analysed.")

@@ -44,7 +44,7 @@ from tumorlens.report.slice.document import (
     failure_to_json,
     prediction_to_json,
 )
-from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
+from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.taxonomy import INFO, Verdict, decision_title
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _failure(path: str, error: InputError) -> Failure:
-    return Failure(display_name(path), error.code, error.message, error.hint)
+    return Failure.of(display_name(path), error)
 
 
 class Screen:
@@ -452,14 +452,7 @@ class MapsOutput:
         if isinstance(result, Failure):
             return
         stem = self._name(result)
-        explanation = result.explanation
-        overlay = render_overlay(result.pixels, explanation, "evidence")
-        pictures = {
-            "evidence": grey_png(explanation.evidence),
-            "gradcam": grey_png(explanation.gradcam),
-            "overlay": encode_png(overlay),
-        }
-        for kind, data in pictures.items():
+        for kind, data in map_pictures(result).items():
             path = self._folder / f"{stem}.{kind}.png"
             try:
                 path.write_bytes(data)

@@ -195,7 +195,7 @@ class _Results:
     def fail(self, path: str, error: InputError) -> None:
         """Note that the rest of an input could not be judged."""
         name = display_name(path)
-        failure = Failure(name, error.code, error.message, error.hint)
+        failure = Failure.of(name, error)
         self.failures.append(failure)
         self.documents.append(series_failure_to_json(failure))
         click.echo(f"Error: {error}", err=True)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import warn_of_old_name
+from tumorlens.errors import TumorLensError, warn_of_old_name
 from tumorlens.imaging.study import Plane
 from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.taxonomy import Decided, Finding, Lesion, TumorClass
@@ -224,6 +225,11 @@ class Failure:
     code: str
     message: str
     hint: str
+
+    @classmethod
+    def of(cls, source: str, error: TumorLensError) -> Self:
+        """Make the failure of a file from the error that it raised."""
+        return cls(source, error.code, error.message, error.hint)
 
     @property
     def mend(self) -> str:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.inference.slice.results import Explanation
+from tumorlens.inference.slice.results import Explanation, Prediction
 
 _SAMPLES = 20_000
 _OPACITY = 0.8
@@ -218,3 +218,26 @@ def grey_png(heat: NDArray[np.float32]) -> bytes:
         The file, of the map's width and height; 0 to 255 for 0 to 1.
     """
     return encode_png(grey_map(heat))
+
+
+def map_pictures(prediction: Prediction) -> dict[str, bytes]:
+    """Draw the three pictures that `--maps` writes of a slice.
+
+    Parameters
+    ----------
+    prediction
+        With its picture.
+
+    Returns
+    -------
+    dict of str to bytes
+        PNG files by their kind: ``evidence``, ``gradcam`` and ``overlay``, which
+        shows the evidence over the picture.
+    """
+    explanation = prediction.explanation
+    overlay = render_overlay(prediction.pixels, explanation, "evidence")
+    return {
+        "evidence": grey_png(explanation.evidence),
+        "gradcam": grey_png(explanation.gradcam),
+        "overlay": encode_png(overlay),
+    }

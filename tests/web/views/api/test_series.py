@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -32,7 +33,7 @@ from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
 from tumorlens.jobs.queue import RetryPolicy
-from tumorlens.jobs.tables import Job
+from tumorlens.jobs.tables import Job, JobState
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -315,6 +316,29 @@ def test_too_many_that_wait_are_refused(
     assert response.json["error"]["code"] == "busy"
     gate.open()
     assert finish(client, waiting)["state"] == "done"
+
+
+def test_a_scan_that_is_judged_when_the_server_stops_waits_again(
+    classifier: SeriesClassifier, tmp_path: Path, settings: Settings
+) -> None:
+    waiting, gate = gated(classifier)
+    store = Store(tmp_path / "named", 3600, 100 * 2**20)
+    client = create_app(waiting, store, settings).test_client()
+    place = post(client, ("a.nii.gz", nifti()))
+    gate.wait_for_it()
+    stopping = threading.Thread(target=store.close)
+    stopping.start()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not state_of(client).jobs._worker.is_stopping:
+        assert time.monotonic() < end
+    gate.open()
+    stopping.join()
+    with closing(Store(tmp_path / "named", 3600, 100 * 2**20)) as again:
+        job = again.queue.get(place.rsplit("/", 1)[1])
+        assert job is not None
+        assert (job.state, job.attempts) == (JobState.WAITING, 0), "it is no failure"
+        client = create_app(classifier, again, settings).test_client()
+        assert finish(client, place)["state"] == "done"
 
 
 def test_small_scans_do_not_wait_for_a_giant(

@@ -1,0 +1,122 @@
+"""`tumorlens query`: what an archive's results say, by month, scanner or series."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from tumorlens.cli._shared.output_files import (
+    STANDARD_OUTPUT,
+    check_files,
+    write_json,
+)
+from tumorlens.cli.scale.archive_extra import require_archive
+
+if TYPE_CHECKING:
+    from tumorlens.scale.archive.query import QueryResult
+
+
+@click.command()
+@click.argument(
+    "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DEST"
+)
+@click.option(
+    "--by",
+    "by",
+    multiple=True,
+    default=("month", "decision"),
+    show_default=True,
+    metavar="COLUMN",
+    help="Count by this column of the results, such as month, decision, scanner, "
+    "series, sequence or status; may be given several times.",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Only rows with this value, or with none where VALUE is empty; may be given "
+    "several times.",
+)
+@click.option(
+    "--min-p-tumor",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Only slices whose probability of any tumour is at least this.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Lines of the table; the JSON always has all groups.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="F|-",
+    help="Write JSON to this file, or with - to the standard output.",
+)
+def query(
+    folder: Path,
+    by: tuple[str, ...],
+    where: tuple[str, ...],
+    min_p_tumor: float | None,
+    limit: int,
+    json_path: str | None,
+) -> int:
+    """Count the results of an archive by month, scanner, series and more.
+
+    DEST is the --out of `tumorlens batch`, which may still be running.
+    """
+    check_files(json_path)
+    values = {}
+    for item in where:
+        name, separator, value = item.partition("=")
+        if not separator:
+            raise click.UsageError("--where takes COLUMN=VALUE.")
+        values[name] = value
+    require_archive()
+    from tumorlens.scale.archive.query import query_archive
+
+    result = query_archive(folder, tuple(dict.fromkeys(by)), values, min_p_tumor)
+    if json_path == STANDARD_OUTPUT:
+        click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
+        return 0
+    if json_path is not None:
+        write_json(Path(json_path), result.to_json())
+    _show(result, limit)
+    return 0
+
+
+def _show(result: QueryResult, limit: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # Names of series and files are long, and lines that break cannot be read.
+    is_long = {"series", "study", "file"} & set(result.by)
+    console = Console(width=max(170 if is_long else 100, Console().width))
+    table = Table()
+    names = list(result.groups[0]) if result.groups else list(result.by)
+    for name in names:
+        # A name that is cut off cannot be looked for.
+        justify: Literal["left", "right"] = "left" if name in result.by else "right"
+        table.add_column(name, justify=justify, overflow="fold")
+    for group in result.groups[:limit]:
+        table.add_row(*(_cell(group[name]) for name in names))
+    console.print(table)
+    left = len(result.groups) - limit
+    if left > 0:
+        click.echo(f"{left:,} more groups: give --limit, or --json for all.")
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
