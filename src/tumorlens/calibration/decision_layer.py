@@ -43,7 +43,7 @@ from tumorlens.training.held_out import HeldOut
 
 @dataclass(frozen=True)
 class DecisionLayer:
-    """What a bundle decides by.
+    """The calibration, thresholds, sets and rules that a bundle decides by.
 
     Parameters
     ----------

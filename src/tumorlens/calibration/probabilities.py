@@ -144,7 +144,7 @@ def fit_sequence_bias(
     sequences
         Shape (N, S): probability of each MR sequence.
     labels, sources
-        As in `fit_calibration`.
+        The same as in `fit_calibration`.
 
     Returns
     -------

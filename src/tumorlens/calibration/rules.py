@@ -22,7 +22,7 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class _Answers:
-    """What was said of N slices of P patients.
+    """Answers to N slices of P patients.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far a network's sequence head is to be believed, fitted on kept patients."""
+"""Fits the confidence of a network's sequence head on held-out patients."""
 
 from __future__ import annotations
 

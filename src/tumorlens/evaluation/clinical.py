@@ -1,4 +1,4 @@
-"""What clinical columns add over the image alone, measured so as not to fool anyone.
+"""Measures what clinical columns add over the image alone, so as not to fool anyone.
 
 Three judges are set side by side on the same held-out patients: the image as the
 bundle serves it; the image fitted to these patients with all the freedom of the

@@ -75,7 +75,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class ImageSide:
-    """What the image says of N labelled slices.
+    """The image's probabilities of N labelled slices.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def _classes_with_enough(
 
 @dataclass(frozen=True)
 class ClinicalConfig:
-    """What is to be learned from a table.
+    """The inputs and choices of learning from a table.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ class ClinicalConfig:
     include_flagged
         Also use rows that the manifest flags.
     permutations
-        See `tumorlens.evaluation.clinical.measure_clinical`.
+        Number of permutations; see `tumorlens.evaluation.clinical.measure_clinical`.
     """
 
     table: Path

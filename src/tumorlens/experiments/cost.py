@@ -1,4 +1,4 @@
-"""What a training run took: time, on what, and the energy that may have gone in."""
+"""The cost of a training run: time, machine, and the energy that may have gone in."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the bundles of a cross-validation said of the folds they left out.
+    """The answers of a cross-validation's bundles about the folds they left out.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ class CrossValidation:
     rules
         Those by which each of its slices was decided.
     leakage
-        Whether it is held out, from `pool_leakage`.
+        The check from `pool_leakage` that it is held out.
     bundles
         Folders, by the fold that each left out.
     samples

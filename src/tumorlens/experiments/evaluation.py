@@ -74,7 +74,7 @@ _PARTS_OF_A_RUN = ("curves", "rules", "worst_errors", *NETWORK_PARTS)
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What to score, and how.
+    """The slices to score, and the choices of an evaluation.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ _DRAWN_AS_VOLUMES = 4
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model was trained on.
+    """The data that a model was trained on.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ _PURPOSES = {"train": "train on", "validation": "validate on"}
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is asked to do.
+    """The inputs and choices of a training run.
 
     Parameters
     ----------

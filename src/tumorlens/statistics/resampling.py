@@ -34,7 +34,7 @@ Answers = TypeVar("Answers")
 
 
 def exact_margin(patients: int) -> float:
-    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    """Give how far a share of 0 of so many patients may be from the truth (95 %)."""
     return float(1.0 - 0.025 ** (1.0 / patients))
 
 
@@ -114,7 +114,7 @@ class Resampling:
         return figure(self.mean(values, rows))
 
     def slice_weights(self) -> NDArray[np.float64]:
-        """How often each slice is in each of the first draws: (1 + 200, N)."""
+        """Count how often each slice is in each of the first draws: (1 + 200, N)."""
         return np.asarray(self._weights[: 1 + _RANKED, self._rows])
 
     def auroc(self, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Draws:
@@ -283,7 +283,7 @@ class Statistic(Generic[Answers]):
     share_of
         Rows that a share is of.
     more_is_better
-        Whether the judge with the higher one is the better.
+        True where the judge with the higher one is the better.
     """
 
     measure: Callable[[Answers, Resampling], Draws]

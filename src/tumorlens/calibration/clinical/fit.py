@@ -74,7 +74,7 @@ class ClinicalData:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """What each slice counts: a patient's slices of one class make up 1."""
+        """Weight of each slice: a patient's slices of one class make up 1."""
         keys = self.patients * (self.labels.max() + 1) + self.labels
         units = np.unique(keys, return_inverse=True)[1]
         return np.asarray(1.0 / np.bincount(units)[units])

@@ -31,12 +31,12 @@ _PENALTY = 0.01
 
 @dataclass(frozen=True)
 class FittedRule:
-    """What `SeriesModel` needs to know to judge.
+    """The part of a `SeriesModel` that turns features into log-odds.
 
     Parameters
     ----------
     end_discount, weights, intercept
-        See there.
+        The same as in `SeriesModel`.
     """
 
     end_discount: float

@@ -1,4 +1,4 @@
-"""How the lesion that is found compares with the one that radiologists drew."""
+"""Compares the lesion that is found with the one that radiologists drew."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def drawn_outline(
         A volume that lies in the same patient space; or a picture for each slice,
         None where it shows no tumour.
     series
-        Of D slices of one size.
+        A series of D slices of one size.
 
     Returns
     -------

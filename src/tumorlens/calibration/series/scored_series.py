@@ -58,7 +58,7 @@ class View:
 
 @dataclass(frozen=True)
 class ScoredSeries:
-    """What a network that never saw the patient says of a series.
+    """The answer about a series by a network that never saw the patient.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a model fares by MR sequence, and on lesions that are none of its classes.
+"""Figures by MR sequence, and of lesions that are none of a model's classes.
 
 Every figure is of slices of one set in one sequence, so that no set's scanner stands
 for a sequence, and has its interval over patients.

@@ -32,7 +32,7 @@ _SEED = 21
 
 @dataclass(frozen=True)
 class _Answers:
-    """What one bundle said, as far as it is compared; N slices, U units.
+    """Answers of one bundle, as far as they are compared; N slices, U units.
 
     A unit is a patient's slices of one class.
     """

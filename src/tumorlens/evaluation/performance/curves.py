@@ -119,7 +119,7 @@ def _short(values: NDArray[np.float64]) -> list[float]:
 def _reliability(
     sure: NDArray[np.float64], right: NDArray[np.bool_], draws: Resampling
 ) -> dict[str, Any]:
-    """How often it is so, by how sure the bundle was, in bins of equal width."""
+    """Measure how often it is so, by confidence, in bins of equal width."""
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
     rows = []
     for number in range(BINS):

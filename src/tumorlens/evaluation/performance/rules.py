@@ -1,4 +1,4 @@
-"""What each rule of the decision layer buys, in errors held back, and what it costs.
+"""Measures what each rule of the decision layer holds back of errors, and its cost.
 
 Selective classification: a rule that holds slices back should hold back the
 wrong ones (Chow 1970; El-Yaniv and Wiener 2010, JMLR 11).

@@ -1,4 +1,4 @@
-"""How far a bundle falls when pictures are damaged as scanners and files do.
+"""Measures how far a bundle falls when pictures are damaged as scanners and files do.
 
 The kinds follow what MRI simulators and robustness benchmarks damage (TorchIO:
 Perez-Garcia et al. 2021, Comput Methods Programs Biomed; ImageNet-C: Hendrycks
@@ -225,7 +225,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What the bundle said of the sample; each of shape (N,)."""
+    """Answers of the bundle to the sample; each of shape (N,)."""
 
     predicted: NDArray[np.int64]
     p_tumor: NDArray[np.float64]
@@ -303,7 +303,7 @@ def _lost(
 
 
 def _cleared(clean: _Answers, answers: Sequence[_Answers]) -> NDArray[np.float64]:
-    """How much oftener each slice is called tumour-free, (N,), in points."""
+    """Measure how much oftener each slice is called tumour-free, (N,), in points."""
     share = np.mean([item.cleared for item in answers], axis=0)
     return np.asarray(100.0 * (share - clean.cleared))
 

@@ -79,7 +79,7 @@ class OodPicture:
     slice_
         The picture as the classifier takes it.
     taught
-        Whether bundles learn from this kind what to refuse.
+        True where bundles learn from this kind what to refuse.
     """
 
     kind: str

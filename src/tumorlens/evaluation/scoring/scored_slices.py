@@ -1,4 +1,4 @@
-"""What a bundle says of labelled slices: everything that figures are made of."""
+"""Labelled slices with a bundle's answers: everything that figures are made of."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def score_records(
         Receives a line for each file that cannot be read, or that holds more
         than the one slice that its label can speak of.
     lesions
-        Whether rows that show another lesion than the four classes are judged too.
+        True where rows that show another lesion than the four classes are judged too.
 
     Returns
     -------

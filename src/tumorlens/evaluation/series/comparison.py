@@ -116,7 +116,7 @@ def load_compared_model(folder: Path) -> ComparedModel:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one compared model said of one series; see `SeriesAnswers`."""
+    """The answer of one compared model about one series; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -127,7 +127,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class SeriesAnswers:
-    """What one compared model said of N series.
+    """The answers of one compared model about N series.
 
     Parameters
     ----------

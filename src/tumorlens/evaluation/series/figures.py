@@ -1,4 +1,4 @@
-"""How good a bundle is on series, with intervals over patients.
+"""Measures how good a bundle is on series, with intervals over patients.
 
 Tested in `tests/calibration/series/test_fit.py`.
 """

@@ -33,7 +33,7 @@ def draw_intervals(
     Parameters
     ----------
     title, x_label
-        In words.
+        Title in words.
     rows
         Name, and ``value``, ``low`` and ``high``, each 0 to 1. Rows take the
         charts' colours in turn.
@@ -82,7 +82,7 @@ def draw_sketches(title: str, sketches: Sequence[Mapping[str, Any]]) -> str:
     Parameters
     ----------
     title
-        In words.
+        Title in words.
     sketches
         Drawings from `tumorlens.experiments.evaluation.sketch_errors`; at
         least one.

@@ -339,7 +339,7 @@ class CardChart:
     file
         Name, for the folder `FOLDER` beside the card.
     title
-        In words.
+        Title in words.
     svg
         Content of the file.
     """
