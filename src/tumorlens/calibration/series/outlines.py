@@ -1,4 +1,4 @@
-"""Compares the lesion that is found with the one that radiologists drew."""
+"""Comparison of the lesion found with the one that radiologists drew."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def drawn_outline(
         A volume that lies in the same patient space; or a picture for each slice,
         None where it shows no tumour.
     series
-        A series of D slices of one size.
+        Series of D slices of one size.
 
     Returns
     -------

@@ -277,9 +277,9 @@ def _cross_validate(
     folder
         Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
     folds
-        How many there are.
+        Number of folds.
     plan
-        Which of them to leave out, and how many at the same time.
+        Folds to leave out, and the number of runs at the same time.
     include_flagged
         Also use rows that the manifest flags.
     choices
@@ -429,10 +429,10 @@ def _learn_clinical(
 
 def _brief(table: Table) -> Table:
     """Keep what fits a terminal; the page shows the rest."""
-    kept = [
+    columns = [
         place
         for place, name in enumerate(table.columns)
         if name not in ("Image as served", "Of permuted columns")
     ]
-    rows = [[row[place] for place in kept] for row in table.rows]
-    return Table(table.title, [table.columns[place] for place in kept], rows)
+    rows = [[row[place] for place in columns] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in columns], rows)

@@ -161,8 +161,8 @@ def _readable(
             "None of the listed pictures can be read.",
             "Run `tumorlens data audit` on the manifest to see why.",
         )
-    kept = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
-    return kept, np.stack(known_rows)
+    readable = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
+    return readable, np.stack(known_rows)
 
 
 def _judge(

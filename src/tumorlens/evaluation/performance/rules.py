@@ -1,4 +1,4 @@
-"""Measures what each rule of the decision layer holds back of errors, and its cost.
+"""Benefit of each rule of the decision layer, in errors held back, and its cost.
 
 Selective classification: a rule that holds slices back should hold back the
 wrong ones (Chow 1970; El-Yaniv and Wiener 2010, JMLR 11).
@@ -29,7 +29,7 @@ def measure_rules(
     """Hold slices back by each rule alone and by all together.
 
     Without any rule a slice is called free of tumour below the screening
-    threshold, and by its likeliest tumour from there on. Refusal as foreign
+    threshold, and by its likeliest tumour from there on. Refusal as OOD
     is measured on all slices; the other rules on those that were not refused,
     since nobody asks them about the rest.
 

@@ -71,10 +71,10 @@ def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
 def _thirds(
     scored_slices: ScoredSlices, values: NDArray[np.float64], first: str, last: str
 ) -> dict[str, Any]:
-    known = np.isfinite(values)
-    if known.sum() < _FEWEST:
+    is_finite = np.isfinite(values)
+    if is_finite.sum() < _FEWEST:
         return {}
-    low, high = np.percentile(values[known], (100 / 3, 200 / 3))
+    low, high = np.percentile(values[is_finite], (100 / 3, 200 / 3))
     names = (
         f"{first} third (up to {low:.3g})",
         f"middle third ({low:.3g} to {high:.3g})",
@@ -83,7 +83,7 @@ def _thirds(
     places = np.digitize(values, (low, high))
     parts = [
         names[place] if there else ""
-        for place, there in zip(places, known, strict=True)
+        for place, there in zip(places, is_finite, strict=True)
     ]
     return by_part(scored_slices, parts, list(names))
 

@@ -1,4 +1,4 @@
-"""Measures how far a bundle falls when pictures are damaged as scanners and files do.
+"""Robustness: the loss of accuracy when pictures are damaged as scanners and files do.
 
 The kinds follow what MRI simulators and robustness benchmarks damage (TorchIO:
 Perez-Garcia et al. 2021, Comput Methods Programs Biomed; ImageNet-C: Hendrycks
@@ -225,7 +225,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Answers of the bundle to the sample; each of shape (N,)."""
+    """Answers of the bundle for the sample; each of shape (N,)."""
 
     predicted: NDArray[np.int64]
     p_tumor: NDArray[np.float64]
@@ -303,7 +303,7 @@ def _lost(
 
 
 def _cleared(clean: _Answers, answers: Sequence[_Answers]) -> NDArray[np.float64]:
-    """Measure how much oftener each slice is called tumour-free, (N,), in points."""
+    """Compute how much oftener each slice is called tumour-free, (N,), in points."""
     share = np.mean([item.cleared for item in answers], axis=0)
     return np.asarray(100.0 * (share - clean.cleared))
 
@@ -340,12 +340,12 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
         for classifier, slices in sample.parts
         for decision in judge_slices(classifier, map(shown, slices))
     ]
-    said = [item.label for item in decisions]
+    labels = [item.label for item in decisions]
     return _Answers(
         np.array([CLASSES.index(item.predicted) for item in decisions]),
         np.array([item.p_tumor for item in decisions]),
-        np.array([item is TumorClass.NO_TUMOR for item in said]),
-        np.array([item is Verdict.NOT_BRAIN_MRI for item in said]),
+        np.array([item is TumorClass.NO_TUMOR for item in labels]),
+        np.array([item is Verdict.NOT_BRAIN_MRI for item in labels]),
     )
 
 

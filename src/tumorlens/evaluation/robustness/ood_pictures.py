@@ -73,7 +73,7 @@ class OodPicture:
     Parameters
     ----------
     kind
-        What it is.
+        Kind of picture.
     origin
         Pictures of one origin are parts of one another, and count together.
     slice_
@@ -98,7 +98,7 @@ def gather_ood_pictures(
     records
         Those flagged ``ct`` are taken; others are left out.
     of_each_kind
-        How many are drawn of each drawn kind.
+        Number that is drawn of each drawn kind.
     first
         Number of the first drawing: others differ from it.
 

@@ -1,4 +1,4 @@
-"""Labelled slices with a bundle's answers: everything that figures are made of."""
+"""Answers of a bundle for labelled slices: everything that figures are made of."""
 
 from __future__ import annotations
 
@@ -189,11 +189,11 @@ def score_records(
     DatasetError
         No picture could be judged, or an outline does not fit its picture.
     """
-    kept: list[Record] = []
+    judged_records: list[Record] = []
     rows: list[dict[str, Any]] = []
     wanted = [row for row in records if row.label or (lesions and row.lesion)]
     for record, prediction in _judged(classifier, wanted, operating_point, say):
-        kept.append(record)
+        judged_records.append(record)
         rows.append(_row(record, prediction, classifier.bundle))
     if not rows:
         raise DatasetError(
@@ -206,7 +206,7 @@ def score_records(
         if name not in _LISTED
     }
     listed: dict[str, Any] = {name: [row[name] for row in rows] for name in _LISTED}
-    return ScoredSlices(records=kept, **listed, **columns)
+    return ScoredSlices(records=judged_records, **listed, **columns)
 
 
 def _judged(

@@ -46,8 +46,8 @@ class _Member:
 
     @property
     def _shaped(self) -> set[str]:
-        known = self.bundle.provenance.get("patients", {})
-        return {*known.get("train", ()), *known.get("validation", ())} - {""}
+        patients = self.bundle.provenance.get("patients", {})
+        return {*patients.get("train", ()), *patients.get("validation", ())} - {""}
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,15 @@ def load_compared_model(folder: Path) -> ComparedModel:
     return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
 
 
+COLUMNS = ("source", "site", "part")
+"""Columns of a manifest, besides the class, that may give the class away."""
+
+Say = Callable[[str], None]
+
+
 @dataclass(frozen=True)
 class _Answer:
-    """The answer of one compared model about one series; see `SeriesAnswers`."""
+    """Answer of one compared model for one series; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -127,7 +133,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class SeriesAnswers:
-    """The answers of one compared model about N series.
+    """Answers of one compared model for N series.
 
     Parameters
     ----------
@@ -166,7 +172,7 @@ def predict_series(
     Parameters
     ----------
     compared_models
-        From `load_compared_model`.
+        Models of `load_compared_model`.
     records
         Labelled series.
     operating_point
@@ -186,7 +192,7 @@ def predict_series(
     DatasetError
         None is left.
     """
-    kept: list[Record] = []
+    judged_records: list[Record] = []
     rows: list[list[_Answer]] = []
     for record in records:
         try:
@@ -196,8 +202,8 @@ def predict_series(
         except InputError as error:
             say(f"Left out: {error}")
             continue
-        kept.append(record)
-    if not kept:
+        judged_records.append(record)
+    if not judged_records:
         raise DatasetError(
             "None of the listed scans can be judged.", "Check the manifest's files."
         )
@@ -214,7 +220,7 @@ def predict_series(
                 np.array([answer.untold for answer in column], bool),
             )
         )
-    return kept, answers
+    return judged_records, answers
 
 
 def _ask(
@@ -287,8 +293,8 @@ def compare_models(
 
 
 def _value(record: Record, column: str) -> str:
-    known = {"source": record.source, "site": record.site}
-    return known.get(column, record.extra.get(column, ""))
+    values = {"source": record.source, "site": record.site}
+    return values.get(column, record.extra.get(column, ""))
 
 
 def _share_by(
