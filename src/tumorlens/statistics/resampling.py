@@ -29,10 +29,19 @@ Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
 RESAMPLES = 1000
+
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
 
 _SEED = 20
+
+Answers = TypeVar("Answers")
+"""What a judge said of every slice, with what is true of it."""
+
+
+def exact_margin(patients: int) -> float:
+    """Give how far a share of 0 of so many patients may be from the truth (95 %)."""
+    return float(1.0 - 0.025 ** (1.0 / patients))
 
 
 class Resampling:
@@ -284,7 +293,7 @@ class Statistic(Generic[Answers]):
     share_of
         Rows that a share is of.
     more_is_better
-        Whether the judge with the higher one is the better.
+        True where the judge with the higher one is the better.
     """
 
     measure: Callable[[Answers, Resampling], Draws]

@@ -21,6 +21,11 @@ from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.training.volumes import only_series
 
+COLUMNS = ("source", "site", "part")
+"""What a manifest says of a series besides its class, and what may give that away."""
+
+Say = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class _Member:
