@@ -39,11 +39,6 @@ Answers = TypeVar("Answers")
 """What a judge said of every slice, with what is true of it."""
 
 
-def exact_margin(patients: int) -> float:
-    """Give how far a share of 0 of so many patients may be from the truth (95 %)."""
-    return float(1.0 - 0.025 ** (1.0 / patients))
-
-
 class Resampling:
     """Draws, with replacement, of as many patients as there are.
 
@@ -276,10 +271,6 @@ def _known(
     is_finite = np.isfinite(numbers)
     groups = [name for name, keep in zip(patients, is_finite, strict=True) if keep]
     return numbers[is_finite], Resampling(groups) if groups else None
-
-
-Answers = TypeVar("Answers")
-"""Answers of a judge for every slice, with the truth."""
 
 
 @dataclass(frozen=True)

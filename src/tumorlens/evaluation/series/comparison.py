@@ -117,8 +117,6 @@ def load_compared_model(folder: Path) -> ComparedModel:
 COLUMNS = ("source", "site", "part")
 """Columns of a manifest, besides the class, that may give the class away."""
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class _Answer:
