@@ -191,7 +191,7 @@ def _contents(
             unread = much and item.file_size > _SMALL_BYTES
             if is_zip(start):
                 error = InputError(
-                    f"{name} holds another archive.",
+                    f"{numbered} is another archive.",
                     "Give the inner archive by itself.",
                 )
             else:

@@ -248,6 +248,51 @@ def test_files_that_an_anonymiser_named_apart_are_one_series() -> None:
     assert any("taken as one series" in note for note in study.notes)
 
 
+def test_without_a_number_of_the_series_a_regular_stack_is_proof() -> None:
+    def alone(places: range | tuple[int, ...]) -> list[int]:
+        made = [drawn(n, 5.0 * n, SeriesInstanceUID=UID(f"1.2.7.{n}")) for n in places]
+        return [len(series.slices) for series in gathered(*made).series]
+
+    assert alone(range(6)) == [6]
+    assert alone((0, 1, 5, 11)) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "tags", [{"AcquisitionTime": "120000"}, {"AcquisitionNumber": 2}, {}]
+)
+def test_slices_nearer_than_the_header_says_are_of_two_acquisitions(
+    tags: dict[str, Any],
+) -> None:
+    made = []
+    for k in (0, 1):
+        for n in range(6):
+            item = drawn(n + 20 * k, 5.0 * n + 2.5 * k, SpacingBetweenSlices=5)
+            item.InstanceNumber = n
+            if k:
+                for keyword, value in tags.items():
+                    setattr(item, keyword, value)
+            made.append(item)
+    study = gathered(*made)
+    assert [values(series) for series in study.series] == [
+        [0, 1, 2, 3, 4, 5],
+        [20, 21, 22, 23, 24, 25],
+    ]
+
+
+def test_two_packages_of_one_acquisition_stay_together() -> None:
+    made = [drawn(n, AcquisitionNumber=n % 2, SpacingBetweenSlices=5) for n in range(8)]
+    (series,) = gathered(*made).series
+    assert values(series) == list(range(8))
+
+
+def test_a_copy_with_a_new_number_drops_out() -> None:
+    made = [drawn(n) for n in range(5)]
+    copy = drawn(2, SOPInstanceUID=UID("1.2.77"), InstanceNumber=99)
+    study = gathered(*made, copy)
+    assert [len(series.slices) for series in study.series] == [5]
+    assert any("repeats another" in note for note in study.notes)
+
+
 def test_pixels_of_another_size_in_millimetres_part() -> None:
     made = [drawn(n) for n in range(4)]
     made += [drawn(10 + n, 5.0 * n + 1, PixelSpacing=[0.5, 0.5]) for n in range(4)]

@@ -24,16 +24,25 @@ def test_positions_rule_without_pixel_spacing_and_against_the_numbers() -> None:
     made = [
         drawn(n, 5.0 * n, PixelSpacing=None, InstanceNumber=99 - n) for n in UNSORTED
     ]
-    (series,) = gathered(*made).series
+    (series,) = (study := gathered(*made)).series
     assert values(series) == [1, 2, 3, 4, 5]
     assert series.slices[0].placement is None
     assert series.slices[0].plane == "axial"
+    assert any("spacing of pixels" in note for note in study.notes)
 
 
 def test_positions_rule_without_an_orientation() -> None:
     made = shuffled(ImageOrientationPatient=None)
-    (series,) = gathered(*made).series
+    (series,) = (study := gathered(*made)).series
     assert values(series) == [1, 2, 3, 4, 5]
+    assert any("how the slices are turned" in note for note in study.notes)
+
+
+def test_one_position_and_one_number_for_all_leave_the_names() -> None:
+    made = [drawn(n, position=0.0, InstanceNumber=1) for n in (1, 2, 3, 4)]
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == [1, 2, 3, 4]
+    assert any("guess" in note for note in study.notes)
 
 
 @pytest.mark.parametrize(

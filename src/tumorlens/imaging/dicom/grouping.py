@@ -12,7 +12,7 @@ import numpy as np
 
 from tumorlens.errors import InputError, MissingFileError, TooLargeError
 from tumorlens.imaging.dicom.frames import STRONG_TRAITS, TRAITS, Frame, frames_of
-from tumorlens.imaging.dicom.header import text
+from tumorlens.imaging.dicom.header import numbers, text
 from tumorlens.imaging.dicom.order import (
     depths,
     distinct_seats,
@@ -36,6 +36,10 @@ _LEAST_STACK = 3
 
 _LOCALISER_SLICES = 15
 """A localiser has at most so many in each of its three planes."""
+
+_DENSE = 0.75
+"""Distance of slices over the one that the header states: below, there are more
+acquisitions than one."""
 
 _EVEN = 0.1
 """Share of their mean by which the distances of a regular stack differ."""
@@ -241,8 +245,15 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
     kept: list[Frame] = []
     seen: defaultdict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
-        traits = (frame.series, tuple(frame.traits.values()), frame.number)
-        key = (*traits, frame.position, frame.direction, frame.seats)
+        traits = tuple(
+            value
+            for trait, value in frame.traits.items()
+            if not trait.startswith("acquisition")
+        )
+        place: Hashable = (frame.position, frame.direction)
+        if frame.position is None:
+            place = (frame.number, frame.seats)
+        key = (frame.series, traits, place)
         if any(_equal(frame, other) for other in seen[key]):
             continue
         seen[key].append(frame)
@@ -304,18 +315,16 @@ def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
     else that names a series, each alone in its own, are one.
     """
     sizes = Counter(frame.series for frame in frames)
-    alone = [
-        frame
-        for frame in frames
-        if sizes[frame.series] == 1
-        and text(frame.header, "SeriesNumber")
-        and not frame.aside
-    ]
+    alone = [frame for frame in frames if sizes[frame.series] == 1 and not frame.aside]
     renamed: dict[int, tuple[str, ...]] = {}
     for group in _split(alone, _other_names):
         for turned in _by_direction(group):
+            if len(turned) < _LEAST_STACK:
+                continue
+            # Without a number of the series only a regular stack is proof enough.
+            numbered = text(turned[0].header, "SeriesNumber") != ""
             apart = distinct_seats(turned) is not None or not repeats_place(turned)
-            if len(turned) < _LEAST_STACK or not apart:
+            if not (numbered and apart) and not _lies_evenly(turned):
                 continue
             name = ("", *(str(x) for x in _other_names(turned[0])))
             renamed |= {id(frame): name for frame in turned}
@@ -404,10 +413,43 @@ def _acquisitions(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
     for trait in STRONG_TRAITS:
         groups = [part for group in groups for part in _by_strong_trait(group, trait)]
     for trait in TRAITS:
+        groups = [
+            part
+            for group in groups
+            for part in (
+                _by_strong_trait(group, trait) if _is_too_dense(group) else [group]
+            )
+        ]
+    groups = [part for group in groups for part in _by_repeated_number(group)]
+    for trait in TRAITS:
         if not any(_repeats(group) for group in groups):
             return groups
         groups = [part for group in groups for part in _by_trait(group, trait)]
     return [part for group in groups for part in _by_rank(group, notes)]
+
+
+def _is_too_dense(frames: Sequence[Frame]) -> bool:
+    """Tell whether slices lie nearer to each other than their header says."""
+    along = depths(frames)
+    stated = numbers(frames[0].header, "SpacingBetweenSlices", 1)
+    if along is None or stated is None or len(frames) < 2 * _LEAST_STACK:
+        return False
+    usual = float(np.median(np.diff(np.sort(along))))
+    return 0.0 < usual < _DENSE * abs(stated[0])
+
+
+def _by_repeated_number(frames: list[Frame]) -> list[list[Frame]]:
+    """Part acquisitions that lie among each other and count their slices alike."""
+    counts = Counter(frame.seats[-1] for frame in frames)
+    if None in counts or len(set(counts.values())) > 1 or not _is_too_dense(frames):
+        return [frames]
+    ranks: Counter[float | None] = Counter()
+    parts: defaultdict[int, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        parts[ranks[frame.seats[-1]]].append(frame)
+        ranks[frame.seats[-1]] += 1
+    found = list(parts.values())
+    return found if all(_is_stack(part) for part in found) else [frames]
 
 
 def _without_wrong_places(frames: list[Frame], notes: list[str]) -> list[Frame]:
@@ -439,7 +481,10 @@ def _repeats(frames: Sequence[Frame]) -> bool:
     """Tell whether frames lie over each other, by their places, else their numbers."""
     if depths(frames) is not None:
         return repeats_place(frames)
-    return len(frames) > 1 and distinct_seats(frames) is None and _numbered(frames)
+    if len(frames) < 2 or distinct_seats(frames) is not None:
+        return False
+    # One number for all slices counts nothing.
+    return _numbered(frames) and len({frame.seats[-1] for frame in frames}) > 1
 
 
 def _numbered(frames: Sequence[Frame]) -> bool:
@@ -482,11 +527,16 @@ def _by_strong_trait(frames: list[Frame], trait: str) -> list[list[Frame]]:
 def _is_stack(frames: Sequence[Frame]) -> bool:
     if len(frames) < _LEAST_STACK:
         return False
+    return depths(frames) is None or _lies_evenly(frames)
+
+
+def _lies_evenly(frames: Sequence[Frame]) -> bool:
     along = depths(frames)
     if along is None:
-        return True
+        return False
     steps = np.diff(np.sort(along))
-    return bool(np.abs(steps - steps.mean()).max() <= _EVEN * steps.mean())
+    mean = float(steps.mean())
+    return mean > 0.0 and bool(np.abs(steps - mean).max() <= _EVEN * mean)
 
 
 def _interleaved(parts: Sequence[Sequence[Frame]]) -> bool:

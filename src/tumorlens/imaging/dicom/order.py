@@ -109,12 +109,13 @@ def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
     frames
         Frames in order.
     note
-        A full sentence where the order is not that of known places; else empty.
+        A full sentence where the order is not that of known places, or nothing else
+        is known of them; else empty.
     """
     along = depths(frames)
     if along is not None:
         order = np.argsort(along, kind="stable")
-        return [frames[int(index)] for index in order], ""
+        return [frames[int(index)] for index in order], _unknown_grid(frames[0])
     if len(frames) == 1:
         return list(frames), ""
     seat = distinct_seats(frames)
@@ -130,6 +131,21 @@ def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
         "The files do not say where the slices lie in the patient: their order "
         f"follows {_SEATS[seat]}, and sizes across slices are not known."
     )
+
+
+def _unknown_grid(frame: Frame) -> str:
+    """Say what is not known of slices whose order follows their positions."""
+    if frame.direction is None:
+        return (
+            "The files do not state how the slices are turned: their order follows "
+            "their positions; planes, sides and sizes are not known."
+        )
+    if frame.slice.spacing_mm is None:
+        return (
+            "The files do not state the spacing of pixels: the order of the slices "
+            "follows their positions, and sizes are not known."
+        )
+    return ""
 
 
 def gap_note(frames: Sequence[Frame]) -> str:
