@@ -214,10 +214,6 @@ def _check_config(folder: Path, config: TrainingConfig) -> None:
         )
 
 
-_of_this_process: list[Sample] = []
-"""Inputs that a process of `_train_at_once` read when it started."""
-
-
 def _train_at_once(
     records: Sequence[Record],
     places: dict[int, Path],

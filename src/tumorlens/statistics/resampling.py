@@ -19,12 +19,6 @@ from numpy.typing import NDArray
 Figure = dict[str, float]
 """``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
 
-
-def exact_margin(patients: int) -> float:
-    """Compute the upper bound (95 %) of a share that is 0 over so many patients."""
-    return float(1.0 - 0.025 ** (1.0 / patients))
-
-
 Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
@@ -40,7 +34,7 @@ Answers = TypeVar("Answers")
 
 
 def exact_margin(patients: int) -> float:
-    """Give how far a share of 0 of so many patients may be from the truth (95 %)."""
+    """Compute the upper bound (95 %) of a share that is 0 over so many patients."""
     return float(1.0 - 0.025 ** (1.0 / patients))
 
 
@@ -276,10 +270,6 @@ def _known(
     is_finite = np.isfinite(numbers)
     groups = [name for name, keep in zip(patients, is_finite, strict=True) if keep]
     return numbers[is_finite], Resampling(groups) if groups else None
-
-
-Answers = TypeVar("Answers")
-"""Answers of a judge for every slice, with the truth."""
 
 
 @dataclass(frozen=True)
