@@ -19,6 +19,12 @@ from numpy.typing import NDArray
 Figure = dict[str, float]
 """``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
 
+
+def exact_margin(patients: int) -> float:
+    """Compute the upper bound (95 %) of a share that is 0 over so many patients."""
+    return float(1.0 - 0.025 ** (1.0 / patients))
+
+
 Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
@@ -31,11 +37,6 @@ _SEED = 20
 
 Answers = TypeVar("Answers")
 """What a judge said of every slice, with what is true of it."""
-
-
-def exact_margin(patients: int) -> float:
-    """Compute the upper bound (95 %) of a share that is 0 over so many patients."""
-    return float(1.0 - 0.025 ** (1.0 / patients))
 
 
 class Resampling:

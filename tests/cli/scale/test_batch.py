@@ -178,7 +178,7 @@ def test_two_runs_into_one_folder_are_refused(
     [
         (("--part-size", "7"), "part size: 1000, now 7"),
         (("--operating-point", "balanced"), "operating point: screening, now balanced"),
-        (("--maps",), "maps: False, now True"),
+        (("--maps", "--part-size", "1000"), "(maps: False, now True)"),
     ],
 )
 def test_another_call_into_the_same_folder_is_refused(

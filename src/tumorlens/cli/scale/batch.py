@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 _PART_SIZE = 1_000
+_PART_SIZE_WITH_MAPS = 100
+"""Maps of a slice take 300 KB, and a worker holds those of a part."""
+
 _SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -60,10 +63,9 @@ _SECONDS_BETWEEN_LINES = 60.0
 @click.option(
     "--part-size",
     type=click.IntRange(min=1),
-    default=_PART_SIZE,
-    show_default=True,
     metavar="N",
-    help="Slices in one part file, about: what a kill may cost a worker.",
+    help="Slices in one part file, about: what a kill may cost a worker.  "
+    f"[default: {_PART_SIZE}; with --maps {_PART_SIZE_WITH_MAPS}]",
 )
 @click.option(
     "--maps", is_flag=True, help="Also write the maps of each slice, into DEST/_maps."
@@ -82,7 +84,7 @@ def batch(
     folder: Path,
     address: str | None,
     workers: int | None,
-    part_size: int,
+    part_size: int | None,
     maps: bool,
     only_estimate: bool,
     threads: int | None,
@@ -116,7 +118,7 @@ def batch(
         software=tumorlens.__version__,
         model=worker.model(),
         operating_point=worker.operating_point,
-        part_size=part_size,
+        part_size=part_size or (_PART_SIZE_WITH_MAPS if maps else _PART_SIZE),
         maps=maps,
     )
     start = time.perf_counter()

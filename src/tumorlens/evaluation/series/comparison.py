@@ -114,6 +114,10 @@ def load_compared_model(folder: Path) -> ComparedModel:
     return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
 
 
+COLUMNS = ("source", "site", "part")
+"""Columns of a manifest, besides the class, that may give the class away."""
+
+
 @dataclass(frozen=True)
 class _Answer:
     """Answer of one compared model for one series; see `SeriesAnswers`."""
