@@ -362,10 +362,6 @@ def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ratio(np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1))
 
 
-PARTS = 6
-"""Parts of a series within which slices count as lying alike."""
-
-
 def slice_positions(records: Sequence[Record]) -> NDArray[np.float64]:
     """Say how high each slice lies among its patient's.
 
