@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 _PART_SIZE = 1_000
 _PART_SIZE_WITH_MAPS = 100
-"""Maps of a slice take 300 KB, and a worker holds those of a part."""
+"""Maps of 512 x 512 pixels take 200 KB, and a worker holds those of a part."""
 
 _SECONDS_BETWEEN_LINES = 60.0
 
