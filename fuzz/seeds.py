@@ -10,6 +10,7 @@ import gzip
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 import nibabel
 import nrrd
 import numpy as np
+from nibabel.freesurfer.mghformat import MGHImage
 from nibabel.testing import data_path
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from tests.samples.coded_dicom import shipped
+from tests.samples.pictures import drawn_heic
 
 SIDE = 40
 _LARGEST = 300_000
@@ -179,6 +182,42 @@ def _packed(members: list[tuple[str, bytes]], stored: bool = False) -> bytes:
     return buffer.getvalue()
 
 
+def _mgh() -> list[bytes]:
+    affine = np.diag([-1.0, -1.0, 4.0, 1.0])
+    found = []
+    for dtype in (np.uint8, np.int16, np.float32):
+        image = MGHImage(_head(6).T.astype(dtype), affine)
+        found.append(bytes(image.to_bytes()))
+    return [*found, gzip.compress(found[1], 1, mtime=0)]
+
+
+def _metaimage() -> list[bytes]:
+    voxels = _head(6).astype("<i2").tobytes()
+    head = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\n"
+        "BinaryDataByteOrderMSB = False\n{}TransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+        "Offset = 1 2 3\nElementSpacing = 1 1 4\nDimSize = 40 40 6\n"
+        "ElementType = MET_SHORT\nElementDataFile = {}\n"
+    )
+    return [
+        head.format("", "LOCAL").encode() + voxels,
+        head.format("CompressedData = True\n", "LOCAL").encode()
+        + zlib.compress(voxels),
+        head.format("", "a.raw").encode(),
+    ]
+
+
+def _heic() -> list[bytes]:
+    return [drawn_heic()]
+
+
+def _avif() -> list[bytes]:
+    frames = [Image.fromarray(_head()).convert("RGB") for _ in range(2)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:])
+    return [*_picture("AVIF", {"mode": "RGB"}), buffer.getvalue()]
+
+
 _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "png": _png,
     "jpeg": _jpeg,
@@ -190,6 +229,10 @@ _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "nifti": _nifti,
     "nifti-gz": _nifti_gz,
     "nrrd": _nrrd,
+    "mgh": _mgh,
+    "metaimage": _metaimage,
+    "heic": _heic,
+    "avif": _avif,
     "zip": _zip,
 }
 

@@ -43,6 +43,8 @@ that were left out the evidence head is the better one (docs/experiments.md)."""
 _BIAS_PENALTY = 0.02
 _SEQUENCE_PENALTY = 0.01
 _TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
+INSIDE = 0.5
+"""Share of outline from which a cell counts as tumour."""
 
 
 def fit_calibration(
@@ -350,10 +352,6 @@ def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
     weights = np.bincount(places, 1.0 / counts[rows])
     missed = np.cumsum(weights) - weights
     return float(levels[missed <= may_miss][-1])
-
-
-INSIDE = 0.5
-"""Share of outline from which a cell counts as tumour."""
 
 
 def fit_cells(

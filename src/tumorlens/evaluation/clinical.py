@@ -30,6 +30,13 @@ ACCURACY = "4-class accuracy"
 CALIBRATION = "Calibration error (ECE, 15 bins)"
 _SEED = 23
 _SAY_EVERY = 20
+_LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
+    "by_patient": averaged,
+    "by_slice": lambda judged: judged,
+}
+
+LEAKING = 0.97
+"""AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
 
 
 def _log_loss(judged: Judgements, draws: Resampling) -> Draws:
@@ -83,11 +90,6 @@ STATISTICS: dict[str, Statistic[Judgements]] = {
     ),
 }
 """The figures by their names on the page."""
-
-_LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
-    "by_patient": averaged,
-    "by_slice": lambda judged: judged,
-}
 
 
 @dataclass(frozen=True)
@@ -283,10 +285,6 @@ def measure_subgroups(
         if parts:
             subgroups[kind] = parts
     return subgroups
-
-
-LEAKING = 0.97
-"""AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
 
 
 def leak_warnings(

@@ -68,6 +68,10 @@ _BY_FOLDS = (
     "only the few numbers that calibrate it were fitted on all of them together."
 )
 
+REPORT_SCHEMA = "tumorlens-clinical-report/1"
+
+FOLDS = 5
+
 
 @dataclass(frozen=True)
 class ImageSide:
@@ -303,10 +307,6 @@ def _classes_with_enough(
                 f"probability stays what the image says, as {FEWEST} are needed."
             )
     return enough
-
-
-REPORT_SCHEMA = "tumorlens-clinical-report/1"
-FOLDS = 5
 
 
 @dataclass(frozen=True)

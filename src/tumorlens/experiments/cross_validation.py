@@ -44,6 +44,12 @@ from tumorlens.training.weights import (
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"
+_of_this_process: list[Sample] = []
+"""What a process of `_train_at_once` read when it started."""
+
+BUNDLE_FOLDER = "bundle"
+
+REPORT_FOLDER = "report"
 
 
 @dataclass(frozen=True)
@@ -208,10 +214,6 @@ def _check_config(folder: Path, config: TrainingConfig) -> None:
         )
 
 
-_of_this_process: list[Sample] = []
-"""Inputs that a process of `_train_at_once` read when it started."""
-
-
 def _train_at_once(
     records: Sequence[Record],
     places: dict[int, Path],
@@ -251,10 +253,6 @@ def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
     train_fold(_of_this_process, fold, config, folder, say)
 
 
-BUNDLE_FOLDER = "bundle"
-REPORT_FOLDER = "report"
-
-
 @dataclass(frozen=True)
 class CrossValidation:
     """Answers of the bundles of a cross-validation for the folds they left out.
@@ -268,7 +266,7 @@ class CrossValidation:
     rules
         Those by which each of its slices was decided.
     leakage
-        Whether it is held out, from `pool_leakage`.
+        The check from `pool_leakage` that it is held out.
     bundles
         Folders, by the fold that each left out.
     samples

@@ -50,6 +50,8 @@ _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
 """Training slices that shape the domain model; more change nothing."""
 
+_DRAWN_AS_VOLUMES = 4
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -252,9 +254,6 @@ def provenance(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
-
-
-_DRAWN_AS_VOLUMES = 4
 
 
 def make_volume_bundle(

@@ -310,6 +310,7 @@ class Classifier:
                 model_version=self.bundle.version,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
+                view=item.slice_.view,
                 notes=(*item.notes, *self._caveats(sequence)),
                 head=item.crop.side,
                 sequence=sequence,

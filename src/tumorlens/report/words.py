@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tumorlens.imaging.preprocess.framing import in_view, view_pixels
+from tumorlens.imaging.preprocess.slice import Preprocessing, head_box
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rate
 from tumorlens.inference.series.results import Lesion
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.results import Box, Prediction
 from tumorlens.taxonomy import (
     INFO,
     Decided,
@@ -144,16 +146,28 @@ def location_sentence(prediction: Prediction) -> str:
     title = INFO[prediction.explanation.explained].title.lower()
     if box is None:
         return f"No spot stands out as {title}."
-    column = ("left", "centre", "right")[
-        min(2, 3 * (box.x0 + box.x1) // (2 * prediction.width))
-    ]
-    row = ("upper", "middle", "lower")[
-        min(2, 3 * (box.y0 + box.y1) // (2 * prediction.height))
-    ]
+    across, down = _shares_of_head(prediction, box)
+    column = ("left", "centre", "right")[min(2, max(0, int(3.0 * across)))]
+    row = ("upper", "middle", "lower")[min(2, max(0, int(3.0 * down)))]
     spot = "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
     size = prediction.explanation.size_mm
     extent = "" if size is None else f", about {size[0]:.0f} by {size[1]:.0f} mm"
-    return f"Signs of {title} are outlined in the {spot} of the picture{extent}."
+    return (
+        f"Signs of {title} are outlined in the {spot} of the head as the picture shows "
+        f"it{extent}."
+    )
+
+
+def _shares_of_head(prediction: Prediction, box: Box) -> tuple[float, float]:
+    """Measure how far across and down the head a spot's middle lies, 0 to 1."""
+    view = prediction.view
+    x, y = in_view(view, (box.x0 + box.x1) / 2.0, (box.y0 + box.y1) / 2.0)
+    height, width = view.shape if view else (prediction.height, prediction.width)
+    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
+    if prediction.pixels.size:
+        pixels = view_pixels(prediction.pixels, view)
+        left, top, right, bottom = head_box(pixels, Preprocessing().foreground)
+    return (x - left) / max(1.0, right - left), (y - top) / max(1.0, bottom - top)
 
 
 def domain_sentence(score: float) -> str:

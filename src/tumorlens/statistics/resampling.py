@@ -29,10 +29,14 @@ Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
 RESAMPLES = 1000
+
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
 
 _SEED = 20
+
+Answers = TypeVar("Answers")
+"""What a judge said of every slice, with what is true of it."""
 
 
 class Resampling:
@@ -269,10 +273,6 @@ def _known(
     return numbers[is_finite], Resampling(groups) if groups else None
 
 
-Answers = TypeVar("Answers")
-"""Answers of a judge for every slice, with the truth."""
-
-
 @dataclass(frozen=True)
 class Statistic(Generic[Answers]):
     """A figure, and how it is to be read.
@@ -284,7 +284,7 @@ class Statistic(Generic[Answers]):
     share_of
         Rows that a share is of.
     more_is_better
-        Whether the judge with the higher one is the better.
+        True where the judge with the higher one is the better.
     """
 
     measure: Callable[[Answers, Resampling], Draws]

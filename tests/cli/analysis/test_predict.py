@@ -25,7 +25,7 @@ from tumorlens.taxonomy import CLASSES
 COLUMNS = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence"
+    "sequence,notes"
 )
 
 Run = Callable[..., int]
@@ -395,3 +395,55 @@ def test_a_picture_that_is_refused_gets_no_number_in_the_table(
     (row,) = (x for x in capsys.readouterr().out.splitlines() if "photo.png" in x)
     assert "Not a brain MRI" in row
     assert "%" not in row
+
+
+def cine(path: Path) -> Path:
+    """Write an animation of three heads."""
+    from PIL import Image
+
+    frames = [Image.fromarray(draw_phantom(200, 240)) for _ in range(3)]
+    frames[1] = Image.fromarray(draw_phantom(200, 240, lesion=(90, 110, 20)))
+    frames[0].save(path, lossless=True, save_all=True, append_images=frames[1:])
+    return path
+
+
+def test_what_a_reader_should_know_stands_on_the_terminal_and_in_the_table(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, table = cine(tmp_path / "cine.webp"), tmp_path / "out.csv"
+    assert run(path, "--csv", table) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("an animation of 3 frames") == 1
+    assert "cine.webp slice 2" in shown and "cine.webp slice 3" in shown
+    assert [row["slice"] for row in rows(table)] == ["0", "1", "2"]
+    assert all("3 frames" in row["notes"] for row in rows(table))
+
+
+def test_a_folder_is_searched_by_content(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.png").rename(folder / "IM_0001")
+    (folder / "deep" / "b.JPG").rename(folder / "deep" / "image.ima")
+    assert run(folder) == 0
+    shown = capsys.readouterr()
+    assert "IM_0001" in shown.out and "image.ima" in shown.out
+    assert "1 file was passed over" in shown.out and ".txt" in shown.out
+
+
+def test_maps_of_a_cropped_picture_keep_its_size(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = np.full((500, 700), 255, np.uint8)
+    head = draw_phantom(lesion=(90, 110, 20))
+    page[60 : 60 + head.shape[0], 300 : 300 + head.shape[1]] = head
+    path = tmp_path / "page.png"
+    cv2.imwrite(str(path), page)
+    assert run(path, "--maps", tmp_path / "maps", "--json", tmp_path / "a.json") == 0
+    assert "page or screen" in capsys.readouterr().out
+    evidence = cv2.imread(str(tmp_path / "maps" / "page.evidence.png"), 0)
+    assert evidence.shape == page.shape
+    y, x = np.unravel_index(evidence.argmax(), evidence.shape)
+    assert abs(x - 390) < 40 and abs(y - 170) < 40
+    (document,) = json.loads((tmp_path / "a.json").read_text())
+    assert document["view"]["corners"][0] == [300.0, 60.0]
+    assert (document["height"], document["width"]) == page.shape

@@ -134,6 +134,30 @@ def test_a_copied_file_drops_out_though_each_slice_has_its_own_acquisition() -> 
     assert any("repeats another" in note for note in study.notes)
 
 
+def test_a_whole_series_that_comes_twice_is_one() -> None:
+    made = [drawn(n) for n in range(1, 6)]
+    study = gathered(*made, *made)
+    assert [values(series) for series in study.series] == [[1, 2, 3, 4, 5]]
+    assert any("5 slices repeat another" in note for note in study.notes)
+
+
+def test_a_copy_under_new_identifiers_drops_out_whole_or_in_part() -> None:
+    made = [drawn(n) for n in range(1, 7)]
+    for count in (6, 3):
+        copies = [
+            drawn(
+                n,
+                SeriesInstanceUID=UID("1.2.77"),
+                SOPInstanceUID=UID(f"1.2.77.{n}"),
+                SeriesDescription="sent again",
+            )
+            for n in range(1, count + 1)
+        ]
+        study = gathered(*copies, *made)
+        assert [len(series.slices) for series in study.series] == [6]
+        assert any("under another name" in note for note in study.notes)
+
+
 def test_slices_of_equal_pixels_in_different_places_are_no_copies() -> None:
     blank = np.zeros((64, 64), np.uint16)
     blank[0, 0] = 1
@@ -185,6 +209,19 @@ def test_acquisitions_without_a_series_uid_part(
     assert sorted(values(series) for series in study.series) == [
         [1, 2, 3, 4, 5, 6],
         [21, 22, 23, 24, 25, 26],
+    ]
+
+
+def test_one_uid_for_two_numbers_of_series_parts() -> None:
+    made = [
+        drawn(n + 20 * k, 5.0 * n + 2 * k, SeriesNumber=k)
+        for n in range(5)
+        for k in (0, 1)
+    ]
+    study = gathered(*made)
+    assert [values(series) for series in study.series] == [
+        [0, 1, 2, 3, 4],
+        [20, 21, 22, 23, 24],
     ]
 
 

@@ -376,3 +376,140 @@ def test_changed_bytes_give_a_study_or_a_clear_error(
         data[128 + place] = value
     with contextlib.suppress(InputError):
         assert read_dicom(bytes(data), "x").slices
+
+
+# --- Attributes that change what a value means ---
+
+
+def textured(low: int = 10) -> np.ndarray:
+    """Draw a head with many greys, on air of 0."""
+    rng = np.random.default_rng(0)
+    return np.where(head() > 0, rng.integers(low, 250, (64, 64)), 0).astype(np.uint16)
+
+
+AIR = head() == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored", "tags"),
+    [
+        (np.uint16, 63536, {"PixelPaddingValue": 63536}),
+        (np.int16, -2000, {"PixelPaddingValue": -2000}),
+        (
+            np.uint16,
+            60001,
+            {"PixelPaddingValue": 60000, "PixelPaddingRangeLimit": 60003},
+        ),
+        (
+            np.uint16,
+            60001,
+            {"PixelPaddingValue": 60003, "PixelPaddingRangeLimit": 60000},
+        ),
+        (np.uint16, 63536, {}),
+        (np.int16, -2000, {}),
+    ],
+)
+def test_padding_is_air(dtype: type, stored: int, tags: dict[str, Any]) -> None:
+    pixels = np.where(AIR, stored, textured()).astype(dtype)
+    (item,) = read(slice_file(pixels, **tags)).slices
+    assert item.pixels[~AIR].tolist() == textured()[~AIR].tolist()
+    assert item.pixels[AIR].max() == item.pixels[~AIR].min()
+
+
+def test_padding_that_is_written_without_its_sign_is_air() -> None:
+    pixels = np.where(AIR, -2000, textured()).astype(np.int16)
+    data = saved(slice_file(pixels, PixelPaddingValue=-2000))
+    place = data.index(b"\x28\0\x20\x01")
+    # As GE writes it: an unsigned value beside signed pixels.
+    data = data[: place + 4] + b"US" + data[place + 6 :]
+    (item,) = read_dicom(data, "x").slices
+    assert item.pixels.min() >= 10
+
+
+def test_padding_of_monochrome1_stays_air() -> None:
+    pixels = np.where(AIR, 65535, 1000 - textured()).astype(np.uint16)
+    made = slice_file(
+        pixels, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=65535
+    )
+    (item,) = read(made).slices
+    assert item.pixels[AIR].max() <= item.pixels[~AIR].min()
+
+
+@pytest.mark.parametrize("pixels", [textured(), head(), textured() + 500])
+def test_what_is_no_padding_stays(pixels: np.ndarray) -> None:
+    (item,) = read(slice_file(pixels.astype(np.uint16))).slices
+    assert np.array_equal(item.pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("tags", "aspect"),
+    [
+        ({"PixelSpacing": [2, 1]}, 2.0),
+        ({"PixelSpacing": [1, 4]}, 0.25),
+        ({"PixelSpacing": None, "PixelAspectRatio": [2, 1]}, 2.0),
+        ({"PixelSpacing": None, "PixelAspectRatio": [0, 1]}, 1.0),
+        ({"PixelSpacing": None}, 1.0),
+    ],
+)
+def test_how_oblong_pixels_are(tags: dict[str, Any], aspect: float) -> None:
+    assert read(slice_file(**tags)).slices[0].pixel_aspect == pytest.approx(aspect)
+
+
+def test_an_empty_slope_says_nothing() -> None:
+    data = saved(slice_file(RescaleSlope="", RescaleIntercept=""))
+    assert (read_dicom(data, "x").slices[0].pixels == head()).all()
+
+
+def lookup(entries: list[int], first: int, bits: int = 16) -> Dataset:
+    item = Dataset()
+    item.add_new(0x00283002, "US", [len(entries), first, bits])
+    item.add_new(0x00283006, "US", entries)
+    return item
+
+
+def test_a_modality_s_table_is_looked_up() -> None:
+    pixels = (textured() // 10).astype(np.uint16)
+    table = [7 * value + 3 for value in range(26)]
+    made = slice_file(pixels, ModalityLUTSequence=[lookup(table, 0)], RescaleSlope=99)
+    assert np.array_equal(read(made).slices[0].pixels, 7 * pixels + 3)
+    beyond = slice_file(pixels, ModalityLUTSequence=[lookup(table[5:10], 5)])
+    assert np.array_equal(read(beyond).slices[0].pixels, 7 * np.clip(pixels, 5, 9) + 3)
+
+
+@pytest.mark.parametrize("entries", [[1], []])
+def test_a_broken_table_is_refused(entries: list[int]) -> None:
+    item = lookup([1, 2, 3], 0)
+    item.LUTDescriptor = [900, 0, 16]
+    item.LUTData = entries
+    with pytest.raises(DamagedFileError, match="ModalityLUTSequence"):
+        read(slice_file(ModalityLUTSequence=[item]))
+
+
+def test_a_palette_of_greys_becomes_grey() -> None:
+    pixels = (textured() // 10).astype(np.uint8)
+    made = slice_file(pixels, PhotometricInterpretation="PALETTE COLOR")
+    table = np.array([10 * value for value in range(26)], "<u2") * 256
+    for colour in ("Red", "Green", "Blue"):
+        setattr(made, f"{colour}PaletteColorLookupTableDescriptor", [26, 0, 16])
+        setattr(made, f"{colour}PaletteColorLookupTableData", table.tobytes())
+    (item,) = read(made).slices
+    assert item.colorfulness == 0.0
+    assert float(np.corrcoef(item.pixels.ravel(), pixels.ravel())[0, 1]) > 0.9999
+
+
+def test_values_in_the_high_bits_are_shifted_down() -> None:
+    pixels = (textured().astype(np.uint16) << 4) | 5
+    made = slice_file(pixels, BitsStored=12, HighBit=15)
+    assert np.array_equal(read(made).slices[0].pixels, textured())
+
+
+def test_eight_of_sixteen_bits_and_what_lies_above_them() -> None:
+    pixels = textured() | 0x0300
+    made = slice_file(pixels, BitsStored=8, HighBit=7)
+    assert np.array_equal(read(made).slices[0].pixels, textured())
+
+
+def test_more_pixel_data_than_stated_is_left() -> None:
+    made = slice_file(textured())
+    made.PixelData += bytes(64)
+    assert np.array_equal(read(made).slices[0].pixels, textured())

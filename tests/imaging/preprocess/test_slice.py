@@ -18,7 +18,9 @@ from tumorlens.imaging.preprocess.slice import (
     prepare,
     prepare_batch,
     to_picture,
+    with_square_pixels,
 )
+from tumorlens.imaging.study import square_shape
 
 FACTS = Preprocessing()
 
@@ -170,3 +172,19 @@ def test_a_map_is_0_outside_the_crop_and_even_inside(height: int, width: int) ->
 def test_a_crop_beside_the_picture_gives_an_empty_map() -> None:
     full = to_picture(np.ones((14, 14), np.float32), Crop(500, 500, 50), 64, 64)
     assert not full.any()
+
+
+@pytest.mark.parametrize(
+    ("aspect", "shape"),
+    [(1.0, (60, 80)), (1.05, (60, 80)), (2.0, (120, 80)), (0.5, (60, 160))],
+)
+def test_oblong_pixels_become_square(aspect: float, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).uniform(0, 9, (60, 80)).astype(np.float32)
+    square = with_square_pixels(pixels, aspect)
+    assert square.shape == square_shape(60, 80, aspect) == shape
+    assert float(square.mean()) == pytest.approx(float(pixels.mean()), rel=0.01)
+
+
+def test_square_pixels_never_pass_the_limit() -> None:
+    height, width = square_shape(4000, 4000, 4.0)
+    assert height * width <= 20_000_000 and height / width == pytest.approx(4.0)

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from tests.samples.drawn_series import drawn_series
+from tumorlens.imaging.study import Slice
 from tumorlens.inference.series.lesion import (
     ODDS_STEPS,
     find_lesion,
     joined_evidence,
+    slice_gap,
     smoothed_odds,
+    uneven_depths,
 )
 from tumorlens.inference.series.results import Side
 
@@ -96,3 +99,50 @@ def test_the_side_is_the_heads_wherever_air_lies(
     assert found is not None
     assert found.side is Side.LEFT
     assert found.location.startswith("left, anterior third")
+
+
+# --- Slices that are not evenly apart ---
+
+
+def spread(*places: int) -> tuple[Slice, ...]:
+    """Lay drawn slices at these multiples of 5 mm."""
+    moved = []
+    for item, place in zip(drawn_series().slices, places, strict=False):
+        assert item.placement is not None
+        x, y, _ = item.placement.origin
+        placement = replace(item.placement, origin=(x, y, 5.0 * place))
+        moved.append(replace(item, placement=placement))
+    return tuple(moved)
+
+
+def test_missing_slices_do_not_make_the_others_thicker() -> None:
+    evidence = np.zeros((6, 256, 256), np.uint8)
+    evidence[1:4, 90:130, 95:125] = 252
+    slices = spread(0, 1, 2, 3, 7, 8)
+    assert slice_gap(slices) == pytest.approx(5.0)
+    lesion = find_lesion(evidence, slices, (1, 4), 0.9)
+    assert lesion is not None and lesion.size_mm is not None
+    assert lesion.size_mm[0] == pytest.approx(15.0)
+    across = np.zeros((6, 256, 256), np.uint8)
+    across[2:6, 90:130, 95:125] = 252
+    lesion = find_lesion(across, slices, (2, 6), 0.9)
+    assert lesion is not None and lesion.size_mm is not None
+    first, last = lesion.box[0], lesion.box[3] - 1
+    places = (0, 5, 10, 15, 35, 40)
+    assert first < 4 <= last
+    assert lesion.size_mm[0] == pytest.approx(places[last] - places[first] + 5.0)
+
+
+def test_a_slice_is_smoothed_by_those_that_lie_near_it() -> None:
+    evidence = np.zeros((6, 64, 64), np.uint8)
+    evidence[4] = 250
+    even = smoothed_odds(evidence, 5.0)
+    apart = smoothed_odds(evidence, 5.0, np.array([0.0, 5, 10, 15, 60, 65]))
+    assert even[3, 0, 0] > apart[3, 0, 0]
+    assert apart[5, 0, 0] > apart[3, 0, 0]
+
+
+def test_even_slices_have_the_mean_gap_and_no_places_of_their_own() -> None:
+    slices = spread(0, 1, 2, 3, 4)
+    assert uneven_depths(slices) is None
+    assert slice_gap(slices) == pytest.approx(5.0)

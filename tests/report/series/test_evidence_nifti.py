@@ -76,6 +76,35 @@ def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
     assert z in range(4, 8)
 
 
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "LAS", "ASL"])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 5.0), (1.0, 2.5, 5.0)])
+def test_the_arrays_of_a_volume_and_its_evidence_match(
+    codes: str, spacing: tuple[float, ...], tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = np.stack([item.pixels for item in drawn_series(range(4, 8)).slices])
+    voxels = np.transpose(slices, (2, 1, 0))[:, ::-1, :]
+    if spacing[1] == 2.5:
+        voxels = voxels[:, ::2, :]
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -10.0, 20.0, 30.0
+    ways = nibabel.orientations.axcodes2ornt(codes)
+    turned = nibabel.Nifti1Image(voxels, affine).as_reoriented(
+        nibabel.orientations.ornt_transform(
+            nibabel.orientations.axcodes2ornt("RAS"), ways
+        )
+    )
+    series = read_study(turned.to_bytes(), "head.nii").series[0]
+    prediction = predict_by_slices(load_classifier(tiny_bundle, threads=1), series)
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(prediction, path)
+    image = nibabel.load(path)
+    assert image.shape == turned.shape
+    np.testing.assert_allclose(image.affine, turned.affine, atol=1e-4)
+    evidence = image.get_fdata()
+    peak = np.unravel_index(evidence.argmax(), evidence.shape)
+    assert turned.get_fdata()[peak] > 0.5 * turned.get_fdata().max()
+
+
 def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
     classifier = load_classifier(tiny_bundle, threads=1)
     unplaced = predict_by_slices(classifier, drawn_series(count=4, placed=False))

@@ -44,6 +44,12 @@ _MOSTLY = 0.8
 _LONG_NUMBER = 10_000
 """Least whole numbers that, each of them once, are taken for numbers of people."""
 
+_SEX = {"sex", "gender"}
+
+_AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))
+
+_OLDEST = "60 and over"
+
 
 @dataclass(frozen=True)
 class ChosenColumns:
@@ -170,11 +176,6 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
     common = sorted(item for item, count in counts.items() if count >= FEWEST)
     shares = tuple(counts[item] / len(numbers) for item in common)
     return CategoryColumn(name, tuple(common), shares, share)
-
-
-_SEX = {"sex", "gender"}
-_AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))
-_OLDEST = "60 and over"
 
 
 def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -24,6 +24,8 @@ from tumorlens.cli._shared.tables import show_tables
 from tumorlens.report.page_parts import Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
+_CLINICAL_FOLDER = "clinical"
+
 
 @click.command()
 @manifest_option
@@ -362,9 +364,6 @@ def _report_folds(
     click.echo(f"Figures of all folds together written to {out}.")
 
 
-REPORT_FOLDER = "clinical"
-
-
 def _learn_clinical(
     table: Path,
     manifest: Path,
@@ -415,11 +414,11 @@ def _learn_clinical(
         f"{report['patients']} patients, each figure with its 95 % interval",
         clinical_sections(report),
     )
-    write_report(report, page, folder / REPORT_FOLDER)
+    write_report(report, page, folder / _CLINICAL_FOLDER)
     show_tables([_brief(figure_table(report, "by_patient"))])
     click.echo(answer(report))
     click.echo(report["image_side"])
-    click.echo(f"Page written to {folder / REPORT_FOLDER / REPORT_FILE}.")
+    click.echo(f"Page written to {folder / _CLINICAL_FOLDER / REPORT_FILE}.")
     click.echo(f"Bundle {bundle.version} with its columns written to {bundle.folder}.")
     click.echo(
         f"Next: tumorlens predict PATH --model {bundle.folder} --clinical TABLE.csv, "

@@ -31,6 +31,11 @@ BINS = 15
 _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
 
+_KINDS = len(CLASSES)
+
+PARTS = 6
+"""Parts of a scan within which slices count as lying alike."""
+
 
 def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out every figure that needs nothing but what was said.
@@ -289,9 +294,6 @@ def _where_known(values: NDArray[np.float64], draws: Resampling) -> Figure | Non
 
 def _inside(peaks: NDArray[np.float64], draws: Resampling) -> Figure | None:
     return draws.share(np.asarray(peaks == 1.0), np.isfinite(peaks))
-
-
-_KINDS = len(CLASSES)
 
 
 def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:

@@ -42,6 +42,13 @@ STATISTICS = (
 
 _BINS = 64
 _BLACK = 0.05
+_TREES = 300
+
+_LEAF = 2
+
+_SEED = 20
+
+_READERS = 2
 
 
 def intensity_statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -76,12 +83,6 @@ def intensity_statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
             float((share < _BLACK).mean()),
         ]
     )
-
-
-_TREES = 300
-_LEAF = 2
-_SEED = 20
-_READERS = 2
 
 
 def cross_validate_intensity_baseline(

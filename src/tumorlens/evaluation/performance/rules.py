@@ -18,6 +18,9 @@ from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
 
 NO_RULES = Rules()
+_MOST_HELD = 0.3
+
+_CURVE_POINTS = 30
 
 
 def measure_rules(
@@ -166,10 +169,6 @@ def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
         name: sorted(level for level in in_use if level is not None)
         for name, in_use in levels.items()
     }
-
-
-_MOST_HELD = 0.3
-_CURVE_POINTS = 30
 
 
 def hold_back_curves(

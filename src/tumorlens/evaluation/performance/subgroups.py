@@ -17,6 +17,25 @@ from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 _FEWEST = 3
 """Slices of which thirds can be made."""
 
+ONE_KIND = "tumours alone, or none"
+
+BOTH_KINDS = "both"
+
+_KEPT = (
+    "slices",
+    "patients",
+    "accuracy",
+    "accuracy_by_patient",
+    "recall",
+    "tumor_sensitivity",
+    "tumor_specificity",
+    "inconclusive",
+    "refused_as_foreign",
+    "auroc_tumor",
+    "calibration_error",
+    "operating_points",
+)
+
 
 def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out the main figures of every subgroup.
@@ -67,25 +86,6 @@ def _thirds(
         for place, there in zip(places, is_finite, strict=True)
     ]
     return by_part(scored_slices, parts, list(names))
-
-
-ONE_KIND = "tumours alone, or none"
-BOTH_KINDS = "both"
-
-_KEPT = (
-    "slices",
-    "patients",
-    "accuracy",
-    "accuracy_by_patient",
-    "recall",
-    "tumor_sensitivity",
-    "tumor_specificity",
-    "inconclusive",
-    "refused_as_foreign",
-    "auroc_tumor",
-    "calibration_error",
-    "operating_points",
-)
 
 
 def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:

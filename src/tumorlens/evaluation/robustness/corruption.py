@@ -49,6 +49,8 @@ STRENGTHS = (1, 2, 3, 4, 5)
 _REFERENCE_SIDE = 256.0
 """Widths in pixels are said for a picture of this side, and scaled to others."""
 
+_OF_EACH_CLASS = 50
+
 
 def corrupt(pixels: Picture, kind: str, strength: int, seed: int) -> Picture:
     """Damage a picture.
@@ -210,8 +212,6 @@ CORRUPTIONS: dict[str, tuple[Damage, tuple[float, ...]]] = {
     "rotation": (_rotation, (4.0, 8.0, 14.0, 22.0, 35.0)),
 }
 """Each kind's function and what the strengths 1 to 5 mean for it."""
-
-_OF_EACH_CLASS = 50
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ from tumorlens.inference.slice.results import Decision, Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
 
+_LISTED = ("decisions", "sequences")
+"""Columns of a scored set that are no numbers."""
+
+_SLICES_AT_A_TIME = 16
+
 
 @dataclass(frozen=True)
 class ScoredSlices:
@@ -139,10 +144,6 @@ class ScoredSlices:
         )
 
 
-_LISTED = ("decisions", "sequences")
-"""Columns of a scored set that are no numbers."""
-
-
 def _joined(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a list or an array
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
@@ -176,7 +177,7 @@ def score_records(
         Receives a line for each file that cannot be read, or that holds more
         than the one slice that its label can speak of.
     lesions
-        Whether rows that show another lesion than the four classes are judged too.
+        True where rows that show another lesion than the four classes are judged too.
 
     Returns
     -------
@@ -358,9 +359,6 @@ def averaged(slices: Judgements) -> Judgements:
         [slices.groups[row] for row in first],
         {name: mean(values) for name, values in slices.thresholds.items()},
     )
-
-
-_SLICES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)

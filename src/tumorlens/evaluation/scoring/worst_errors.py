@@ -26,6 +26,9 @@ _MOST_KINDS = 6
 _OF_A_PATIENT = 2
 """Neighbouring slices fail alike; more of one patient would crowd out others."""
 
+Predict = Callable[[Record], Prediction]
+"""A function from a record to the prediction of the slice that its label speaks of."""
+
 
 def worst_errors(
     scored_slices: ScoredSlices, count: int = WORST
@@ -123,10 +126,6 @@ def typical_errors(
             }
         )
     return errors
-
-
-Predict = Callable[[Record], Prediction]
-"""A function from a record to the prediction of the slice that its label speaks of."""
 
 
 def predictor(classifier: Classifier) -> Predict:

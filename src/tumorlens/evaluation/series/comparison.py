@@ -21,6 +21,11 @@ from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.training.volumes import only_series
 
+COLUMNS = ("source", "site", "part")
+"""What a manifest says of a series besides its class, and what may give that away."""
+
+Say = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class _Member:
@@ -111,8 +116,6 @@ def load_compared_model(folder: Path) -> ComparedModel:
 
 COLUMNS = ("source", "site", "part")
 """Columns of a manifest, besides the class, that may give the class away."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
         repeat = "slice repeats" if count == 1 else "slices repeat"
         notes.append(f"{count} {repeat} another, pixel by pixel, and left the series.")
     kept, asides = _set_aside(_one_name(kept, notes))
-    series: list[Series] = []
+    stacks: list[list[Frame]] = []
     for named in _split(kept, lambda frame: frame.series):
         parts = [
             part
@@ -200,9 +200,13 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
         for part in parts:
             ordered, note = sort_slices(part)
             notes += [item for item in (note, gap_note(ordered)) if item]
-            if _is_negative(ordered):
-                ordered = _turned_round(ordered)
-                notes.append(NEGATIVE)
+            stacks.append(ordered)
+    series: list[Series] = []
+    for ordered in _without_copied_stacks(stacks, notes):
+        if _is_negative(ordered):
+            notes.append(NEGATIVE)
+            series.append(_series(_turned_round(ordered)))
+        else:
             series.append(_series(ordered))
     used = {id(frame.header) for frame in kept}
     failures = {
@@ -244,6 +248,45 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
         seen[key].append(frame)
         kept.append(frame)
     return kept
+
+
+def _without_copied_stacks(
+    stacks: list[list[Frame]], notes: list[str]
+) -> list[list[Frame]]:
+    """Drop stacks that another one holds whole, under another name."""
+    kept: list[list[Frame]] = []
+    for stack in sorted(stacks, key=len, reverse=True):
+        if any(_holds(other, stack) for other in kept):
+            notes.append(
+                f"A series of {len(stack)} repeats another, pixel by pixel, under "
+                "another name; it was left out."
+            )
+        else:
+            kept.append(stack)
+    return [stack for stack in stacks if any(stack is item for item in kept)]
+
+
+def _holds(stack: Sequence[Frame], part: Sequence[Frame]) -> bool:
+    """Tell whether each frame of a part, of several, is in a stack, in its place."""
+    by_place = {frame.position: frame for frame in stack}
+    if len(part) < 2 or None in by_place:
+        return False
+    for frame in part:
+        other = by_place.get(frame.position)
+        if other is None or _taken_otherwise(frame, other):
+            return False
+        if not np.array_equal(frame.slice.pixels, other.slice.pixels):
+            return False
+    return True
+
+
+def _taken_otherwise(one: Frame, two: Frame) -> bool:
+    """Tell whether two frames differ in more than their names and times."""
+    return any(
+        one.traits[trait] != two.traits[trait]
+        for trait in TRAITS
+        if trait != "series" and not trait.startswith("acquisition")
+    )
 
 
 def _equal(one: Frame, two: Frame) -> bool:
@@ -485,6 +528,10 @@ def _by_rank(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
 
 def _is_negative(frames: Sequence[Frame]) -> bool:
     """Tell whether most slices show white air, though no tag says so."""
+    declared = text(frames[0].header, "PhotometricInterpretation") == "MONOCHROME1"
+    # One slice is no reason to doubt what a header says of its greys.
+    if declared and len(frames) < _LEAST_STACK:
+        return False
     # A look at a few tells of most series that air is dark.
     told = [
         is_inverted(frame.slice.pixels) for frame in frames[:: len(frames) // 4 or 1]

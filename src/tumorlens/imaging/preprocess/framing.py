@@ -237,6 +237,14 @@ def view_pixels(
     return np.ascontiguousarray(cut, np.float32)
 
 
+def in_view(view: PictureView | None, x: float, y: float) -> tuple[float, float]:
+    """Turn a spot of the picture, x and y in pixels, into one of the view."""
+    if view is None:
+        return x, y
+    spot = _straightening(view) @ (x, y, 1.0)
+    return float(spot[0] / spot[2]), float(spot[1] / spot[2])
+
+
 def over_picture(
     laid: NDArray[np.float32], view: PictureView | None, height: int, width: int
 ) -> NDArray[np.float32]:

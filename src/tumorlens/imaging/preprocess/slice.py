@@ -108,20 +108,23 @@ def with_square_pixels(
     return np.asarray(resized, np.float32)
 
 
-def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
-    """Find the square that holds the head.
+def head_box(
+    pixels: NDArray[np.float32], foreground: float
+) -> tuple[float, float, float, float]:
+    """Find the rectangle that holds the head.
 
     Parameters
     ----------
     pixels
         Shape (H, W), float32, any range.
-    facts
-        Threshold of the head, and the margin around it.
+    foreground
+        Brightness from which a pixel counts as head, as `Preprocessing` has it.
 
     Returns
     -------
-    Crop
-        The whole picture, made square, where no head stands out.
+    tuple of float
+        Left, upper, right and lower edge, in pixels; the whole picture where no
+        head stands out.
     """
     height, width = pixels.shape
     scale = min(1.0, _SEARCH_SIZE / max(height, width))
@@ -131,9 +134,7 @@ def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
         interpolation=cv2.INTER_AREA,
     )
     low, high = _percentiles(small, (1.0, 99.0))
-    mask: NDArray[Any] = (small > low + facts.foreground * (high - low)).astype(
-        np.uint8
-    )
+    mask: NDArray[Any] = (small > low + foreground * (high - low)).astype(np.uint8)
     # An opening drops stray text and noise without touching the head.
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(
@@ -150,6 +151,25 @@ def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
         x1 = float((kept[:, cv2.CC_STAT_LEFT] + kept[:, cv2.CC_STAT_WIDTH]).max())
         y1 = float((kept[:, cv2.CC_STAT_TOP] + kept[:, cv2.CC_STAT_HEIGHT]).max())
         x1, y1 = min(float(width), x1 / scale), min(float(height), y1 / scale)
+    return x0, y0, x1, y1
+
+
+def find_head(pixels: NDArray[np.float32], facts: Preprocessing) -> Crop:
+    """Find the square that holds the head.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32, any range.
+    facts
+        What counts as head, and the margin around it.
+
+    Returns
+    -------
+    Crop
+        The whole picture, made square, where no head stands out.
+    """
+    x0, y0, x1, y1 = head_box(pixels, facts.foreground)
     side = max(x1 - x0, y1 - y0) * (1.0 + 2.0 * facts.margin)
     side = max(1, round(side))
     return Crop(round((x0 + x1 - side) / 2.0), round((y0 + y1 - side) / 2.0), int(side))

@@ -40,7 +40,7 @@ _DECODER_ERRORS = (
     IndexError,
     EOFError,
     RuntimeError,
-    OverflowError,
+    ArithmeticError,
     MemoryError,
     struct.error,
     zlib.error,

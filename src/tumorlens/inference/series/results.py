@@ -149,8 +149,8 @@ class SeriesPrediction:
     size_measured: bool = False
     not_judged: str | None = None
     place_guessed: bool = False
-    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
+    grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
 
     @property
     def sequence_caveat(self) -> str | None:

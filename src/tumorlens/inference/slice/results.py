@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TumorLensError, warn_of_old_name
-from tumorlens.imaging.study import Plane
+from tumorlens.imaging.study import PictureView, Plane
 from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.taxonomy import Decided, Finding, Lesion, TumorClass
 
@@ -186,6 +186,9 @@ class Prediction:
     head
         Edge of the square that holds the head, in pixels; 0 in a prediction
         that was restored without it.
+    view
+        What of the picture was judged, where it shows more than the slice; else
+        None.
     clinical
         What clinical columns did; None where none were asked for.
     sequence
@@ -207,6 +210,7 @@ class Prediction:
     head: int = 0
     clinical: ClinicalUse | None = None
     sequence: SequenceEstimate = field(default=SequenceEstimate())
+    view: PictureView | None = None
 
 
 @dataclass(frozen=True)

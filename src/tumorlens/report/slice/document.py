@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.study import MRSequence, Plane
+from tumorlens.imaging.study import MRSequence, PictureView, Plane
 from tumorlens.inference.slice.results import (
     Box,
     ClinicalUse,
@@ -88,6 +88,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "plane": None if prediction.plane is None else prediction.plane.value,
         **_sequence_to_json(prediction.sequence),
         "notes": list(prediction.notes),
+        "view": None if prediction.view is None else _view_to_json(prediction.view),
         "model_version": prediction.model_version,
         "ms": round(_finite(prediction.milliseconds), 3),
         "research_use_only": RESEARCH_USE,
@@ -143,9 +144,29 @@ def prediction_from_json(
         milliseconds=document["ms"],
         pixels=pixels,
         notes=tuple(document["notes"]),
+        view=_view_from_json(document.get("view")),
         clinical=_clinical_from_json(document.get("clinical")),
         sequence=_sequence_from_json(document),
     )
+
+
+def _view_to_json(view: PictureView) -> dict[str, Any]:
+    """Say what of the picture was judged: corners are pixels, from the upper left."""
+    return {
+        "corners": [[_finite(x), _finite(y)] for x, y in view.corners],
+        "height": view.shape[0],
+        "width": view.shape[1],
+        "inverted": view.inverted,
+    }
+
+
+def _view_from_json(document: Mapping[str, Any] | None) -> PictureView | None:
+    # Documents of earlier versions hold none.
+    if document is None:
+        return None
+    one, two, three, four = ((float(x), float(y)) for x, y in document["corners"])
+    shape = int(document["height"]), int(document["width"])
+    return PictureView((one, two, three, four), shape, bool(document["inverted"]))
 
 
 def failure_to_json(failure: Failure) -> dict[str, Any]:
@@ -302,6 +323,7 @@ CSV_COLUMNS: tuple[str, ...] = (
     "ms",
     *(f"p_{name}" for name in Lesion),
     "sequence",
+    "notes",
 )
 """The columns, in their fixed order."""
 
@@ -344,4 +366,5 @@ def csv_row(result: Prediction | Failure) -> list[str]:
             for value in (document[f"p_{name}"] for name in Lesion)
         ),
         document["sequence"] or "",
+        " ".join(document["notes"]),
     ]

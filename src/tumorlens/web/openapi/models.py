@@ -69,6 +69,19 @@ class Box(BaseModel):
     y1: int
 
 
+class PictureView(BaseModel):
+    """What of the picture was judged, where it shows more than the slice."""
+
+    corners: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        min_length=4,
+        max_length=4,
+        description="In pixels of the picture, clockwise from the upper left.",
+    )
+    height: int = Field(description="Of the slice once it is cut out and straight.")
+    width: int
+    inverted: bool = Field(description="Whether its greys were turned round.")
+
+
 class PredictionLinks(BaseModel):
     """Addresses of what belongs to a prediction."""
 
@@ -146,6 +159,9 @@ class Prediction(BaseModel):
     )
     sequence_by: SequenceSources
     notes: list[str]
+    view: PictureView | None = Field(
+        description="Null where the whole picture was judged, as it is."
+    )
     model_version: str
     ms: Annotated[float, Field(ge=0)]
     research_use_only: str

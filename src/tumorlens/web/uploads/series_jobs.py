@@ -17,7 +17,7 @@ from typing import Any
 from tumorlens.errors import BusyError, OutputError, TumorLensError
 from tumorlens.imaging.limits import check_file_size
 from tumorlens.imaging.read import read_collection, read_study
-from tumorlens.imaging.study import MRSequence, Series, Study
+from tumorlens.imaging.study import MRSequence, Series, Study, stacks_of
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.jobs.queue import JobLostError, Progress
@@ -125,7 +125,7 @@ class SeriesJobs:
             if study.is_pictures:
                 job = self._judge_pictures(job, study)
             else:
-                job = self._judge(job, study)
+                job = self._judge(job, stacks_of(study))
             self._store.finish(job, JobState.DONE)
         except JobLostError:
             # It was stopped or removed.
