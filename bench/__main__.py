@@ -20,7 +20,7 @@ from tumorlens.errors import TumorLensError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 
 TOPICS = ("pipeline", "batch", "scan", "http", "viewer", "install", "learning")
-ON_REQUEST = ("audit",)
+ON_REQUEST = ("archive", "audit")
 
 
 def main() -> int:
@@ -94,8 +94,8 @@ def parse() -> argparse.Namespace:
 
 def collect(topic: str, model: Path, with_train: bool) -> Iterator[Figure | str]:
     """Measure one topic; what cannot be measured becomes a sentence."""
-    if topic == "audit":
-        command = [sys.executable, "-m", "bench.audit"]
+    if topic in ON_REQUEST:
+        command = [sys.executable, "-m", f"bench.{topic}"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         yield from (done.stdout if done.returncode == 0 else done.stderr).splitlines()
         return

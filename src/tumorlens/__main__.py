@@ -1,4 +1,7 @@
-"""`python -m tumorlens` opens the app; with arguments it is `tumorlens`."""
+"""`python -m tumorlens` opens the app; with arguments it is `tumorlens`.
+
+Tested in `tests/cli/scale/test_batch.py`.
+"""
 
 import sys
 

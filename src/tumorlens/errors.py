@@ -2,6 +2,8 @@
 
 Each carries a code for machines, a message that names what is wrong, a hint
 that says what to do, and the HTTP status that fits.
+
+Tested in `tests/contracts/test_python_api.py` and `tests/cli/test_hostile.py`.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ class TumorLensError(Exception):
     Parameters
     ----------
     message
-        What is wrong, naming the file and the value.
+        Description of the error, naming the file and the value.
     hint
-        What the reader can do about it.
+        Advice what the reader can do about it.
     """
 
     code = "error"
@@ -132,7 +134,7 @@ class UnreadableFileError(InputError):
 
 
 class NotReadyError(TumorLensError):
-    """What is asked for is still being computed."""
+    """The result that is asked for is still being computed."""
 
     code = "not_ready"
     http_status = 409
@@ -140,7 +142,7 @@ class NotReadyError(TumorLensError):
 
 
 class BusyError(TumorLensError):
-    """As much is waiting as can be kept."""
+    """The queue is full: no more work can be kept waiting."""
 
     code = "busy"
     http_status = 503

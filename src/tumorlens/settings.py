@@ -28,7 +28,7 @@ def _setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set; each field is one row of the table."""
+    """Settings of the server; each field is one row of the table."""
 
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(5000, "Port to listen on; 0 takes a free one.", 0, 65535)
@@ -111,7 +111,7 @@ class Setting:
         text
             The value as it was typed.
         origin
-            Where it was typed, for the message: the option or the variable.
+            Origin of the value, for the message: the option or the variable.
 
         Raises
         ------
@@ -164,7 +164,7 @@ def load_settings(
         Values from the command line by name of the setting; None where an
         option was not given.
     environment
-        By default the process's. ``PORT``, which hosting services set, stands
+        Variables; by default the process's. ``PORT``, which hosts set, stands
         in for ``TUMORLENS_PORT``.
 
     Raises

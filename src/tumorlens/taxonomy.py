@@ -1,6 +1,8 @@
 """The four classes: their order, names, display text and colours.
 
 Every other part asks here; no other file spells a class.
+
+Tested in `tests/data/test_manifest.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from enum import StrEnum
 
 
 class TumorClass(StrEnum):
-    """What a slice can show, in the order of every array of classes."""
+    """Class that a slice can show, in the order of every array of classes."""
 
     GLIOMA = "glioma"
     MENINGIOMA = "meningioma"
@@ -20,7 +22,7 @@ class TumorClass(StrEnum):
 
 
 class Lesion(StrEnum):
-    """What a slice can show that is none of the four classes.
+    """Lesion that is none of the four classes.
 
     ``other`` is a tumour of another kind, or a mass that looks like one; ``vascular``
     a stroke or a bleeding, which is a lesion and no tumour.
@@ -34,7 +36,7 @@ Finding = TumorClass | Lesion
 
 
 class Verdict(StrEnum):
-    """What a decision can say beside a class."""
+    """Answer of a decision that is no class."""
 
     INCONCLUSIVE = "inconclusive"
     NOT_BRAIN_MRI = "not_brain_mri"
@@ -42,7 +44,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """How a class is shown to people.
+    """Title and description of a class for people.
 
     Parameters
     ----------
@@ -64,11 +66,11 @@ CLASSES: tuple[TumorClass, ...] = tuple(TumorClass)
 TUMOR_CLASSES: tuple[TumorClass, ...] = CLASSES[:3]
 NO_TUMOR_INDEX = CLASSES.index(TumorClass.NO_TUMOR)
 FINDINGS: tuple[Finding, ...] = (*CLASSES, *Lesion)
-"""What a network that knows other lesions tells apart, in the order of its outputs.
+"""Findings of a network that knows other lesions, in the order of its outputs.
 
 The four classes come first, so an array of findings begins as one of classes does."""
 DECIDED: tuple[Finding, ...] = (*CLASSES, Lesion.OTHER)
-"""What a decision can name, in the order of the probabilities that it rests on."""
+"""Findings that a decision can name, in the order of its probabilities."""
 TUMOR_FINDINGS: tuple[Finding, ...] = (*TUMOR_CLASSES, Lesion.OTHER)
 """Findings that are tumours; a vascular lesion is none."""
 
@@ -102,7 +104,7 @@ INFO: dict[Finding, ClassInfo] = {
 }
 
 Decided = Finding | Verdict
-"""What a decision can say."""
+"""Answer of a decision: a class or a verdict."""
 
 VERDICT_TITLES: dict[Verdict, str] = {
     Verdict.INCONCLUSIVE: "Inconclusive",
@@ -130,7 +132,7 @@ def parse_class(text: str) -> TumorClass | None:
     Parameters
     ----------
     text
-        For example ``glioma_tumor``, ``NoTumor`` or ``Pituitary tumour``.
+        Name such as ``glioma_tumor``, ``NoTumor`` or ``Pituitary tumour``.
 
     Returns
     -------

@@ -299,6 +299,8 @@ def disc(folder: Path) -> Path:
     for path in write_series(folder / "made", slices=4):
         made.add(path)
     made.write(folder / "disc")
+    # pydicom leaves its staging folder to the garbage collector, which warns.
+    made._stage["t"].cleanup()
     return folder / "disc" / "DICOMDIR"
 
 

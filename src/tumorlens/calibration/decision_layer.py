@@ -43,7 +43,7 @@ from tumorlens.training.held_out import HeldOut
 
 @dataclass(frozen=True)
 class DecisionLayer:
-    """What a bundle decides by.
+    """Calibration, operating points, sets and rules that a bundle decides by.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ def fit_decision_layer(
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
         `tumorlens.imaging.preprocess.brain`. None for whole scans.
     """
-    known = held.labels >= 0
-    held = held.take(known)
+    is_labelled = held.labels >= 0
+    held = held.take(is_labelled)
     if brain_shares is not None:
-        brain_shares = brain_shares[known]
+        brain_shares = brain_shares[is_labelled]
     groups = [row.group for row in held.records]
     head = fit_sequence_head(held)
     sources = [

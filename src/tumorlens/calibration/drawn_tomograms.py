@@ -34,18 +34,18 @@ def drawn_tomograms(samples: Sequence[Sample], count: int, seed: int) -> list[Ou
     samples
         Samples of any kind; those without a known brain, or with little, are left out.
     count
-        How many to draw, at most one from a slice.
+        Number to draw, at most one from a slice.
     seed
         The same seed and samples give the same pictures.
     """
-    known = [
+    brains = [
         (sample.square, sample.brain)
         for sample in samples
         if sample.brain is not None and (sample.brain > 0).mean() >= _LEAST_BRAIN
     ]
-    rows = np.random.default_rng((seed, len(known))).permutation(len(known))[:count]
+    rows = np.random.default_rng((seed, len(brains))).permutation(len(brains))[:count]
     return [
-        Outlier(DRAWN_CT, draw_tomogram(*known[row], (seed, row)))
+        Outlier(DRAWN_CT, draw_tomogram(*brains[row], (seed, row)))
         for row in map(int, rows)
     ]
 
@@ -85,12 +85,12 @@ def draw_tomogram(square: Square, brain: Square, seed: tuple[int, ...]) -> Pictu
 
 def _inside(brain: Square, rng: np.random.Generator) -> Square:
     """Close the gaps of a crude mask; mostly as round as a skull is inside."""
-    known = (brain > 0).astype(np.uint8)
+    mask = (brain > 0).astype(np.uint8)
     if rng.random() < 0.6:
-        hull = np.zeros_like(known)
-        outline = cv2.convexHull(cv2.findNonZero(known))
+        hull = np.zeros_like(mask)
+        outline = cv2.convexHull(cv2.findNonZero(mask))
         return cv2.drawContours(hull, [outline], -1, 1, -1).astype(np.uint8)
-    return cv2.morphologyEx(known, cv2.MORPH_CLOSE, disc(4)).astype(np.uint8)
+    return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(4)).astype(np.uint8)
 
 
 def _around_middle(square: Square, brain: Square) -> NDArray[np.float64]:

@@ -45,10 +45,10 @@ class Embedded:
         logits = outputs["logits"]
         return cls(outputs["embedding"], logits, np.zeros(len(logits), np.float32))
 
-    def rows(self, kept: NDArray[np.bool_]) -> Embedded:
+    def rows(self, rows: NDArray[np.bool_]) -> Embedded:
         """Keep some of the pictures."""
         return Embedded(
-            self.embedding[kept], self.logits[kept], self.colorfulness[kept]
+            self.embedding[rows], self.logits[rows], self.colorfulness[rows]
         )
 
 
@@ -82,17 +82,17 @@ def fit_ood_model(
     names = np.asarray(kinds)
     everything = np.ones(len(names), bool)
     whole = _with_probe(base, training, ood, everything)
-    own = _features(whole, validation)
-    ood_features = np.zeros((len(names), own.shape[1]), np.float32)
+    brain_features = _features(whole, validation)
+    ood_features = np.zeros((len(names), brain_features.shape[1]), np.float32)
     for kind in sorted(set(kinds)):
         blind = _with_probe(base, training, ood, names != kind)
         ood_features[names == kind] = _features(blind, ood.rows(names == kind))
-    model = _with_weights(whole, own, ood_features)
-    passed = model.scores(own)
+    model = _with_weights(whole, brain_features, ood_features)
+    passed = model.scores(brain_features)
     refused = model.scores(ood_features)
     far = ~np.isin(names, (CT_FLAG, DRAWN_CT))
-    known = model.scores(_features(whole, ood))[far]
-    cut = _threshold(passed, known)
+    refused_far = model.scores(_features(whole, ood))[far]
+    cut = _threshold(passed, refused_far)
     model = replace(model, cut=np.asarray(cut))
     figures = {
         "auroc": auroc(
@@ -107,14 +107,14 @@ def fit_ood_model(
     return model, figures
 
 
-def _threshold(own: Floats, ood: Floats) -> np.float32:
+def _threshold(brain: Floats, ood: Floats) -> np.float32:
     """Choose where to refuse: a little above what is no brain MRI, in log-odds.
 
     Unknown scanners score far lower than the slices that are known here,
     so most of the room between the two is theirs. CT of heads, real or drawn,
     leaves none, and is not to be among the pictures out of distribution here.
     """
-    passes = float(np.quantile(own, 1.0 - PASS_RATE))
+    passes = float(np.quantile(brain, 1.0 - PASS_RATE))
     if not len(ood):
         return np.float32(passes)
     refuses = float(np.quantile(ood, REFUSED_RATE))
@@ -152,10 +152,10 @@ def _with_probe(
 ) -> OodModel:
     inputs = np.concatenate([training.embedding, ood.embedding[kept]])
     standard = np.clip((inputs - base.center) / base.scale, -8.0, 8.0)
-    own = np.arange(len(standard)) < len(training.embedding)
+    is_brain = np.arange(len(standard)) < len(training.embedding)
     fitted = LogisticRegression(
         C=_PROBE_STRENGTH, class_weight="balanced", max_iter=300
-    ).fit(standard, own)
+    ).fit(standard, is_brain)
     probe = np.concatenate([fitted.coef_[0], fitted.intercept_]).astype(np.float32)
     return replace(base, probe=probe)
 

@@ -43,6 +43,8 @@ that were left out the evidence head is the better one (docs/experiments.md)."""
 _BIAS_PENALTY = 0.02
 _SEQUENCE_PENALTY = 0.01
 _TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
+INSIDE = 0.5
+"""Share of outline from which a cell counts as tumour."""
 
 
 def fit_calibration(
@@ -136,18 +138,18 @@ def fit_sequence_bias(
     Parameters
     ----------
     calibration
-        From `fit_calibration`.
+        Calibration of `fit_calibration`.
     logits, pooled
         Shape (N, F): slice head, and pooled evidence.
     sequences
         Shape (N, S): probability of each MR sequence.
     labels, sources
-        As in `fit_calibration`.
+        The same as in `fit_calibration`.
 
     Returns
     -------
     Calibration
-        With `sequence_bias`.
+        Calibration with `sequence_bias`.
     """
     rows, count = np.arange(len(labels)), sequences.shape[1]
     weights = _source_weights(labels, sources)
@@ -155,9 +157,11 @@ def fit_sequence_bias(
     tumor, clear = np.isin(labels, _TUMORS), labels == NO_TUMOR_INDEX
     free = np.zeros((count, logits.shape[1]), bool)
     for sequence in range(count):
-        own = likeliest == sequence
-        free[sequence, _TUMORS] = (own & tumor).any()
-        free[sequence, NO_TUMOR_INDEX] = (own & tumor).any() and (own & clear).any()
+        of_sequence = likeliest == sequence
+        free[sequence, _TUMORS] = (of_sequence & tumor).any()
+        free[sequence, NO_TUMOR_INDEX] = (of_sequence & tumor).any() and (
+            of_sequence & clear
+        ).any()
 
     def unpack(values: NDArray[np.float64]) -> Calibration:
         bias = np.zeros(free.shape)
@@ -165,8 +169,10 @@ def fit_sequence_bias(
         return replace(calibration, sequence_bias=tuple(map(tuple, bias.tolist())))
 
     def loss(values: NDArray[np.float64]) -> float:
-        found = calibrated_probabilities(logits, pooled, unpack(values), sequences)
-        likelihood = -(weights * np.log(found[rows, labels] + 1e-12)).sum()
+        probabilities = calibrated_probabilities(
+            logits, pooled, unpack(values), sequences
+        )
+        likelihood = -(weights * np.log(probabilities[rows, labels] + 1e-12)).sum()
         return float(likelihood + _SEQUENCE_PENALTY * np.square(values).sum())
 
     if not free.any():
@@ -200,7 +206,7 @@ def check_both_kinds(
     labels
         Shape (N,): class indices.
     hint
-        What to do where it cannot.
+        Hint for where it cannot.
 
     Raises
     ------
@@ -317,10 +323,12 @@ def fit_prediction_sets(
     groups = np.asarray(patients)
     thresholds = {}
     for row, name in enumerate(DECIDED[: probabilities.shape[1]]):
-        own = labels == row
-        learned = own.any() or name in CLASSES
+        of_class = labels == row
+        learned = of_class.any() or name in CLASSES
         thresholds[name] = (
-            _covering(probabilities[own, row], groups[own]) if learned else 1.0
+            _covering(probabilities[of_class, row], groups[of_class])
+            if learned
+            else 1.0
         )
     return PredictionSets(COVERAGE, thresholds)
 
@@ -344,10 +352,6 @@ def _covering(own: NDArray[np.float64], groups: NDArray[np.str_]) -> float:
     weights = np.bincount(places, 1.0 / counts[rows])
     missed = np.cumsum(weights) - weights
     return float(levels[missed <= may_miss][-1])
-
-
-INSIDE = 0.5
-"""Share of outline from which a cell counts as tumour."""
 
 
 def fit_cells(
@@ -380,8 +384,12 @@ def fit_cells(
     rows = rows[labels[rows] != NO_TUMOR_INDEX]
     if evidence is None or len(rows) == 0:
         return None
-    own = evidence[rows, :, :, labels[rows]]
-    odds = (own - evidence[rows, :, :, NO_TUMOR_INDEX]).ravel().astype(np.float64)
+    true_evidence = evidence[rows, :, :, labels[rows]]
+    odds = (
+        (true_evidence - evidence[rows, :, :, NO_TUMOR_INDEX])
+        .ravel()
+        .astype(np.float64)
+    )
     inside = (outlined[rows] >= INSIDE).ravel()
     sign = np.where(inside, -1.0, 1.0)
 

@@ -13,7 +13,7 @@ from tumorlens.inference.bundle.facts import Rules, disagreement
 MOST_RIGHT_LOST = 0.02
 """Share of the right answers that a rule may hold back."""
 GUARD_COSTS = 0.005
-"""Share of the slices that the guard against the ends of a scan may hold back."""
+"""Share of the slices that the guard against the ends of a series may hold back."""
 FEWEST_SEEN = 10
 """Patients who must have shown as little brain for such slices to be judged."""
 _FEWEST_PATIENTS = 3
@@ -22,14 +22,14 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class _Answers:
-    """What was said of N slices of P patients.
+    """Answers for N slices of P patients.
 
     Parameters
     ----------
     right
         Shape (N,).
     rows
-        Shape (N,): whose slice it is, 0 to P - 1.
+        Shape (N,): patient of each slice, 0 to P - 1.
     weights
         Shape (N,): one over the patient's slices, so that patients weigh alike.
     """
@@ -66,7 +66,7 @@ def fit_rules(
         N group keys. Every patient weighs alike, whatever the number of
         slices.
     brain_shares
-        Shape (N,), 0 to 1: how much brain they show. None for whole scans,
+        Shape (N,), 0 to 1: how much brain they show. None for whole series,
         which have no such rule.
     """
     _, rows, counts = np.unique(

@@ -1,4 +1,4 @@
-"""How far a network's sequence head is to be believed, fitted on kept patients."""
+"""Calibration of a network's sequence head, fitted on held-out patients."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
     SequenceHead or None
         None for a network without one, or where no slice's sequence is known.
     """
-    known = np.array([row.sequence in LEARNED_SEQUENCES for row in held.records], bool)
-    if held.sequence is None or not known.any():
+    is_learned = np.array(
+        [row.sequence in LEARNED_SEQUENCES for row in held.records], bool
+    )
+    if held.sequence is None or not is_learned.any():
         return None
-    rows = [row for row, kept in zip(held.records, known, strict=True) if kept]
+    rows = [row for row, kept in zip(held.records, is_learned, strict=True) if kept]
     keys = [(row.source, row.sequence) for row in rows]
     counts = Counter(keys)
     weights = np.array([1.0 / counts[key] for key in keys])
     weights /= weights.sum()
     truth = [LEARNED_SEQUENCES.index(row.sequence) for row in rows if row.sequence]
-    outputs = held.sequence[known]
+    outputs = held.sequence[is_learned]
 
     def loss(log_scale: float) -> float:
         head = SequenceHead(LEARNED_SEQUENCES, float(np.exp(log_scale)))
-        own = head.probabilities(outputs)[np.arange(len(truth)), truth]
-        return float(-(weights * np.log(own + 1e-12)).sum())
+        true_probability = head.probabilities(outputs)[np.arange(len(truth)), truth]
+        return float(-(weights * np.log(true_probability + 1e-12)).sum())
 
     minimum = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
     shown = {row.sequence for row in rows}

@@ -1,4 +1,7 @@
-"""The command `tumorlens`: one command a file, imported when it is called."""
+"""The command `tumorlens`: one command a file, imported when it is called.
+
+Tested in `tests/cli/analysis/test_predict.py` and `tests/cli/test_hostile.py`.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Without the program's name; by default those of the process.
+        Arguments without the program's name; by default those of the process.
 
     Returns
     -------

@@ -21,14 +21,14 @@ from tumorlens.taxonomy import CLASSES
 
 @dataclass(frozen=True)
 class Summary:
-    """What the pictures of one source and class are like.
+    """Sizes, greys and numbers of the pictures of one source and class.
 
     Parameters
     ----------
     source, label
         Empty where unknown.
     pictures, patients
-        How many; patients that are not named do not count.
+        Numbers of either; patients that are not named do not count.
     splits
         Pictures by split (or fold).
     sizes
@@ -51,16 +51,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Parameters
     ----------
     pictures
-        How many were looked at.
+        Number of pictures that were read.
     findings
-        The ones that invalidate first.
+        Findings; those that invalidate come first.
     summaries
-        By source and class.
+        Summaries, one for each source and class.
     """
 
     pictures: int
@@ -69,7 +69,7 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        """Whether no finding invalidates an evaluation."""
+        """True where no finding invalidates an evaluation."""
         return not any(finding.invalidates for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,10 +112,10 @@ def audit(
         for record, item in zip(records, prints, strict=True)
         if item is not None
     ]
-    found = find_all(records, [r for r, _ in readable], [p for _, p in readable])
+    findings = find_all(records, [r for r, _ in readable], [p for _, p in readable])
     return Audit(
         len(records),
-        tuple(arrange([unreadable(problems), *found])),
+        tuple(arrange([unreadable(problems), *findings])),
         tuple(_summaries(readable)),
     )
 
@@ -158,7 +158,7 @@ class Finding:
     Parameters
     ----------
     code
-        For machines.
+        Code of the finding, for machines.
     invalidates
         Whether figures measured on the set as it stands cannot be trusted.
     message
@@ -219,13 +219,13 @@ def find_all(
     readable, prints
         The records whose picture could be read, and their fingerprints.
     """
-    found = _Copies(readable, prints, copies(prints))
+    copy_groups = _Copies(readable, prints, copies(prints))
     return [
-        found.across_splits(),
-        found.conflicting(),
-        found.across_patients(),
-        found.exact(),
-        found.near(),
+        copy_groups.across_splits(),
+        copy_groups.conflicting(),
+        copy_groups.across_patients(),
+        copy_groups.exact(),
+        copy_groups.near(),
         _patients_across(records),
         _missing_masks(records),
         _blank(readable, prints),
@@ -293,14 +293,16 @@ class _Copies:
         one, other = self.records[pair.first], self.records[pair.second]
         if one.label is None or other.label is None or one.label == other.label:
             return False
-        # Within one scan a tumour ends between two slices that are alike.
+        # Within one series a tumour ends between two slices that are alike.
         neighbours = bool(one.patient) and one.patient == other.patient
         return self._exact(pair) or not neighbours
 
     def _groups_that_differ(self, value: Callable[[Record], str]) -> Iterator[str]:
         members = defaultdict(list)
-        found = groups(len(self.records), measured_pairs(self.pairs, self.records))
-        for record, group in zip(self.records, found, strict=True):
+        group_numbers = groups(
+            len(self.records), measured_pairs(self.pairs, self.records)
+        )
+        for record, group in zip(self.records, group_numbers, strict=True):
             members[group].append(record)
         for same in members.values():
             # One of each kind is enough to show the case.
@@ -334,9 +336,9 @@ def _patients_across(records: Sequence[Record]) -> Finding:
         True,
         "{count} patients are in more than one split.",
         (
-            f"{patient} ({', '.join(sorted(found))})"
-            for patient, found in sorted(parts.items())
-            if len(found) > 1
+            f"{patient} ({', '.join(sorted(splits))})"
+            for patient, splits in sorted(parts.items())
+            if len(splits) > 1
         ),
     )
 

@@ -16,8 +16,8 @@ from tumorlens.imaging.read import SUFFIXES
 from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
 
 ENDINGS = (*sorted(SUFFIXES), ".zip")
-"""Of the names of files that are listed. An archive is one scan: it lies there on
-purpose, as the files that `predict` searches a folder for may not."""
+"""Endings of the names of files that are listed. An archive is one series: it lies
+there on purpose, as the files that `predict` searches a folder for may not."""
 
 _NAMED = 3
 
@@ -30,7 +30,7 @@ class ClassFile(NamedTuple):
     path
         The file.
     label
-        What its folder's name says that it shows.
+        Class that its folder's name states.
     split
         One of `SPLITS`; empty where the tree has none.
     """
@@ -41,12 +41,12 @@ class ClassFile(NamedTuple):
 
 
 class ClassFolders(NamedTuple):
-    """What a tree holds.
+    """Labelled pictures of a tree of class folders.
 
     Parameters
     ----------
     files
-        At least one, sorted by path within each class.
+        At least one picture, sorted by path within each class.
     passed_over
         Files with another ending, or beside the class folders; hidden ones do
         not count.

@@ -1,4 +1,4 @@
-"""Whose a DICOM file is, by a pseudonym, so that a data set keeps patients apart."""
+"""Pseudonyms of the patients of DICOM files, so that a data set keeps them apart."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def read_one_slice(path: Path) -> Study:
     Parameters
     ----------
     path
-        Of the file.
+        Path of the file.
 
     Raises
     ------
@@ -49,9 +49,9 @@ def pick(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
     Parameters
     ----------
     records
-        To draw from.
+        Records to draw from.
     count
-        How many at most.
+        Largest number of slices.
     seed
         The same seed draws the same records, however they were sorted.
 
@@ -77,10 +77,10 @@ def pick_of_each_class(
     records: Sequence[Record], count: int, seed: int = 0
 ) -> list[Record]:
     """Draw `count` labelled records of each class at most, as `pick` does."""
-    found = []
+    drawn = []
     for label in sorted({item.label for item in records if item.label is not None}):
-        found += pick([item for item in records if item.label is label], count, seed)
-    return found
+        drawn += pick([item for item in records if item.label is label], count, seed)
+    return drawn
 
 
 def read_labelled_slice(record: Record) -> Slice | None:

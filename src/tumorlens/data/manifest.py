@@ -36,9 +36,9 @@ TRAIN_ONLY = "train_only"
 AT_TIMES = (TRAIN_ONLY, "fold", "sequence", "lesion", "kind")
 """Columns that a manifest has where any row fills them."""
 EITHER = "either"
-"""In the column ``lesion``: nobody drew a stroke, and nobody says there is none."""
+"""Value of the column ``lesion`` where nobody drew a stroke or denied one."""
 LIKENESS = "like:"
-"""How the patient of pictures begins that name none, and share one by likeness."""
+"""Prefix of the patient of pictures that name none, and share one by likeness."""
 
 _SURPLUS = "\0surplus"
 _YES_OR_NO = {"": False, "no": False, "false": False, "yes": True, "true": True}
@@ -53,10 +53,10 @@ class Record:
     path
         The picture.
     label
-        Which of the four classes it shows; None where nobody has said so, or where
+        One of the four classes; None where nobody has stated it, or where
         it shows none of them, as a lesion of another kind.
     patient
-        Whose it is, unique over all sources; empty where unknown. Records of
+        Patient, unique over all sources; empty where unknown. Records of
         one patient never part ways in a split.
     mask
         A picture of the same size, white where the tumour is.
@@ -75,7 +75,7 @@ class Record:
     fold
         Number of the fold, from 0; None without folds.
     sequence
-        How it was weighted; None where unknown.
+        MR sequence; None where unknown.
     lesion
         A value of `Lesion` where it shows that and none of the four classes;
         `EITHER` where nobody drew a stroke.
@@ -104,7 +104,7 @@ class Record:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What it may show: mostly one of `FINDINGS`, none where nobody knows."""
+        """Findings that it may show: mostly one of `FINDINGS`, none where unknown."""
         if self.label is not None:
             return (self.label,)
         if self.lesion == EITHER:
@@ -113,7 +113,7 @@ class Record:
 
     @property
     def group(self) -> str:
-        """Whose slices count together: the patient, or the picture alone."""
+        """Group that it is counted in: the patient, or the picture alone."""
         return self.patient or str(self.path)
 
 
@@ -286,14 +286,14 @@ class _Reading:
         return split
 
     def _train_only(self, line: int, value: str) -> bool:
-        found = _YES_OR_NO.get(value.lower())
-        if found is None:
+        is_train_only = _YES_OR_NO.get(value.lower())
+        if is_train_only is None:
             raise self._error(
                 line,
                 f"the column {TRAIN_ONLY} says {value!r}",
                 "Write yes, or leave it empty.",
             )
-        return found
+        return is_train_only
 
     def _fold(self, line: int, value: str) -> int | None:
         if not value:
@@ -322,7 +322,7 @@ def write_manifest(records: Sequence[Record], path: Path) -> None:
     Parameters
     ----------
     records
-        What to write, in this order.
+        Records to write, in this order.
     path
         The CSV. Pictures under its folder are written relative to it, others
         absolute. An existing file is replaced as a whole.
@@ -385,7 +385,7 @@ def manifest_digest(records: Iterable[Record], *, contents: bool = False) -> str
     Parameters
     ----------
     records
-        In any order; their order and the folder they lie in do not count.
+        Records; their order and the folder they lie in do not count.
     contents
         Whether the bytes of every picture and mask count too.
 

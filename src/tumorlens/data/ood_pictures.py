@@ -40,7 +40,7 @@ PHOTOGRAPHS = (
     "rocket",
     "text",
 )
-"""In scikit-image's wheel or its own downloads; those absent are left out."""
+"""Photographs in scikit-image's wheel or downloads; absent ones are left out."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Outlier:
     Parameters
     ----------
     kind
-        What it is.
+        Kind of picture.
     pixels
         Shape (H, W), float32, 0 to 255.
     colorfulness
-        See `tumorlens.imaging.study.Slice`.
+        Colorfulness; see `tumorlens.imaging.study.Slice`.
     """
 
     kind: str
@@ -68,25 +68,25 @@ def draw_outliers(count: int, seed: int) -> list[Outlier]:
     Parameters
     ----------
     count
-        Of each kind.
+        Number of pictures of each kind.
     seed
         The same seed draws the same pictures.
     """
-    found = []
+    pictures = []
     for row, (kind, draw) in enumerate(_DRAWERS.items()):
         for index in range(count):
             rng = np.random.default_rng((seed, row, index))
             pixels = np.clip(draw(rng), 0.0, 255.0).astype(np.float32)
             tint = float(rng.uniform(0.05, 0.5)) if rng.random() < 0.2 else 0.0
-            found.append(Outlier(kind, pixels, tint))
-    return found
+            pictures.append(Outlier(kind, pixels, tint))
+    return pictures
 
 
 def photographs() -> list[Outlier]:
     """Load the photographs that scikit-image ships, whole and in parts."""
     import skimage.data
 
-    found = []
+    pictures = []
     for name in PHOTOGRAPHS:
         try:
             picture = np.asarray(getattr(skimage.data, name)())
@@ -106,11 +106,11 @@ def photographs() -> list[Outlier]:
             picture,
             *(picture[rows, columns] for rows in half for columns in side),
         ]
-        found += [
+        pictures += [
             Outlier("photograph", np.ascontiguousarray(part), color * (row % 2))
             for row, part in enumerate(parts)
         ]
-    return found
+    return pictures
 
 
 def _picture(canvas: NDArray[Any]) -> Picture:
@@ -312,9 +312,9 @@ def tomograms(records: Sequence[Record]) -> list[Outlier]:
     InputError
         A file cannot be read.
     """
-    found = []
+    pictures = []
     for record in records:
         if record.flag == CT_FLAG and record.split != "test":
             slice_ = read_study(record.path).slices[0]
-            found.append(Outlier(CT_FLAG, slice_.pixels, slice_.colorfulness))
-    return found
+            pictures.append(Outlier(CT_FLAG, slice_.pixels, slice_.colorfulness))
+    return pictures

@@ -1,4 +1,7 @@
-"""The MR sequences that a network learns to tell apart, and how sets spell them."""
+"""The MR sequences that a network learns to tell apart, and how sets spell them.
+
+Tested in `tests/data/test_manifest.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ LEARNED_SEQUENCES: tuple[MRSequence, ...] = (
     MRSequence.T2,
     MRSequence.FLAIR,
 )
-"""In the order of the outputs of a network's sequence head."""
+"""MR sequences in the order of the outputs of a network's sequence head."""
 
 _SHORT = {MRSequence.T1_CONTRAST: "T1C"}
 _SPELLINGS = {
@@ -38,7 +41,7 @@ def parse_sequence(text: str) -> MRSequence | None:
     Parameters
     ----------
     text
-        For example ``T1C``, ``t1ce`` or ``T1 with contrast``.
+        Name such as ``T1C``, ``t1ce`` or ``T1 with contrast``.
 
     Returns
     -------

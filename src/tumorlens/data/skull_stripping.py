@@ -22,7 +22,7 @@ STORED_SIZE = 256
 stay sharp."""
 
 AIR = 20
-"""Of 255: what is brighter belongs to the head."""
+"""Grey of 255 above which a pixel belongs to the head."""
 
 _WORK_SIZE = 128
 
@@ -124,7 +124,7 @@ def stored_square(pixels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Crop]
     square
         Shape (`STORED_SIZE`, `STORED_SIZE`), uint8.
     crop
-        Where it was cut out.
+        Crop that was cut out.
     """
     facts = Preprocessing(size=STORED_SIZE)
     lifted = pixels - pixels.min()

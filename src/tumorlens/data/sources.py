@@ -51,7 +51,7 @@ def brisc_flag(name: str) -> str:
     Parameters
     ----------
     name
-        For example ``brisc2025_train_02813_no_ax_t1.jpg``.
+        Name such as ``brisc2025_train_02813_no_ax_t1.jpg``.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def collect(
     threads
         Readers at work at a time, for grouping pictures by likeness.
     passed_over
-        As in `read_manifest`.
+        The same as in `read_manifest`.
 
     Returns
     -------
@@ -122,12 +122,12 @@ def collect(
             f"There is no set {', '.join(sorted(missing))} in {folder}.",
             f"Known are: {', '.join(SOURCES)}.",
         )
-    found = [
+    record_lists = [
         list(SOURCES[name](place)) for name, place in there if not sets or name in sets
     ]
-    if not found:
+    if not record_lists:
         return read_manifest(folder, passed_over=passed_over)
-    records = [record for part in found for record in part]
+    records = [record for part in record_lists for record in part]
     _check_files(records)
     return group_by_likeness(records, threads=threads)
 
@@ -155,7 +155,7 @@ def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
     Parameters
     ----------
     folder
-        Of the set.
+        Folder of the set.
     every_slice
         Also those that only complete the scans: tumour-free ones next to a
         tumour, whose edge they may show.
@@ -303,7 +303,7 @@ def group_by_likeness(records: list[Record], *, threads: int = 2) -> list[Record
     Returns
     -------
     list of Record
-        In the same order. The patient reads ``like:`` and the name of the
+        Records in the same order. The patient reads ``like:`` and the name of the
         group's first picture; a copy of a flagged picture gets its flag.
     """
     rows = [row for row, record in enumerate(records) if not record.patient]

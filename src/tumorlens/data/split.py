@@ -45,7 +45,7 @@ def split_by_fractions(
     Returns
     -------
     list of Record
-        In the order of `records`, every one with a split.
+        Records in the order of `records`, every one with a split.
 
     Raises
     ------
@@ -59,10 +59,10 @@ def split_by_fractions(
             "Give for example 0.7,0.15,0.15.",
         )
     members = members_of_groups(records, links)
-    kept = _kept_groups(records, members, keep or {}, SPLITS)
-    rest = {key: rows for key, rows in members.items() if key not in kept}
+    fixed_groups = _kept_groups(records, members, keep or {}, SPLITS)
+    rest = {key: rows for key, rows in members.items() if key not in fixed_groups}
     parts = _deal(records, rest, fractions, seed)
-    names = {key: SPLITS[part] for key, part in parts.items()} | kept
+    names = {key: SPLITS[part] for key, part in parts.items()} | fixed_groups
     result = list(records)
     for key, rows in members.items():
         for row in rows:
@@ -83,9 +83,9 @@ def split_into_folds(
     Parameters
     ----------
     records, seed, links
-        As in `split_by_fractions`.
+        The same as in `split_by_fractions`.
     folds
-        How many, from 2 to the number of patients.
+        Number of folds, from 2 to the number of patients.
     keep
         Whole sites, sources or kinds that stay in one fold, as name to its number
         written in digits. They count as that fold's share, so that a hospital
@@ -95,7 +95,7 @@ def split_into_folds(
     Returns
     -------
     list of Record
-        In the order of `records`, every one with a fold and without a split.
+        Records in their order, every one with a fold and without a split.
 
     Raises
     ------
@@ -109,8 +109,8 @@ def split_into_folds(
             f"Give a number from 2 to {len(members)}.",
         )
     names = [str(fold) for fold in range(folds)]
-    kept = _kept_groups(records, members, keep or {}, names)
-    fixed = {key: int(name) for key, name in kept.items()}
+    fixed_groups = _kept_groups(records, members, keep or {}, names)
+    fixed = {key: int(name) for key, name in fixed_groups.items()}
     parts = _deal(records, members, [1.0 / folds] * folds, seed, fixed)
     result = list(records)
     for key, rows in members.items():
@@ -130,12 +130,12 @@ def split_slices_into_folds(
     Parameters
     ----------
     records, folds, seed
-        As in `split_into_folds`.
+        The same as in `split_into_folds`.
 
     Returns
     -------
     list of Record
-        In the order of `records`, every one with a fold and without a split.
+        Records in their order, every one with a fold and without a split.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def split_as_trained(
     Returns
     -------
     list of Record
-        In the order of `records`. A patient that the model never heard of
+        Records in their order. A patient that the model never heard of
         goes to test.
 
     Raises
@@ -204,7 +204,7 @@ def members_of_groups(
     Parameters
     ----------
     records, links
-        As in `split_by_fractions`.
+        The same as in `split_by_fractions`.
 
     Returns
     -------
@@ -236,19 +236,19 @@ def _kept_groups(
     keep: Mapping[str, str],
     parts: Sequence[str],
 ) -> dict[str, str]:
-    known = {word for row in records for word in (row.site, row.source, row.kind)}
+    names = {word for row in records for word in (row.site, row.source, row.kind)}
     for name, split in keep.items():
-        if name not in known - {""}:
+        if name not in names - {""}:
             raise DatasetError(
                 f"No row has the site, source or kind {name!r}.",
-                f"Known are: {', '.join(sorted(known - {''})) or 'none'}.",
+                f"Known are: {', '.join(sorted(names - {''})) or 'none'}.",
             )
         if split not in parts:
             raise DatasetError(
                 f"{name!r} cannot go to the split or fold {split!r}.",
                 f"Use {', '.join(parts)}.",
             )
-    kept = {}
+    fixed_groups = {}
     for key, rows in members.items():
         wanted = set()
         for row in rows:
@@ -265,8 +265,8 @@ def _kept_groups(
                 "split.",
             )
         if wanted:
-            kept[key] = wanted.pop()
-    return kept
+            fixed_groups[key] = wanted.pop()
+    return fixed_groups
 
 
 def _deal(
@@ -349,9 +349,9 @@ def records_in_folds(
     Parameters
     ----------
     manifest
-        With a fold for each row, or for none.
+        Manifest with a fold for each row, or for none.
     folds
-        How many there are to be; None for as many as the manifest has, or
+        Number of folds to make; None for as many as the manifest has, or
         `USUAL_FOLDS` where it has none.
     include_flagged
         Also use rows that the manifest flags.

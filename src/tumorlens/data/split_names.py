@@ -25,7 +25,7 @@ def parse_split(text: str) -> str | None:
     Parameters
     ----------
     text
-        For example ``Training`` or ``val``.
+        Name such as ``Training`` or ``val``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What clinical columns add over the image alone, measured so as not to fool anyone.
+"""Gain from clinical columns over the image alone, on held-out patients.
 
 Three judges are set side by side on the same held-out patients: the image as the
 bundle serves it; the image fitted to these patients with all the freedom of the
@@ -30,6 +30,13 @@ ACCURACY = "4-class accuracy"
 CALIBRATION = "Calibration error (ECE, 15 bins)"
 _SEED = 23
 _SAY_EVERY = 20
+_LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
+    "by_patient": averaged,
+    "by_slice": lambda judged: judged,
+}
+
+LEAKING = 0.97
+"""AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
 
 
 def _log_loss(judged: Judgements, draws: Resampling) -> Draws:
@@ -84,11 +91,6 @@ STATISTICS: dict[str, Statistic[Judgements]] = {
 }
 """The figures by their names on the page."""
 
-_LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
-    "by_patient": averaged,
-    "by_slice": lambda judged: judged,
-}
-
 
 @dataclass(frozen=True)
 class ClinicalJudges:
@@ -118,9 +120,9 @@ def measure_clinical(
     Parameters
     ----------
     data
-        What the judges were fitted on.
+        Data that the judges were fitted on.
     judges
-        From `ClinicalJudges.of`.
+        Result of `ClinicalJudges.of`.
     threshold
         Probability of tumour, 0 to 1, of the bundle's operating point.
     permutations
@@ -223,13 +225,13 @@ def permute_columns(data: ClinicalData, rng: np.random.Generator) -> ClinicalDat
 def _beside(
     null: NDArray[np.float64], gain: float, more_is_better: bool
 ) -> dict[str, Any]:
-    known = null[np.isfinite(null)]
-    if not known.size:
+    finite = null[np.isfinite(null)]
+    if not finite.size:
         return {"null": None, "p": None}
-    low, high = (float(edge) for edge in np.percentile(known, (2.5, 97.5)))
+    low, high = (float(edge) for edge in np.percentile(finite, (2.5, 97.5)))
     # Rounding must not make an equal gain look smaller.
-    as_good = known >= gain - 1e-12 if more_is_better else known <= gain + 1e-12
-    p = float((1 + as_good.sum()) / (1 + len(known)))
+    as_good = finite >= gain - 1e-12 if more_is_better else finite <= gain + 1e-12
+    p = float((1 + as_good.sum()) / (1 + len(finite)))
     return {"null": {"low": low, "high": high}, "p": p}
 
 
@@ -262,13 +264,13 @@ def measure_subgroups(
         parts: dict[str, Any] = {}
         for part in sorted(set(names) - {""}):
             rows = np.array([name == part for name in names])
-            own = data.take(rows)
-            patients = len(np.unique(own.patients))
+            part_data = data.take(rows)
+            patients = len(np.unique(part_data.patients))
             if patients < fewest:
                 continue
             parts[part] = {"patients": patients}
-            image = _judgements(own, judges.image[rows], 0.0)
-            fused = _judgements(own, judges.fused[rows], 0.0)
+            image = _judgements(part_data, judges.image[rows], 0.0)
+            fused = _judgements(part_data, judges.fused[rows], 0.0)
             draws = Resampling(image.groups)
             for name in (LOG_LOSS, ACCURACY, CALIBRATION):
                 statistic = STATISTICS[name]
@@ -283,10 +285,6 @@ def measure_subgroups(
         if parts:
             subgroups[kind] = parts
     return subgroups
-
-
-LEAKING = 0.97
-"""AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
 
 
 def leak_warnings(

@@ -68,19 +68,23 @@ _BY_FOLDS = (
     "only the few numbers that calibrate it were fitted on all of them together."
 )
 
+REPORT_SCHEMA = "tumorlens-clinical-report/1"
+
+FOLDS = 5
+
 
 @dataclass(frozen=True)
 class ImageSide:
-    """What the image says of N labelled slices.
+    """Outputs of the image model for N labelled slices.
 
     Parameters
     ----------
     records
-        N of them.
+        N records.
     probabilities
         Shape (N, 4), calibrated.
     statement
-        How far these are held out, in full sentences.
+        Statement whether these are held out, in full sentences.
     """
 
     records: tuple[Record, ...]
@@ -162,18 +166,22 @@ def image_by_bundle(
     """
     named = bundle.provenance.get("patients")
     trained = set(named.get("train", ())) - {""} if isinstance(named, dict) else set()
-    kept = [row for row in records if row.label and row.patient not in trained]
+    usable_records = [
+        row for row in records if row.label and row.patient not in trained
+    ]
     count = len({row.patient for row in records} & trained)
     if count:
         say(f"{count} patients with a row trained the network; they are left out.")
-    if not kept:
+    if not usable_records:
         raise DatasetError(
             "Every patient with a row trained the network, or is kept for the test.",
             "Give --calibrate-on a cross-validation, in which everybody is held out.",
         )
-    say(f"Judging {len(kept)} slices by {bundle.name} {bundle.version}.")
-    statement = check_held_out(bundle, kept, known)["statement"]
-    scored_slices = score_records(load_classifier(bundle.folder), kept, say=say)
+    say(f"Judging {len(usable_records)} slices by {bundle.name} {bundle.version}.")
+    statement = check_held_out(bundle, usable_records, known)["statement"]
+    scored_slices = score_records(
+        load_classifier(bundle.folder), usable_records, say=say
+    )
     return ImageSide(
         tuple(scored_slices.records), scored_slices.probabilities, statement
     )
@@ -186,7 +194,7 @@ class JoinedSlices:
     Parameters
     ----------
     side
-        What the image says of them.
+        Outputs of the image model for them.
     places
         N numbers of rows of the table.
     counts
@@ -249,8 +257,8 @@ def join_table(
         side = everybody.take([row in has_row for row in everybody.records])
     else:
         usable = [row for row in usable if row.split != "test"]
-        kept = [row for row in usable if row in has_row]
-        side = image_by_bundle(bundle, kept, records, say)
+        usable_records = [row for row in usable if row in has_row]
+        side = image_by_bundle(bundle, usable_records, records, say)
     counts = _count(side.records, [row for row in usable if row not in has_row])
     enough = _classes_with_enough(counts, say)
     side = side.take([str(row.label) in enough for row in side.records])
@@ -301,13 +309,9 @@ def _classes_with_enough(
     return enough
 
 
-REPORT_SCHEMA = "tumorlens-clinical-report/1"
-FOLDS = 5
-
-
 @dataclass(frozen=True)
 class ClinicalConfig:
-    """What is to be learned from a table.
+    """Settings of a clinical model that is learned from a table.
 
     Parameters
     ----------
@@ -326,7 +330,7 @@ class ClinicalConfig:
     include_flagged
         Also use rows that the manifest flags.
     permutations
-        See `tumorlens.evaluation.clinical.measure_clinical`.
+        Number of permutations; see `tumorlens.evaluation.clinical`.
     """
 
     table: Path
@@ -346,7 +350,7 @@ def add_clinical(
     Parameters
     ----------
     config
-        What to do.
+        Settings of the clinical model.
     say
         Receives lines of progress.
 
@@ -434,7 +438,7 @@ def _data(
     patients = np.unique([row.group for row in side.records], return_inverse=True)[1]
     labels = side.labels
     folds = [row.fold for row in side.records]
-    known = [fold for fold in folds if fold is not None]
+    known_folds = [fold for fold in folds if fold is not None]
     features = np.stack(
         [encode(chosen.columns, table.rows[place]).features for place in joined.places]
     )
@@ -444,8 +448,8 @@ def _data(
         labels,
         np.asarray(patients, np.int64),
         # The manifest's folds may keep whole hospitals apart.
-        np.array(known, np.int64)
-        if len(known) == len(folds) and len(set(known)) > 1
+        np.array(known_folds, np.int64)
+        if len(known_folds) == len(folds) and len(set(known_folds)) > 1
         else deal_folds(labels, np.asarray(patients, np.int64), FOLDS),
     )
 

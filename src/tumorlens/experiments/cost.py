@@ -1,4 +1,4 @@
-"""What a training run took: time, on what, and the energy that may have gone in."""
+"""Cost of a training run: time, hardware, and an estimate of the energy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import keras
 from tumorlens.inference.slice.session import available_cores
 
 WATTS_A_CORE = 10.0
-"""Assumed of a busy processor core, its share of the machine included: a round
+"""Power assumed of a busy processor core, its share of the machine included: a round
 number, since most machines do not let a program measure it."""
 
 _COST = "cost.json"
@@ -50,7 +50,7 @@ def seconds_side_by_side(runs: Sequence[float], jobs: int) -> float:
         Seconds of each, in the order in which they begin: each when one of
         those before it has ended.
     jobs
-        How many at the same time.
+        Number of runs at the same time.
     """
     ends = [0.0] * jobs
     for seconds in runs:

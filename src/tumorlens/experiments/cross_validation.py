@@ -44,6 +44,12 @@ from tumorlens.training.weights import (
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"
+_of_this_process: list[Sample] = []
+"""What a process of `_train_at_once` read when it started."""
+
+BUNDLE_FOLDER = "bundle"
+
+REPORT_FOLDER = "report"
 
 
 @dataclass(frozen=True)
@@ -208,10 +214,6 @@ def _check_config(folder: Path, config: TrainingConfig) -> None:
         )
 
 
-_of_this_process: list[Sample] = []
-"""What a process of `_train_at_once` read when it started."""
-
-
 def _train_at_once(
     records: Sequence[Record],
     places: dict[int, Path],
@@ -251,13 +253,9 @@ def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
     train_fold(_of_this_process, fold, config, folder, say)
 
 
-BUNDLE_FOLDER = "bundle"
-REPORT_FOLDER = "report"
-
-
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the bundles of a cross-validation said of the folds they left out.
+    """Answers of the bundles of a cross-validation for the folds they left out.
 
     Parameters
     ----------
@@ -268,7 +266,7 @@ class CrossValidation:
     rules
         Those by which each of its slices was decided.
     leakage
-        Whether it is held out, from `pool_leakage`.
+        The check from `pool_leakage` that it is held out.
     bundles
         Folders, by the fold that each left out.
     samples
@@ -336,7 +334,7 @@ def cross_validate(
     folder
         Gets a folder for each fold. Folds that are complete are not run again.
     plan
-        Which folds to leave out, and how many at the same time; by default all
+        Folds to leave out, and the number at the same time; by default all
         of them, one by one. Each trains on all the others.
     say
         Receives lines of progress.
@@ -373,8 +371,12 @@ def cross_validate(
         )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
-        own = [row for row in records if row.fold == fold and not row.train_only]
-        scored_slices.append(score_records(classifier, own, say=say, lesions=True))
+        fold_records = [
+            row for row in records if row.fold == fold and not row.train_only
+        ]
+        scored_slices.append(
+            score_records(classifier, fold_records, say=say, lesions=True)
+        )
         leakage[fold] = check_held_out(
             classifier.bundle, scored_slices[-1].records, records
         )
@@ -421,7 +423,7 @@ def measured_bundles_of_folds(
     bundles
         Folders, by the fold that each left out.
     records
-        The whole manifest. CT that it flags is kept: what is foreign is shown too.
+        The whole manifest. CT that it flags is kept: OOD pictures are shown too.
     """
     return [
         MeasuredBundle(
@@ -452,7 +454,7 @@ def bundle_of_folds(
     Parameters
     ----------
     folds
-        From `cross_validate` with all folds.
+        Folds of `cross_validate` with all folds.
     records
         The whole manifest: what it flags as CT teaches what to refuse.
     config, folder, say

@@ -74,7 +74,7 @@ _PARTS_OF_A_RUN = ("curves", "rules", "worst_errors", *NETWORK_PARTS)
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What to score, and how.
+    """Settings of an evaluation.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def evaluate_bundles(
     Parameters
     ----------
     config
-        What to score.
+        Settings of the evaluation.
     folders
         Folders of the bundles; each of the rest is compared with the first.
     other
@@ -350,7 +350,7 @@ def error_pictures(
     Parameters
     ----------
     errors
-        From `worst_errors`.
+        Errors of `worst_errors`.
     scored_slices
         The set.
     predict
@@ -392,7 +392,7 @@ def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str,
     metrics
         Metrics of an evaluation.
     name
-        What they were measured on, for example ``test``.
+        Name of the set that they were measured on, for example ``test``.
 
     Returns
     -------
@@ -409,12 +409,15 @@ def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str,
         }
         for point, rates in metrics["operating_points"].items()
     }
-    own = {
+    set_figures = {
         key: value
         for key, value in figures_on_set(metrics).items()
         if key != "comparisons"
     }
-    return {name: {**own, "operating_points": points}, **network_figures(metrics)}
+    return {
+        name: {**set_figures, "operating_points": points},
+        **network_figures(metrics),
+    }
 
 
 def slices_and_patients(metrics: Mapping[str, Any]) -> str:

@@ -50,10 +50,12 @@ _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
 """Training slices that shape the domain model; more change nothing."""
 
+_DRAWN_AS_VOLUMES = 4
+
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model was trained on.
+    """Data that a model was trained on.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ class TrainingData:
     took
         Time and machine of the run, from `note_cost`; None where not noted.
     averaged
-        How many networks' weights the model is the mean of.
+        Number of networks whose mean weights the model has.
     """
 
     training: Sequence[Sample]
@@ -98,7 +100,7 @@ def make_bundle(
     say
         Receives lines of progress.
     held
-        What networks trained alike said of patients they had never seen:
+        Outputs of networks trained alike for patients they had never seen:
         calibration and thresholds are fitted on it. By default on the
         validation samples.
 
@@ -115,9 +117,13 @@ def make_bundle(
     outputs = infer(serving, _and_stripped(passing), config.size)
     checked = None
     if data.validation:
-        said, whole = set(model.output_names), len(data.validation)
+        output_names, whole = set(model.output_names), len(data.validation)
         checked = HeldOut.seen(
-            {name: value[:whole] for name, value in outputs.items() if name in said},
+            {
+                name: value[:whole]
+                for name, value in outputs.items()
+                if name in output_names
+            },
             data.validation,
         )
     fitted_on = held or checked
@@ -130,7 +136,7 @@ def make_bundle(
     layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
 
     say("Learning what is no brain MRI.")
-    seen = infer(serving, _and_stripped(brains[::step]), config.size)
+    brain_outputs = infer(serving, _and_stripped(brains[::step]), config.size)
     ood_pictures = [
         *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
@@ -138,7 +144,7 @@ def make_bundle(
         *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
     ]
     ood = fit_ood_model(
-        Embedded.of_grey(seen),
+        Embedded.of_grey(brain_outputs),
         Embedded.of_grey(outputs),
         _embed_ood(serving, ood_pictures, config.size),
         [item.kind for item in ood_pictures],
@@ -220,13 +226,15 @@ def provenance(
         )
         patients = len({sample.record.group for sample in samples})
         counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
-    known: dict[str, set[str]] = {}
+    patients_of_splits: dict[str, set[str]] = {}
     for record in data.records:
-        known.setdefault(record.split, set()).add(record.patient)
+        patients_of_splits.setdefault(record.split, set()).add(record.patient)
     return {
         "manifest_sha256": manifest_digest(data.records),
         # Who trained and who validated, so that nobody is later called held out.
-        "patients": {split: sorted(names - {""}) for split, names in known.items()},
+        "patients": {
+            split: sorted(names - {""}) for split, names in patients_of_splits.items()
+        },
         "config": asdict(config),
         "averaged": data.averaged,
         "calibrated_on": {
@@ -248,9 +256,6 @@ def provenance(
     }
 
 
-_DRAWN_AS_VOLUMES = 4
-
-
 def make_volume_bundle(
     model: keras.Model,
     config: TrainingConfig,
@@ -267,7 +272,7 @@ def make_volume_bundle(
     config
         Configuration of its run.
     data
-        Training and validation scans.
+        Training and validation volumes.
     folder
         Created where missing; its bundle files are replaced.
     say
@@ -282,12 +287,12 @@ def make_volume_bundle(
         outputs["evidence"],
         np.full((len(data.validation), 1, 1), np.nan, np.float32),
     )
-    # No rule on the brain: a scan shows what it shows.
+    # No rule on the brain: a volume shows what it shows.
     layer = fit_decision_layer(checked, None)
 
     say("Learning what is no scan of a head.")
     kinds, ood_pictures = _ood_volumes(config.seed, config.size)
-    # Scans are grey; a coloured one is refused by its slices' colour.
+    # Volumes are grey; a coloured one is refused by its slices' colour.
     ood = fit_ood_model(
         Embedded.of_grey(infer(serving, data.training, config.size)),
         Embedded.of_grey(outputs),
@@ -376,9 +381,9 @@ def write_facts(
     config
         Configuration of the run.
     layer
-        What the bundle decides by.
+        Decision layer of the bundle.
     ood
-        From `fit_ood_model`: the model and its figures.
+        Result of `fit_ood_model`: the model and its figures.
     provenance, metrics
         Plain JSON, see `Bundle`.
 
@@ -387,9 +392,9 @@ def write_facts(
     BundleError
         A fact is not what it has to be.
     """
-    known, figures = ood
+    ood_model, figures = ood
     network = find_network(config.network)
-    known.save(folder / OOD_FILE)
+    ood_model.save(folder / OOD_FILE)
     return save_bundle(
         folder,
         name=config.network,

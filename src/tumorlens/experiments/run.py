@@ -49,7 +49,7 @@ _PURPOSES = {"train": "train on", "validation": "validate on"}
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is asked to do.
+    """Settings of a training run.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ class RunConfig:
     include_flagged
         Also use rows that the manifest flags.
     calibrate_on
-        Folder of a cross-validation of the same choices: its networks' word on
-        patients they never saw sets calibration and thresholds.
+        Folder of a cross-validation of the same choices: its networks' outputs for
+        patients they never saw set calibration and thresholds.
     """
 
     manifest: Path
@@ -85,7 +85,7 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
     Parameters
     ----------
     config
-        What to do.
+        Settings of the run.
     say
         Receives lines of progress.
 
@@ -193,7 +193,7 @@ def configured(choices: Mapping[str, Any]) -> TrainingConfig:
     Raises
     ------
     SettingError
-        A value cannot be; or early steps are to see a network's whole scans
+        A value cannot be; or early steps are to see a network's whole volumes
         smaller, which are read once, for one size.
     """
     network = find_network(choices.get("network", TrainingConfig.network))

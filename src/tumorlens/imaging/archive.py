@@ -39,16 +39,16 @@ def zip_contents(
     """Unpack the pictures of an archive, one after the other.
 
     Of each file the first bytes tell whether it is one; what is none, however large,
-    is passed over unread.
+    is skipped unread.
 
     Parameters
     ----------
     data
         The whole archive.
     name
-        What the user calls it, for messages and as the start of each file's name.
+        Name for messages, and the start of each file's name.
     failures
-        Where name and error of each file are noted that was passed over.
+        List that gets the name and error of each skipped file.
 
     Yields
     ------
@@ -128,7 +128,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None
 
 
 class _Total:
-    """What was unpacked so far, held against what the archive may become."""
+    """Total of the bytes unpacked so far, compared with the archive's limit."""
 
     def __init__(self, size: int, name: str) -> None:
         self._most = min(MAX_UNPACKED_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * size))

@@ -72,7 +72,7 @@ def check_file_size(size: int, name: str) -> None:
     Parameters
     ----------
     size
-        In bytes.
+        Size in bytes.
     name
         The name of the file, for the message.
 
@@ -95,7 +95,7 @@ def check_unpacked(pixels: int, pixel_bytes: int, size: int, name: str) -> None:
     Parameters
     ----------
     pixels
-        In all, as the header states them.
+        Number of all pixels, as the header states them.
     pixel_bytes
         Bytes of one pixel as it is stored; at least 4 are counted, which a slice has.
     size
@@ -146,7 +146,7 @@ def check_dimensions(width: int, height: int, name: str) -> None:
     Parameters
     ----------
     width, height
-        In pixels.
+        Size in pixels.
     name
         The name of the file, for the message.
 
@@ -176,7 +176,7 @@ def check_dimensions(width: int, height: int, name: str) -> None:
 
 
 _FREE_SECONDS = 0.05
-"""What any file may take: thousands that are merely of another kind cost nothing."""
+"""Seconds that any file may take: thousands of another kind cost nothing."""
 
 
 class BrokenFiles:
@@ -187,7 +187,7 @@ class BrokenFiles:
     Parameters
     ----------
     label
-        What the user calls the study.
+        Name of the study, for messages.
     """
 
     def __init__(self, label: str) -> None:
@@ -207,7 +207,7 @@ class BrokenFiles:
         name
             The name of the file.
         failures
-            Where its name and error are noted.
+            List that gets its name and error.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Where a slice lies in the patient.
+"""Place of a slice in the patient.
 
 Tested in `tests/imaging/geometry/test_volume.py`.
 """
@@ -77,7 +77,7 @@ class Placement:
         Parameters
         ----------
         column, row
-            From 0 at the centre of the first pixel.
+            Coordinates from 0 at the centre of the first pixel.
 
         Returns
         -------

@@ -48,7 +48,7 @@ def read_zip(data: bytes, name: str) -> Study:
     data
         The whole archive.
     name
-        What the user calls it, for messages and as the start of `Slice.source`.
+        Name for messages, and the start of `Slice.source`.
 
     Raises
     ------
@@ -75,9 +75,9 @@ def read_study(
     source
         A path to a file or folder, or the bytes of a file.
     name
-        What the user calls it; by default the path, or ``picture``.
+        Name for messages; by default the path, or ``picture``.
     volume
-        Which volume of a NIfTI file that holds several (4-D), from 0.
+        Number of the volume in a NIfTI file that holds several (4-D), from 0.
 
     Returns
     -------
@@ -205,14 +205,14 @@ def _read_bytes(path: Path, label: str) -> bytes:
 def read_folder(path: Path, label: str) -> Study:
     """Read all files of a folder and of those inside it, by content.
 
-    Links, hidden files and what is no ordinary file are passed over.
+    Links, hidden files and what is no ordinary file are skipped.
 
     Parameters
     ----------
     path
         The folder.
     label
-        What the user calls it, for messages and for `Slice.source`.
+        Name for messages and for `Slice.source`.
 
     Raises
     ------
@@ -295,9 +295,9 @@ def read_collection(
     files
         Name and bytes of each; taken one by one.
     label
-        What the user calls the whole.
+        Name of the whole, for messages.
     failures
-        Name and error of what was passed over already, filled as `files` are taken.
+        Names and errors of skipped files, filled as `files` are taken.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a file becomes: a Study of Series of Slices."""
+"""Study of Series of Slices: the result of reading a file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_PIXEL_RATIO = 1.1
 
 
 class MRSequence(StrEnum):
-    """How an MR series was weighted, as far as its header says."""
+    """Weighting of an MR series, as far as its header states it."""
 
     T1 = "T1"
     T1_CONTRAST = "T1 with contrast"
@@ -54,12 +54,12 @@ Corners: TypeAlias = tuple[
 
 @dataclass(frozen=True)
 class PictureView:
-    """What of a picture is the slice.
+    """Part of a picture that is the slice.
 
     Parameters
     ----------
     corners
-        In pixels of the picture, edges of pixels being whole numbers.
+        Corners in pixels of the picture, edges of pixels being whole numbers.
     shape
         Rows and columns of the slice once it is cut out and straight.
     inverted
@@ -72,7 +72,7 @@ class PictureView:
 
     @property
     def is_box(self) -> bool:
-        """Whether it can be cut out without turning."""
+        """True where it can be cut out without turning."""
         (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.corners
         straight = (y0, x1, y2, x3) == (y1, x2, y3, x0)
         whole = all(float(x).is_integer() for point in self.corners for x in point)
@@ -100,7 +100,7 @@ class Slice:
     colorfulness
         Mean spread between the colour channels, 0 (grey) to 1; MRI is grey.
     placement
-        Where it lies in the patient; None where the format does not say.
+        Place in the patient; None where the format does not state it.
     window
         Lowest and highest value that the file asks viewers to tell apart, in the
         units of `pixels`; None where it does not. Only for showing: the model's
@@ -110,7 +110,7 @@ class Slice:
     pixel_aspect
         Height over width of a pixel; 1 where the format does not say.
     view
-        What of a picture is the slice, where it shows more; else None.
+        Part of a picture that is the slice, where it shows more; else None.
     """
 
     pixels: NDArray[np.float32]
@@ -147,7 +147,7 @@ class VoxelGrid:
     affine
         Shape (4, 4): (column, row, slice, 1) to LPS mm.
     plane
-        In which the volume was sliced.
+        Plane in which the volume was sliced.
     placed
         Whether the file says where it lies in the patient.
     """
@@ -165,24 +165,24 @@ class Series:
     Parameters
     ----------
     slices
-        At least one; sorted along the patient where their place is known.
+        At least one slice; sorted along the patient where their place is known.
     description
-        What the sender calls it. It may name a person: never log or store it.
+        Name that the sender gives. It may name a person: never log or store it.
     sequence
         None where the format does not say.
     headers
-        For DICOM the data set behind each slice, in the same order, without
+        Data set behind each slice of DICOM, in the same order, without
         pixel data (a multi-frame file's stands once for each frame); else
         empty. They name the patient: they are for the results that go back
         into the patient's own study, and are never logged, stored beside a
         result or shown.
     frames
-        For DICOM which frame of its file each slice is, from 0; else empty.
+        Frame of its file that each slice of DICOM is, from 0; else empty.
     place_guessed
         Whether the file did not say where the slices lie, and their placements
         follow from the order of its voxels alone.
     grid
-        For volumes the grid of their file, so that maps can go back onto it; else
+        Grid of a volume's file, so that maps can go back onto it; else
         None.
     """
 
@@ -202,9 +202,9 @@ class Study:
     Parameters
     ----------
     series
-        At least one.
+        At least one series.
     notes
-        What a user should know about how it was read, as full sentences (for
+        Notes for the user on how it was read, as full sentences (for
         example that only the first frame of an animation was used).
     """
 
@@ -218,7 +218,7 @@ class Study:
 
     @property
     def is_pictures(self) -> bool:
-        """Whether it holds single pictures alone, and no series of several slices."""
+        """True where it holds single pictures alone, no series of several slices."""
         return all(len(series.slices) == 1 for series in self.series)
 
 
@@ -231,7 +231,7 @@ def stacks_of(study: Study) -> Study:
     Parameters
     ----------
     study
-        What was read.
+        Study that was read.
 
     Returns
     -------

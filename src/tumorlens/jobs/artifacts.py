@@ -27,7 +27,7 @@ from tumorlens.jobs.database import Database
 from tumorlens.jobs.tables import Artifact, Blob
 
 LEAST_FREE_BYTES = 256 * 2**20
-"""Of the disk, below which no input should be taken: results need room, too."""
+"""Free bytes of the disk that results need: below them no input should be taken."""
 
 _UPSERT = text(
     # Both databases know it; SQLAlchemy would load a dialect of each, which takes long.
@@ -77,9 +77,9 @@ class ArtifactStore:
     Parameters
     ----------
     database
-        Where the rows are.
+        Database of the rows.
     folder
-        Where the files are; made where it is missing, and closed to others.
+        Folder of the files; made where it is missing, and closed to others.
     alone
         Whether no other process writes there.
 
@@ -140,9 +140,9 @@ class ArtifactStore:
         job
             Its id.
         role
-            What they are to it.
+            Role of the files.
         files
-            By name; None notes a name without a file.
+            Files by name; None notes a name without a file.
 
         Raises
         ------
@@ -201,18 +201,18 @@ class ArtifactStore:
             There is none, or not any more.
         """
         with self._database.reading() as session:
-            found = session.execute(
+            row = session.execute(
                 select(Artifact.digest, Artifact.size).where(
                     Artifact.job == job, Artifact.role == role, Artifact.name == name
                 )
             ).one_or_none()
-        if found is not None and found[0] is not None:
+        if row is not None and row[0] is not None:
             try:
-                data = self.path(found[0]).read_bytes()
+                data = self.path(row[0]).read_bytes()
             except OSError:
                 data = b""
             # A file that was not waited for may be cut off by a power cut.
-            if len(data) == found[1]:
+            if len(data) == row[1]:
                 return data
         raise MissingFileError("There is no such file here.", "Compute it again.")
 
@@ -222,7 +222,7 @@ class ArtifactStore:
         Parameters
         ----------
         artifacts
-            From `of`.
+            Artifacts of `of`.
         known
             Whether it stays known that there were files of these names.
         """
@@ -247,7 +247,7 @@ class ArtifactStore:
         Parameters
         ----------
         digests
-            Which to look at; None for all.
+            Digests to look at; None for all.
         """
         unneeded = select(Blob).where(
             ~select(Artifact.number).where(Artifact.digest == Blob.digest).exists()
@@ -318,7 +318,7 @@ class ArtifactStore:
         self.collect([file.digest for file in files])
 
     def _sync(self) -> None:
-        """See to it that new names survive a power cut."""
+        """Write the folder through to disk, so that new names survive a power cut."""
         if os.name == "nt":
             return
         descriptor = os.open(self._folder, os.O_RDONLY)
@@ -330,9 +330,9 @@ class ArtifactStore:
     def _sweep_strays(self, seconds: float) -> None:
         """Remove files that no row names: nobody was told that they are kept."""
         with self._database.reading() as session:
-            known = set(session.scalars(select(Blob.digest)))
+            digests = set(session.scalars(select(Blob.digest)))
         for path in self._folder.iterdir():
-            if path.name not in known and _age(path) >= seconds:
+            if path.name not in digests and _age(path) >= seconds:
                 path.unlink(missing_ok=True)
 
 

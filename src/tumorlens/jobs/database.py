@@ -36,7 +36,7 @@ class Database:
     Parameters
     ----------
     url
-        As SQLAlchemy writes it: ``sqlite:///file`` or
+        URL as SQLAlchemy writes it: ``sqlite:///file`` or
         ``postgresql+psycopg://user@host/name``.
 
     Raises
@@ -168,7 +168,7 @@ def bring_up_to_date(connection: Connection) -> None:
     Parameters
     ----------
     connection
-        In a transaction.
+        Connection in a transaction.
 
     Raises
     ------
@@ -202,8 +202,10 @@ def version_of(connection: Connection) -> str | None:
     """Name the migration that a database's tables are of; None where there are none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    revision = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar()
+    return None if revision is None else str(revision)
 
 
 def migrate(connection: Connection, revision: str) -> None:

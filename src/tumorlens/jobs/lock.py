@@ -1,4 +1,7 @@
-"""A store's lock: one process at a time, and free again however that one ends."""
+"""A store's lock: one process at a time, and free again however that one ends.
+
+Tested in `tests/jobs/test_store.py`.
+"""
 
 from __future__ import annotations
 

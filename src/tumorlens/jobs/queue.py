@@ -23,11 +23,11 @@ from tumorlens.jobs.database import Database
 from tumorlens.jobs.tables import Artifact, Job, JobState
 
 LEASE_SECONDS = 60.0
-"""So long a worker may be silent before its job is given to another."""
+"""Seconds that a worker may be silent before its job is given to another."""
 
 CLOCK_SECONDS = 60.0
-"""What was written more than this ahead of the clock was written before somebody put
-that back: no job waits for it to get there again."""
+"""Seconds ahead of the clock beyond which a time was written before somebody put the
+clock back: no job waits for it to get there again."""
 
 _INTERRUPTED = {
     "code": "interrupted",
@@ -55,7 +55,7 @@ class JobTimeoutError(TumorLensError):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a job is tried in a stage, and how long it waits between.
+    """Number of tries of a job in a stage, and the waits between them.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """Progress of a job.
 
     Parameters
     ----------
@@ -106,11 +106,11 @@ class JobQueue:
     Parameters
     ----------
     database
-        Where the rows are.
+        Database of the rows.
     artifacts
-        Where the files of jobs are.
+        Store of the files of jobs.
     policies
-        What to do with failures, by stage.
+        Retry policies, by stage.
     alone
         Whether no other process works on these jobs: then those that are running now
         were left by one that died.
@@ -157,7 +157,7 @@ class JobQueue:
         Parameters
         ----------
         kind, stage, owner, key, parent, document, cost, time_limit
-            As in `Job`.
+            The same as in `Job`.
         state
             Another than waiting for what is done already.
         handicap_seconds
@@ -242,7 +242,7 @@ class JobQueue:
         Parameters
         ----------
         stage
-            What this worker does.
+            Stage of this worker.
         worker
             Names it, and nobody else. What it took before and did not end it has
             given up, and may get again.
@@ -254,7 +254,7 @@ class JobQueue:
         Returns
         -------
         Job or None
-            With its lease; lost unless `beat` is called within `LEASE_SECONDS`.
+            Job with its lease; lost unless `beat` is called within `LEASE_SECONDS`.
         """
         now = self._clock()
         put_back = Job.updated > now + CLOCK_SECONDS
@@ -300,7 +300,7 @@ class JobQueue:
     def is_busy(self, stage: str, least_cost: int) -> bool:
         """Tell whether somebody works in a stage on a job that costs so much."""
         with self._database.reading() as session:
-            found = session.execute(
+            number = session.execute(
                 select(Job.number)
                 .where(
                     Job.stage == stage,
@@ -309,7 +309,7 @@ class JobQueue:
                 )
                 .limit(1)
             )
-            return found.first() is not None
+            return number.first() is not None
 
     def weigh(self, job: Job, cost: int) -> Job:
         """Note what a job costs; as `save`."""
@@ -408,7 +408,7 @@ class JobQueue:
         Parameters
         ----------
         job
-            From `claim`.
+            Job of `claim`.
         error
             Why, should it be the last failure.
 
@@ -517,7 +517,7 @@ class JobQueue:
 
     @property
     def came(self) -> int:
-        """How often something came in this process, for `wait`."""
+        """Number of arrivals in this process, for `wait`."""
         return self._came
 
     def wait(self, came: int, seconds: float) -> None:

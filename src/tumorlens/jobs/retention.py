@@ -1,4 +1,4 @@
-"""What is removed, and when: by age, or as the room is used up.
+"""Retention: results are removed by age, or as the room is used up.
 
 Nothing that waits or is worked on is ever removed, nor are its parts. Who needs room
 gives his own oldest results first, and then only those who keep more than he does:
@@ -28,9 +28,9 @@ class Retention:
     Parameters
     ----------
     database, queue, artifacts
-        Of one store.
+        Parts of one store.
     limit_bytes
-        Of all files that jobs have, each counted for each job.
+        Limit of all files that jobs have, each counted for each job.
     """
 
     database: Database
@@ -67,8 +67,8 @@ class Retention:
             .group_by(Job.id)
         )
         with self.database.reading() as session:
-            found = [int(size) for size in session.scalars(sizes) if size]
-        return len(found) <= 1 or sum(found) <= self.limit_bytes
+            sizes_of_owner = [int(size) for size in session.scalars(sizes) if size]
+        return len(sizes_of_owner) <= 1 or sum(sizes_of_owner) <= self.limit_bytes
 
     def make_room(self, newest: Job) -> bool:
         """Remove results until all fits, but never those of who keeps less.
@@ -76,7 +76,7 @@ class Retention:
         Parameters
         ----------
         newest
-            Whose files came last; it stays.
+            Job whose files came last; it stays.
 
         Returns
         -------
@@ -98,12 +98,14 @@ class Retention:
 
     def _oldest(self, session: Session, owner: str, newest: Job) -> Job | None:
         # The newest may be a part of a job, or have parts.
-        kept = [newest.id] if newest.parent is None else [newest.id, newest.parent]
+        spared_ids = (
+            [newest.id] if newest.parent is None else [newest.id, newest.parent]
+        )
         return session.scalars(
             _removable()
             .where(
                 Job.owner == owner,
-                Job.id.not_in(kept),
+                Job.id.not_in(spared_ids),
                 or_(Job.parent.is_(None), Job.parent != newest.id),
             )
             .order_by(Job.finished, Job.number)
@@ -117,10 +119,12 @@ class Retention:
             .group_by(Job.owner)
             .order_by(func.sum(Artifact.size).desc(), Job.owner)
         )
-        found = session.execute(usage).all()
-        own = next((size for owner, size in found if owner == newest.owner), 0)
-        for owner, size in found:
-            if owner != newest.owner and size > own:
+        sizes_by_owner = session.execute(usage).all()
+        own_size = next(
+            (size for owner, size in sizes_by_owner if owner == newest.owner), 0
+        )
+        for owner, size in sizes_by_owner:
+            if owner != newest.owner and size > own_size:
                 job = self._oldest(session, owner, newest)
                 if job is not None:
                     return job

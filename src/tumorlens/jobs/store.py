@@ -30,9 +30,9 @@ class JobStore:
         Made where it is missing, and closed to everybody else; None for a temporary
         one that `close` removes.
     policies
-        What the queue does with failures, by stage.
+        Retry policies of the queue, by stage.
     url
-        Of a database that several processes share, as they do the folder; None for
+        URL of a database that several processes share like the folder; None for
         an SQLite file in the folder, which is for one process at a time.
     clock
         Seconds since 1970.

@@ -2,6 +2,8 @@
 
 They are the same in SQLite and PostgreSQL. Who changes them writes a migration;
 a test compares both.
+
+Tested in `tests/jobs/test_queue.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _Number = BigInteger().with_variant(Integer, "sqlite")
 
 
 class JobState(StrEnum):
-    """How far a job is."""
+    """State of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -38,7 +40,7 @@ class JobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """True where nothing more happens by itself."""
         return self in OVER
 
 
@@ -71,30 +73,30 @@ class Job(Base):
     id
         Random, 128 bits, not to be guessed.
     kind, key
-        What it is, and what its sender calls it; unique together.
+        Kind, and the sender's name for it; unique together.
     owner
         Whom it and its artefacts belong to.
     parent
         Id of the job that this one is a part of.
     state, stage, step
-        How far it is, who works on it, and a word for people for what they do.
+        State, worker's stage, and a word for people for what is done.
     created, arrived, updated, finished
-        When it was accepted, when the last of its input came, when its state
+        Times when it was accepted, when the last of its input came, when its state
         changed, and when it was over.
     due, rank
         Not before when it is worked on, and in which order, the least first.
     cost
-        How much work it is, in the unit of its stage.
+        Amount of work, in the unit of its stage.
     attempts
-        How often it failed, or was lost with its worker.
+        Number of times that it failed, or was lost with its worker.
     time_limit
         Seconds that one attempt may take.
     worker, lease, lease_until
-        Who works on it, by which right, and until when unless that is renewed.
+        Worker that holds it, its lease, and the lease's end unless renewed.
     steps_done, steps_total
         Progress of the attempt at hand.
     document
-        What is known of it, as plain JSON values.
+        Facts of it, as plain JSON values.
     error
         Why it failed: ``code``, ``message`` and ``mend``.
     """
@@ -163,9 +165,9 @@ class Artifact(Base):
     job
         Id of its job, whose owner it belongs to.
     role, name
-        What it is to the job, and what it is called; unique together in a job.
+        Role in the job, and name; unique together in a job.
     digest
-        Of its blob; None where it is only known that there was, or is, such a file.
+        Digest of its blob; None where only the file's name is known.
     size
         Bytes; 0 without a blob.
     """

@@ -24,7 +24,7 @@ class Worker:
     Parameters
     ----------
     queue
-        Whose leases are renewed meanwhile.
+        Queue whose leases are renewed meanwhile.
     steps
         One thread each; they tell whether there was something to do.
     """
@@ -40,7 +40,7 @@ class Worker:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether steps have to end soon."""
+        """True where steps have to end soon."""
         return self._stopped.is_set()
 
     def start(self) -> None:
@@ -54,7 +54,7 @@ class Worker:
         Parameters
         ----------
         patience_seconds
-            How long to wait for them; None for as long as they take.
+            Seconds to wait for them; None for as long as they take.
         """
         self._stopped.set()
         self._queue.announce()

@@ -37,7 +37,7 @@ def analysis_with(
     Parameters
     ----------
     classifier
-        From `load_series_classifier`.
+        Classifier of `load_series_classifier`.
     operating_point
         None for the bundle's own.
 
@@ -69,7 +69,7 @@ class Judged:
     Parameters
     ----------
     finding
-        What is said of it.
+        Finding of the series.
     results
         Whole DICOM files: SR; SC of the most suspicious slice, or of the middle
         one where none could be judged; SEG where a lesion is outlined.
@@ -91,13 +91,13 @@ def judge_files(
     Parameters
     ----------
     classifier, operating_point
-        As for `SeriesClassifier.predict`.
+        The same as for `SeriesClassifier.predict`.
     files
-        At least one.
+        At least one file.
     earlier
         Reports of the series that the new ones replace.
     missing
-        How many images the series has beside the files; the reasons say so, as they
+        Number of images of the series beside the files; the reasons say so, as they
         say what of the files was left out or split.
 
     Raises
@@ -131,96 +131,98 @@ def _judged(
     earlier: Sequence[EarlierReport],
     notes: tuple[str, ...],
 ) -> Judged:
-    found = classifier.predict(series, operating_point)
-    finding = dicom_finding(found, classifier.bundle.name)
+    prediction = classifier.predict(series, operating_point)
+    finding = dicom_finding(prediction, classifier.bundle.name)
     finding = replace(finding, reasons=(*finding.reasons, *notes))
     outline = None
     try:
-        outline = _outline(series, found, finding)
+        outline = _outline(series, prediction, finding)
     except InputError as error:
         # The report is worth having without it.
-        told = f"There is no segmentation. {error.message}"
-        finding = replace(finding, reasons=(*finding.reasons, told))
+        reason = f"There is no segmentation. {error.message}"
+        finding = replace(finding, reasons=(*finding.reasons, reason))
     results = [build_sr(series.headers, finding, earlier, series.frames)]
-    picture = _picture(series, found, finding)
+    picture = _picture(series, prediction, finding)
     results += [item for item in (picture, outline) if item is not None]
     return Judged(finding, tuple(_to_bytes(item) for item in results))
 
 
-def _picture(series: Series, found: SeriesPrediction, finding: DicomFinding) -> Dataset:
-    # Who looks at pictures only must not take a missing one for a clear scan.
-    key = found.key_slices[0] if found.key_slices else len(series.slices) // 2
+def _picture(
+    series: Series, prediction: SeriesPrediction, finding: DicomFinding
+) -> Dataset:
+    # Who looks at pictures only must not take a missing one for a clear series.
+    key = prediction.key_slices[0] if prediction.key_slices else len(series.slices) // 2
     grey = window_picture(series.slices[key].pixels)
     drawn = np.repeat(grey[..., np.newaxis], 3, axis=2)
     # The slices of a DICOM series are all of one size, so that there is evidence.
-    if found.key_slices and found.evidence is not None:
-        drawn = lay_over(grey, heat_layer(found.evidence[key]))
+    if prediction.key_slices and prediction.evidence is not None:
+        drawn = lay_over(grey, heat_layer(prediction.evidence[key]))
     return build_sc(series.headers, key, drawn, finding, series.frames)
 
 
 def _outline(
-    series: Series, found: SeriesPrediction, finding: DicomFinding
+    series: Series, prediction: SeriesPrediction, finding: DicomFinding
 ) -> Dataset | None:
-    mask = lesion_mask(found)
+    mask = lesion_mask(prediction)
     if mask is None:
         return None
     return build_seg(series.headers, mask, finding, series.frames)
 
 
-def dicom_finding(found: SeriesPrediction, algorithm: str) -> DicomFinding:
-    """Say of a scan what goes into DICOM.
+def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
+    """Say of a series what goes into DICOM.
 
     Parameters
     ----------
-    found
-        From `SeriesClassifier.predict`.
+    prediction
+        Prediction of `SeriesClassifier.predict`.
     algorithm
         Name of the model.
 
     Returns
     -------
     DicomFinding
-        With size and centroid only where the model's error of them was measured,
-        and without probabilities where the scan was refused.
+        Finding, with size and centroid only where the model's error was measured,
+        and without probabilities where the series was refused.
     """
     size, centroid = None, None
-    caveat = found.sequence_caveat
+    caveat = prediction.sequence_caveat
     # In a report they look like a measurement: they stay out where nobody has
     # checked how far off they are, and the reasons cannot say so.
-    if found.lesion is not None and found.size_measured:
-        centroid = found.lesion.centroid
-        if found.lesion.size_mm is not None:
-            through, down, across = found.lesion.size_mm
+    if prediction.lesion is not None and prediction.size_measured:
+        centroid = prediction.lesion.centroid
+        if prediction.lesion.size_mm is not None:
+            through, down, across = prediction.lesion.size_mm
             size = (across, down, through)
     p_tumor, p_class = None, None
-    refused = found.decision is Verdict.NOT_BRAIN_MRI
+    refused = prediction.decision is Verdict.NOT_BRAIN_MRI
     # A report has no place to say that a number is for the record only.
-    if not refused and found.probabilities is not None:
-        p_tumor, p_class = found.p_tumor, max(found.probabilities.values())
+    if not refused and prediction.probabilities is not None:
+        p_tumor, p_class = prediction.p_tumor, max(prediction.probabilities.values())
     return DicomFinding(
-        decision=found.decision,
+        decision=prediction.decision,
         p_tumor=p_tumor,
         p_class=p_class,
         algorithm=algorithm,
-        version=found.model_version,
-        operating_point=found.operating_point,
-        key_slices=found.key_slices,
+        version=prediction.model_version,
+        operating_point=prediction.operating_point,
+        key_slices=prediction.key_slices,
         size_mm=size,
         centroid=centroid,
-        reasons=found.reasons if caveat is None else (*found.reasons, caveat),
-        not_judged=found.not_judged,
+        reasons=prediction.reasons if caveat is None else (*prediction.reasons, caveat),
+        not_judged=prediction.not_judged,
     )
 
 
-def lesion_mask(found: SeriesPrediction) -> NDArray[np.uint8] | None:
-    """Lay the lesion over the whole scan, shape (D, H, W), 1 inside."""
-    lesion = found.lesion
-    if lesion is None or lesion.mask is None or found.evidence is None:
+def lesion_mask(prediction: SeriesPrediction) -> NDArray[np.uint8] | None:
+    """Lay the lesion over the whole series, shape (D, H, W), 1 inside."""
+    lesion = prediction.lesion
+    if lesion is None or lesion.mask is None or prediction.evidence is None:
         return None
-    if found.affine_ras is None:
+    if prediction.affine_ras is None:
         return None
     z0, y0, x0, z1, y1, x1 = lesion.box
-    mask = np.zeros(found.evidence.shape, np.uint8)
+    mask = np.zeros(prediction.evidence.shape, np.uint8)
     mask[z0:z1, y0:y1, x0:x1] = lesion.mask
     return mask
 

@@ -45,7 +45,7 @@ MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
 fetching."""
 
 REMEMBERED_SECONDS = 30 * 86_400.0
-"""For so long the images of a judged series are known, and ignored when they come
+"""Seconds that the images of a judged series are known, and ignored when they come
 again."""
 
 _OLDER_STATES = {
@@ -62,7 +62,7 @@ _IS_JUDGED = or_(_IS_OVER, Job.stage == SEND)
 
 
 class Arrival(Enum):
-    """What an image is to the queue."""
+    """Outcome of offering an image to the queue."""
 
     NEW = auto()
     """Kept."""
@@ -81,7 +81,7 @@ class Arrival(Enum):
 
     @property
     def kept(self) -> bool:
-        """Whether the queue has its file."""
+        """True where the queue has its file."""
         return self in (Arrival.NEW, Arrival.LATE, Arrival.AGAIN)
 
 
@@ -94,11 +94,11 @@ class SeriesJob:
     series
         Its UID.
     files
-        What was received, or what is to be sent.
+        Files that were received, or that are to be sent.
     earlier
         Reports of the series that have been sent.
     missing
-        How many images it is known to have beside those.
+        Number of images that it is known to have beside those.
     lease
         Under which it was taken from the queue.
     """
@@ -119,12 +119,12 @@ class SeriesQueue:
         Made where missing, and closed to everybody else. The queue of an older
         release in it is taken over.
     keep_seconds
-        How long the images of a judged series stay on the disk after the last one
+        Seconds that the images of a judged series stay on the disk after the last one
         came, so that the series can be judged anew where more come.
     clock
         Seconds since 1970.
     url
-        Of a database as for `JobStore`; None for one in the folder.
+        URL of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -204,7 +204,7 @@ class SeriesQueue:
         Parameters
         ----------
         job
-            From `next_complete`.
+            Job of `next_complete`.
         results
             Whole DICOM files.
 
@@ -239,9 +239,9 @@ class SeriesQueue:
         Parameters
         ----------
         series, file
-            As in the job.
+            The same as in the job.
         report
-            What the file is, where it is a report.
+            Facts of the file, where it is a report.
         """
         with self._database.transaction() as session:
             row = self._row(session, series)
@@ -387,17 +387,17 @@ def _is_in(row: Job, stage: str) -> bool:
 
 def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
     """Tell what an image would be to a series, which may be new."""
-    known = session.scalars(
+    earlier = session.scalars(
         select(Artifact)
         .join(Job, Job.id == Artifact.job)
         .where(Job.kind == KIND, Artifact.role == IMAGE, Artifact.name == image)
         .limit(1)
     ).one_or_none()
-    if known is not None and (row is None or known.job != row.id):
+    if earlier is not None and (row is None or earlier.job != row.id):
         return Arrival.KNOWN
     if row is not None and row.state is JobState.FAILED:
         return Arrival.AGAIN
-    if known is not None and known.digest is not None:
+    if earlier is not None and earlier.digest is not None:
         return Arrival.KNOWN
     if row is None or _is_in(row, JUDGE):
         return Arrival.NEW
@@ -411,7 +411,7 @@ def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
         return Arrival.NEW
     if kept:
         return Arrival.LATE
-    return Arrival.TOO_LATE if known is None else Arrival.KNOWN
+    return Arrival.TOO_LATE if earlier is None else Arrival.KNOWN
 
 
 def _artifacts_of(

@@ -19,7 +19,7 @@ class OlderSeries:
     Parameters
     ----------
     uid, state, changed, attempts, due
-        As they stood in its table.
+        Values as they stood in its table.
     images
         File of each image by its UID; None where it was removed or never came.
     results

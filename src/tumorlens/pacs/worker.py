@@ -1,4 +1,4 @@
-"""What is done with a complete series: judge it, and send the results."""
+"""Worker that judges each complete series and sends the results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SeriesWorker:
     Parameters
     ----------
     queue
-        What came, and what is to be sent.
+        Queue of what came, and of what is to be sent.
     analyse
         InputKind a series; may raise `InputError` for one that is not ours to
         judge.

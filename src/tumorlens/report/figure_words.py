@@ -38,7 +38,7 @@ def figure_text(
     figure
         ``value``, ``low`` and ``high``; a dash stands for None.
     percent
-        Whether the figure is a share, to be written in percent with one digit
+        True for a share, which is then written in percent with one digit
         after the point.
     digits
         After the point, where it is not written in percent.

@@ -64,7 +64,7 @@ class Chart:
     Parameters
     ----------
     title, x_label, y_label
-        In words; units in the labels.
+        Title and labels in words; units stand in the labels.
     lines
         At least one series.
     x_range, y_range

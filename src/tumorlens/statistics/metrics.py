@@ -21,7 +21,7 @@ def calibration_error(
     labels
         Shape (N,).
     bins
-        How many.
+        Number of bins.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

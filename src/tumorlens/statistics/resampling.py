@@ -21,7 +21,7 @@ Figure = dict[str, float]
 
 
 def exact_margin(patients: int) -> float:
-    """How far a share of 0, over so many patients, may be from the truth (95 %)."""
+    """Compute the upper bound (95 %) of a share that is 0 over so many patients."""
     return float(1.0 - 0.025 ** (1.0 / patients))
 
 
@@ -29,10 +29,14 @@ Draws = NDArray[np.float64]
 """Shape (1 + R,): the statistic of the set itself, then of R draws of it."""
 
 RESAMPLES = 1000
+
 _RANKED = 200
 """Draws of a statistic that needs every slice by itself, not sums."""
 
 _SEED = 20
+
+Answers = TypeVar("Answers")
+"""What a judge said of every slice, with what is true of it."""
 
 
 class Resampling:
@@ -95,11 +99,11 @@ class Resampling:
 
         Patients without such a row do not count.
         """
-        own = np.bincount(self._rows[rows], minlength=self.patients)
-        there = np.flatnonzero(own)
+        slices_of_patients = np.bincount(self._rows[rows], minlength=self.patients)
+        there = np.flatnonzero(slices_of_patients)
         shares = np.bincount(self._rows[hits & rows], minlength=self.patients)
         drawn = self._weights[:, there]
-        over = drawn @ (shares[there] / own[there])
+        over = drawn @ (shares[there] / slices_of_patients[there])
         return figure(ratio(over, drawn.sum(axis=1)), len(there))
 
     def count(self, rows: NDArray[np.bool_]) -> int:
@@ -111,7 +115,7 @@ class Resampling:
         return figure(self.mean(values, rows))
 
     def slice_weights(self) -> NDArray[np.float64]:
-        """How often each slice is in each of the first draws: (1 + 200, N)."""
+        """Count how often each slice is in each of the first draws: (1 + 200, N)."""
         return np.asarray(self._weights[: 1 + _RANKED, self._rows])
 
     def auroc(self, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Draws:
@@ -129,10 +133,10 @@ class Resampling:
         ndarray
             NaN in draws that lack one of both kinds.
         """
-        kept = np.flatnonzero(np.isfinite(scores))
-        if not kept.size:
+        finite_rows = np.flatnonzero(np.isfinite(scores))
+        if not finite_rows.size:
             return np.full(1, np.nan)
-        order = kept[np.argsort(scores[kept], kind="stable")]
+        order = finite_rows[np.argsort(scores[finite_rows], kind="stable")]
         ranked = scores[order]
         starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
         weights = self._weights[: 1 + _RANKED, self._rows[order]]
@@ -190,8 +194,8 @@ def figure(draws: Draws, patients: int = 0) -> Figure | None:
         rest = draws[:1]
     low, high = (float(edge) for edge in np.percentile(rest, (2.5, 97.5)))
     if patients and low == high and value in (0.0, 1.0):
-        room = exact_margin(patients)
-        low, high = (0.0, room) if value == 0.0 else (1.0 - room, 1.0)
+        margin = exact_margin(patients)
+        low, high = (0.0, margin) if value == 0.0 else (1.0 - margin, 1.0)
     elif patients == 1:
         low, high = 0.0, 1.0
     return {"value": value, "low": low, "high": high}
@@ -264,13 +268,9 @@ def _known(
 ) -> tuple[NDArray[np.float64], Resampling | None]:
     """Keep what is a number, and draws of its patients if there are any."""
     numbers = values.astype(np.float64)
-    kept = np.isfinite(numbers)
-    groups = [name for name, keep in zip(patients, kept, strict=True) if keep]
-    return numbers[kept], Resampling(groups) if groups else None
-
-
-Answers = TypeVar("Answers")
-"""What a judge said of every slice, with what is true of it."""
+    is_finite = np.isfinite(numbers)
+    groups = [name for name, keep in zip(patients, is_finite, strict=True) if keep]
+    return numbers[is_finite], Resampling(groups) if groups else None
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class Statistic(Generic[Answers]):
     share_of
         Rows that a share is of.
     more_is_better
-        Whether the judge with the higher one is the better.
+        True where the judge with the higher one is the better.
     """
 
     measure: Callable[[Answers, Resampling], Draws]

@@ -31,7 +31,7 @@ nobody drew any outline."""
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """Pictures and targets of one training step.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def augmented(
         squares.append(square)
         targets.append(cell_targets(sample.findings, outline, grid, order))
         labels[row, [order.index(item) for item in sample.findings]] = 1.0
-        known = len(sample.findings) == 1 and not sample.is_clear
-        unplaced[row] = float(known and outline is None)
+        has_one_finding = len(sample.findings) == 1 and not sample.is_clear
+        unplaced[row] = float(has_one_finding and outline is None)
         if sequence in LEARNED_SEQUENCES:
             sequences[row, LEARNED_SEQUENCES.index(sequence)] = 1.0
     return Batch(

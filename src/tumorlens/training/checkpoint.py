@@ -20,7 +20,7 @@ from tumorlens.errors import TrainingError
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Parameters
     ----------

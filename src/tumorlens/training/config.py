@@ -1,4 +1,4 @@
-"""What a training run is told; stored with the run, so that it can be repeated.
+"""Settings of a training run; stored with it, so that it can be repeated.
 
 Tested in `tests/training/test_fit.py`.
 """
@@ -39,27 +39,27 @@ class TrainingConfig:
         An epoch is so many batches, whatever the size of the set: sampling is
         by chance, so "once through" has no meaning.
     learning_rate
-        At its peak.
+        Learning rate at its peak.
     weight_decay
         Decoupled (AdamW, Loshchilov and Hutter 2019); 0 is plain Adam.
     warmup
         Share of the run in which the rate climbs; then it falls as a cosine.
     final_rate
-        Where it falls to, as a share of its peak. A rate that stays high keeps the
+        Rate at the end, as a share of its peak. A rate that stays high keeps the
         weights on the move, and their average then lies in the middle of a wide
         valley (Izmailov et al. 2018, UAI; Cha et al. 2021, arXiv:2102.08604).
     size, early_size, early_share
         Edge of the input in pixels at the end of the run, and in its first
         share: small pictures teach most of it in half the time.
     sampling
-        See `dataset.sampling_weights`.
+        Sampling of the pictures; see `dataset.sampling_weights`.
     strip_share
         Share of the heads shown without skull.
     transplant_share
         Share of the tumour-free slices that are given a tumour; twice as many
         are given other tumour-free tissue. See `transplant.Transplants`.
     label_smoothing
-        Of the slice head.
+        Label smoothing of the slice head.
     evidence_loss
         Weight of the evidence head's loss; the slice head's is 1.
     ema
@@ -67,7 +67,7 @@ class TrainingConfig:
     patience
         Epochs without a better validation score before the run ends.
     seed
-        Of everything random.
+        Seed of everything random.
     open_licences
         Whether sets of mixed or unclear licences teach and calibrate nothing; see
         `tumorlens.data.sources.UNCLEAR_LICENCES`. They are still judged.
@@ -157,11 +157,13 @@ class TrainingConfig:
             The file is not such a file.
         """
         try:
-            found = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+            document = cast(
+                dict[str, Any], json.loads(path.read_text(encoding="utf-8"))
+            )
             # Runs of before this choice used what there was.
-            found = {"open_licences": False, **found}
-            known = {field.name for field in fields(cls)}
-            return cls(**{key: found[key] for key in known})
+            document = {"open_licences": False, **document}
+            names = {field.name for field in fields(cls)}
+            return cls(**{key: document[key] for key in names})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingError(
                 f"{path} is not the config of a run: {error!r}.",

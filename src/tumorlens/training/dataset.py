@@ -26,7 +26,7 @@ from tumorlens.imaging.study import Slice
 from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
 
 PAIRED_SOURCE = 3.0
-"""See `sampling_weights`."""
+"""Factor for slices of paired sources; see `sampling_weights`."""
 
 FINDING_SHARES: Mapping[Finding, float] = {
     TumorClass.GLIOMA: 0.22,
@@ -36,7 +36,7 @@ FINDING_SHARES: Mapping[Finding, float] = {
     Lesion.OTHER: 0.12,
     Lesion.VASCULAR: 0.06,
 }
-"""How often `class-source-sequence` draws each finding, before those that a set
+"""Shares of the findings that `class-source-sequence` draws, before those that a set
 lacks are left out: meningioma and the tumour-free most, since there the network is
 weakest; pituitary tumours, which lie in one place, and strokes, of one set, least."""
 
@@ -50,7 +50,7 @@ class Sample:
     Parameters
     ----------
     record
-        Where it came from.
+        Record that it was read from.
     square
         Shape (256, 256), uint8: the prepared head.
     outline
@@ -81,23 +81,23 @@ class Sample:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the slice may show; one finding where that is known."""
-        found = self.record.findings
-        if not found:
+        """Findings that the slice may show; one where that is known."""
+        findings = self.record.findings
+        if not findings:
             raise DatasetError(
                 f"{self.record.path} has neither a label nor a lesion.",
                 "Fill the label column.",
             )
-        return found
+        return findings
 
     @property
     def is_clear(self) -> bool:
-        """Whether it shows none of the tumours and other lesions."""
+        """True where it shows none of the tumours and other lesions."""
         return self.findings == (TumorClass.NO_TUMOR,)
 
 
 def _has_tissue(item: Slice) -> bool:
-    """Tell a slice of a head from the blank ends of a scan."""
+    """Tell a slice of a head from the blank ends of a series."""
     small = cv2.resize(item.pixels, (64, 64), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, (5, 99))
     return bool(high - low >= 8.0)
@@ -114,7 +114,7 @@ def load_sample(record: Record) -> Sample | None:
     Returns
     -------
     Sample or None
-        None for a slice that shows no tissue, as the ends of a scan do.
+        None for a slice that shows no tissue, as the ends of a series do.
 
     Raises
     ------
@@ -301,19 +301,19 @@ def without_skull(samples: Sequence[Sample]) -> list[Sample]:
     Parameters
     ----------
     samples
-        Of any kind.
+        Samples of any kind.
 
     Returns
     -------
     list of Sample
-        In their order, without those whose brain was not found, or whose tumour
+        Samples in their order, without those whose brain was not found, or whose tumour
         would be cut.
     """
-    found = []
+    stripped = []
     for sample in samples:
         if sample.brain is None:
             continue
         square, outline = take_off_skull(sample.square, sample.outline, sample.brain)
         if square is not sample.square:
-            found.append(replace(sample, square=square, outline=outline, brain=None))
-    return found
+            stripped.append(replace(sample, square=square, outline=outline, brain=None))
+    return stripped

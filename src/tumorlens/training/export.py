@@ -84,7 +84,7 @@ def export_onnx(model: keras.Model, path: Path) -> None:
     Parameters
     ----------
     model
-        From `serving_model`.
+        Model of `serving_model`.
     path
         File to write.
     """

@@ -41,7 +41,7 @@ class RunLog:
     Parameters
     ----------
     folder
-        Where ``log.csv``, ``log.jsonl`` and the events go.
+        Folder for ``log.csv``, ``log.jsonl`` and the events.
     history
         Rows that a resumed run already has: the files are brought back to
         them, so that an epoch that is run again is not listed twice.
@@ -90,12 +90,12 @@ _STEPS_BETWEEN_CHECKPOINTS = 50
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run ended with.
+    """Model and history that a run ends with.
 
     Parameters
     ----------
     model
-        With the averaged weights of the best epoch; of the last one where there
+        Model with the averaged weights of the best epoch; of the last one where there
         was nothing to validate on.
     history
         One row for each epoch.
@@ -112,7 +112,7 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
-        # On whole scans the place of the peak was not measured.
+        # On whole volumes the place of the peak was not measured.
         slices = find_network(config.network).judges == "slices"
         losses["evidence"] = (
             EvidenceLoss()
@@ -180,20 +180,20 @@ def validation_score(
     right: dict[Finding, dict[str, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    found: dict[str, list[float]] = defaultdict(list)
+    tumor_hits: dict[str, list[float]] = defaultdict(list)
     for row, sample in enumerate(samples):
         if len(sample.findings) > 1:
             continue
-        (shown,), said = sample.findings, FINDINGS[predicted[row]]
+        (shown,), predicted_finding = sample.findings, FINDINGS[predicted[row]]
         patient = sample.record.group
-        right[shown][patient].append(float(said is shown))
+        right[shown][patient].append(float(predicted_finding is shown))
         if shown in TUMOR_FINDINGS:
-            found[patient].append(float(said in TUMOR_FINDINGS))
+            tumor_hits[patient].append(float(predicted_finding in TUMOR_FINDINGS))
     classes = [
         float(np.mean([np.mean(rows) for rows in patients.values()]))
         for patients in right.values()
     ]
-    recall = [float(np.mean(rows)) for rows in found.values()]
+    recall = [float(np.mean(rows)) for rows in tumor_hits.values()]
     return {
         "accuracy": float(np.mean(classes)),
         "tumor_recall": float(np.mean(recall)) if recall else 1.0,
@@ -238,7 +238,7 @@ def fit(
     """
     network = find_network(config.network)
     slices = network.judges == "slices"
-    # Of whole scans there are too few to ask for every kind of tumour, and sets of
+    # Of whole volumes there are too few to ask for every kind of tumour, and sets of
     # open licence show no other lesions.
     _check_sets(training, validation, CLASSES if slices else ())
     keras.utils.set_random_seed(config.seed)
@@ -287,7 +287,7 @@ def fit(
 
 
 def training_stream(training: Sequence[Sample], config: TrainingConfig) -> BatchStream:
-    """Draw the batches that a run trains on, of slices or whole scans.
+    """Draw the batches that a run trains on, of slices or whole volumes.
 
     Parameters
     ----------

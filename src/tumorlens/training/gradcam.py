@@ -28,7 +28,7 @@ def grad_cam(
     pixels
         Shape (N, H, W, 3), float32, as the model takes them.
     class_index
-        Which class is explained.
+        Index of the class that is explained.
     layer
         Name of the convolution, or activation, whose features are weighed.
 
@@ -60,11 +60,11 @@ def grad_cam(
             f"{model.name} has no layer '{layer}' through which all logits come.",
             f"Its last layers are: {last}.",
         ) from error
-    found = trunk(keras.ops.convert_to_tensor(pixels), training=False)
-    gradient = _gradient(head, found, class_index)
+    feature_maps = trunk(keras.ops.convert_to_tensor(pixels), training=False)
+    gradient = _gradient(head, feature_maps, class_index)
     cells = tuple(range(1, gradient.ndim - 1))
     weights = gradient.mean(axis=cells, keepdims=True)
-    values = keras.ops.convert_to_numpy(found)
+    values = keras.ops.convert_to_numpy(feature_maps)
     return np.maximum((values * weights).sum(axis=-1), 0.0).astype(np.float32)
 
 

@@ -33,7 +33,7 @@ def infer(
     Parameters
     ----------
     model
-        With named outputs.
+        Model with named outputs.
     samples
         N of them, all slices or all whole scans.
     size
@@ -57,12 +57,12 @@ def infer(
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What networks said of patients they had never seen.
+    """Outputs of networks for patients that they had never seen.
 
     Parameters
     ----------
     records
-        N of them, labelled.
+        N labelled records.
     logits
         Shape (N, F), float32, for F findings.
     evidence
@@ -71,7 +71,7 @@ class HeldOut:
         Shape (N, g, g), float32: share of each cell inside the outline; NaN
         where there is no outline, or no evidence to compare it with.
     sequence
-        Shape (N, S), float32: what the sequence head says, before softmax; None for
+        Shape (N, S), float32: logits of the sequence head, before softmax; None for
         a network without one.
     """
 
@@ -83,7 +83,7 @@ class HeldOut:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """What each shows, shape (N,): a place in `FINDINGS`; -1 where not known."""
+        """Place of each label in `FINDINGS`, shape (N,); -1 where not known."""
         return np.array(
             [
                 FINDINGS.index(row.findings[0]) if len(row.findings) == 1 else -1
@@ -94,7 +94,7 @@ class HeldOut:
 
     @property
     def decided(self) -> NDArray[np.int64]:
-        """What a decision should say of each, shape (N,): a place in `DECIDED`.
+        """Place of each right decision in `DECIDED`, shape (N,).
 
         A stroke is no tumour; -1 where it is not known what a slice shows.
         """

@@ -49,10 +49,10 @@ class EvidenceLoss(keras.losses.Loss):
         """
         classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
         lesions = 1.0 - ops.one_hot(NO_TUMOR_INDEX, y_true.shape[-1])
-        own = y_true * lesions
-        inside = ops.sum(own, axis=-1)
+        lesion_truth = y_true * lesions
+        inside = ops.sum(lesion_truth, axis=-1)
         counts = ops.sum(y_true, axis=-1)
-        shown = ops.max(own, axis=(1, 2), keepdims=True)
+        shown = ops.max(lesion_truth, axis=(1, 2), keepdims=True)
         odds = ops.sum(shown * y_pred, axis=-1)
         odds = odds - y_pred[..., NO_TUMOR_INDEX]
         place = _log_sum(odds - _NEVER * (1.0 - counts)) - _log_sum(

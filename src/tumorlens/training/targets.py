@@ -1,4 +1,4 @@
-"""What each cell of the evidence grid should say."""
+"""Targets of the cells of the evidence grid."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cell_targets(
     Parameters
     ----------
     findings
-        What the slice may show; one where that is known.
+        Findings that the slice may show; one where that is known.
     outline
         Shape (S, S), uint8, 255 inside; None where nobody drew one.
     grid
@@ -58,7 +58,7 @@ def cell_targets(
     Returns
     -------
     CellTargets
-        For a lesion without an outline, or where it is not known what the slice
+        Targets for a lesion without an outline, or where it is not known what the slice
         shows, every weight is 0: nobody knows where it is.
     """
     share = None
@@ -85,13 +85,13 @@ def targets_of(
     Parameters
     ----------
     findings
-        What the whole may show; one where that is known.
+        Findings that the whole may show; one where that is known.
     share
-        Of the given shape, 0 to 1; None where nobody drew an outline.
+        Shares of the given shape, 0 to 1; None where nobody drew an outline.
     shape
         Cells along each axis.
     order
-        As in `cell_targets`.
+        The same as in `cell_targets`.
     """
     classes = np.zeros((*shape, len(order)), np.float32)
     classes[..., NO_TUMOR_INDEX] = 1.0

@@ -1,4 +1,4 @@
-"""Labelled scans in memory, and the batches that training draws from them."""
+"""Labelled volumes in memory, and the batches that training draws from them."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from tumorlens.training.dataset import Sample
 from tumorlens.training.targets import CellTargets, targets_of
 
 _SAME_PLACE_MM = 0.5
-"""How far an outline's grid may be from its scan's."""
+"""Largest distance of an outline's grid from its volume's, in mm."""
 
 
 @dataclass(frozen=True)
 class VolumeSample(Sample):
-    """One cached scan: a sample whose square and outline have a depth too.
+    """One cached volume: a sample whose square and outline have a depth too.
 
     Parameters
     ----------
     record
-        Where it came from.
+        Record that it was read from.
     square
-        Shape (D, S, S), uint8: the prepared scan.
+        Shape (D, S, S), uint8: the prepared volume.
     outline
         Shape (D, S, S), uint8, 255 for a voxel inside the radiologist's
         outline; None where there is none.
@@ -69,7 +69,7 @@ def only_series(path: Path) -> Series:
 
 
 def load_volume_sample(record: Record, size: int) -> VolumeSample:
-    """Read and prepare one labelled scan, exactly as serving would.
+    """Read and prepare one labelled volume, exactly as serving would.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _outline(path: Path, scan: Volume, block: Block) -> NDArray[np.uint8]:
 def load_volume_samples(
     records: Sequence[Record], size: int, threads: int = 2
 ) -> tuple[list[VolumeSample], list[str]]:
-    """Read and prepare many labelled scans, in order.
+    """Read and prepare many labelled volumes, in order.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def load_volume_samples(
 
 
 def served_volumes(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
-    """Show unchanged scans as serving would see them.
+    """Show unchanged volumes as serving would see them.
 
     Parameters
     ----------
@@ -180,12 +180,12 @@ def served_volumes(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
 def volume_targets(
     label: TumorClass, outline: NDArray[np.float32] | None, cells: tuple[int, int, int]
 ) -> CellTargets:
-    """Lay an outline over the evidence grid of a scan.
+    """Lay an outline over the evidence grid of a volume.
 
     Parameters
     ----------
     label
-        The scan's class.
+        The volume's class.
     outline
         Shape (D, S, S), float32, in [0, 1]; None where nobody drew one.
     cells
@@ -201,7 +201,7 @@ def volume_targets(
 
 
 class VolumeStream(BatchStream):
-    """Training batches of scans, made ahead in the background."""
+    """Training batches of volumes, made ahead in the background."""
 
     def batch(self, step: int, size: int) -> Batch:
         """Make the batch of one step."""

@@ -63,7 +63,7 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
     Parameters
     ----------
     name
-        Of the network in the registry.
+        Name of the network in the registry.
     weights
         Keras weight files of it, at least one.
 
@@ -90,7 +90,7 @@ def count_normalisation(
     Parameters
     ----------
     model
-        With averaged weights.
+        Model with averaged weights.
     stream
         The run's batches.
     config
@@ -114,7 +114,7 @@ def refresh_normalisation(
     model
         Its frozen layers are left alone.
     batches
-        Of training pictures, shape (N, S, S, 3), float32, in [0, 1]; each
+        Batches of training pictures, shape (N, S, S, 3), float32, in [0, 1]; each
         weighs alike.
     """
     layers = [

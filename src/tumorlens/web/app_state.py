@@ -1,4 +1,4 @@
-"""What every request works with: the model, the store and the settings of one app.
+"""State of one app that every request uses: the model, the store and the settings.
 
 Tested in `tests/web/test_app.py` and `tests/web/test_security.py`.
 """
@@ -35,11 +35,11 @@ class AppState:
     classifier
         A classifier whose bundle is loaded and verified.
     store
-        Where uploads and their results are kept.
+        Store of uploads and their results.
     settings
         The settings as the user made them.
     jobs
-        What judges series in the background.
+        Worker that judges series in the background.
     turns
         Held while a picture is judged: more pictures at a time than cores would only
         need more memory.
@@ -83,10 +83,10 @@ def check_operating_point(name: str, bundle: Bundle) -> None:
         Where it is none of the model's; the error lists those there are.
     """
     if name not in bundle.operating_points:
-        known = ", ".join(bundle.operating_points)
+        names = ", ".join(bundle.operating_points)
         raise SettingError(
             f"There is no operating point {display_name(name[:40])!r}.",
-            f"Give one of: {known}.",
+            f"Give one of: {names}.",
         )
 
 

@@ -33,9 +33,9 @@ def error_response(status: int, code: str, message: str, hint: str) -> Response:
     status
         The status of HTTP.
     code
-        What programs tell errors apart by.
+        Code by which programs tell errors apart.
     message, hint
-        What is wrong, and what to do about it.
+        Description of the error, and what to do about it.
     """
     if wants_json():
         problem = {"code": code, "message": message, "mend": hint}
@@ -58,14 +58,14 @@ def handle_errors(app: Flask, settings: Settings) -> None:
     settings
         The limits that a message names.
     """
-    known = _http_problems(settings)
+    http_problems = _http_problems(settings)
 
     def typed(error: TumorLensError) -> Response:
         return error_response(error.http_status, error.code, error.message, error.hint)
 
     def http(error: HTTPException) -> Response:
         status = error.code or 500
-        code, message, hint = known.get(
+        code, message, hint = http_problems.get(
             status,
             (
                 "bad_request",

@@ -46,7 +46,7 @@ def judge_pictures(
     Yields
     ------
     Upload or Failure
-        In order: one upload for each slice of a file, or one failure for the file.
+        One upload for each slice of a file in order, or one failure for the file.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def queue_study(
     files
         The files that `receive_study` took.
     owner, operating_point
-        As for `judge_pictures`.
+        The same as for `judge_pictures`.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     settings
         Limits, and the names under which the app may be addressed.
     key
-        What signs the cookie.
+        Key that signs the cookie.
     """
     app.config.update(
         SECRET_KEY=key,

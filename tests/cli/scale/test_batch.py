@@ -70,7 +70,7 @@ def test_every_input_becomes_rows_once(
     missing = tmp_path / "missing.png"
     assert run(archive, missing, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().out
-    assert "1 files are no pictures and are skipped" in said
+    assert "Skipped, because no picture: 1 file." in said
     assert "Measured on" in said
     assert "slices/s" in said
     assert "12 slices and 3 failures" in said
@@ -178,7 +178,7 @@ def test_two_runs_into_one_folder_are_refused(
     [
         (("--part-size", "7"), "part size: 1000, now 7"),
         (("--operating-point", "balanced"), "operating point: screening, now balanced"),
-        (("--maps",), "maps: False, now True"),
+        (("--maps", "--part-size", "1000"), "(maps: False, now True)"),
     ],
 )
 def test_another_call_into_the_same_folder_is_refused(
@@ -214,7 +214,7 @@ def test_an_estimate_alone_judges_nothing(
 ) -> None:
     pictures, out = draw_pictures(tmp_path / "few", 3), tmp_path / "out"
     assert run(pictures, "--out", out, "--estimate") == 0
-    assert "The 3 slices that are left take about" in capsys.readouterr().out
+    assert "About 3 slices left: " in capsys.readouterr().out
     assert part_files(out) == {}
     assert run(pictures, "--out", out) == 0
     assert len(archive_rows(out)) == 3

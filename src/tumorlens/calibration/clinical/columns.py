@@ -39,10 +39,16 @@ _NAMES = {"name", "patientname", "firstname", "lastname", "fullname", "familynam
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|(19|20)\d{6}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _MOSTLY = 0.8
-"""From this share of numbers on, text in a column is taken for a slip."""
+"""Share of numbers from which on text in a column is taken for a slip."""
 
 _LONG_NUMBER = 10_000
-"""Whole numbers from here on, each of them once, are taken for numbers of people."""
+"""Least whole numbers that, each of them once, are taken for numbers of people."""
+
+_SEX = {"sex", "gender"}
+
+_AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))
+
+_OLDEST = "60 and over"
 
 
 @dataclass(frozen=True)
@@ -108,28 +114,28 @@ def _unusable(name: str, values: Sequence[str]) -> str:
         return "the manifest has a column of this name, which is no clinical one."
     if _names_people(name):
         return "by its name it says who the patient is."
-    known = [value for value in values if value]
-    if not known:
+    filled = [value for value in values if value]
+    if not filled:
         return "it holds no value."
-    kinds = {category(value) for value in known}
+    kinds = {category(value) for value in filled}
     if len(kinds) == 1:
         return (
             "all its values are the same; where an empty cell means 'no', write 'no'."
         )
-    if all(map(_DATE.fullmatch, known)):
+    if all(map(_DATE.fullmatch, filled)):
         return "it holds dates, which point to people; give an age or a duration."
-    if any(map(_DECIMAL_COMMA.fullmatch, known)):
+    if any(map(_DECIMAL_COMMA.fullmatch, filled)):
         return "it has decimal commas; write decimals with a point."
-    numbers = [read_number(value) for value in known]
+    numbers = [read_number(value) for value in filled]
     share = sum(number is not None for number in numbers) / len(numbers)
-    if share == 0.0 and len(kinds) == len(known):
+    if share == 0.0 and len(kinds) == len(filled):
         return "each of its texts stands there once, as names and numbers of people do."
-    if len(kinds) == len(known) and all(map(_is_long, numbers)):
+    if len(kinds) == len(filled) and all(map(_is_long, numbers)):
         return (
             "each of its whole numbers is long and stands there once, as numbers of "
             "people do; if it is measured, give it in a larger unit."
         )
-    if share < _MOSTLY and max(Counter(map(category, known)).values()) < FEWEST:
+    if share < _MOSTLY and max(Counter(map(category, filled)).values()) < FEWEST:
         return f"none of its categories has {FEWEST} patients."
     return ""
 
@@ -153,10 +159,10 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
     lacking = sum(not value for value in values)
     share = lacking / len(values) if lacking >= FEWEST else 0.0
     numbers = [read_number(value) for value in values if value]
-    known = np.array([number for number in numbers if number is not None])
-    if len(known) == len(numbers):
-        return NumberColumn(name, float(known.mean()), float(known.std()), share)
-    if len(known) >= _MOSTLY * len(numbers):
+    filled = np.array([number for number in numbers if number is not None])
+    if len(filled) == len(numbers):
+        return NumberColumn(name, float(filled.mean()), float(filled.std()), share)
+    if len(filled) >= _MOSTLY * len(numbers):
         line = next(
             line
             for line, value in zip(lines, values, strict=True)
@@ -167,14 +173,9 @@ def _describe(name: str, values: Sequence[str], lines: Sequence[int]) -> Column:
             "Write a number with a point, or leave the cell empty.",
         )
     counts = Counter(category(value) for value in values if value)
-    kept = sorted(item for item, count in counts.items() if count >= FEWEST)
-    shares = tuple(counts[item] / len(numbers) for item in kept)
-    return CategoryColumn(name, tuple(kept), shares, share)
-
-
-_SEX = {"sex", "gender"}
-_AGE_BANDS = ((18.0, "under 18"), (40.0, "18 to 39"), (60.0, "40 to 59"))
-_OLDEST = "60 and over"
+    common = sorted(item for item, count in counts.items() if count >= FEWEST)
+    shares = tuple(counts[item] / len(numbers) for item in common)
+    return CategoryColumn(name, tuple(common), shares, share)
 
 
 def groups_of_patients(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

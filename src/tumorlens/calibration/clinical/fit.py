@@ -74,7 +74,7 @@ class ClinicalData:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """What each slice counts: a patient's slices of one class make up 1."""
+        """Weight of each slice, (N,): a patient's slices of one class sum to 1."""
         keys = self.patients * (self.labels.max() + 1) + self.labels
         units = np.unique(keys, return_inverse=True)[1]
         return np.asarray(1.0 / np.bincount(units)[units])
@@ -163,8 +163,10 @@ def cross_fit(data: ClinicalData) -> NDArray[np.float64]:
     """
     probabilities = data.probabilities.copy()
     for fold in np.unique(data.folds):
-        own = data.folds == fold
-        probabilities[own] = fit_clinical(data.take(~own)).fuse(data.take(own))
+        in_fold = data.folds == fold
+        probabilities[in_fold] = fit_clinical(data.take(~in_fold)).fuse(
+            data.take(in_fold)
+        )
     return probabilities
 
 
@@ -178,7 +180,7 @@ def deal_folds(
     labels, patients
         Shape (N,): class indices, and whose slice each is.
     folds
-        How many.
+        Number of folds.
 
     Returns
     -------

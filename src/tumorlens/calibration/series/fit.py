@@ -31,12 +31,12 @@ _PENALTY = 0.01
 
 @dataclass(frozen=True)
 class FittedRule:
-    """What `SeriesModel` needs to know to judge.
+    """Numbers that `SeriesModel` judges by.
 
     Parameters
     ----------
     end_discount, weights, intercept
-        See there.
+        The same as in `SeriesModel`.
     """
 
     end_discount: float
@@ -147,10 +147,10 @@ def cross_fitted(
     acquired, joined = np.full((2, len(table.tumor)), np.nan)
     rules = {}
     for fold in np.unique(table.folds):
-        own = table.folds == fold
-        rule = fit_rule(table, ~own)
-        acquired[own] = rule.log_odds(table)[own]
-        joined[own] = rule.joined_log_odds(table)[own]
+        in_fold = table.folds == fold
+        rule = fit_rule(table, ~in_fold)
+        acquired[in_fold] = rule.log_odds(table)[in_fold]
+        joined[in_fold] = rule.joined_log_odds(table)[in_fold]
         rules[int(fold)] = rule
     return acquired, joined, rules
 

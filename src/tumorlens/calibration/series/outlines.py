@@ -1,4 +1,4 @@
-"""How the lesion that is found compares with the one that radiologists drew."""
+"""Comparison of the lesion found with the one that radiologists drew."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _END_DISCOUNT = 4.0
 """Slices at the ends of the head are trusted that much less here. The spot is
 compared before the discount is fitted; it hardly moves the run that holds it."""
 
+_OTHERS = ((1, 2), (0, 2), (0, 1))
+
 
 @dataclass(frozen=True)
 class OutlineFit:
@@ -63,7 +65,7 @@ def drawn_outline(
         A volume that lies in the same patient space; or a picture for each slice,
         None where it shows no tumour.
     series
-        Of D slices of one size.
+        Series of D slices of one size.
 
     Returns
     -------
@@ -189,6 +191,3 @@ def _box(drawn: NDArray[np.bool_]) -> tuple[int, int, int, int, int, int]:
     low = [int(np.flatnonzero(drawn.any(axis=axes))[0]) for axes in _OTHERS]
     high = [int(np.flatnonzero(drawn.any(axis=axes))[-1]) + 1 for axes in _OTHERS]
     return low[0], low[1], low[2], high[0], high[1], high[2]
-
-
-_OTHERS = ((1, 2), (0, 2), (0, 1))

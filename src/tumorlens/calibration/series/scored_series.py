@@ -58,7 +58,7 @@ class View:
 
 @dataclass(frozen=True)
 class ScoredSeries:
-    """What a network that never saw the patient says of a series.
+    """Outputs for a series of a network that never saw the patient.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class ScoredSeries:
     views
         The acquired plane first; the two others where the voxels allow it.
     outlines
-        How the lesion compares with the drawn one; None without an outline.
+        Comparison of the lesion with the drawn one; None without an outline.
     """
 
     record: ScanRecord
@@ -124,24 +124,27 @@ def deal_series(
     DatasetError
         A patient is in several folds, or in one without a bundle.
     """
-    known: dict[str, set[int]] = {}
+    folds_of_patients: dict[str, set[int]] = {}
     for row in records:
         if row.fold is not None:
-            known.setdefault(row.patient, set()).add(row.fold)
-    unknown_patients = sorted({record.patient for record in series_list} - set(known))
+            folds_of_patients.setdefault(row.patient, set()).add(row.fold)
+    unknown_patients = sorted(
+        {record.patient for record in series_list} - set(folds_of_patients)
+    )
     dealt = {
         name: {folds[row % len(folds)]} for row, name in enumerate(unknown_patients)
     }
     dealt_folds: list[int] = []
     for record in series_list:
-        own = known.get(record.patient) or dealt[record.patient]
-        if len(own) > 1 or not own <= set(folds):
+        patient_folds = folds_of_patients.get(record.patient) or dealt[record.patient]
+        if len(patient_folds) > 1 or not patient_folds <= set(folds):
             raise DatasetError(
-                f"The patient of scan {record.name!r} is in the folds {sorted(own)}; "
+                f"The patient of scan {record.name!r} is in the folds "
+                f"{sorted(patient_folds)}; "
                 f"there are bundles for {sorted(folds)}.",
                 "Give the manifest that the folds were trained with.",
             )
-        dealt_folds.extend(own)
+        dealt_folds.extend(patient_folds)
     return dealt_folds
 
 
@@ -159,7 +162,7 @@ def score_series(
     bundles
         Folders by fold.
     series_list, folds
-        From `read_scans`, and for each of them from `deal_series`.
+        Series of `read_scans`, and the fold of each of `deal_series`.
     threads
         The same as for `load_classifier`.
     say
@@ -173,15 +176,15 @@ def score_series(
     """
     scored_series = []
     for fold, path in bundles.items():
-        own = [
+        records = [
             record for record, to in zip(series_list, folds, strict=True) if to == fold
         ]
-        _check_unseen(path, own)
+        _check_unseen(path, records)
         network = _FoldNetwork(load_classifier(path, threads), fold)
-        for number, record in enumerate(own, start=1):
+        for number, record in enumerate(records, start=1):
             scored_series.append(network.score(record))
-            if number % 20 == 0 or number == len(own):
-                say(f"Fold {fold}: {number} of {len(own)} scans.")
+            if number % 20 == 0 or number == len(records):
+                say(f"Fold {fold}: {number} of {len(records)} scans.")
     return scored_series
 
 
@@ -239,8 +242,8 @@ class _FoldNetwork:
             )
             seen = self._see(series)
             for row, part in enumerate(record.parts):
-                kept = seen.probabilities[row], int(seen.heads[row])
-                self._known[part.path] = kept
+                plane_result = seen.probabilities[row], int(seen.heads[row])
+                self._known[part.path] = plane_result
             if record.outlined and seen.evidence is not None:
                 masks = [part.mask for part in record.parts]
                 drawn = drawn_outline(masks, series)

@@ -181,8 +181,8 @@ def _judge(
     operating_point: str | None,
 ) -> Iterator[Prediction | Failure]:
     """Keep the order, though folders without pictures have failed already."""
-    for known, group in groupby(files, lambda item: isinstance(item, Failure)):
-        if known:
+    for is_failure, group in groupby(files, lambda item: isinstance(item, Failure)):
+        if is_failure:
             yield from (item for item in group if isinstance(item, Failure))
         else:
             paths = (item for item in group if isinstance(item, str))
@@ -202,7 +202,7 @@ def find_files(
         content and does not start with a dot; of a pattern (``*``, ``?``,
         ``[...]``, ``**``) every match.
     notes
-        Where it is noted what of a folder was passed over.
+        Notes of the files of a folder that were skipped.
 
     Returns
     -------
@@ -290,7 +290,7 @@ class Screen:
     Parameters
     ----------
     total
-        How many files there are.
+        Number of files.
     rows
         Whether to print rows; errors are printed in any case.
     """
@@ -366,10 +366,10 @@ class Screen:
             domain=f"{decision.domain_score:.2f}",
         )
         # Of a file or archive of many slices they are said once.
-        said = (result.source.partition("#")[0], result.notes)
-        for note in result.notes if said != self._said else ():
+        source_notes = (result.source.partition("#")[0], result.notes)
+        for note in result.notes if source_notes != self._said else ():
             click.echo(f"  Note: {note}")
-        self._said = said
+        self._said = source_notes
 
     def _line(self, name: str, decision: str, **cells: str) -> None:
         if self._shorten and len(name) > self._width:

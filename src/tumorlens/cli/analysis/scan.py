@@ -202,8 +202,8 @@ class _Results:
 
 
 def _lines(prediction: SeriesPrediction) -> Iterator[str]:
-    said = words.series_headline(prediction.decision, prediction.p_tumor)
-    yield f"{display_name(prediction.source)}: {said}"
+    headline = words.series_headline(prediction.decision, prediction.p_tumor)
+    yield f"{display_name(prediction.source)}: {headline}"
     if prediction.not_judged is not None:
         yield f"  {words.NOTHING_JUDGED}"
     counts = (prediction.slices, prediction.without_brain, prediction.refused)
@@ -251,7 +251,7 @@ class StudyReport:
         notes
             Full sentences on how the files were read.
         failures
-            What could not be read.
+            Files that could not be read.
 
         Raises
         ------

@@ -1,4 +1,7 @@
-"""`tumorlens data audit`: what makes a set's figures lie, as a table."""
+"""`tumorlens data audit`: what makes a set's figures lie, as a table.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 
@@ -47,29 +50,29 @@ def audit(
         passed_over=report_skipped,
     )
     with reading_bar("Reading pictures", len(records)) as progress:
-        found = run_audit(records, threads=threads, progress=progress)
+        audit_result = run_audit(records, threads=threads, progress=progress)
     if json_out == STANDARD_OUTPUT:
-        click.echo(json.dumps(found.to_json(), indent=2))
+        click.echo(json.dumps(audit_result.to_json(), indent=2))
     else:
-        _print_audit(found)
+        _print_audit(audit_result)
         if json_out:
-            write_json(Path(json_out), found.to_json())
-    context.exit(0 if found.clean else 1)
+            write_json(Path(json_out), audit_result.to_json())
+    context.exit(0 if audit_result.clean else 1)
 
 
-def _print_audit(found: Audit) -> None:
+def _print_audit(audit_result: Audit) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"{found.pictures:,} pictures", title_justify="left")
+    table = Table(title=f"{audit_result.pictures:,} pictures", title_justify="left")
     for name in ("Source", "Class"):
         table.add_column(name)
     for name in ("Pictures", "Patients", "Grey 1/50/99 %"):
         table.add_column(name, justify="right")
     for name in ("Splits", "Commonest size"):
         table.add_column(name)
-    for row in found.summaries:
+    for row in audit_result.summaries:
         table.add_row(
             row.source or "-",
             row.label or "-",
@@ -80,7 +83,7 @@ def _print_audit(found: Audit) -> None:
             "{} ({:,})".format(*row.sizes[0]),
         )
     console.print(table)
-    for finding in found.findings:
+    for finding in audit_result.findings:
         style = "bold red" if finding.invalidates else "yellow"
         word = "WRONG" if finding.invalidates else "Note"
         console.print(f"{word}: {finding.message}", style=style, markup=False)
@@ -90,6 +93,6 @@ def _print_audit(found: Audit) -> None:
             console.print(f"  and {finding.count - 3:,} more", highlight=False)
     console.print(
         "Clean: nothing found that would falsify an evaluation."
-        if found.clean
+        if audit_result.clean
         else "Not clean: figures measured on this set cannot be trusted."
     )

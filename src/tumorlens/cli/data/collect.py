@@ -1,4 +1,7 @@
-"""`tumorlens data manifest`, `slices` and `scans`: folders become lists."""
+"""`tumorlens data manifest`, `slices` and `scans`: folders become lists.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 
@@ -141,10 +144,10 @@ def scans(folder: Path, out: Path) -> None:
     from tumorlens.data.series.sources import collect_scans
 
     check_files(out)
-    found = collect_scans(folder)
-    write_scans(found, out)
-    tumors = sum(scan.tumor for scan in found)
+    records = collect_scans(folder)
+    write_scans(records, out)
+    tumors = sum(scan.tumor for scan in records)
     click.echo(
-        f"{len(found)} scans, {tumors} with a tumour, of "
-        f"{len({scan.patient for scan in found})} patients written to {out}."
+        f"{len(records)} scans, {tumors} with a tumour, of "
+        f"{len({scan.patient for scan in records})} patients written to {out}."
     )

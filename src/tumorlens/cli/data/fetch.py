@@ -23,8 +23,8 @@ def fetch(name: str | None, out: Path | None) -> None:
     from tumorlens.data.public.fetch import fetch as run_fetch
 
     if name is None:
-        for known, entry in PUBLIC_SETS.items():
-            click.echo(f"{known}: {entry.title}")
+        for set_name, entry in PUBLIC_SETS.items():
+            click.echo(f"{set_name}: {entry.title}")
         return
     with _downloads() as progress:
         path = run_fetch(name, out or Path(name), progress=progress)

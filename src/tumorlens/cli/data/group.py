@@ -1,4 +1,7 @@
-"""`tumorlens data`: check, split, collect and fetch data sets."""
+"""`tumorlens data`: check, split, collect and fetch data sets.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`tumorlens data overlap`: what two sets, or two splits, share."""
+"""`tumorlens data overlap`: what two sets, or two splits, share.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 
@@ -60,23 +63,24 @@ def overlap(
     check_files(json_out)
     records = _rows(source, split)
     others = _rows(against or source, against_split)
-    known = [] if patients_of is None else _rows(patients_of, None)
-    total = len(records) + len(others) + len(known)
+    patient_records = [] if patients_of is None else _rows(patients_of, None)
+    total = len(records) + len(others) + len(patient_records)
     with reading_bar("Reading pictures", total) as progress:
-        found = measure_overlap(
-            records, others, known, threads=threads, progress=progress
+        overlap = measure_overlap(
+            records, others, patient_records, threads=threads, progress=progress
         )
     click.echo(
-        f"{found.pictures:,} pictures, compared with {found.compared_with:,}:\n"
-        f"  {found.identical:,} are there pixel for pixel,\n"
-        f"  {found.copies:,} are there, or nearly (mirrored ones counted),\n"
-        f"  {found.same_patient:,} show a patient who is there,\n"
-        f"  {found.shared:,} ({100 * found.shared / max(1, found.pictures):.1f} %) "
+        f"{overlap.pictures:,} pictures, compared with {overlap.compared_with:,}:\n"
+        f"  {overlap.identical:,} are there pixel for pixel,\n"
+        f"  {overlap.copies:,} are there, or nearly (mirrored ones counted),\n"
+        f"  {overlap.same_patient:,} show a patient who is there,\n"
+        f"  {overlap.shared:,} "
+        f"({100 * overlap.shared / max(1, overlap.pictures):.1f} %) "
         "are copies or show such a patient."
     )
     if json_out:
-        write_json(json_out, found.to_json())
-    context.exit(1 if found.shared else 0)
+        write_json(json_out, overlap.to_json())
+    context.exit(1 if overlap.shared else 0)
 
 
 def _rows(source: Path, split: str | None) -> list[Record]:
@@ -89,11 +93,11 @@ def _rows(source: Path, split: str | None) -> list[Record]:
         must_exist=False,
         passed_over=report_skipped,
     )
-    found = [row for row in records if split in (None, row.split)]
-    if not found:
+    chosen = [row for row in records if split in (None, row.split)]
+    if not chosen:
         names = ", ".join(sorted({row.split for row in records} - {""})) or "none"
         raise DatasetError(
             f"{source} has no row in the split '{split}'.",
             f"Name one of its splits ({names}), or run `tumorlens data split`.",
         )
-    return found
+    return chosen

@@ -1,4 +1,7 @@
-"""`tumorlens data split`: patients, and copies of their pictures, stay together."""
+"""`tumorlens data split`: patients, and copies of their pictures, stay together.
+
+Tested in `tests/cli/data/test_data.py`.
+"""
 
 from __future__ import annotations
 
@@ -175,15 +178,15 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 
 def _kept(pairs: tuple[str, ...]) -> dict[str, str]:
-    kept = {}
+    kept_splits = {}
     for pair in pairs:
         name, sign, part = pair.rpartition("=")
         if not sign or not name:
             raise click.BadParameter(
                 f"{pair!r} is not NAME=SPLIT, such as DU=test.", param_hint="--keep"
             )
-        kept[name] = part
-    return kept
+        kept_splits[name] = part
+    return kept_splits
 
 
 def _print_parts(records: list[Record]) -> None:

@@ -1,4 +1,7 @@
-"""`tumorlens data stack`: the slices of each patient become a scan."""
+"""`tumorlens data stack`: the slices of each patient become a scan.
+
+Tested in `tests/data/series/test_stacks.py`.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ from tumorlens.cli._shared.tables import show_tables
 from tumorlens.report.page_parts import Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
+_CLINICAL_FOLDER = "clinical"
+
 
 @click.command()
 @manifest_option
@@ -275,9 +277,9 @@ def _cross_validate(
     folder
         Gets a folder for each fold, ``report`` and, after all folds, ``bundle``.
     folds
-        How many there are.
+        Number of folds.
     plan
-        Which of them to leave out, and how many at the same time.
+        Folds to leave out, and the number of runs at the same time.
     include_flagged
         Also use rows that the manifest flags.
     choices
@@ -362,9 +364,6 @@ def _report_folds(
     click.echo(f"Figures of all folds together written to {out}.")
 
 
-REPORT_FOLDER = "clinical"
-
-
 def _learn_clinical(
     table: Path,
     manifest: Path,
@@ -415,11 +414,11 @@ def _learn_clinical(
         f"{report['patients']} patients, each figure with its 95 % interval",
         clinical_sections(report),
     )
-    write_report(report, page, folder / REPORT_FOLDER)
+    write_report(report, page, folder / _CLINICAL_FOLDER)
     show_tables([_brief(figure_table(report, "by_patient"))])
     click.echo(answer(report))
     click.echo(report["image_side"])
-    click.echo(f"Page written to {folder / REPORT_FOLDER / REPORT_FILE}.")
+    click.echo(f"Page written to {folder / _CLINICAL_FOLDER / REPORT_FILE}.")
     click.echo(f"Bundle {bundle.version} with its columns written to {bundle.folder}.")
     click.echo(
         f"Next: tumorlens predict PATH --model {bundle.folder} --clinical TABLE.csv, "
@@ -430,10 +429,10 @@ def _learn_clinical(
 
 def _brief(table: Table) -> Table:
     """Keep what fits a terminal; the page shows the rest."""
-    kept = [
+    columns = [
         place
         for place, name in enumerate(table.columns)
         if name not in ("Image as served", "Of permuted columns")
     ]
-    rows = [[row[place] for place in kept] for row in table.rows]
-    return Table(table.title, [table.columns[place] for place in kept], rows)
+    rows = [[row[place] for place in columns] for row in table.rows]
+    return Table(table.title, [table.columns[place] for place in columns], rows)

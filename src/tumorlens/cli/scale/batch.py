@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 _PART_SIZE = 1_000
+_PART_SIZE_WITH_MAPS = 100
+"""Maps of 512 x 512 pixels take 200 KB, and a worker holds those of a part."""
+
 _SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -60,10 +63,9 @@ _SECONDS_BETWEEN_LINES = 60.0
 @click.option(
     "--part-size",
     type=click.IntRange(min=1),
-    default=_PART_SIZE,
-    show_default=True,
     metavar="N",
-    help="Slices in one part file, about: what a kill may cost a worker.",
+    help="Slices in one part file, about: what a kill may cost a worker.  "
+    f"[default: {_PART_SIZE}; with --maps {_PART_SIZE_WITH_MAPS}]",
 )
 @click.option(
     "--maps", is_flag=True, help="Also write the maps of each slice, into DEST/_maps."
@@ -82,7 +84,7 @@ def batch(
     folder: Path,
     address: str | None,
     workers: int | None,
-    part_size: int,
+    part_size: int | None,
     maps: bool,
     only_estimate: bool,
     threads: int | None,
@@ -116,7 +118,7 @@ def batch(
         software=tumorlens.__version__,
         model=worker.model(),
         operating_point=worker.operating_point,
-        part_size=part_size,
+        part_size=part_size or (_PART_SIZE_WITH_MAPS if maps else _PART_SIZE),
         maps=maps,
     )
     start = time.perf_counter()
@@ -146,9 +148,10 @@ def batch(
             counts = run.judge(pool, progress)
     seconds = time.perf_counter() - start
     click.echo(
-        f"{counts.slices:,} slices and {counts.failed:,} failures in "
-        f"{inventory.parts:,} parts under {display_name(folder)}; this call took "
-        f"{seconds:.1f} s, all workers together {counts.seconds:.1f} s.\n{RESEARCH_USE}"
+        f"{_count(counts.slices, 'slice')} and {_count(counts.failed, 'failure')} in "
+        f"{_count(inventory.parts, 'part')} under {display_name(folder)}; this call "
+        f"took {seconds:.1f} s, all workers together {counts.seconds:.1f} s.\n"
+        f"{RESEARCH_USE}"
     )
     if counts.slices == 0:
         return NONE_READ
@@ -162,11 +165,16 @@ def _is_relative(source: str) -> bool:
 def _show_inventory(inventory: Inventory, done: int) -> None:
     skipped = inventory.skipped
     click.echo(
-        f"{inventory.files:,} files, about {inventory.slices:,} slices, "
-        f"{inventory.size / 1e9:.2f} GB, in {inventory.parts:,} parts"
-        + (f", of which {done:,} are done" if done else "")
+        f"{_count(inventory.files, 'file')}, about "
+        f"{_count(inventory.slices, 'slice')}, {inventory.size / 1e9:.2f} GB, in "
+        f"{_count(inventory.parts, 'part')}"
+        + (f", {done:,} of them done" if done else "")
         + "."
-        + (f" {skipped:,} files are no pictures and are skipped." if skipped else "")
+        + (
+            f" Skipped, because no picture: {_count(skipped, 'file')}."
+            if skipped
+            else ""
+        )
     )
 
 
@@ -178,14 +186,17 @@ def _show_estimate(estimate: Estimate) -> None:
         return
     one = estimate.workers == 1
     click.echo(
-        f"Measured on {estimate.measured} slices: {estimate.rate:.1f} slices/s "
-        f"{'on the one worker' if one else 'a worker'}. The "
-        f"{estimate.slices:,} slices that are left take about "
-        f"{_duration(estimate.seconds)}"
+        f"Measured on {_count(estimate.measured, 'slice')}: {estimate.rate:.1f} "
+        f"slices/s{'' if one else ' a worker'}. About "
+        f"{_count(estimate.slices, 'slice')} left: {_duration(estimate.seconds)}"
         + ("" if one else f" on {estimate.workers} workers")
         + f", {estimate.worker_hours:.2f} worker-hours, and "
         f"at most {estimate.result_bytes / 1e6:.1f} MB of results."
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

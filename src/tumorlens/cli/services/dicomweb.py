@@ -204,8 +204,8 @@ def _judge_study(
             done += 1
             for item in judged_series:
                 finding = item.finding
-                said = series_headline(finding.decision, finding.p_tumor)
-                click.echo(f"{name}, {count} images: {said}")
+                headline = series_headline(finding.decision, finding.p_tumor)
+                click.echo(f"{name}, {count} images: {headline}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
             if missing:
@@ -240,7 +240,7 @@ def _judge_series(
     Returns
     -------
     count, missing
-        How many of its images could be fetched, and how many not.
+        Numbers of its images that could be fetched, and that could not.
     judged
         The findings, and the results that go back.
     """

@@ -70,9 +70,9 @@ def copies(
         # Blank pictures are all alike, and no copies of one another.
         if item.blank:
             continue
-        known = first.setdefault(item.pixels_digest, row)
-        if known != row:
-            pairs.append(Pair(known, row, 1.0, False))
+        first_row = first.setdefault(item.pixels_digest, row)
+        if first_row != row:
+            pairs.append(Pair(first_row, row, 1.0, False))
     rows = list(first.values())
     if rows:
         views = np.stack([prints[row].views for row in rows])
@@ -93,9 +93,9 @@ def measured_pairs(
     Parameters
     ----------
     pairs
-        From `copies`.
+        Pairs of `copies`.
     records
-        What they count.
+        Records to compare.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def linked_copies(
     records
         The set; pictures that cannot be read are linked to nothing.
     threads, progress
-        As in `take_fingerprints`.
+        The same as in `take_fingerprints`.
 
     Returns
     -------

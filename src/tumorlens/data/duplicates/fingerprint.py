@@ -1,8 +1,8 @@
-"""What tells one picture from another: digests, and two small views of it.
+"""Fingerprints of pictures: digests, and two small views of each.
 
 A copy that was compressed again, resized, stretched, mirrored, brightened or
 given another border keeps at least one of its views almost as it was; the
-next slice of the same scan does not.
+next slice of the same series does not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FINE, _COARSE = 0.6, 4.5
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of one picture.
+    """Fingerprint of one picture.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Fingerprint:
     pixels_digest
         SHA-256 of shape and grey values, in hex.
     height, width
-        In pixels.
+        Size in pixels.
     low, median, high
         Percentiles 1, 50 and 99 of the grey values, slightly blurred, in the
         file's own units.
@@ -61,7 +61,7 @@ class Fingerprint:
 
     @property
     def blank(self) -> bool:
-        """Whether the picture shows nothing."""
+        """True where the picture shows nothing."""
         return not self.views[0].any()
 
 

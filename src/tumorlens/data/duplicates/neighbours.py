@@ -70,8 +70,8 @@ def near_pairs(
         view = views[:, column]
         codes = _candidates(view, threshold)
         for pair in _confirmed(view, codes, threshold):
-            known = best.get(pair[:2])
-            if known is None or known.similarity < pair.similarity:
+            best_pair = best.get(pair[:2])
+            if best_pair is None or best_pair.similarity < pair.similarity:
                 best[pair[:2]] = pair
     return sorted(best.values())
 
@@ -85,7 +85,7 @@ def near_to_first(views: NDArray[np.int8], threshold: float = NEAR_DUPLICATE) ->
     Parameters
     ----------
     views, threshold
-        As in `near_pairs`.
+        The same as in `near_pairs`.
     """
     others = np.arange(1, len(views), dtype=np.int64)
     codes = np.concatenate((others * 2, others * 2 + 1))
@@ -114,14 +114,14 @@ def _candidates(view: NDArray[np.int8], threshold: float) -> NDArray[np.int64]:
     plain, mirrored = _centred(view), _centred(view[:, :, ::-1])
     generator = np.random.default_rng(0)
     signs = np.array([-1, 1], np.float32)
-    found = []
+    pair_codes = []
     for _ in range(tables):
         # Whole numbers below 2**24: the sums are exact on every machine.
         planes = generator.choice(signs, (plain.shape[1], bits))
         sides = np.concatenate((plain @ planes, mirrored @ planes))
         keys = (sides > 0) @ (1 << np.arange(bits, dtype=np.int64))
-        found.append(_in_buckets(keys, sides[:, 0], count))
-    return np.unique(np.concatenate(found))
+        pair_codes.append(_in_buckets(keys, sides[:, 0], count))
+    return np.unique(np.concatenate(pair_codes))
 
 
 def _centred(view: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -145,13 +145,13 @@ def _in_buckets(
     """Pairs with equal keys; in a crowded bucket, the nearest by `order_by`."""
     order = np.lexsort((order_by, keys))
     ordered = keys[order]
-    found = []
+    pair_codes = []
     for distance in range(1, min(_WINDOW, len(keys) - 1) + 1):
         hits = np.flatnonzero(ordered[distance:] == ordered[:-distance])
         if hits.size == 0:
             break
-        found.append(_codes(order[hits], order[hits + distance], count))
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+        pair_codes.append(_codes(order[hits], order[hits + distance], count))
+    return np.concatenate(pair_codes) if pair_codes else np.empty(0, np.int64)
 
 
 def _codes(
@@ -201,7 +201,7 @@ def groups(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
     Returns
     -------
     list of int
-        For each thing the smallest position in its group.
+        Smallest position in the group of each thing.
     """
     parent = list(range(count))
 

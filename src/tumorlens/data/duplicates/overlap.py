@@ -1,4 +1,4 @@
-"""How much of one set of pictures is in another: copies, near copies, patients."""
+"""Overlap of two sets of pictures: copies, near copies, patients."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a set shares with another.
+    """Numbers of pictures and patients that a set shares with another.
 
     Parameters
     ----------
     pictures, compared_with
-        How many of either could be read.
+        Numbers of pictures of either that could be read.
     identical
-        How many are there pixel for pixel.
+        Number of pictures that are there pixel for pixel.
     copies
-        How many are there, or nearly so: also compressed again, resized,
+        Number of pictures that are there, or nearly so: compressed again, resized,
         brightened or mirrored.
     same_patient
-        How many show a patient who is there.
+        Number of pictures of a patient who is there.
     shared
-        How many are copies, or show a patient who is there.
+        Number of pictures that are copies, or show a patient who is there.
     examples
         The first few of these, by file name.
     """
@@ -81,7 +81,7 @@ def measure_overlap(
     """
     everything = [*records, *others, *known]
     prints, _ = take_fingerprints(everything, threads=threads, progress=progress)
-    own = range(len(records))
+    own_rows = range(len(records))
     theirs = range(len(records), len(records) + len(others))
     alike = _Likeness(prints)
     named: dict[int, set[str]] = defaultdict(set)
@@ -94,12 +94,12 @@ def measure_overlap(
 
     there = {alike.place(row) for row in theirs if prints[row]} - {_NOWHERE}
     patients = set().union(*(people(row) for row in theirs))
-    identical = [row for row in own if alike.place(row) in there]
-    copies = [row for row in own if alike.near(row) & there]
-    same = [row for row in own if people(row) & patients]
+    identical = [row for row in own_rows if alike.place(row) in there]
+    copies = [row for row in own_rows if alike.near(row) & there]
+    same = [row for row in own_rows if people(row) & patients]
     shared = sorted({*copies, *same})
     return Overlap(
-        sum(prints[row] is not None for row in own),
+        sum(prints[row] is not None for row in own_rows),
         sum(prints[row] is not None for row in theirs),
         len(identical),
         len(copies),
@@ -114,12 +114,13 @@ _NOWHERE = -1
 
 
 class _Likeness:
-    """Which of many pictures are the same, or nearly.
+    """Index of many pictures that tells which are the same, or nearly.
 
     Parameters
     ----------
     prints
-        Of N pictures. Those that are the same pixel for pixel get one place.
+        Fingerprints of N pictures. Those that are the same pixel for pixel get
+        one place.
     """
 
     def __init__(self, prints: Sequence[Fingerprint | None]) -> None:

@@ -14,7 +14,7 @@ from tumorlens.errors import DatasetError, OutputError
 
 MAX_MEMBERS = 200_000
 MAX_BYTES = 20 * 1024**3
-"""Of all members together, unpacked."""
+"""Largest size of all members together, unpacked."""
 
 _MEND = "Fetch the archive again from its owner."
 
@@ -69,7 +69,7 @@ def extract(path: Path, folder: Path) -> None:
     Raises
     ------
     DatasetError
-        As `open_archive`.
+        The same as for `open_archive`.
     OutputError
         If the folder cannot be written.
     """

@@ -38,13 +38,13 @@ class Remote:
     url
         Its address.
     name
-        What to call it here.
+        Name of the file on this machine.
     size
-        In bytes; None where not known beforehand.
+        Size in bytes; None where not known beforehand.
     md5
-        In hex; None where the owner states none.
+        MD5 in hex; None where the owner states none.
     headers
-        To send, such as a token. They go to the address's own host alone.
+        Headers to send, such as a token, to the address's own host alone.
     """
 
     url: str
@@ -60,7 +60,7 @@ class _BrokenOffError(Exception):
     Parameters
     ----------
     reason
-        For people.
+        Reason, for people.
     arrived
         Whether any bytes came before.
     """
@@ -96,7 +96,7 @@ def fetch_json(url: str, pauses_s: Sequence[float] = PAUSES_S) -> Any:  # noqa: 
     url
         The address.
     pauses_s
-        As `PAUSES_S`.
+        Pauses between attempts, the same as `PAUSES_S`.
 
     Raises
     ------
@@ -132,13 +132,13 @@ def download(
     Parameters
     ----------
     remote
-        What to fetch.
+        File to fetch.
     folder
-        Where to; made if need be.
+        Folder to write to; made if need be.
     progress
-        See `Progress`.
+        Callback; see `Progress`.
     pauses_s
-        As `PAUSES_S`.
+        Pauses between attempts, the same as `PAUSES_S`.
 
     Returns
     -------
@@ -286,9 +286,9 @@ def _flaw(path: Path, remote: Remote) -> str:
     if remote.md5:
         with path.open("rb") as file:
             # MD5 is what the archives publish; it guards against accidents.
-            found = hashlib.file_digest(
+            digest = hashlib.file_digest(
                 file, lambda: hashlib.md5(usedforsecurity=False)
             ).hexdigest()
-        if found != remote.md5.lower():
-            return f"MD5 {found} instead of {remote.md5}"
+        if digest != remote.md5.lower():
+            return f"MD5 {digest} instead of {remote.md5}"
     return ""

@@ -70,9 +70,9 @@ def fetch(
     name
         One of `PUBLIC_SETS`.
     folder
-        Where to; made if need be.
+        Folder to write to; made if need be.
     progress
-        See `tumorlens.data.public.download.Progress`.
+        Callback; see `tumorlens.data.public.download.Progress`.
     pauses_s
         Seconds to wait before each new try.
 
@@ -199,20 +199,20 @@ def _convert(archive: Path, folder: Path, progress: Progress) -> Iterator[Record
         ]
         for done, item in enumerate(slices, start=1):
             stem = PurePosixPath(item.filename).stem
-            found = read_tumor_slice(
+            tumor_slice = read_tumor_slice(
                 opened.read(item), f"{archive.name}: {item.filename}"
             )
             picture = folder / "images" / f"{stem}.png"
             mask = folder / "masks" / f"{stem}.png"
-            _write_png(picture, found.pixels)
-            _write_png(mask, found.mask)
+            _write_png(picture, tumor_slice.pixels)
+            _write_png(mask, tumor_slice.mask)
             yield Record(
                 path=picture,
-                label=found.label,
-                patient=f"cheng:{found.patient}",
+                label=tumor_slice.label,
+                patient=f"cheng:{tumor_slice.patient}",
                 mask=mask,
                 source="cheng",
-                extra={"record": found.record},
+                extra={"record": tumor_slice.record},
             )
             progress(f"{archive.name} to PNG", done, len(slices))
 

@@ -63,7 +63,7 @@ def read_tumor_slice(data: bytes, name: str) -> TumorSlice:
     data
         The whole file.
     name
-        Of the file, for messages.
+        Name of the file, for messages.
 
     Raises
     ------

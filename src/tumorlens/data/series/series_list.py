@@ -1,4 +1,4 @@
-"""A list of whole scans: files that hold one, and stacks of single slices."""
+"""A list of whole series: files that hold one, and stacks of single slices."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tumorlens.taxonomy import TumorClass, parse_class
 COLUMNS = ("scan", "label", "patient", "source", "file", "slice", "mask", "gap_mm")
 
 ANY_TUMOR = "tumor"
-"""Label of a scan with a tumour whose type is not known."""
+"""Label of a series with a tumour whose type is not known."""
 
 
 @dataclass(frozen=True)
 class ScanPart:
-    """A file of a scan.
+    """A file of a series.
 
     Parameters
     ----------
     path
-        One slice of a stack; or a whole scan, a file or folder.
+        One slice of a stack; or a whole series, a file or folder.
     place
-        Of the slice in its stack; None for a whole scan. Numbers that are left
+        Place of the slice in its stack; None for a whole series. Numbers that are left
         out count as slices that were not judged.
     mask
         The outline, white inside: a picture of the slice's size, or a volume.
-        A slice without one in a scan with a tumour shows none.
+        A slice without one in a series with a tumour shows none.
     """
 
     path: Path
@@ -40,20 +40,20 @@ class ScanPart:
 
 @dataclass(frozen=True)
 class ScanRecord:
-    """A scan and what is known of it.
+    """A series and what is known of it.
 
     Parameters
     ----------
     name
         Unique in the list.
     label
-        What it shows; None for a tumour whose type is not known.
+        Class; None for a tumour whose type is not known.
     patient
-        As in the manifest of the slices.
+        Patient, as the manifest of the slices names it.
     source
         The set it comes from.
     parts
-        In order of their places; one for a whole scan.
+        Parts in order of their places; one for a whole series.
     gap_mm
         Distance between neighbouring slices of a stack; None where not known.
     """
@@ -67,17 +67,17 @@ class ScanRecord:
 
     @property
     def tumor(self) -> bool:
-        """Whether it shows any tumour."""
+        """True where it shows any tumour."""
         return self.label is not TumorClass.NO_TUMOR
 
     @property
     def outlined(self) -> bool:
-        """Whether somebody drew the tumour."""
+        """True where somebody drew the tumour."""
         return any(part.mask is not None for part in self.parts)
 
 
 def read_scans(path: Path) -> list[ScanRecord]:
-    """Read a list of scans.
+    """Read a list of series.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def read_scans(path: Path) -> list[ScanRecord]:
         ) from error
     if not rows:
         raise DatasetError(f"{path} has no rows.", "Add one row for each file.")
-    return [_scan(path, name, found) for name, found in rows.items()]
+    return [_scan(path, name, rows_of_series) for name, rows_of_series in rows.items()]
 
 
 def _scan(
@@ -176,7 +176,7 @@ def _error(path: Path, line: int, what: str) -> DatasetError:
 
 
 def write_scans(scans: Sequence[ScanRecord], path: Path) -> None:
-    """Write a list of scans as CSV, paths absolute; an old file is replaced.
+    """Write a list of series as CSV, paths absolute; an old file is replaced.
 
     Raises
     ------

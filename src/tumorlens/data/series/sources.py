@@ -1,4 +1,4 @@
-"""Knows which whole scans the known sets hold, and which stacks their slices form.
+"""Knows which whole series the known sets hold, and which stacks their slices form.
 
 Tested in `tests/data/series/test_series_list.py`.
 """
@@ -34,7 +34,7 @@ _GLIOMA = ("TCGA-FG-6692_T1.nii.gz", "TCGA-FG-6692_T1Gd.nii.gz")
 
 
 def collect_scans(folder: Path) -> list[ScanRecord]:
-    """List the scans of the known sets.
+    """List the series of the known sets.
 
     Parameters
     ----------
@@ -52,22 +52,22 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
     DatasetError
         If it holds none, or one that is not laid out as it should be.
     """
-    found = [
+    records = [
         scan
         for name, read in SCAN_SOURCES.items()
         if (folder / name).is_dir()
         for scan in read(folder / name)
     ]
-    if not found:
+    if not records:
         raise DatasetError(
             f"{folder} holds none of the sets {', '.join(SCAN_SOURCES)}.",
             "Give the folder that holds their folders, or write the list by hand.",
         )
-    return found
+    return records
 
 
 def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
-    """Read TCGA-LGG: each patient's whole scan, and two made out of it.
+    """Read TCGA-LGG: each patient's whole series, and two made out of it.
 
     One keeps the tumour-free slices alone, the other also the two in the middle
     of the tumour: a tumour as thin as none in the set, without which a rule
@@ -168,7 +168,7 @@ def dicom_scans(folder: Path) -> Iterator[ScanRecord]:
 
 def _patient_of(series: Path, name: str) -> str:
     # As a manifest of its slices names them: a network that they trained is not to
-    # judge the scan.
+    # judge the series.
     first = min(series.iterdir(), default=series)
     return dicom_patient(first) or name
 

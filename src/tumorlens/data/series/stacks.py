@@ -1,4 +1,4 @@
-"""Slices of a patient piled up to a scan, for sets that come as pictures."""
+"""Slices of a patient piled up to a series, for sets that come as pictures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tumorlens.taxonomy import TumorClass
 
 MANIFEST = "volumes.csv"
 WHOLE = "whole"
-"""What the column `part` says of a scan that was not cut."""
+"""Value of the column `part` for a series that was not cut."""
 
 TUMOR_SLAB = 0.05
-"""A slab with at least this share of a scan's outline shows the tumour; with none
+"""A slab with at least this share of a series' outline shows the tumour; with none
 of it, none; between it is left out."""
 
 
@@ -33,7 +33,7 @@ class _Pile:
     Parameters
     ----------
     rows
-        From the feet upwards.
+        Rows from the feet upwards.
     pixels, inside
         Shape (D, H, W), uint8; `inside` is 1 in the outline, and None where a
         slice with a tumour has none.
@@ -74,7 +74,7 @@ def stack_slices(
     out
         Folder for the volumes; created where missing.
     height_mm
-        What the slices of a patient span together, in mm.
+        Height that the slices of a patient span together, in mm.
     pixel_mm
         Edge of a pixel, in mm.
     slabs
@@ -84,7 +84,7 @@ def stack_slices(
     Returns
     -------
     list of Record
-        With the column ``part``: ``whole``, or for example ``2/3``.
+        Records with the column ``part``: ``whole``, or for example ``2/3``.
 
     Raises
     ------
@@ -101,17 +101,17 @@ def stack_slices(
                 "Fill both: slices are piled up by number, from the feet upwards.",
             )
         by_patient.setdefault(record.patient, []).append(record)
-    found = []
+    stacks = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         for rows in by_patient.values():
             pile = _pile(sorted(rows, key=lambda row: int(row.extra["slice"])))
             gap = height_mm / len(pile.rows)
             for part, kept, label in _parts(pile, slabs):
-                found.append(_write(pile, part, kept, label, (gap, pixel_mm), out))
+                stacks.append(_write(pile, part, kept, label, (gap, pixel_mm), out))
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}.") from error
-    return found
+    return stacks
 
 
 def _pile(rows: list[Record]) -> _Pile:
@@ -134,8 +134,8 @@ def _pile(rows: list[Record]) -> _Pile:
             )
         pictures.append(picture)
         outlines.append(drawn)
-    known = [(drawn > 127).astype(np.uint8) for drawn in outlines if drawn is not None]
-    inside = np.stack(known) if len(known) == len(rows) else None
+    masks = [(drawn > 127).astype(np.uint8) for drawn in outlines if drawn is not None]
+    inside = np.stack(masks) if len(masks) == len(rows) else None
     return _Pile(rows, np.stack(pictures).astype(np.uint8), inside)
 
 

@@ -1,4 +1,4 @@
-"""Whole scans cut into slices to learn from, in three planes."""
+"""Volumes cut into slices to learn from, in three planes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cut_volumes(
     stripped: bool = False,
     sequence: MRSequence | None = None,
 ) -> list[Record]:
-    """Cut scans into pictures and say what they are.
+    """Cut volumes into pictures and label them.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def cut_volumes(
     out
         Folder for the pictures; created where missing.
     label
-        What every slice of every scan shows, as a manifest spells it.
+        Class of every slice of every volume, as a manifest spells it.
     source
         Name of the set.
     every_mm
@@ -55,7 +55,7 @@ def cut_volumes(
         Take the skull off each slice (see `strip_picture`), and leave out those
         whose brain is not found.
     sequence
-        How all of them were weighted; None where unknown.
+        MR sequence of all of them; None where unknown.
 
     Returns
     -------
@@ -72,8 +72,8 @@ def cut_volumes(
     MissingExtraError
         If skulls are to be taken off and the extra ``train`` is not installed.
     """
-    known = parse_class(label)
-    if known is None:
+    tumor_class = parse_class(label)
+    if tumor_class is None:
         raise DatasetError(
             f"The class {label!r} is none that is known.", class_mend("Give")
         )
@@ -93,7 +93,7 @@ def cut_volumes(
                 records.append(
                     Record(
                         path.absolute(),
-                        known,
+                        tumor_class,
                         patient=f"{source}:{patient}",
                         source=source,
                         plane=plane.value,
@@ -107,13 +107,13 @@ def cut_volumes(
 
 
 def slices_of(
-    scan: tuple[NDArray[np.float32], tuple[float, float, float]], every_mm: float
+    volume: tuple[NDArray[np.float32], tuple[float, float, float]], every_mm: float
 ) -> Iterator[tuple[Plane, int, NDArray[np.uint8]]]:
-    """Cut one scan into pictures of three planes.
+    """Cut one volume into pictures of three planes.
 
     Parameters
     ----------
-    scan
+    volume
         Voxels of shape (X, Y, Z), axes to the right, front and top, and their
         size in mm.
     every_mm
@@ -124,7 +124,7 @@ def slices_of(
     plane, number, picture
         The slice's place along its axis, and uint8 pixels.
     """
-    voxels, spacing = scan
+    voxels, spacing = volume
     top = float(np.percentile(voxels, 99.8))
     scaled = np.clip(voxels / max(top, 1e-6), 0.0, 1.0)
     for axis, plane in enumerate(_PLANE_OF_AXIS):

@@ -72,9 +72,11 @@ def read_cases(measured_bundles: Sequence[MeasuredBundle], count: int) -> list[C
     cases = []
     for item in measured_bundles:
         for label in TUMOR_CLASSES:
-            own = [row for row in item.records if row.label is label and not row.flag]
-            drawn = [row for row in own if row.mask is not None]
-            for record in pick(drawn or own, each):
+            labelled = [
+                row for row in item.records if row.label is label and not row.flag
+            ]
+            drawn = [row for row in labelled if row.mask is not None]
+            for record in pick(drawn or labelled, each):
                 slice_ = read_labelled_slice(record)
                 if slice_ is not None:
                     cases.append(_case(item.classifier, record, slice_))

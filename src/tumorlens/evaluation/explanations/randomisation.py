@@ -176,7 +176,7 @@ def shuffle(
     model
         Left as it is.
     layers
-        From `learned_layers`.
+        Result of `learned_layers`.
     seed
         The same seed permutes alike.
     """

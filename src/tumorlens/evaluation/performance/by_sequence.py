@@ -1,4 +1,4 @@
-"""How a model fares by MR sequence, and on lesions that are none of its classes.
+"""Performance by MR sequence, and on lesions that are none of the classes.
 
 Every figure is of slices of one set in one sequence, so that no set's scanner stands
 for a sequence, and has its interval over patients.
@@ -140,7 +140,9 @@ def _figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         [item is TumorClass.NO_TUMOR for item in scored_slices.decisions], bool
     )
     outlined = np.isfinite(scored_slices.peak_inside)
-    known = np.array([row.sequence is not None for row in scored_slices.records], bool)
+    has_sequence = np.array(
+        [row.sequence is not None for row in scored_slices.records], bool
+    )
     figures: dict[str, Any] = {
         "accuracy": draws.share(right, shown >= 0),
         **{
@@ -154,17 +156,19 @@ def _figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "peak_inside": draws.share(scored_slices.peak_inside == 1.0, outlined),
         "dice": draws.average(np.where(outlined, scored_slices.dice, 0.0), outlined),
     }
-    told = np.array([item is not None for item in scored_slices.sequences], bool)
+    has_estimate = np.array(
+        [item is not None for item in scored_slices.sequences], bool
+    )
     same = np.array(
         [
-            said is row.sequence
-            for said, row in zip(
+            estimate is row.sequence
+            for estimate, row in zip(
                 scored_slices.sequences, scored_slices.records, strict=True
             )
         ],
         bool,
     )
-    figures["sequence_right"] = draws.share(same, known & told)
+    figures["sequence_right"] = draws.share(same, has_sequence & has_estimate)
     if len(labelled.records) and len(set(labelled.groups)) > 1:
         figures["calibration_error"] = figure(
             calibration_draws(by_slice(labelled), Resampling(labelled.groups))

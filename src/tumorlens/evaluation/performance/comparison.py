@@ -32,7 +32,7 @@ _SEED = 21
 
 @dataclass(frozen=True)
 class _Answers:
-    """What one bundle said, as far as it is compared; N slices, U units.
+    """Compared answers of one bundle for N slices and U units.
 
     A unit is a patient's slices of one class.
     """
@@ -168,11 +168,11 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
             ]
         )
 
-    seen = np.abs(apart(np.zeros(len(patients), bool)))
-    as_far = np.ones(len(seen))
+    observed = np.abs(apart(np.zeros(len(patients), bool)))
+    as_far = np.ones(len(observed))
     for drawn in rng.random((SWAPS, draws.patients)) < 0.5:
         # Rounding must not make a swap of equal answers look nearer.
-        as_far += np.abs(apart(drawn[patients])) >= seen - 1e-12
+        as_far += np.abs(apart(drawn[patients])) >= observed - 1e-12
     return dict(zip(_STATISTICS, (as_far / (1 + SWAPS)).tolist(), strict=True))
 
 
@@ -209,8 +209,8 @@ def _all(answers: _Answers) -> NDArray[np.bool_]:
 
 
 def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
-    known = np.isfinite(values)
-    return draws.mean(np.where(known, values, 0.0), known)
+    is_finite = np.isfinite(values)
+    return draws.mean(np.where(is_finite, values, 0.0), is_finite)
 
 
 _STATISTICS: dict[str, Statistic[_Answers]] = {

@@ -46,20 +46,22 @@ def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """
     slices, patients = by_slice(scored_slices), by_patient(scored_slices)
     draws, patient_draws = Resampling(slices.groups), Resampling(patients.groups)
-    told: dict[str, tuple[Resampling, NDArray[np.float64], NDArray[np.bool_]]] = {
+    ranked: dict[str, tuple[Resampling, NDArray[np.float64], NDArray[np.bool_]]] = {
         "tumor": (draws, slices.p_tumor, slices.tumor),
         "tumor_by_patient": (patient_draws, patients.p_tumor, patients.tumor),
     }
     for row, name in enumerate(CLASSES):
-        own = np.asarray(slices.labels == row)
-        told[name.value] = (draws, slices.probabilities[:, row], own)
-    told = {
-        name: item for name, item in told.items() if item[2].any() and not item[2].all()
+        of_class = np.asarray(slices.labels == row)
+        ranked[name.value] = (draws, slices.probabilities[:, row], of_class)
+    ranked = {
+        name: item
+        for name, item in ranked.items()
+        if item[2].any() and not item[2].all()
     }
     right = np.asarray(slices.predicted == slices.labels)
     curves: dict[str, Any] = {
-        "roc": {name: _ranked(*item)[0] for name, item in told.items()},
-        "precision_recall": {name: _ranked(*item)[1] for name, item in told.items()},
+        "roc": {name: _ranked(*item)[0] for name, item in ranked.items()},
+        "precision_recall": {name: _ranked(*item)[1] for name, item in ranked.items()},
         "reliability": {
             "most_probable": _reliability(
                 slices.probabilities.max(axis=1), right, draws
@@ -67,7 +69,7 @@ def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
             "tumor": _reliability(slices.p_tumor, slices.tumor, draws),
         },
     }
-    if "tumor" in told:
+    if "tumor" in ranked:
         curves["decision"] = _decision(slices, draws)
     return curves
 
@@ -119,7 +121,7 @@ def _short(values: NDArray[np.float64]) -> list[float]:
 def _reliability(
     sure: NDArray[np.float64], right: NDArray[np.bool_], draws: Resampling
 ) -> dict[str, Any]:
-    """How often it is so, by how sure the bundle was, in bins of equal width."""
+    """Measure the share of right answers by confidence, in bins of equal width."""
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
     rows = []
     for number in range(BINS):

@@ -31,6 +31,11 @@ BINS = 15
 _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
 
+_KINDS = len(CLASSES)
+
+PARTS = 6
+"""Parts of a scan within which slices count as lying alike."""
+
 
 def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out every figure that needs nothing but what was said.
@@ -140,11 +145,11 @@ def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
         ("slice_head", scored_slices.slice_head),
         ("evidence_head", scored_slices.evidence_head),
     ):
-        known = np.asarray(np.isfinite(values).all(axis=1))
+        is_finite = np.asarray(np.isfinite(values).all(axis=1))
         right = np.asarray(values.argmax(axis=1) == scored_slices.labels)
         auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored_slices.tumor)
         heads[name] = {
-            "accuracy": draws.share(right, known),
+            "accuracy": draws.share(right, is_finite),
             "auroc_tumor": figure(auroc),
         }
     return heads
@@ -283,15 +288,12 @@ def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, A
 
 
 def _where_known(values: NDArray[np.float64], draws: Resampling) -> Figure | None:
-    known = np.isfinite(values)
-    return draws.average(np.where(known, values, 0.0), known)
+    is_finite = np.isfinite(values)
+    return draws.average(np.where(is_finite, values, 0.0), is_finite)
 
 
 def _inside(peaks: NDArray[np.float64], draws: Resampling) -> Figure | None:
     return draws.share(np.asarray(peaks == 1.0), np.isfinite(peaks))
-
-
-_KINDS = len(CLASSES)
 
 
 def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
@@ -317,20 +319,22 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
     cells = draws.sums(pairs[:, np.newaxis] == np.arange(_KINDS**2))
     matrix = cells.reshape(-1, _KINDS, _KINDS)
     hits = np.diagonal(matrix, axis1=1, axis2=2)
-    there, said = matrix.sum(axis=2), matrix.sum(axis=1)
+    there, predicted_counts = matrix.sum(axis=2), matrix.sum(axis=1)
     total = there.sum(axis=1)
     recall = ratio(hits, there)
-    precision = ratio(hits, said)
-    specificity = ratio(total[:, None] - there - said + hits, total[:, None] - there)
-    f1 = ratio(2.0 * hits, there + said)
+    precision = ratio(hits, predicted_counts)
+    specificity = ratio(
+        total[:, None] - there - predicted_counts + hits, total[:, None] - there
+    )
+    f1 = ratio(2.0 * hits, there + predicted_counts)
     f1[:, there[0] == 0] = np.nan
-    known = there[0] > 0
+    has_slices = there[0] > 0
     return {
         "count": len(judged.labels),
         "confusion": matrix[0].astype(int).tolist(),
         "accuracy": figure(ratio(hits.sum(axis=1), total), draws.patients),
-        "balanced_accuracy": figure(_mean_of_known(recall[:, known])),
-        "macro_f1": figure(_mean_of_known(f1[:, known])),
+        "balanced_accuracy": figure(_mean_of_known(recall[:, has_slices])),
+        "macro_f1": figure(_mean_of_known(f1[:, has_slices])),
         "auroc_tumor": figure(draws.auroc(judged.p_tumor, judged.tumor)),
         "classes": {
             name: {
@@ -356,10 +360,6 @@ def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over classes; a class that a draw lacks is left out of it."""
     there = np.isfinite(values)
     return ratio(np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1))
-
-
-PARTS = 6
-"""Parts of a scan within which slices count as lying alike."""
 
 
 def slice_positions(records: Sequence[Record]) -> NDArray[np.float64]:
@@ -394,7 +394,7 @@ def slice_positions(records: Sequence[Record]) -> NDArray[np.float64]:
 def middle_auroc(
     positions: NDArray[np.float64], tumor: NDArray[np.bool_], draws: Resampling
 ) -> Draws:
-    """AUROC of guessing a tumour by how near a slice lies to its scan's middle."""
+    """AUROC of guessing a tumour by how near a slice lies to its series' middle."""
     return draws.auroc(-np.abs(positions - 0.5), tumor)
 
 
@@ -404,7 +404,7 @@ def like_position_auroc(
     positions: NDArray[np.float64],
     draws: Resampling,
 ) -> Draws:
-    """AUROC between slices of the same sixth of their scans alone.
+    """AUROC between slices of the same sixth of their series alone.
 
     Adjusted for a covariate (Janes and Pepe 2009, Biometrika 96:371, equation
     for discrete covariates): each sixth weighs as many tumour slices as lie in it.
@@ -422,7 +422,7 @@ def like_position_auroc(
         rows = np.floor(parts) == part
         area = draws.auroc(np.where(rows, scores, np.nan), tumor)
         weight = draws.sums(tumor & rows)[: len(area)]
-        known = np.isfinite(area)
-        over = over + np.where(known, area * weight, 0.0)
-        under = under + np.where(known, weight, 0.0)
+        is_finite = np.isfinite(area)
+        over = over + np.where(is_finite, area * weight, 0.0)
+        under = under + np.where(is_finite, weight, 0.0)
     return ratio(over, under)

@@ -42,6 +42,13 @@ STATISTICS = (
 
 _BINS = 64
 _BLACK = 0.05
+_TREES = 300
+
+_LEAF = 2
+
+_SEED = 20
+
+_READERS = 2
 
 
 def intensity_statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -76,12 +83,6 @@ def intensity_statistics(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
             float((share < _BLACK).mean()),
         ]
     )
-
-
-_TREES = 300
-_LEAF = 2
-_SEED = 20
-_READERS = 2
 
 
 def cross_validate_intensity_baseline(
@@ -160,8 +161,8 @@ def _readable(
             "None of the listed pictures can be read.",
             "Run `tumorlens data audit` on the manifest to see why.",
         )
-    kept = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
-    return kept, np.stack(known_rows)
+    readable = [r for r, row in zip(labelled, rows, strict=True) if row is not None]
+    return readable, np.stack(known_rows)
 
 
 def _judge(

@@ -1,4 +1,4 @@
-"""What each rule of the decision layer buys, in errors held back, and what it costs.
+"""Benefit of each rule of the decision layer, in errors held back, and its cost.
 
 Selective classification: a rule that holds slices back should hold back the
 wrong ones (Chow 1970; El-Yaniv and Wiener 2010, JMLR 11).
@@ -18,6 +18,9 @@ from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
 
 NO_RULES = Rules()
+_MOST_HELD = 0.3
+
+_CURVE_POINTS = 30
 
 
 def measure_rules(
@@ -26,7 +29,7 @@ def measure_rules(
     """Hold slices back by each rule alone and by all together.
 
     Without any rule a slice is called free of tumour below the screening
-    threshold, and by its likeliest tumour from there on. Refusal as foreign
+    threshold, and by its likeliest tumour from there on. Refusal as OOD
     is measured on all slices; the other rules on those that were not refused,
     since nobody asks them about the rest.
 
@@ -166,10 +169,6 @@ def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
         name: sorted(level for level in in_use if level is not None)
         for name, in_use in levels.items()
     }
-
-
-_MOST_HELD = 0.3
-_CURVE_POINTS = 30
 
 
 def hold_back_curves(

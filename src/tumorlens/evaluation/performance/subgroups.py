@@ -17,6 +17,25 @@ from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 _FEWEST = 3
 """Slices of which thirds can be made."""
 
+ONE_KIND = "tumours alone, or none"
+
+BOTH_KINDS = "both"
+
+_KEPT = (
+    "slices",
+    "patients",
+    "accuracy",
+    "accuracy_by_patient",
+    "recall",
+    "tumor_sensitivity",
+    "tumor_specificity",
+    "inconclusive",
+    "refused_as_foreign",
+    "auroc_tumor",
+    "calibration_error",
+    "operating_points",
+)
+
 
 def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     """Work out the main figures of every subgroup.
@@ -52,10 +71,10 @@ def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
 def _thirds(
     scored_slices: ScoredSlices, values: NDArray[np.float64], first: str, last: str
 ) -> dict[str, Any]:
-    known = np.isfinite(values)
-    if known.sum() < _FEWEST:
+    is_finite = np.isfinite(values)
+    if is_finite.sum() < _FEWEST:
         return {}
-    low, high = np.percentile(values[known], (100 / 3, 200 / 3))
+    low, high = np.percentile(values[is_finite], (100 / 3, 200 / 3))
     names = (
         f"{first} third (up to {low:.3g})",
         f"middle third ({low:.3g} to {high:.3g})",
@@ -64,28 +83,9 @@ def _thirds(
     places = np.digitize(values, (low, high))
     parts = [
         names[place] if there else ""
-        for place, there in zip(places, known, strict=True)
+        for place, there in zip(places, is_finite, strict=True)
     ]
     return by_part(scored_slices, parts, list(names))
-
-
-ONE_KIND = "tumours alone, or none"
-BOTH_KINDS = "both"
-
-_KEPT = (
-    "slices",
-    "patients",
-    "accuracy",
-    "accuracy_by_patient",
-    "recall",
-    "tumor_sensitivity",
-    "tumor_specificity",
-    "inconclusive",
-    "refused_as_foreign",
-    "auroc_tumor",
-    "calibration_error",
-    "operating_points",
-)
 
 
 def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How far a bundle falls when pictures are damaged as scanners and files do.
+"""Robustness: the loss of accuracy when pictures are damaged as scanners and files do.
 
 The kinds follow what MRI simulators and robustness benchmarks damage (TorchIO:
 Perez-Garcia et al. 2021, Comput Methods Programs Biomed; ImageNet-C: Hendrycks
@@ -48,6 +48,8 @@ Damage = Callable[[Picture, float, np.random.Generator], Picture]
 STRENGTHS = (1, 2, 3, 4, 5)
 _REFERENCE_SIDE = 256.0
 """Widths in pixels are said for a picture of this side, and scaled to others."""
+
+_OF_EACH_CLASS = 50
 
 
 def corrupt(pixels: Picture, kind: str, strength: int, seed: int) -> Picture:
@@ -211,8 +213,6 @@ CORRUPTIONS: dict[str, tuple[Damage, tuple[float, ...]]] = {
 }
 """Each kind's function and what the strengths 1 to 5 mean for it."""
 
-_OF_EACH_CLASS = 50
-
 
 @dataclass(frozen=True)
 class _Sample:
@@ -225,7 +225,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What the bundle said of the sample; each of shape (N,)."""
+    """Answers of the bundle for the sample; each of shape (N,)."""
 
     predicted: NDArray[np.int64]
     p_tumor: NDArray[np.float64]
@@ -303,7 +303,7 @@ def _lost(
 
 
 def _cleared(clean: _Answers, answers: Sequence[_Answers]) -> NDArray[np.float64]:
-    """How much oftener each slice is called tumour-free, (N,), in points."""
+    """Compute how much oftener each slice is called tumour-free, (N,), in points."""
     share = np.mean([item.cleared for item in answers], axis=0)
     return np.asarray(100.0 * (share - clean.cleared))
 
@@ -340,12 +340,12 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
         for classifier, slices in sample.parts
         for decision in judge_slices(classifier, map(shown, slices))
     ]
-    said = [item.label for item in decisions]
+    labels = [item.label for item in decisions]
     return _Answers(
         np.array([CLASSES.index(item.predicted) for item in decisions]),
         np.array([item.p_tumor for item in decisions]),
-        np.array([item is TumorClass.NO_TUMOR for item in said]),
-        np.array([item is Verdict.NOT_BRAIN_MRI for item in said]),
+        np.array([item is TumorClass.NO_TUMOR for item in labels]),
+        np.array([item is Verdict.NOT_BRAIN_MRI for item in labels]),
     )
 
 

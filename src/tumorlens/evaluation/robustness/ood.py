@@ -58,7 +58,7 @@ def measure_ood(
     ----------
     measured_bundles
         Bundles, at least one, and records: plain ones are brain MRI; those flagged
-        ``ct`` are foreign; other flags are left out.
+        ``ct`` are out of distribution; other flags are left out.
     say
         Receives lines of progress.
     of_each_kind
@@ -132,12 +132,12 @@ def _score(classifier: Classifier, named: Sequence[tuple[str, Slice]]) -> _OodSc
 
 def _against(real: _OodScores, ood: _OodScores) -> dict[str, Any]:
     scores = np.concatenate([real.scores, ood.scores])
-    known = np.arange(len(scores)) < len(real.scores)
+    is_real = np.arange(len(scores)) < len(real.scores)
     groups = [*real.groups.tolist(), *ood.groups.tolist()]
 
     return {
         "pictures": len(ood.scores),
-        "auroc": auroc_figure(scores, known, groups),
+        "auroc": auroc_figure(scores, is_real, groups),
         "refused": share_figure(ood.refused, ood.groups.tolist()),
     }
 

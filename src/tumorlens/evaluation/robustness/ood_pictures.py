@@ -59,6 +59,12 @@ DICOM_FILES = {
 """Files that come with pydicom and show a picture of 32 pixels or more, and
 what they show."""
 
+Picture = NDArray[np.float32]
+
+_EDGE = 256
+
+_MIDDLE = (_EDGE // 2, _EDGE // 2)
+
 
 @dataclass(frozen=True)
 class OodPicture:
@@ -67,13 +73,13 @@ class OodPicture:
     Parameters
     ----------
     kind
-        What it is.
+        Kind of picture.
     origin
         Pictures of one origin are parts of one another, and count together.
     slice_
         The picture as the classifier takes it.
     taught
-        Whether bundles learn from this kind what to refuse.
+        True where bundles learn from this kind what to refuse.
     """
 
     kind: str
@@ -92,7 +98,7 @@ def gather_ood_pictures(
     records
         Those flagged ``ct`` are taken; others are left out.
     of_each_kind
-        How many are drawn of each drawn kind.
+        Number that is drawn of each drawn kind.
     first
         Number of the first drawing: others differ from it.
 
@@ -218,11 +224,6 @@ def _decoded(read: Callable[[Path], Any], path: Path) -> NDArray[Any] | None:
     except (OSError, ValueError, AttributeError, RuntimeError, InputError):
         return None
     return pixels
-
-
-Picture = NDArray[np.float32]
-_EDGE = 256
-_MIDDLE = (_EDGE // 2, _EDGE // 2)
 
 
 def draw_ood_picture(kind: str, seed: int) -> Picture:

@@ -33,7 +33,7 @@ def check_held_out(
         Its provenance names patients by split and, if it is recent, carries
         the training pictures' codes.
     evaluated
-        What the figures are measured on.
+        Records that the figures are measured on.
     known
         Other records at hand. Those of the bundle's training and validation
         patients confirm what the codes take for a copy, and are looked at instead

@@ -1,4 +1,4 @@
-"""What a bundle says of labelled slices: everything that figures are made of."""
+"""Answers of a bundle for labelled slices: everything that figures are made of."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.results import Decision, Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
+
+_LISTED = ("decisions", "sequences")
+"""Columns of a scored set that are no numbers."""
+
+_SLICES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -139,10 +144,6 @@ class ScoredSlices:
         )
 
 
-_LISTED = ("decisions", "sequences")
-"""Columns of a scored set that are no numbers."""
-
-
 def _joined(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a list or an array
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
@@ -176,7 +177,7 @@ def score_records(
         Receives a line for each file that cannot be read, or that holds more
         than the one slice that its label can speak of.
     lesions
-        Whether rows that show another lesion than the four classes are judged too.
+        True where rows that show another lesion than the four classes are judged too.
 
     Returns
     -------
@@ -188,11 +189,11 @@ def score_records(
     DatasetError
         No picture could be judged, or an outline does not fit its picture.
     """
-    kept: list[Record] = []
+    judged_records: list[Record] = []
     rows: list[dict[str, Any]] = []
     wanted = [row for row in records if row.label or (lesions and row.lesion)]
     for record, prediction in _judged(classifier, wanted, operating_point, say):
-        kept.append(record)
+        judged_records.append(record)
         rows.append(_row(record, prediction, classifier.bundle))
     if not rows:
         raise DatasetError(
@@ -205,7 +206,7 @@ def score_records(
         if name not in _LISTED
     }
     listed: dict[str, Any] = {name: [row[name] for row in rows] for name in _LISTED}
-    return ScoredSlices(records=kept, **listed, **columns)
+    return ScoredSlices(records=judged_records, **listed, **columns)
 
 
 def _judged(
@@ -358,9 +359,6 @@ def averaged(slices: Judgements) -> Judgements:
         [slices.groups[row] for row in first],
         {name: mean(values) for name, values in slices.thresholds.items()},
     )
-
-
-_SLICES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ _MOST_KINDS = 6
 _OF_A_PATIENT = 2
 """Neighbouring slices fail alike; more of one patient would crowd out others."""
 
+Predict = Callable[[Record], Prediction]
+"""A function from a record to the prediction of the slice that its label speaks of."""
+
 
 def worst_errors(
     scored_slices: ScoredSlices, count: int = WORST
@@ -37,7 +40,7 @@ def worst_errors(
     scored_slices
         The set.
     count
-        How many at most; of one patient, two at most.
+        Largest number of errors; of one patient, two at most.
 
     Returns
     -------
@@ -46,16 +49,18 @@ def worst_errors(
         ``true``, ``said``, ``sure`` (the probability of what was said),
         ``true_probability``, and ``decision``.
     """
-    said = scored_slices.probabilities.argmax(axis=1)
+    predicted = scored_slices.probabilities.argmax(axis=1)
     sure = scored_slices.probabilities.max(axis=1)
-    own = scored_slices.probabilities[np.arange(len(said)), scored_slices.labels]
-    wrong = np.flatnonzero(said != scored_slices.labels)
-    seen: Counter[str] = Counter()
+    true_probability = scored_slices.probabilities[
+        np.arange(len(predicted)), scored_slices.labels
+    ]
+    wrong = np.flatnonzero(predicted != scored_slices.labels)
+    counts: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
-    for row in wrong[np.lexsort((own[wrong], -sure[wrong]))]:
+    for row in wrong[np.lexsort((true_probability[wrong], -sure[wrong]))]:
         record = scored_slices.records[row]
-        seen[record.group] += 1
-        if seen[record.group] > _OF_A_PATIENT:
+        counts[record.group] += 1
+        if counts[record.group] > _OF_A_PATIENT:
             continue
         errors.append(
             {
@@ -63,9 +68,9 @@ def worst_errors(
                 "file": record.path.name,
                 "source": record.source,
                 "true": str(record.label),
-                "said": str(CLASSES[said[row]]),
+                "said": str(CLASSES[predicted[row]]),
                 "sure": float(sure[row]),
-                "true_probability": float(own[row]),
+                "true_probability": float(true_probability[row]),
                 "decision": str(scored_slices.decisions[row]),
             }
         )
@@ -93,16 +98,18 @@ def typical_errors(
         probability of what was said), and ``slices``: how many of the set are wrong
         in this way. A kind without a slice of `TRACED_SETS` is left out.
     """
-    said = scored_slices.probabilities.argmax(axis=1)
+    predicted = scored_slices.probabilities.argmax(axis=1)
     sure = scored_slices.probabilities.max(axis=1)
-    wrong: list[int] = np.flatnonzero(said != scored_slices.labels).tolist()
-    kinds = Counter((int(scored_slices.labels[row]), int(said[row])) for row in wrong)
+    wrong: list[int] = np.flatnonzero(predicted != scored_slices.labels).tolist()
+    kinds = Counter(
+        (int(scored_slices.labels[row]), int(predicted[row])) for row in wrong
+    )
     errors: list[dict[str, Any]] = []
     for (true, call), count in sorted(kinds.items(), key=lambda item: -item[1]):
         rows = [
             row
             for row in wrong
-            if (scored_slices.labels[row], said[row]) == (true, call)
+            if (scored_slices.labels[row], predicted[row]) == (true, call)
             and scored_slices.records[row].source in TRACED_SETS
         ]
         if not rows or len(errors) == most:
@@ -119,10 +126,6 @@ def typical_errors(
             }
         )
     return errors
-
-
-Predict = Callable[[Record], Prediction]
-"""A function from a record to the prediction of the slice that its label speaks of."""
 
 
 def predictor(classifier: Classifier) -> Predict:

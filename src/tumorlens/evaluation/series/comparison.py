@@ -21,6 +21,11 @@ from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass, Verdict
 from tumorlens.training.volumes import only_series
 
+COLUMNS = ("source", "site", "part")
+"""What a manifest says of a series besides its class, and what may give that away."""
+
+Say = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class _Member:
@@ -41,8 +46,8 @@ class _Member:
 
     @property
     def _shaped(self) -> set[str]:
-        known = self.bundle.provenance.get("patients", {})
-        return {*known.get("train", ()), *known.get("validation", ())} - {""}
+        patients = self.bundle.provenance.get("patients", {})
+        return {*patients.get("train", ()), *patients.get("validation", ())} - {""}
 
 
 @dataclass(frozen=True)
@@ -110,14 +115,12 @@ def load_compared_model(folder: Path) -> ComparedModel:
 
 
 COLUMNS = ("source", "site", "part")
-"""What a manifest says of a series besides its class, and what may give that away."""
-
-Say = Callable[[str], None]
+"""Columns of a manifest, besides the class, that may give the class away."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one compared model said of one series; see `SeriesAnswers`."""
+    """Answer of one compared model for one series; see `SeriesAnswers`."""
 
     p_tumor: float
     called: bool
@@ -128,7 +131,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class SeriesAnswers:
-    """What one compared model said of N series.
+    """Answers of one compared model for N series.
 
     Parameters
     ----------
@@ -167,7 +170,7 @@ def predict_series(
     Parameters
     ----------
     compared_models
-        From `load_compared_model`.
+        Models of `load_compared_model`.
     records
         Labelled series.
     operating_point
@@ -187,7 +190,7 @@ def predict_series(
     DatasetError
         None is left.
     """
-    kept: list[Record] = []
+    judged_records: list[Record] = []
     rows: list[list[_Answer]] = []
     for record in records:
         try:
@@ -197,8 +200,8 @@ def predict_series(
         except InputError as error:
             say(f"Left out: {error}")
             continue
-        kept.append(record)
-    if not kept:
+        judged_records.append(record)
+    if not judged_records:
         raise DatasetError(
             "None of the listed scans can be judged.", "Check the manifest's files."
         )
@@ -215,7 +218,7 @@ def predict_series(
                 np.array([answer.untold for answer in column], bool),
             )
         )
-    return kept, answers
+    return judged_records, answers
 
 
 def _ask(
@@ -288,8 +291,8 @@ def compare_models(
 
 
 def _value(record: Record, column: str) -> str:
-    known = {"source": record.source, "site": record.site}
-    return known.get(column, record.extra.get(column, ""))
+    values = {"source": record.source, "site": record.site}
+    return values.get(column, record.extra.get(column, ""))
 
 
 def _share_by(

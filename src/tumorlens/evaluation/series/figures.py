@@ -1,4 +1,4 @@
-"""How good a bundle is on series, with intervals over patients.
+"""Performance of a bundle on series, with intervals over patients.
 
 Tested in `tests/calibration/series/test_fit.py`.
 """
@@ -266,18 +266,18 @@ def fit_outlines(
             for fold in folds
         ]
     )
-    own = measures[np.arange(len(drawn)), chosen]
+    overlaps = measures[np.arange(len(drawn)), chosen]
     level = LEVELS[_best_level(measures, patients, np.ones(len(drawn), np.bool_))]
     assert level is not None
     sources = np.array([series.record.source for series in drawn])
-    fitted = _outline_figures(own, patients)
+    fitted = _outline_figures(overlaps, patients)
     figures = {
         "level": level,
         "fitted": fitted,
         "half_of_peak": _outline_figures(measures[:, LEVELS.index(None)], patients),
         "by_source": {
             str(name): _outline_figures(
-                own[sources == name],
+                overlaps[sources == name],
                 [
                     who
                     for who, kept in zip(patients, sources == name, strict=True)
@@ -289,7 +289,7 @@ def fit_outlines(
         "each_volume": {
             series.record.name: dict(zip(MEASURES, map(float, row), strict=True))
             | {"size_mm": series.outlines.size_mm}
-            for series, row in zip(drawn, own, strict=True)
+            for series, row in zip(drawn, overlaps, strict=True)
             if series.outlines and series.outlines.size_mm is not None
         },
     }

@@ -51,7 +51,7 @@ def decode_apart(
     syntax
         UID of the transfer syntax.
     options
-        What the header states, by the names of `pydicom.pixels.Decoder.as_array`;
+        Facts of the header, by the names of `pydicom.pixels.Decoder.as_array`;
         ``rows``, ``columns`` and ``samples_per_pixel`` among them.
     frame
         The compressed frame.

@@ -30,7 +30,7 @@ def listed_files(data: bytes, name: str) -> list[tuple[str, ...]]:
     Returns
     -------
     list of tuple of str
-        Of each file the folders below the DICOMDIR's own, then its name.
+        Folders of each file below the DICOMDIR's own, then its name.
 
     Raises
     ------

@@ -48,7 +48,7 @@ class Frame:
     uid
         SOPInstanceUID; empty where missing.
     series
-        What names the series: SeriesInstanceUID and SeriesNumber, with the study
+        Names of the series: SeriesInstanceUID and SeriesNumber, with the study
         and all that describes a series where the UID is missing.
     number
         InstanceNumber, or 0.
@@ -58,10 +58,10 @@ class Frame:
         Unit vectors along the rows and down the columns, one after the other;
         None where missing.
     seats
-        What else may tell the order: SliceLocation, the position in the stack,
+        Other signs of the order: SliceLocation, the position in the stack,
         the vendor's own number of the slice, InstanceNumber; None where missing.
     traits
-        What repeats at one place may differ in, by the names of `TRAITS`.
+        Traits in which repeats at one place may differ, by the names of `TRAITS`.
     aside
         Why the frame is not to be judged, as the end of a sentence that starts
         with its name; empty where it is.
@@ -95,8 +95,8 @@ TRAITS: dict[str, tuple[str, ...]] = {
     "acquisition": ("AcquisitionNumber",),
     "acquisition time": ("AcquisitionDateTime", "AcquisitionTime"),
 }
-"""What may tell acquisitions apart that lie at one place, the most telling first, and
-the tags that say it: all of them together."""
+"""Traits that may part acquisitions at one place, the most telling first, and
+the tags that state them: all of them together."""
 
 STRONG_TRAITS = ("series", "echo", "inversion", "component", "contrast", "flip")
 """Those that differ between acquisitions alone, never inside one."""
@@ -110,7 +110,7 @@ _SERIES_WORDS = (
     "SeriesTime",
     "SequenceName",
 )
-"""What describes a series, where its UID was taken away."""
+"""Tags that describe a series, where its UID was taken away."""
 
 _PHILIPS_SLICE = 0x2001100A
 _GE_COMPONENT = 0x0043102F
@@ -385,7 +385,7 @@ def _stored_window(groups: list[Dataset]) -> tuple[float, float] | None:
     Parameters
     ----------
     groups
-        Where to look, the frame's own first.
+        Groups to look in, the frame's own first.
 
     Returns
     -------

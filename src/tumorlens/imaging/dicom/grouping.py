@@ -94,7 +94,7 @@ def gather_series(
     files
         Name and bytes of each; taken one by one.
     broken
-        What other files of the same study have cost already.
+        Cost so far of other broken files of the same study.
 
     Returns
     -------
@@ -160,7 +160,7 @@ class Arranged(NamedTuple):
     series
         Each of one direction and size, its slices indexed from 0.
     notes
-        What was set aside, parted or put in order by a guess; full sentences.
+        Notes of what was set aside, parted or ordered by a guess; full sentences.
     failures
         Name and error of each file of which all frames were set aside.
     """
@@ -180,7 +180,7 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
     Parameters
     ----------
     frames
-        At least one, of any files.
+        At least one frame, of any files.
     """
     notes: list[str] = []
     kept = _without_copies(frames)

@@ -208,7 +208,7 @@ _OTHER_NAMES = {
     "GBK": "GBK",
     "GB18030": "GB18030",
 }
-"""What senders write for a character set, without signs between."""
+"""Names that senders write for a character set, without signs between."""
 
 
 def _decode_text(header: Dataset, texts: list[_Place]) -> None:

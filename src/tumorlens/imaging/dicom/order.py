@@ -19,7 +19,7 @@ _SEATS = (
     "the scanner's own number of the slice",
     "the tag InstanceNumber",
 )
-"""What tells the order where places do not, in the order of `Frame.seats`."""
+"""Tags that tell the order where places do not, in the order of `Frame.seats`."""
 
 _MISSING_FROM = 1.5
 """Times the usual distance between slices: from here on one is missing."""
@@ -34,7 +34,7 @@ def depths(frames: Sequence[Frame]) -> NDArray[np.float64] | None:
     Parameters
     ----------
     frames
-        Of one direction.
+        Frames of one direction.
 
     Returns
     -------
@@ -102,12 +102,12 @@ def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
     Parameters
     ----------
     frames
-        Of one acquisition and direction, no two in one place.
+        Frames of one acquisition and direction, no two in one place.
 
     Returns
     -------
     frames
-        In order.
+        Frames in order.
     note
         A full sentence where the order is not that of known places, or nothing else
         is known of them; else empty.
@@ -154,7 +154,7 @@ def gap_note(frames: Sequence[Frame]) -> str:
     Parameters
     ----------
     frames
-        In order.
+        Frames in order.
 
     Returns
     -------

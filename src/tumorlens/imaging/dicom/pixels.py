@@ -32,7 +32,7 @@ _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 class Layout(NamedTuple):
-    """What the header states of the pixels.
+    """Layout of the pixels that the header states.
 
     Parameters
     ----------
@@ -375,7 +375,7 @@ def _decode_compressed(
     header
         The data set, with encapsulated pixel data.
     shape
-        What it states of the pixels.
+        Layout of the pixels that it states.
     syntax
         UID of its transfer syntax.
     name

@@ -1,4 +1,4 @@
-"""What the words of a DICOM header say of its body part and its weighting.
+"""Body part and MR sequence as the words of a DICOM header state them.
 
 Words of the series come before those of the exam: a protocol may name all that is
 done in one visit. What the scanner did (times, kind of sequence) stands between.

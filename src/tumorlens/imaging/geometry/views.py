@@ -1,4 +1,4 @@
-"""How a stack of slices is looked at from its three sides."""
+"""Views of a stack of slices from its three sides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tumorlens.imaging.placement import Placement, Plane
 from tumorlens.imaging.study import Series
 
 Edges: TypeAlias = tuple[str, str, str, str]
-"""Where the picture's left, right, top and bottom edge point: R L A P I S."""
+"""Directions of the left, right, top and bottom edge: R L A P I S."""
 
 _WAYS = (("L", "R"), ("P", "A"), ("S", "I"))
 

@@ -60,9 +60,9 @@ class Volume:
     voxels
         Shape (D, H, W): slice, row, column; float32, finite.
     placement
-        Where slice 0 lies.
+        Placement of slice 0.
     step
-        From a pixel to the one in the next slice, in LPS mm.
+        Step from a pixel to the one in the next slice, in LPS mm.
     """
 
     voxels: NDArray[np.float32]
@@ -149,7 +149,7 @@ def _parallel(one: Placement, other: Placement) -> bool:
 
 @dataclass(frozen=True)
 class View:
-    """How a block is turned to be seen in a plane.
+    """Turn of a block to be seen in a plane.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class View:
     flipped
         Whether each of these runs backwards.
     first
-        Where slice 0 lies.
+        Placement of slice 0.
     step
         Shape (3,): from one slice to the next, in LPS mm.
     shape
@@ -225,7 +225,7 @@ def check_view(
     shape
         Slices, rows, columns of the block, each at least 1.
     affine, plane, name
-        As for `acquired_plane` and `series_of`.
+        The same as for `acquired_plane` and `series_of`.
 
     Returns
     -------
@@ -269,7 +269,7 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
     Parameters
     ----------
     volume
-        What to slice.
+        Volume to slice.
     plane
         How.
     source

@@ -1,4 +1,4 @@
-"""How a grid of voxels lies in the patient: what its affine says.
+"""Place of a grid of voxels in the patient, as its affine states it.
 
 Tested in `tests/imaging/geometry/test_volume.py`.
 """
@@ -42,7 +42,7 @@ def nearest_axes(affine: NDArray[np.float64]) -> tuple[int, int, int]:
     Returns
     -------
     tuple
-        For left-right, front-back and down-up: 0 for the columns' axis, 1 for
+        Axes left-right, front-back and down-up: 0 for the columns' axis, 1 for
         the rows', 2 for the slices'. Each stands once.
     """
     steps = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))

@@ -1,4 +1,4 @@
-"""How much brain a slice shows, so that the ends of a series are not judged."""
+"""Share of brain in a slice, so that the ends of a series are not judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCALP = 5
 """Pixels of the small square that are taken off all round: scalp and skull."""
 _LEAST_INSIDE = 20
 _LIKE_BRAIN = 0.35
-"""How far tissue may be from the median inside the head, as a share of it."""
+"""Largest distance of tissue from the median inside the head, as a share of it."""
 
 
 def brain_share(prepared: NDArray[np.float32]) -> float:
@@ -83,7 +83,7 @@ def disc(radius: int) -> NDArray[np.uint8]:
     Parameters
     ----------
     radius
-        In pixels.
+        Radius in pixels.
 
     Returns
     -------

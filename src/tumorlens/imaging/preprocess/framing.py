@@ -1,4 +1,4 @@
-"""Where the slice lies in a picture as people have it: a page, a photograph, a sheet.
+"""Place of the slice in an everyday picture: a page, a photograph, a sheet.
 
 A screenshot shows a viewer or a page around the slice, a photograph of a screen a room,
 a sheet several slices; a film's negative has white air. What is found is a view: four
@@ -29,7 +29,7 @@ _BRIGHT = 0.8
 they are a page or the air of a negative."""
 
 _LEAST_ROOM = 0.08
-"""What surrounds a screen is brighter than the darkest of the picture by this much."""
+"""Least greys by which a screen's surround is brighter than the picture's darkest."""
 
 _LEAST_VIEWER = 0.04
 """Grey of a viewer's dark window, and what its corners differ by at most."""
@@ -63,7 +63,7 @@ _OFF_CENTRE = 0.15
 """Tiles by which heads are off the middle of their own, in the mean."""
 
 _ONE_TILE_SIZE = 3.0
-"""How many times as much tissue the fullest tile shows as the usual one, at most."""
+"""Largest ratio of the tissue in the fullest tile to that in the usual one."""
 
 INVERTED = (
     "The picture's greys are inverted (air is white); they were turned round before it "
@@ -87,14 +87,14 @@ SEVERAL = (
 
 
 class Framed(NamedTuple):
-    """What of a picture is to be judged.
+    """Parts of a picture that are to be judged.
 
     Parameters
     ----------
     views
         One for each slice; empty where the whole picture is one slice, as it is.
     notes
-        What was done, as full sentences.
+        Notes of what was done, as full sentences.
     """
 
     views: tuple[PictureView, ...]
@@ -214,7 +214,7 @@ def view_pixels(
     pixels
         Shape (H, W), float32.
     view
-        What of it is the slice; None for all of it.
+        Part of it that is the slice; None for all of it.
 
     Returns
     -------
@@ -255,7 +255,7 @@ def over_picture(
     laid
         Shape `view.shape`, float32.
     view
-        What of the picture was judged; None for all of it.
+        Part of the picture that was judged; None for all of it.
     height, width
         The picture's, in pixels.
 
@@ -519,8 +519,8 @@ _LEAST_SCREEN = 0.12
 _MOST_SCREEN = 0.97
 _ROOM_CONTRAST = 25.0
 _VIEWER_CONTRAST = 6.0
-"""Of 255 greys, by which what surrounds a screen, or a slice in a viewer, is brighter
-than air."""
+"""Greys of 255 by which the surround of a screen, or of a slice in a viewer, is
+brighter than air."""
 
 _STRAIGHT = 3.0
 """Pixels of the small picture by which corners of an upright screen may be off."""

@@ -99,7 +99,7 @@ def with_square_pixels(
     Returns
     -------
     ndarray
-        Of the shape that `square_shape` counts, float32.
+        Input of the shape that `square_shape` counts, float32.
     """
     height, width = square_shape(pixels.shape[0], pixels.shape[1], aspect)
     if (height, width) == pixels.shape:
@@ -256,7 +256,7 @@ def prepare(
     input
         Shape (size, size, 3), float32, in [0, 1], the three channels equal.
     crop
-        Where the input lies in the picture.
+        Place of the input in the picture.
     """
     floor = float(pixels.min())
     # Air is padded with 0, so the picture's darkest value has to be 0.
@@ -305,7 +305,7 @@ def to_picture(
     grid
         Shape (g, g), float32: values over the crop.
     crop
-        Where the input lies in the picture.
+        Place of the input in the picture.
     height, width
         The size of the picture, in pixels.
 

@@ -36,7 +36,7 @@ _HEAD_SLICE = 0.02
 
 @dataclass(frozen=True)
 class Block:
-    """Where the model's input lies in a volume.
+    """Place of the model's input in a volume.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def prepare_volume(
         upwards, rows from front to back, columns from the patient's right to
         the left. Voxels outside the volume are 0.
     block
-        Where the input lies in the volume.
+        Place of the input in the volume.
     """
     block = find_block(volume, facts)
     pixels = resample(volume.voxels - volume.voxels.min(), block)
@@ -200,7 +200,7 @@ def resample(voxels: NDArray[np.float32], block: Block) -> NDArray[np.float32]:
     voxels
         Shape (D, H, W) of the volume, float32.
     block
-        Where the input lies, from `find_block`.
+        Place of the input, from `find_block`.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def to_scan(
     grid
         Shape (d, h, w), float32, in [0, 1]: values over the input.
     block
-        Where the input lies in the volume.
+        Place of the input in the volume.
     shape
         The volume's: (D, H, W).
 

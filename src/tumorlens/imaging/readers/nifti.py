@@ -79,7 +79,7 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     name
         The name of the file, for messages and for `Slice.source`.
     volume
-        Which volume of a 4-D file, from 0; needed where it holds several.
+        Number of the volume in a 4-D file, from 0; needed where it holds several.
 
     Returns
     -------

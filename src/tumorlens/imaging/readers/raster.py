@@ -47,7 +47,7 @@ _DECODER_ERRORS = (
     cv2.error,
     Warning,
 )
-"""What Pillow and OpenCV raise, undocumented, on files that are broken (a
+"""Errors that Pillow and OpenCV raise, undocumented, on files that are broken (a
 warning, where the program turns warnings into errors)."""
 
 _JPEG_SCAN = b"\xff\xda"
@@ -55,8 +55,9 @@ _MAX_ANIMATION_PIXELS = 40_000_000
 """Pixels of all frames of an animation: 150 of 512 x 512, decoded in a second."""
 
 _MOST_SCANS = 64
-"""Of a progressive JPEG: each goes over all pixels, however few its bytes are. Ten
-are usual; those of a preview and chance finds in a colour profile are counted in."""
+"""Most passes of a progressive JPEG: each goes over all pixels, however few its
+bytes are. Ten are usual; those of a preview and chance finds in a colour profile
+are counted in."""
 
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
@@ -227,7 +228,7 @@ def _check_scans(data: bytes, name: str) -> None:
 
 
 def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
-    """Decode each page; smaller copies of a page (a preview) are passed over."""
+    """Decode each page; smaller copies of a page (a preview) are skipped."""
     total = 0
     kept = 0
     for page in range(MAX_PAGES + 1):

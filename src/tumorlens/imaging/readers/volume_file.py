@@ -1,4 +1,4 @@
-"""What the volume formats share: their grid is checked before their voxels are read.
+"""Base of the volume formats: their grid is checked before their voxels are read.
 
 Tested in `tests/imaging/readers/test_nifti.py`.
 """
@@ -53,7 +53,7 @@ _MIN_STACK = 32
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What the header of a volume states of its voxels and of their place.
+    """Shape, type and place of the voxels that the header of a volume states.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class VolumeHeader:
     scale
         Factor and summand of the values.
     notes
-        What a user should know about how the header was read.
+        Notes for the user on how the header was read.
     """
 
     shape: tuple[int, int, int]
@@ -95,13 +95,13 @@ def read_volume(
     Parameters
     ----------
     header
-        What the file states.
+        Header of the file.
     stored
         Returns the bytes of the voxels; called once the grid was checked.
     size
         Bytes of the file.
     name
-        What the user calls the file, for messages and for `Slice.source`.
+        Name of the file, for messages and for `Slice.source`.
 
     Returns
     -------
@@ -310,7 +310,7 @@ def voxels_of(
     Parameters
     ----------
     raw
-        At least as many bytes as `dtype` and `shape` ask for.
+        Bytes, at least as many as `dtype` and `shape` ask for.
     dtype
         Integers or real floats, with their byte order.
     shape
@@ -326,7 +326,7 @@ def voxels_of(
         Shape (D, H, W), float32, finite; what is stored as NaN or infinity is 0, or
         the lowest value where that is less.
     missing
-        How many voxels are so.
+        Number of such voxels.
 
     Raises
     ------

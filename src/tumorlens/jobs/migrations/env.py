@@ -1,4 +1,7 @@
-"""Runs the migrations on the connection that `tumorlens.jobs.database` hands over."""
+"""Runs the migrations on the connection that `tumorlens.jobs.database` hands over.
+
+Tested in `tests/jobs/test_database.py`.
+"""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""How a DICOMweb server is entered: credentials, certificates, limits.
+"""Access to a DICOMweb server: credentials, certificates, limits.
 
 Tested in `tests/pacs/dicomweb/test_dicomweb.py`.
 """
@@ -169,7 +169,7 @@ def open_session(
     Raises
     ------
     SettingError, ArchiveAccessError
-        As `credentials` does, or where the bundle is not there.
+        The same as for `credentials`, or where the bundle is missing.
     """
     if ca_bundle is not None and not ca_bundle.is_file():
         raise SettingError(f"There is no file {ca_bundle} of certificates.")

@@ -37,7 +37,7 @@ from tumorlens.pacs.dicomweb.responses import (
 from tumorlens.report.dicom.headers import MANUFACTURER, SR_SERIES
 
 _TIMEOUT_SECONDS = (10.0, 120.0)
-"""How long to wait for a connection, and between two pieces of an answer."""
+"""Seconds to wait for a connection, and between two pieces of an answer."""
 
 _PAGE = 100
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -53,7 +53,7 @@ class StudyEntry:
     uid
         Its StudyInstanceUID.
     images
-        How many instances it has; None where the server does not say.
+        Number of its instances; None where the server does not state it.
     """
 
     uid: str
@@ -73,7 +73,7 @@ class SeriesEntry:
     number
         SeriesNumber; None where there is none.
     images
-        How many instances it has; None where the server does not say.
+        Number of its instances; None where the server does not state it.
     """
 
     study: str

@@ -1,4 +1,7 @@
-"""A queue whose series are fetched whole, rather than sent image by image."""
+"""A queue whose series are fetched whole, rather than sent image by image.
+
+Tested in `tests/pacs/test_queue.py`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class FetchQueue(SeriesQueue):
         Returns
         -------
         int
-            How many there were.
+            Number of images.
 
         Raises
         ------

@@ -25,8 +25,8 @@ LONGEST_PAUSE_SECONDS = 600.0
 """Between two looks at a server that is down."""
 
 ATTEMPTS_FOR_ALL = 10
-"""So often a series is fetched before it is judged without the images that the server
-does not give: 40 minutes."""
+"""Number of times that a series is fetched before it is judged without the images
+that the server does not give: 40 minutes."""
 
 
 class Poller:
@@ -39,9 +39,9 @@ class Poller:
     archive
         The server.
     queue
-        Where series go; it knows which were there before.
+        Queue for the series; it knows which were there before.
     days
-        How many days back studies are looked for; 0 for those of today.
+        Number of days back that studies are looked for; 0 for those of today.
     """
 
     def __init__(self, archive: Archive, queue: FetchQueue, days: int) -> None:
@@ -88,9 +88,9 @@ class Poller:
         listed = self._archive.studies(date.today() - timedelta(self._days))
         # What is not listed any more does not come back.
         uids = {study.uid for study in listed}
-        for known in (self._settled, self._images):
-            for uid in known.keys() - uids:
-                del known[uid]
+        for image_counts in (self._settled, self._images):
+            for uid in image_counts.keys() - uids:
+                del image_counts[uid]
         for study in listed:
             if study.images is not None and (
                 self._settled.get(study.uid) == study.images
@@ -128,10 +128,10 @@ class Poller:
 
     def _is_complete(self, entry: SeriesEntry) -> bool:
         images = self._images.setdefault(entry.study, {})
-        seen = entry.uid in images
+        was_listed = entry.uid in images
         before = images.get(entry.uid)
         images[entry.uid] = entry.images
-        return seen and before == entry.images
+        return was_listed and before == entry.images
 
     def _take(self, entry: SeriesEntry) -> bool:
         """Fetch a series; tell whether that is done with, well or for good."""

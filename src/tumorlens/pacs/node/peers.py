@@ -1,4 +1,4 @@
-"""Who may talk to the node, and to whom it talks."""
+"""Peers that may talk to the node, and those it talks to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Peer:
     host
         Name or address.
     port
-        Where it listens; None for one that only calls.
+        Port that it listens on; None for one that only calls.
     """
 
     title: str

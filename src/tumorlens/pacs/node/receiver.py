@@ -54,8 +54,9 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.5",
 )
-"""What `tumorlens.imaging` decodes (DICOM PS3.5, annex A), but for deflated data
-sets: who sends over a network can do without, and they may inflate without end."""
+"""Transfer syntaxes that `tumorlens.imaging` decodes (DICOM PS3.5, annex A), but for
+deflated data sets: who sends over a network can do without, and they may inflate
+without end."""
 
 
 class Receiver:
@@ -64,11 +65,11 @@ class Receiver:
     Parameters
     ----------
     queue
-        Where the images go.
+        Queue for the images.
     title, host, port
-        What the node is called and where it listens; port 0 takes a free one.
+        Title and address of the node; port 0 takes a free one.
     allowed
-        Who may send: title and host both have to fit.
+        Peers that may send: title and host both have to fit.
 
     Raises
     ------

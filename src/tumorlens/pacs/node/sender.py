@@ -33,9 +33,9 @@ def send_files(
     Parameters
     ----------
     title
-        What the node is called.
+        Title of the node.
     destination
-        Where they go; it has a port.
+        Peer that they go to; it has a port.
     files
         Whole DICOM files.
     sent

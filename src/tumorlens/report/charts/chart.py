@@ -22,6 +22,11 @@ LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 50.0
 ROW = 19.0
 """Height of a row of the legend."""
 
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
+
+TICKS = 6
+"""About how many ticks an axis gets."""
+
 
 def draw_chart(chart: Chart, name: str) -> str:
     """Draw a chart.
@@ -175,9 +180,6 @@ def _text(x: float, y: float, text: str, anchor: str, name: str = "tick") -> str
     )
 
 
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
-
-
 def bar_room(chart: Chart) -> float:
     """Width for all bars of one x, in the chart's numbers."""
     xs = sorted({x for line in chart.lines if line.style == "bars" for x in line.x})
@@ -321,10 +323,6 @@ def draw_key(line: Line, index: int, x: float, y: float) -> str:
     dash = DASHES[index % len(DASHES)]
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return f'<path class="line"{dashed} d="M{x} {y}h22"/>'
-
-
-TICKS = 6
-"""About how many ticks an axis gets."""
 
 
 @dataclass(frozen=True)

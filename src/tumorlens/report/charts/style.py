@@ -1,4 +1,4 @@
-"""How drawn charts look: one style for the pages they stand in and for SVG files.
+"""One style of charts for the pages they stand in and for SVG files.
 
 Tested in `tests/report/charts/test_chart.py`.
 """

@@ -12,6 +12,17 @@ from tumorlens.report.figure_words import figure_text, name_text
 
 _WIDTH, _ROW = 560.0, 30.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 150.0, 150.0, 12.0, 48.0
+_CELL, _GAP, _WORDS = 160, 28, 60
+
+_COLUMNS = 3
+
+_LINES = (
+    ".head{fill:none;stroke:var(--chart-axis);stroke-width:1.2}"
+    ".drawn{fill:none;stroke:var(--chart-ink);stroke-width:1.6;stroke-dasharray:4 3}"
+    ".marked{fill:none;stroke:var(--s);stroke-width:2}"
+)
+
+_KEY = "dashed: as radiologists drew the tumour; orange: as the model marks it"
 
 
 def draw_intervals(
@@ -22,7 +33,7 @@ def draw_intervals(
     Parameters
     ----------
     title, x_label
-        In words.
+        Title in words.
     rows
         Name, and ``value``, ``low`` and ``high``, each 0 to 1. Rows take the
         charts' colours in turn.
@@ -65,25 +76,13 @@ def draw_intervals(
     return "".join(parts)
 
 
-_CELL, _GAP, _WORDS = 160, 28, 60
-_COLUMNS = 3
-
-_LINES = (
-    ".head{fill:none;stroke:var(--chart-axis);stroke-width:1.2}"
-    ".drawn{fill:none;stroke:var(--chart-ink);stroke-width:1.6;stroke-dasharray:4 3}"
-    ".marked{fill:none;stroke:var(--s);stroke-width:2}"
-)
-
-_KEY = "dashed: as radiologists drew the tumour; orange: as the model marks it"
-
-
 def draw_sketches(title: str, sketches: Sequence[Mapping[str, Any]]) -> str:
     """Draw errors side by side as an SVG file.
 
     Parameters
     ----------
     title
-        In words.
+        Title in words.
     sketches
         Drawings from `tumorlens.experiments.evaluation.sketch_errors`; at
         least one.

@@ -10,6 +10,12 @@ from tumorlens.report.page_parts import Chart, Line, Section, Table
 
 MAPS = {"evidence": "Evidence map", "gradcam": "Grad-CAM"}
 
+_TITLES = {
+    **MAPS,
+    "center": "Middle of the head",
+    "random": "Cells at random",
+}
+
 
 def map_rows(figures_of_maps: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Sum up whether the maps tell the truth.
@@ -58,13 +64,6 @@ def map_rows(figures_of_maps: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for title, figures in rows.items():
         if figures:
             yield title, *(figure_text(figures[name]) for name in MAPS)
-
-
-_TITLES = {
-    **MAPS,
-    "center": "Middle of the head",
-    "random": "Cells at random",
-}
 
 
 def faithfulness_section(figures: Mapping[str, Any]) -> Section:

@@ -33,6 +33,14 @@ _PART_COLUMNS = {
     "peak_inside_outline": "Peak inside",
 }
 
+_SUBGROUP_TITLES = {
+    "plane": "By plane",
+    "site": "By site",
+    "tumor_size": "Tumour slices by the outline's share of the head's square",
+    "sharpness": "By sharpness (variance of the Laplacian)",
+    "sharpness_of_tumors": "Tumour slices by sharpness",
+}
+
 
 def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
     """Show the figures of a set.
@@ -297,15 +305,6 @@ def _localisation(figures: Figures) -> Section:
         ),
         (Table("", ("Map", "Peak inside", "Dice at half height"), rows),),
     )
-
-
-_SUBGROUP_TITLES = {
-    "plane": "By plane",
-    "site": "By site",
-    "tumor_size": "Tumour slices by the outline's share of the head's square",
-    "sharpness": "By sharpness (variance of the Laplacian)",
-    "sharpness_of_tumors": "Tumour slices by sharpness",
-}
 
 
 def subgroup_section(figures: Mapping[str, Any]) -> Section:

@@ -19,6 +19,16 @@ RULES = {
 }
 """Key in the figures, and how the page calls the rule."""
 
+_TITLE = "What each decision rule buys and costs"
+
+_ORDERINGS = {
+    "probability": "Least sure of its class first",
+    "heads_disagree": "Firmest disagreement of the heads first",
+    "little_brain": "Least brain first",
+}
+
+_MOST_HELD = 0.3
+
 
 def rules_section(figures: Mapping[str, Any]) -> Section:
     """Show what `measure_rules` found."""
@@ -43,9 +53,6 @@ def rules_section(figures: Mapping[str, Any]) -> Section:
         (_alone(figures), _added(figures), _refusal(figures)),
         (_curve_chart(figures["curves"]),),
     )
-
-
-_TITLE = "What each decision rule buys and costs"
 
 
 def _level_sentences(levels: Mapping[str, Sequence[float]]) -> list[str]:
@@ -113,15 +120,6 @@ def _added(figures: Mapping[str, Any]) -> Table:
             for name, item in figures["rules"].items()
         ],
     )
-
-
-_ORDERINGS = {
-    "probability": "Least sure of its class first",
-    "heads_disagree": "Firmest disagreement of the heads first",
-    "little_brain": "Least brain first",
-}
-
-_MOST_HELD = 0.3
 
 
 def _curve_chart(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:

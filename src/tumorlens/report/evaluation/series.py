@@ -1,4 +1,4 @@
-"""What `tumorlens calibrate` measured on series, as rows of a table."""
+"""The figures of `tumorlens calibrate` on series, as rows of a table."""
 
 from __future__ import annotations
 

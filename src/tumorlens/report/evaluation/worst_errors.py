@@ -29,6 +29,20 @@ _SIDE = 200
 
 _WHITE = (255, 255, 255)
 
+_DECISIONS = {
+    str(Verdict.INCONCLUSIVE): " Left inconclusive.",
+    str(Verdict.NOT_BRAIN_MRI): " Refused as no brain MRI.",
+    str(TumorClass.NO_TUMOR): " Called free of tumour.",
+}
+
+SKETCH_SIDE = 100
+"""Longer side of a drawing, in its own units."""
+
+_AIR = 20
+
+_DETAIL = 0.6
+"""How far a traced line may leave the outline, in units of the drawing."""
+
 
 def error_picture(
     error: Mapping[str, Any],
@@ -94,13 +108,6 @@ def _caption(error: Mapping[str, Any]) -> str:
     )
 
 
-_DECISIONS = {
-    str(Verdict.INCONCLUSIVE): " Left inconclusive.",
-    str(Verdict.NOT_BRAIN_MRI): " Refused as no brain MRI.",
-    str(TumorClass.NO_TUMOR): " Called free of tumour.",
-}
-
-
 def worst_errors_section(
     errors: Sequence[Mapping[str, Any]], pictures: Sequence[Picture] = ()
 ) -> Section:
@@ -126,14 +133,6 @@ def worst_errors_section(
         ),
         pictures=tuple(pictures),
     )
-
-
-SKETCH_SIDE = 100
-"""Longer side of a drawing, in its own units."""
-
-_AIR = 20
-_DETAIL = 0.6
-"""How far a traced line may leave the outline, in units of the drawing."""
 
 
 def trace_sketch(

@@ -26,6 +26,24 @@ from tumorlens.report.model_card.figures import (
 )
 from tumorlens.taxonomy import CLASSES, INFO
 
+_EXAMPLE_GRID = 400
+"""Grams of CO2 for each kilowatt hour, in the example that the card gives."""
+
+FOLDER = "figures"
+"""Folder of the pictures, seen from the card."""
+
+_KINDS = {
+    "recall": ("Recall by class", "Recall, 95 % interval over patients"),
+    "coverage_by_patient": (
+        "Coverage of the prediction sets, by patient",
+        "Mean over patients, 95 % interval",
+    ),
+    "coverage": (
+        "Coverage of the prediction sets",
+        "Proportion of slices, 95 % interval over patients",
+    ),
+}
+
 
 def model_card(bundle: Bundle) -> str:
     """Write a bundle's model card.
@@ -198,9 +216,6 @@ LICENCES: dict[str, tuple[str, str]] = {
 }
 """What the sets that shipped models learned from are, and their licences."""
 
-_EXAMPLE_GRID = 400
-"""Grams of CO2 for each kilowatt hour, in the example that the card gives."""
-
 
 def data(bundle: Bundle) -> list[str]:
     """Write what the bundle learned from: sets, classes, patients, licences."""
@@ -315,22 +330,6 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
     return [said]
 
 
-FOLDER = "figures"
-"""Folder of the pictures, seen from the card."""
-
-_KINDS = {
-    "recall": ("Recall by class", "Recall, 95 % interval over patients"),
-    "coverage_by_patient": (
-        "Coverage of the prediction sets, by patient",
-        "Mean over patients, 95 % interval",
-    ),
-    "coverage": (
-        "Coverage of the prediction sets",
-        "Proportion of slices, 95 % interval over patients",
-    ),
-}
-
-
 @dataclass(frozen=True)
 class CardChart:
     """A picture of the card.
@@ -340,7 +339,7 @@ class CardChart:
     file
         Name, for the folder `FOLDER` beside the card.
     title
-        In words.
+        Title in words.
     svg
         Content of the file.
     """

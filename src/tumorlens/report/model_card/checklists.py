@@ -23,6 +23,21 @@ from dataclasses import dataclass
 from tumorlens.report.figure_words import table
 
 NOT_COVERED = "not covered"
+_GOOD = "[Performance](#performance)"
+
+_DATA = "[Training data](#training-data)"
+
+_RUN = "[Training](#training)"
+
+_NET = "[architecture](architecture.md)"
+
+_READ = "[overview](index.md)"
+
+_KEPT = ("test", "cross_validation")
+
+_USE = "[Intended use](#intended-use)"
+
+_NO_PEOPLE = f"{NOT_COVERED}: age, sex and ancestry are not in the data"
 
 
 @dataclass(frozen=True)
@@ -72,13 +87,6 @@ def items_table(items: Sequence[Item], measured: Collection[str]) -> list[str]:
         ),
     )
 
-
-_GOOD = "[Performance](#performance)"
-_DATA = "[Training data](#training-data)"
-_RUN = "[Training](#training)"
-_NET = "[architecture](architecture.md)"
-_READ = "[overview](index.md)"
-_KEPT = ("test", "cross_validation")
 
 CLAIM_2024: tuple[Item, ...] = (
     Item("1", "Names the AI method", "the first lines of this card"),
@@ -178,9 +186,6 @@ CLAIM_2024: tuple[Item, ...] = (
     Item("44", "Funding, and the role of funders", NOT_COVERED),
 )
 """All 44 items."""
-
-_USE = "[Intended use](#intended-use)"
-_NO_PEOPLE = f"{NOT_COVERED}: age, sex and ancestry are not in the data"
 
 TRIPOD_AI: tuple[Item, ...] = (
     Item("1", "Title: a model, for whom, of what", "the first lines of this card"),

@@ -47,6 +47,11 @@ _PART_FIGURES = (
     ("Specificity", "tumor_specificity"),
 )
 
+ENOUGH_PATIENTS = 10
+"""A part of fewer patients is not called the weakest: chance may have made it so."""
+
+Parts = Mapping[str, Mapping[str, Any]]
+
 
 def measured_sets(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield name and figures of every set in `SETS` that the bundle has."""
@@ -190,12 +195,6 @@ def _parts(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             for name, part in rows.items()
         ),
     )
-
-
-ENOUGH_PATIENTS = 10
-"""A part of fewer patients is not called the weakest: chance may have made it so."""
-
-Parts = Mapping[str, Mapping[str, Any]]
 
 
 def failures(bundle: Bundle) -> list[str]:

@@ -148,8 +148,8 @@ class RayWorkers:
         except Exception as error:
             raise SettingError(
                 f"The Ray cluster at {address} does not answer: {error}.",
-                "Check --address, and that the versions of Ray and Python are the "
-                "same there and here.",
+                "Check --address, that the versions of Ray and Python are the same "
+                "there and here, and RAY_AUTH_MODE where the cluster asks for a token.",
             ) from error
 
     def _fitting(self, count: int | None, threads: int) -> int:

@@ -76,7 +76,7 @@ class Transplants:
         Parameters
         ----------
         sample
-            Of the training set.
+            Sample of the training set.
         rng
             Source of chance.
 
@@ -86,8 +86,8 @@ class Transplants:
             Its label and outline are those of what it shows now.
         """
         sequence = sample.record.sequence
-        known = sequence in self._tumors and sequence in self._clear
-        if sample.brain is None or not known:
+        has_donors = sequence in self._tumors and sequence in self._clear
+        if sample.brain is None or not has_donors:
             return sample
         chance = rng.random()
         if not sample.is_clear:
@@ -149,14 +149,14 @@ def _by_sequence(
     it is laid into a head of its own. Pictures that do not say theirs are mostly T1:
     they give to all, and take from T1 with contrast.
     """
-    told = {sequence for _, sequence, _ in groups}
-    found = {}
-    for host in told | {None}:
+    sequences = {sequence for _, sequence, _ in groups}
+    groups_by_host = {}
+    for host in sequences | {None}:
         fitting = {host, None, *([MRSequence.T1_CONTRAST] if host is None else [])}
         given = [item for key, item in groups.items() if key[1] in fitting]
         if given:
-            found[host] = given
-    return found
+            groups_by_host[host] = given
+    return groups_by_host
 
 
 def _can_be_moved(sample: Sample) -> bool:

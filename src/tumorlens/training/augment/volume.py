@@ -1,4 +1,4 @@
-"""Random changes that a scan of the same head could have had.
+"""Random changes that a volume of the same head could have had.
 
 Every change is drawn from the generator that is passed in, so a seed repeats it.
 
@@ -25,18 +25,18 @@ def augment_volume(
     *,
     may_cut: bool,
 ) -> tuple[Floats, Floats | None]:
-    """Change one scan at random.
+    """Change one volume at random.
 
     Parameters
     ----------
     block
-        Shape (D, S, S), uint8: a prepared scan.
+        Shape (D, S, S), uint8: a prepared volume.
     outline
         The same shape, 255 inside; None where unknown.
     rng
         Source of chance.
     may_cut
-        Whether the label holds for any part of the scan, as it does for a head
+        Whether the label holds for any part of the volume, as it does for a head
         without a tumour.
 
     Returns
@@ -63,10 +63,10 @@ def _slab(pixels: Floats, rng: np.random.Generator) -> Floats:
     depth = len(pixels)
     thick = int(depth * rng.uniform(_LEAST_SLAB, 1.0))
     first = int(rng.integers(0, depth - thick + 1))
-    found = np.zeros_like(pixels)
+    slab = np.zeros_like(pixels)
     start = (depth - thick) // 2
-    found[start : start + thick] = pixels[first : first + thick]
-    return found
+    slab[start : start + thick] = pixels[first : first + thick]
+    return slab
 
 
 def _thick_slices(pixels: Floats, rng: np.random.Generator) -> Floats:
@@ -89,7 +89,7 @@ def _in_plane(edge: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _along(depth: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Where each slice is read from, in slices."""
+    """Make the places that slices are read from, shape (D,), in slices."""
     scale = float(np.exp(rng.normal(0.0, 0.08)))
     centre = (depth - 1) / 2.0
     shift = rng.normal(0.0, 0.05) * depth
@@ -108,24 +108,26 @@ def _moved(
         np.where((index >= 0) & (index < len(pixels)), index, len(pixels))
         for index in (lower, lower + 1)
     ]
-    found = np.empty_like(pixels)
+    moved = np.empty_like(pixels)
     size = (pixels.shape[2], pixels.shape[1])
     for index, (one, other) in enumerate(zip(*rows, strict=True)):
         flat = (1.0 - share[index]) * padded[one] + share[index] * padded[other]
-        found[index] = cv2.warpAffine(flat, matrix, size, flags=cv2.INTER_LINEAR)
-    return found
+        moved[index] = cv2.warpAffine(flat, matrix, size, flags=cv2.INTER_LINEAR)
+    return moved
 
 
 def _other_intensity(pixels: Floats, rng: np.random.Generator) -> Floats:
-    found = pixels ** np.float32(np.exp(rng.normal(0.0, 0.25)))
+    changed = pixels ** np.float32(np.exp(rng.normal(0.0, 0.25)))
     if rng.random() < 0.5:
-        axes = [np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in found.shape]
+        axes = [
+            np.linspace(-1.0, 1.0, side, dtype=np.float32) for side in changed.shape
+        ]
         slopes = rng.normal(0.0, 0.15, 3).astype(np.float32)
         for axis, (line, slope) in enumerate(zip(axes, slopes, strict=True)):
             shape = [1, 1, 1]
             shape[axis] = -1
-            found *= np.exp(slope * line).reshape(shape)
+            changed *= np.exp(slope * line).reshape(shape)
     if rng.random() < 0.5:
         sigma = rng.uniform(0.01, 0.05)
-        found += rng.normal(0.0, sigma, found.shape).astype(np.float32)
-    return np.clip(found, 0.0, 1.0).astype(np.float32)
+        changed += rng.normal(0.0, sigma, changed.shape).astype(np.float32)
+    return np.clip(changed, 0.0, 1.0).astype(np.float32)

@@ -1,7 +1,7 @@
-"""cnn3d: a network that sees a whole scan at once.
+"""cnn3d: a network that sees a whole volume at once.
 
 Convolution, batch normalisation, max pooling, dropout, global average pooling
-and a dense softmax, all in three dimensions, small enough for the few scans there
+and a dense softmax, all in three dimensions, small enough for the few volumes there
 are. The evidence head judges each cell of a stride-4 grid, as evidence-net's does.
 
 Tested in `tests/training/networks/test_contract.py`.
@@ -29,7 +29,7 @@ DEFAULTS = {
     "learning_rate": 2e-3,
     "ema": 0.98,
 }
-"""A scan has a thousand times the voxels of a small picture, and there are few."""
+"""A volume has a thousand times the voxels of a small picture, and there are few."""
 
 
 def build(
@@ -79,7 +79,7 @@ def build(
             x = layers.MaxPooling3D(2, name=f"pool{index}")(x)
             x = layers.Dropout(dropout / 3.0, name=f"drop{index}")(x)
 
-    # --- Scan head ---
+    # --- Volume head ---
     embedding = layers.GlobalAveragePooling3D(name="embedding")(x)
     logits = layers.Dense(len(CLASSES), name="logits")(
         layers.Dropout(dropout, name="dropout")(embedding)

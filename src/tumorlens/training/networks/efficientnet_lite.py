@@ -33,9 +33,9 @@ class Lite:
     Parameters
     ----------
     name
-        As its package of ImageNet weights says it.
+        Name in its package of ImageNet weights.
     stages
-        From the stem to the last convolution.
+        Stages from the stem to the last convolution.
     """
 
     name: str
@@ -126,7 +126,7 @@ def efficientnet_lite(
     pixels
         Shape (N, H, W, 3), float32, in [0, 1].
     lite
-        Which size.
+        Size of the network.
 
     Returns
     -------

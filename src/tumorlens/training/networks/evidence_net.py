@@ -2,7 +2,7 @@
 
 The slice head is global average pooling and a dense softmax. The evidence
 head says, for each cell of a stride-8 grid, which class the cell shows; it
-learns from radiologists' outlines and is what holds on strangers' scanners.
+learns from radiologists' outlines and is what holds on unknown scanners.
 It joins coarse context to fine detail from the top down, as feature pyramids
 do (Lin et al. 2017, arXiv:1612.03144). The third head, where a network is to read
 any sequence, says which MR sequence the slice is of.
@@ -63,15 +63,15 @@ def build(
     lite
         The backbone.
     name
-        Of the network in the registry.
+        Name of the network in the registry.
     evidence_filters
         Width of the evidence head.
     dropout
         Share of the pooled features dropped in training.
     findings
-        What it tells apart: the classes, and at times other lesions after them.
+        Findings that it tells apart: the classes, and at times other lesions.
     sequences
-        How many MR sequences it tells apart; 0 for a network without that head.
+        Number of MR sequences it tells apart; 0 for a network without that head.
 
     Returns
     -------

@@ -46,11 +46,11 @@ class Network:
         Blocks, by the first part of their layers' names, that training leaves
         as they were initialised.
     judges
-        Whether its input is a slice or a whole scan.
+        Kind of input: a slice or a whole volume.
     defaults
         Fields of `TrainingConfig` that start from other values for it.
     findings
-        What it tells apart, in the order of its outputs.
+        Findings that it tells apart, in the order of its outputs.
     sequences
         MR sequences that it tells apart, in the order of its outputs; none for a
         network without that head.

@@ -19,7 +19,7 @@ class StrongestCells(keras.layers.Layer):
     Parameters
     ----------
     cells
-        How many.
+        Number of cells.
     """
 
     def __init__(self, cells: int, **kwargs: object) -> None:

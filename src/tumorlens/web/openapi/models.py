@@ -41,7 +41,7 @@ ByClass = Annotated[
 
 
 class ProblemDetail(BaseModel):
-    """What is wrong, and what to do about it."""
+    """Error, and a hint what to do about it."""
 
     code: str
     message: str
@@ -188,7 +188,7 @@ class Predictions(BaseModel):
 
 
 class ScanProgress(BaseModel):
-    """How much of a scan is judged."""
+    """Progress of a scan."""
 
     done: Count = Field(description="Slices judged.")
     total: Count = Field(description="0 where not known.")
@@ -231,7 +231,7 @@ class ScanLinks(BaseModel):
 
 
 class Scan(BaseModel):
-    """How far a scan is."""
+    """Status of a scan."""
 
     schema_: Literal["tumorlens-scan-status/1"] = Field(alias="schema")
     id: str

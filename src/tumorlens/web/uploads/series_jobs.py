@@ -55,7 +55,7 @@ class SeriesJobs:
     classifier
         A verified classifier.
     store
-        Where studies are kept; it stops this before it closes.
+        Store of the uploads; it stops this before it closes.
     """
 
     def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
@@ -223,15 +223,15 @@ class SeriesJobs:
             files[f"evidence-{index}"] = pack_evidence(finding.evidence)
             if finding.affine_ras is not None:
                 files[f"nifti-{index}"] = _nifti(finding)
-        known = job.document["series"]
+        series_facts = job.document["series"]
         judged = {
-            **known[index],
+            **series_facts[index],
             "state": State.DONE,
             "finding": series_to_json(finding, job.document["notes"]),
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
-        listed = [judged if item["index"] == index else item for item in known]
+        listed = [judged if item["index"] == index else item for item in series_facts]
         return self._keep(job, {"series": listed}, files), finding
 
     def _judge_pictures(self, job: Job, study: Study) -> Job:

@@ -146,10 +146,10 @@ def file_window(series: Series, sample: NDArray[np.float32]) -> Window | None:
         nothing: less than a quarter of the head in greys, or a picture of little
         contrast.
     """
-    known = [item.window for item in series.slices if item.window is not None]
-    if 2 * len(known) < len(series.slices) or not known:
+    windows = [item.window for item in series.slices if item.window is not None]
+    if 2 * len(windows) < len(series.slices) or not windows:
         return None
-    low, high = (float(value) for value in np.median(np.array(known), axis=0))
+    low, high = (float(value) for value in np.median(np.array(windows), axis=0))
     least, most = auto_window(sample, float(sample.min()), float(sample.max()))
     head = sample[sample > least + _HEAD_SHARE * (most - least)]
     if not head.size or high - low > _WIDEST * (most - least):

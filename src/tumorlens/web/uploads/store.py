@@ -1,8 +1,8 @@
 """Uploads and their results, kept privately and for a stated time only.
 
 A folder that only its owner may enter holds a store of `tumorlens.jobs`, and the key
-that signs cookies. Each picture and each scan is a job there with its files; the
-pictures that a scan consists of are parts of it.
+that signs cookies. Each picture and each upload is a job there with its files; the
+pictures that an upload consists of are parts of it.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ ANYONE = ""
 """Owner of an upload that whoever knows its id may see: one of the API's."""
 
 STAGE = "scan"
-"""Where scans wait to be judged."""
+"""Stage at which uploads wait to be judged."""
 
 SENT, RESULT = "sent", "result"
 """Artefacts of an upload: its files as they came, until it is over, and what was made
 of them."""
 
 ATTEMPTS = RetryPolicy(5)
-"""Of a scan that a full disk or a restart has kept from being judged."""
+"""Tries of an upload that a full disk or a restart has kept from being judged."""
 
 SCAN_SECONDS = 4 * 3600.0
-"""So long one scan may take; the largest that fits takes a small part of it."""
+"""Seconds that one upload may take; the largest that fits takes a small part."""
 
 _PICTURES = "pictures"
 _KEY, _KEY_BYTES = "key", 32
@@ -68,13 +68,13 @@ class Store:
         temporary one that `close` removes. The store of an older release in it is
         taken over.
     retention_seconds
-        How long a result is kept, from when it was there.
+        Seconds that a result is kept, from when it was there.
     limit_bytes
-        Of all files together; beyond it results give way as `Retention` says.
+        Limit of all files together; beyond it `Retention` removes results.
     clock
         Seconds since 1970.
     url
-        Of a database as for `JobStore`; None for one in the folder.
+        URL of a database as for `JobStore`; None for one in the folder.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Store:
         Parameters
         ----------
         prediction
-            Of one slice.
+            Prediction of one slice.
         owner
             The session it belongs to, or `ANYONE`.
 
@@ -153,22 +153,22 @@ class Store:
             ) from error
         return self._upload(job)
 
-    def add_part(self, prediction: Prediction, scan: Job, total: int) -> Job:
-        """Keep the prediction of one of a scan's pictures, and list it there.
+    def add_part(self, prediction: Prediction, upload: Job, total: int) -> Job:
+        """Keep the prediction of one of an upload's pictures, and list it there.
 
         Parameters
         ----------
         prediction
-            Of one slice.
-        scan
-            The scan, held by who judges it.
+            Prediction of one slice.
+        upload
+            The upload, held by who judges it.
         total
-            How many pictures it has.
+            Number of its pictures.
 
         Returns
         -------
         Job
-            The scan as it is now.
+            The upload as it is now.
 
         Raises
         ------
@@ -177,16 +177,16 @@ class Store:
         StoreFullError
             Where the pictures that are there already leave no room.
         JobLostError
-            The scan was stopped or removed: nothing is kept.
+            The upload was stopped or removed: nothing is kept.
         """
-        listed = scan.document["analyses"]
+        listed = upload.document["analyses"]
         with (
             self._artifacts.staging() as stage,
             self._database.transaction(),
         ):
-            picture = self._add_picture(prediction, scan.owner, stage, scan.id)
-            document = {**scan.document, "analyses": [*listed, picture.id]}
-            scan = self.queue.save(scan, document=document)
+            picture = self._add_picture(prediction, upload.owner, stage, upload.id)
+            document = {**upload.document, "analyses": [*listed, picture.id]}
+            upload = self.queue.save(upload, document=document)
             if not self._retention.make_room(picture) and listed:
                 raise StoreFullError(
                     f"The store has no room for more than {len(listed)} of these "
@@ -194,7 +194,7 @@ class Store:
                     "Send fewer at a time; whoever runs the server can set "
                     f"{SETTINGS['store_mb'].option}.",
                 )
-        return scan
+        return upload
 
     def add_scan(
         self,
@@ -203,18 +203,18 @@ class Store:
         operating_point: str,
         files: Mapping[str, BinaryIO],
     ) -> Upload:
-        """Accept a scan, to be judged later: from now on it survives a restart.
+        """Accept an upload, to be judged later: from now on it survives a restart.
 
         Parameters
         ----------
         label
-            What it is called for people.
+            Name for people.
         owner
-            As for `add`.
+            The same as for `add`.
         operating_point
             One that the model has.
         files
-            As they were sent, by names of ours, in this order.
+            Files as they were sent, by names of ours, in this order.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class Store:
         Returns
         -------
         Prediction
-            With pixels and maps in steps of 1/255.
+            Prediction with pixels and maps in steps of 1/255.
 
         Raises
         ------
@@ -331,27 +331,27 @@ class Store:
         """Remove all uploads whose time is over; return how many."""
         return self._retention.expire(self._clock() - self.retention_seconds)
 
-    def sent_files(self, scan: Job) -> dict[str, Path]:
-        """Name the files of a scan as they were sent; only to be read."""
-        sent = self._artifacts.of(scan.id, SENT)
+    def sent_files(self, upload: Job) -> dict[str, Path]:
+        """Name the files of an upload as they were sent; only to be read."""
+        sent = self._artifacts.of(upload.id, SENT)
         return {
             item.name: self._artifacts.path(item.digest) for item in sent if item.digest
         }
 
     def save(
         self,
-        scan: Job,
+        upload: Job,
         *,
         step: State | None = None,
         document: dict[str, Any] | None = None,
         files: dict[str, bytes] | None = None,
     ) -> Job:
-        """Keep how far a scan is, and files of it; only for who holds its job.
+        """Keep how far an upload is, and files of it; only for who holds its job.
 
         Raises
         ------
         JobLostError
-            The scan was stopped or removed: nothing is kept.
+            The upload was stopped or removed: nothing is kept.
         OutputError
             Where the disk is full or the folder is gone.
         """
@@ -359,28 +359,28 @@ class Store:
             with self._artifacts.staging() as stage:
                 staged = {name: stage(data) for name, data in (files or {}).items()}
                 with self._database.transaction():
-                    scan = self.queue.save(scan, step=step, document=document)
-                    self._artifacts.attach(scan.id, RESULT, staged)
+                    upload = self.queue.save(upload, step=step, document=document)
+                    self._artifacts.attach(upload.id, RESULT, staged)
                     if staged:
                         # It was accepted: it is judged however full the store.
-                        self._retention.make_room(scan)
+                        self._retention.make_room(upload)
         except OutputError as error:
             raise _cannot_keep(error) from error
-        return scan
+        return upload
 
     def finish(
-        self, scan: Job, state: JobState, error: dict[str, str] | None = None
+        self, upload: Job, state: JobState, error: dict[str, str] | None = None
     ) -> None:
-        """End a scan, and let its files go as they were sent; as `save`."""
+        """End an upload, and let its files go as they were sent; as `save`."""
         with self._database.transaction():
-            self.queue.finish(scan, state, error=error)
-            self._artifacts.detach(self._artifacts.of(scan.id, SENT))
+            self.queue.finish(upload, state, error=error)
+            self._artifacts.detach(self._artifacts.of(upload.id, SENT))
 
-    def stop(self, scan: Upload) -> None:
-        """Stop a scan that waits or is being judged; the findings so far stay."""
+    def stop(self, upload: Upload) -> None:
+        """Stop an upload that waits or is being judged; the findings so far stay."""
         with self._database.transaction():
-            if self.queue.stop(scan.id):
-                self._artifacts.detach(self._artifacts.of(scan.id, SENT))
+            if self.queue.stop(upload.id):
+                self._artifacts.detach(self._artifacts.of(upload.id, SENT))
 
     def start_sweeper(self) -> None:
         """Sweep from time to time, in a thread, until `close`."""
@@ -458,8 +458,8 @@ class Store:
 
     def _is_alone(self, job: Job) -> bool:
         """Tell whether nothing else is kept than a job's own files."""
-        own = sum(item.size for item in self._artifacts.of(job.id))
-        return self._retention.used_bytes() == own
+        own_bytes = sum(item.size for item in self._artifacts.of(job.id))
+        return self._retention.used_bytes() == own_bytes
 
     def _sweep_on(self) -> None:
         while not self._stopped.wait(min(_SWEEPS_SECONDS, self.retention_seconds / 4)):

@@ -25,16 +25,16 @@ _INTERRUPTED = {
 
 @dataclass(frozen=True)
 class OlderUpload:
-    """A picture or a scan as the older store knew it.
+    """A picture or an upload as the older store knew it.
 
     Parameters
     ----------
     id, kind, owner, made, state, document
-        As in `Upload`; one that was being judged waits again.
+        The same as in `Upload`; one that was being judged waits again.
     error
         Why it failed.
     parent
-        The scan that a picture is of.
+        The upload that a picture is of.
     sent, results
         Files as they were sent, and those that were made of them, by name.
     """
@@ -52,7 +52,7 @@ class OlderUpload:
 
 
 def read_older(folder: Path) -> list[OlderUpload] | None:
-    """Read an older store, scans before their pictures; None where there is none.
+    """Read an older store, uploads before their pictures; None where there is none.
 
     Raises
     ------

@@ -1,4 +1,8 @@
-"""What is known of an upload: one picture that was judged, or a whole scan."""
+"""Upload: one picture that was judged, or one or several series.
+
+Tested in `tests/web/uploads/test_store.py` and
+`tests/web/uploads/test_series_store.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from tumorlens.jobs.queue import Progress
 
 
 class Kind(StrEnum):
-    """What was sent."""
+    """Kind of an upload."""
 
     PICTURE = "picture"
     SCAN = "scan"
 
 
 class State(StrEnum):
-    """How far an upload is."""
+    """State of an upload."""
 
     WAITING = "waiting"
     READING = "reading"
@@ -30,7 +34,7 @@ class State(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """True where nothing more will happen."""
         return self in (State.DONE, State.FAILED, State.STOPPED)
 
 
@@ -43,13 +47,13 @@ class Upload:
     id
         Random, 128 bits, not to be guessed.
     kind
-        Which of both it is.
+        Picture or scan.
     owner
         The session it belongs to, or `ANYONE`.
     made
         Seconds since 1970, UTC.
     state
-        How far it is; a picture is done.
+        State; a picture is done.
     document
         Plain JSON values. Of a picture as `prediction_to_json` wrote it. Of a scan
         ``label``, ``operating_point``, ``notes``, ``error`` (or None), ``series``,
@@ -69,12 +73,12 @@ class Upload:
 
     @property
     def date(self) -> datetime:
-        """When it was sent, in UTC."""
+        """Time of the upload, in UTC."""
         return datetime.fromtimestamp(self.made, UTC)
 
     @property
     def series(self) -> list[dict[str, Any]]:
-        """What is known of each series of a scan; empty until it has been read."""
+        """Facts of each series of a scan; empty until it has been read."""
         series: list[dict[str, Any]] = self.document["series"]
         return series
 

@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it can work."""
+"""Health checks: the server is alive, and it is ready to work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages show of an analysis or a series: rows of lists, sentences, a curve."""
+"""Presentation of an analysis or a series: rows of lists, sentences, a curve."""
 
 from __future__ import annotations
 
@@ -85,9 +85,11 @@ def main_series(upload: Upload) -> dict[str, Any] | None:
 def series_title(facts: dict[str, Any]) -> str:
     """Name a series by what it is, never by what the sender calls it."""
     sequence, plane = facts["sequence"], facts["plane"]
-    known = [sequence] if sequence and sequence != MRSequence.OTHER.value else []
-    known += [plane] if plane else []
-    title = ", ".join(known) or "series"
+    sequence_names = (
+        [sequence] if sequence and sequence != MRSequence.OTHER.value else []
+    )
+    sequence_names += [plane] if plane else []
+    title = ", ".join(sequence_names) or "series"
     return title[0].upper() + title[1:]
 
 
@@ -126,7 +128,7 @@ def warnings(
     finding
         The finding of one series.
     notes
-        How the files were read.
+        Notes on how the files were read.
     version
         The version of the model in use now.
     """

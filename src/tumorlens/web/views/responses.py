@@ -28,7 +28,7 @@ def upload_status(results: Sequence[Upload | Failure]) -> int:
     Parameters
     ----------
     results
-        What the upload's files came to.
+        Results of the upload's files.
 
     Returns
     -------
@@ -54,9 +54,9 @@ def overlay_kind() -> OverlayKind:
     try:
         return OverlayKind(text)
     except ValueError:
-        known = ", ".join(OverlayKind)
+        kinds = ", ".join(OverlayKind)
         raise InputError(
-            f"There is no overlay {text[:40]!r}.", f"Give one of: {known}."
+            f"There is no overlay {text[:40]!r}.", f"Give one of: {kinds}."
         ) from None
 
 
@@ -94,7 +94,7 @@ def judged_series(upload: Upload, index: int) -> dict[str, Any]:
     upload
         The upload that has the series.
     index
-        Which of its series, from 0.
+        Number of the series in the upload, from 0.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def evidence_nifti(upload: Upload, index: int) -> Response:
         Where its place in the patient is not known, or nothing could be judged
         (404).
     NotFound, NotReadyError
-        As `judged_series`.
+        The same as for `judged_series`.
     """
     facts = judged_series(upload, index)
     if facts["finding"]["not_judged"] is not None:
