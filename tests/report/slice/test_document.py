@@ -175,7 +175,7 @@ def test_a_failure_says_what_is_wrong_and_what_to_do() -> None:
 PROMISED = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence"
+    "sequence,notes"
 )
 
 
