@@ -47,7 +47,12 @@ def test_paths_of_modules_that_the_docs_name_exist():
     named = 0
     for page in pages:
         for path in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)*\.py)`", page.read_text()):
-            places = (ROOT / path, SOURCE / path, ROOT / "src" / path)
+            places = (
+                ROOT / path,
+                SOURCE / path,
+                ROOT / "src" / path,
+                ROOT / "tests" / path,
+            )
             known = {"app.py", "model.py", "train.py", "predict.py"}
             if path in known or path.startswith("utils/"):
                 continue  # files of older projects, in the architecture's table

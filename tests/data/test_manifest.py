@@ -185,8 +185,8 @@ def test_nothing_is_told_where_every_file_is_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (("a.mha",), ("only a.mha.", ".nii.gz")),
-        (("a.mha", "b.gz", "c", "d", "e"), ("a.mha, b.gz, c and 2 more",)),
+        (("a.mnc",), ("only a.mnc.", ".nii.gz")),
+        (("a.mnc", "b.gz", "c", "d", "e"), ("a.mnc, b.gz, c and 2 more",)),
         ((), ("are empty",)),
     ],
 )

@@ -175,7 +175,7 @@ def test_a_failure_says_what_is_wrong_and_what_to_do() -> None:
 PROMISED = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence"
+    "sequence,notes"
 )
 
 
@@ -186,13 +186,13 @@ def test_the_columns_are_the_promised_ones() -> None:
 def test_every_cell_of_a_prediction(prediction: Prediction) -> None:
     assert ",".join(csv_row(prediction)) == (
         "scan 1.png,0,ok,glioma,glioma,0.750000,0.125000,0.062500,0.062500,"
-        "0.937500,0.970000,50,10,70,20,12.35,,,"
+        "0.937500,0.970000,50,10,70,20,12.35,,,,Only the first frame was used."
     )
 
 
 def test_no_box_leaves_four_empty_cells(prediction: Prediction) -> None:
     bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
-    assert csv_row(bare)[11:] == ["", "", "", "", "12.35", "", "", ""]
+    assert csv_row(bare)[11:-1] == ["", "", "", "", "12.35", "", "", ""]
 
 
 def test_a_failure_is_a_row_with_its_code() -> None:
@@ -208,4 +208,4 @@ def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
     decision = replace(prediction.decision, other_lesions=lesions)
     told = SequenceEstimate(MRSequence.T2, 0.875, MRSequence.T2)
     found = csv_row(replace(prediction, decision=decision, sequence=told))
-    assert found[16:] == ["0.250000", "0.031250", "T2"]
+    assert found[16:-1] == ["0.250000", "0.031250", "T2"]

@@ -282,6 +282,7 @@ def _form(header: Nifti1Header, form: str) -> NDArray[np.float64] | None:
     return np.asarray(stated, np.float64)
 
 
+@np.errstate(all="ignore")
 def _is_usable(matrix: NDArray[np.float64]) -> bool:
     if not np.isfinite(matrix).all():
         return False
@@ -297,6 +298,7 @@ def _weighed(
     return likely[0] if len(likely) == 1 else forms[0]
 
 
+@np.errstate(all="ignore")
 def _is_likely(
     matrix: NDArray[np.float64], shape: tuple[int, int, int], unit: float = 1.0
 ) -> bool:
