@@ -24,7 +24,9 @@ def test_probabilities_and_maps_agree_with_keras(name, tmp_path):
         tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
     )
     names = [item.name for item in session.get_outputs()]
-    assert set(names) == {"logits", "evidence", "gradcam", "embedding"}
+    maps = ["evidence", "gradcam", "embedding"]
+    maps += ["sequence"] if NETWORKS[name].sequences else []
+    assert set(names) == {"logits", *maps}
     rng = np.random.default_rng(0)
     for rows in (1, 3):
         pixels = rng.random((rows, *serving.input_shape[1:]), np.float32)
@@ -33,5 +35,5 @@ def test_probabilities_and_maps_agree_with_keras(name, tmp_path):
         np.testing.assert_allclose(
             softmax(found["logits"]), softmax(wanted["logits"]), atol=1e-5
         )
-        for output in ("evidence", "gradcam", "embedding"):
+        for output in maps:
             np.testing.assert_allclose(found[output], wanted[output], atol=1e-4)
