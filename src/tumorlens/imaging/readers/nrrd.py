@@ -99,7 +99,7 @@ def read_nrrd(data: bytes, name: str) -> Study:
         Where the stated size passes a limit (see `limits`).
     InputError
         Where it is no 3-D volume of real numbers on a straight grid, its
-        voxels lie elsewhere or in another encoding, or values are not finite.
+        voxels lie elsewhere or in another encoding, or none of its values is finite.
     """
     header, start = _header(data, name)
     if {"data file", "datafile"} & header.keys():
