@@ -108,7 +108,7 @@ the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
 # `make reproduce` some three hours on 2 fast cores, and one more for the open ones. The
 # tables go to folds/report and open/report (sequences.json).
 SEQUENCES := $(REPRODUCED)/sequences
-ANY_SEQUENCE := --network evidence-net-sequences --epochs 60 --early-share 0.7 \
+ANY_SEQUENCE := --network evidence-net-sequences --epochs 30 --early-share 0.75 \
 	--final-rate 0.3 --ema 0.999 --transplant-share 0.12
 KINDS := --keep schwannoma=0 --keep tuberculoma=0 --keep neurocytoma=1 \
 	--keep carcinoma=2 --keep papilloma=3 --keep germinoma=3 \

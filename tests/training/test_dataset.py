@@ -14,7 +14,7 @@ from tumorlens.errors import DatasetError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Lesion, TumorClass
 from tumorlens.training.dataset import (
-    FINDING_SHARES,
+    FINDING_RATIOS,
     Sample,
     load_samples,
     sampling_weights,
@@ -112,7 +112,7 @@ def test_where_nothing_can_be_used_the_first_reason_is_given(tmp_path):
         load_samples([Record(volume, TumorClass.GLIOMA)])
 
 
-def test_findings_are_drawn_by_share_and_sets_by_the_root_of_their_size():
+def test_findings_of_a_set_are_drawn_in_fixed_ratios_and_sets_by_their_root():
     def made(source, count, sequence, label=None, lesion=""):
         record = Record(
             Path(f"{source}.png"),
@@ -125,28 +125,30 @@ def test_findings_are_drawn_by_share_and_sets_by_the_root_of_their_size():
 
     t1, t2 = MRSequence.T1, MRSequence.T2
     samples = [
-        *made("a", 400, t1, TumorClass.GLIOMA),
-        *made("a", 100, t2, TumorClass.GLIOMA),
-        *made("b", 9, t1, TumorClass.NO_TUMOR),
-        *made("c", 9, t1, lesion=Lesion.OTHER),
+        *made("a", 390, t1, TumorClass.GLIOMA),
+        *made("a", 10, t1, TumorClass.MENINGIOMA),
+        *made("a", 90, t2, TumorClass.GLIOMA),
+        *made("a", 10, t2, TumorClass.MENINGIOMA),
         *made("d", 4, t1, lesion=Lesion.VASCULAR),
-        *made("d", 4, t1, lesion="either"),
     ]
     weights = sampling_weights(samples, "class-source-sequence")
     shares = defaultdict(float)
     for sample, weight in zip(samples, weights, strict=True):
         record = sample.record
-        shares[sample.findings, record.source, record.sequence] += weight
+        shares[sample.findings[-1], record.source, record.sequence] += weight
     assert sum(shares.values()) == pytest.approx(1.0)
-    own = {key: share for key, share in shares.items() if key[1] == "a"}
-    assert own[(TumorClass.GLIOMA,), "a", t1] == pytest.approx(
-        2.0 * own[(TumorClass.GLIOMA,), "a", t2]
-    )
-    # A set of strokes counts once, with those slices where nobody drew any.
-    strokes = sum(share for key, share in shares.items() if key[1] == "d")
-    other = shares[(Lesion.OTHER,), "c", t1]
-    assert strokes / other == pytest.approx(
-        FINDING_SHARES[Lesion.VASCULAR] / FINDING_SHARES[Lesion.OTHER]
+    glioma, meningioma = TumorClass.GLIOMA, TumorClass.MENINGIOMA
+    # However rare a finding is in a contrast, the contrast is no sign of it.
+    for sequence in (t1, t2):
+        assert shares[meningioma, "a", sequence] == pytest.approx(
+            shares[glioma, "a", sequence]
+            * FINDING_RATIOS[meningioma]
+            / FINDING_RATIOS[glioma]
+        )
+    assert shares[glioma, "a", t1] == pytest.approx(2.0 * shares[glioma, "a", t2])
+    ratio = FINDING_RATIOS[Lesion.VASCULAR] / FINDING_RATIOS[glioma]
+    assert shares[Lesion.VASCULAR, "d", t1] == pytest.approx(
+        ratio * shares[glioma, "a", t1] / 10.0
     )
 
 

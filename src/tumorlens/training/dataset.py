@@ -28,17 +28,17 @@ from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
 PAIRED_SOURCE = 3.0
 """Factor for slices of paired sources; see `sampling_weights`."""
 
-FINDING_SHARES: Mapping[Finding, float] = {
-    TumorClass.GLIOMA: 0.22,
-    TumorClass.MENINGIOMA: 0.20,
-    TumorClass.PITUITARY: 0.12,
-    TumorClass.NO_TUMOR: 0.28,
-    Lesion.OTHER: 0.12,
-    Lesion.VASCULAR: 0.06,
+FINDING_RATIOS: Mapping[Finding, float] = {
+    TumorClass.GLIOMA: 1.0,
+    TumorClass.MENINGIOMA: 1.2,
+    TumorClass.PITUITARY: 1.2,
+    TumorClass.NO_TUMOR: 0.8,
+    Lesion.OTHER: 1.2,
+    Lesion.VASCULAR: 0.8,
 }
-"""Shares of the findings that `class-source-sequence` draws, before those that a set
-lacks are left out: meningioma and the tumour-free most, since there the network is
-weakest; pituitary tumours, which lie in one place, and strokes, of one set, least."""
+"""Ratios in which `class-source-sequence` draws the findings of one set and sequence:
+nearly alike, so that no contrast is the sign of a finding. Gliomas and tumour-free
+slices come from the most sets, and would else be drawn the most."""
 
 Sampling = Literal["natural", "class", "class-source", "class-source-sequence"]
 
@@ -196,9 +196,9 @@ def sampling_weights(
         slices, those of a source that also shows tumours are drawn at least
         `PAIRED_SOURCE` times as often as another's, and at least half are of
         such sources, since only they teach what a tumour is rather than what
-        a scanner is. ``class-source-sequence``: findings by `FINDING_SHARES`;
-        within one, every source and sequence by the square root of its number
-        of slices, which lies halfway between all slices alike and all sets alike.
+        a scanner is. ``class-source-sequence``: every source and sequence by the
+        square root of its number of slices, which lies halfway between all slices
+        alike and all sets alike; within one, findings by `FINDING_RATIOS`.
 
     Returns
     -------
@@ -228,17 +228,15 @@ def sampling_weights(
 
 
 def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    keys = [
-        (item.findings, item.record.source, item.record.sequence) for item in samples
-    ]
-    slices = Counter(keys)
-    roots: dict[Finding, float] = defaultdict(float)
-    for (findings, *_), count in slices.items():
-        roots[findings[-1]] += np.sqrt(count)
+    sets = [(item.record.source, item.record.sequence) for item in samples]
+    cells = [(*key, item.findings) for key, item in zip(sets, samples, strict=True)]
+    slices_of_set, slices_of_cell = Counter(sets), Counter(cells)
     weights = np.array(
         [
-            FINDING_SHARES[key[0][-1]] / (np.sqrt(slices[key]) * roots[key[0][-1]])
-            for key in keys
+            FINDING_RATIOS[cell[-1][-1]]
+            * np.sqrt(slices_of_set[key])
+            / slices_of_cell[cell]
+            for key, cell in zip(sets, cells, strict=True)
         ]
     )
     return np.asarray(weights / weights.sum(), np.float64)

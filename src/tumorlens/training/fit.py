@@ -81,8 +81,8 @@ class RunLog:
 
 CHECKPOINT = "checkpoint.npz"
 BEST_WEIGHTS = "best.weights.h5"
-SEQUENCE_LOSS = 0.2
-"""Weight of the sequence head beside the slice head's 1: it learns soon."""
+SEQUENCE_LOSS = 0.4
+"""Weight of the sequence head beside the slice head's 1: it learns sooner."""
 STRONGEST_LOSS = 0.5
 """Weight of what the strongest cells say of a slice without an outline."""
 _STEPS_BETWEEN_CHECKPOINTS = 50

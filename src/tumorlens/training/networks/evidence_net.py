@@ -101,7 +101,7 @@ def build(
 
     # --- Sequence head ---
     if sequences:
-        outputs["sequence"] = layers.Dense(sequences, name="sequence")(dropped)
+        outputs["sequence"] = layers.Dense(sequences, name="sequence")(embedding)
         outputs["strongest"] = StrongestCells(STRONGEST_CELLS, name="strongest")(
             evidence
         )
