@@ -439,7 +439,7 @@ def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     rules
         Rules of a bundle.
     shares
-        Shape (N,), from `tumorlens.imaging.preprocess.brain.brain_share`.
+        Shape (N,), from `tumorlens.imaging.preprocess.slice.brain_share`.
     """
     level = rules.min_brain_share
     return np.zeros(len(shares), bool) if level is None else np.asarray(shares < level)

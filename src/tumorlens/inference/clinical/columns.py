@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, MissingFileError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.facts import Reader
 
 PATIENT, FILE = "patient", "file"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError, InputError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Reader
 from tumorlens.inference.clinical.columns import (

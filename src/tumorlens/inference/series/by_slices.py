@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import (
+from tumorlens.imaging.geometry import (
     LPS_TO_RAS,
     Volume,
     affine_of,
@@ -19,8 +19,7 @@ from tumorlens.imaging.geometry.volume import (
     slice_gap,
     volume_of,
 )
-from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Plane, Series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
