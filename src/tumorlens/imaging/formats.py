@@ -197,7 +197,7 @@ class Format(StrEnum):
 
 
 class FormatFacts(NamedTuple):
-    """How a format is told.
+    """Facts by which a format is told.
 
     Parameters
     ----------
@@ -236,8 +236,10 @@ SUFFIXES: frozenset[str] = frozenset(
 
 def format_of(data: bytes) -> Format | None:
     """Find the format of a file by its bytes; None where it is none that is read."""
-    found = next((item for item, facts in FORMATS.items() if facts.matches(data)), None)
-    return None if found is Format.DICOM and is_dicomdir(data) else found
+    file_format = next(
+        (item for item, facts in FORMATS.items() if facts.matches(data)), None
+    )
+    return None if file_format is Format.DICOM and is_dicomdir(data) else file_format
 
 
 class _Foreign(NamedTuple):

@@ -36,7 +36,7 @@ _ACROSS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
 
 
 def skew(affine: NDArray[np.float64]) -> float:
-    """Largest cosine between two axes of a grid: 0 where all are at right angles."""
+    """Measure the largest cosine between two axes of a grid, 0 at right angles."""
     steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return float(np.abs(steps.T @ steps - np.eye(3)).max())
 
@@ -138,7 +138,7 @@ class Volume:
 
     @property
     def affine(self) -> NDArray[np.float64]:
-        """Shape (4, 4), float64: (column, row, slice, 1) to LPS mm."""
+        """Matrix of shape (4, 4), float64: (column, row, slice, 1) to LPS mm."""
         place = self.placement
         matrix = np.eye(4)
         matrix[:3] = np.array([place.across, place.down, self.step, place.origin]).T
@@ -146,7 +146,7 @@ class Volume:
 
     @property
     def affine_ras(self) -> NDArray[np.float64]:
-        """Shape (4, 4), float64: (column, row, slice, 1) to RAS mm, as NIfTI has it."""
+        """Matrix of shape (4, 4), float64: (column, row, slice, 1) to RAS mm."""
         return LPS_TO_RAS @ self.affine
 
 
@@ -338,10 +338,12 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
     shape = volume.voxels.shape
     check_view((shape[0], shape[1], shape[2]), volume.affine, plane, source)
     view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
-    turned = np.transpose(volume.voxels, view.order)
-    turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
+    seen_voxels = np.transpose(volume.voxels, view.order)
+    seen_voxels = np.flip(
+        seen_voxels, tuple(axis for axis in range(3) if view.flipped[axis])
+    )
     slices = []
-    for index, pixels in enumerate(turned):
+    for index, pixels in enumerate(seen_voxels):
         origin = np.array(view.first.origin) + index * view.step
         left, posterior, superior = (float(item) for item in origin)
         placement = replace(view.first, origin=(left, posterior, superior))
@@ -385,8 +387,8 @@ def in_grid(
     _, rows, columns = view.shape
     if stack.shape[1:] != (rows, columns):
         stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])
-    turned = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
-    return np.ascontiguousarray(np.transpose(turned, np.argsort(view.order)))
+    unflipped = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
+    return np.ascontiguousarray(np.transpose(unflipped, np.argsort(view.order)))
 
 
 def _squared(

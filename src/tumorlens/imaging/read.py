@@ -144,23 +144,25 @@ def _with_second_file(path: Path, data: bytes, label: str) -> bytes:
 
 def _read_disc(path: Path, data: bytes, label: str) -> Study:
     """Read the files that a DICOMDIR lists."""
-    listed = listed_files(data, label)[:MAX_ENTRIES]
-    found = [file for parts in listed if (file := _below(path.parent, parts))]
-    if not found:
+    listed_images = listed_files(data, label)[:MAX_ENTRIES]
+    present_files = [
+        file for parts in listed_images if (file := _below(path.parent, parts))
+    ]
+    if not present_files:
         raise MissingFileError(
             f"{label} is a DICOMDIR, the table of contents of a disc; it lists "
-            f"{len(listed)} images, none of which lies beside it.",
+            f"{len(listed_images)} images, none of which lies beside it.",
             "Give the folder that holds the whole disc.",
         )
     notes: tuple[str, ...] = ()
-    if len(found) < len(listed):
+    if len(present_files) < len(listed_images):
         notes = (
-            f"{len(listed) - len(found)} of {len(listed)} images that the DICOMDIR "
-            "lists are missing.",
+            f"{len(listed_images) - len(present_files)} of {len(listed_images)} "
+            "images that the DICOMDIR lists are missing.",
         )
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for number, file in enumerate(found, 1):
+        for number, file in enumerate(present_files, 1):
             yield f"{label}#{number}", _read_bytes(file, f"{label}#{number}")
 
     study = read_collection(contents(), label)
@@ -176,8 +178,10 @@ def _below(folder: Path, parts: tuple[str, ...]) -> Path | None:
         exact = folder / name
         try:
             if not exact.exists():
-                wanted = (name.casefold(), f"{name};1".casefold())
-                exact = next(x for x in folder.iterdir() if x.name.casefold() in wanted)
+                same_names = (name.casefold(), f"{name};1".casefold())
+                exact = next(
+                    x for x in folder.iterdir() if x.name.casefold() in same_names
+                )
         except (OSError, StopIteration):
             return None
         folder = exact

@@ -69,7 +69,7 @@ class Placement:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Shape (3,): unit vector across the slice, right-handed."""
+        """Unit vector across the slice, right-handed, of shape (3,)."""
         product = np.cross(self.across, self.down)
         return np.asarray(product / np.linalg.norm(product), np.float64)
 
@@ -195,12 +195,12 @@ class Slice:
 
     @property
     def height(self) -> int:
-        """Rows, in pixels."""
+        """Number of rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """Columns, in pixels."""
+        """Number of columns."""
         return int(self.pixels.shape[1])
 
 

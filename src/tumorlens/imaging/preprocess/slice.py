@@ -145,11 +145,11 @@ def head_box(
     else:
         areas = stats[1:, cv2.CC_STAT_AREA]
         # A head can fall apart into pieces (a dark ventricle cuts it); dirt is small.
-        kept = stats[1:][areas >= 0.2 * areas.max()]
-        x0 = float(kept[:, cv2.CC_STAT_LEFT].min()) / scale
-        y0 = float(kept[:, cv2.CC_STAT_TOP].min()) / scale
-        x1 = float((kept[:, cv2.CC_STAT_LEFT] + kept[:, cv2.CC_STAT_WIDTH]).max())
-        y1 = float((kept[:, cv2.CC_STAT_TOP] + kept[:, cv2.CC_STAT_HEIGHT]).max())
+        pieces = stats[1:][areas >= 0.2 * areas.max()]
+        x0 = float(pieces[:, cv2.CC_STAT_LEFT].min()) / scale
+        y0 = float(pieces[:, cv2.CC_STAT_TOP].min()) / scale
+        x1 = float((pieces[:, cv2.CC_STAT_LEFT] + pieces[:, cv2.CC_STAT_WIDTH]).max())
+        y1 = float((pieces[:, cv2.CC_STAT_TOP] + pieces[:, cv2.CC_STAT_HEIGHT]).max())
         x1, y1 = min(float(width), x1 / scale), min(float(height), y1 / scale)
     return x0, y0, x1, y1
 

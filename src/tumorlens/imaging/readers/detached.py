@@ -70,9 +70,11 @@ def joined(data: bytes, voxels: bytes, name: str) -> bytes:
         return _joined_nifti(data, voxels, name)
     if is_metaimage(data):
         return with_metaimage_data(data, voxels)
-    lines = data[:_MAX_HEADER].split(b"\n")
-    kept = [line for line in lines if not _is_data_file(line) and line.strip()]
-    return b"\n".join(kept) + b"\n\n" + voxels
+    all_lines = data[:_MAX_HEADER].split(b"\n")
+    header_lines = [
+        line for line in all_lines if not _is_data_file(line) and line.strip()
+    ]
+    return b"\n".join(header_lines) + b"\n\n" + voxels
 
 
 def _plain(place: str) -> tuple[str, ...]:

@@ -177,7 +177,7 @@ def _affine(
     if spacing is not None:
         sides[: min(3, count)] = np.abs(_numbers(spacing, count, name)[:3])
     matrix = np.eye(4)
-    turned = next(
+    directions = next(
         (
             fields[key]
             for key in ("transformmatrix", "rotation", "orientation")
@@ -185,16 +185,16 @@ def _affine(
         ),
         None,
     )
-    if turned is not None:
+    if directions is not None:
         # Each line of the matrix is the direction of one axis of the file.
-        ways = np.array(_numbers(turned, count * count, name)).reshape(count, count)
-        kept = min(3, count)
-        matrix[:kept, :kept] = ways[:kept, :kept].T
+        rows = np.array(_numbers(directions, count * count, name)).reshape(count, count)
+        axes = min(3, count)
+        matrix[:axes, :axes] = rows[:axes, :axes].T
     matrix[:3, :3] = matrix[:3, :3] * sides
     origin = next(
         (fields[key] for key in ("offset", "position", "origin") if key in fields), None
     )
     if origin is not None:
-        kept = min(3, count)
-        matrix[:kept, 3] = _numbers(origin, count, name)[:kept]
-    return matrix, turned is not None and count > 2
+        axes = min(3, count)
+        matrix[:axes, 3] = _numbers(origin, count, name)[:axes]
+    return matrix, directions is not None and count > 2

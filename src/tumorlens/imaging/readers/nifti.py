@@ -81,13 +81,13 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         none that is finite.
     """
     header = _header(unpacked_start(data, NIFTI_START_BYTES), name)
-    shape, wanted = _shape(header, name, volume)
+    shape, volume_number = _shape(header, name, volume)
     affine, placed, notes = _affine(header, shape, name)
     grid = VolumeHeader(
         shape, _dtype(header, name), affine, placed, _scale(header, name), notes
     )
     size = grid.voxel_bytes
-    start = _offset(header, name) + wanted * size
+    start = _offset(header, name) + volume_number * size
 
     def stored() -> bytearray | memoryview:
         if data.startswith(GZIP_START):
@@ -247,11 +247,11 @@ def _affine(
         raise DamagedFileError(f"{name} states no usable orientation.")
     else:
         matrix = np.diag([*sides, 1.0])
-    unit, said = _unit(header, matrix, shape)
+    unit, unit_notes = _unit(header, matrix, shape)
     with np.errstate(all="ignore"):
         matrix = LPS_TO_RAS @ matrix
         matrix[:3] *= unit
-    return matrix, placed, (*notes, *said)
+    return matrix, placed, (*notes, *unit_notes)
 
 
 def _form(header: Nifti1Header, form: str) -> NDArray[np.float64] | None:

@@ -174,9 +174,9 @@ def _shape(
         axes = tuple(axis for axis in axes if axis != lone)
     if len(axes) != 3:
         many = max(sizes[0], sizes[-1]) if count == 4 else 0
-        told = f", several volumes (about {many})" if many else ""
+        several_volumes = f", several volumes (about {many})" if many else ""
         raise InputError(
-            f"{name} has {count} dimensions{told}.",
+            f"{name} has {count} dimensions{several_volumes}.",
             "Save one volume of three dimensions as a file of its own.",
         )
     width, height, depth = (sizes[axis] for axis in axes)

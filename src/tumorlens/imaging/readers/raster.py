@@ -153,13 +153,13 @@ def read_raster(data: bytes, name: str) -> Study:
 def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
     """Find the slices in each picture; one picture may show several."""
     framed: list[Slice] = []
-    said: list[str] = []
+    framing_notes: list[str] = []
     for picture in slices:
-        found = find_views(picture.pixels)
-        said += found.notes
-        for view in found.views or (None,):
+        framing = find_views(picture.pixels)
+        framing_notes += framing.notes
+        for view in framing.views or (None,):
             framed.append(replace(picture, index=len(framed), view=view))
-    return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(said)))
+    return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(framing_notes)))
 
 
 def _frame_count(image: ImageFile.ImageFile, data: bytes, name: str) -> int:
@@ -198,7 +198,7 @@ def _check_scans(data: bytes, name: str) -> None:
 def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
     """Decode each page; smaller copies of a page (a preview) are skipped."""
     total = 0
-    kept = 0
+    index = 0
     for page in range(MAX_PAGES + 1):
         try:
             image.seek(page)
@@ -219,8 +219,8 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "Split the file.",
             )
         check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
-        yield to_slice(_decode_tiff_page(image, data, page), name, kept)
-        kept += 1
+        yield to_slice(_decode_tiff_page(image, data, page), name, index)
+        index += 1
 
 
 def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:

@@ -200,7 +200,7 @@ class ClinicalModel:
 
 
 def image_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-probabilities of the image, bounded below; shape (N, 4)."""
+    """Return the image's log-probabilities, bounded below, of shape (N, 4)."""
     return np.asarray(np.log(np.maximum(probabilities, LEAST_PROBABILITY)))
 
 

@@ -299,7 +299,7 @@ def other_planes(volume: Volume, series: Series) -> list[tuple[Plane, Series]]:
 
 
 class SeenSlices:
-    """What is kept of the slices of a series.
+    """Results of the slices of a series, as far as they are kept.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ class SeenSlices:
 
     @property
     def p_tumor(self) -> NDArray[np.float64]:
-        """Shape (D,); NaN where a slice was not judged or was refused."""
+        """Probability of tumour of each slice; NaN where it was not judged."""
         return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
 
     def add(self, index: int, prediction: Prediction | None) -> None:
