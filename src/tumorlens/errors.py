@@ -86,10 +86,6 @@ class UnknownFormatError(InputError):
 
     code = "unknown_format"
     http_status = 415
-    default_hint = (
-        "Give DICOM, NIfTI or NRRD, a zip of them, or a PNG, JPEG, TIFF, BMP, WebP or "
-        "GIF picture of one MRI slice."
-    )
 
 
 class DamagedFileError(InputError):

@@ -12,7 +12,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -242,6 +242,19 @@ def format_of(data: bytes) -> Format | None:
     return None if file_format is Format.DICOM and is_dicomdir(data) else file_format
 
 
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+WHAT_IS_READ = (
+    f"Give {_listed(item for item in Format if item is not Format.RASTER)}, a zip of "
+    f"them, or a {_listed(dict.fromkeys(kind.title for kind in PICTURES))} picture of "
+    "one MRI slice."
+)
+"""The hint of a file in a format that is not read."""
+
+
 class _Foreign(NamedTuple):
     """A format that is not read, and what to do with it."""
 
@@ -311,7 +324,9 @@ def unknown_format(data: bytes, name: str) -> InputError:
         )
     for item in _FOREIGN:
         if data.startswith(item.start, item.offset):
-            return UnknownFormatError(f"{name} is {item.title}.", item.hint)
+            return UnknownFormatError(
+                f"{name} is {item.title}.", item.hint or WHAT_IS_READ
+            )
     start = data[:512]
     if start and b"\0" not in start:
         try:
@@ -319,8 +334,8 @@ def unknown_format(data: bytes, name: str) -> InputError:
         except UnicodeDecodeError:
             pass
         else:
-            return UnknownFormatError(f"{name} is text, no picture.")
-    return UnknownFormatError(f"{name} is in no picture format that is known.")
+            return UnknownFormatError(f"{name} is text, no picture.", WHAT_IS_READ)
+    return UnknownFormatError(f"{name} has an unsupported format.", WHAT_IS_READ)
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
