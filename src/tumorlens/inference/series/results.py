@@ -99,7 +99,8 @@ class SeriesPrediction:
         None where the slices differ in size, or nothing could be judged.
     affine_ras
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
-        are no regular stack of known place.
+        are no regular stack of known place. Where slices are missing it counts
+        places, not slices.
     lesion
         None where the decision names no tumour in any spot.
     operating_point, model_version
@@ -123,6 +124,9 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
+    places
+        Where slices are missing: for each place along the stack the index of the
+        slice in it, None for one that is missing. Empty where none is.
     """
 
     source: str
@@ -150,6 +154,7 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    places: tuple[int | None, ...] = ()
 
     @property
     def sequence_caveat(self) -> str | None:

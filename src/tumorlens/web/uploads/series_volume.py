@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry import (
     StackView,
+    even_grid_of,
     views_of,
-    volume_of,
 )
 from tumorlens.imaging.study import Series
 from tumorlens.report.slice.overlay import encode_png, window_picture
@@ -50,7 +50,8 @@ class PackedSeries:
         stored number to the file's own units; ``range`` and the windows
         ``auto`` and ``stored`` (lowest and highest value; the latter null where
         the file has none that shows the head) in stored numbers; ``gap_mm``
-        between slices, where they are evenly apart; ``views``.
+        between slices, where they are evenly apart; ``views``; ``places`` where
+        slices are missing: the slice in each place along the stack, or null.
     """
 
     voxels: bytes
@@ -70,7 +71,7 @@ def pack_series(series: Series) -> PackedSeries:
     series
         At least one slice.
     """
-    volume = volume_of(series)
+    grid = even_grid_of(series)
     slices = [item.pixels for item in series.slices]
     height = max(item.shape[0] for item in slices)
     width = max(item.shape[1] for item in slices)
@@ -97,8 +98,9 @@ def pack_series(series: Series) -> PackedSeries:
         "range": [0, round((high - low) / slope)],
         "auto": _stored_numbers(auto_window(sample, low, high), low, slope),
         "stored": None if stored is None else _stored_numbers(stored, low, slope),
-        "gap_mm": None if volume is None else volume.spacing_mm[0],
-        "views": [_view_to_json(item) for item in views_of(series, volume)],
+        "gap_mm": None if grid is None else grid.gap_mm,
+        "views": [_view_to_json(item) for item in views_of(series, grid)],
+        "places": list(grid.places) if grid is not None and grid.has_gaps else None,
     }
     return PackedSeries(b"".join(packed), _thumbnail(series), geometry)
 
