@@ -334,7 +334,7 @@ def test_a_dicomdir_whose_files_are_elsewhere_says_so(tmp_path: Path) -> None:
         (b"\0\0\0\x18ftypmp42", "film"),
         (b"MZ\x90", "program"),
         (b"patient;finding", "text"),
-        (b"\x01\x02\x03\x00", "no picture format"),
+        (b"\x01\x02\x03\x00", "unsupported format"),
     ],
 )
 def test_what_is_not_read_is_named_by_its_content(data: bytes, said: str) -> None:

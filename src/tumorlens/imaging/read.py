@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from tumorlens.errors import (
@@ -34,12 +35,18 @@ from tumorlens.imaging.formats import (
 )
 from tumorlens.imaging.limits import (
     MAX_ENTRIES,
+    MAX_FILE_BYTES,
     MAX_STUDY_PIXELS,
     BrokenFiles,
     check_file_size,
     check_unpacked,
 )
-from tumorlens.imaging.readers.detached import data_file_names, joined
+from tumorlens.imaging.readers.detached import (
+    data_file_names,
+    is_detached_header,
+    joined,
+    loose_pairs,
+)
 from tumorlens.imaging.readers.metaimage import read_metaimage
 from tumorlens.imaging.readers.mgh import read_mgh
 from tumorlens.imaging.readers.nifti import read_nifti
@@ -119,6 +126,8 @@ def read_study(
         if not is_raster(data):
             if is_dicomdir(data):
                 return _read_disc(path, data, label)
+            if format_of(data) is None and path.suffix.lower() == ".img":
+                path, data = _header_beside(path, data)
             data = _with_second_file(path, data, label)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
@@ -129,6 +138,17 @@ def read_study(
     if not is_raster(data) and is_zip(data):
         return read_zip(data, label)
     return _read_one(data, label)
+
+
+def _header_beside(path: Path, data: bytes) -> tuple[Path, bytes]:
+    """Take the header of a volume where the file of its voxels was given."""
+    for end in (".hdr", ".HDR"):
+        header = path.with_suffix(end)
+        if header.is_file() and not header.is_symlink():
+            start = _read_bytes(header, display_name(header))
+            if path.name in data_file_names(start, header.name):
+                return header, start
+    return path, data
 
 
 def _with_second_file(path: Path, data: bytes, label: str) -> bytes:
@@ -326,14 +346,17 @@ def read_collection(
     """
     failures = [] if failures is None else failures
     others: list[Study] = []
+    loose = _LooseFiles()
     broken = BrokenFiles(label)
     pixels = size = 0
 
     def dicom_only() -> Iterator[tuple[str, bytes]]:
         nonlocal pixels, size
-        for name, data in files:
+        for name, data in chain(files, loose.volumes(failures)):
             if is_dicom(data) and not is_dicomdir(data):
                 yield name, data
+                continue
+            if loose.take(name, data):
                 continue
             size += len(data)
             study = None
@@ -374,7 +397,70 @@ def read_collection(
         raise MissingFileError(f"{label} holds no file that can be read.")
     if first is not None:
         notes += ("Its DICOM files could not be used.",)
+    notes += loose.notes
     return Study(series, (*notes, *left_out(failures)))
+
+
+class _LooseFiles:
+    """Headers and files of voxels that came without names, until all have come.
+
+    Attributes
+    ----------
+    notes
+        What was joined, as full sentences.
+    """
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[int, bytes]] = []
+        self._others: list[tuple[int, bytes]] = []
+        self._names: list[str] = []
+        self._bytes = 0
+        self._is_over = False
+        self.notes: tuple[str, ...] = ()
+
+    def take(self, name: str, data: bytes) -> bool:
+        """Keep a header without voxels, or a file of no format that may be voxels."""
+        if self._is_over:
+            return False
+        place = len(self._names)
+        self._names.append(name)
+        if len(data) <= START_BYTES and is_detached_header(data):
+            self._headers.append((place, data))
+            return True
+        if format_of(data) is not None or self._bytes + len(data) > _MOST_LOOSE_BYTES:
+            return False
+        self._bytes += len(data)
+        self._others.append((place, data))
+        return True
+
+    def volumes(
+        self, failures: list[tuple[str, InputError]]
+    ) -> Iterator[tuple[str, bytes]]:
+        """Join what fits together; give the rest as it came."""
+        self._is_over = True
+        pairs, by_order = loose_pairs(self._headers, self._others)
+        contents = dict((*self._headers, *self._others))
+        for place in sorted(contents.keys() - set(pairs.values())):
+            name, data = self._names[place], contents[place]
+            if place in pairs:
+                try:
+                    data = joined(data, contents[pairs[place]], name)
+                except InputError as error:
+                    failures.append((name, error))
+                    continue
+            yield name, data
+        if pairs:
+            order = ", and by the order in which they came" if by_order else ""
+            self.notes = (
+                f"{len(pairs)} headers of volumes and the files of their voxels came "
+                f"loose; they were joined by size{order}."
+                if len(pairs) > 1
+                else "The header of a volume and the file of its voxels came loose; "
+                f"they were joined by size{order}.",
+            )
+
+
+_MOST_LOOSE_BYTES = 2 * MAX_FILE_BYTES
 
 
 def _is_unknown(failure: tuple[str, InputError]) -> bool:
