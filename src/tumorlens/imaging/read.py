@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -18,6 +18,13 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging.archive import zip_contents
+from tumorlens.imaging.bids import (
+    MAX_SIDECAR_BYTES,
+    described,
+    inherited_sidecar,
+    reason_aside,
+    sidecar_names,
+)
 from tumorlens.imaging.dicom.grouping import gather_series, left_out, read_dicom
 from tumorlens.imaging.dicom.header import listed_files
 from tumorlens.imaging.formats import (
@@ -71,7 +78,9 @@ def read_zip(data: bytes, name: str) -> Study:
         Whatever `zip_contents` and `read_collection` raise it.
     """
     failures: list[tuple[str, InputError]] = []
-    return read_collection(zip_contents(data, name, failures), name, failures)
+    sidecars: dict[str, bytes] = {}
+    contents = zip_contents(data, name, failures, sidecars)
+    return read_collection(contents, name, failures, sidecars)
 
 
 _READERS: dict[Format, Callable[[bytes, str], Study]] = {
@@ -111,6 +120,7 @@ def read_study(
         unknown format, damaged, or passes a limit on size; a volume is given
         where there is none to choose. The message names the file.
     """
+    sidecar = None
     if isinstance(source, bytes):
         label = display_name(name) if name else "picture"
         data = source
@@ -129,15 +139,18 @@ def read_study(
             if format_of(data) is None and path.suffix.lower() == ".img":
                 path, data = _header_beside(path, data)
             data = _with_second_file(path, data, label)
+            sidecar = _sidecar_of(path)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     if volume is not None:
         if not is_nifti(data):
             raise _nothing_to_choose(label)
-        return read_nifti(data, label, volume)
-    if not is_raster(data) and is_zip(data):
+        return described(read_nifti(data, label, volume), label, sidecar)
+    if is_raster(data):
+        return read_raster(data, label)
+    if is_zip(data):
         return read_zip(data, label)
-    return _read_one(data, label)
+    return described(_read_one(data, label), label, sidecar)
 
 
 def _header_beside(path: Path, data: bytes) -> tuple[Path, bytes]:
@@ -257,12 +270,16 @@ def read_folder(path: Path, label: str) -> Study:
         Where no file in it can be used, or a limit is passed.
     """
     failures: list[tuple[str, InputError]] = []
-    contents = _folder_contents(path, label, failures)
-    return read_collection(contents, label, failures)
+    sidecars: dict[str, bytes] = {}
+    contents = _folder_contents(path, label, failures, sidecars)
+    return read_collection(contents, label, failures, sidecars)
 
 
 def _folder_contents(
-    folder: Path, label: str, failures: list[tuple[str, InputError]]
+    folder: Path,
+    label: str,
+    failures: list[tuple[str, InputError]],
+    sidecars: dict[str, bytes],
 ) -> Iterator[tuple[str, bytes]]:
     count = 0
     for place, inside, names in os.walk(folder, onerror=_refuse(label)):
@@ -270,9 +287,10 @@ def _folder_contents(
             (item for item in inside if not item.startswith(".")), key=natural_order
         )
         joined_files: set[str] = set()
+        own_sidecars = {x for name in names for x in sidecar_names(name)}
         for name in sorted(names, key=natural_order):
             file = Path(place, name)
-            if name.startswith(".") or name in joined_files:
+            if name.startswith(".") or name in joined_files or name in own_sidecars:
                 continue
             status = file.lstat()
             if not stat.S_ISREG(status.st_mode) or not status.st_size:
@@ -293,7 +311,27 @@ def _folder_contents(
                 continue
             content = _with_second_file(file, _read_bytes(file, shown), shown)
             joined_files.update(seconds)
+            sidecar = _sidecar_of(file, folder)
+            if sidecar is not None:
+                sidecars[shown] = sidecar
             yield shown, content
+
+
+def _sidecar_of(file: Path, top: Path | None = None) -> bytes | None:
+    """Read the sidecar of a volume: its own, or that of a folder up to the top one."""
+    places = [file.with_name(name) for name in sidecar_names(file.name)]
+    inherited = inherited_sidecar(file.name)
+    if inherited and top is not None:
+        inside = file.relative_to(top).parents
+        places += [top / folder / inherited for folder in inside]
+    for place in places:
+        try:
+            status = place.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SIDECAR_BYTES:
+                return place.read_bytes()
+        except OSError:
+            continue
+    return None
 
 
 def _start_of(file: Path, label: str) -> bytes:
@@ -321,6 +359,7 @@ def read_collection(
     files: Iterable[tuple[str, bytes]],
     label: str,
     failures: list[tuple[str, InputError]] | None = None,
+    sidecars: Mapping[str, bytes] | None = None,
 ) -> Study:
     """Read the files of a folder or an archive together.
 
@@ -335,6 +374,8 @@ def read_collection(
         Name of the whole, for messages.
     failures
         Names and errors of skipped files, filled as `files` are taken.
+    sidecars
+        Sidecars of volumes by their name, filled as `files` are taken.
 
     Raises
     ------
@@ -360,8 +401,13 @@ def read_collection(
                 continue
             size += len(data)
             study = None
+            reason = reason_aside(name)
+            if reason:
+                failures.append((name, InputError(f"{name} {reason}.", _GIVE_A_SCAN)))
+                continue
             with broken.passing_over(name, failures):
-                study = _read_one(data, name)
+                sidecar = (sidecars or {}).get(name)
+                study = described(_read_one(data, name), name, sidecar)
             if study is None:
                 continue
             others.append(study)
@@ -399,6 +445,9 @@ def read_collection(
         notes += ("Its DICOM files could not be used.",)
     notes += loose.notes
     return Study(series, (*notes, *left_out(failures)))
+
+
+_GIVE_A_SCAN = "Give the scan itself."
 
 
 class _LooseFiles:
