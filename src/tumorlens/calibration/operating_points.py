@@ -127,9 +127,9 @@ def _thirds(
     """Find the largest and the smallest third of each patient's outlined slices."""
     large, faint = np.zeros((2, len(records)), bool)
     series: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for place in np.flatnonzero(is_tumor & (np.nan_to_num(areas) > 0.0)):
+    for place in np.flatnonzero(is_tumor & (np.nan_to_num(areas) > 0.0)).tolist():
         row = records[place]
-        series[*_scanner(row), row.plane, row.group].append(int(place))
+        series[*_scanner(row), row.plane, row.group].append(place)
     for places in series.values():
         ranked = sorted(places, key=lambda place: -areas[place])
         count = -(-len(ranked) // _THIRDS)

@@ -29,6 +29,8 @@ METHOD = (
 
 _CLASS_COLUMNS = ("recall", "precision", "specificity", "f1", "auroc")
 
+_COST_HEADS = ("", "Sequence", "Share", "Value", "Slices", "Patients")
+
 _PART_COLUMNS = {
     "accuracy": "Accuracy",
     "tumor_sensitivity": "Tumour sensitivity",
@@ -189,8 +191,8 @@ def _points(figures: Figures) -> Section:
     notes: tuple[str, ...] = ()
     for name, rates in figures["operating_points"].items():
         if costs := operating_rows(rates.get("measured", {})):
-            heads = ("", "Sequence", "Share", "Value", "Slices", "Patients")
-            tables.append(Table(f"What {name} finds, and what it costs", heads, costs))
+            title = f"What {name} finds, and what it costs"
+            tables.append(Table(title, _COST_HEADS, costs))
             notes = (GROUP_NOTES.replace("*", ""),)
     return Section(
         "operating-points",
