@@ -143,10 +143,12 @@ def test_a_label_of_the_case_says_nothing_of_the_slice():
 def test_the_largest_third_is_of_one_patient_sequence_and_plane():
     t1 = rows(4, GLIOMA, "a", sequence=MRSequence.T1)
     flair = [replace(row, sequence=MRSequence.FLAIR) for row in t1]
+    # Planes differ in how much of the picture a lesion fills.
+    sagittal = rows(1, GLIOMA, "a", sequence=MRSequence.T1, plane="sagittal")
     single = rows(1, GLIOMA, "b")
-    areas = np.array([0.4, 0.3, 0.2, 0.1, 0.04, 0.03, 0.02, 0.01, 0.001])
-    groups = slice_groups([*t1, *flair, *single], areas)
-    assert np.flatnonzero(groups["large_lesions"]).tolist() == [0, 1, 4, 5, 8]
+    areas = np.array([0.4, 0.3, 0.2, 0.1, 0.04, 0.03, 0.02, 0.01, 0.001, 0.001])
+    groups = slice_groups([*t1, *flair, *sagittal, *single], areas)
+    assert np.flatnonzero(groups["large_lesions"]).tolist() == [0, 1, 4, 5, 8, 9]
     assert np.flatnonzero(groups["faint_lesions"]).tolist() == [2, 3, 6, 7]
 
 
