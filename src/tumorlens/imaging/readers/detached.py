@@ -134,7 +134,8 @@ def _stated_bytes(header: bytes) -> int | None:
     (start,) = struct.unpack_from(f"{order}{start_kind}", header, start_at)
     if not (0 < count < 8 and bits > 0 and math.isfinite(start) and start >= 0):
         return None
-    return int(start) + math.prod(max(1, side) for side in sides[:count]) * bits // 8
+    voxels = math.prod(max(1, int(side)) for side in sides[:count])
+    return int(start) + voxels * int(bits) // 8
 
 
 def _plain(place: str) -> tuple[str, ...]:
