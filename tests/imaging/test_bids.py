@@ -157,6 +157,17 @@ def test_a_sidecar_above_holds_for_all_of_its_suffix(
     assert found == [MRSequence.FLAIR, MRSequence.T2]
 
 
+def test_people_of_one_folder_are_told_apart(tmp_path: Path) -> None:
+    names = ("sub-01_T1w.nii", "sub-01_T2w.nii", "sub-02_T1w.nii")
+    study = in_folder(tmp_path, dict.fromkeys(names, True))
+    assert [series.patient for series in study.series] == ["sub-01", "sub-01", "sub-02"]
+    assert study.notes == (
+        "The files are of 2 patients; each series is judged by itself.",
+    )
+    one = in_folder(tmp_path / "b", {"sub-01_T1w.nii": True, "head.nii": True})
+    assert one.notes == ()
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [({"Modality": "PT"}, "positron"), ({"BodyPartExamined": "KNEE"}, "knee")],

@@ -204,12 +204,13 @@ def described(study: Study, name: str, sidecar: bytes | None) -> Study:
             sequence = stated.sequence
         elif sequence is MRSequence.T1 and stated.has_contrast:
             sequence = MRSequence.T1_CONTRAST
-    if sequence is None:
+    if sequence is None and stated is None:
         return study
     series = tuple(
         replace(
             item,
             sequence=sequence,
+            patient="" if stated is None else stated.subject,
             slices=tuple(replace(x, sequence=sequence) for x in item.slices),
         )
         for item in study.series

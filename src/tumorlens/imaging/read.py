@@ -443,6 +443,12 @@ def read_collection(
         raise MissingFileError(f"{label} holds no file that can be read.")
     if first is not None:
         notes += ("Its DICOM files could not be used.",)
+    patients = {item.patient for item in series if item.patient}
+    if len(patients) > 1:
+        notes += (
+            f"The files are of {len(patients)} patients; each series is judged by "
+            "itself.",
+        )
     notes += loose.notes
     return Study(series, (*notes, *left_out(failures)))
 
