@@ -17,7 +17,7 @@ from tumorlens.pacs.queue import (
     SeriesJob,
     SeriesQueue,
 )
-from tumorlens.report.dicom.finding import EarlierReport
+from tumorlens.report.dicom.finding import SentResult
 
 DAY = 86_400.0
 
@@ -66,7 +66,7 @@ def send(queue: SeriesQueue, series: str) -> None:
     job = queue.next_to_send()
     assert job is not None and job.series == series
     for place, file in enumerate(job.files):
-        report = EarlierReport("9", "9.1", f"9.1.{file.name}") if not place else None
+        report = SentResult("9", "9.1", f"9.1.{file.name}") if not place else None
         queue.sent(series, file, report)
 
 
