@@ -3,8 +3,6 @@
 pynetdicom reads whatever length a PDU claims, and waits for a silent peer as long as
 for any other. Here each connection checks the length first and has a time for each PDU,
 and those that have not asked for an association hold up nobody.
-
-Tested in `tests/pacs/node/test_receiver.py`.
 """
 
 from __future__ import annotations
