@@ -132,7 +132,7 @@ def test_images_that_come_late_survive_a_kill(
     node.start()
     wait_for(lambda: node.said().count("listens on") == 2)
     assert send(files)
-    wait_for(lambda: "Judged 4 images again, 3 results." in node.said())
+    wait_for(lambda: "Judged 4 images again, 4 results." in node.said())
     wait_for(lambda: 4 in map(images_of, orthanc.reports()))
     assert node.end(signal.SIGTERM) == 0
     # On a slow machine there is one of three images too: judged before the fourth came.
@@ -143,6 +143,8 @@ def test_images_that_come_late_survive_a_kill(
     assert replacing == [False] + (len(found) - 1) * [True]
     (sent,) = orthanc.modalities().values()
     assert {sent.count(kind) for kind in RESULTS} == {len(found)}
+    # Results that are replaced are rejected.
+    assert sent.count("KO") == len(found) - 1
     says_nothing_of_patients(node.said())
 
 

@@ -50,10 +50,8 @@ def metrics(node: Node) -> dict[str, float]:
 
 
 def test_a_node_is_well_and_ready(node: Node) -> None:
-    assert (node.get("/healthz").status_code, node.get("/healthz").text) == (
-        200,
-        "ok\n",
-    )
+    answer = node.get("/healthz")
+    assert (answer.status_code, answer.text) == (200, "ok\n")
     assert node.get("/readyz").status_code == 200
     assert node.get("/anything").status_code == 404
     assert requests.post(answer.url, timeout=10).status_code == 501
