@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry.volume import slice_gap
-from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.study import Placement
 from tumorlens.imaging.study import Series, Slice
 from tumorlens.inference.series.by_slices import sliceable
 from tumorlens.inference.series.lesion import CODE_ODDS
