@@ -9,8 +9,7 @@ import nibabel
 import numpy as np
 
 from tests.samples.drawn_series import drawn_series
-from tumorlens.imaging.study import Placement
-from tumorlens.imaging.study import MRSequence, Series
+from tumorlens.imaging.study import MRSequence, Placement, Series
 from tumorlens.inference.bundle.bundle import read_document, write_document
 from tumorlens.inference.bundle.facts import Rate, SequenceSum, StudyModel
 

@@ -7,7 +7,7 @@ import pytest
 from pydicom import Dataset
 
 from tests.samples.drawn_study import FLAIR, T1, T1C, drawn, moved, tilted
-from tumorlens.imaging.geometry.volume import Volume, series_of
+from tumorlens.imaging.geometry import Volume, series_of
 from tumorlens.imaging.study import Plane
 from tumorlens.inference.study.matching import (
     MAX_TILT,

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import slice_gap
-from tumorlens.imaging.study import Placement
-from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.geometry import slice_gap
+from tumorlens.imaging.study import Placement, Series, Slice
 from tumorlens.inference.series.by_slices import sliceable
 from tumorlens.inference.series.lesion import CODE_ODDS
 
