@@ -54,7 +54,7 @@ EQUAL = (
     "beside the others."
 )
 ONE_ALONE = "Only {name} counts in this finding."
-MISSING = "{names} could have counted, and was not there."
+MISSING = "There was no {names}, which would have counted."
 BY_SERIES = (
     "How often the finding for a whole study is right has not been measured; the rates "
     "above are those of single series."
@@ -227,8 +227,13 @@ class StudyClassifier:
             view = (replace(judged[grid].series, sequence=None), combination.seen)
             combined = prediction_of([view], self.bundle, point, start)
             odds = combination.odds
+        there_are = [
+            stated[row].sequence if row not in judged else judged[row].sequence.sequence
+            for row in range(len(series))
+        ]
+        missing = self._missing(there_are)
         combined = self._explained(
-            combined, judged, counting, why, weights, is_learned, point
+            combined, judged, counting, why, weights, is_learned, missing, point
         )
         there = {key: _over(odds[key], combined.run) for key in odds}
         sequences = [judged[row].sequence.sequence for row in counting]
@@ -257,7 +262,7 @@ class StudyClassifier:
             series=tuple(rows),
             weights=weights if len(set(sequences)) > 1 else None,
             is_learned=is_learned,
-            missing=self._missing(sequences),
+            missing=missing,
             shown_by=_shown_by(combined, there, weights),
             seconds=time.perf_counter() - start,
         )
@@ -339,6 +344,7 @@ class StudyClassifier:
         why: Mapping[int, str],
         weights: SequenceSum | None,
         is_learned: bool,
+        missing: Sequence[MRSequence],
         point: str,
     ) -> SeriesPrediction:
         """Add to the reasons what holds for a study."""
@@ -355,10 +361,9 @@ class StudyClassifier:
             reasons.append(BY_SERIES)
         elif sequences:
             reasons.append(ONE_ALONE.format(name=sequences[0]))
-        missing = self._missing([judged[row].sequence.sequence for row in counting])
-        if missing and sequences:
-            names = " and ".join(item.value for item in missing)
-            reasons.append(MISSING.format(names=names))
+        names = [item.value for item in missing]
+        if names and sequences:
+            reasons.append(MISSING.format(names=" and ".join(names)))
         reasons += [
             text
             for item in judged.values()

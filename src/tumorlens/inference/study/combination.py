@@ -17,7 +17,12 @@ from tumorlens.inference.bundle.facts import SequenceSum, StudyModel
 from tumorlens.inference.series.by_slices import SeenSlices
 from tumorlens.inference.series.decision import log_odds
 from tumorlens.inference.series.lesion import CODE_ODDS
-from tumorlens.inference.study.matching import evidence_odds, on_grid, slice_weights
+from tumorlens.inference.study.matching import (
+    evidence_odds,
+    middles,
+    on_grid,
+    slice_weights,
+)
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 
 
@@ -98,7 +103,7 @@ def combine(
     model
         The bundle's; None where it has none.
     """
-    weights = [slice_weights(grid, part.series) for part in parts]
+    weights = [slice_weights(grid, part.series, _spots(part)) for part in parts]
     keys = tuple(dict.fromkeys(part.sequence for part in parts))
     members = {
         key: [row for row, part in enumerate(parts) if part.sequence is key]
@@ -130,6 +135,25 @@ def combine(
     _fill_counts(seen, grid, parts, weights)
     _fill_evidence(seen, grid, parts, [members[key] for key in keys], shares)
     return Combination(seen, odds)
+
+
+def _spots(part: Part) -> NDArray[np.float64]:
+    """Find where in each slice a series speaks for, shape (d, 3), LPS mm.
+
+    The middle of a clear slice; the surer a slice is of a tumour, the nearer to the
+    middle of its evidence.
+    """
+    points = middles(part.series)
+    evidence, p_tumor = part.seen.evidence, np.nan_to_num(part.seen.p_tumor)
+    for index, item in enumerate(part.series.slices if evidence is not None else ()):
+        if evidence is None or item.placement is None or not evidence[index].any():
+            continue
+        masses = np.square(evidence[index].astype(np.float32))
+        column = float(masses.sum(axis=0) @ np.arange(item.width) / masses.sum())
+        row = float(masses.sum(axis=1) @ np.arange(item.height) / masses.sum())
+        away = item.placement.at(column, row) - points[index]
+        points[index] += p_tumor[index] * away
+    return points
 
 
 def _weighed(

@@ -16,14 +16,22 @@ from tumorlens.inference.series.by_slices import sliceable
 from tumorlens.inference.series.lesion import CODE_ODDS
 
 MAX_TILT = 10.0
-"""Degrees between the slices of two series up to which slices are compared as they
-are: 60 mm from the middle they are then about 10 mm apart, as thick as a run."""
+"""Degrees between the slices of two series from which on a volume of nearly even
+spacing is cut anew: 60 mm from the middle they are about 10 mm apart, as thick as a
+run."""
+
+FARTHEST_TILT = 30.0
+"""Degrees up to which thick slices, which cannot be cut anew, are compared as they
+are: each then speaks for where in it the evidence lies."""
 
 _LEAST_COVER = 0.25
 """Share of the grid's slices that a series has to reach."""
 
 _NEARLY_ALL = 0.8
 """Share of the widest series' extent that a grid has to span."""
+
+_NEAR = 0.25
+"""Weight of the slices around a place below which it counts as not shown."""
 
 NO_PLACE = "Nobody says where its slices lie in the patient."
 OTHER_FRAME = "Its place is stated in another frame of reference."
@@ -111,7 +119,7 @@ def match(grid: Series, series: Series) -> Match:
     reason = _obstacle(grid, series)
     if reason:
         return Match(None, reason=reason)
-    if tilt(grid, series) <= MAX_TILT:
+    if tilt(grid, series) <= MAX_TILT or sliceable(series)[0] is None:
         return Match(series)
     return Match(_cut_anew(grid, series), is_cut_anew=True)
 
@@ -139,9 +147,9 @@ def _obstacle(grid: Series, series: Series) -> str:
     if len(frames) > 1:
         return OTHER_FRAME
     angle = tilt(grid, series)
-    if angle > MAX_TILT and sliceable(series)[0] is None:
+    if angle > FARTHEST_TILT and sliceable(series)[0] is None:
         return OTHER_TILT.format(tilt=angle)
-    if not _reaches(grid, places[0], series, places[1]):
+    if not _reaches(grid, series, places[1]):
         return ELSEWHERE
     return ""
 
@@ -161,13 +169,8 @@ def _frame(series: Series) -> str:
     return str(series.headers[0].get("FrameOfReferenceUID") or "").strip()
 
 
-def _middle(item: Slice, place: Placement) -> NDArray[np.float64]:
-    return place.at((item.width - 1) / 2, (item.height - 1) / 2)
-
-
 def _reaches(
     grid: Series,
-    grid_places: Sequence[Placement],
     series: Series,
     places: Sequence[Placement],
 ) -> bool:
@@ -183,16 +186,9 @@ def _reaches(
             for row in (0, item.height - 1)
         ]
     )
-    middles = np.array(
-        [
-            _middle(item, place)
-            for item, place in zip(grid.slices, grid_places, strict=True)
-        ]
-    )
     low, high = corners.min(axis=0) - 1.0, corners.max(axis=0) + 1.0
-    return bool(
-        ((middles >= low) & (middles <= high)).all(axis=1).mean() >= _LEAST_COVER
-    )
+    points = middles(grid)
+    return bool(((points >= low) & (points <= high)).all(axis=1).mean() >= _LEAST_COVER)
 
 
 def _extent(series: Series) -> float:
@@ -221,13 +217,18 @@ def _cut_anew(grid: Series, series: Series) -> Series:
     return replace(series, slices=slices, headers=(), frames=(), grid=None)
 
 
-def slice_weights(grid: Series, series: Series) -> NDArray[np.float64]:
+def slice_weights(
+    grid: Series, series: Series, spots: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Weigh the slices of a series for each slice of the grid, by their distance.
 
     Parameters
     ----------
     grid, series
         Two series that are placed, D and d slices.
+    spots
+        Shape (d, 3), LPS mm: where in each of its slices the series speaks for; by
+        default their middles. It matters where slices are tilted.
 
     Returns
     -------
@@ -235,23 +236,22 @@ def slice_weights(grid: Series, series: Series) -> NDArray[np.float64]:
         Shape (D, d), 0 to 1: 1 in the same place, 0 from the larger of both
         distances between slices on.
     """
-    places = _places(series) or []
-    normal = places[0].normal
-    depths = np.array(
-        [
-            _middle(item, place) @ normal
-            for item, place in zip(series.slices, places, strict=True)
-        ]
-    )
-    wanted = np.array(
-        [
-            _middle(item, place) @ normal
-            for item, place in zip(grid.slices, _places(grid) or [], strict=True)
-        ]
-    )
+    points = middles(series) if spots is None else spots
+    own = middles(grid)
+    normal = (_places(grid) or [])[0].normal
     width = max(slice_gap(grid.slices) or 1.0, slice_gap(series.slices) or 1.0)
-    apart = np.abs(wanted[:, None] - depths[None, :])
+    apart = np.abs((own @ normal)[:, None] - (points @ normal)[None, :])
     return np.asarray(np.maximum(0.0, 1.0 - apart / width))
+
+
+def middles(series: Series) -> NDArray[np.float64]:
+    """Find the middle of each slice of a placed series, shape (d, 3), LPS mm."""
+    return np.array(
+        [
+            place.at((item.width - 1) / 2, (item.height - 1) / 2)
+            for item, place in zip(series.slices, _places(series) or [], strict=True)
+        ]
+    )
 
 
 def on_grid(
@@ -269,14 +269,14 @@ def on_grid(
     Returns
     -------
     ndarray
-        Shape (D,) or (D, K); NaN where less than half a slice is near.
+        Shape (D,) or (D, K); NaN where too little is near.
     """
     columns = values.reshape(len(values), -1)
     known = np.isfinite(columns).all(axis=1)
     sums = weights[:, known] @ columns[known]
     total = weights[:, known].sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = np.where(total >= 0.5, sums / total, np.nan)
+        means = np.where(total >= _NEAR, sums / total, np.nan)
     return np.asarray(means.reshape(len(weights), *values.shape[1:]))
 
 
