@@ -95,9 +95,9 @@ def test_a_sequence_counts_by_its_worth_and_never_against():
     slices = matched()
     found = slices.fit((T1, T1C, FLAIR))
     by_name = dict(zip(found.sequences, found.weights, strict=True))
-    assert by_name[FLAIR] > 2.0 * by_name[T1] > 0.0
-    assert by_name[T1C] < 0.2
-    assert min(found.weights) >= 0.0
+    assert by_name[FLAIR] > by_name[T1] > by_name[T1C] >= 0.0
+    # They are held near to one another: what is seen in one alone is not outvoted.
+    assert by_name[T1C] > 0.2 * by_name[FLAIR]
     alone = slices.fit((T1,))
     assert (alone.weights, alone.bias) == ((1.0,), 0.0)
 
@@ -146,7 +146,7 @@ def test_a_model_has_a_sum_for_every_set_of_sequences():
     assert len(model.sums) == 7
     assert (model.patients, model.slices) == (24, 240)
     areas = {item.sequences: item.auroc.value for item in model.sums if item.auroc}
-    assert areas[T1, FLAIR] > areas[FLAIR,] > areas[T1C,]
+    assert areas[T1, FLAIR] > areas[T1,] > areas[T1C,]
     assert StudyModel.read(Reader(model.to_json(), "it")) == model
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from tests.samples.drawn_series import drawn_series
+from tests.samples.drawn_series import drawn_series, known_prediction
 from tumorlens.imaging.study import MRSequence, Placement, Series
 from tumorlens.inference.bundle.bundle import read_document, write_document
 from tumorlens.inference.bundle.facts import Rate, SequenceSum, StudyModel
+from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.study.results import StudyPrediction, StudySeries
 
 T1, T1C = MRSequence.T1, MRSequence.T1_CONTRAST
 FLAIR, T2 = MRSequence.FLAIR, MRSequence.T2
@@ -41,6 +43,53 @@ def drawn(
     source = name or f"{'none' if sequence is None else sequence.value}.nii.gz"
     slices = tuple(replace(item, source=source) for item in series.slices)
     return replace(series, slices=slices, description="")
+
+
+def known_study() -> StudyPrediction:
+    """A glioma that T1 with contrast shows and T1 does not; FLAIR was not judged."""
+    grid = drawn(T1, range(0))
+    own = (None, None, 0.1, 0.2, 0.4, 0.3, 0.2, None, 0.1)
+    series = (
+        StudySeries(
+            source="a/t1.nii.gz",
+            slices=9,
+            sequence=SequenceEstimate(T1, None, None, T1),
+            prediction=known_prediction(),
+            counts=True,
+            slice_p_tumor=own,
+            p_tumor_there=0.3,
+        ),
+        StudySeries(
+            source="a/t1c.nii.gz",
+            slices=9,
+            sequence=SequenceEstimate(T1C, 0.9, T1C),
+            prediction=known_prediction(),
+            counts=True,
+            slice_p_tumor=known_prediction().slice_p_tumor,
+            p_tumor_there=0.9,
+        ),
+        StudySeries(
+            source="a/flair.nii.gz",
+            slices=5,
+            sequence=SequenceEstimate(FLAIR, None, None, None, FLAIR),
+            prediction=None,
+            counts=False,
+            reason="It does not count.",
+        ),
+    )
+    picture = grid.slices[4].pixels
+    return StudyPrediction(
+        combined=known_prediction(),
+        grid=0,
+        grid_series=grid,
+        series=series,
+        weights=STUDY_MODEL.sums[2],
+        is_learned=True,
+        missing=(FLAIR,),
+        shown_by=(T1C,),
+        seconds=2.5,
+        pictures={T1: picture, T1C: picture},
+    )
 
 
 def moved(series: Series, millimetres: tuple[float, float, float]) -> Series:

@@ -241,3 +241,20 @@ def test_progress_counts_the_slices_of_all_series(plain: StudyClassifier) -> Non
     )
     assert told[-1] == (18, 18)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_tumour_in_one_sequence_is_never_outvoted_in_silence(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    deaf = replace(STUDY_MODEL.sums[2], weights=(1.0, 0.0))
+    sums = (*STUDY_MODEL.sums[:2], deaf)
+    model = with_study_model(folder, replace(STUDY_MODEL, sums=sums))
+    study = load_study_classifier(model, threads=1)
+    found = study.predict([drawn(T1, range(0)), drawn(T1C)])
+    assert found.counted == (T1, T1C)
+    assert found.combined.p_tumor is not None
+    assert found.combined.p_tumor < 0.3
+    assert found.combined.decision is Verdict.INCONCLUSIVE
+    said = words.OUTVOTED.format(name="T1 with contrast")
+    assert found.combined.reasons[0] == said

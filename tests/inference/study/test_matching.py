@@ -14,6 +14,7 @@ from tumorlens.inference.study.matching import (
     choose_grid,
     evidence_odds,
     match,
+    middles,
     on_grid,
     slice_weights,
     tilt,
@@ -23,6 +24,18 @@ from tumorlens.inference.study.matching import (
 def thinned(series, step):
     """Keep every so many slices."""
     return replace(series, slices=series.slices[::step])
+
+
+def test_thick_tilted_slices_speak_for_where_the_evidence_lies():
+    grid, other = drawn(T1), tilted(drawn(FLAIR), 20.0)
+    assert match(grid, other).series is other
+    place = other.slices[4].placement
+    assert place is not None
+    assert slice_weights(grid, other)[:, 4].argmax() == 4
+    spots = middles(other)
+    spots[4] = place.at(127.5, 127.5 + 29.0)
+    # 29 mm below the middle a slice tilted by 20 degrees lies 10 mm higher.
+    assert slice_weights(grid, other, spots)[:, 4].argmax() == 6
 
 
 def even_head(plane=Plane.SAGITTAL):

@@ -26,7 +26,7 @@ from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_of_name
 from tumorlens.inference.study.combination import Part, choose_sum, combine
-from tumorlens.inference.study.matching import Match, choose_grid, match
+from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
 from tumorlens.inference.study.people import check_one_person
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 from tumorlens.taxonomy import TumorClass, Verdict
@@ -41,9 +41,9 @@ REFUSED = "It is unlike the brain MRI that the model knows."
 EMPTY = "Nothing in it could be judged."
 
 LEARNED = (
-    "{names} were weighed together, place by place. In {patients} patients with "
-    "glioma, inside hospitals that the weights had not seen, these sequences together "
-    "told slices with and without a tumour apart with an AUROC of {auroc}."
+    "{names} were weighed together, place by place. Measured slice by slice in "
+    "{patients} patients with several sequences, inside hospitals that the weights had "
+    "not seen, these told a tumour from none with an AUROC of {auroc}."
 )
 LEARNED_UNMEASURED = (
     "{names} were weighed together, place by place, as learned from {patients} "
@@ -60,8 +60,13 @@ BY_SERIES = (
     "above are those of single series."
 )
 CONTRADICTED = (
-    "{name} by itself shows signs of a tumour, and could not be laid over the others."
+    "{name} by itself shows signs of a tumour, and does not count with the others."
 )
+OUTVOTED = (
+    "{name} by itself shows a tumour, and the sequences together do not. How much each "
+    "is worth was learned from gliomas; another tumour may show in one sequence alone."
+)
+_LIKELIER = 0.5
 
 _LEVELS = 12
 """Different values up to which whole numbers look like labels."""
@@ -209,122 +214,108 @@ class StudyClassifier:
         point: str,
         start: float,
     ) -> StudyPrediction:
-        why, weights, is_learned = self._who_counts(judged)
-        counting = [row for row in judged if not why[row]]
-        if not counting:
-            grid, counting = self._alone(judged, why)
-            if counting:
-                why[grid] = ""
-        combined, odds = judged[grid].alone, {}
-        if counting:
+        votes = self._votes(judged, grid)
+        grid_series = judged[votes.grid].series
+        combined = judged[votes.grid].alone
+        odds: Mapping[MRSequence | None, NDArray[np.float64]] = {}
+        if votes.rows:
+            voters = [judged[row] for row in votes.rows]
             parts = [
-                Part(
-                    judged[row].sequence.sequence, judged[row].series, judged[row].seen
-                )
-                for row in counting
+                Part(item.sequence.sequence, item.series, item.seen) for item in voters
             ]
-            combination = combine(judged[grid].series, parts, self.bundle.study_model)
-            view = (replace(judged[grid].series, sequence=None), combination.seen)
+            combination = combine(grid_series, parts, self.bundle.study_model)
+            view = (replace(grid_series, sequence=None), combination.seen)
             combined = prediction_of([view], self.bundle, point, start)
             odds = combination.odds
-        there_are = [
-            stated[row].sequence if row not in judged else judged[row].sequence.sequence
+        found = {
+            row: judged[row].sequence if row in judged else stated[row]
             for row in range(len(series))
-        ]
-        missing = self._missing(there_are)
-        combined = self._explained(
-            combined, judged, counting, why, weights, is_learned, missing, point
-        )
+        }
+        missing = self._missing([item.sequence for item in found.values()])
+        combined = self._explained(combined, judged, votes, missing)
+        combined = self._unless_contradicted(combined, judged, votes, point)
         there = {key: _over(odds[key], combined.run) for key in odds}
-        sequences = [judged[row].sequence.sequence for row in counting]
         rows = []
         for row, item in enumerate(series):
-            found = judged.get(row)
-            estimate = stated[row] if found is None else found.sequence
-            counts = row in counting
+            counts, sequence = row in votes.rows, found[row].sequence
             rows.append(
                 StudySeries(
                     source=item.slices[0].source,
                     slices=len(item.slices),
-                    sequence=estimate,
-                    prediction=None if found is None else found.alone,
+                    sequence=found[row],
+                    prediction=judged[row].alone if row in judged else None,
                     counts=counts,
-                    reason="" if counts else why.get(row) or reasons[row],
-                    is_cut_anew=found is not None and found.match.is_cut_anew,
-                    slice_p_tumor=_shares(odds[estimate.sequence]) if counts else (),
-                    p_tumor_there=there[estimate.sequence] if counts else None,
+                    reason=votes.why.get(row, reasons[row]),
+                    is_cut_anew=row in judged and judged[row].match.is_cut_anew,
+                    slice_p_tumor=_shares(odds[sequence]) if counts else (),
+                    p_tumor_there=there[sequence] if counts else None,
                 )
             )
         return StudyPrediction(
             combined=replace(combined, seconds=time.perf_counter() - start),
-            grid=grid,
-            grid_series=judged[grid].series,
+            grid=votes.grid,
+            grid_series=grid_series,
             series=tuple(rows),
-            weights=weights if len(set(sequences)) > 1 else None,
-            is_learned=is_learned,
+            weights=votes.weights if len(odds) > 1 else None,
+            is_learned=votes.is_learned,
             missing=missing,
-            shown_by=_shown_by(combined, there, weights),
+            shown_by=_shown_by(combined, there, votes.weights),
             seconds=time.perf_counter() - start,
+            pictures=_pictures(combined, judged, votes),
         )
 
-    def _alone(
-        self, judged: Mapping[int, _Judged], why: Mapping[int, str]
-    ) -> tuple[int, list[int]]:
-        """Choose the series that stands alone where none lies on the grid.
-
-        Returns
-        -------
-        row, counting
-            The row again where it counts; none where every series was refused.
+    def _votes(self, judged: Mapping[int, _Judged], grid: int) -> _Votes:
+        """Say which series count, how, and why others do not.
 
         Raises
         ------
         InputError
             The pixels of all are of sequences that the model was not measured on.
         """
-        for row, item in judged.items():
-            if why[row] == item.match.reason:
-                return row, [row]
-        for row in judged:
-            if why[row] in (REFUSED, EMPTY):
-                return row, []
-        raise self._nothing_to_judge([item.sequence for item in judged.values()])
-
-    def _who_counts(
-        self, judged: Mapping[int, _Judged]
-    ) -> tuple[dict[int, str], SequenceSum | None, bool]:
-        """Say why series do not count (empty: they do), and how the others do."""
-        known = self.bundle.known_sequences
-        why: dict[int, str] = {}
-        for row, item in judged.items():
-            sequence = item.sequence.sequence
-            if item.alone.not_judged is not None:
-                why[row] = EMPTY
-            elif item.alone.decision is Verdict.NOT_BRAIN_MRI:
-                why[row] = REFUSED
-            elif sequence is not None and sequence not in known:
-                why[row] = NOT_MEASURED.format(sequence=sequence.value)
-            else:
-                why[row] = item.match.reason
-        named = {
-            row: item.sequence.sequence
+        why = {
+            row: self._no_vote(item) or item.match.reason
             for row, item in judged.items()
-            if not why[row] and item.sequence.sequence is not None
         }
-        unnamed = [row for row in judged if not why[row] and row not in named]
-        if not named:
+        rows = [row for row in judged if not why[row]]
+        if not rows:
+            # Where none lies on the grid, the first that could count stands alone.
+            able = [row for row, item in judged.items() if not self._no_vote(item)]
+            if not able:
+                if not any(why[row] in (REFUSED, EMPTY) for row in judged):
+                    raise self._nothing_to_judge(
+                        [item.sequence for item in judged.values()]
+                    )
+                shown = [row for row in judged if why[row] in (REFUSED, EMPTY)]
+                return _Votes(shown[0], (), why)
+            grid, rows = able[0], able[:1]
+            why[grid] = ""
+        known = [
+            item for row in rows if (item := judged[row].sequence.sequence) is not None
+        ]
+        if not known:
             # One series of which nobody knows the sequence may still stand alone.
-            for row in unnamed[1:]:
+            why |= dict.fromkeys(rows[1:], NOT_KNOWN)
+            return _Votes(grid, tuple(rows[:1]), why)
+        weights, is_learned = choose_sum(self.bundle.study_model, known)
+        for row in rows:
+            sequence = judged[row].sequence.sequence
+            if sequence is None:
                 why[row] = NOT_KNOWN
-            return why, None, False
-        for row in unnamed:
-            why[row] = NOT_KNOWN
-        at_hand = [item for item in named.values() if item is not None]
-        weights, is_learned = choose_sum(self.bundle.study_model, at_hand)
-        for row, sequence in named.items():
-            if sequence is not None and sequence not in weights.sequences:
+            elif sequence not in weights.sequences:
                 why[row] = NO_WEIGHT.format(sequence=sequence.value)
-        return why, weights, is_learned
+        rows = [row for row in rows if not why[row]]
+        return _Votes(grid, tuple(rows), why, weights, is_learned)
+
+    def _no_vote(self, item: _Judged) -> str:
+        """Say why a series would not count wherever it lay; empty where it would."""
+        sequence = item.sequence.sequence
+        if item.alone.not_judged is not None:
+            return EMPTY
+        if item.alone.decision is Verdict.NOT_BRAIN_MRI:
+            return REFUSED
+        if sequence is not None and sequence not in self.bundle.known_sequences:
+            return NOT_MEASURED.format(sequence=sequence.value)
+        return ""
 
     def _missing(self, there: Sequence[MRSequence | None]) -> tuple[MRSequence, ...]:
         """List the sequences that could have counted, and were not there."""
@@ -340,46 +331,50 @@ class StudyClassifier:
         self,
         combined: SeriesPrediction,
         judged: Mapping[int, _Judged],
-        counting: Sequence[int],
-        why: Mapping[int, str],
-        weights: SequenceSum | None,
-        is_learned: bool,
+        votes: _Votes,
         missing: Sequence[MRSequence],
-        point: str,
     ) -> SeriesPrediction:
         """Add to the reasons what holds for a study."""
         reasons = list(combined.reasons)
-        sequences = list(
-            dict.fromkeys(
-                item.value
-                for row in counting
-                if (item := judged[row].sequence.sequence) is not None
-            )
-        )
-        if len(sequences) > 1 and weights is not None:
-            reasons.append(self._standing(sequences, weights, is_learned))
+        names = list(dict.fromkeys(_name(judged[row]) for row in votes.rows))
+        if len(names) > 1 and votes.weights is not None:
+            reasons.append(self._standing(names, votes.weights, votes.is_learned))
             reasons.append(BY_SERIES)
-        elif sequences:
-            reasons.append(ONE_ALONE.format(name=sequences[0]))
-        names = [item.value for item in missing]
-        if names and sequences:
-            reasons.append(MISSING.format(names=" and ".join(names)))
-        reasons += [
-            text
-            for item in judged.values()
-            if (text := item.sequence.disagreement) is not None
-        ]
-        combined = replace(combined, reasons=tuple(reasons))
+        elif names:
+            reasons.append(ONE_ALONE.format(name=names[0]))
+        if missing and names:
+            words = " and no ".join(item.value for item in missing)
+            reasons.append(MISSING.format(names=words))
+        disagreements = (item.sequence.disagreement for item in judged.values())
+        reasons += [text for text in disagreements if text is not None]
+        return replace(combined, reasons=tuple(dict.fromkeys(reasons)))
+
+    def _unless_contradicted(
+        self,
+        combined: SeriesPrediction,
+        judged: Mapping[int, _Judged],
+        votes: _Votes,
+        point: str,
+    ) -> SeriesPrediction:
+        """Never call a study clear that one series alone would call a tumour.
+
+        The weights come from gliomas: another tumour may show in one sequence alone.
+        One that could not be matched was not outvoted, and already holds it back where
+        it would not be clear itself.
+        """
         if combined.decision is not TumorClass.NO_TUMOR:
             return combined
         threshold = self.bundle.series_points[point].threshold
         for row, item in judged.items():
             p_tumor = item.alone.p_tumor
-            unmatched = why[row] and why[row] == item.match.reason
-            if unmatched and p_tumor is not None and p_tumor >= threshold:
-                sequence = item.sequence.sequence
-                name = item.alone.source if sequence is None else sequence.value
-                return _held_back(combined, CONTRADICTED.format(name=name))
+            if self._no_vote(item) or p_tumor is None:
+                continue
+            if row in votes.rows:
+                text, bar = OUTVOTED, max(threshold, _LIKELIER)
+            else:
+                text, bar = CONTRADICTED, threshold
+            if p_tumor >= bar:
+                return _held_back(combined, text.format(name=_name(item)))
         return combined
 
     def _standing(
@@ -398,6 +393,17 @@ class StudyClassifier:
             patients=model.patients,
             auroc=f"{rate.value:.2f} ({rate.low:.2f} to {rate.high:.2f})",
         )
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """Which series count (`rows`), on which grid, how; and why others do not."""
+
+    grid: int
+    rows: tuple[int, ...]
+    why: dict[int, str]
+    weights: SequenceSum | None = None
+    is_learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -502,6 +508,28 @@ def _shown_by(
         if key is not None and share is not None and 0.5 <= share < 1.0
     }
     return tuple(sorted(adds, key=lambda key: -adds[key]))
+
+
+def _name(item: _Judged) -> str:
+    sequence = item.sequence.sequence
+    return "a series of unknown sequence" if sequence is None else sequence.value
+
+
+def _pictures(
+    combined: SeriesPrediction, judged: Mapping[int, _Judged], votes: _Votes
+) -> dict[MRSequence, NDArray[np.float32]]:
+    """Show the most suspicious slice in each sequence that counts."""
+    first: dict[MRSequence | None, int] = {}
+    for row in votes.rows:
+        first.setdefault(judged[row].sequence.sequence, row)
+    if len(first) < 2 or not combined.key_slices:
+        return {}
+    item = judged[votes.grid].series.slices[combined.key_slices[0]]
+    return {
+        sequence: cut_at(item, judged[row].series)
+        for sequence, row in first.items()
+        if sequence is not None
+    }
 
 
 def _held_back(combined: SeriesPrediction, reason: str) -> SeriesPrediction:

@@ -168,11 +168,11 @@ def _weighed(
     chosen, _ = choose_sum(model, known)
     values = {key: np.array([odds[key]]) for key in chosen.sequences}
     scale = max(sum(chosen.weights), 1e-9)
-    shares = {
+    shares: dict[MRSequence | None, float] = {
         key: weight / scale
         for key, weight in zip(chosen.sequences, chosen.weights, strict=True)
     }
-    return float(chosen.log_odds(values)[0]), dict(shares)
+    return float(chosen.log_odds(values)[0]), shares
 
 
 def _mean(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -249,8 +249,8 @@ def _fill_evidence(
                 there = np.isfinite(odds)
                 total += np.where(there, share * odds, 0.0).astype(np.float32)
                 weight += np.where(there, share, 0.0).astype(np.float32)
-        odds = total / np.maximum(weight, 1e-6)
-        bytes_ = np.rint(255.0 / (1.0 + np.exp(-odds)))
+        mean = total / np.maximum(weight, 1e-6)
+        shown = (weight > 0.0) & (mean > CODE_ODDS[0] + 1e-3)
         seen.evidence[index] = np.where(
-            (weight > 0.0) & (odds > CODE_ODDS[0] + 1e-3), bytes_, 0.0
+            shown, np.rint(255.0 / (1.0 + np.exp(-mean))), 0.0
         )

@@ -199,14 +199,10 @@ def _extent(series: Series) -> float:
 def _cut_anew(grid: Series, series: Series) -> Series:
     """Cut a volume of nearly even spacing along the grid's slices (trilinear)."""
     first = series.slices[0]
-    air = float(first.pixels.min())
     slices = tuple(
         replace(
             item,
-            pixels=np.nan_to_num(
-                _sampled(item, series, lambda index: series.slices[index].pixels),
-                nan=air,
-            ),
+            pixels=cut_at(item, series),
             source=first.source,
             index=index,
             sequence=series.sequence,
@@ -215,6 +211,12 @@ def _cut_anew(grid: Series, series: Series) -> Series:
         for index, item in enumerate(grid.slices)
     )
     return replace(series, slices=slices, headers=(), frames=(), grid=None)
+
+
+def cut_at(item: Slice, series: Series) -> NDArray[np.float32]:
+    """Show a series where a slice lies, shape (H, W) of the slice; air around it."""
+    shown = _sampled(item, series, lambda index: series.slices[index].pixels)
+    return np.nan_to_num(shown, nan=float(series.slices[0].pixels.min()))
 
 
 def slice_weights(

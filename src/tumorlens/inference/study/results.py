@@ -5,7 +5,11 @@ Tested in `tests/inference/study/test_classifier.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.inference.bundle.facts import SequenceSum
@@ -78,6 +82,9 @@ class StudyPrediction:
         that adds most first; empty where no tumour is found.
     seconds
         From series to finding.
+    pictures
+        The most suspicious slice of the grid as each sequence that counts shows it,
+        by sequence, shape (H, W), float32; empty where one sequence counts alone.
     """
 
     combined: SeriesPrediction
@@ -89,6 +96,9 @@ class StudyPrediction:
     missing: tuple[MRSequence, ...]
     shown_by: tuple[MRSequence, ...]
     seconds: float
+    pictures: Mapping[MRSequence, NDArray[np.float32]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def counted(self) -> tuple[MRSequence, ...]:
