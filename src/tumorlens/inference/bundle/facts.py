@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -154,6 +154,36 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class MeasuredShare(Rate):
+    """A share with its 95 % interval, and what it was counted on.
+
+    Parameters
+    ----------
+    slices, patients
+        Numbers of slices and patients. Every patient weighs alike in the share.
+    """
+
+    slices: int
+    patients: int
+
+    @classmethod
+    def read(cls, facts: Reader, key: str) -> MeasuredShare:
+        """Read one; raises `BundleError` as `Rate.read`."""
+        share, counts = Rate.read(facts, key), facts.object(key)
+        return cls(
+            share.value,
+            share.low,
+            share.high,
+            counts.whole("slices", 1),
+            counts.whole("patients", 1),
+        )
+
+
+ALL_SEQUENCES = "all"
+"""Key of what was measured over every MR sequence."""
+
+
+@dataclass(frozen=True)
 class OperatingPoint:
     """Threshold from which on a slice or a series is called a tumour.
 
@@ -162,12 +192,19 @@ class OperatingPoint:
     threshold
         Threshold on the calibrated probability of any tumour, 0 to 1.
     sensitivity, specificity
-        Figures measured on patients kept apart from training.
+        Figures measured on patients kept apart from training, over all their slices
+        or series.
+    measured
+        What the threshold finds and what it costs: by MR sequence (`ALL_SEQUENCES`
+        first), then by group of slices, see
+        `tumorlens.calibration.operating_points.slice_groups`. Empty in a bundle that
+        does not say.
     """
 
     threshold: float
     sensitivity: Rate
     specificity: Rate
+    measured: dict[str, dict[str, MeasuredShare]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, facts: Reader) -> OperatingPoint:
@@ -176,7 +213,20 @@ class OperatingPoint:
             facts.share("threshold"),
             Rate.read(facts, "sensitivity"),
             Rate.read(facts, "specificity"),
+            {
+                sequence: {name: MeasuredShare.read(part, name) for name in part.fields}
+                for sequence, part in facts.objects("measured")
+            }
+            if "measured" in facts.fields
+            else {},
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object; what nobody measured is left out."""
+        document = asdict(self)
+        if not self.measured:
+            del document["measured"]
+        return document
 
 
 @dataclass(frozen=True)
@@ -563,7 +613,8 @@ class SeriesModel:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        return asdict(self)
+        points = {key: point.to_json() for key, point in self.operating_points.items()}
+        return asdict(self) | {"operating_points": points}
 
 
 @dataclass(frozen=True)
