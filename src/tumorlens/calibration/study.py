@@ -124,7 +124,8 @@ class MatchedSlices:
 
     def complete(self, chosen: Sequence[MRSequence]) -> Self:
         """Keep the slices that are at hand in all of some sequences."""
-        return self.take(np.isfinite(self._columns(chosen)).all(axis=1))
+        known = np.isfinite(self._columns(chosen))
+        return self.take(np.asarray(known.all(axis=1), bool))
 
     def subsets(self) -> list[tuple[MRSequence, ...]]:
         """List every set of the sequences, small ones first."""
@@ -186,7 +187,7 @@ class MatchedSlices:
             keys = patients % _PARTS
         odds = np.full(len(keys), np.nan)
         for key in range(int(keys.max()) + 1):
-            own = np.equal(keys, np.full(len(keys), key))
+            own: NDArray[np.bool_] = np.asarray(keys == key, bool)
             by_sequence = dict(zip(chosen, self._columns(chosen)[own].T, strict=True))
             odds[own] = self.take(~own).fit(chosen).log_odds(by_sequence)
         return odds
