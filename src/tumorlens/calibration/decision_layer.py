@@ -17,9 +17,9 @@ from tumorlens.calibration.probabilities import (
     fit_cells,
     fit_prediction_sets,
     fit_sequence_bias,
+    fit_sequence_head,
 )
 from tumorlens.calibration.rules import fit_rules
-from tumorlens.calibration.sequence import fit_sequence_head
 from tumorlens.data.sequences import sequence_word
 from tumorlens.inference.bundle.facts import (
     Calibration,

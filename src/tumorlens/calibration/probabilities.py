@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
+from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
     PredictionSets,
+    SequenceHead,
 )
 from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
 from tumorlens.taxonomy import (
@@ -23,6 +25,7 @@ from tumorlens.taxonomy import (
     NO_TUMOR_INDEX,
     TUMOR_FINDINGS,
 )
+from tumorlens.training.held_out import HeldOut
 
 COVERAGE = 0.90
 POOL_SIZES = (1, 2, 4, 8, 16, 32)
@@ -170,6 +173,47 @@ def fit_sequence_bias(
         return calibration
     start = np.zeros(int(free.sum()))
     return unpack(minimize(loss, start, method="L-BFGS-B").x)
+
+
+def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
+    """Fit the temperature of a sequence head (Guo et al. 2017, arXiv:1706.04599).
+
+    Every source and sequence weighs alike: a large set is not to decide how sure the
+    head may be of a small one.
+
+    Parameters
+    ----------
+    held
+        Outputs on patients who did not train the network. Sequences that none shows
+        are not measured.
+
+    Returns
+    -------
+    SequenceHead or None
+        None for a network without one, or where no slice's sequence is known.
+    """
+    is_learned = np.array(
+        [row.sequence in LEARNED_SEQUENCES for row in held.records], bool
+    )
+    if held.sequence is None or not is_learned.any():
+        return None
+    rows = [row for row, kept in zip(held.records, is_learned, strict=True) if kept]
+    keys = [(row.source, row.sequence) for row in rows]
+    counts = Counter(keys)
+    weights = np.array([1.0 / counts[key] for key in keys])
+    weights /= weights.sum()
+    truth = [LEARNED_SEQUENCES.index(row.sequence) for row in rows if row.sequence]
+    outputs = held.sequence[is_learned]
+
+    def loss(log_scale: float) -> float:
+        head = SequenceHead(LEARNED_SEQUENCES, float(np.exp(log_scale)))
+        true_probability = head.probabilities(outputs)[np.arange(len(truth)), truth]
+        return float(-(weights * np.log(true_probability + 1e-12)).sum())
+
+    minimum = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
+    shown = {row.sequence for row in rows}
+    measured = tuple(item for item in LEARNED_SEQUENCES if item in shown)
+    return SequenceHead(LEARNED_SEQUENCES, float(np.exp(minimum.x)), measured)
 
 
 def _source_weights(
