@@ -193,7 +193,10 @@ def _contents(
         numbered = f"{name}#{numbers[item.filename]}"
         start = _start(archive, item)
         if start is None:
-            error = InputError(f"{numbered} is packed by a method that is not read.")
+            error = InputError(
+                f"{numbered} is packed by a method that is not read.",
+                "Pack the archive again, by deflate.",
+            )
             failures.append((numbered, error))
             continue
         if is_dicomdir(start) or item.filename in joined_files:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
 from tumorlens.errors import (
+    DamagedFileError,
     EmptyFileError,
     InputError,
     MissingFileError,
@@ -35,14 +37,17 @@ from tumorlens.imaging.formats import (
     is_dicom,
     is_dicomdir,
     is_nifti,
+    is_packed_file,
     is_raster,
     is_zip,
     natural_order,
     unknown_format,
 )
 from tumorlens.imaging.limits import (
+    FREE_UNPACKED_BYTES,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
+    MAX_RATIO,
     MAX_STUDY_PIXELS,
     BrokenFiles,
     check_file_size,
@@ -123,8 +128,8 @@ def read_study(
     sidecar = None
     if isinstance(source, bytes):
         label = display_name(name) if name else "picture"
-        data = source
-        check_file_size(len(data), label)
+        check_file_size(len(source), label)
+        data = _unpacked(source, label)
     else:
         label = display_name(name or source)
         path = Path(source)
@@ -132,7 +137,7 @@ def read_study(
             if volume is not None:
                 raise _nothing_to_choose(label)
             return read_folder(path, label)
-        data = _read_bytes(path, label)
+        data = _unpacked(_read_bytes(path, label), label)
         if not is_raster(data):
             if is_dicomdir(data):
                 return _read_disc(path, data, label)
@@ -151,6 +156,35 @@ def read_study(
     if is_zip(data):
         return read_zip(data, label)
     return described(_read_one(data, label), label, sidecar)
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    """Unpack a DICOM file or a picture that gzip packed.
+
+    Raises
+    ------
+    TooLargeError
+        Where it inflates to more than a file of its size may.
+    DamagedFileError
+        Where it is cut off or broken.
+    """
+    if not is_packed_file(data):
+        return data
+    most = min(MAX_FILE_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * len(data)))
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        content = unpacker.decompress(data, most)
+    except zlib.error as error:
+        raise DamagedFileError(f"{name} has a broken packed part.") from error
+    if unpacker.unconsumed_tail:
+        raise TooLargeError(
+            f"{name} inflates from {len(data) / 2**20:.1f} MB to over "
+            f"{most / 2**20:.0f} MB.",
+            "Give it unpacked.",
+        )
+    if not unpacker.eof:
+        raise DamagedFileError(f"{name} is cut off inside its packed part.")
+    return content
 
 
 def _header_beside(path: Path, data: bytes) -> tuple[Path, bytes]:
@@ -394,6 +428,13 @@ def read_collection(
     def dicom_only() -> Iterator[tuple[str, bytes]]:
         nonlocal pixels, size
         for name, data in chain(files, loose.volumes(failures)):
+            if is_packed_file(data):
+                content = None
+                with broken.passing_over(name, failures):
+                    content = _unpacked(data, name)
+                if content is None:
+                    continue
+                data = content
             if is_dicom(data) and not is_dicomdir(data):
                 yield name, data
                 continue

@@ -264,7 +264,8 @@ def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3]
         top = full if pixels.dtype.kind == "u" else max(1.0, float(alpha.max()))
-        top = top if float(alpha.min()) < top else None
+        # An alpha of 0 everywhere was left empty by a program: it hides nothing.
+        top = top if float(alpha.max()) > 0.0 and float(alpha.min()) < top else None
     grey = np.empty(pixels.shape[:2], np.float32)
     spread = 0.0
     # In bands: the steps between hold several copies.

@@ -135,6 +135,50 @@ def test_transparency_is_laid_on_black(head: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(found.pixels[:, 50:], head[:, 50:], atol=1e-4)
 
 
+def test_transparency_that_is_empty_hides_nothing(head: NDArray[np.uint8]) -> None:
+    found = only(encode(np.dstack([head, head, head, 0 * head]), "PNG"))
+    assert np.array_equal(found.pixels, head.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", "CMYK", {"quality": 95}),
+        ("TIFF", "CMYK", {}),
+        ("TIFF", "LAB", {}),
+        ("TIFF", "YCbCr", {}),
+        ("TIFF", "", {"compression": "jpeg", "quality": 95}),
+        ("TIFF", "", {"compression": "packbits"}),
+        ("TIFF", "", {"compression": "tiff_adobe_deflate"}),
+        ("PNG", "P", {"transparency": 0}),
+        ("WEBP", "RGB", {"quality": 95}),
+    ],
+)
+def test_colours_and_codings_of_other_trades_stay_one_head(
+    head: NDArray[np.uint8], kind: str, mode: str, options: dict[str, Any]
+) -> None:
+    image = Image.fromarray(head).convert("RGB")
+    buffer = io.BytesIO()
+    (image.convert(mode) if mode else Image.fromarray(head)).save(
+        buffer, kind, **options
+    )
+    found = only(buffer.getvalue())
+    assert found.colorfulness < 0.02
+    assert np.corrcoef(found.pixels.ravel(), head.ravel())[0, 1] > 0.97
+
+
+def test_a_photograph_of_two_pictures_is_its_first(head: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(head)
+    buffer = io.BytesIO()
+    image.save(buffer, "MPO", save_all=True, append_images=[image.rotate(90)])
+    assert np.abs(only(buffer.getvalue()).pixels - head).mean() < 4
+
+
+def test_bytes_behind_the_end_of_a_picture_do_no_harm(head: NDArray[np.uint8]) -> None:
+    assert only(encode(head, "JPEG") + bytes(1000)).pixels.shape == head.shape
+    assert only(encode(head, "PNG") + bytes(1000)).pixels.shape == head.shape
+
+
 def test_grey_palette_stays_grey(head: NDArray[np.uint8]) -> None:
     found = only(encode(head, "PNG", "P"))
     np.testing.assert_array_equal(found.pixels, head)
