@@ -43,7 +43,7 @@ def test_a_series_gives_report_picture_and_outline(
 ) -> None:
     files = write_series(tmp_path / "a", pixels=ill_head())
     (judged,) = judge_files(classifier, files, None)
-    assert judged.finding.decision is TumorClass.GLIOMA
+    assert judged.finding.kinds == (TumorClass.GLIOMA,)
     found = [dcmread(BytesIO(data)) for data in judged.results]
     assert [item.Modality for item in found] == ["SR", "OT", "SEG"]
 

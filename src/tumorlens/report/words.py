@@ -289,7 +289,7 @@ def alternative_text(prediction: Prediction) -> str:
     """Describe the picture with its overlay to someone who does not see it."""
     return (
         f"The picture {prediction.source}, {prediction.width} by "
-        f"{prediction.height} pixels. Decision: {headline(prediction)}. "
+        f"{prediction.height} pixels. Finding: {headline(prediction)}. "
         f"{location_sentence(prediction)}"
     )
 
