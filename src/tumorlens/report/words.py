@@ -331,6 +331,7 @@ UNKNOWN_SEQUENCE = (
     "with and without contrast only."
 )
 
+PART_MISSING = "Unclear: a part of the series is missing"
 NOT_CLEAR = "Nothing in this series could be judged. Do not take it for a clear one."
 
 
