@@ -101,7 +101,7 @@ def test_a_picture_of_a_part_says_so_in_its_pixels_and_in_words(tmp_path):
     missing = ("Four of 22 images have come.",)
     whole = build_sc(drawn_headers(), 2, _overlay(), drawn_finding())
     partial = build_sc(drawn_headers(), 2, _overlay(), drawn_finding(missing=missing))
-    caption = "Glioma, tumour 97.0 %"
+    caption = "Tumour: glioma (any tumour 97.0 %)"
     burnt = burn_in(_overlay(), caption, PARTIAL)
     assert np.array_equal(partial.pixel_array, burnt)
     # The line is there, and lies wholly within the picture.
