@@ -374,7 +374,8 @@ class Store:
             )
         )
         with self._database.reading() as session:
-            digests = dict(session.execute(wanted).tuples().all())
+            rows = session.execute(wanted).all()
+        digests: dict[str, str | None] = {row.job: row.digest for row in rows}
         oldest: dict[str | None, str] = {}
         return {
             item.id: first

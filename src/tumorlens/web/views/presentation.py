@@ -275,6 +275,20 @@ def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:
     return rows
 
 
+def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | None]]:
+    """Choose the bars that say how sure a series' answer is, as `glance_rows` does."""
+    label = parse_decided(finding["decision"])
+    probabilities = finding["probabilities"]
+    if label is Verdict.NOT_BRAIN_MRI or not probabilities:
+        return []
+    rows: list[tuple[str, float, str | None]] = [
+        ("Any tumour", finding["p_tumor"], None)
+    ]
+    if label in TUMOR_CLASSES:
+        rows.append((INFO[label].title, probabilities[label.value], INFO[label].color))
+    return rows
+
+
 @dataclass(frozen=True)
 class JudgedPart:
     """Part of a picture that was judged, where it shows more than the slice.

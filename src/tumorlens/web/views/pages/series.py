@@ -28,11 +28,13 @@ from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
+from tumorlens.web.views.examples import example_of
 from tumorlens.web.views.presentation import (
-    analysis_row,
     curve_of,
     main_series,
     overlay_colors,
+    series_glance_rows,
+    session_rows,
 )
 from tumorlens.web.views.responses import (
     download_response,
@@ -85,11 +87,12 @@ def show(scan_id: str) -> str:
     }
     if chosen is not None and chosen["finding"] is not None:
         return render_template("series.html", **common, **_finding(upload, chosen))
-    rows = []
+    pictures = []
     for item in upload.document["analyses"]:
         # Each picture can be deleted, or give way to newer ones, by itself.
         with suppress(MissingFileError):
-            rows.append(analysis_row(app_state().store.get(item, upload.owner)))
+            pictures.append(app_state().store.get(item, upload.owner))
+    rows = list(reversed(session_rows(pictures, (), {})))
     return render_template("series_progress.html", **common, rows=rows)
 
 
@@ -190,6 +193,7 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
     """Gather what the page shows of a judged series."""
     finding, bundle = facts["finding"], app_state().bundle
     place = {"scan_id": upload.id, "index": facts["index"]}
+    example = example_of(upload.document)
     probabilities = finding["probabilities"]
     # A model of volumes says nothing of single slices.
     whole = bool(probabilities) and set(finding["slice_p_tumor"]) == {None}
@@ -200,6 +204,9 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
         "warnings": presentation.warnings(
             finding, upload.document["notes"], bundle.version
         ),
+        "glance": series_glance_rows(finding),
+        "example": example,
+        "example_trained": example and example.has_trained(bundle.provenance),
         "point": bundle.operating_points.get(finding["operating_point"]),
         "probabilities": probabilities
         and [(INFO[name], probabilities[name.value]) for name in CLASSES],
