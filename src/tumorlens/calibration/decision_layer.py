@@ -93,7 +93,7 @@ def fit_decision_layer(
         not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
-        `tumorlens.imaging.preprocess.brain`. None for whole scans.
+        `tumorlens.imaging.preprocess.slice`. None for whole scans.
     """
     is_labelled = held.labels >= 0
     held = held.take(is_labelled)

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from tumorlens.data.split_names import parse_split
 from tumorlens.errors import DatasetError
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.read import SUFFIXES
+from tumorlens.imaging.formats import SUFFIXES, display_name
 from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
 
 ENDINGS = (*sorted(SUFFIXES), ".zip")

@@ -155,7 +155,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """From which probability of tumour on a slice or a series is called a tumour.
+    """Threshold from which on a slice or a series is called a tumour.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the two heads become one calibrated probability.
+    """Weights that make the two heads one calibrated probability.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CellCalibration:
-    """How the evidence of a cell becomes the probability that it shows a tumour.
+    """Weights that make a cell's evidence the probability that it shows a tumour.
 
     Parameters
     ----------
@@ -439,7 +439,7 @@ def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     rules
         Rules of a bundle.
     shares
-        Shape (N,), from `tumorlens.imaging.preprocess.brain.brain_share`.
+        Shape (N,), from `tumorlens.imaging.preprocess.slice.brain_share`.
     """
     level = rules.min_brain_share
     return np.zeros(len(shares), bool) if level is None else np.asarray(shares < level)
@@ -454,7 +454,7 @@ of it."""
 
 @dataclass(frozen=True)
 class OutlineFacts:
-    """From which evidence on a voxel counts as lesion, and how far off that is.
+    """Evidence from which on a voxel counts as lesion, and the errors of that.
 
     Parameters
     ----------
@@ -568,7 +568,7 @@ class SeriesModel:
 
 @dataclass(frozen=True)
 class SequenceHead:
-    """How a network's sequence head is read.
+    """Facts by which a network's sequence head is read.
 
     Parameters
     ----------
