@@ -37,6 +37,15 @@ STATES = {
     State.STOPPED: "Stopped",
 }
 
+WINDOWS = {
+    "stored": "Stored",
+    "auto": "Auto",
+    "tissue": "Tissue",
+    "bright": "Bright",
+    "range": "Full",
+}
+"""Titles of the viewer's windows, by their names in a series' geometry."""
+
 CURVE_WIDTH, CURVE_HEIGHT = 1000.0, 100.0
 """Units of the curve's drawing: the whole series across, 0 to 1 from bottom to top."""
 
@@ -346,6 +355,13 @@ def series_title(facts: dict[str, Any]) -> str:
     sequence_names += [plane] if plane else []
     title = ", ".join(sequence_names) or "series"
     return title[0].upper() + title[1:]
+
+
+def series_choice(upload: Upload, facts: dict[str, Any]) -> str:
+    """Name a series among all of a session."""
+    label = upload.document["label"]
+    number = f", series {facts['index'] + 1}" if len(upload.series) > 1 else ""
+    return f"{series_title(facts)}: {label}{number}"
 
 
 def sentence(finding: dict[str, Any]) -> str:

@@ -88,13 +88,16 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
 ) -> None:
     page.set_input_files("#file", list(files.values()))
     finished(page)
-    assert page.locator("#progress-text").inner_text() == "4 of 4 done, 2 could not be read"
+    assert (
+        page.locator("#progress-text").inner_text()
+        == "4 of 4 done, 2 could not be read"
+    )
     rows = page.locator("#progress-list li")
-    said = [" ".join(text.split()) for text in rows.all_inner_texts()]
-    assert said[0].startswith("head.png Glioma any tumour: ")
-    assert said[1].startswith("photo.png Not a brain MRI")
-    assert "text.jpg is text, no picture" in said[2]
-    assert "empty.png is empty" in said[3]
+    lines = [" ".join(text.split()) for text in rows.all_inner_texts()]
+    assert lines[0].startswith("head.png Glioma any tumour: ")
+    assert lines[1].startswith("photo.png Not a brain MRI")
+    assert "text.jpg is text, no picture" in lines[2]
+    assert "empty.png is empty" in lines[3]
     done = page.locator("#done li")
     done.nth(1).wait_for()
     assert done.count() == 2
@@ -230,7 +233,7 @@ def test_a_frame_is_drawn_with_the_pointer_and_judged(
     page.get_by_role("button", name="Judge this part").click()
     page.get_by_text("You drew this frame").wait_for()
     assert page.url != first
-    assert page.get_by_role("img", name="The part that was judged").is_visible()
+    page.get_by_role("img", name="The part that was judged").wait_for()
 
 
 def test_a_frame_is_moved_and_sized_by_keys(
