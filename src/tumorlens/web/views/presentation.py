@@ -278,10 +278,14 @@ def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:
     if decision.label is Verdict.NOT_BRAIN_MRI:
         return []
     rows: list[tuple[str, float, str | None]] = [("Any tumour", decision.p_tumor, None)]
-    if decision.label in TUMOR_CLASSES:
-        info = INFO[decision.label]
-        rows.append((info.title, decision.probabilities[decision.label], info.color))
-    return rows
+    return [
+        *rows,
+        *(
+            (INFO[name].title, decision.probabilities[name], INFO[name].color)
+            for name in TUMOR_CLASSES
+            if name is decision.label
+        ),
+    ]
 
 
 def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | None]]:
@@ -293,9 +297,14 @@ def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | 
     rows: list[tuple[str, float, str | None]] = [
         ("Any tumour", finding["p_tumor"], None)
     ]
-    if label in TUMOR_CLASSES:
-        rows.append((INFO[label].title, probabilities[label.value], INFO[label].color))
-    return rows
+    return [
+        *rows,
+        *(
+            (INFO[name].title, probabilities[name], INFO[name].color)
+            for name in TUMOR_CLASSES
+            if name is label
+        ),
+    ]
 
 
 @dataclass(frozen=True)

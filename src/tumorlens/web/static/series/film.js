@@ -39,7 +39,11 @@ export function showFilm(list, view, state, source) {
     const nearest = buttons.reduce((one, other) =>
       Math.abs(other[1] - now) < Math.abs(one[1] - now) ? other : one,
     );
-    for (const entry of buttons) entry[0].setAttribute("aria-pressed", entry === nearest);
+    for (const entry of buttons) {
+      entry[0].setAttribute("aria-pressed", entry === nearest);
+      // One stop for the Tab key: by keys, slices are gone through in the picture.
+      entry[0].tabIndex = entry === nearest ? 0 : -1;
+    }
   });
   state.changed();
 }
