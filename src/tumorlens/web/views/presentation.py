@@ -12,8 +12,10 @@ from flask import url_for
 
 from tumorlens.imaging.study import MRSequence, PictureView
 from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import ALL_SEQUENCES
 from tumorlens.inference.slice.results import Decision
 from tumorlens.report import words
+from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.document import CSV_COLUMNS, csv_cells
 from tumorlens.report.slice.overlay import color_scale
@@ -211,32 +213,22 @@ def _series_cells(finding: dict[str, Any]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class MeasuredRates:
-    """What an operating point finds and costs, where it was measured.
+class MeasuredRate:
+    """What an operating point finds or costs, where it was measured.
 
     Parameters
     ----------
     where
-        The patients, in a few words.
-    sensitivity, specificity
-        Share of slices with a tumour that are not called free of one, and of others
-        that are; 0 to 1.
+        The patients or slices, in a few words.
+    sentence
+        The shares, in words.
     """
 
     where: str
-    sensitivity: float
-    specificity: float
-
-    @property
-    def sentence(self) -> str:
-        """Both shares in words."""
-        return (
-            f"finds {words.percent(self.sensitivity)} of tumour slices, calls "
-            f"{words.percent(self.specificity)} of the others free of tumour"
-        )
+    sentence: str
 
 
-def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRates]:
+def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRate]:
     """List what is known of an operating point, the hardest comparison first.
 
     Slices with and without a tumour that come from the same scanners cannot be told
@@ -247,23 +239,34 @@ def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRates]:
     bundle, point
         The model, and the name of one of its operating points.
     """
+    facts = bundle.operating_points[point]
+    shares = facts.measured.get(ALL_SEQUENCES, {})
+    if shares:
+        return [
+            MeasuredRate(
+                title,
+                f"{words.percent(shares[key].value)} "
+                + ("found" if key in LESION_GROUPS else "called free of tumour"),
+            )
+            for title, key in OPERATING_GROUPS
+            if key in shares
+        ]
     rates = []
     figures = bundle.metrics.get("cross_validation", {})
-    measured_at = figures.get("model", {}).get("operating_point")
     same = figures.get("source_kinds", {}).get("both")
-    if same and measured_at == point:
-        rates.append(
-            MeasuredRates(
-                "Same scanners",
-                same["tumor_sensitivity"]["value"],
-                same["tumor_specificity"]["value"],
-            )
-        )
-    facts = bundle.operating_points[point]
-    rates.append(
-        MeasuredRates("All sets", facts.sensitivity.value, facts.specificity.value)
+    if same and figures.get("model", {}).get("operating_point") == point:
+        shares_of_both = (same["tumor_sensitivity"], same["tumor_specificity"])
+        finds, clears = (share["value"] for share in shares_of_both)
+        rates.append(MeasuredRate("Same scanners", _both(finds, clears)))
+    pooled = _both(facts.sensitivity.value, facts.specificity.value)
+    return [*rates, MeasuredRate("All sets", pooled)]
+
+
+def _both(sensitivity: float, specificity: float) -> str:
+    return (
+        f"finds {words.percent(sensitivity)} of tumour slices, calls "
+        f"{words.percent(specificity)} of the others free of tumour"
     )
-    return rates
 
 
 def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 
 from tests.samples.uploads import form, text_of
 from tumorlens import SeriesClassifier, load_series_classifier
+from tumorlens.inference.bundle.facts import MeasuredShare
 from tumorlens.report.slice.document import CSV_COLUMNS, RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -216,6 +217,18 @@ def test_the_same_scanners_figures_come_before_those_of_all_sets(
     )
     assert pooled.where == "All sets"
     assert len(measured_rates(measured, "balanced")) == 1
+    point = bundle.operating_points["screening"]
+    share = MeasuredShare(0.5, 0.4, 0.6, slices=100, patients=10)
+    groups = {"healthy_strangers": share, "same_scanner": share, "faint_lesions": share}
+    grouped = replace(point, measured={"all": groups})
+    measured = replace(bundle, operating_points={"screening": grouped})
+    assert [
+        (rate.where, rate.sentence) for rate in measured_rates(measured, "screening")
+    ] == [
+        ("Same scanner", "50.0 % called free of tumour"),
+        ("Healthy strangers", "50.0 % called free of tumour"),
+        ("Faint lesions", "50.0 % found"),
+    ]
 
 
 def test_the_operating_point_set_at_the_start_is_chosen(

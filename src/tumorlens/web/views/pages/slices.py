@@ -91,7 +91,7 @@ def show(analysis_id: str) -> str:
         prediction=prediction,
         bundle=bundle,
         point=point,
-        rates=measured_rates(bundle, decision.operating_point)[:-1] if point else (),
+        rates=measured_rates(bundle, decision.operating_point) if point else (),
         glance=glance_rows(decision),
         probabilities=[(INFO[name], decision.probabilities[name]) for name in CLASSES],
         explained=INFO[prediction.explanation.explained],
