@@ -48,9 +48,11 @@ class PackedSeries:
     geometry
         Plain JSON values: ``shape`` (D, H, W); ``slope`` and ``offset`` from a
         stored number to the file's own units; ``range`` and the windows
-        ``auto`` and ``stored`` (lowest and highest value; the latter null where
-        the file has none that shows the head) in stored numbers; ``gap_mm``
-        between slices, where they are evenly apart; ``views``; ``places`` where
+        ``auto``, ``tissue``, ``bright`` and ``stored`` (lowest and highest value; the
+        last null where the file has none that shows the head) in stored numbers;
+        ``gap_mm`` between slices, where they are evenly apart; ``affine`` from
+        (column, row, slice, 1) to LPS mm, three rows of four, null where the place in
+        the patient is not known or slices are missing; ``views``; ``places`` where
         slices are missing: the slice in each place along the stack, or null.
     """
 
@@ -72,6 +74,8 @@ def pack_series(series: Series) -> PackedSeries:
         At least one slice.
     """
     grid = even_grid_of(series)
+    # It speaks of slices: where some are missing, places are others.
+    affine = None if grid is None or grid.has_gaps else grid.affine[:3].tolist()
     slices = [item.pixels for item in series.slices]
     height = max(item.shape[0] for item in slices)
     width = max(item.shape[1] for item in slices)
@@ -97,8 +101,13 @@ def pack_series(series: Series) -> PackedSeries:
         "offset": low,
         "range": [0, round((high - low) / slope)],
         "auto": _stored_numbers(auto_window(sample, low, high), low, slope),
+        **{
+            name: _stored_numbers(window, low, slope)
+            for name, window in head_windows(sample, low, high).items()
+        },
         "stored": None if stored is None else _stored_numbers(stored, low, slope),
         "gap_mm": None if grid is None else grid.gap_mm,
+        "affine": affine,
         "views": [_view_to_json(item) for item in views_of(series, grid)],
         "places": list(grid.places) if grid is not None and grid.has_gaps else None,
     }
@@ -129,6 +138,33 @@ def auto_window(sample: NDArray[np.float32], low: float, high: float) -> Window:
     bright = float(np.percentile(sample, _TOP_PERCENTILE))
     top = bright if bright > low else high
     return low, top if top > low else low + 1.0
+
+
+def head_windows(
+    sample: NDArray[np.float32], low: float, high: float
+) -> dict[str, Window]:
+    """Choose windows for looking closer at a head.
+
+    Parameters
+    ----------
+    sample, low, high
+        The same as for `auto_window`.
+
+    Returns
+    -------
+    dict
+        ``tissue``, in which soft tissues differ most, and ``bright``, in which what is
+        brighter than most tissue does.
+    """
+    least, most = auto_window(sample, low, high)
+    head = sample[sample > least + _HEAD_SHARE * (most - least)]
+    if not head.size:
+        return {"tissue": (least, most), "bright": (least, most)}
+    dark, middle, top = (float(x) for x in np.percentile(head, (10.0, 60.0, 98.0)))
+    return {
+        "tissue": (dark, top if top > dark else dark + 1.0),
+        "bright": (middle, high if high > middle else middle + 1.0),
+    }
 
 
 def file_window(series: Series, sample: NDArray[np.float32]) -> Window | None:
