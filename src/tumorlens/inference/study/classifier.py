@@ -56,8 +56,8 @@ EQUAL = (
 ONE_ALONE = "Only {name} counts in this finding."
 MISSING = "There was no {names}, which would have counted."
 BY_SERIES = (
-    "How often the finding for a whole study is right has not been measured; the rates "
-    "above are those of single series."
+    "How often the finding for a whole study is right has not been measured; any rates "
+    "stated here are those of single series."
 )
 CONTRADICTED = (
     "{name} by itself shows signs of a tumour, and does not count with the others."
