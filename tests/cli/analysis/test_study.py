@@ -117,7 +117,7 @@ def test_results_as_dicom_need_dicom(
 ) -> None:
     paths = save_study(tmp_path / "person")
     assert run(*paths, "--dicom", tmp_path / "results") == 2
-    assert "DICOM series alone" in capsys.readouterr().err
+    assert "Give DICOM series" in capsys.readouterr().err
 
 
 def test_several_people_are_refused_with_a_way_out(

@@ -202,12 +202,14 @@ def test_what_cannot_be_matched_does_not_count_but_is_not_silent(
 
 
 def test_an_outline_is_not_judged(plain: StudyClassifier) -> None:
-    outline = drawn(None, name="seg.nii.gz")
+    outline = drawn(None, name="patient 7/seg.nii.gz")
     slices = tuple(
         replace(item, pixels=np.where(item.pixels > 200, 4.0, 0.0).astype(np.float32))
         for item in outline.slices
     )
-    found = plain.predict([drawn(T1), replace(outline, slices=slices)])
+    # Nobody asks whose it is.
+    scan = drawn(T1, name="patient 8/T1.nii.gz")
+    found = plain.predict([scan, replace(outline, slices=slices)])
     assert found.series[1].prediction is None
     assert found.series[1].reason == words.DRAWN
 

@@ -105,11 +105,11 @@ def study(
     if dicom is not None:
         make_folder(dicom)
     series, notes, failed = _read(paths)
-    if dicom is not None and not all(item.headers for item in series):
+    if dicom is not None and not any(item.headers for item in series):
         raise InputError(
             "Results as DICOM belong into the study of DICOM series, and other files "
             "were given.",
-            "Give DICOM series alone, or leave --dicom out.",
+            "Give DICOM series, or leave --dicom out.",
         )
     for note in notes:
         click.echo(f"Note: {note}", err=True)

@@ -128,7 +128,8 @@ class StudyClassifier:
         """
         start = time.perf_counter()
         point = self._model.point(operating_point)
-        check_one_person(series, trust_names)
+        scans = [item for item in series if not _is_drawn(item)]
+        check_one_person(scans, trust_names)
         stated = [_stated(item) for item in series]
         reasons = [self._not_judged(*pair) for pair in zip(series, stated, strict=True)]
         chosen = [row for row, reason in enumerate(reasons) if not reason]
