@@ -260,3 +260,17 @@ def test_a_tumour_in_one_sequence_is_never_outvoted_in_silence(
     assert found.combined.decision is Verdict.INCONCLUSIVE
     said = words.OUTVOTED.format(name="T1 with contrast")
     assert found.combined.reasons[0] == said
+
+
+def test_series_that_were_judged_before_need_not_be_judged_again(
+    learned: StudyClassifier,
+) -> None:
+    series = [drawn(T1), drawn(T1C, range(5, 6))]
+    told: list[tuple[int, int]] = []
+    seen = {0: learned.judge(series[0])}
+    found = learned.predict(series, progress=lambda *x: told.append(x), seen=seen)
+    assert told[-1] == (9, 9)
+    anew = learned.predict(series)
+    assert found.combined.p_tumor == anew.combined.p_tumor
+    assert found.series[0].slice_p_tumor == anew.series[0].slice_p_tumor
+    assert found.series[0].prediction is seen[0].alone
