@@ -12,11 +12,10 @@ from flask import url_for
 from tumorlens.imaging.study import MRSequence
 from tumorlens.report import words
 from tumorlens.report.series.document import lesion_from_json
+from tumorlens.report.slice.document import answers_from_json
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.taxonomy import decision_title, parse_decided
+from tumorlens.taxonomy import decision_title
 from tumorlens.web.uploads.upload import State, Upload
-
-REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -39,8 +38,8 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "name": document["file"],
         "slice": document["slice"],
         "decision": document["decision"],
-        "title": decision_title(document["decision"]),
-        "p_tumor": words.percent(document["p_tumor"]),
+        "title": headline(document),
+        "p_tumor": words.tumor_percent(document["p_tumor"]),
         "url": url_for("slices.show", analysis_id=analysis.id),
         "picture": url_for("slices.picture", analysis_id=analysis.id),
     }
@@ -69,10 +68,17 @@ def upload_row(upload: Upload) -> dict[str, Any]:
     finding = first["finding"]
     if finding is not None:
         row["decision"] = finding["decision"]
-        row["title"] = decision_title(finding["decision"])
+        row["title"] = headline(finding)
         if finding["p_tumor"] is not None:
             row["p_tumor"] = words.percent(finding["p_tumor"])
     return row
+
+
+def headline(document: dict[str, Any]) -> str:
+    """Return the headline of a stored document of a slice or a series."""
+    # Documents of version 0.1 hold none.
+    title: str = document.get("headline") or decision_title(document["decision"])
+    return title
 
 
 def main_series(upload: Upload) -> dict[str, Any] | None:
@@ -101,8 +107,8 @@ def sentence(finding: dict[str, Any]) -> str:
     finding
         A document of the schema ``tumorlens-scan/1``, here and below.
     """
-    label = parse_decided(finding["decision"])
-    return words.series_sentence(label, finding["not_judged"])
+    answer, kinds = answers_from_json(finding)
+    return words.series_sentence(answer, kinds, finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:

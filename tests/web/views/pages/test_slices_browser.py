@@ -79,7 +79,7 @@ def test_one_picture_chosen_opens_its_result(
         page.get_by_text("Choose files").click()
     chooser.value.set_files(files["head.png"])
     page.wait_for_url("**/analyses/*")
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
     assert page.get_by_role("row", name="Glioma").get_by_text("%").is_visible()
 
 
@@ -91,15 +91,15 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
     assert page.get_by_role("status").inner_text() == "4 of 4 done, 2 could not be read"
     rows = page.locator("#progress-list li")
     said = [" ".join(text.split()) for text in rows.all_inner_texts()]
-    assert said[0] == "head.png Glioma"
-    assert said[1].startswith("photo.png Not a brain MRI")
+    assert said[0] == "head.png Tumour: glioma"
+    assert said[1].startswith("photo.png Not judged")
     assert "text.jpg is text, no picture" in said[2]
     assert "empty.png is empty" in said[3]
     done = page.locator("#done li")
     done.nth(1).wait_for()
     assert done.count() == 2
     follow(page, "head.png")
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
 
 
 def test_a_picture_too_large_is_refused_before_it_is_sent(
@@ -345,7 +345,7 @@ def test_a_listener_hears_landmarks_names_and_the_finding(
     for role in ("banner", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1
     assert page.get_by_role("heading", level=1).count() == 1
-    picture = page.get_by_role("img", name=re.compile("Decision: Glioma"))
+    picture = page.get_by_role("img", name=re.compile("Finding: Tumour: glioma"))
     assert picture.count() == 1
     assert page.get_by_role("table").get_by_role("rowheader").count() == 5
     assert page.get_by_role("radiogroup").or_(page.get_by_role("group")).count() >= 1

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import MissingFileError
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
+from tumorlens.taxonomy import CLASSES, INFO, Verdict
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
@@ -81,7 +81,6 @@ def show(scan_id: str) -> str:
         "bundle": app_state().bundle,
         "words": words,
         "presentation": presentation,
-        "decision_title": decision_title,
     }
     if chosen is not None and chosen["finding"] is not None:
         return render_template("series.html", **common, **_finding(upload, chosen))

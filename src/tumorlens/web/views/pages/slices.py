@@ -19,7 +19,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import InputError
-from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import (
     OverlayKind,
@@ -28,7 +28,7 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import INFO
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import judge_pictures
@@ -77,13 +77,14 @@ def show(analysis_id: str) -> str:
     analysis, prediction = _load(analysis_id)
     decision = prediction.decision
     bundle = app_state().bundle
+    values = decision.probabilities or {}
     return render_template(
         "slice.html",
         analysis=analysis,
         prediction=prediction,
         bundle=bundle,
         point=bundle.operating_points.get(decision.operating_point),
-        probabilities=[(INFO[name], decision.probabilities[name]) for name in CLASSES],
+        probabilities=[(INFO[name], share) for name, share in values.items()],
         explained=INFO[prediction.explanation.explained],
         outlines=[
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
