@@ -42,7 +42,7 @@ def test_series_of_one_person_become_one_finding(
     evidence = tmp_path / "evidence.nii.gz"
     assert run(*paths, "--json", out, "--pdf", pdf, "--evidence", evidence) == 0
     shown = capsys.readouterr().out
-    assert "Study of 3 series: Glioma" in shown
+    assert "Study of 3 series: Tumour: glioma (any tumour" in shown
     assert "Judged together: T1 and T1 with contrast." in shown
     assert "The model was not measured on FLAIR." in shown
     assert "research use only" in shown
