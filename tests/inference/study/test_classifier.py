@@ -22,6 +22,7 @@ from tests.samples.drawn_study import (
     with_study_model,
 )
 from tumorlens.errors import InputError, SeveralPeopleError
+from tumorlens.imaging.study import Study
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.decision import log_odds
 from tumorlens.inference.study import classifier as words
@@ -274,3 +275,13 @@ def test_series_that_were_judged_before_need_not_be_judged_again(
     assert found.combined.p_tumor == anew.combined.p_tumor
     assert found.series[0].slice_p_tumor == anew.series[0].slice_p_tumor
     assert found.series[0].prediction is seen[0].alone
+
+
+def test_what_was_read_is_judged_without_its_single_pictures(
+    plain: StudyClassifier,
+) -> None:
+    picture = drawn(T1C, count=1)
+    found = plain.predict(Study((drawn(T1), picture)))
+    assert [item.slices for item in found.series] == [9]
+    with pytest.raises(InputError, match="single pictures"):
+        plain.predict(Study((picture,)))

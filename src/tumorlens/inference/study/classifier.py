@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.study import MRSequence, Series
+from tumorlens.imaging.study import MRSequence, Series, Study, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.classifier import Classifier
@@ -116,7 +116,7 @@ class StudyClassifier:
 
     def predict(
         self,
-        series: Sequence[Series],
+        study: Study | Sequence[Series],
         operating_point: str | None = None,
         progress: Progress | None = None,
         trust_names: bool = True,
@@ -126,8 +126,9 @@ class StudyClassifier:
 
         Parameters
         ----------
-        series
-            All series of one person's visit, at least one, each of several slices.
+        study
+            All series of one person's visit, at least one, each of several slices; or
+            what `read` gave, of which single pictures are left out.
         operating_point
             A name from the bundle; by default the bundle's own choice.
         progress
@@ -135,8 +136,8 @@ class StudyClassifier:
         trust_names
             See `check_one_person`.
         seen
-            Results of `judge` by place in `series`, at the same operating point: those
-            need not be judged again, unless they have to be cut anew.
+            Results of `judge` by place among the series, at the same operating point:
+            those need not be judged again, unless they have to be cut anew.
 
         Returns
         -------
@@ -149,12 +150,19 @@ class StudyClassifier:
         SeveralPeopleError
             The series are of several people or visits.
         InputError
-            No series is of a sequence that the model was measured on.
+            There are single pictures alone, or no series is of a sequence that the
+            model was measured on.
         SettingError
             The operating point is not in the bundle.
         """
         start = time.perf_counter()
         point = self._model.point(operating_point)
+        series = stacks_of(study).series if isinstance(study, Study) else study
+        if any(len(item.slices) < 2 for item in series):
+            raise InputError(
+                "A study is of series of several slices; single pictures were given.",
+                "Judge pictures by themselves, or give whole series.",
+            )
         scans = [item for item in series if not _is_drawn(item)]
         check_one_person(scans, trust_names)
         stated = [_stated(item) for item in series]
@@ -490,6 +498,14 @@ def load_study_classifier(
         The model takes whole volumes alone.
     SettingError
         `threads` is less than 1.
+
+    Examples
+    --------
+    >>> import tumorlens
+    >>> classifier = tumorlens.load_study_classifier()
+    >>> study = tumorlens.read("folder/")                        # doctest: +SKIP
+    >>> prediction = classifier.predict(study)                   # doctest: +SKIP
+    >>> prediction.combined.decision, prediction.shown_by        # doctest: +SKIP
     """
     return StudyClassifier(load_series_classifier(bundle, threads).slice_classifier())
 
