@@ -14,14 +14,22 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_layer
+from tumorlens.calibration.decision_layer import (
+    FEWEST_PATIENTS,
+    DecisionLayer,
+    fit_decision_layer,
+    inherited_layer,
+    too_few_patients,
+    unfitted_layer,
+)
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_ood_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
+from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS
+from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing, brain_share, prepare_batch
 from tumorlens.imaging.preprocess.volume import prepare_volume
@@ -34,6 +42,7 @@ from tumorlens.inference.bundle.bundle import (
     sha256_of,
 )
 from tumorlens.inference.slice.ood import OodModel
+from tumorlens.taxonomy import CLASSES, INFO, Finding
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -67,6 +76,9 @@ class TrainingData:
         Time and machine of the run, from `note_cost`; None where not noted.
     averaged
         Number of networks whose mean weights the model has.
+    parent
+        The model whose weights the run started from; None for the network's own
+        start.
     """
 
     training: Sequence[Sample]
@@ -74,6 +86,7 @@ class TrainingData:
     records: Sequence[Record]
     took: Mapping[str, Any] | None = None
     averaged: int = 1
+    parent: Parent | None = None
 
 
 def make_bundle(
@@ -131,8 +144,14 @@ def make_bundle(
             "There is no patient to calibrate on.",
             "Give the manifest a validation split, or cross-validate first.",
         )
-    say("Calibrating on patients who did not train.")
-    layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
+    layer, calibrated_on = _decision_layer(
+        fitted_on,
+        data,
+        config,
+        lambda apart: _brain_shares(apart, data, config.size),
+        is_own=held is None,
+        say=say,
+    )
 
     say("Learning what is no brain MRI.")
     brain_outputs = infer(serving, _and_stripped(brains[::step]), config.size)
@@ -150,10 +169,96 @@ def make_bundle(
     )
     facts = {
         **provenance(config, data, held),
+        **calibrated_on,
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
     return write_facts(folder, config, layer, ood, facts, metrics)
+
+
+def _decision_layer(
+    fitted_on: HeldOut,
+    data: TrainingData,
+    config: TrainingConfig,
+    brain_shares: Callable[[HeldOut], NDArray[np.float64] | None],
+    *,
+    is_own: bool,
+    say: Callable[[str], None],
+) -> tuple[DecisionLayer, dict[str, Any]]:
+    """Fit what decides on patients kept apart, or take it over where they are too few.
+
+    Returns
+    -------
+    layer, provenance
+        The latter says who calibrated, where it was not all of `fitted_on`.
+    """
+    line = data.parent.line() if data.parent else []
+    is_new = ~shaped_before(fitted_on.records, line)
+    apart = fitted_on if is_new.all() else fitted_on.take(is_new)
+    if not is_new.all():
+        say(
+            f"{(~is_new).sum()} of {len(is_new)} slices to calibrate on have shaped "
+            "the model that this one started from: they do not count."
+        )
+    # A cross-validation's patients are checked where it starts.
+    needed = classes_to_calibrate(data.training)
+    few = too_few_patients(apart.records, needed) if is_own else {}
+    if not few:
+        say("Calibrating on patients who did not train.")
+        calibrated_on = {} if is_new.all() else _calibrated_on(apart, "validation")
+        return fit_decision_layer(apart, brain_shares(apart)), calibrated_on
+    network = find_network(config.network)
+    parent = data.parent.bundle if data.parent else None
+    say(f"{too_few_sentence(few)} {instead_sentence(parent)}")
+    calibrated_on = _calibrated_on(apart, "nothing" if parent is None else "parent")
+    calibrated_on["calibrated_on"] |= {
+        "too_few": {name.value: count for name, count in few.items()},
+        "needed": FEWEST_PATIENTS,
+    }
+    if parent is None:
+        return unfitted_layer(network, fitted_on.evidence is not None), calibrated_on
+    return inherited_layer(parent), calibrated_on
+
+
+def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
+    """List the classes that need patients kept apart: those of the four it learned."""
+    shown = {sample.findings[0] for sample in training}
+    return tuple(name for name in CLASSES if name in shown)
+
+
+def too_few_sentence(few: Mapping[Finding, int]) -> str:
+    """Say which classes have too few patients to calibrate on."""
+    names = ", ".join(
+        f"{INFO[name].title.lower()} {count}" for name, count in few.items()
+    )
+    return (
+        f"Too few patients are kept apart to fit or measure anything ({names}; "
+        f"{FEWEST_PATIENTS} of each class are needed)."
+    )
+
+
+def instead_sentence(parent: Bundle | None) -> str:
+    """Say what stands in for a calibration that cannot be fitted."""
+    if parent is None:
+        return (
+            "The bundle gets no calibration and no rates: one half is its threshold, "
+            "and it rules no class out."
+        )
+    return (
+        "Calibration, thresholds and rates are those of "
+        f"{parent.name} {parent.version}, which this model started from."
+    )
+
+
+def _calibrated_on(apart: HeldOut, how: str) -> dict[str, dict[str, Any]]:
+    return {
+        "calibrated_on": {
+            "sets_cover": "patients",
+            "patients": len({row.group for row in apart.records}),
+            "slices": len(apart.records),
+            "how": how,
+        }
+    }
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -249,6 +354,7 @@ def provenance(
             ),
         },
         "sets": counts,
+        **({} if data.parent is None else {PARENTS: data.parent.line()}),
         **({} if data.took is None else {"training": dict(data.took)}),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
@@ -278,7 +384,6 @@ def make_volume_bundle(
         Receives lines of progress.
     """
     serving = write_network(model, config, folder)
-    say("Calibrating on patients who did not train.")
     outputs = infer(serving, data.validation, config.size)
     checked = HeldOut(
         tuple(sample.record for sample in data.validation),
@@ -287,7 +392,9 @@ def make_volume_bundle(
         np.full((len(data.validation), 1, 1), np.nan, np.float32),
     )
     # No rule on the brain: a volume shows what it shows.
-    layer = fit_decision_layer(checked, None)
+    layer, calibrated_on = _decision_layer(
+        checked, data, config, lambda _: None, is_own=True, say=say
+    )
 
     say("Learning what is no scan of a head.")
     kinds, ood_pictures = _ood_volumes(config.seed, config.size)
@@ -298,7 +405,7 @@ def make_volume_bundle(
         Embedded.of_grey(_volume_outputs(serving, ood_pictures)),
         kinds,
     )
-    facts = provenance(config, data, None)
+    facts = {**provenance(config, data, None), **calibrated_on}
     metrics = {"validation": layer.check(checked)}
     return write_facts(folder, config, layer, ood, facts, metrics)
 

@@ -25,6 +25,7 @@ from tumorlens.experiments.cross_validation import (
     held_out_by_folds,
 )
 from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
+from tumorlens.experiments.lineage import Parent
 from tumorlens.experiments.packaging import (
     TrainingData,
     make_bundle,
@@ -98,6 +99,12 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
     """
     records = read_manifest(config.manifest)
     _prepare_folder(config, manifest_digest(records))
+    parent = Parent.stored(config.folder)
+    if parent is not None and parent.bundle is None:
+        say(
+            "No bundle of the weights to start from was found, so nobody knows whose "
+            "slices made them: no figure of this model can be called held out."
+        )
     held = None
     if config.calibrate_on is not None:
         held = held_out_by_folds(config.calibrate_on, records)
@@ -120,7 +127,7 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         say=say,
     )
     took = note_cost(config.folder, before + time.monotonic() - started)
-    data = replace(data, took=took)
+    data = replace(data, took=took, parent=parent)
     out = config.folder / BUNDLE_FOLDER
     made = _make(result.model, config.training, data, out, say, held)
     return with_figures(made, config.calibrate_on)
@@ -161,7 +168,7 @@ def export_run(
     records = read_manifest(manifest)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
     data = _load(records, config, bool(stored["include_flagged"]), say)
-    data = replace(data, took=stored_cost(folder))
+    data = replace(data, took=stored_cost(folder), parent=Parent.stored(folder))
     model = find_network(config.network).build(None)
     load_weights(model, weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
@@ -279,6 +286,7 @@ def _prepare_folder(config: RunConfig, digest: str) -> None:
             f"{config.folder} already holds a run.",
             "Add --resume to go on, or choose another folder.",
         )
+    parent = None if config.weights is None else Parent.of(config.weights)
     facts = {
         "manifest": str(config.manifest.absolute()),
         "manifest_sha256": digest,
@@ -288,6 +296,8 @@ def _prepare_folder(config: RunConfig, digest: str) -> None:
         config.folder.mkdir(parents=True, exist_ok=True)
         config.training.write(config.folder / _CONFIG)
         (config.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        if parent is not None:
+            parent.store(config.folder)
     except OSError as error:
         raise OutputError(f"{config.folder} cannot be written: {error}.") from error
 
