@@ -13,6 +13,7 @@ import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from tumorlens.calibration.decision_layer import (
     FEWEST_PATIENTS,
@@ -224,6 +225,47 @@ def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
     """List the classes that need patients kept apart: those of the four it learned."""
     shown = {sample.findings[0] for sample in training}
     return tuple(name for name in CLASSES if name in shown)
+
+
+def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[str]:
+    """Say what data can and cannot support, before hours of training.
+
+    Parameters
+    ----------
+    training
+        Samples to train on.
+    apart
+        Records to calibrate on, none of which shaped the model's weights.
+
+    Returns
+    -------
+    list of str
+        A sentence for each class, and one where nothing can be fitted. A picture that
+        names no patient counts as one.
+    """
+    lines = []
+    classes = classes_to_calibrate(training)
+    for name in classes:
+        own = [item.record for item in training if item.findings == (name,)]
+        others = [row for row in apart if row.findings == (name,)]
+        counts = [
+            (len(rows), len({row.group for row in rows})) for rows in (own, others)
+        ]
+        (slices, patients), (held, people) = counts
+        line = (
+            f"{INFO[name].title}: {slices:,} pictures of {patients:,} patients to "
+            f"train on, {held:,} of {people:,} kept apart"
+        )
+        if people:
+            right = round(0.9 * people)
+            ends = binomtest(right, people).proportion_ci()
+            line += (
+                f"; {right} right of these {people} would mean a share of "
+                f"{100 * ends.low:.0f} to {100 * ends.high:.0f} % (95 % interval)"
+            )
+        lines.append(f"{line}.")
+    few = too_few_patients(apart, classes)
+    return [*lines, too_few_sentence(few)] if few else lines
 
 
 def too_few_sentence(few: Mapping[Finding, int]) -> str:

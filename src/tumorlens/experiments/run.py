@@ -25,11 +25,12 @@ from tumorlens.experiments.cross_validation import (
     held_out_by_folds,
 )
 from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
-from tumorlens.experiments.lineage import Parent
+from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
     make_bundle,
     make_volume_bundle,
+    support_lines,
 )
 from tumorlens.inference.bundle.bundle import Bundle, record_metrics
 from tumorlens.taxonomy import FINDINGS
@@ -38,6 +39,7 @@ from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import find_network
+from tumorlens.training.plan import StepProgress, steps_for
 from tumorlens.training.volumes import load_volume_samples
 from tumorlens.training.weights import load_weights
 
@@ -69,6 +71,9 @@ class RunConfig:
     calibrate_on
         Folder of a cross-validation of the same choices: its networks' outputs for
         patients they never saw set calibration and thresholds.
+    size_epochs
+        Whether an epoch has no more steps than it takes to go through a small set;
+        see `steps_for`.
     """
 
     manifest: Path
@@ -78,9 +83,14 @@ class RunConfig:
     resume: bool = False
     include_flagged: bool = False
     calibrate_on: Path | None = None
+    size_epochs: bool = False
 
 
-def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundle:
+def run_training(
+    config: RunConfig,
+    say: Callable[[str], None] = print,
+    progress: Callable[[StepProgress], None] = lambda _: None,
+) -> Bundle:
     """Train, calibrate and export.
 
     Parameters
@@ -89,6 +99,8 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         Settings of the run.
     say
         Receives lines of progress.
+    progress
+        Called after each step.
 
     Raises
     ------
@@ -98,6 +110,8 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         The manifest or its pictures cannot be used.
     """
     records = read_manifest(config.manifest)
+    if config.size_epochs and not config.resume:
+        config = replace(config, training=_sized(config, records))
     _prepare_folder(config, manifest_digest(records))
     parent = Parent.stored(config.folder)
     if parent is not None and parent.bundle is None:
@@ -115,6 +129,8 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         if held is None
         else held.labels
     )
+    for line in support_lines(data.training, _calibrating(data, parent, held)):
+        say(line)
     before = earlier_seconds(config.folder) if config.resume else 0.0
     started = time.monotonic()
     result = fit(
@@ -125,6 +141,7 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         resume=config.resume,
         initial_weights=config.weights,
         say=say,
+        progress=progress,
     )
     took = note_cost(config.folder, before + time.monotonic() - started)
     data = replace(data, took=took, parent=parent)
@@ -233,6 +250,38 @@ def _make(
     return make_volume_bundle(model, config, data, out, say)
 
 
+def _sized(config: RunConfig, records: Sequence[Record]) -> TrainingConfig:
+    training = config.training
+    slices = sum(
+        row.split == "train"
+        for row in _usable(records, training, config.include_flagged)
+    )
+    steps = steps_for(slices, training.batch_size, training.steps_per_epoch)
+    return replace(training, steps_per_epoch=steps)
+
+
+def _usable(
+    records: Sequence[Record], config: TrainingConfig, include_flagged: bool
+) -> list[Record]:
+    network = find_network(config.network)
+    return [
+        row
+        for row in records
+        if (include_flagged or not row.flag)
+        and network.learns_from(row)
+        and config.may_use(row)
+    ]
+
+
+def _calibrating(
+    data: TrainingData, parent: Parent | None, held: HeldOut | None
+) -> list[Record]:
+    """List the records that calibration may count on."""
+    rows = [item.record for item in data.validation] if held is None else held.records
+    known = shaped_before(rows, parent.line() if parent else [])
+    return [row for row, seen in zip(rows, known, strict=True) if not seen]
+
+
 def _load(
     records: list[Record],
     config: TrainingConfig,
@@ -240,14 +289,7 @@ def _load(
     say: Callable[[str], None],
 ) -> TrainingData:
     slices = find_network(config.network).judges == "slices"
-    network = find_network(config.network)
-    usable = [
-        row
-        for row in records
-        if (include_flagged or not row.flag)
-        and network.learns_from(row)
-        and config.may_use(row)
-    ]
+    usable = _usable(records, config, include_flagged)
     parts = {}
     for split in ("train", "validation"):
         rows = [

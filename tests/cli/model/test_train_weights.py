@@ -14,7 +14,8 @@ import pytest
 
 import tumorlens
 from tests.cli.model.test_train import SMALL, invoke
-from tests.conftest import LESIONS, draw_phantom, hash_of
+from tests.conftest import LESIONS
+from tests.samples.heads import draw_person
 from tumorlens.data.manifest import read_manifest
 from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.experiments.lineage import Parent
@@ -31,11 +32,11 @@ def own_set(tmp_path_factory):
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "patient", "split"))
-        for label, lesion in LESIONS.items():
+        number = 100
+        for label in LESIONS:
             for split in ("train", "validation", "test"):
-                name = f"own-{label}-{split}"
-                picture = draw_phantom(lesion=lesion, seed=hash_of(name))
-                cv2.imwrite(str(folder / f"{name}.png"), picture)
+                name, number = f"own-{label}-{split}", number + 1
+                cv2.imwrite(str(folder / f"{name}.png"), draw_person(number))
                 writer.writerow((f"{name}.png", label, name, split))
     return folder / "manifest.csv"
 
@@ -102,7 +103,7 @@ def test_who_shaped_the_parent_is_not_held_out_for_the_child(
         replace(row, patient=f"stranger {place}") for place, row in enumerate(theirs)
     ]
     fresh = [row for row in read_manifest(own_set) if row.split == "test"]
-    assert held_out(bundle, fresh)["held_out"]
+    assert held_out(bundle, fresh)["held_out"], held_out(bundle, fresh)["statement"]
     assert "the one that it started from" in held_out(bundle, fresh)["statement"]
     found = held_out(bundle, [*fresh, *theirs])
     assert not found["held_out"]
@@ -110,6 +111,21 @@ def test_who_shaped_the_parent_is_not_held_out_for_the_child(
     found = held_out(bundle, [*fresh, *disguised])
     assert not found["held_out"]
     assert found["copies"] == len(disguised)
+
+
+def test_measured_rates_are_shown_where_there_were_none(parent, own_set, tmp_path):
+    copy = Path(shutil.copytree(parent[0], tmp_path / "bundle"))
+    result = invoke(
+        *("evaluate", "--data", own_set, "--split", "all"),
+        *("--model", copy, "--record", "others"),
+    )
+    assert result.exit_code == 0, result.output
+    bundle = load_bundle(copy)
+    assert bundle.metrics["others"]["held_out"]
+    rates = bundle.metrics["others"]["operating_points"]["screening"]
+    point = bundle.operating_points["screening"]
+    assert point.sensitivity is not None
+    assert point.sensitivity.value == rates["sensitivity"]["value"]
 
 
 def test_the_line_is_kept_by_a_run_that_outlives_its_parent(
