@@ -2,7 +2,7 @@
 
 Read it top to bottom: build, compile, then for each step one batch; after each epoch
 validate the averaged weights, log (CSV, JSON lines, TensorBoard), and write a
-checkpoint; at the end count normalisation anew.
+checkpoint; at the end count normalisation anew, and draw the curves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
@@ -80,7 +81,38 @@ class RunLog:
         self._events.close()
 
 
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw loss and validation over the steps of a run.
+
+    Parameters
+    ----------
+    history
+        One row for each epoch, at least one.
+    path
+        PNG to write.
+    """
+    steps = [row["step"] for row in history]
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    loss, shares = figure.subplots(1, 2)
+    loss.plot(steps, [row["loss"] for row in history], marker=".", color="#0072B2")
+    loss.set(title="Training loss", xlabel="Step", ylim=(0.0, None))
+    for name, title, color in (
+        ("accuracy", "Accuracy, patients and classes alike", "#D55E00"),
+        ("tumor_recall", "Recall of tumours", "#009E73"),
+    ):
+        if name in history[0]:
+            values = [row[name] for row in history]
+            shares.plot(steps, values, marker=".", label=title, color=color)
+    shares.set(title="Validation", xlabel="Step", ylim=(0.0, 1.0))
+    if shares.lines:
+        best = max(history, key=lambda row: (row["accuracy"], row["step"]))
+        shares.axvline(best["step"], color="0.6", ls=":", label="Weights kept")
+        shares.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
 CHECKPOINT = "checkpoint.npz"
+CURVES = "curves.png"
 BEST_WEIGHTS = "best.weights.h5"
 SEQUENCE_LOSS = 0.4
 """Weight of the sequence head beside the slice head's 1: it learns sooner."""
@@ -223,8 +255,8 @@ def fit(
         to its end and keeps its last weights: nothing is chosen, so patients
         kept for testing stay untouched.
     folder
-        Exists; receives checkpoint, best weights, log.csv, log.jsonl and
-        TensorBoard events.
+        Exists; receives checkpoint, best weights, log.csv, log.jsonl, TensorBoard
+        events and curves.png.
     resume
         Go on from the folder's checkpoint.
     initial_weights
@@ -296,6 +328,7 @@ def fit(
         if progress is not None:
             progress(_progress(step, config, pace))
     log.close()
+    draw_curves(history, folder / CURVES)
     load_weights(model, folder / BEST_WEIGHTS)
     # What it counted is of the weights on their way, not of their average.
     count_normalisation(model, stream, config)
