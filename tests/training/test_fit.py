@@ -16,7 +16,6 @@ from tumorlens.training.dataset import load_samples, sampling_weights
 from tumorlens.training.fit import (
     BEST_WEIGHTS,
     CHECKPOINT,
-    CURVES,
     compile_model,
     draw_curves,
     fit,

@@ -25,6 +25,7 @@ from tumorlens.calibration.decision_layer import (
 )
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_ood_model
+from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
@@ -42,6 +43,7 @@ from tumorlens.inference.bundle.bundle import (
     save_bundle,
     sha256_of,
 )
+from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import CLASSES, INFO, Finding
 from tumorlens.training.config import TrainingConfig
@@ -174,7 +176,8 @@ def make_bundle(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    return write_facts(folder, config, layer, ood, facts, metrics)
+    study_model = fit_study_model(fitted_on, layer)
+    return write_facts(folder, config, layer, ood, facts, metrics, study_model)
 
 
 def _decision_layer(
@@ -519,6 +522,7 @@ def write_facts(
     ood: tuple[OodModel, Mapping[str, float]],
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    study_model: StudyModel | None = None,
 ) -> Bundle:
     """Write what was fitted beside a network, and verify the whole.
 
@@ -534,6 +538,8 @@ def write_facts(
         Result of `fit_ood_model`: the model and its figures.
     provenance, metrics
         Plain JSON, see `Bundle`.
+    study_model
+        Result of `fit_study_model`.
 
     Raises
     ------
@@ -560,4 +566,5 @@ def write_facts(
         judges=network.judges,
         findings=network.findings,
         sequence_head=layer.sequence_head,
+        study_model=study_model,
     )

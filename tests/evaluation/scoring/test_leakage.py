@@ -201,9 +201,7 @@ def test_a_parent_that_nobody_knows_holds_nobody_out(bundle_with, records):
     assert "nobody knows whose slices" in found["statement"]
 
 
-def test_a_parent_without_fingerprints_needs_its_pictures_at_hand(
-    bundle_with, records
-):
+def test_a_parent_without_fingerprints_needs_its_pictures_at_hand(bundle_with, records):
     own, parent, _ = line_of(records)
     del parent["fingerprints"]
     bundle = bundle_with(**own, parents=[parent])

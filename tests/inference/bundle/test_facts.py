@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import build_tiny_bundle
 from tests.samples.drawn_series import MODEL, RATE, drawn_series
 from tumorlens.errors import BundleError
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.study import MRSequence, Slice
 from tumorlens.inference.bundle.bundle import (
     Bundle,
     load_bundle,
@@ -23,8 +23,11 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import (
     OperatingPoint,
+    Rate,
     Rules,
+    SequenceSum,
     SeriesModel,
+    StudyModel,
     disagreement,
     disagrees,
     lacks_brain,
@@ -37,11 +40,9 @@ from tumorlens.inference.series.decision import (
     log_odds,
     series_features,
 )
-from tumorlens.inference.slice.decision import decide
+from tumorlens.inference.slice.decision import Decision, RawOutputs, decide
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.results import Decision
-from tumorlens.inference.slice.session import RawOutputs
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Answer, TumorClass, Verdict
 
 BOTH = Rules(head_disagreement=0.6, min_brain_share=0.1)
 GLIOMA = (5.0, 0.0, 0.0, 0.0)
@@ -82,12 +83,15 @@ def test_heads_that_agree_on_a_slice_full_of_brain_pass(tiny_bundle: Path) -> No
     assert judge(tiny_bundle, BOTH).label is TumorClass.GLIOMA
 
 
-def test_heads_that_disagree_are_inconclusive_and_both_are_quoted(
+def test_heads_that_disagree_leave_the_kind_open_and_both_are_quoted(
     tiny_bundle: Path,
 ) -> None:
     found = judge(tiny_bundle, BOTH, spots=MENINGIOMA)
-    assert found.label is Verdict.INCONCLUSIVE
-    (reason,) = found.reasons
+    assert found.finding is Answer.TUMOR
+    assert found.label is Verdict.TUMOR
+    assert found.kinds == (TumorClass.GLIOMA, TumorClass.MENINGIOMA)
+    open_, reason = found.reasons
+    assert "glioma or meningioma" in open_
     assert "as a whole looks like glioma" in reason
     assert "look like meningioma" in reason
     assert found.predicted is TumorClass.GLIOMA
@@ -98,12 +102,12 @@ def test_a_tumour_beside_none_is_left_to_the_probability(tiny_bundle: Path) -> N
     assert found.label is TumorClass.GLIOMA
 
 
-def test_too_little_brain_is_inconclusive_whatever_the_probability(
+def test_too_little_brain_is_uncertain_whatever_the_probability(
     tiny_bundle: Path,
 ) -> None:
     found = judge(tiny_bundle, BOTH, share=0.05)
     assert found.probabilities[TumorClass.GLIOMA] > 0.99
-    assert found.label is Verdict.INCONCLUSIVE
+    assert found.label is Verdict.UNCERTAIN
     assert "too little brain" in found.reasons[0]
     assert found.brain_share == 0.05
 
@@ -154,7 +158,9 @@ def test_a_bundle_keeps_its_rules(tmp_path: Path, rules: Rules) -> None:
     assert load_bundle(tmp_path).rules == rules
 
 
-def resave(old: Bundle, rules: Rules) -> Bundle:
+def resave(
+    old: Bundle, rules: Rules | None = None, study_model: StudyModel | None = None
+) -> Bundle:
     return save_bundle(
         old.folder,
         name=old.name,
@@ -168,6 +174,7 @@ def resave(old: Bundle, rules: Rules) -> Bundle:
         provenance=old.provenance,
         metrics=old.metrics,
         rules=rules,
+        study_model=study_model,
     )
 
 
@@ -278,3 +285,62 @@ def test_the_old_names_of_a_bundle_work_for_one_release(bundle: Path) -> None:
         assert made.scans == made.series_model
     with pytest.warns(DeprecationWarning, match="series_points"):
         assert made.scan_points == made.series_points
+
+
+T1, T1C = MRSequence.T1, MRSequence.T1_CONTRAST
+FLAIR, T2 = MRSequence.FLAIR, MRSequence.T2
+STUDY = StudyModel(
+    (
+        SequenceSum((T1,), (1.0,), 0.0, Rate(0.8, 0.7, 0.9)),
+        SequenceSum((FLAIR,), (1.0,), 0.0, Rate(0.9, 0.8, 0.95)),
+        SequenceSum((T1, FLAIR), (0.5, 1.0), -0.25),
+    ),
+    patients=30,
+    slices=400,
+)
+
+
+def test_a_bundle_keeps_how_sequences_are_weighed(tmp_path: Path) -> None:
+    build_tiny_bundle(tmp_path)
+    assert load_bundle(tmp_path).study_model is None
+    assert resave(load_bundle(tmp_path), study_model=STUDY).study_model == STUDY
+
+
+def test_as_many_sequences_as_were_fitted_are_summed() -> None:
+    both = STUDY.sum_of({T1, T2, FLAIR})
+    assert both is not None
+    assert both.sequences == (T1, FLAIR)
+    odds = {T1: np.array([2.0, 0.0]), FLAIR: np.array([1.0, -1.0])}
+    assert both.log_odds(odds).tolist() == [1.75, -1.25]
+    assert STUDY.sum_of({T1C, T2}) is None
+    equal = SequenceSum.equal((T1, FLAIR))
+    assert equal.log_odds(odds).tolist() == [1.5, -0.5]
+
+
+def test_of_sums_of_one_size_the_better_is_chosen() -> None:
+    chosen = replace(STUDY, sums=STUDY.sums[:2]).sum_of({T1, FLAIR})
+    assert chosen is not None
+    assert chosen.sequences == (FLAIR,)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"weights": [-1.0]}, "weights"),
+        ({"weights": [1.0, 1.0]}, "weights"),
+        ({"sequences": ["T9"]}, "sequences"),
+        ({"sequences": []}, "sequences"),
+        ({"sequences": ["T1", "T1"], "weights": [1.0, 1.0]}, "sequences"),
+        ({"bias": "much"}, "bias"),
+        ({"auroc": {"value": 1.2, "low": 0.9, "high": 1.0}}, "value"),
+    ],
+)
+def test_a_sum_that_cannot_be_is_refused(
+    bundle: Path, change: dict[str, object], named: str
+) -> None:
+    document = read_document(bundle)
+    study = STUDY.to_json()
+    document["study"] = {**study, "sums": [{**study["sums"][0], **change}]}
+    write_document(bundle, document)
+    with pytest.raises(BundleError, match=named):
+        load_bundle(bundle)

@@ -29,6 +29,7 @@ from tumorlens.inference.bundle.facts import (
     Rules,
     SequenceHead,
     SeriesModel,
+    StudyModel,
 )
 from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
@@ -83,7 +84,7 @@ class Bundle:
     files
         SHA-256 in hexadecimal, by file name.
     rules
-        What else makes a slice inconclusive; none in bundles that state none.
+        What else makes a slice uncertain; none in bundles that state none.
     cells
         Calibration of the evidence map; in bundles that state none the raw odds
         count.
@@ -97,6 +98,9 @@ class Bundle:
         in bundles that state them other lesions after these.
     sequence_head
         Which MR sequences the network tells apart; None where it tells none.
+    study_model
+        How several sequences of one place become one probability; None in bundles
+        that were not fitted on several sequences of the same patients.
     """
 
     folder: Path
@@ -119,6 +123,7 @@ class Bundle:
     judges: InputKind = "slices"
     findings: tuple[Finding, ...] = CLASSES
     sequence_head: SequenceHead | None = None
+    study_model: StudyModel | None = None
 
     @property
     def known_sequences(self) -> tuple[MRSequence, ...]:
@@ -201,6 +206,7 @@ def save_bundle(
     judges: InputKind = "slices",
     findings: Sequence[Finding] = CLASSES,
     sequence_head: SequenceHead | None = None,
+    study_model: StudyModel | None = None,
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -214,7 +220,7 @@ def save_bundle(
         See `Bundle`.
     rules, cells
         See `Bundle`; left out of the file where None.
-    judges, findings, sequence_head
+    judges, findings, sequence_head, study_model
         See `Bundle`.
 
     Returns
@@ -258,6 +264,8 @@ def save_bundle(
         document["findings"] = list(findings)
     if sequence_head is not None:
         document["sequences"] = sequence_head.to_json()
+    if study_model is not None:
+        document["study"] = study_model.to_json()
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -337,6 +345,9 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         judges=judges,
         findings=findings,
         sequence_head=head,
+        study_model=StudyModel.read(facts.object("study"))
+        if "study" in document
+        else None,
     )
 
 

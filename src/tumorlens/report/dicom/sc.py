@@ -24,12 +24,12 @@ from tumorlens.report.dicom.headers import (
     whole_headers,
 )
 from tumorlens.report.series.pictures import sides_of
-from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 NOTICE = "RESEARCH USE ONLY - NOT FOR CLINICAL USE"
+PARTIAL = "PART OF THE SERIES - IMAGES ARE MISSING"
 _LEAST_WIDTH = 512
 """Smaller pictures are enlarged, or the notice could not be read."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,31 +77,27 @@ def build_sc(
             "Give (height, width, 3), uint8, in RGB.",
         )
     check_dimensions(overlay.shape[1], overlay.shape[0], "The overlay")
-    pixels = burn_in(overlay, _caption(finding))
+    captions = [_caption(finding), *([PARTIAL] if finding.missing else [])]
+    pixels = burn_in(overlay, *captions)
     with guarded("secondary capture"):
         numbers = frame_numbers(whole, frames, index)
         return _write(header, index, numbers, pixels, finding)
 
 
 def _caption(finding: DicomFinding) -> str:
-    """Say the decision on a line no longer than the notice, in ASCII."""
-    title = decision_title(finding.decision)
-    if finding.not_judged is not None:
-        return f"{title}: nothing could be judged"
-    if finding.p_tumor is None:
-        return title
-    return f"{title}, tumour {words.percent(finding.p_tumor)}"
+    """Say the finding on one line, in ASCII."""
+    return words.with_probability(finding.headline, finding.p_tumor)
 
 
-def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
-    """Add a band with the notice and a caption below a picture.
+def burn_in(overlay: NDArray[np.uint8], *captions: str) -> NDArray[np.uint8]:
+    """Add a band with the notice and captions below a picture.
 
     Parameters
     ----------
     overlay
         Shape (H, W, 3), uint8.
-    caption
-        Plain ASCII.
+    captions
+        Lines of plain ASCII.
 
     Returns
     -------
@@ -115,9 +111,10 @@ def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
     # Fitted by the notice's own width, with a margin at both ends.
     scale = 0.92 * width / cv2.getTextSize(NOTICE, _FONT, 1.0, 2)[0][0]
     line = round(34 * scale)
-    band = np.zeros((2 * line + line // 2, width, 3), np.uint8)
+    lines = (NOTICE, *captions)
+    band = np.zeros((len(lines) * line + line // 2, width, 3), np.uint8)
     thick = max(1, round(1.6 * scale))
-    for row, text in enumerate((NOTICE, caption)):
+    for row, text in enumerate(lines):
         spot = (width // 25, (row + 1) * line)
         cv2.putText(band, text, spot, _FONT, scale, _WHITE, thick, cv2.LINE_AA)
     return np.concatenate([picture, band])
@@ -152,7 +149,9 @@ def _write(
     image.Laterality = ""
     image.BurnedInAnnotation = "YES"
     image.ConversionType = "WSD"
-    image.DerivationDescription = f"Overlay by {MANUFACTURER}. {RESEARCH_ONLY}"
+    told = (f"Overlay by {MANUFACTURER}.", RESEARCH_ONLY, *finding.missing)
+    # A short text has 1,024 letters at most (PS3.5, 6.2).
+    image.DerivationDescription = " ".join(told)[:1024]
     source = NewDataset()
     source.ReferencedSOPClassUID = header.SOPClassUID
     source.ReferencedSOPInstanceUID = header.SOPInstanceUID

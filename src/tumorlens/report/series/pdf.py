@@ -30,7 +30,7 @@ from tumorlens.imaging.geometry import slice_gap
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report import words
 from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -53,7 +53,6 @@ from tumorlens.report.slice.pdf import (
     plain,
     probability_rows,
 )
-from tumorlens.taxonomy import Verdict, decision_title
 
 WIDTH = 178 * mm
 """Of all that stands on a page, in points."""
@@ -72,7 +71,7 @@ _HOW_TO_READ = (
 _OUTLINED = ", and the lesion's outline in yellow"
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
-    "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
+    "Dots: key slices. A gap: slices without brain, or refused. The series’ own "
     "probability stands above, and is not that of any one slice."
 )
 
@@ -125,6 +124,33 @@ def render_series_pdf(
         The file; the same for the same arguments. It holds the files' names,
         and nothing else that could name the patient.
     """
+    return render_pages(
+        lambda: _story(entries, bundle, notes, failures),
+        "TumorLens scan report",
+        bundle,
+        made,
+    )
+
+
+def render_pages(
+    story: Callable[[], list[Flowable]], title: str, bundle: Bundle, made: datetime
+) -> bytes:
+    """Set A4 pages with head and foot.
+
+    Parameters
+    ----------
+    story
+        Gives what stands on the pages, anew each time.
+    title
+        Stands on each page.
+    bundle, made
+        See `render_series_pdf`.
+
+    Returns
+    -------
+    bytes
+        The file; the same for the same arguments.
+    """
     # The number of pages stands on each page, and is known after a first pass.
     pages = 0
     for _ in range(2):
@@ -136,21 +162,20 @@ def render_series_pdf(
             rightMargin=_SIDE - _PADDING,
             topMargin=A4[1] - _TOP + 13 * mm,
             bottomMargin=_FOOT + 6 * mm,
-            title="TumorLens scan report",
+            title=title,
             author="TumorLens",
             subject=RESEARCH_USE,
             lang="en-GB",
             invariant=1,
         )
-        frame = _page_frame(bundle, made, pages)
-        story = _story(entries, bundle, notes, failures)
-        document.build(story, onFirstPage=frame, onLaterPages=frame)
+        frame = _page_frame(title, bundle, made, pages)
+        document.build(story(), onFirstPage=frame, onLaterPages=frame)
         pages = document.page
     return buffer.getvalue()
 
 
 def _page_frame(
-    bundle: Bundle, made: datetime, pages: int
+    title: str, bundle: Bundle, made: datetime, pages: int
 ) -> Callable[[Canvas, object], None]:
     """Head and foot of each page."""
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
@@ -167,7 +192,7 @@ def _page_frame(
         canvas.saveState()
         canvas.setFillColor(INK)
         canvas.setFont("Helvetica-Bold", 12)
-        put("TumorLens scan report", _TOP - 9, 12)
+        put(title, _TOP - 9, 12)
         canvas.setFillColor(WARNING)
         put(NOTICE, _TOP - 22, 8.5)
         canvas.setFont("Helvetica", 8)
@@ -203,7 +228,7 @@ def _story(
 def _summary(
     entries: Sequence[SeriesEntry], notes: Sequence[str], failures: Sequence[Failure]
 ) -> list[Flowable]:
-    heads = ("", "Series", "Sequence", "Plane", "Slices", "Decision", "Any tumour")
+    heads = ("", "Series", "Sequence", "Plane", "Slices", "Finding", "Any tumour")
     rows = [[paragraph(head, SMALL) for head in heads]]
     for number, entry in enumerate(entries, 1):
         finding = entry.finding
@@ -213,8 +238,8 @@ def _summary(
             finding.sequence or "not stated",
             finding.plane or "not stated",
             str(finding.slices),
-            decision_title(finding.decision),
-            words.tumor_percent(finding.decision, finding.p_tumor),
+            words.series_headline(finding),
+            words.tumor_percent(finding.p_tumor),
         )
         rows.append([paragraph(cell) for cell in cells])
     widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]
@@ -285,7 +310,13 @@ def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
     )
 
 
-def series_section(entry: SeriesEntry, bundle: Bundle, label: str) -> list[Flowable]:
+def series_section(
+    entry: SeriesEntry,
+    bundle: Bundle,
+    label: str,
+    title: str = "",
+    inserted: Sequence[Flowable] = (),
+) -> list[Flowable]:
     """Set one series.
 
     Parameters
@@ -295,14 +326,19 @@ def series_section(entry: SeriesEntry, bundle: Bundle, label: str) -> list[Flowa
     bundle
         The model, for its operating points.
     label
-        Stands above the file's name.
+        Stands above the title.
+    title
+        By default the file's name.
+    inserted
+        Stands between the caveats and the facts.
     """
     return [
         paragraph(label, SMALL),
-        paragraph(short_name(entry.finding.source), TITLE),
+        paragraph(title or short_name(entry.finding.source), TITLE),
         Spacer(1, 3 * mm),
         _result(entry.finding),
         *_caveats(entry.finding),
+        *inserted,
         Spacer(1, 3 * mm),
         _facts(entry),
         *_along(entry.finding),
@@ -321,10 +357,11 @@ def short_name(name: str) -> str:
 
 
 def _result(finding: SeriesPrediction) -> Table:
-    tumor = words.tumor_percent(finding.decision, finding.p_tumor)
+    tumor = words.tumor_percent(finding.p_tumor)
+    sentence = words.series_sentence(finding.finding, finding.kinds, finding.not_judged)
     said = [
-        paragraph(decision_title(finding.decision), HEADLINE),
-        paragraph(words.series_sentence(finding.decision, finding.not_judged)),
+        paragraph(words.series_headline(finding), HEADLINE),
+        paragraph(sentence),
         paragraph(
             f"Probability of any tumour: {tumor}. "
             f"Operating point: {finding.operating_point}."
@@ -345,8 +382,6 @@ def _result(finding: SeriesPrediction) -> Table:
 
 def _caveats(finding: SeriesPrediction) -> list[Flowable]:
     texts = [finding.sequence_caveat, *finding.reasons]
-    if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
-        texts.append(words.REFUSED_SERIES_NUMBERS)
     said = [paragraph(text) for text in texts if text]
     if not said:
         return []
@@ -458,7 +493,7 @@ def _operating_point(finding: SeriesPrediction, bundle: Bundle) -> list[Flowable
     if point is not None:
         texts.insert(
             0,
-            words.operating_point_sentence(finding.operating_point, point, "scan"),
+            words.operating_point_sentence(finding.operating_point, point, "series"),
         )
     return [paragraph(text, SMALL) for text in texts]
 
