@@ -237,6 +237,17 @@ def test_a_bright_class_is_told(tmp_path: Path) -> None:
     assert warned(pictures(tmp_path, tumors, others)) == {"class_by_brightness"}
 
 
+def test_a_dark_class_among_three_is_told(tmp_path: Path) -> None:
+    heads = [draw_person(row, 128) for row in range(36)]
+    dark = [head // 2 for head in heads[:12]]
+    records = pictures(tmp_path, dark, heads[12:])
+    for row in range(12, 24):
+        records[row] = replace(records[row], label=TumorClass.MENINGIOMA)
+    finding = found(audit(records), "class_by_brightness")
+    assert finding is not None
+    assert [item.split()[0] for item in finding.examples] == ["glioma"]
+
+
 def test_a_class_in_a_format_of_its_own_is_told(tmp_path: Path) -> None:
     records = pictures(
         tmp_path,
