@@ -261,6 +261,8 @@ def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRate]:
         shares_of_both = (same["tumor_sensitivity"], same["tumor_specificity"])
         finds, clears = (share["value"] for share in shares_of_both)
         rates.append(MeasuredRate("Same scanners", _both(finds, clears)))
+    if facts.sensitivity is None or facts.specificity is None:
+        return [*rates, MeasuredRate("Not measured", words.UNMEASURED)]
     pooled = _both(facts.sensitivity.value, facts.specificity.value)
     return [*rates, MeasuredRate("All sets", pooled)]
 
