@@ -295,7 +295,8 @@ def glance_rows(decision: Decision) -> list[GlanceRow]:
     shares: dict[Finding, float] = {
         name: share * value for name, value in decision.raw_probabilities.items()
     }
-    shares |= decision.other_lesions
+    for name, value in decision.other_lesions.items():
+        shares[name] = value
     return _glance(decision.p_tumor, decision.kinds, shares)
 
 
