@@ -156,8 +156,11 @@ class Decision:
     @property
     def predicted(self) -> TumorClass | None:
         """Most probable of the four classes; None of a refused picture."""
-        if self.is_refused:
-            return None
+        return None if self.is_refused else self.raw_predicted
+
+    @property
+    def raw_predicted(self) -> TumorClass:
+        """Most probable of the four classes, of a refused picture too."""
         return max(CLASSES, key=lambda name: self.raw_probabilities[name])
 
     @property

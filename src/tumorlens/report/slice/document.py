@@ -113,10 +113,9 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
 def _numbers(prediction: Prediction) -> dict[str, Any]:
     """Give all that names a class or is a probability, of a refused picture too."""
     decision = prediction.decision
-    values = decision.raw_probabilities
     return {
-        "predicted": max(CLASSES, key=lambda name: values[name]).value,
-        "probabilities": _probabilities(values),
+        "predicted": decision.raw_predicted.value,
+        "probabilities": _probabilities(decision.raw_probabilities),
         "p_tumor": _finite(decision.raw_p_tumor),
         **{
             key: None
