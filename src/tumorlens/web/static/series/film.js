@@ -26,7 +26,7 @@ export function showFilm(list, view, state, source) {
     small.getContext("2d").drawImage(large, 0, 0, small.width, small.height);
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("aria-label", `Slice ${slice + 1}`);
+    button.setAttribute("aria-label", `Go to slice ${slice + 1}`);
     button.append(small, String(slice + 1));
     button.addEventListener("click", () => state.goTo(view, slice));
     const item = document.createElement("li");
