@@ -229,6 +229,19 @@ class JobQueue:
             ).all()
         return {(stage, state): number for stage, state, number in rows}
 
+    def count_owned(self, owner: str, kind: str, stage: str) -> int:
+        """Count an owner's jobs of a kind that wait in a stage."""
+        with self._database.reading() as session:
+            number = session.scalar(
+                select(func.count()).where(
+                    Job.owner == owner,
+                    Job.kind == kind,
+                    Job.stage == stage,
+                    Job.state == JobState.WAITING,
+                )
+            )
+        return int(number or 0)
+
     def claim(
         self,
         stage: str,

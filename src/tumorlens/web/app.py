@@ -11,8 +11,8 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
 from tumorlens.web.errors import handle_errors
+from tumorlens.web.request_log import log_requests
 from tumorlens.web.security import guard
-from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 from tumorlens.web.views import health
 from tumorlens.web.views.api import root as api
@@ -42,13 +42,15 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
         check_operating_point(settings.operating_point, classifier.bundle)
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    jobs = SeriesJobs(classifier, store)
-    set_app_state(app, AppState(classifier, store, settings, jobs))
-    guard(app, settings, store.key)
+    state = AppState.make(classifier, store, settings)
+    set_app_state(app, state)
+    log_requests(app, state.metrics)
     handle_errors(app, settings)
+    guard(app, settings, store.key)
     for views in (home, slices, series, api, health):
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
+    app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login
     app.jinja_env.filters["unbroken"] = unbroken
     return app
 
@@ -62,7 +64,10 @@ def open_store(settings: Settings) -> Store:
         Where its folder cannot be used.
     """
     store = Store(
-        settings.store, 60.0 * settings.retention_minutes, settings.store_mb * 2**20
+        settings.store,
+        60.0 * settings.retention_minutes,
+        settings.store_mb * 2**20,
+        scan_seconds=60.0 * settings.scan_minutes,
     )
     store.start_sweeper()
     return store

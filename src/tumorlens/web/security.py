@@ -7,10 +7,13 @@ import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request, session
+from flask import Flask, Response, g, request, session
+from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from tumorlens.settings import Settings
+from tumorlens.errors import TumorLensError
+from tumorlens.settings import SETTINGS, Settings
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -26,11 +29,28 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_HSTS = "max-age=31536000"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SESSION_KEY = "visitor"
+_IS_NEW = "session_is_new"
+
+
+class ForwardedError(TumorLensError):
+    """A request came through a proxy to a server that asks nobody who they are."""
+
+    code = "forwarded"
+    http_status = 403
+
 
 NOBODY = "nobody"
 """Owner of nothing: whoever has no session yet."""
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Cookies that go over TLS alone where the request came so."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure or super().get_cookie_secure(app)
 
 
 def guard(app: Flask, settings: Settings, key: bytes) -> None:
@@ -45,6 +65,7 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     key
         Key that signs the cookie.
     """
+    app.session_interface = _Sessions()
     app.config.update(
         SECRET_KEY=key,
         # Cookies know no port: two servers on one machine must not share one.
@@ -57,10 +78,26 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     )
     names = _trusted_names(settings)
 
+    def refuse_proxies() -> None:
+        if any(_is_forwarding(name) for name in request.headers.keys()):  # noqa: SIM118
+            raise ForwardedError(
+                "This request came through a proxy, and there is no log-in: whoever "
+                "reaches the proxy would see everything.",
+                "Make accounts or tokens, or set "
+                f"{SETTINGS['insecure_no_login'].option} for a demonstration.",
+            )
+
     def refuse_unknown_hosts() -> None:
         if names is not None and _host_name(request.host) not in names:
             raise BadRequest("This is addressed to a name that is not answered here.")
 
+    if not settings.insecure_no_login:
+        app.before_request(refuse_proxies)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
+        )
     app.before_request(refuse_unknown_hosts)
     app.before_request(_refuse_cross_site_requests)
     app.after_request(_add_headers)
@@ -77,7 +114,22 @@ def ensure_session_id() -> str:
     value = session_id()
     if value is None:
         value = session[_SESSION_KEY] = secrets.token_urlsafe(16)
+        g.setdefault(_IS_NEW, True)
     return value
+
+
+def client_of(owner: str) -> str:
+    """Name who sends a request, for quotas: an owner, else the address.
+
+    Parameters
+    ----------
+    owner
+        Owner of what the request makes; empty where that may be anyone.
+    """
+    # A session that begins with each request would be no bound.
+    if owner and not g.get(_IS_NEW, False):
+        return owner
+    return f"@{request.remote_addr}"
 
 
 def is_loopback(host: str) -> bool:
@@ -120,6 +172,11 @@ def _host_and_port(origin: str) -> str | None:
         return None
 
 
+def _is_forwarding(header: str) -> bool:
+    lower = header.lower()
+    return lower == "forwarded" or lower.startswith("x-forwarded-")
+
+
 def _refuse_cross_site_requests() -> None:
     """Refuse to act on what a page of another site sends."""
     if request.method in {"GET", "HEAD", "OPTIONS"}:
@@ -138,6 +195,8 @@ def _refuse_cross_site_requests() -> None:
 
 def _add_headers(response: Response) -> Response:
     response.headers.update(_HEADERS)
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = _HSTS
     if request.endpoint != "static":
         # Pictures of people: no copy stays in the browser's cache.
         response.headers["Cache-Control"] = "no-store"

@@ -32,6 +32,7 @@ def test_a_scan_waits_for_room_and_is_judged_then(
     classifier: SeriesClassifier,
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
+    lesion_png: bytes,
 ) -> None:
     waiting, gate = gated(classifier)
     with closing(Store(small_disk / "store", 3600, 2**30)) as store:
@@ -42,9 +43,17 @@ def test_a_scan_waits_for_room_and_is_judged_then(
         gate.wait_for_it()
         filler = fill(small_disk)
         refused = client.post(URL, **form(("b.nii.gz", nifti())))
-        assert refused.status_code == 500
+        assert refused.status_code == 507
         assert refused.json is not None
-        assert "cannot be kept" in refused.json["error"]["message"]
+        assert refused.json["error"]["code"] == "disk_full"
+        picture = client.post("/api/v1/predictions", **form(("a.png", lesion_png)))
+        assert picture.status_code == 507
+        page = client.post("/analyses", **form(("a.png", lesion_png)))
+        assert page.status_code == 507
+        unready = client.get("/readyz")
+        assert unready.status_code == 503
+        assert unready.json is not None and "full" in unready.json["status"]
+        assert client.get("/healthz").status_code == 200
         gate.open()
         # Not even that it failed can be written: it stays as it is.
         end = time.monotonic() + PATIENCE_SECONDS
@@ -54,4 +63,5 @@ def test_a_scan_waits_for_room_and_is_judged_then(
         found = client.get(place).json
         assert found is not None and found["state"] in {"reading", "judging"}
         filler.unlink()
+        assert client.get("/readyz").status_code == 200
         assert finish(client, place)["state"] == "done"

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import signal
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from tumorlens.errors import SettingError
 from tumorlens.settings import SETTINGS, Settings, load_settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from flask import Flask
-    from waitress.server import BaseWSGIServer, MultiSocketServer
-
 Command = TypeVar("Command", bound="Callable[..., Any]")
-
-_THREADS = 8
-"""Requests served at a time: uploads are slow, and pages must not wait for them."""
 
 
 def _setting_options(command: Command) -> Command:
@@ -38,11 +28,15 @@ def _setting_options(command: Command) -> Command:
     """
     for row in reversed(SETTINGS.values()):
         default = "" if row.default is None else f" Default: {row.default}."
+        facts: dict[str, Any] = {"metavar": row.kind.upper()}
+        if row.kind == "switch":
+            default = ""
+            facts = {"is_flag": True, "flag_value": "yes", "default": None}
         command = click.option(
             row.option,
             row.name,
-            metavar=row.kind.upper(),
             help=f"{row.help}{default} Environment: {row.environment}.",
+            **facts,
         )(command)
     return command
 
@@ -60,62 +54,85 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     settings = load_settings(options)
     # Imported late: `tumorlens --help` needs none of it.
     from tumorlens.inference.series.classifier import load_series_classifier
+    from tumorlens.operations.logs import json_log
     from tumorlens.web.app import create_app, open_store
+    from tumorlens.web.app_state import state_of
+    from tumorlens.web.server import HttpServer
 
+    _check_access(settings)
     classifier = load_series_classifier(settings.model, settings.threads)
-    with _stop_on_sigterm(), closing(open_store(settings)) as store:
-        server = listen(create_app(classifier, store, settings), settings)
-        with closing(server):
-            url = address(settings.host, port_of(server))
-            _say(url, settings)
-            if _has_screen() if open_browser is None else open_browser:
-                threading.Thread(
-                    target=webbrowser.open, args=(url,), daemon=True
-                ).start()
-            server.run()
+    stop = _Stop()
+    with stop.on_signals(), json_log(), closing(open_store(settings)) as store:
+        app = create_app(classifier, store, settings)
+        state = state_of(app)
+        server = HttpServer(app, settings, state.metrics.count_dropped)
+        stop.begin_with(state.stop, server.drain)
+        url = address(settings.host, server.port)
+        _say(url, settings)
+        if _has_screen() if open_browser is None else open_browser:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        server.run()
+        is_quiet = server.close()
     click.echo("TumorLens has stopped.", err=True)
+    if not (is_quiet and state.jobs.is_quiet):
+        # To end the interpreter under a thread that computes would crash it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
-def listen(app: Flask, settings: Settings) -> BaseWSGIServer | MultiSocketServer:
-    """Take the port, and get ready to serve.
+class _Stop:
+    """Ends the server in order at the first signal, and at once at the second."""
 
-    Parameters
-    ----------
-    app
-        The app that `create_app` made.
-    settings
-        Host, port and the limit of an upload.
+    def __init__(self) -> None:
+        self._steps: tuple[Callable[[], None], ...] = ()
+        self._is_asked = False
+
+    def begin_with(self, *steps: Callable[[], None]) -> None:
+        """Do this, one after the other, at the first signal."""
+        self._steps = steps
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Listen to Ctrl-C and SIGTERM."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._heard) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_asked or not self._steps:
+            raise SystemExit(0)
+        self._is_asked = True
+        # Locks may be held where the signal came; they are not waited for here.
+        threading.Thread(target=self._go, daemon=True).start()
+
+    def _go(self) -> None:
+        for step in self._steps:
+            step()
+
+
+def _check_access(settings: Settings) -> None:
+    """Refuse to serve other machines where everybody could see everything.
 
     Raises
     ------
     SettingError
-        Where the port is taken or forbidden, or the host is none of this
-        machine's.
+        Where there is no log-in, and nobody said that none is wanted.
     """
-    import waitress
+    from tumorlens.web.security import is_loopback
 
-    # That a request waits a moment for its turn is no news.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    try:
-        return waitress.create_server(
-            app,
-            host=settings.host,
-            port=settings.port,
-            threads=_THREADS,
-            ident="",
-            # The app refuses a little above its own limit with a page; far above
-            # it the server does so itself, before the bytes fill the disk.
-            max_request_body_size=2 * max(settings.upload_mb, settings.scan_mb) * 2**20,
-        )
-    except OSError as error:
-        raise _cannot_listen(error, settings) from error
-
-
-def port_of(server: BaseWSGIServer | MultiSocketServer) -> int:
-    """Return the port that a server has taken."""
-    # A name such as "localhost" can stand for two addresses, each with a socket.
-    listens = getattr(server, "effective_listen", None)
-    return int(listens[0][1] if listens else server.effective_port)
+    if is_loopback(settings.host) or settings.insecure_no_login:
+        return
+    raise SettingError(
+        f"On {settings.host} other machines could reach the server, and there is no "
+        "log-in.",
+        "Leave --host at 127.0.0.1; for a demonstration, add "
+        f"{SETTINGS['insecure_no_login'].option}.",
+    )
 
 
 def address(host: str, port: int) -> str:
@@ -126,31 +143,13 @@ def address(host: str, port: int) -> str:
     return f"http://{shown}:{port}/"
 
 
-def _cannot_listen(error: OSError, settings: Settings) -> SettingError:
-    place = f"{settings.host}:{settings.port}"
-    if error.errno == errno.EADDRINUSE:
-        return SettingError(
-            f"Port {settings.port} on {settings.host} is in use.",
-            "Stop the program that uses it, or choose another with --port.",
-        )
-    if error.errno == errno.EACCES:
-        return SettingError(
-            f"You may not listen on {place}.", "Choose a port from 1024 with --port."
-        )
-    reason = error.strerror or str(error)
-    return SettingError(
-        f"{place} cannot be listened on: {reason}.",
-        "Give --host an address of this machine, such as 127.0.0.1.",
-    )
-
-
 def _say(url: str, settings: Settings) -> None:
     from tumorlens.web.security import is_loopback
 
     if not is_loopback(settings.host):
         click.echo(
             "Warning: other machines can reach it, and there is no login and no "
-            "encryption. Use it so only on a network that you trust.",
+            "encryption. Send no patient's images.",
             err=True,
         )
     click.echo(f"TumorLens is at {url} (Ctrl-C stops it).")
@@ -162,17 +161,3 @@ def _has_screen() -> bool:
     if sys.platform in {"win32", "darwin"}:
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does; waitress ends its loop on SystemExit."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(0)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -13,6 +13,7 @@ from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.settings import Settings
+from tumorlens.web.idempotency import HEADER
 from tumorlens.web.openapi.models import (
     Failure,
     Health,
@@ -97,14 +98,22 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                     "200": _json("At least one file could be judged.", Predictions),
                     **_upload_refusals(),
                     "422": _json(
-                        "No file was sent, or none could be judged.",
+                        "No file was sent, none could be judged, or the key was sent "
+                        "with other files.",
                         Predictions,
                         Problem,
                     ),
                     "500": _json(
                         "The server's fault; its log says more.", Predictions, Problem
                     ),
+                    "503": _refusal(
+                        "As many uploads wait as may wait, or the time is over.",
+                        Predictions,
+                        Problem,
+                    ),
+                    "507": _json("The disk is full.", Predictions, Problem),
                 },
+                parameters=[_idempotency_key()],
                 description=f"At most {settings.upload_mb} MB and "
                 f"{settings.files_per_upload} files. Pictures and results are removed "
                 f"after {words.minutes(settings.retention_minutes)}. "
@@ -171,12 +180,16 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 {
                     "202": accepted,
                     **_upload_refusals(),
-                    "422": _json("No file was sent.", Problem),
+                    "422": _json(
+                        "No file was sent, or the key was sent with other files.",
+                        Problem,
+                    ),
                     "500": _json("It cannot be kept; the message says why.", Problem),
-                    "503": _json(
+                    "503": _refusal(
                         "Too many scans are waiting, or too large ones.", Problem
                     ),
                 },
+                parameters=[_idempotency_key()],
                 description=f"At most {settings.scan_mb} MB. The answer comes before "
                 "anything is read: ask at its address until the state is 'done', "
                 "'failed' or 'stopped'. Files, pictures and results are removed "
@@ -255,7 +268,8 @@ def _server_paths() -> Json:
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
     health = "200 while the server answers at all"
-    readiness = "200 with a verified model and a store"
+    readiness = "200 where work can be taken: model, store, room on its disk"
+    metrics = "Metrics in Prometheus' text format"
     return {
         "/api/v1/openapi.json": {
             "get": _operation("describe", "This document", {"200": this})
@@ -269,7 +283,17 @@ def _server_paths() -> Json:
                 readiness,
                 {
                     "200": _json(f"{readiness}.", Health),
-                    "503": _json("It cannot work at present.", Health),
+                    "503": _json("It cannot; the status says why.", Health),
+                },
+            )
+        },
+        "/metrics": {
+            "get": _operation(
+                "metrics",
+                metrics,
+                {
+                    "200": _file(f"{metrics}.", "text/plain"),
+                    "404": _json("They are off.", Problem),
                 },
             )
         },
@@ -284,10 +308,20 @@ def _json(description: str, *models: type[BaseModel]) -> Json:
     """Describe an answer in JSON, of one of these types."""
     schemas = [{"$ref": _REFERENCE.format(model=model.__name__)} for model in models]
     schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema}},
+    content = {"application/json": {"schema": schema}}
+    if Problem in models:
+        problem = {"$ref": _REFERENCE.format(model=Problem.__name__)}
+        content["application/problem+json"] = {"schema": problem}
+    return {"description": description, "content": content}
+
+
+def _refusal(description: str, *models: type[BaseModel]) -> Json:
+    """Describe an answer after which to try again."""
+    retry = {
+        "description": "Seconds after which to try again.",
+        "schema": {"type": "integer", "minimum": 1},
     }
+    return {**_json(description, *models), "headers": {"Retry-After": retry}}
 
 
 def _file(description: str, media: str) -> Json:
@@ -327,6 +361,21 @@ def _upload_refusals() -> Json:
     """Describe the answers that an upload of either kind may get."""
     return {
         "400": _json("No such operating point.", Problem),
-        "403": _json("Sent by a page of another site.", Problem),
+        "403": _json(
+            "Sent by a page of another site, or through a proxy without a log-in.",
+            Problem,
+        ),
         "413": _json("The upload passes a limit.", Problem),
+        "429": _refusal("This client has as much under way as it may have.", Problem),
+        "507": _json("The disk is full.", Problem),
+    }
+
+
+def _idempotency_key() -> Json:
+    return {
+        "name": HEADER,
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "The same key with the same files gets the same answer again, "
+        "as long as results are kept; with other files it is refused (422).",
     }

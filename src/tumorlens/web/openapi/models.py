@@ -49,8 +49,12 @@ class ProblemDetail(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error of the API."""
+    """An error of the API, as RFC 9457 has it."""
 
+    type: str = Field(description="URN that ends in the code of the error.")
+    title: str
+    status: int
+    detail: str
     error: ProblemDetail
 
 

@@ -14,12 +14,19 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from tumorlens.errors import BusyError, MissingFileError, OutputError
+from tumorlens.errors import (
+    BusyError,
+    DiskFullError,
+    IdempotencyError,
+    MissingFileError,
+    OutputError,
+)
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
@@ -45,8 +52,8 @@ of them."""
 ATTEMPTS = RetryPolicy(5)
 """Tries of an upload that a full disk or a restart has kept from being judged."""
 
-SCAN_SECONDS = 4 * 3600.0
-"""Seconds that one upload may take; the largest that fits takes a small part."""
+_ANSWER = "answer"
+"""Kind of the jobs that keep what an `AnswerKey` stands for."""
 
 _PICTURES = "pictures"
 _KEY, _KEY_BYTES = "key", 32
@@ -54,8 +61,24 @@ _SWEEPS_SECONDS = 30.0
 _logger = logging.getLogger(__name__)
 
 
-class StoreFullError(OutputError):
-    """More pictures were sent at a time than the store can keep."""
+class StoreFullError(DiskFullError):
+    """The store can keep no more results."""
+
+
+@dataclass(frozen=True)
+class AnswerKey:
+    """Key under which a sender may ask for the same answer again.
+
+    Parameters
+    ----------
+    digest
+        Digest of owner, address and key.
+    body
+        Digest of what was sent with it.
+    """
+
+    digest: str
+    body: str
 
 
 class Store:
@@ -75,6 +98,8 @@ class Store:
         Seconds since 1970.
     url
         URL of a database as for `JobStore`; None for one in the folder.
+    scan_seconds
+        Seconds that judging one upload of a series may take.
 
     Raises
     ------
@@ -89,7 +114,9 @@ class Store:
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
         url: str | None = None,
+        scan_seconds: float = 4 * 3600.0,
     ) -> None:
+        self._scan_seconds = scan_seconds
         self.retention_seconds = retention_seconds
         self._clock = clock
         self._stopped = threading.Event()
@@ -130,8 +157,9 @@ class Store:
         Raises
         ------
         OutputError
-            Where the disk is full, the folder is gone, or others' results leave no
-            room.
+            Where the folder is gone.
+        DiskFullError
+            Where the disk is full, or others' results leave no room.
         """
         try:
             with (
@@ -140,13 +168,13 @@ class Store:
             ):
                 job = self._add_picture(prediction, owner, stage)
                 if not self._retention.make_room(job) and not self._is_alone(job):
-                    raise OutputError(
+                    raise StoreFullError(
                         "the store is full of others' results.",
                         "Try again in a few minutes; whoever runs the server can set "
                         f"{SETTINGS['store_mb'].option}.",
                     )
         except OutputError as error:
-            raise OutputError(
+            raise type(error)(
                 f"{prediction.source} was judged, but the result cannot be kept: "
                 f"{error.message}",
                 error.hint,
@@ -202,6 +230,7 @@ class Store:
         owner: str,
         operating_point: str,
         files: Mapping[str, BinaryIO],
+        key: AnswerKey | None = None,
     ) -> Upload:
         """Accept an upload, to be judged later: from now on it survives a restart.
 
@@ -215,6 +244,8 @@ class Store:
             One that the model has.
         files
             Files as they were sent, by names of ours, in this order.
+        key
+            Key under which `answer` finds the upload; None for no such.
 
         Raises
         ------
@@ -222,7 +253,7 @@ class Store:
             Where it does not fit beside the others that wait or are being judged, or
             beside the results of those who keep less.
         OutputError
-            Where the disk is full or the folder is gone.
+            Where the folder is gone, or as `DiskFullError` the disk is full.
         """
         document = {
             "label": label,
@@ -241,10 +272,12 @@ class Store:
                         STAGE,
                         owner=owner,
                         document=document,
-                        time_limit=SCAN_SECONDS,
+                        time_limit=self._scan_seconds,
                     )
                     session.flush()
                     self._artifacts.attach(job.id, SENT, staged)
+                    if key is not None:
+                        self.keep_answer(key, owner, {"scan": job.id})
                     # Should it not fit, what has given way comes back.
                     if not self._retention.waiting_fits() or not (
                         self._retention.make_room(job) or self._is_alone(job)
@@ -258,6 +291,51 @@ class Store:
         except OutputError as error:
             raise _cannot_keep(error) from error
         return self._upload(job)
+
+    def answer(self, key: AnswerKey) -> dict[str, Any] | None:
+        """Return what `keep_answer` kept; None where the key is new.
+
+        Raises
+        ------
+        IdempotencyError
+            The key stands for another request.
+        """
+        job = self.queue.named(_ANSWER, key.digest)
+        if job is None:
+            return None
+        if not self._is_shown(job):
+            self.queue.remove([job.id])
+            return None
+        if job.document["body"] != key.body:
+            raise IdempotencyError("This Idempotency-Key was sent with other files.")
+        document: dict[str, Any] = job.document["answer"]
+        return document
+
+    def keep_answer(self, key: AnswerKey, owner: str, document: dict[str, Any]) -> None:
+        """Keep what a key stands for, as long as results are kept.
+
+        Parameters
+        ----------
+        key
+            A new one.
+        owner
+            Owner of the results.
+        document
+            Plain JSON values.
+
+        Raises
+        ------
+        OutputError
+            The database does not take it.
+        """
+        self.queue.add(
+            _ANSWER,
+            STAGE,
+            owner=owner,
+            key=key.digest,
+            document={"body": key.body, "answer": document},
+            state=JobState.DONE,
+        )
 
     def get(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> Upload:
         """Find an upload.
@@ -325,7 +403,8 @@ class Store:
     def delete_all(self, owner: str) -> int:
         """Remove all uploads of a session; return how many there were."""
         owned = [job.id for kind in Kind for job in self.queue.owned(owner, kind)]
-        return self.queue.remove(owned)
+        answers = [job.id for job in self.queue.owned(owner, _ANSWER)]
+        return self.queue.remove([*owned, *answers]) - len(answers)
 
     def sweep(self) -> int:
         """Remove all uploads whose time is over; return how many."""
@@ -386,6 +465,16 @@ class Store:
         """Sweep from time to time, in a thread, until `close`."""
         self._sweeper = threading.Thread(target=self._sweep_on, daemon=True)
         self._sweeper.start()
+
+    def has_room(self) -> bool:
+        """Tell whether the disk has room for what comes.
+
+        Raises
+        ------
+        OutputError
+            The folder is not there any more.
+        """
+        return self._artifacts.has_room()
 
     def before_close(self, closer: Callable[[], None]) -> None:
         """Have something stopped before the store closes: who still writes to it."""
@@ -491,7 +580,7 @@ class Store:
                     parent=upload.parent,
                     document=upload.document,
                     state=state,
-                    time_limit=SCAN_SECONDS,
+                    time_limit=self._scan_seconds,
                 )
                 job.id, job.created, job.error = upload.id, upload.made, upload.error
                 job.finished = upload.made if state.is_over else None
@@ -535,4 +624,4 @@ def _signing_key(path: Path) -> bytes:
 
 
 def _cannot_keep(error: OutputError) -> OutputError:
-    return OutputError(f"The scan cannot be kept: {error.message}", error.hint)
+    return type(error)(f"The scan cannot be kept: {error.message}", error.hint)

@@ -12,12 +12,26 @@ from typing import Any
 from flask import Response, request, send_file
 from werkzeug.exceptions import NotFound
 
-from tumorlens.errors import InputError, MissingFileError, NotReadyError
+from tumorlens.errors import (
+    DiskFullError,
+    InputError,
+    MissingFileError,
+    NotReadyError,
+    OutputError,
+    TooSlowError,
+)
 from tumorlens.inference.slice.results import Failure
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.upload import Upload
+
+_SERVER_FAULTS = {
+    DiskFullError.code: DiskFullError.http_status,
+    TooSlowError.code: TooSlowError.http_status,
+    OutputError.code: OutputError.http_status,
+    "internal_error": 500,
+}
 
 STATUS_SCHEMA = "tumorlens-scan-status/1"
 
@@ -33,13 +47,16 @@ def upload_status(results: Sequence[Upload | Failure]) -> int:
     Returns
     -------
     int
-        200 where anything could be judged, 500 where nothing could and that is the
-        server's fault, else 422.
+        200 where anything could be judged; where nothing could, 507 for a full disk,
+        503 where there was no time, 500 for another fault of the server, else 422.
     """
     codes = {item.code for item in results if isinstance(item, Failure)}
     if len(codes) == 0 or any(isinstance(item, Upload) for item in results):
         return 200
-    return 500 if codes & {"internal_error", "cannot_write"} else 422
+    for code, status in _SERVER_FAULTS.items():
+        if code in codes:
+            return status
+    return 422
 
 
 def overlay_kind() -> OverlayKind:

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from tumorlens.web.app_state import app_state
+from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.uploads.store import ANYONE
 from tumorlens.web.uploads.upload import Kind, Upload
@@ -28,11 +29,21 @@ def create() -> tuple[Response, int, dict[str, str]]:
     """Take the files of the field ``file`` as one study, and judge it later.
 
     Answers 202 with the address to ask at, 400 for an unknown operating point,
-    413 for an upload over the limits, 422 where no file was sent, 503 where too
-    many uploads wait, or the store has no room beside them.
+    413 for an upload over the limits, 422 where no file was sent or the
+    Idempotency-Key came with other files, 429 where too many of the sender's uploads
+    wait, 503 where too many do, or the store has no room beside them, 507 where the
+    disk is full.
     """
+    owner, state = ANYONE, app_state()
     files = receive_study()
-    upload = queue_study(files, ANYONE, request.form.get("operating_point") or None)
+    key = answer_key(owner, files)
+    with state.key_locks.hold(key):
+        kept = None if key is None else state.store.answer(key)
+        if kept is not None:
+            upload = state.store.get(kept["scan"], owner, Kind.SCAN)
+        else:
+            point = request.form.get("operating_point") or None
+            upload = queue_study(files, owner, point, key)
     location = url_for("api.series.show", scan_id=upload.id)
     return jsonify(_to_json(upload)), 202, {"Location": location}
 
