@@ -83,8 +83,8 @@ class Settings:
     )
     metrics: bool | None = _setting(
         None,
-        "Answer /metrics without a log-in; by default where only this machine can "
-        "connect.",
+        "Answer /metrics; by default where only this machine can connect, or there is "
+        "a log-in.",
     )
     queue_length: int = _setting(
         32, "Uploads of pictures that may wait for the model at a time.", 1, 1000

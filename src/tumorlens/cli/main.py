@@ -26,6 +26,7 @@ COMMANDS = {
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
     "serve": ("services", "Open the web app."),
+    "tokens": ("services", "Say who may use the web app."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (
         "services",

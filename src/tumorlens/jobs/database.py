@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tumorlens.errors import DiskFullError, OutputError, SettingError
 from tumorlens.jobs.tables import Base
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with those in `migrations`."""
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})

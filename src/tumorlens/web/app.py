@@ -9,12 +9,13 @@ from flask import Flask
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
+from tumorlens.web.access import control_access
 from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
 from tumorlens.web.errors import handle_errors
 from tumorlens.web.request_log import log_requests
 from tumorlens.web.security import guard
 from tumorlens.web.uploads.store import Store
-from tumorlens.web.views import health
+from tumorlens.web.views import health, login
 from tumorlens.web.views.api import root as api
 from tumorlens.web.views.pages import home, series, slices
 
@@ -36,7 +37,7 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     Raises
     ------
     SettingError
-        Where the model lacks the operating point that is set.
+        Where the model lacks the operating point that is set, or as `Access` has it.
     """
     if settings.operating_point is not None:
         check_operating_point(settings.operating_point, classifier.bundle)
@@ -47,7 +48,8 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     log_requests(app, state.metrics)
     handle_errors(app, settings)
     guard(app, settings, store.key)
-    for views in (home, slices, series, api, health):
+    control_access(app, state.access)
+    for views in (home, slices, series, api, health, login):
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login

@@ -6,6 +6,7 @@ Tested in `tests/web/test_app.py` and `tests/web/test_security.py`.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.session import available_cores
 from tumorlens.operations.metrics import Metrics
 from tumorlens.settings import Settings
+from tumorlens.web.access import ADMIN_TOKEN, Access
 from tumorlens.web.idempotency import KeyLocks
 from tumorlens.web.inference_queue import InferenceQueue
 from tumorlens.web.uploads.series_jobs import SeriesJobs
@@ -46,6 +48,8 @@ class AppState:
         What is counted.
     queue
         Queue of uploads of pictures in front of the network.
+    access
+        Who may do what.
     stopping
         Set once the server is told to stop.
     key_locks
@@ -58,6 +62,7 @@ class AppState:
     jobs: SeriesJobs
     metrics: Metrics
     queue: InferenceQueue
+    access: Access
     stopping: threading.Event = field(default_factory=threading.Event)
     key_locks: KeyLocks = field(default_factory=KeyLocks)
 
@@ -65,7 +70,14 @@ class AppState:
     def make(
         cls, classifier: SeriesClassifier, store: Store, settings: Settings
     ) -> AppState:
-        """Make the state of a new app, with its jobs and its queue."""
+        """Make the state of a new app, with its jobs and its queue.
+
+        Raises
+        ------
+        SettingError
+            The same as for `Access`.
+        """
+        access = Access(store.tokens, settings, os.environ.get(ADMIN_TOKEN))
         metrics = Metrics()
         queue = InferenceQueue(
             available_cores(),
@@ -90,7 +102,7 @@ class AppState:
             "Uploads of pictures that wait or are judged.",
             lambda: queue.admitted,
         )
-        return cls(classifier, store, settings, jobs, metrics, queue)
+        return cls(classifier, store, settings, jobs, metrics, queue, access)
 
     def stop(self) -> None:
         """Take nothing new, and let what waits in the background wait."""

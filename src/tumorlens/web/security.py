@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tumorlens.errors import TumorLensError
-from tumorlens.settings import SETTINGS, Settings
+from tumorlens.settings import Settings
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -41,6 +41,12 @@ class ForwardedError(TumorLensError):
     code = "forwarded"
     http_status = 403
 
+
+ANYONE = ""
+"""Owner of what whoever knows its id may see: made by the API on this machine."""
+
+ADDRESS = "@"
+"""What such an owner begins with who sent it from elsewhere."""
 
 NOBODY = "nobody"
 """Owner of nothing: whoever has no session yet."""
@@ -78,21 +84,10 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     )
     names = _trusted_names(settings)
 
-    def refuse_proxies() -> None:
-        if any(_is_forwarding(name) for name in request.headers.keys()):  # noqa: SIM118
-            raise ForwardedError(
-                "This request came through a proxy, and there is no log-in: whoever "
-                "reaches the proxy would see everything.",
-                "Make accounts or tokens, or set "
-                f"{SETTINGS['insecure_no_login'].option} for a demonstration.",
-            )
-
     def refuse_unknown_hosts() -> None:
         if names is not None and _host_name(request.host) not in names:
             raise BadRequest("This is addressed to a name that is not answered here.")
 
-    if not settings.insecure_no_login:
-        app.before_request(refuse_proxies)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -103,19 +98,47 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     app.after_request(_add_headers)
 
 
+def set_owner(owner: str) -> None:
+    """Let what this request makes and sees belong to somebody who is logged in."""
+    g.owner = owner
+
+
 def session_id() -> str | None:
-    """Return the random id of the browser's session; None where it has none yet."""
+    """Return whom a browser's results belong to; None where there is nobody yet.
+
+    That is who is logged in, else the random id of the browser's session.
+    """
+    owner: str | None = g.get("owner")
+    if owner is not None:
+        return owner
     value = session.get(_SESSION_KEY)
     return value if isinstance(value, str) and value else None
 
 
 def ensure_session_id() -> str:
-    """Return the random id of the browser's session, and make one where it has none."""
+    """Return the same as `session_id`, and begin a session where there is nobody."""
     value = session_id()
     if value is None:
         value = session[_SESSION_KEY] = secrets.token_urlsafe(16)
         g.setdefault(_IS_NEW, True)
     return value
+
+
+def api_owner() -> str:
+    """Return whom results of the API belong to.
+
+    That is who is logged in; without a log-in, whoever knows a result's id may see it.
+    """
+    owner: str | None = g.get("owner")
+    if owner is not None:
+        return owner
+    address = request.remote_addr or ""
+    return ANYONE if is_loopback(address) else f"{ADDRESS}{address}"
+
+
+def is_forwarded() -> bool:
+    """Tell whether the request that is served came through a proxy."""
+    return any(_is_forwarding(name) for name, _ in request.headers)
 
 
 def client_of(owner: str) -> str:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import click
 
-from tumorlens.errors import SettingError
 from tumorlens.settings import SETTINGS, Settings, load_settings
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -59,16 +58,16 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.app_state import state_of
     from tumorlens.web.server import HttpServer
 
-    _check_access(settings)
     classifier = load_series_classifier(settings.model, settings.threads)
     stop = _Stop()
     with stop.on_signals(), json_log(), closing(open_store(settings)) as store:
         app = create_app(classifier, store, settings)
         state = state_of(app)
+        state.access.check_host(settings.host)
         server = HttpServer(app, settings, state.metrics.count_dropped)
         stop.begin_with(state.stop, server.drain)
         url = address(settings.host, server.port)
-        _say(url, settings)
+        _say(url, settings, state.access.asks)
         if _has_screen() if open_browser is None else open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
@@ -115,26 +114,6 @@ class _Stop:
             step()
 
 
-def _check_access(settings: Settings) -> None:
-    """Refuse to serve other machines where everybody could see everything.
-
-    Raises
-    ------
-    SettingError
-        Where there is no log-in, and nobody said that none is wanted.
-    """
-    from tumorlens.web.security import is_loopback
-
-    if is_loopback(settings.host) or settings.insecure_no_login:
-        return
-    raise SettingError(
-        f"On {settings.host} other machines could reach the server, and there is no "
-        "log-in.",
-        "Leave --host at 127.0.0.1; for a demonstration, add "
-        f"{SETTINGS['insecure_no_login'].option}.",
-    )
-
-
 def address(host: str, port: int) -> str:
     """Write the address at which a browser finds the app."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
@@ -143,13 +122,18 @@ def address(host: str, port: int) -> str:
     return f"http://{shown}:{port}/"
 
 
-def _say(url: str, settings: Settings) -> None:
+def _say(url: str, settings: Settings, asks: bool) -> None:
     from tumorlens.web.security import is_loopback
 
-    if not is_loopback(settings.host):
+    if settings.insecure_no_login:
         click.echo(
             "Warning: other machines can reach it, and there is no login and no "
             "encryption. Send no patient's images.",
+            err=True,
+        )
+    elif asks and not is_loopback(settings.host):
+        click.echo(
+            "Warning: there is no encryption. Put a proxy with TLS in front of it.",
             err=True,
         )
     click.echo(f"TumorLens is at {url} (Ctrl-C stops it).")

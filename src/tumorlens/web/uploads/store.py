@@ -33,14 +33,13 @@ from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.retention import Retention
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore
 from tumorlens.jobs.tables import Job, JobState
+from tumorlens.jobs.tokens import TokenStore
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
+from tumorlens.web.security import ADDRESS, ANYONE
 from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
 from tumorlens.web.uploads.upload import Kind, State, Upload, missing
-
-ANYONE = ""
-"""Owner of an upload that whoever knows its id may see: one of the API's."""
 
 STAGE = "scan"
 """Stage at which uploads wait to be judged."""
@@ -127,6 +126,7 @@ class Store:
         self.folder = self._store.folder
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database
+        self.tokens = TokenStore(self._database, clock)
         self._artifacts = self._store.artifacts
         self._retention = Retention(
             self._database, self.queue, self._artifacts, limit_bytes
@@ -348,7 +348,8 @@ class Store:
         job = self.queue.get(upload_id)
         if (
             job is None
-            or (job.kind, job.owner) != (kind, owner)
+            or job.kind != kind
+            or not _may_see(owner, job.owner)
             or not self._is_shown(job)
         ):
             raise missing(kind)
@@ -590,6 +591,12 @@ class Store:
                     self._artifacts.attach(job.id, role, staged)
         remove_older(self.folder)
         _logger.info("Took over %d uploads of an older store.", len(older))
+
+
+def _may_see(owner: str, of: str) -> bool:
+    """Tell whether an owner may see what is another's."""
+    is_anyone = owner == ANYONE or owner.startswith(ADDRESS)
+    return owner == of or (is_anyone and (of == ANYONE or of.startswith(ADDRESS)))
 
 
 def _check_folder(folder: Path | None) -> None:

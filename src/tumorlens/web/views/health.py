@@ -35,11 +35,14 @@ def readyz() -> tuple[Response, int]:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Give the metrics in Prometheus' text format: 200, or 404 where they are off."""
+    """Give the metrics in Prometheus' text format: 200, or 404 where they are off.
+
+    Where there is a log-in, it has been asked for already.
+    """
     settings = app_state().settings
     is_on = settings.metrics
     if is_on is None:
-        is_on = is_loopback(settings.host)
+        is_on = is_loopback(settings.host) or app_state().access.asks
     if not is_on:
         raise NotFound
     return Response(app_state().metrics.text(), content_type=CONTENT_TYPE)

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from tumorlens.web.app_state import app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.uploads.store import ANYONE
+from tumorlens.web.security import api_owner
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
@@ -34,7 +34,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
     wait, 503 where too many do, or the store has no room beside them, 507 where the
     disk is full.
     """
-    owner, state = ANYONE, app_state()
+    owner, state = api_owner(), app_state()
     files = receive_study()
     key = answer_key(owner, files)
     with state.key_locks.hold(key):
@@ -60,7 +60,7 @@ def delete(scan_id: str) -> tuple[str, int]:
 
     Its files go, and so do the predictions of its single pictures.
     """
-    app_state().store.delete(scan_id, ANYONE, Kind.SCAN)
+    app_state().store.delete(scan_id, api_owner(), Kind.SCAN)
     return "", 204
 
 
@@ -87,7 +87,7 @@ def report(scan_id: str) -> Response:
 
 
 def _get(scan_id: str) -> Upload:
-    return app_state().store.get(scan_id, ANYONE, Kind.SCAN)
+    return app_state().store.get(scan_id, api_owner(), Kind.SCAN)
 
 
 def _to_json(upload: Upload) -> dict[str, Any]:

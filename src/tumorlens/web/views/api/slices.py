@@ -14,7 +14,7 @@ from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
 from tumorlens.web.app_state import app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import judge_pictures
-from tumorlens.web.uploads.store import ANYONE
+from tumorlens.web.security import api_owner
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.responses import (
     overlay_kind,
@@ -45,7 +45,7 @@ def create() -> Response:
             "The request has no file.",
             "Send multipart/form-data with one or more fields named 'file'.",
         )
-    owner, state = ANYONE, app_state()
+    owner, state = api_owner(), app_state()
     operating_point = request.form.get("operating_point") or None
     key = answer_key(owner, uploads)
     with state.key_locks.hold(key):
@@ -86,7 +86,7 @@ def show(analysis_id: str) -> Response:
 @blueprint.delete("/<analysis_id>")
 def delete(analysis_id: str) -> tuple[str, int]:
     """Remove a prediction and its pictures at once: 204, or 404."""
-    app_state().store.delete(analysis_id, ANYONE)
+    app_state().store.delete(analysis_id, api_owner())
     return "", 204
 
 
@@ -118,7 +118,7 @@ def report(analysis_id: str) -> Response:
 
 
 def _analysis(analysis_id: str) -> Upload:
-    return app_state().store.get(analysis_id, ANYONE)
+    return app_state().store.get(analysis_id, api_owner())
 
 
 def _prediction(analysis_id: str) -> Prediction:
