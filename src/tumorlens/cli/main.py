@@ -27,6 +27,7 @@ COMMANDS = {
     "query": ("scale", "Count an archive's results by month, scanner, series."),
     "serve": ("services", "Open the web app."),
     "tokens": ("services", "Say who may use the web app."),
+    "audit": ("services", "Check the record of who did what."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (
         "services",

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Flask, Response, g, redirect, request, session, url_for
+from flask import Flask, Response, redirect, request, session, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import QuotaError, SettingError, TumorLensError
@@ -16,7 +16,13 @@ from tumorlens.jobs.tables import Token
 from tumorlens.jobs.tokens import TokenStore, digest_of
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.errors import error_response, wants_json
-from tumorlens.web.security import ForwardedError, is_forwarded, is_loopback, set_owner
+from tumorlens.web.security import (
+    ForwardedError,
+    is_forwarded,
+    is_loopback,
+    logged_in,
+    set_user,
+)
 
 ADMIN_TOKEN = "TUMORLENS_ADMIN_TOKEN"
 """Variable with a token of scope ``admin``, for the first start."""
@@ -175,6 +181,7 @@ class Access:
             failures.append(now)
             raise LoginError("The token is not valid.", "Check it, or ask for another.")
         del self._failures[address]
+        set_user(principal.user)
         session.clear()
         session[_TOKEN], session[_SINCE] = principal.token, now
         return principal
@@ -249,8 +256,7 @@ def control_access(app: Flask, access: Access) -> None:
         principal = access.identify()
         if principal is None:
             return _ask_to_log_in()
-        g.principal = principal
-        set_owner(f"user {principal.user}")
+        set_user(principal.user)
         if request.endpoint == "login.leave":
             return None
         if request.endpoint == "health.metrics":
@@ -271,19 +277,7 @@ def control_access(app: Flask, access: Access) -> None:
 
     app.before_request(check)
     app.after_request(tell_how)
-    app.jinja_env.globals["logged_in_user"] = logged_in_user
-
-
-def principal() -> Principal | None:
-    """Return who sends the request that is served; None where nobody is asked."""
-    found: Principal | None = g.get("principal")
-    return found
-
-
-def logged_in_user() -> str | None:
-    """Name who is logged in, for pages."""
-    found = principal()
-    return None if found is None else found.user
+    app.jinja_env.globals["logged_in_user"] = logged_in
 
 
 def _ask_to_log_in() -> AnyResponse:

@@ -11,6 +11,7 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.access import control_access
 from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
+from tumorlens.web.audit import keep_audit
 from tumorlens.web.errors import handle_errors
 from tumorlens.web.request_log import log_requests
 from tumorlens.web.security import guard
@@ -48,6 +49,7 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     log_requests(app, state.metrics)
     handle_errors(app, settings)
     guard(app, settings, store.key)
+    keep_audit(app, store.audit)
     control_access(app, state.access)
     for views in (home, slices, series, api, health, login):
         app.register_blueprint(views.blueprint)

@@ -26,6 +26,7 @@ from tumorlens.imaging.read import read_study
 from tumorlens.inference.slice.results import Failure
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
+from tumorlens.web.audit import note_made
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.inference_queue import Place
 from tumorlens.web.security import client_of
@@ -86,6 +87,8 @@ def judge_pictures(
             name = (file.filename or "pasted picture")[-_NAME_LENGTH:]
             for result in _judge_picture(file.read(), name, owner, point, place, pages):
                 _count(result)
+                if isinstance(result, Upload):
+                    note_made(result.id)
                 yield result
 
 
@@ -168,6 +171,7 @@ def queue_study(
     upload = app_state().store.add_scan(
         _label(files), owner, point, _numbered_files(files), key
     )
+    note_made(upload.id)
     app_state().jobs.start()
     return upload
 

@@ -98,9 +98,15 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     app.after_request(_add_headers)
 
 
-def set_owner(owner: str) -> None:
-    """Let what this request makes and sees belong to somebody who is logged in."""
-    g.owner = owner
+def set_user(user: str) -> None:
+    """Let what this request makes and sees belong to a user who is logged in."""
+    g.user, g.owner = user, f"user {user}"
+
+
+def logged_in() -> str | None:
+    """Name the user who sends the request that is served; None where nobody asks."""
+    user: str | None = g.get("user")
+    return user
 
 
 def session_id() -> str | None:

@@ -10,11 +10,14 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tumorlens.settings import SETTINGS, Settings, load_settings
+
+if TYPE_CHECKING:
+    from tumorlens.operations.audit import AuditTrail
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -70,7 +73,9 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
         _say(url, settings, state.access.asks)
         if _has_screen() if open_browser is None else open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        _note(store.audit, "server started")
         server.run()
+        _note(store.audit, "server stopped")
         is_quiet = server.close()
     click.echo("TumorLens has stopped.", err=True)
     if not (is_quiet and state.jobs.is_quiet):
@@ -78,6 +83,17 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _note(trail: AuditTrail, detail: str) -> None:
+    from tumorlens.operations.audit import AuditAction, AuditEvent, AuditOutcome
+
+    trail.record(
+        AuditEvent.ACTIVITY,
+        AuditAction.EXECUTE,
+        AuditOutcome.SUCCESS,
+        detail=detail,
+    )
 
 
 class _Stop:

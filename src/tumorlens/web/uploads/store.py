@@ -34,6 +34,8 @@ from tumorlens.jobs.retention import Retention
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore
 from tumorlens.jobs.tables import Job, JobState
 from tumorlens.jobs.tokens import TokenStore
+from tumorlens.operations.audit import FILE as AUDIT_FILE
+from tumorlens.operations.audit import AuditTrail
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
@@ -127,6 +129,7 @@ class Store:
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database
         self.tokens = TokenStore(self._database, clock)
+        self.audit = AuditTrail(self.folder / AUDIT_FILE)
         self._artifacts = self._store.artifacts
         self._retention = Retention(
             self._database, self.queue, self._artifacts, limit_bytes
@@ -601,7 +604,7 @@ def _may_see(owner: str, of: str) -> bool:
 
 def _check_folder(folder: Path | None) -> None:
     """Refuse a folder of other things: nobody's is closed to others by mistake."""
-    ours = {DATABASE, FILES, LOCK, _KEY}
+    ours = {DATABASE, FILES, LOCK, _KEY, AUDIT_FILE}
     try:
         names = {item.name for item in folder.iterdir()} if folder else set()
     except OSError:
