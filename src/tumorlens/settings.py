@@ -65,6 +65,14 @@ class Settings:
         1,
         10**7,
     )
+    database_url: str | None = _setting(
+        None,
+        "Database that several servers and workers share, as "
+        "postgresql+psycopg://user@host/name; by default one in the private folder.",
+    )
+    no_worker: bool = _setting(
+        False, "Leave uploads of series to 'tumorlens worker', which runs apart."
+    )
     allowed_hosts: str | None = _setting(
         None,
         "Host names that requests may be addressed to, separated by commas; by default "

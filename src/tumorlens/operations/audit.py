@@ -1,8 +1,8 @@
 """The audit trail: who did what with which result, when, from where, how it ended.
 
-Each line of the file has the digest of the line before in it, so that a line which was
-changed, taken out or put in breaks the chain. Whoever has noted an end, which `tumorlens
-audit verify` prints, also sees that later lines were cut off.
+Each line of the file holds the digest of the line before, so that a line changed,
+taken out or put in breaks the chain. Whoever has noted an end, which `tumorlens audit
+verify` prints, also sees that later lines were cut off.
 
 Names and codes are those of DICOM's audit messages (PS3.15, A.5).
 """

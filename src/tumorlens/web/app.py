@@ -6,9 +6,10 @@ import re
 
 from flask import Flask
 
+from tumorlens.errors import SettingError
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.settings import Settings
+from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.access import control_access
 from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
 from tumorlens.web.audit import keep_audit
@@ -66,11 +67,19 @@ def open_store(settings: Settings) -> Store:
     ------
     OutputError
         Where its folder cannot be used.
+    SettingError
+        Where a database is given without a folder, or its URL is none.
     """
+    if settings.database_url is not None and settings.store is None:
+        raise SettingError(
+            f"{SETTINGS['database_url'].option} is given without a folder.",
+            f"Give {SETTINGS['store'].option} a folder that all servers share.",
+        )
     store = Store(
         settings.store,
         60.0 * settings.retention_minutes,
         settings.store_mb * 2**20,
+        url=settings.database_url,
         scan_seconds=60.0 * settings.scan_minutes,
     )
     store.start_sweeper()

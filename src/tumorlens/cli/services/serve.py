@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.settings import SETTINGS, Settings, load_settings
+from tumorlens.cli._shared.service import OrderlyStop, end_now, setting_options
+from tumorlens.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from tumorlens.operations.audit import AuditTrail
 
-Command = TypeVar("Command", bound="Callable[..., Any]")
-
-
-def _setting_options(command: Command) -> Command:
-    """Give a command an option for each setting.
-
-    The command gets each as text, or None where the option was not given;
-    `load_settings` reads and checks them.
-    """
-    for row in reversed(SETTINGS.values()):
-        default = "" if row.default is None else f" Default: {row.default}."
-        facts: dict[str, Any] = {"metavar": row.kind.upper()}
-        if row.kind == "switch":
-            default = ""
-            facts = {"is_flag": True, "flag_value": "yes", "default": None}
-        command = click.option(
-            row.option,
-            row.name,
-            help=f"{row.help}{default} Environment: {row.environment}.",
-            **facts,
-        )(command)
-    return command
-
 
 @click.command()
-@_setting_options
+@setting_options()
 @click.option(
     "--open/--no-open",
     "open_browser",
@@ -62,7 +37,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.server import HttpServer
 
     classifier = load_series_classifier(settings.model, settings.threads)
-    stop = _Stop()
+    stop = OrderlyStop()
     with stop.on_signals(), json_log(), closing(open_store(settings)) as store:
         app = create_app(classifier, store, settings)
         state = state_of(app)
@@ -79,10 +54,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
         is_quiet = server.close()
     click.echo("TumorLens has stopped.", err=True)
     if not (is_quiet and state.jobs.is_quiet):
-        # To end the interpreter under a thread that computes would crash it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        end_now()
 
 
 def _note(trail: AuditTrail, detail: str) -> None:
@@ -94,40 +66,6 @@ def _note(trail: AuditTrail, detail: str) -> None:
         AuditOutcome.SUCCESS,
         detail=detail,
     )
-
-
-class _Stop:
-    """Ends the server in order at the first signal, and at once at the second."""
-
-    def __init__(self) -> None:
-        self._steps: tuple[Callable[[], None], ...] = ()
-        self._is_asked = False
-
-    def begin_with(self, *steps: Callable[[], None]) -> None:
-        """Do this, one after the other, at the first signal."""
-        self._steps = steps
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Listen to Ctrl-C and SIGTERM."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, self._heard) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
-
-    def _heard(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_asked or not self._steps:
-            raise SystemExit(0)
-        self._is_asked = True
-        # Locks may be held where the signal came; they are not waited for here.
-        threading.Thread(target=self._go, daemon=True).start()
-
-    def _go(self) -> None:
-        for step in self._steps:
-            step()
 
 
 def address(host: str, port: int) -> str:

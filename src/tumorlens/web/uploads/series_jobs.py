@@ -120,7 +120,12 @@ class SeriesJobs:
             )
 
     def start(self) -> None:
-        """Judge what waits, and whatever comes until `close`."""
+        """Judge what waits, and whatever comes until `close`.
+
+        Nothing, where that is left to others.
+        """
+        if self._settings.no_worker:
+            return
         with self._lock:
             if not self._is_started:
                 self._is_started = True
