@@ -20,7 +20,7 @@ from tumorlens.errors import (
     TooLargeError,
     TooSlowError,
 )
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
 from tumorlens.inference.slice.results import Failure

@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import (
+from tumorlens.imaging.geometry import (
     LPS_TO_RAS,
     Volume,
     affine_of,
@@ -19,8 +19,8 @@ from tumorlens.imaging.geometry.volume import (
     slice_gap,
     volume_of,
 )
-from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Plane, Series
+from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
@@ -35,6 +35,7 @@ from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, TumorClass, Verdict
 
 Progress = Callable[[int, int], None]
@@ -109,10 +110,32 @@ def predict_by_slices(
         Where slices in another plane would pass a limit.
     """
     start = time.perf_counter()
-    bundle = classifier.bundle
     point = classifier.point(operating_point)
     views, reasons = _see(classifier, series, point, progress, planes)
-    own = views[0][1]
+    return prediction_of(views, classifier.bundle, point, start, reasons)
+
+
+def prediction_of(
+    views: Sequence[tuple[Series, SeenSlices]],
+    bundle: Bundle,
+    point: str,
+    start: float,
+    reasons: tuple[str, ...] = (),
+) -> SeriesPrediction:
+    """Sum up the slices of a series that the network has seen.
+
+    Parameters
+    ----------
+    views
+        The series as acquired, then in other planes, each with what is kept of it.
+    bundle, point
+        The model, and a name of its operating points.
+    start
+        When work on the series began, by `time.perf_counter`.
+    reasons
+        Full sentences for the prediction.
+    """
+    series, own = views[0]
     run, values, by_plane = _sum_up(views, bundle.series_model)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
@@ -300,7 +323,7 @@ def other_planes(volume: Volume, series: Series) -> list[tuple[Plane, Series]]:
 
 
 class SeenSlices:
-    """What is kept of the slices of a series.
+    """Results of the slices of a series, as far as they are kept.
 
     Parameters
     ----------
@@ -318,6 +341,10 @@ class SeenSlices:
     skipped, refused
         How many slices show too little brain, and how many others are unlike
         a brain MRI.
+    is_refused
+        Shape (D,): which slices these others are.
+    sequences
+        Which MR sequence each slice that was judged is of.
     evidence
         Shape (D, H, W), uint8: 255 times the evidence, 0 in those rows; None
         where slices differ in size.
@@ -328,6 +355,8 @@ class SeenSlices:
         self.probabilities = np.full((count, len(CLASSES)), np.nan)
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
+        self.is_refused = np.zeros(count, bool)
+        self.sequences: list[SequenceEstimate] = []
         self.evidence: NDArray[np.uint8] | None = None
         shapes = {item.pixels.shape for item in series.slices}
         if len(shapes) == 1:
@@ -335,7 +364,7 @@ class SeenSlices:
 
     @property
     def p_tumor(self) -> NDArray[np.float64]:
-        """Shape (D,); NaN where a slice was not judged or was refused."""
+        """Probability of tumour of each slice; NaN where it was not judged."""
         return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
 
     def add(self, index: int, prediction: Prediction | None) -> None:
@@ -346,7 +375,9 @@ class SeenSlices:
         decision = prediction.decision
         if decision.label is Verdict.NOT_BRAIN_MRI:
             self.refused += 1
+            self.is_refused[index] = True
             return
+        self.sequences.append(prediction.sequence)
         self.probabilities[index] = [decision.probabilities[name] for name in CLASSES]
         self.heads[index] = prediction.head
         if self.evidence is not None:
