@@ -30,6 +30,14 @@ _JUDGING_SECONDS = 14.0
 """Seconds that uploads under way are judged on when the server is told to stop."""
 
 
+MOST_STREAMS = 8
+"""Answers that are streamed at a time: each holds a thread."""
+
+
+def _few() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(MOST_STREAMS)
+
+
 @dataclass(frozen=True)
 class AppState:
     """The classifier, the store and the settings of one app.
@@ -54,6 +62,8 @@ class AppState:
         Set once the server is told to stop.
     key_locks
         Held while a request with an Idempotency-Key is answered.
+    streams
+        Held while an answer is streamed.
     """
 
     classifier: SeriesClassifier
@@ -65,6 +75,7 @@ class AppState:
     access: Access
     stopping: threading.Event = field(default_factory=threading.Event)
     key_locks: KeyLocks = field(default_factory=KeyLocks)
+    streams: threading.BoundedSemaphore = field(default_factory=_few)
 
     @classmethod
     def make(

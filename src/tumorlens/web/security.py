@@ -42,6 +42,13 @@ class ForwardedError(TumorLensError):
     http_status = 403
 
 
+class NobodyError(TumorLensError):
+    """What is asked for belongs to somebody, and nobody is logged in."""
+
+    code = "nobody"
+    http_status = 403
+
+
 ANYONE = ""
 """Owner of what whoever knows its id may see: made by the API on this machine."""
 
@@ -142,6 +149,24 @@ def api_owner() -> str:
     return ANYONE if is_loopback(address) else f"{ADDRESS}{address}"
 
 
+def listed_owner() -> str:
+    """Return whose results may be listed: those of who is logged in.
+
+    Raises
+    ------
+    NobodyError
+        There is no log-in: an id is all that it takes to see a result, and a list
+        would give them away.
+    """
+    owner: str | None = g.get("owner")
+    if owner is None:
+        raise NobodyError(
+            "Without a log-in there is nobody whose results could be listed.",
+            "Make a token with 'tumorlens tokens add', and send it.",
+        )
+    return owner
+
+
 def is_forwarded() -> bool:
     """Tell whether the request that is served came through a proxy."""
     return any(_is_forwarding(name) for name, _ in request.headers)
@@ -229,4 +254,14 @@ def _add_headers(response: Response) -> Response:
     if request.endpoint != "static":
         # Pictures of people: no copy stays in the browser's cache.
         response.headers["Cache-Control"] = "no-store"
+    if request.path.startswith("/api/") and response.status_code == 200:
+        return _with_etag(response)
+    return response
+
+
+def _with_etag(response: Response) -> Response:
+    """Spare programs that ask again what has not changed."""
+    if request.method in {"GET", "HEAD"} and not response.is_streamed:
+        response.add_etag()
+        response.make_conditional(request.environ)
     return response

@@ -19,16 +19,28 @@ from tumorlens.web.openapi.models import (
     Health,
     PictureForm,
     Prediction,
+    PredictionList,
     Predictions,
     Problem,
     Scan,
     ScanFinding,
     ScanForm,
+    ScanList,
 )
 
 Json = dict[str, Any]
 
-_COMPONENTS = (Prediction, Predictions, Failure, Problem, Scan, ScanFinding, Health)
+_COMPONENTS = (
+    Prediction,
+    PredictionList,
+    Predictions,
+    Failure,
+    Problem,
+    Scan,
+    ScanFinding,
+    ScanList,
+    Health,
+)
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -68,12 +80,48 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            **_prediction_paths(bundle, settings),
-            **_scan_paths(bundle, settings),
+            **_with_common_answers(_prediction_paths(bundle, settings)),
+            **_with_common_answers(_scan_paths(bundle, settings)),
             **_server_paths(),
         },
-        "components": {"schemas": schemas["$defs"]},
+        # A log-in is asked for once somebody has made a token.
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
+
+
+def _with_common_answers(paths: Json) -> Json:
+    """Add the answers that any request may get."""
+    for item in paths.values():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            responses = operation["responses"]
+            responses.setdefault("401", _json("A log-in is asked for.", Problem))
+            responses.setdefault("403", _json("The token does not allow it.", Problem))
+            responses.setdefault("503", _refusal("The server is busy.", Problem))
+            if method == "get":
+                responses["304"] = {"description": "Not changed since (If-None-Match)."}
+    return paths
+
+
+def _list(name: str, summary: str, model: type[BaseModel]) -> Json:
+    """Describe a list that comes page by page."""
+    most = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    parameters = [
+        {"name": "limit", "in": "query", "schema": most},
+        {"name": "after", "in": "query", "schema": {"type": "string"}},
+    ]
+    responses = {
+        "200": _json(f"{summary}.", model),
+        "400": _json("No such limit.", Problem),
+        "403": _json("There is no log-in, or the token does not allow it.", Problem),
+        "404": _json("What the page begins after is not there any more.", Problem),
+    }
+    return _operation(name, summary, responses, parameters=parameters)
 
 
 def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
@@ -91,6 +139,11 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
     report = "Report of one A4 page"
     return {
         "/api/v1/predictions": {
+            "get": _list(
+                "listPredictions",
+                "Predictions of who is logged in, the newest first",
+                PredictionList,
+            ),
             "post": _operation(
                 "predict",
                 "Judge one or several pictures",
@@ -121,7 +174,7 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 requestBody=_form(
                     PictureForm, settings.files_per_upload, bundle, settings
                 ),
-            )
+            ),
         },
         one: {
             "parameters": [id_],
@@ -174,6 +227,9 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
     }
     return {
         "/api/v1/scans": {
+            "get": _list(
+                "listScans", "Scans of who is logged in, the newest first", ScanList
+            ),
             "post": _operation(
                 "createScan",
                 "Have a whole scan judged in the background",
@@ -195,7 +251,7 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "'failed' or 'stopped'. Files, pictures and results are removed "
                 f"{words.minutes(settings.retention_minutes)} after they were sent.",
                 requestBody=_form(ScanForm, MAX_ENTRIES, bundle, settings),
-            )
+            ),
         },
         one: {
             "parameters": [id_],
@@ -209,6 +265,20 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "Stop judging a scan, and remove it, its files and its pictures' "
                 "predictions at once",
                 {"204": {"description": "Removed."}, **gone},
+            ),
+        },
+        f"{one}/events": {
+            "parameters": [id_],
+            "get": _operation(
+                "followScan",
+                "Each change of a scan's status as it comes, until it is over",
+                {
+                    "200": _file(
+                        "Server-sent events 'status' with the same JSON as the scan.",
+                        "text/event-stream",
+                    ),
+                    **gone,
+                },
             ),
         },
         series: {

@@ -191,6 +191,13 @@ class Predictions(BaseModel):
     failures: list[Failure]
 
 
+class PredictionList(BaseModel):
+    """A page of a list of predictions, the newest first."""
+
+    predictions: list[Prediction]
+    next: Address | None = Field(description="Of the next page; null on the last.")
+
+
 class ScanProgress(BaseModel):
     """Progress of a scan."""
 
@@ -252,6 +259,13 @@ class Scan(BaseModel):
     )
     research_use_only: str
     links: ScanLinks
+
+
+class ScanList(BaseModel):
+    """A page of a list of scans, the newest first."""
+
+    scans: list[Scan]
+    next: Address | None = Field(description="Of the next page; null on the last.")
 
 
 class SeriesLesion(BaseModel):

@@ -394,6 +394,40 @@ class Store:
         jobs = self.queue.owned(owner, kind)
         return tuple(self._upload(job) for job in jobs if self._is_shown(job))
 
+    def page(
+        self, owner: str, kind: Kind, after: str | None, length: int
+    ) -> tuple[list[Upload], str | None]:
+        """List some of an owner's uploads, the newest first.
+
+        Parameters
+        ----------
+        owner
+            Who is logged in.
+        kind
+            Pictures or scans.
+        after
+            What the page before said; None for the first page.
+        length
+            Most uploads.
+
+        Returns
+        -------
+        list of Upload
+            Those whose time is not over.
+        str or None
+            What to say for the next page; None where there is none.
+
+        Raises
+        ------
+        MissingFileError
+            Where `after` is none, or not any more.
+        """
+        jobs = self.queue.page(owner, kind, after=after, length=length + 1)
+        if jobs is None:
+            raise missing(kind)
+        uploads = [self._upload(job) for job in jobs[:length] if self._is_shown(job)]
+        return uploads, jobs[length - 1].id if len(jobs) > length else None
+
     def delete(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> None:
         """Remove an upload, all its files, and the analyses of its single pictures.
 

@@ -18,6 +18,7 @@ from tumorlens.errors import (
     MissingFileError,
     NotReadyError,
     OutputError,
+    SettingError,
     TooSlowError,
 )
 from tumorlens.inference.slice.results import Failure
@@ -25,6 +26,9 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.upload import Upload
+
+USUALLY_LISTED, MOST_LISTED = 20, 100
+"""Results on a page of a list."""
 
 _SERVER_FAULTS = {
     DiskFullError.code: DiskFullError.http_status,
@@ -75,6 +79,22 @@ def overlay_kind() -> OverlayKind:
         raise InputError(
             f"There is no overlay {text[:40]!r}.", f"Give one of: {kinds}."
         ) from None
+
+
+def page_length() -> int:
+    """Read how many results a page of a list may have, from ``limit``.
+
+    Raises
+    ------
+    SettingError
+        Where it is no number from 1 to `MOST_LISTED` (400).
+    """
+    text = request.args.get("limit", str(USUALLY_LISTED))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_LISTED):
+        raise SettingError(
+            f"The limit is {text[:40]!r}.", f"Give a number from 1 to {MOST_LISTED}."
+        )
+    return int(text)
 
 
 def png_response(data: bytes) -> Response:

@@ -5,23 +5,38 @@ Its addresses call such an upload a scan.
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    jsonify,
+    request,
+    url_for,
+)
 
-from tumorlens.web.app_state import app_state
+from tumorlens.errors import BusyError, MissingFileError
+from tumorlens.web.app_state import MOST_STREAMS, app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.security import api_owner
-from tumorlens.web.uploads.upload import Kind, Upload
+from tumorlens.web.security import api_owner, listed_owner
+from tumorlens.web.uploads.upload import Kind, State, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
+    page_length,
     series_report_pdf,
     status_to_json,
 )
 
 blueprint = Blueprint("series", __name__, url_prefix="/scans")
+
+_LOOK_SECONDS, _QUIET_SECONDS = 0.5, 10.0
 
 
 @blueprint.post("")
@@ -46,6 +61,71 @@ def create() -> tuple[Response, int, dict[str, str]]:
             upload = queue_study(files, owner, point, key)
     location = url_for("api.series.show", scan_id=upload.id)
     return jsonify(_to_json(upload)), 202, {"Location": location}
+
+
+@blueprint.get("")
+def list_all() -> Response:
+    """List the scans of who is logged in, the newest first, page by page.
+
+    Answers 200; 400 for a ``limit`` that is none, 403 without a log-in, 404 for an
+    ``after`` that is not there any more.
+    """
+    length, after = page_length(), request.args.get("after")
+    uploads, last = app_state().store.page(listed_owner(), Kind.SCAN, after, length)
+    following = url_for("api.series.list_all", limit=length, after=last)
+    return jsonify(
+        scans=[_to_json(item) for item in uploads], next=following if last else None
+    )
+
+
+@blueprint.get("/<scan_id>/events")
+def events(scan_id: str) -> Response:
+    """Tell of each change of a scan's status as it comes (server-sent events).
+
+    Answers 200 with a stream that ends when the scan is over, 404, or 503 where as
+    many streams are open as may be.
+    """
+    owner, state = api_owner(), app_state()
+    _get(scan_id)
+    context = partial(current_app.request_context, request.environ)
+
+    def status() -> str | None:
+        try:
+            upload = state.store.get(scan_id, owner, Kind.SCAN)
+        except MissingFileError:
+            return None
+        # The request's own ends before the stream does.
+        with context():
+            return json.dumps(_to_json(upload))
+
+    def lines() -> Iterator[str]:
+        told, quiet_since = None, time.monotonic()
+        while not state.stopping.is_set():
+            document = status()
+            if document is None:
+                yield "event: gone\ndata: {}\n\n"
+                return
+            if document != told:
+                yield f"event: status\ndata: {document}\n\n"
+                told, quiet_since = document, time.monotonic()
+            elif time.monotonic() - quiet_since > _QUIET_SECONDS:
+                # Who has gone is found out by writing.
+                yield ": still there\n\n"
+                quiet_since = time.monotonic()
+            if State(json.loads(document)["state"]).is_over:
+                return
+            state.stopping.wait(_LOOK_SECONDS)
+
+    if not state.streams.acquire(blocking=False):
+        raise BusyError(
+            f"{MOST_STREAMS} streams are open already.",
+            "Ask for the status from time to time instead.",
+        )
+    response = Response(lines(), mimetype="text/event-stream")
+    response.call_on_close(state.streams.release)
+    # Proxies would gather what is to come at once.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @blueprint.get("/<scan_id>")
