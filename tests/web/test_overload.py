@@ -189,6 +189,18 @@ def test_a_long_pass_does_not_make_the_end_a_crash(tiny_bundle: Path) -> None:
         assert job.result().status == 200
 
 
+def test_a_log_that_nobody_reads_holds_up_nothing(tiny_bundle: Path) -> None:
+    with site(tiny_bundle) as server:
+        line = HTTPConnection(*server.place, timeout=PATIENCE_SECONDS)
+        # More than a pipe holds.
+        for _ in range(1500):
+            line.request("GET", "/healthz")
+            assert line.getresponse().read()
+        line.close()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE_SECONDS) == 0
+
+
 def test_more_than_it_can_do_is_refused_at_once(
     tiny_bundle: Path, lesion_png: bytes
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import sys
 import threading
@@ -66,6 +67,13 @@ class PatientWriter(logging.Handler):
     def __init__(self, stream: IO[str]) -> None:
         super().__init__()
         self._stream = stream
+        try:
+            # Past the stream's buffer: its lock, held by a thread that waits for a
+            # reader, would make the interpreter's end a crash.
+            stream.flush()
+            self._descriptor: int | None = os.dup(stream.fileno())
+        except (OSError, ValueError):
+            self._descriptor = None
         self._lines: queue.Queue[str | None] = queue.Queue(_LINES_KEPT)
         self._thread = threading.Thread(target=self._write_on, daemon=True)
         self._thread.start()
@@ -87,17 +95,26 @@ class PatientWriter(logging.Handler):
             pass
         else:
             self._thread.join(_PATIENCE_SECONDS)
+        if self._descriptor is not None and not self._thread.is_alive():
+            os.close(self._descriptor)
+            self._descriptor = None
         super().close()
 
     def _write_on(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._stream.write(line + "\n")
-                if self._lines.empty():
-                    self._stream.flush()
+                self._write(line + "\n")
             except (OSError, ValueError):
                 # The reader of a pipe has gone.
                 continue
+
+    def _write(self, line: str) -> None:
+        if self._descriptor is None:
+            self._stream.write(line)
+            return
+        data = line.encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
 
 
 @contextmanager
