@@ -90,6 +90,8 @@ class AuditTrail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._guard = threading.Lock()
+        # Size of the file, number and digest of its last line, as this left them.
+        self._end: tuple[int, int, str] = (0, 0, _FIRST)
 
     def record(
         self,
@@ -134,10 +136,16 @@ class AuditTrail:
         }
         try:
             with self._guard, _locked(self._path) as file:
-                number, previous = _last(file)
+                size = file.seek(0, os.SEEK_END)
+                if size != self._end[0]:
+                    # Another process has written meanwhile.
+                    self._end = _last(file, size)
+                _, number, previous = self._end
                 line = {"number": number + 1, **fields, "previous": previous}
                 line["digest"] = _digest(line)
                 file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+                file.flush()
+                self._end = (file.seek(0, os.SEEK_END), number + 1, line["digest"])
         except OSError as error:
             raise OutputError(
                 f"The audit trail {self._path} cannot be written: {error.strerror}."
@@ -193,26 +201,22 @@ def _digest(line: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _last(file: IO[bytes]) -> tuple[int, str]:
-    """Read number and digest of the last line."""
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
-        return 0, _FIRST
+def _last(file: IO[bytes], size: int) -> tuple[int, int, str]:
+    """Read number and digest of the last line; give them after the file's size."""
     file.seek(max(0, size - _TAIL_BYTES))
     tail = file.read()
     whole = tail.rfind(b"\n") + 1
     if whole < len(tail):
         # The machine stopped while it wrote: nobody was told that this is kept.
-        file.truncate(size - len(tail) + whole)
+        size += whole - len(tail)
+        file.truncate(size)
     rows = tail[:whole].splitlines()
-    if not rows:
-        return 0, _FIRST
     try:
         line = json.loads(rows[-1])
-        return int(line["number"]), str(line["digest"])
-    except (ValueError, KeyError, TypeError):
-        # Somebody changed it, which `verify` says; the chain goes on from here.
-        return 0, _FIRST
+        return size, int(line["number"]), str(line["digest"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        # It is new; or somebody changed it, which `verify` says.
+        return size, 0, _FIRST
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from flask import Flask, Response, jsonify, make_response, render_template, requ
 from werkzeug.exceptions import HTTPException
 
 from tumorlens.errors import BusyError, TumorLensError
+from tumorlens.jobs.database import FULL_DISK
 from tumorlens.settings import SETTINGS, Settings
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,15 @@ def handle_errors(app: Flask, settings: Settings) -> None:
         code, message, hint = http_problems[500]
         return error_response(500, code, message, hint)
 
+    def system(error: OSError) -> Response:
+        if error.errno not in FULL_DISK:
+            return unexpected(error)
+        # Werkzeug keeps large files of a form on the disk, too.
+        code, message, hint = http_problems[507]
+        return error_response(507, code, message, hint)
+
     app.before_request(refused)
+    app.register_error_handler(OSError, system)
     app.register_error_handler(TumorLensError, typed)
     app.register_error_handler(HTTPException, http)
     app.register_error_handler(Exception, unexpected)

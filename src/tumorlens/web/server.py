@@ -29,6 +29,7 @@ from waitress.wasyncore import close_all
 
 from tumorlens.errors import SettingError
 from tumorlens.inference.slice.session import available_cores
+from tumorlens.jobs.database import FULL_DISK
 from tumorlens.settings import Settings
 from tumorlens.web.errors import REFUSED
 
@@ -286,7 +287,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         try:
             return bool(super().received(data))
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in FULL_DISK:
                 raise
         with self.requests_lock:
             # The body does not fit onto the disk.

@@ -13,6 +13,7 @@ from tests.samples.gate import gated
 from tests.samples.series_uploads import PATIENCE_SECONDS, finish, nifti
 from tests.samples.small_disk import fill, mounted
 from tests.samples.uploads import form
+from tests.web.test_overload import site
 from tumorlens import SeriesClassifier
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -65,3 +66,18 @@ def test_a_scan_waits_for_room_and_is_judged_then(
         filler.unlink()
         assert client.get("/readyz").status_code == 200
         assert finish(client, place)["state"] == "done"
+
+
+def test_a_request_that_does_not_fit_onto_the_disk_is_refused(
+    tiny_bundle: Path, small_disk: Path
+) -> None:
+    names = {"TMPDIR": str(small_disk)}
+    store = ("--store", str(small_disk.parent / "store"))
+    with site(tiny_bundle, *store, **names) as server:
+        # It is on this disk that large bodies wait.
+        assert server.post("/api/v1/scans", ("a.zip", bytes(3 * 2**20))).status == 202
+        fill(small_disk)
+        answer = server.post("/api/v1/scans", ("a.zip", bytes(3 * 2**20)))
+        assert answer.status == 507
+        assert answer.json["error"]["code"] == "disk_full"
+        assert server.get("/healthz").status == 200
