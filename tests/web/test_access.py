@@ -218,7 +218,7 @@ def test_tokens_and_no_login_cannot_both_be_meant(
     classifier: SeriesClassifier, store: Store, token: Token
 ) -> None:
     token("anna")
-    with pytest.raises(SettingError, match="none is asked for"):
+    with pytest.raises(SettingError, match="nobody has to log in"):
         create_app(classifier, store, Settings(insecure_no_login=True))
     assert create_app(classifier, store, Settings(host="0.0.0.0"))
 
@@ -250,3 +250,51 @@ def test_a_users_scans_wait_by_his_own_quota(
     assert (
         client.post(SCANS, headers=ben, **form(("b.nii.gz", scan))).status_code == 202
     )
+
+
+PASSWORD = "four drawn heads a day"
+
+
+def test_people_log_in_with_a_password(
+    client: FlaskClient, store: Store, token: Token, lesion_png: bytes
+) -> None:
+    store.accounts.add("anna", PASSWORD, "reader")
+    assert client.get("/").status_code == 303
+    assert 'name="password"' in client.get("/login").text
+    wrong = client.post("/login", data={"user": "anna", "password": PASSWORD + "!"})
+    assert wrong.status_code == 401
+    right = {"user": "anna", "password": PASSWORD}
+    assert client.post("/login", data=right).status_code == 303
+    page = client.post("/analyses", **form(("a.png", lesion_png)))
+    assert page.status_code == 303
+    # A token of the same user opens the same.
+    address = page.location.replace("/analyses", PREDICTIONS)
+    client.post("/logout")
+    assert client.get(address, headers=token("anna")).status_code == 200
+    client.post("/login", data=right)
+    store.accounts.set_password("anna", PASSWORD + "!")
+    assert client.get("/").status_code == 303
+
+
+def test_a_role_allows_what_is_its(
+    client: FlaskClient, store: Store, lesion_png: bytes
+) -> None:
+    store.accounts.add("vera", PASSWORD, "viewer")
+    client.post("/login", data={"user": "vera", "password": PASSWORD})
+    assert client.get("/").status_code == 200
+    sent = form(("a.png", lesion_png))
+    assert client.post("/analyses", **sent).status_code == 403
+    assert client.get("/metrics").status_code == 403
+
+
+def test_wrong_passwords_are_counted_by_name(app: Flask, store: Store) -> None:
+    store.accounts.add("anna", PASSWORD, "reader")
+    for number in range(10):
+        place = {"REMOTE_ADDR": f"192.0.2.{number}"}
+        sent = {"user": "anna", "password": "wrong"}
+        answer = app.test_client().post("/login", data=sent, environ_base=place)
+        assert answer.status_code == 401
+    right = {"user": "anna", "password": PASSWORD}
+    place = {"REMOTE_ADDR": "192.0.2.99"}
+    refused = app.test_client().post("/login", data=right, environ_base=place)
+    assert refused.status_code == 429

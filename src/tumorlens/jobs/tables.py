@@ -1,4 +1,4 @@
-"""The tables: jobs, their artefacts, the files in which artefacts lie, and tokens.
+"""The tables: jobs, artefacts, the files in which they lie, tokens, accounts.
 
 They are the same in SQLite and PostgreSQL. Who changes them writes a migration;
 a test compares both.
@@ -214,3 +214,30 @@ class Token(Base):
     created: Mapped[float] = mapped_column(Double)
     expires: Mapped[float | None] = mapped_column(Double)
     revoked: Mapped[float | None] = mapped_column(Double)
+
+
+class Account(Base):
+    """An account of a person.
+
+    Attributes
+    ----------
+    name
+        Whom the results belong to.
+    password
+        Its argon2 hash.
+    role
+        What it allows.
+    stamp
+        Random; sessions that began with another have ended.
+    created, disabled
+        Times, in seconds since 1970; None for never.
+    """
+
+    __tablename__ = "accounts"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    password: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(String(16))
+    stamp: Mapped[str] = mapped_column(String(32))
+    created: Mapped[float] = mapped_column(Double)
+    disabled: Mapped[float | None] = mapped_column(Double)

@@ -12,6 +12,7 @@ from flask import Flask, Response, redirect, request, session, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import QuotaError, SettingError, TumorLensError
+from tumorlens.jobs.accounts import ROLES, AccountStore
 from tumorlens.jobs.tables import Token
 from tumorlens.jobs.tokens import TokenStore, digest_of
 from tumorlens.settings import SETTINGS, Settings
@@ -31,9 +32,9 @@ _LEAST_TOKEN = 16
 _FREE_ENDPOINTS = frozenset(
     {"static", "health.healthz", "health.readyz", "login.show", "login.enter"}
 )
-_TOKEN, _SINCE = "token", "since"
+_TOKEN, _SINCE, _ACCOUNT, _STAMP = "token", "since", "account", "stamp"
 _LOGIN_SECONDS = 12 * 3600.0
-_FAILURES, _FAILURE_SECONDS = 10, 600.0
+_FAILURES, _FAILURE_SECONDS, _MOST_KEYS = 10, 600.0, 10_000
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -43,7 +44,8 @@ class LoginError(TumorLensError):
     code = "login"
     http_status = 401
     default_hint = (
-        "Send a token as 'Authorization: Bearer ...'; 'tumorlens tokens add' makes one."
+        "Log in on the pages, or send a token as 'Authorization: Bearer ...'; "
+        "'tumorlens tokens add' makes one."
     )
 
 
@@ -63,9 +65,9 @@ class Principal:
     user
         Name of the user, whom the results belong to.
     scopes
-        What the token allows.
+        What the token or the role allows.
     token
-        Id of the token.
+        Id of the token; empty where an account with a password is used.
     """
 
     user: str
@@ -84,6 +86,8 @@ class Access:
     ----------
     tokens
         Tokens that were made.
+    accounts
+        Accounts of people.
     settings
         Whether there is to be a log-in.
     admin_token
@@ -94,13 +98,14 @@ class Access:
     Raises
     ------
     SettingError
-        The admin's token is too short, or there are tokens though no log-in is
-        wanted.
+        The admin's token is too short, or there are tokens or accounts though no
+        log-in is wanted.
     """
 
     def __init__(
         self,
         tokens: TokenStore,
+        accounts: AccountStore,
         settings: Settings,
         admin_token: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -111,14 +116,16 @@ class Access:
                 f"Give at least {_LEAST_TOKEN} random ones.",
             )
         self._tokens = tokens
+        self._accounts = accounts
         self._admin = None if admin_token is None else digest_of(admin_token)
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
         option = SETTINGS["insecure_no_login"].option
         self._is_open = settings.insecure_no_login
-        if self._is_open and self._has_tokens():
+        if self._is_open and self._has_login():
             raise SettingError(
-                f"There are tokens, and {option} says that none is asked for.",
+                f"There are tokens or accounts, and {option} says that nobody has to "
+                "log in.",
                 f"Leave {option} out.",
             )
 
@@ -130,7 +137,7 @@ class Access:
         SettingError
             They could reach the server without any log-in, and nobody said so.
         """
-        if self._is_open or is_loopback(host) or self._has_tokens():
+        if self._is_open or is_loopback(host) or self._has_login():
             return
         option = SETTINGS["insecure_no_login"].option
         raise SettingError(
@@ -142,49 +149,86 @@ class Access:
     @property
     def asks(self) -> bool:
         """Whether requests have to say who sends them."""
-        return not self._is_open and self._has_tokens()
+        return not self._is_open and self._has_login()
 
     @property
     def refuses_proxies(self) -> bool:
         """Whether a proxy would open the server to others."""
-        return not self._is_open and not self._has_tokens()
+        return not self._is_open and not self._has_login()
 
-    def log_in(self, text: str, address: str) -> Principal:
-        """Begin a browser's session with a token.
+    @property
+    def knows_people(self) -> bool:
+        """Whether there are accounts with passwords."""
+        return self._accounts.exist()
+
+    def log_in(self, text: str, address: str, name: str = "") -> None:
+        """Begin a browser's session.
 
         Parameters
         ----------
         text
-            The token.
+            A token; or the password, where there is a name.
         address
             Where it was typed.
+        name
+            Name of an account; empty for a token.
 
         Raises
         ------
         LoginError
             It is none, or has ended.
         QuotaError
-            There were too many wrong ones from the address.
+            There were too many wrong ones from the address, or for the name.
         """
         now = self._clock()
-        failures = self._failures.setdefault(address, deque())
+        # A name is as good as what was typed: only its digest stays in the memory.
+        keys = [address] + ([digest_of(name)] if name else [])
+        for key in keys:
+            self._check_failures(key, now)
+        begun = self._session_of_account(name, text) if name else None
+        if not name:
+            token = self._by_text(text)
+            begun = None if token is None else (token.user, {_TOKEN: token.token})
+        if begun is None:
+            self._note_failure(keys, now)
+            what = (
+                "The name or the password is wrong." if name else "The token is none."
+            )
+            raise LoginError(what, "Check it, or ask whoever runs the server.")
+        for key in keys:
+            self._failures.pop(key, None)
+        user, facts = begun
+        set_user(user)
+        session.clear()
+        session.update(facts | {_SINCE: now})
+
+    def _session_of_account(
+        self, name: str, password: str
+    ) -> tuple[str, dict[str, object]] | None:
+        account = self._accounts.check(name, password)
+        if account is None:
+            return None
+        return account.name, {_ACCOUNT: account.name, _STAMP: account.stamp}
+
+    def _check_failures(self, key: str, now: float) -> None:
+        failures = self._failures.get(key)
         while failures and failures[0] < now - _FAILURE_SECONDS:
             failures.popleft()
-        if len(failures) >= _FAILURES:
+        if failures and len(failures) >= _FAILURES:
             raise QuotaError(
-                "There were too many wrong tokens from this address.",
+                "There were too many wrong attempts.",
                 "Try again later.",
                 int(failures[0] + _FAILURE_SECONDS - now) + 1,
             )
-        principal = self._by_text(text)
-        if principal is None:
-            failures.append(now)
-            raise LoginError("The token is not valid.", "Check it, or ask for another.")
-        del self._failures[address]
-        set_user(principal.user)
-        session.clear()
-        session[_TOKEN], session[_SINCE] = principal.token, now
-        return principal
+
+    def _note_failure(self, keys: list[str], now: float) -> None:
+        if len(self._failures) > _MOST_KEYS:
+            old = now - _FAILURE_SECONDS
+            self._failures = {
+                key: times for key, times in self._failures.items() if times[-1] > old
+            }
+        for key in keys:
+            self._failures.setdefault(key, deque(maxlen=_FAILURES)).append(now)
 
     def identify(self) -> Principal | None:
         """Tell who sends the request that is served; None where nobody says.
@@ -200,16 +244,26 @@ class Access:
             if principal is None:
                 raise LoginError("The token is not valid, or not any more.")
             return principal
-        token_id, since = session.get(_TOKEN), session.get(_SINCE, 0.0)
-        if not isinstance(token_id, str) or since < self._clock() - _LOGIN_SECONDS:
+        if session.get(_SINCE, 0.0) < self._clock() - _LOGIN_SECONDS:
+            return None
+        name, stamp = session.get(_ACCOUNT), session.get(_STAMP)
+        if isinstance(name, str) and isinstance(stamp, str):
+            account = self._accounts.get(name, stamp)
+            if account is None:
+                return None
+            return Principal(name, frozenset(ROLES[account.role]), "")
+        token_id = session.get(_TOKEN)
+        if not isinstance(token_id, str):
             return None
         if self._admin is not None and token_id == self._admin_id:
             return self._administrator()
         token = self._tokens.get(token_id)
         return None if token is None else _principal(token)
 
-    def _has_tokens(self) -> bool:
-        return self._admin is not None or self._tokens.exist()
+    def _has_login(self) -> bool:
+        if self._admin is not None:
+            return True
+        return self._tokens.exist() or self._accounts.exist()
 
     def _by_text(self, text: str) -> Principal | None:
         if self._admin is not None and hmac.compare_digest(
@@ -265,8 +319,8 @@ def control_access(app: Flask, access: Access) -> None:
             scope = "read" if request.method in _READING else "write"
         if not principal.allows(scope):
             raise ScopeError(
-                f"The token of {principal.user} has no scope {scope!r}.",
-                "Ask whoever runs the server for a token that has it.",
+                f"{principal.user} may not do this here: it takes the scope {scope!r}.",
+                "Ask whoever runs the server for a token or a role that has it.",
             )
         return None
 

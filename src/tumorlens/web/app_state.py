@@ -88,7 +88,9 @@ class AppState:
         SettingError
             The same as for `Access`.
         """
-        access = Access(store.tokens, settings, os.environ.get(ADMIN_TOKEN))
+        access = Access(
+            store.tokens, store.accounts, settings, os.environ.get(ADMIN_TOKEN)
+        )
         metrics = Metrics()
         queue = InferenceQueue(
             available_cores(),

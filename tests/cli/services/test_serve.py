@@ -113,14 +113,17 @@ def test_whoever_wants_no_login_is_warned_and_every_page_says_so(
                 url + path, headers={"X-Forwarded-For": "1.2.3.4"}
             )
             try:
-                page = urlopen(through_a_proxy).read()
+                answer = urlopen(through_a_proxy)
             except HTTPError as error:
                 assert error.code == 404
-                page = error.read()
+                answer = error
+            with answer:
+                page = answer.read()
             assert b"No log-in" in page
         with pytest.raises(HTTPError) as off:
             urlopen(f"{url}metrics")
         assert off.value.code == 404
+        off.value.close()
         process.terminate()
         assert "no login" in process.communicate(timeout=30)[1]
 

@@ -61,6 +61,7 @@ def test_with_a_token_other_machines_are_served(
         with pytest.raises(HTTPError) as refused:
             urlopen(f"{url}api/v1/openapi.json")
         assert refused.value.code == 401
+        refused.value.close()
         with urlopen(f"{url}healthz") as found:
             assert found.status == 200
 

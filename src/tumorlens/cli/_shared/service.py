@@ -11,8 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 
@@ -53,6 +55,33 @@ def setting_options(
         return command
 
     return add
+
+
+Place: TypeAlias = tuple[Path | None, str | None]
+"""Folder of a server's store, or the URL of its database."""
+
+
+def place_options(command: Command) -> Command:
+    """Give a group of commands the options for where a server keeps its state."""
+
+    @wraps(command)
+    def check(store: Path | None, database_url: str | None) -> None:
+        if (store is None) == (database_url is None):
+            raise click.UsageError("Give --store or --database-url, as to the server.")
+        click.get_current_context().obj = (store, database_url)
+
+    with_url = click.option(
+        "--database-url",
+        envvar="TUMORLENS_DATABASE_URL",
+        help="The server's database. Environment: TUMORLENS_DATABASE_URL.",
+    )(check)
+    with_store = click.option(
+        "--store",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="TUMORLENS_STORE",
+        help="The server's folder. Environment: TUMORLENS_STORE.",
+    )(with_url)
+    return cast("Command", with_store)
 
 
 def end_now() -> None:

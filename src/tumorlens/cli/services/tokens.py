@@ -8,37 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from tumorlens.cli._shared.service import Place, place_options
 
 if TYPE_CHECKING:
     from tumorlens.jobs.tokens import TokenStore
 
 
 @click.group()
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="TUMORLENS_STORE",
-    help="The server's folder. Environment: TUMORLENS_STORE.",
-)
-@click.option(
-    "--database-url",
-    envvar="TUMORLENS_DATABASE_URL",
-    help="The server's database. Environment: TUMORLENS_DATABASE_URL.",
-)
-@click.pass_context
-def tokens(ctx: click.Context, store: Path | None, database_url: str | None) -> None:
+@place_options
+def tokens() -> None:
     """Make, list and end the tokens by which people and programs log in.
 
     The server may be running meanwhile. A token opens the results of its user, and is
     shown only when it is made.
     """
-    if (store is None) == (database_url is None):
-        raise click.UsageError("Give --store or --database-url, as to the server.")
-    ctx.obj = (store, database_url)
 
 
 @tokens.command()
@@ -60,7 +47,7 @@ def tokens(ctx: click.Context, store: Path | None, database_url: str | None) -> 
 )
 @click.pass_obj
 def add(
-    place: tuple[Path | None, str | None],
+    place: Place,
     user: str,
     scopes: tuple[str, ...],
     days: float,
@@ -78,7 +65,7 @@ def add(
 
 @tokens.command("list")
 @click.pass_obj
-def list_all(place: tuple[Path | None, str | None]) -> None:
+def list_all(place: Place) -> None:
     """List all tokens, without the tokens themselves."""
     with _open(place) as store:
         for token in store.all():
@@ -92,7 +79,7 @@ def list_all(place: tuple[Path | None, str | None]) -> None:
 @tokens.command()
 @click.argument("token_id")
 @click.pass_obj
-def revoke(place: tuple[Path | None, str | None], token_id: str) -> None:
+def revoke(place: Place, token_id: str) -> None:
     """End the token TOKEN_ID at once."""
     with _open(place) as store:
         store.revoke(token_id)
@@ -100,7 +87,7 @@ def revoke(place: tuple[Path | None, str | None], token_id: str) -> None:
 
 
 @contextmanager
-def _open(place: tuple[Path | None, str | None]) -> Iterator[TokenStore]:
+def _open(place: Place) -> Iterator[TokenStore]:
     from tumorlens.jobs.store import open_database
     from tumorlens.jobs.tokens import TokenStore
 

@@ -28,6 +28,7 @@ from tumorlens.errors import (
     OutputError,
 )
 from tumorlens.inference.slice.results import Prediction
+from tumorlens.jobs.accounts import AccountStore
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.retention import Retention
@@ -129,6 +130,7 @@ class Store:
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database
         self.tokens = TokenStore(self._database, clock)
+        self.accounts = AccountStore(self._database, clock)
         self.audit = AuditTrail(self.folder / AUDIT_FILE)
         self._artifacts = self._store.artifacts
         self._retention = Retention(

@@ -1,4 +1,4 @@
-"""The page on which people log in with a token.
+"""The page on which people log in, with a password or a token.
 
 Tested in `tests/web/test_access.py`.
 """
@@ -16,18 +16,26 @@ blueprint = Blueprint("login", __name__)
 @blueprint.get("/login")
 def show() -> str:
     """Show where to log in; 200."""
-    return render_template("login.html", next=_local(request.args.get("next")))
+    return render_template(
+        "login.html",
+        next=_local(request.args.get("next")),
+        knows_people=app_state().access.knows_people,
+    )
 
 
 @blueprint.post("/login")
 def enter() -> AnyResponse:
-    """Log in with the field ``token``.
+    """Log in with the field ``token``, or with ``user`` and ``password``.
 
-    Answers 303 to the page that was asked for, 401 for a token that is not valid, 429
-    after too many of them.
+    Answers 303 to the page that was asked for, 401 for what is not valid, 429 after
+    too many of that.
     """
-    text = request.form.get("token", "").strip()
-    app_state().access.log_in(text, request.remote_addr or "")
+    access, address = app_state().access, request.remote_addr or ""
+    name = request.form.get("user", "").strip()
+    if name:
+        access.log_in(request.form.get("password", ""), address, name)
+    else:
+        access.log_in(request.form.get("token", "").strip(), address)
     return redirect(_local(request.form.get("next")), 303)
 
 

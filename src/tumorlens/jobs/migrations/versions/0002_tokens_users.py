@@ -1,4 +1,4 @@
-"""Tokens of users and programs."""
+"""Tokens and accounts of users."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the tables."""
     op.create_table(
         "tokens",
         sa.Column("id", sa.String(32), primary_key=True),
@@ -20,8 +20,18 @@ def upgrade() -> None:
         sa.Column("revoked", sa.Double()),
         sa.UniqueConstraint("digest", name="tokens_digest"),
     )
+    op.create_table(
+        "accounts",
+        sa.Column("name", sa.String(100), primary_key=True),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("role", sa.String(16), nullable=False),
+        sa.Column("stamp", sa.String(32), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("disabled", sa.Double()),
+    )
 
 
 def downgrade() -> None:
-    """Remove it, with all tokens."""
+    """Remove them, with all tokens and accounts."""
+    op.drop_table("accounts")
     op.drop_table("tokens")
