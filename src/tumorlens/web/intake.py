@@ -6,8 +6,8 @@ Tested in `tests/web/views/api/` and `tests/web/uploads/test_hostile_uploads.py`
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from flask import request
 from werkzeug.datastructures import FileStorage
@@ -23,6 +23,7 @@ from tumorlens.errors import (
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Study
 from tumorlens.inference.slice.results import Failure
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
@@ -41,7 +42,10 @@ _PAGES_PER_TURN = 4
 
 
 def judge_pictures(
-    files: Sequence[FileStorage], owner: str, operating_point: str | None
+    files: Sequence[FileStorage],
+    owner: str,
+    operating_point: str | None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Iterator[Upload | Failure]:
     """Judge uploaded pictures and keep the results, one after the other.
 
@@ -53,6 +57,8 @@ def judge_pictures(
         The session that the results belong to, or `ANYONE`.
     operating_point
         The operating point that the request asks for; None for the app's own.
+    origin
+        The same as for `Store.add`.
 
     Yields
     ------
@@ -85,11 +91,45 @@ def judge_pictures(
     with state.queue.admit(client_of(owner)) as place:
         for file in files:
             name = (file.filename or "pasted picture")[-_NAME_LENGTH:]
-            for result in _judge_picture(file.read(), name, owner, point, place, pages):
+            results = _judge_picture(
+                file.read(), name, owner, point, place, pages, origin
+            )
+            for result in results:
                 _count(result)
                 if isinstance(result, Upload):
                     note_made(result.id)
                 yield result
+
+
+def judge_slice(
+    study: Study, owner: str, operating_point: str, origin: Mapping[str, Any]
+) -> Upload:
+    """Judge a study of one slice that was read before, and keep the result.
+
+    Parameters
+    ----------
+    study
+        One slice.
+    owner, operating_point, origin
+        The same as for `judge_pictures`.
+
+    Raises
+    ------
+    QuotaError, BusyError
+        The same as for `judge_pictures`.
+    TooSlowError
+        Where the network was not free in time (503).
+    OutputError
+        Where the result cannot be kept.
+    """
+    _check_disk()
+    classifier = app_state().classifier.slice_classifier()
+    with app_state().queue.admit(client_of(owner)) as place, place.turn():
+        (prediction,) = classifier.predict_study(study, operating_point)
+    kept = app_state().store.add(prediction, owner, origin)
+    _count(kept)
+    note_made(kept.id)
+    return kept
 
 
 def receive_study() -> list[FileStorage]:
@@ -141,6 +181,7 @@ def queue_study(
     files: Sequence[FileStorage],
     owner: str,
     operating_point: str | None,
+    origin: Mapping[str, Any] | None = None,
     key: AnswerKey | None = None,
 ) -> Upload:
     """Keep the files of a study, to be judged in the background.
@@ -149,7 +190,7 @@ def queue_study(
     ----------
     files
         The files that `receive_study` took.
-    owner, operating_point
+    owner, operating_point, origin
         The same as for `judge_pictures`.
     key
         Key under which the upload is found again; None for no such.
@@ -169,7 +210,7 @@ def queue_study(
     _check_room()
     app_state().jobs.check_quota(owner)
     upload = app_state().store.add_scan(
-        _label(files), owner, point, _numbered_files(files), key
+        _label(files), owner, point, _numbered_files(files), origin, key
     )
     note_made(upload.id)
     app_state().jobs.start()
@@ -207,6 +248,7 @@ def _judge_picture(
     operating_point: str,
     place: Place,
     pages: _Pages,
+    origin: Mapping[str, Any] | None,
 ) -> Iterator[Upload | Failure]:
     judged, total = 0, 0
     try:
@@ -224,7 +266,7 @@ def _judge_picture(
                     classifier.predict_slices(some, operating_point, study.notes)
                 )
             for prediction in predictions:
-                yield app_state().store.add(prediction, owner)
+                yield app_state().store.add(prediction, owner, origin)
                 judged += 1
     except TooSlowError as error:
         error.message = (

@@ -58,7 +58,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
             upload = state.store.get(kept["scan"], owner, Kind.SCAN)
         else:
             point = request.form.get("operating_point") or None
-            upload = queue_study(files, owner, point, key)
+            upload = queue_study(files, owner, point, key=key)
     location = url_for("api.series.show", scan_id=upload.id)
     return jsonify(_to_json(upload)), 202, {"Location": location}
 
