@@ -52,13 +52,28 @@ def test_a_log_that_nobody_reads_stops_nobody(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(logs, "_PATIENCE_SECONDS", 0.1)
     reading, writing = os.pipe()
     with open(writing, "w") as stream:  # noqa: PTH123
-        with json_log(stream):
+        with json_log(stream) as log:
+            log.begin()
             for number in range(3 * logs._LINES_KEPT):
                 logging.getLogger("tumorlens").info("line %d", number)
         # Now somebody reads, and the writer can end.
         os.set_blocking(reading, False)
         assert os.read(reading, 2**20).startswith(b"{")
         os.close(reading)
+
+
+def test_what_a_command_says_first_comes_first() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream, json_log(stream) as log:  # noqa: PTH123
+        logging.getLogger("tumorlens").warning("Before it serves.")
+        stream.write("It serves.\n")
+        stream.flush()
+        log.begin()
+        said = b""
+        while said.count(b"\n") < 2:
+            said += os.read(reading, 4096)
+    os.close(reading)
+    assert said.startswith(b"It serves.\n{")
 
 
 def test_logging_is_as_before_afterwards() -> None:

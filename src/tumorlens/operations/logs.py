@@ -58,6 +58,8 @@ class JsonFormatter(logging.Formatter):
 class PatientWriter(logging.Handler):
     """Writes lines from a thread of its own, so that a slow reader stops nobody.
 
+    Nothing is written before `begin`.
+
     Parameters
     ----------
     stream
@@ -76,7 +78,11 @@ class PatientWriter(logging.Handler):
             self._descriptor = None
         self._lines: queue.Queue[str | None] = queue.Queue(_LINES_KEPT)
         self._thread = threading.Thread(target=self._write_on, daemon=True)
-        self._thread.start()
+
+    def begin(self) -> None:
+        """Write what was logged so far, and what comes."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have a record written soon; it is lost where too many wait."""
@@ -89,6 +95,7 @@ class PatientWriter(logging.Handler):
 
     def close(self) -> None:
         """Write what waits, unless nobody reads it."""
+        self.begin()
         try:
             self._lines.put_nowait(None)
         except queue.Full:
@@ -118,13 +125,18 @@ class PatientWriter(logging.Handler):
 
 
 @contextmanager
-def json_log(stream: IO[str] | None = None) -> Iterator[None]:
+def json_log(stream: IO[str] | None = None) -> Iterator[PatientWriter]:
     """Log what TumorLens says as JSON, and nothing of what libraries say.
 
     Parameters
     ----------
     stream
         Where the lines go; by default standard output.
+
+    Yields
+    ------
+    PatientWriter
+        Whose `begin` is called once a command has said what it has to say first.
     """
     ours, root = logging.getLogger("tumorlens"), logging.getLogger()
     handler = PatientWriter(stream or sys.stdout)
@@ -139,7 +151,7 @@ def json_log(stream: IO[str] | None = None) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            yield handler
     finally:
         ours.level, ours.propagate = before
         ours.removeHandler(handler)

@@ -24,7 +24,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Study
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.results import Failure, Prediction
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
 from tumorlens.web.audit import note_made
@@ -253,18 +253,24 @@ def _judge_picture(
     judged, total = 0, 0
     try:
         classifier = app_state().classifier.slice_classifier()
+
+        def judge(study: Study, start: int) -> list[Prediction]:
+            some = study.slices[start : start + _PAGES_PER_TURN]
+            found = classifier.predict_slices(some, operating_point, study.notes)
+            return list(found)
+
+        # A picture has all in one turn.
         with place.turn():
             study = read_study(data, name)
-        total = len(study.slices)
-        pages.take(total, display_name(name))
+            total = len(study.slices)
+            pages.take(total, display_name(name))
+            predictions = judge(study, 0)
         # A few at a time, so that others have their turn between, and a file of a
         # thousand needs no more memory.
         for start in range(0, total, _PAGES_PER_TURN):
-            some = study.slices[start : start + _PAGES_PER_TURN]
-            with place.turn():
-                predictions = list(
-                    classifier.predict_slices(some, operating_point, study.notes)
-                )
+            if start:
+                with place.turn():
+                    predictions = judge(study, start)
             for prediction in predictions:
                 yield app_state().store.add(prediction, owner, origin)
                 judged += 1

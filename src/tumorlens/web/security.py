@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface
-from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tumorlens.errors import TumorLensError
@@ -39,13 +39,6 @@ class ForwardedError(TumorLensError):
     """A request came through a proxy to a server that asks nobody who they are."""
 
     code = "forwarded"
-    http_status = 403
-
-
-class NobodyError(TumorLensError):
-    """What is asked for belongs to somebody, and nobody is logged in."""
-
-    code = "nobody"
     http_status = 403
 
 
@@ -154,16 +147,13 @@ def listed_owner() -> str:
 
     Raises
     ------
-    NobodyError
-        There is no log-in: an id is all that it takes to see a result, and a list
-        would give them away.
+    MethodNotAllowed
+        There is no log-in (405): an id is all that it takes to see a result then, and
+        a list would give them away.
     """
     owner: str | None = g.get("owner")
     if owner is None:
-        raise NobodyError(
-            "Without a log-in there is nobody whose results could be listed.",
-            "Make a token with 'tumorlens tokens add', and send it.",
-        )
+        raise MethodNotAllowed(["POST"])
     return owner
 
 

@@ -38,7 +38,11 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
 
     classifier = load_series_classifier(settings.model, settings.threads)
     stop = OrderlyStop()
-    with stop.on_signals(), json_log(), closing(open_store(settings)) as store:
+    with (
+        stop.on_signals(),
+        json_log() as log,
+        closing(open_store(settings)) as store,
+    ):
         app = create_app(classifier, store, settings)
         state = state_of(app)
         state.access.check_host(settings.host)
@@ -46,6 +50,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
         stop.begin_with(state.stop, server.drain)
         url = address(settings.host, server.port)
         _say(url, settings, state.access.asks)
+        log.begin()
         if _has_screen() if open_browser is None else open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         _note(store.audit, "server started")

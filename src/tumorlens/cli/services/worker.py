@@ -41,11 +41,16 @@ def worker(**options: str | None) -> None:
 
     classifier = load_series_classifier(settings.model, settings.threads)
     stop, stopped = OrderlyStop(), threading.Event()
-    with stop.on_signals(), json_log(), closing(open_store(settings)) as store:
+    with (
+        stop.on_signals(),
+        json_log() as log,
+        closing(open_store(settings)) as store,
+    ):
         jobs = SeriesJobs(classifier, store, settings, Metrics())
         stop.begin_with(jobs.stop, stopped.set)
         jobs.start()
         click.echo("The worker waits for series (Ctrl-C stops it).")
+        log.begin()
         stopped.wait()
     click.echo("The worker has stopped.", err=True)
     if not jobs.is_quiet:

@@ -118,8 +118,8 @@ def _list(name: str, summary: str, model: type[BaseModel]) -> Json:
     responses = {
         "200": _json(f"{summary}.", model),
         "400": _json("No such limit.", Problem),
-        "403": _json("There is no log-in, or the token does not allow it.", Problem),
         "404": _json("What the page begins after is not there any more.", Problem),
+        "405": _json("There is no log-in, and so nobody whose they are.", Problem),
     }
     return _operation(name, summary, responses, parameters=parameters)
 

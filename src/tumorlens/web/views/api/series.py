@@ -67,8 +67,8 @@ def create() -> tuple[Response, int, dict[str, str]]:
 def list_all() -> Response:
     """List the scans of who is logged in, the newest first, page by page.
 
-    Answers 200; 400 for a ``limit`` that is none, 403 without a log-in, 404 for an
-    ``after`` that is not there any more.
+    Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
+    there any more, 405 without a log-in.
     """
     length, after = page_length(), request.args.get("after")
     uploads, last = app_state().store.page(listed_owner(), Kind.SCAN, after, length)
