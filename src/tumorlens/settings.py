@@ -118,6 +118,11 @@ class Settings:
     connections: int = _setting(
         500, "Connections at a time; the slowest are cut off for others.", 16, 10_000
     )
+    webhook_hosts: str | None = _setting(
+        None,
+        "Hosts that may be told that a scan is over, separated by commas; by default "
+        "none.",
+    )
     peer_seconds: int = _setting(
         30,
         "Seconds for which a peer may be silent, or send the header of a request.",

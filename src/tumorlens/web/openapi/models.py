@@ -349,3 +349,8 @@ class ScanForm(BaseModel):
         "study; repeat the field for several.",
     )
     operating_point: str = ""
+    callback: str = Field(
+        "",
+        description="Address that is told once the scan is over, on a host that this "
+        "server knows.",
+    )

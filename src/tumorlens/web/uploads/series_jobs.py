@@ -6,6 +6,8 @@ Tested in `tests/web/views/api/test_series.py`.
 from __future__ import annotations
 
 import logging
+import math
+import os
 import secrets
 import tempfile
 import threading
@@ -37,6 +39,7 @@ from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
 from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
 from tumorlens.web.uploads.upload import Kind, State
+from tumorlens.web.uploads.webhooks import SECRET, WEBHOOK, Webhooks
 
 MAX_WAITING = 16
 """Studies that wait at a time: their files lie on the disk meanwhile."""
@@ -68,6 +71,11 @@ class SeriesJobs:
         The limits.
     metrics
         Counts decisions.
+
+    Raises
+    ------
+    SettingError
+        The same as for `Webhooks`.
     """
 
     def __init__(
@@ -82,11 +90,17 @@ class SeriesJobs:
         self._settings = settings
         self._metrics = metrics
         self._name = secrets.token_hex(8)
-        self._worker = Worker(store.queue, [self._next, self._next_beside_a_giant])
+        self.webhooks = Webhooks(
+            store.queue, settings.webhook_hosts, os.environ.get(SECRET)
+        )
+        steps = [self._next, self._next_beside_a_giant]
+        if settings.webhook_hosts is not None:
+            steps.append(lambda: self.webhooks.deliver_next(f"{self._name} webhooks"))
+        self._worker = Worker(store.queue, steps)
         self._lock = threading.Lock()
         self._is_started = False
         store.before_close(self.close)
-        if self.waiting():
+        if self.waiting() or store.queue.count(WEBHOOK):
             # Accepted before the server was started again.
             self.start()
 
@@ -203,6 +217,8 @@ class SeriesJobs:
         except OutputError as error:
             wait = self._store.queue.retry(job, _described(error))
             logger.error("A scan is tried again in %.0f s: %s", wait, error)
+            if math.isinf(wait):
+                self._store.tell(job, JobState.FAILED)
         except TumorLensError as error:
             self._fail(job, error)
         except Exception:

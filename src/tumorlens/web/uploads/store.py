@@ -42,6 +42,7 @@ from tumorlens.report.slice.document import prediction_from_json, prediction_to_
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
 from tumorlens.web.security import ADDRESS, ANYONE
+from tumorlens.web.uploads import webhooks
 from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
 from tumorlens.web.uploads.upload import Kind, State, Upload, missing
 
@@ -152,7 +153,8 @@ class Store:
         self._sweeper: threading.Thread | None = None
         self._closers: list[Callable[[], None]] = []
         _check_folder(folder)
-        self._store = JobStore(folder, {STAGE: ATTEMPTS}, url=url, clock=clock)
+        policies = {STAGE: ATTEMPTS, webhooks.WEBHOOK: webhooks.ATTEMPTS}
+        self._store = JobStore(folder, policies, url=url, clock=clock)
         self.folder = self._store.folder
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database
@@ -604,6 +606,18 @@ class Store:
         with self._database.transaction():
             self.queue.finish(upload, state, error=error)
             self._artifacts.detach(self._artifacts.of(upload.id, SENT))
+            self.tell(upload, state)
+
+    def tell(self, upload: Job, state: JobState) -> None:
+        """Have whoever wants it told that an upload is over."""
+        message = webhooks.message_job(upload, state)
+        if message is not None:
+            self.queue.add(
+                webhooks.WEBHOOK,
+                webhooks.WEBHOOK,
+                owner=upload.owner,
+                document=message,
+            )
 
     def stop(self, upload: Upload) -> None:
         """Stop an upload that waits or is being judged; the findings so far stay."""

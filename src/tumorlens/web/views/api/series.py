@@ -43,11 +43,11 @@ _LOOK_SECONDS, _QUIET_SECONDS = 0.5, 10.0
 def create() -> tuple[Response, int, dict[str, str]]:
     """Take the files of the field ``file`` as one study, and judge it later.
 
-    Answers 202 with the address to ask at, 400 for an unknown operating point,
-    413 for an upload over the limits, 422 where no file was sent or the
-    Idempotency-Key came with other files, 429 where too many of the sender's uploads
-    wait, 503 where too many do, or the store has no room beside them, 507 where the
-    disk is full.
+    Answers 202 with the address to ask at, 400 for an unknown operating point or a
+    ``callback`` that may not be told, 413 for an upload over the limits, 422 where no
+    file was sent or the Idempotency-Key came with other files, 429 where too many of
+    the sender's uploads wait, 503 where too many do, or the store has no room beside
+    them, 507 where the disk is full.
     """
     owner, state = api_owner(), app_state()
     files = receive_study()
@@ -58,7 +58,9 @@ def create() -> tuple[Response, int, dict[str, str]]:
             upload = state.store.get(kept["scan"], owner, Kind.SCAN)
         else:
             point = request.form.get("operating_point") or None
-            upload = queue_study(files, owner, point, key=key)
+            callback = request.form.get("callback")
+            origin = callback and {"callback": state.jobs.webhooks.check(callback)}
+            upload = queue_study(files, owner, point, origin or None, key)
     location = url_for("api.series.show", scan_id=upload.id)
     return jsonify(_to_json(upload)), 202, {"Location": location}
 
