@@ -28,7 +28,7 @@ from tumorlens.errors import (
     MissingFileError,
     OutputError,
 )
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.jobs.accounts import AccountStore
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy

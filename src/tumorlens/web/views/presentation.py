@@ -13,22 +13,19 @@ from flask import url_for
 from tumorlens.imaging.study import MRSequence, PictureView
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import ALL_SEQUENCES
-from tumorlens.inference.slice.results import Decision
+from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
 from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
-from tumorlens.report.slice.document import CSV_COLUMNS, csv_cells
+from tumorlens.report.slice.document import CSV_COLUMNS, answers_from_json, csv_cells
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
     INFO,
-    TUMOR_CLASSES,
-    Verdict,
+    Answer,
+    Finding,
     decision_title,
-    parse_decided,
 )
 from tumorlens.web.uploads.upload import State, Upload
-
-REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -62,14 +59,15 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         `p_tumor` the same in words; None where there is none.
     """
     document = analysis.document
-    refused = document["decision"] == Verdict.NOT_BRAIN_MRI
+    refused = document["decision"] == Answer.NOT_BRAIN_MRI
+    # Documents of version 0.1 hold a number of what was refused, too.
     share = None if refused else document["p_tumor"]
     return {
         "id": analysis.id,
         "name": document["file"],
         "slice": document["slice"],
         "decision": document["decision"],
-        "title": decision_title(document["decision"]),
+        "title": headline(document),
         "p_tumor": None if share is None else words.percent(share),
         "share": share,
         "series": 0,
@@ -118,13 +116,18 @@ def upload_row(upload: Upload) -> dict[str, Any]:
     finding = first["finding"]
     if finding is not None:
         row["decision"] = finding["decision"]
-        row["title"] = decision_title(finding["decision"])
-        if finding["p_tumor"] is None:
-            row["notes"] = ["nothing could be judged", *row["notes"]]
-        elif finding["decision"] != Verdict.NOT_BRAIN_MRI:
+        row["title"] = headline(finding)
+        if finding["p_tumor"] is not None:
             row["share"] = finding["p_tumor"]
             row["p_tumor"] = words.percent(finding["p_tumor"])
     return row
+
+
+def headline(document: dict[str, Any]) -> str:
+    """Return the headline of a stored document of a slice or a series."""
+    # Documents of version 0.1 hold none.
+    title: str = document.get("headline") or decision_title(document["decision"])
+    return title
 
 
 def session_rows(
@@ -195,7 +198,7 @@ def result_cells(
 
 def _series_cells(finding: dict[str, Any]) -> dict[str, str]:
     """Write a series' finding in the columns that a slice's has, too."""
-    refused = finding["decision"] == Verdict.NOT_BRAIN_MRI
+    answer, kinds = answers_from_json(finding)
     numbers = {"p_tumor": finding["p_tumor"]}
     for name, value in (finding["probabilities"] or {}).items():
         numbers[f"p_{name}"] = value
@@ -203,12 +206,12 @@ def _series_cells(finding: dict[str, Any]) -> dict[str, str]:
         key: finding[key] or ""
         for key in ("file", "status", "predicted", "decision", "sequence")
     }
-    if refused:
-        numbers, known["predicted"] = {}, ""
     return {
         **known,
         **{key: f"{value:.6f}" for key, value in numbers.items() if value is not None},
         "notes": " ".join(finding["notes"]),
+        "finding": answer.value,
+        "kinds": " ".join(kinds),
     }
 
 
@@ -275,37 +278,29 @@ def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:
     Returns
     -------
     list of tuple
-        Title, probability and colour: any tumour, and its kind where that is named.
-        Empty for a refused picture.
+        Title, probability and colour: any tumour, and the kinds that are not ruled
+        out. Empty for a refused picture.
     """
-    if decision.label is Verdict.NOT_BRAIN_MRI:
-        return []
-    rows: list[tuple[str, float, str | None]] = [("Any tumour", decision.p_tumor, None)]
-    return [
-        *rows,
-        *(
-            (INFO[name].title, decision.probabilities[name], INFO[name].color)
-            for name in TUMOR_CLASSES
-            if name is decision.label
-        ),
-    ]
+    return _glance(decision.p_tumor, decision.probabilities or {}, decision.kinds)
 
 
 def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | None]]:
     """Choose the bars that say how sure a series' answer is, as `glance_rows` does."""
-    label = parse_decided(finding["decision"])
-    probabilities = finding["probabilities"]
-    if label is Verdict.NOT_BRAIN_MRI or not probabilities:
+    _, kinds = answers_from_json(finding)
+    return _glance(finding["p_tumor"], finding["probabilities"] or {}, kinds)
+
+
+def _glance(
+    p_tumor: float | None, shares: Mapping[Any, float], kinds: Sequence[Finding]
+) -> list[tuple[str, float, str | None]]:
+    if p_tumor is None:
         return []
-    rows: list[tuple[str, float, str | None]] = [
-        ("Any tumour", finding["p_tumor"], None)
-    ]
     return [
-        *rows,
+        ("Any tumour", p_tumor, None),
         *(
-            (INFO[name].title, probabilities[name], INFO[name].color)
-            for name in TUMOR_CLASSES
-            if name is label
+            (INFO[name].title, shares[name], INFO[name].color)
+            for name in kinds
+            if name in shares
         ),
     ]
 
@@ -384,8 +379,8 @@ def sentence(finding: dict[str, Any]) -> str:
     finding
         A document of the schema ``tumorlens-scan/1``, here and below.
     """
-    label = parse_decided(finding["decision"])
-    return words.series_sentence(label, finding["not_judged"])
+    answer, kinds = answers_from_json(finding)
+    return words.series_sentence(answer, kinds, finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:

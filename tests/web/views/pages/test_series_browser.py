@@ -73,7 +73,7 @@ def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
     open_viewer(page, files["head.nii.gz"])
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
     notes = page.get_by_role("region", name="Please note").get_by_role("listitem")
     assert notes.count() >= 2
     assert page.get_by_text("Research use only", exact=True).is_visible()
@@ -490,7 +490,7 @@ def test_the_finding_needs_no_scripts(
     page.wait_for_url("**/scans/*")
     # The page loads itself again while the scan is judged.
     page.locator("#decision").wait_for()
-    assert page.locator("#decision").inner_text() == "Glioma"
+    assert page.locator("#decision").inner_text() == "Tumour: glioma"
     assert page.get_by_text("The viewer needs scripts").is_visible()
     assert page.locator("#curve svg").is_visible()
 
