@@ -119,6 +119,7 @@ class Access:
         self._accounts = accounts
         self._admin = None if admin_token is None else digest_of(admin_token)
         self._clock = clock
+        self._knows_login = admin_token is not None
         self._failures: dict[str, deque[float]] = {}
         option = SETTINGS["insecure_no_login"].option
         self._is_open = settings.insecure_no_login
@@ -261,9 +262,10 @@ class Access:
         return None if token is None else _principal(token)
 
     def _has_login(self) -> bool:
-        if self._admin is not None:
-            return True
-        return self._tokens.exist() or self._accounts.exist()
+        # It stays so: what has ended opens nothing.
+        if not self._knows_login:
+            self._knows_login = self._tokens.exist() or self._accounts.exist()
+        return self._knows_login
 
     def _by_text(self, text: str) -> Principal | None:
         if self._admin is not None and hmac.compare_digest(

@@ -13,7 +13,7 @@ from tumorlens.cli.main import main
 
 
 def tokens(store: Path, *words: str) -> int:
-    return main(["tokens", "--store", str(store), *words])
+    return main(["tokens", *words, "--store", str(store)])
 
 
 def test_tokens_open_and_close_a_running_server(

@@ -17,7 +17,7 @@ def test_accounts_are_made_listed_and_closed(
 ) -> None:
     def users(*words: str, typed: str = "") -> int:
         monkeypatch.setattr("sys.stdin", io.StringIO(typed + "\n"))
-        return main(["users", "--store", str(tmp_path / "store"), *words])
+        return main(["users", *words, "--store", str(tmp_path / "store")])
 
     first, second = "four drawn heads a day", "five drawn heads a day"
     assert users("add", "anna", "--role", "viewer", typed=first) == 0

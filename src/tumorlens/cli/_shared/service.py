@@ -62,13 +62,16 @@ Place: TypeAlias = tuple[Path | None, str | None]
 
 
 def place_options(command: Command) -> Command:
-    """Give a group of commands the options for where a server keeps its state."""
+    """Give a command the options for where a server keeps its state.
+
+    The command gets it as its first argument.
+    """
 
     @wraps(command)
-    def check(store: Path | None, database_url: str | None) -> None:
+    def check(store: Path | None, database_url: str | None, **more: object) -> object:
         if (store is None) == (database_url is None):
             raise click.UsageError("Give --store or --database-url, as to the server.")
-        click.get_current_context().obj = (store, database_url)
+        return command((store, database_url), **more)
 
     with_url = click.option(
         "--database-url",

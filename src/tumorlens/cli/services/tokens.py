@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 @click.group()
-@place_options
 def tokens() -> None:
     """Make, list and end the tokens by which people and programs log in.
 
@@ -45,7 +44,7 @@ def tokens() -> None:
     show_default=True,
     help="Days after which it ends.",
 )
-@click.pass_obj
+@place_options
 def add(
     place: Place,
     user: str,
@@ -64,7 +63,7 @@ def add(
 
 
 @tokens.command("list")
-@click.pass_obj
+@place_options
 def list_all(place: Place) -> None:
     """List all tokens, without the tokens themselves."""
     with _open(place) as store:
@@ -78,7 +77,7 @@ def list_all(place: Place) -> None:
 
 @tokens.command()
 @click.argument("token_id")
-@click.pass_obj
+@place_options
 def revoke(place: Place, token_id: str) -> None:
     """End the token TOKEN_ID at once."""
     with _open(place) as store:

@@ -21,7 +21,6 @@ _ROLES = ("viewer", "reader", "admin")
 
 
 @click.group()
-@place_options
 def users() -> None:
     """Make, list and close accounts of people who use the web app.
 
@@ -39,7 +38,7 @@ def users() -> None:
     show_default=True,
     help="viewer: see one's own results; reader: send images, too; admin: all.",
 )
-@click.pass_obj
+@place_options
 def add(place: Place, name: str, role: str) -> None:
     """Make an account NAME."""
     with _open(place) as accounts:
@@ -48,7 +47,7 @@ def add(place: Place, name: str, role: str) -> None:
 
 
 @users.command("list")
-@click.pass_obj
+@place_options
 def list_all(place: Place) -> None:
     """List all accounts."""
     with _open(place) as accounts:
@@ -59,7 +58,7 @@ def list_all(place: Place) -> None:
 
 @users.command()
 @click.argument("name")
-@click.pass_obj
+@place_options
 def password(place: Place, name: str) -> None:
     """Give the account NAME another password; its sessions end."""
     with _open(place) as accounts:
@@ -69,7 +68,7 @@ def password(place: Place, name: str) -> None:
 
 @users.command()
 @click.argument("name")
-@click.pass_obj
+@place_options
 def disable(place: Place, name: str) -> None:
     """Close the account NAME at once."""
     with _open(place) as accounts:
