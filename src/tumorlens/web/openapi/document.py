@@ -363,6 +363,8 @@ def _server_paths() -> Json:
                 metrics,
                 {
                     "200": _file(f"{metrics}.", "text/plain"),
+                    "401": _json("A log-in is asked for.", Problem),
+                    "403": _json("The token does not allow it.", Problem),
                     "404": _json("They are off.", Problem),
                 },
             )
