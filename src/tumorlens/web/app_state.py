@@ -26,7 +26,7 @@ from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 
 _KEY = "tumorlens"
-_JUDGING_SECONDS = 14.0
+_JUDGING_SECONDS = 12.0
 """Seconds that uploads under way are judged on when the server is told to stop."""
 
 

@@ -25,7 +25,6 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import WSGITask
 from waitress.utilities import Error
-from waitress.wasyncore import close_all
 
 from tumorlens.errors import SettingError
 from tumorlens.inference.slice.session import available_cores
@@ -33,7 +32,7 @@ from tumorlens.jobs.database import FULL_DISK
 from tumorlens.settings import Settings
 from tumorlens.web.errors import REFUSED
 
-DRAIN_SECONDS = 18.0
+DRAIN_SECONDS = 16.0
 """Seconds that requests under way get when the server is told to stop."""
 
 _SPARE_THREADS = 16
@@ -48,7 +47,7 @@ _HEADER_BYTES = 32 * 2**10
 _LEAST_BYTES_PER_SECOND = 8 * 2**10
 """A body has to come at least this fast, on average."""
 _LINGER_SECONDS = 5.0
-_END_SECONDS = 2.0
+_END_SECONDS = 1.0
 _FULL_SHARE = 0.9
 _RECENT_SECONDS = 2.0
 
@@ -89,7 +88,8 @@ class HttpServer:
     ) -> None:
         self._settings = settings
         self._dropped = dropped
-        self._guard = threading.Lock()
+        self._guard, self._ending = threading.Lock(), threading.Lock()
+        self._is_drained = self._is_closed = False
         self._active = 0
         # All that may wait for the network, with room for others beside them.
         usual = settings.queue_length + available_cores() + _SPARE_THREADS
@@ -144,16 +144,24 @@ class HttpServer:
         end = time.monotonic() + seconds
         while time.monotonic() < end and any(map(_is_busy, self._channels())):
             time.sleep(0.05)
-        for listener in self._listeners()[:1]:
-            # waitress's loop ends when it has nothing to watch.
-            listener.trigger.pull_trigger(partial(close_all, listener._map))
+        with self._ending:
+            if self._is_closed:
+                return
+            self._is_drained = True
+            for listener in self._listeners():
+                # The loop comes to it at once, and not within a second.
+                listener.next_channel_cleanup = 0
+                listener.pull_trigger()
 
     def close(self) -> bool:
         """Let the port go; tell whether nothing is under way any more."""
         dispatcher = getattr(self._server, "task_dispatcher", None)
         if dispatcher is not None:
             dispatcher.shutdown(timeout=_END_SECONDS)
-        self._server.close()
+        with self._ending:
+            # Nobody wakes a loop whose files are another's by now.
+            self._is_closed = True
+            self._server.close()
         return dispatcher is None or not dispatcher.threads
 
     def limit_of(self, command: str, path: str) -> int:
@@ -185,7 +193,15 @@ class HttpServer:
             yield from list(listener.active_channels.values())
 
     def _cut_off(self, listener: Any, now: float) -> None:  # noqa: ANN401
-        """Close connections that are silent, slow, or too many; once a second."""
+        """Close connections that are silent, slow, or too many; once a second.
+
+        Raises
+        ------
+        SystemExit
+            The server is drained: it ends waitress's loop.
+        """
+        if self._is_drained:
+            raise SystemExit(0)
         channels = [
             item for item in listener.active_channels.values() if not item.will_close
         ]
