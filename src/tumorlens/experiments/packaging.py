@@ -299,11 +299,17 @@ def _calibrated_on(apart: HeldOut, how: str) -> dict[str, dict[str, Any]]:
     return {
         "calibrated_on": {
             "sets_cover": "patients",
-            "patients": len({row.group for row in apart.records}),
-            "slices": len(apart.records),
+            **_counts(apart.records),
             "how": how,
         }
     }
+
+
+def _counts(records: Sequence[Record]) -> dict[str, Any]:
+    """Count patients, and slices by source and finding; plain JSON."""
+    slices = Counter(f"{row.source}/{row.findings[-1].value}" for row in records)
+    patients = len({row.group for row in records})
+    return {"patients": patients, "slices": dict(sorted(slices.items()))}
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -370,11 +376,7 @@ def provenance(
     ):
         if not samples:
             continue
-        slices = Counter(
-            f"{sample.record.source}/{sample.findings[-1].value}" for sample in samples
-        )
-        patients = len({sample.record.group for sample in samples})
-        counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
+        counts[name] = _counts([sample.record for sample in samples])
     patients_of_splits: dict[str, set[str]] = {}
     for record in data.records:
         patients_of_splits.setdefault(record.split, set()).add(record.patient)
