@@ -220,7 +220,9 @@ def _decision_layer(
         "needed": FEWEST_PATIENTS,
     }
     if parent is None:
-        return unfitted_layer(network, fitted_on.evidence is not None), calibrated_on
+        evidence = fitted_on.evidence
+        cells = 0 if evidence is None else int(np.prod(evidence.shape[1:-1]))
+        return unfitted_layer(network, cells), calibrated_on
     return inherited_layer(parent), calibrated_on
 
 
