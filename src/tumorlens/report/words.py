@@ -74,9 +74,22 @@ def percent(share: float) -> str:
     return f"{100.0 * share:.1f} %"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Write a number of things: ``1 slice``, ``2 slices``.
+
+    Parameters
+    ----------
+    count
+        The number.
+    one, many
+        The word for one, and for several where that is not `one` with an s.
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def minutes(count: int) -> str:
     """Write a number of minutes."""
-    return f"{count} minute" if count == 1 else f"{count} minutes"
+    return counted(count, "minute")
 
 
 def rate(measured: Rate) -> str:

@@ -348,7 +348,17 @@ def csv_row(result: Prediction | Failure) -> list[str]:
     if isinstance(result, Failure):
         row = {"file": result.source, "status": result.code}
         return [row.get(column, "") for column in CSV_COLUMNS]
-    document = prediction_to_json(result)
+    return csv_cells(prediction_to_json(result))
+
+
+def csv_cells(document: Mapping[str, Any]) -> list[str]:
+    """Turn the document of a prediction into a row, as `csv_row` does.
+
+    Parameters
+    ----------
+    document
+        From `prediction_to_json`.
+    """
     box = document["box"]
     return [
         document["file"],
@@ -363,8 +373,8 @@ def csv_row(result: Prediction | Failure) -> list[str]:
         f"{document['ms']:.2f}",
         *(
             "" if value is None else f"{value:.6f}"
-            for value in (document[f"p_{name}"] for name in Lesion)
+            for value in (document.get(f"p_{name}") for name in Lesion)
         ),
-        document["sequence"] or "",
+        document.get("sequence") or "",
         " ".join(document["notes"]),
     ]

@@ -340,3 +340,42 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     evidence = client.get(f"{page}/series/0/evidence.nii.gz")
     assert evidence.status_code == 404
     assert "There is no evidence to give" in evidence.text
+
+
+def test_any_two_judged_series_of_a_session_are_compared(
+    app: Flask, client: FlaskClient
+) -> None:
+    study = judged(client, ("study.zip", two_series()))
+    single = judged(client, ("head.nii.gz", nifti()))
+    html_of_study = client.get(f"{study}?series=1").text
+    assert html_of_study.index(f'{study[7:]}.2"') < html_of_study.index(
+        f'{single[7:]}.1"'
+    )
+    assert f'value="{study[7:]}.1"' not in html_of_study
+    page = client.get(f"{study}/compare?series=1&with={study[7:]}.2")
+    assert page.status_code == 200
+    assert "T2, axial: study.zip, series 1" in text_of(page.text)
+    assert "T1, axial: study.zip, series 2" in text_of(page.text)
+    assert 'data-together="true"' in page.text
+    sides = [
+        json.loads(html.unescape(found))
+        for found in re.findall(r"data-series='([^']+)'", page.text)
+    ]
+    for side in sides:
+        assert np.array(side["affine"]).shape == (3, 4)
+        assert client.get(side["voxels"]).status_code == 200
+    apart = client.get(f"{study}/compare?series=2&with={single[7:]}.1").text
+    assert 'data-together="false"' in apart
+    assert (
+        app.test_client().get(f"{study}/compare?with={single[7:]}.1").status_code == 404
+    )
+
+
+@pytest.mark.parametrize("asked", ["", "series=3&", "series=x&", "series=0&"])
+def test_a_comparison_with_nothing_leads_nowhere(
+    client: FlaskClient, asked: str
+) -> None:
+    page = judged(client, ("head.nii.gz", nifti()))
+    other = "gone.1" if not asked else f"{page[7:]}.1"
+    assert client.get(f"{page}/compare?{asked}with={other}").status_code == 404
+    assert client.get(f"{page}/compare?series=1&with={page[7:]}.9").status_code == 404
