@@ -27,7 +27,8 @@ from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
 from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.report.words import PART_MISSING, series_headline
+from tumorlens.taxonomy import Answer
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -203,7 +204,41 @@ def _judged(
     unseen: tuple[str, ...],
 ) -> Judged:
     prediction = classifier.predict(series, operating_point)
-    finding = dicom_finding(prediction, classifier.bundle.name)
+    return results_of(
+        series, prediction, classifier.bundle.name, earlier, notes, unseen
+    )
+
+
+def results_of(
+    series: Series,
+    prediction: SeriesPrediction,
+    algorithm: str,
+    earlier: Sequence[SentResult] = (),
+    notes: Sequence[str] = (),
+    unseen: tuple[str, ...] = (),
+) -> Judged:
+    """Write what is said of a series as DICOM.
+
+    Parameters
+    ----------
+    series, prediction
+        Series that was read from DICOM, and its prediction; of a study the series
+        whose slices are the grid.
+    algorithm
+        Name of the model.
+    earlier
+        Results that the new ones replace.
+    notes
+        Full sentences that the report gives beside the prediction's own.
+    unseen
+        Full sentences on images that were not there: the report is PARTIAL.
+
+    Raises
+    ------
+    InputError
+        The series has no headers that can be referred to.
+    """
+    finding = dicom_finding(prediction, algorithm)
     if unseen:
         finding = _of_a_part(finding, unseen)
     finding = replace(finding, reasons=(*finding.reasons, *notes, *unseen))
@@ -223,12 +258,14 @@ def _judged(
 def _of_a_part(finding: DicomFinding, unseen: tuple[str, ...]) -> DicomFinding:
     """Say nothing of images that were not there."""
     finding = replace(finding, missing=unseen)
-    if finding.decision is not TumorClass.NO_TUMOR:
+    if finding.finding not in (Answer.NO_TUMOR, Answer.LESION):
         return finding
     # A low probability would be read as the absence of a tumour, too.
     return replace(
         finding,
-        decision=Verdict.INCONCLUSIVE,
+        finding=Answer.UNCERTAIN,
+        kinds=(),
+        headline=PART_MISSING,
         p_tumor=None,
         p_class=None,
         reasons=(*finding.reasons, NONE_IN_A_PART),
@@ -282,15 +319,13 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
         if prediction.lesion.size_mm is not None:
             through, down, across = prediction.lesion.size_mm
             size = (across, down, through)
-    p_tumor, p_class = None, None
-    refused = prediction.decision is Verdict.NOT_BRAIN_MRI
-    # A report has no place to say that a number is for the record only.
-    if not refused and prediction.probabilities is not None:
-        p_tumor, p_class = prediction.p_tumor, max(prediction.probabilities.values())
+    values = prediction.probabilities
     return DicomFinding(
-        decision=prediction.decision,
-        p_tumor=p_tumor,
-        p_class=p_class,
+        finding=prediction.finding,
+        kinds=prediction.kinds,
+        headline=series_headline(prediction),
+        p_tumor=prediction.p_tumor,
+        p_class=None if values is None else max(values.values()),
         algorithm=algorithm,
         version=prediction.model_version,
         operating_point=prediction.operating_point,

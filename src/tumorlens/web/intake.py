@@ -18,7 +18,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.upload import Upload

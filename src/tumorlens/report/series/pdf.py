@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -27,10 +27,10 @@ from reportlab.platypus import (
 
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.geometry import slice_gap
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Series, patient_numbers
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report import words
 from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -53,7 +53,6 @@ from tumorlens.report.slice.pdf import (
     plain,
     probability_rows,
 )
-from tumorlens.taxonomy import Verdict, decision_title
 
 WIDTH = 178 * mm
 """Of all that stands on a page, in points."""
@@ -72,7 +71,7 @@ _HOW_TO_READ = (
 _OUTLINED = ", and the lesion's outline in yellow"
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
-    "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
+    "Dots: key slices. A gap: slices without brain, or refused. The series’ own "
     "probability stands above, and is not that of any one slice."
 )
 
@@ -229,31 +228,46 @@ def _story(
 def _summary(
     entries: Sequence[SeriesEntry], notes: Sequence[str], failures: Sequence[Failure]
 ) -> list[Flowable]:
-    heads = ("", "Series", "Sequence", "Plane", "Slices", "Decision", "Any tumour")
+    heads = ["", "Series", "Sequence", "Plane", "Slices", "Finding", "Any tumour"]
+    widths = [7, 57, 26, 20, 13, 35, 20]
+    patients = [entry.patient for entry in entries]
+    numbers = patient_numbers(patients)
+    if any(numbers):
+        heads.insert(1, "Patient")
+        widths[1:2] = [16, 41]
     rows = [[paragraph(head, SMALL) for head in heads]]
-    for number, entry in enumerate(entries, 1):
+    for number, (entry, patient) in enumerate(zip(entries, numbers, strict=True), 1):
         finding = entry.finding
-        cells = (
+        cells = [
             str(number),
             short_name(finding.source),
             finding.sequence or "not stated",
             finding.plane or "not stated",
             str(finding.slices),
-            decision_title(finding.decision),
-            words.tumor_percent(finding.decision, finding.p_tumor),
-        )
+            words.series_headline(finding),
+            words.tumor_percent(finding.p_tumor),
+        ]
+        if any(numbers):
+            cells.insert(1, "not stated" if patient is None else str(patient))
         rows.append([paragraph(cell) for cell in cells])
-    widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]
+    # Files that do not name their patient may be anybody's.
+    is_of_one = len(set(patients)) == 1 and patients[0] != ""
     unread = [
         f"{short_name(item.source)}: {item.message} {item.hint}".strip()
         for item in failures
     ]
     count = f"Series judged: {len(entries)}. Inputs not read: {len(unread)}."
     return [
-        paragraph("Study", HEADLINE),
+        paragraph("Study" if is_of_one else "Series", HEADLINE),
         paragraph(count),
         Spacer(1, 4 * mm),
-        Table(rows, colWidths=widths, style=RULED, repeatRows=1, hAlign="LEFT"),
+        Table(
+            rows,
+            colWidths=[width * mm for width in widths],
+            style=RULED,
+            repeatRows=1,
+            hAlign="LEFT",
+        ),
         *_listed("Not read", unread),
         *_listed("How the files were read", notes),
     ]
@@ -282,6 +296,8 @@ class SeriesEntry:
         Between rows and between columns; None where it is not known.
     gap_mm
         Between slices; None where it is not known.
+    patient
+        As `Series.patient` has it: tells patients apart, and is never shown.
     """
 
     finding: SeriesPrediction
@@ -289,6 +305,7 @@ class SeriesEntry:
     matrix: tuple[int, int]
     spacing_mm: tuple[float, float] | None
     gap_mm: float | None
+    patient: str = field(default="", repr=False)
 
 
 def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
@@ -308,6 +325,7 @@ def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
         (first.height, first.width),
         first.spacing_mm,
         slice_gap(series.slices),
+        series.patient,
     )
 
 
@@ -358,10 +376,11 @@ def short_name(name: str) -> str:
 
 
 def _result(finding: SeriesPrediction) -> Table:
-    tumor = words.tumor_percent(finding.decision, finding.p_tumor)
+    tumor = words.tumor_percent(finding.p_tumor)
+    sentence = words.series_sentence(finding.finding, finding.kinds, finding.not_judged)
     said = [
-        paragraph(decision_title(finding.decision), HEADLINE),
-        paragraph(words.series_sentence(finding.decision, finding.not_judged)),
+        paragraph(words.series_headline(finding), HEADLINE),
+        paragraph(sentence),
         paragraph(
             f"Probability of any tumour: {tumor}. "
             f"Operating point: {finding.operating_point}."
@@ -382,8 +401,6 @@ def _result(finding: SeriesPrediction) -> Table:
 
 def _caveats(finding: SeriesPrediction) -> list[Flowable]:
     texts = [finding.sequence_caveat, *finding.reasons]
-    if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
-        texts.append(words.REFUSED_SERIES_NUMBERS)
     said = [paragraph(text) for text in texts if text]
     if not said:
         return []
@@ -495,7 +512,7 @@ def _operating_point(finding: SeriesPrediction, bundle: Bundle) -> list[Flowable
     if point is not None:
         texts.insert(
             0,
-            words.operating_point_sentence(finding.operating_point, point, "scan"),
+            words.operating_point_sentence(finding.operating_point, point, "series"),
         )
     return [paragraph(text, SMALL) for text in texts]
 

@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import select
 
 from tumorlens.errors import BusyError, MissingFileError, OutputError
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.retention import Retention

@@ -13,22 +13,26 @@ from flask import url_for
 from tumorlens.imaging.study import MRSequence, PictureView
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import ALL_SEQUENCES
-from tumorlens.inference.slice.results import Decision
+from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
 from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
-from tumorlens.report.slice.document import CSV_COLUMNS, csv_cells
+from tumorlens.report.slice.document import (
+    CSV_COLUMNS,
+    answers_from_json,
+    csv_cells,
+)
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
     INFO,
-    TUMOR_CLASSES,
+    Answer,
+    Finding,
+    Lesion,
+    TumorClass,
     Verdict,
     decision_title,
-    parse_decided,
 )
 from tumorlens.web.uploads.upload import State, Upload
-
-REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -69,7 +73,8 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "name": document["file"],
         "slice": document["slice"],
         "decision": document["decision"],
-        "title": decision_title(document["decision"]),
+        "title": headline(document),
+        "answer": decision_title(document["decision"]),
         "p_tumor": None if share is None else words.percent(share),
         "share": share,
         "series": 0,
@@ -95,6 +100,7 @@ def upload_row(upload: Upload) -> dict[str, Any]:
         "slice": 0,
         "decision": None,
         "title": STATES[upload.state],
+        "answer": STATES[upload.state],
         "p_tumor": None,
         "share": None,
         "series": len(upload.series),
@@ -118,10 +124,10 @@ def upload_row(upload: Upload) -> dict[str, Any]:
     finding = first["finding"]
     if finding is not None:
         row["decision"] = finding["decision"]
-        row["title"] = decision_title(finding["decision"])
-        if finding["p_tumor"] is None:
-            row["notes"] = ["nothing could be judged", *row["notes"]]
-        elif finding["decision"] != Verdict.NOT_BRAIN_MRI:
+        row["title"] = headline(finding)
+        row["answer"] = decision_title(finding["decision"])
+        # Documents of version 0.1 have a number for what was refused, too.
+        if finding["p_tumor"] is not None and row["decision"] != Verdict.NOT_BRAIN_MRI:
             row["share"] = finding["p_tumor"]
             row["p_tumor"] = words.percent(finding["p_tumor"])
     return row
@@ -193,23 +199,23 @@ def result_cells(
             }
 
 
-def _series_cells(finding: dict[str, Any]) -> dict[str, str]:
+def _series_cells(document: dict[str, Any]) -> dict[str, str]:
     """Write a series' finding in the columns that a slice's has, too."""
-    refused = finding["decision"] == Verdict.NOT_BRAIN_MRI
-    numbers = {"p_tumor": finding["p_tumor"]}
-    for name, value in (finding["probabilities"] or {}).items():
-        numbers[f"p_{name}"] = value
-    known = {
-        key: finding[key] or ""
-        for key in ("file", "status", "predicted", "decision", "sequence")
+    finding, kinds = answers_from_json(document)
+    known = ("file", "status", "decision", "sequence")
+    cells = {key: document[key] or "" for key in known}
+    cells |= {
+        "finding": finding.value,
+        "kinds": " ".join(kinds),
+        "notes": " ".join(document["notes"]),
     }
-    if refused:
-        numbers, known["predicted"] = {}, ""
-    return {
-        **known,
-        **{key: f"{value:.6f}" for key, value in numbers.items() if value is not None},
-        "notes": " ".join(finding["notes"]),
-    }
+    # Documents of version 0.1 have numbers for what was refused, too.
+    if finding is Answer.NOT_BRAIN_MRI or not document["probabilities"]:
+        return cells
+    shares = {f"p_{name}": value for name, value in document["probabilities"].items()}
+    shares["p_tumor"] = document["p_tumor"]
+    cells |= {key: f"{value:.6f}" for key, value in shares.items()}
+    return {**cells, "predicted": document["predicted"]}
 
 
 @dataclass(frozen=True)
@@ -258,6 +264,8 @@ def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRate]:
         shares_of_both = (same["tumor_sensitivity"], same["tumor_specificity"])
         finds, clears = (share["value"] for share in shares_of_both)
         rates.append(MeasuredRate("Same scanners", _both(finds, clears)))
+    if facts.sensitivity is None or facts.specificity is None:
+        return [*rates, MeasuredRate("Not measured", words.UNMEASURED)]
     pooled = _both(facts.sensitivity.value, facts.specificity.value)
     return [*rates, MeasuredRate("All sets", pooled)]
 
@@ -269,45 +277,51 @@ def _both(sensitivity: float, specificity: float) -> str:
     )
 
 
-def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:
+GlanceRow = tuple[str, float, str | None]
+"""Title, probability and colour of a bar."""
+
+
+def glance_rows(decision: Decision) -> list[GlanceRow]:
     """Choose the bars that say how sure a slice's answer is.
 
     Returns
     -------
     list of tuple
-        Title, probability and colour: any tumour, and its kind where that is named.
-        Empty for a refused picture.
+        Any tumour, and the kinds that are not ruled out. Empty for a refused picture.
     """
-    if decision.label is Verdict.NOT_BRAIN_MRI:
+    if decision.p_tumor is None:
         return []
-    rows: list[tuple[str, float, str | None]] = [("Any tumour", decision.p_tumor, None)]
-    return [
-        *rows,
-        *(
-            (INFO[name].title, decision.probabilities[name], INFO[name].color)
-            for name in TUMOR_CLASSES
-            if name is decision.label
-        ),
-    ]
+    other = decision.other_lesions.get(Lesion.OTHER, 0.0)
+    # In the four-class view the three kinds share what another kind has.
+    share = 1.0 - other / max(decision.p_tumor, 1e-12)
+    shares: dict[Finding, float] = {
+        name: share * value for name, value in decision.raw_probabilities.items()
+    }
+    for name, value in decision.other_lesions.items():
+        shares[name] = value
+    return _glance(decision.p_tumor, decision.kinds, shares)
 
 
-def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | None]]:
+def series_glance_rows(document: dict[str, Any]) -> list[GlanceRow]:
     """Choose the bars that say how sure a series' answer is, as `glance_rows` does."""
-    label = parse_decided(finding["decision"])
-    probabilities = finding["probabilities"]
-    if label is Verdict.NOT_BRAIN_MRI or not probabilities:
+    finding, kinds = answers_from_json(document)
+    probabilities = document["probabilities"]
+    if finding is Answer.NOT_BRAIN_MRI or not probabilities:
         return []
-    rows: list[tuple[str, float, str | None]] = [
-        ("Any tumour", finding["p_tumor"], None)
-    ]
-    return [
-        *rows,
-        *(
-            (INFO[name].title, probabilities[name], INFO[name].color)
-            for name in TUMOR_CLASSES
-            if name is label
-        ),
-    ]
+    shares: dict[Finding, float] = {
+        TumorClass(name): value for name, value in probabilities.items()
+    }
+    return _glance(document["p_tumor"], kinds, shares)
+
+
+def _glance(
+    p_tumor: float, kinds: Sequence[Finding], shares: Mapping[Finding, float]
+) -> list[GlanceRow]:
+    rows: list[GlanceRow] = [("Any tumour", p_tumor, None)]
+    for name in kinds:
+        if name in shares:
+            rows.append((INFO[name].title, shares[name], INFO[name].color))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -351,6 +365,13 @@ def judged_part(view: PictureView | None, is_framed: bool) -> JudgedPart | None:
     return JudgedPart(corners, view.shape[1], view.shape[0], " ".join(texts))
 
 
+def headline(document: dict[str, Any]) -> str:
+    """Return the headline of a stored document of a slice or a series."""
+    # Documents of version 0.1 hold none.
+    title: str = document.get("headline") or decision_title(document["decision"])
+    return title
+
+
 def main_series(upload: Upload) -> dict[str, Any] | None:
     """Return the series of an upload that the model knows best; None without any."""
     return min(
@@ -384,8 +405,8 @@ def sentence(finding: dict[str, Any]) -> str:
     finding
         A document of the schema ``tumorlens-scan/1``, here and below.
     """
-    label = parse_decided(finding["decision"])
-    return words.series_sentence(label, finding["not_judged"])
+    answer, kinds = answers_from_json(finding)
+    return words.series_sentence(answer, kinds, finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:

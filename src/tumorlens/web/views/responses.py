@@ -15,7 +15,7 @@ from flask import Response, request, send_file
 from werkzeug.exceptions import NotFound
 
 from tumorlens.errors import InputError, MissingFileError, NotReadyError
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state

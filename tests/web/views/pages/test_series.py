@@ -47,8 +47,8 @@ def facts_of(page: str) -> dict[str, Any]:
 def test_a_form_is_answered_with_the_scan_s_page(client: FlaskClient) -> None:
     page = judged(client, ("head.nii.gz", nifti()))
     said = text_of(client.get(page).text)
-    assert "Glioma" in said
-    assert "The scan looks like one with a glioma." in said
+    assert "Tumour: glioma" in said
+    assert "The model sees a tumour in this series, and takes it for a glioma." in said
     assert "Most suspicious spot: " in said
     assert "research use only" in said.lower()
     assert RESEARCH_USE in said
@@ -144,7 +144,7 @@ def test_a_single_picture_leads_to_its_own_page(
     assert "1 single picture" in text_of(found)
     link = re.search(r'href="(/analyses/[^"]+)"', found)
     assert link is not None
-    assert "Glioma" in client.get(link[1]).text
+    assert "Tumour: glioma" in client.get(link[1]).text
 
 
 def test_a_picture_that_is_gone_does_not_hide_the_others(
@@ -322,7 +322,7 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     page = judged(client, ("dark.nii.gz", dark_nifti()))
     found = client.get(page).text
     said = text_of(found)
-    assert "Nothing in this scan could be judged. Do not take it for a clear" in said
+    assert "Nothing in this series could be judged. Do not take it for a clear" in said
     assert "No slice shows enough brain to be judged." in said
     assert "0 judged, 8 without brain" in said
     assert "Any tumour" not in said
@@ -331,7 +331,7 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     assert numbers == ["100 %", "100 %", "50 %", "0 %"]
     assert facts_of(found)["evidence"] is None
     row = text_of(client.get("/").text)
-    assert "Inconclusive nothing could be judged" in row
+    assert "Not judged: no slice shows enough brain" in row
     assert "any tumour" not in row
     status = client.get(f"{page}/status").json
     assert status is not None

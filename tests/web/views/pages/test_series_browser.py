@@ -63,6 +63,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     for number, (_, data) in enumerate(dicom(**unknown)):
         (bare / f"{number}.dcm").write_bytes(data)
+    gap = folder / "gap"
+    gap.mkdir()
+    for number, (name, data) in enumerate(dicom(12)):
+        if number not in (7, 8):
+            (gap / name).write_bytes(data)
     (folder / "head.nii.gz").write_bytes(nifti(24, range(10, 13), 6.0))
     (folder / "study.zip").write_bytes(two_series())
     (folder / "cut.zip").write_bytes(b"PK\3\4 and no more")
@@ -73,7 +78,7 @@ def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
     open_viewer(page, files["head.nii.gz"])
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
     notes = page.get_by_role("region", name="Please note").get_by_role("listitem")
     assert notes.count() >= 2
     assert page.get_by_text("Research use only", exact=True).is_visible()
@@ -172,6 +177,24 @@ def test_a_finger_scrolls(page: playwright.Page, files: dict[str, Path]) -> None
     ):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     shows(page, start + 5)
+
+
+def test_a_gap_in_a_series_stays_empty_in_the_other_planes(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["gap"], "#folder")
+    wait_until_judged(page)
+    assert page.get_by_text("Slices are missing in a series of 10").count()
+    page.locator("#layouts label", has_text="Coronal").click()
+    # Twelve places from the top: slices 7 and 8 of them are missing.
+    greys = [max(color(page, row, 128, view=1)) for row in range(12)]
+    assert greys[3:5] == [0, 0]
+    assert min(greys[:3] + greys[5:]) > 0
+    page.locator("#layouts label", has_text="Axial").click()
+    canvas(page).focus()
+    page.keyboard.press("End")
+    assert slice_of(page) == 10
+    assert page.get_by_role("link", name="Evidence NIfTI").is_visible()
 
 
 def test_three_planes_are_linked(page: playwright.Page, files: dict[str, Path]) -> None:
@@ -490,7 +513,7 @@ def test_the_finding_needs_no_scripts(
     page.wait_for_url("**/scans/*")
     # The page loads itself again while the scan is judged.
     page.locator("#decision").wait_for()
-    assert page.locator("#decision").inner_text() == "Glioma"
+    assert page.locator("#decision").inner_text() == "Tumour: glioma"
     assert page.get_by_text("The viewer needs scripts").is_visible()
     assert page.locator("#curve svg").is_visible()
 

@@ -29,11 +29,11 @@ def test_a_result_says_all_that_matters(client: FlaskClient, page: str) -> None:
     text = text_of(client.get(page).text)
     for said in (
         "my head.png",
-        "Glioma",
+        "Tumour: glioma",
         "Meningioma",
         "The operating point is “screening”",
         "sensitivity 90.0 %",
-        "cannot be ruled out",
+        "Kind: glioma.",
         "256 × 256 pixels",
         " ms",
         "tiny 0.0.1",
@@ -43,7 +43,7 @@ def test_a_result_says_all_that_matters(client: FlaskClient, page: str) -> None:
 
 def test_the_picture_s_text_states_the_finding(client: FlaskClient, page: str) -> None:
     assert re.search(
-        r'alt="[^"]*Decision: Glioma\. Signs of glioma are outlined',
+        r'alt="[^"]*Finding: Tumour: glioma\. Signs of glioma are outlined',
         client.get(page).text,
     )
 
@@ -199,8 +199,8 @@ def test_several_files_without_a_script_give_a_list(
     assert response.status_code == 200
     text = text_of(response.text)
     assert "2 read, 1 not" in text
-    assert "a.png Glioma" in text
-    assert "b.png Not a brain MRI" in text
+    assert "a.png Tumour: glioma" in text
+    assert "b.png Not judged: this looks like a photograph" in text
     assert "c.jpg is text, no picture" in text
 
 

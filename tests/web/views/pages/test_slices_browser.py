@@ -79,7 +79,7 @@ def test_one_picture_chosen_opens_its_result(
         page.get_by_text("Choose files").click()
     chooser.value.set_files(files["head.png"])
     page.wait_for_url("**/analyses/*")
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
     assert page.get_by_role("row", name="Glioma").get_by_text("%").is_visible()
 
 
@@ -94,15 +94,15 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
     )
     rows = page.locator("#progress-list li")
     lines = [" ".join(text.split()) for text in rows.all_inner_texts()]
-    assert lines[0].startswith("head.png Glioma any tumour: ")
-    assert lines[1].startswith("photo.png Not a brain MRI")
+    assert lines[0].startswith("head.png Tumour: glioma any tumour: ")
+    assert lines[1].startswith("photo.png Not judged")
     assert "text.jpg is text, no picture" in lines[2]
     assert "empty.png is empty" in lines[3]
     done = page.locator("#done li")
     done.nth(1).wait_for()
     assert done.count() == 2
     follow(page, "head.png")
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
 
 
 def test_a_picture_too_large_is_refused_before_it_is_sent(
@@ -473,7 +473,7 @@ def test_a_listener_hears_landmarks_names_and_the_finding(
         assert page.get_by_role(role).count() == 1
     assert page.get_by_role("heading", level=1).count() == 1
     page.get_by_text("Calibrated probabilities").click()
-    picture = page.get_by_role("img", name=re.compile("Decision: Glioma"))
+    picture = page.get_by_role("img", name=re.compile("Finding: Tumour: glioma"))
     assert picture.count() == 1
     for name, rows in (("How sure the model is", 2), ("Calibrated probability", 5)):
         table = page.get_by_role("table", name=name)

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import MissingFileError
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
+from tumorlens.taxonomy import CLASSES, INFO, Verdict
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
@@ -83,7 +83,6 @@ def show(scan_id: str) -> str:
         "bundle": app_state().bundle,
         "words": words,
         "presentation": presentation,
-        "decision_title": decision_title,
     }
     if chosen is not None and chosen["finding"] is not None:
         return render_template("series.html", **common, **_finding(upload, chosen))
@@ -224,7 +223,7 @@ def _compared(upload: Upload, number: str) -> dict[str, Any]:
         "title": presentation.series_choice(upload, facts),
         "url": url_for("series.show", scan_id=upload.id, series=facts["index"] + 1),
         "decision": finding["decision"],
-        "answer": decision_title(finding["decision"]),
+        "answer": presentation.headline(finding),
         "p_tumor": words.percent(glance[0][1]) if glance else None,
         "viewer": _viewer(upload, facts),
     }

@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import InputError
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.study import PictureView, Series, Slice, Study
-from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import (
     OverlayKind,
@@ -29,7 +29,7 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import INFO
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import judge_pictures
@@ -85,6 +85,7 @@ def show(analysis_id: str) -> str:
     bundle = app_state().bundle
     point = bundle.operating_points.get(decision.operating_point)
     example = example_of(analysis.document)
+    values = decision.probabilities or {}
     return render_template(
         "slice.html",
         analysis=analysis,
@@ -93,7 +94,7 @@ def show(analysis_id: str) -> str:
         point=point,
         rates=measured_rates(bundle, decision.operating_point) if point else (),
         glance=glance_rows(decision),
-        probabilities=[(INFO[name], decision.probabilities[name]) for name in CLASSES],
+        probabilities=[(INFO[name], share) for name, share in values.items()],
         explained=INFO[prediction.explanation.explained],
         outlines=[
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
