@@ -203,11 +203,11 @@ def test_images_that_are_missing_make_no_tumour_inconclusive(
     pixels = 16 * draw_phantom().astype(np.uint16)
     files = write_series(tmp_path / "a", pixels=pixels)
     (whole,) = judge_files(classifier, files, None)
-    assert whole.finding.decision is TumorClass.NO_TUMOR
+    assert whole.finding.finding is Answer.NO_TUMOR
     assert dcmread(BytesIO(whole.results[0])).CompletionFlag == "COMPLETE"
     for given in ({"missing": 3}, {"doubts": ("It broke off.",)}):
         (part,) = judge_files(classifier, files, None, **given)
-        assert part.finding.decision is Verdict.INCONCLUSIVE
+        assert part.finding.finding is Answer.UNCERTAIN
         assert part.finding.p_tumor is None and part.finding.p_class is None
         assert NONE_IN_A_PART in part.finding.reasons
         assert dcmread(BytesIO(part.results[0])).CompletionFlag == "PARTIAL"
@@ -217,7 +217,7 @@ def test_images_that_are_missing_make_no_tumour_inconclusive(
         None,
         doubts=("It broke off.",),
     )
-    assert ill.finding.decision is TumorClass.GLIOMA
+    assert ill.finding.kinds == (TumorClass.GLIOMA,)
     assert dcmread(BytesIO(ill.results[0])).CompletionFlag == "PARTIAL"
 
 

@@ -11,7 +11,7 @@ from fhir.resources.R4B.bundle import Bundle
 from tests.samples.dicom_findings import drawn_finding, drawn_headers
 from tumorlens.errors import InputError
 from tumorlens.report.fhir import fhir_bundle
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Answer
 
 WHEN = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ def test_a_tumour_is_reported_with_its_images():
     (report,) = (x for x in by_url.values() if x["resourceType"] == "DiagnosticReport")
     assert report["status"] == "preliminary"
     assert report["conclusion"].startswith("For research use only")
-    assert "Decision: Glioma." in report["conclusion"]
+    assert "Tumour: glioma." in report["conclusion"]
     (code,) = report["conclusionCode"]
     assert code["coding"][0]["code"] == "393564001"
     study = by_url[report["imagingStudy"][0]["reference"]]
@@ -60,7 +60,7 @@ def test_sent_again_it_replaces_what_was_sent_before():
         [item["request"] for item in json.loads(text)["entry"]]
         for text in (
             fhir_bundle(headers, drawn_finding(), when=WHEN),
-            fhir_bundle(headers, drawn_finding(decision=TumorClass.NO_TUMOR)),
+            fhir_bundle(headers, drawn_finding(finding=Answer.NO_TUMOR, kinds=())),
         )
     )
     assert first == second
@@ -71,7 +71,8 @@ def test_sent_again_it_replaces_what_was_sent_before():
 def test_a_part_is_partial_and_says_what_is_missing():
     missing = ("Four of 22 images have come.",)
     found = resources(
-        decision=Verdict.INCONCLUSIVE,
+        finding=Answer.UNCERTAIN,
+        kinds=(),
         p_tumor=None,
         p_class=None,
         missing=missing,
@@ -86,9 +87,9 @@ def test_a_part_is_partial_and_says_what_is_missing():
     assert observation["valueCodeableConcept"]["coding"][0]["code"] == "373068000"
 
 
-@pytest.mark.parametrize("decision", [*TumorClass, *Verdict])
-def test_each_decision_is_valid(decision):
-    assert set(resources(decision=decision)) == {
+@pytest.mark.parametrize("finding", Answer)
+def test_each_finding_is_valid(finding):
+    assert set(resources(finding=finding, kinds=())) == {
         "ImagingStudy",
         "Observation",
         "DiagnosticReport",

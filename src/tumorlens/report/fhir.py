@@ -16,7 +16,6 @@ from tumorlens.errors import InputError, MissingExtraError
 from tumorlens.report.dicom import codes
 from tumorlens.report.dicom.finding import RESEARCH_ONLY, DicomFinding
 from tumorlens.report.dicom.headers import guarded, whole_headers
-from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -156,7 +155,7 @@ def _imaging_study(whole: list[Dataset]) -> dict[str, Any]:
 def _report(header: Dataset, finding: DicomFinding, when: datetime) -> dict[str, Any]:
     sentences = [
         RESEARCH_ONLY,
-        f"Decision: {decision_title(finding.decision)}.",
+        f"{finding.headline.rstrip('.')}.",
         *finding.reasons,
     ]
     report: dict[str, Any] = {
@@ -177,8 +176,10 @@ def _report(header: Dataset, finding: DicomFinding, when: datetime) -> dict[str,
         "issued": when.isoformat(timespec="milliseconds"),
         "conclusion": " ".join(dict.fromkeys(sentences)),
     }
-    if codes.presence(finding.decision) is codes.PRESENT:
-        report["conclusionCode"] = [_concept(codes.finding_type(finding.decision))]
+    if codes.presence(finding.finding) is codes.PRESENT:
+        report["conclusionCode"] = [
+            _concept(codes.finding_type(finding.finding, finding.kinds))
+        ]
     return report
 
 
@@ -204,11 +205,11 @@ def _observation(
     observation: dict[str, Any] = {
         "resourceType": "Observation",
         "status": "preliminary",
-        "code": _concept(codes.finding_type(finding.decision)),
+        "code": _concept(codes.finding_type(finding.finding, finding.kinds)),
         "subject": _subject(header),
         "effectiveDateTime": when.isoformat(timespec="milliseconds"),
-        "valueCodeableConcept": _concept(codes.presence(finding.decision)),
-        "bodySite": _concept(codes.site(finding.decision)),
+        "valueCodeableConcept": _concept(codes.presence(finding.finding)),
+        "bodySite": _concept(codes.site(finding.kinds)),
         "method": {
             "coding": _concept(codes.ARTIFICIAL_INTELLIGENCE)["coding"],
             "text": f"{finding.algorithm} {finding.version}, operating point "
