@@ -223,8 +223,7 @@ def commands_run() -> Iterator[str]:
 def test_commands_that_are_started_exist() -> None:
     found = {line.split()[0] for line in commands_run()}
     assert {"serve", "node"} <= found
-    # The worker comes with the service's state, on a branch of its own.
-    assert found - {"worker"} <= set(COMMANDS)
+    assert found <= set(COMMANDS)
 
 
 def rules() -> list[dict[str, Any]]:
