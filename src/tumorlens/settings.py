@@ -172,9 +172,9 @@ class NodeLimits:
         604_800,
     )
     stop_seconds: int = _setting(
-        20,
-        "Seconds that open associations, and the series at hand, have to end when the "
-        "node is stopped.",
+        10,
+        "Seconds that open associations have to end when the node is stopped, and then "
+        "the series at hand.",
         0,
         600,
     )

@@ -36,6 +36,7 @@ COMMANDS = {
         "services",
         "Judge studies of a PACS over HTTP, store findings there.",
     ),
+    "anonymise": ("services", "Take identifiers out of DICOM files."),
     "data": ("data", "Check, split and fetch data sets."),
     "train": ("model", "Train a model."),
     "export": ("model", "Turn a training run into a model bundle."),
