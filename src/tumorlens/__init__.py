@@ -4,13 +4,13 @@ Research use only: not a medical device.
 
 >>> import tumorlens
 >>> classifier = tumorlens.load_classifier()          # doctest: +SKIP
->>> classifier.predict("slice.png").decision.label    # doctest: +SKIP
+>>> classifier.predict("slice.png").decision.finding  # doctest: +SKIP
 
 A whole series, as DICOM or NIfTI:
 
 >>> study = tumorlens.read("head.nii.gz")             # doctest: +SKIP
 >>> classifier = tumorlens.load_series_classifier()   # doctest: +SKIP
->>> classifier.predict(study.series[0]).decision      # doctest: +SKIP
+>>> classifier.predict(study.series[0]).finding       # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tumorlens.imaging.read import read_study as read
+    from tumorlens.imaging.objects import read
     from tumorlens.inference.classifier import Classifier, load_classifier
     from tumorlens.inference.series.classifier import (
         SeriesClassifier,
         load_series_classifier,
     )
     from tumorlens.inference.series.results import SeriesPrediction
-    from tumorlens.inference.slice.explanation import Failure, Prediction
+    from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
 
     __version__: str
 
@@ -34,6 +34,7 @@ __all__ = [
     "Classifier",
     "Failure",
     "Prediction",
+    "Predictions",
     "SeriesClassifier",
     "SeriesPrediction",
     "__version__",
@@ -47,6 +48,7 @@ _PLACES = {
     "Classifier": ("tumorlens.inference.classifier", "Classifier"),
     "Failure": ("tumorlens.inference.slice.explanation", "Failure"),
     "Prediction": ("tumorlens.inference.slice.explanation", "Prediction"),
+    "Predictions": ("tumorlens.inference.slice.explanation", "Predictions"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
     "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
     "load_classifier": ("tumorlens.inference.classifier", "load_classifier"),
@@ -54,7 +56,7 @@ _PLACES = {
         "tumorlens.inference.series.classifier",
         "load_series_classifier",
     ),
-    "read": ("tumorlens.imaging.read", "read_study"),
+    "read": ("tumorlens.imaging.objects", "read"),
 }
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, Plane, Point, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
+from tumorlens.inference.slice.explanation import of_report, short_repr
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import (
     CLASSES,
@@ -72,7 +74,7 @@ class Lesion:
     mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeriesPrediction:
     """Everything known of one series.
 
@@ -166,6 +168,20 @@ class SeriesPrediction:
     def sequence_caveat(self) -> str | None:
         """Say that the model was not measured on the series' sequence, if so."""
         return sequence_caveat(self.sequence, self.known_sequences)
+
+    def __repr__(self) -> str:
+        """Say what was judged, and both answers."""
+        return short_repr(self, self.finding, self.kinds, self.p_tumor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `tumorlens scan --json` writes, as plain values."""
+        document: dict[str, Any] = of_report("series.document", "series_to_json", self)
+        return document
+
+    def _repr_html_(self) -> str:
+        """Show the answers and bars in a notebook."""
+        html: str = of_report("notebook", "series_html", self)
+        return html
 
     @property
     def decision(self) -> Decided:
