@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 import tumorlens
-from tests.samples.dicom_studies import write_series
+from tests.samples.dicom_studies import ill_head, write_series
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import LESION, draw_head, save_volume
 from tumorlens.errors import InputError, SettingError
@@ -58,7 +58,8 @@ def test_what_holds_a_series_is_judged_as_the_series(
 
 
 def test_every_series_of_a_study_is_judged(tiny_bundle: Path, tmp_path: Path) -> None:
-    files = [*write_series(tmp_path / "a"), *write_series(tmp_path / "b")]
+    files = write_series(tmp_path / "a")
+    files += write_series(tmp_path / "b", pixels=ill_head())
     datasets = [pydicom.dcmread(path) for path in files]
     found = load_series_classifier(tiny_bundle, threads=1).predict(datasets)
     assert isinstance(found, tumorlens.Predictions)
