@@ -5,6 +5,7 @@ Tested in `tests/inference/series/test_by_slices.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens import taxonomy
 from tumorlens.imaging.study import MRSequence, Plane, Point, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
 from tumorlens.inference.slice.explanation import of_report, short_repr
@@ -136,6 +138,9 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
+    other_lesions
+        Probabilities of a tumour of another kind, which also counts as any tumour, and
+        of a vascular lesion, which counts as none; empty where the model knows neither.
     """
 
     source: str
@@ -163,6 +168,7 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
 
     @property
     def sequence_caveat(self) -> str | None:
