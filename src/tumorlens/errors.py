@@ -86,10 +86,6 @@ class UnknownFormatError(InputError):
 
     code = "unknown_format"
     http_status = 415
-    default_hint = (
-        "Give DICOM, NIfTI or NRRD, a zip of them, or a PNG, JPEG, TIFF, BMP, WebP or "
-        "GIF picture of one MRI slice."
-    )
 
 
 class DamagedFileError(InputError):
@@ -149,11 +145,45 @@ class NotReadyError(TumorLensError):
 
 
 class BusyError(TumorLensError):
-    """The queue is full: no more work can be kept waiting."""
+    """The queue is full: no more work can be kept waiting.
+
+    Attributes
+    ----------
+    retry_seconds
+        Seconds after which to try again.
+    """
 
     code = "busy"
     http_status = 503
     default_hint = "Try again in a few minutes."
+
+    def __init__(self, message: str, hint: str = "", retry_seconds: int = 30) -> None:
+        super().__init__(message, hint)
+        self.retry_seconds = retry_seconds
+
+
+class QuotaError(BusyError):
+    """One client has as much under way as it may have."""
+
+    code = "quota"
+    http_status = 429
+    default_hint = "Wait until what was sent before is done."
+
+
+class TooSlowError(TumorLensError):
+    """Work was ended because it took longer than it may."""
+
+    code = "too_slow"
+    http_status = 503
+    default_hint = "Send less at a time."
+
+
+class IdempotencyError(TumorLensError):
+    """An Idempotency-Key stands for another request, or is none."""
+
+    code = "idempotency_key"
+    http_status = 422
+    default_hint = "Send a new key with each new request."
 
 
 class BundleError(TumorLensError):
@@ -176,6 +206,14 @@ class OutputError(TumorLensError):
 
     code = "cannot_write"
     default_hint = "Choose a folder that you may write to."
+
+
+class DiskFullError(OutputError):
+    """The disk under the store has no room left."""
+
+    code = "disk_full"
+    http_status = 507
+    default_hint = "Try again later; whoever runs the server has to make room."
 
 
 class ArchiveError(TumorLensError):
@@ -207,6 +245,11 @@ class SourceDownError(TumorLensError):
     default_hint = "Check the address, then run the same command again: it goes on."
 
 
+def install_command(extra: str) -> str:
+    """Say what can be typed to install an extra: from the clone, until a release."""
+    return f"pip install '.[{extra}]', in the folder of the clone"
+
+
 class MissingExtraError(TumorLensError):
     """A part is asked for that this installation leaves out."""
 
@@ -215,7 +258,7 @@ class MissingExtraError(TumorLensError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
             f"{what} needs the extra '{extra}', which is not installed.",
-            f"Run: pip install 'tumorlens[{extra}]'",
+            f"Run: {install_command(extra)}",
         )
 
 

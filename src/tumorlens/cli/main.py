@@ -27,6 +27,10 @@ COMMANDS = {
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
     "serve": ("services", "Open the web app."),
+    "worker": ("services", "Judge what the web app was sent, in a process apart."),
+    "tokens": ("services", "Say who may use the web app."),
+    "users": ("services", "Accounts of people who use the web app."),
+    "audit": ("services", "Check the record of who did what."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (
         "services",

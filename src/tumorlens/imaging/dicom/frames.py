@@ -21,7 +21,12 @@ from tumorlens.imaging.dicom.pixels import (
     unstated_padding,
     without_padding,
 )
-from tumorlens.imaging.dicom.words import check_scope, guess_sequence, localiser_words
+from tumorlens.imaging.dicom.words import (
+    check_scope,
+    computed_words,
+    guess_sequence,
+    localiser_words,
+)
 from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.study import (
     MRSequence,
@@ -87,6 +92,8 @@ class Frame:
 
 
 TRAITS: dict[str, tuple[str, ...]] = {
+    # Some anonymisers give everybody the same identifiers of series.
+    "patient": ("PatientID",),
     "series": ("SeriesDescription", "SeriesTime"),
     "echo": ("EffectiveEchoTime", "EchoTime", "EchoNumbers"),
     "inversion": ("InversionTime", "InversionTimes"),
@@ -105,7 +112,9 @@ TRAITS: dict[str, tuple[str, ...]] = {
 """Traits that may part acquisitions at one place, the most telling first, and
 the tags that state them: all of them together."""
 
-STRONG_TRAITS = ("series", "echo", "inversion", "component", "contrast", "flip")
+STRONG_TRAITS = (
+    *("patient", "series", "echo", "inversion", "component", "contrast", "flip"),
+)
 """Those that differ between acquisitions alone, never inside one."""
 
 _SERIES_WORDS = (
@@ -194,7 +203,7 @@ def _frame(
         pixel_aspect=_pixel_aspect(groups, spacing),
     )
     traits = {
-        title: "\\".join(_first(groups, keyword) for keyword in keywords)
+        title: "\\".join(_first(groups, keyword) for keyword in keywords).casefold()
         for title, keywords in TRAITS.items()
     }
     traits["component"] = component = _component(groups)
@@ -216,7 +225,7 @@ def _frame(
             _seat(groups, "InstanceNumber"),
         ),
         traits=traits,
-        aside=localiser_words(header) or aside,
+        aside=localiser_words(header) or aside or computed_words(groups),
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
 from tumorlens.imaging.preprocess.framing import is_inverted
 from tumorlens.imaging.study import Series, Study
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _SAME_WAY = 0.01
 _CROSSED = 0.7
@@ -248,7 +251,7 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
         traits = tuple(
             value
             for trait, value in frame.traits.items()
-            if not trait.startswith("acquisition")
+            if trait != "patient" and not trait.startswith("acquisition")
         )
         place: Hashable = (frame.position, frame.direction)
         if frame.position is None:
@@ -296,7 +299,7 @@ def _taken_otherwise(one: Frame, two: Frame) -> bool:
     return any(
         one.traits[trait] != two.traits[trait]
         for trait in TRAITS
-        if trait != "series" and not trait.startswith("acquisition")
+        if trait not in ("patient", "series") and not trait.startswith("acquisition")
     )
 
 
@@ -314,6 +317,7 @@ def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
     Some replace the series' identifier anew in each file. Files that agree in all
     else that names a series, each alone in its own, are one.
     """
+    frames = _with_one_number(frames, notes)
     sizes = Counter(frame.series for frame in frames)
     alone = [frame for frame in frames if sizes[frame.series] == 1 and not frame.aside]
     renamed: dict[int, tuple[str, ...]] = {}
@@ -336,6 +340,37 @@ def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
         replace(frame, series=renamed[id(frame)]) if id(frame) in renamed else frame
         for frame in frames
     ]
+
+
+def _with_one_number(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Pass over numbers of a series that are missing here and there, or count slices.
+
+    Two numbers under one identifier are two series; a number for each slice is none.
+    """
+    kept = list(frames)
+    for named in _split(frames, lambda frame: frame.series[0]):
+        numbers_of = {frame.series[1] for frame in named}
+        if not named[0].series[0] or len(numbers_of) == 1:
+            continue
+        counted = len(numbers_of) == len(named) >= _LEAST_STACK
+        counted = counted and all(_lies_evenly(part) for part in _by_direction(named))
+        missing = "" in numbers_of and len(numbers_of) == 2
+        if not counted and not missing:
+            continue
+        if counted:
+            notes.append(
+                f"{len(named)} files of one series have a number of a series of their "
+                "own each, which was passed over."
+            )
+        number = "" if counted else max(numbers_of)
+        places = {id(frame) for frame in named}
+        kept = [
+            replace(frame, series=(frame.series[0], number, *frame.series[2:]))
+            if id(frame) in places
+            else frame
+            for frame in kept
+        ]
+    return kept
 
 
 def _other_names(frame: Frame) -> tuple[Hashable, ...]:
@@ -616,4 +651,15 @@ def _series(frames: Sequence[Frame]) -> Series:
         sequence=frames[0].slice.sequence,
         headers=tuple(item.header for item in frames),
         frames=tuple(item.slice.index for item in frames),
+        patient=_patient(frames[0].header),
     )
+
+
+def _patient(header: Dataset) -> str:
+    """Read what tells patients apart: their number, else name and date of birth."""
+    number = text(header, "PatientID")
+    if number:
+        return number
+    return " ".join(
+        text(header, x) for x in ("PatientName", "PatientBirthDate")
+    ).strip()

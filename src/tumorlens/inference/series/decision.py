@@ -276,9 +276,10 @@ def decide_series(
     outcome = apply_operating_point(values, options, threshold, vascular)
     reasons = outcome.reasons
     if refused:
+        were, do = ("was", "it does") if refused == 1 else ("were", "they do")
         reasons += (
-            f"{refused} of the {judged} slices that show brain were refused as unlike "
-            "brain MRI of the kind the model knows; they do not count.",
+            f"{refused} of the {judged} slices that show brain {were} refused as "
+            f"unlike brain MRI of the kind the model knows; {do} not count.",
         )
     if outcome.finding is Answer.LESION:
         reasons += (LESION_NOT_VALIDATED,)
@@ -291,6 +292,8 @@ def _standing(model: SeriesModel | None, point: str) -> str:
     if model is None:
         return NOT_VALIDATED
     rates = model.operating_points[point]
+    if rates.sensitivity is None or rates.specificity is None:
+        return NOT_VALIDATED
     return VALIDATED.format(
         patients=model.patients,
         healthy=model.healthy_patients,

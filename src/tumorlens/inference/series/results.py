@@ -113,7 +113,8 @@ class SeriesPrediction:
         None where the slices differ in size, or nothing could be judged.
     affine_ras
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
-        are no regular stack of known place.
+        are no regular stack of known place. Where slices are missing it counts
+        places, not slices.
     lesion
         None where no spot is outlined: where the series was refused, or called free
         of tumour.
@@ -141,6 +142,9 @@ class SeriesPrediction:
     other_lesions
         Probabilities of a tumour of another kind, which also counts as any tumour, and
         of a vascular lesion, which counts as none; empty where the model knows neither.
+    places
+        Where slices are missing: for each place along the stack the index of the
+        slice in it, None for one that is missing. Empty where none is.
     """
 
     source: str
@@ -169,6 +173,7 @@ class SeriesPrediction:
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
     other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
+    places: tuple[int | None, ...] = ()
 
     @property
     def sequence_caveat(self) -> str | None:
