@@ -262,6 +262,18 @@ class MissingExtraError(TumorLensError):
         )
 
 
+class MissingLibraryError(TumorLensError):
+    """A library that is no part of TumorLens is needed, and not installed."""
+
+    code = "missing_library"
+
+    def __init__(self, what: str, library: str) -> None:
+        super().__init__(
+            f"{what} needs {library}, which is not installed.",
+            f"Run: pip install {library}",
+        )
+
+
 class DatasetError(TumorLensError):
     """A data set, its manifest or its split cannot be used as it stands."""
 

@@ -329,6 +329,8 @@ class RawSeriesNumbers(BaseModel):
     predicted: TumorClass
     probabilities: ByClass
     p_tumor: Share
+    p_other: Share | None
+    p_vascular: Share | None
 
 
 class ScanFinding(BaseModel):
@@ -359,7 +361,14 @@ class ScanFinding(BaseModel):
         description="They sum to 1; null where refused."
     )
     p_tumor: Share | None = Field(
-        description="Of any tumour in the scan; null likewise."
+        description="Of any tumour in the series, other kinds too; null likewise."
+    )
+    p_other: Share | None = Field(
+        description="Of a tumour of another kind; null where the model knows none."
+    )
+    p_vascular: Share | None = Field(
+        description="Of a vascular lesion, which is no tumour; null where the model "
+        "knows none."
     )
     p_tumor_by_plane: dict[str, Share] = Field(
         description="Of each plane that was judged."
