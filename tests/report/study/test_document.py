@@ -22,6 +22,7 @@ def test_it_says_of_the_study_what_a_series_says_of_itself() -> None:
     assert document["lesion"]["side"] == "right"
     assert len(document["slice_p_tumor"]) == document["grid"]["slices"] == 9
     json.dumps(document, allow_nan=False)
+    assert known_study().to_dict() == study_to_json(known_study())
 
 
 def test_it_says_which_sequences_count_and_how() -> None:

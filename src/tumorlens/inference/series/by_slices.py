@@ -30,13 +30,15 @@ from tumorlens.inference.series.decision import (
     run_length,
     series_log_odds,
     series_probabilities,
+    strongest_run,
 )
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
-from tumorlens.inference.series.results import Lesion, SeriesPrediction
+from tumorlens.inference.series.results import Lesion as SeriesLesion
+from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.inference.slice.sequence import SequenceEstimate
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Answer
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Answer, Lesion
 
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
@@ -139,7 +141,8 @@ def prediction_of(
     run, values, by_plane = _sum_up(views, bundle.series_model)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
-    outcome = decide_series(values, judged, refused, bundle, point)
+    lesions = _other_lesions(views, run, values)
+    outcome = decide_series(values, judged, refused, bundle, point, lesions)
     nothing = values is None
     if nothing:
         # Evidence of 0 everywhere would look like a clear series.
@@ -165,6 +168,7 @@ def prediction_of(
         finding=outcome.finding,
         kinds=outcome.kinds,
         raw_probabilities=None if values is None else by_class(values),
+        other_lesions=lesions,
         run=None if unknown else run,
         slice_p_tumor=(None,) * len(own.heads) if unknown else _listed(own.p_tumor),
         key_slices=keys,
@@ -247,6 +251,29 @@ def _sum_up(
     return runs[0], np.asarray(np.mean(shares, axis=0), np.float64), by_plane
 
 
+def _other_lesions(
+    views: Sequence[_View],
+    run: tuple[int, int] | None,
+    values: NDArray[np.float64] | None,
+) -> dict[Lesion, float]:
+    """Give the probabilities of other lesions in the series, by the acquired plane.
+
+    Among tumours another kind has its share in the run that decided; a vascular lesion
+    has a run of its own. Empty where the model knows none, or nothing was judged.
+    """
+    series, seen = views[0]
+    if run is None or values is None or not np.isfinite(seen.lesions).any():
+        return {}
+    other, vascular = seen.lesions.T
+    p_tumor = 1.0 - float(values[NO_TUMOR_INDEX])
+    among = other[slice(*run)] / np.maximum(seen.p_tumor[slice(*run)], 1e-12)
+    own = strongest_run(vascular, run_length(slice_gap(series.slices)))
+    return {
+        Lesion.OTHER: p_tumor * min(1.0, float(np.nanmean(among))),
+        Lesion.VASCULAR: min(1.0 - p_tumor, float(np.nanmean(vascular[slice(*own)]))),
+    }
+
+
 def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(item) else float(item) for item in values)
 
@@ -257,7 +284,7 @@ def _lesion(
     series: Series,
     run: tuple[int, int] | None,
     model: SeriesModel | None,
-) -> Lesion | None:
+) -> SeriesLesion | None:
     if evidence is None or run is None:
         return None
     if finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
@@ -335,6 +362,9 @@ class SeenSlices:
     probabilities
         Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
         refused.
+    lesions
+        Shape (D, 2): probabilities of a tumour of another kind, and of a vascular
+        lesion; NaN likewise, and where the model knows neither.
     heads
         Shape (D,): edge of the square that holds the head, in pixels; 0 in those
         rows.
@@ -353,6 +383,7 @@ class SeenSlices:
     def __init__(self, series: Series) -> None:
         count = len(series.slices)
         self.probabilities = np.full((count, len(CLASSES)), np.nan)
+        self.lesions = np.full((count, len(Lesion)), np.nan)
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
         self.is_refused = np.zeros(count, bool)
@@ -380,6 +411,8 @@ class SeenSlices:
         self.sequences.append(prediction.sequence)
         values = decision.raw_probabilities
         self.probabilities[index] = [values[name] for name in CLASSES]
+        for column, name in enumerate(Lesion):
+            self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
         if self.evidence is not None:
             shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)

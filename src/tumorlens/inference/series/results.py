@@ -5,14 +5,18 @@ Tested in `tests/inference/series/test_by_slices.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens import taxonomy
 from tumorlens.imaging.study import MRSequence, Plane, Point, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
+from tumorlens.inference.slice.explanation import of_report, short_repr
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import (
     CLASSES,
@@ -72,7 +76,7 @@ class Lesion:
     mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeriesPrediction:
     """Everything known of one series.
 
@@ -135,6 +139,9 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
+    other_lesions
+        Probabilities of a tumour of another kind, which also counts as any tumour, and
+        of a vascular lesion, which counts as none; empty where the model knows neither.
     places
         Where slices are missing: for each place along the stack the index of the
         slice in it, None for one that is missing. Empty where none is.
@@ -165,12 +172,27 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
     places: tuple[int | None, ...] = ()
 
     @property
     def sequence_caveat(self) -> str | None:
         """Say that the model was not measured on the series' sequence, if so."""
         return sequence_caveat(self.sequence, self.known_sequences)
+
+    def __repr__(self) -> str:
+        """Say what was judged, and both answers."""
+        return short_repr(self, self.finding, self.kinds, self.p_tumor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `tumorlens scan --json` writes, as plain values."""
+        document: dict[str, Any] = of_report("series.document", "series_to_json", self)
+        return document
+
+    def _repr_html_(self) -> str:
+        """Show the answers and bars in a notebook."""
+        html: str = of_report("notebook", "series_html", self)
+        return html
 
     @property
     def decision(self) -> Decided:
