@@ -139,12 +139,12 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
-    other_lesions
-        Probabilities of a tumour of another kind, which also counts as any tumour, and
-        of a vascular lesion, which counts as none; empty where the model knows neither.
     places
         Where slices are missing: for each place along the stack the index of the
         slice in it, None for one that is missing. Empty where none is.
+    other_lesions
+        Probabilities of a tumour of another kind, which also counts as any tumour, and
+        of a vascular lesion, which counts as none; empty where the model knows neither.
     """
 
     source: str
@@ -172,8 +172,8 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
-    other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
     places: tuple[int | None, ...] = ()
+    other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
 
     @property
     def sequence_caveat(self) -> str | None:
