@@ -316,10 +316,11 @@ def fit(
             losses.clear()
             history.append(row)
             log.write(row)
+            pace.epoch_done(time.monotonic() - now)
+            say(_line(row, config, pace.left(step) or 0.0))
             save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
             before = time.monotonic()
             pace.epoch_done(before - now)
-            say(_line(row, config, pace.left(step) or 0.0))
             if _stalled(history, config.patience):
                 say(f"No better epoch in {config.patience}: stopping.")
                 break
