@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tumorlens.cli._shared.output_files import make_folder
+from tumorlens.cli._shared.service import end_now
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -257,6 +258,7 @@ def node(
         # Before the health port: whoever watches sees that it is not ready any more.
         receiver.close()
     click.echo("The node has stopped.", err=True)
+    end_now()
 
 
 def _tls(
