@@ -16,8 +16,10 @@ from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
+    judged_study,
     series_report_pdf,
     status_to_json,
+    study_nifti,
 )
 
 blueprint = Blueprint("series", __name__, url_prefix="/scans")
@@ -69,6 +71,21 @@ def evidence(scan_id: str, index: int) -> Response:
     return evidence_nifti(_get(scan_id), index)
 
 
+@blueprint.get("/<scan_id>/study")
+def study(scan_id: str) -> Response:
+    """Give the finding of all series together: 200, 404 or 409.
+
+    404 also where they were not judged together; the message says why.
+    """
+    return jsonify(judged_study(_get(scan_id)))
+
+
+@blueprint.get("/<scan_id>/study/evidence.nii.gz")
+def study_evidence(scan_id: str) -> Response:
+    """Give where all series together show tumour: 200, 404 or 409."""
+    return study_nifti(_get(scan_id))
+
+
 @blueprint.get("/<scan_id>/report.pdf")
 def report(scan_id: str) -> Response:
     """Give the PDF report of all series: 200, 404 or 409."""
@@ -100,6 +117,11 @@ def _to_json(upload: Upload) -> dict[str, Any]:
         "report": (
             url_for("api.series.report", scan_id=upload.id)
             if upload.document["has_report"]
+            else None
+        ),
+        "study": (
+            url_for("api.series.study", scan_id=upload.id)
+            if upload.study is not None and upload.study["status"] == "ok"
             else None
         ),
     }
