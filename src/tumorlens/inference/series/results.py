@@ -175,7 +175,8 @@ class SeriesPrediction:
         None where the slices differ in size, or nothing could be judged.
     affine_ras
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
-        are no regular stack of known place.
+        are no regular stack of known place. Where slices are missing it counts
+        places, not slices.
     lesion
         None where no spot is outlined: where the series was refused, or called free
         of tumour.
@@ -200,9 +201,8 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
-    seen
-        What is kept of each slice, where a model of slices judged one plane alone; to
-        judge the series together with others.
+    seen: SeenSlices | None = field(default=None, repr=False, compare=False)
+    places: tuple[int | None, ...] = ()
     """
 
     source: str
@@ -230,7 +230,11 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+<<<<<<< HEAD
     seen: SeenSlices | None = field(default=None, repr=False, compare=False)
+=======
+    places: tuple[int | None, ...] = ()
+>>>>>>> main
 
     @property
     def sequence_caveat(self) -> str | None:
