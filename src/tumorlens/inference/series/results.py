@@ -201,8 +201,12 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
-    seen: SeenSlices | None = field(default=None, repr=False, compare=False)
-    places: tuple[int | None, ...] = ()
+    places
+        Where slices are missing: for each place along the stack the index of the
+        slice in it, None for one that is missing. Empty where none is.
+    seen
+        What is kept of each slice, where a model of slices judged one plane alone; to
+        judge the series together with others.
     """
 
     source: str
@@ -230,11 +234,8 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
-<<<<<<< HEAD
-    seen: SeenSlices | None = field(default=None, repr=False, compare=False)
-=======
     places: tuple[int | None, ...] = ()
->>>>>>> main
+    seen: SeenSlices | None = field(default=None, repr=False, compare=False)
 
     @property
     def sequence_caveat(self) -> str | None:
