@@ -48,12 +48,13 @@ def study_to_json(
         of ``grid``: ``grid.series`` is the place of that series in ``series``, and
         ``grid.affine_ras`` takes column, row and slice to RAS mm (null where nobody
         knows; where slices are missing it counts their places). ``summary`` says in
-        sentences which series count; ``sequences`` names the MR sequences that count, that show a tumour by themselves where the finding
-        lies, and that could have counted and were not there. ``weights`` says how those
-        that count were weighed, null where one counts alone. Each of ``series`` has
-        what it says by itself under ``alone`` (null where it was not judged), its
-        probability of tumour in every slice of the grid, and where the finding lies;
-        ``reason`` says why it does not count.
+        sentences which series count; ``sequences`` names the MR sequences that count,
+        that show a tumour by themselves where the finding lies, and that could have
+        counted and were not there. ``weights`` says how those that count were weighed,
+        null where one counts alone. Each of ``series`` has what it says by itself under
+        ``alone`` (null where it was not judged), its probability of tumour in every
+        slice of the grid, and where the finding lies; ``reason`` says why it does not
+        count.
     """
     combined = prediction.combined
     document = series_to_json(combined, notes)

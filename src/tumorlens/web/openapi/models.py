@@ -267,7 +267,7 @@ class ScanLinks(BaseModel):
 
     self: Address
     report: Address | None
-    study: Address | None
+    study: Address
 
 
 class Scan(BaseModel):

@@ -119,10 +119,7 @@ def _to_json(upload: Upload) -> dict[str, Any]:
             if upload.document["has_report"]
             else None
         ),
-        "study": (
-            url_for("api.series.study", scan_id=upload.id)
-            if upload.study is not None and upload.study["status"] == "ok"
-            else None
-        ),
+        # Where series were not judged together the answer there says why.
+        "study": url_for("api.series.study", scan_id=upload.id),
     }
     return document
