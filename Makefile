@@ -14,7 +14,7 @@ NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
 .PHONY: serve test check bench fuzz docs docs-site wheel-check release-check \
-	reproduce sequences beside scans strangers clean
+	wheelhouse deploy-check sbom reproduce sequences beside scans strangers clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -47,7 +47,7 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,server,archive]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,fhir,server,archive]'
 	@touch $@
 
 docs: $(TEST)/.ready
@@ -65,6 +65,25 @@ wheel-check: $(TEST)/.ready
 # The same, and whether versions, changelog, tag and tree are ready (docs/releasing.md).
 release-check: $(TEST)/.ready
 	$(TEST)/bin/python scripts/check_release.py
+
+# All wheels of an installation with PACS and PostgreSQL, and their hashes, for machines
+# without a network (docs/deployment.md); in build/wheelhouse.
+wheelhouse: $(TEST)/.ready
+	$(TEST)/bin/python scripts/deployment.py wheelhouse
+
+# An installation from there without a network, and the Dockerfile's steps.
+deploy-check: $(TEST)/.ready
+	$(TEST)/bin/python scripts/deployment.py air-gapped image
+
+# What is in such an installation, as CycloneDX: build/sbom.json.
+sbom: pyproject.toml constraints.txt
+	@$(NEED_PYTHON)
+	$(PYTHON) scripts/make_env.py build/sbom
+	build/sbom/bin/python -m pip install --quiet -c constraints.txt '.[pacs,server]'
+	$(PYTHON) scripts/make_env.py build/sbom-tool
+	build/sbom-tool/bin/python -m pip install --quiet -c constraints.txt cyclonedx-bom
+	build/sbom-tool/bin/cyclonedx-py environment --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o build/sbom.json build/sbom/bin/python
 
 # The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
 # an hour and a half on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA

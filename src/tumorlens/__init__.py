@@ -4,18 +4,18 @@ Research use only: not a medical device.
 
 >>> import tumorlens
 >>> classifier = tumorlens.load_classifier()          # doctest: +SKIP
->>> classifier.predict("slice.png").decision.label    # doctest: +SKIP
+>>> classifier.predict("slice.png").decision.finding  # doctest: +SKIP
 
 A whole series, as DICOM or NIfTI:
 
 >>> study = tumorlens.read("head.nii.gz")             # doctest: +SKIP
 >>> classifier = tumorlens.load_series_classifier()   # doctest: +SKIP
->>> classifier.predict(study.series[0]).decision      # doctest: +SKIP
+>>> classifier.predict(study.series[0]).finding       # doctest: +SKIP
 
 All series of one study together:
 
 >>> classifier = tumorlens.load_study_classifier()    # doctest: +SKIP
->>> classifier.predict(study).combined.decision       # doctest: +SKIP
+>>> classifier.predict(study).combined.finding        # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tumorlens.imaging.read import read_study as read
+    from tumorlens.imaging.objects import read
     from tumorlens.inference.classifier import Classifier, load_classifier
     from tumorlens.inference.series.classifier import (
         SeriesClassifier,
         load_series_classifier,
     )
     from tumorlens.inference.series.results import SeriesPrediction
-    from tumorlens.inference.slice.explanation import Failure, Prediction
+    from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
     from tumorlens.inference.study.classifier import (
         StudyClassifier,
         load_study_classifier,
@@ -44,6 +44,7 @@ __all__ = [
     "Classifier",
     "Failure",
     "Prediction",
+    "Predictions",
     "SeriesClassifier",
     "SeriesPrediction",
     "StudyClassifier",
@@ -60,6 +61,7 @@ _PLACES = {
     "Classifier": ("tumorlens.inference.classifier", "Classifier"),
     "Failure": ("tumorlens.inference.slice.explanation", "Failure"),
     "Prediction": ("tumorlens.inference.slice.explanation", "Prediction"),
+    "Predictions": ("tumorlens.inference.slice.explanation", "Predictions"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
     "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
     "StudyClassifier": ("tumorlens.inference.study.classifier", "StudyClassifier"),
@@ -73,7 +75,7 @@ _PLACES = {
         "tumorlens.inference.study.classifier",
         "load_study_classifier",
     ),
-    "read": ("tumorlens.imaging.read", "read_study"),
+    "read": ("tumorlens.imaging.objects", "read"),
 }
 
 

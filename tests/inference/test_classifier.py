@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import Phantom, draw_phantom
 from tumorlens.errors import (
@@ -29,7 +31,7 @@ from tumorlens.inference.classifier import (
     prepare_slice,
     read_ahead,
 )
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
 from tumorlens.taxonomy import TumorClass, Verdict
 
 LESION = (90, 110, 20)
@@ -141,6 +143,38 @@ def test_what_cannot_be_read_is_raised(classifier: Classifier) -> None:
         classifier.predict("nowhere.png")
     with pytest.raises(InputError, match="int"):
         classifier.predict([3])  # type: ignore[list-item]
+
+
+def test_what_other_libraries_hold_is_judged_as_the_file(
+    classifier: Classifier, slice_file: Path
+) -> None:
+    expected = one(classifier.predict(slice_file)).decision
+    with Image.open(slice_file) as image:
+        assert one(classifier.predict(image)).decision == expected
+    with slice_file.open("rb") as file:
+        assert one(classifier.predict(file)).decision == expected
+    head = draw_phantom(lesion=LESION)
+    volume = nibabel.Nifti1Image(np.stack([head] * 3, axis=2), np.eye(4))
+    found = classifier.predict(volume)
+    assert isinstance(found, Predictions)
+    assert [item.index for item in found] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_batch_equals_its_elements(classifier: Classifier, batch: int) -> None:
+    heads = [draw_phantom(lesion=LESION, seed=seed) for seed in range(3)]
+    found = classifier.predict([*heads, Image.fromarray(heads[0])], batch=batch)
+    assert isinstance(found, Predictions)
+    alone = [one(classifier.predict(head)).decision.p_tumor for head in heads]
+    shares = [item.decision.p_tumor for item in found]
+    assert shares == pytest.approx([*alone, alone[0]], abs=1e-5)
+    with pytest.raises(SettingError, match="batch size is 0"):
+        classifier.predict(heads, batch=0)
+
+
+def test_what_cannot_be_gone_through_is_refused(classifier: Classifier) -> None:
+    with pytest.raises(InputError, match="cannot be a int"):
+        classifier.predict(3)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from tests.conftest import draw_phantom
 from tests.samples.dicom_studies import change, ill_head, write_series
 from tests.samples.drawn_series import drawn_series
 from tests.samples.volume_bundle import build_volume_bundle
@@ -22,12 +25,14 @@ from tumorlens.inference.series.classifier import (
     load_series_classifier,
 )
 from tumorlens.pacs.analysis import (
+    NONE_IN_A_PART,
     analysis_with,
     dicom_finding,
     judge_files,
     lesion_mask,
 )
 from tumorlens.pacs.queue import SeriesJob
+from tumorlens.report.dicom.finding import SentResult
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
 from tumorlens.taxonomy import Answer, TumorClass
@@ -190,3 +195,81 @@ def test_a_model_of_volumes_answers_as_one_of_slices(tmp_path: Path) -> None:
     report, picture, outline = (dcmread(BytesIO(data)) for data in results)
     assert [item.Modality for item in (report, picture, outline)] == ["SR", "OT", "SEG"]
     assert "tiny3d" in str(report)
+
+
+def test_images_that_are_missing_make_no_tumour_inconclusive(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    pixels = 16 * draw_phantom().astype(np.uint16)
+    files = write_series(tmp_path / "a", pixels=pixels)
+    (whole,) = judge_files(classifier, files, None)
+    assert whole.finding.finding is Answer.NO_TUMOR
+    assert dcmread(BytesIO(whole.results[0])).CompletionFlag == "COMPLETE"
+    for given in ({"missing": 3}, {"doubts": ("It broke off.",)}):
+        (part,) = judge_files(classifier, files, None, **given)
+        assert part.finding.finding is Answer.UNCERTAIN
+        assert part.finding.p_tumor is None and part.finding.p_class is None
+        assert NONE_IN_A_PART in part.finding.reasons
+        assert dcmread(BytesIO(part.results[0])).CompletionFlag == "PARTIAL"
+    (ill,) = judge_files(
+        classifier,
+        write_series(tmp_path / "b", pixels=ill_head()),
+        None,
+        doubts=("It broke off.",),
+    )
+    assert ill.finding.kinds == (TumorClass.GLIOMA,)
+    assert dcmread(BytesIO(ill.results[0])).CompletionFlag == "PARTIAL"
+
+
+def test_results_that_were_sent_are_rejected_with_the_new_ones(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    files = tuple(write_series(tmp_path / "a", slices=3, pixels=ill_head()))
+    study = dcmread(files[0]).StudyInstanceUID
+    analyse = analysis_with(classifier, None)
+    assert modalities(analyse(SeriesJob("1", files))) == ["SR", "OT", "SEG"]
+    sent = (SentResult(study, "1.2.3", "1.2.3.1"),)
+    results = analyse(SeriesJob("1", files, sent))
+    assert modalities(results) == ["SR", "OT", "SEG", "KO"]
+
+
+def modalities(results: Sequence[bytes]) -> list[str]:
+    return [str(dcmread(BytesIO(data)).Modality) for data in results]
+
+
+def test_a_fhir_report_lies_beside_and_is_written_anew(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    files = tuple(write_series(tmp_path / "a", slices=3, pixels=ill_head()))
+    folder = tmp_path / "fhir"
+    folder.mkdir()
+    analyse = analysis_with(classifier, None, folder)
+    for job in (
+        SeriesJob("1", files, doubts=("It broke off.",)),
+        SeriesJob("1", files),
+    ):
+        analyse(job)
+        (path,) = folder.iterdir()
+        bundle = json.loads(path.read_text(encoding="utf-8"))
+        (report,) = (
+            item["resource"]
+            for item in bundle["entry"]
+            if item["resource"]["resourceType"] == "DiagnosticReport"
+        )
+        assert report["status"] == ("partial" if job.doubts else "preliminary")
+    assert dcmread(files[0]).SeriesInstanceUID not in path.name
+
+
+def test_a_header_that_fhir_does_not_take_costs_no_dicom(
+    classifier: SeriesClassifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = tuple(
+        change(path, PatientID="a\x07b")
+        for path in write_series(tmp_path / "a", slices=3, pixels=ill_head())
+    )
+    folder = tmp_path / "fhir"
+    folder.mkdir()
+    results = analysis_with(classifier, None, folder)(SeriesJob("1", files))
+    assert modalities(results) == ["SR", "OT", "SEG"]
+    if not list(folder.iterdir()):
+        assert "FHIR report was not written" in caplog.text

@@ -1,6 +1,6 @@
 """Everything that turns raw outputs into a decision, fitted in one go.
 
-Tested in `tests/experiments/test_cross_validation.py`.
+What is fitted is tested in `tests/experiments/test_cross_validation.py`.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def inherited_layer(parent: Bundle) -> DecisionLayer:
     )
 
 
-def unfitted_layer(network: Network, has_evidence: bool) -> DecisionLayer:
+def unfitted_layer(network: Network, cells: int) -> DecisionLayer:
     """Decide without a figure: nothing is fitted, and nothing is claimed.
 
     Both heads weigh alike, a tumour is called from one half on, no class is ever
@@ -143,11 +143,11 @@ def unfitted_layer(network: Network, has_evidence: bool) -> DecisionLayer:
     ----------
     network
         The network that was trained.
-    has_evidence
-        Whether it has an evidence head.
+    cells
+        Number of cells of its evidence; 0 for a network without that head.
     """
     count = len(network.findings)
-    weight = 0.5 if has_evidence else 1.0
+    weight = 0.5 if cells else 1.0
     decided = DECIDED if count > len(CLASSES) else CLASSES
     point = OperatingPoint(HIGHEST_THRESHOLD, None, None)
     return DecisionLayer(
@@ -155,7 +155,7 @@ def unfitted_layer(network: Network, has_evidence: bool) -> DecisionLayer:
             weight,
             1.0 - weight,
             (0.0,) * count,
-            _UNFITTED_CELLS if has_evidence else 1,
+            min(_UNFITTED_CELLS, max(cells, 1)),
         ),
         {"screening": point, "balanced": point},
         PredictionSets(COVERAGE, dict.fromkeys(decided, 0.0)),

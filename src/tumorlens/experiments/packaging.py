@@ -220,7 +220,9 @@ def _decision_layer(
         "needed": FEWEST_PATIENTS,
     }
     if parent is None:
-        return unfitted_layer(network, fitted_on.evidence is not None), calibrated_on
+        evidence = fitted_on.evidence
+        cells = 0 if evidence is None else int(np.prod(evidence.shape[1:-1]))
+        return unfitted_layer(network, cells), calibrated_on
     return inherited_layer(parent), calibrated_on
 
 
@@ -299,11 +301,17 @@ def _calibrated_on(apart: HeldOut, how: str) -> dict[str, dict[str, Any]]:
     return {
         "calibrated_on": {
             "sets_cover": "patients",
-            "patients": len({row.group for row in apart.records}),
-            "slices": len(apart.records),
+            **_counts(apart.records),
             "how": how,
         }
     }
+
+
+def _counts(records: Sequence[Record]) -> dict[str, Any]:
+    """Count patients, and slices by source and finding; plain JSON."""
+    slices = Counter(f"{row.source}/{row.findings[-1].value}" for row in records)
+    patients = len({row.group for row in records})
+    return {"patients": patients, "slices": dict(sorted(slices.items()))}
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -370,11 +378,7 @@ def provenance(
     ):
         if not samples:
             continue
-        slices = Counter(
-            f"{sample.record.source}/{sample.findings[-1].value}" for sample in samples
-        )
-        patients = len({sample.record.group for sample in samples})
-        counts[name] = {"patients": patients, "slices": dict(sorted(slices.items()))}
+        counts[name] = _counts([sample.record for sample in samples])
     patients_of_splits: dict[str, set[str]] = {}
     for record in data.records:
         patients_of_splits.setdefault(record.split, set()).add(record.patient)

@@ -7,15 +7,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.formats import display_name
+from tumorlens.imaging.objects import Picture, is_single, read, source_name
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.preprocess.slice import (
     Crop,
@@ -24,8 +25,7 @@ from tumorlens.imaging.preprocess.slice import (
     prepare,
     with_square_pixels,
 )
-from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Slice, Study, to_slice
+from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.clinical.model import (
     CLINICAL_FILE,
@@ -38,6 +38,7 @@ from tumorlens.inference.slice.explanation import (
     Explanation,
     Failure,
     Prediction,
+    Predictions,
     explain,
 )
 from tumorlens.inference.slice.ood import OodModel
@@ -49,9 +50,6 @@ from tumorlens.inference.slice.sequence import (
 from tumorlens.inference.slice.session import LoadedModel, Session, load_model
 
 DEFAULT_BATCH = 4
-
-Picture: TypeAlias = str | Path | bytes | NDArray[Any] | Study
-"""A path, the bytes of a file, an array (H, W) or (H, W, 3), or what was read."""
 
 _READERS = 2
 _FILES_AHEAD = 4
@@ -90,14 +88,16 @@ class Classifier:
         operating_point: str | None = None,
         name: str | None = None,
         clinical: Mapping[str, Any] | None = None,
-    ) -> Prediction | list[Prediction]:
+        batch: int = DEFAULT_BATCH,
+    ) -> Prediction | Predictions[Prediction]:
         """Judge one picture, or several.
 
         Parameters
         ----------
         source
-            A path, the bytes of a file, an array of shape (H, W) or (H, W, 3)
-            in RGB with finite numbers, a study from `read`, or a list of these.
+            Whatever `read` takes: a path, the bytes of a file, an open file, an array
+            of shape (H, W) or (H, W, 3) in RGB with finite numbers, a Pillow or
+            nibabel image, a pydicom dataset, a study; or a list of these.
         operating_point
             A name from the bundle, ``screening`` or ``balanced``; by default
             the bundle's own choice.
@@ -107,10 +107,12 @@ class Classifier:
             The patient's clinical values by column (text, numbers or None), for
             a bundle that has learned such columns; by default the image alone
             counts.
+        batch
+            Slices in one forward pass, at least 1.
 
         Returns
         -------
-        Prediction or list of Prediction
+        Prediction or Predictions
             One for a single slice; a list, one for each slice in order, for a
             list of sources or for a file of several slices.
 
@@ -123,23 +125,30 @@ class Classifier:
             Where the operating point is not in the bundle, or `clinical` is
             given and the bundle has learned no columns.
         """
-        if isinstance(source, str | Path | bytes | np.ndarray | Study):
-            predictions = self.predict_study(
-                read_picture(source, name), operating_point
+        single = is_single(source)
+        if not single and not isinstance(source, Iterable):
+            read(source)  # It says what cannot be read.
+        studies = (read(x, name) for x in ([source] if single else source))
+        slices = ((item, study.notes) for study in studies for item in study.slices)
+        predictions = Predictions(self._in_batches(slices, batch, operating_point))
+        if clinical is not None:
+            predictions = Predictions(
+                self.with_columns(item, clinical) for item in predictions
             )
-            if clinical is not None:
-                predictions = [
-                    self.with_columns(item, clinical) for item in predictions
-                ]
-            return predictions[0] if len(predictions) == 1 else predictions
-        predictions = [
-            prediction
-            for item in source
-            for prediction in self.predict_study(read_picture(item), operating_point)
-        ]
-        if clinical is None:
-            return predictions
-        return [self.with_columns(item, clinical) for item in predictions]
+        return predictions[0] if single and len(predictions) == 1 else predictions
+
+    def _in_batches(
+        self,
+        slices: Iterable[tuple[Slice, tuple[str, ...]]],
+        batch: int,
+        operating_point: str | None,
+    ) -> Iterator[Prediction]:
+        """Judge slices, each with the notes of its study, so many at a time."""
+        check_batch(batch)
+        point = self.point(operating_point)
+        waiting = iter(slices)
+        while chunk := list(islice(waiting, batch)):
+            yield from self._judge([self._prepare(*item) for item in chunk], point)
 
     def with_columns(
         self, prediction: Prediction, row: Mapping[str, Any] | None
@@ -214,10 +223,8 @@ class Classifier:
         Prediction
             One for each slice, in order.
         """
-        point = self.point(operating_point)
-        for chunk in _chunks(slices, DEFAULT_BATCH):
-            prepared = [self._prepare(item, notes) for item in chunk]
-            yield from self._judge(prepared, point)
+        with_notes = ((item, notes) for item in slices)
+        yield from self._in_batches(with_notes, DEFAULT_BATCH, operating_point)
 
     def predict_brain(
         self, slices: Sequence[Slice], operating_point: str | None = None
@@ -268,8 +275,7 @@ class Classifier:
             Results in the order of the sources; a file of several slices yields one
             for each.
         """
-        if batch < 1:
-            raise SettingError(f"The batch size is {batch}.", "Give 1 or more.")
+        check_batch(batch)
         return self._stream(sources, batch, self.point(operating_point))
 
     def _stream(
@@ -409,44 +415,15 @@ def classifier_of(model: LoadedModel) -> Classifier:
     return Classifier(*model, clinical)
 
 
+def check_batch(size: int) -> None:
+    """Raise `SettingError` where a batch holds no slice."""
+    if size < 1:
+        raise SettingError(f"The batch size is {size}.", "Give 1 or more.")
+
+
 def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:
     for start in range(0, len(slices), size):
         yield slices[start : start + size]
-
-
-def read_picture(source: Picture, name: str | None = None) -> Study:
-    """Read a picture, in whatever form it was given.
-
-    Parameters
-    ----------
-    source
-        An array is in RGB where it has colours, with finite numbers.
-    name
-        What the user calls it; by default the path, or the kind of source.
-
-    Raises
-    ------
-    InputError
-        It cannot be used as a picture.
-    """
-    if isinstance(source, Study):
-        return source
-    if isinstance(source, np.ndarray):
-        slice_ = to_slice(source, name or "array")
-        return Study((Series((slice_,)),))
-    if isinstance(source, str | Path | bytes):
-        return read_study(source, name)
-    raise InputError(
-        f"A picture cannot be a {type(source).__name__}.",
-        "Give a path, the bytes of a file, a NumPy array or a Study.",
-    )
-
-
-def picture_name(source: object) -> str:
-    """Name a source that could not be read, for a message."""
-    if isinstance(source, str | Path):
-        return display_name(source)
-    return "array" if isinstance(source, np.ndarray) else "picture"
 
 
 @dataclass(frozen=True)
@@ -533,10 +510,9 @@ def read_ahead(
 
 def _read(source: Picture, facts: Preprocessing) -> Iterator[PreparedSlice | Failure]:
     try:
-        study = read_picture(source)
+        study = read(source)
     except InputError as error:
-        name = picture_name(source)
-        return iter((Failure.of(name, error),))
+        return iter((Failure.of(source_name(source), error),))
     first, *rest = study.slices
     # The first slice is prepared here, in the reader's thread; the others of
     # a long file when their turn comes, as prepared they need more memory.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import InputError
+from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.series.classifier import SeriesClassifier
@@ -23,12 +25,15 @@ from tumorlens.report.dicom.ko import build_ko
 from tumorlens.report.dicom.sc import build_sc
 from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
+from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 from tumorlens.report.words import PART_MISSING, series_headline
 from tumorlens.taxonomy import Answer
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+logger = logging.getLogger(__name__)
 
 NONE_IN_A_PART = (
     "The images that came show no tumour, but the series is not whole: that says "
@@ -38,7 +43,9 @@ NONE_IN_A_PART = (
 
 
 def analysis_with(
-    classifier: SeriesClassifier, operating_point: str | None
+    classifier: SeriesClassifier,
+    operating_point: str | None,
+    fhir: Path | None = None,
 ) -> Analysis:
     """Make the analysis that a node's worker runs.
 
@@ -48,6 +55,8 @@ def analysis_with(
         Classifier of `load_series_classifier`.
     operating_point
         None for the bundle's own.
+    fhir
+        Folder for FHIR reports, which `write_fhir` writes; None for none.
 
     Returns
     -------
@@ -68,6 +77,12 @@ def analysis_with(
         judged = judge_files(
             classifier, job.files, point, job.earlier, job.missing, job.doubts
         )
+        if fhir is not None:
+            try:
+                write_fhir(judged, fhir)
+            except InputError as error:
+                # What goes to the archive is worth sending without it.
+                logger.warning("A FHIR report was not written: %s.", error.code)
         results = [data for item in judged for data in item.results]
         if job.earlier:
             finding, headers = judged[0].finding, judged[0].headers
@@ -138,6 +153,39 @@ def judge_files(
         _judged(classifier, series, operating_point, earlier, study.notes, unseen)
         for series in study.series
     ]
+
+
+def write_fhir(judged: Sequence[Judged], folder: Path) -> list[Path]:
+    """Write each finding as a FHIR transaction, in place of the series' earlier one.
+
+    Parameters
+    ----------
+    judged
+        Findings of `judge_files`, of one series.
+    folder
+        Folder that is there. A file's name says nothing about the patient.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    InputError
+        The headers break FHIR's rules.
+    """
+    made = []
+    for place, item in enumerate(judged):
+        text = fhir_bundle(item.headers, item.finding, part=place)
+        name = hashlib.sha256(str(item.headers[0].SeriesInstanceUID).encode())
+        path = folder / f"{name.hexdigest()[:32]}-{place}.json"
+        passing = path.with_suffix(".part")
+        try:
+            passing.write_text(text, encoding="utf-8")
+            passing.replace(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"{folder} takes no file: {reason}.") from error
+        made.append(path)
+    return made
 
 
 def _said_missing(missing: int, total: int) -> str:

@@ -383,7 +383,8 @@ def series_headline(finding: SeriesPrediction) -> str:
     """Answer in plain words: is there a tumour, of which kind, or why no answer."""
     if finding.finding is not Answer.UNCERTAIN:
         return _headline(finding.finding, finding.kinds, finding.reasons)
-    sign = _sign(finding.p_tumor or 0.0, 0.0)
+    vascular = finding.other_lesions.get(Lesion.VASCULAR, 0.0)
+    sign = _sign(finding.p_tumor or 0.0, vascular)
     return f"Unclear: {sign}{_place_in_series(finding)}"
 
 
@@ -447,7 +448,7 @@ def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
     """
     judged = slices - without_brain - refused
     return (
-        f"{slices} slices: {judged} judged, {without_brain} without brain, "
+        f"{counted(slices, 'slice')}: {judged} judged, {without_brain} without brain, "
         f"{refused} refused"
     )
 

@@ -17,9 +17,18 @@ from tumorlens.imaging.study import (
     Series,
     Slice,
 )
+from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.facts import PredictionSets
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.series.by_slices import NO_STACK, Planes, predict_by_slices
+from tumorlens.inference.series.by_slices import (
+    NO_STACK,
+    Planes,
+    SeenSlices,
+    predict_by_slices,
+    prediction_of,
+)
 from tumorlens.inference.series.decision import (
+    LESION_NOT_VALIDATED,
     MOSTLY_REFUSED,
     NOT_VALIDATED,
     NOTHING_JUDGED,
@@ -27,8 +36,9 @@ from tumorlens.inference.series.decision import (
     run_length,
     strongest_run,
 )
-from tumorlens.inference.series.results import Side
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.inference.series.results import SeriesPrediction, Side
+from tumorlens.report.words import series_headline
+from tumorlens.taxonomy import DECIDED, Answer, Lesion, TumorClass, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +226,50 @@ def test_slices_of_unknown_place_are_judged_as_acquired(
     found = predict_by_slices(classifier, Series(slices), planes=Planes.ALL)
     assert found.planes == {}
     assert NO_STACK in found.reasons
+
+
+def seen_with(p_other: float, p_vascular: float, p_tumor: float) -> SeenSlices:
+    """Nine slices that a network of six findings saw: a lesion in 4 to 6."""
+    seen = SeenSlices(drawn_series())
+    seen.heads[2:] = 200
+    for index in range(2, 9):
+        tumor, other, vascular = 0.02, 0.0, 0.0
+        if index in range(4, 7):
+            tumor, other, vascular = p_tumor, p_other, p_vascular
+        kinds = [tumor - 0.002, 0.001, 0.001]
+        seen.probabilities[index] = [*kinds, 1.0 - tumor]
+        seen.lesions[index] = other, vascular
+    return seen
+
+
+def judged(bundle: Path, seen: SeenSlices) -> SeriesPrediction:
+    made = replace(load_bundle(bundle), series_model=None)
+    levels = PredictionSets(0.9, dict.fromkeys(DECIDED, 0.3))
+    made = replace(made, prediction_sets=levels)
+    return prediction_of([(drawn_series(), seen)], made, "screening", 0.0)
+
+
+def test_a_vascular_lesion_in_a_series_is_a_lesion(tiny_bundle: Path) -> None:
+    found = judged(tiny_bundle, seen_with(0.01, 0.9, 0.05))
+    assert found.finding is Answer.LESION
+    assert found.kinds == (Lesion.VASCULAR,)
+    assert found.decision is TumorClass.NO_TUMOR
+    assert found.other_lesions[Lesion.VASCULAR] == pytest.approx(0.9, abs=0.05)
+    assert LESION_NOT_VALIDATED in found.reasons
+    assert series_headline(found).startswith("Lesion, not a tumour")
+
+
+def test_another_kind_of_tumour_in_a_series_is_named(tiny_bundle: Path) -> None:
+    found = judged(tiny_bundle, seen_with(0.9, 0.0, 0.99))
+    assert found.finding is Answer.TUMOR
+    assert found.kinds == (Lesion.OTHER,)
+    assert found.decision is Lesion.OTHER
+    assert found.predicted is TumorClass.GLIOMA
+    assert found.other_lesions[Lesion.OTHER] > 0.5
+
+
+def test_a_network_of_four_classes_knows_no_other_lesion(
+    classifier: Classifier,
+) -> None:
+    found = predict_by_slices(classifier, drawn_series(range(4, 7)))
+    assert found.other_lesions == {}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
+import pydicom
 import pytest
 
 import tumorlens
+from tests.samples.dicom_studies import ill_head, write_series
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import LESION, draw_head, save_volume
 from tumorlens.errors import InputError, SettingError
@@ -40,6 +43,34 @@ def test_either_kind_of_bundle_judges_a_series(
     assert prediction.slices == 40
     assert prediction.model_version == classifier.bundle.version
     assert done[-1] == (40, 40)
+
+
+def test_what_holds_a_series_is_judged_as_the_series(
+    tiny_bundle: Path, series: Series, tmp_path: Path
+) -> None:
+    classifier = load_series_classifier(tiny_bundle, threads=1)
+    expected = classifier.predict(series).p_tumor
+    path = save_volume(draw_head(LESION), tmp_path / "head.nii.gz")
+    for source in (path, nibabel.load(path), path.read_bytes()):
+        found = classifier.predict(source)
+        assert isinstance(found, tumorlens.SeriesPrediction)
+        assert found.p_tumor == pytest.approx(expected, abs=1e-6)
+
+
+def test_every_series_of_a_study_is_judged(tiny_bundle: Path, tmp_path: Path) -> None:
+    files = write_series(tmp_path / "a")
+    files += write_series(tmp_path / "b", pixels=ill_head())
+    datasets = [pydicom.dcmread(path) for path in files]
+    found = load_series_classifier(tiny_bundle, threads=1).predict(datasets)
+    assert isinstance(found, tumorlens.Predictions)
+    assert [item.slices for item in found] == [6, 6]
+    assert len(found.to_frame()) == 2
+
+
+def test_a_picture_is_no_series(tiny_bundle: Path, slice_file: Path) -> None:
+    classifier = load_series_classifier(tiny_bundle, threads=1)
+    with pytest.raises(InputError, match="no series of several slices"):
+        classifier.predict(slice_file)
 
 
 def test_a_model_of_volumes_finds_the_lesion(

@@ -234,7 +234,7 @@ def test_a_tumour_in_a_part_is_told_with_what_is_missing(
     wait_for(lambda: len(orthanc.reports()) == 1)
     (report,) = orthanc.reports()
     assert report["CompletionFlag"] == "PARTIAL"
-    assert "Decision: Glioma." in texts(report)
+    assert "Finding: Tumour: glioma." in texts(report)
 
 
 def headers(count: int, *, without: Sequence[int] = ()) -> list[Dataset]:

@@ -71,6 +71,12 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
     metavar="F",
     help="Certificates to trust, in PEM.  [default: those of public authorities]",
 )
+@click.option(
+    "--fhir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a FHIR R4 report of each series into this folder, too.",
+)
 @operating_point_option
 @model_option
 @threads_option
@@ -82,6 +88,7 @@ def dicomweb(
     folder: Path | None,
     days: int,
     ca_bundle: Path | None,
+    fhir: Path | None,
     operating_point: str | None,
     model: str | None,
     threads: int | None,
@@ -120,12 +127,16 @@ def dicomweb(
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
     from tumorlens.pacs.worker import SeriesWorker
+    from tumorlens.report.fhir import require_fhir
 
     def connect() -> closing[Archive]:
         return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
 
     if out is not None:
         make_folder(out)
+    if fhir is not None:
+        require_fhir()
+        make_folder(fhir)
     # A session is for one thread: the poller's and the worker's.
     with (
         private_log(),
@@ -136,9 +147,9 @@ def dicomweb(
         classifier = load_series_classifier(model, threads)
         point = classifier.bundle.point(operating_point)
         if study is not None:
-            return _judge_study(archive, classifier, study, out, point)
+            return _judge_study(archive, classifier, study, out, point, fhir)
         assert poll is not None and folder is not None
-        analyse = analysis_with(classifier, point)
+        analyse = analysis_with(classifier, point, fhir)
         with closing(FetchQueue(folder)) as queue:
             worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
             _poll(Poller(archive, queue, days), worker, poll)
@@ -176,7 +187,10 @@ def _judge_study(
     study: str,
     out: str | None,
     operating_point: str | None,
+    fhir: Path | None,
 ) -> int:
+    from tumorlens.pacs.analysis import write_fhir
+
     listed = archive.series(study)
     wanted = [entry for entry in listed if entry.modality == "MR"]
     if not wanted:
@@ -194,6 +208,8 @@ def _judge_study(
                 archive, classifier, entry, operating_point
             )
             where = _deliver(archive, judged_series, out)
+            if fhir is not None:
+                write_fhir(judged_series, fhir)
         except ArchiveError as error:
             failed += 1
             click.echo(f"Error: {name}: {error}", err=True)

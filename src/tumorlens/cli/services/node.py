@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tumorlens.cli._shared.output_files import make_folder
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -127,6 +128,12 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     help="Where to answer /healthz, /readyz and /metrics over HTTP.",
 )
 @click.option(
+    "--fhir",
+    envvar="TUMORLENS_NODE_FHIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for a FHIR R4 report of each series, beside what goes to --send-to.",
+)
+@click.option(
     "--tls-certificate",
     envvar="TUMORLENS_NODE_TLS_CERTIFICATE",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -161,6 +168,7 @@ def node(
     operating_point: str | None,
     model: str | None,
     health: str | None,
+    fhir: Path | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
     tls_authorities: Path | None,
@@ -208,6 +216,7 @@ def node(
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.node.peers import Peer
     from tumorlens.pacs.queue import SeriesQueue
+    from tumorlens.report.fhir import require_fhir
 
     bounds = NodeLimits(**limits)
     peers = [Peer.read(text, with_port=False) for text in allow]
@@ -216,7 +225,10 @@ def node(
     server_tls, client_tls = _tls(tls_certificate, tls_key, tls_authorities)
     place = None if health is None else _host_and_port(health)
     deliver = partial(send_files, title, destination, tls=client_tls)
-    analyse = analysis_with(load_series_classifier(model), operating_point)
+    if fhir is not None:
+        require_fhir()
+        make_folder(fhir)
+    analyse = analysis_with(load_series_classifier(model), operating_point, fhir)
     with ExitStack() as stack:
         stack.enter_context(private_log())
         queue = stack.enter_context(closing(SeriesQueue(folder, 3600.0 * keep_hours)))

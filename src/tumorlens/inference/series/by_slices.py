@@ -30,11 +30,13 @@ from tumorlens.inference.series.decision import (
     run_length,
     series_log_odds,
     series_probabilities,
+    strongest_run,
 )
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
-from tumorlens.inference.series.results import Lesion, SeenSlices, SeriesPrediction
+from tumorlens.inference.series.results import Lesion as SeriesLesion
+from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.taxonomy import Answer
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Answer, Lesion
 
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
@@ -137,7 +139,8 @@ def prediction_of(
     run, values, by_plane = _sum_up(views, bundle.series_model)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
-    outcome = decide_series(values, judged, refused, bundle, point)
+    lesions = _other_lesions(views, run, values)
+    outcome = decide_series(values, judged, refused, bundle, point, lesions)
     nothing = values is None
     if nothing:
         # Evidence of 0 everywhere would look like a clear series.
@@ -163,6 +166,7 @@ def prediction_of(
         finding=outcome.finding,
         kinds=outcome.kinds,
         raw_probabilities=None if values is None else by_class(values),
+        other_lesions=lesions,
         run=None if unknown else run,
         slice_p_tumor=(None,) * len(own.heads) if unknown else _listed(own.p_tumor),
         key_slices=keys,
@@ -246,6 +250,29 @@ def _sum_up(
     return runs[0], np.asarray(np.mean(shares, axis=0), np.float64), by_plane
 
 
+def _other_lesions(
+    views: Sequence[_View],
+    run: tuple[int, int] | None,
+    values: NDArray[np.float64] | None,
+) -> dict[Lesion, float]:
+    """Give the probabilities of other lesions in the series, by the acquired plane.
+
+    Among tumours another kind has its share in the run that decided; a vascular lesion
+    has a run of its own. Empty where the model knows none, or nothing was judged.
+    """
+    series, seen = views[0]
+    if run is None or values is None or not np.isfinite(seen.lesions).any():
+        return {}
+    other, vascular = seen.lesions.T
+    p_tumor = 1.0 - float(values[NO_TUMOR_INDEX])
+    among = other[slice(*run)] / np.maximum(seen.p_tumor[slice(*run)], 1e-12)
+    own = strongest_run(vascular, run_length(slice_gap(series.slices)))
+    return {
+        Lesion.OTHER: p_tumor * min(1.0, float(np.nanmean(among))),
+        Lesion.VASCULAR: min(1.0 - p_tumor, float(np.nanmean(vascular[slice(*own)]))),
+    }
+
+
 def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(item) else float(item) for item in values)
 
@@ -256,7 +283,7 @@ def _lesion(
     series: Series,
     run: tuple[int, int] | None,
     model: SeriesModel | None,
-) -> Lesion | None:
+) -> SeriesLesion | None:
     if evidence is None or run is None:
         return None
     if finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):

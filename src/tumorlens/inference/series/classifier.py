@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import overload
 
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.objects import Picture, read, source_name
+from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.classifier import Classifier, classifier_of
 from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_slices
 from tumorlens.inference.series.by_volume import VolumeClassifier
 from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.slice.explanation import Predictions
 from tumorlens.inference.slice.session import load_model
 
 
@@ -65,19 +68,36 @@ class SeriesClassifier:
             "Give the whole series as DICOM or NIfTI, or choose a model of slices.",
         )
 
+    @overload
     def predict(
         self,
         series: Series,
         operating_point: str | None = None,
         progress: Progress | None = None,
-    ) -> SeriesPrediction:
-        """Judge one series.
+    ) -> SeriesPrediction: ...
+
+    @overload
+    def predict(
+        self,
+        series: Picture,
+        operating_point: str | None = None,
+        progress: Progress | None = None,
+    ) -> SeriesPrediction | Predictions[SeriesPrediction]: ...
+
+    def predict(
+        self,
+        series: Series | Picture,
+        operating_point: str | None = None,
+        progress: Progress | None = None,
+    ) -> SeriesPrediction | Predictions[SeriesPrediction]:
+        """Judge one series, or all series of a study.
 
         Parameters
         ----------
         series
-            Slices in order, from `read`; for a model of volumes evenly apart, with
-            a known place in the patient.
+            A series: slices in order, from `read`; for a model of volumes evenly
+            apart, with a known place in the patient. Or whatever `read` takes: a path
+            to a file or folder, a nibabel image, a list of pydicom datasets.
         operating_point
             A name from the bundle, ``screening`` or ``balanced``; by default the
             bundle's own choice.
@@ -87,9 +107,10 @@ class SeriesClassifier:
 
         Returns
         -------
-        SeriesPrediction
-            Decision, probabilities, key slices, evidence and lesion. A model of
-            volumes gives single slices no probability of their own.
+        SeriesPrediction or Predictions
+            Answers, probabilities, key slices, evidence and lesion. A model of volumes
+            gives single slices no probability of their own. A list, one for each
+            series in order, where a study holds several.
 
         Raises
         ------
@@ -99,6 +120,16 @@ class SeriesClassifier:
         SettingError
             Where the operating point is not in the bundle.
         """
+        if isinstance(series, Series):
+            return self._predict(series, operating_point, progress)
+        found = Predictions(
+            self._predict(item, operating_point, progress) for item in _stacks(series)
+        )
+        return found[0] if len(found) == 1 else found
+
+    def _predict(
+        self, series: Series, operating_point: str | None, progress: Progress | None
+    ) -> SeriesPrediction:
         if isinstance(self._model, Classifier):
             return predict_by_slices(
                 self._model, series, operating_point, progress, self._planes
@@ -107,6 +138,17 @@ class SeriesClassifier:
         if progress is not None:
             progress(len(series.slices), len(series.slices))
         return prediction
+
+
+def _stacks(source: Picture) -> tuple[Series, ...]:
+    """Read the series of a study; single pictures have no rates of series."""
+    study = read(source)
+    if study.is_pictures:
+        raise InputError(
+            f"{source_name(source)} holds no series of several slices.",
+            "Judge single pictures with load_classifier, or give the whole series.",
+        )
+    return stacks_of(study).series
 
 
 def load_series_classifier(
@@ -140,9 +182,8 @@ def load_series_classifier(
     --------
     >>> import tumorlens
     >>> classifier = tumorlens.load_series_classifier()
-    >>> study = tumorlens.read("head.nii.gz")                    # doctest: +SKIP
-    >>> prediction = classifier.predict(study.series[0])         # doctest: +SKIP
-    >>> prediction.decision, prediction.lesion.size_mm           # doctest: +SKIP
+    >>> prediction = classifier.predict("head.nii.gz")           # doctest: +SKIP
+    >>> prediction.finding, prediction.kinds                     # doctest: +SKIP
     """
     model = load_model(DEFAULT_BUNDLE if bundle is None else bundle, threads)
     if model.bundle.judges == "volumes":

@@ -6,7 +6,7 @@ Tested in `tests/inference/bundle/test_facts.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from tumorlens.inference.bundle.facts import Rate, SeriesModel
 from tumorlens.inference.slice.decision import (
     Outcome,
     apply_operating_point,
+    named_probabilities,
     prediction_set,
 )
-from tumorlens.taxonomy import NO_TUMOR_INDEX, Answer
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Answer, Lesion
 
 RUN_MM = 10.0
 """Thickness of the neighbouring slices that decide together, in mm."""
@@ -160,6 +161,7 @@ NO_CONTRAST = (
     "Nothing could be judged: the series has the same value everywhere the network "
     "looks."
 )
+LESION_NOT_VALIDATED = "Lesions that are no tumour are not validated on whole series."
 NOT_VALIDATED = (
     "The probability of the whole series is taken from its most suspicious "
     "neighbouring slices; it is not validated on series that the model has never seen."
@@ -239,6 +241,7 @@ def decide_series(
     refused: int,
     bundle: Bundle,
     point: str,
+    lesions: Mapping[Lesion, float] | None = None,
 ) -> Outcome:
     """Answer for a series.
 
@@ -251,6 +254,8 @@ def decide_series(
         Slices that show brain, and how many of these were refused.
     bundle, point
         The model, and a name of its operating points.
+    lesions
+        Probabilities of other lesions; by default the model knows none.
 
     Returns
     -------
@@ -261,15 +266,23 @@ def decide_series(
         return Outcome(Answer.NOT_BRAIN_MRI, (), (NOTHING_JUDGED,))
     if values is None or 2 * refused > judged:
         return Outcome(Answer.NOT_BRAIN_MRI, (), (MOSTLY_REFUSED,))
+    vascular = 0.0
+    if lesions:
+        other = np.array([lesions[Lesion.OTHER]])
+        values = named_probabilities(values[None], other)[0]
+        vascular = lesions[Lesion.VASCULAR]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     threshold = bundle.series_points[point].threshold
-    outcome = apply_operating_point(values, options, threshold)
+    outcome = apply_operating_point(values, options, threshold, vascular)
     reasons = outcome.reasons
     if refused:
+        were, do = ("was", "it does") if refused == 1 else ("were", "they do")
         reasons += (
-            f"{refused} of the {judged} slices that show brain were refused as unlike "
-            "brain MRI of the kind the model knows; they do not count.",
+            f"{refused} of the {judged} slices that show brain {were} refused as "
+            f"unlike brain MRI of the kind the model knows; {do} not count.",
         )
+    if outcome.finding is Answer.LESION:
+        reasons += (LESION_NOT_VALIDATED,)
     reasons += (_standing(bundle.series_model, point),)
     return outcome._replace(reasons=reasons)
 

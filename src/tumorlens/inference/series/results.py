@@ -5,15 +5,18 @@ Tested in `tests/inference/series/test_by_slices.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens import taxonomy
 from tumorlens.imaging.study import MRSequence, Plane, Point, Series, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.explanation import Prediction, of_report, short_repr
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_caveat
 from tumorlens.taxonomy import (
     CLASSES,
@@ -87,6 +90,9 @@ class SeenSlices:
     probabilities
         Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
         refused.
+    lesions
+        Shape (D, 2): probabilities of a tumour of another kind, and of a vascular
+        lesion; NaN likewise, and where the model knows neither.
     heads
         Shape (D,): edge of the square that holds the head, in pixels; 0 in those
         rows.
@@ -105,6 +111,7 @@ class SeenSlices:
     def __init__(self, series: Series) -> None:
         count = len(series.slices)
         self.probabilities = np.full((count, len(CLASSES)), np.nan)
+        self.lesions = np.full((count, len(taxonomy.Lesion)), np.nan)
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
         self.is_refused = np.zeros(count, bool)
@@ -132,13 +139,15 @@ class SeenSlices:
         self.sequences.append(prediction.sequence)
         values = decision.raw_probabilities
         self.probabilities[index] = [values[name] for name in CLASSES]
+        for column, name in enumerate(taxonomy.Lesion):
+            self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
         if self.evidence is not None:
             shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
             self.evidence[index] = np.rint(255.0 * shares)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeriesPrediction:
     """Everything known of one series.
 
@@ -201,6 +210,9 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
+    other_lesions
+        Probabilities of a tumour of another kind, which also counts as any tumour, and
+        of a vascular lesion, which counts as none; empty where the model knows neither.
     places
         Where slices are missing: for each place along the stack the index of the
         slice in it, None for one that is missing. Empty where none is.
@@ -234,6 +246,7 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
     places: tuple[int | None, ...] = ()
     seen: SeenSlices | None = field(default=None, repr=False, compare=False)
 
@@ -241,6 +254,20 @@ class SeriesPrediction:
     def sequence_caveat(self) -> str | None:
         """Say that the model was not measured on the series' sequence, if so."""
         return sequence_caveat(self.sequence, self.known_sequences)
+
+    def __repr__(self) -> str:
+        """Say what was judged, and both answers."""
+        return short_repr(self, self.finding, self.kinds, self.p_tumor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `tumorlens scan --json` writes, as plain values."""
+        document: dict[str, Any] = of_report("series.document", "series_to_json", self)
+        return document
+
+    def _repr_html_(self) -> str:
+        """Show the answers and bars in a notebook."""
+        html: str = of_report("notebook", "series_html", self)
+        return html
 
     @property
     def decision(self) -> Decided:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from importlib import import_module
+from typing import Any, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ class Box:
     y1: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Where the network looked.
 
@@ -70,12 +71,17 @@ class Explanation:
     box: Box | None = None
     size_mm: tuple[float, float] | None = None
 
+    def __repr__(self) -> str:
+        """Name what is explained and where, without the maps."""
+        height, width = self.evidence.shape
+        return f"<Explanation of {self.explained}: {self.box}, {height} x {width}>"
+
 
 def _no_pixels() -> NDArray[np.float32]:
     return np.zeros((0, 0), np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """Everything known of one slice.
 
@@ -129,6 +135,84 @@ class Prediction:
     sequence: SequenceEstimate = field(default=SequenceEstimate())
     view: PictureView | None = None
 
+    def __repr__(self) -> str:
+        """Say what was judged, and both answers."""
+        decision = self.decision
+        return short_repr(self, decision.finding, decision.kinds, decision.p_tumor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `tumorlens predict --json` writes, as plain values.
+
+        Raises
+        ------
+        ValueError
+            Where a number is not finite.
+        """
+        document: dict[str, Any] = of_report(
+            "slice.document", "prediction_to_json", self
+        )
+        return document
+
+    def _repr_html_(self) -> str:
+        """Show the answers, the picture with its evidence and bars in a notebook."""
+        html: str = of_report("notebook", "prediction_html", self)
+        return html
+
+
+Result = TypeVar("Result")
+
+
+class Predictions(list[Result]):
+    """Results in a list: predictions for slices or series, and failures.
+
+    Examples
+    --------
+    >>> import tumorlens
+    >>> classifier = tumorlens.load_classifier()                  # doctest: +SKIP
+    >>> table = classifier.predict(["a.png", "b.png"]).to_frame() # doctest: +SKIP
+    >>> stream = classifier.predict_many(paths)                   # doctest: +SKIP
+    >>> tumorlens.Predictions(stream).to_frame()                  # doctest: +SKIP
+    """
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - pandas need not be installed
+        """Return a pandas DataFrame with a row for each result.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `tumorlens predict --csv`; probabilities 0 to 1, NaN where
+            there is none. `kinds` holds lists.
+
+        Raises
+        ------
+        MissingLibraryError
+            Where pandas is not installed.
+        """
+        return of_report("notebook", "frame_of", self)
+
+    def _repr_html_(self) -> str:
+        """Show a table of the answers in a notebook."""
+        html: str = of_report("notebook", "results_html", self)
+        return html
+
+
+def of_report(module: str, function: str, result: object) -> Any:  # noqa: ANN401
+    """Have the report show a result: it knows results, which know it by name alone."""
+    return getattr(import_module(f"tumorlens.report.{module}"), function)(result)
+
+
+def short_repr(
+    result: Any,  # noqa: ANN401 - a prediction of either kind
+    finding: Answer,
+    kinds: tuple[Finding, ...],
+    p_tumor: float | None,
+) -> str:
+    """Write a prediction on one line: what was judged, and both answers."""
+    words = [finding.value, *([f"({', '.join(kinds)})"] if kinds else [])]
+    if p_tumor is not None:
+        words.append(f"p_tumor={p_tumor:.3f}")
+    return f"<{type(result).__name__} of {result.source!r}: {' '.join(words)}>"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -151,6 +235,11 @@ class Failure:
     def of(cls, source: str, error: TumorLensError) -> Self:
         """Make the failure of a file from the error that it raised."""
         return cls(source, error.code, error.message, error.hint)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `tumorlens predict --json` writes for a failure."""
+        document: dict[str, Any] = of_report("slice.document", "failure_to_json", self)
+        return document
 
     @property
     def mend(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.slice.explanation import of_report
 from tumorlens.inference.slice.sequence import SequenceEstimate
 
 
@@ -99,6 +101,11 @@ class StudyPrediction:
     pictures: Mapping[MRSequence, NDArray[np.float32]] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `tumorlens study --json` writes, as plain values."""
+        document: dict[str, Any] = of_report("study.document", "study_to_json", self)
+        return document
 
     @property
     def counted(self) -> tuple[MRSequence, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tumorlens import taxonomy
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
 from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
@@ -39,12 +40,16 @@ def series_to_json(
         could be judged, `not_judged` says why, and `raw` is null too.
     """
     values = finding.raw_probabilities
-    numbers: dict[str, Any] = dict.fromkeys(("predicted", "probabilities", "p_tumor"))
+    shares = ("p_tumor", *(f"p_{name}" for name in taxonomy.Lesion))
+    numbers: dict[str, Any] = dict.fromkeys(("predicted", "probabilities", *shares))
     if values is not None:
         numbers = {
             "predicted": max(CLASSES, key=lambda name: values[name]).value,
             "probabilities": {name.value: values[name] for name in CLASSES},
             "p_tumor": 1.0 - values[TumorClass.NO_TUMOR],
+            **{
+                f"p_{name}": finding.other_lesions.get(name) for name in taxonomy.Lesion
+            },
         }
     raw = None
     if finding.is_refused and values is not None:
@@ -66,7 +71,7 @@ def series_to_json(
         "kinds": None if finding.is_refused else [item.value for item in finding.kinds],
         "headline": series_headline(finding),
         "probabilities": numbers["probabilities"],
-        "p_tumor": numbers["p_tumor"],
+        **{key: numbers[key] for key in shares},
         "p_tumor_by_plane": {
             plane.value: value for plane, value in finding.planes.items()
         },

@@ -58,8 +58,12 @@ class ProblemDetail(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error of the API."""
+    """An error of the API, as RFC 9457 has it."""
 
+    type: str = Field(description="URN that ends in the code of the error.")
+    title: str
+    status: int
+    detail: str
     error: ProblemDetail
 
 
@@ -226,6 +230,13 @@ class Predictions(BaseModel):
     failures: list[Failure]
 
 
+class PredictionList(BaseModel):
+    """A page of a list of predictions, the newest first."""
+
+    predictions: list[Prediction]
+    next: Address | None = Field(description="Of the next page; null on the last.")
+
+
 class ScanProgress(BaseModel):
     """Progress of a scan."""
 
@@ -290,6 +301,13 @@ class Scan(BaseModel):
     links: ScanLinks
 
 
+class ScanList(BaseModel):
+    """A page of a list of scans, the newest first."""
+
+    scans: list[Scan]
+    next: Address | None = Field(description="Of the next page; null on the last.")
+
+
 class SeriesLesion(BaseModel):
     """The most suspicious spot of a series."""
 
@@ -312,6 +330,8 @@ class RawSeriesNumbers(BaseModel):
     predicted: TumorClass
     probabilities: ByClass
     p_tumor: Share
+    p_other: Share | None
+    p_vascular: Share | None
 
 
 class ScanFinding(BaseModel):
@@ -342,7 +362,14 @@ class ScanFinding(BaseModel):
         description="They sum to 1; null where refused."
     )
     p_tumor: Share | None = Field(
-        description="Of any tumour in the scan; null likewise."
+        description="Of any tumour in the series, other kinds too; null likewise."
+    )
+    p_other: Share | None = Field(
+        description="Of a tumour of another kind; null where the model knows none."
+    )
+    p_vascular: Share | None = Field(
+        description="Of a vascular lesion, which is no tumour; null where the model "
+        "knows none."
     )
     p_tumor_by_plane: dict[str, Share] = Field(
         description="Of each plane that was judged."
@@ -469,3 +496,8 @@ class ScanForm(BaseModel):
         "study; repeat the field for several.",
     )
     operating_point: str = ""
+    callback: str = Field(
+        "",
+        description="Address that is told once the scan is over, on a host that this "
+        "server knows.",
+    )
