@@ -18,7 +18,7 @@ from tumorlens.calibration.series.outlines import (
 )
 from tumorlens.errors import DatasetError
 from tumorlens.imaging.study import Series
-from tumorlens.inference.series.by_slices import SeenSlices
+from tumorlens.inference.series.results import SeenSlices
 
 SPOT = np.s_[3:6, 90:130, 100:120]
 

@@ -21,6 +21,7 @@ def test_it_says_of_the_study_what_a_series_says_of_itself() -> None:
     assert document["run"] == [4, 6]
     assert document["lesion"]["side"] == "right"
     assert len(document["slice_p_tumor"]) == document["grid"]["slices"] == 9
+    assert document["summary"][0].startswith("Judged together: T1 and")
     json.dumps(document, allow_nan=False)
     assert known_study().to_dict() == study_to_json(known_study())
 

@@ -18,10 +18,9 @@ from tumorlens.imaging.geometry import (
 )
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
-from tumorlens.inference.series.by_slices import SeenSlices
 from tumorlens.inference.series.decision import discounted_odds, series_features
 from tumorlens.inference.series.lesion import smoothed_odds, spot_in
-from tumorlens.inference.series.results import Lesion
+from tumorlens.inference.series.results import Lesion, SeenSlices
 from tumorlens.statistics.localisation import read_outline
 
 LEVELS: tuple[float | None, ...] = (

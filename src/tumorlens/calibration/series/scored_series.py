@@ -27,11 +27,11 @@ from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.series.by_slices import (
-    SeenSlices,
     other_planes,
     see_slices,
     sliceable,
 )
+from tumorlens.inference.series.results import SeenSlices
 from tumorlens.taxonomy import CLASSES
 
 _BUNDLE = re.compile(r"fold(\d+)")

@@ -34,11 +34,9 @@ from tumorlens.inference.series.decision import (
 )
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.series.results import Lesion as SeriesLesion
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.inference.slice.explanation import Prediction
-from tumorlens.inference.slice.sequence import SequenceEstimate
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Answer, Lesion
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Answer, Lesion
 
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
@@ -186,6 +184,7 @@ def prediction_of(
         not_judged=outcome.reasons[0] if nothing else None,
         place_guessed=series.place_guessed,
         grid=series.grid,
+        seen=own if len(views) == 1 else None,
     )
 
 
@@ -347,76 +346,6 @@ def other_planes(volume: Volume, series: Series) -> list[tuple[Plane, Series]]:
     return [
         (plane, series_of(volume, plane, source)) for plane in Plane if plane is not own
     ]
-
-
-class SeenSlices:
-    """Results of the slices of a series, as far as they are kept.
-
-    Parameters
-    ----------
-    series
-        Series of D slices.
-
-    Attributes
-    ----------
-    probabilities
-        Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
-        refused.
-    lesions
-        Shape (D, 2): probabilities of a tumour of another kind, and of a vascular
-        lesion; NaN likewise, and where the model knows neither.
-    heads
-        Shape (D,): edge of the square that holds the head, in pixels; 0 in those
-        rows.
-    skipped, refused
-        How many slices show too little brain, and how many others are unlike
-        a brain MRI.
-    is_refused
-        Shape (D,): which slices these others are.
-    sequences
-        Which MR sequence each slice that was judged is of.
-    evidence
-        Shape (D, H, W), uint8: 255 times the evidence, 0 in those rows; None
-        where slices differ in size.
-    """
-
-    def __init__(self, series: Series) -> None:
-        count = len(series.slices)
-        self.probabilities = np.full((count, len(CLASSES)), np.nan)
-        self.lesions = np.full((count, len(Lesion)), np.nan)
-        self.heads = np.zeros(count, np.int64)
-        self.skipped = self.refused = 0
-        self.is_refused = np.zeros(count, bool)
-        self.sequences: list[SequenceEstimate] = []
-        self.evidence: NDArray[np.uint8] | None = None
-        shapes = {item.pixels.shape for item in series.slices}
-        if len(shapes) == 1:
-            self.evidence = np.zeros((count, *shapes.pop()), np.uint8)
-
-    @property
-    def p_tumor(self) -> NDArray[np.float64]:
-        """Probability of tumour of each slice; NaN where it was not judged."""
-        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
-
-    def add(self, index: int, prediction: Prediction | None) -> None:
-        """Keep what the network says of one slice; None for too little brain."""
-        if prediction is None:
-            self.skipped += 1
-            return
-        decision = prediction.decision
-        if decision.is_refused:
-            self.refused += 1
-            self.is_refused[index] = True
-            return
-        self.sequences.append(prediction.sequence)
-        values = decision.raw_probabilities
-        self.probabilities[index] = [values[name] for name in CLASSES]
-        for column, name in enumerate(Lesion):
-            self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
-        self.heads[index] = prediction.head
-        if self.evidence is not None:
-            shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
-            self.evidence[index] = np.rint(255.0 * shares)
 
 
 _View = tuple[Series, SeenSlices]

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import taxonomy
-from tumorlens.imaging.study import MRSequence, Plane, Point, VoxelGrid
+from tumorlens.imaging.study import MRSequence, Plane, Point, Series, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
-from tumorlens.inference.slice.explanation import of_report, short_repr
-from tumorlens.inference.slice.sequence import sequence_caveat
+from tumorlens.inference.slice.explanation import Prediction, of_report, short_repr
+from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_caveat
 from tumorlens.taxonomy import (
     CLASSES,
+    NO_TUMOR_INDEX,
     Answer,
     Decided,
     Finding,
@@ -74,6 +75,76 @@ class Lesion:
     side: Side | None = None
     location: str = ""
     mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+
+
+class SeenSlices:
+    """Results of the slices of a series, as far as they are kept.
+
+    Parameters
+    ----------
+    series
+        Series of D slices.
+
+    Attributes
+    ----------
+    probabilities
+        Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
+        refused.
+    lesions
+        Shape (D, 2): probabilities of a tumour of another kind, and of a vascular
+        lesion; NaN likewise, and where the model knows neither.
+    heads
+        Shape (D,): edge of the square that holds the head, in pixels; 0 in those
+        rows.
+    skipped, refused
+        How many slices show too little brain, and how many others are unlike
+        a brain MRI.
+    is_refused
+        Shape (D,): which slices these others are.
+    sequences
+        Which MR sequence each slice that was judged is of.
+    evidence
+        Shape (D, H, W), uint8: 255 times the evidence, 0 in those rows; None
+        where slices differ in size.
+    """
+
+    def __init__(self, series: Series) -> None:
+        count = len(series.slices)
+        self.probabilities = np.full((count, len(CLASSES)), np.nan)
+        self.lesions = np.full((count, len(taxonomy.Lesion)), np.nan)
+        self.heads = np.zeros(count, np.int64)
+        self.skipped = self.refused = 0
+        self.is_refused = np.zeros(count, bool)
+        self.sequences: list[SequenceEstimate] = []
+        self.evidence: NDArray[np.uint8] | None = None
+        shapes = {item.pixels.shape for item in series.slices}
+        if len(shapes) == 1:
+            self.evidence = np.zeros((count, *shapes.pop()), np.uint8)
+
+    @property
+    def p_tumor(self) -> NDArray[np.float64]:
+        """Probability of tumour of each slice; NaN where it was not judged."""
+        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
+
+    def add(self, index: int, prediction: Prediction | None) -> None:
+        """Keep what the network says of one slice; None for too little brain."""
+        if prediction is None:
+            self.skipped += 1
+            return
+        decision = prediction.decision
+        if decision.is_refused:
+            self.refused += 1
+            self.is_refused[index] = True
+            return
+        self.sequences.append(prediction.sequence)
+        values = decision.raw_probabilities
+        self.probabilities[index] = [values[name] for name in CLASSES]
+        for column, name in enumerate(taxonomy.Lesion):
+            self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
+        self.heads[index] = prediction.head
+        if self.evidence is not None:
+            shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
+            self.evidence[index] = np.rint(255.0 * shares)
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,6 +216,9 @@ class SeriesPrediction:
     other_lesions
         Probabilities of a tumour of another kind, which also counts as any tumour, and
         of a vascular lesion, which counts as none; empty where the model knows neither.
+    seen
+        What is kept of each slice, where a model of slices judged one plane alone; to
+        judge the series together with others.
     """
 
     source: str
@@ -174,6 +248,7 @@ class SeriesPrediction:
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
     places: tuple[int | None, ...] = ()
     other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
+    seen: SeenSlices | None = field(default=None, repr=False, compare=False)
 
     @property
     def sequence_caveat(self) -> str | None:

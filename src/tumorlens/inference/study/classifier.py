@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,12 +18,11 @@ from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.by_slices import (
     Progress,
-    SeenSlices,
     prediction_of,
     see_slices,
 )
 from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_of_name
 from tumorlens.inference.study.combination import Part, choose_sum, combine
 from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
@@ -92,7 +91,7 @@ class JudgedSeries:
     seen: SeenSlices
     sequence: SequenceEstimate
     alone: SeriesPrediction
-    match: Match = field(default=Match(None))
+    match: Match
 
 
 class StudyClassifier:
@@ -120,7 +119,7 @@ class StudyClassifier:
         operating_point: str | None = None,
         progress: Progress | None = None,
         trust_names: bool = True,
-        seen: Mapping[int, JudgedSeries] | None = None,
+        seen: Mapping[int, SeriesPrediction] | None = None,
     ) -> StudyPrediction:
         """Judge the series of one study.
 
@@ -136,8 +135,9 @@ class StudyClassifier:
         trust_names
             See `check_one_person`.
         seen
-            Results of `judge` by place among the series, at the same operating point:
-            those need not be judged again, unless they have to be cut anew.
+            Predictions of `SeriesClassifier` by place among the series, at the same
+            operating point: those series need not be judged again, unless they have
+            to be cut anew.
 
         Returns
         -------
@@ -212,44 +212,20 @@ class StudyClassifier:
         counting = choose_sum(self.bundle.study_model, known)[0].sequences
         return [row for row, item in enumerate(sequences) if item in counting]
 
-    def judge(
-        self,
-        series: Series,
-        operating_point: str | None = None,
-        progress: Progress | None = None,
-    ) -> JudgedSeries:
-        """Judge one series by itself.
-
-        Parameters
-        ----------
-        series, operating_point, progress
-            See `SeriesClassifier.predict`.
-
-        Raises
-        ------
-        SettingError
-            The operating point is not in the bundle.
-        """
-        start = time.perf_counter()
-        point = self._model.point(operating_point)
-        seen = see_slices(self._model, series, point, progress)
-        estimate = _estimate(_stated(series), seen)
-        named = replace(series, sequence=estimate.sequence)
-        alone = prediction_of([(named, seen)], self.bundle, point, start)
-        return JudgedSeries(series, seen, estimate, alone)
-
     def _judge(
         self,
         series: Sequence[Series],
         matches: Mapping[int, Match],
         point: str,
         progress: Progress | None,
-        seen: Mapping[int, JudgedSeries],
+        seen: Mapping[int, SeriesPrediction],
     ) -> dict[int, JudgedSeries]:
         known = {
-            row: seen[row]
+            row: kept
             for row, found in matches.items()
-            if row in seen and not found.is_cut_anew
+            if row in seen
+            and not found.is_cut_anew
+            and (kept := seen[row].seen) is not None
         }
         waiting = {
             row: found.series or series[row]
@@ -265,12 +241,17 @@ class StudyClassifier:
 
         judged: dict[int, JudgedSeries] = {}
         for row, found in matches.items():
-            if row in waiting:
-                own = self.judge(waiting[row], point, report)
-                done += len(waiting[row].slices)
+            start = time.perf_counter()
+            item = found.series or series[row]
+            if row in known:
+                slices = known[row]
             else:
-                own = known[row]
-            judged[row] = replace(own, match=found)
+                slices = see_slices(self._model, item, point, report)
+                done += len(item.slices)
+            estimate = _estimate(_stated(series[row]), slices)
+            named = replace(item, sequence=estimate.sequence)
+            alone = prediction_of([(named, slices)], self.bundle, point, start)
+            judged[row] = JudgedSeries(item, slices, estimate, alone, found)
         return judged
 
     def _summed_up(

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, Series, Slice
 from tumorlens.inference.bundle.facts import SequenceSum, StudyModel
-from tumorlens.inference.series.by_slices import SeenSlices
 from tumorlens.inference.series.decision import log_odds
 from tumorlens.inference.series.lesion import CODE_ODDS
+from tumorlens.inference.series.results import SeenSlices
 from tumorlens.inference.study.matching import (
     evidence_odds,
     middles,
@@ -132,6 +132,10 @@ def combine(
         for key, weight in by_key.items():
             shares[index, keys.index(key)] = weight
     _fill_probabilities(seen, total, shares, [probabilities[key] for key in keys])
+    lesions = [of_key(key, lambda one: one.lesions) for key in keys]
+    for column in range(seen.lesions.shape[1]):
+        own = [values[:, column] for values in lesions]
+        seen.lesions[:, column] = _shared(shares, own)
     _fill_counts(seen, grid, parts, weights)
     _fill_evidence(seen, grid, parts, [members[key] for key in keys], shares)
     return Combination(seen, odds)
@@ -180,6 +184,17 @@ def _mean(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmean(np.stack(parts), axis=0), np.float64)
+
+
+def _shared(
+    shares: NDArray[np.float64], values: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Weigh values (D,) of each sequence, where they are known; NaN elsewhere."""
+    table = np.stack(values, axis=1)
+    weights = np.where(np.isfinite(table), shares, 0.0)
+    total = weights.sum(axis=1)
+    mean = (weights * np.nan_to_num(table)).sum(axis=1) / np.maximum(total, 1e-12)
+    return np.asarray(np.where(total > 0.0, mean, np.nan))
 
 
 def _fill_probabilities(

@@ -320,7 +320,7 @@ def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
     """
     first = series.slices[0]
     return SeriesEntry(
-        replace(finding, evidence=None),
+        replace(finding, evidence=None, seen=None),
         key_pictures(finding, series),
         (first.height, first.width),
         first.spacing_mm,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tumorlens.errors import InputError
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 from tumorlens.report.series.document import series_to_json
+from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.study.words import study_notes
 
 STUDY_SCHEMA = "tumorlens-study/1"
 
@@ -45,12 +48,14 @@ def study_to_json(
         of the study has the keys of a ``tumorlens-scan/1`` document, and means slices
         of ``grid``: ``grid.series`` is the place of that series in ``series``, and
         ``grid.affine_ras`` takes column, row and slice to RAS mm (null where nobody
-        knows). ``sequences`` names the MR sequences that count, that show a tumour by
-        themselves where the finding lies, and that could have counted and were not
-        there. ``weights`` says how those that count were weighed, null where one counts
-        alone. Each of ``series`` has what it says by itself under ``alone`` (null where
-        it was not judged), its probability of tumour in every slice of the grid, and
-        where the finding lies; ``reason`` says why it does not count.
+        knows; where slices are missing it counts their places). ``summary`` says in
+        sentences which series count; ``sequences`` names the MR sequences that count,
+        that show a tumour by themselves where the finding lies, and that could have
+        counted and were not there. ``weights`` says how those that count were weighed,
+        null where one counts alone. Each of ``series`` has what it says by itself under
+        ``alone`` (null where it was not judged), its probability of tumour in every
+        slice of the grid, and where the finding lies; ``reason`` says why it does not
+        count.
     """
     combined = prediction.combined
     document = series_to_json(combined, notes)
@@ -58,6 +63,7 @@ def study_to_json(
         "schema": STUDY_SCHEMA,
         "status": document["status"],
         **{key: document[key] for key in _SHARED if key in document},
+        "summary": list(study_notes(prediction)),
         "sequences": {
             "counted": [item.value for item in prediction.counted],
             "shown_by": [item.value for item in prediction.shown_by],
@@ -81,6 +87,23 @@ def study_to_json(
         "model_version": document["model_version"],
         "seconds": round(prediction.seconds, 3),
         "research_use_only": document["research_use_only"],
+    }
+
+
+def study_failure_to_json(error: InputError) -> dict[str, Any]:
+    """Turn the reason why series were not judged together into a JSON object.
+
+    Parameters
+    ----------
+    error
+        Its code becomes the ``status``.
+    """
+    return {
+        "schema": STUDY_SCHEMA,
+        "status": error.code,
+        "message": error.message,
+        "mend": error.hint,
+        "research_use_only": RESEARCH_USE,
     }
 
 

@@ -26,6 +26,7 @@ from tumorlens.web.openapi.models import (
     ScanFinding,
     ScanForm,
     ScanList,
+    StudyFinding,
 )
 
 Json = dict[str, Any]
@@ -39,6 +40,7 @@ _COMPONENTS = (
     Scan,
     ScanFinding,
     ScanList,
+    StudyFinding,
     Health,
 )
 _REFERENCE = "#/components/schemas/{model}"
@@ -309,6 +311,37 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                         "nothing in it could be judged.",
                         Problem,
                     ),
+                    **waits,
+                },
+            ),
+        },
+        f"{one}/study": {
+            "parameters": [id_],
+            "get": _operation(
+                "showStudy",
+                "The finding of all series of a scan together",
+                {
+                    "200": _json("The finding.", StudyFinding),
+                    "404": _json(
+                        "No such scan, or its series were not judged together; the "
+                        "message says why.",
+                        Problem,
+                    ),
+                    **waits,
+                },
+            ),
+        },
+        f"{one}/study/evidence.nii.gz": {
+            "parameters": [id_],
+            "get": _operation(
+                "studyEvidence",
+                "Where all series together show tumour, as NIfTI over one of them",
+                {
+                    "200": _file(
+                        "Voxels of uint8, scaled to 0 to 1; mm, RAS.",
+                        "application/gzip",
+                    ),
+                    "404": _json("No such scan, or no such evidence.", Problem),
                     **waits,
                 },
             ),

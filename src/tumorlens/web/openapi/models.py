@@ -278,6 +278,7 @@ class ScanLinks(BaseModel):
 
     self: Address
     report: Address | None
+    study: Address
 
 
 class Scan(BaseModel):
@@ -391,6 +392,87 @@ class ScanFinding(BaseModel):
         description="What the network gave for a refused series, for the record: it "
         "means nothing. null where not refused."
     )
+    research_use_only: str
+
+
+class StudySequences(BaseModel):
+    """MR sequences of a study."""
+
+    counted: list[str]
+    shown_by: list[str] = Field(
+        description="Those that show a tumour there by themselves."
+    )
+    missing: list[str] = Field(description="Those that would have counted.")
+
+
+class StudySum(BaseModel):
+    """How sequences were weighed: a sum of log-odds of a tumour."""
+
+    is_learned: bool
+    sequences: list[str]
+    weights: list[float]
+    bias: float
+    auroc: dict[str, Share] | None
+
+
+class StudySeries(BaseModel):
+    """What one series adds to a study."""
+
+    file: str
+    slices: Count
+    sequence: str | None
+    sequence_probability: Share | None
+    sequence_by: dict[str, str | None]
+    counts: bool
+    reason: str | None = Field(description="Why it does not count.")
+    cut_anew: bool
+    alone: dict[str, Any] | None = Field(
+        description="What it shows by itself, with keys of its own finding."
+    )
+    p_tumor_there: Share | None = Field(description="In the slices that decide.")
+    slice_p_tumor: list[Share | None] | None
+
+
+class StudyGrid(BaseModel):
+    """The series whose slices all others were laid on."""
+
+    series: Count
+    plane: str | None
+    slices: Count
+    without_brain: Count
+    refused: Count
+    affine_ras: list[list[float]] | None
+
+
+class StudyFinding(BaseModel):
+    """The finding of all series of one study together."""
+
+    schema_: Literal["tumorlens-study/1"] = Field(alias="schema")
+    status: Literal["ok"]
+    finding: Answer
+    kinds: list[Finding] | None
+    headline: str
+    decision: Decided
+    predicted: TumorClass | None
+    probabilities: ByClass | None
+    p_tumor: Share | None
+    raw: RawSeriesNumbers | None
+    not_judged: str | None
+    operating_point: str
+    reasons: list[str]
+    notes: list[str]
+    run: Annotated[list[Count], Field(min_length=2, max_length=2)] | None
+    key_slices: list[Count]
+    slice_p_tumor: list[Share | None]
+    lesion: SeriesLesion | None
+    size_measured: bool
+    summary: list[str] = Field(description="Which series count, and why others do not.")
+    sequences: StudySequences
+    weights: StudySum | None
+    series: list[StudySeries]
+    grid: StudyGrid
+    model_version: str
+    seconds: Annotated[float, Field(ge=0)]
     research_use_only: str
 
 

@@ -11,13 +11,14 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import (
     BusyError,
+    InputError,
     OutputError,
     QuotaError,
     TooLargeError,
@@ -34,6 +35,7 @@ from tumorlens.imaging.study import (
 )
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.queue import JobLostError, Progress
 from tumorlens.jobs.tables import Job, JobState
 from tumorlens.jobs.worker import Worker
@@ -41,6 +43,7 @@ from tumorlens.operations.metrics import Metrics
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
+from tumorlens.report.study.document import study_failure_to_json, study_to_json
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
 from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
@@ -285,15 +288,45 @@ class SeriesJobs:
         done = 0
         waiting.sort(key=lambda item: _rank(item[1]))
         entries: dict[int, SeriesEntry] = {}
+        together: dict[int, tuple[Series, SeriesPrediction]] = {}
+        keeps = len(waiting) > 1 and total < GIANT_SLICES
         while waiting:
-            # Each series is let go once it is judged: it may be large.
+            # Each series of a giant is let go once it is judged.
             index, series = waiting.pop(0)
             job, finding = self._judge_series(
                 job, index, series, self._reporter(job, done, total)
             )
             entries[index] = series_entry(finding, series)
+            if keeps and finding.seen is not None:
+                together[index] = series, finding
             done += len(series.slices)
+        if len(together) == len(entries) > 1:
+            job = self._judge_study(
+                job, [together[index] for index in sorted(together)]
+            )
         return self._report(job, [entries[index] for index in sorted(entries)])
+
+    def _judge_study(
+        self, job: Job, judged: Sequence[tuple[Series, SeriesPrediction]]
+    ) -> Job:
+        """Judge all series of an upload together, if they are of one study."""
+        classifier = StudyClassifier(self._classifier.slice_classifier())
+        files = {}
+        try:
+            prediction = classifier.predict(
+                [series for series, _ in judged],
+                job.document["operating_point"],
+                lambda *_: self._check(job),
+                seen=dict(enumerate(finding for _, finding in judged)),
+            )
+        except InputError as error:
+            document = study_failure_to_json(error)
+        else:
+            document = study_to_json(prediction, job.document["notes"])
+            combined = prediction.combined
+            if combined.evidence is not None and combined.affine_ras is not None:
+                files["nifti-study"] = _nifti(combined)
+        return self._keep(job, {"study": document}, files)
 
     def _report(self, job: Job, entries: list[SeriesEntry]) -> Job:
         bundle = self._classifier.bundle

@@ -58,7 +58,7 @@ class Upload:
         Plain JSON values. Of a picture as `prediction_to_json` wrote it. Of a scan
         ``label``, ``operating_point``, ``notes``, ``error`` (or None), ``series``,
         ``analyses`` (ids of single pictures) and ``has_report``: whether there is a
-        PDF of all series.
+        PDF of all series; of several series also ``study``, what they show together.
     progress
         Slices that are judged; None where it is not being judged.
     """
@@ -81,6 +81,12 @@ class Upload:
         """Facts of each series of a scan; empty until it has been read."""
         series: list[dict[str, Any]] = self.document["series"]
         return series
+
+    @property
+    def study(self) -> dict[str, Any] | None:
+        """What several series show together; None where nobody asked yet."""
+        found: dict[str, Any] | None = self.document.get("study")
+        return found
 
 
 def missing(kind: Kind) -> MissingFileError:

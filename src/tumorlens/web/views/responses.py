@@ -215,6 +215,50 @@ def evidence_nifti(upload: Upload, index: int) -> Response:
     return Response(data, mimetype="application/gzip")
 
 
+def judged_study(upload: Upload) -> dict[str, Any]:
+    """Return what the series of an upload show together.
+
+    Raises
+    ------
+    MissingFileError
+        Where they were not judged together: there is one series alone, they are of
+        several people, or of sequences that the model does not know (404).
+    NotReadyError
+        Where they are still being judged (409).
+    """
+    study = upload.study
+    if study is None:
+        if not upload.state.is_over:
+            raise NotReadyError("The scan is still being judged.")
+        raise MissingFileError(
+            "There are no several series that were judged together.",
+            "Send all series of one study at once.",
+        )
+    if study["status"] != "ok":
+        raise MissingFileError(study["message"], study["mend"])
+    return study
+
+
+def study_nifti(upload: Upload) -> Response:
+    """Answer with the evidence of all series together as NIfTI.
+
+    Raises
+    ------
+    MissingFileError
+        Where there is none (404).
+    NotReadyError
+        The same as for `judged_study`.
+    """
+    study = judged_study(upload)
+    if study["not_judged"] is not None or study["grid"]["affine_ras"] is None:
+        raise MissingFileError(
+            "There is no evidence to give for all series together.",
+            "Read the finding instead.",
+        )
+    data = app_state().store.read(upload, "nifti-study")
+    return Response(data, mimetype="application/gzip")
+
+
 def series_report_pdf(upload: Upload) -> Response:
     """Answer with the report of all series of an upload.
 

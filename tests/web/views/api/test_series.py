@@ -120,6 +120,37 @@ def test_a_finding_says_how_the_files_were_read(client: FlaskClient) -> None:
     assert "left out" in found["notes"][0]
 
 
+def test_all_series_of_a_study_get_one_finding_too(client: FlaskClient) -> None:
+    archive = packed(("t1.nii.gz", nifti()), ("t1c.nii.gz", nifti(lesion_at=range(0))))
+    status = finish(client, post(client, ("study.zip", archive)))
+    assert status["state"] == "done"
+    found = client.get(status["links"]["study"]).json
+    assert found is not None
+    assert found["schema"] == "tumorlens-study/1"
+    assert found["sequences"]["counted"] == ["T1", "T1 with contrast"]
+    alone = [item["alone"]["p_tumor"] for item in found["series"]]
+    shown = [client.get(item["links"]["finding"]).json for item in status["series"]]
+    assert alone == pytest.approx([item["p_tumor"] for item in shown if item])
+    assert min(alone) < found["p_tumor"] < max(alone)
+    evidence = client.get(f"{status['links']['study']}/evidence.nii.gz")
+    assert evidence.mimetype == "application/gzip"
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(evidence.data))
+    assert image.shape == (256, 256, 8)
+
+
+def test_series_that_cannot_be_judged_together_say_why(client: FlaskClient) -> None:
+    people = packed(("sub-01_T1w.nii.gz", nifti()), ("sub-02_T1w.nii.gz", nifti()))
+    place = post(client, ("study.zip", people))
+    status = finish(client, place)
+    assert status["state"] == "done"
+    answer = client.get(status["links"]["study"])
+    assert answer.status_code == 404
+    assert "two people" in answer.text
+    alone = post(client, ("head.nii.gz", nifti()))
+    finish(client, alone)
+    assert client.get(f"{alone}/study").status_code == 404
+
+
 def test_the_report_is_a_pdf(client: FlaskClient) -> None:
     status = finish(client, post(client, ("head.nii.gz", nifti())))
     response = client.get(status["links"]["report"])

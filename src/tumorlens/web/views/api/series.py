@@ -29,9 +29,11 @@ from tumorlens.web.uploads.upload import Kind, State, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
+    judged_study,
     page_length,
     series_report_pdf,
     status_to_json,
+    study_nifti,
 )
 
 blueprint = Blueprint("series", __name__, url_prefix="/scans")
@@ -162,6 +164,21 @@ def evidence(scan_id: str, index: int) -> Response:
     return evidence_nifti(_get(scan_id), index)
 
 
+@blueprint.get("/<scan_id>/study")
+def study(scan_id: str) -> Response:
+    """Give the finding of all series together: 200, 404 or 409.
+
+    404 also where they were not judged together; the message says why.
+    """
+    return jsonify(judged_study(_get(scan_id)))
+
+
+@blueprint.get("/<scan_id>/study/evidence.nii.gz")
+def study_evidence(scan_id: str) -> Response:
+    """Give where all series together show tumour: 200, 404 or 409."""
+    return study_nifti(_get(scan_id))
+
+
 @blueprint.get("/<scan_id>/report.pdf")
 def report(scan_id: str) -> Response:
     """Give the PDF report of all series: 200, 404 or 409."""
@@ -195,5 +212,7 @@ def _to_json(upload: Upload) -> dict[str, Any]:
             if upload.document["has_report"]
             else None
         ),
+        # Where series were not judged together the answer there says why.
+        "study": url_for("api.series.study", scan_id=upload.id),
     }
     return document

@@ -40,6 +40,7 @@ from tumorlens.web.views.responses import (
     download_response,
     evidence_nifti,
     judged_series,
+    judged_study,
     png_response,
     series_report_pdf,
     status_to_json,
@@ -154,6 +155,15 @@ def download_json(scan_id: str, index: int) -> Response:
     upload = _get(scan_id)
     data = jsonify(judged_series(upload, index)["finding"]).get_data()
     name = f"{_stem(upload)}.series{index + 1}.tumorlens.json"
+    return download_response(data, "application/json", name)
+
+
+@blueprint.get("/<scan_id>/study.json")
+def download_study(scan_id: str) -> Response:
+    """Give what all series show together as a JSON file: 200, 404 or 409."""
+    upload = _get(scan_id)
+    data = jsonify(judged_study(upload)).get_data()
+    name = f"{_stem(upload)}.study.tumorlens.json"
     return download_response(data, "application/json", name)
 
 
