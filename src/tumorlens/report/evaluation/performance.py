@@ -35,6 +35,7 @@ _PART_COLUMNS = {
 
 _SUBGROUP_TITLES = {
     "plane": "By plane",
+    "federated_site": "By site of the federation",
     "site": "By site",
     "tumor_size": "Tumour slices by the outline's share of the head's square",
     "sharpness": "By sharpness (variance of the Laplacian)",
