@@ -25,6 +25,7 @@ COMMANDS = {
     "scan": ("analysis", "Judge whole scans: volumes and series of slices."),
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
+    "federate": ("scale", "Train one model over many hospitals."),
     "serve": ("services", "Open the web app."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (

@@ -126,7 +126,7 @@ def hash_records(records: Sequence[Record], key: bytes, threads: int = 2) -> Sit
 
 
 def _middle() -> NDArray[np.int16]:
-    """What codes are taken about: the same at all sites, from the shipped bundle."""
+    """Read what codes are taken about from the shipped bundle: the same everywhere."""
     text = load_bundle(DEFAULT_BUNDLE).provenance.get(FINGERPRINTS)
     if not isinstance(text, str):
         return np.zeros((2, 256), np.int16)

@@ -25,7 +25,7 @@ from flwr.common import (
 )
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
 from flwr.compat.common import recorddict_compat
-from flwr.server import LegacyContext
+from flwr.server import ClientManager, LegacyContext
 from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.server.strategy import FedAvg
 from flwr.server.workflow import SecAggPlusWorkflow
@@ -78,7 +78,10 @@ class _Bridge(FedAvg):
         self.mean: list[NDArray[Any]] | None = None
 
     def configure_fit(
-        self, server_round: int, parameters: Parameters, client_manager: Any
+        self,
+        server_round: int,
+        parameters: Parameters,
+        client_manager: ClientManager,
     ) -> list[tuple[Any, FitIns]]:
         nodes = list(self._grid.get_node_ids())
         self.sites = len(nodes)

@@ -37,6 +37,7 @@ Arrays = dict[str, NDArray[np.float32]]
 """Weights that are shared, by layer and name."""
 
 COPIES = "copies.json"
+FINAL_WEIGHTS = "final.weights.h5"
 _LOCAL = "local.npz"
 
 
@@ -124,7 +125,8 @@ def put_arrays(model: keras.Model, arrays: Mapping[str, NDArray[np.float32]]) ->
     ]
     if wrong:
         raise TrainingError(
-            f"The weights are of another network: {wrong[0]} does not fit {model.name}.",
+            f"The weights are of another network: {wrong[0]} does not fit "
+            f"{model.name}.",
             "Run the same version of TumorLens at the server and at every site.",
         )
     for name, values in arrays.items():
@@ -408,7 +410,7 @@ class Site:
         self, plan: FederationPlan, arrays: Mapping[str, NDArray[np.float32]]
     ) -> Path:
         """Write the site's final network, with what is local to it."""
-        path = self.folder / "final.weights.h5"
+        path = self.folder / FINAL_WEIGHTS
         network = _network(plan)
         network.put(arrays, self.folder / _LOCAL)
         network.model.save_weights(path)

@@ -1,10 +1,10 @@
 """What a site says of its labelled slices: counts, sums and bins, merged by a server.
 
 A merged share is that of the pooled slices, to rounding: a site sends its sums. So is
-the calibration error, unless a site pours small bins together; an area under a curve is
-that of the pooled slices in 2,000 bins. Intervals rest on sums of squares over patients
-(ratio estimator, Cochran 1977, chapter 6) instead of draws of patients, which would have
-to leave the site.
+the calibration error, unless a site pours small bins together; an area under a curve
+is that of the pooled slices in 2,000 bins. Intervals rest on sums of squares over
+patients (ratio estimator, Cochran 1977, chapter 6) instead of draws of patients, which
+would have to leave the site.
 
 What is about fewer patients than `min_cell` is not sent: a class goes with all its
 slices, so that no difference of two sums shows it, and of subgroups at least two go.
@@ -44,7 +44,7 @@ _KINDS = len(CLASSES)
 _DRAWS = 1000
 
 Groups = Mapping[str, Sequence[str]]
-"""By kind of subgroup, such as ``plane``, the subgroup of each slice; empty for none."""
+"""By kind of subgroup, such as ``plane``, each slice's; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -365,8 +365,8 @@ def merge_counts(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain JSON: figures as of `tumorlens.evaluation.performance.figures.set_figures`,
-        ``curves`` without bands, ``subgroups`` with the sites of the federation under
+        Plain JSON: figures as `set_figures` of `evaluation` gives them, ``curves``
+        without bands, ``subgroups`` with the sites of the federation under
         ``federated_site``, and ``withheld``: what each site did not send.
 
     Raises
@@ -553,12 +553,12 @@ def _of_several(figures: Sequence[Figure | None]) -> Figure | None:
         return None
     value = float(np.mean([item["value"] for item in there]))
     halves = np.array([(item["high"] - item["low"]) / 2.0 for item in there])
-    half = float(np.sqrt((halves**2).sum()) / len(there))
-    return {
-        "value": value,
-        "low": max(0.0, value - half),
-        "high": min(1.0, value + half),
-    }
+    return _within(value, float(np.sqrt((halves**2).sum()) / len(there)))
+
+
+def _within(value: float, half: float) -> Figure:
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return {"value": value, "low": low, "high": high}
 
 
 def _histograms(
@@ -591,13 +591,13 @@ def _auroc_figure(scores: Mapping[str, Any] | None) -> Figure | None:
         + (well - 1.0) * (q2 - area**2)
     ) / (ill * well)
     half = _Z * float(np.sqrt(max(0.0, spread)))
-    return {"value": area, "low": max(0.0, area - half), "high": min(1.0, area + half)}
+    return _within(area, half)
 
 
 def _calibration_figure(
     bins: Sequence[Sequence[float]], slices_per_patient: float
 ) -> Figure | None:
-    """Calibration error of binned confidences, its draws as wide as patients are few."""
+    """Calibration error of bins; its draws are as wide as patients are few."""
     counts, said, right = np.array(bins).T
     total = counts.sum()
     if not total:
