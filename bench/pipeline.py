@@ -14,8 +14,7 @@ from bench.figures import Asked, Figure, times
 from bench.keras_side import compiled, predict_and_explain, why_not
 from bench.pictures import draw_head
 from bench.timing import by_turns, spread
-from tumorlens.imaging.preprocess.brain import brain_share
-from tumorlens.imaging.preprocess.slice import prepare
+from tumorlens.imaging.preprocess.slice import brain_share, prepare
 from tumorlens.imaging.read import read_study
 from tumorlens.inference.bundle.bundle import OOD_FILE, load_bundle
 from tumorlens.inference.classifier import load_classifier

@@ -11,10 +11,8 @@ from tumorlens.calibration.probabilities import (
     COVERAGE,
     fit_calibration,
     fit_cells,
-    fit_operating_points,
     fit_prediction_sets,
 )
-from tumorlens.errors import TrainingError
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,
     pool_evidence,
@@ -80,20 +78,6 @@ def test_the_evidence_head_is_never_left_out(outputs):
     noise = np.random.default_rng(5).normal(size=evidence.shape).astype(np.float32)
     facts = fit_calibration(logits, noise, labels, ["one"] * 1500)
     assert facts.evidence_weight >= 0.499 * facts.slice_weight
-
-
-def test_screening_misses_no_more_than_it_may():
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 4, 2000)
-    p_tumor = np.clip(0.6 * (labels != 3) + rng.normal(0.2, 0.15, 2000), 0, 1)
-    patients = [str(row) for row in range(2000)]
-    points = fit_operating_points(p_tumor, labels, patients)
-    screening, balanced = points["screening"], points["balanced"]
-    assert (p_tumor[labels != 3] >= screening.threshold).mean() >= 0.99
-    assert screening.sensitivity.value >= 0.99
-    assert balanced.threshold >= screening.threshold
-    assert balanced.specificity.value >= screening.specificity.value
-    assert screening.sensitivity.low <= screening.sensitivity.value
 
 
 def test_prediction_sets_hold_the_truth_as_often_as_they_state():
@@ -219,13 +203,6 @@ def test_a_class_with_few_patients_is_never_ruled_out():
             np.full((900, 4), 0.25), np.zeros(900, np.int64), patients
         )
         assert sets.thresholds[CLASSES[0]] == expected
-
-
-@pytest.mark.parametrize(("label", "lacks"), [(0, "free of tumour"), (3, "a tumour")])
-def test_a_threshold_needs_tumours_and_others(label, lacks):
-    labels = np.full(4, label, np.int64)
-    with pytest.raises(TrainingError, match=lacks):
-        fit_operating_points(np.linspace(0.1, 0.9, 4), labels, list("abcd"))
 
 
 def drawn(rng, slices, grid=10, scale=2.0, shift=3.0):

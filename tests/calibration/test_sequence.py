@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorlens.calibration.sequence import fit_sequence_head
+from tumorlens.calibration.probabilities import fit_sequence_head
 from tumorlens.data.manifest import Record
 from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.imaging.study import MRSequence

@@ -25,12 +25,9 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging import limits
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.formats import FILE_FORMATS
-from tumorlens.imaging.grey import to_slice
+from tumorlens.imaging.formats import FORMATS, Format, display_name
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.readers.raster import is_raster
-from tumorlens.imaging.study import stacks_of
+from tumorlens.imaging.study import stacks_of, to_slice
 
 
 def test_path_text_and_bytes_give_the_same(slice_file: Path) -> None:
@@ -179,9 +176,8 @@ def test_a_reader_stands_behind_every_ending_of_a_picture(phantom: Phantom) -> N
 
     Image.init()
     head = to_slice(phantom(), "x").pixels.astype("uint8")
-    (pictures,) = (item for item in FILE_FORMATS if item.matches is is_raster)
     # Nothing here writes HEIC; a drawn one is read below.
-    for suffix in set(pictures.suffixes) - {".heic"}:
+    for suffix in set(FORMATS[Format.RASTER].suffixes) - {".heic"}:
         buffer = io.BytesIO()
         Image.fromarray(head).save(buffer, Image.registered_extensions()[suffix])
         assert read_study(buffer.getvalue()).slices

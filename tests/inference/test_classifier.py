@@ -18,10 +18,9 @@ from tumorlens.errors import (
     MissingFileError,
     SettingError,
 )
-from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import MRSequence
+from tumorlens.imaging.study import MRSequence, to_slice
 from tumorlens.inference.classifier import (
     Classifier,
     PreparedSlice,

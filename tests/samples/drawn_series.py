@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.conftest import draw_phantom
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.study import MRSequence, Plane, Series, Slice
+from tumorlens.imaging.study import MRSequence, Placement, Plane, Series, Slice
 from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     OutlineFacts,

@@ -5,21 +5,21 @@ Tested in `tests/experiments/test_cross_validation.py`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.calibration.operating_points import fit_slice_points
 from tumorlens.calibration.probabilities import (
     fit_calibration,
     fit_cells,
-    fit_operating_points,
     fit_prediction_sets,
     fit_sequence_bias,
+    fit_sequence_head,
 )
 from tumorlens.calibration.rules import fit_rules
-from tumorlens.calibration.sequence import fit_sequence_head
 from tumorlens.data.sequences import sequence_word
 from tumorlens.inference.bundle.facts import (
     Calibration,
@@ -76,7 +76,7 @@ class DecisionLayer:
             "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
             "calibration_error": calibration_error(probabilities, labels),
             "operating_points": {
-                name: asdict(point) for name, point in self.operating_points.items()
+                name: point.to_json() for name, point in self.operating_points.items()
             },
         }
 
@@ -93,7 +93,7 @@ def fit_decision_layer(
         not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
-        `tumorlens.imaging.preprocess.brain`. None for whole scans.
+        `tumorlens.imaging.preprocess.slice`. None for whole scans.
     """
     is_labelled = held.labels >= 0
     held = held.take(is_labelled)
@@ -118,8 +118,12 @@ def fit_decision_layer(
     probabilities = _probabilities(held, calibration, head)
     return DecisionLayer(
         calibration,
-        fit_operating_points(
-            1.0 - probabilities[:, NO_TUMOR_INDEX], held.decided, groups
+        fit_slice_points(
+            1.0 - probabilities[:, NO_TUMOR_INDEX],
+            held.decided,
+            held.records,
+            held.outlined.mean(axis=(1, 2)),
+            by_sequence=head is not None,
         ),
         fit_prediction_sets(probabilities, held.decided, groups),
         _fit_rules(held, calibration, probabilities, brain_shares),

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from tumorlens.data.ood_pictures import DRAWN_CT, Outlier
 from tumorlens.data.skull_stripping import AIR
-from tumorlens.imaging.preprocess.brain import disc, filled
+from tumorlens.imaging.preprocess.slice import (
+    disc,
+    filled,
+)
 from tumorlens.training.dataset import Sample
 
 _LEAST_BRAIN = 0.15

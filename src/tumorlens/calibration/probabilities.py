@@ -1,4 +1,4 @@
-"""Honest probabilities and thresholds, fitted on validation patients."""
+"""Honest probabilities and prediction sets, fitted on validation patients."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
-from tumorlens.errors import TrainingError
+from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
-    OperatingPoint,
     PredictionSets,
-    Rate,
+    SequenceHead,
 )
 from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
-from tumorlens.statistics.resampling import share_figure
 from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,
@@ -27,11 +25,7 @@ from tumorlens.taxonomy import (
     NO_TUMOR_INDEX,
     TUMOR_FINDINGS,
 )
-
-SCREENING_SENSITIVITY = 0.99
-"""Share of the tumour slices that `screening` is to find. To ask it of every
-source alone would let the scanner that is hardest to read call most healthy
-slices of all others tumours: what it costs each source is in the report."""
+from tumorlens.training.held_out import HeldOut
 
 COVERAGE = 0.90
 POOL_SIZES = (1, 2, 4, 8, 16, 32)
@@ -181,6 +175,47 @@ def fit_sequence_bias(
     return unpack(minimize(loss, start, method="L-BFGS-B").x)
 
 
+def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
+    """Fit the temperature of a sequence head (Guo et al. 2017, arXiv:1706.04599).
+
+    Every source and sequence weighs alike: a large set is not to decide how sure the
+    head may be of a small one.
+
+    Parameters
+    ----------
+    held
+        Outputs on patients who did not train the network. Sequences that none shows
+        are not measured.
+
+    Returns
+    -------
+    SequenceHead or None
+        None for a network without one, or where no slice's sequence is known.
+    """
+    is_learned = np.array(
+        [row.sequence in LEARNED_SEQUENCES for row in held.records], bool
+    )
+    if held.sequence is None or not is_learned.any():
+        return None
+    rows = [row for row, kept in zip(held.records, is_learned, strict=True) if kept]
+    keys = [(row.source, row.sequence) for row in rows]
+    counts = Counter(keys)
+    weights = np.array([1.0 / counts[key] for key in keys])
+    weights /= weights.sum()
+    truth = [LEARNED_SEQUENCES.index(row.sequence) for row in rows if row.sequence]
+    outputs = held.sequence[is_learned]
+
+    def loss(log_scale: float) -> float:
+        head = SequenceHead(LEARNED_SEQUENCES, float(np.exp(log_scale)))
+        true_probability = head.probabilities(outputs)[np.arange(len(truth)), truth]
+        return float(-(weights * np.log(true_probability + 1e-12)).sum())
+
+    minimum = minimize_scalar(loss, bounds=(-3.0, 2.0), method="bounded")
+    shown = {row.sequence for row in rows}
+    measured = tuple(item for item in LEARNED_SEQUENCES if item in shown)
+    return SequenceHead(LEARNED_SEQUENCES, float(np.exp(minimum.x)), measured)
+
+
 def _source_weights(
     labels: NDArray[np.int64], sources: Sequence[str]
 ) -> NDArray[np.float64]:
@@ -192,100 +227,6 @@ def _source_weights(
     counts = Counter(kinds)
     weights = np.array([1.0 / counts[kind] for kind in kinds])
     return np.asarray(weights / weights.sum(), np.float64)
-
-
-def check_both_kinds(
-    labels: NDArray[np.int64],
-    hint: str = "Add such patients to the validation split, or split again with "
-    "`tumorlens data split`.",
-) -> None:
-    """Make sure that a threshold can be fixed on these slices.
-
-    Parameters
-    ----------
-    labels
-        Shape (N,): class indices.
-    hint
-        Hint for where it cannot.
-
-    Raises
-    ------
-    TrainingError
-        None of them shows a tumour, or none is free of it.
-    """
-    tumor = labels != NO_TUMOR_INDEX
-    if tumor.all() or not tumor.any():
-        kind = "free of tumour" if tumor.any() else "with a tumour"
-        raise TrainingError(
-            f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
-            hint,
-        )
-
-
-def fit_operating_points(
-    p_tumor: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    patients: Sequence[str],
-) -> dict[str, OperatingPoint]:
-    """Fix the thresholds, recall first.
-
-    Parameters
-    ----------
-    p_tumor
-        Shape (N,): calibrated probability of any tumour on validation slices.
-    labels
-        Shape (N,): class indices.
-    patients
-        N group keys, for the intervals.
-
-    Returns
-    -------
-    dict
-        ``screening``: the highest threshold that keeps the sensitivity aimed
-        at. ``balanced``: the one with the best mean of sensitivity and
-        specificity (Youden 1950).
-
-    Raises
-    ------
-    TrainingError
-        From `check_both_kinds`.
-    """
-    check_both_kinds(labels)
-    tumor = labels != NO_TUMOR_INDEX
-    screening = _keeps_sensitivity(p_tumor[tumor])
-    options = np.unique(p_tumor)
-    youden = [
-        (p_tumor[tumor] >= option).mean() + (p_tumor[~tumor] < option).mean()
-        for option in options
-    ]
-    balanced = float(options[int(np.argmax(youden))])
-    return {
-        name: OperatingPoint(
-            threshold,
-            _rate((p_tumor >= threshold)[tumor], patients, tumor),
-            _rate((p_tumor < threshold)[~tumor], patients, ~tumor),
-        )
-        for name, threshold in (
-            ("screening", screening),
-            # Recall first: never above the point that lies halfway.
-            ("balanced", max(balanced, screening)),
-        )
-    }
-
-
-def _keeps_sensitivity(p_tumor: NDArray[np.float64]) -> float:
-    ordered = np.sort(p_tumor)
-    missed = int(np.floor((1.0 - SCREENING_SENSITIVITY) * len(ordered)))
-    return float(ordered[missed])
-
-
-def _rate(
-    right: NDArray[np.bool_], patients: Sequence[str], kept: NDArray[np.bool_]
-) -> Rate:
-    groups = [patient for patient, keep in zip(patients, kept, strict=True) if keep]
-    share = share_figure(right, groups)
-    assert share is not None  # `check_both_kinds`
-    return Rate(**share)
 
 
 def fit_prediction_sets(

@@ -1,4 +1,4 @@
-"""A tree of folders named by class becomes a list of files and what they show.
+"""A tree of folders named by class, or split, becomes a list of files and labels.
 
 Tested in `tests/data/test_manifest.py`.
 """
@@ -9,10 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tumorlens.data.split_names import parse_split
 from tumorlens.errors import DatasetError
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.read import SUFFIXES
+from tumorlens.imaging.formats import SUFFIXES, display_name
 from tumorlens.taxonomy import CLASSES, TumorClass, parse_class
 
 ENDINGS = (*sorted(SUFFIXES), ".zip")
@@ -20,6 +18,36 @@ ENDINGS = (*sorted(SUFFIXES), ".zip")
 there on purpose, as the files that `predict` searches a folder for may not."""
 
 _NAMED = 3
+
+SPLITS = ("train", "validation", "test")
+
+_SPLIT_SPELLINGS = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def parse_split(text: str) -> str | None:
+    """Read a split's name in any of the spellings that public sets use.
+
+    Parameters
+    ----------
+    text
+        Name such as ``Training`` or ``val``.
+
+    Returns
+    -------
+    str or None
+        One of `SPLITS`, or empty for an empty text; None where the text names
+        no split.
+    """
+    return _SPLIT_SPELLINGS.get(text.lower())
 
 
 class ClassFile(NamedTuple):

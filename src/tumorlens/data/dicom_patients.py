@@ -6,7 +6,11 @@ import hashlib
 from pathlib import Path
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.dicom.header import is_dicom, parse, text
+from tumorlens.imaging.dicom.header import (
+    parse,
+    text,
+)
+from tumorlens.imaging.formats import is_dicom
 from tumorlens.imaging.limits import check_file_size
 
 _START_BYTES = 256

@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tumorlens.data.class_folders import class_mend, read_class_folders
+from tumorlens.data.class_folders import (
+    SPLITS,
+    class_mend,
+    parse_split,
+    read_class_folders,
+)
 from tumorlens.data.dicom_patients import dicom_patient
 from tumorlens.data.sequences import parse_sequence, sequence_word
-from tumorlens.data.split_names import SPLITS, parse_split
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Finding, Lesion, TumorClass, parse_class

@@ -13,8 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.preprocess.brain import disc, filled
-from tumorlens.imaging.preprocess.slice import Crop, Preprocessing, cut, find_head
+from tumorlens.imaging.preprocess.slice import (
+    Crop,
+    Preprocessing,
+    cut,
+    disc,
+    filled,
+    find_head,
+)
 from tumorlens.imaging.preprocess.slice import normalise_intensity as normalise
 
 STORED_SIZE = 256

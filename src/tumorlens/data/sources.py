@@ -285,6 +285,9 @@ SOURCES: dict[str, Callable[[Path], Iterator[Record]]] = {
 }
 """Name, which is also that of the set's CSV, and reader."""
 
+LABELLED_BY_CASE = ("brain44",)
+"""Sets whose label says what the patient has: nobody knows which slices show it."""
+
 UNCLEAR_LICENCES = ("brain44", "notumor")
 """Sets collected from the web whose pictures' licences are mixed, unclear or perhaps
 not for commercial use."""

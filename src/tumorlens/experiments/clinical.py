@@ -39,7 +39,7 @@ from tumorlens.evaluation.clinical import (
 from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import score_records
 from tumorlens.experiments.cross_validation import held_out_by_folds
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import (
     FACTS_FILE,
     MODEL_FILE,

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tumorlens.calibration.probabilities import check_both_kinds
+from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError

@@ -20,7 +20,7 @@ from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.explanations.faithfulness import measure_faithfulness
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
 from tumorlens.evaluation.performance.curves import curve_figures
-from tumorlens.evaluation.performance.figures import PARTS, set_figures
+from tumorlens.evaluation.performance.figures import PARTS, operating_costs, set_figures
 from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
 from tumorlens.evaluation.performance.subgroups import source_kinds, subgroup_figures
 from tumorlens.evaluation.robustness.corruption import measure_corruption
@@ -257,11 +257,16 @@ def evaluate_scored(
     Returns
     -------
     dict
-        Plain JSON, as `set_figures` says, with ``curves``, ``subgroups``,
-        ``source_kinds``, ``rules`` and ``worst_errors``.
+        Plain JSON, as `set_figures` says, its ``operating_points`` with ``measured``
+        (`operating_costs`); with ``curves``, ``subgroups``, ``source_kinds``,
+        ``rules`` and ``worst_errors``.
     """
+    figures = set_figures(scored_slices)
+    for name, measured in operating_costs(scored_slices).items():
+        if measured and name in figures["operating_points"]:
+            figures["operating_points"][name]["measured"] = measured
     return {
-        **set_figures(scored_slices),
+        **figures,
         "source_kinds": source_kinds(scored_slices),
         "curves": curve_figures(scored_slices),
         "subgroups": subgroup_figures(scored_slices),
@@ -404,8 +409,8 @@ def bundle_metrics(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str,
     points = {
         point: {
             kind: rates[kind]
-            for kind in ("sensitivity", "specificity")
-            if rates[kind] is not None
+            for kind in ("sensitivity", "specificity", "measured")
+            if rates.get(kind) is not None
         }
         for point, rates in metrics["operating_points"].items()
     }

@@ -22,9 +22,8 @@ from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
-from tumorlens.imaging.geometry.volume import Volume
-from tumorlens.imaging.preprocess.brain import brain_share
-from tumorlens.imaging.preprocess.slice import Preprocessing, prepare_batch
+from tumorlens.imaging.geometry import Volume
+from tumorlens.imaging.preprocess.slice import Preprocessing, brain_share, prepare_batch
 from tumorlens.imaging.preprocess.volume import prepare_volume
 from tumorlens.inference.bundle.bundle import (
     MODEL_FILE,

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tumorlens.calibration.probabilities import check_both_kinds
+from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record, manifest_digest, read_manifest
 from tumorlens.errors import OutputError, SettingError, TrainingError
 from tumorlens.experiments.cost import earlier_seconds, note_cost, stored_cost

@@ -9,10 +9,16 @@ import zlib
 from collections.abc import Iterator
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.dicom.directory import is_dicomdir
-from tumorlens.imaging.dicom.header import is_dicom
-from tumorlens.imaging.file_names import display_name, natural_order
-from tumorlens.imaging.formats import START_BYTES, reader_of, unknown_format
+from tumorlens.imaging.formats import (
+    START_BYTES,
+    display_name,
+    format_of,
+    is_dicom,
+    is_dicomdir,
+    is_zip,
+    natural_order,
+    unknown_format,
+)
 from tumorlens.imaging.limits import (
     FREE_UNPACKED_BYTES,
     MAX_ENTRIES,
@@ -22,15 +28,9 @@ from tumorlens.imaging.limits import (
 )
 from tumorlens.imaging.readers.detached import data_file_names, joined
 
-_START = (b"PK\3\4", b"PK\5\6")
 _END = b"PK\5\6"
 _MAX_DIRECTORY_BYTES = 8 * 2**20
 _SMALL_BYTES = 2**20
-
-
-def is_zip(data: bytes) -> bool:
-    """Tell whether a file starts like a zip archive."""
-    return data.startswith(_START)
 
 
 def zip_contents(
@@ -185,7 +185,7 @@ def _contents(
         if is_dicomdir(start) or item.filename in joined_files:
             continue
         pair = data_file_names(start, base) if item.file_size < START_BYTES else ()
-        if reader_of(start) is None and not pair:
+        if format_of(start) is None and not pair:
             # A file that could be anything but a picture is not worth its reason.
             much = item.file_size > MAX_RATIO * max(1, item.compress_size)
             unread = much and item.file_size > _SMALL_BYTES

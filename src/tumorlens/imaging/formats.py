@@ -1,62 +1,245 @@
-"""The formats of single files, told by content; and what others are called.
+"""What a file is: its format, told by content, and its name, fit to be printed.
+
+Nothing here reads more than the start of a file; `read` knows which reader takes which
+format.
 
 Tested in `tests/imaging/test_read.py`.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import struct
+import zlib
 from collections.abc import Callable
+from enum import StrEnum
 from typing import NamedTuple
 
 from tumorlens.errors import InputError, UnknownFormatError
-from tumorlens.imaging.dicom.directory import is_dicomdir
-from tumorlens.imaging.dicom.grouping import read_dicom
-from tumorlens.imaging.dicom.header import is_dicom
-from tumorlens.imaging.readers.metaimage import is_metaimage, read_metaimage
-from tumorlens.imaging.readers.mgh import is_mgh, read_mgh
-from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
-from tumorlens.imaging.readers.nrrd import is_nrrd, read_nrrd
-from tumorlens.imaging.readers.raster import is_raster, read_raster
-from tumorlens.imaging.study import Study
+
+START_BYTES = 2**16
+"""Bytes from the start of a file that tell its format."""
+
+GZIP_START = b"\x1f\x8b"
 
 
-class Format(NamedTuple):
-    """One format that is read.
+def unpacked_start(data: bytes, count: int) -> bytes:
+    """Return the first bytes of a file, unpacked where gzip packed it.
+
+    Parameters
+    ----------
+    data
+        The file, or its first `START_BYTES`.
+    count
+        How many bytes are wanted; fewer come back where the file has no more.
+    """
+    if not data.startswith(GZIP_START):
+        return data[:count]
+    try:
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return unpacker.decompress(memoryview(data)[:START_BYTES], count)
+    except zlib.error:
+        return b""
+
+
+class PictureSignature(NamedTuple):
+    """Bytes that a kind of picture starts with.
+
+    Parameters
+    ----------
+    title
+        Name of the kind, for messages.
+    start
+        The bytes.
+    offset
+        Where they stand in the file.
+    """
+
+    title: str
+    start: bytes
+    offset: int = 0
+
+
+PICTURES: tuple[PictureSignature, ...] = (
+    PictureSignature("PNG", b"\x89PNG\r\n\x1a\n"),
+    PictureSignature("JPEG", b"\xff\xd8\xff"),
+    PictureSignature("TIFF", b"II*\0"),
+    PictureSignature("TIFF", b"MM\0*"),
+    # BigTIFF; Pillow reads it in this order of bytes alone.
+    PictureSignature("TIFF", b"II+\0"),
+    PictureSignature("GIF", b"GIF87a"),
+    PictureSignature("GIF", b"GIF89a"),
+    PictureSignature("WebP", b"WEBP", 8),
+    PictureSignature("BMP", b"BM"),
+    *(PictureSignature("AVIF", b"ftyp" + x, 4) for x in (b"avif", b"avis")),
+    # What phones write.
+    *(
+        PictureSignature("HEIC", b"ftyp" + brand, 4)
+        for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+    ),
+)
+
+
+def picture_kind(data: bytes) -> str:
+    """Name the kind of picture that a file starts like; empty where it is none.
+
+    The 128 bytes that DICOM starts with are free, and some senders write the head of
+    a TIFF there: that is DICOM.
+    """
+    for kind in PICTURES:
+        if data.startswith(kind.start, kind.offset):
+            return "" if data[128:132] == b"DICM" else kind.title
+    return ""
+
+
+def is_raster(data: bytes) -> bool:
+    """Tell whether a file starts like a picture that is read."""
+    return picture_kind(data) != ""
+
+
+_DICOM_STARTS = tuple(
+    group + element
+    for group in (b"\x02\x00", b"\x08\x00")
+    for element in (b"\0\0", b"\1\0", b"\2\0", b"\5\0", b"\x08\0", b"\x10\0", b"\x16\0")
+)
+_MEDIA_STORAGE = b"1.2.840.10008.1.3.10"
+_META_BYTES = 1024
+
+
+def is_dicom(data: bytes) -> bool:
+    """Tell whether a file starts like DICOM, with or without a preamble."""
+    return data[128:132] == b"DICM" or (
+        data.startswith(_DICOM_STARTS) and len(data) > 16 and _known_vr(data)
+    )
+
+
+def _known_vr(data: bytes) -> bool:
+    """Tell whether the first element is explicit, or implicit and short."""
+    return data[4:6] in (b"UL", b"OB", b"UI", b"CS", b"DA") or (
+        data[6:8] == b"\0\0" and int.from_bytes(data[4:6], "little") < 256
+    )
+
+
+def is_dicomdir(data: bytes) -> bool:
+    """Tell whether a file starts like a DICOMDIR, the table of contents of a disc."""
+    return data[128:132] == b"DICM" and _MEDIA_STORAGE in data[132:_META_BYTES]
+
+
+NIFTI_START_BYTES = 540
+_NIFTI_1 = (b"n+1\0", b"ni1\0")
+_NIFTI_2 = (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")
+
+
+def nifti_version(data: bytes) -> int:
+    """Tell NIfTI 1 and 2 by a file's start, plain or packed; 0 for everything else."""
+    start = unpacked_start(data, NIFTI_START_BYTES)
+    if start[4:12] in _NIFTI_2:
+        return 2
+    return 1 if start[344:348] in _NIFTI_1 else 0
+
+
+def is_nifti(data: bytes) -> bool:
+    """Tell whether a file starts like NIfTI, plain or packed by gzip."""
+    return nifti_version(data) > 0
+
+
+NRRD_START = b"NRRD000"
+
+
+def is_nrrd(data: bytes) -> bool:
+    """Tell whether a file starts like NRRD."""
+    return data.startswith(NRRD_START)
+
+
+_METAIMAGE_KEYS = (b"ObjectType", b"NDims", b"Comment", b"ObjectSubType")
+METAIMAGE_LAST_KEY = b"ElementDataFile"
+
+
+def is_metaimage(data: bytes) -> bool:
+    """Tell whether a file starts like MetaImage."""
+    return (
+        data.lstrip()[:16].startswith(_METAIMAGE_KEYS)
+        and METAIMAGE_LAST_KEY in data[:START_BYTES]
+    )
+
+
+MGH_START_BYTES = 90
+_MGH_SIZES = struct.Struct(">6i")
+_MGH_TYPES = (0, 1, 3, 4, 10)
+
+
+def is_mgh(data: bytes) -> bool:
+    """Tell whether a file starts like MGH, plain or packed by gzip."""
+    start = unpacked_start(data, MGH_START_BYTES)
+    if len(start) < MGH_START_BYTES:
+        return False
+    version, *sides, kind = _MGH_SIZES.unpack_from(start)
+    return (
+        version == 1 and kind in _MGH_TYPES and all(0 < side < 2**16 for side in sides)
+    )
+
+
+def is_zip(data: bytes) -> bool:
+    """Tell whether a file starts like a zip archive."""
+    return data.startswith((b"PK\3\4", b"PK\5\6"))
+
+
+class Format(StrEnum):
+    """A format of single files that is read."""
+
+    RASTER = "picture"
+    DICOM = "DICOM"
+    NIFTI = "NIfTI"
+    NRRD = "NRRD"
+    METAIMAGE = "MetaImage"
+    MGH = "MGH"
+
+
+class FormatFacts(NamedTuple):
+    """Facts by which a format is told.
 
     Parameters
     ----------
     matches
         Tells from the bytes whether they are in this format; the first
         `START_BYTES` are enough.
-    read
-        Turns the bytes, and the file's name for messages, into a study.
     suffixes
         Endings of file names by which a folder is searched, in lower case.
     """
 
     matches: Callable[[bytes], bool]
-    read: Callable[[bytes, str], Study]
     suffixes: tuple[str, ...]
 
 
-START_BYTES = 2**16
-"""Bytes from the start of a file that tell its format."""
-
-FILE_FORMATS: tuple[Format, ...] = (
-    Format(
+FORMATS: dict[Format, FormatFacts] = {
+    Format.RASTER: FormatFacts(
         is_raster,
-        read_raster,
         (
             *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
             *(".avif", ".heic"),
         ),
     ),
-    Format(is_dicom, read_dicom, (".dcm", ".dicom", ".ima")),
-    Format(is_nifti, read_nifti, (".nii", ".nii.gz")),
-    Format(is_nrrd, read_nrrd, (".nrrd",)),
-    Format(is_metaimage, read_metaimage, (".mha", ".mhd")),
-    Format(is_mgh, read_mgh, (".mgh", ".mgz")),
+    Format.DICOM: FormatFacts(is_dicom, (".dcm", ".dicom", ".ima")),
+    Format.NIFTI: FormatFacts(is_nifti, (".nii", ".nii.gz")),
+    Format.NRRD: FormatFacts(is_nrrd, (".nrrd",)),
+    Format.METAIMAGE: FormatFacts(is_metaimage, (".mha", ".mhd")),
+    Format.MGH: FormatFacts(is_mgh, (".mgh", ".mgz")),
+}
+"""The formats that are read; the first that matches a file is its own."""
+
+SUFFIXES: frozenset[str] = frozenset(
+    end for facts in FORMATS.values() for end in facts.suffixes
 )
+"""Endings of the names of files that can be read."""
+
+
+def format_of(data: bytes) -> Format | None:
+    """Find the format of a file by its bytes; None where it is none that is read."""
+    file_format = next(
+        (item for item, facts in FORMATS.items() if facts.matches(data)), None
+    )
+    return None if file_format is Format.DICOM and is_dicomdir(data) else file_format
 
 
 class _Foreign(NamedTuple):
@@ -104,14 +287,6 @@ _HEIF_BRANDS = frozenset(
 )
 
 
-def reader_of(data: bytes) -> Format | None:
-    """Find the format of a file by its bytes; None where it is none that is read."""
-    found = next((item for item in FILE_FORMATS if item.matches(data)), None)
-    if found is not None and found.matches is is_dicom and is_dicomdir(data):
-        return None
-    return found
-
-
 def unknown_format(data: bytes, name: str) -> InputError:
     """Say what a file is that is not read, as far as its bytes tell.
 
@@ -146,3 +321,36 @@ def unknown_format(data: bytes, name: str) -> InputError:
         else:
             return UnknownFormatError(f"{name} is text, no picture.")
     return UnknownFormatError(f"{name} is in no picture format that is known.")
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    r"""Write a path so that it can be printed anywhere.
+
+    Parameters
+    ----------
+    path
+        May hold bytes that are no UTF-8, line breaks or control characters.
+
+    Returns
+    -------
+    str
+        The path, with such characters written as ``\xff``; never empty.
+    """
+    raw = os.fsencode(os.fspath(path))
+    text = raw.decode("utf-8", "backslashreplace")
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+    return shown or "''"
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Give the key by which names sort as people count: 2 comes before 10."""
+    return [
+        (int(part), "")
+        if part.isdecimal() and part.isascii()
+        else (-1, part.casefold())
+        for part in re.split(r"([0-9]{1,18})", name)
+        if part
+    ]

@@ -16,15 +16,20 @@ from tumorlens.errors import (
     UnknownFormatError,
     UnreadableFileError,
 )
-from tumorlens.imaging.archive import is_zip, zip_contents
-from tumorlens.imaging.dicom.directory import is_dicomdir, listed_files
-from tumorlens.imaging.dicom.grouping import gather_series, left_out
-from tumorlens.imaging.dicom.header import is_dicom
-from tumorlens.imaging.file_names import display_name, natural_order
+from tumorlens.imaging.archive import zip_contents
+from tumorlens.imaging.dicom.grouping import gather_series, left_out, read_dicom
+from tumorlens.imaging.dicom.header import listed_files
 from tumorlens.imaging.formats import (
-    FILE_FORMATS,
     START_BYTES,
-    reader_of,
+    Format,
+    display_name,
+    format_of,
+    is_dicom,
+    is_dicomdir,
+    is_nifti,
+    is_raster,
+    is_zip,
+    natural_order,
     unknown_format,
 )
 from tumorlens.imaging.limits import (
@@ -35,8 +40,11 @@ from tumorlens.imaging.limits import (
     check_unpacked,
 )
 from tumorlens.imaging.readers.detached import data_file_names, joined
-from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
-from tumorlens.imaging.readers.raster import is_raster
+from tumorlens.imaging.readers.metaimage import read_metaimage
+from tumorlens.imaging.readers.mgh import read_mgh
+from tumorlens.imaging.readers.nifti import read_nifti
+from tumorlens.imaging.readers.nrrd import read_nrrd
+from tumorlens.imaging.readers.raster import read_raster
 from tumorlens.imaging.study import Series, Study
 
 
@@ -59,10 +67,15 @@ def read_zip(data: bytes, name: str) -> Study:
     return read_collection(zip_contents(data, name, failures), name, failures)
 
 
-SUFFIXES: frozenset[str] = frozenset(
-    end for item in FILE_FORMATS for end in item.suffixes
-)
-"""Endings of the names of files that can be read."""
+_READERS: dict[Format, Callable[[bytes, str], Study]] = {
+    Format.RASTER: read_raster,
+    Format.DICOM: read_dicom,
+    Format.NIFTI: read_nifti,
+    Format.NRRD: read_nrrd,
+    Format.METAIMAGE: read_metaimage,
+    Format.MGH: read_mgh,
+}
+"""What turns the bytes of a file, and its name for messages, into a study."""
 
 
 def read_study(
@@ -131,23 +144,25 @@ def _with_second_file(path: Path, data: bytes, label: str) -> bytes:
 
 def _read_disc(path: Path, data: bytes, label: str) -> Study:
     """Read the files that a DICOMDIR lists."""
-    listed = listed_files(data, label)[:MAX_ENTRIES]
-    found = [file for parts in listed if (file := _below(path.parent, parts))]
-    if not found:
+    listed_images = listed_files(data, label)[:MAX_ENTRIES]
+    present_files = [
+        file for parts in listed_images if (file := _below(path.parent, parts))
+    ]
+    if not present_files:
         raise MissingFileError(
             f"{label} is a DICOMDIR, the table of contents of a disc; it lists "
-            f"{len(listed)} images, none of which lies beside it.",
+            f"{len(listed_images)} images, none of which lies beside it.",
             "Give the folder that holds the whole disc.",
         )
     notes: tuple[str, ...] = ()
-    if len(found) < len(listed):
+    if len(present_files) < len(listed_images):
         notes = (
-            f"{len(listed) - len(found)} of {len(listed)} images that the DICOMDIR "
-            "lists are missing.",
+            f"{len(listed_images) - len(present_files)} of {len(listed_images)} "
+            "images that the DICOMDIR lists are missing.",
         )
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for number, file in enumerate(found, 1):
+        for number, file in enumerate(present_files, 1):
             yield f"{label}#{number}", _read_bytes(file, f"{label}#{number}")
 
     study = read_collection(contents(), label)
@@ -163,8 +178,10 @@ def _below(folder: Path, parts: tuple[str, ...]) -> Path | None:
         exact = folder / name
         try:
             if not exact.exists():
-                wanted = (name.casefold(), f"{name};1".casefold())
-                exact = next(x for x in folder.iterdir() if x.name.casefold() in wanted)
+                same_names = (name.casefold(), f"{name};1".casefold())
+                exact = next(
+                    x for x in folder.iterdir() if x.name.casefold() in same_names
+                )
         except (OSError, StopIteration):
             return None
         folder = exact
@@ -251,7 +268,7 @@ def _folder_contents(
             if is_dicomdir(start):
                 continue
             seconds = data_file_names(start, name)
-            if reader_of(start) is None and not seconds:
+            if format_of(start) is None and not seconds:
                 failures.append((shown, unknown_format(start, shown)))
                 continue
             content = _with_second_file(file, _read_bytes(file, shown), shown)
@@ -366,7 +383,7 @@ def _is_unknown(failure: tuple[str, InputError]) -> bool:
 
 def _read_one(data: bytes, name: str) -> Study:
     """Read a file of any format but an archive."""
-    reader = reader_of(data)
-    if reader is None:
+    file_format = format_of(data)
+    if file_format is None:
         raise unknown_format(data, name)
-    return reader.read(data, name)
+    return _READERS[file_format](data, name)

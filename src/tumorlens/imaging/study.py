@@ -4,32 +4,100 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import warn_of_old_name
-from tumorlens.imaging.limits import MAX_PIXELS
-from tumorlens.imaging.placement import Placement, Plane
+from tumorlens.errors import InputError, warn_of_old_name
+from tumorlens.imaging.limits import MAX_PIXELS, check_dimensions, check_values
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = [
-    "Corners",
-    "MRSequence",
-    "PictureView",
-    "Plane",
-    "Series",
-    "Slice",
-    "Study",
-    "VoxelGrid",
-    "stacks_of",
-]
-
 MAX_PIXEL_RATIO = 1.1
 """Longer over shorter side of a pixel, above which pictures are made square."""
+
+
+class Plane(StrEnum):
+    """Anatomical plane of a slice."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+
+
+Point: TypeAlias = tuple[float, float, float]
+"""Left, posterior, superior (LPS) in mm, as DICOM counts (PS3.3 C.7.6.2.1.1)."""
+
+_PLANES = (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A slice's place in the patient, in LPS millimetres.
+
+    Parameters
+    ----------
+    origin
+        Centre of the pixel in the first row and column.
+    across
+        Step from a pixel to the next in its row.
+    down
+        Step from a pixel to the one below it.
+    """
+
+    origin: Point
+    across: Point
+    down: Point
+
+    @classmethod
+    def of(
+        cls,
+        origin: NDArray[np.float64],
+        across: NDArray[np.float64],
+        down: NDArray[np.float64],
+    ) -> Self:
+        """Make one of arrays of shape (3,), in LPS mm."""
+        return cls(_point(origin), _point(across), _point(down))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float]:
+        """Distance between rows and between columns, in mm."""
+        return float(np.linalg.norm(self.down)), float(np.linalg.norm(self.across))
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector across the slice, right-handed, of shape (3,)."""
+        product = np.cross(self.across, self.down)
+        return np.asarray(product / np.linalg.norm(product), np.float64)
+
+    @property
+    def plane(self) -> Plane:
+        """The anatomical plane that is nearest."""
+        return _PLANES[int(np.argmax(np.abs(self.normal)))]
+
+    def at(self, column: float, row: float) -> NDArray[np.float64]:
+        """Find a spot of the slice in the patient.
+
+        Parameters
+        ----------
+        column, row
+            Coordinates from 0 at the centre of the first pixel.
+
+        Returns
+        -------
+        ndarray
+            Shape (3,), LPS mm.
+        """
+        steps = column * np.array(self.across) + row * np.array(self.down)
+        return np.asarray(np.array(self.origin) + steps, np.float64)
+
+
+def _point(values: NDArray[np.float64]) -> Point:
+    left, posterior, superior = (float(item) for item in values)
+    return left, posterior, superior
 
 
 class MRSequence(StrEnum):
@@ -127,13 +195,105 @@ class Slice:
 
     @property
     def height(self) -> int:
-        """Rows, in pixels."""
+        """Number of rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """Columns, in pixels."""
+        """Number of columns."""
         return int(self.pixels.shape[1])
+
+
+_BAND = 256
+"""Rows of a colour picture that become grey at a time."""
+
+
+def to_slice(pixels: NDArray[Any], source: str, index: int = 0) -> Slice:
+    """Make a slice of an array of grey values or colours.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), (H, W, 3) in RGB, or (H, W, 4) with alpha, which is laid
+        on black; integers or floats, finite, brighter is higher.
+    source
+        The name of the file, or what the user calls the array.
+    index
+        The position among the slices of the same source.
+
+    Raises
+    ------
+    InputError
+        Where shape, dtype or values are none of these, or a limit is passed.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+        raise InputError(
+            f"{source} has the shape {pixels.shape}.",
+            "Give (height, width), or (height, width, 3) for colours in RGB.",
+        )
+    if pixels.dtype.kind not in "buif":
+        raise InputError(
+            f"{source} has the type {pixels.dtype}.", "Give integers or floats."
+        )
+    check_dimensions(pixels.shape[1], pixels.shape[0], source)
+    if pixels.ndim == 2:
+        grey, colorfulness = pixels.astype(np.float32), 0.0
+    else:
+        grey, colorfulness = _to_grey(pixels)
+    if pixels.dtype.kind == "f" and not np.isfinite(cv2.sumElems(grey)[0]):
+        raise InputError(
+            f"{source} holds values that are not finite numbers.",
+            "Replace NaN and infinity before giving the picture.",
+        )
+    if pixels.dtype.kind == "f":
+        check_values(*cv2.minMaxLoc(grey)[:2], source)
+    return Slice(grey, source, index, colorfulness=colorfulness)
+
+
+def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
+    """Weigh the channels as BT.601 does, and measure how far they differ."""
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+        full = float(np.iinfo(pixels.dtype).max)
+    else:
+        # Floats and wide integers have no set white: take the brightest value.
+        full = float(np.abs(pixels[..., :3]).max()) or 1.0
+    top = None
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3]
+        top = full if pixels.dtype.kind == "u" else max(1.0, float(alpha.max()))
+        top = top if float(alpha.min()) < top else None
+    grey = np.empty(pixels.shape[:2], np.float32)
+    spread = 0.0
+    # In bands: the steps between hold several copies.
+    for start in range(0, len(pixels), _BAND):
+        band = pixels[start : start + _BAND]
+        grey[start : start + _BAND], differing = _band_to_grey(band, top)
+        spread += differing * len(band) / len(pixels)
+    return grey, min(1.0, spread / full)
+
+
+def _band_to_grey(
+    pixels: NDArray[Any], top: float | None
+) -> tuple[NDArray[np.float32], float]:
+    """Grey values, and the mean spread; `top` is full cover, None is no alpha."""
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        pixels = pixels.astype(np.float32)
+    channels = list(cv2.split(np.ascontiguousarray(pixels)))
+    if len(channels) == 4:
+        alpha = channels.pop()
+        if top is not None:
+            cover = alpha.astype(np.float32) / np.float32(top)
+            channels = [item.astype(np.float32) * cover for item in channels]
+    red, green, blue = channels
+    brightest = cv2.max(cv2.max(red, green), blue)
+    darkest = cv2.min(cv2.min(red, green), blue)
+    spread = cv2.mean(cv2.subtract(brightest, darkest))[0]
+    if spread == 0.0:
+        return red.astype(np.float32), 0.0
+    grey = cv2.cvtColor(cv2.merge(channels), cv2.COLOR_RGB2GRAY)
+    return grey.astype(np.float32), float(spread)
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.grey import to_slice
-from tumorlens.imaging.preprocess.brain import brain_share
+from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.preprocess.slice import (
     Crop,
     Preprocessing,
+    brain_share,
     prepare,
     with_square_pixels,
 )
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.imaging.study import Series, Slice, Study, to_slice
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.clinical.model import (
     CLINICAL_FILE,
@@ -492,7 +491,9 @@ def prepare_slice(
         Preprocessing of the bundle.
     """
     start = time.perf_counter()
-    picture = view_pixels(slice_.pixels, slice_.view)
+    picture = slice_.pixels
+    if slice_.view is not None:
+        picture = view_pixels(picture, slice_.view)
     square = with_square_pixels(picture, slice_.pixel_aspect)
     pixels, crop = prepare(square, facts)
     share = brain_share(pixels)

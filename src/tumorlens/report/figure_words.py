@@ -24,6 +24,54 @@ FIGURES = (
 )
 """Title and key of the figures that an evaluation gives, in order."""
 
+OPERATING_GROUPS = (
+    ("Same scanner", "same_scanner"),
+    ("Healthy strangers", "healthy_strangers"),
+    ("Strokes", "strokes"),
+    ("Large lesions", "large_lesions"),
+    ("Labelled lesions", "labelled_lesions"),
+    ("Faint lesions", "faint_lesions"),
+)
+"""Title and key of the groups of slices that an operating point is measured on; see
+`tumorlens.calibration.operating_points.slice_groups`."""
+LESION_GROUPS = ("large_lesions", "labelled_lesions", "faint_lesions")
+GROUP_NOTES = (
+    "Every patient weighs alike. *Same scanner*: tumour-free slices from sources in "
+    "which patients show both. *Healthy strangers*: sources of healthy heads only. "
+    "*Large* and *faint lesions*: the third of a patient's outlined slices with the "
+    "largest and with the smallest area."
+)
+
+
+def operating_rows(
+    measured: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> list[tuple[str, ...]]:
+    """Write what an operating point finds and costs, the same scanner first.
+
+    Parameters
+    ----------
+    measured
+        Shares by MR sequence and group, as in a bundle.
+
+    Returns
+    -------
+    list of tuple
+        Group, sequence, what the share is of, the share, slices, patients.
+    """
+    return [
+        (
+            title,
+            "every sequence" if word == "all" else word,
+            "found" if key in LESION_GROUPS else "called free of tumour",
+            figure_text(shares[key]),
+            str(shares[key]["slices"]),
+            str(shares[key]["patients"]),
+        )
+        for title, key in OPERATING_GROUPS
+        for word, shares in measured.items()
+        if key in shares
+    ]
+
 
 def figure_text(
     figure: Mapping[str, float] | None, *, percent: bool = False, digits: int = 3

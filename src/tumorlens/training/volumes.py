@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumorlens.data.manifest import Record
 from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.errors import DatasetError, InputError
-from tumorlens.imaging.geometry.volume import Volume
+from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import (
     Block,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from flask import Flask, current_app
 
 from tumorlens.errors import SettingError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.session import available_cores

@@ -14,7 +14,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tumorlens.errors import InputError, OutputError, TooLargeError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study

@@ -14,6 +14,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.evaluation.performance.figures import (
     like_position_auroc,
     middle_auroc,
+    operating_costs,
     set_figures,
     slice_positions,
 )
@@ -252,3 +253,22 @@ def test_without_positions_there_is_no_figure():
     draws = Resampling(["a", "b"])
     assert np.isnan(like_position_auroc(nowhere, tumor, nowhere, draws)).all()
     assert np.isnan(middle_auroc(nowhere, tumor, draws)).all()
+
+
+def test_costs_count_a_refused_slice_as_not_cleared():
+    said = [
+        ("a", "glioma", "glioma"),
+        ("a", "glioma", NONE),
+        ("a", NONE, NONE),
+        ("a", NONE, NONE),
+    ]
+    refused = [TumorClass.GLIOMA, *[TumorClass.NO_TUMOR] * 2, Verdict.NOT_BRAIN_MRI]
+    found = operating_costs(
+        made_set(
+            said, outline_shares=np.array([0.2, 0.1, np.nan, np.nan]), decisions=refused
+        )
+    )["screening"]["all"]
+    assert found["large_lesions"]["value"] == 1.0
+    assert found["faint_lesions"]["value"] == 0.0
+    assert found["same_scanner"]["value"] == 0.5
+    assert found["same_scanner"]["slices"] == 2

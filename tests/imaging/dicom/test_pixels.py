@@ -36,7 +36,7 @@ from tests.samples.hostile_files import (
 )
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.dicom.grouping import read_dicom
-from tumorlens.imaging.dicom.header import is_dicom
+from tumorlens.imaging.formats import is_dicom
 from tumorlens.imaging.study import MRSequence, Plane, Study
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from tests.samples.volumes import EDGE_MM, LESION, draw_head, inside
 from tumorlens.errors import InputError
-from tumorlens.imaging.geometry.volume import Volume
-from tumorlens.imaging.placement import Placement
+from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.imaging.preprocess.volume import (
     find_block,
@@ -19,7 +18,7 @@ from tumorlens.imaging.preprocess.volume import (
     to_scan,
     whole_volume,
 )
-from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.study import Placement, Series, Slice
 
 FACTS = Preprocessing(size=32)
 UPRIGHT = np.diag([EDGE_MM, EDGE_MM, EDGE_MM, 1.0])

@@ -11,8 +11,9 @@ import pytest
 
 from tests.samples.zips import pack
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.formats import is_metaimage
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.readers.metaimage import is_metaimage, read_metaimage
+from tumorlens.imaging.readers.metaimage import read_metaimage
 from tumorlens.imaging.readers.nifti import read_nifti
 from tumorlens.imaging.study import Study
 

@@ -11,8 +11,9 @@ import pytest
 from nibabel.freesurfer.mghformat import MGHImage
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.formats import is_mgh
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.readers.mgh import is_mgh, read_mgh
+from tumorlens.imaging.readers.mgh import read_mgh
 from tumorlens.imaging.readers.nifti import read_nifti
 
 RNG = np.random.default_rng(0)

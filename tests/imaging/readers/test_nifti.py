@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.testing import data_path
 
-from tests.imaging.geometry.test_volume import find, marked
+from tests.imaging.test_geometry import find, marked
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError, TooSmallError
-from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.readers.nifti import is_nifti, read_nifti
+from tumorlens.imaging.formats import is_nifti
+from tumorlens.imaging.readers.nifti import read_nifti
+from tumorlens.imaging.study import Plane
 
 DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"))
 SHIPPED = Path(data_path)

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.imaging.geometry.test_volume import find, marked
+from tests.imaging.test_geometry import find, marked
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.readers.nrrd import is_nrrd, read_nrrd
+from tumorlens.imaging.formats import is_nrrd
+from tumorlens.imaging.readers.nrrd import read_nrrd
+from tumorlens.imaging.study import Plane
 
 DATA = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"))
 RNG = np.random.default_rng(0)

@@ -29,10 +29,9 @@ from tumorlens.errors import (
     TooLargeError,
     TooSmallError,
 )
-from tumorlens.imaging.grey import to_slice
 from tumorlens.imaging.limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.study import Slice, to_slice
 
 LOSSLESS = {
     "PNG": {},

@@ -199,3 +199,40 @@ def test_what_cannot_be_json_is_not_saved(tmp_path: Path) -> None:
             metrics={"accuracy": float("nan")},
         )
     assert load_bundle(tmp_path) == good
+
+
+COSTS = {
+    "all": {
+        "same_scanner": {
+            "value": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+            "slices": 420,
+            "patients": 28,
+        }
+    }
+}
+
+
+def test_what_a_threshold_costs_is_read_back(copy: Path) -> None:
+    change(
+        copy,
+        lambda facts: facts["operating_points"]["screening"].update(measured=COSTS),
+    )
+    points = load_bundle(copy).operating_points
+    share = points["screening"].measured["all"]["same_scanner"]
+    assert (share.value, share.slices, share.patients) == (0.5, 420, 28)
+    assert points["screening"].to_json()["measured"] == COSTS
+    # Bundles of before do not say.
+    assert points["balanced"].measured == {}
+    assert "measured" not in points["balanced"].to_json()
+
+
+@pytest.mark.parametrize(("key", "value"), [("value", 1.2), ("patients", 0)])
+def test_a_cost_that_is_none_is_refused(copy: Path, key: str, value: float) -> None:
+    costs = {"all": {"same_scanner": {**COSTS["all"]["same_scanner"], key: value}}}
+    change(
+        copy,
+        lambda facts: facts["operating_points"]["screening"].update(measured=costs),
+    )
+    refused(copy, key)

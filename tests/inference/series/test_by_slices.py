@@ -11,8 +11,12 @@ import pytest
 from tests.conftest import draw_phantom
 from tests.samples.drawn_series import LESION, drawn_series
 from tumorlens.errors import SettingError
-from tumorlens.imaging.placement import Placement, Plane
-from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.study import (
+    Placement,
+    Plane,
+    Series,
+    Slice,
+)
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.series.by_slices import NO_STACK, Planes, predict_by_slices
 from tumorlens.inference.series.decision import (

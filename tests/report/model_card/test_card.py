@@ -12,7 +12,7 @@ import pytest
 
 from tests.samples.evaluation_page import figure, measured_maps
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
-from tumorlens.inference.bundle.facts import OperatingPoint, Rate
+from tumorlens.inference.bundle.facts import MeasuredShare, OperatingPoint, Rate
 from tumorlens.report.model_card.card import card_charts, model_card
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
@@ -196,6 +196,35 @@ def test_rates_are_ascribed_to_the_set_that_they_are_of(bare: Bundle) -> None:
     metrics = {"test": evaluation(), "cross_validation": pooled}
     card = model_card(replace(bare, operating_points=points, metrics=metrics))
     assert "as measured below (cross-validation)" in part(card, "Operating points")
+
+
+def test_what_a_threshold_costs_is_told_with_the_same_scanner_first(
+    bare: Bundle,
+) -> None:
+    measured_on = {
+        name: MeasuredShare(value, value - 0.02, value + 0.02, 420, 28)
+        for name, value in (("large_lesions", 0.97), ("same_scanner", 0.55))
+    }
+    point = replace(
+        bare.operating_points["screening"],
+        measured={
+            "all": measured_on,
+            "T1": {"same_scanner": measured_on["same_scanner"]},
+        },
+    )
+    points = {**bare.operating_points, "screening": point}
+    said = part(model_card(replace(bare, operating_points=points)), "Operating points")
+    rows = [line for line in said.splitlines() if line.count("|") == 7][2:]
+    assert rows == [
+        "| Same scanner | every sequence | called free of tumour "
+        "| 0.550 [0.530, 0.570] | 420 | 28 |",
+        "| Same scanner | T1 | called free of tumour "
+        "| 0.550 [0.530, 0.570] | 420 | 28 |",
+        "| Large lesions | every sequence | found | 0.970 [0.950, 0.990] | 420 | 28 |",
+    ]
+    assert "Every patient weighs alike" not in part(
+        model_card(bare), "Operating points"
+    )
 
 
 def test_time_and_energy_are_told_only_where_noted(bare: Bundle) -> None:

@@ -16,9 +16,8 @@ from tests.samples.drawn_series import (
     unjudged_prediction,
 )
 from tumorlens.errors import InputError, OutputError
-from tumorlens.imaging.placement import Placement
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Placement, Series
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.by_slices import predict_by_slices
 from tumorlens.report.series.evidence_nifti import write_evidence

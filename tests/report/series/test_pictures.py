@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from tests.samples.drawn_series import SERIES, known_prediction
-from tumorlens.imaging.placement import Placement, Point
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import (
+    Placement,
+    Point,
+    Series,
+)
 from tumorlens.report.series.pictures import (
     edge_letters,
     key_pictures,

@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.imaging.geometry.volume import Volume, slice_gap, volume_of
+from tumorlens.imaging.geometry import (
+    Volume,
+    slice_gap,
+    volume_of,
+)
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.series.by_slices import SeenSlices

@@ -21,7 +21,7 @@ from tumorlens.calibration.series.outlines import (
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.imaging.geometry.volume import slice_gap
+from tumorlens.imaging.geometry import slice_gap
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import OutputError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 
 STANDARD_OUTPUT = "-"
 

@@ -31,9 +31,13 @@ from tumorlens.cli._shared.output_files import (
     make_folder,
 )
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
-from tumorlens.imaging.file_names import display_name, natural_order
-from tumorlens.imaging.formats import START_BYTES, reader_of
-from tumorlens.imaging.read import SUFFIXES
+from tumorlens.imaging.formats import (
+    START_BYTES,
+    SUFFIXES,
+    display_name,
+    format_of,
+    natural_order,
+)
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.results import Failure, Prediction
@@ -275,7 +279,7 @@ def _is_picture(path: Path) -> bool:
         if not path.is_file() or path.is_symlink():
             return False
         with path.open("rb") as file:
-            return reader_of(file.read(START_BYTES)) is not None
+            return format_of(file.read(START_BYTES)) is not None
     except OSError:
         return False
 

@@ -22,7 +22,7 @@ from tumorlens.cli._shared.output_files import (
     write_json,
 )
 from tumorlens.errors import InputError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle

@@ -118,8 +118,8 @@ def _warn_of_empty(
     links: list[tuple[int, int]],
     kept: dict[str, str],
 ) -> None:
+    from tumorlens.data.class_folders import SPLITS
     from tumorlens.data.split import members_of_groups
-    from tumorlens.data.split_names import SPLITS
 
     filled = {record.split for record in dealt}
     asked = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0.0]

@@ -19,7 +19,7 @@ from tumorlens.cli._shared.options import (
     threads_option,
 )
 from tumorlens.cli.scale.archive_extra import require_archive
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.report.slice.document import RESEARCH_USE
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, OutputError
-from tumorlens.imaging.placement import Plane
+from tumorlens.imaging.study import Plane
 from tumorlens.taxonomy import TumorClass
 
 MANIFEST = "volumes.csv"

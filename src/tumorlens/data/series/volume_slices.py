@@ -15,7 +15,7 @@ from tumorlens.data.class_folders import class_mend
 from tumorlens.data.manifest import Record
 from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.errors import DatasetError, OutputError
-from tumorlens.imaging.geometry.volume import volume_of
+from tumorlens.imaging.geometry import volume_of
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import parse_class

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.calibration.operating_points import measured_shares, slice_groups
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.scoring.scored_slices import (
     Judgements,
@@ -177,6 +179,37 @@ def _operating_points(
             "negative_predictive_value": draws.share(~tumor, cleared),
         }
     return points
+
+
+def operating_costs(scored_slices: ScoredSlices) -> dict[str, Any]:
+    """Say what every operating point finds and costs, group by group of slices.
+
+    Parameters
+    ----------
+    scored_slices
+        The set.
+
+    Returns
+    -------
+    dict
+        By operating point, the shares of `measured_shares` as plain JSON. A refused
+        slice is not called free of tumour.
+    """
+    records, (_, _, refused) = scored_slices.records, _said(scored_slices)
+    groups = slice_groups(records, scored_slices.outline_shares)
+    costs = {}
+    for name, thresholds in by_slice(scored_slices).thresholds.items():
+        measured = measured_shares(
+            (scored_slices.p_tumor < thresholds) & ~refused,
+            records,
+            groups,
+            by_sequence=any(item is not None for item in scored_slices.sequences),
+        )
+        costs[name] = {
+            word: {group: asdict(share) for group, share in shares.items()}
+            for word, shares in measured.items()
+        }
+    return costs
 
 
 def by_part(

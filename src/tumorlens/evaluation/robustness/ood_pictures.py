@@ -25,8 +25,7 @@ from tumorlens.data.labelled_slices import read_labelled_slice
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG, draw_outliers, photographs
 from tumorlens.errors import InputError
-from tumorlens.imaging.grey import to_slice
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.study import Slice, to_slice
 
 _SEED = 271_828
 """Far from the seeds of training runs, whose drawings taught the bundle."""

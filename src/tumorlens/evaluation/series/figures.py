@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.probabilities import fit_operating_points
+from tumorlens.calibration.operating_points import fit_operating_points
 from tumorlens.calibration.series.fit import (
     FittedRule,
     SeriesTable,

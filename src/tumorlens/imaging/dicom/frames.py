@@ -18,12 +18,19 @@ from tumorlens.imaging.dicom.pixels import (
     decode,
     layout,
     modality_lookup,
+    unstated_padding,
+    without_padding,
 )
 from tumorlens.imaging.dicom.words import check_scope, guess_sequence, localiser_words
-from tumorlens.imaging.grey import to_slice, unstated_padding, without_padding
 from tumorlens.imaging.limits import check_unpacked
-from tumorlens.imaging.placement import Placement, Plane, Point
-from tumorlens.imaging.study import MRSequence, Slice
+from tumorlens.imaging.study import (
+    MRSequence,
+    Placement,
+    Plane,
+    Point,
+    Slice,
+    to_slice,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

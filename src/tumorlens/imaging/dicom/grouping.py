@@ -301,9 +301,9 @@ def _taken_otherwise(one: Frame, two: Frame) -> bool:
 
 
 def _equal(one: Frame, two: Frame) -> bool:
-    named = one.uid == two.uid and one.slice.index == two.slice.index
+    same_name = one.uid == two.uid and one.slice.index == two.slice.index
     # Two blank slices whose place nobody knows may both belong to the series.
-    if not named and (one.position is None or one.slice.index != two.slice.index):
+    if not same_name and (one.position is None or one.slice.index != two.slice.index):
         return False
     return np.array_equal(one.slice.pixels, two.slice.pixels)
 
@@ -368,17 +368,17 @@ def _set_aside(
 
 def _crosses_itself(frames: Sequence[Frame]) -> bool:
     """Tell whether a series looks at the head from three sides, a few slices each."""
-    turned = _by_direction(frames)
-    ways = [group[0].direction for group in turned]
-    if len(ways) < 3 or any(len(group) > _LOCALISER_SLICES for group in turned):
+    directions = _by_direction(frames)
+    vectors = [group[0].direction for group in directions]
+    if len(vectors) < 3 or any(len(group) > _LOCALISER_SLICES for group in directions):
         return False
-    normals = [np.cross(way[:3], way[3:]) for way in ways if way is not None]
+    normals = [np.cross(way[:3], way[3:]) for way in vectors if way is not None]
     crossed = [
         normal
         for index, normal in enumerate(normals)
         if all(abs(float(normal @ other)) < _CROSSED for other in normals[:index])
     ]
-    return len(normals) == len(ways) and len(crossed) >= 3
+    return len(normals) == len(vectors) and len(crossed) >= 3
 
 
 def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -448,8 +448,8 @@ def _by_repeated_number(frames: list[Frame]) -> list[list[Frame]]:
     for frame in frames:
         parts[ranks[frame.seats[-1]]].append(frame)
         ranks[frame.seats[-1]] += 1
-    found = list(parts.values())
-    return found if all(_is_stack(part) for part in found) else [frames]
+    stacks = list(parts.values())
+    return stacks if all(_is_stack(part) for part in stacks) else [frames]
 
 
 def _without_wrong_places(frames: list[Frame], notes: list[str]) -> list[Frame]:
@@ -583,28 +583,28 @@ def _is_negative(frames: Sequence[Frame]) -> bool:
     if declared and len(frames) < _LEAST_STACK:
         return False
     # A look at a few tells of most series that air is dark.
-    told = [
+    inverted = [
         is_inverted(frame.slice.pixels) for frame in frames[:: len(frames) // 4 or 1]
     ]
-    if not any(told):
+    if not any(inverted):
         return False
-    told = [is_inverted(frame.slice.pixels) for frame in frames]
-    return told.count(True) > len(frames) / 2
+    inverted = [is_inverted(frame.slice.pixels) for frame in frames]
+    return inverted.count(True) > len(frames) / 2
 
 
 def _turned_round(frames: Sequence[Frame]) -> list[Frame]:
     top = max(float(frame.slice.pixels.max()) for frame in frames)
     top += min(float(frame.slice.pixels.min()) for frame in frames)
-    turned = []
+    inverted_frames = []
     for frame in frames:
         window = frame.slice.window
         if window is not None:
             window = top - window[1], top - window[0]
         pixels = np.float32(top) - frame.slice.pixels
-        turned.append(
+        inverted_frames.append(
             replace(frame, slice=replace(frame.slice, pixels=pixels, window=window))
         )
-    return turned
+    return inverted_frames
 
 
 def _series(frames: Sequence[Frame]) -> Series:

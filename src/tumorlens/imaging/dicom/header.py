@@ -36,12 +36,6 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE = b"\0" * 128 + b"DICM"
 # (0002,0010) UI, explicit VR little endian: what an inflated data set is.
 _PLAIN_META = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
-_STARTS = tuple(
-    group + element
-    for group in (b"\x02\x00", b"\x08\x00")
-    for element in (b"\0\0", b"\1\0", b"\2\0", b"\5\0", b"\x08\0", b"\x10\0", b"\x16\0")
-)
-
 _LOCK = threading.RLock()
 
 
@@ -56,20 +50,6 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
         yield
-
-
-def is_dicom(data: bytes) -> bool:
-    """Tell whether a file starts like DICOM, with or without a preamble."""
-    return data[128:132] == b"DICM" or (
-        data.startswith(_STARTS) and len(data) > 16 and _known_vr(data)
-    )
-
-
-def _known_vr(data: bytes) -> bool:
-    """Tell whether the first element is explicit, or implicit and short."""
-    return data[4:6] in (b"UL", b"OB", b"UI", b"CS", b"DA") or (
-        data[6:8] == b"\0\0" and int.from_bytes(data[4:6], "little") < 256
-    )
 
 
 class _Counted(io.BytesIO):
@@ -342,3 +322,39 @@ def text(header: Dataset, keyword: str) -> str:
 
 def _bad(keyword: str, name: str) -> DamagedFileError:
     return DamagedFileError(f"{name} holds no whole number in the tag {keyword}.")
+
+
+def listed_files(data: bytes, name: str) -> list[tuple[str, ...]]:
+    """List the files of images that a DICOMDIR names.
+
+    Parameters
+    ----------
+    data
+        The whole DICOMDIR.
+    name
+        The name of the file, for messages.
+
+    Returns
+    -------
+    list of tuple of str
+        Folders of each file below the DICOMDIR's own, then its name.
+
+    Raises
+    ------
+    DamagedFileError
+        Where it is broken.
+    """
+    header = parse(data, name)
+    files = []
+    with quiet():
+        try:
+            for record in header.get("DirectoryRecordSequence") or ():
+                parts = tuple(text(record, "ReferencedFileID").split("\\"))
+                if parts[0] and text(record, "DirectoryRecordType") == "IMAGE":
+                    files.append(parts)
+        # pydicom reads an element when it is asked for, and raises what it likes.
+        except Exception as error:
+            raise DamagedFileError(
+                f"{name} lists its files in a broken way."
+            ) from error
+    return files

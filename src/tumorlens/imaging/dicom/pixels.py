@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -488,4 +489,59 @@ def _coded_size(frame: bytes) -> tuple[int, int] | None:
             rows = int.from_bytes(frame[place + 5 : place + 7], "big")
             return rows, int.from_bytes(frame[place + 7 : place + 9], "big")
         place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    return None
+
+
+_LEAST_PADDED = 0.01
+"""Share of a picture's pixels: fewer are a bright vessel, or dirt."""
+
+_LEAST_LEVELS = 16
+
+
+def without_padding(
+    pixels: NDArray[np.float32], padded: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Give what was padded the darkest value of the rest: it is air.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32.
+    padded
+        Shape (H, W), true where the scanner measured nothing.
+    """
+    if padded.all() or not padded.any():
+        return pixels
+    return np.where(padded, pixels[~padded].min(), pixels)
+
+
+def unstated_padding(pixels: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Find what was padded though nothing says so.
+
+    Padding is one value, in many pixels, that lies farther from all others than they
+    lie apart.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (H, W), true where padded; None where nothing looks so.
+    """
+    low, high, _, _ = cv2.minMaxLoc(pixels)
+    for extreme in (high, low):
+        others = (pixels != np.float32(extreme)).view(np.uint8)
+        count = pixels.size - cv2.countNonZero(others)
+        if not _LEAST_PADDED * pixels.size <= count < pixels.size:
+            continue
+        darkest, brightest, _, _ = cv2.minMaxLoc(pixels, others)
+        gap = extreme - brightest if extreme == high else darkest - extreme
+        if gap <= brightest - darkest or brightest == darkest:
+            continue
+        # A drawing in few greys is none that a scanner measured.
+        if len(np.unique(pixels[others > 0])) >= _LEAST_LEVELS:
+            return np.asarray(others == 0, np.bool_)
     return None

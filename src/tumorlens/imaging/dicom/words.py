@@ -183,13 +183,13 @@ def localiser_words(header: Dataset) -> str:
     str
         `LOCALISER`, or empty.
     """
-    own = text(header, "SeriesDescription") or text(header, "ProtocolName")
-    words = plain_words(own)
+    description = text(header, "SeriesDescription") or text(header, "ProtocolName")
+    words = plain_words(description)
     joined = " ".join(words)
-    said = any(_LOCALISER.fullmatch(word) for word in words)
+    is_called_so = any(_LOCALISER.fullmatch(word) for word in words)
     # "Sagittal T1 (loc 3)" is a diagnostic series of a known weighting.
-    weighted = bool(re.search(r"T1|T2|FLAIR|MPRAGE", own.upper()))
-    if _THREE_PLANES.search(joined) or (said and not weighted):
+    has_weighting = bool(re.search(r"T1|T2|FLAIR|MPRAGE", description.upper()))
+    if _THREE_PLANES.search(joined) or (is_called_so and not has_weighting):
         return LOCALISER
     return ""
 
@@ -204,15 +204,15 @@ def other_part(header: Dataset) -> str:
     words = plain_words(text(header, "BodyPartExamined"))
     if not words or _HEAD_WORDS.intersection(words):
         return ""
-    joined = "".join(words)
-    part = next((_PARTS[word] for word in (*words, joined) if word in _PARTS), "")
+    one_word = "".join(words)
+    part = next((_PARTS[word] for word in (*words, one_word) if word in _PARTS), "")
     if not part:
         return ""
     for keyword in ("SeriesDescription", "StudyDescription", "ProtocolName"):
-        named = plain_words(text(header, keyword))
-        if any(word in _PARTS for word in named):
+        name_words = plain_words(text(header, keyword))
+        if any(word in _PARTS for word in name_words):
             return part
-        if _HEAD_WORDS.intersection(named):
+        if _HEAD_WORDS.intersection(name_words):
             return ""
     return part
 

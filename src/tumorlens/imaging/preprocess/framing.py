@@ -154,10 +154,10 @@ def find_views(pixels: NDArray[np.float32]) -> Framed:
     if bright >= 3 or _is_page(small):
         return _on_a_page(pixels, small)
     if min(corners) > _LEAST_ROOM:
-        found = Framed((), ())
+        framed = Framed((), ())
         if max(corners) - min(corners) < _MOST_VIEWER_SPREAD:
-            found = _photograph(pixels, _VIEWER_CONTRAST)
-        return found if found.views else _photograph(pixels, _ROOM_CONTRAST)
+            framed = _photograph(pixels, _VIEWER_CONTRAST)
+        return framed if framed.views else _photograph(pixels, _ROOM_CONTRAST)
     if sum(grey < _DARK for grey in corners) < 3:
         return Framed((), ())
     if _is_dark_viewer(small, corners):

@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.geometry.volume import Volume, volume_of
-from tumorlens.imaging.geometry.volume_grid import nearest_axes
+from tumorlens.imaging.geometry import (
+    Volume,
+    nearest_axes,
+    volume_of,
+)
 from tumorlens.imaging.preprocess.slice import (
     Preprocessing,
     find_head,

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Callable
 
 from tumorlens.errors import DamagedFileError, InputError
+from tumorlens.imaging.formats import is_metaimage, is_nrrd
 from tumorlens.imaging.readers.metaimage import (
-    is_metaimage,
     metaimage_data_file,
     with_metaimage_data,
 )
@@ -23,7 +23,6 @@ _NIFTI_MAGIC = 344
 _VOX_OFFSET = 108
 _JOINED_START = 352
 _MAX_HEADER = 2**16
-_NRRD_START = b"NRRD000"
 
 Beside = Callable[[str], bytes | None]
 """Returns the content of a file beside the header, by name; None where none is."""
@@ -52,7 +51,7 @@ def data_file_names(data: bytes, name: str) -> tuple[str, ...]:
     try:
         if is_metaimage(data):
             return _plain(metaimage_data_file(data))
-        if data.startswith(_NRRD_START):
+        if is_nrrd(data):
             return _plain(_nrrd_data_file(data))
     except InputError:
         return ()
@@ -71,9 +70,11 @@ def joined(data: bytes, voxels: bytes, name: str) -> bytes:
         return _joined_nifti(data, voxels, name)
     if is_metaimage(data):
         return with_metaimage_data(data, voxels)
-    lines = data[:_MAX_HEADER].split(b"\n")
-    kept = [line for line in lines if not _is_data_file(line) and line.strip()]
-    return b"\n".join(kept) + b"\n\n" + voxels
+    all_lines = data[:_MAX_HEADER].split(b"\n")
+    header_lines = [
+        line for line in all_lines if not _is_data_file(line) and line.strip()
+    ]
+    return b"\n".join(header_lines) + b"\n\n" + voxels
 
 
 def _plain(place: str) -> tuple[str, ...]:

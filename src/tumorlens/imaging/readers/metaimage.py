@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
+from tumorlens.imaging.formats import METAIMAGE_LAST_KEY
 from tumorlens.imaging.readers.volume_file import VolumeHeader, inflate, read_volume
 from tumorlens.imaging.study import Study
 
 _MAX_HEADER = 2**16
-_FIRST_KEYS = (b"ObjectType", b"NDims", b"Comment", b"ObjectSubType")
-_LAST_KEY = b"ElementDataFile"
 _TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -32,13 +31,6 @@ _TYPES = {
 }
 
 
-def is_metaimage(data: bytes) -> bool:
-    """Tell whether a file starts like MetaImage."""
-    return (
-        data.lstrip()[:16].startswith(_FIRST_KEYS) and _LAST_KEY in data[:_MAX_HEADER]
-    )
-
-
 def metaimage_data_file(data: bytes) -> str:
     """Name the file that holds the voxels; empty where this one does."""
     fields, _ = _fields(data, "")
@@ -49,8 +41,8 @@ def metaimage_data_file(data: bytes) -> str:
 def with_metaimage_data(data: bytes, voxels: bytes) -> bytes:
     """Join a header with the voxels of its second file."""
     _, end = _fields(data, "")
-    start = data.rindex(_LAST_KEY, 0, end)
-    return data[:start] + _LAST_KEY + b" = LOCAL\n" + voxels
+    start = data.rindex(METAIMAGE_LAST_KEY, 0, end)
+    return data[:start] + METAIMAGE_LAST_KEY + b" = LOCAL\n" + voxels
 
 
 def read_metaimage(data: bytes, name: str) -> Study:
@@ -123,7 +115,7 @@ def _fields(data: bytes, name: str) -> tuple[dict[str, str], int]:
         if not sign:
             continue
         fields[key.strip().lower()] = value.strip()
-        if key.strip() == _LAST_KEY.decode():
+        if key.strip() == METAIMAGE_LAST_KEY.decode():
             return fields, place
     raise DamagedFileError(f"{name} has no whole MetaImage header.")
 
@@ -185,7 +177,7 @@ def _affine(
     if spacing is not None:
         sides[: min(3, count)] = np.abs(_numbers(spacing, count, name)[:3])
     matrix = np.eye(4)
-    turned = next(
+    directions = next(
         (
             fields[key]
             for key in ("transformmatrix", "rotation", "orientation")
@@ -193,16 +185,16 @@ def _affine(
         ),
         None,
     )
-    if turned is not None:
+    if directions is not None:
         # Each line of the matrix is the direction of one axis of the file.
-        ways = np.array(_numbers(turned, count * count, name)).reshape(count, count)
-        kept = min(3, count)
-        matrix[:kept, :kept] = ways[:kept, :kept].T
+        rows = np.array(_numbers(directions, count * count, name)).reshape(count, count)
+        axes = min(3, count)
+        matrix[:axes, :axes] = rows[:axes, :axes].T
     matrix[:3, :3] = matrix[:3, :3] * sides
     origin = next(
         (fields[key] for key in ("offset", "position", "origin") if key in fields), None
     )
     if origin is not None:
-        kept = min(3, count)
-        matrix[:kept, 3] = _numbers(origin, count, name)[:kept]
-    return matrix, turned is not None and count > 2
+        axes = min(3, count)
+        matrix[:axes, 3] = _numbers(origin, count, name)[:axes]
+    return matrix, directions is not None and count > 2

@@ -7,15 +7,14 @@ out: a header of 284 bytes, big-endian, then the voxels.
 from __future__ import annotations
 
 import struct
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS
+from tumorlens.imaging.formats import GZIP_START, is_mgh, unpacked_start
+from tumorlens.imaging.geometry import LPS_TO_RAS
 from tumorlens.imaging.readers.volume_file import (
-    GZIP_START,
     VolumeHeader,
     inflate,
     read_volume,
@@ -30,29 +29,6 @@ _DATA_START = 284
 _TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 _CORONAL = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0)
 """Directions where the file states none, as FreeSurfer takes them."""
-
-
-def is_mgh(data: bytes) -> bool:
-    """Tell whether a file starts like MGH, plain or packed by gzip."""
-    start = _start(data)
-    if len(start) < _HEADER.size:
-        return False
-    version, width, height, depth, frames, kind, *_ = _HEADER.unpack_from(start)
-    return (
-        version == 1
-        and kind in _TYPES
-        and all(0 < side < 2**16 for side in (width, height, depth, frames))
-    )
-
-
-def _start(data: bytes) -> bytes:
-    if not data.startswith(GZIP_START):
-        return data[: _HEADER.size]
-    try:
-        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        return unpacker.decompress(memoryview(data)[: 2**16], _HEADER.size)
-    except zlib.error:
-        return b""
 
 
 def read_mgh(data: bytes, name: str) -> Study:
@@ -77,7 +53,7 @@ def read_mgh(data: bytes, name: str) -> Study:
     if not is_mgh(data):
         raise DamagedFileError(f"{name} has no whole MGH header.")
     _, width, height, depth, frames, kind, _, stated, *numbers = _HEADER.unpack_from(
-        _start(data)
+        unpacked_start(data, _HEADER.size)
     )
     if frames > 1:
         raise InputError(

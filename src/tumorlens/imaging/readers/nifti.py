@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS, MAX_SKEW, skew
-from tumorlens.imaging.readers.volume_file import (
+from tumorlens.imaging.formats import (
     GZIP_START,
+    NIFTI_START_BYTES,
+    nifti_version,
+    unpacked_start,
+)
+from tumorlens.imaging.geometry import (
+    LPS_TO_RAS,
+    MAX_SKEW,
+    skew,
+)
+from tumorlens.imaging.readers.volume_file import (
     VolumeHeader,
     inflate,
     read_volume,
@@ -29,8 +37,6 @@ if TYPE_CHECKING:
 
 _HEADER_1 = 348
 _HEADER_2 = 540
-_MAGIC_1 = (b"n+1\0", b"ni1\0")
-_MAGIC_2 = (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")
 _UNIT_MASK = 7
 _METRE, _MICRON = 1, 3
 _MM = {_METRE: 1000.0, _MICRON: 0.001}
@@ -40,29 +46,6 @@ _MAX_OFFSET = 16 * 2**20
 """Bytes before the voxels: the header, and what programs add to it."""
 
 _MAX_VOLUMES = 100_000
-
-
-def is_nifti(data: bytes) -> bool:
-    """Tell whether a file starts like NIfTI, plain or packed by gzip."""
-    return _version(_start(data)) > 0
-
-
-def _start(data: bytes) -> bytes:
-    """Return the first 540 bytes, unpacked; fewer where the file has no more."""
-    if not data.startswith(GZIP_START):
-        return data[:_HEADER_2]
-    try:
-        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        return unpacker.decompress(memoryview(data)[: 2**16], _HEADER_2)
-    except zlib.error:
-        return b""
-
-
-def _version(start: bytes) -> int:
-    """1 or 2; 0 where it is no NIfTI header."""
-    if start[4:12] in _MAGIC_2:
-        return 2
-    return 1 if start[344:348] in _MAGIC_1 else 0
 
 
 def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
@@ -97,14 +80,14 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         Where it is no 3-D volume of real numbers on a straight grid, or holds
         none that is finite.
     """
-    header = _header(_start(data), name)
-    shape, wanted = _shape(header, name, volume)
+    header = _header(unpacked_start(data, NIFTI_START_BYTES), name)
+    shape, volume_number = _shape(header, name, volume)
     affine, placed, notes = _affine(header, shape, name)
     grid = VolumeHeader(
         shape, _dtype(header, name), affine, placed, _scale(header, name), notes
     )
     size = grid.voxel_bytes
-    start = _offset(header, name) + wanted * size
+    start = _offset(header, name) + volume_number * size
 
     def stored() -> bytearray | memoryview:
         if data.startswith(GZIP_START):
@@ -124,7 +107,7 @@ def _header(start: bytes, name: str) -> Nifti1Header:
     from nibabel.nifti2 import Nifti2Header
     from nibabel.wrapstruct import WrapStructError
 
-    version = _version(start)
+    version = nifti_version(start)
     kind, length = (
         (Nifti2Header, _HEADER_2) if version == 2 else (Nifti1Header, _HEADER_1)
     )
@@ -264,11 +247,11 @@ def _affine(
         raise DamagedFileError(f"{name} states no usable orientation.")
     else:
         matrix = np.diag([*sides, 1.0])
-    unit, said = _unit(header, matrix, shape)
+    unit, unit_notes = _unit(header, matrix, shape)
     with np.errstate(all="ignore"):
         matrix = LPS_TO_RAS @ matrix
         matrix[:3] *= unit
-    return matrix, placed, (*notes, *said)
+    return matrix, placed, (*notes, *unit_notes)
 
 
 def _form(header: Nifti1Header, form: str) -> NDArray[np.float64] | None:

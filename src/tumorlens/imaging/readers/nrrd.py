@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.geometry.volume_grid import LPS_TO_RAS
+from tumorlens.imaging.formats import is_nrrd
+from tumorlens.imaging.geometry import LPS_TO_RAS
 from tumorlens.imaging.readers.volume_file import (
     VolumeHeader,
     inflate,
@@ -21,7 +22,6 @@ from tumorlens.imaging.readers.volume_file import (
 )
 from tumorlens.imaging.study import Study
 
-_START = b"NRRD000"
 _MAX_HEADER = 2**16
 """Bytes of the header: tags of diffusion scans and segmentations fit."""
 
@@ -64,11 +64,6 @@ _SPACES: dict[str, NDArray[np.float64]] = {
     "las": np.diag([1.0, -1.0, 1.0, 1.0]),
 }
 """The matrix that turns each space into LPS."""
-
-
-def is_nrrd(data: bytes) -> bool:
-    """Tell whether a file starts like NRRD."""
-    return data.startswith(_START)
 
 
 def read_nrrd(data: bytes, name: str) -> Study:
@@ -179,9 +174,9 @@ def _shape(
         axes = tuple(axis for axis in axes if axis != lone)
     if len(axes) != 3:
         many = max(sizes[0], sizes[-1]) if count == 4 else 0
-        told = f", several volumes (about {many})" if many else ""
+        several_volumes = f", several volumes (about {many})" if many else ""
         raise InputError(
-            f"{name} has {count} dimensions{told}.",
+            f"{name} has {count} dimensions{several_volumes}.",
             "Save one volume of three dimensions as a file of its own.",
         )
     width, height, depth = (sizes[axis] for axis in axes)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.grey import to_slice
+from tumorlens.imaging.formats import picture_kind
 from tumorlens.imaging.limits import (
     MAX_PAGES,
     MAX_STUDY_PIXELS,
@@ -24,7 +24,7 @@ from tumorlens.imaging.limits import (
     check_unpacked,
 )
 from tumorlens.imaging.preprocess.framing import find_views
-from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.imaging.study import Series, Slice, Study, to_slice
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import TiffImageFile
@@ -67,53 +67,20 @@ _MIN_IS_WHITE = 0
 _PNG_END = b"IEND\xaeB`\x82"
 
 
-class _Kind(NamedTuple):
-    title: str
-    start: bytes
-    offset: int
-    module: str
-    opener: str
-
-
 # Pillow's classes are used directly: `Image.open` would import every plug-in,
 # and would only warn at sizes that are refused here.
-_KINDS = (
-    _Kind("PNG", b"\x89PNG\r\n\x1a\n", 0, "PIL.PngImagePlugin", "PngImageFile"),
-    _Kind("JPEG", b"\xff\xd8\xff", 0, "PIL.JpegImagePlugin", "JpegImageFile"),
-    _Kind("TIFF", b"II*\0", 0, "PIL.TiffImagePlugin", "TiffImageFile"),
-    _Kind("TIFF", b"MM\0*", 0, "PIL.TiffImagePlugin", "TiffImageFile"),
-    # BigTIFF; Pillow reads it in this order of bytes alone.
-    _Kind("TIFF", b"II+\0", 0, "PIL.TiffImagePlugin", "TiffImageFile"),
-    _Kind("GIF", b"GIF87a", 0, "PIL.GifImagePlugin", "GifImageFile"),
-    _Kind("GIF", b"GIF89a", 0, "PIL.GifImagePlugin", "GifImageFile"),
-    _Kind("WebP", b"WEBP", 8, "PIL.WebPImagePlugin", "WebPImageFile"),
-    _Kind("BMP", b"BM", 0, "PIL.BmpImagePlugin", "BmpImageFile"),
-    *(
-        _Kind("AVIF", b"ftyp" + brand, 4, "PIL.AvifImagePlugin", "AvifImageFile")
-        for brand in (b"avif", b"avis")
-    ),
-    # What phones write; only decoders are in this library.
-    *(
-        _Kind("HEIC", b"ftyp" + brand, 4, "pi_heif.as_plugin", "HeifImageFile")
-        for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
-    ),
-)
-
-
-def _kind(data: bytes) -> _Kind | None:
-    for kind in _KINDS:
-        if data.startswith(kind.start, kind.offset):
-            return kind
-    return None
-
-
-def is_raster(data: bytes) -> bool:
-    """Tell whether a file starts like a picture that `read_raster` reads.
-
-    The 128 bytes that DICOM starts with are free, and some senders write the head of
-    a TIFF there: that is DICOM.
-    """
-    return _kind(data) is not None and data[128:132] != b"DICM"
+_OPENERS = {
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    # Only decoders are in this library.
+    "HEIC": ("pi_heif.as_plugin", "HeifImageFile"),
+}
+"""Module and class that opens each of `formats.PICTURES`."""
 
 
 def read_raster(data: bytes, name: str) -> Study:
@@ -138,25 +105,26 @@ def read_raster(data: bytes, name: str) -> Study:
         Where its size, or what it would take in memory, passes a limit (see
         `limits`).
     """
-    kind = _kind(data)
-    if kind is None:
+    kind = picture_kind(data)
+    if not kind:
         raise DamagedFileError(f"{name} does not start like a picture.")
     notes: tuple[str, ...] = ()
     try:
-        opener = getattr(import_module(kind.module), kind.opener)
+        module, opened_by = _OPENERS[kind]
+        opener = getattr(import_module(module), opened_by)
         with opener(io.BytesIO(data)) as image:
             check_dimensions(image.width, image.height, name)
-            if kind.title == "TIFF":
+            if kind == "TIFF":
                 slices = tuple(_tiff_pages(image, data, name))
                 if not slices:
                     raise DamagedFileError(f"{name} holds previews and no picture.")
             else:
-                if kind.title == "JPEG":
+                if kind == "JPEG":
                     _check_scans(data, name)
-                wide = 8 if kind.title == "PNG" and _is_wide_png(data) else 4
+                wide = 8 if kind == "PNG" and _is_wide_png(data) else 4
                 check_unpacked(image.width * image.height, wide, len(data), name)
                 count = _frame_count(image, data, name)
-                slices = (to_slice(_decode(image, kind.title == "PNG", data), name),)
+                slices = (to_slice(_decode(image, kind == "PNG", data), name),)
                 if count > 1:
                     slices += tuple(_later_frames(image, count, name))
                     notes = (
@@ -171,12 +139,12 @@ def read_raster(data: bytes, name: str) -> Study:
         ) from error
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"{name} is a {kind.title} picture, which is not read here.",
+            f"{name} is a {kind} picture, which is not read here.",
             "Save it as PNG or JPEG.",
         ) from error
     except _DECODER_ERRORS as error:
         raise DamagedFileError(
-            f"{name} starts like a {kind.title} picture, "
+            f"{name} starts like a {kind} picture, "
             "but its content is cut off or broken."
         ) from error
     return _framed(slices, notes)
@@ -185,13 +153,13 @@ def read_raster(data: bytes, name: str) -> Study:
 def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
     """Find the slices in each picture; one picture may show several."""
     framed: list[Slice] = []
-    said: list[str] = []
+    framing_notes: list[str] = []
     for picture in slices:
-        found = find_views(picture.pixels)
-        said += found.notes
-        for view in found.views or (None,):
+        framing = find_views(picture.pixels)
+        framing_notes += framing.notes
+        for view in framing.views or (None,):
             framed.append(replace(picture, index=len(framed), view=view))
-    return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(said)))
+    return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(framing_notes)))
 
 
 def _frame_count(image: ImageFile.ImageFile, data: bytes, name: str) -> int:
@@ -230,7 +198,7 @@ def _check_scans(data: bytes, name: str) -> None:
 def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
     """Decode each page; smaller copies of a page (a preview) are skipped."""
     total = 0
-    kept = 0
+    index = 0
     for page in range(MAX_PAGES + 1):
         try:
             image.seek(page)
@@ -251,8 +219,8 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "Split the file.",
             )
         check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
-        yield to_slice(_decode_tiff_page(image, data, page), name, kept)
-        kept += 1
+        yield to_slice(_decode_tiff_page(image, data, page), name, index)
+        index += 1
 
 
 def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:

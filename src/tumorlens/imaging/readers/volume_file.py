@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.geometry.volume import Volume, check_view, series_of
-from tumorlens.imaging.geometry.volume_grid import (
+from tumorlens.imaging.formats import GZIP_START
+from tumorlens.imaging.geometry import (
     MAX_SKEW,
+    Volume,
     acquired_plane,
+    check_view,
     plane_across,
+    series_of,
     skew,
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
-from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.study import Study, VoxelGrid
-
-GZIP_START = b"\x1f\x8b"
+from tumorlens.imaging.study import Plane, Study, VoxelGrid
 
 MAX_RATIO = 250
 """Inflated over packed bytes: outlines of organs reach about 200, heads 10."""

@@ -239,7 +239,7 @@ def save_bundle(
         "preprocessing": preprocessing.to_json(),
         "calibration": calibration.to_json(),
         "operating_points": {
-            key: asdict(point) for key, point in operating_points.items()
+            key: point.to_json() for key, point in operating_points.items()
         },
         "default_operating_point": default_operating_point,
         "prediction_sets": asdict(prediction_sets),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -154,20 +154,57 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class MeasuredShare(Rate):
+    """A share with its 95 % interval, and what it was counted on.
+
+    Parameters
+    ----------
+    slices, patients
+        Numbers of slices and patients. Every patient weighs alike in the share.
+    """
+
+    slices: int
+    patients: int
+
+    @classmethod
+    def read(cls, facts: Reader, key: str) -> MeasuredShare:
+        """Read one; raises `BundleError` as `Rate.read`."""
+        share, counts = Rate.read(facts, key), facts.object(key)
+        return cls(
+            share.value,
+            share.low,
+            share.high,
+            counts.whole("slices", 1),
+            counts.whole("patients", 1),
+        )
+
+
+ALL_SEQUENCES = "all"
+"""Key of what was measured over every MR sequence."""
+
+
+@dataclass(frozen=True)
 class OperatingPoint:
-    """From which probability of tumour on a slice or a series is called a tumour.
+    """Threshold from which on a slice or a series is called a tumour.
 
     Parameters
     ----------
     threshold
         Threshold on the calibrated probability of any tumour, 0 to 1.
     sensitivity, specificity
-        Figures measured on patients kept apart from training.
+        Figures measured on patients kept apart from training, over all their slices
+        or series.
+    measured
+        What the threshold finds and what it costs: by MR sequence (`ALL_SEQUENCES`
+        first), then by group of slices, see
+        `tumorlens.calibration.operating_points.slice_groups`. Empty in a bundle that
+        does not say.
     """
 
     threshold: float
     sensitivity: Rate
     specificity: Rate
+    measured: dict[str, dict[str, MeasuredShare]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, facts: Reader) -> OperatingPoint:
@@ -176,12 +213,25 @@ class OperatingPoint:
             facts.share("threshold"),
             Rate.read(facts, "sensitivity"),
             Rate.read(facts, "specificity"),
+            {
+                sequence: {name: MeasuredShare.read(part, name) for name in part.fields}
+                for sequence, part in facts.objects("measured")
+            }
+            if "measured" in facts.fields
+            else {},
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object; what nobody measured is left out."""
+        document = asdict(self)
+        if not self.measured:
+            del document["measured"]
+        return document
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the two heads become one calibrated probability.
+    """Weights that make the two heads one calibrated probability.
 
     Parameters
     ----------
@@ -246,7 +296,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CellCalibration:
-    """How the evidence of a cell becomes the probability that it shows a tumour.
+    """Weights that make a cell's evidence the probability that it shows a tumour.
 
     Parameters
     ----------
@@ -439,7 +489,7 @@ def lacks_brain(rules: Rules, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
     rules
         Rules of a bundle.
     shares
-        Shape (N,), from `tumorlens.imaging.preprocess.brain.brain_share`.
+        Shape (N,), from `tumorlens.imaging.preprocess.slice.brain_share`.
     """
     level = rules.min_brain_share
     return np.zeros(len(shares), bool) if level is None else np.asarray(shares < level)
@@ -454,7 +504,7 @@ of it."""
 
 @dataclass(frozen=True)
 class OutlineFacts:
-    """From which evidence on a voxel counts as lesion, and how far off that is.
+    """Evidence from which on a voxel counts as lesion, and the errors of that.
 
     Parameters
     ----------
@@ -563,12 +613,13 @@ class SeriesModel:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        return asdict(self)
+        points = {key: point.to_json() for key, point in self.operating_points.items()}
+        return asdict(self) | {"operating_points": points}
 
 
 @dataclass(frozen=True)
 class SequenceHead:
-    """How a network's sequence head is read.
+    """Facts by which a network's sequence head is read.
 
     Parameters
     ----------

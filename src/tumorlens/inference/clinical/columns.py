@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, MissingFileError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.facts import Reader
 
 PATIENT, FILE = "patient", "file"
@@ -246,7 +246,7 @@ or a slip of the pen must not carry a decision away."""
 
 
 class State(StrEnum):
-    """What became of a value."""
+    """State of a value once it was turned into numbers."""
 
     USED = "used"
     MISSING = "missing"
@@ -391,7 +391,7 @@ class Encoded:
     states: Mapping[str, State]
 
     def of_state(self, state: State) -> tuple[str, ...]:
-        """Names of the columns whose value became this."""
+        """Return the names of the columns whose value became this."""
         return tuple(name for name, item in self.states.items() if item is state)
 
 

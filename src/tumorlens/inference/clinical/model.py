@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError, InputError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Reader
 from tumorlens.inference.clinical.columns import (
@@ -200,7 +200,7 @@ class ClinicalModel:
 
 
 def image_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-probabilities of the image, bounded below; shape (N, 4)."""
+    """Return the image's log-probabilities, bounded below, of shape (N, 4)."""
     return np.asarray(np.log(np.maximum(probabilities, LEAST_PROBABILITY)))
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import (
+from tumorlens.imaging.geometry import (
     LPS_TO_RAS,
     Volume,
     affine_of,
@@ -19,8 +19,7 @@ from tumorlens.imaging.geometry.volume import (
     slice_gap,
     volume_of,
 )
-from tumorlens.imaging.placement import Plane
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Plane, Series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
@@ -300,7 +299,7 @@ def other_planes(volume: Volume, series: Series) -> list[tuple[Plane, Series]]:
 
 
 class SeenSlices:
-    """What is kept of the slices of a series.
+    """Results of the slices of a series, as far as they are kept.
 
     Parameters
     ----------
@@ -335,7 +334,7 @@ class SeenSlices:
 
     @property
     def p_tumor(self) -> NDArray[np.float64]:
-        """Shape (D,); NaN where a slice was not judged or was refused."""
+        """Probability of tumour of each slice; NaN where it was not judged."""
         return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
 
     def add(self, index: int, prediction: Prediction | None) -> None:

@@ -7,7 +7,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import Volume, slice_gap
+from tumorlens.imaging.geometry import (
+    Volume,
+    slice_gap,
+)
 from tumorlens.imaging.preprocess.volume import (
     Block,
     prepare_volume,

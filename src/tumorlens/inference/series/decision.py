@@ -296,10 +296,10 @@ def key_slices(suspicion: Sequence[float | None], apart: int) -> tuple[int, ...]
     by_suspicion = sorted(
         ((-value, index) for index, value in enumerate(suspicion) if value is not None)
     )
-    chosen: list[int] = []
+    indices: list[int] = []
     for _, index in by_suspicion:
-        if all(abs(index - other) >= apart for other in chosen):
-            chosen.append(index)
-        if len(chosen) == KEY_SLICES:
+        if all(abs(index - other) >= apart for other in indices):
+            indices.append(index)
+        if len(indices) == KEY_SLICES:
             break
-    return tuple(chosen)
+    return tuple(indices)

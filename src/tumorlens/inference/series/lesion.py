@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.volume import slice_gap, uneven_depths
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.preprocess.brain import filled
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.geometry import (
+    slice_gap,
+    uneven_depths,
+)
+from tumorlens.imaging.preprocess.slice import filled
+from tumorlens.imaging.study import Placement, Slice
 from tumorlens.inference.series.results import Lesion, Side
 from tumorlens.inference.slice.explanation import MIN_PEAK, OUTLINE_LEVEL
 

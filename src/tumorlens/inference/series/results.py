@@ -11,8 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.placement import Point
-from tumorlens.imaging.study import MRSequence, Plane, VoxelGrid
+from tumorlens.imaging.study import MRSequence, Plane, Point, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
 from tumorlens.inference.slice.sequence import sequence_caveat
 from tumorlens.taxonomy import Decided, TumorClass

@@ -43,7 +43,7 @@ class Decision:
         Four probabilities of each head alone, uncalibrated, in the taxonomy's
         order; empty in a decision that was stored without them.
     brain_share
-        How much brain the slice shows, 0 to 1 (`tumorlens.imaging.preprocess.brain`).
+        How much brain the slice shows, 0 to 1 (`tumorlens.imaging.preprocess.slice`).
     other_lesions
         Calibrated probabilities of lesions that are none of the four classes;
         empty where the model knows none. A tumour of another kind also counts in

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tumorlens.imaging.placement import Point
+from tumorlens.imaging.study import Point
 from tumorlens.taxonomy import Decided
 
 RESEARCH_ONLY = "For research use only, not for clinical use."

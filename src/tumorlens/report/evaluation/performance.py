@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import FIGURES, figure_text
+from tumorlens.report.figure_words import (
+    FIGURES,
+    GROUP_NOTES,
+    figure_text,
+    operating_rows,
+)
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.taxonomy import CLASSES, INFO
 
@@ -23,6 +28,8 @@ METHOD = (
 )
 
 _CLASS_COLUMNS = ("recall", "precision", "specificity", "f1", "auroc")
+
+_COST_HEADS = ("", "Sequence", "Share", "Value", "Slices", "Patients")
 
 _PART_COLUMNS = {
     "accuracy": "Accuracy",
@@ -182,6 +189,12 @@ def _points(figures: Figures) -> Section:
         ]
         heads = ("Point", "Sensitivity", "Specificity", "PPV", "NPV")
         tables.append(Table(title, heads, rows))
+    notes: tuple[str, ...] = ()
+    for name, rates in figures["operating_points"].items():
+        if costs := operating_rows(rates.get("measured", {})):
+            title = f"What {name} finds, and what it costs"
+            tables.append(Table(title, _COST_HEADS, costs))
+            notes = (GROUP_NOTES.replace("*", ""),)
     return Section(
         "operating-points",
         "Tumour or none, at each operating point",
@@ -189,6 +202,7 @@ def _points(figures: Figures) -> Section:
             "A tumour slice is missed when it is called free of tumour; a tumour-free "
             "slice counts as right only then. Predictive values hold for this set's "
             "share of tumours, which is far above that of any clinic.",
+            *notes,
         ),
         tables,
     )

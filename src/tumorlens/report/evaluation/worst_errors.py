@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.preprocess.brain import filled
+from tumorlens.imaging.preprocess.slice import filled
 from tumorlens.inference.slice.results import Prediction
 from tumorlens.report.page_parts import Picture, Section
 from tumorlens.report.slice.overlay import (

@@ -11,7 +11,7 @@ from typing import Any
 
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
-from tumorlens.report.figure_words import table
+from tumorlens.report.figure_words import GROUP_NOTES, operating_rows, table
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
 from tumorlens.report.model_card.figures import (
     SETS,
@@ -130,7 +130,20 @@ def _decisions(bundle: Bundle) -> list[str]:
             ("", "Threshold (probability of tumour)", "Sensitivity", "Specificity"),
             rows,
         ),
+        *_costs(bundle),
     ]
+
+
+def _costs(bundle: Bundle) -> list[str]:
+    """Write what the thresholds find and cost, the same scanner first."""
+    lines = []
+    for name, point in bundle.operating_points.items():
+        rows = operating_rows(point.to_json().get("measured", {}))
+        if rows:
+            heads = ("", "Sequence", "Share", "", "Slices", "Patients")
+            lines += ["", f"What `{name}` finds, and what it costs:", ""]
+            lines += table(heads, rows)
+    return [*lines, "", GROUP_NOTES] if lines else []
 
 
 def _measured_on(bundle: Bundle) -> str:

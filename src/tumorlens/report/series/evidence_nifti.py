@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, OutputError
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.geometry.volume import LPS_TO_RAS, in_grid
+from tumorlens.imaging.formats import display_name
+from tumorlens.imaging.geometry import (
+    LPS_TO_RAS,
+    in_grid,
+)
 from tumorlens.inference.series.results import SeriesPrediction
 
 _DATA_START = 352

@@ -25,8 +25,8 @@ from reportlab.platypus import (
     Table,
 )
 
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.geometry.volume import slice_gap
+from tumorlens.imaging.formats import display_name
+from tumorlens.imaging.geometry import slice_gap
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.placement import Placement
-from tumorlens.imaging.study import Series, Slice
+from tumorlens.imaging.study import Placement, Series, Slice
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 

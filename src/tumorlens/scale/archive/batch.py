@@ -8,7 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from tumorlens.errors import InputError, OutputError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.scale.archive.ledger import (
     STATE_FOLDER,
     Inventory,

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.archive import is_zip
-from tumorlens.imaging.dicom.directory import is_dicomdir
-from tumorlens.imaging.dicom.header import is_dicom, parse, quiet, text
-from tumorlens.imaging.formats import reader_of
-from tumorlens.imaging.read import SUFFIXES
-from tumorlens.imaging.readers.raster import is_raster
+from tumorlens.imaging.dicom.header import (
+    parse,
+    quiet,
+    text,
+)
+from tumorlens.imaging.formats import (
+    SUFFIXES,
+    format_of,
+    is_dicom,
+    is_dicomdir,
+    is_raster,
+    is_zip,
+)
 from tumorlens.scale.archive.sources import (
     HEAD_BYTES,
     ArchiveFile,
@@ -94,7 +101,7 @@ def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
         return FileHeader(True)
     name = file.location.lower()
     is_picture = (
-        name.endswith(_ENDINGS) or reader_of(head) is not None or is_zip(head)
+        name.endswith(_ENDINGS) or format_of(head) is not None or is_zip(head)
     ) and not is_dicomdir(head)
     is_several = is_picture and not (is_raster(head) or name.endswith(_PICTURES))
     slices = _SLICES_OF_A_VOLUME if is_several else 1

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tumorlens.errors import OutputError, SettingError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.scale.archive.file_headers import FileHeader
 from tumorlens.scale.archive.sources import (
     ArchiveFile,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tumorlens.errors import InputError, OutputError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.report.slice.document import CSV_COLUMNS
 
 SCHEMA = "tumorlens-archive/1"

@@ -23,9 +23,12 @@ from tumorlens.errors import (
 )
 from tumorlens.imaging.dicom.frames import Frame, frames_of
 from tumorlens.imaging.dicom.grouping import arrange
-from tumorlens.imaging.dicom.header import is_dicom, numbers, quiet, text
-from tumorlens.imaging.file_names import display_name
-from tumorlens.imaging.formats import START_BYTES
+from tumorlens.imaging.dicom.header import (
+    numbers,
+    quiet,
+    text,
+)
+from tumorlens.imaging.formats import START_BYTES, display_name, is_dicom
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.readers.detached import data_file_names, joined

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from tumorlens.errors import MissingFileError, SettingError
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.scale.archive.parquet import ROW_SCHEMA, read_facts
 from tumorlens.taxonomy import Verdict
 

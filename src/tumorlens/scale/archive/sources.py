@@ -21,7 +21,7 @@ from tumorlens.errors import (
     SourceDownError,
     UnreadableFileError,
 )
-from tumorlens.imaging.file_names import display_name
+from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import check_file_size
 
 if TYPE_CHECKING:

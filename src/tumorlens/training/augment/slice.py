@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.skull_stripping import AIR, take_off_skull
-from tumorlens.imaging.preprocess.brain import filled
-from tumorlens.imaging.preprocess.slice import Preprocessing
+from tumorlens.imaging.preprocess.slice import Preprocessing, filled
 from tumorlens.training.augment.kspace import scan_badly
 
 Square = NDArray[np.uint8]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record
-from tumorlens.imaging.preprocess.brain import disc
+from tumorlens.imaging.preprocess.slice import disc
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Finding, TumorClass
 from tumorlens.training.dataset import Sample

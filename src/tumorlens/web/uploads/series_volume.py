@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry.views import StackView, views_of
-from tumorlens.imaging.geometry.volume import volume_of
+from tumorlens.imaging.geometry import (
+    StackView,
+    views_of,
+    volume_of,
+)
 from tumorlens.imaging.study import Series
 from tumorlens.report.slice.overlay import encode_png, window_picture
 

@@ -1,40 +1,95 @@
-"""Slices as one block of voxels, and a block seen in each of the three planes."""
+"""Where voxels lie in the patient: grids, stacks of slices, and views of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tumorlens.errors import TooLargeError
-from tumorlens.imaging.geometry.volume_grid import (
-    LPS_TO_RAS,
-    MAX_SKEW,
-    acquired_plane,
-    nearest_axes,
-    skew,
-)
+from tumorlens.errors import InputError, TooLargeError
 from tumorlens.imaging.limits import MAX_PAGES, MAX_STUDY_PIXELS, check_dimensions
-from tumorlens.imaging.placement import Placement, Plane, Point
-from tumorlens.imaging.study import Series, Slice, square_shape
+from tumorlens.imaging.study import (
+    Placement,
+    Plane,
+    Point,
+    Series,
+    Slice,
+    square_shape,
+)
 
-__all__ = [
-    "LPS_TO_RAS",
-    "View",
-    "Volume",
-    "acquired_plane",
-    "affine_of",
-    "check_view",
-    "in_grid",
-    "series_of",
-    "slice_gap",
-    "uneven_depths",
-    "view_of",
-    "volume_of",
-]
+LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""DICOM counts towards left and posterior, NIfTI towards right and anterior."""
+
+MAX_SKEW = 0.01
+"""Cosine between two axes of a grid: 0.6 degrees off the right angle."""
+
+NEAR_ISOTROPIC = 1.3
+"""Largest over smallest spacing, below which no plane was the acquired one."""
+
+_ACROSS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
+"""The LPS axis that a plane's slices follow each other on."""
+
+
+def skew(affine: NDArray[np.float64]) -> float:
+    """Measure the largest cosine between two axes of a grid, 0 at right angles."""
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.abs(steps.T @ steps - np.eye(3)).max())
+
+
+def nearest_axes(affine: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Find the grid's axis that runs most nearly along each of the patient's.
+
+    Parameters
+    ----------
+    affine
+        Shape (4, 4), as `Volume.affine` or `Volume.affine_ras` gives it.
+
+    Returns
+    -------
+    tuple
+        Axes left-right, front-back and down-up: 0 for the columns' axis, 1 for
+        the rows', 2 for the slices'. Each stands once.
+    """
+    steps = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
+    left, front, up = max(
+        permutations((0, 1, 2)),
+        key=lambda order: float(np.prod([steps[w, a] for w, a in enumerate(order)])),
+    )
+    return left, front, up
+
+
+def acquired_plane(
+    spacing: tuple[float, float, float], affine: NDArray[np.float64]
+) -> Plane:
+    """Guess in which plane a block of voxels was taken: across its widest step.
+
+    Parameters
+    ----------
+    spacing
+        Between slices, rows and columns, in mm, as `Volume.spacing_mm`.
+    affine
+        Shape (4, 4), as `Volume.affine`.
+
+    Returns
+    -------
+    Plane
+        Axial where the spacings are near each other (ratio below 1.3).
+    """
+    if max(spacing) < NEAR_ISOTROPIC * min(spacing):
+        return Plane.AXIAL
+    return plane_across(2 - int(np.argmax(spacing)), affine)
+
+
+def plane_across(axis: int, affine: NDArray[np.float64]) -> Plane:
+    """Name the plane that an axis of the grid (0 columns, 1 rows, 2 slices) crosses."""
+    world = nearest_axes(affine).index(axis)
+    return next(plane for plane, across in _ACROSS.items() if across == world)
+
 
 _UNEVEN = 0.1
 """Share of the usual distance by which one differs where slices are evenly apart."""
@@ -83,7 +138,7 @@ class Volume:
 
     @property
     def affine(self) -> NDArray[np.float64]:
-        """Shape (4, 4), float64: (column, row, slice, 1) to LPS mm."""
+        """Matrix of shape (4, 4), float64: (column, row, slice, 1) to LPS mm."""
         place = self.placement
         matrix = np.eye(4)
         matrix[:3] = np.array([place.across, place.down, self.step, place.origin]).T
@@ -91,7 +146,7 @@ class Volume:
 
     @property
     def affine_ras(self) -> NDArray[np.float64]:
-        """Shape (4, 4), float64: (column, row, slice, 1) to RAS mm, as NIfTI has it."""
+        """Matrix of shape (4, 4), float64: (column, row, slice, 1) to RAS mm."""
         return LPS_TO_RAS @ self.affine
 
 
@@ -283,10 +338,12 @@ def series_of(volume: Volume, plane: Plane, source: str) -> Series:
     shape = volume.voxels.shape
     check_view((shape[0], shape[1], shape[2]), volume.affine, plane, source)
     view = view_of((shape[0], shape[1], shape[2]), volume.affine, plane)
-    turned = np.transpose(volume.voxels, view.order)
-    turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
+    seen_voxels = np.transpose(volume.voxels, view.order)
+    seen_voxels = np.flip(
+        seen_voxels, tuple(axis for axis in range(3) if view.flipped[axis])
+    )
     slices = []
-    for index, pixels in enumerate(turned):
+    for index, pixels in enumerate(seen_voxels):
         origin = np.array(view.first.origin) + index * view.step
         left, posterior, superior = (float(item) for item in origin)
         placement = replace(view.first, origin=(left, posterior, superior))
@@ -330,8 +387,8 @@ def in_grid(
     _, rows, columns = view.shape
     if stack.shape[1:] != (rows, columns):
         stack = np.stack([cv2.resize(item, (columns, rows)) for item in stack])
-    turned = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
-    return np.ascontiguousarray(np.transpose(turned, np.argsort(view.order)))
+    unflipped = np.flip(stack, tuple(axis for axis in range(3) if view.flipped[axis]))
+    return np.ascontiguousarray(np.transpose(unflipped, np.argsort(view.order)))
 
 
 def _squared(
@@ -403,3 +460,106 @@ def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
         return None
     origins = np.array([place.origin for place in places])
     return np.asarray(origins @ places[0].normal)
+
+
+Edges: TypeAlias = tuple[str, str, str, str]
+"""Directions of the left, right, top and bottom edge: R L A P I S."""
+
+_WAYS = (("L", "R"), ("P", "A"), ("S", "I"))
+
+
+@dataclass(frozen=True)
+class StackView:
+    """One way of going through a stack.
+
+    Parameters
+    ----------
+    plane
+        None where the file does not say.
+    order
+        The stack's axes (0 slices, 1 rows, 2 columns) that become this view's
+        slices, rows and columns.
+    flipped
+        Whether each of these runs backwards.
+    spacing_mm
+        Between rows and between columns of a picture; None where unknown.
+    edges
+        None where the place in the patient is not known.
+    """
+
+    plane: Plane | None
+    order: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    spacing_mm: tuple[float, float] | None
+    edges: Edges | None
+
+
+def views_of(series: Series, volume: Volume | None) -> tuple[StackView, ...]:
+    """List the views that a series allows.
+
+    Parameters
+    ----------
+    series
+        Slices in order.
+    volume
+        The stack from `volume_of`, or None.
+
+    Returns
+    -------
+    tuple of StackView
+        The slices as they are, then the two other planes where the series is a
+        regular stack that is broad enough to be seen from there (see
+        `check_view`).
+    """
+    first = series.slices[0]
+    place = first.placement
+    own = StackView(
+        first.plane,
+        (0, 1, 2),
+        (False, False, False),
+        first.spacing_mm,
+        None if place is None else edges_of(place),
+    )
+    if volume is None:
+        return (own,)
+    depth, height, width = volume.voxels.shape
+    shape, affine = (depth, height, width), volume.affine
+    others = []
+    for plane in Plane:
+        view = view_of(shape, affine, plane)
+        if view.order[0] == 0:
+            continue
+        try:
+            check_view(shape, affine, plane, first.source)
+        except InputError:
+            continue
+        others.append(
+            StackView(
+                plane,
+                view.order,
+                view.flipped,
+                view.first.spacing_mm,
+                edges_of(view.first),
+            )
+        )
+    return (own, *others)
+
+
+def edges_of(place: Placement) -> Edges:
+    """Name the direction in the patient that each edge of a slice points to."""
+    right, bottom = toward(place.across), toward(place.down)
+    back = {one: other for pair in _WAYS for one, other in (pair, pair[::-1])}
+    return back[right], right, back[bottom], bottom
+
+
+def toward(way: ArrayLike) -> str:
+    """Name the nearest direction in the patient: R, L, A, P, I or S.
+
+    Parameters
+    ----------
+    way
+        Shape (3,), LPS.
+    """
+    steps = np.asarray(way, np.float64)
+    axis = int(np.argmax(np.abs(steps)))
+    return _WAYS[axis][0 if steps[axis] > 0 else 1]
