@@ -18,7 +18,9 @@ def update(step: float = 0.1, weight: float = 10.0, **changed: np.ndarray) -> Up
         "dense/kernel": np.full((4, 3), step, np.float32),
         "bn/moving_variance": np.full(3, 1.1, np.float32),
     }
-    return Update(arrays | {k.replace("__", "/"): v for k, v in changed.items()}, weight)
+    return Update(
+        arrays | {k.replace("__", "/"): v for k, v in changed.items()}, weight
+    )
 
 
 def three(bad: Update) -> dict[str, Update]:

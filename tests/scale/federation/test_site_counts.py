@@ -57,9 +57,7 @@ def merged(min_cell: int = 1) -> tuple[dict[str, Any], ScoredSlices]:
     counts = {
         name: json.loads(
             json.dumps(
-                site_counts(
-                    scored, {"source": [name] * len(scored.records)}, min_cell
-                )
+                site_counts(scored, {"source": [name] * len(scored.records)}, min_cell)
             )
         )
         for name, scored in sites.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,8 @@ class LocalGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
+        # A site that is elsewhere gets a copy, and may change it.
+        message.content = deepcopy(message.content)
         try:
             return site_app(message, self._contexts[node])
         except (TumorLensError, ValueError, KeyError, TypeError) as error:

@@ -256,7 +256,7 @@ def _patient_gradient(
 def _gradient_of(model: keras.Model) -> Callable[..., list[Any]]:
     variables = [item.value for item in model.trainable_variables]
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True)
     def gradient(pixels: Any, targets: Any, weights: Any) -> Any:  # noqa: ANN401
         with tf.GradientTape() as tape:
             outputs = model(pixels, training=True)

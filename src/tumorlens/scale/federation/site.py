@@ -139,7 +139,8 @@ class _Pull(keras.regularizers.Regularizer):
     def __init__(self, variable: keras.Variable, weight: float) -> None:
         self._variable = variable
         self._weight = weight
-        self._start = keras.Variable(variable.value, trainable=False)
+        values = keras.ops.convert_to_numpy(variable.value)
+        self._start = keras.Variable(values, trainable=False)
 
     def start(self) -> None:
         """Pull towards where the variable is now."""
@@ -204,7 +205,7 @@ class _Network:
             state.assign(later)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _network(plan: FederationPlan) -> _Network:
     return _Network(plan)
 

@@ -71,12 +71,14 @@ class _Slices:
         by_patient
             True for the mean of the patients' own ratios.
         """
-        x = np.bincount(self.patients, over.astype(np.float64))
-        n = np.bincount(self.patients, under.astype(np.float64))
-        there = n > 0
+        sums = [
+            np.bincount(self.patients, side.astype(np.float64))
+            for side in (over, under)
+        ]
+        there = sums[1] > 0
         if int(there.sum()) < self.min_cell:
             return None
-        x, n = x[there], n[there]
+        x, n = (np.asarray(side[there], np.float64) for side in sums)
         if by_patient:
             x, n = x / n, np.ones(len(n))
         return [
@@ -270,11 +272,11 @@ def _counts(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
         finite = np.isfinite(values).all(axis=1)
         heads[head] = sums.scores(1.0 - values[:, NO_TUMOR_INDEX], tumor)
         ratios[f"{head}/accuracy"] = sums.share(values.argmax(axis=1) == labels, finite)
-    for name, (peak, dice) in _localised(scored).items():
+    for kind, (peak, dice) in _localised(scored).items():
         known = np.isfinite(peak)
-        ratios[f"{name}/peak_inside_outline"] = sums.share(peak == 1.0, known)
+        ratios[f"{kind}/peak_inside_outline"] = sums.share(peak == 1.0, known)
         known = np.isfinite(dice)
-        ratios[f"{name}/dice_at_half_height"] = sums.ratio(
+        ratios[f"{kind}/dice_at_half_height"] = sums.ratio(
             np.where(known, dice, 0.0), known
         )
     never = np.zeros(len(patients.labels), bool)
@@ -613,7 +615,7 @@ def _calibration_figure(
 def _class_figures(counts: Mapping[str, Any]) -> dict[str, Any]:
     ratios, scores = counts["ratios"], counts["scores"]
     matrix = np.array(counts["confusion"])
-    classes = {
+    classes: dict[TumorClass, dict[str, Any]] = {
         name: {
             "count": int(matrix[row].sum()),
             **{
