@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text, name_text, table
 from tumorlens.report.model_card.card import FOLDER, card_charts, model_card
 from tumorlens.report.model_card.figures import COVERAGES
-from tumorlens.settings import SETTINGS, Settings
+from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting, Settings
 from tumorlens.web.openapi.document import openapi_document
 
 ROOT = Path(__file__).parents[1]
@@ -364,20 +365,32 @@ def _settings_page() -> str:
         "This page is written from the table in `settings.py` by `make docs`. An",
         "option takes precedence over the environment variable.",
         "",
+        *_settings_table(SETTINGS.values()),
+        "",
+        "`tumorlens serve` also takes `--open` or `--no-open`, which have no variable:",
+        "whether to open the page in a browser, by default where there is a screen.",
+        "",
+        "## Limits of the DICOM node",
+        "",
+        "`tumorlens node` takes these beside its other options, each of which has a",
+        "variable too, such as `TUMORLENS_NODE_SEND_TO` ([DICOM](pacs.md)).",
+        "",
+        *_settings_table(NODE_LIMITS.values()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _settings_table(rows: Iterable[Setting]) -> list[str]:
+    lines = [
         "| Option | Environment variable | Default | Meaning |",
         "|---|---|---|---|",
     ]
-    for row in SETTINGS.values():
+    for row in rows:
         default = "–" if row.default is None else f"`{row.default}`"
         lines.append(
             f"| `{row.option}` | `{row.environment}` | {default} | {row.help} |"
         )
-    lines += [
-        "",
-        "`tumorlens serve` also takes `--open` or `--no-open`, which have no variable:",
-        "whether to open the page in a browser, by default where there is a screen.",
-    ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from tumorlens.errors import SettingError
-from tumorlens.settings import SETTINGS, Settings, load_settings
+from tumorlens.settings import (
+    NODE_LIMITS,
+    SETTINGS,
+    NodeLimits,
+    Settings,
+    load_settings,
+)
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -21,6 +27,13 @@ def test_every_setting_is_a_row_with_help_and_both_names() -> None:
         assert row.help.endswith(".")
         assert row.environment == f"TUMORLENS_{row.name.upper()}"
     assert SETTINGS["upload_mb"].option == "--upload-mb"
+
+
+def test_limits_of_the_node_have_variables_of_their_own() -> None:
+    assert list(NODE_LIMITS) == [row.name for row in fields(NodeLimits)]
+    row = NODE_LIMITS["pdu_kb"]
+    assert (row.option, row.environment) == ("--pdu-kb", "TUMORLENS_NODE_PDU_KB")
+    assert all(row.help.endswith(".") for row in NODE_LIMITS.values())
 
 
 def test_an_option_goes_before_the_environment() -> None:

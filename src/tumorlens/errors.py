@@ -125,6 +125,13 @@ class TooSmallError(InputError):
     default_hint = "Give the slice at its original size."
 
 
+class SeveralPeopleError(InputError):
+    """What was given as one study is of several people, or of several visits."""
+
+    code = "several_people"
+    default_hint = "Give the series of one study at a time."
+
+
 class UnreadableFileError(InputError):
     """The system refuses to hand the file over."""
 

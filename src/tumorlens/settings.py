@@ -69,13 +69,62 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class NodeLimits:
+    """Limits and times of the DICOM node; each field is one row of its table."""
+
+    associations: int = _setting(
+        10, "Associations of the node at a time; more are turned away.", 1, 200
+    )
+    connections: int = _setting(
+        32,
+        "Connections at a time that have not asked for an association yet; the oldest "
+        "is cut off for a new one.",
+        1,
+        1000,
+    )
+    association_seconds: int = _setting(
+        10, "Seconds that a connection has to ask for an association.", 1, 300
+    )
+    peer_seconds: int = _setting(
+        30,
+        "Seconds for which a peer may be silent, or send one PDU.",
+        1,
+        3600,
+    )
+    pdu_kb: int = _setting(
+        1024, "Longest PDU, in KB; a longer one is cut off unread.", 16, 65_536
+    )
+    receiving_mb: int = _setting(
+        512,
+        "MB of images that are being received at a time, over all associations; the "
+        "one that passes it is cut off.",
+        144,
+        65_536,
+    )
+    wait_seconds: int = _setting(
+        900,
+        "Seconds after its last image for which a series that is not known to be whole "
+        "waits for more; then it is judged as a part.",
+        0,
+        604_800,
+    )
+    stop_seconds: int = _setting(
+        20,
+        "Seconds that open associations, and the series at hand, have to end when the "
+        "node is stopped.",
+        0,
+        600,
+    )
+
+
+@dataclass(frozen=True)
 class Setting:
-    """One row of the table.
+    """One row of a table.
 
     Parameters
     ----------
     name
-        The name of the field in `Settings`.
+        The name of the field in `Settings` or `NodeLimits`.
     kind
         ``text``, ``number`` or ``folder``.
     default
@@ -84,6 +133,8 @@ class Setting:
         One sentence.
     low, high
         The least and greatest number; None where there is none.
+    command
+        The command that it is of, where that is another than ``serve``.
     """
 
     name: str
@@ -92,11 +143,13 @@ class Setting:
     help: str
     low: int | None
     high: int | None
+    command: str = ""
 
     @property
     def environment(self) -> str:
         """The name of its environment variable."""
-        return ENVIRONMENT_PREFIX + self.name.upper()
+        prefix = f"{self.command.upper()}_" if self.command else ""
+        return ENVIRONMENT_PREFIX + prefix + self.name.upper()
 
     @property
     def option(self) -> str:
@@ -139,17 +192,22 @@ class Setting:
         return number
 
 
-def _table() -> Iterator[Setting]:
+def _table(
+    settings: type[Settings | NodeLimits], command: str = ""
+) -> Iterator[Setting]:
     kinds = {"str": "text", "int": "number", "Path": "folder"}
-    for row in fields(Settings):
+    for row in fields(settings):
         # Annotations are text here: "int | None" is of the kind "int".
         kind = kinds[str(row.type).split(" ")[0]]
         default: Any = row.default
-        yield Setting(row.name, kind, default, **row.metadata)
+        yield Setting(row.name, kind, default, **row.metadata, command=command)
 
 
-SETTINGS: dict[str, Setting] = {row.name: row for row in _table()}
+SETTINGS: dict[str, Setting] = {row.name: row for row in _table(Settings)}
 """Every setting by name, in the order in which they are shown."""
+
+NODE_LIMITS: dict[str, Setting] = {row.name: row for row in _table(NodeLimits, "node")}
+"""Every limit of the DICOM node; likewise."""
 
 
 def load_settings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from tests.contracts import samples
 from tests.contracts.conftest import Compare
 from tests.contracts.shapes import shape
+from tests.samples.drawn_study import with_study_model
 from tumorlens.cli.main import main
 
 
@@ -84,6 +86,22 @@ def test_scan(
     words = _words([judged, failed], "schema", "status", "research_use_only")
     found = {"judged": shape(judged), "failed": shape(failed), "words": words}
     compare(f"scan-json-{kind}", found)
+
+
+@pytest.mark.parametrize("kind", ["plain", "learned"])
+def test_study(
+    kind: str, slices_bundle: Path, compare: Compare, tmp_path: Path
+) -> None:
+    model = shutil.copytree(slices_bundle, tmp_path / "bundle")
+    if kind == "learned":
+        with_study_model(model)
+    names = ("T1.nii.gz", "T1C.nii.gz", "FLAIR.nii.gz")
+    volumes = [samples.save_volume(tmp_path / name, label="glioma") for name in names]
+    out = tmp_path / "out.json"
+    run("study", *volumes, "--json", out, "--model", model)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    words = _words([found], "schema", "status", "research_use_only")
+    compare(f"study-json-{kind}", {"judged": shape(found), "words": words})
 
 
 def test_scan_that_shows_nothing(compare: Compare, tmp_path: Path) -> None:

@@ -6,24 +6,26 @@ from typing import Any
 
 from tests.contracts.conftest import Compare
 from tumorlens import errors
-from tumorlens.settings import SETTINGS
+from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting
 
 
 def test_settings(compare: Compare) -> None:
-    compare(
-        "settings",
-        {
-            name: {
-                "option": row.option,
-                "environment": row.environment,
-                "kind": row.kind,
-                "default": row.default,
-                "low": row.low,
-                "high": row.high,
-            }
-            for name, row in SETTINGS.items()
-        },
-    )
+    compare("settings", {name: _facts(row) for name, row in SETTINGS.items()})
+
+
+def test_limits_of_the_node(compare: Compare) -> None:
+    compare("node-limits", {name: _facts(row) for name, row in NODE_LIMITS.items()})
+
+
+def _facts(row: Setting) -> dict[str, Any]:
+    return {
+        "option": row.option,
+        "environment": row.environment,
+        "kind": row.kind,
+        "default": row.default,
+        "low": row.low,
+        "high": row.high,
+    }
 
 
 def test_errors_and_their_codes(compare: Compare) -> None:

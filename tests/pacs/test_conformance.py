@@ -19,7 +19,7 @@ from tumorlens.inference.series.classifier import (
     load_series_classifier,
 )
 from tumorlens.pacs.analysis import judge_files
-from tumorlens.report.dicom.finding import EarlierReport
+from tumorlens.report.dicom.finding import SentResult
 from tumorlens.report.dicom.sr import REPLACES
 
 OUT_OF_ORDER = [5, 0, 4, 1, 3, 2]
@@ -52,7 +52,7 @@ def partly_ill() -> list[np.ndarray]:
 def objects(
     classifier: SeriesClassifier,
     files: list[Path],
-    earlier: tuple[EarlierReport, ...] = (),
+    earlier: tuple[SentResult, ...] = (),
 ) -> dict[str, Dataset]:
     (judged,) = judge_files(classifier, files, None, earlier)
     found = [dcmread(BytesIO(data)) for data in judged.results]
@@ -76,7 +76,7 @@ def test_a_report_that_replaces_another_names_it_and_is_valid(
 ) -> None:
     files = single(tmp_path / "a")
     study = dcmread(files[0]).StudyInstanceUID
-    earlier = tuple(EarlierReport(study, f"1.2.{n}", f"1.2.{n}.1") for n in (3, 4))
+    earlier = tuple(SentResult(study, f"1.2.{n}", f"1.2.{n}.1") for n in (3, 4))
     report = objects(classifier, files, earlier)["SR"]
     named = [
         (series.SeriesInstanceUID, item.ReferencedSOPInstanceUID)

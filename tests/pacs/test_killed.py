@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +13,8 @@ from typing import Any
 import pytest
 
 from tests.samples.dicom_studies import ill_head, wait_for, write_series
-from tests.samples.orthanc import PASSWORD, USER, Orthanc, free_port
-from tumorlens.pacs.dicomweb import access
-from tumorlens.pacs.node.peers import Peer
+from tests.samples.orthanc import Orthanc
+from tests.samples.processes import Command, start_node
 from tumorlens.pacs.node.sender import send_files
 
 SERIES = 8
@@ -37,35 +33,6 @@ def collected() -> Iterator[None]:
     """Let such sockets go here, and not in another file's test."""
     yield
     gc.collect()
-
-
-class Command:
-    """A `tumorlens` command that can be killed and started again."""
-
-    def __init__(self, log: Path, *arguments: object) -> None:
-        self._arguments = [str(item) for item in arguments]
-        self._log = log
-        self.start()
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tumorlens", *self._arguments],
-                env={**os.environ, access.USER: USER, access.PASSWORD: PASSWORD},
-                stdout=log,
-                stderr=log,
-            )
-
-    def end(self, number: signal.Signals) -> int:
-        self._process.send_signal(number)
-        return self._process.wait(60)
-
-    def said(self) -> str:
-        return self._log.read_text(encoding="utf-8")
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
 
 
 @pytest.fixture
@@ -117,23 +84,6 @@ def says_nothing_of_patients(log: str) -> None:
     assert not re.search(r"\d(\.\d+){4}", log), "a UID"
 
 
-def start_node(
-    orthanc: Orthanc, started: list[Command], bundle: Path, folder: Path
-) -> tuple[Command, Peer]:
-    """Start a node that sends back to Orthanc, and wait until it listens."""
-    port = free_port()
-    node = Command(
-        folder / "log",
-        *("node", "--folder", folder / "queue", "--title", "LENS", "--port", port),
-        *("--allow", "SCANNER@127.0.0.1", "--quiet-seconds", 1),
-        *("--send-to", f"{orthanc.title}@127.0.0.1:{orthanc.dicom_port}"),
-        *("--model", bundle),
-    )
-    started.append(node)
-    wait_for(lambda: "listens on" in node.said())
-    return node, Peer("LENS", "127.0.0.1", port)
-
-
 def test_a_killed_node_goes_on(
     orthanc: Orthanc,
     drawn: list[list[Path]],
@@ -182,7 +132,7 @@ def test_images_that_come_late_survive_a_kill(
     node.start()
     wait_for(lambda: node.said().count("listens on") == 2)
     assert send(files)
-    wait_for(lambda: "Judged 4 images again, 3 results." in node.said())
+    wait_for(lambda: "Judged 4 images again, 4 results." in node.said())
     wait_for(lambda: 4 in map(images_of, orthanc.reports()))
     assert node.end(signal.SIGTERM) == 0
     # On a slow machine there is one of three images too: judged before the fourth came.
@@ -193,6 +143,8 @@ def test_images_that_come_late_survive_a_kill(
     assert replacing == [False] + (len(found) - 1) * [True]
     (sent,) = orthanc.modalities().values()
     assert {sent.count(kind) for kind in RESULTS} == {len(found)}
+    # Results that are replaced are rejected.
+    assert sent.count("KO") == len(found) - 1
     says_nothing_of_patients(node.said())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tumorlens.pacs.queue import (
     SeriesJob,
     SeriesQueue,
 )
-from tumorlens.report.dicom.finding import EarlierReport
+from tumorlens.report.dicom.finding import SentResult
 
 DAY = 86_400.0
 
@@ -66,7 +67,7 @@ def send(queue: SeriesQueue, series: str) -> None:
     job = queue.next_to_send()
     assert job is not None and job.series == series
     for place, file in enumerate(job.files):
-        report = EarlierReport("9", "9.1", f"9.1.{file.name}") if not place else None
+        report = SentResult("9", "9.1", f"9.1.{file.name}") if not place else None
         queue.sent(series, file, report)
 
 
@@ -395,3 +396,119 @@ def test_a_folder_is_for_one_at_a_time(queue: SeriesQueue) -> None:
     assert kept(queue) == [b"image"]
     queue.close()
     SeriesQueue(queue.folder).close()
+
+
+def test_a_series_waits_for_the_end_of_its_association(
+    queue: SeriesQueue, clock: Clock, tmp_path: Path
+) -> None:
+    queue.add("1.1", "1", b"first", "a")
+    queue.add("1.2", "1", b"second", "b")
+    job = complete(queue, clock)
+    assert job.is_arriving and not job.is_unfinished
+    assert queue.wait(job, 3600, 30)
+    assert queue.next_complete(10) is None
+    queue.end_association("a", ["1"], normally=True)
+    job = complete(queue, clock)
+    assert job.is_arriving, "the other association is still open"
+    assert queue.wait(job, 0, 30), "however long it takes"
+    queue.end_association("b", ["1"], normally=True)
+    job = complete(queue, clock)
+    assert not job.is_arriving and not job.is_unfinished
+
+
+def test_what_broke_off_is_unfinished_until_a_sender_says_that_it_sent_all(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first", "a")
+    queue.end_association("a", ["1"], normally=False)
+    job = complete(queue, clock)
+    assert job.is_unfinished
+    assert queue.wait(job, 60, 30)
+    clock.now += 60
+    job = complete(queue, clock)
+    assert not queue.wait(job, 60, 30), "it has waited long enough"
+    partial = replace(job, doubts=("It broke off.",))
+    assert queue.put_results(partial, [b"report"])
+    send(queue, "1")
+    assert [entry.is_partial for entry in queue.entries()] == [True]
+    # What breaks off again says nothing new, and brings nothing.
+    queue.add("1.1", "1", b"first", "b")
+    queue.end_association("b", ["1"], normally=False)
+    clock.now += 20
+    assert queue.next_complete(10) is None
+    queue.add("1.1", "1", b"first", "c")
+    queue.end_association("c", ["1"], normally=True)
+    job = complete(queue, clock)
+    assert not job.is_unfinished and len(job.earlier) == 1
+    assert queue.put_results(job, [b"whole report"])
+    assert [entry.is_partial for entry in queue.entries()] == [False]
+    send(queue, "1")
+    # Sent once more, it is not judged once more.
+    queue.add("1.1", "1", b"first", "d")
+    queue.end_association("d", ["1"], normally=True)
+    clock.now += 20
+    assert queue.next_complete(10) is None
+
+
+def test_an_association_that_died_with_the_node_came_to_no_normal_end(
+    queue: SeriesQueue, clock: Clock, tmp_path: Path
+) -> None:
+    queue.add("1.1", "1", b"first", "a")
+    queue.close()
+    again = SeriesQueue(tmp_path / "node", DAY, clock)
+    job = complete(again, clock)
+    assert job.is_unfinished and not job.is_arriving
+    # The same holds once another association has brought more.
+    again.add("1.2", "1", b"second", "a")
+    again.end_association("a", ["1"], normally=False)
+    assert complete(again, clock).is_unfinished
+    again.add("1.3", "1", b"third", "b")
+    again.end_association("b", ["1"], normally=True)
+    assert not complete(again, clock).is_unfinished
+
+
+def test_an_aborted_repetition_does_not_make_a_whole_series_a_part(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first", "a")
+    queue.end_association("a", ["1"], normally=True)
+    queue.add("1.1", "1", b"first", "b")
+    queue.end_association("b", ["1"], normally=False)
+    assert not complete(queue, clock).is_unfinished
+
+
+def test_an_image_that_could_not_be_kept_leaves_its_series_unfinished(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first", "a")
+    queue.end_association("a", ["1"], normally=True)
+    # The first image of this association was turned away: the queue never saw it.
+    queue.end_association("b", ["1"], normally=False)
+    assert complete(queue, clock).is_unfinished
+
+
+def test_a_clock_that_is_put_back_makes_no_series_wait_longer(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    clock.now = 10_000.0
+    queue.add("1.1", "1", b"first", "a")
+    queue.end_association("a", ["1"], normally=False)
+    clock.now -= 7200
+    job = queue.next_complete(10)
+    assert job is not None
+    assert not queue.wait(job, 60, 30)
+
+
+def test_results_of_an_older_release_are_replaced_as_reports(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [b"report", b"picture"])
+    job = queue.next_to_send()
+    assert job is not None
+    picture = SentResult("9", "9.2", "9.2.1", "1.2.840.10008.5.1.4.1.1.7")
+    queue.sent("1", job.files[0], SentResult("9", "9.1", "1"))
+    queue.sent("1", job.files[1], picture)
+    queue.add("1.2", "1", b"second")
+    job = complete(queue, clock)
+    assert job.earlier == (SentResult("9", "9.1", "1"), picture)

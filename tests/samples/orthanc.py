@@ -61,6 +61,7 @@ class Orthanc:
                     "RegisteredUsers": {USER: PASSWORD},
                     "DicomCheckModalityHost": False,
                     "DicomAlwaysAllowStore": True,
+                    "DicomAlwaysAllowFind": True,
                     "StableAge": 1,
                     "MaximumStorageCacheSize": 0,
                     "Plugins": [str(_DICOMWEB)] if dicomweb else [],
@@ -124,10 +125,18 @@ class Orthanc:
 
     def reports(self) -> list[dict[str, Any]]:
         """Read every structured report, by keyword."""
+        return self._objects("SR")
+
+    def tags(self, modality: str) -> dict[str, Any]:
+        """Read the only object of a modality, by keyword."""
+        (found,) = self._objects(modality)
+        return found
+
+    def _objects(self, modality: str) -> list[dict[str, Any]]:
         return [
             self.get(f"instances/{name}/tags?simplify")
             for series in self.get("series?expand")
-            if series["MainDicomTags"]["Modality"] == "SR"
+            if series["MainDicomTags"]["Modality"] == modality
             for name in series["Instances"]
         ]
 

@@ -23,6 +23,7 @@ EXIT_PIPE_CLOSED = 141
 COMMANDS = {
     "predict": ("analysis", "Say what MRI slices show, how sure that is, and where."),
     "scan": ("analysis", "Judge whole scans: volumes and series of slices."),
+    "study": ("analysis", "Judge all series of one study together."),
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
     "federate": ("scale", "Train one model over many hospitals."),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_layer
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_ood_model
+from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
@@ -33,6 +34,7 @@ from tumorlens.inference.bundle.bundle import (
     save_bundle,
     sha256_of,
 )
+from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
@@ -153,7 +155,8 @@ def make_bundle(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    return write_facts(folder, config, layer, ood, facts, metrics)
+    study_model = fit_study_model(fitted_on, layer)
+    return write_facts(folder, config, layer, ood, facts, metrics, study_model)
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -370,6 +373,7 @@ def write_facts(
     ood: tuple[OodModel, Mapping[str, float]],
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    study_model: StudyModel | None = None,
 ) -> Bundle:
     """Write what was fitted beside a network, and verify the whole.
 
@@ -385,6 +389,8 @@ def write_facts(
         Result of `fit_ood_model`: the model and its figures.
     provenance, metrics
         Plain JSON, see `Bundle`.
+    study_model
+        Result of `fit_study_model`.
 
     Raises
     ------
@@ -411,4 +417,5 @@ def write_facts(
         judges=network.judges,
         findings=network.findings,
         sequence_head=layer.sequence_head,
+        study_model=study_model,
     )

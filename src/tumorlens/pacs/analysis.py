@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +18,22 @@ from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.pacs.queue import SeriesJob
 from tumorlens.pacs.worker import Analysis
-from tumorlens.report.dicom.finding import DicomFinding, EarlierReport
+from tumorlens.report.dicom.finding import DicomFinding, SentResult
+from tumorlens.report.dicom.ko import build_ko
 from tumorlens.report.dicom.sc import build_sc
 from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
-from tumorlens.taxonomy import Verdict
+from tumorlens.taxonomy import TumorClass, Verdict
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+NONE_IN_A_PART = (
+    "The images that came show no tumour, but the series is not whole: that says "
+    "nothing of the rest."
+)
+"""Stands in the report of a part of a series, in place of the decision."""
 
 
 def analysis_with(
@@ -45,7 +52,8 @@ def analysis_with(
     -------
     Callable
         Gives for each series a structured report; a secondary capture of its
-        most suspicious slice; and, where a lesion is outlined, a segmentation.
+        most suspicious slice; where a lesion is outlined, a segmentation; and where
+        results were sent before, a key object selection that rejects these.
         Raises `InputError` where nothing in the files is MRI of a head.
 
     Raises
@@ -56,8 +64,14 @@ def analysis_with(
     point = classifier.bundle.point(operating_point)
 
     def analyse(job: SeriesJob) -> list[bytes]:
-        judged = judge_files(classifier, job.files, point, job.earlier, job.missing)
-        return [data for item in judged for data in item.results]
+        judged = judge_files(
+            classifier, job.files, point, job.earlier, job.missing, job.doubts
+        )
+        results = [data for item in judged for data in item.results]
+        if job.earlier:
+            finding, headers = judged[0].finding, judged[0].headers
+            results.append(_to_bytes(build_ko(headers, job.earlier, finding)))
+        return results
 
     return analyse
 
@@ -73,18 +87,22 @@ class Judged:
     results
         Whole DICOM files: SR; SC of the most suspicious slice, or of the middle
         one where none could be judged; SEG where a lesion is outlined.
+    headers
+        Headers of its slices.
     """
 
     finding: DicomFinding
     results: tuple[bytes, ...]
+    headers: Sequence[Dataset] = field(repr=False, default=())
 
 
 def judge_files(
     classifier: SeriesClassifier,
     files: Sequence[Path],
     operating_point: str | None,
-    earlier: Sequence[EarlierReport] = (),
+    earlier: Sequence[SentResult] = (),
     missing: int = 0,
+    doubts: Sequence[str] = (),
 ) -> list[Judged]:
     """Judge the DICOM files of one series; more than one where it has to be split.
 
@@ -95,10 +113,14 @@ def judge_files(
     files
         At least one file.
     earlier
-        Reports of the series that the new ones replace.
+        Results of the series that the new ones replace.
     missing
         Number of images of the series beside the files; the reasons say so, as they
         say what of the files was left out or split.
+    doubts
+        Full sentences: why the files are not known to be the whole series. With these,
+        or with images missing, the report is PARTIAL, and never says that there is no
+        tumour.
 
     Raises
     ------
@@ -108,11 +130,11 @@ def judge_files(
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
     study = stacks_of(gather_series(named)[0])
-    notes = study.notes
+    unseen = tuple(doubts)
     if missing:
-        notes = (*notes, _said_missing(missing, missing + len(files)))
+        unseen = (*unseen, _said_missing(missing, missing + len(files)))
     return [
-        _judged(classifier, series, operating_point, earlier, notes)
+        _judged(classifier, series, operating_point, earlier, study.notes, unseen)
         for series in study.series
     ]
 
@@ -128,12 +150,15 @@ def _judged(
     classifier: SeriesClassifier,
     series: Series,
     operating_point: str | None,
-    earlier: Sequence[EarlierReport],
+    earlier: Sequence[SentResult],
     notes: tuple[str, ...],
+    unseen: tuple[str, ...],
 ) -> Judged:
     prediction = classifier.predict(series, operating_point)
     finding = dicom_finding(prediction, classifier.bundle.name)
-    finding = replace(finding, reasons=(*finding.reasons, *notes))
+    if unseen:
+        finding = _of_a_part(finding, unseen)
+    finding = replace(finding, reasons=(*finding.reasons, *notes, *unseen))
     outline = None
     try:
         outline = _outline(series, prediction, finding)
@@ -144,7 +169,22 @@ def _judged(
     results = [build_sr(series.headers, finding, earlier, series.frames)]
     picture = _picture(series, prediction, finding)
     results += [item for item in (picture, outline) if item is not None]
-    return Judged(finding, tuple(_to_bytes(item) for item in results))
+    return Judged(finding, tuple(map(_to_bytes, results)), series.headers)
+
+
+def _of_a_part(finding: DicomFinding, unseen: tuple[str, ...]) -> DicomFinding:
+    """Say nothing of images that were not there."""
+    finding = replace(finding, missing=unseen)
+    if finding.decision is not TumorClass.NO_TUMOR:
+        return finding
+    # A low probability would be read as the absence of a tumour, too.
+    return replace(
+        finding,
+        decision=Verdict.INCONCLUSIVE,
+        p_tumor=None,
+        p_class=None,
+        reasons=(*finding.reasons, NONE_IN_A_PART),
+    )
 
 
 def _picture(

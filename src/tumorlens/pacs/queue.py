@@ -7,17 +7,20 @@ comes to a series that was given up lets it be tried anew.
 
 Each series is one job of `tumorlens.jobs`, named by its UID, and each image an artefact
 named by its own. It is in the stage to judge until it is judged, then in that to send
-until its results have arrived, and over then or when it is given up.
+until its results have arrived, and over then or when it is given up. Its document says
+which associations bring images of it, before the first of them is kept: one that did
+not end normally, or that died with the node, leaves the series unfinished.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -27,18 +30,18 @@ from sqlalchemy.orm import Session
 from tumorlens.errors import OutputError
 from tumorlens.jobs import artifacts as artifact_store
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
-from tumorlens.jobs.store import JobStore
+from tumorlens.jobs.store import DATABASE, JobStore
 from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.queue_0_1 import read_older, remove_older
-from tumorlens.report.dicom.finding import EarlierReport
+from tumorlens.report.dicom.finding import SentResult
 
 _logger = logging.getLogger(__name__)
 
 KIND = "series"
 JUDGE, SEND, FETCH = "judge", "send", "fetch"
 IMAGE, RESULT, REPORT = "image", "result", "report"
-"""Artefacts of a series. A report that was sent has no file any more: its name is its
-study, series and instance, as a JSON list."""
+"""Artefacts of a series. A result that was sent has no file any more: its name is its
+study, series, instance and SOP class, as a JSON list."""
 
 MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
 """Before a series is given up: 40 minutes of judging, a week of sending, a day of
@@ -55,6 +58,11 @@ _OLDER_STATES = {
     "failed": (JUDGE, JobState.FAILED),
     "missed": (FETCH, JobState.WAITING),
 }
+_OPEN, _UNFINISHED, _PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
+"""Keys of a series' document: its open associations, and whether each brought something
+new; whether one came to no normal end; whether the last results are of a part of the
+series; whether it waits for more images."""
+
 _STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed"}
 _IS_OVER = Job.state.in_(OVER)
 _HAS_FILE = Artifact.digest.is_not(None)
@@ -96,18 +104,65 @@ class SeriesJob:
     files
         Files that were received, or that are to be sent.
     earlier
-        Reports of the series that have been sent.
+        Results of the series that have been sent.
     missing
         Number of images that it is known to have beside those.
     lease
         Under which it was taken from the queue.
+    is_arriving
+        Whether an association that brings images of it is still open.
+    is_unfinished
+        Whether the last association that brought images did not end normally.
+    doubts
+        Full sentences: why the files are not known to be the whole series.
     """
 
     series: str
     files: tuple[Path, ...]
-    earlier: tuple[EarlierReport, ...] = ()
+    earlier: tuple[SentResult, ...] = ()
     missing: int = 0
     lease: str | None = None
+    is_arriving: bool = False
+    is_unfinished: bool = False
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """One series as `SeriesQueue.entries` lists it.
+
+    Parameters
+    ----------
+    series
+        Its UID.
+    state
+        ``receiving``, ``waiting`` (for images that are missing), ``judging``,
+        ``sending``, ``missed`` (to be fetched again), ``done``, ``failed`` (given up)
+        or ``stopped``.
+    images
+        Number of images that it is known to have.
+    arrived
+        Time of the last image, in seconds since 1970.
+    due
+        Time before which it is not worked on, in seconds since 1970.
+    attempts
+        Number of failures.
+    is_partial
+        Whether its last results are of a part of it.
+    """
+
+    series: str
+    state: str
+    images: int
+    arrived: float
+    due: float
+    attempts: int
+    is_partial: bool
+
+    @property
+    def is_over(self) -> bool:
+        """True where nothing more happens by itself."""
+        return self.state in OVER
 
 
 class SeriesQueue:
@@ -125,6 +180,9 @@ class SeriesQueue:
         Seconds since 1970.
     url
         URL of a database as for `JobStore`; None for one in the folder.
+    beside
+        Whether to look into a queue that is there, and that another process may use:
+        it is neither made nor taken over.
 
     Raises
     ------
@@ -139,23 +197,37 @@ class SeriesQueue:
         keep_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
         url: str | None = None,
+        *,
+        beside: bool = False,
     ) -> None:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self.folder = folder
+        if beside:
+            if not (folder / DATABASE).is_file():
+                raise OutputError(
+                    f"There is no queue in {folder}.",
+                    "Give the --folder that the node was started with.",
+                )
+            # A store that is named by its database's URL takes no lock.
+            url = f"sqlite:///{folder / DATABASE}"
         policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
         self._store = JobStore(folder, policies, url=url, clock=clock)
         self._database = self._store.database
         self._artifacts = self._store.artifacts
         self.jobs: JobQueue = self._store.queue
         self._worker = secrets.token_hex(8)
+        self._given_up = self._partial = 0
         try:
-            self._take_over()
+            if not beside:
+                self._take_over()
         except BaseException:
             self._store.close()
             raise
 
-    def add(self, image: str, series: str, data: bytes) -> Arrival:
+    def add(
+        self, image: str, series: str, data: bytes, association: str | None = None
+    ) -> Arrival:
         """Keep one received image, unless it is there already.
 
         Parameters
@@ -164,13 +236,18 @@ class SeriesQueue:
             Their UIDs; the file gets a name of ours.
         data
             The whole DICOM file.
+        association
+            Any name of the association that brings it. The series is not judged until
+            `end_association` is called, or the node starts again.
         """
         with self._database.transaction() as session:
             row = self._row(session, series)
             arrival = _arrival_of(session, image, row)
-            if arrival is Arrival.TOO_LATE and row is not None:
-                # Known from now on, so that it is told once.
-                self._artifacts.attach(row.id, IMAGE, {image: None})
+            if row is not None and not arrival.kept:
+                if arrival is Arrival.TOO_LATE:
+                    # Known from now on, so that it is told once.
+                    self._artifacts.attach(row.id, IMAGE, {image: None})
+                self._open(row, association, brings_new=False)
         if not arrival.kept:
             return arrival
         self._make_room()
@@ -182,8 +259,80 @@ class SeriesQueue:
                 arrival = _arrival_of(session, image, row)
                 if arrival.kept:
                     row = self._receive(session, series, row)
+                    self._open(row, association, brings_new=True)
                     self._artifacts.attach(row.id, IMAGE, {image: file})
         return arrival
+
+    def end_association(
+        self, association: str, series: Iterable[str], *, normally: bool
+    ) -> None:
+        """Note that an association ended.
+
+        One that ended normally is taken for its sender's word that all was sent, also
+        of what another association had begun. A series of which a part was judged is
+        judged anew then, as long as its images are kept.
+
+        Parameters
+        ----------
+        association, series
+            The same as for `add`, of all images that it brought.
+        normally
+            Whether its sender released it.
+        """
+        with self._database.transaction() as session:
+            for uid in series:
+                row = self._row(session, uid)
+                if row is None:
+                    continue
+                ours, is_unfinished = self._arrival_facts(row)
+                # One that is not known brought what could not be kept.
+                brought_new = ours.pop(self._named(association), True)
+                row.document = {
+                    **row.document,
+                    _OPEN: ours,
+                    _UNFINISHED: not normally and (is_unfinished or brought_new),
+                }
+                was_partial = is_unfinished and row.document.get(_PARTIAL)
+                if normally and was_partial and not _is_in(row, JUDGE):
+                    self._judge_again(row)
+                elif row.state is JobState.WAITING and row.stage == JUDGE:
+                    row.due = self._clock()
+                    self._database.after_commit(self.jobs.announce)
+
+    def wait(self, job: SeriesJob, seconds: float, again_seconds: float) -> bool:
+        """Put a series back that is not whole yet.
+
+        Parameters
+        ----------
+        job
+            Job of `next_complete`.
+        seconds
+            Seconds after its last image that it may wait for more.
+        again_seconds
+            Seconds after which to look again, should nothing come.
+
+        Returns
+        -------
+        bool
+            False where it has waited so long already, and nothing brings more: the job
+            is still the caller's.
+        """
+        now = self._clock()
+        with self._database.transaction() as session:
+            row = self._row(session, job.series)
+            if row is None or row.lease is None or row.lease != job.lease:
+                return True
+            left = row.arrived + seconds - now
+            # Somebody may have put the clock back: no series waits longer for that.
+            if not job.is_arriving and not 0 < left <= seconds:
+                return False
+            self.jobs.move(row, JUDGE)
+            facts = dict(row.document)
+            facts[_WAITS] = True
+            row.document = facts
+            pause = again_seconds if left <= 0 else min(left, again_seconds)
+            row.due = row.rank = now + pause
+        return True
 
     def next_complete(self, quiet_seconds: float) -> SeriesJob | None:
         """Find a series to which nothing was added for a while; oldest first.
@@ -204,7 +353,7 @@ class SeriesQueue:
         Parameters
         ----------
         job
-            Job of `next_complete`.
+            Job of `next_complete`, with the doubts that stand in the results.
         results
             Whole DICOM files.
 
@@ -220,6 +369,7 @@ class SeriesQueue:
                 row = self._row(session, job.series)
                 whole = row is not None and row.lease == job.lease is not None
                 if row is not None and whole:
+                    row.document = {**row.document, _PARTIAL: bool(job.doubts)}
                     self._artifacts.detach(self._artifacts.of(row.id, RESULT))
                     self._artifacts.attach(row.id, RESULT, files)
                     if files:
@@ -227,21 +377,20 @@ class SeriesQueue:
                         self.jobs.move(row, SEND, rank=0.0)
                     else:
                         self.jobs.end(row, JobState.DONE)
+        self._partial += whole and bool(job.doubts)
         if self._keep_seconds <= 0:
             self.clean()
         return whole
 
-    def sent(
-        self, series: str, file: Path, report: EarlierReport | None = None
-    ) -> None:
+    def sent(self, series: str, file: Path, result: SentResult | None = None) -> None:
         """Note that one result has arrived; with the last one the series is done.
 
         Parameters
         ----------
         series, file
             The same as in the job.
-        report
-            Facts of the file, where it is a report.
+        result
+            Names of the file's object, where newer results would replace it.
         """
         with self._database.transaction() as session:
             row = self._row(session, series)
@@ -250,9 +399,9 @@ class SeriesQueue:
             results = self._artifacts.of(row.id, RESULT)
             arrived = [item for item in results if item.digest == file.name]
             self._artifacts.detach(arrived)
-            if report is not None:
-                named = [report.study, report.series, report.instance]
-                self._artifacts.attach(row.id, REPORT, {json.dumps(named): None})
+            if result is not None:
+                named = json.dumps(list(astuple(result)))
+                self._artifacts.attach(row.id, REPORT, {named: None})
             # It may be receiving again.
             if len(arrived) == len(results) and _is_in(row, SEND):
                 self.jobs.end(row, JobState.DONE)
@@ -267,7 +416,72 @@ class SeriesQueue:
         """
         with self._database.transaction() as session:
             row = self._row(session, series)
-            return float("inf") if row is None else self.jobs.postpone(row)
+            if row is None:
+                return float("inf")
+            wait = self.jobs.postpone(row)
+        if math.isinf(wait):
+            self._given_up += 1
+        return wait
+
+    @property
+    def given_up(self) -> int:
+        """Number of series that were given up since the queue was opened."""
+        return self._given_up
+
+    @property
+    def partial(self) -> int:
+        """Number of series that were judged as a part since the queue was opened."""
+        return self._partial
+
+    def oldest(self) -> float | None:
+        """Time of the last image of the series that waits longest; None without one."""
+        with self._database.reading() as session:
+            arrived: float | None = session.scalar(
+                select(func.min(Job.arrived)).where(Job.kind == KIND, ~_IS_OVER)
+            )
+        return arrived
+
+    def entries(self) -> list[SeriesEntry]:
+        """List the series, those with the newest image first."""
+        with self._database.reading() as session:
+            counted = (
+                select(Artifact.job, func.count().label("images"))
+                .where(Artifact.role == IMAGE)
+                .group_by(Artifact.job)
+                .subquery()
+            )
+            rows = session.execute(
+                select(Job, func.coalesce(counted.c.images, 0))
+                .outerjoin(counted, counted.c.job == Job.id)
+                .where(Job.kind == KIND)
+                .order_by(Job.arrived.desc(), Job.number.desc())
+            ).all()
+        return [_entry(row, images) for row, images in rows]
+
+    def requeue(self, series: str) -> bool:
+        """Let a series that was judged or given up be judged anew, at once.
+
+        Returns
+        -------
+        bool
+            False where it is not known, or none of its images is kept any more.
+        """
+        with self._database.transaction() as session:
+            row = self._row(session, series)
+            if row is None:
+                return False
+            return self._judge_again(row)
+
+    def forget(self, series: str) -> bool:
+        """Remove a series, its images and its results that were not sent.
+
+        Returns
+        -------
+        bool
+            False where it is not known.
+        """
+        job = self.jobs.named(KIND, series)
+        return job is not None and self.jobs.remove([job.id]) > 0
 
     def clean(self) -> None:
         """Remove the files that have been kept long enough.
@@ -306,13 +520,50 @@ class SeriesQueue:
         images = self._artifacts.of(row.id, IMAGE)
         files = images if role == IMAGE else self._artifacts.of(row.id, role)
         reports = self._artifacts.of(row.id, REPORT)
+        ours, is_unfinished = self._arrival_facts(row)
         return SeriesJob(
             row.key,
             tuple(self._artifacts.path(item.digest) for item in files if item.digest),
-            tuple(EarlierReport(*json.loads(item.name)) for item in reports),
+            tuple(SentResult(*json.loads(item.name)) for item in reports),
             sum(item.digest is None for item in images),
             row.lease,
+            bool(ours),
+            is_unfinished,
         )
+
+    def _arrival_facts(self, row: Job) -> tuple[dict[str, bool], bool]:
+        """Give the open associations, and whether another came to no normal end."""
+        opened: dict[str, bool] = row.document.get(_OPEN, {})
+        ours = {key: new for key, new in opened.items() if key.startswith(self._worker)}
+        # Those of another start died with it.
+        lost = any(new for name, new in opened.items() if name not in ours)
+        return ours, lost or bool(row.document.get(_UNFINISHED))
+
+    def _judge_again(self, row: Job) -> bool:
+        """Let a row be judged anew; tell whether any of its images is kept."""
+        images = self._artifacts.of(row.id, IMAGE)
+        if all(item.digest is None for item in images):
+            return False
+        self.jobs.move(row, JUDGE)
+        return True
+
+    def _named(self, association: str) -> str:
+        return f"{self._worker} {association}"
+
+    def _open(self, row: Job, association: str | None, *, brings_new: bool) -> None:
+        """Note that an association brings images of a series."""
+        if association is None:
+            return
+        name = self._named(association)
+        ours, is_unfinished = self._arrival_facts(row)
+        if name in ours and (ours[name] or not brings_new):
+            return
+        # Of those that died with another start only the fact is kept.
+        row.document = {
+            **row.document,
+            _OPEN: {**ours, name: brings_new},
+            _UNFINISHED: is_unfinished,
+        }
 
     def _row(self, session: Session, series: str) -> Job | None:
         return self.jobs.locked(session, Job.kind == KIND, Job.key == series)
@@ -324,6 +575,7 @@ class SeriesQueue:
             session.flush()
         else:
             self.jobs.move(row, JUDGE)
+            row.document = {**row.document, _WAITS: False}
         row.arrived = self._clock()
         return row
 
@@ -379,6 +631,26 @@ class SeriesQueue:
                 f"{artifact_store.LEAST_FREE_BYTES // 2**20} MB left.",
                 "Make room on it.",
             )
+
+
+def _entry(row: Job, images: int) -> SeriesEntry:
+    if row.state.is_over:
+        state = row.state.value
+    elif row.stage == JUDGE and row.state is JobState.RUNNING:
+        state = "judging"
+    elif row.stage == JUDGE and row.document.get(_WAITS):
+        state = "waiting"
+    else:
+        state = _STATES[row.stage]
+    return SeriesEntry(
+        series=row.key or "",
+        state=state,
+        images=images,
+        arrived=row.arrived,
+        due=row.due,
+        attempts=row.attempts,
+        is_partial=bool(row.document.get(_PARTIAL)),
+    )
 
 
 def _is_in(row: Job, stage: str) -> bool:

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,13 +15,18 @@ from pydicom import dcmread
 from tumorlens.errors import InputError
 from tumorlens.jobs.worker import Worker, described
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue
-from tumorlens.report.dicom.finding import EarlierReport
+from tumorlens.report.dicom.finding import SentResult
 
 logger = logging.getLogger(__name__)
 _CLEANING_SECONDS = 60.0
+_LOOK_AGAIN_SECONDS = 30.0
+"""Between two looks at a series that is not whole, to which nothing comes."""
 
 Analysis: TypeAlias = Callable[[SeriesJob], Sequence[bytes]]
 """A series in, DICOM files of the results out."""
+
+Doubts: TypeAlias = Callable[[SeriesJob], Sequence[str]]
+"""Full sentences: why the files of a series are not known to be all of it."""
 
 Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
 """Brings files to where results go, tells of each that arrived, and says whether
@@ -40,7 +46,13 @@ class SeriesWorker:
     deliver
         Brings results to where they go.
     quiet_seconds
-        A series is complete when nothing came for so long.
+        A series is looked at when nothing came for so long.
+    doubts
+        Tells whether a series is whole; by default each is, but for images that are
+        known to be missing.
+    wait_seconds
+        Seconds after its last image for which a series that is not whole waits for
+        more. What there is is judged then, as a part.
     """
 
     def __init__(
@@ -49,11 +61,15 @@ class SeriesWorker:
         analyse: Analysis,
         deliver: Delivery,
         quiet_seconds: float,
+        doubts: Doubts = lambda _: (),
+        wait_seconds: float = 0.0,
     ) -> None:
         self._queue = queue
         self._analyse = analyse
         self._deliver = deliver
         self._quiet_seconds = quiet_seconds
+        self._doubts = doubts
+        self._wait_seconds = wait_seconds
         self._cleaned = -math.inf
         self._worker = Worker(queue.jobs, [self._judge_next, self._send_next])
 
@@ -61,9 +77,16 @@ class SeriesWorker:
         """Begin."""
         self._worker.start()
 
-    def close(self) -> None:
-        """Finish the step at hand, and stop."""
-        self._worker.close()
+    def close(self, patience_seconds: float | None = None) -> None:
+        """Finish the step at hand, and stop.
+
+        Parameters
+        ----------
+        patience_seconds
+            Seconds to wait for it; None for as long as it takes. What is not finished
+            is done again at the next start.
+        """
+        self._worker.close(patience_seconds)
 
     def _judge_next(self) -> bool:
         if time.monotonic() - self._cleaned > _CLEANING_SECONDS:
@@ -74,6 +97,12 @@ class SeriesWorker:
             return False
         images, again = len(job.files), " again" if job.earlier else ""
         try:
+            job = replace(job, doubts=tuple(self._doubts(job)))
+            if (job.is_arriving or job.doubts) and self._queue.wait(
+                job, self._wait_seconds, _LOOK_AGAIN_SECONDS
+            ):
+                logger.info("A series of %d images is not whole: it waits.", images)
+                return True
             results = self._analyse(job)
         except InputError as error:
             # The message may quote the sender's text; the code cannot.
@@ -88,6 +117,8 @@ class SeriesWorker:
             logger.info("Judged %d images%s, %d results.", images, again, len(results))
             if job.missing:
                 logger.warning("%d more images of it were missing.", job.missing)
+            if job.doubts:
+                logger.warning("Its report is of a part: the series is not whole.")
         else:
             logger.info("More than %d images of a series came: it waits.", images)
         return True
@@ -98,7 +129,7 @@ class SeriesWorker:
             return False
 
         def arrived(file: Path) -> None:
-            self._queue.sent(job.series, file, _as_report(file))
+            self._queue.sent(job.series, file, _as_result(file))
 
         try:
             whole = self._deliver(job.files, arrived)
@@ -118,11 +149,14 @@ class SeriesWorker:
             logger.warning("To be tried again in %.0f s.", wait)
 
 
-def _as_report(file: Path) -> EarlierReport | None:
-    """Say which report a file of ours is; None where it is another result."""
+def _as_result(file: Path) -> SentResult | None:
+    """Name a file's object; None where it only rejects others."""
     item = dcmread(file, stop_before_pixels=True)
-    if item.Modality != "SR":
+    if item.Modality == "KO":
         return None
-    return EarlierReport(
-        item.StudyInstanceUID, item.SeriesInstanceUID, item.SOPInstanceUID
+    return SentResult(
+        item.StudyInstanceUID,
+        item.SeriesInstanceUID,
+        item.SOPInstanceUID,
+        item.SOPClassUID,
     )

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import build_tiny_bundle
 from tests.samples.drawn_series import MODEL, RATE, drawn_series
 from tumorlens.errors import BundleError
-from tumorlens.imaging.study import Slice
+from tumorlens.imaging.study import MRSequence, Slice
 from tumorlens.inference.bundle.bundle import (
     Bundle,
     load_bundle,
@@ -23,8 +23,11 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import (
     OperatingPoint,
+    Rate,
     Rules,
+    SequenceSum,
     SeriesModel,
+    StudyModel,
     disagreement,
     disagrees,
     lacks_brain,
@@ -154,7 +157,9 @@ def test_a_bundle_keeps_its_rules(tmp_path: Path, rules: Rules) -> None:
     assert load_bundle(tmp_path).rules == rules
 
 
-def resave(old: Bundle, rules: Rules) -> Bundle:
+def resave(
+    old: Bundle, rules: Rules | None = None, study_model: StudyModel | None = None
+) -> Bundle:
     return save_bundle(
         old.folder,
         name=old.name,
@@ -168,6 +173,7 @@ def resave(old: Bundle, rules: Rules) -> Bundle:
         provenance=old.provenance,
         metrics=old.metrics,
         rules=rules,
+        study_model=study_model,
     )
 
 
@@ -278,3 +284,62 @@ def test_the_old_names_of_a_bundle_work_for_one_release(bundle: Path) -> None:
         assert made.scans == made.series_model
     with pytest.warns(DeprecationWarning, match="series_points"):
         assert made.scan_points == made.series_points
+
+
+T1, T1C = MRSequence.T1, MRSequence.T1_CONTRAST
+FLAIR, T2 = MRSequence.FLAIR, MRSequence.T2
+STUDY = StudyModel(
+    (
+        SequenceSum((T1,), (1.0,), 0.0, Rate(0.8, 0.7, 0.9)),
+        SequenceSum((FLAIR,), (1.0,), 0.0, Rate(0.9, 0.8, 0.95)),
+        SequenceSum((T1, FLAIR), (0.5, 1.0), -0.25),
+    ),
+    patients=30,
+    slices=400,
+)
+
+
+def test_a_bundle_keeps_how_sequences_are_weighed(tmp_path: Path) -> None:
+    build_tiny_bundle(tmp_path)
+    assert load_bundle(tmp_path).study_model is None
+    assert resave(load_bundle(tmp_path), study_model=STUDY).study_model == STUDY
+
+
+def test_as_many_sequences_as_were_fitted_are_summed() -> None:
+    both = STUDY.sum_of({T1, T2, FLAIR})
+    assert both is not None
+    assert both.sequences == (T1, FLAIR)
+    odds = {T1: np.array([2.0, 0.0]), FLAIR: np.array([1.0, -1.0])}
+    assert both.log_odds(odds).tolist() == [1.75, -1.25]
+    assert STUDY.sum_of({T1C, T2}) is None
+    equal = SequenceSum.equal((T1, FLAIR))
+    assert equal.log_odds(odds).tolist() == [1.5, -0.5]
+
+
+def test_of_sums_of_one_size_the_better_is_chosen() -> None:
+    chosen = replace(STUDY, sums=STUDY.sums[:2]).sum_of({T1, FLAIR})
+    assert chosen is not None
+    assert chosen.sequences == (FLAIR,)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"weights": [-1.0]}, "weights"),
+        ({"weights": [1.0, 1.0]}, "weights"),
+        ({"sequences": ["T9"]}, "sequences"),
+        ({"sequences": []}, "sequences"),
+        ({"sequences": ["T1", "T1"], "weights": [1.0, 1.0]}, "sequences"),
+        ({"bias": "much"}, "bias"),
+        ({"auroc": {"value": 1.2, "low": 0.9, "high": 1.0}}, "value"),
+    ],
+)
+def test_a_sum_that_cannot_be_is_refused(
+    bundle: Path, change: dict[str, object], named: str
+) -> None:
+    document = read_document(bundle)
+    study = STUDY.to_json()
+    document["study"] = {**study, "sums": [{**study["sums"][0], **change}]}
+    write_document(bundle, document)
+    with pytest.raises(BundleError, match=named):
+        load_bundle(bundle)

@@ -9,7 +9,7 @@ import pytest
 from tests.samples.dicom_findings import assert_valid, drawn_finding, drawn_headers
 from tumorlens.errors import InputError
 from tumorlens.report.dicom.headers import SC_SERIES
-from tumorlens.report.dicom.sc import build_sc, burn_in
+from tumorlens.report.dicom.sc import PARTIAL, build_sc, burn_in
 from tumorlens.taxonomy import Verdict
 
 
@@ -103,3 +103,17 @@ def test_what_is_no_rgb_picture_is_refused(overlay):
 def test_the_caption_has_a_number_only_where_there_is_one(changes, caption):
     found = build_sc(drawn_headers(), 0, _overlay(), drawn_finding(**changes))
     assert np.array_equal(found.pixel_array, burn_in(_overlay(), caption))
+
+
+def test_a_picture_of_a_part_says_so_in_its_pixels_and_in_words(tmp_path):
+    missing = ("Four of 22 images have come.",)
+    whole = build_sc(drawn_headers(), 2, _overlay(), drawn_finding())
+    partial = build_sc(drawn_headers(), 2, _overlay(), drawn_finding(missing=missing))
+    caption = "Glioma, tumour 97.0 %"
+    burnt = burn_in(_overlay(), caption, PARTIAL)
+    assert np.array_equal(partial.pixel_array, burnt)
+    # The line is there, and lies wholly within the picture.
+    line = burnt[whole.Rows - 40 :, -20:]
+    assert burnt.shape[0] > whole.Rows and not line.any()
+    assert missing[0] in partial.DerivationDescription
+    assert_valid(partial, tmp_path)

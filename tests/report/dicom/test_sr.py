@@ -10,7 +10,7 @@ from tests.samples.dicom_findings import assert_valid, drawn_finding, drawn_head
 from tumorlens.errors import InputError
 from tumorlens.report.dicom.finding import RESEARCH_ONLY
 from tumorlens.report.dicom.headers import SR_SERIES
-from tumorlens.report.dicom.sr import build_sr
+from tumorlens.report.dicom.sr import PARTIAL, build_sr
 from tumorlens.taxonomy import TumorClass, Verdict
 
 DECISIONS = [*TumorClass, *Verdict]
@@ -241,3 +241,16 @@ def test_a_series_that_was_refused_says_that_it_has_no_probability():
     names = [item.name.meaning for item in _group(_again(report)).get_measurements()]
     assert names == ["Width", "Height", "Depth"]
     assert "No probability is stated" in " ".join(_texts(report))
+
+
+def test_a_report_of_a_part_says_so_and_what_is_missing(tmp_path):
+    missing = ("Four of 22 images have come.",)
+    finding = drawn_finding(missing=missing, reasons=missing)
+    report = build_sr(drawn_headers(), finding)
+    assert report.CompletionFlag == "PARTIAL"
+    assert report.CompletionFlagDescription == missing[0]
+    assert {PARTIAL, missing[0]} <= set(_texts(report))
+    assert_valid(report, tmp_path)
+    whole = build_sr(drawn_headers(), drawn_finding())
+    assert whole.CompletionFlag == "COMPLETE"
+    assert PARTIAL not in set(_texts(whole))

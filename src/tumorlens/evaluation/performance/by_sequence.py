@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tumorlens.data.manifest import EITHER, Record
 from tumorlens.data.sequences import sequence_word
 from tumorlens.evaluation.performance.figures import calibration_draws
+from tumorlens.evaluation.performance.study import study_figures
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
 from tumorlens.inference.slice.decision import named_probabilities
 from tumorlens.statistics.resampling import Figure, Resampling, figure
@@ -51,7 +52,8 @@ def sequence_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         ``sequences``: by set and sequence. ``sites``: tumour or none inside each
         hospital, by sequence, and where slices lie on one grid by several
         sequences together. ``kinds``: what other lesions are called, by their kind.
-        What cannot be measured is left out.
+        ``studies``: sequences weighed together, see `study_figures`. What cannot be
+        measured is left out.
     """
     sets = [_set_of(row) for row in scored_slices.records]
     words = [sequence_word(row.sequence) or UNKNOWN for row in scored_slices.records]
@@ -73,6 +75,7 @@ def sequence_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "kinds": {
             key: _lesion_figures(part) for key, part in _parts(scored_slices, kinds)
         },
+        "studies": study_figures(scored_slices),
     }
 
 

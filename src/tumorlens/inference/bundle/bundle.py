@@ -29,6 +29,7 @@ from tumorlens.inference.bundle.facts import (
     Rules,
     SequenceHead,
     SeriesModel,
+    StudyModel,
 )
 from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
 
@@ -97,6 +98,9 @@ class Bundle:
         in bundles that state them other lesions after these.
     sequence_head
         Which MR sequences the network tells apart; None where it tells none.
+    study_model
+        How several sequences of one place become one probability; None in bundles
+        that were not fitted on several sequences of the same patients.
     """
 
     folder: Path
@@ -119,6 +123,7 @@ class Bundle:
     judges: InputKind = "slices"
     findings: tuple[Finding, ...] = CLASSES
     sequence_head: SequenceHead | None = None
+    study_model: StudyModel | None = None
 
     @property
     def known_sequences(self) -> tuple[MRSequence, ...]:
@@ -203,6 +208,7 @@ def save_bundle(
     judges: InputKind = "slices",
     findings: Sequence[Finding] = CLASSES,
     sequence_head: SequenceHead | None = None,
+    study_model: StudyModel | None = None,
 ) -> Bundle:
     """Write `bundle.json` beside the files of a bundle, and verify the whole.
 
@@ -216,7 +222,7 @@ def save_bundle(
         See `Bundle`.
     rules, cells
         See `Bundle`; left out of the file where None.
-    judges, findings, sequence_head
+    judges, findings, sequence_head, study_model
         See `Bundle`.
 
     Returns
@@ -260,6 +266,8 @@ def save_bundle(
         document["findings"] = list(findings)
     if sequence_head is not None:
         document["sequences"] = sequence_head.to_json()
+    if study_model is not None:
+        document["study"] = study_model.to_json()
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -320,6 +328,9 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         judges=judges,
         findings=findings,
         sequence_head=head,
+        study_model=StudyModel.read(facts.object("study"))
+        if "study" in document
+        else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn, Self
 
@@ -615,6 +615,116 @@ class SeriesModel:
         """Return it as a JSON object."""
         points = {key: point.to_json() for key, point in self.operating_points.items()}
         return asdict(self) | {"operating_points": points}
+
+
+@dataclass(frozen=True)
+class SequenceSum:
+    """How the log-odds of one place in several sequences are added up.
+
+    Parameters
+    ----------
+    sequences
+        MR sequences that it is for, each once.
+    weights
+        Factor on the log-odds of a tumour in each of them; not negative.
+    bias
+        Summand.
+    auroc
+        Area under the ROC curve, tumour or none, slice by slice inside hospitals on
+        which the sum was not fitted; None where it was not measured.
+    """
+
+    sequences: tuple[MRSequence, ...]
+    weights: tuple[float, ...]
+    bias: float
+    auroc: Rate | None = None
+
+    @classmethod
+    def equal(cls, sequences: Sequence[MRSequence]) -> Self:
+        """Weigh sequences alike: the mean of their log-odds, which nobody fitted."""
+        return cls(tuple(sequences), (1.0 / len(sequences),) * len(sequences), 0.0)
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read one out of a bundle; raises `BundleError` where a value is wrong."""
+        names = _sequences(facts, "sequences")
+        if not names or len(set(names)) < len(names):
+            facts.refuse("sequences", "a list of different sequences")
+        weights = facts.numbers("weights", len(names))
+        if min(weights) < 0.0:
+            facts.refuse("weights", "a list of numbers from 0")
+        has_auroc = facts.fields.get("auroc") is not None
+        return cls(
+            names,
+            weights,
+            facts.number("bias"),
+            Rate.read(facts, "auroc") if has_auroc else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            **asdict(self),
+            "sequences": [item.value for item in self.sequences],
+            "weights": list(self.weights),
+        }
+
+    def log_odds(
+        self, odds: Mapping[MRSequence, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Add up the log-odds (N,) of each of its sequences, shape (N,)."""
+        columns = np.stack([odds[item] for item in self.sequences], axis=-1)
+        return np.asarray(columns @ np.array(self.weights) + self.bias)
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """How several MR sequences of one place are judged together.
+
+    Parameters
+    ----------
+    sums
+        One for each set of sequences that was fitted; of one sequence alone it leaves
+        the log-odds as they are.
+    patients, slices
+        Numbers of patients, and of their slices in any sequence, on whom they were
+        fitted.
+    """
+
+    sums: tuple[SequenceSum, ...]
+    patients: int
+    slices: int
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read one out of a bundle; raises `BundleError` where a value is wrong."""
+        sums = tuple(SequenceSum.read(item) for item in facts.items("sums"))
+        if not sums:
+            facts.refuse("sums", "a list of at least one sum")
+        return cls(sums, facts.whole("patients", 1), facts.whole("slices", 1))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {**asdict(self), "sums": [item.to_json() for item in self.sums]}
+
+    def sum_of(self, sequences: Collection[MRSequence]) -> SequenceSum | None:
+        """Choose the sum of as many of some sequences as were fitted together.
+
+        Returns
+        -------
+        SequenceSum or None
+            Of several of one size the one with the highest area under the curve;
+            None where none of the sequences was fitted.
+        """
+        fitting = [item for item in self.sums if set(item.sequences) <= set(sequences)]
+        return max(
+            fitting,
+            key=lambda item: (
+                len(item.sequences),
+                0.0 if item.auroc is None else item.auroc.value,
+            ),
+            default=None,
+        )
 
 
 @dataclass(frozen=True)

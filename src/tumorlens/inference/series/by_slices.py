@@ -20,6 +20,7 @@ from tumorlens.imaging.geometry import (
     volume_of,
 )
 from tumorlens.imaging.study import Plane, Series
+from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
@@ -34,6 +35,7 @@ from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, TumorClass, Verdict
 
 Progress = Callable[[int, int], None]
@@ -108,10 +110,32 @@ def predict_by_slices(
         Where slices in another plane would pass a limit.
     """
     start = time.perf_counter()
-    bundle = classifier.bundle
     point = classifier.point(operating_point)
     views, reasons = _see(classifier, series, point, progress, planes)
-    own = views[0][1]
+    return prediction_of(views, classifier.bundle, point, start, reasons)
+
+
+def prediction_of(
+    views: Sequence[tuple[Series, SeenSlices]],
+    bundle: Bundle,
+    point: str,
+    start: float,
+    reasons: tuple[str, ...] = (),
+) -> SeriesPrediction:
+    """Sum up the slices of a series that the network has seen.
+
+    Parameters
+    ----------
+    views
+        The series as acquired, then in other planes, each with what is kept of it.
+    bundle, point
+        The model, and a name of its operating points.
+    start
+        When work on the series began, by `time.perf_counter`.
+    reasons
+        Full sentences for the prediction.
+    """
+    series, own = views[0]
     run, values, by_plane = _sum_up(views, bundle.series_model)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
@@ -317,6 +341,10 @@ class SeenSlices:
     skipped, refused
         How many slices show too little brain, and how many others are unlike
         a brain MRI.
+    is_refused
+        Shape (D,): which slices these others are.
+    sequences
+        Which MR sequence each slice that was judged is of.
     evidence
         Shape (D, H, W), uint8: 255 times the evidence, 0 in those rows; None
         where slices differ in size.
@@ -327,6 +355,8 @@ class SeenSlices:
         self.probabilities = np.full((count, len(CLASSES)), np.nan)
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
+        self.is_refused = np.zeros(count, bool)
+        self.sequences: list[SequenceEstimate] = []
         self.evidence: NDArray[np.uint8] | None = None
         shapes = {item.pixels.shape for item in series.slices}
         if len(shapes) == 1:
@@ -345,7 +375,9 @@ class SeenSlices:
         decision = prediction.decision
         if decision.label is Verdict.NOT_BRAIN_MRI:
             self.refused += 1
+            self.is_refused[index] = True
             return
+        self.sequences.append(prediction.sequence)
         self.probabilities[index] = [decision.probabilities[name] for name in CLASSES]
         self.heads[index] = prediction.head
         if self.evidence is not None:

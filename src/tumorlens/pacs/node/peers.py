@@ -1,9 +1,11 @@
-"""Peers that may talk to the node, and those it talks to."""
+"""Peers that may talk to the node, and those it talks to; encryption with them."""
 
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from tumorlens.errors import SettingError
@@ -46,3 +48,51 @@ class Peer:
         if port is not None and port > 65535:
             raise SettingError(f"The port {port} cannot be.", "Use 1 to 65535.")
         return cls(match[1], match[2], port)
+
+
+def server_tls(certificate: Path, key: Path, authorities: Path) -> ssl.SSLContext:
+    """Make the context of a node that takes associations (DICOM PS3.15, B.12).
+
+    Parameters
+    ----------
+    certificate, key
+        The node's certificate with its chain, and its private key, in PEM.
+    authorities
+        Certificates in PEM that sign those of peers: each has to show one.
+
+    Raises
+    ------
+    SettingError
+        A file cannot be read, or is no such thing.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return _load(context, certificate, key, authorities)
+
+
+def client_tls(certificate: Path, key: Path, authorities: Path) -> ssl.SSLContext:
+    """Make the context of a node that calls others; as `server_tls`.
+
+    The peer's certificate has to name the host that is called.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _load(context, certificate, key, authorities)
+
+
+def _load(
+    context: ssl.SSLContext, certificate: Path, key: Path, authorities: Path
+) -> ssl.SSLContext:
+    # BCP 195 (RFC 9325): nothing below TLS 1.2, forward secrecy, authenticated ciphers.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    try:
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authorities)
+    except OSError as error:
+        # `ssl.SSLError` is one of them.
+        reason = error.strerror or type(error).__name__
+        raise SettingError(
+            f"The certificates for DICOM over TLS cannot be used: {reason}.",
+            "Give PEM files: a certificate, its key, and the authorities of peers.",
+        ) from error
+    return context

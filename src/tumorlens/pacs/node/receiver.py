@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
+import ssl
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from ipaddress import ip_address
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from pydicom import dcmread
 from pynetdicom import AE, evt
@@ -18,12 +21,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     MRImageStorage,
     Verification,
 )
-from pynetdicom.transport import ThreadedAssociationServer
 
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
+from tumorlens.pacs.node.connections import NodeServer
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.queue import Arrival, SeriesQueue
+from tumorlens.settings import NodeLimits
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +35,9 @@ _STORED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 _LONGEST_MESSAGE_BYTES = MAX_FILE_BYTES + 2**24
 """Room for what the network adds to an image; `_store` turns away politely what is
 only a little too large."""
-_IDLE_SECONDS = 30.0
-_MOST_ASSOCIATIONS = 10
+_UNLIMITED = 1_000_000
+"""Associations for pynetdicom, which counts silent connections too; `NodeServer` does
+not."""
 _WARNINGS = {
     Arrival.LATE: "An image came late to a judged series: it will be judged anew.",
     Arrival.AGAIN: "An image came again of a series that was given up: it is tried "
@@ -59,6 +64,29 @@ deflated data sets: who sends over a network can do without, and they may inflat
 without end."""
 
 
+@dataclass
+class _Arrivals:
+    """What an association has brought.
+
+    Parameters
+    ----------
+    name
+        Its name for the queue.
+    message_bytes
+        Bytes so far of the message at hand.
+    series
+        UIDs of its images' series.
+    refused
+        Those of which an image could not be kept: its sender's word that all was sent
+        is not enough for them.
+    """
+
+    name: str = field(default_factory=lambda: secrets.token_hex(8))
+    message_bytes: int = 0
+    series: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+
 class Receiver:
     """Takes images from allowed peers into the queue.
 
@@ -70,6 +98,10 @@ class Receiver:
         Title and address of the node; port 0 takes a free one.
     allowed
         Peers that may send: title and host both have to fit.
+    limits
+        Limits of connections and associations.
+    tls
+        Context of `peers.server_tls`; None for no encryption.
 
     Raises
     ------
@@ -84,16 +116,19 @@ class Receiver:
         host: str,
         port: int,
         allowed: Sequence[Peer],
+        limits: NodeLimits | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._queue = queue
+        self._limits = limits = limits or NodeLimits()
         self._allowed = {
             (peer.title, address) for peer in allowed for address in _addresses(peer)
         }
         entity = AE(ae_title=title)
         entity.require_called_aet = True
-        entity.maximum_associations = _MOST_ASSOCIATIONS
-        entity.network_timeout = entity.dimse_timeout = _IDLE_SECONDS
-        entity.acse_timeout = _IDLE_SECONDS
+        entity.maximum_associations = _UNLIMITED
+        entity.network_timeout = entity.dimse_timeout = limits.peer_seconds
+        entity.acse_timeout = limits.association_seconds
         entity.add_supported_context(Verification)
         for kind in (MRImageStorage, EnhancedMRImageStorage):
             entity.add_supported_context(kind, list(TRANSFER_SYNTAXES))
@@ -103,19 +138,26 @@ class Receiver:
             (evt.EVT_DATA_RECV, self._check_size),
             (evt.EVT_DIMSE_RECV, self._reset_size),
         ]
-        # Bytes of the message that each association is receiving.
-        self._sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
+        self._arrivals: dict[Association, _Arrivals] = {}
+        self._stored = 0
         try:
-            server = entity.start_server(
-                (host, port), block=False, evt_handlers=handlers
+            server = entity.make_server(
+                (host, port),
+                ssl_context=tls,
+                evt_handlers=handlers,
+                server_class=NodeServer,
             )
         except OSError as error:
             raise SettingError(
                 f"The node cannot listen on {host}:{port}: {error.strerror}.",
                 "Choose another --port or --host.",
             ) from error
-        assert isinstance(server, ThreadedAssociationServer)
+        assert isinstance(server, NodeServer)
+        server.prepare(
+            limits, {address for _, address in self._allowed}, self._association_over
+        )
         self._server = server
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         if _is_loopback(str(server.server_address[0])):
             _warn_of_remote_peers(host, allowed)
 
@@ -124,10 +166,20 @@ class Receiver:
         """The port on which it listens."""
         return int(self._server.server_address[1])
 
+    @property
+    def associations(self) -> int:
+        """Number of associations that are open."""
+        return self._server.established
+
+    @property
+    def stored(self) -> int:
+        """Number of images that were accepted."""
+        return self._stored
+
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, let open associations end, and abort those that do not."""
         self._server.shutdown()
-        self._server.server_close()
+        self._server.drain(self._limits.stop_seconds)
 
     def _check_caller(self, event: evt.Event) -> None:
         """Turn away who may not send, before anything is read."""
@@ -140,24 +192,53 @@ class Receiver:
             # (DICOM PS3.8, 9.3.4).
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)
             event.assoc.kill()
+            return
+        if not self._server.establish(event.assoc):
+            logger.warning("Refused an association: there are too many.")
+            # "Rejected transient, service provider, local limit exceeded".
+            event.assoc.acse.send_reject(0x02, 0x03, 0x02)
+            event.assoc.kill()
+            return
+        self._arrivals[event.assoc] = _Arrivals()
+
+    def _association_over(self, association: Association) -> None:
+        arrivals = self._arrivals.pop(association, None)
+        if arrivals is None or not arrivals.series:
+            return
+        normally = association.is_released
+        if not normally:
+            logger.warning("An association that brought images came to no normal end.")
+        try:
+            whole = arrivals.series - arrivals.refused
+            self._queue.end_association(arrivals.name, whole, normally=normally)
+            self._queue.end_association(arrivals.name, arrivals.refused, normally=False)
+        except OutputError as error:
+            # It stays open in the queue: its series wait, and are judged as parts.
+            logger.error("The end of an association was not noted: %s", error)
 
     def _check_size(self, event: evt.Event) -> None:
         """Cut off who sends more than any image has, before it fills the memory."""
-        size = self._sizes.get(event.assoc, 0) + len(event.data)
-        self._sizes[event.assoc] = size
+        arrivals = self._arrivals.get(event.assoc)
+        if arrivals is None:
+            return
+        arrivals.message_bytes += len(event.data)
+        total = sum(item.message_bytes for item in list(self._arrivals.values()))
         connection = event.assoc.dul.socket
-        if size > _LONGEST_MESSAGE_BYTES and connection is not None:
+        if connection is not None and (
+            arrivals.message_bytes > _LONGEST_MESSAGE_BYTES
+            or total > self._limits.receiving_mb * 2**20
+        ):
             logger.warning("An image was turned away: it is too large.")
             connection.close()
 
     def _reset_size(self, event: evt.Event) -> None:
         """Count from 0 again with the next message."""
-        self._sizes[event.assoc] = 0
+        arrivals = self._arrivals.get(event.assoc)
+        if arrivals is not None:
+            arrivals.message_bytes = 0
 
     def _store(self, event: evt.Event) -> int:
         data = event.encoded_dataset()
-        if len(data) > MAX_FILE_BYTES:
-            return _OUT_OF_RESOURCES
         try:
             series = _series_uid(data)
         except Exception:
@@ -166,13 +247,23 @@ class Receiver:
         if not series:
             logger.warning("Refused an image that does not say which series it is of.")
             return _CANNOT_UNDERSTAND
+        arrivals = self._arrivals[event.assoc]
+        arrivals.series.add(series)
+        if len(data) > MAX_FILE_BYTES:
+            arrivals.refused.add(series)
+            return _OUT_OF_RESOURCES
         try:
             arrival = self._queue.add(
-                str(event.file_meta.MediaStorageSOPInstanceUID), series, data
+                str(event.file_meta.MediaStorageSOPInstanceUID),
+                series,
+                data,
+                arrivals.name,
             )
         except OutputError as error:
             logger.error("An image was turned away: %s", error)
+            arrivals.refused.add(series)
             return _OUT_OF_RESOURCES
+        self._stored += 1
         if arrival in _WARNINGS:
             logger.warning(_WARNINGS[arrival])
         return _STORED

@@ -13,20 +13,26 @@ from tumorlens.taxonomy import Decided
 RESEARCH_ONLY = "For research use only, not for clinical use."
 """Stands as text in every object that is written."""
 
+REPORT_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
+"""SOP class of the reports, Comprehensive 3D SR (DICOM PS3.6, annex A)."""
+
 
 @dataclass(frozen=True)
-class EarlierReport:
-    """A structured report that a new one takes the place of.
+class SentResult:
+    """A result that has been sent, and that a new one may take the place of.
 
     Parameters
     ----------
     study, series, instance
-        UIDs of the report.
+        UIDs of the object.
+    sop_class
+        UID of its kind; by default that of a report.
     """
 
     study: str
     series: str
     instance: str
+    sop_class: str = REPORT_CLASS
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class DicomFinding:
         the series was left out or not given.
     not_judged
         Why nothing could be judged, one of the reasons; None where anything was.
+    missing
+        Full sentences, each one of the reasons: why the images are not known to be
+        all of the series. Empty for a whole series.
     """
 
     decision: Decided
@@ -72,3 +81,4 @@ class DicomFinding:
     centroid: Point | None = None
     reasons: tuple[str, ...] = field(default=())
     not_judged: str | None = None
+    missing: tuple[str, ...] = field(default=())

@@ -16,7 +16,7 @@ from tumorlens.report.dicom.finding import DicomFinding
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-SR_SERIES, SEG_SERIES, SC_SERIES = 9901, 9902, 9903
+SR_SERIES, SEG_SERIES, SC_SERIES, KO_SERIES = 9901, 9902, 9903, 9904
 """Series numbers, beyond those that scanners give."""
 
 MANUFACTURER = "TumorLens"

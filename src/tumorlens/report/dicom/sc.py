@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 NOTICE = "RESEARCH USE ONLY - NOT FOR CLINICAL USE"
+PARTIAL = "PART OF THE SERIES - IMAGES ARE MISSING"
 _LEAST_WIDTH = 512
 """Smaller pictures are enlarged, or the notice could not be read."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,7 +78,8 @@ def build_sc(
             "Give (height, width, 3), uint8, in RGB.",
         )
     check_dimensions(overlay.shape[1], overlay.shape[0], "The overlay")
-    pixels = burn_in(overlay, _caption(finding))
+    captions = [_caption(finding), *([PARTIAL] if finding.missing else [])]
+    pixels = burn_in(overlay, *captions)
     with guarded("secondary capture"):
         numbers = frame_numbers(whole, frames, index)
         return _write(header, index, numbers, pixels, finding)
@@ -93,15 +95,15 @@ def _caption(finding: DicomFinding) -> str:
     return f"{title}, tumour {words.percent(finding.p_tumor)}"
 
 
-def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
-    """Add a band with the notice and a caption below a picture.
+def burn_in(overlay: NDArray[np.uint8], *captions: str) -> NDArray[np.uint8]:
+    """Add a band with the notice and captions below a picture.
 
     Parameters
     ----------
     overlay
         Shape (H, W, 3), uint8.
-    caption
-        Plain ASCII.
+    captions
+        Lines of plain ASCII.
 
     Returns
     -------
@@ -115,9 +117,10 @@ def burn_in(overlay: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
     # Fitted by the notice's own width, with a margin at both ends.
     scale = 0.92 * width / cv2.getTextSize(NOTICE, _FONT, 1.0, 2)[0][0]
     line = round(34 * scale)
-    band = np.zeros((2 * line + line // 2, width, 3), np.uint8)
+    lines = (NOTICE, *captions)
+    band = np.zeros((len(lines) * line + line // 2, width, 3), np.uint8)
     thick = max(1, round(1.6 * scale))
-    for row, text in enumerate((NOTICE, caption)):
+    for row, text in enumerate(lines):
         spot = (width // 25, (row + 1) * line)
         cv2.putText(band, text, spot, _FONT, scale, _WHITE, thick, cv2.LINE_AA)
     return np.concatenate([picture, band])
@@ -152,7 +155,9 @@ def _write(
     image.Laterality = ""
     image.BurnedInAnnotation = "YES"
     image.ConversionType = "WSD"
-    image.DerivationDescription = f"Overlay by {MANUFACTURER}. {RESEARCH_ONLY}"
+    told = (f"Overlay by {MANUFACTURER}.", RESEARCH_ONLY, *finding.missing)
+    # A short text has 1,024 letters at most (PS3.5, 6.2).
+    image.DerivationDescription = " ".join(told)[:1024]
     source = NewDataset()
     source.ReferencedSOPClassUID = header.SOPClassUID
     source.ReferencedSOPInstanceUID = header.SOPInstanceUID

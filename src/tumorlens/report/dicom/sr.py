@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tumorlens.report.dicom import codes
 from tumorlens.report.dicom.finding import (
+    REPORT_CLASS,
     RESEARCH_ONLY,
     DicomFinding,
-    EarlierReport,
+    SentResult,
 )
 from tumorlens.report.dicom.headers import (
     MANUFACTURER,
@@ -22,7 +23,7 @@ from tumorlens.report.dicom.headers import (
     whole_headers,
 )
 from tumorlens.report.words import NOTHING_JUDGED
-from tumorlens.taxonomy import decision_title
+from tumorlens.taxonomy import Verdict, decision_title
 
 if TYPE_CHECKING:
     from highdicom import sr
@@ -34,11 +35,16 @@ _AXES = (codes.WIDTH, codes.HEIGHT, codes.DEPTH)
 REPLACES = "It replaces an earlier report: more images of the series have come."
 """Stands in a report that names an earlier one."""
 
+PARTIAL = "The report is of a part of the series: nothing is said of the rest."
+"""Stands in a report of images that are not known to be all of their series."""
+_LONGEST_DESCRIPTION = 128
+"""Letters of the completion flag's description (PS3.3 C.17.2)."""
+
 
 def build_sr(
     headers: Sequence[Dataset],
     finding: DicomFinding,
-    earlier: Sequence[EarlierReport] = (),
+    earlier: Sequence[SentResult] = (),
     frames: Sequence[int] = (),
 ) -> Dataset:
     """Write a finding as a measurement report (DICOM PS3.16 TID 1500).
@@ -50,15 +56,16 @@ def build_sr(
     finding
         What is said of it.
     earlier
-        Reports of the same series that this one replaces (PS3.3 C.17.2, Predecessor
-        Documents Sequence).
+        Results of the same series that have been sent; this one replaces the reports
+        among them (PS3.3 C.17.2, Predecessor Documents Sequence).
     frames
         Frame of its file that each slice is, from 0; needed for multi-frame files.
 
     Returns
     -------
     Dataset
-        Ready to save: unverified, preliminary, in the study of the series.
+        Ready to save: unverified, preliminary, in the study of the series; PARTIAL
+        where the finding says that images are missing.
 
     Raises
     ------
@@ -66,6 +73,7 @@ def build_sr(
         Where the headers cannot be referred to, or a key slice is not there.
     """
     whole = whole_headers(headers)
+    earlier = [item for item in earlier if item.sop_class == REPORT_CLASS]
     keys = {index: key_header(whole, index) for index in finding.key_slices or (0,)}
     with guarded("structured report"):
         sources = _sources(keys, whole, frames)
@@ -92,7 +100,7 @@ def _write(
     whole: list[Dataset],
     sources: list[sr.SourceImageForMeasurementGroup],
     finding: DicomFinding,
-    earlier: Sequence[EarlierReport],
+    earlier: Sequence[SentResult],
 ) -> Dataset:
     from highdicom.sr import Comprehensive3DSR
     from pydicom.dataset import Dataset as NewDataset
@@ -101,7 +109,7 @@ def _write(
         evidence=list({item.SOPInstanceUID: item for item in whole}.values()),
         content=_content(whole[0], sources, finding, replaces=bool(earlier)),
         instance_number=1,
-        is_complete=True,
+        is_complete=not finding.missing,
         is_final=False,
         is_verified=False,
         previous_versions=[_reference(item) for item in earlier] or None,
@@ -111,16 +119,17 @@ def _write(
     scheme.CodingSchemeDesignator = codes.OWN_SCHEME
     scheme.CodingSchemeName = "TumorLens"
     report.CodingSchemeIdentificationSequence = [scheme]
+    if finding.missing:
+        report.CompletionFlagDescription = finding.missing[0][:_LONGEST_DESCRIPTION]
     finish(report, whole[0])
     return report
 
 
-def _reference(earlier: EarlierReport) -> Dataset:
+def _reference(earlier: SentResult) -> Dataset:
     from pydicom.dataset import Dataset as NewDataset
-    from pydicom.uid import Comprehensive3DSRStorage
 
     reference = NewDataset()
-    reference.SOPClassUID = Comprehensive3DSRStorage
+    reference.SOPClassUID = earlier.sop_class
     reference.StudyInstanceUID = earlier.study
     reference.SeriesInstanceUID = earlier.series
     reference.SOPInstanceUID = earlier.instance
@@ -168,11 +177,15 @@ def _content(
 
 def _comments(finding: DicomFinding) -> Iterator[str]:
     yield RESEARCH_ONLY
+    if finding.missing:
+        yield PARTIAL
     yield f"Decision: {decision_title(finding.decision)}."
     if finding.not_judged is not None:
         yield NOTHING_JUDGED
-    elif finding.p_tumor is None:
+    elif finding.decision is Verdict.NOT_BRAIN_MRI:
         yield "No probability is stated, since the series was refused."
+    elif finding.p_tumor is None:
+        yield "No probability is stated, since the series is not whole."
     yield from finding.reasons
 
 

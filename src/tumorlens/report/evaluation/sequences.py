@@ -16,6 +16,7 @@ _TITLES = {
     "accuracy": "Four-class accuracy",
     **{f"recall_{name}": f"Recall, {name}" for name in CLASSES},
     "auroc_tumor": "Tumour or none, AUROC",
+    "auroc_gain": "Above T1C alone, AUROC",
     "sensitivity": "Tumour not cleared",
     "cleared": "Tumour-free, decided so",
     "likeliest_clear": "Tumour-free, likeliest so",
@@ -54,6 +55,7 @@ def sequence_tables(columns: Mapping[str, Mapping[str, Any]]) -> list[Table]:
         ("sequences", "By set and sequence"),
         ("sites", "Inside one hospital"),
         ("kinds", "Other lesions, by kind"),
+        ("studies", "Sequences of one slice, weighed as in other hospitals"),
     ):
         rows = []
         for key in dict.fromkeys(

@@ -125,6 +125,33 @@ def render_series_pdf(
         The file; the same for the same arguments. It holds the files' names,
         and nothing else that could name the patient.
     """
+    return render_pages(
+        lambda: _story(entries, bundle, notes, failures),
+        "TumorLens scan report",
+        bundle,
+        made,
+    )
+
+
+def render_pages(
+    story: Callable[[], list[Flowable]], title: str, bundle: Bundle, made: datetime
+) -> bytes:
+    """Set A4 pages with head and foot.
+
+    Parameters
+    ----------
+    story
+        Gives what stands on the pages, anew each time.
+    title
+        Stands on each page.
+    bundle, made
+        See `render_series_pdf`.
+
+    Returns
+    -------
+    bytes
+        The file; the same for the same arguments.
+    """
     # The number of pages stands on each page, and is known after a first pass.
     pages = 0
     for _ in range(2):
@@ -136,21 +163,20 @@ def render_series_pdf(
             rightMargin=_SIDE - _PADDING,
             topMargin=A4[1] - _TOP + 13 * mm,
             bottomMargin=_FOOT + 6 * mm,
-            title="TumorLens scan report",
+            title=title,
             author="TumorLens",
             subject=RESEARCH_USE,
             lang="en-GB",
             invariant=1,
         )
-        frame = _page_frame(bundle, made, pages)
-        story = _story(entries, bundle, notes, failures)
-        document.build(story, onFirstPage=frame, onLaterPages=frame)
+        frame = _page_frame(title, bundle, made, pages)
+        document.build(story(), onFirstPage=frame, onLaterPages=frame)
         pages = document.page
     return buffer.getvalue()
 
 
 def _page_frame(
-    bundle: Bundle, made: datetime, pages: int
+    title: str, bundle: Bundle, made: datetime, pages: int
 ) -> Callable[[Canvas, object], None]:
     """Head and foot of each page."""
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
@@ -167,7 +193,7 @@ def _page_frame(
         canvas.saveState()
         canvas.setFillColor(INK)
         canvas.setFont("Helvetica-Bold", 12)
-        put("TumorLens scan report", _TOP - 9, 12)
+        put(title, _TOP - 9, 12)
         canvas.setFillColor(WARNING)
         put(NOTICE, _TOP - 22, 8.5)
         canvas.setFont("Helvetica", 8)
@@ -285,7 +311,13 @@ def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
     )
 
 
-def series_section(entry: SeriesEntry, bundle: Bundle, label: str) -> list[Flowable]:
+def series_section(
+    entry: SeriesEntry,
+    bundle: Bundle,
+    label: str,
+    title: str = "",
+    inserted: Sequence[Flowable] = (),
+) -> list[Flowable]:
     """Set one series.
 
     Parameters
@@ -295,14 +327,19 @@ def series_section(entry: SeriesEntry, bundle: Bundle, label: str) -> list[Flowa
     bundle
         The model, for its operating points.
     label
-        Stands above the file's name.
+        Stands above the title.
+    title
+        By default the file's name.
+    inserted
+        Stands between the caveats and the facts.
     """
     return [
         paragraph(label, SMALL),
-        paragraph(short_name(entry.finding.source), TITLE),
+        paragraph(title or short_name(entry.finding.source), TITLE),
         Spacer(1, 3 * mm),
         _result(entry.finding),
         *_caveats(entry.finding),
+        *inserted,
         Spacer(1, 3 * mm),
         _facts(entry),
         *_along(entry.finding),

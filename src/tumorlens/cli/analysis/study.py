@@ -1,0 +1,174 @@
+"""`tumorlens study`: all series of one person's visit in, one finding out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from tumorlens.cli._shared.options import (
+    model_option,
+    operating_point_option,
+    threads_option,
+)
+from tumorlens.cli._shared.output_files import (
+    STANDARD_OUTPUT,
+    cannot_write,
+    check_files,
+    write_json,
+)
+from tumorlens.errors import InputError
+from tumorlens.imaging.formats import display_name
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import Series, stacks_of
+from tumorlens.inference.study.classifier import load_study_classifier
+from tumorlens.inference.study.results import StudyPrediction
+from tumorlens.report import words
+from tumorlens.report.series.evidence_nifti import write_evidence
+from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.study.document import study_to_json
+from tumorlens.report.study.words import (
+    counted_sentence,
+    file_name,
+    place_sentence,
+    sequence_name,
+    series_answer,
+)
+
+SOME_FAILED = 1
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="F|-",
+    help="Write a JSON object to this file, or with - to the standard output.",
+)
+@click.option(
+    "--evidence",
+    metavar="F.nii.gz",
+    help="Write where the series together show tumour, as a volume over one of them.",
+)
+@click.option(
+    "--pdf",
+    metavar="F",
+    help="Write a report for people: the finding, what each series adds, key slices.",
+)
+@click.option(
+    "--one-person",
+    is_flag=True,
+    help="Say that all files are of one person and visit, whatever their names say; "
+    "DICOM headers are believed in any case.",
+)
+@operating_point_option
+@model_option
+@threads_option
+def study(
+    paths: tuple[str, ...],
+    json_path: str | None,
+    evidence: str | None,
+    pdf: str | None,
+    one_person: bool,
+    operating_point: str | None,
+    model: str | None,
+    threads: int | None,
+) -> int:
+    """Judge all series of one study together: one finding for one person's visit.
+
+    PATH is a folder or zip of DICOM series, a BIDS session, or volumes such as
+    NIfTI, named by their sequence. Series are matched in the patient's space and
+    weighed place by place; any may be missing. Those of a sequence that the model
+    was not measured on do not count. Exit status: 0 all read, 1 some files failed,
+    2 wrong use or nothing could be judged.
+
+    For research use only: TumorLens is not a medical device.
+    """
+    check_files(json_path, evidence, pdf)
+    if evidence is not None and not evidence.endswith(".nii.gz"):
+        raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
+    classifier = load_study_classifier(model, threads)
+    series, notes, failed = _read(paths)
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
+    prediction = classifier.predict(series, operating_point, trust_names=not one_person)
+    document = study_to_json(prediction, notes)
+    rows = json_path != STANDARD_OUTPUT
+    if rows:
+        click.echo("\n".join(_lines(prediction)))
+    else:
+        click.echo(json.dumps(document, indent=2))
+    if json_path is not None and rows:
+        write_json(Path(json_path), document)
+    if evidence is not None:
+        write_evidence(prediction.combined, Path(evidence))
+    if pdf is not None:
+        # Takes long to import, and only this output needs it.
+        from tumorlens.report.study.pdf import render_study_pdf
+
+        made = datetime.now().astimezone()
+        data = render_study_pdf(prediction, classifier.bundle, made, notes)
+        try:
+            Path(pdf).write_bytes(data)
+        except OSError as error:
+            raise cannot_write(pdf, error) from error
+    click.echo(RESEARCH_USE, err=not rows)
+    return SOME_FAILED if failed else 0
+
+
+def _read(paths: Sequence[str]) -> tuple[list[Series], tuple[str, ...], bool]:
+    """Read what can be read; where nothing can, the first file's error is raised."""
+    series: list[Series] = []
+    notes: list[str] = []
+    errors: list[InputError] = []
+    singles = 0
+    for path in paths:
+        try:
+            found = stacks_of(read_study(path))
+        except InputError as error:
+            errors.append(error)
+            click.echo(f"Error: {error}", err=True)
+            continue
+        stacks = [item for item in found.series if len(item.slices) > 1]
+        singles += len(found.series) - len(stacks)
+        series += stacks
+        notes += found.notes
+    if not series:
+        if errors:
+            raise errors[0]
+        name = display_name(paths[0])
+        raise InputError(
+            f"{name} holds single pictures, and no series of several slices.",
+            "Judge pictures with tumorlens predict, or give whole series.",
+        )
+    if singles:
+        notes.append("Single pictures were left out: a study is of whole series.")
+    notes += [f"Not read: {error.message}" for error in errors]
+    return series, tuple(notes), bool(errors)
+
+
+def _lines(prediction: StudyPrediction) -> Iterator[str]:
+    combined = prediction.combined
+    count = len(prediction.series)
+    what = "1 series" if count == 1 else f"{count} series"
+    headline = words.series_headline(combined.decision, combined.p_tumor)
+    yield f"Study of {what}: {headline}"
+    yield f"  {counted_sentence(prediction)}"
+    for item in prediction.series:
+        yield f"  {sequence_name(item)} ({file_name(item)}): {series_answer(item)}"
+        yield f"    {place_sentence(item)}"
+    grid = display_name(combined.source)
+    counts = (combined.slices, combined.without_brain, combined.refused)
+    yield f"  On the grid of {grid}: {words.slices_sentence(*counts)}"
+    if combined.key_slices:
+        shown = ", ".join(str(index + 1) for index in combined.key_slices)
+        yield f"  Key slices (from 1): {shown}"
+    if combined.lesion is not None:
+        yield f"  {words.lesion_sentence(combined.lesion)}"
+    for reason in combined.reasons:
+        yield f"  {reason}"
+    yield f"  Judged in {prediction.seconds:.1f} s"

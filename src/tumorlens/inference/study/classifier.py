@@ -1,0 +1,540 @@
+"""A study: every series judged by its sequence, all of them together."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import InputError
+from tumorlens.imaging.study import MRSequence, Series
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import SequenceSum
+from tumorlens.inference.classifier import Classifier
+from tumorlens.inference.series.by_slices import (
+    Progress,
+    SeenSlices,
+    prediction_of,
+    see_slices,
+)
+from tumorlens.inference.series.classifier import load_series_classifier
+from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_of_name
+from tumorlens.inference.study.combination import Part, choose_sum, combine
+from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
+from tumorlens.inference.study.people import check_one_person
+from tumorlens.inference.study.results import StudyPrediction, StudySeries
+from tumorlens.taxonomy import TumorClass, Verdict
+
+DRAWN = "It holds a few whole numbers alone, as an outline that somebody drew does."
+NOT_MEASURED = "The model was not measured on {sequence}."
+NO_WEIGHT = (
+    "The model has not learned what {sequence} is worth beside the other sequences."
+)
+NOT_KNOWN = "Nobody says of which sequence it is."
+REFUSED = "It is unlike the brain MRI that the model knows."
+EMPTY = "Nothing in it could be judged."
+
+LEARNED = (
+    "{names} were weighed together, place by place. Measured slice by slice in "
+    "{patients} patients with several sequences, inside hospitals that the weights had "
+    "not seen, these told a tumour from none with an AUROC of {auroc}."
+)
+LEARNED_UNMEASURED = (
+    "{names} were weighed together, place by place, as learned from {patients} "
+    "patients."
+)
+EQUAL = (
+    "{names} were weighed alike: the model has not learned what each of them is worth "
+    "beside the others."
+)
+ONE_ALONE = "Only {name} counts in this finding."
+MISSING = "There was no {names}, which would have counted."
+BY_SERIES = (
+    "How often the finding for a whole study is right has not been measured; the rates "
+    "above are those of single series."
+)
+CONTRADICTED = (
+    "{name} by itself shows signs of a tumour, and does not count with the others."
+)
+OUTVOTED = (
+    "{name} by itself shows a tumour, and the sequences together do not. How much each "
+    "is worth was learned from gliomas; another tumour may show in one sequence alone."
+)
+_LIKELIER = 0.5
+
+_LEVELS = 12
+"""Different values up to which whole numbers look like labels."""
+
+
+class StudyClassifier:
+    """Judges all series of one study together.
+
+    Made by `load_study_classifier`. Safe to use from several threads.
+
+    Parameters
+    ----------
+    model
+        A model of slices.
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        self._model = model
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model's facts."""
+        return self._model.bundle
+
+    def predict(
+        self,
+        series: Sequence[Series],
+        operating_point: str | None = None,
+        progress: Progress | None = None,
+        trust_names: bool = True,
+    ) -> StudyPrediction:
+        """Judge the series of one study.
+
+        Parameters
+        ----------
+        series
+            All series of one person's visit, at least one, each of several slices.
+        operating_point
+            A name from the bundle; by default the bundle's own choice.
+        progress
+            Called with the number of slices done and of all slices to judge.
+        trust_names
+            See `check_one_person`.
+
+        Returns
+        -------
+        StudyPrediction
+            One finding on the slices of one of the series, and what each series adds.
+            Series of sequences that the model was not measured on do not count.
+
+        Raises
+        ------
+        SeveralPeopleError
+            The series are of several people or visits.
+        InputError
+            No series is of a sequence that the model was measured on.
+        SettingError
+            The operating point is not in the bundle.
+        """
+        start = time.perf_counter()
+        point = self._model.point(operating_point)
+        check_one_person(series, trust_names)
+        stated = [_stated(item) for item in series]
+        reasons = [self._not_judged(*pair) for pair in zip(series, stated, strict=True)]
+        chosen = [row for row, reason in enumerate(reasons) if not reason]
+        if not chosen:
+            raise self._nothing_to_judge(stated)
+        grid = chosen[
+            choose_grid(
+                [series[row] for row in chosen],
+                [stated[row].sequence or row for row in chosen],
+                self._grid_candidates([stated[row].sequence for row in chosen]),
+            )
+        ]
+        judged = self._judge(series, stated, chosen, grid, point, progress)
+        return self._summed_up(series, stated, reasons, judged, grid, point, start)
+
+    def _not_judged(self, series: Series, stated: SequenceEstimate) -> str:
+        """Say why a series need not be judged; empty where it has to be."""
+        if _is_drawn(series):
+            return DRAWN
+        # Where pixels tell the sequence, a file's name alone is not believed.
+        told = stated.header or (
+            stated.file_name if self.bundle.sequence_head is None else None
+        )
+        if told is None or told in self.bundle.known_sequences:
+            return ""
+        return NOT_MEASURED.format(sequence=told.value)
+
+    def _nothing_to_judge(self, stated: Sequence[SequenceEstimate]) -> InputError:
+        there = dict.fromkeys(
+            "an unknown sequence" if item.sequence is None else item.sequence.value
+            for item in stated
+        )
+        known = ", ".join(item.value for item in self.bundle.known_sequences)
+        return InputError(
+            f"The study holds {', '.join(there)}; the model was measured on {known}.",
+            "Add a series of such a sequence.",
+        )
+
+    def _grid_candidates(self, sequences: Sequence[MRSequence | None]) -> list[int]:
+        """List what the grid is chosen from: what counts, if there is any."""
+        known = [item for item in sequences if item in self.bundle.known_sequences]
+        if not known:
+            return list(range(len(sequences)))
+        counting = choose_sum(self.bundle.study_model, known)[0].sequences
+        return [row for row, item in enumerate(sequences) if item in counting]
+
+    def _judge(
+        self,
+        series: Sequence[Series],
+        stated: Sequence[SequenceEstimate],
+        chosen: Sequence[int],
+        grid: int,
+        point: str,
+        progress: Progress | None,
+    ) -> dict[int, _Judged]:
+        matches = {row: match(series[grid], series[row]) for row in chosen}
+        total = sum(len((matches[row].series or series[row]).slices) for row in chosen)
+        judged: dict[int, _Judged] = {}
+        done = 0
+
+        def report(count: int, _: int) -> None:
+            if progress is not None:
+                progress(done + count, total)
+
+        for row in chosen:
+            start = time.perf_counter()
+            item = matches[row].series or series[row]
+            seen = see_slices(self._model, item, point, report)
+            done += len(item.slices)
+            estimate = _estimate(stated[row], seen)
+            named = replace(item, sequence=estimate.sequence)
+            alone = prediction_of([(named, seen)], self.bundle, point, start)
+            judged[row] = _Judged(item, seen, estimate, alone, matches[row])
+        return judged
+
+    def _summed_up(
+        self,
+        series: Sequence[Series],
+        stated: Sequence[SequenceEstimate],
+        reasons: Sequence[str],
+        judged: Mapping[int, _Judged],
+        grid: int,
+        point: str,
+        start: float,
+    ) -> StudyPrediction:
+        votes = self._votes(judged, grid)
+        grid_series = judged[votes.grid].series
+        combined = judged[votes.grid].alone
+        odds: Mapping[MRSequence | None, NDArray[np.float64]] = {}
+        if votes.rows:
+            voters = [judged[row] for row in votes.rows]
+            parts = [
+                Part(item.sequence.sequence, item.series, item.seen) for item in voters
+            ]
+            combination = combine(grid_series, parts, self.bundle.study_model)
+            view = (replace(grid_series, sequence=None), combination.seen)
+            combined = prediction_of([view], self.bundle, point, start)
+            odds = combination.odds
+        found = {
+            row: judged[row].sequence if row in judged else stated[row]
+            for row in range(len(series))
+        }
+        missing = self._missing([item.sequence for item in found.values()])
+        combined = self._explained(combined, judged, votes, missing)
+        combined = self._unless_contradicted(combined, judged, votes, point)
+        there = {key: _over(odds[key], combined.run) for key in odds}
+        rows = []
+        for row, item in enumerate(series):
+            counts, sequence = row in votes.rows, found[row].sequence
+            rows.append(
+                StudySeries(
+                    source=item.slices[0].source,
+                    slices=len(item.slices),
+                    sequence=found[row],
+                    prediction=judged[row].alone if row in judged else None,
+                    counts=counts,
+                    reason=votes.why.get(row, reasons[row]),
+                    is_cut_anew=row in judged and judged[row].match.is_cut_anew,
+                    slice_p_tumor=_shares(odds[sequence]) if counts else (),
+                    p_tumor_there=there[sequence] if counts else None,
+                )
+            )
+        return StudyPrediction(
+            combined=replace(combined, seconds=time.perf_counter() - start),
+            grid=votes.grid,
+            grid_series=grid_series,
+            series=tuple(rows),
+            weights=votes.weights if len(odds) > 1 else None,
+            is_learned=votes.is_learned,
+            missing=missing,
+            shown_by=_shown_by(combined, there, votes.weights),
+            seconds=time.perf_counter() - start,
+            pictures=_pictures(combined, judged, votes),
+        )
+
+    def _votes(self, judged: Mapping[int, _Judged], grid: int) -> _Votes:
+        """Say which series count, how, and why others do not.
+
+        Raises
+        ------
+        InputError
+            The pixels of all are of sequences that the model was not measured on.
+        """
+        why = {
+            row: self._no_vote(item) or item.match.reason
+            for row, item in judged.items()
+        }
+        rows = [row for row in judged if not why[row]]
+        if not rows:
+            # Where none lies on the grid, the first that could count stands alone.
+            able = [row for row, item in judged.items() if not self._no_vote(item)]
+            if not able:
+                if not any(why[row] in (REFUSED, EMPTY) for row in judged):
+                    raise self._nothing_to_judge(
+                        [item.sequence for item in judged.values()]
+                    )
+                shown = [row for row in judged if why[row] in (REFUSED, EMPTY)]
+                return _Votes(shown[0], (), why)
+            grid, rows = able[0], able[:1]
+            why[grid] = ""
+        known = [
+            item for row in rows if (item := judged[row].sequence.sequence) is not None
+        ]
+        if not known:
+            # One series of which nobody knows the sequence may still stand alone.
+            why |= dict.fromkeys(rows[1:], NOT_KNOWN)
+            return _Votes(grid, tuple(rows[:1]), why)
+        weights, is_learned = choose_sum(self.bundle.study_model, known)
+        for row in rows:
+            sequence = judged[row].sequence.sequence
+            if sequence is None:
+                why[row] = NOT_KNOWN
+            elif sequence not in weights.sequences:
+                why[row] = NO_WEIGHT.format(sequence=sequence.value)
+        rows = [row for row in rows if not why[row]]
+        return _Votes(grid, tuple(rows), why, weights, is_learned)
+
+    def _no_vote(self, item: _Judged) -> str:
+        """Say why a series would not count wherever it lay; empty where it would."""
+        sequence = item.sequence.sequence
+        if item.alone.not_judged is not None:
+            return EMPTY
+        if item.alone.decision is Verdict.NOT_BRAIN_MRI:
+            return REFUSED
+        if sequence is not None and sequence not in self.bundle.known_sequences:
+            return NOT_MEASURED.format(sequence=sequence.value)
+        return ""
+
+    def _missing(self, there: Sequence[MRSequence | None]) -> tuple[MRSequence, ...]:
+        """List the sequences that could have counted, and were not there."""
+        model = self.bundle.study_model
+        could = self.bundle.known_sequences
+        if model is not None:
+            could = tuple(
+                dict.fromkeys(key for item in model.sums for key in item.sequences)
+            )
+        return tuple(item for item in could if item not in there)
+
+    def _explained(
+        self,
+        combined: SeriesPrediction,
+        judged: Mapping[int, _Judged],
+        votes: _Votes,
+        missing: Sequence[MRSequence],
+    ) -> SeriesPrediction:
+        """Add to the reasons what holds for a study."""
+        reasons = list(combined.reasons)
+        names = list(dict.fromkeys(_name(judged[row]) for row in votes.rows))
+        if len(names) > 1 and votes.weights is not None:
+            reasons.append(self._standing(names, votes.weights, votes.is_learned))
+            reasons.append(BY_SERIES)
+        elif names:
+            reasons.append(ONE_ALONE.format(name=names[0]))
+        if missing and names:
+            words = " and no ".join(item.value for item in missing)
+            reasons.append(MISSING.format(names=words))
+        disagreements = (item.sequence.disagreement for item in judged.values())
+        reasons += [text for text in disagreements if text is not None]
+        return replace(combined, reasons=tuple(dict.fromkeys(reasons)))
+
+    def _unless_contradicted(
+        self,
+        combined: SeriesPrediction,
+        judged: Mapping[int, _Judged],
+        votes: _Votes,
+        point: str,
+    ) -> SeriesPrediction:
+        """Never call a study clear that one series alone would call a tumour.
+
+        The weights come from gliomas: another tumour may show in one sequence alone.
+        One that could not be matched was not outvoted, and already holds it back where
+        it would not be clear itself.
+        """
+        if combined.decision is not TumorClass.NO_TUMOR:
+            return combined
+        threshold = self.bundle.series_points[point].threshold
+        for row, item in judged.items():
+            p_tumor = item.alone.p_tumor
+            if self._no_vote(item) or p_tumor is None:
+                continue
+            if row in votes.rows:
+                text, bar = OUTVOTED, max(threshold, _LIKELIER)
+            else:
+                text, bar = CONTRADICTED, threshold
+            if p_tumor >= bar:
+                return _held_back(combined, text.format(name=_name(item)))
+        return combined
+
+    def _standing(
+        self, names: Sequence[str], weights: SequenceSum, is_learned: bool
+    ) -> str:
+        """Say how sequences were weighed, and what is known of it."""
+        joined = f"{', '.join(names[:-1])} and {names[-1]}"
+        model = self.bundle.study_model
+        if not is_learned or model is None:
+            return EQUAL.format(names=joined)
+        if weights.auroc is None:
+            return LEARNED_UNMEASURED.format(names=joined, patients=model.patients)
+        rate = weights.auroc
+        return LEARNED.format(
+            names=joined,
+            patients=model.patients,
+            auroc=f"{rate.value:.2f} ({rate.low:.2f} to {rate.high:.2f})",
+        )
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """Which series count (`rows`), on which grid, how; and why others do not."""
+
+    grid: int
+    rows: tuple[int, ...]
+    why: dict[int, str]
+    weights: SequenceSum | None = None
+    is_learned: bool = False
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One series that the network has seen."""
+
+    series: Series
+    seen: SeenSlices
+    sequence: SequenceEstimate
+    alone: SeriesPrediction
+    match: Match
+
+
+def load_study_classifier(
+    bundle: str | Path | None = None, threads: int | None = None
+) -> StudyClassifier:
+    """Load a model, ready to judge studies.
+
+    Parameters
+    ----------
+    bundle
+        Folder of a model bundle of slices; by default the one that is shipped.
+    threads
+        Threads of one forward pass; by default one for each physical core.
+
+    Raises
+    ------
+    BundleError
+        The bundle is missing, foreign or damaged.
+    InputError
+        The model takes whole volumes alone.
+    SettingError
+        `threads` is less than 1.
+    """
+    return StudyClassifier(load_series_classifier(bundle, threads).slice_classifier())
+
+
+def _stated(series: Series) -> SequenceEstimate:
+    """Say of which sequence a series is, before anybody looks at its pixels."""
+    source = series.slices[0].source
+    named = sequence_of_name(PurePosixPath(source).name) or sequence_of_name(source)
+    return SequenceEstimate(
+        sequence=series.sequence or named, header=series.sequence, file_name=named
+    )
+
+
+def _estimate(stated: SequenceEstimate, seen: SeenSlices) -> SequenceEstimate:
+    """Say of which sequence most slices are, header and name weighed by each."""
+    votes = Counter(item.sequence for item in seen.sequences if item.pixels is not None)
+    if not votes:
+        return stated
+    (sequence, _), *_ = votes.most_common(1)
+    alike = [item for item in seen.sequences if item.sequence is sequence]
+    looks = Counter(item.pixels for item in seen.sequences).most_common(1)[0][0]
+    known = [item.probability for item in alike if item.probability is not None]
+    return replace(
+        stated,
+        sequence=sequence,
+        probability=float(np.mean(known)) if known else None,
+        pixels=looks,
+    )
+
+
+def _is_drawn(series: Series) -> bool:
+    """Tell an outline that somebody drew from a scan: a few whole numbers."""
+    if series.headers or any(item.colorfulness > 0.0 for item in series.slices):
+        return False
+    values: set[float] = set()
+    for item in series.slices:
+        values.update(np.unique(item.pixels).tolist())
+        if len(values) > _LEVELS:
+            return False
+    return all(float(value).is_integer() for value in values)
+
+
+def _over(odds: NDArray[np.float64], run: tuple[int, int] | None) -> float | None:
+    """Probability from the mean log-odds over a run; None where there is none."""
+    if run is None or not np.isfinite(odds[slice(*run)]).any():
+        return None
+    return float(1.0 / (1.0 + np.exp(-np.nanmean(odds[slice(*run)]))))
+
+
+def _shares(odds: NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(
+        None if np.isnan(item) else float(1.0 / (1.0 + np.exp(-item))) for item in odds
+    )
+
+
+def _shown_by(
+    combined: SeriesPrediction,
+    there: Mapping[MRSequence | None, float | None],
+    weights: SequenceSum | None,
+) -> tuple[MRSequence, ...]:
+    if combined.decision in (TumorClass.NO_TUMOR, Verdict.NOT_BRAIN_MRI):
+        return ()
+    counts = (
+        dict(zip(weights.sequences, weights.weights, strict=True)) if weights else {}
+    )
+    adds = {
+        key: counts.get(key, 1.0) * float(np.log(share / (1.0 - share)))
+        for key, share in there.items()
+        if key is not None and share is not None and 0.5 <= share < 1.0
+    }
+    return tuple(sorted(adds, key=lambda key: -adds[key]))
+
+
+def _name(item: _Judged) -> str:
+    sequence = item.sequence.sequence
+    return "a series of unknown sequence" if sequence is None else sequence.value
+
+
+def _pictures(
+    combined: SeriesPrediction, judged: Mapping[int, _Judged], votes: _Votes
+) -> dict[MRSequence, NDArray[np.float32]]:
+    """Show the most suspicious slice in each sequence that counts."""
+    first: dict[MRSequence | None, int] = {}
+    for row in votes.rows:
+        first.setdefault(judged[row].sequence.sequence, row)
+    if len(first) < 2 or not combined.key_slices:
+        return {}
+    item = judged[votes.grid].series.slices[combined.key_slices[0]]
+    return {
+        sequence: cut_at(item, judged[row].series)
+        for sequence, row in first.items()
+        if sequence is not None
+    }
+
+
+def _held_back(combined: SeriesPrediction, reason: str) -> SeriesPrediction:
+    return replace(
+        combined,
+        decision=Verdict.INCONCLUSIVE,
+        reasons=(reason, *combined.reasons),
+    )

@@ -1,0 +1,114 @@
+"""The prediction for a study as a JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tumorlens.inference.bundle.facts import SequenceSum
+from tumorlens.inference.study.results import StudyPrediction, StudySeries
+from tumorlens.report.series.document import series_to_json
+
+STUDY_SCHEMA = "tumorlens-study/1"
+
+_SHARED = (
+    *("finding", "kinds", "headline", "decision", "predicted", "probabilities"),
+    *("p_tumor", "raw", "not_judged", "operating_point", "reasons", "notes", "run"),
+    *("key_slices", "slice_p_tumor", "lesion", "size_measured"),
+)
+"""Keys that say of a study what they say of a series, on the common grid."""
+
+_OF_SERIES = (
+    *("finding", "kinds", "headline", "decision", "p_tumor", "not_judged"),
+    *("plane", "slices", "without_brain", "refused"),
+)
+"""Keys of a series that stand for it within a study."""
+
+
+def study_to_json(
+    prediction: StudyPrediction, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Turn a prediction into a JSON object (schema ``tumorlens-study/1``).
+
+    Parameters
+    ----------
+    prediction
+        Prediction for one study.
+    notes
+        How the files were read, as `Study.notes` has it.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; no patient data and no description of a series. What is said
+        of the study has the keys of a ``tumorlens-scan/1`` document, and means slices
+        of ``grid``: ``grid.series`` is the place of that series in ``series``, and
+        ``grid.affine_ras`` takes column, row and slice to RAS mm (null where nobody
+        knows). ``sequences`` names the MR sequences that count, that show a tumour by
+        themselves where the finding lies, and that could have counted and were not
+        there. ``weights`` says how those that count were weighed, null where one counts
+        alone. Each of ``series`` has what it says by itself under ``alone`` (null where
+        it was not judged), its probability of tumour in every slice of the grid, and
+        where the finding lies; ``reason`` says why it does not count.
+    """
+    combined = prediction.combined
+    document = series_to_json(combined, notes)
+    return {
+        "schema": STUDY_SCHEMA,
+        "status": document["status"],
+        **{key: document[key] for key in _SHARED if key in document},
+        "sequences": {
+            "counted": [item.value for item in prediction.counted],
+            "shown_by": [item.value for item in prediction.shown_by],
+            "missing": [item.value for item in prediction.missing],
+        },
+        "weights": None
+        if prediction.weights is None
+        else _weights(prediction.weights, prediction.is_learned),
+        "series": [_series(item) for item in prediction.series],
+        "grid": {
+            "series": prediction.grid,
+            "plane": document["plane"],
+            "slices": combined.slices,
+            "without_brain": combined.without_brain,
+            "refused": combined.refused,
+            "affine_ras": None
+            if combined.affine_ras is None
+            else combined.affine_ras.tolist(),
+        },
+        "model_version": document["model_version"],
+        "seconds": round(prediction.seconds, 3),
+        "research_use_only": document["research_use_only"],
+    }
+
+
+def _weights(weights: SequenceSum, is_learned: bool) -> dict[str, Any]:
+    return {"is_learned": is_learned, **weights.to_json()}
+
+
+def _series(item: StudySeries) -> dict[str, Any]:
+    sequence = item.sequence
+    alone = None
+    if item.prediction is not None:
+        document = series_to_json(item.prediction)
+        alone = {key: document[key] for key in _OF_SERIES if key in document}
+    return {
+        "file": item.source,
+        "slices": item.slices,
+        "sequence": None if sequence.sequence is None else sequence.sequence.value,
+        "sequence_probability": sequence.probability,
+        "sequence_by": {
+            name: None if said is None else said.value
+            for name, said in (
+                ("pixels", sequence.pixels),
+                ("header", sequence.header),
+                ("file_name", sequence.file_name),
+            )
+        },
+        "counts": item.counts,
+        "reason": item.reason or None,
+        "cut_anew": item.is_cut_anew,
+        "alone": alone,
+        "p_tumor_there": item.p_tumor_there,
+        "slice_p_tumor": list(item.slice_p_tumor) or None,
+    }

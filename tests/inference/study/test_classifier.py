@@ -1,0 +1,260 @@
+"""All series of one study become one finding, and each says what it adds."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.samples.drawn_study import (
+    FLAIR,
+    SHOWN,
+    STUDY_MODEL,
+    T1,
+    T1C,
+    T2,
+    drawn,
+    moved,
+    tilted,
+    with_study_model,
+)
+from tumorlens.errors import InputError, SeveralPeopleError
+from tumorlens.inference.series.classifier import load_series_classifier
+from tumorlens.inference.series.decision import log_odds
+from tumorlens.inference.study import classifier as words
+from tumorlens.inference.study.classifier import (
+    StudyClassifier,
+    load_study_classifier,
+)
+from tumorlens.taxonomy import TumorClass, Verdict
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_bundle: Path) -> StudyClassifier:
+    """A model that has not learned to weigh sequences; it knows T1 and T1C."""
+    return load_study_classifier(tiny_bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def learned(
+    tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> StudyClassifier:
+    """One that has."""
+    folder = tmp_path_factory.mktemp("learned") / "bundle"
+    shutil.copytree(tiny_bundle, folder)
+    return load_study_classifier(with_study_model(folder), threads=1)
+
+
+def odds(values: tuple[float | None, ...]) -> np.ndarray:
+    return log_odds(np.array([np.nan if x is None else x for x in values]))
+
+
+def test_one_series_says_what_it_says_alone(
+    plain: StudyClassifier, tiny_bundle: Path
+) -> None:
+    alone = load_series_classifier(tiny_bundle, threads=1).predict(drawn(T1))
+    found = plain.predict([drawn(T1)])
+    assert found.combined.decision is alone.decision is TumorClass.GLIOMA
+    assert found.combined.p_tumor == pytest.approx(alone.p_tumor)
+    assert odds(found.combined.slice_p_tumor) == pytest.approx(
+        odds(alone.slice_p_tumor), nan_ok=True
+    )
+    assert found.combined.lesion == alone.lesion
+    assert found.weights is None
+    assert found.counted == found.shown_by == (T1,)
+    assert found.missing == (T1C,)
+    assert words.ONE_ALONE.format(name="T1") in found.combined.reasons
+
+
+def test_sequences_are_weighed_as_the_bundle_says(learned: StudyClassifier) -> None:
+    found = learned.predict([drawn(T1), drawn(T1C, range(5, 6))])
+    assert found.is_learned
+    assert found.weights == STUDY_MODEL.sums[2]
+    first, second = (odds(item.slice_p_tumor) for item in found.series)
+    wanted = 0.25 * first + 0.75 * second - 0.5
+    shown = odds(found.combined.slice_p_tumor)
+    assert shown == pytest.approx(np.clip(wanted, *odds((0.0, 1.0))), nan_ok=True)
+    assert np.isfinite(shown).sum() == 7
+    assert any("0.90 (0.88 to 0.93)" in text for text in found.combined.reasons)
+
+
+def test_a_model_that_has_not_learned_it_weighs_alike_and_says_so(
+    plain: StudyClassifier,
+) -> None:
+    found = plain.predict([drawn(T1), drawn(T1C, range(0))])
+    assert not found.is_learned
+    assert found.weights is not None
+    assert found.weights.weights == (0.5, 0.5)
+    first, second = (odds(item.slice_p_tumor) for item in found.series)
+    assert odds(found.combined.slice_p_tumor) == pytest.approx(
+        (first + second) / 2, nan_ok=True
+    )
+    names = "T1 and T1 with contrast"
+    assert words.EQUAL.format(names=names) in found.combined.reasons
+
+
+def test_it_says_which_sequence_shows_the_finding(plain: StudyClassifier) -> None:
+    found = plain.predict([drawn(T1, range(0)), drawn(T1C)])
+    assert found.combined.decision is not TumorClass.NO_TUMOR
+    assert found.shown_by == (T1C,)
+    there = [item.p_tumor_there for item in found.series]
+    assert there[0] is not None
+    assert there[1] is not None
+    assert there[0] < 0.5 < there[1]
+    clear = plain.predict([drawn(T1, range(0)), drawn(T1C, range(0))])
+    assert clear.combined.decision is TumorClass.NO_TUMOR
+    assert clear.shown_by == ()
+
+
+def test_the_evidence_is_that_of_the_place(learned: StudyClassifier) -> None:
+    # It begins 10 mm higher: its slices 2 to 4 lie where 4 to 6 of the first do.
+    second = moved(drawn(T1C, range(2, 5)), (0.0, 0.0, 10.0))
+    found = learned.predict([drawn(T1), second])
+    evidence = found.combined.evidence
+    assert evidence is not None
+    assert evidence[5, 110, 90] > 80
+    assert evidence[5, 110, 160] < 20
+    lesion = found.combined.lesion
+    assert lesion is not None
+    assert lesion.peak[0] in SHOWN
+    by_itself = found.series[1].slice_p_tumor
+    assert by_itself[5] is not None
+    assert by_itself[5] > 0.9
+
+
+def test_sequences_that_were_not_measured_do_not_count(
+    plain: StudyClassifier,
+) -> None:
+    found = plain.predict([drawn(T1, range(0)), drawn(FLAIR), drawn(T2)])
+    assert found.combined.decision is TumorClass.NO_TUMOR
+    assert [item.counts for item in found.series] == [True, False, False]
+    assert found.series[1].prediction is None
+    assert found.series[1].reason == words.NOT_MEASURED.format(sequence="FLAIR")
+    with pytest.raises(InputError, match="holds FLAIR, T2; the model was measured"):
+        plain.predict([drawn(FLAIR), drawn(T2)])
+
+
+def test_a_sequence_without_a_weight_does_not_count_beside_others(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    without = replace(STUDY_MODEL, sums=STUDY_MODEL.sums[:1])
+    model = load_study_classifier(with_study_model(folder, without), threads=1)
+    found = model.predict([drawn(T1), drawn(T1C)])
+    assert found.counted == (T1,)
+    assert found.series[1].prediction is not None
+    assert "not learned" in found.series[1].reason
+    # Alone it is all there is.
+    assert model.predict([drawn(T1C)]).counted == (T1C,)
+
+
+def test_a_series_of_unknown_sequence_counts_alone_only(
+    plain: StudyClassifier,
+) -> None:
+    unknown = drawn(None, name="image.nii.gz")
+    beside = plain.predict([unknown, drawn(T1)])
+    assert [item.counts for item in beside.series] == [False, True]
+    assert beside.series[0].reason == words.NOT_KNOWN
+    alone = plain.predict([unknown])
+    assert alone.series[0].counts
+    assert alone.counted == ()
+    assert alone.combined.decision is TumorClass.GLIOMA
+
+
+def test_a_file_s_name_says_its_sequence(plain: StudyClassifier) -> None:
+    named = [
+        drawn(None, name="T1_study/p_t1.nii.gz"),
+        drawn(None, name="T1_study/p_t1ce.nii.gz"),
+    ]
+    assert plain.predict(named).counted == (T1, T1C)
+
+
+def test_two_series_of_one_sequence_count_as_their_mean(
+    plain: StudyClassifier,
+) -> None:
+    found = plain.predict([drawn(T1), drawn(T1, range(0))])
+    assert found.weights is None
+    first = plain.predict([drawn(T1)]).combined.slice_p_tumor
+    second = plain.predict([drawn(T1, range(0))]).combined.slice_p_tumor
+    assert odds(found.combined.slice_p_tumor) == pytest.approx(
+        (odds(first) + odds(second)) / 2, nan_ok=True
+    )
+
+
+def test_what_cannot_be_matched_does_not_count_but_is_not_silent(
+    plain: StudyClassifier,
+) -> None:
+    crossed = tilted(drawn(T1C), 40.0)
+    found = plain.predict([drawn(T1, range(0)), crossed])
+    assert [item.counts for item in found.series] == [True, False]
+    assert "40 degrees" in found.series[1].reason
+    alone = found.series[1].prediction
+    assert alone is not None
+    assert alone.decision is TumorClass.GLIOMA
+    assert found.combined.decision is Verdict.INCONCLUSIVE
+    said = words.CONTRADICTED.format(name="T1 with contrast")
+    assert found.combined.reasons[0] == said
+    quiet = plain.predict([drawn(T1, range(0)), tilted(drawn(T1C, range(0)), 40.0)])
+    assert quiet.combined.decision is TumorClass.NO_TUMOR
+
+
+def test_an_outline_is_not_judged(plain: StudyClassifier) -> None:
+    outline = drawn(None, name="seg.nii.gz")
+    slices = tuple(
+        replace(item, pixels=np.where(item.pixels > 200, 4.0, 0.0).astype(np.float32))
+        for item in outline.slices
+    )
+    found = plain.predict([drawn(T1), replace(outline, slices=slices)])
+    assert found.series[1].prediction is None
+    assert found.series[1].reason == words.DRAWN
+
+
+def test_a_series_without_brain_does_not_count(plain: StudyClassifier) -> None:
+    slices = tuple(
+        replace(item, pixels=np.full_like(item.pixels, 0.5))
+        for item in drawn(T1C).slices
+    )
+    empty = replace(drawn(T1C), slices=slices)
+    found = plain.predict([drawn(T1), empty])
+    assert found.series[1].reason == words.EMPTY
+    assert found.counted == (T1,)
+    nothing = plain.predict([empty])
+    assert nothing.counted == ()
+    assert nothing.combined.p_tumor is None
+    assert nothing.combined.not_judged is not None
+
+
+def test_several_people_are_refused(plain: StudyClassifier) -> None:
+    two = [drawn(T1, name="sub-01_T1w.nii"), drawn(T1, name="sub-02_T1w.nii")]
+    with pytest.raises(SeveralPeopleError):
+        plain.predict(two)
+    assert plain.predict(two, trust_names=False).counted == (T1,)
+
+
+def test_progress_counts_the_slices_of_all_series(plain: StudyClassifier) -> None:
+    told: list[tuple[int, int]] = []
+    plain.predict(
+        [drawn(T1), drawn(T1C), drawn(T2)], progress=lambda *x: told.append(x)
+    )
+    assert told[-1] == (18, 18)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_tumour_in_one_sequence_is_never_outvoted_in_silence(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    deaf = replace(STUDY_MODEL.sums[2], weights=(1.0, 0.0))
+    sums = (*STUDY_MODEL.sums[:2], deaf)
+    model = with_study_model(folder, replace(STUDY_MODEL, sums=sums))
+    study = load_study_classifier(model, threads=1)
+    found = study.predict([drawn(T1, range(0)), drawn(T1C)])
+    assert found.counted == (T1, T1C)
+    assert found.combined.p_tumor is not None
+    assert found.combined.p_tumor < 0.3
+    assert found.combined.decision is Verdict.INCONCLUSIVE
+    said = words.OUTVOTED.format(name="T1 with contrast")
+    assert found.combined.reasons[0] == said
