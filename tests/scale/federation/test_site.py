@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.samples.federated_sites import TINY_PLAN, TINY_TRAINING, draw_site
-from tumorlens.errors import DatasetError, SettingError, TrainingError
+from tumorlens.errors import SettingError, TrainingError
 from tumorlens.scale.federation.plan import FederationPlan, Privacy
 from tumorlens.scale.federation.site import (
     Site,
@@ -84,7 +84,7 @@ def test_local_batch_norm_never_leaves_and_is_there_in_the_next_round(site):
         kept = {name: stored[name] for name in stored.files}
     assert any("moving_mean" in name for name in kept)
     assert all(np.abs(v).max() > 0 for k, v in kept.items() if "moving_mean" in k)
-    site.keep(plan, update.arrays)
+    site.finish(plan, update.arrays)
     model = first_model(TINY_TRAINING, "local")
     model.load_weights(site.folder / "final.weights.h5")
     for layer in model.layers:
@@ -105,12 +105,17 @@ def test_another_sites_batch_norm_is_not_mixed_in(site, manifest, tmp_path):
         np.testing.assert_array_equal(values, again.arrays[name])
 
 
-def test_counts_are_of_the_split_that_is_asked_for(site):
-    counts = site.count(TINY_PLAN, FIRST["shared"], "test")
-    assert counts["all"]["slices"] == 4
-    assert counts["all"]["patients"] == 4
-    with pytest.raises(DatasetError, match="No class has 5 patients"):
-        site.count(replace(TINY_PLAN, min_cell=5), FIRST["shared"], "test")
+def test_counts_are_of_patients_that_teach_nothing(site):
+    counts = site.train(TINY_PLAN, 1, FIRST["shared"]).counts
+    assert (counts["all"]["slices"], counts["all"]["patients"]) == (4, 4)
+    counts = site.finish(TINY_PLAN, FIRST["shared"])
+    assert (counts["all"]["slices"], counts["all"]["patients"]) == (4, 4)
+
+
+def test_a_site_of_few_patients_trains_and_counts_nothing(site):
+    update = site.train(replace(TINY_PLAN, min_cell=5), 1, FIRST["shared"])
+    assert update.counts is None
+    assert update.slices == 8
 
 
 def test_rows_that_another_site_keeps_are_left_out(site):

@@ -2,11 +2,12 @@
 
 Both are named in the bundle of `deployment`; what a site is asked for is one function
 here each. A simulation calls the same apps in this process.
+
+Tested in `tests/scale/federation/test_server.py`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import lru_cache
@@ -39,6 +40,7 @@ from tumorlens.scale.federation.server import (
     CONFIG,
     METRICS,
     FederationServer,
+    counts_record,
     from_record,
     to_record,
 )
@@ -101,20 +103,22 @@ def train(message: Message, context: Context) -> Message:
     if update.epsilon is not None:
         told["epsilon"] = update.epsilon
     content = RecordDict(
-        {ARRAYS: to_record(update.arrays), METRICS: MetricRecord(told)}
+        {
+            ARRAYS: to_record(update.arrays),
+            METRICS: MetricRecord(told),
+            CONFIG: counts_record(update.counts),
+        }
     )
     return Message(content, reply_to=message)
 
 
 @site_app.evaluate()
-def count(message: Message, context: Context) -> Message:
-    """Count how the weights fare on the site's own patients."""
-    config, plan = _asked(message)
-    counts = _site_of(context).count(
-        plan, from_record(message.content[ARRAYS]), str(config["split"])
-    )
-    told = ConfigRecord({"counts": json.dumps(counts)})
-    return Message(RecordDict({CONFIG: told}), reply_to=message)
+def finish(message: Message, context: Context) -> Message:
+    """Keep the final network, and count how it fares on the site's own patients."""
+    _, plan = _asked(message)
+    counts = _site_of(context).finish(plan, from_record(message.content[ARRAYS]))
+    content = RecordDict({CONFIG: counts_record(counts)})
+    return Message(content, reply_to=message)
 
 
 @site_app.query("audit")
@@ -133,14 +137,6 @@ def leave_out(message: Message, context: Context) -> Message:
     """Leave pictures to another site that has them too."""
     rows = message.content[CONFIG]["rows"]
     _site_of(context).leave_out([int(row) for row in np.atleast_1d(rows)])
-    return empty_reply(message)
-
-
-@site_app.query("keep")
-def keep(message: Message, context: Context) -> Message:
-    """Write the final network at the site."""
-    _, plan = _asked(message)
-    _site_of(context).keep(plan, from_record(message.content[ARRAYS]))
     return empty_reply(message)
 
 

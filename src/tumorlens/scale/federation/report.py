@@ -1,6 +1,6 @@
 """The page of a federated evaluation: the sections of `evaluate`, and what sites sent.
 
-Tested in `tests/scale/federation/test_simulation.py`.
+Tested in `tests/scale/federation/test_site_counts.py`.
 """
 
 from __future__ import annotations

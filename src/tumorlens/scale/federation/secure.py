@@ -3,10 +3,13 @@
 SecAgg+ (Bell et al. 2020, CCS) is Flower's, which still speaks its older messages; this
 file keeps them to itself. Sites send what they moved by instead of weights, within the
 plan's bound, and weigh alike, so that no site can outweigh the rest unseen.
+
+Tested in `tests/scale/federation/test_server.py`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,14 +57,14 @@ class SecureOutcome:
     ----------
     mean_update
         Mean of what the sites moved by; None where the protocol was given up.
-    nodes
-        Numbers of the sites that are in the mean.
+    told
+        What the sites in the mean say of their counts, by their numbers.
     bytes
         Bytes of weights and masked updates.
     """
 
     mean_update: Arrays | None
-    nodes: tuple[int, ...]
+    told: dict[int, str]
     bytes: int
 
 
@@ -74,7 +77,7 @@ class _Bridge(FedAvg):
         self._run_id = run_id
         self._config = config
         self.sites = 0
-        self.nodes: tuple[int, ...] = ()
+        self.told: dict[int, str] = {}
         self.mean: list[NDArray[Any]] | None = None
 
     def configure_fit(
@@ -96,7 +99,9 @@ class _Bridge(FedAvg):
     def aggregate_fit(
         self, server_round: int, results: list[tuple[Any, FitRes]], failures: list[Any]
     ) -> tuple[Parameters | None, dict[str, Any]]:
-        self.nodes = tuple(proxy.node_id for proxy, _ in results)
+        self.told = {
+            proxy.node_id: str(result.metrics["counts"]) for proxy, result in results
+        }
         if results:
             self.mean = parameters_to_ndarrays(results[0][1].parameters)
         return None, {}
@@ -138,14 +143,14 @@ def secure_round(
     workflow(grid, legacy)
     values = sum(item.size for item in arrays.values())
     # Weights are sent as float32; masked updates come back as 64-bit whole numbers.
-    size = 4 * values * bridge.sites + 8 * values * len(bridge.nodes)
+    size = 4 * values * bridge.sites + 8 * values * len(bridge.told)
     if bridge.mean is None:
-        return SecureOutcome(None, bridge.nodes, size)
+        return SecureOutcome(None, bridge.told, size)
     mean = {
         name: np.asarray(item, np.float32)
         for name, item in zip(arrays, bridge.mean, strict=True)
     }
-    return SecureOutcome(mean, bridge.nodes, size)
+    return SecureOutcome(mean, bridge.told, size)
 
 
 def is_secure(message: Message) -> bool:
@@ -172,7 +177,10 @@ def answer_secure(message: Message, context: Context, site: Site) -> Message:
         )
         moved = bounded_update(start, update.arrays, float(plan.norm_bound or 1.0))
         answer = FitRes(
-            Status(Code.OK, ""), ndarrays_to_parameters(list(moved.values())), 1, {}
+            Status(Code.OK, ""),
+            ndarrays_to_parameters(list(moved.values())),
+            num_examples=1,
+            metrics={"counts": json.dumps(update.counts)},
         )
         content = recorddict_compat.fitres_to_recorddict(answer, keep_input=False)
         return Message(content, reply_to=inner)

@@ -52,7 +52,7 @@ HISTORY = "federation.json"
 WEIGHTS = "global.weights.h5"
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
-AUDIT, LEAVE_OUT, KEEP = "query.audit", "query.leave_out", "query.keep"
+AUDIT, LEAVE_OUT = "query.audit", "query.leave_out"
 
 _ATTEMPTS = 3
 """How often a round is tried that too few sites finish."""
@@ -79,7 +79,8 @@ class Round:
     seconds
         Time the round took.
     validation
-        Figures on the sites' validation patients; empty where nobody sent any.
+        Figures, on the sites' validation patients, of the weights that the round
+        started from; empty where nobody sent any.
     """
 
     number: int
@@ -95,6 +96,11 @@ def to_record(arrays: Mapping[str, NDArray[np.float32]]) -> ArrayRecord:
     return ArrayRecord(
         {name: Array(np.ascontiguousarray(item)) for name, item in arrays.items()}
     )
+
+
+def counts_record(counts: Mapping[str, Any] | None) -> ConfigRecord:
+    """Pack a site's counts for sending."""
+    return ConfigRecord({"counts": json.dumps(counts)})
 
 
 def from_record(record: ArrayRecord) -> dict[str, NDArray[Any]]:
@@ -158,14 +164,12 @@ class FederationServer:
             self._save_checkpoint()
         while len(self.rounds) < plan.rounds:
             done = self._round(len(self.rounds) + 1)
-            done.validation = self._validation()
             self.rounds.append(done)
             self._save_checkpoint()
             self._say(_line(done, plan.rounds))
         model = first_model(plan.training, plan.batch_norm)
         put_arrays(model, self.arrays)
         model.save_weights(self._folder / WEIGHTS)
-        self._ask(KEEP, self._payload(), _SHORT)
         self._report()
 
     # --- Sites ---
@@ -208,11 +212,6 @@ class FederationServer:
         ]
         replies = self._grid.send_and_receive(messages, timeout=timeout)
         return {names[reply.metadata.src_node_id]: reply for reply in replies}
-
-    def _payload(self, **more: Any) -> RecordDict:  # noqa: ANN401 - scalars
-        return RecordDict(
-            {ARRAYS: to_record(self.arrays), CONFIG: ConfigRecord(self._config(**more))}
-        )
 
     def _config(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - scalars
         return {"plan": self.plan.to_json(), "digest": self._digest, **more}
@@ -323,6 +322,9 @@ class FederationServer:
             }
             for name in kept
         }
+        done.validation = _validation(
+            {name: str(replies[name].content[CONFIG]["counts"]) for name in kept}
+        )
         averaged = self._average(
             done.number, [(replies[name], kept[name]) for name in sorted(kept)]
         )
@@ -363,15 +365,16 @@ class FederationServer:
             self.plan,
         )
         done.bytes += outcome.bytes
-        there = {names.get(node, "unknown") for node in outcome.nodes}
+        told = {names.get(node, "unknown"): text for node, text in outcome.told.items()}
         done.problems = {
             name: "dropped out; its weights are in no sum"
             for name in names.values()
-            if name not in there
+            if name not in told
         }
-        if outcome.mean_update is None or len(there) < self.plan.min_sites:
+        if outcome.mean_update is None or len(told) < self.plan.min_sites:
             return False
-        done.sites = {name: {} for name in sorted(there)}
+        done.sites = {name: {} for name in sorted(told)}
+        done.validation = _validation(told)
         self.arrays = {
             name: (item + outcome.mean_update[name]).astype(np.float32)
             for name, item in self.arrays.items()
@@ -380,33 +383,20 @@ class FederationServer:
 
     # --- Figures ---
 
-    def _counts(self, split: str) -> dict[str, Any]:
-        replies = self._ask(
-            MessageType.EVALUATE, self._payload(split=split), self.plan.round_timeout
-        )
-        return {
-            name: json.loads(str(reply.content[CONFIG]["counts"]))
-            for name, reply in sorted(replies.items())
-            if not reply.has_error()
-        }
-
-    def _validation(self) -> dict[str, Any]:
-        counts = self._counts("validation")
-        if not counts:
-            return {}
-        merged = merge_counts(counts)
-        return {
-            "sites": sorted(counts),
-            **{
-                key: merged[key]
-                for key in ("slices", "patients", "accuracy", "auroc_tumor")
-            },
-        }
-
     def _report(self) -> None:
         from tumorlens.scale.federation.report import write_federated_report
 
-        counts = self._counts("test")
+        asked = RecordDict(
+            {ARRAYS: to_record(self.arrays), CONFIG: ConfigRecord(self._config())}
+        )
+        replies = self._ask(MessageType.EVALUATE, asked, self.plan.round_timeout)
+        counts = _told_counts(
+            {
+                name: str(reply.content[CONFIG]["counts"])
+                for name, reply in replies.items()
+                if not reply.has_error()
+            }
+        )
         history = self._history()
         if counts:
             metrics = merge_counts(counts)
@@ -472,6 +462,26 @@ class FederationServer:
         if isinstance(self._strategy, FedAdam):
             self._strategy.m_t = kinds["m"] or None
             self._strategy.v_t = kinds["v"] or None
+
+
+def _told_counts(told: Mapping[str, str]) -> dict[str, Any]:
+    """Read what sites say of their counts; some have too few patients to say it."""
+    counts = {name: json.loads(text) for name, text in sorted(told.items())}
+    return {name: item for name, item in counts.items() if item is not None}
+
+
+def _validation(told: Mapping[str, str]) -> dict[str, Any]:
+    counts = _told_counts(told)
+    if not counts:
+        return {}
+    merged = merge_counts(counts)
+    return {
+        "sites": sorted(counts),
+        **{
+            key: merged[key]
+            for key in ("slices", "patients", "accuracy", "auroc_tumor")
+        },
+    }
 
 
 def _weighted_mean(updates: Iterable[Update]) -> Arrays:

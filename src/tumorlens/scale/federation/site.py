@@ -226,6 +226,9 @@ class SiteUpdate:
         Time the round took.
     epsilon
         What was spent of the privacy budget so far; None without.
+    counts
+        How the weights that the round started from fare on the site's validation
+        patients; None where it has too few.
     """
 
     arrays: Arrays
@@ -234,6 +237,7 @@ class SiteUpdate:
     loss: float | None
     seconds: float
     epsilon: float | None
+    counts: dict[str, Any] | None
 
 
 class Site:
@@ -362,6 +366,7 @@ class Site:
                 "Run the same version of TumorLens at the server and at every site.",
             )
         network.put(arrays, self.folder / _LOCAL)
+        counts = self._counts(plan, network, "validation")
         network.start(round_number, first_step)
         steps = training.steps_per_epoch
         loss, epsilon = None, None
@@ -382,40 +387,49 @@ class Site:
             loss,
             time.monotonic() - started,
             epsilon,
+            counts,
         )
 
-    def count(
-        self,
-        plan: FederationPlan,
-        arrays: Mapping[str, NDArray[np.float32]],
-        split: str = "validation",
-    ) -> dict[str, Any]:
-        """Count how the weights fare on the site's own slices; see `site_counts`.
-
-        Probabilities are the network's own, before any calibration; a slice is called
-        a tumour from one half on.
-        """
-        samples = self.samples(split, plan.training)
-        network = _network(plan)
-        network.put(arrays, self.folder / _LOCAL)
-        return site_counts(
-            scored_by_network(network.model, samples, plan.training.size),
-            {
-                "source": [item.record.source for item in samples],
-                "plane": [item.record.plane for item in samples],
-            },
-            plan.min_cell,
-        )
-
-    def keep(
+    def finish(
         self, plan: FederationPlan, arrays: Mapping[str, NDArray[np.float32]]
-    ) -> Path:
-        """Write the site's final network, with what is local to it."""
-        path = self.folder / FINAL_WEIGHTS
+    ) -> dict[str, Any] | None:
+        """Keep the final network here, with what is local to it, and count its test.
+
+        Parameters
+        ----------
+        plan
+            Choices of the federation.
+        arrays
+            The server's last weights.
+
+        Returns
+        -------
+        dict or None
+            Counts of the split ``test``, as `site_counts` says; None where the site has
+            too few patients in it. Probabilities are the network's own, before any
+            calibration; a slice is called a tumour from one half on.
+        """
         network = _network(plan)
         network.put(arrays, self.folder / _LOCAL)
-        network.model.save_weights(path)
-        return path
+        network.model.save_weights(self.folder / FINAL_WEIGHTS)
+        return self._counts(plan, network, "test")
+
+    def _counts(
+        self, plan: FederationPlan, network: _Network, split: str
+    ) -> dict[str, Any] | None:
+        try:
+            samples = self.samples(split, plan.training)
+            return site_counts(
+                scored_by_network(network.model, samples, plan.training.size),
+                {
+                    "source": [item.record.source for item in samples],
+                    "plane": [item.record.plane for item in samples],
+                },
+                plan.min_cell,
+            )
+        except DatasetError as error:
+            self._say(f"No counts of the split '{split}': {error.message}")
+            return None
 
     def shared_names(self, plan: FederationPlan) -> list[str]:
         """List the weights that are sent, in their order."""

@@ -3,6 +3,8 @@
 Every arm is a federation, run by the same code: centralised is one of a single site
 that holds all rows and takes all sites' steps, alone is one of that site. An arm that
 is done is not run again, and one that was stopped goes on.
+
+Tested in `tests/cli/scale/test_federate.py`.
 """
 
 from __future__ import annotations
