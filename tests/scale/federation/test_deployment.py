@@ -30,6 +30,7 @@ from tumorlens.scale.federation.deployment import (
     SuperLink,
     check_sites,
     flower_command,
+    run_supernode,
 )
 
 NAMES = ("east", "north", "west")
@@ -210,6 +211,9 @@ def test_hospitals_and_server_are_killed_and_the_federation_goes_on(deployment):
     rounds = deployment.rounds()
     assert [item["number"] for item in rounds] == list(range(1, ROUNDS + 1))
     assert {"east", "north"} <= set(rounds[-1]["sites"])
+    # The round in which west was killed names it, and nobody else.
+    missed = {name for item in rounds for name in item["problems"]}
+    assert missed == {"west"}
     took_part = {name for item in rounds for name in item["sites"]}
     # Whoever is not known to the server by key takes no part.
     assert took_part <= set(NAMES)
@@ -244,6 +248,18 @@ def test_sites_are_read_from_options(tmp_path):
     assert list(check_sites(texts, "KEY.pub")) == ["a", "b"]
     with pytest.raises(SettingError, match="Two sites are called 'a'"):
         check_sites([texts[0], texts[0]], "KEY.pub")
+
+
+def test_a_site_is_told_what_is_wrong_before_it_starts(tmp_path):
+    server, told = Address("127.0.0.1", 1), {"site": "a"}
+    (tmp_path / "none").write_text("no key")
+    with pytest.raises(SettingError, match="is no key"):
+        run_supernode(server, None, tmp_path / "none", told, tmp_path, free_port())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingError, match=f"Port {port} .* is taken"):
+            run_supernode(server, None, None, told, tmp_path, port)
 
 
 def test_a_missing_command_of_flower_is_told():

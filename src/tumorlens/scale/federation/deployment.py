@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import tumorlens
@@ -28,7 +29,7 @@ name = "tumorlens-federation"
 version = "{version}"
 description = "Names the apps of an installed TumorLens"
 license = {{ file = "LICENSE" }}
-dependencies = ["flwr"]
+dependencies = ["flwr>={flower}"]
 
 [tool.flwr.app]
 publisher = "tumorlens"
@@ -59,6 +60,8 @@ _ENVIRONMENT = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
 }
 _SECONDS_TO_START = 120.0
+_FIRST_WAIT, _LONGEST_WAIT = 2.0, 30.0
+_MAKE_KEY = "Make one: ssh-keygen -t ecdsa -b 384 -N '' -f KEY"
 _LOG = "superlink.log"
 
 
@@ -306,6 +309,7 @@ def run_supernode(
     told: Mapping[str, str | float],
     folder: Path,
     port: int,
+    say: Callable[[str], None] = print,
 ) -> int:
     """Run Flower's process of a site, until it is stopped.
 
@@ -323,6 +327,8 @@ def run_supernode(
         Folder of the site; Flower's own files go to its ``flower``.
     port
         Port on this machine, for the site's own processes.
+    say
+        Receives lines of progress.
 
     Returns
     -------
@@ -346,13 +352,61 @@ def run_supernode(
         *([] if key is None else ["--auth-supernode-private-key", str(key)]),
         *("--host", "127.0.0.1", "--port", str(port)),
     ]
-    process = subprocess.Popen(command, env=flower_environment(home))
-    stopped = signal.signal(signal.SIGTERM, lambda *_: stop_process(process))
+    _check_key(key)
+    _check_port(port)
+    current: list[subprocess.Popen[bytes]] = []
+    stopped = Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        for process in current:
+            process.terminate()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    wait = _FIRST_WAIT
     try:
-        return process.wait()
+        while not stopped.is_set():
+            started = time.monotonic()
+            current[:] = [subprocess.Popen(command, env=flower_environment(home))]
+            status = current[0].wait()
+            if status == 0 or stopped.is_set():
+                return status
+            # The server knows this site only later, or takes no site right now.
+            if time.monotonic() - started > _LONGEST_WAIT:
+                wait = _FIRST_WAIT
+            say(f"The server does not take this site: again in {wait:.0f} s.")
+            stopped.wait(wait)
+            wait = min(2.0 * wait, _LONGEST_WAIT)
+        return 0
     finally:
-        signal.signal(signal.SIGTERM, stopped)
-        stop_process(process)
+        signal.signal(signal.SIGTERM, before)
+        for process in current:
+            stop_process(process)
+
+
+def _check_key(key: Path | None) -> None:
+    if key is None:
+        return
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+    try:
+        found = load_ssh_private_key(key.read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SettingError(f"{key} is no key: {error}.", _MAKE_KEY) from error
+    if not isinstance(found, EllipticCurvePrivateKey):
+        raise SettingError(f"{key} is a key of another kind.", _MAKE_KEY)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingError(
+                f"Port {port} of this machine is taken.", "Give another --port."
+            ) from error
 
 
 def flower_command(name: str) -> str:

@@ -17,7 +17,8 @@ NORM_FACTOR = 3.0
 WEIGHT_FACTOR = 10.0
 """A site weighs at most this times the median of the sites."""
 _FEWEST_FOR_MEDIAN = 3
-_STATISTICS = ("moving_mean", "moving_variance")
+STATISTICS = ("moving_mean", "moving_variance")
+"""Last part of the names of what batch normalisation measures, and nobody learns."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def screen(
             kept[site] = update
     # The statistics of normalisation are of another scale than weights.
     for kind, is_kind in (("weights", False), ("statistics", True)):
-        names = [name for name in current if name.endswith(_STATISTICS) is is_kind]
+        names = [name for name in current if name.endswith(STATISTICS) is is_kind]
         norms = {
             site: update_norm(current, update.arrays, names)
             for site, update in kept.items()

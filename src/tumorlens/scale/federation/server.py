@@ -9,7 +9,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,12 @@ from tumorlens.scale.federation.copies import (
     rows_to_leave_out,
 )
 from tumorlens.scale.federation.plan import FederationPlan
-from tumorlens.scale.federation.screening import Update, screen, trimmed_share
+from tumorlens.scale.federation.screening import (
+    STATISTICS,
+    Update,
+    screen,
+    trimmed_share,
+)
 from tumorlens.scale.federation.secure import secure_round
 from tumorlens.scale.federation.site import (
     Arrays,
@@ -57,7 +62,6 @@ AUDIT, LEAVE_OUT = "query.audit", "query.leave_out"
 _ATTEMPTS = 3
 """How often a round is tried that too few sites finish."""
 
-_STATISTICS = ("moving_mean", "moving_variance")
 _SHORT = 600.0
 """Seconds to wait for what takes no training."""
 
@@ -210,8 +214,24 @@ class FederationServer:
             for node, name in names.items()
             if isinstance(content, RecordDict) or name in content
         ]
-        replies = self._grid.send_and_receive(messages, timeout=timeout)
-        return {names[reply.metadata.src_node_id]: reply for reply in replies}
+        return self._send(messages, names, timeout)
+
+    def _send(
+        self, messages: Sequence[Message], names: Mapping[int, str], timeout: float
+    ) -> dict[str, Message]:
+        """Send messages, and return what comes back in time, by the site's name."""
+        replies = list(self._grid.send_and_receive(messages, timeout=timeout))
+        # Where a site is gone, Flower answers in its place.
+        asked = {
+            item.metadata.message_id: item.metadata.dst_node_id for item in messages
+        }
+        found = {}
+        for reply in replies:
+            node = reply.metadata.src_node_id
+            if node not in names:
+                node = asked.get(reply.metadata.reply_to_message_id, node)
+            found[names.get(node, "unknown")] = reply
+        return found
 
     def _config(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - scalars
         return {"plan": self.plan.to_json(), "digest": self._digest, **more}
@@ -279,22 +299,18 @@ class FederationServer:
     def _attempt(self, done: Round) -> bool:
         """Try a round; False where too few sites finish it."""
         names = self._wait()
-        asked = self._strategy.configure_train(
-            done.number,
-            to_record(self.arrays),
-            ConfigRecord(self._config(round=done.number)),
-            self._grid,
+        asked = list(
+            self._strategy.configure_train(
+                done.number,
+                to_record(self.arrays),
+                ConfigRecord(self._config(round=done.number)),
+                self._grid,
+            )
         )
-        asked = list(asked)
         names |= self._names()
         size = sum(item.nbytes for item in self.arrays.values())
         done.bytes += size * len(asked)
-        replies = {
-            names.get(item.metadata.src_node_id, "unknown"): item
-            for item in self._grid.send_and_receive(
-                asked, timeout=self.plan.round_timeout
-            )
-        }
+        replies = self._send(asked, names, self.plan.round_timeout)
         done.problems = {
             names.get(item.metadata.dst_node_id, "unknown"): "sent nothing in time"
             for item in asked
@@ -351,7 +367,7 @@ class FederationServer:
         if self.plan.strategy == "fedadam":
             # Statistics are measured, not learned: a step of Adam means nothing there.
             averaged |= {
-                name: item for name, item in plain.items() if name.endswith(_STATISTICS)
+                name: item for name, item in plain.items() if name.endswith(STATISTICS)
             }
         return {name: averaged[name] for name in self.arrays}
 
