@@ -29,22 +29,24 @@ def main() -> None:
     failed = 0
     with options.table.open("w", newline="", encoding="utf-8") as table:
         rows = csv.writer(table)
-        rows.writerow(["file", "slice", "decision", "p_tumor", "why"])
+        rows.writerow(["file", "slice", "finding", "kinds", "p_tumor", "why"])
         # Files are read ahead while the network runs; memory stays constant.
         for result in classifier.predict_many(files):
             if isinstance(result, tumorlens.Failure):
                 failed += 1
-                rows.writerow([result.source, "", "failed", "", result.message])
+                rows.writerow([result.source, "", "failed", "", "", result.message])
                 continue
             decision = result.decision
-            why = " ".join(decision.reasons)
+            # What was refused has no probability.
+            p_tumor = "" if decision.p_tumor is None else f"{decision.p_tumor:.3f}"
             rows.writerow(
                 [
                     result.source,
                     result.index,
-                    decision.label,
-                    f"{decision.p_tumor:.3f}",
-                    why,
+                    decision.finding,
+                    " ".join(decision.kinds),
+                    p_tumor,
+                    " ".join(decision.reasons),
                 ]
             )
     print(f"{len(files)} files, {failed} failed: {options.table}")

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def describe(document: dict[str, Any]) -> str:
-    """Print one document's line; return its decision, or ``failed``."""
+    """Print one document's line; return its finding, or ``failed``."""
     kind = SCHEMAS.get(document["schema"])
     if kind is None:
         raise SystemExit(f"This script does not know {document['schema']!r}.")
@@ -44,13 +44,13 @@ def describe(document: dict[str, Any]) -> str:
     if document["status"] != "ok":
         print(f"{name}: {document['message']} {document['mend']}".rstrip())
         return "failed"
-    line = f"{name}, {kind}: {document['decision']}"
-    # A series in which nothing could be judged has no probability.
+    line = f"{name}, {kind}: {document['headline']}"
+    # What was refused has no probability.
     if document["p_tumor"] is not None:
         line += f", probability of a tumour {document['p_tumor']:.2f}"
     print(" ".join([line + ".", *document["reasons"]]))
-    decision: str = document["decision"]
-    return decision
+    finding: str = document["finding"]
+    return finding
 
 
 if __name__ == "__main__":

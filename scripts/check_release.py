@@ -27,7 +27,7 @@ DIST = ROOT / "dist"
 NOT_FOR_SERVING = ("keras", "tensorflow", "sklearn", "scipy", "pytest")
 DECISIONS = {
     *("glioma", "meningioma", "pituitary", "no_tumor"),
-    *("inconclusive", "not_brain_mri"),
+    *("tumor", "other", "uncertain", "not_brain_mri"),
 }
 # Run by the empty environment's own Python: a head, drawn with Pillow alone.
 DRAW = """

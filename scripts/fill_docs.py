@@ -248,7 +248,7 @@ def _strangers_table() -> str:
     """Say how tumour-free heads are judged that no network learned from."""
     columns = {
         "tumor_specificity": "Called *no tumour* at `screening`",
-        "inconclusive": "Inconclusive",
+        "inconclusive": "No class named",
         "refused_as_foreign": "Refused",
         "accuracy": "Likeliest class is *no tumour*",
         "calibration_error": "ECE",

@@ -53,7 +53,7 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_file(images, tmp_path):
     with table.open(newline="") as file:
         rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
     assert set(rows) == {"a.png", "b.jpg", "broken.png"}
-    assert rows["broken.png"]["decision"] == "failed"
+    assert rows["broken.png"]["finding"] == "failed"
     assert rows["broken.png"]["why"]
     assert 0 <= float(rows["a.png"]["p_tumor"]) <= 1
 
@@ -77,7 +77,7 @@ def test_reports_of_scan_are_read_also_where_nothing_could_be_judged(tmp_path):
     assert done.returncode == 0, done.stderr
     assert ", series: " in done.stdout
     (document,) = json.loads(report.read_text())
-    document |= {"p_tumor": None, "decision": "not_brain_mri"}
+    document |= {"p_tumor": None, "finding": "not_brain_mri"}
     silent = run("read_report.py", "-", input=json.dumps([document]))
     assert silent.returncode == 0, silent.stderr
     assert "probability" not in silent.stdout

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         load_series_classifier,
     )
     from tumorlens.inference.series.results import SeriesPrediction
-    from tumorlens.inference.slice.results import Failure, Prediction
+    from tumorlens.inference.slice.explanation import Failure, Prediction
 
     __version__: str
 
@@ -45,8 +45,8 @@ __all__ = [
 # Imported when first asked for, so that `import tumorlens` costs nothing.
 _PLACES = {
     "Classifier": ("tumorlens.inference.classifier", "Classifier"),
-    "Failure": ("tumorlens.inference.slice.results", "Failure"),
-    "Prediction": ("tumorlens.inference.slice.results", "Prediction"),
+    "Failure": ("tumorlens.inference.slice.explanation", "Failure"),
+    "Prediction": ("tumorlens.inference.slice.explanation", "Prediction"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
     "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
     "load_classifier": ("tumorlens.inference.classifier", "load_classifier"),

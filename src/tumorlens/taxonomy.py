@@ -35,10 +35,25 @@ class Lesion(StrEnum):
 Finding = TumorClass | Lesion
 
 
-class Verdict(StrEnum):
-    """Answer of a decision that is no class."""
+class Answer(StrEnum):
+    """Answer to the first question about a slice or series: whether there is a tumour.
 
-    INCONCLUSIVE = "inconclusive"
+    ``lesion`` is a lesion that is no tumour, said only by networks that know such
+    lesions; ``not_brain_mri`` means that nothing was judged.
+    """
+
+    TUMOR = "tumor"
+    LESION = "lesion"
+    NO_TUMOR = "no_tumor"
+    UNCERTAIN = "uncertain"
+    NOT_BRAIN_MRI = "not_brain_mri"
+
+
+class Verdict(StrEnum):
+    """Decision that names no class; ``tumor`` is one whose kind is open."""
+
+    TUMOR = "tumor"
+    UNCERTAIN = "uncertain"
     NOT_BRAIN_MRI = "not_brain_mri"
 
 
@@ -107,9 +122,13 @@ Decided = Finding | Verdict
 """Answer of a decision: a class or a verdict."""
 
 VERDICT_TITLES: dict[Verdict, str] = {
-    Verdict.INCONCLUSIVE: "Inconclusive",
-    Verdict.NOT_BRAIN_MRI: "Not a brain MRI the model knows",
+    Verdict.TUMOR: "Tumour, kind open",
+    Verdict.UNCERTAIN: "Unclear",
+    Verdict.NOT_BRAIN_MRI: "Not judged",
 }
+
+_OLD_VERDICTS = {"inconclusive": Verdict.UNCERTAIN}
+"""Words in documents that version 0.1 stored."""
 
 _SPELLINGS: dict[str, TumorClass] = {
     "glioma": TumorClass.GLIOMA,
@@ -165,4 +184,36 @@ def parse_finding(text: str) -> Finding:
 
 def parse_decided(text: str) -> Decided:
     """Read a decision as results spell it; `ValueError` where it is none."""
+    if text in _OLD_VERDICTS:
+        return _OLD_VERDICTS[text]
     return Verdict(text) if text in set(Verdict) else parse_finding(text)
+
+
+def decision_of(answer: Answer, kinds: tuple[Finding, ...]) -> Decided:
+    """Put both answers into one word.
+
+    Parameters
+    ----------
+    answer
+        Whether there is a tumour.
+    kinds
+        Kinds that are not ruled out.
+
+    Returns
+    -------
+    Decided
+        The kind where one is left, `Verdict.TUMOR` where several are. A lesion that
+        is no tumour counts as no tumour.
+    """
+    if answer is Answer.TUMOR:
+        return kinds[0] if len(kinds) == 1 else Verdict.TUMOR
+    if answer in (Answer.NO_TUMOR, Answer.LESION):
+        return TumorClass.NO_TUMOR
+    return Verdict(answer.value)
+
+
+def answer_of(decision: Decided) -> Answer:
+    """Tell whether there is a tumour from a decision that was stored without it."""
+    if isinstance(decision, Verdict):
+        return Answer(decision.value)
+    return Answer.NO_TUMOR if decision is TumorClass.NO_TUMOR else Answer.TUMOR

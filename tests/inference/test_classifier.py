@@ -29,7 +29,7 @@ from tumorlens.inference.classifier import (
     prepare_slice,
     read_ahead,
 )
-from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.taxonomy import TumorClass, Verdict
 
 LESION = (90, 110, 20)

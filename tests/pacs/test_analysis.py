@@ -30,7 +30,7 @@ from tumorlens.pacs.analysis import (
 from tumorlens.pacs.queue import SeriesJob
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Answer, TumorClass
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_series_gives_report_picture_and_outline(
 ) -> None:
     files = write_series(tmp_path / "a", pixels=ill_head())
     (judged,) = judge_files(classifier, files, None)
-    assert judged.finding.decision is TumorClass.GLIOMA
+    assert judged.finding.kinds == (TumorClass.GLIOMA,)
     found = [dcmread(BytesIO(data)) for data in judged.results]
     assert [item.Modality for item in found] == ["SR", "OT", "SEG"]
 
@@ -146,7 +146,7 @@ def test_a_series_without_brain_is_told_in_report_and_picture(
     assert (report.Modality, picture.Modality) == ("SR", "OT")
     assert judged.finding.not_judged in report.to_json()
     blank = np.zeros((256, 256, 3), np.uint8)
-    caption = "Inconclusive: nothing could be judged"
+    caption = "Not judged: no slice shows enough brain"
     assert np.array_equal(picture.pixel_array, burn_in(blank, caption))
 
 
@@ -155,7 +155,7 @@ def test_a_refused_series_gets_no_number(tiny_bundle: Path) -> None:
         drawn_series(range(5, 8))
     )
     assert dicom_finding(found, "tiny").p_tumor == found.p_tumor
-    refused = replace(found, decision=Verdict.NOT_BRAIN_MRI)
+    refused = replace(found, finding=Answer.NOT_BRAIN_MRI, kinds=())
     assert dicom_finding(refused, "tiny").p_tumor is None
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tumorlens.imaging.study import Plane
-from tumorlens.inference.slice.results import Box, Decision, Explanation, Prediction
-from tumorlens.taxonomy import TumorClass
+from tumorlens.inference.slice.decision import Decision
+from tumorlens.inference.slice.explanation import Box, Explanation, Prediction
+from tumorlens.taxonomy import Answer, TumorClass
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def prediction() -> Prediction:
         spacing_mm=(0.5, 0.5),
         plane=Plane.AXIAL,
         decision=Decision(
-            probabilities={
+            raw_probabilities={
                 TumorClass.GLIOMA: 0.75,
                 TumorClass.MENINGIOMA: 0.125,
                 TumorClass.PITUITARY: 0.0625,
                 TumorClass.NO_TUMOR: 0.0625,
             },
-            predicted=TumorClass.GLIOMA,
-            label=TumorClass.GLIOMA,
+            finding=Answer.TUMOR,
+            kinds=(TumorClass.GLIOMA,),
             operating_point="screening",
             prediction_set=(TumorClass.GLIOMA, TumorClass.MENINGIOMA),
             domain_score=0.97,

@@ -7,12 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.samples.drawn_series import known_prediction
+from tests.samples.drawn_series import known_prediction, unjudged_prediction
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.facts import PredictionSets
-from tumorlens.inference.slice.results import Box, Prediction
+from tumorlens.inference.bundle.facts import LITTLE_BRAIN, PredictionSets
+from tumorlens.inference.series.decision import MOSTLY_REFUSED, NO_CONTRAST
+from tumorlens.inference.slice.decision import COLOURED, OUT_OF_DISTRIBUTION
+from tumorlens.inference.slice.explanation import Box, Failure, Prediction
 from tumorlens.report import words
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import (
+    CLASSES,
+    TUMOR_CLASSES,
+    Answer,
+    Finding,
+    Lesion,
+    TumorClass,
+)
+
+GLIOMA, MENINGIOMA, PITUITARY = TUMOR_CLASSES
 
 
 @pytest.mark.parametrize(
@@ -31,15 +42,98 @@ def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
     assert words.percent(share) == text
 
 
-@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
-def test_every_decision_has_words(
-    prediction: Prediction, decided: TumorClass | Verdict
+def told(prediction: Prediction, finding: Answer, *kinds: Finding) -> Prediction:
+    """Give a prediction other answers."""
+    decision = replace(prediction.decision, finding=finding, kinds=kinds)
+    return replace(prediction, decision=decision)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "title"),
+    [
+        ((MENINGIOMA,), "Tumour: meningioma"),
+        ((MENINGIOMA, GLIOMA), "Tumour: meningioma or glioma"),
+        (
+            (PITUITARY, GLIOMA, MENINGIOMA),
+            "Tumour: pituitary tumour, glioma or meningioma",
+        ),
+        ((GLIOMA, Lesion.OTHER), "Tumour: glioma or another kind"),
+        (
+            (Lesion.OTHER,),
+            "Tumour: another kind than glioma, meningioma or pituitary tumour",
+        ),
+    ],
+)
+def test_a_tumour_is_headed_by_the_kinds_that_are_left(
+    prediction: Prediction, kinds: tuple[Finding, ...], title: str
 ) -> None:
-    case = replace(prediction, decision=replace(prediction.decision, label=decided))
-    assert words.headline(case)
+    assert words.headline(told(prediction, Answer.TUMOR, *kinds)) == title
+
+
+def test_what_is_no_tumour_is_headed_by_what_it_is(prediction: Prediction) -> None:
+    assert words.headline(told(prediction, Answer.NO_TUMOR)) == "No tumour seen"
+    lesion = told(prediction, Answer.LESION, Lesion.VASCULAR)
+    said = words.headline(lesion)
+    assert said == "Lesion, not a tumour: vascular, such as a stroke"
+    assert "stroke" in words.sentence(lesion)
+
+
+@pytest.mark.parametrize(
+    ("p_tumor", "vascular", "title"),
+    [
+        (0.2, 0.0, "Unclear: a faint sign in the upper right of the picture"),
+        (0.52, 0.0, "Unclear: possibly a tumour in the upper right of the picture"),
+        (0.3, 0.3, "Unclear: a sign of a lesion in the upper right of the picture"),
+        (
+            0.2,
+            0.7,
+            "Unclear: a lesion, probably not a tumour, in the upper right of the "
+            "picture",
+        ),
+    ],
+)
+def test_what_is_unclear_is_headed_by_what_was_seen_and_where(
+    prediction: Prediction, p_tumor: float, vascular: float, title: str
+) -> None:
+    decision = replace(
+        prediction.decision,
+        finding=Answer.UNCERTAIN,
+        kinds=(),
+        raw_probabilities={
+            **dict.fromkeys(CLASSES, p_tumor / 3),
+            TumorClass.NO_TUMOR: 1.0 - p_tumor,
+        },
+        other_lesions={Lesion.OTHER: 0.0, Lesion.VASCULAR: vascular},
+    )
+    case = replace(prediction, decision=decision)
+    assert words.headline(case) == title
+    bare = replace(case, explanation=replace(case.explanation, box=None))
+    assert "upper" not in words.headline(bare)
+    dark = replace(case, decision=replace(decision, reasons=(LITTLE_BRAIN,)))
+    assert words.headline(dark) == "Unclear: the slice shows too little brain"
+
+
+def test_a_refused_picture_is_headed_by_why(prediction: Prediction) -> None:
+    refused = told(prediction, Answer.NOT_BRAIN_MRI)
+    assert words.headline(refused).startswith("Not judged: this does not look like")
+    coloured = replace(refused.decision, reasons=(OUT_OF_DISTRIBUTION, COLOURED))
+    said = words.headline(replace(refused, decision=coloured))
+    assert said == "Not judged: this looks like a photograph"
+
+
+@pytest.mark.parametrize("answer", list(Answer))
+def test_every_answer_has_a_sentence(prediction: Prediction, answer: Answer) -> None:
+    kinds = {Answer.TUMOR: (GLIOMA,), Answer.LESION: (Lesion.VASCULAR,)}.get(answer, ())
+    case = told(prediction, answer, *kinds)
     assert words.sentence(case).endswith(".")
-    assert words.is_uncertain(case) == isinstance(decided, Verdict)
-    assert words.is_refused(case) == (decided == "not_brain_mri")
+    unsure = (Answer.UNCERTAIN, Answer.NOT_BRAIN_MRI)
+    assert words.is_uncertain(case) == (answer in unsure)
+    assert words.is_refused(case) == (answer is Answer.NOT_BRAIN_MRI)
+
+
+def test_a_file_that_failed_is_not_judged() -> None:
+    failure = Failure("a.png", "damaged_file", "a.png is cut off.", "Copy it again.")
+    assert words.failure_headline(failure) == "Not judged: a.png is cut off"
 
 
 @pytest.mark.parametrize(
@@ -62,17 +156,33 @@ def test_the_place_is_told_as_one_sees_it(
 
 def test_no_box_is_no_place(prediction: Prediction) -> None:
     bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
-    assert words.location_sentence(bare) == "No spot stands out as glioma."
+    assert words.location_sentence(bare) == "No spot is outlined."
 
 
-def test_a_prediction_set_is_listed_with_its_coverage() -> None:
+def test_nothing_is_outlined_where_no_tumour_is_seen(prediction: Prediction) -> None:
+    clear = told(prediction, Answer.NO_TUMOR)
+    assert words.location_sentence(clear) == "No spot is outlined."
+
+
+def test_a_spot_has_the_name_of_a_kind_only_where_one_is_left(
+    prediction: Prediction,
+) -> None:
+    assert words.location_sentence(prediction).startswith("Signs of glioma are")
+    open_ = told(prediction, Answer.TUMOR, GLIOMA, MENINGIOMA)
+    assert words.location_sentence(open_).startswith("The signs are")
+
+
+def test_kinds_are_listed_with_their_coverage(prediction: Prediction) -> None:
     facts = PredictionSets(0.95, {})
-    glioma, meningioma, pituitary = CLASSES[:3]
-    said = words.prediction_set_sentence((glioma,), facts)
-    assert said.startswith("Only glioma cannot be ruled out")
-    assert "95 %" in said
-    said = words.prediction_set_sentence((glioma, meningioma, pituitary), facts)
-    assert said.startswith("Glioma, meningioma and pituitary tumour cannot be")
+    said = words.kinds_sentence((GLIOMA,), facts)
+    assert said.startswith("Kind: glioma. ")
+    assert "of 100 tumours" in said
+    assert "about 95 have" in said
+    said = words.kinds_sentence((MENINGIOMA, GLIOMA), facts)
+    assert said.startswith("Kind: meningioma or glioma, the likeliest first.")
+    assert len(words.kinds_sentences(prediction.decision, facts)) == 1
+    clear = told(prediction, Answer.NO_TUMOR).decision
+    assert words.kinds_sentences(clear, facts) == ()
 
 
 def test_another_model_s_result_is_marked(
@@ -90,9 +200,10 @@ def test_one_minute_is_one() -> None:
     assert words.minutes(60) == "60 minutes"
 
 
-@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
-def test_every_decision_has_words_on_the_scan(decided: TumorClass | Verdict) -> None:
-    text = words.series_sentence(decided)
+@pytest.mark.parametrize("answer", list(Answer))
+def test_every_answer_has_a_sentence_on_the_series(answer: Answer) -> None:
+    kinds = (GLIOMA, MENINGIOMA) if answer is Answer.TUMOR else ()
+    text = words.series_sentence(answer, kinds)
     assert text.endswith(".")
     assert "slice" not in text
 
@@ -119,23 +230,44 @@ def test_a_lesion_without_a_known_place_has_its_slice() -> None:
     assert text == "Most suspicious spot: in slice 5; slice 5, strongest in 5."
 
 
-@pytest.mark.parametrize("decided", list(Verdict))
-def test_a_scan_without_an_answer_has_no_number(decided: Verdict) -> None:
-    assert words.tumor_percent(decided, None) == "not judged"
-    said = words.series_headline(decided, None)
-    assert said.endswith("(nothing could be judged)")
-    assert "%" not in said
-    assert "Do not take it for a clear one" in words.series_sentence(decided, "Why.")
+def test_a_series_without_an_answer_has_no_number() -> None:
+    finding = unjudged_prediction()
+    assert words.tumor_percent(finding.p_tumor) == "not judged"
+    said = words.series_line(finding)
+    assert said == "Not judged: no slice shows enough brain"
+    said = words.series_sentence(finding.finding, (), finding.not_judged)
+    assert "Do not take it for a clear one" in said
 
 
-def test_a_scan_that_was_refused_has_no_number_either() -> None:
-    refused = Verdict.NOT_BRAIN_MRI
-    assert words.tumor_percent(refused, 0.001) == "no answer"
-    assert "%" not in words.series_headline(refused, 0.001)
+@pytest.mark.parametrize(
+    ("reason", "title"),
+    [
+        (MOSTLY_REFUSED, "Not judged: most slices do not look like brain MRI"),
+        (NO_CONTRAST, "Not judged: the series has the same value everywhere"),
+        ("Another.", "Not judged: this does not look like a brain MRI"),
+    ],
+)
+def test_a_series_that_was_refused_is_headed_by_why(reason: str, title: str) -> None:
+    refused = replace(
+        known_prediction(), finding=Answer.NOT_BRAIN_MRI, kinds=(), reasons=(reason,)
+    )
+    assert words.series_line(refused) == title
 
 
-def test_a_scan_with_an_answer_has_one() -> None:
-    assert words.tumor_percent(TumorClass.GLIOMA, 0.938) == "93.8 %"
-    assert words.series_headline(TumorClass.GLIOMA, 0.938) == "Glioma (tumour 93.8 %)"
-    unsure = words.series_headline(Verdict.INCONCLUSIVE, 0.5)
-    assert unsure == "Inconclusive (tumour 50.0 %)"
+def test_a_series_with_an_answer_has_one() -> None:
+    finding = known_prediction()
+    assert words.tumor_percent(finding.p_tumor) == "93.8 %"
+    assert words.series_line(finding) == "Tumour: glioma (any tumour 93.8 %)"
+
+
+def test_an_unclear_series_has_slices_and_the_side_only_where_it_is_known() -> None:
+    values = dict(zip(CLASSES, (0.2, 0.05, 0.05, 0.7), strict=True))
+    finding = replace(
+        known_prediction(), finding=Answer.UNCERTAIN, kinds=(), raw_probabilities=values
+    )
+    said = words.series_headline(finding)
+    assert said == "Unclear: a faint sign on the right, in slices 5 to 7"
+    guessed = replace(finding, place_guessed=True)
+    assert words.series_headline(guessed) == "Unclear: a faint sign in slices 5 to 7"
+    nowhere = replace(finding, lesion=None)
+    assert words.series_headline(nowhere) == "Unclear: a faint sign"

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage, generate_uid
 
 from tumorlens.report.dicom.finding import DicomFinding
-from tumorlens.taxonomy import TumorClass
+from tumorlens.taxonomy import Answer, TumorClass
 
 ROWS, COLUMNS, SLICES = 40, 48, 5
 SPACING = (0.9, 0.8)
@@ -56,7 +56,9 @@ def drawn_headers(**changes):
 
 def drawn_finding(**changes):
     facts = {
-        "decision": TumorClass.GLIOMA,
+        "finding": Answer.TUMOR,
+        "kinds": (TumorClass.GLIOMA,),
+        "headline": "Tumour: glioma",
         "p_tumor": 0.97,
         "p_class": 0.93,
         "algorithm": "evidence-net",

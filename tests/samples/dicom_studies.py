@@ -12,13 +12,13 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from tests.conftest import draw_phantom
+from tests.samples.drawn_head import drawn_head_png
 from tumorlens.imaging.read import read_study
-from tumorlens.web.views.example import example_png
 
 
 def head() -> np.ndarray:
     """Take the head that the web app draws as its example."""
-    (slice_,) = read_study(example_png()).slices
+    (slice_,) = read_study(drawn_head_png()).slices
     return (4.0 * slice_.pixels).astype(np.uint16)
 
 

@@ -15,7 +15,7 @@ from tumorlens.inference.bundle.facts import (
     SeriesModel,
 )
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Answer, TumorClass
 
 RATE = Rate(0.9, 0.8, 0.95)
 MODEL = SeriesModel(
@@ -84,9 +84,9 @@ def known_prediction() -> SeriesPrediction:
         slices=9,
         without_brain=2,
         refused=1,
-        decision=TumorClass.GLIOMA,
-        predicted=TumorClass.GLIOMA,
-        probabilities={
+        finding=Answer.TUMOR,
+        kinds=(TumorClass.GLIOMA,),
+        raw_probabilities={
             TumorClass.GLIOMA: 0.75,
             TumorClass.MENINGIOMA: 0.125,
             TumorClass.PITUITARY: 0.0625,
@@ -123,9 +123,9 @@ def unjudged_prediction() -> SeriesPrediction:
         known_prediction(),
         without_brain=9,
         refused=0,
-        decision=Verdict.INCONCLUSIVE,
-        predicted=None,
-        probabilities=None,
+        finding=Answer.NOT_BRAIN_MRI,
+        kinds=(),
+        raw_probabilities=None,
         run=None,
         slice_p_tumor=(None,) * 9,
         key_slices=(),

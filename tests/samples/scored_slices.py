@@ -71,7 +71,7 @@ def made_set(said: list[tuple[str, str, str]], **columns: Any) -> ScoredSlices:
 def _decision(row: np.ndarray) -> TumorClass | Verdict:
     if 1.0 - row[-1] < 0.3:
         return TumorClass.NO_TUMOR
-    return CLASSES[int(row.argmax())] if row.max() > 0.5 else Verdict.INCONCLUSIVE
+    return CLASSES[int(row.argmax())] if row.max() > 0.5 else Verdict.TUMOR
 
 
 def random_set(seed: int = 0, patients: int = 60, slices: int = 4) -> ScoredSlices:

@@ -33,21 +33,20 @@ from tumorlens.inference.clinical.model import (
     add_columns,
     load_clinical_model,
 )
-from tumorlens.inference.slice.decision import decide
-from tumorlens.inference.slice.explanation import explain
+from tumorlens.inference.slice.decision import Decision, RawOutputs, decide
+from tumorlens.inference.slice.explanation import (
+    Explanation,
+    Failure,
+    Prediction,
+    explain,
+)
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.results import Decision, Explanation, Failure, Prediction
 from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
     estimate_sequence,
     sequence_caveat,
 )
-from tumorlens.inference.slice.session import (
-    LoadedModel,
-    RawOutputs,
-    Session,
-    load_model,
-)
+from tumorlens.inference.slice.session import LoadedModel, Session, load_model
 
 DEFAULT_BATCH = 4
 

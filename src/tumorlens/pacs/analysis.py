@@ -24,7 +24,8 @@ from tumorlens.report.dicom.sc import build_sc
 from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.report.words import PART_MISSING, series_headline
+from tumorlens.taxonomy import Answer
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -175,12 +176,14 @@ def _judged(
 def _of_a_part(finding: DicomFinding, unseen: tuple[str, ...]) -> DicomFinding:
     """Say nothing of images that were not there."""
     finding = replace(finding, missing=unseen)
-    if finding.decision is not TumorClass.NO_TUMOR:
+    if finding.finding not in (Answer.NO_TUMOR, Answer.LESION):
         return finding
     # A low probability would be read as the absence of a tumour, too.
     return replace(
         finding,
-        decision=Verdict.INCONCLUSIVE,
+        finding=Answer.UNCERTAIN,
+        kinds=(),
+        headline=PART_MISSING,
         p_tumor=None,
         p_class=None,
         reasons=(*finding.reasons, NONE_IN_A_PART),
@@ -234,15 +237,13 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
         if prediction.lesion.size_mm is not None:
             through, down, across = prediction.lesion.size_mm
             size = (across, down, through)
-    p_tumor, p_class = None, None
-    refused = prediction.decision is Verdict.NOT_BRAIN_MRI
-    # A report has no place to say that a number is for the record only.
-    if not refused and prediction.probabilities is not None:
-        p_tumor, p_class = prediction.p_tumor, max(prediction.probabilities.values())
+    values = prediction.probabilities
     return DicomFinding(
-        decision=prediction.decision,
-        p_tumor=p_tumor,
-        p_class=p_class,
+        finding=prediction.finding,
+        kinds=prediction.kinds,
+        headline=series_headline(prediction),
+        p_tumor=prediction.p_tumor,
+        p_class=None if values is None else max(values.values()),
         algorithm=algorithm,
         version=prediction.model_version,
         operating_point=prediction.operating_point,

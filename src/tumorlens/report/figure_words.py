@@ -15,7 +15,7 @@ FIGURES = (
     ("4-class accuracy, by patient", "accuracy_by_patient"),
     ("Tumour sensitivity", "tumor_sensitivity"),
     ("Tumour specificity", "tumor_specificity"),
-    ("Inconclusive", "inconclusive"),
+    ("No class named", "inconclusive"),
     ("Brain MRI wrongly refused", "refused_as_foreign"),
     ("AUROC, tumour or none", "auroc_tumor"),
     ("Calibration error (ECE, 15 bins)", "calibration_error"),

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tumorlens.imaging.preprocess.framing import in_view, view_pixels
 from tumorlens.imaging.preprocess.slice import Preprocessing, head_box
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.facts import OperatingPoint, PredictionSets, Rate
-from tumorlens.inference.series.results import Lesion
-from tumorlens.inference.slice.results import Box, Prediction
-from tumorlens.taxonomy import (
-    INFO,
-    Decided,
-    Finding,
-    TumorClass,
-    Verdict,
-    decision_title,
+from tumorlens.inference.bundle.facts import (
+    LITTLE_BRAIN,
+    OperatingPoint,
+    PredictionSets,
+    Rate,
 )
-
-_VERDICT_SENTENCES: dict[Verdict, str] = {
-    Verdict.INCONCLUSIVE: (
-        "The model cannot tell from this slice alone. Do not take it for a clear one."
-    ),
-    Verdict.NOT_BRAIN_MRI: (
-        "The picture does not look like a brain MRI slice of the kind the model "
-        "knows, so it gives no answer."
-    ),
-}
+from tumorlens.inference.series.decision import (
+    MOSTLY_REFUSED,
+    NO_CONTRAST,
+    NOTHING_JUDGED,
+)
+from tumorlens.inference.series.results import Lesion as SeriesLesion
+from tumorlens.inference.series.results import SeriesPrediction, Side
+from tumorlens.inference.slice.decision import COLOURED, LIKELIER, Decision
+from tumorlens.inference.slice.explanation import Box, Failure, Prediction
+from tumorlens.taxonomy import INFO, TUMOR_CLASSES, Answer, Finding, Lesion
 
 REFUSED_NUMBERS = (
-    "The probabilities mean nothing for a picture that the model does not know; "
-    "they are kept for the record only."
+    "No probability is shown: for a picture that the model does not know none would "
+    "mean anything."
 )
 
 _POINT_PURPOSES = {
@@ -43,26 +38,124 @@ _POINT_PURPOSES = {
 
 
 def headline(prediction: Prediction) -> str:
-    """Return the decision in a few words."""
-    return decision_title(prediction.decision.label)
+    """Answer in plain words: is there a tumour, of which kind, or why no answer."""
+    decision = prediction.decision
+    if decision.finding is not Answer.UNCERTAIN:
+        return _headline(decision.finding, decision.kinds, decision.reasons)
+    if LITTLE_BRAIN in decision.reasons:
+        return "Unclear: the slice shows too little brain"
+    vascular = decision.other_lesions.get(Lesion.VASCULAR, 0.0)
+    sign = _sign(decision.raw_p_tumor, vascular)
+    box = prediction.explanation.box
+    where = "" if box is None else f" in the {_spot(prediction, box)} of the picture"
+    return f"Unclear: {sign}{where}"
+
+
+def _headline(finding: Answer, kinds: Sequence[Finding], reasons: Iterable[str]) -> str:
+    """Give every headline but those of uncertain findings."""
+    if finding is Answer.TUMOR:
+        return f"Tumour: {kinds_in_words(kinds)}"
+    if finding is Answer.LESION:
+        return f"Lesion, not a tumour: {kinds_in_words(kinds)}"
+    if finding is Answer.NO_TUMOR:
+        return "No tumour seen"
+    why = (_NOT_JUDGED[reason] for reason in reasons if reason in _NOT_JUDGED)
+    return f"Not judged: {next(why, 'this does not look like a brain MRI')}"
+
+
+_NOT_JUDGED: dict[str, str] = {
+    COLOURED: "this looks like a photograph",
+    MOSTLY_REFUSED: "most slices do not look like brain MRI",
+    NOTHING_JUDGED: "no slice shows enough brain",
+    NO_CONTRAST: "the series has the same value everywhere",
+}
+"""Short words for reasons, for headlines."""
+
+
+def _sign(p_tumor: float, vascular: float) -> str:
+    """Name what an uncertain finding has seen."""
+    if p_tumor >= LIKELIER:
+        return "possibly a tumour"
+    if vascular >= LIKELIER:
+        return "a lesion, probably not a tumour,"
+    if p_tumor + vascular >= LIKELIER:
+        return "a sign of a lesion"
+    return "a faint sign"
+
+
+_KINDS: dict[Finding, str] = {
+    name: INFO[name].title.lower() for name in TUMOR_CLASSES
+} | {
+    Lesion.OTHER: "another kind",
+    Lesion.VASCULAR: "vascular, such as a stroke",
+}
+
+
+def kinds_in_words(kinds: Sequence[Finding]) -> str:
+    """List kinds as alternatives, likeliest first: ``meningioma or glioma``."""
+    if tuple(kinds) == (Lesion.OTHER,):
+        return "another kind than glioma, meningioma or pituitary tumour"
+    return _join([_KINDS[name] for name in kinds], "or")
+
+
+def failure_headline(failure: Failure) -> str:
+    """Say in one line that a file was not judged, and why."""
+    return f"Not judged: {failure.message.rstrip('.')}"
 
 
 def sentence(prediction: Prediction) -> str:
-    """Return the decision in one or two sentences."""
-    decided = prediction.decision.label
-    if isinstance(decided, Verdict):
-        return _VERDICT_SENTENCES[decided]
-    return INFO[decided].sentence
+    """Return both answers in one or two sentences."""
+    decision = prediction.decision
+    return answer_sentence(decision.finding, decision.kinds, "slice")
+
+
+def answer_sentence(finding: Answer, kinds: Sequence[Finding], judged: str) -> str:
+    """Say in one or two sentences what an answer means.
+
+    Parameters
+    ----------
+    finding, kinds
+        Both answers.
+    judged
+        What they speak of: ``slice`` or ``series``.
+    """
+    if finding is Answer.TUMOR:
+        if len(kinds) > 1:
+            return (
+                f"The model sees a tumour in this {judged}. It is a "
+                f"{kinds_in_words(kinds)}; the {judged} does not tell which."
+            )
+        kind = f"a {kinds_in_words(kinds)}"
+        if kinds[0] is Lesion.OTHER:
+            kind = kinds_in_words(kinds)
+        return f"The model sees a tumour in this {judged}, and takes it for {kind}."
+    if finding is Answer.LESION:
+        return (
+            f"The model sees a lesion in this {judged}, and takes it for a vascular "
+            "one, such as a stroke or a bleeding, not for a tumour."
+        )
+    if finding is Answer.NO_TUMOR:
+        return f"The model sees no sign of a tumour in this {judged}."
+    if finding is Answer.UNCERTAIN:
+        return (
+            f"The model cannot tell from this {judged} alone whether there is a "
+            "tumour. Do not take it for a clear one."
+        )
+    thing = "picture" if judged == "slice" else judged
+    return (
+        f"The {thing} does not look like brain MRI of the kind the model knows, so it "
+        "gives no answer."
+    )
 
 
 def is_refused(prediction: Prediction) -> bool:
     """Tell whether the picture was refused as no brain MRI."""
-    return prediction.decision.label is Verdict.NOT_BRAIN_MRI
+    return prediction.decision.is_refused
 
 
 def is_uncertain(prediction: Prediction) -> bool:
-    """Tell whether the decision names no class."""
-    return isinstance(prediction.decision.label, Verdict)
+    """Tell whether no answer is given: uncertain, or not judged."""
+    return prediction.decision.finding in (Answer.UNCERTAIN, Answer.NOT_BRAIN_MRI)
 
 
 def percent(share: float) -> str:
@@ -74,9 +167,22 @@ def percent(share: float) -> str:
     return f"{100.0 * share:.1f} %"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Write a number of things: ``1 slice``, ``2 slices``.
+
+    Parameters
+    ----------
+    count
+        The number.
+    one, many
+        The word for one, and for several where that is not `one` with an s.
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def minutes(count: int) -> str:
     """Write a number of minutes."""
-    return f"{count} minute" if count == 1 else f"{count} minutes"
+    return counted(count, "minute")
 
 
 def rate(measured: Rate) -> str:
@@ -99,13 +205,13 @@ def operating_point_sentence(
     point
         The operating point.
     judged
-        What is called free of tumour: ``slice`` or ``scan``.
+        What is called free of tumour: ``slice`` or ``series``.
     """
     purpose = _POINT_PURPOSES.get(name, "set by the maker of this model")
     return (
         f"The operating point is “{name}”, {purpose}: a {judged} is called free of "
         f"tumour only where the probability of any tumour is under "
-        f"{percent(point.threshold)}."
+        f"{percent(min(point.threshold, LIKELIER))}."
     )
 
 
@@ -117,45 +223,56 @@ def measured_sentence(point: OperatingPoint) -> str:
     )
 
 
-def prediction_set_sentence(classes: tuple[Finding, ...], facts: PredictionSets) -> str:
-    """Say which classes remain possible, and how often that is right.
+def kinds_sentences(decision: Decision, facts: PredictionSets) -> tuple[str, ...]:
+    """Return `kinds_sentence` of a tumour; nothing where none is seen."""
+    if decision.finding is not Answer.TUMOR:
+        return ()
+    return (kinds_sentence(decision.kinds, facts),)
+
+
+def kinds_sentence(kinds: Sequence[Finding], facts: PredictionSets) -> str:
+    """Say which kinds of tumour remain, and how often the true one is among them.
 
     Parameters
     ----------
-    classes
-        The prediction set, never empty.
+    kinds
+        Kinds that are not ruled out, likeliest first; at least one.
     facts
-        The coverage it was made for.
+        The coverage they were made for.
     """
-    coverage = f"{100 * facts.coverage:g} %"
-    names = _join([INFO[name].title.lower() for name in classes])
-    start = (
-        f"Only {names} cannot be ruled out"
-        if len(classes) == 1
-        else f"{names[0].upper()}{names[1:]} cannot be ruled out"
-    )
+    start = f"Kind: {kinds_in_words(kinds)}."
+    if len(kinds) > 1:
+        start = f"Kind: {kinds_in_words(kinds)}, the likeliest first."
     return (
-        f"{start}: on slices like those the model was measured on, such a set "
-        f"is made to hold the true class {coverage} of the time."
+        f"{start} Kinds are named so that of 100 tumours like those the model was "
+        f"measured on, about {100 * facts.coverage:.0f} have their true kind among "
+        "them."
     )
 
 
 def location_sentence(prediction: Prediction) -> str:
     """Say where the signs are seen, and how large the spot is."""
     box = prediction.explanation.box
-    title = INFO[prediction.explanation.explained].title.lower()
-    if box is None:
-        return f"No spot stands out as {title}."
-    across, down = _shares_of_head(prediction, box)
-    column = ("left", "centre", "right")[min(2, max(0, int(3.0 * across)))]
-    row = ("upper", "middle", "lower")[min(2, max(0, int(3.0 * down)))]
-    spot = "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
+    decision = prediction.decision
+    if box is None or decision.finding is Answer.NO_TUMOR:
+        return "No spot is outlined."
+    signs = "The signs"
+    if decision.finding in (Answer.TUMOR, Answer.LESION) and len(decision.kinds) == 1:
+        signs = f"Signs of {INFO[decision.kinds[0]].title.lower()}"
     size = prediction.explanation.size_mm
     extent = "" if size is None else f", about {size[0]:.0f} by {size[1]:.0f} mm"
     return (
-        f"Signs of {title} are outlined in the {spot} of the head as the picture shows "
-        f"it{extent}."
+        f"{signs} are outlined in the {_spot(prediction, box)} of the head as the "
+        f"picture shows it{extent}."
     )
+
+
+def _spot(prediction: Prediction, box: Box) -> str:
+    """Name the part of the head that a spot lies in, as the picture shows it."""
+    across, down = _shares_of_head(prediction, box)
+    column = ("left", "centre", "right")[min(2, max(0, int(3.0 * across)))]
+    row = ("upper", "middle", "lower")[min(2, max(0, int(3.0 * down)))]
+    return "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
 
 
 def _shares_of_head(prediction: Prediction, box: Box) -> tuple[float, float]:
@@ -185,7 +302,7 @@ def alternative_text(prediction: Prediction) -> str:
     """Describe the picture with its overlay to someone who does not see it."""
     return (
         f"The picture {prediction.source}, {prediction.width} by "
-        f"{prediction.height} pixels. Decision: {headline(prediction)}. "
+        f"{prediction.height} pixels. Finding: {headline(prediction)}. "
         f"{location_sentence(prediction)}"
     )
 
@@ -216,85 +333,75 @@ def _other_version(judged_by: str, in_use: str) -> tuple[str, ...]:
     )
 
 
-def _join(names: list[str]) -> str:
+def _join(names: Sequence[str], word: str) -> str:
     if len(names) == 1:
         return names[0]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"
 
-
-_SERIES_SENTENCES: dict[Decided, str] = {
-    TumorClass.NO_TUMOR: "The model sees no sign of a tumour in this scan.",
-    Verdict.INCONCLUSIVE: (
-        "The model cannot tell from this scan alone. Do not take it for a clear one."
-    ),
-    Verdict.NOT_BRAIN_MRI: (
-        "The scan does not look like brain MRI of the kind the model knows, so it "
-        "gives no answer."
-    ),
-}
-
-REFUSED_SERIES_NUMBERS = (
-    "The probabilities mean nothing for a scan that the model does not know; they "
-    "are kept for the record only."
-)
 
 UNKNOWN_SEQUENCE = (
     "The file does not say how the series was weighted; the model was trained on T1 "
     "with and without contrast only."
 )
 
-NOTHING_JUDGED = "Nothing in this scan could be judged. Do not take it for a clear one."
+PART_MISSING = "Unclear: a part of the series is missing"
+NOT_CLEAR = "Nothing in this series could be judged. Do not take it for a clear one."
 
 
-def series_sentence(decision: Decided, not_judged: str | None = None) -> str:
-    """Return the decision in one or two sentences.
+def series_sentence(
+    finding: Answer, kinds: Sequence[Finding], not_judged: str | None = None
+) -> str:
+    """Return both answers in one or two sentences.
 
     Parameters
     ----------
-    decision
-        Decision for the series.
+    finding, kinds
+        Answers for the series.
     not_judged
         Why nothing could be judged, as `SeriesPrediction` has it; None where
         anything was.
     """
     if not_judged is not None:
-        return NOTHING_JUDGED
-    known = _SERIES_SENTENCES.get(decision)
-    if known is not None or isinstance(decision, Verdict):
-        return known or ""
-    return f"The scan looks like one with a {INFO[decision].title.lower()}."
+        return NOT_CLEAR
+    return answer_sentence(finding, kinds, "series")
 
 
-def tumor_percent(decision: Decided, p_tumor: float | None) -> str:
-    """Write the probability of any tumour, or why there is none to be told.
+def tumor_percent(p_tumor: float | None) -> str:
+    """Write the probability of any tumour; None where nothing was judged."""
+    return "not judged" if p_tumor is None else percent(p_tumor)
 
-    Parameters
-    ----------
-    decision, p_tumor
-        See `series_headline`.
-    """
+
+def series_headline(finding: SeriesPrediction) -> str:
+    """Answer in plain words: is there a tumour, of which kind, or why no answer."""
+    if finding.finding is not Answer.UNCERTAIN:
+        return _headline(finding.finding, finding.kinds, finding.reasons)
+    sign = _sign(finding.p_tumor or 0.0, 0.0)
+    return f"Unclear: {sign}{_place_in_series(finding)}"
+
+
+def series_line(finding: SeriesPrediction) -> str:
+    """Write the headline and the probability of any tumour on one line."""
+    return with_probability(series_headline(finding), finding.p_tumor)
+
+
+def with_probability(title: str, p_tumor: float | None) -> str:
+    """Write a headline with the probability of any tumour, where there is one."""
     if p_tumor is None:
-        return "not judged"
-    return "no answer" if decision is Verdict.NOT_BRAIN_MRI else percent(p_tumor)
+        return title
+    return f"{title} (any tumour {percent(p_tumor)})"
 
 
-def series_headline(decision: Decided, p_tumor: float | None) -> str:
-    """Write the decision and the probability on one line.
-
-    Parameters
-    ----------
-    decision
-        Decision for the series. A refused one gets no number, which would be read
-        as a finding.
-    p_tumor
-        Probability of any tumour, 0 to 1; None where nothing could be judged.
-    """
-    title = decision_title(decision)
-    if p_tumor is None:
-        return f"{title} (nothing could be judged)"
-    if decision is Verdict.NOT_BRAIN_MRI:
-        return f"{title} (no answer)"
-    return f"{title} (tumour {percent(p_tumor)})"
+def _place_in_series(finding: SeriesPrediction) -> str:
+    """Say where the spot lies; the side only where the orientation is known."""
+    lesion = finding.lesion
+    if lesion is None:
+        return ""
+    first, last = lesion.box[0] + 1, lesion.box[3]
+    span = f"in slice {first}" if first == last else f"in slices {first} to {last}"
+    if lesion.side is None or finding.place_guessed:
+        return f" {span}"
+    side = "in the midline" if lesion.side is Side.MIDLINE else f"on the {lesion.side}"
+    return f" {side}, {span}"
 
 
 def series_warnings(
@@ -337,7 +444,7 @@ def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
     )
 
 
-def lesion_sentence(lesion: Lesion | None) -> str:
+def lesion_sentence(lesion: SeriesLesion | None) -> str:
     """Say where the most suspicious spot is, and roughly how large.
 
     Parameters

@@ -6,8 +6,8 @@ Tested in `tests/web/views/api/` and `tests/web/uploads/test_hostile_uploads.py`
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from flask import request
 from werkzeug.datastructures import FileStorage
@@ -18,7 +18,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, Study
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.upload import Upload
@@ -30,7 +30,10 @@ _SPARE_FIELDS = 100
 
 
 def judge_pictures(
-    files: Sequence[FileStorage], owner: str, operating_point: str | None
+    files: Sequence[FileStorage],
+    owner: str,
+    operating_point: str | None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Iterator[Upload | Failure]:
     """Judge uploaded pictures and keep the results, one after the other.
 
@@ -42,6 +45,8 @@ def judge_pictures(
         The session that the results belong to, or `ANYONE`.
     operating_point
         The operating point that the request asks for; None for the app's own.
+    origin
+        The same as for `Store.add`.
 
     Yields
     ------
@@ -66,7 +71,7 @@ def judge_pictures(
     for file in files:
         name = (file.filename or "pasted picture")[-_NAME_LENGTH:]
         with app_state().turns:
-            yield from _judge_picture(file.read(), name, owner, point)
+            yield from _judge_picture(file.read(), name, owner, point, origin)
 
 
 def receive_study() -> list[FileStorage]:
@@ -111,7 +116,10 @@ def receive_study() -> list[FileStorage]:
 
 
 def queue_study(
-    files: Sequence[FileStorage], owner: str, operating_point: str | None
+    files: Sequence[FileStorage],
+    owner: str,
+    operating_point: str | None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Upload:
     """Keep the files of a study, to be judged in the background.
 
@@ -119,7 +127,7 @@ def queue_study(
     ----------
     files
         The files that `receive_study` took.
-    owner, operating_point
+    owner, operating_point, origin
         The same as for `judge_pictures`.
 
     Raises
@@ -133,14 +141,18 @@ def queue_study(
     """
     point = app_state().choose_operating_point(operating_point)
     upload = app_state().store.add_scan(
-        _label(files), owner, point, _numbered_files(files)
+        _label(files), owner, point, _numbered_files(files), origin
     )
     app_state().jobs.start()
     return upload
 
 
 def _judge_picture(
-    data: bytes, name: str, owner: str, operating_point: str
+    data: bytes,
+    name: str,
+    owner: str,
+    operating_point: str,
+    origin: Mapping[str, Any] | None,
 ) -> Iterator[Upload | Failure]:
     try:
         classifier = app_state().classifier.slice_classifier()
@@ -149,7 +161,7 @@ def _judge_picture(
             # One at a time, so that a file of a thousand needs no more memory.
             single = Study((Series((slice_,)),), study.notes)
             for prediction in classifier.predict_study(single, operating_point):
-                yield app_state().store.add(prediction, owner)
+                yield app_state().store.add(prediction, owner, origin)
     except (InputError, OutputError) as error:
         yield Failure.of(display_name(name), error)
     except Exception:

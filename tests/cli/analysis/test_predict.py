@@ -25,7 +25,7 @@ from tumorlens.taxonomy import CLASSES
 COLUMNS = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence,notes"
+    "sequence,notes,finding,kinds"
 )
 
 Run = Callable[..., int]
@@ -66,7 +66,7 @@ def test_a_folder_becomes_a_table(
     shown = capsys.readouterr()
     assert "a.png" in shown.out
     assert "b.JPG" in shown.out
-    assert "Glioma" in shown.out
+    assert "Tumour: glioma" in shown.out
     assert "2 slices" in shown.out
     assert "research use only" in shown.out
     assert "notes.txt" not in shown.out
@@ -393,7 +393,7 @@ def test_a_picture_that_is_refused_gets_no_number_in_the_table(
     cv2.imwrite(str(tmp_path / "photo.png"), picture)
     assert run(tmp_path / "photo.png") == 0
     (row,) = (x for x in capsys.readouterr().out.splitlines() if "photo.png" in x)
-    assert "Not a brain MRI" in row
+    assert "Not judged: this looks like a photograph" in row
     assert "%" not in row
 
 

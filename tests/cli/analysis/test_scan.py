@@ -47,7 +47,7 @@ def test_a_volume_becomes_a_finding(
     out, evidence = tmp_path / "out.json", tmp_path / "evidence.nii.gz"
     assert run(volume, "--json", out, "--evidence", evidence) == 0
     shown = capsys.readouterr()
-    assert "Glioma" in shown.out
+    assert "Tumour: glioma" in shown.out
     assert "research use only" in shown.out
     (document,) = json.loads(out.read_text())
     assert document["decision"] == "glioma"
@@ -62,7 +62,7 @@ def test_a_report_for_people_names_what_could_not_be_read(
     assert run(volume, "nowhere.nii.gz", "--pdf", out) == 1
     first, *others = (page.extract_text() for page in PdfReader(out).pages)
     assert "nowhere.nii.gz" in first
-    assert "Glioma" in first
+    assert "Tumour: glioma" in first
     assert "Series 1 of 1" in others[0]
     assert "SECRET" not in " ".join([first, *others])
 
@@ -171,7 +171,7 @@ def test_one_volume_of_several_is_chosen(
     error = capsys.readouterr().err
     assert "2 volumes" in error and "--volume" in error
     assert run(path, "--volume", 1) == 0
-    assert "Glioma" in capsys.readouterr().out
+    assert "Tumour: glioma" in capsys.readouterr().out
     assert run(path, "--volume", 2) == 2
     assert "0 to 1" in capsys.readouterr().err
 
@@ -184,7 +184,7 @@ def test_a_scan_without_brain_is_never_called_free_of_tumour(
     nibabel.save(dark, path)
     assert run(path, "--pdf", pdf) == 0
     said = capsys.readouterr().out
-    assert "dark.nii.gz: Inconclusive (nothing could be judged)" in said
+    assert "dark.nii.gz: Not judged: no slice shows enough brain" in said
     assert "No slice shows enough brain" in said
     assert "%" not in said
     assert "0 judged, 9 without brain" in said

@@ -60,7 +60,7 @@ def test_a_study_gets_its_findings_beside_its_series(
     orthanc.put(write_series(tmp_path / "a", STUDY, pixels=ill_head()))
     assert run("--url", orthanc.url, "--study", STUDY) == 0
     said = capsys.readouterr()
-    assert "Glioma" in said.out and "3 results stored" in said.out
+    assert "Tumour: glioma" in said.out and "3 results stored" in said.out
     assert "Research use only" in said.out or "research use" in said.out
     assert "Drawn" not in said.out + said.err
     assert orthanc.modalities() == {STUDY: ["MR", "OT", "SEG", "SR"]}
@@ -126,7 +126,7 @@ def test_a_compressed_series_is_taken_as_it_is_stored(
         item.save_as(path)
         orthanc.put([path])
     assert run("--url", orthanc.url, "--study", STUDY) == 0
-    assert "3 images: Glioma" in capsys.readouterr().out
+    assert "3 images: Tumour: glioma" in capsys.readouterr().out
 
 
 def test_results_can_go_to_a_folder_instead(

@@ -112,9 +112,10 @@ def test_a_refused_slice_is_neither_missed_nor_cleared():
     assert rates["negative_predictive_value"] is None
 
 
-def test_an_inconclusive_tumour_is_found():
+@pytest.mark.parametrize("decided", [Verdict.TUMOR, Verdict.UNCERTAIN])
+def test_a_tumour_without_a_kind_is_found(decided):
     said = [("a", "glioma", "glioma")]
-    found = set_figures(made_set(said, decisions=[Verdict.INCONCLUSIVE]))
+    found = set_figures(made_set(said, decisions=[decided]))
     assert found["tumor_sensitivity"]["value"] == 1.0
     assert found["inconclusive"]["value"] == 1.0
 

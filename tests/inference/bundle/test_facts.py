@@ -40,11 +40,9 @@ from tumorlens.inference.series.decision import (
     log_odds,
     series_features,
 )
-from tumorlens.inference.slice.decision import decide
+from tumorlens.inference.slice.decision import Decision, RawOutputs, decide
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.results import Decision
-from tumorlens.inference.slice.session import RawOutputs
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Answer, TumorClass, Verdict
 
 BOTH = Rules(head_disagreement=0.6, min_brain_share=0.1)
 GLIOMA = (5.0, 0.0, 0.0, 0.0)
@@ -85,12 +83,15 @@ def test_heads_that_agree_on_a_slice_full_of_brain_pass(tiny_bundle: Path) -> No
     assert judge(tiny_bundle, BOTH).label is TumorClass.GLIOMA
 
 
-def test_heads_that_disagree_are_inconclusive_and_both_are_quoted(
+def test_heads_that_disagree_leave_the_kind_open_and_both_are_quoted(
     tiny_bundle: Path,
 ) -> None:
     found = judge(tiny_bundle, BOTH, spots=MENINGIOMA)
-    assert found.label is Verdict.INCONCLUSIVE
-    (reason,) = found.reasons
+    assert found.finding is Answer.TUMOR
+    assert found.label is Verdict.TUMOR
+    assert found.kinds == (TumorClass.GLIOMA, TumorClass.MENINGIOMA)
+    open_, reason = found.reasons
+    assert "glioma or meningioma" in open_
     assert "as a whole looks like glioma" in reason
     assert "look like meningioma" in reason
     assert found.predicted is TumorClass.GLIOMA
@@ -101,12 +102,12 @@ def test_a_tumour_beside_none_is_left_to_the_probability(tiny_bundle: Path) -> N
     assert found.label is TumorClass.GLIOMA
 
 
-def test_too_little_brain_is_inconclusive_whatever_the_probability(
+def test_too_little_brain_is_uncertain_whatever_the_probability(
     tiny_bundle: Path,
 ) -> None:
     found = judge(tiny_bundle, BOTH, share=0.05)
     assert found.probabilities[TumorClass.GLIOMA] > 0.99
-    assert found.label is Verdict.INCONCLUSIVE
+    assert found.label is Verdict.UNCERTAIN
     assert "too little brain" in found.reasons[0]
     assert found.brain_share == 0.05
 

@@ -24,8 +24,8 @@ from tumorlens.inference.clinical.columns import (
     read_clinical_table,
 )
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel, add_columns
-from tumorlens.inference.slice.results import Prediction
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict
 
 AGE = NumberColumn("age", 50.0, 10.0, 0.25)
 SEX = CategoryColumn("sex", ("f", "m"), (0.6, 0.3), 0.0)
@@ -64,7 +64,7 @@ def prediction(classifier: Classifier) -> Prediction:
     found = classifier.predict(draw_phantom(lesion=(90, 110, 22)))
     assert isinstance(found, Prediction)
     sure = dict(zip(CLASSES, (0.5, 0.3, 0.0, 0.2), strict=True))
-    return replace(found, decision=replace(found.decision, probabilities=sure))
+    return replace(found, decision=replace(found.decision, raw_probabilities=sure))
 
 
 def test_an_average_patient_is_zero_and_a_missing_value_is_told_apart() -> None:
@@ -152,9 +152,9 @@ def test_where_nothing_is_known_the_image_alone_decides(
 def test_a_picture_that_is_no_brain_mri_stays_refused(
     prediction: Prediction, classifier: Classifier
 ) -> None:
-    refused = replace(prediction.decision, label=Verdict.NOT_BRAIN_MRI)
+    refused = replace(prediction.decision, finding=Answer.NOT_BRAIN_MRI, kinds=())
     found = classifier.with_columns(replace(prediction, decision=refused), {"age": 70})
-    assert found.decision.label is Verdict.NOT_BRAIN_MRI
+    assert found.decision == refused
     assert found.clinical is not None
 
 
@@ -164,7 +164,7 @@ def test_the_bundle_s_rules_still_hold(
     rules = replace(classifier.bundle.rules, min_brain_share=1.0)
     strict = replace(classifier.bundle, rules=rules)
     found = add_columns(prediction, {"age": 70}, model, strict)
-    assert found.decision.label is Verdict.INCONCLUSIVE
+    assert found.decision.label is Verdict.UNCERTAIN
     assert any("too little brain" in reason for reason in found.decision.reasons)
 
 

@@ -92,7 +92,7 @@ def test_slices_of_different_sizes_give_no_volume(classifier: Classifier) -> Non
 
 def test_blank_slices_alone_are_not_judged(classifier: Classifier) -> None:
     found = predict_by_slices(classifier, drawn_series(count=3, blank=3))
-    assert found.decision is Verdict.INCONCLUSIVE
+    assert found.decision is Verdict.NOT_BRAIN_MRI
     assert found.reasons == (NOTHING_JUDGED,)
     assert found.not_judged == NOTHING_JUDGED
     assert found.run is None
@@ -112,13 +112,18 @@ def test_a_scan_that_is_no_brain_mri_is_refused(classifier: Classifier) -> None:
     assert found.p_tumor is None
 
 
-def test_a_scan_of_which_a_slice_is_left_has_numbers(classifier: Classifier) -> None:
+def test_a_scan_of_which_a_slice_is_left_keeps_its_numbers_apart(
+    classifier: Classifier,
+) -> None:
     scan = drawn_series(range(4, 8))
     colored = (replace(item, colorfulness=0.9) for item in scan.slices[:-1])
     found = predict_by_slices(classifier, Series((*colored, scan.slices[-1])))
     assert found.decision is Verdict.NOT_BRAIN_MRI
     assert found.not_judged is None
-    assert found.p_tumor is not None
+    assert found.raw_probabilities is not None
+    assert (found.p_tumor, found.probabilities, found.predicted) == (None, None, None)
+    assert (found.key_slices, found.planes, found.run) == ((), {}, None)
+    assert set(found.slice_p_tumor) == {None}
 
 
 def test_an_operating_point_that_is_not_there(classifier: Classifier) -> None:

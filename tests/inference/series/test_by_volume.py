@@ -69,8 +69,9 @@ def test_what_it_cannot_say_stays_unsaid(
 ) -> None:
     found = classifier.predict(scan)
     # No level for meningioma could be fixed, so it cannot be ruled out.
-    assert found.decision is Verdict.INCONCLUSIVE
-    assert any("too few scans of meningioma" in reason for reason in found.reasons)
+    assert found.decision is Verdict.TUMOR
+    assert TumorClass.MENINGIOMA in found.kinds
+    assert any("too few series of meningioma" in reason for reason in found.reasons)
     assert set(found.slice_p_tumor) == {None}
     assert found.run is None
 
@@ -141,7 +142,7 @@ def test_a_scan_of_one_value_gets_no_number(
 ) -> None:
     flat = (replace(item, pixels=np.full_like(item.pixels, 7)) for item in scan.slices)
     found = classifier.predict(Series(tuple(flat)))
-    assert found.decision is Verdict.INCONCLUSIVE
+    assert found.decision is Verdict.NOT_BRAIN_MRI
     assert (found.p_tumor, found.probabilities, found.predicted) == (None, None, None)
     assert found.not_judged == NO_CONTRAST
     assert found.reasons == (NO_CONTRAST,)

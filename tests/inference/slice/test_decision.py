@@ -12,6 +12,11 @@ from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.bundle.facts import Calibration
 from tumorlens.inference.slice.decision import (
+    OUT_OF_DISTRIBUTION,
+    SOME_LESION,
+    UNSURE_TUMOR,
+    WEAK_TUMOR,
+    RawOutputs,
     apply_operating_point,
     calibrated_probabilities,
     class_view,
@@ -23,45 +28,81 @@ from tumorlens.inference.slice.decision import (
     prediction_set,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.session import RawOutputs
-from tumorlens.taxonomy import CLASSES, DECIDED, Lesion, TumorClass, Verdict
+from tumorlens.taxonomy import (
+    CLASSES,
+    DECIDED,
+    Answer,
+    Lesion,
+    TumorClass,
+    Verdict,
+    decision_of,
+)
 
 GLIOMA, MENINGIOMA, PITUITARY, NO_TUMOR = CLASSES
 THRESHOLDS = dict.fromkeys(CLASSES, 0.2)
 
 
-def settle(*probabilities, threshold=0.1):
+def settle(*probabilities, threshold=0.1, vascular=0.0):
     values = np.array(probabilities)
-    return apply_operating_point(values, prediction_set(values, THRESHOLDS), threshold)
+    options = prediction_set(values, THRESHOLDS)
+    return apply_operating_point(values, options, threshold, vascular)
 
 
 def test_below_the_operating_point_there_is_no_tumor():
-    assert settle(0.03, 0.03, 0.03, 0.91) == (NO_TUMOR, ())
+    assert settle(0.03, 0.03, 0.03, 0.91) == (Answer.NO_TUMOR, (), ())
 
 
 def test_one_likely_tumor_is_named():
-    assert settle(0.1, 0.8, 0.05, 0.05) == (MENINGIOMA, ())
+    assert settle(0.1, 0.8, 0.05, 0.05) == (Answer.TUMOR, (MENINGIOMA,), ())
 
 
-def test_two_likely_tumors_are_inconclusive_and_both_named():
-    decision, reasons = settle(0.45, 0.45, 0.05, 0.05)
-    assert decision is Verdict.INCONCLUSIVE
-    assert "glioma" in reasons[0]
-    assert "meningioma" in reasons[0]
+def test_two_likely_tumors_are_a_tumor_of_open_kind_the_likeliest_first():
+    outcome = settle(0.42, 0.48, 0.05, 0.05)
+    assert outcome.finding is Answer.TUMOR
+    assert outcome.kinds == (MENINGIOMA, GLIOMA)
+    assert "meningioma or glioma" in outcome.reasons[0]
 
 
-def test_a_weak_sign_is_neither_cleared_nor_named():
-    decision, reasons = settle(0.15, 0.05, 0.02, 0.78)
-    assert decision is Verdict.INCONCLUSIVE
-    assert reasons
+def test_a_kind_that_is_less_likely_than_not_never_stands_alone():
+    outcome = settle(0.4, 0.13, 0.12, 0.35)
+    assert outcome.kinds == (GLIOMA, MENINGIOMA)
+
+
+def test_a_tumor_is_never_of_no_kind():
+    # Together likelier than not, though none of them is in the prediction set.
+    outcome = settle(0.18, 0.18, 0.18, 0.46)
+    assert outcome.finding is Answer.TUMOR
+    assert outcome.kinds == (GLIOMA, MENINGIOMA, PITUITARY)
+
+
+def test_a_weak_sign_is_uncertain():
+    assert settle(0.15, 0.05, 0.02, 0.78) == (Answer.UNCERTAIN, (), (WEAK_TUMOR,))
+
+
+def test_a_tumor_short_of_a_strict_point_is_uncertain():
+    outcome = settle(0.5, 0.05, 0.0, 0.45, threshold=0.569)
+    assert outcome == (Answer.UNCERTAIN, (), (UNSURE_TUMOR,))
+
+
+def test_a_vascular_lesion_is_a_lesion_and_no_tumor():
+    outcome = settle(0.02, 0.02, 0.01, 0.95, vascular=0.9)
+    assert outcome == (Answer.LESION, (Lesion.VASCULAR,), ())
+    assert decision_of(outcome.finding, outcome.kinds) is NO_TUMOR
+
+
+def test_a_lesion_that_may_be_a_tumor_is_uncertain():
+    outcome = settle(0.2, 0.1, 0.0, 0.7, vascular=0.4, threshold=0.4)
+    assert outcome == (Answer.UNCERTAIN, (), (SOME_LESION,))
+    outcome = settle(0.2, 0.0, 0.0, 0.8, vascular=0.7)
+    assert outcome == (Answer.UNCERTAIN, (), (WEAK_TUMOR,))
 
 
 def test_no_threshold_ever_clears_what_another_point_would_not():
     rng = np.random.default_rng(0)
     for values in rng.dirichlet(np.ones(4) * 0.4, 500):
-        strict, _ = settle(*values, threshold=0.05)
-        loose, _ = settle(*values, threshold=0.5)
-        assert not (strict is NO_TUMOR and loose is not NO_TUMOR)
+        strict = settle(*values, threshold=0.05).finding
+        loose = settle(*values, threshold=0.9).finding
+        assert not (strict is Answer.NO_TUMOR and loose is not Answer.NO_TUMOR)
 
 
 def test_the_set_is_never_empty():
@@ -105,8 +146,9 @@ def test_a_foreign_picture_is_refused_whatever_it_looks_like(tiny_bundle):
     strict = replace(domain, cut=np.asarray(np.float32(1.1)))
     found = ask(bundle, strict)
     assert found.label is Verdict.NOT_BRAIN_MRI
-    assert found.predicted is TumorClass.GLIOMA
-    assert found.reasons
+    assert (found.predicted, found.probabilities, found.p_tumor) == (None, None, None)
+    assert found.raw_probabilities[GLIOMA] > 0.7
+    assert found.reasons == (OUT_OF_DISTRIBUTION,)
 
 
 def test_an_unknown_operating_point_is_refused_with_those_there_are(tiny_bundle):
@@ -143,17 +185,22 @@ def test_a_decision_may_name_another_kind() -> None:
     assert view[0, DECIDED.index(Lesion.OTHER)] == pytest.approx(0.4)
     options = prediction_set(view[0], dict.fromkeys(DECIDED, 0.3))
     assert options == (Lesion.OTHER,)
-    assert apply_operating_point(view[0], options, 0.5) == (Lesion.OTHER, ())
-    assert apply_operating_point(view[1], options, 0.5)[0] is TumorClass.NO_TUMOR
+    sure = np.array([0.1, 0.1, 0.0, 0.1, 0.7])
+    outcome = apply_operating_point(sure, (Lesion.OTHER,), 0.5)
+    assert outcome == (Answer.TUMOR, (Lesion.OTHER,), ())
+    assert decision_of(outcome.finding, outcome.kinds) is Lesion.OTHER
+    clear = apply_operating_point(view[1], options, 0.5, SAID[1, 5])
+    assert clear.finding is Answer.LESION
 
 
-def test_a_kind_beside_another_kind_is_no_answer() -> None:
+def test_a_kind_beside_another_kind_is_open() -> None:
     view = decided_view(SAID)[0]
     options = prediction_set(view, dict.fromkeys(DECIDED, 0.15))
     assert options == (TumorClass.GLIOMA, TumorClass.NO_TUMOR, Lesion.OTHER)
-    label, (reason,) = apply_operating_point(view, options, 0.5)
-    assert label is Verdict.INCONCLUSIVE
-    assert "another kind of tumour" in reason
+    outcome = apply_operating_point(view, options, 0.5)
+    assert outcome.finding is Answer.TUMOR
+    assert outcome.kinds == (Lesion.OTHER, TumorClass.GLIOMA)
+    assert "another kind of tumour" in outcome.reasons[0]
 
 
 def test_what_a_decision_rests_on_is_found_again_from_the_four_classes() -> None:

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from tumorlens.imaging.preprocess.slice import Crop
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.facts import CellCalibration
-from tumorlens.inference.slice.explanation import MIN_PEAK, cell_probabilities, explain
-from tumorlens.inference.slice.results import Decision, Explanation
-from tumorlens.inference.slice.session import RawOutputs
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.inference.slice.decision import Decision, RawOutputs
+from tumorlens.inference.slice.explanation import (
+    MIN_PEAK,
+    Explanation,
+    cell_probabilities,
+    explain,
+)
+from tumorlens.taxonomy import CLASSES, Answer, TumorClass
 
 CROP = Crop(x=20, y=10, side=280)  # A cell of evidence is 20 pixels wide.
 SLICE = Slice(np.zeros((300, 320), np.float32), "drawn")
@@ -23,10 +27,11 @@ RAW = CellCalibration()
 
 def decision(
     likeliest: TumorClass = TumorClass.MENINGIOMA,
-    decided: TumorClass | Verdict = TumorClass.MENINGIOMA,
+    finding: Answer = Answer.TUMOR,
 ) -> Decision:
     probabilities = {name: 0.7 if name is likeliest else 0.1 for name in CLASSES}
-    return Decision(probabilities, likeliest, decided, "screening", (likeliest,), 1.0)
+    kinds = (likeliest,) if finding is Answer.TUMOR else ()
+    return Decision(probabilities, finding, kinds, "screening", (likeliest,), 1.0)
 
 
 def outputs(cells: NDArray[np.float32], column: int = 1) -> RawOutputs:
@@ -87,8 +92,8 @@ def test_cells_are_calibrated_and_smoothed_over_neighbours() -> None:
 
 def test_the_most_probable_tumour_is_explained_even_without_one() -> None:
     chosen = replace(
-        decision(TumorClass.NO_TUMOR, TumorClass.NO_TUMOR),
-        probabilities=dict(zip(CLASSES, (0.01, 0.02, 0.03, 0.94), strict=True)),
+        decision(TumorClass.NO_TUMOR, Answer.NO_TUMOR),
+        raw_probabilities=dict(zip(CLASSES, (0.01, 0.02, 0.03, 0.94), strict=True)),
     )
     found = explain(outputs(spots((4, 6, 3.0)), column=2), 0, CROP, SLICE, chosen, RAW)
     assert found.explained is TumorClass.PITUITARY
@@ -130,8 +135,9 @@ def test_a_weak_peak_is_not_outlined() -> None:
     assert found.box is None
 
 
-def test_a_refused_picture_is_not_outlined() -> None:
-    found = explained(spots((4, 6, 3.0)), decided=Verdict.NOT_BRAIN_MRI)
+@pytest.mark.parametrize("finding", [Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR])
+def test_what_is_refused_or_free_of_tumour_is_not_outlined(finding: Answer) -> None:
+    found = explained(spots((4, 6, 3.0)), finding=finding)
     assert found.evidence.max() > MIN_PEAK
     assert found.outline == ()
 

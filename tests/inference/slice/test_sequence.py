@@ -11,7 +11,7 @@ from tests.samples.dicom_files import saved, slice_file
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import SequenceHead
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
     estimate_sequence,

@@ -194,7 +194,7 @@ def test_what_cannot_be_matched_does_not_count_but_is_not_silent(
     alone = found.series[1].prediction
     assert alone is not None
     assert alone.decision is TumorClass.GLIOMA
-    assert found.combined.decision is Verdict.INCONCLUSIVE
+    assert found.combined.decision is Verdict.UNCERTAIN
     said = words.CONTRADICTED.format(name="T1 with contrast")
     assert found.combined.reasons[0] == said
     quiet = plain.predict([drawn(T1, range(0)), tilted(drawn(T1C, range(0)), 40.0)])
@@ -255,6 +255,6 @@ def test_a_tumour_in_one_sequence_is_never_outvoted_in_silence(
     assert found.counted == (T1, T1C)
     assert found.combined.p_tumor is not None
     assert found.combined.p_tumor < 0.3
-    assert found.combined.decision is Verdict.INCONCLUSIVE
+    assert found.combined.decision is Verdict.UNCERTAIN
     said = words.OUTVOTED.format(name="T1 with contrast")
     assert found.combined.reasons[0] == said

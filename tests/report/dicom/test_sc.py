@@ -10,7 +10,6 @@ from tests.samples.dicom_findings import assert_valid, drawn_finding, drawn_head
 from tumorlens.errors import InputError
 from tumorlens.report.dicom.headers import SC_SERIES
 from tumorlens.report.dicom.sc import PARTIAL, build_sc, burn_in
-from tumorlens.taxonomy import Verdict
 
 
 def _overlay(height=40, width=48):
@@ -88,16 +87,9 @@ def test_what_is_no_rgb_picture_is_refused(overlay):
 @pytest.mark.parametrize(
     ("changes", "caption"),
     [
-        ({}, "Glioma, tumour 97.0 %"),
-        ({"p_tumor": 0.0004}, "Glioma, tumour < 0.1 %"),
-        (
-            {"decision": Verdict.INCONCLUSIVE, "p_tumor": None, "not_judged": "Why."},
-            "Inconclusive: nothing could be judged",
-        ),
-        (
-            {"decision": Verdict.NOT_BRAIN_MRI, "p_tumor": None},
-            "Not a brain MRI the model knows",
-        ),
+        ({}, "Tumour: glioma (any tumour 97.0 %)"),
+        ({"p_tumor": 0.0004}, "Tumour: glioma (any tumour < 0.1 %)"),
+        ({"headline": "Not judged: why", "p_tumor": None}, "Not judged: why"),
     ],
 )
 def test_the_caption_has_a_number_only_where_there_is_one(changes, caption):
@@ -109,7 +101,7 @@ def test_a_picture_of_a_part_says_so_in_its_pixels_and_in_words(tmp_path):
     missing = ("Four of 22 images have come.",)
     whole = build_sc(drawn_headers(), 2, _overlay(), drawn_finding())
     partial = build_sc(drawn_headers(), 2, _overlay(), drawn_finding(missing=missing))
-    caption = "Glioma, tumour 97.0 %"
+    caption = "Tumour: glioma (any tumour 97.0 %)"
     burnt = burn_in(_overlay(), caption, PARTIAL)
     assert np.array_equal(partial.pixel_array, burnt)
     # The line is there, and lies wholly within the picture.

@@ -11,9 +11,15 @@ from tumorlens.errors import InputError
 from tumorlens.report.dicom.finding import RESEARCH_ONLY
 from tumorlens.report.dicom.headers import SR_SERIES
 from tumorlens.report.dicom.sr import PARTIAL, build_sr
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import TUMOR_CLASSES, Answer, Finding, Lesion, TumorClass
 
-DECISIONS = [*TumorClass, *Verdict]
+NOTHING: tuple[Finding, ...] = ()
+ANSWERS = [
+    *((Answer.TUMOR, (name,)) for name in (*TUMOR_CLASSES, Lesion.OTHER)),
+    (Answer.TUMOR, TUMOR_CLASSES),
+    (Answer.LESION, (Lesion.VASCULAR,)),
+    *((name, NOTHING) for name in Answer if name.value not in ("tumor", "lesion")),
+]
 
 
 def _again(dataset):
@@ -57,24 +63,28 @@ def test_measurements_come_back():
 
 
 @pytest.mark.parametrize(
-    ("decision", "code", "presence"),
+    ("answer", "kinds", "code", "presence"),
     [
-        (TumorClass.GLIOMA, "393564001", "Present"),
-        (TumorClass.MENINGIOMA, "302820008", "Present"),
-        (TumorClass.PITUITARY, "108369006", "Present"),
-        (TumorClass.NO_TUMOR, "108369006", "Absent"),
-        (Verdict.INCONCLUSIVE, "108369006", "Undetermined"),
-        (Verdict.NOT_BRAIN_MRI, "108369006", "Undetermined"),
+        (Answer.TUMOR, (TumorClass.GLIOMA,), "393564001", "Present"),
+        (Answer.TUMOR, (TumorClass.MENINGIOMA,), "302820008", "Present"),
+        (Answer.TUMOR, (TumorClass.PITUITARY,), "108369006", "Present"),
+        (Answer.TUMOR, (Lesion.OTHER,), "108369006", "Present"),
+        (Answer.TUMOR, TUMOR_CLASSES[:2], "108369006", "Present"),
+        (Answer.LESION, (Lesion.VASCULAR,), "49755003", "Present"),
+        (Answer.NO_TUMOR, NOTHING, "108369006", "Absent"),
+        (Answer.UNCERTAIN, NOTHING, "108369006", "Undetermined"),
+        (Answer.NOT_BRAIN_MRI, NOTHING, "108369006", "Undetermined"),
     ],
 )
-def test_decision_is_coded(decision, code, presence):
-    group = _group(_again(build_sr(drawn_headers(), drawn_finding(decision=decision))))
+def test_both_answers_are_coded(answer, kinds, code, presence):
+    finding = drawn_finding(finding=answer, kinds=kinds)
+    group = _group(_again(build_sr(drawn_headers(), finding)))
     assert group.finding_type.value == code
     assert group.get_qualitative_evaluations()[0].value.meaning == presence
 
 
 def test_pituitary_tumour_is_a_neoplasm_of_the_pituitary():
-    finding = drawn_finding(decision=TumorClass.PITUITARY)
+    finding = drawn_finding(kinds=(TumorClass.PITUITARY,))
     group = _group(_again(build_sr(drawn_headers(), finding)))
     assert group.finding_sites[0].value.meaning == "Pituitary"
 
@@ -144,9 +154,10 @@ def test_poor_headers_still_make_a_valid_report(changes, tmp_path):
     assert_valid(build_sr(drawn_headers(**changes), drawn_finding()), tmp_path)
 
 
-@pytest.mark.parametrize("decision", DECISIONS)
-def test_report_keeps_the_standard(decision, tmp_path):
-    assert_valid(build_sr(drawn_headers(), drawn_finding(decision=decision)), tmp_path)
+@pytest.mark.parametrize(("answer", "kinds"), ANSWERS)
+def test_report_keeps_the_standard(answer, kinds, tmp_path):
+    finding = drawn_finding(finding=answer, kinds=kinds)
+    assert_valid(build_sr(drawn_headers(), finding), tmp_path)
 
 
 def test_without_place_or_size_it_keeps_the_standard(tmp_path):
@@ -215,7 +226,9 @@ def test_errors_do_not_name_the_patient():
 def test_a_series_of_which_nothing_was_judged_has_no_probability(tmp_path):
     why = "No slice shows enough brain to be judged."
     finding = drawn_finding(
-        decision=Verdict.INCONCLUSIVE,
+        finding=Answer.NOT_BRAIN_MRI,
+        kinds=(),
+        headline="Not judged: no slice shows enough brain",
         p_tumor=None,
         p_class=None,
         key_slices=(),
@@ -231,12 +244,14 @@ def test_a_series_of_which_nothing_was_judged_has_no_probability(tmp_path):
     assert group.get_qualitative_evaluations()[0].value.meaning == "Undetermined"
     texts = list(_texts(report))
     assert why in texts
-    assert "Nothing in this scan could be judged" in " ".join(texts)
+    assert "Nothing in this series could be judged" in " ".join(texts)
     assert "%" not in " ".join(texts)
 
 
 def test_a_series_that_was_refused_says_that_it_has_no_probability():
-    finding = drawn_finding(decision=Verdict.NOT_BRAIN_MRI, p_tumor=None, p_class=None)
+    finding = drawn_finding(
+        finding=Answer.NOT_BRAIN_MRI, kinds=(), p_tumor=None, p_class=None
+    )
     report = build_sr(drawn_headers(), finding)
     names = [item.name.meaning for item in _group(_again(report)).get_measurements()]
     assert names == ["Width", "Height", "Depth"]

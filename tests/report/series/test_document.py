@@ -21,6 +21,7 @@ from tumorlens.report.series.document import (
     series_to_json,
 )
 from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.taxonomy import Answer
 
 
 def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> None:
@@ -41,9 +42,21 @@ def test_the_document_is_plain_json_without_patient_data(tiny_bundle: Path) -> N
 def test_a_scan_of_which_nothing_was_judged_has_a_reason_and_no_number() -> None:
     document = series_to_json(unjudged_prediction())
     assert document["not_judged"] == WHY_NOT
-    for name in ("p_tumor", "probabilities", "predicted", "lesion"):
+    assert document["headline"] == "Not judged: no slice shows enough brain"
+    for name in ("p_tumor", "probabilities", "predicted", "kinds", "lesion", "raw"):
         assert document[name] is None
     assert series_to_json(known_prediction())["not_judged"] is None
+
+
+def test_a_refused_series_keeps_its_numbers_apart() -> None:
+    refused = replace(known_prediction(), finding=Answer.NOT_BRAIN_MRI, kinds=())
+    document = series_to_json(refused)
+    assert document["decision"] == document["finding"] == "not_brain_mri"
+    for name in ("p_tumor", "probabilities", "predicted", "kinds"):
+        assert document[name] is None
+    assert document["raw"]["predicted"] == "glioma"
+    assert document["raw"]["p_tumor"] == 0.9375
+    assert series_to_json(known_prediction())["raw"] is None
 
 
 def test_how_the_files_were_read_stands_beside_the_finding() -> None:

@@ -24,12 +24,12 @@ from tests.samples.drawn_series import (
 from tumorlens.imaging import study
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report import words
 from tumorlens.report.series.pdf import NOTICE, render_series_pdf, series_entry
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import percent
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import Answer, Lesion, TumorClass
 
 MADE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 FAILED = Failure("broken.nii", "damaged_file", "broken.nii is cut off.", "Copy it.")
@@ -64,10 +64,10 @@ def test_one_series_has_all_that_matters(bundle: Bundle) -> None:
     for said in (
         "head.nii.gz",
         "2026-03-04 05:06 UTC",
-        "The scan looks like one with a glioma.",
+        "Tumour: glioma",
         "Probability of any tumour: 93.8 %",
         "“screening”",
-        "a scan is called free of tumour only where",
+        "a series is called free of tumour only where",
         "One reason.",
         "axial",
         "T1 with contrast",
@@ -126,11 +126,17 @@ def test_an_entry_does_not_keep_the_volumes() -> None:
 
 def test_several_series_have_a_table_and_pages_of_their_own(bundle: Bundle) -> None:
     other = replace(
-        known_prediction(), source="other.dcm", decision=TumorClass.NO_TUMOR
+        known_prediction(), source="other.dcm", finding=Answer.NO_TUMOR, kinds=()
     )
     texts = pages_of([known_prediction(), other], bundle, ("A note.",), (FAILED,))
     assert len(texts) == 5
-    for said in ("head.nii.gz", "other.dcm", "No tumour", "A note.", "is cut off."):
+    for said in (
+        "head.nii.gz",
+        "other.dcm",
+        "No tumour seen",
+        "A note.",
+        "is cut off.",
+    ):
         assert said in texts[0]
     assert "Series 2 of 2 other.dcm" in texts[3]
 
@@ -140,20 +146,23 @@ def test_a_study_of_which_nothing_could_be_read(bundle: Bundle) -> None:
     assert "Series judged: 0. Inputs not read: 1." in text
 
 
-@pytest.mark.parametrize("decided", [*CLASSES, *Verdict])
-def test_every_decision_makes_a_page(
-    bundle: Bundle, decided: TumorClass | Verdict
-) -> None:
-    finding = replace(known_prediction(), decision=decided)
+@pytest.mark.parametrize("answer", list(Answer))
+def test_every_finding_makes_a_page(bundle: Bundle, answer: Answer) -> None:
+    kinds = {
+        Answer.TUMOR: (TumorClass.GLIOMA, TumorClass.MENINGIOMA),
+        Answer.LESION: (Lesion.VASCULAR,),
+    }.get(answer, ())
+    finding = replace(known_prediction(), finding=answer, kinds=kinds)
     text = pages_of([finding], bundle)[0]
-    assert ("probabilities mean nothing" in text) == (decided == "not_brain_mri")
+    assert words.series_headline(finding) in text
+    assert ("Any tumour" in text) == (answer is not Answer.NOT_BRAIN_MRI)
 
 
 def test_a_scan_of_which_no_slice_was_judged_shows_no_probability(
     bundle: Bundle,
 ) -> None:
     (text,) = pages_of([unjudged_prediction()], bundle)
-    assert "Nothing in this scan could be judged" in text
+    assert "Nothing in this series could be judged" in text
     assert WHY_NOT in text
     assert "Probability of any tumour: not judged" in text
     # Of the numbers with a per cent sign only the operating point's is left.

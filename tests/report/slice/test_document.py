@@ -9,18 +9,27 @@ import numpy as np
 import pytest
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.inference.slice.results import ClinicalUse, Failure, Prediction
+from tumorlens.inference.slice.decision import ClinicalUse
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.report.slice.document import (
     CSV_COLUMNS,
     RESEARCH_USE,
     SCHEMA,
+    answers_from_json,
     csv_row,
     failure_to_json,
     prediction_from_json,
     prediction_to_json,
 )
-from tumorlens.taxonomy import CLASSES, Lesion, TumorClass, Verdict
+from tumorlens.taxonomy import (
+    CLASSES,
+    Answer,
+    Finding,
+    Lesion,
+    TumorClass,
+    Verdict,
+)
 
 
 def test_the_document_is_strict_json_and_names_every_class(
@@ -64,7 +73,7 @@ def test_other_lesions_and_the_sequence_come_back(prediction: Prediction) -> Non
     }
     decision = replace(
         prediction.decision,
-        label=Lesion.OTHER,
+        kinds=(Lesion.OTHER,),
         prediction_set=(TumorClass.GLIOMA, Lesion.OTHER),
         other_lesions={Lesion.OTHER: 0.5, Lesion.VASCULAR: 0.03125},
     )
@@ -100,9 +109,7 @@ def test_clinical_columns_are_named_with_what_stood_without_them(
 ) -> None:
     assert "clinical" not in prediction_to_json(prediction)
     alone = dict(zip(CLASSES, (0.25, 0.25, 0.25, 0.25), strict=True))
-    use = ClinicalUse(
-        ("age",), ("sex",), ("side",), ("age",), alone, Verdict.INCONCLUSIVE
-    )
+    use = ClinicalUse(("age",), ("sex",), ("side",), ("age",), alone, Verdict.UNCERTAIN)
     document = prediction_to_json(replace(prediction, clinical=use))
     assert document["clinical"] == {
         "used": ["age"],
@@ -110,7 +117,7 @@ def test_clinical_columns_are_named_with_what_stood_without_them(
         "unknown": ["side"],
         "outside": ["age"],
         "by_image_alone": {
-            "decision": "inconclusive",
+            "decision": "uncertain",
             "probabilities": {name.value: 0.25 for name in CLASSES},
             "p_tumor": 0.75,
         },
@@ -138,27 +145,77 @@ def test_a_refusal_without_box_spacing_or_plane(prediction: Prediction) -> None:
         prediction,
         spacing_mm=None,
         plane=None,
-        decision=replace(prediction.decision, label=Verdict.NOT_BRAIN_MRI),
+        decision=replace(prediction.decision, finding=Answer.NOT_BRAIN_MRI, kinds=()),
         explanation=replace(prediction.explanation, outline=(), box=None, size_mm=None),
     )
     document = prediction_to_json(bare)
-    assert document["decision"] == "not_brain_mri"
+    assert document["decision"] == document["finding"] == "not_brain_mri"
+    for key in ("predicted", "kinds", "probabilities", "p_tumor", "prediction_set"):
+        assert document[key] is None
+    assert document["raw"]["predicted"] == document["raw"]["explained"] == "glioma"
+    assert document["raw"]["p_tumor"] == pytest.approx(1 - 0.0625)
+    assert document["domain_score"] == 0.97
     assert document["box"] is None
     assert document["outline"] == []
     assert document["spacing_mm"] is None
     again = prediction_from_json(
         document, bare.pixels, bare.explanation.evidence, bare.explanation.gradcam
     )
-    assert again.decision.label is Verdict.NOT_BRAIN_MRI
+    assert again.decision == bare.decision
+    assert again.decision.probabilities is None
+
+
+def test_a_refused_row_holds_no_class_and_no_probability(
+    prediction: Prediction,
+) -> None:
+    decision = replace(prediction.decision, finding=Answer.NOT_BRAIN_MRI, kinds=())
+    row = dict(
+        zip(CSV_COLUMNS, csv_row(replace(prediction, decision=decision)), strict=True)
+    )
+    assert (row["status"], row["decision"]) == ("ok", "not_brain_mri")
+    assert (row["finding"], row["domain_score"]) == ("not_brain_mri", "0.970000")
+    empty = ["predicted", "kinds", *(name for name in row if name.startswith("p_"))]
+    assert {row[name] for name in empty} == {""}
+
+
+def test_an_open_kind_is_listed_likeliest_first(prediction: Prediction) -> None:
+    kinds = (TumorClass.MENINGIOMA, TumorClass.GLIOMA)
+    open_ = replace(prediction, decision=replace(prediction.decision, kinds=kinds))
+    document = prediction_to_json(open_)
+    assert (document["decision"], document["finding"]) == ("tumor", "tumor")
+    assert document["kinds"] == ["meningioma", "glioma"]
+    assert document["headline"] == "Tumour: meningioma or glioma"
+    assert csv_row(open_)[-2:] == ["tumor", "meningioma glioma"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "finding", "kinds"),
+    [
+        ("glioma", Answer.TUMOR, (TumorClass.GLIOMA,)),
+        ("no_tumor", Answer.NO_TUMOR, ()),
+        ("inconclusive", Answer.UNCERTAIN, ()),
+        ("not_brain_mri", Answer.NOT_BRAIN_MRI, ()),
+    ],
+)
+def test_answers_are_read_out_of_a_document_of_version_0_1(
+    prediction: Prediction, decision: str, finding: Answer, kinds: tuple[Finding, ...]
+) -> None:
+    document = {**prediction_to_json(prediction), "decision": decision}
+    for name in ("finding", "kinds", "headline", "raw"):
+        del document[name]
+    assert answers_from_json(document) == (finding, kinds)
+    nothing = np.zeros((0, 0), np.float32)
+    again = prediction_from_json(document, nothing, nothing, nothing)
+    assert again.decision.finding is finding
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_json_lacks_is_never_written(
     prediction: Prediction, value: float
 ) -> None:
-    probabilities = {**prediction.decision.probabilities, TumorClass.GLIOMA: value}
+    values = {**prediction.decision.raw_probabilities, TumorClass.GLIOMA: value}
     broken = replace(
-        prediction, decision=replace(prediction.decision, probabilities=probabilities)
+        prediction, decision=replace(prediction.decision, raw_probabilities=values)
     )
     with pytest.raises(ValueError, match="cannot stand in a report"):
         prediction_to_json(broken)
@@ -170,12 +227,14 @@ def test_a_failure_says_what_is_wrong_and_what_to_do() -> None:
     assert document["status"] == "empty_file"
     assert document["message"] == "Empty."
     assert document["mend"] == "Mend it."
+    assert document["headline"] == "Not judged: Empty"
+    assert (document["finding"], document["kinds"]) == (None, None)
 
 
 PROMISED = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence,notes"
+    "sequence,notes,finding,kinds"
 )
 
 
@@ -186,13 +245,14 @@ def test_the_columns_are_the_promised_ones() -> None:
 def test_every_cell_of_a_prediction(prediction: Prediction) -> None:
     assert ",".join(csv_row(prediction)) == (
         "scan 1.png,0,ok,glioma,glioma,0.750000,0.125000,0.062500,0.062500,"
-        "0.937500,0.970000,50,10,70,20,12.35,,,,Only the first frame was used."
+        "0.937500,0.970000,50,10,70,20,12.35,,,,Only the first frame was used.,"
+        "tumor,glioma"
     )
 
 
 def test_no_box_leaves_four_empty_cells(prediction: Prediction) -> None:
     bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
-    assert csv_row(bare)[11:-1] == ["", "", "", "", "12.35", "", "", ""]
+    assert csv_row(bare)[11:-3] == ["", "", "", "", "12.35", "", "", ""]
 
 
 def test_a_failure_is_a_row_with_its_code() -> None:
@@ -208,4 +268,4 @@ def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
     decision = replace(prediction.decision, other_lesions=lesions)
     told = SequenceEstimate(MRSequence.T2, 0.875, MRSequence.T2)
     found = csv_row(replace(prediction, decision=decision, sequence=told))
-    assert found[16:-1] == ["0.250000", "0.031250", "T2"]
+    assert found[16:-3] == ["0.250000", "0.031250", "T2"]

@@ -12,10 +12,10 @@ import pytest
 from pypdf import PdfReader
 
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.pdf import render_pdf
-from tumorlens.taxonomy import Verdict
+from tumorlens.taxonomy import Answer
 
 MADE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -68,11 +68,15 @@ def test_the_same_report_is_the_same_file(
 def test_a_refusal_says_so(prediction: Prediction, bundle: Bundle) -> None:
     refused = replace(
         prediction,
-        decision=replace(prediction.decision, label=Verdict.NOT_BRAIN_MRI),
+        decision=replace(prediction.decision, finding=Answer.NOT_BRAIN_MRI, kinds=()),
     )
     text = text_of(render_pdf(refused, bundle, MADE))
+    assert "Not judged: this does not look like a brain MRI" in text
     assert "gives no answer" in text
-    assert "probabilities mean nothing" in text
+    assert "No probability is shown" in text
+    assert "%" not in text
+    for word in ("glioma", "meningioma", "pituitary", "any tumour"):
+        assert word not in text.lower()
 
 
 @pytest.mark.parametrize(
@@ -108,4 +112,4 @@ def test_a_picture_of_any_shape_fits(
             prediction.explanation, evidence=blank, gradcam=blank, outline=(), box=None
         ),
     )
-    assert "No spot stands out" in text_of(render_pdf(shaped, bundle, MADE))
+    assert "No spot is outlined" in text_of(render_pdf(shaped, bundle, MADE))

@@ -15,6 +15,7 @@ from tumorlens.web.uploads.series_volume import (
     LEVELS,
     PackedSeries,
     Window,
+    head_windows,
     pack_evidence,
     pack_series,
 )
@@ -142,3 +143,21 @@ def test_a_scan_of_one_value_has_none() -> None:
     flat = drawn_series(count=2, blank=2)
     slices = tuple(replace(item, window=(-1.0, 1.0)) for item in flat.slices)
     assert pack_series(Series(slices)).geometry["stored"] is None
+
+
+def test_windows_for_a_closer_look_lie_within_the_values() -> None:
+    sample = np.concatenate([np.zeros(500), np.linspace(100, 200, 450), [1000] * 50])
+    windows = head_windows(sample.astype(np.float32), 0.0, 1000.0)
+    low, high = windows["tissue"]
+    assert 100 <= low < 130
+    assert 190 < high <= 1000
+    dark, bright = windows["bright"]
+    assert low < dark < 200
+    assert bright == 1000.0
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_windows_of_one_value_have_a_width(value: float) -> None:
+    sample = np.full(50, value, np.float32)
+    for low, high in head_windows(sample, value, value).values():
+        assert high > low

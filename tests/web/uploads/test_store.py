@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,64 @@ def test_only_the_owner_sees_lists_and_deletes(
         assert store.owned(stranger) == ()
         assert store.delete_all(stranger) == 0
     assert [item.id for item in store.owned("me")] == [mine.id]
+
+
+def test_what_was_deleted_is_hidden_then_removed_unless_brought_back(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    clock = Clock()
+    store = Store(tmp_path / "s", 600, 100 * MB, clock)
+    mine, yours = store.add(prediction, "me"), store.add(prediction, "you")
+    for brought_back in (True, False):
+        assert store.delete_all("me") == 1
+        assert store.owned("me") == ()
+        with pytest.raises(MissingFileError):
+            store.get(mine.id, "me")
+        clock.now += 9
+        assert store.sweep() == 0
+        deletion = store.deletion("me")
+        assert deletion is not None
+        assert (deletion.count, deletion.seconds_left) == (1, 1.0)
+        if brought_back:
+            store.undo_deletion("me")
+            assert store.get(mine.id, "me") == mine
+    clock.now += 2
+    assert store.deletion("me") is None
+    with pytest.raises(MissingFileError, match="cannot be undone"):
+        store.undo_deletion("me")
+    assert store.owned("me") == ()
+    assert store.sweep() == 1
+    assert store.sweep() == 0
+    assert [item.id for item in store.owned("you")] == [yours.id]
+    store.close()
+
+
+def test_a_deletion_outlives_a_restart(tmp_path: Path, prediction: Prediction) -> None:
+    clock = Clock()
+    store = Store(tmp_path / "s", 600, 100 * MB, clock)
+    store.add(prediction, "me")
+    store.delete_all("me")
+    store.close()
+    clock.now += 3
+    store = Store(tmp_path / "s", 600, 100 * MB, clock)
+    assert store.owned("me") == ()
+    assert store.deletion("me") is not None
+    store.close()
+    clock.now += 8
+    store = Store(tmp_path / "s", 600, 100 * MB, clock)
+    assert not files(store)
+    store.close()
+
+
+def test_equal_pictures_are_known_as_copies_of_the_oldest(
+    store: Store, prediction: Prediction
+) -> None:
+    first = store.add(prediction, "me")
+    other = store.add(replace(prediction, pixels=1.0 - prediction.pixels), "me")
+    again = store.add(replace(prediction, source="again.png"), "me")
+    store.add(prediction, "you")
+    assert store.copies("me") == {again.id: first.id}
+    assert other.id not in store.copies("me")
 
 
 def test_folder_key_and_index_are_closed_to_others(store: Store) -> None:

@@ -40,7 +40,7 @@ from tumorlens.imaging.formats import (
 )
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
-from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import (
     CSV_COLUMNS,
     RESEARCH_USE,
@@ -49,7 +49,7 @@ from tumorlens.report.slice.document import (
     prediction_to_json,
 )
 from tumorlens.report.slice.overlay import map_pictures
-from tumorlens.taxonomy import INFO, Verdict, decision_title
+from tumorlens.report.words import headline, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -62,8 +62,8 @@ _NAMED = 5
 """Kinds of files that are passed over, of which a note tells."""
 
 _NARROWEST = 16
-_REST = "  {decision:<34} {tumor:>7}  {predicted:<24} {domain:>6}"
-_REST_WIDTH = len(_REST.format(decision="", tumor="", predicted="", domain=""))
+_REST = "  {finding:<54} {tumor:>10}  {domain:>6}"
+_REST_WIDTH = len(_REST.format(finding="", tumor="", domain=""))
 
 
 @click.command()
@@ -322,9 +322,8 @@ class Screen:
         if self._rows:
             self._line(
                 "File",
-                decision="Decision",
-                tumor="Tumour",
-                predicted="Most probable",
+                finding="Finding",
+                tumor="Any tumour",
                 domain="Domain",
             )
         return self
@@ -343,7 +342,7 @@ class Screen:
         """Print one result."""
         if isinstance(result, Failure):
             if self._rows:
-                self._line(result.source, decision=f"failed: {result.code}")
+                self._line(result.source, finding=f"Failed: {result.code}")
             click.echo(f"Error: {result.message} {result.hint}".rstrip(), err=True)
         elif self._rows:
             self._show_prediction(result)
@@ -356,17 +355,12 @@ class Screen:
         name = result.source
         if result.index > 0:
             name = f"{name} slice {result.index + 1}"
-        share = decision.probabilities[decision.predicted]
-        tumor = f"{decision.p_tumor:.1%}"
-        predicted = f"{INFO[decision.predicted].title} {share:.1%}"
-        # What the model does not know it cannot call free of tumour, not even here.
-        if decision.label is Verdict.NOT_BRAIN_MRI:
-            tumor = predicted = "-"
+        # What the model does not know has no probability, not even here.
+        p_tumor = decision.p_tumor
         self._line(
             name,
-            decision=decision_title(decision.label),
-            tumor=tumor,
-            predicted=predicted,
+            finding=headline(result),
+            tumor="-" if p_tumor is None else percent(p_tumor),
             domain=f"{decision.domain_score:.2f}",
         )
         # Of a file or archive of many slices they are said once.
@@ -375,11 +369,11 @@ class Screen:
             click.echo(f"  Note: {note}")
         self._said = source_notes
 
-    def _line(self, name: str, decision: str, **cells: str) -> None:
+    def _line(self, name: str, finding: str, **cells: str) -> None:
         if self._shorten and len(name) > self._width:
             name = "…" + name[1 - self._width :]
-        empty = {"tumor": "", "predicted": "", "domain": ""}
-        rest = _REST.format(decision=decision, **(empty | cells))
+        empty = {"tumor": "", "domain": ""}
+        rest = _REST.format(finding=finding, **(empty | cells))
         click.echo(f"{name:<{self._width}}{rest}".rstrip())
 
 

@@ -29,7 +29,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.by_slices import Planes
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report import words
 from tumorlens.report.series.document import series_failure_to_json, series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
@@ -202,10 +202,9 @@ class _Results:
 
 
 def _lines(prediction: SeriesPrediction) -> Iterator[str]:
-    headline = words.series_headline(prediction.decision, prediction.p_tumor)
-    yield f"{display_name(prediction.source)}: {headline}"
+    yield f"{display_name(prediction.source)}: {words.series_line(prediction)}"
     if prediction.not_judged is not None:
-        yield f"  {words.NOTHING_JUDGED}"
+        yield f"  {words.NOT_CLEAR}"
     counts = (prediction.slices, prediction.without_brain, prediction.refused)
     yield f"  {words.slices_sentence(*counts)}, in {prediction.seconds:.1f} s"
     if len(prediction.planes) > 1:

@@ -155,8 +155,7 @@ def _lines(prediction: StudyPrediction) -> Iterator[str]:
     combined = prediction.combined
     count = len(prediction.series)
     what = "1 series" if count == 1 else f"{count} series"
-    headline = words.series_headline(combined.decision, combined.p_tumor)
-    yield f"Study of {what}: {headline}"
+    yield f"Study of {what}: {words.series_line(combined)}"
     yield f"  {counted_sentence(prediction)}"
     for item in prediction.series:
         yield f"  {sequence_name(item)} ({file_name(item)}): {series_answer(item)}"

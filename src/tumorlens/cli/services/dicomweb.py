@@ -22,7 +22,7 @@ from tumorlens.cli._shared.output_files import cannot_write, make_folder
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.words import series_headline
+from tumorlens.report.words import with_probability
 
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
@@ -204,7 +204,7 @@ def _judge_study(
             done += 1
             for item in judged_series:
                 finding = item.finding
-                headline = series_headline(finding.decision, finding.p_tumor)
+                headline = with_probability(finding.headline, finding.p_tumor)
                 click.echo(f"{name}, {count} images: {headline}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")

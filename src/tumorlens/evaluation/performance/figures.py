@@ -110,10 +110,15 @@ def _column(figures: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
 def _said(
     scored_slices: ScoredSlices,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which slices were cleared, left inconclusive, and refused: (N,) each."""
-    kinds = (TumorClass.NO_TUMOR, Verdict.INCONCLUSIVE, Verdict.NOT_BRAIN_MRI)
+    """Tell which slices were cleared, given no class, and refused: (N,) each."""
+    groups = (
+        (TumorClass.NO_TUMOR,),
+        (Verdict.TUMOR, Verdict.UNCERTAIN),
+        (Verdict.NOT_BRAIN_MRI,),
+    )
     cleared, unsure, refused = (
-        np.array([item is kind for item in scored_slices.decisions]) for kind in kinds
+        np.array([item in group for item in scored_slices.decisions], bool)
+        for group in groups
     )
     return cleared, unsure, refused
 

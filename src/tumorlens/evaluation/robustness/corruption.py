@@ -342,8 +342,8 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
     ]
     labels = [item.label for item in decisions]
     return _Answers(
-        np.array([CLASSES.index(item.predicted) for item in decisions]),
-        np.array([item.p_tumor for item in decisions]),
+        np.array([CLASSES.index(item.raw_predicted) for item in decisions]),
+        np.array([item.raw_p_tumor for item in decisions]),
         np.array([item is TumorClass.NO_TUMOR for item in labels]),
         np.array([item is Verdict.NOT_BRAIN_MRI for item in labels]),
     )

@@ -19,7 +19,8 @@ from tumorlens.imaging.preprocess.slice import prepare
 from tumorlens.imaging.study import MRSequence, Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
-from tumorlens.inference.slice.results import Decision, Prediction
+from tumorlens.inference.slice.decision import Decision
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
 
@@ -247,7 +248,7 @@ def _row(record: Record, prediction: Prediction, bundle: Bundle) -> dict[str, An
         points = [pointing(heat, inside) for heat in maps]
         outline_share = float(inside.sum()) / crop.side**2
     return {
-        "probabilities": _values(decision.probabilities),
+        "probabilities": _values(decision.raw_probabilities),
         "slice_head": decision.slice_head,
         "evidence_head": decision.evidence_head,
         "decisions": decision.label,

@@ -14,7 +14,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.taxonomy import CLASSES
 
 WORST = 40

@@ -18,7 +18,7 @@ from tumorlens.inference.series.classifier import (
     load_series_classifier,
 )
 from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import TumorClass
 from tumorlens.training.volumes import only_series
 
 COLUMNS = ("source", "site", "part")
@@ -227,12 +227,13 @@ def _ask(
     member = compared_model.member(record)
     prediction = member.classifier.predict(only_series(record.path), operating_point)
     threshold = member.bundle.series_points[prediction.operating_point].threshold
-    judged = prediction.p_tumor is not None
-    p_tumor = 0.5 if prediction.p_tumor is None else prediction.p_tumor
+    values = prediction.raw_probabilities
+    judged = values is not None
+    p_tumor = 0.5 if values is None else 1.0 - values[TumorClass.NO_TUMOR]
     return _Answer(
         p_tumor=p_tumor,
         called=judged and p_tumor >= threshold,
-        refused=not judged or prediction.decision is Verdict.NOT_BRAIN_MRI,
+        refused=prediction.is_refused,
         seen=member.has_seen(record),
         untold=not member.can_tell(record),
     )

@@ -84,7 +84,7 @@ class Bundle:
     files
         SHA-256 in hexadecimal, by file name.
     rules
-        What else makes a slice inconclusive; none in bundles that state none.
+        What else makes a slice uncertain; none in bundles that state none.
     cells
         Calibration of the evidence map; in bundles that state none the raw odds
         count.

@@ -363,10 +363,9 @@ class Rules:
     Parameters
     ----------
     head_disagreement
-        The disagreement of the heads, 0 to 1, from which on a slice is
-        inconclusive.
+        The disagreement of the heads, 0 to 1, from which on the kind is open.
     min_brain_share
-        The share of brain, 0 to 1, below which a slice is inconclusive.
+        The share of brain, 0 to 1, below which a slice is uncertain.
     """
 
     head_disagreement: float | None = None
@@ -411,7 +410,7 @@ class Rules:
         evidence_head: NDArray[np.float64],
         brain_share: float,
     ) -> tuple[str, ...]:
-        """Say why a slice has to stay inconclusive.
+        """Say why a slice is uncertain, or its kind open.
 
         Parameters
         ----------

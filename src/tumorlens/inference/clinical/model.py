@@ -9,7 +9,7 @@ class, this is Bayes' rule: log p(class | image, columns) = log p(class | image)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -30,13 +30,14 @@ from tumorlens.inference.clinical.columns import (
     read_column,
 )
 from tumorlens.inference.slice.decision import (
+    ClinicalUse,
     apply_point_and_rules,
     by_class,
     prediction_set,
     softmax,
 )
-from tumorlens.inference.slice.results import ClinicalUse, Prediction
-from tumorlens.taxonomy import CLASSES, Decided, TumorClass, Verdict
+from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.taxonomy import CLASSES, Lesion, TumorClass
 
 CLINICAL_FILE = "clinical.json"
 FORMAT = "tumorlens-clinical/1"
@@ -272,35 +273,35 @@ def add_columns(
         missing=encoded.of_state(State.MISSING),
         unknown=encoded.of_state(State.UNKNOWN),
         outside=outside,
-        probabilities=alone.probabilities,
+        probabilities=alone.raw_probabilities,
         label=alone.label,
     )
+    if alone.is_refused:
+        return replace(prediction, clinical=use)
     if not use.used:
         return replace(prediction, clinical=use, notes=(*prediction.notes, NO_ROW))
-    image = np.array([[alone.probabilities[name] for name in CLASSES]])
+    image = np.array([[alone.raw_probabilities[name] for name in CLASSES]])
     values = model.fuse(image, encoded.features[None])[0]
     options = prediction_set(values, bundle.prediction_sets.thresholds)
-    label: Decided = alone.label
-    reasons: Sequence[str] = alone.reasons
-    if alone.label is not Verdict.NOT_BRAIN_MRI:
-        label, reasons = apply_point_and_rules(
-            values,
-            options,
-            bundle,
-            alone.operating_point,
-            (np.array(alone.slice_head), np.array(alone.evidence_head)),
-            alone.brain_share,
-        )
-    note = WITH_COLUMNS.format(names=", ".join(use.used), alone=alone.p_tumor)
+    outcome = apply_point_and_rules(
+        values,
+        options,
+        bundle,
+        alone.operating_point,
+        (np.array(alone.slice_head), np.array(alone.evidence_head)),
+        alone.brain_share,
+        alone.other_lesions.get(Lesion.VASCULAR, 0.0),
+    )
+    note = WITH_COLUMNS.format(names=", ".join(use.used), alone=alone.raw_p_tumor)
     return replace(
         prediction,
         decision=replace(
             alone,
-            probabilities=by_class(values),
-            predicted=CLASSES[int(np.argmax(values))],
-            label=label,
+            raw_probabilities=by_class(values),
+            finding=outcome.finding,
+            kinds=outcome.kinds,
             prediction_set=options,
-            reasons=tuple(reasons),
+            reasons=outcome.reasons,
         ),
         clinical=use,
         notes=(*prediction.notes, note),

@@ -34,9 +34,9 @@ from tumorlens.inference.series.decision import (
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.inference.slice.sequence import SequenceEstimate
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Answer
 
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
@@ -139,17 +139,20 @@ def prediction_of(
     run, values, by_plane = _sum_up(views, bundle.series_model)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
-    decision, why = decide_series(values, judged, refused, bundle, point)
+    outcome = decide_series(values, judged, refused, bundle, point)
     nothing = values is None
     if nothing:
         # Evidence of 0 everywhere would look like a clear series.
         own.evidence = None
-    lesion = _lesion(decision, own.evidence, series, run, bundle.series_model)
+    unknown = outcome.finding is Answer.NOT_BRAIN_MRI
+    lesion = _lesion(outcome.finding, own.evidence, series, run, bundle.series_model)
     if lesion is not None:
         reasons = (*reasons, _outline_standing(bundle.series_model))
     discount = 0.0 if bundle.series_model is None else bundle.series_model.end_discount
     odds = discounted_odds(own.p_tumor, own.heads, discount)
     apart = run_length(slice_gap(series.slices))
+    # A series that was refused points to nothing.
+    keys = () if unknown else key_slices(_listed(odds), apart)
     return SeriesPrediction(
         source=series.slices[0].source,
         plane=series.slices[0].plane,
@@ -158,23 +161,23 @@ def prediction_of(
         slices=len(series.slices),
         without_brain=own.skipped,
         refused=own.refused,
-        decision=decision,
-        predicted=None if values is None else CLASSES[int(np.argmax(values))],
-        probabilities=None if values is None else by_class(values),
-        run=run,
-        slice_p_tumor=_listed(own.p_tumor),
-        key_slices=key_slices(_listed(odds), apart),
+        finding=outcome.finding,
+        kinds=outcome.kinds,
+        raw_probabilities=None if values is None else by_class(values),
+        run=None if unknown else run,
+        slice_p_tumor=(None,) * len(own.heads) if unknown else _listed(own.p_tumor),
+        key_slices=keys,
         evidence=own.evidence,
         affine_ras=_affine_ras(series),
         lesion=lesion,
         operating_point=point,
         model_version=bundle.version,
-        reasons=(*why, *reasons),
+        reasons=(*outcome.reasons, *reasons),
         seconds=time.perf_counter() - start,
-        planes=by_plane,
+        planes={} if unknown else by_plane,
         size_measured=bundle.series_model is not None
         and bundle.series_model.outline is not None,
-        not_judged=why[0] if nothing else None,
+        not_judged=outcome.reasons[0] if nothing else None,
         place_guessed=series.place_guessed,
         grid=series.grid,
     )
@@ -247,7 +250,7 @@ def _listed(values: NDArray[np.float64]) -> tuple[float | None, ...]:
 
 
 def _lesion(
-    decision: Decided,
+    finding: Answer,
     evidence: NDArray[np.uint8] | None,
     series: Series,
     run: tuple[int, int] | None,
@@ -255,7 +258,7 @@ def _lesion(
 ) -> Lesion | None:
     if evidence is None or run is None:
         return None
-    if decision in (Verdict.NOT_BRAIN_MRI, TumorClass.NO_TUMOR):
+    if finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
         return None
     outline = None if model is None else model.outline
     level = None if outline is None else outline.level
@@ -373,12 +376,13 @@ class SeenSlices:
             self.skipped += 1
             return
         decision = prediction.decision
-        if decision.label is Verdict.NOT_BRAIN_MRI:
+        if decision.is_refused:
             self.refused += 1
             self.is_refused[index] = True
             return
         self.sequences.append(prediction.sequence)
-        self.probabilities[index] = [decision.probabilities[name] for name in CLASSES]
+        values = decision.raw_probabilities
+        self.probabilities[index] = [values[name] for name in CLASSES]
         self.heads[index] = prediction.head
         if self.evidence is not None:
             shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)

@@ -19,10 +19,12 @@ from tumorlens.imaging.preprocess.volume import (
 )
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.decision import key_slices, run_length
+from tumorlens.inference.series.decision import NO_CONTRAST, key_slices, run_length
 from tumorlens.inference.series.lesion import find_lesion
 from tumorlens.inference.series.results import Lesion, SeriesPrediction
 from tumorlens.inference.slice.decision import (
+    Outcome,
+    RawOutputs,
     apply_operating_point,
     by_class,
     calibrated_probabilities,
@@ -30,24 +32,19 @@ from tumorlens.inference.slice.decision import (
     prediction_set,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.session import RawOutputs, Session
+from tumorlens.inference.slice.session import Session
 from tumorlens.taxonomy import (
     CLASSES,
     INFO,
     NO_TUMOR_INDEX,
-    Decided,
-    TumorClass,
-    Verdict,
+    Answer,
 )
 
 OUT_OF_DISTRIBUTION = (
-    "The scan is unlike the brain MRI scans that the network was trained on."
+    "The series is unlike the brain MRI series that the network was trained on."
 )
-NO_CONTRAST = (
-    "Nothing could be judged: the scan has the same value everywhere the network looks."
-)
-TOO_FEW_SCANS = (
-    "The network has seen too few scans of {names} to say when to rule them out."
+TOO_FEW_SERIES = (
+    "The network has seen too few series of {names} to say when to rule them out."
 )
 COARSE_OUTLINE = (
     "Size and place of the spot are rough: the network sees it in cells {cell:.0f} mm "
@@ -106,12 +103,14 @@ class VolumeClassifier:
         pooled = pool_evidence(outputs.evidence, self.bundle.calibration.evidence_cells)
         facts = self.bundle.calibration
         values = calibrated_probabilities(outputs.logits, pooled, facts)[0]
-        decision, reasons = self._decide(series, outputs, values, point)
+        outcome = self._decide(series, outputs, values, point)
+        refused = outcome.finding is Answer.NOT_BRAIN_MRI
+        reasons = outcome.reasons
         depth, height, width = volume.voxels.shape
         evidence = to_scan(
             _tumor_share(outputs.evidence[0], values), block, (depth, height, width)
         )
-        lesion = _lesion(decision, evidence, series)
+        lesion = _lesion(outcome.finding, evidence, series)
         if lesion is not None:
             reasons = (*reasons, _coarse(outputs, block))
         return SeriesPrediction(
@@ -121,13 +120,14 @@ class VolumeClassifier:
             known_sequences=self.bundle.known_sequences,
             slices=depth,
             without_brain=0,
-            refused=depth if decision is Verdict.NOT_BRAIN_MRI else 0,
-            decision=decision,
-            predicted=CLASSES[int(np.argmax(values))],
-            probabilities=by_class(values),
+            refused=depth if refused else 0,
+            finding=outcome.finding,
+            kinds=outcome.kinds,
+            raw_probabilities=by_class(values),
             run=None,
             slice_p_tumor=(None,) * depth,
-            key_slices=_key_slices(evidence, series),
+            # A series that was refused points to nothing.
+            key_slices=() if refused else _key_slices(evidence, series),
             evidence=evidence,
             affine_ras=volume.affine_ras,
             lesion=lesion,
@@ -152,9 +152,9 @@ class VolumeClassifier:
             slices=count,
             without_brain=count,
             refused=0,
-            decision=Verdict.INCONCLUSIVE,
-            predicted=None,
-            probabilities=None,
+            finding=Answer.NOT_BRAIN_MRI,
+            kinds=(),
+            raw_probabilities=None,
             run=None,
             slice_p_tumor=(None,) * count,
             key_slices=(),
@@ -176,13 +176,13 @@ class VolumeClassifier:
         outputs: RawOutputs,
         values: NDArray[np.float64],
         point: str,
-    ) -> tuple[Decided, tuple[str, ...]]:
+    ) -> Outcome:
         color = max(item.colorfulness for item in series.slices)
         score = self._ood.score(outputs.embedding[0], outputs.logits[0], color)
         if score < self._ood.threshold:
-            return Verdict.NOT_BRAIN_MRI, (OUT_OF_DISTRIBUTION,)
+            return Outcome(Answer.NOT_BRAIN_MRI, (), (OUT_OF_DISTRIBUTION,))
         levels = self.bundle.prediction_sets.thresholds
-        decision, reasons = apply_operating_point(
+        outcome = apply_operating_point(
             values,
             prediction_set(values, levels),
             self.bundle.series_points[point].threshold,
@@ -190,9 +190,9 @@ class VolumeClassifier:
         # A level of 0 stands where too few series were there to fix one.
         unknown = [INFO[name].title.lower() for name in CLASSES if levels[name] <= 0.0]
         if unknown:
-            names = " and ".join(unknown)
-            reasons = (*reasons, TOO_FEW_SCANS.format(names=names))
-        return decision, reasons
+            reason = TOO_FEW_SERIES.format(names=" and ".join(unknown))
+            return outcome._replace(reasons=(*outcome.reasons, reason))
+        return outcome
 
 
 def _tumor_share(
@@ -206,9 +206,9 @@ def _tumor_share(
 
 
 def _lesion(
-    decision: Decided, evidence: NDArray[np.uint8], series: Series
+    finding: Answer, evidence: NDArray[np.uint8], series: Series
 ) -> Lesion | None:
-    if decision in (Verdict.NOT_BRAIN_MRI, TumorClass.NO_TUMOR):
+    if finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
         return None
     return find_lesion(evidence, series.slices, (0, len(series.slices)))
 

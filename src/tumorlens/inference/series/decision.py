@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rate, SeriesModel
-from tumorlens.inference.slice.decision import apply_operating_point, prediction_set
-from tumorlens.taxonomy import NO_TUMOR_INDEX, Decided, Verdict
+from tumorlens.inference.slice.decision import (
+    Outcome,
+    apply_operating_point,
+    prediction_set,
+)
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Answer
 
 RUN_MM = 10.0
 """Thickness of the neighbouring slices that decide together, in mm."""
@@ -148,17 +152,21 @@ this flatters it, and so few series fix no rate.
 KEY_SLICES = 3
 
 MOSTLY_REFUSED = (
-    "Most slices do not look like brain MRI of the kind the model knows, so the scan "
+    "Most slices do not look like brain MRI of the kind the model knows, so the series "
     "gets no answer."
 )
 NOTHING_JUDGED = "No slice shows enough brain to be judged."
+NO_CONTRAST = (
+    "Nothing could be judged: the series has the same value everywhere the network "
+    "looks."
+)
 NOT_VALIDATED = (
-    "The probability of the whole scan is taken from its most suspicious neighbouring "
-    "slices; it is not validated on scans that the model has never seen."
+    "The probability of the whole series is taken from its most suspicious "
+    "neighbouring slices; it is not validated on series that the model has never seen."
 )
 VALIDATED = (
-    "Measured by cross-validation on whole scans of patients that a model so trained "
-    "had never seen: of {patients} with a tumour, {sensitivity} of the scans were not "
+    "Measured by cross-validation on whole series of patients that a model so trained "
+    "had never seen: of {patients} with a tumour, {sensitivity} of the series were not "
     "called free of it; of {healthy} without, {specificity} were called free of tumour."
 )
 
@@ -231,8 +239,8 @@ def decide_series(
     refused: int,
     bundle: Bundle,
     point: str,
-) -> tuple[Decided, tuple[str, ...]]:
-    """Decide what a series shows.
+) -> Outcome:
+    """Answer for a series.
 
     Parameters
     ----------
@@ -246,23 +254,24 @@ def decide_series(
 
     Returns
     -------
-    decision, reasons
-        Decision and reasons as for a slice, with the caveats that hold for every
-        series.
+    Outcome
+        As for a slice, with the caveats that hold for every series.
     """
     if judged == 0:
-        return Verdict.INCONCLUSIVE, (NOTHING_JUDGED,)
+        return Outcome(Answer.NOT_BRAIN_MRI, (), (NOTHING_JUDGED,))
     if values is None or 2 * refused > judged:
-        return Verdict.NOT_BRAIN_MRI, (MOSTLY_REFUSED,)
+        return Outcome(Answer.NOT_BRAIN_MRI, (), (MOSTLY_REFUSED,))
     options = prediction_set(values, bundle.prediction_sets.thresholds)
     threshold = bundle.series_points[point].threshold
-    decision, reasons = apply_operating_point(values, options, threshold)
+    outcome = apply_operating_point(values, options, threshold)
+    reasons = outcome.reasons
     if refused:
         reasons += (
             f"{refused} of the {judged} slices that show brain were refused as unlike "
             "brain MRI of the kind the model knows; they do not count.",
         )
-    return decision, (*reasons, _standing(bundle.series_model, point))
+    reasons += (_standing(bundle.series_model, point),)
+    return outcome._replace(reasons=reasons)
 
 
 def _standing(model: SeriesModel | None, point: str) -> str:

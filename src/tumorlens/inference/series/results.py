@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from tumorlens.imaging.study import MRSequence, Plane, Point, VoxelGrid
 from tumorlens.inference.bundle.facts import TRAINED_ON
 from tumorlens.inference.slice.sequence import sequence_caveat
-from tumorlens.taxonomy import Decided, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    Answer,
+    Decided,
+    Finding,
+    TumorClass,
+    decision_of,
+)
 
 
 class Side(StrEnum):
@@ -78,12 +85,15 @@ class SeriesPrediction:
     slices, without_brain, refused
         How many slices there are; how many of them were not judged for want
         of brain; how many were refused as unlike a brain MRI.
-    decision, predicted
-        What the operating point says, and the most probable class; None where
-        nothing could be judged.
-    probabilities
-        Probability by class, summing to 1; None where nothing could be judged,
-        since a number would be read as a finding.
+    finding
+        Whether there is a tumour; `Answer.NOT_BRAIN_MRI` where nothing could be
+        judged.
+    kinds
+        Kinds of the tumour or lesion that are not ruled out, likeliest first; empty
+        where the finding is neither.
+    raw_probabilities
+        Probability by class, summing to 1; of a series that was refused too, where
+        they mean nothing. None where nothing could be judged.
     run
         First and last-plus-one index of the slices that decided; None where
         none could be judged, or the network saw the series as a whole.
@@ -101,7 +111,8 @@ class SeriesPrediction:
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
         are no regular stack of known place.
     lesion
-        None where the decision names no tumour in any spot.
+        None where no spot is outlined: where the series was refused, or called free
+        of tumour.
     operating_point, model_version
         Operating point and version of the model that were used.
     reasons
@@ -131,9 +142,9 @@ class SeriesPrediction:
     slices: int
     without_brain: int
     refused: int
-    decision: Decided
-    predicted: TumorClass | None
-    probabilities: dict[TumorClass, float] | None
+    finding: Answer
+    kinds: tuple[Finding, ...]
+    raw_probabilities: dict[TumorClass, float] | None
     run: tuple[int, int] | None
     slice_p_tumor: tuple[float | None, ...]
     key_slices: tuple[int, ...]
@@ -157,8 +168,28 @@ class SeriesPrediction:
         return sequence_caveat(self.sequence, self.known_sequences)
 
     @property
+    def decision(self) -> Decided:
+        """Both answers in one word: a class where one kind is left, or a verdict."""
+        return decision_of(self.finding, self.kinds)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing was judged, or nothing that is brain MRI."""
+        return self.finding is Answer.NOT_BRAIN_MRI
+
+    @property
+    def probabilities(self) -> dict[TumorClass, float] | None:
+        """Probability by class, summing to 1; None where the series was refused."""
+        return None if self.is_refused else self.raw_probabilities
+
+    @property
+    def predicted(self) -> TumorClass | None:
+        """Most probable of the four classes; None where the series was refused."""
+        values = self.probabilities
+        return None if values is None else max(CLASSES, key=lambda name: values[name])
+
+    @property
     def p_tumor(self) -> float | None:
-        """Probability of any tumour in the series; None where nothing was judged."""
-        if self.probabilities is None:
-            return None
-        return 1.0 - self.probabilities[TumorClass.NO_TUMOR]
+        """Probability of any tumour in the series; None where it was refused."""
+        values = self.probabilities
+        return None if values is None else 1.0 - values[TumorClass.NO_TUMOR]

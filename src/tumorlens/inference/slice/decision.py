@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.facts import Calibration
+from tumorlens.inference.bundle.facts import LITTLE_BRAIN, Calibration
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.results import Decision
-from tumorlens.inference.slice.session import RawOutputs
 from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,
@@ -22,26 +22,197 @@ from tumorlens.taxonomy import (
     NO_TUMOR_INDEX,
     TUMOR_CLASSES,
     TUMOR_FINDINGS,
+    Answer,
     Decided,
     Finding,
     Lesion,
     TumorClass,
-    Verdict,
+    decision_of,
 )
 
 OUT_OF_DISTRIBUTION = (
     "The picture is unlike the brain MRI slices that the model was trained on."
 )
 _TUMORS = [FINDINGS.index(name) for name in TUMOR_FINDINGS]
-SEVERAL_CLASSES = "The model cannot rule out {names}."
+COLOURED = "The picture is in colour, as photographs are; brain MRI is grey."
+OPEN_KIND = "The kind is open: the model cannot tell {names} apart here."
 WEAK_TUMOR = (
-    "There are signs of a tumour, too weak to name one, too strong to call the slice "
-    "free of tumour at this operating point."
+    "There is a faint sign of a tumour: less likely than not, but too strong to speak "
+    "of no tumour at this operating point."
 )
+UNSURE_TUMOR = (
+    "A tumour is likelier than not, but not sure enough to be called one at this "
+    "operating point."
+)
+SOME_LESION = (
+    "There is a sign of a lesion, and the model cannot tell whether it is a tumour."
+)
+LIKELIER = 0.5
+"""From this probability on something is likelier than not."""
+COLOURFUL = 0.06
+"""From this colourfulness on a refused picture is taken for a photograph."""
 
 _OTHER = FINDINGS.index(Lesion.OTHER)
 _VASCULAR = FINDINGS.index(Lesion.VASCULAR)
 _KINDS = len(TUMOR_CLASSES)
+
+
+@dataclass(frozen=True)
+class RawOutputs:
+    """What the network says, uncalibrated, of F findings in the taxonomy's order.
+
+    Parameters
+    ----------
+    logits
+        Shape (N, F), float32: slice head before softmax.
+    evidence
+        Shape (N, g, g, F), float32: evidence head before softmax, square; of
+        volumes (N, d, g, g, F).
+    gradcam
+        Shape (N, h, h, F), float32, not negative: Grad-CAM of each finding's
+        logit, over the last convolution's cells; of volumes (N, c, h, h, F).
+    embedding
+        Shape (N, E), float32: pooled features.
+    sequence
+        Shape (N, S), float32: sequence head before softmax; None for a network
+        without one.
+    """
+
+    logits: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    gradcam: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    sequence: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one slice shows, how sure that is, and whether to believe it.
+
+    Parameters
+    ----------
+    raw_probabilities
+        Calibrated, by class, summing to 1; of a picture that was refused too, where
+        they mean nothing.
+    finding
+        Whether there is a tumour.
+    kinds
+        Kinds of the tumour or lesion that are not ruled out, likeliest first; empty
+        where the finding is neither.
+    operating_point
+        Name of the operating point.
+    prediction_set
+        Classes, and tumours of another kind, that cannot be ruled out at the
+        bundle's stated coverage.
+    domain_score
+        0 to 1; 1 for a brain MRI like those the model knows.
+    reasons
+        Full sentences: why the finding is uncertain, the kind open, or the picture
+        refused.
+    slice_head, evidence_head
+        Four probabilities of each head alone, uncalibrated, in the taxonomy's
+        order; empty in a decision that was stored without them.
+    brain_share
+        How much brain the slice shows, 0 to 1 (`tumorlens.imaging.preprocess.slice`).
+    other_lesions
+        Calibrated probabilities of lesions that are none of the four classes;
+        empty where the model knows none. A tumour of another kind also counts in
+        the probability of any tumour, a vascular lesion in that of no tumour.
+    """
+
+    raw_probabilities: dict[TumorClass, float]
+    finding: Answer
+    kinds: tuple[Finding, ...]
+    operating_point: str
+    prediction_set: tuple[Finding, ...]
+    domain_score: float
+    reasons: tuple[str, ...] = field(default=())
+    slice_head: tuple[float, ...] = field(default=())
+    evidence_head: tuple[float, ...] = field(default=())
+    brain_share: float = 1.0
+    other_lesions: Mapping[Lesion, float] = field(default_factory=dict)
+
+    @property
+    def decision(self) -> Decided:
+        """Old name of `label`; it goes with the next release."""
+        warn_of_old_name("decision.decision", "decision.label")
+        return self.label
+
+    @property
+    def label(self) -> Decided:
+        """Both answers in one word: a class where one kind is left, or a verdict."""
+        return decision_of(self.finding, self.kinds)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the picture was refused as no brain MRI, so that no number holds."""
+        return self.finding is Answer.NOT_BRAIN_MRI
+
+    @property
+    def probabilities(self) -> dict[TumorClass, float] | None:
+        """Calibrated probabilities, summing to 1; None of a refused picture."""
+        return None if self.is_refused else self.raw_probabilities
+
+    @property
+    def predicted(self) -> TumorClass | None:
+        """Most probable of the four classes; None of a refused picture."""
+        return None if self.is_refused else self.raw_predicted
+
+    @property
+    def raw_predicted(self) -> TumorClass:
+        """Most probable of the four classes, of a refused picture too."""
+        return max(CLASSES, key=lambda name: self.raw_probabilities[name])
+
+    @property
+    def p_tumor(self) -> float | None:
+        """Calibrated probability of any tumour; None of a refused picture."""
+        return None if self.is_refused else self.raw_p_tumor
+
+    @property
+    def raw_p_tumor(self) -> float:
+        """Probability of any tumour, of a refused picture too."""
+        return 1.0 - self.raw_probabilities[TumorClass.NO_TUMOR]
+
+    @property
+    def likeliest_lesion(self) -> Finding:
+        """The most probable of all tumours and other lesions."""
+        other = self.other_lesions.get(Lesion.OTHER, 0.0)
+        # In the four-class view the three kinds share what another kind has.
+        share = 1.0 - other / max(self.raw_p_tumor, 1e-12)
+        lesions: dict[Finding, float] = {
+            name: share * value
+            for name, value in self.raw_probabilities.items()
+            if name is not TumorClass.NO_TUMOR
+        }
+        for name, value in self.other_lesions.items():
+            lesions[name] = value
+        return max(lesions, key=lambda name: lesions[name])
+
+
+@dataclass(frozen=True)
+class ClinicalUse:
+    """Which clinical columns a decision counts, and what it was without them.
+
+    Parameters
+    ----------
+    used, missing
+        Names of the columns with a value, and of those without.
+    unknown
+        Those whose category the model has not learned; they do not count.
+    outside
+        Those of `used` whose number is far from what the model has learned,
+        and was cut off.
+    probabilities, label
+        Probabilities and label by the image alone; of a refused picture the
+        probabilities mean nothing.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    outside: tuple[str, ...]
+    probabilities: dict[TumorClass, float]
+    label: Decided
 
 
 def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
@@ -188,11 +359,9 @@ def decide(
 ) -> Decision:
     """Decide what one slice shows.
 
-    Below the operating point's probability of tumour a slice is called free
-    of tumour. From it on it is never called so: it gets a tumour's name when
-    that is the only tumour left in the prediction set and likelier than not,
-    and is inconclusive otherwise. So is every slice that one of the bundle's
-    rules holds back, whatever its probabilities.
+    Two questions are answered apart: is there a tumour (`apply_operating_point`),
+    and of which kind (`possible_kinds`). The bundle's rules may make a slice
+    uncertain, or its kind open, whatever its probabilities.
 
     Parameters
     ----------
@@ -232,27 +401,55 @@ def decide(
     )
     options = prediction_set(view, bundle.prediction_sets.thresholds)
     score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
-    label: Decided
-    reasons: tuple[str, ...] = ()
+    lesions = other_lesions(findings[0])
     if score < ood.threshold:
-        label, reasons = Verdict.NOT_BRAIN_MRI, (OUT_OF_DISTRIBUTION,)
+        outcome = _refused(slice_)
     else:
-        label, reasons = apply_point_and_rules(
-            view, options, bundle, point, (slice_head, evidence_head), brain_share
+        outcome = apply_point_and_rules(
+            view,
+            options,
+            bundle,
+            point,
+            (slice_head, evidence_head),
+            brain_share,
+            lesions.get(Lesion.VASCULAR, 0.0),
         )
     return Decision(
-        probabilities=by_class(values),
-        predicted=CLASSES[int(np.argmax(values))],
-        label=label,
+        raw_probabilities=by_class(values),
+        finding=outcome.finding,
+        kinds=outcome.kinds,
         operating_point=operating_point,
         prediction_set=options,
         domain_score=score,
-        reasons=reasons,
+        reasons=outcome.reasons,
         slice_head=tuple(map(float, slice_head)),
         evidence_head=tuple(map(float, evidence_head)),
         brain_share=brain_share,
-        other_lesions=other_lesions(findings[0]),
+        other_lesions=lesions,
     )
+
+
+def _refused(slice_: Slice) -> Outcome:
+    coloured = (COLOURED,) if slice_.colorfulness >= COLOURFUL else ()
+    return Outcome(Answer.NOT_BRAIN_MRI, (), (OUT_OF_DISTRIBUTION, *coloured))
+
+
+class Outcome(NamedTuple):
+    """Both answers about a slice or series, and why.
+
+    Parameters
+    ----------
+    finding
+        Whether there is a tumour.
+    kinds
+        Kinds that are not ruled out, likeliest first; of a tumour at least one.
+    reasons
+        Full sentences: why the finding is uncertain, or the kind open.
+    """
+
+    finding: Answer
+    kinds: tuple[Finding, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 def apply_point_and_rules(
@@ -262,15 +459,14 @@ def apply_point_and_rules(
     point: str,
     heads: tuple[NDArray[np.float64], NDArray[np.float64]],
     brain_share: float,
-) -> tuple[Decided, tuple[str, ...]]:
-    """Decide a slice by an operating point and the bundle's rules.
+    vascular: float = 0.0,
+) -> Outcome:
+    """Answer for a slice, by an operating point and the bundle's rules.
 
     Parameters
     ----------
-    values
-        Shape (4,) or (5,), in the order of `DECIDED`: calibrated probabilities.
-    options
-        Their prediction set.
+    values, options, vascular
+        See `apply_operating_point`.
     bundle, point
         The bundle whose operating points and rules hold; name of one of these points.
     heads
@@ -280,23 +476,37 @@ def apply_point_and_rules(
 
     Returns
     -------
-    decision, reasons
-        Inconclusive wherever a rule holds the slice back.
+    Outcome
+        Uncertain wherever the slice shows too little brain. Heads that name different
+        tumours leave the kind open, and make a slice uncertain that would else be
+        called free of tumour.
     """
     threshold = bundle.operating_points[point].threshold
-    decision, reasons = apply_operating_point(values, options, threshold)
+    outcome = apply_operating_point(values, options, threshold, vascular)
     held = bundle.rules.reasons(*heads, brain_share)
-    if held:
-        return Verdict.INCONCLUSIVE, (*reasons, *held)
-    return decision, reasons
+    if not held:
+        return outcome
+    reasons = (*outcome.reasons, *held)
+    if LITTLE_BRAIN in held or outcome.finding is not Answer.TUMOR:
+        return Outcome(Answer.UNCERTAIN, (), reasons)
+    named = {CLASSES[int(np.argmax(head))] for head in heads}
+    kinds = _by_probability({*outcome.kinds, *named}, values)
+    if outcome.kinds == kinds:
+        return Outcome(Answer.TUMOR, kinds, reasons)
+    return Outcome(Answer.TUMOR, kinds, (open_kind(kinds), *held))
 
 
 def apply_operating_point(
     probabilities: NDArray[np.float64],
     options: tuple[Finding, ...],
     threshold: float,
-) -> tuple[Decided, tuple[str, ...]]:
-    """Turn calibrated probabilities into a decision.
+    vascular: float = 0.0,
+) -> Outcome:
+    """Turn calibrated probabilities into both answers.
+
+    A tumour is said only where it is likelier than not and reaches the operating
+    point, and no tumour only where it is neither. So whatever the threshold is,
+    nothing is called free of a tumour that is likelier than not.
 
     Parameters
     ----------
@@ -306,22 +516,67 @@ def apply_operating_point(
         The prediction set.
     threshold
         The operating point's probability of tumour.
+    vascular
+        Probability of a vascular lesion, which is part of that of no tumour; 0 for a
+        network that knows none.
+    """
+    p_tumor = 1.0 - probabilities[NO_TUMOR_INDEX]
+    if p_tumor >= max(threshold, LIKELIER):
+        kinds = possible_kinds(probabilities, options)
+        reasons = () if len(kinds) == 1 else (open_kind(kinds),)
+        return Outcome(Answer.TUMOR, kinds, reasons)
+    if p_tumor >= LIKELIER:
+        return Outcome(Answer.UNCERTAIN, (), (UNSURE_TUMOR,))
+    if p_tumor >= threshold:
+        return Outcome(Answer.UNCERTAIN, (), (WEAK_TUMOR,))
+    if vascular >= LIKELIER:
+        return Outcome(Answer.LESION, (Lesion.VASCULAR,))
+    if p_tumor + vascular >= LIKELIER:
+        return Outcome(Answer.UNCERTAIN, (), (SOME_LESION,))
+    return Outcome(Answer.NO_TUMOR)
+
+
+def possible_kinds(
+    probabilities: NDArray[np.float64], options: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """List the kinds of a tumour that are not ruled out.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (4,) or (5,), in the order of `DECIDED`; a tumour is likelier than not.
+    options
+        The prediction set.
 
     Returns
     -------
-    decision, reasons
-        Reasons only where the decision is inconclusive.
+    tuple
+        Likeliest first, never empty: the tumours of the prediction set, and the
+        likeliest ones until together they are likelier than not.
     """
-    if 1.0 - probabilities[NO_TUMOR_INDEX] < threshold:
-        return TumorClass.NO_TUMOR, ()
-    tumors = [name for name in options if name is not TumorClass.NO_TUMOR]
-    likeliest = DECIDED[int(np.argmax(probabilities))]
-    if len(tumors) == 1 and likeliest is tumors[0]:
-        return likeliest, ()
-    if likeliest is TumorClass.NO_TUMOR:
-        return Verdict.INCONCLUSIVE, (WEAK_TUMOR,)
-    names = " or ".join(INFO[name].title.lower() for name in options)
-    return Verdict.INCONCLUSIVE, (SEVERAL_CLASSES.format(names=names),)
+    kinds, share = [], 0.0
+    for name in _by_probability(TUMOR_FINDINGS, probabilities):
+        if name in options or share < LIKELIER:
+            kinds.append(name)
+            share += probabilities[DECIDED.index(name)]
+    return tuple(kinds)
+
+
+def _by_probability(
+    names: Iterable[Finding], probabilities: NDArray[np.float64]
+) -> tuple[Finding, ...]:
+    """Sort findings that the network knows by falling probability."""
+    places = (DECIDED.index(name) for name in names)
+    known = [place for place in places if place < len(probabilities)]
+    known.sort(key=lambda place: (-probabilities[place], place))
+    return tuple(DECIDED[place] for place in known)
+
+
+def open_kind(kinds: tuple[Finding, ...]) -> str:
+    """Say which kinds are left of an open one."""
+    return OPEN_KIND.format(
+        names=" or ".join(INFO[name].title.lower() for name in kinds)
+    )
 
 
 def class_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,18 +1,22 @@
-"""Where the network looked: full-size maps, an outline, a box, a size in mm."""
+"""Where the network looked: maps, outline, box; and with the decision, a prediction."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import TumorLensError, warn_of_old_name
 from tumorlens.imaging.preprocess.framing import over_picture
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
-from tumorlens.imaging.study import Slice, square_shape
+from tumorlens.imaging.study import PictureView, Plane, Slice, square_shape
 from tumorlens.inference.bundle.facts import CellCalibration
-from tumorlens.inference.slice.results import Box, Decision, Explanation
-from tumorlens.inference.slice.session import RawOutputs
-from tumorlens.taxonomy import FINDINGS, NO_TUMOR_INDEX, Verdict
+from tumorlens.inference.slice.decision import ClinicalUse, Decision, RawOutputs
+from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.taxonomy import FINDINGS, NO_TUMOR_INDEX, Answer, Finding
 
 MIN_PEAK = 0.25
 """An outline is drawn only where some spot reaches this probability. On held-out
@@ -25,6 +29,134 @@ OUTLINE_LEVEL = 0.5
 SMOOTHING = 1.0
 """Standard deviation of the Gaussian laid over the cells, in cells. On held-out
 patients smoothed maps peak inside the outline more often (docs/experiments.md)."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the picture; x1 and y1 lie outside it."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where the network looked.
+
+    Parameters
+    ----------
+    evidence
+        Shape (H, W), float32, 0 to 1: probability that the spot shows the
+        explained lesion.
+    gradcam
+        Shape (H, W), float32, 0 to 1, scaled to its own maximum.
+    explained
+        What both maps speak of: the most probable tumour or other lesion.
+    outline
+        Closed polygons of shape (K, 2), int32, x then y: the evidence at half
+        height. Empty where no spot reaches it.
+    box
+        The box around the outlined spot that holds the peak.
+    size_mm
+        Longer and shorter side of the box; None without spacing.
+    """
+
+    evidence: NDArray[np.float32]
+    gradcam: NDArray[np.float32]
+    explained: Finding
+    outline: tuple[NDArray[np.int32], ...] = field(default=())
+    box: Box | None = None
+    size_mm: tuple[float, float] | None = None
+
+
+def _no_pixels() -> NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Everything known of one slice.
+
+    Parameters
+    ----------
+    source
+        The file's name, as the user knows it.
+    index
+        The slice's position in its series, from 0.
+    height, width
+        Size of the picture, in pixels.
+    spacing_mm, plane
+        Spacing and plane that the file states; None where it states none.
+    decision, explanation
+        See `Decision` and `Explanation`.
+    model_version
+        Version of the bundle that was asked.
+    milliseconds
+        From decoded pixels to decision and maps, shared evenly in a batch.
+    notes
+        What a user should know about how the file was read.
+    pixels
+        Shape (H, W), float32: the picture that was judged, for overlays; of
+        shape (0, 0) in a prediction that was restored without it.
+    head
+        Edge of the square that holds the head, in pixels; 0 in a prediction
+        that was restored without it.
+    view
+        What of the picture was judged, where it shows more than the slice; else
+        None.
+    clinical
+        What clinical columns did; None where none were asked for.
+    sequence
+        Which MR sequence it is of, and who says so.
+    """
+
+    source: str
+    index: int
+    height: int
+    width: int
+    spacing_mm: tuple[float, float] | None
+    plane: Plane | None
+    decision: Decision
+    explanation: Explanation
+    model_version: str
+    milliseconds: float
+    notes: tuple[str, ...] = field(default=())
+    pixels: NDArray[np.float32] = field(default_factory=_no_pixels, repr=False)
+    head: int = 0
+    clinical: ClinicalUse | None = None
+    sequence: SequenceEstimate = field(default=SequenceEstimate())
+    view: PictureView | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file or slice that could not be judged.
+
+    Parameters
+    ----------
+    source
+        The file's name, as the user knows it.
+    code, message, hint
+        Code, message and hint of the error.
+    """
+
+    source: str
+    code: str
+    message: str
+    hint: str
+
+    @classmethod
+    def of(cls, source: str, error: TumorLensError) -> Self:
+        """Make the failure of a file from the error that it raised."""
+        return cls(source, error.code, error.message, error.hint)
+
+    @property
+    def mend(self) -> str:
+        """Old name of `hint`; it goes with the next release."""
+        warn_of_old_name("mend", "hint")
+        return self.hint
 
 
 def explain(
@@ -56,8 +188,8 @@ def explain(
     Returns
     -------
     Explanation
-        Maps of the picture's height and width. No outline where the picture
-        was refused as no brain MRI, or where no spot reaches `MIN_PEAK`.
+        Maps of the picture's height and width. No outline where the picture was
+        refused or called free of tumour, or where no spot reaches `MIN_PEAK`.
 
     References
     ----------
@@ -74,7 +206,7 @@ def explain(
         gradcam *= np.float32(1.0 / strongest)
     outline: tuple[NDArray[np.int32], ...] = ()
     box = None
-    if decision.label != Verdict.NOT_BRAIN_MRI:
+    if decision.finding not in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
         outline, box = _outline(evidence)
     return Explanation(
         evidence, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from tumorlens.inference.bundle.bundle import (
     InputKind,
     load_bundle,
 )
+from tumorlens.inference.slice.decision import RawOutputs
 from tumorlens.inference.slice.ood import OodModel
 
 INPUT_NAME = "pixels"
@@ -38,34 +38,6 @@ _HINTS: dict[InputKind, str] = {
     "volumes": "Use it with `tumorlens scan`, or take a model of slices here.",
 }
 """What to do with a model of that input which was given in the wrong place."""
-
-
-@dataclass(frozen=True)
-class RawOutputs:
-    """What the network says, uncalibrated, of F findings in the taxonomy's order.
-
-    Parameters
-    ----------
-    logits
-        Shape (N, F), float32: slice head before softmax.
-    evidence
-        Shape (N, g, g, F), float32: evidence head before softmax, square; of
-        volumes (N, d, g, g, F).
-    gradcam
-        Shape (N, h, h, F), float32, not negative: Grad-CAM of each finding's
-        logit, over the last convolution's cells; of volumes (N, c, h, h, F).
-    embedding
-        Shape (N, E), float32: pooled features.
-    sequence
-        Shape (N, S), float32: sequence head before softmax; None for a network
-        without one.
-    """
-
-    logits: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-    gradcam: NDArray[np.float32]
-    embedding: NDArray[np.float32]
-    sequence: NDArray[np.float32] | None = None
 
 
 def available_cores() -> int:

@@ -29,7 +29,7 @@ from tumorlens.inference.study.combination import Part, choose_sum, combine
 from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
 from tumorlens.inference.study.people import check_one_person
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
-from tumorlens.taxonomy import TumorClass, Verdict
+from tumorlens.taxonomy import Answer
 
 DRAWN = "It holds a few whole numbers alone, as an outline that somebody drew does."
 NOT_MEASURED = "The model was not measured on {sequence}."
@@ -311,7 +311,7 @@ class StudyClassifier:
         sequence = item.sequence.sequence
         if item.alone.not_judged is not None:
             return EMPTY
-        if item.alone.decision is Verdict.NOT_BRAIN_MRI:
+        if item.alone.is_refused:
             return REFUSED
         if sequence is not None and sequence not in self.bundle.known_sequences:
             return NOT_MEASURED.format(sequence=sequence.value)
@@ -362,7 +362,7 @@ class StudyClassifier:
         One that could not be matched was not outvoted, and already holds it back where
         it would not be clear itself.
         """
-        if combined.decision is not TumorClass.NO_TUMOR:
+        if combined.finding is not Answer.NO_TUMOR:
             return combined
         threshold = self.bundle.series_points[point].threshold
         for row, item in judged.items():
@@ -497,7 +497,7 @@ def _shown_by(
     there: Mapping[MRSequence | None, float | None],
     weights: SequenceSum | None,
 ) -> tuple[MRSequence, ...]:
-    if combined.decision in (TumorClass.NO_TUMOR, Verdict.NOT_BRAIN_MRI):
+    if combined.finding in (Answer.NO_TUMOR, Answer.NOT_BRAIN_MRI):
         return ()
     counts = (
         dict(zip(weights.sequences, weights.weights, strict=True)) if weights else {}
@@ -535,6 +535,7 @@ def _pictures(
 def _held_back(combined: SeriesPrediction, reason: str) -> SeriesPrediction:
     return replace(
         combined,
-        decision=Verdict.INCONCLUSIVE,
+        finding=Answer.UNCERTAIN,
+        kinds=(),
         reasons=(reason, *combined.reasons),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tumorlens.taxonomy import Decided, TumorClass, Verdict
+from tumorlens.taxonomy import Answer, Finding, TumorClass
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -53,27 +53,31 @@ PERCENT = Term("%", "UCUM", "Percent")
 DECISION = Term("DECISION", OWN_SCHEME, "Decision")
 TUMOR_PROBABILITY = Term("TUMOR-PROBABILITY", OWN_SCHEME, "Probability of tumor")
 
-_FINDING_TYPES: dict[str, Term] = {
-    TumorClass.GLIOMA: GLIOMA,
-    TumorClass.MENINGIOMA: MENINGIOMA,
+_KINDS: dict[tuple[Finding, ...], Term] = {
+    (TumorClass.GLIOMA,): GLIOMA,
+    (TumorClass.MENINGIOMA,): MENINGIOMA,
 }
-_PRESENCE: dict[str, Term] = {
-    TumorClass.NO_TUMOR: ABSENT,
-    Verdict.INCONCLUSIVE: UNDETERMINED,
-    Verdict.NOT_BRAIN_MRI: UNDETERMINED,
+_PRESENCE: dict[Answer, Term] = {
+    Answer.TUMOR: PRESENT,
+    Answer.LESION: PRESENT,
+    Answer.NO_TUMOR: ABSENT,
+    Answer.UNCERTAIN: UNDETERMINED,
+    Answer.NOT_BRAIN_MRI: UNDETERMINED,
 }
 
 
-def finding_type(decision: Decided) -> Term:
+def finding_type(finding: Answer, kinds: tuple[Finding, ...]) -> Term:
     """Say what is present, absent or undetermined: a neoplasm, or which."""
-    return _FINDING_TYPES.get(decision, NEOPLASM)
+    if finding is Answer.LESION:
+        return ABNORMAL_STRUCTURE
+    return _KINDS.get(kinds, NEOPLASM)
 
 
-def presence(decision: Decided) -> Term:
+def presence(finding: Answer) -> Term:
     """Say whether it is there."""
-    return _PRESENCE.get(decision, PRESENT)
+    return _PRESENCE[finding]
 
 
-def site(decision: Decided) -> Term:
-    """Say where it is, as far as the class tells."""
-    return PITUITARY if decision == TumorClass.PITUITARY else BRAIN
+def site(kinds: tuple[Finding, ...]) -> Term:
+    """Say where it is, as far as the kinds tell."""
+    return PITUITARY if kinds == (TumorClass.PITUITARY,) else BRAIN

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tumorlens.imaging.study import Point
-from tumorlens.taxonomy import Decided
+from tumorlens.taxonomy import Answer, Finding
 
 RESEARCH_ONLY = "For research use only, not for clinical use."
 """Stands as text in every object that is written."""
@@ -41,11 +41,13 @@ class DicomFinding:
 
     Parameters
     ----------
-    decision
-        What the operating point says.
+    finding, kinds
+        Both answers: whether there is a tumour, and the kinds that are not ruled out.
+    headline
+        Both in plain words.
     p_tumor
-        Calibrated probability of any tumour, 0 to 1; None where there is none to
-        be told: nothing could be judged, or the series was refused.
+        Calibrated probability of any tumour, 0 to 1; None where the series was
+        refused.
     p_class
         Calibrated probability of the most probable class, 0 to 1; None likewise.
     algorithm, version
@@ -61,8 +63,8 @@ class DicomFinding:
         Middle of the outlined spot in the patient, LPS mm; None where the
         place is not known.
     reasons
-        Full sentences: why the decision is inconclusive or a refusal, and what of
-        the series was left out or not given.
+        Full sentences: why the finding is uncertain, the kind open or the series
+        refused, and what of the series was left out or not given.
     not_judged
         Why nothing could be judged, one of the reasons; None where anything was.
     missing
@@ -70,7 +72,9 @@ class DicomFinding:
         all of the series. Empty for a whole series.
     """
 
-    decision: Decided
+    finding: Answer
+    kinds: tuple[Finding, ...]
+    headline: str
     p_tumor: float | None
     p_class: float | None
     algorithm: str

@@ -24,7 +24,6 @@ from tumorlens.report.dicom.headers import (
     whole_headers,
 )
 from tumorlens.report.series.pictures import sides_of
-from tumorlens.taxonomy import decision_title
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -86,13 +85,8 @@ def build_sc(
 
 
 def _caption(finding: DicomFinding) -> str:
-    """Say the decision on a line no longer than the notice, in ASCII."""
-    title = decision_title(finding.decision)
-    if finding.not_judged is not None:
-        return f"{title}: nothing could be judged"
-    if finding.p_tumor is None:
-        return title
-    return f"{title}, tumour {words.percent(finding.p_tumor)}"
+    """Say the finding on one line, in ASCII."""
+    return words.with_probability(finding.headline, finding.p_tumor)
 
 
 def burn_in(overlay: NDArray[np.uint8], *captions: str) -> NDArray[np.uint8]:

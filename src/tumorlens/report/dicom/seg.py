@@ -194,5 +194,5 @@ def _segment(finding: DicomFinding) -> SegmentDescription:
             version=finding.version,
             source=MANUFACTURER,
         ),
-        anatomic_regions=[codes.site(finding.decision).concept()],
+        anatomic_regions=[codes.site(finding.kinds).concept()],
     )

@@ -22,8 +22,8 @@ from tumorlens.report.dicom.headers import (
     new_series,
     whole_headers,
 )
-from tumorlens.report.words import NOTHING_JUDGED
-from tumorlens.taxonomy import Verdict, decision_title
+from tumorlens.report.words import NOT_CLEAR
+from tumorlens.taxonomy import Answer
 
 if TYPE_CHECKING:
     from highdicom import sr
@@ -179,10 +179,10 @@ def _comments(finding: DicomFinding) -> Iterator[str]:
     yield RESEARCH_ONLY
     if finding.missing:
         yield PARTIAL
-    yield f"Decision: {decision_title(finding.decision)}."
+    yield f"Finding: {finding.headline}."
     if finding.not_judged is not None:
-        yield NOTHING_JUDGED
-    elif finding.decision is Verdict.NOT_BRAIN_MRI:
+        yield NOT_CLEAR
+    elif finding.finding is Answer.NOT_BRAIN_MRI:
         yield "No probability is stated, since the series was refused."
     elif finding.p_tumor is None:
         yield "No probability is stated, since the series is not whole."
@@ -197,13 +197,13 @@ def _group(
     from highdicom import sr
     from pydicom.uid import generate_uid
 
-    place = codes.site(finding.decision).concept()
+    place = codes.site(finding.kinds).concept()
     presence = sr.QualitativeEvaluation(
-        codes.DECISION.concept(), codes.presence(finding.decision).concept()
+        codes.DECISION.concept(), codes.presence(finding.finding).concept()
     )
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(), "Finding 1"),
-        finding_type=codes.finding_type(finding.decision).concept(),
+        finding_type=codes.finding_type(finding.finding, finding.kinds).concept(),
         algorithm_id=sr.AlgorithmIdentification(
             finding.algorithm,
             finding.version,

@@ -69,7 +69,7 @@ def _alone(figures: Mapping[str, Any]) -> Table:
     parts = [(RULES[name], item) for name, item in figures["rules"].items()]
     return _prices(
         "Each rule alone, and all together",
-        "Made inconclusive",
+        "Held back",
         [*parts, ("All together", figures["all"])],
     )
 
@@ -108,7 +108,7 @@ def _prices(title: str, held: str, parts: Sequence[tuple[str, Any]]) -> Table:
 def _added(figures: Mapping[str, Any]) -> Table:
     return Table(
         "What only this rule holds back",
-        ("Rule", "Made inconclusive", "Errors caught", "Right decisions lost"),
+        ("Rule", "Held back", "Errors caught", "Right decisions lost"),
         [
             (
                 RULES[name],

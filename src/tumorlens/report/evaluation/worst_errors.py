@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess.slice import filled
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.report.page_parts import Picture, Section
 from tumorlens.report.slice.overlay import (
     OUTLINE_COLOR,
@@ -30,7 +30,8 @@ _SIDE = 200
 _WHITE = (255, 255, 255)
 
 _DECISIONS = {
-    str(Verdict.INCONCLUSIVE): " Left inconclusive.",
+    str(Verdict.TUMOR): " Called a tumour, its kind left open.",
+    str(Verdict.UNCERTAIN): " Left uncertain.",
     str(Verdict.NOT_BRAIN_MRI): " Refused as no brain MRI.",
     str(TumorClass.NO_TUMOR): " Called free of tumour.",
 }

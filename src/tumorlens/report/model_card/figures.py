@@ -254,7 +254,8 @@ def _rates(figures: Mapping[str, Any]) -> Iterator[str]:
         if figures.get(key):
             yield f"{figure_text(_rest(figures[key]))} {words}."
     if figures.get("inconclusive"):
-        yield f"{figure_text(figures['inconclusive'])} of all slices get no answer."
+        unnamed = figure_text(figures["inconclusive"])
+        yield f"{unnamed} of all slices are given no single class."
 
 
 def _rest(share: Mapping[str, float]) -> dict[str, float]:

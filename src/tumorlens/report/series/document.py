@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
-from tumorlens.taxonomy import CLASSES
+from tumorlens.report.words import series_headline
+from tumorlens.taxonomy import CLASSES, TumorClass
 
 SERIES_SCHEMA = "tumorlens-scan/1"
 
@@ -33,9 +34,21 @@ def series_to_json(
         positions and sizes are mm, LPS. `sequence_caveat` is a sentence where the
         model was not trained on the sequence, else null. `size_measured` says
         whether `reasons` state how far off sizes were in series with an outline.
-        Where nothing could be judged, `not_judged` says why, and `predicted`,
-        `probabilities` and `p_tumor` are null.
+        Where the series was refused, `predicted`, `kinds`, `probabilities` and
+        `p_tumor` are null, and what the network gave stands under `raw`; where nothing
+        could be judged, `not_judged` says why, and `raw` is null too.
     """
+    values = finding.raw_probabilities
+    numbers: dict[str, Any] = dict.fromkeys(("predicted", "probabilities", "p_tumor"))
+    if values is not None:
+        numbers = {
+            "predicted": max(CLASSES, key=lambda name: values[name]).value,
+            "probabilities": {name.value: values[name] for name in CLASSES},
+            "p_tumor": 1.0 - values[TumorClass.NO_TUMOR],
+        }
+    raw = None
+    if finding.is_refused and values is not None:
+        raw, numbers = numbers, dict.fromkeys(numbers)
     return {
         "schema": SERIES_SCHEMA,
         "file": finding.source,
@@ -47,14 +60,13 @@ def series_to_json(
         "without_brain": finding.without_brain,
         "refused": finding.refused,
         "not_judged": finding.not_judged,
-        "predicted": None if finding.predicted is None else finding.predicted.value,
+        "predicted": numbers["predicted"],
         "decision": finding.decision.value,
-        "probabilities": (
-            None
-            if finding.probabilities is None
-            else {name.value: finding.probabilities[name] for name in CLASSES}
-        ),
-        "p_tumor": finding.p_tumor,
+        "finding": finding.finding.value,
+        "kinds": None if finding.is_refused else [item.value for item in finding.kinds],
+        "headline": series_headline(finding),
+        "probabilities": numbers["probabilities"],
+        "p_tumor": numbers["p_tumor"],
         "p_tumor_by_plane": {
             plane.value: value for plane, value in finding.planes.items()
         },
@@ -68,6 +80,7 @@ def series_to_json(
         "size_measured": finding.size_measured,
         "model_version": finding.model_version,
         "seconds": round(finding.seconds, 3),
+        "raw": raw,
         "research_use_only": RESEARCH_USE,
     }
 

@@ -45,7 +45,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     if finding.not_judged is not None:
         raise InputError(
             f"{finding.source} has no evidence to write. {finding.not_judged}",
-            "Leave the evidence out for this scan.",
+            "Leave the evidence out for this series.",
         )
     if finding.evidence is None or finding.affine_ras is None:
         raise InputError(

@@ -30,7 +30,7 @@ from tumorlens.imaging.geometry import slice_gap
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report import words
 from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -53,7 +53,6 @@ from tumorlens.report.slice.pdf import (
     plain,
     probability_rows,
 )
-from tumorlens.taxonomy import Verdict, decision_title
 
 WIDTH = 178 * mm
 """Of all that stands on a page, in points."""
@@ -72,7 +71,7 @@ _HOW_TO_READ = (
 _OUTLINED = ", and the lesion's outline in yellow"
 _CURVE = (
     "Probability of a tumour by slice. Shaded: the neighbouring slices that decided. "
-    "Dots: key slices. A gap: slices without brain, or refused. The scan's own "
+    "Dots: key slices. A gap: slices without brain, or refused. The series’ own "
     "probability stands above, and is not that of any one slice."
 )
 
@@ -229,7 +228,7 @@ def _story(
 def _summary(
     entries: Sequence[SeriesEntry], notes: Sequence[str], failures: Sequence[Failure]
 ) -> list[Flowable]:
-    heads = ("", "Series", "Sequence", "Plane", "Slices", "Decision", "Any tumour")
+    heads = ("", "Series", "Sequence", "Plane", "Slices", "Finding", "Any tumour")
     rows = [[paragraph(head, SMALL) for head in heads]]
     for number, entry in enumerate(entries, 1):
         finding = entry.finding
@@ -239,8 +238,8 @@ def _summary(
             finding.sequence or "not stated",
             finding.plane or "not stated",
             str(finding.slices),
-            decision_title(finding.decision),
-            words.tumor_percent(finding.decision, finding.p_tumor),
+            words.series_headline(finding),
+            words.tumor_percent(finding.p_tumor),
         )
         rows.append([paragraph(cell) for cell in cells])
     widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]
@@ -358,10 +357,11 @@ def short_name(name: str) -> str:
 
 
 def _result(finding: SeriesPrediction) -> Table:
-    tumor = words.tumor_percent(finding.decision, finding.p_tumor)
+    tumor = words.tumor_percent(finding.p_tumor)
+    sentence = words.series_sentence(finding.finding, finding.kinds, finding.not_judged)
     said = [
-        paragraph(decision_title(finding.decision), HEADLINE),
-        paragraph(words.series_sentence(finding.decision, finding.not_judged)),
+        paragraph(words.series_headline(finding), HEADLINE),
+        paragraph(sentence),
         paragraph(
             f"Probability of any tumour: {tumor}. "
             f"Operating point: {finding.operating_point}."
@@ -382,8 +382,6 @@ def _result(finding: SeriesPrediction) -> Table:
 
 def _caveats(finding: SeriesPrediction) -> list[Flowable]:
     texts = [finding.sequence_caveat, *finding.reasons]
-    if finding.decision is Verdict.NOT_BRAIN_MRI and finding.p_tumor is not None:
-        texts.append(words.REFUSED_SERIES_NUMBERS)
     said = [paragraph(text) for text in texts if text]
     if not said:
         return []
@@ -495,7 +493,7 @@ def _operating_point(finding: SeriesPrediction, bundle: Bundle) -> list[Flowable
     if point is not None:
         texts.insert(
             0,
-            words.operating_point_sentence(finding.operating_point, point, "scan"),
+            words.operating_point_sentence(finding.operating_point, point, "series"),
         )
     return [paragraph(text, SMALL) for text in texts]
 

@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, PictureView, Plane
-from tumorlens.inference.slice.results import (
-    Box,
-    ClinicalUse,
-    Decision,
-    Explanation,
-    Failure,
-    Prediction,
-)
+from tumorlens.inference.slice.decision import ClinicalUse, Decision
+from tumorlens.inference.slice.explanation import Box, Explanation, Failure, Prediction
 from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.report.words import failure_headline, headline
 from tumorlens.taxonomy import (
     CLASSES,
+    Answer,
+    Finding,
     Lesion,
     TumorClass,
+    Verdict,
+    answer_of,
     parse_decided,
     parse_finding,
 )
 
 SCHEMA = "tumorlens-prediction/1"
 _WITNESSES = ("pixels", "header", "file_name")
+_LESION_KEYS = {f"p_{name.value}": name for name in Lesion}
 RESEARCH_USE = (
     "For research use only. TumorLens is not a medical device: do not use it to "
     "diagnose, to treat or to decide about anyone's care."
@@ -48,7 +48,10 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     dict
         Plain JSON values. Probabilities and scores are 0 to 1, `box` and
         `outline` are pixels of the picture, `size_mm` and `spacing_mm` are mm,
-        `ms` is milliseconds. The maps are left out: they are pictures.
+        `ms` is milliseconds. The maps are left out: they are pictures. Of a refused
+        picture `predicted`, `kinds` and everything that names a class or gives a
+        probability is null, and what the network gave stands under `raw`, which is
+        null otherwise.
 
     Raises
     ------
@@ -58,27 +61,33 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     decision, explanation = prediction.decision, prediction.explanation
     box = explanation.box
     use = prediction.clinical
+    numbers = _numbers(prediction)
+    raw = None
+    if decision.is_refused:
+        raw, numbers = numbers, dict.fromkeys(numbers)
     return {
         "schema": SCHEMA,
         "file": prediction.source,
         "slice": prediction.index,
         "status": "ok",
-        "predicted": decision.predicted.value,
+        "predicted": numbers["predicted"],
         "decision": decision.label.value,
-        "probabilities": _probabilities(decision.probabilities),
-        "p_tumor": _finite(decision.p_tumor),
-        **{
-            f"p_{name.value}": None if value is None else _finite(value)
-            for name, value in _other_lesions(decision).items()
-        },
-        "prediction_set": [name.value for name in decision.prediction_set],
+        "finding": decision.finding.value,
+        "kinds": None
+        if decision.is_refused
+        else [name.value for name in decision.kinds],
+        "headline": headline(prediction),
+        "probabilities": numbers["probabilities"],
+        "p_tumor": numbers["p_tumor"],
+        **{name: numbers[name] for name in _LESION_KEYS},
+        "prediction_set": numbers["prediction_set"],
         "domain_score": _finite(decision.domain_score),
-        "slice_head": _by_class(decision.slice_head),
-        "evidence_head": _by_class(decision.evidence_head),
+        "slice_head": numbers["slice_head"],
+        "evidence_head": numbers["evidence_head"],
         "brain_share": _finite(decision.brain_share),
         "operating_point": decision.operating_point,
         "reasons": list(decision.reasons),
-        "explained": explanation.explained.value,
+        "explained": numbers["explained"],
         "box": None if box is None else _box_to_json(box),
         "outline": [polygon.tolist() for polygon in explanation.outline],
         "size_mm": _pair(explanation.size_mm),
@@ -91,8 +100,33 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "view": None if prediction.view is None else _view_to_json(prediction.view),
         "model_version": prediction.model_version,
         "ms": round(_finite(prediction.milliseconds), 3),
+        "raw": raw,
         "research_use_only": RESEARCH_USE,
-        **({} if use is None else {"clinical": _clinical_to_json(use)}),
+        **(
+            {}
+            if use is None
+            else {"clinical": _clinical_to_json(use, decision.is_refused)}
+        ),
+    }
+
+
+def _numbers(prediction: Prediction) -> dict[str, Any]:
+    """Give all that names a class or is a probability, of a refused picture too."""
+    decision = prediction.decision
+    return {
+        "predicted": decision.raw_predicted.value,
+        "probabilities": _probabilities(decision.raw_probabilities),
+        "p_tumor": _finite(decision.raw_p_tumor),
+        **{
+            key: None
+            if name not in decision.other_lesions
+            else _finite(decision.other_lesions[name])
+            for key, name in _LESION_KEYS.items()
+        },
+        "prediction_set": [name.value for name in decision.prediction_set],
+        "slice_head": _by_class(decision.slice_head),
+        "evidence_head": _by_class(decision.evidence_head),
+        "explained": prediction.explanation.explained.value,
     }
 
 
@@ -132,7 +166,7 @@ def prediction_from_json(
         explanation=Explanation(
             evidence=evidence,
             gradcam=gradcam,
-            explained=parse_finding(document["explained"]),
+            explained=parse_finding(_numbers_of(document)["explained"]),
             outline=tuple(
                 np.array(polygon, np.int32).reshape(-1, 2)
                 for polygon in document["outline"]
@@ -145,7 +179,7 @@ def prediction_from_json(
         pixels=pixels,
         notes=tuple(document["notes"]),
         view=_view_from_json(document.get("view")),
-        clinical=_clinical_from_json(document.get("clinical")),
+        clinical=_clinical_from_json(document),
         sequence=_sequence_from_json(document),
     )
 
@@ -181,35 +215,68 @@ def failure_to_json(failure: Failure) -> dict[str, Any]:
         "schema": SCHEMA,
         "file": failure.source,
         "status": failure.code,
+        "finding": None,
+        "kinds": None,
+        "headline": failure_headline(failure),
         "message": failure.message,
         "mend": failure.hint,
         "research_use_only": RESEARCH_USE,
     }
 
 
+def _numbers_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where a document keeps what the network gave."""
+    # Documents of version 0.1 hold it in one place, refused or not.
+    return document.get("raw") or document
+
+
 def _decision_from_json(document: Mapping[str, Any]) -> Decision:
+    numbers = _numbers_of(document)
+    finding, kinds = answers_from_json(document)
     return Decision(
-        probabilities=_read_probabilities(document),
-        predicted=TumorClass(document["predicted"]),
-        label=parse_decided(document["decision"]),
+        raw_probabilities=_read_probabilities(numbers),
+        finding=finding,
+        kinds=kinds,
         operating_point=document["operating_point"],
-        prediction_set=tuple(map(parse_finding, document["prediction_set"])),
+        prediction_set=tuple(map(parse_finding, numbers["prediction_set"])),
         domain_score=document["domain_score"],
         reasons=tuple(document["reasons"]),
         # Documents of earlier versions hold none of these.
-        slice_head=_read_by_class(document.get("slice_head")),
-        evidence_head=_read_by_class(document.get("evidence_head")),
+        slice_head=_read_by_class(numbers.get("slice_head")),
+        evidence_head=_read_by_class(numbers.get("evidence_head")),
         brain_share=document.get("brain_share", 1.0),
         other_lesions={
-            name: document[f"p_{name.value}"]
-            for name in Lesion
-            if document.get(f"p_{name.value}") is not None
+            name: numbers[key]
+            for key, name in _LESION_KEYS.items()
+            if numbers.get(key) is not None
         },
     )
 
 
-def _other_lesions(decision: Decision) -> dict[Lesion, float | None]:
-    return {name: decision.other_lesions.get(name) for name in Lesion}
+def answers_from_json(
+    document: Mapping[str, Any],
+) -> tuple[Answer, tuple[Finding, ...]]:
+    """Read both answers out of a document for a slice or a series.
+
+    Parameters
+    ----------
+    document
+        Of `prediction_to_json` or `series_to_json`, of version 0.1 too.
+
+    Returns
+    -------
+    finding, kinds
+        See `Decision`.
+    """
+    if "finding" in document:
+        kinds = tuple(map(parse_finding, document["kinds"] or ()))
+        return Answer(document["finding"]), kinds
+    # Documents of version 0.1 hold the decision alone.
+    label = parse_decided(document["decision"])
+    finding = answer_of(label)
+    if finding is Answer.TUMOR and not isinstance(label, Verdict):
+        return finding, (label,)
+    return finding, ()
 
 
 def _sequence_to_json(estimate: SequenceEstimate) -> dict[str, Any]:
@@ -237,8 +304,9 @@ def _sequence_from_json(document: Mapping[str, Any]) -> SequenceEstimate:
     )
 
 
-def _clinical_to_json(use: ClinicalUse) -> dict[str, Any]:
+def _clinical_to_json(use: ClinicalUse, refused: bool) -> dict[str, Any]:
     """Name the columns and say what stood without them; no value is written."""
+    p_tumor = 1.0 - use.probabilities[TumorClass.NO_TUMOR]
     return {
         "used": list(use.used),
         "missing": list(use.missing),
@@ -246,22 +314,24 @@ def _clinical_to_json(use: ClinicalUse) -> dict[str, Any]:
         "outside": list(use.outside),
         "by_image_alone": {
             "decision": use.label.value,
-            "probabilities": _probabilities(use.probabilities),
-            "p_tumor": _finite(1.0 - use.probabilities[TumorClass.NO_TUMOR]),
+            "probabilities": None if refused else _probabilities(use.probabilities),
+            "p_tumor": None if refused else _finite(p_tumor),
         },
     }
 
 
-def _clinical_from_json(document: Mapping[str, Any] | None) -> ClinicalUse | None:
-    if document is None:
+def _clinical_from_json(document: Mapping[str, Any]) -> ClinicalUse | None:
+    if "clinical" not in document:
         return None
-    alone = document["by_image_alone"]
+    alone = document["clinical"]["by_image_alone"]
+    numbers = _numbers_of(document) if alone["probabilities"] is None else alone
+    document = document["clinical"]
     return ClinicalUse(
         used=tuple(document["used"]),
         missing=tuple(document["missing"]),
         unknown=tuple(document["unknown"]),
         outside=tuple(document["outside"]),
-        probabilities=_read_probabilities(alone),
+        probabilities=_read_probabilities(numbers),
         label=parse_decided(alone["decision"]),
     )
 
@@ -324,6 +394,8 @@ CSV_COLUMNS: tuple[str, ...] = (
     *(f"p_{name}" for name in Lesion),
     "sequence",
     "notes",
+    "finding",
+    "kinds",
 )
 """The columns, in their fixed order."""
 
@@ -343,28 +415,43 @@ def csv_row(result: Prediction | Failure) -> list[str]:
         Probabilities and the domain score with six decimals, 0 to 1; the box in
         pixels, empty where there is none; ms with two decimals. Probabilities of
         other lesions are empty for a model that knows none, the sequence where
-        nobody tells it.
+        nobody tells it; of a refused picture all probabilities, `predicted` and
+        `kinds`. Kinds are parted by spaces.
     """
     if isinstance(result, Failure):
         row = {"file": result.source, "status": result.code}
         return [row.get(column, "") for column in CSV_COLUMNS]
-    document = prediction_to_json(result)
+    return csv_cells(prediction_to_json(result))
+
+
+def csv_cells(document: Mapping[str, Any]) -> list[str]:
+    """Turn the document of a prediction into a row, as `csv_row` does.
+
+    Parameters
+    ----------
+    document
+        From `prediction_to_json`, of version 0.1 too.
+    """
     box = document["box"]
+    finding, kinds = answers_from_json(document)
     return [
         document["file"],
         str(document["slice"]),
         document["status"],
-        document["predicted"],
+        document["predicted"] or "",
         document["decision"],
-        *(f"{value:.6f}" for value in document["probabilities"].values()),
-        f"{document['p_tumor']:.6f}",
+        *(_cell((document["probabilities"] or {}).get(name)) for name in CLASSES),
+        _cell(document["p_tumor"]),
         f"{document['domain_score']:.6f}",
         *(["", "", "", ""] if box is None else map(str, box.values())),
         f"{document['ms']:.2f}",
-        *(
-            "" if value is None else f"{value:.6f}"
-            for value in (document[f"p_{name}"] for name in Lesion)
-        ),
-        document["sequence"] or "",
+        *(_cell(document.get(key)) for key in _LESION_KEYS),
+        document.get("sequence") or "",
         " ".join(document["notes"]),
+        finding.value,
+        " ".join(kinds),
     ]
+
+
+def _cell(share: float | None) -> str:
+    return "" if share is None else f"{share:.6f}"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.inference.slice.results import Explanation, Prediction
+from tumorlens.inference.slice.explanation import Explanation, Prediction
 
 _SAMPLES = 20_000
 _OPACITY = 0.8

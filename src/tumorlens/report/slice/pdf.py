@@ -26,7 +26,7 @@ from reportlab.platypus import (
 )
 
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
@@ -159,8 +159,7 @@ def render_pdf(prediction: Prediction, bundle: Bundle, made: datetime) -> bytes:
         _pictures(prediction),
         Spacer(1, 4 * mm),
         *_decision(prediction, bundle),
-        probability_rows(prediction.decision.probabilities, 38 * mm, _BAR),
-        Spacer(1, 3 * mm),
+        *_probabilities(prediction),
         *_meaning(prediction, bundle),
     ]
     height = A4[1] - 2 * _MARGIN
@@ -191,22 +190,29 @@ def _picture(pixels: NDArray[np.uint8]) -> Image:
 
 
 def _pictures(prediction: Prediction) -> Table:
-    explained = INFO[prediction.explanation.explained].title.lower()
-    overlay = render_overlay(prediction.pixels, prediction.explanation, "evidence")
+    pictures = [_picture(window_picture(prediction.pixels))]
+    titles = [paragraph("The picture", SMALL)]
+    if not prediction.decision.is_refused:
+        explained = INFO[prediction.explanation.explained].title.lower()
+        overlay = render_overlay(prediction.pixels, prediction.explanation, "evidence")
+        pictures.append(_picture(overlay))
+        titles.append(paragraph(f"Evidence for {explained}, by spot", SMALL))
     return Table(
-        [
-            [_picture(window_picture(prediction.pixels)), _picture(overlay)],
-            [
-                paragraph("The slice", SMALL),
-                paragraph(f"Evidence for {explained}, by spot", SMALL),
-            ],
-        ],
-        colWidths=[_WIDTH / 2] * 2,
+        [pictures, titles],
+        colWidths=[_WIDTH / 2] * len(pictures),
+        hAlign="LEFT",
         style=[
             ("LEFTPADDING", (0, 0), (-1, -1), 0),
             ("VALIGN", (0, 0), (-1, 0), "MIDDLE"),
         ],
     )
+
+
+def _probabilities(prediction: Prediction) -> list[Flowable]:
+    values = prediction.decision.probabilities
+    if values is None:
+        return []
+    return [probability_rows(values, 38 * mm, _BAR), Spacer(1, 3 * mm)]
 
 
 def _decision(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
@@ -223,12 +229,14 @@ def _decision(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
 
 def _meaning(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
     decision = prediction.decision
-    texts = [
-        words.location_sentence(prediction),
-        words.prediction_set_sentence(decision.prediction_set, bundle.prediction_sets),
-        *_operating_point(decision.operating_point, bundle),
-        words.domain_sentence(decision.domain_score),
-    ]
+    texts = [words.domain_sentence(decision.domain_score)]
+    if not decision.is_refused:
+        texts = [
+            words.location_sentence(prediction),
+            *words.kinds_sentences(decision, bundle.prediction_sets),
+            *_operating_point(decision.operating_point, bundle),
+            *texts,
+        ]
     facts = (
         f"{prediction.width} x {prediction.height} pixels. "
         f"Model {bundle.name}, version {prediction.model_version}. "

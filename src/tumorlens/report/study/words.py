@@ -56,7 +56,7 @@ def series_answer(item: StudySeries) -> str:
     """Say what a series shows by itself."""
     if item.prediction is None:
         return "not judged"
-    return words.series_headline(item.prediction.decision, item.prediction.p_tumor)
+    return words.series_line(item.prediction)
 
 
 def place_sentence(item: StudySeries) -> str:

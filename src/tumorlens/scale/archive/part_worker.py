@@ -35,7 +35,7 @@ from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import FACTS_FILE
 from tumorlens.inference.classifier import DEFAULT_BATCH, load_classifier
-from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.scale.archive.file_headers import FileHeader, read_headers

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Decided, Finding, Lesion, TumorClass
+from tumorlens.taxonomy import CLASSES, Answer, Decided, Finding, Lesion, TumorClass
 from tumorlens.web.uploads.upload import State
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,6 +38,15 @@ ByClass = Annotated[
     Field(min_length=len(CLASSES), json_schema_extra=_name_classes),
 ]
 """One share for each class."""
+
+
+Explained = Literal[
+    TumorClass.GLIOMA,
+    TumorClass.MENINGIOMA,
+    TumorClass.PITUITARY,
+    Lesion.OTHER,
+    Lesion.VASCULAR,
+]
 
 
 class ProblemDetail(BaseModel):
@@ -100,6 +109,20 @@ class SequenceSources(BaseModel):
     file_name: MRSequence | None
 
 
+class RawNumbers(BaseModel):
+    """What the network gave for a refused picture."""
+
+    predicted: TumorClass
+    probabilities: ByClass
+    p_tumor: Share
+    p_other: Share | None
+    p_vascular: Share | None
+    prediction_set: list[Finding]
+    slice_head: ByClass | None
+    evidence_head: ByClass | None
+    explained: Explained
+
+
 class Prediction(BaseModel):
     """A prediction for one slice, with its links."""
 
@@ -107,10 +130,23 @@ class Prediction(BaseModel):
     file: str
     slice: Count
     status: Literal["ok"]
-    predicted: TumorClass = Field(description="The most probable class.")
-    decision: Decided = Field(description="What the operating point says.")
-    probabilities: ByClass = Field(description="Calibrated; they sum to 1.")
-    p_tumor: Share = Field(description="Of any tumour, other kinds too.")
+    predicted: TumorClass | None = Field(
+        description="The most probable of the four classes; null where refused."
+    )
+    decision: Decided = Field(
+        description="Both answers in one word: a class where one kind is left, "
+        "`tumor` where the kind is open."
+    )
+    finding: Answer = Field(description="Is there a tumour?")
+    kinds: list[Finding] | None = Field(
+        description="Kinds that are not ruled out, likeliest first; empty where the "
+        "finding is no tumour and no lesion, null where refused."
+    )
+    headline: str = Field(description="Both answers in plain words.")
+    probabilities: ByClass | None = Field(
+        description="Calibrated; they sum to 1. null where refused, as all below."
+    )
+    p_tumor: Share | None = Field(description="Of any tumour, other kinds too.")
     p_other: Share | None = Field(
         description="Of a tumour of another kind; null where the model knows none."
     )
@@ -118,7 +154,7 @@ class Prediction(BaseModel):
         description="Of a vascular lesion, which is no tumour; null where the model "
         "knows none."
     )
-    prediction_set: list[Finding] = Field(min_length=1)
+    prediction_set: Annotated[list[Finding], Field(min_length=1)] | None
     domain_score: Share = Field(
         description="1 for a brain MRI like those the model knows."
     )
@@ -133,15 +169,11 @@ class Prediction(BaseModel):
     )
     operating_point: str
     reasons: list[str] = Field(
-        description="Why the decision is inconclusive or a refusal."
+        description="Why the finding is uncertain, the kind open, or it is refused."
     )
-    explained: Literal[
-        TumorClass.GLIOMA,
-        TumorClass.MENINGIOMA,
-        TumorClass.PITUITARY,
-        Lesion.OTHER,
-        Lesion.VASCULAR,
-    ] = Field(description="What maps, outline and box speak of.")
+    explained: Explained | None = Field(
+        description="What maps, outline and box speak of."
+    )
     box: Box | None = Field(
         description="In pixels of the picture; x1 and y1 lie outside it."
     )
@@ -164,6 +196,10 @@ class Prediction(BaseModel):
     )
     model_version: str
     ms: Annotated[float, Field(ge=0)]
+    raw: RawNumbers | None = Field(
+        description="What the network gave for a refused picture, for the record: it "
+        "means nothing. null where not refused."
+    )
     research_use_only: str
     id: str
     links: PredictionLinks
@@ -175,6 +211,9 @@ class Failure(BaseModel):
     schema_: Literal["tumorlens-prediction/1"] = Field(alias="schema")
     file: str
     status: str = Field(description="Code of the error.")
+    finding: None = None
+    kinds: None = None
+    headline: str
     message: str
     mend: str = Field(description="What to do about it.")
     research_use_only: str
@@ -266,6 +305,14 @@ class SeriesLesion(BaseModel):
     location: str
 
 
+class RawSeriesNumbers(BaseModel):
+    """What the network gave for a refused series."""
+
+    predicted: TumorClass
+    probabilities: ByClass
+    p_tumor: Share
+
+
 class ScanFinding(BaseModel):
     """The finding of one series."""
 
@@ -285,8 +332,13 @@ class ScanFinding(BaseModel):
     )
     predicted: TumorClass | None
     decision: Decided
+    finding: Answer = Field(description="Is there a tumour?")
+    kinds: list[Finding] | None = Field(
+        description="Kinds that are not ruled out, likeliest first; null where refused."
+    )
+    headline: str = Field(description="Both answers in plain words.")
     probabilities: ByClass | None = Field(
-        description="They sum to 1; null where nothing could be judged."
+        description="They sum to 1; null where refused."
     )
     p_tumor: Share | None = Field(
         description="Of any tumour in the scan; null likewise."
@@ -308,6 +360,10 @@ class ScanFinding(BaseModel):
     size_measured: bool
     model_version: str
     seconds: Annotated[float, Field(ge=0)]
+    raw: RawSeriesNumbers | None = Field(
+        description="What the network gave for a refused series, for the record: it "
+        "means nothing. null where not refused."
+    )
     research_use_only: str
 
 

@@ -1,3 +1,5 @@
+import { frameTool } from "./frame.js";
+
 // The picture's overlay: how strong it is, and which one is downloaded.
 // Which one is shown is decided by the radio buttons and the style sheet alone.
 
@@ -21,12 +23,15 @@ function setKind(kind) {
   slider.disabled = kind === "none";
 }
 
-// The browser may have kept both from an earlier visit.
-setOpacity();
-setKind(document.querySelector("input[name=kind]:checked").value);
-
-slider.addEventListener("input", setOpacity);
+// A refused picture has neither.
+if (slider) {
+  // The browser may have kept both from an earlier visit.
+  setOpacity();
+  setKind(document.querySelector("input[name=kind]:checked").value);
+  slider.addEventListener("input", setOpacity);
+}
 for (const choice of document.querySelectorAll("input[name=kind]")) {
   choice.addEventListener("change", () => setKind(choice.value));
 }
+frameTool(stage);
 document.documentElement.classList.add("scripted");

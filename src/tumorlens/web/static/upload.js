@@ -1,6 +1,7 @@
 // Drop, paste or choose. Pictures are sent one by one, and shown when done; the
 // files of a scan are sent together, and the scan's page takes over.
 
+import { bindResults } from "./results.js";
 import { isScan, sendScan } from "./series/send.js";
 
 const AT_A_TIME = 2;
@@ -17,6 +18,13 @@ const stop = document.querySelector("#stop");
 const limit = Number(form.dataset.limitMb);
 
 let running = null;
+
+// With its folders: files of the same name are told apart by them.
+const paths = new WeakMap();
+function nameOf(file) {
+  const path = paths.get(file) || file.webkitRelativePath || file.name;
+  return path.replace(/^\//, "") || "pasted picture.png";
+}
 
 function row(name) {
   const item = document.createElement("li");
@@ -47,6 +55,12 @@ function showResult(line, analyses) {
       return chip;
     }),
   );
+  if (first.p_tumor && analyses.length === 1) {
+    const share = document.createElement("span");
+    share.className = "quiet";
+    share.textContent = `any tumour: ${first.p_tumor}`;
+    line.state.append(share);
+  }
 }
 
 function showFailure(line, message, mend) {
@@ -61,7 +75,7 @@ async function send(file, line, signal) {
     return null;
   }
   const body = new FormData();
-  body.append("file", file, file.name || "pasted picture.png");
+  body.append("file", file, nameOf(file));
   const point = form.querySelector("input[name=operating_point]:checked");
   if (point) body.append("operating_point", point.value);
   line.state.textContent = "reading";
@@ -94,6 +108,8 @@ async function renewList() {
   const response = await fetch(location.href);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   document.querySelector("#done").replaceWith(page.querySelector("#done"));
+  document.querySelector("#done").after(document.querySelector("#examples"));
+  bindResults();
 }
 
 async function analyse(files) {
@@ -108,7 +124,7 @@ async function analyse(files) {
   bar.value = 0;
   said.textContent = "";
   title.focus();
-  const lines = files.map((file) => row(file.name || "pasted picture"));
+  const lines = files.map((file) => row(nameOf(file)));
   const judged = [];
   let next = 0;
   let failed = 0;
@@ -231,7 +247,9 @@ async function droppedFiles(transfer) {
 async function gather(entry, files) {
   if (entry.name.startsWith(".")) return;
   if (entry.isFile) {
-    files.push(await new Promise((done, fail) => entry.file(done, fail)));
+    const file = await new Promise((done, fail) => entry.file(done, fail));
+    paths.set(file, entry.fullPath);
+    files.push(file);
     return;
   }
   const reader = entry.createReader();
@@ -243,4 +261,5 @@ async function gather(entry, files) {
   }
 }
 
+bindResults();
 document.documentElement.classList.add("scripted");

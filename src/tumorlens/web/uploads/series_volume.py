@@ -48,9 +48,11 @@ class PackedSeries:
     geometry
         Plain JSON values: ``shape`` (D, H, W); ``slope`` and ``offset`` from a
         stored number to the file's own units; ``range`` and the windows
-        ``auto`` and ``stored`` (lowest and highest value; the latter null where
-        the file has none that shows the head) in stored numbers; ``gap_mm``
-        between slices, where they are evenly apart; ``views``.
+        ``auto``, ``tissue``, ``bright`` and ``stored`` (lowest and highest value; the
+        last null where the file has none that shows the head) in stored numbers;
+        ``gap_mm`` between slices, where they are evenly apart; ``affine`` from
+        (column, row, slice, 1) to LPS mm, three rows of four, null where the place in
+        the patient is not known; ``views``.
     """
 
     voxels: bytes
@@ -96,8 +98,13 @@ def pack_series(series: Series) -> PackedSeries:
         "offset": low,
         "range": [0, round((high - low) / slope)],
         "auto": _stored_numbers(auto_window(sample, low, high), low, slope),
+        **{
+            name: _stored_numbers(window, low, slope)
+            for name, window in head_windows(sample, low, high).items()
+        },
         "stored": None if stored is None else _stored_numbers(stored, low, slope),
         "gap_mm": None if volume is None else volume.spacing_mm[0],
+        "affine": None if volume is None else volume.affine[:3].tolist(),
         "views": [_view_to_json(item) for item in views_of(series, volume)],
     }
     return PackedSeries(b"".join(packed), _thumbnail(series), geometry)
@@ -127,6 +134,33 @@ def auto_window(sample: NDArray[np.float32], low: float, high: float) -> Window:
     bright = float(np.percentile(sample, _TOP_PERCENTILE))
     top = bright if bright > low else high
     return low, top if top > low else low + 1.0
+
+
+def head_windows(
+    sample: NDArray[np.float32], low: float, high: float
+) -> dict[str, Window]:
+    """Choose windows for looking closer at a head.
+
+    Parameters
+    ----------
+    sample, low, high
+        The same as for `auto_window`.
+
+    Returns
+    -------
+    dict
+        ``tissue``, in which soft tissues differ most, and ``bright``, in which what is
+        brighter than most tissue does.
+    """
+    least, most = auto_window(sample, low, high)
+    head = sample[sample > least + _HEAD_SHARE * (most - least)]
+    if not head.size:
+        return {"tissue": (least, most), "bright": (least, most)}
+    dark, middle, top = (float(x) for x in np.percentile(head, (10.0, 60.0, 98.0)))
+    return {
+        "tissue": (dark, top if top > dark else dark + 1.0),
+        "bright": (middle, high if high > middle else middle + 1.0),
+    }
 
 
 def file_window(series: Series, sample: NDArray[np.float32]) -> Window | None:

@@ -14,18 +14,20 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from sqlalchemy import select
 
 from tumorlens.errors import BusyError, MissingFileError, OutputError
-from tumorlens.inference.slice.results import Prediction
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.retention import Retention
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore
-from tumorlens.jobs.tables import Job, JobState
+from tumorlens.jobs.tables import Artifact, Job, JobState
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
@@ -48,14 +50,40 @@ ATTEMPTS = RetryPolicy(5)
 SCAN_SECONDS = 4 * 3600.0
 """Seconds that one upload may take; the largest that fits takes a small part."""
 
+UNDO_SECONDS = 10.0
+"""Seconds in which a deletion of everything can be taken back."""
+
+_DELETION = "deletion"
+"""Kind and stage of a job that stands for a deletion until it is carried out. Nobody
+works on it, and it is never over, so that it gives way to nothing."""
+
 _PICTURES = "pictures"
 _KEY, _KEY_BYTES = "key", 32
-_SWEEPS_SECONDS = 30.0
+_SWEEPS_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
 
 class StoreFullError(OutputError):
     """More pictures were sent at a time than the store can keep."""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What a session deleted and can still take back.
+
+    Parameters
+    ----------
+    id
+        Id of the job that stands for it.
+    count
+        Number of uploads.
+    seconds_left
+        Seconds until they are removed.
+    """
+
+    id: str
+    count: int
+    seconds_left: float
 
 
 class Store:
@@ -117,7 +145,12 @@ class Store:
                 ) from error
             raise
 
-    def add(self, prediction: Prediction, owner: str) -> Upload:
+    def add(
+        self,
+        prediction: Prediction,
+        owner: str,
+        origin: Mapping[str, Any] | None = None,
+    ) -> Upload:
         """Keep a prediction with its pictures, in 8 bits.
 
         Parameters
@@ -126,6 +159,10 @@ class Store:
             Prediction of one slice.
         owner
             The session it belongs to, or `ANYONE`.
+        origin
+            Where the picture comes from, unless somebody sent it: ``example`` (name
+            of one of the page's examples) or ``framed`` (id of the analysis in whose
+            picture the user drew a frame). It joins the document.
 
         Raises
         ------
@@ -138,7 +175,7 @@ class Store:
                 self._artifacts.staging(durable=False) as stage,
                 self._database.transaction(durable=False),
             ):
-                job = self._add_picture(prediction, owner, stage)
+                job = self._add_picture(prediction, owner, stage, origin=origin)
                 if not self._retention.make_room(job) and not self._is_alone(job):
                     raise OutputError(
                         "the store is full of others' results.",
@@ -202,6 +239,7 @@ class Store:
         owner: str,
         operating_point: str,
         files: Mapping[str, BinaryIO],
+        origin: Mapping[str, Any] | None = None,
     ) -> Upload:
         """Accept an upload, to be judged later: from now on it survives a restart.
 
@@ -215,6 +253,8 @@ class Store:
             One that the model has.
         files
             Files as they were sent, by names of ours, in this order.
+        origin
+            The same as for `add`.
 
         Raises
         ------
@@ -231,6 +271,7 @@ class Store:
             "series": [],
             "analyses": [],
             "has_report": False,
+            **(origin or {}),
         }
         try:
             with self._artifacts.staging() as stage:
@@ -272,6 +313,7 @@ class Store:
             job is None
             or (job.kind, job.owner) != (kind, owner)
             or not self._is_shown(job)
+            or self._deleted(owner) & {job.id, job.parent}
         ):
             raise missing(kind)
         return self._upload(job)
@@ -309,8 +351,37 @@ class Store:
 
     def owned(self, owner: str, kind: Kind = Kind.PICTURE) -> tuple[Upload, ...]:
         """Return a session's uploads, the newest first."""
-        jobs = self.queue.owned(owner, kind)
-        return tuple(self._upload(job) for job in jobs if self._is_shown(job))
+        jobs, deleted = self.queue.owned(owner, kind), self._deleted(owner)
+        return tuple(
+            self._upload(job)
+            for job in jobs
+            if self._is_shown(job) and not deleted & {job.id, job.parent}
+        )
+
+    def copies(self, owner: str) -> dict[str, str]:
+        """Find a session's pictures whose pixels and maps equal those of an older one.
+
+        Returns
+        -------
+        dict of str to str
+            Id of the oldest by the ids of the others.
+        """
+        wanted = (
+            select(Artifact.job, Artifact.digest)
+            .join(Job, Job.id == Artifact.job)
+            .where(
+                Job.owner == owner, Artifact.role == RESULT, Artifact.name == _PICTURES
+            )
+        )
+        with self._database.reading() as session:
+            rows = session.execute(wanted).all()
+        digests: dict[str, str | None] = {row.job: row.digest for row in rows}
+        oldest: dict[str | None, str] = {}
+        return {
+            item.id: first
+            for item in reversed(self.owned(owner))
+            if (first := oldest.setdefault(digests.get(item.id), item.id)) != item.id
+        }
 
     def delete(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> None:
         """Remove an upload, all its files, and the analyses of its single pictures.
@@ -323,13 +394,48 @@ class Store:
         self.queue.remove([self.get(upload_id, owner, kind).id])
 
     def delete_all(self, owner: str) -> int:
-        """Remove all uploads of a session; return how many there were."""
-        owned = [job.id for kind in Kind for job in self.queue.owned(owner, kind)]
-        return self.queue.remove(owned)
+        """Hide all uploads of a session; `sweep` removes them after `UNDO_SECONDS`.
+
+        Returns
+        -------
+        int
+            Number of uploads, pictures that are part of one included.
+        """
+        ids = [upload.id for kind in Kind for upload in self.owned(owner, kind)]
+        if not ids:
+            return 0
+        self.queue.add(_DELETION, _DELETION, owner=owner, document={"jobs": ids})
+        return len(ids)
+
+    def deletion(self, owner: str) -> Deletion | None:
+        """Find what a session deleted last, as long as it can be taken back."""
+        for job in self.queue.owned(owner, _DELETION):
+            left = job.created + UNDO_SECONDS - self._clock()
+            if left > 0.0:
+                return Deletion(job.id, len(job.document["jobs"]), left)
+        return None
+
+    def undo_deletion(self, owner: str) -> None:
+        """Show again what a session deleted last.
+
+        Raises
+        ------
+        MissingFileError
+            Where there is nothing, or it is too late.
+        """
+        deletion = self.deletion(owner)
+        if deletion is None:
+            raise MissingFileError(
+                "This cannot be undone any more: the results are gone.",
+                "Analyse the pictures again.",
+            )
+        self.queue.remove([deletion.id])
 
     def sweep(self) -> int:
-        """Remove all uploads whose time is over; return how many."""
-        return self._retention.expire(self._clock() - self.retention_seconds)
+        """Remove all uploads that were deleted or whose time is over; count them."""
+        return self._carry_out_deletions() + self._retention.expire(
+            self._clock() - self.retention_seconds
+        )
 
     def sent_files(self, upload: Job) -> dict[str, Path]:
         """Name the files of an upload as they were sent; only to be read."""
@@ -406,6 +512,7 @@ class Store:
         owner: str,
         stage: Stage,
         parent: str | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> Job:
         explanation = prediction.explanation
         pictures = io.BytesIO()
@@ -424,7 +531,7 @@ class Store:
             STAGE,
             owner=owner,
             parent=parent,
-            document=prediction_to_json(prediction),
+            document={**prediction_to_json(prediction), **(origin or {})},
             state=JobState.DONE,
         )
         file = stage(pictures.getvalue())
@@ -455,6 +562,24 @@ class Store:
             job = self.queue.get(job.parent) or job
         oldest = self._clock() - self.retention_seconds
         return job.finished is None or job.finished > oldest
+
+    def _deleted(self, owner: str) -> set[str | None]:
+        """Ids of what a session deleted and could still take back."""
+        deletions = self.queue.owned(owner, _DELETION)
+        return {job_id for job in deletions for job_id in job.document["jobs"]}
+
+    def _carry_out_deletions(self) -> int:
+        over = self._clock() - UNDO_SECONDS
+        with self._database.reading() as session:
+            due = list(
+                session.scalars(
+                    select(Job).where(Job.kind == _DELETION, Job.created <= over)
+                )
+            )
+        removed = 0
+        for job in due:
+            removed += self.queue.remove([*job.document["jobs"], job.id]) - 1
+        return removed
 
     def _is_alone(self, job: Job) -> bool:
         """Tell whether nothing else is kept than a job's own files."""

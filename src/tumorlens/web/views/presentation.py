@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from flask import url_for
 
-from tumorlens.imaging.study import MRSequence
+from tumorlens.imaging.study import MRSequence, PictureView
+from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.facts import ALL_SEQUENCES
+from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
+from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
+from tumorlens.report.slice.document import CSV_COLUMNS, answers_from_json, csv_cells
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.taxonomy import decision_title, parse_decided
+from tumorlens.taxonomy import (
+    INFO,
+    Answer,
+    Finding,
+    decision_title,
+)
 from tumorlens.web.uploads.upload import State, Upload
-
-REFUSED_NUMBERS = words.REFUSED_SERIES_NUMBERS
 
 STATES = {
     State.WAITING: "Waiting for its turn",
@@ -27,52 +36,314 @@ STATES = {
     State.STOPPED: "Stopped",
 }
 
+WINDOWS = {
+    "stored": "Stored",
+    "auto": "Auto",
+    "tissue": "Tissue",
+    "bright": "Bright",
+    "range": "Full",
+}
+"""Titles of the viewer's windows, by their names in a series' geometry."""
+
 CURVE_WIDTH, CURVE_HEIGHT = 1000.0, 100.0
 """Units of the curve's drawing: the whole series across, 0 to 1 from bottom to top."""
 
 
 def analysis_row(analysis: Upload) -> dict[str, Any]:
-    """Gather what a list shows of an analysis."""
+    """Gather what a list shows of an analysis.
+
+    Returns
+    -------
+    dict
+        Plain JSON values. `share` is the probability of any tumour, 0 to 1, and
+        `p_tumor` the same in words; None where there is none.
+    """
     document = analysis.document
+    refused = document["decision"] == Answer.NOT_BRAIN_MRI
+    # Documents of version 0.1 hold a number of what was refused, too.
+    share = None if refused else document["p_tumor"]
     return {
         "id": analysis.id,
         "name": document["file"],
         "slice": document["slice"],
         "decision": document["decision"],
-        "title": decision_title(document["decision"]),
-        "p_tumor": words.percent(document["p_tumor"]),
+        "title": headline(document),
+        "p_tumor": None if share is None else words.percent(share),
+        "share": share,
+        "series": 0,
+        "notes": [],
+        "made": analysis.made,
         "url": url_for("slices.show", analysis_id=analysis.id),
         "picture": url_for("slices.picture", analysis_id=analysis.id),
+        "delete": url_for("slices.delete", analysis_id=analysis.id),
     }
 
 
 def upload_row(upload: Upload) -> dict[str, Any]:
-    """Gather what a list shows of an upload: its first series, or its state."""
+    """Gather what a list shows of an upload: its first series, or its state.
+
+    Returns
+    -------
+    dict
+        The same as for `analysis_row`.
+    """
     row = {
         "id": upload.id,
         "name": upload.document["label"],
+        "slice": 0,
+        "decision": None,
+        "title": STATES[upload.state],
+        "p_tumor": None,
+        "share": None,
         "series": len(upload.series),
+        "notes": [],
+        "made": upload.made,
         "url": url_for("series.show", scan_id=upload.id),
         "picture": None,
-        "decision": None,
-        "p_tumor": None,
-        "title": STATES[upload.state],
+        "delete": url_for("series.delete", scan_id=upload.id),
     }
     first = main_series(upload)
     if first is None:
         if upload.state is State.DONE:
-            row["title"] = f"{len(upload.document['analyses'])} single pictures"
+            count = len(upload.document["analyses"])
+            row["title"] = words.counted(count, "single picture")
         return row
     row["picture"] = url_for(
         "series.thumbnail", scan_id=upload.id, index=first["index"]
     )
+    if len(upload.series) > 1:
+        row["notes"] = [words.counted(len(upload.series), "series", "series")]
     finding = first["finding"]
     if finding is not None:
         row["decision"] = finding["decision"]
-        row["title"] = decision_title(finding["decision"])
+        row["title"] = headline(finding)
         if finding["p_tumor"] is not None:
+            row["share"] = finding["p_tumor"]
             row["p_tumor"] = words.percent(finding["p_tumor"])
     return row
+
+
+def headline(document: dict[str, Any]) -> str:
+    """Return the headline of a stored document of a slice or a series."""
+    # Documents of version 0.1 hold none.
+    title: str = document.get("headline") or decision_title(document["decision"])
+    return title
+
+
+def session_rows(
+    pictures: Sequence[Upload], scans: Sequence[Upload], copies: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Gather the rows of all results of a session, the newest first.
+
+    Names that occur more than once are numbered in the order in which they came.
+
+    Parameters
+    ----------
+    pictures, scans
+        All uploads of the session.
+    copies
+        Ids of older equal pictures, as `Store.copies` gives them.
+    """
+    rows = [*map(analysis_row, pictures), *map(upload_row, scans)]
+    rows.sort(key=lambda row: row["made"])
+    seen: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for row in rows:
+        name = row["name"]
+        if row["slice"]:
+            name = f"{name}, slice {row['slice'] + 1}"
+        seen[name] += 1
+        row["name"] = name if seen[name] == 1 else f"{name} ({seen[name]})"
+        names[row["id"]] = row["name"]
+        if copies.get(row["id"]) in names:
+            row["notes"] = [*row["notes"], f"same as {names[copies[row['id']]]}"]
+    return rows[::-1]
+
+
+RESULT_COLUMNS = ("name", "kind", "series", *CSV_COLUMNS, "read_at")
+"""Columns of the table of all results: those of a slice, and which result it is."""
+
+
+def result_cells(
+    pictures: Sequence[Upload], scans: Sequence[Upload]
+) -> Iterator[dict[str, str]]:
+    """Give the rows of the table of all results.
+
+    Parameters
+    ----------
+    pictures, scans
+        Uploads, the oldest first; a series that is not judged yet is left out.
+    """
+    rows = {row["id"]: row for row in session_rows(pictures, scans, {})}
+    for picture in pictures:
+        cells = dict(zip(CSV_COLUMNS, csv_cells(picture.document), strict=True))
+        yield {
+            "name": rows[picture.id]["name"],
+            "kind": "slice",
+            **cells,
+            "read_at": picture.date.isoformat(timespec="seconds"),
+        }
+    for scan in scans:
+        for facts in scan.series:
+            if facts["finding"] is None:
+                continue
+            yield {
+                "name": rows[scan.id]["name"],
+                "kind": "series",
+                "series": str(facts["index"] + 1),
+                **_series_cells(facts["finding"]),
+                "read_at": scan.date.isoformat(timespec="seconds"),
+            }
+
+
+def _series_cells(finding: dict[str, Any]) -> dict[str, str]:
+    """Write a series' finding in the columns that a slice's has, too."""
+    answer, kinds = answers_from_json(finding)
+    numbers = {"p_tumor": finding["p_tumor"]}
+    for name, value in (finding["probabilities"] or {}).items():
+        numbers[f"p_{name}"] = value
+    known = {
+        key: finding[key] or ""
+        for key in ("file", "status", "predicted", "decision", "sequence")
+    }
+    return {
+        **known,
+        **{key: f"{value:.6f}" for key, value in numbers.items() if value is not None},
+        "notes": " ".join(finding["notes"]),
+        "finding": answer.value,
+        "kinds": " ".join(kinds),
+    }
+
+
+@dataclass(frozen=True)
+class MeasuredRate:
+    """What an operating point finds or costs, where it was measured.
+
+    Parameters
+    ----------
+    where
+        The patients or slices, in a few words.
+    sentence
+        The shares, in words.
+    """
+
+    where: str
+    sentence: str
+
+
+def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRate]:
+    """List what is known of an operating point, the hardest comparison first.
+
+    Slices with and without a tumour that come from the same scanners cannot be told
+    apart by their scanner; over all sets they can.
+
+    Parameters
+    ----------
+    bundle, point
+        The model, and the name of one of its operating points.
+    """
+    facts = bundle.operating_points[point]
+    shares = facts.measured.get(ALL_SEQUENCES, {})
+    if shares:
+        return [
+            MeasuredRate(
+                title,
+                f"{words.percent(shares[key].value)} "
+                + ("found" if key in LESION_GROUPS else "called free of tumour"),
+            )
+            for title, key in OPERATING_GROUPS
+            if key in shares
+        ]
+    rates = []
+    figures = bundle.metrics.get("cross_validation", {})
+    same = figures.get("source_kinds", {}).get("both")
+    if same and figures.get("model", {}).get("operating_point") == point:
+        shares_of_both = (same["tumor_sensitivity"], same["tumor_specificity"])
+        finds, clears = (share["value"] for share in shares_of_both)
+        rates.append(MeasuredRate("Same scanners", _both(finds, clears)))
+    pooled = _both(facts.sensitivity.value, facts.specificity.value)
+    return [*rates, MeasuredRate("All sets", pooled)]
+
+
+def _both(sensitivity: float, specificity: float) -> str:
+    return (
+        f"finds {words.percent(sensitivity)} of tumour slices, calls "
+        f"{words.percent(specificity)} of the others free of tumour"
+    )
+
+
+def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:
+    """Choose the bars that say how sure a slice's answer is.
+
+    Returns
+    -------
+    list of tuple
+        Title, probability and colour: any tumour, and the kinds that are not ruled
+        out. Empty for a refused picture.
+    """
+    return _glance(decision.p_tumor, decision.probabilities or {}, decision.kinds)
+
+
+def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | None]]:
+    """Choose the bars that say how sure a series' answer is, as `glance_rows` does."""
+    _, kinds = answers_from_json(finding)
+    return _glance(finding["p_tumor"], finding["probabilities"] or {}, kinds)
+
+
+def _glance(
+    p_tumor: float | None, shares: Mapping[Any, float], kinds: Sequence[Finding]
+) -> list[tuple[str, float, str | None]]:
+    if p_tumor is None:
+        return []
+    return [
+        ("Any tumour", p_tumor, None),
+        *(
+            (INFO[name].title, shares[name], INFO[name].color)
+            for name in kinds
+            if name in shares
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class JudgedPart:
+    """Part of a picture that was judged, where it shows more than the slice.
+
+    Parameters
+    ----------
+    corners
+        Its corners in the picture, as ``x,y x,y``.
+    width, height
+        Its size in pixels, once it is straight.
+    said
+        Full sentences: how it was found, and what was done to it.
+    """
+
+    corners: str
+    width: int
+    height: int
+    said: str
+
+
+def judged_part(view: PictureView | None, is_framed: bool) -> JudgedPart | None:
+    """Describe what of a picture was judged; None for all of it.
+
+    Parameters
+    ----------
+    view
+        Part of the picture.
+    is_framed
+        Whether its user drew it.
+    """
+    if view is None:
+        return None
+    texts = ["You drew this frame." if is_framed else "It was found by itself."]
+    if not view.is_box:
+        texts.append("It was straightened.")
+    if view.inverted:
+        texts.append("Its greys were turned round.")
+    corners = " ".join(f"{x:g},{y:g}" for x, y in view.corners)
+    return JudgedPart(corners, view.shape[1], view.shape[0], " ".join(texts))
 
 
 def main_series(upload: Upload) -> dict[str, Any] | None:
@@ -93,6 +364,13 @@ def series_title(facts: dict[str, Any]) -> str:
     return title[0].upper() + title[1:]
 
 
+def series_choice(upload: Upload, facts: dict[str, Any]) -> str:
+    """Name a series among all of a session."""
+    label = upload.document["label"]
+    number = f", series {facts['index'] + 1}" if len(upload.series) > 1 else ""
+    return f"{series_title(facts)}: {label}{number}"
+
+
 def sentence(finding: dict[str, Any]) -> str:
     """Say what the decision means for the whole series.
 
@@ -101,8 +379,8 @@ def sentence(finding: dict[str, Any]) -> str:
     finding
         A document of the schema ``tumorlens-scan/1``, here and below.
     """
-    label = parse_decided(finding["decision"])
-    return words.series_sentence(label, finding["not_judged"])
+    answer, kinds = answers_from_json(finding)
+    return words.series_sentence(answer, kinds, finding["not_judged"])
 
 
 def lesion_sentence(finding: dict[str, Any]) -> str:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request, send_file
 from werkzeug.exceptions import NotFound
 
 from tumorlens.errors import InputError, MissingFileError, NotReadyError
-from tumorlens.inference.slice.results import Failure
+from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
-from tumorlens.web.uploads.upload import Upload
+from tumorlens.web.uploads.upload import Kind, Upload
+from tumorlens.web.views.presentation import session_rows
 
 STATUS_SCHEMA = "tumorlens-scan-status/1"
 
@@ -84,6 +87,36 @@ def slice_report_pdf(analysis: Upload) -> Response:
     prediction = app_state().store.prediction(analysis)
     data = render_pdf(prediction, app_state().bundle, analysis.date)
     return Response(data, mimetype="application/pdf")
+
+
+def reports_pdf(pictures: Sequence[Upload], scans: Sequence[Upload]) -> bytes:
+    """Put the reports of a session's results into one file.
+
+    Parameters
+    ----------
+    pictures
+        Single pictures; one that was removed meanwhile is left out.
+    scans
+        Uploads of series that have a report.
+    """
+    # Imported late: it would take a third of the server's start.
+    from tumorlens.report.collection import Report, render_collection
+    from tumorlens.report.slice.pdf import render_pdf
+
+    bundle, store = app_state().bundle, app_state().store
+    uploads = {item.id: item for item in (*pictures, *scans)}
+    reports = []
+    for row in reversed(session_rows(pictures, scans, {})):
+        upload = uploads[row["id"]]
+        with suppress(MissingFileError):
+            if upload.kind is Kind.SCAN:
+                data = store.read(upload, "report")
+            else:
+                data = render_pdf(store.prediction(upload), bundle, upload.date)
+            reports.append(
+                Report(row["name"], row["title"], row["p_tumor"] or "", data)
+            )
+    return render_collection(reports, bundle, datetime.now(UTC))
 
 
 def judged_series(upload: Upload, index: int) -> dict[str, Any]:

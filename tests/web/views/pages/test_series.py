@@ -47,8 +47,8 @@ def facts_of(page: str) -> dict[str, Any]:
 def test_a_form_is_answered_with_the_scan_s_page(client: FlaskClient) -> None:
     page = judged(client, ("head.nii.gz", nifti()))
     said = text_of(client.get(page).text)
-    assert "Glioma" in said
-    assert "The scan looks like one with a glioma." in said
+    assert "Tumour: glioma" in said
+    assert "The model sees a tumour in this series, and takes it for a glioma." in said
     assert "Most suspicious spot: " in said
     assert "research use only" in said.lower()
     assert RESEARCH_USE in said
@@ -144,7 +144,7 @@ def test_a_single_picture_leads_to_its_own_page(
     assert "1 single picture" in text_of(found)
     link = re.search(r'href="(/analyses/[^"]+)"', found)
     assert link is not None
-    assert "Glioma" in client.get(link[1]).text
+    assert "Tumour: glioma" in client.get(link[1]).text
 
 
 def test_a_picture_that_is_gone_does_not_hide_the_others(
@@ -322,7 +322,7 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     page = judged(client, ("dark.nii.gz", dark_nifti()))
     found = client.get(page).text
     said = text_of(found)
-    assert "Nothing in this scan could be judged. Do not take it for a clear" in said
+    assert "Nothing in this series could be judged. Do not take it for a clear" in said
     assert "No slice shows enough brain to be judged." in said
     assert "0 judged, 8 without brain" in said
     assert "Any tumour" not in said
@@ -331,7 +331,7 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     assert numbers == ["100 %", "100 %", "50 %", "0 %"]
     assert facts_of(found)["evidence"] is None
     row = text_of(client.get("/").text)
-    assert "Inconclusive nothing could be judged" in row
+    assert "Not judged: no slice shows enough brain" in row
     assert "any tumour" not in row
     status = client.get(f"{page}/status").json
     assert status is not None
@@ -340,3 +340,42 @@ def test_a_scan_of_which_nothing_was_judged_shows_no_number(
     evidence = client.get(f"{page}/series/0/evidence.nii.gz")
     assert evidence.status_code == 404
     assert "There is no evidence to give" in evidence.text
+
+
+def test_any_two_judged_series_of_a_session_are_compared(
+    app: Flask, client: FlaskClient
+) -> None:
+    study = judged(client, ("study.zip", two_series()))
+    single = judged(client, ("head.nii.gz", nifti()))
+    html_of_study = client.get(f"{study}?series=1").text
+    assert html_of_study.index(f'{study[7:]}.2"') < html_of_study.index(
+        f'{single[7:]}.1"'
+    )
+    assert f'value="{study[7:]}.1"' not in html_of_study
+    page = client.get(f"{study}/compare?series=1&with={study[7:]}.2")
+    assert page.status_code == 200
+    assert "T2, axial: study.zip, series 1" in text_of(page.text)
+    assert "T1, axial: study.zip, series 2" in text_of(page.text)
+    assert 'data-together="true"' in page.text
+    sides = [
+        json.loads(html.unescape(found))
+        for found in re.findall(r"data-series='([^']+)'", page.text)
+    ]
+    for side in sides:
+        assert np.array(side["affine"]).shape == (3, 4)
+        assert client.get(side["voxels"]).status_code == 200
+    apart = client.get(f"{study}/compare?series=2&with={single[7:]}.1").text
+    assert 'data-together="false"' in apart
+    assert (
+        app.test_client().get(f"{study}/compare?with={single[7:]}.1").status_code == 404
+    )
+
+
+@pytest.mark.parametrize("asked", ["", "series=3&", "series=x&", "series=0&"])
+def test_a_comparison_with_nothing_leads_nowhere(
+    client: FlaskClient, asked: str
+) -> None:
+    page = judged(client, ("head.nii.gz", nifti()))
+    other = "gone.1" if not asked else f"{page[7:]}.1"
+    assert client.get(f"{page}/compare?{asked}with={other}").status_code == 404
+    assert client.get(f"{page}/compare?series=1&with={page[7:]}.9").status_code == 404

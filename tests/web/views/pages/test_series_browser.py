@@ -73,7 +73,7 @@ def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
     open_viewer(page, files["head.nii.gz"])
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
     notes = page.get_by_role("region", name="Please note").get_by_role("listitem")
     assert notes.count() >= 2
     assert page.get_by_text("Research use only", exact=True).is_visible()
@@ -83,7 +83,7 @@ def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
     page.get_by_label("Show where the model sees tumour").uncheck()
     assert min(color(page, row, column)) > 200
     assert max(color(page, 128, 128)) < 160
-    page.get_by_role("link", name="All analyses").click()
+    page.get_by_role("link", name="All results").click()
     assert page.get_by_role("link", name="head.nii.gz").is_visible()
 
 
@@ -356,6 +356,65 @@ def test_series_are_chosen_and_each_opens_its_own(
     assert page.locator('.series-link[aria-current="true"]').count() == 1
 
 
+def test_small_slices_lead_to_theirs(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["head.nii.gz"])
+    film = page.get_by_role("list", name="Slices of the series").get_by_role("button")
+    assert film.count() == 12
+    film.first.click()
+    shows(page, 2)
+    settle(page)
+    assert film.first.get_attribute("aria-pressed") == "true"
+    assert page.locator('#film [aria-pressed="true"]').count() == 1
+    assert page.locator('#film [tabindex="0"]').count() == 1
+
+
+def test_windows_are_chosen_by_name(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["head.nii.gz"])
+    shown = []
+    for name in ("Auto", "Tissue", "Bright", "Full"):
+        page.get_by_role("button", name=name, exact=True).click()
+        settle(page)
+        shown.append(page.locator(".mark-window").first.inner_text())
+    assert len(set(shown)) == 4
+
+
+@pytest.mark.parametrize("page", [{}, NARROW], indirect=True, ids=["wide", "narrow"])
+def test_two_series_scroll_together_until_they_are_parted(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["study.zip"])
+    wait_until_judged(page)
+    page.reload()
+    ready(page)
+    page.get_by_role("button", name="Compare").click()
+    page.locator(".compared[data-ready]").nth(1).wait_for()
+    assert page.locator("#link-how").inner_text() == "by the place in the patient"
+    assert not scrolls_sideways(page)
+    canvases = page.locator(".compared [role=slider]:visible")
+    assert canvases.count() == 2
+
+    def slices() -> list[str | None]:
+        settle(page)
+        settle(page)
+        return [canvases.nth(at).get_attribute("aria-valuenow") for at in range(2)]
+
+    canvases.first.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    assert slices() == ["2", "2"]
+    canvases.nth(1).focus()
+    page.keyboard.press("ArrowDown")
+    assert slices() == ["3", "3"]
+    page.get_by_label("Scroll together").uncheck()
+    canvases.nth(1).focus()
+    page.keyboard.press("ArrowDown")
+    assert slices() == ["3", "4"]
+
+
 def test_everything_can_be_done_by_keyboard(
     page: playwright.Page, files: dict[str, Path]
 ) -> None:
@@ -431,7 +490,7 @@ def test_the_finding_needs_no_scripts(
     page.wait_for_url("**/scans/*")
     # The page loads itself again while the scan is judged.
     page.locator("#decision").wait_for()
-    assert page.locator("#decision").inner_text() == "Glioma"
+    assert page.locator("#decision").inner_text() == "Tumour: glioma"
     assert page.get_by_text("The viewer needs scripts").is_visible()
     assert page.locator("#curve svg").is_visible()
 

@@ -29,11 +29,11 @@ def test_a_result_says_all_that_matters(client: FlaskClient, page: str) -> None:
     text = text_of(client.get(page).text)
     for said in (
         "my head.png",
-        "Glioma",
+        "Tumour: glioma",
         "Meningioma",
         "The operating point is “screening”",
         "sensitivity 90.0 %",
-        "cannot be ruled out",
+        "Kind: glioma.",
         "256 × 256 pixels",
         " ms",
         "tiny 0.0.1",
@@ -43,21 +43,122 @@ def test_a_result_says_all_that_matters(client: FlaskClient, page: str) -> None:
 
 def test_the_picture_s_text_states_the_finding(client: FlaskClient, page: str) -> None:
     assert re.search(
-        r'alt="[^"]*Decision: Glioma\. Signs of glioma are outlined',
+        r'alt="[^"]*Finding: Tumour: glioma\. Signs of glioma are outlined',
         client.get(page).text,
     )
 
 
-def test_a_refusal_warns_before_the_subdued_numbers(
+def test_a_refusal_says_why_and_shows_no_class_bar_or_overlay(
     client: FlaskClient, color_png: bytes
 ) -> None:
     html = client.post(
         "/analyses", **form(("photo.png", color_png)), follow_redirects=True
     ).text
-    warning = html.index("Do not use this result")
-    assert warning < html.index("Calibrated probabilities")
-    assert "numbers subdued" in html
-    assert re.search(r'value="none" checked', html)
+    assert "Why it was not judged" in html
+    text = text_of(html)
+    for hidden in ("Any tumour", "Glioma", "probabilities", "Grad-CAM", "Overlay PNG"):
+        assert hidden not in text
+    assert 'class="bars"' not in html
+
+
+def test_the_answer_comes_before_notes_and_details(
+    client: FlaskClient, page: str
+) -> None:
+    html = client.get(page).text
+    places = [
+        html.index(text)
+        for text in (
+            '<h1 id="decision">',
+            "How sure the model is",
+            'class="stage"',
+            "Calibrated probabilities</h2>",
+        )
+    ]
+    assert places == sorted(places)
+
+
+FRAME = {"x0": "40", "y0": "30", "x1": "240", "y1": "250"}
+
+
+def test_a_frame_is_judged_by_itself_and_shown_beside_the_picture(
+    client: FlaskClient, page: str
+) -> None:
+    response = client.post(f"{page}/frame", data=FRAME)
+    assert response.status_code == 303
+    assert response.location != page
+    text = text_of(client.get(response.location).text)
+    assert "Only the part inside the frame" in text
+    assert "You drew this frame" in text
+    document = json.loads(client.get(f"{response.location}/report.json").data)
+    assert document["view"] == {
+        "corners": [[40, 30], [240, 30], [240, 250], [40, 250]],
+        "height": 220,
+        "width": 200,
+        "inverted": False,
+    }
+    assert (document["width"], document["height"]) == (256, 256)
+    data = np.frombuffer(client.get(f"{response.location}/judged.png").data, np.uint8)
+    judged = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    assert judged is not None
+    assert judged.shape == (220, 200)
+    assert client.get(f"{page}/judged.png").status_code == 404
+
+
+def test_a_frame_can_turn_the_greys_round(
+    client: FlaskClient, lesion_png: bytes
+) -> None:
+    slice_ = cv2.imdecode(np.frombuffer(lesion_png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert slice_ is not None
+    # A thin dark edge, so that nobody sees by the corners that the air is white.
+    negative = cv2.copyMakeBorder(255 - slice_[20:-20, 20:-20], 20, 20, 20, 20, 0)
+    ok, data = cv2.imencode(".png", negative)
+    assert ok
+    page = client.post("/analyses", **form(("n.png", data.tobytes()))).location
+    frame = {"x0": "20", "y0": "20", "x1": "236", "y1": "236", "inverted": "yes"}
+    turned = client.post(f"{page}/frame", data=frame).location
+    document = json.loads(client.get(f"{turned}/report.json").data)
+    assert document["view"]["inverted"]
+    assert document["decision"] == "glioma"
+    assert "Its greys were turned round" in client.get(turned).text
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        {},
+        {**FRAME, "x1": "60"},
+        {**FRAME, "x1": "257"},
+        {**FRAME, "y0": "-1"},
+        {**FRAME, "x0": "abc"},
+        {**FRAME, "x0": "240", "x1": "40"},
+    ],
+)
+def test_a_frame_outside_the_picture_or_too_small_is_refused(
+    client: FlaskClient, page: str, edges: dict[str, str]
+) -> None:
+    response = client.post(f"{page}/frame", data=edges)
+    assert response.status_code == 422
+    assert "Draw it around one head" in response.text
+
+
+def test_what_was_cropped_from_a_page_is_shown(
+    client: FlaskClient, lesion_png: bytes
+) -> None:
+    slice_ = cv2.imdecode(np.frombuffer(lesion_png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert slice_ is not None
+    white = cv2.copyMakeBorder(slice_, 60, 90, 120, 80, cv2.BORDER_CONSTANT, value=250)
+    ok, data = cv2.imencode(".png", white)
+    assert ok
+    page = client.post("/analyses", **form(("page.png", data.tobytes()))).location
+    html = client.get(page).text
+    assert "What was judged" in html
+    assert 'points="120,60 376,60 376,316 120,316"' in html
+    judged = cv2.imdecode(
+        np.frombuffer(client.get(f"{page}/judged.png").data, np.uint8),
+        cv2.IMREAD_UNCHANGED,
+    )
+    assert judged is not None
+    assert judged.shape == (256, 256)
 
 
 def test_pictures_and_layers_are_as_large_as_the_upload(
@@ -98,8 +199,8 @@ def test_several_files_without_a_script_give_a_list(
     assert response.status_code == 200
     text = text_of(response.text)
     assert "2 read, 1 not" in text
-    assert "a.png Glioma" in text
-    assert "b.png Not a brain MRI" in text
+    assert "a.png Tumour: glioma" in text
+    assert "b.png Not judged: this looks like a photograph" in text
     assert "c.jpg is text, no picture" in text
 
 

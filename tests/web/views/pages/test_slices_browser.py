@@ -79,7 +79,7 @@ def test_one_picture_chosen_opens_its_result(
         page.get_by_text("Choose files").click()
     chooser.value.set_files(files["head.png"])
     page.wait_for_url("**/analyses/*")
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
     assert page.get_by_role("row", name="Glioma").get_by_text("%").is_visible()
 
 
@@ -88,18 +88,21 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
 ) -> None:
     page.set_input_files("#file", list(files.values()))
     finished(page)
-    assert page.get_by_role("status").inner_text() == "4 of 4 done, 2 could not be read"
+    assert (
+        page.locator("#progress-text").inner_text()
+        == "4 of 4 done, 2 could not be read"
+    )
     rows = page.locator("#progress-list li")
-    said = [" ".join(text.split()) for text in rows.all_inner_texts()]
-    assert said[0] == "head.png Glioma"
-    assert said[1].startswith("photo.png Not a brain MRI")
-    assert "text.jpg is text, no picture" in said[2]
-    assert "empty.png is empty" in said[3]
+    lines = [" ".join(text.split()) for text in rows.all_inner_texts()]
+    assert lines[0].startswith("head.png Glioma any tumour: ")
+    assert lines[1].startswith("photo.png Not judged")
+    assert "text.jpg is text, no picture" in lines[2]
+    assert "empty.png is empty" in lines[3]
     done = page.locator("#done li")
     done.nth(1).wait_for()
     assert done.count() == 2
     follow(page, "head.png")
-    assert page.get_by_role("heading", level=1).inner_text() == "Glioma"
+    assert page.get_by_role("heading", level=1).inner_text() == "Tumour: glioma"
 
 
 def test_a_picture_too_large_is_refused_before_it_is_sent(
@@ -148,17 +151,19 @@ def test_a_picture_pasted_or_dropped_is_read(
     assert page.get_by_text(f"{kind}.png").first.is_visible()
 
 
-def test_the_drawn_example_takes_one_click(page: playwright.Page) -> None:
-    page.get_by_role("button", name="Try the drawn example").click()
+def test_a_real_example_takes_one_click(page: playwright.Page) -> None:
+    page.get_by_role("button", name="Meningioma").click()
     page.wait_for_url("**/analyses/*")
-    assert "drawn example" in page.title()
+    assert "example-meningioma" in page.title()
+    known = page.get_by_role("region", name="An example: meningioma")
+    assert "CC BY 4.0" in known.inner_text()
 
 
 def test_the_overlay_s_kind_and_opacity_change_at_once(
     page: playwright.Page, files: dict[str, str]
 ) -> None:
     open_result(page, files["head.png"])
-    assert shown_layers(page) == ["evidence"]
+    assert shown_layers(page) == ["outline"]
     for label, shown in (
         ("Grad-CAM", ["gradcam"]),
         ("Outline", ["outline"]),
@@ -171,6 +176,84 @@ def test_the_overlay_s_kind_and_opacity_change_at_once(
     page.get_by_label("Opacity").fill("30")
     assert layer.evaluate("(layer) => getComputedStyle(layer).opacity") == "0.3"
     assert page.locator("output").inner_text() == "30 %"
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+LAPTOP = {"viewport": {"width": 1280, "height": 900}}
+
+
+@pytest.mark.parametrize("page", [LAPTOP, PHONE], indirect=True, ids=["wide", "phone"])
+def test_the_answer_its_bar_and_the_picture_need_no_scrolling(
+    page: playwright.Page, files: dict[str, str]
+) -> None:
+    open_result(page, files["head.png"])
+    height = page.viewport_size["height"]
+    boxes = [
+        page.locator(selector).first.bounding_box()
+        for selector in ("#stage", "#decision", ".verdict .bars")
+    ]
+    assert all(box["y"] >= 0 and box["y"] + box["height"] <= height for box in boxes)
+    stage, decision, _ = boxes
+    if page.viewport_size["width"] < 500:
+        assert stage["y"] < decision["y"], "the picture comes first on a phone"
+
+
+def drag_frame(page: playwright.Page, start: float, end: float) -> None:
+    """Draw a frame with the pointer; both corners are shares of the picture."""
+    page.locator("#stage").scroll_into_view_if_needed()
+    box = page.locator("#frame").bounding_box()
+    # The picture is square, and lies in the middle of its room.
+    side = min(box["width"], box["height"])
+    x = box["x"] + (box["width"] - side) / 2
+    y = box["y"] + (box["height"] - side) / 2
+    page.mouse.move(x + start * side, y + start * side)
+    page.mouse.down()
+    page.mouse.move(x + 0.5 * side, y + 0.5 * side)
+    page.mouse.move(x + end * side, y + end * side)
+    page.mouse.up()
+
+
+def edges(page: playwright.Page) -> list[int]:
+    return [
+        int(page.locator(f"#frame-{name}").input_value())
+        for name in ("x0", "y0", "x1", "y1")
+    ]
+
+
+def test_a_frame_is_drawn_with_the_pointer_and_judged(
+    page: playwright.Page, files: dict[str, str]
+) -> None:
+    open_result(page, files["head.png"])
+    first = page.url
+    page.get_by_text("draw a frame").click()
+    assert edges(page) == [0, 0, 256, 256]
+    drag_frame(page, 0.125, 0.875)
+    wanted = [32, 32, 224, 224]
+    assert all(abs(a - b) <= 2 for a, b in zip(edges(page), wanted, strict=True))
+    page.get_by_role("button", name="Judge this part").click()
+    page.get_by_text("You drew this frame").wait_for()
+    assert page.url != first
+    page.get_by_role("img", name="The part that was judged").wait_for()
+
+
+def test_a_frame_is_moved_and_sized_by_keys(
+    page: playwright.Page, files: dict[str, str]
+) -> None:
+    open_result(page, files["head.png"])
+    page.get_by_text("draw a frame").click()
+    page.locator("#frame-x1").fill("200")
+    page.locator("#frame-y1").fill("200")
+    page.get_by_role("group", name="Frame: arrow keys").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    moved = edges(page)
+    assert moved[0] > 0
+    assert [moved[2] - moved[0], moved[3] - moved[1]] == [200, 200]
+    page.keyboard.press("Shift+ArrowLeft")
+    assert edges(page)[2] < moved[2]
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    assert edges(page)[2] == 256, "it stays within the picture"
 
 
 def test_layers_lie_exactly_on_the_picture(
@@ -196,9 +279,9 @@ def test_everything_can_be_done_by_keyboard(
         keys.press("Space")
     chooser.value.set_files(files["head.png"])
     page.wait_for_url("**/analyses/*")
-    page.get_by_label("Evidence", exact=True).focus()
+    page.get_by_label("Outline", exact=True).focus()
     keys.press("ArrowRight")
-    assert shown_layers(page) == ["gradcam"]
+    assert shown_layers(page) == ["evidence"]
     keys.press("Tab")
     assert page.locator(":focus").get_attribute("id") == "opacity"
     keys.press("ArrowLeft")
@@ -254,8 +337,52 @@ def test_deleting_all_empties_the_list(
 ) -> None:
     page.set_input_files("#file", [files["head.png"], files["photo.png"]])
     finished(page)
-    page.get_by_role("button", name="Delete all 2").click()
+    page.get_by_text("Analysed in this session (2)").wait_for()
+    ask = page.locator("#done").get_by_role("button", name="Delete all")
+    ask.click()
+    dialog = page.get_by_role("dialog", name="Delete 2 results and their pictures?")
+    dialog.get_by_role("button", name="Keep them").click()
+    assert page.locator("#done li").count() == 2
+    ask.click()
+    dialog.get_by_role("button", name="Delete all").click()
     page.get_by_text("Nothing yet").wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Analysed in this session (2)").wait_for()
+
+
+def test_results_are_found_by_name_and_answer_and_sorted(
+    page: playwright.Page, files: dict[str, str]
+) -> None:
+    page.set_input_files("#file", [files["photo.png"], files["head.png"]])
+    finished(page)
+    page.get_by_text("Analysed in this session (2)").wait_for()
+
+    def names() -> list[str]:
+        return page.locator("#done li:not([hidden]) a").all_inner_texts()
+
+    page.get_by_label("Sort by").select_option("name")
+    assert names() == ["head.png", "photo.png"]
+    page.get_by_label("Sort by").select_option("probability of a tumour")
+    assert names() == ["head.png", "photo.png"]
+    page.get_by_label("Name", exact=True).fill("PHOTO")
+    assert names() == ["photo.png"]
+    assert page.locator("#found").inner_text() == "1 of 2 shown"
+    page.get_by_label("Name", exact=True).fill("")
+    page.get_by_label("Answer", exact=True).select_option("Tumour: glioma")
+    assert names() == ["head.png"]
+
+
+def test_pictures_of_a_folder_keep_their_folders_names(
+    page: playwright.Page, files: dict[str, str], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        shutil.copy(files["head.png"], tmp_path / "all" / name / "1.png")
+    page.set_input_files("#folder", str(tmp_path / "all"))
+    finished(page)
+    page.get_by_text("Analysed in this session (2)").wait_for()
+    names = page.locator("#done li a").all_inner_texts()
+    assert sorted(names) == ["all/one/1.png", "all/two/1.png"]
 
 
 NARROW = {"viewport": {"width": 360, "height": 740}}
@@ -333,7 +460,7 @@ def test_it_works_without_scripts(page: playwright.Page, files: dict[str, str]) 
     page.get_by_role("button", name="Analyse as single slices").click()
     assert page.get_by_text("1 read, 1 not").is_visible()
     follow(page, "head.png")
-    assert shown_layers(page) == ["evidence"]
+    assert shown_layers(page) == ["outline"]
     page.locator(".kinds label", has_text="Grad-CAM").click()
     assert shown_layers(page) == ["gradcam"]
 
@@ -345,9 +472,12 @@ def test_a_listener_hears_landmarks_names_and_the_finding(
     for role in ("banner", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1
     assert page.get_by_role("heading", level=1).count() == 1
-    picture = page.get_by_role("img", name=re.compile("Decision: Glioma"))
+    page.get_by_text("Calibrated probabilities").click()
+    picture = page.get_by_role("img", name=re.compile("Finding: Tumour: glioma"))
     assert picture.count() == 1
-    assert page.get_by_role("table").get_by_role("rowheader").count() == 5
+    for name, rows in (("How sure the model is", 2), ("Calibrated probability", 5)):
+        table = page.get_by_role("table", name=name)
+        assert table.get_by_role("rowheader").count() == rows
     assert page.get_by_role("radiogroup").or_(page.get_by_role("group")).count() >= 1
     slider = page.get_by_role("slider", name="Opacity")
     assert slider.get_attribute("aria-valuetext") == "80 %"

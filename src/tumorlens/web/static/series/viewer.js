@@ -2,6 +2,7 @@
 
 import { View, fetchBlock } from "./block.js";
 import { steerCurve } from "./curve.js";
+import { showFilm } from "./film.js";
 import { ZOOM_STEP } from "./keys.js";
 import { greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
@@ -147,6 +148,7 @@ try {
   source.voxels = await fetchBlock(facts.voxels, Uint16Array);
   said.textContent = "";
   state.moveTo(state.position);
+  showFilm(document.querySelector("#film"), own, state, source);
   for (const pane of panes) pane.fit();
   if (facts.evidence) source.evidence = await fetchBlock(facts.evidence, Uint8Array);
   state.changed();

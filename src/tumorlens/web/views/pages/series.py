@@ -21,18 +21,20 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import MissingFileError
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.taxonomy import CLASSES, INFO, Verdict, decision_title
+from tumorlens.taxonomy import CLASSES, INFO, Verdict
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
+from tumorlens.web.views.examples import example_of
 from tumorlens.web.views.presentation import (
-    analysis_row,
     curve_of,
     main_series,
     overlay_colors,
+    series_glance_rows,
+    session_rows,
 )
 from tumorlens.web.views.responses import (
     download_response,
@@ -81,16 +83,38 @@ def show(scan_id: str) -> str:
         "bundle": app_state().bundle,
         "words": words,
         "presentation": presentation,
-        "decision_title": decision_title,
     }
     if chosen is not None and chosen["finding"] is not None:
         return render_template("series.html", **common, **_finding(upload, chosen))
-    rows = []
+    pictures = []
     for item in upload.document["analyses"]:
         # Each picture can be deleted, or give way to newer ones, by itself.
         with suppress(MissingFileError):
-            rows.append(analysis_row(app_state().store.get(item, upload.owner)))
+            pictures.append(app_state().store.get(item, upload.owner))
+    rows = list(reversed(session_rows(pictures, (), {})))
     return render_template("series_progress.html", **common, rows=rows)
+
+
+@blueprint.get("/<scan_id>/compare")
+def compare(scan_id: str) -> str:
+    """Show two judged series side by side: 200, or 404.
+
+    The argument ``series`` is a series of this upload, from 1, and ``with`` another of
+    this session, as ``ID.NUMBER``.
+    """
+    upload = _get(scan_id)
+    other_id, _, number = request.args.get("with", "").rpartition(".")
+    other = _get(other_id)
+    pairs = [(upload, request.args.get("series", "1")), (other, number)]
+    sides = [_compared(item, text) for item, text in pairs]
+    one, two = ([view["plane"] for view in side["viewer"]["views"]] for side in sides)
+    return render_template(
+        "compare.html",
+        sides=sides,
+        planes=[plane for plane in one if plane and plane in two],
+        # Of one upload's series the places in the patient are the same.
+        together=upload.id == other.id,
+    )
 
 
 @blueprint.get("/<scan_id>/status")
@@ -186,10 +210,62 @@ def _chosen(upload: Upload) -> dict[str, Any] | None:
     return main_series(upload)
 
 
+def _compared(upload: Upload, number: str) -> dict[str, Any]:
+    """Gather what the comparison shows of a judged series; `NotFound` without one."""
+    if not number.isdecimal() or not 1 <= int(number) <= len(upload.series):
+        raise NotFound
+    facts = upload.series[int(number) - 1]
+    finding = facts["finding"]
+    if finding is None:
+        raise NotFound
+    glance = series_glance_rows(finding)
+    return {
+        "title": presentation.series_choice(upload, facts),
+        "url": url_for("series.show", scan_id=upload.id, series=facts["index"] + 1),
+        "decision": finding["decision"],
+        "answer": presentation.headline(finding),
+        "p_tumor": words.percent(glance[0][1]) if glance else None,
+        "viewer": _viewer(upload, facts),
+    }
+
+
+def _others(upload: Upload, facts: dict[str, Any]) -> list[dict[str, str]]:
+    """List the series of this session that one can be compared with."""
+    scans = app_state().store.owned(upload.owner, Kind.SCAN)
+    # Those of the same upload come first.
+    scans = tuple(sorted(scans, key=lambda scan: scan.id != upload.id))
+    return [
+        {
+            "value": f"{scan.id}.{item['index'] + 1}",
+            "title": presentation.series_choice(scan, item),
+        }
+        for scan in scans
+        for item in scan.series
+        if item["finding"] is not None
+        and (scan.id, item["index"]) != (upload.id, facts["index"])
+    ]
+
+
+def _viewer(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
+    """Gather what the viewer's script needs of a judged series."""
+    place = {"scan_id": upload.id, "index": facts["index"]}
+    geometry = {"affine": None, **facts["geometry"]}
+    return {
+        **geometry,
+        "voxels": url_for("series.voxels", **place),
+        "evidence": (
+            url_for("series.evidence", **place) if facts["has_evidence"] else None
+        ),
+        "first": _first_position(facts["finding"], geometry["shape"]),
+        "colors": color_scale().ravel().tolist(),
+    }
+
+
 def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
     """Gather what the page shows of a judged series."""
     finding, bundle = facts["finding"], app_state().bundle
     place = {"scan_id": upload.id, "index": facts["index"]}
+    example = example_of(upload.document)
     probabilities = finding["probabilities"]
     # A model of volumes says nothing of single slices.
     whole = bool(probabilities) and set(finding["slice_p_tumor"]) == {None}
@@ -200,22 +276,25 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
         "warnings": presentation.warnings(
             finding, upload.document["notes"], bundle.version
         ),
+        "glance": series_glance_rows(finding),
+        "example": example,
+        "example_trained": example and example.has_trained(bundle.provenance),
         "point": bundle.operating_points.get(finding["operating_point"]),
         "probabilities": probabilities
         and [(INFO[name], probabilities[name.value]) for name in CLASSES],
         "curve": curve_of(finding["slice_p_tumor"], finding["run"]),
         "scale": overlay_colors(),
         "viewer": {
-            **facts["geometry"],
-            "voxels": url_for("series.voxels", **place),
-            "evidence": (
-                url_for("series.evidence", **place) if facts["has_evidence"] else None
-            ),
+            **_viewer(upload, facts),
             "p_tumor": finding["slice_p_tumor"],
             "whole": whole,
-            "first": _first_position(finding, facts["geometry"]["shape"]),
-            "colors": color_scale().ravel().tolist(),
         },
+        "presets": [
+            (name, title)
+            for name, title in presentation.WINDOWS.items()
+            if facts["geometry"].get(name)
+        ],
+        "others": _others(upload, facts),
         "place": place,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import PurePath
 
 from flask import (
@@ -19,7 +18,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import InputError
-from tumorlens.inference.slice.results import Failure, Prediction
+from tumorlens.imaging.preprocess.framing import view_pixels
+from tumorlens.imaging.study import PictureView, Series, Slice, Study
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import (
     OverlayKind,
@@ -28,14 +29,21 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import INFO
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import judge_pictures
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Upload
-from tumorlens.web.views.example import example_png
-from tumorlens.web.views.presentation import analysis_row, overlay_colors
+from tumorlens.web.views.examples import example_of
+from tumorlens.web.views.presentation import (
+    analysis_row,
+    glance_rows,
+    judged_part,
+    measured_rates,
+    overlay_colors,
+    session_rows,
+)
 from tumorlens.web.views.responses import (
     download_response,
     overlay_kind,
@@ -45,6 +53,11 @@ from tumorlens.web.views.responses import (
 )
 
 blueprint = Blueprint("slices", __name__, url_prefix="/analyses")
+
+LEAST_FRAME = 32
+"""Pixels of a frame's shorter side, at least: in smaller ones nothing can be told."""
+
+FRAMED = "Only the part inside the frame that was drawn on the picture was judged."
 
 
 @blueprint.post("")
@@ -64,35 +77,74 @@ def create() -> AnyResponse:
     return _analyse(uploads)
 
 
-@blueprint.post("/example")
-def create_from_example() -> AnyResponse:
-    """Judge the drawn example; answers as `create` does."""
-    drawn = FileStorage(io.BytesIO(example_png()), "drawn example.png")
-    return _analyse([drawn])
-
-
 @blueprint.get("/<analysis_id>")
 def show(analysis_id: str) -> str:
     """Show one result: 200, or 404 once its time is over."""
     analysis, prediction = _load(analysis_id)
     decision = prediction.decision
     bundle = app_state().bundle
+    values = decision.probabilities or {}
+    point = bundle.operating_points.get(decision.operating_point)
+    example = example_of(analysis.document)
     return render_template(
         "slice.html",
         analysis=analysis,
         prediction=prediction,
         bundle=bundle,
-        point=bundle.operating_points.get(decision.operating_point),
-        probabilities=[(INFO[name], decision.probabilities[name]) for name in CLASSES],
+        point=point,
+        rates=measured_rates(bundle, decision.operating_point) if point else (),
+        glance=glance_rows(decision),
+        probabilities=[(INFO[name], share) for name, share in values.items()],
         explained=INFO[prediction.explanation.explained],
         outlines=[
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
             for polygon in prediction.explanation.outline
         ],
+        judged=judged_part(prediction.view, "framed" in analysis.document),
+        frame=_box_of(prediction.view),
+        example=example,
+        example_trained=example and example.has_trained(bundle.provenance),
         scale=overlay_colors(),
         settings=app_state().settings,
         words=words,
     )
+
+
+@blueprint.post("/<analysis_id>/frame")
+def judge_frame(analysis_id: str) -> AnyResponse:
+    """Judge a part of a picture again, as a result of its own: 303 to its page.
+
+    The form's ``x0``, ``y0``, ``x1`` and ``y1`` are the edges in pixels of the
+    picture, and ``inverted`` says that its air is white. 404, or 422 where the frame
+    is too small or not within the picture.
+    """
+    analysis, prediction = _load(analysis_id)
+    view = _frame(prediction)
+    slice_ = Slice(
+        prediction.pixels,
+        prediction.source,
+        prediction.index,
+        prediction.spacing_mm,
+        prediction.plane,
+        view=view,
+    )
+    study = Study((Series((slice_,)),), (FRAMED,))
+    classifier = app_state().classifier.slice_classifier()
+    with app_state().turns:
+        (judged,) = classifier.predict_study(study, prediction.decision.operating_point)
+    origin = {"framed": analysis.document.get("framed", analysis.id)}
+    kept = app_state().store.add(judged, ensure_session_id(), origin)
+    return redirect(url_for("slices.show", analysis_id=kept.id), 303)
+
+
+@blueprint.get("/<analysis_id>/judged.png")
+def judged(analysis_id: str) -> Response:
+    """Give the part of the picture that was judged, in 8 bits: 200, or 404."""
+    _, prediction = _load(analysis_id)
+    if prediction.view is None:
+        raise NotFound
+    cut = view_pixels(prediction.pixels, prediction.view)
+    return png_response(encode_png(window_picture(cut)))
 
 
 @blueprint.get("/<analysis_id>/picture.png")
@@ -149,10 +201,50 @@ def _load(analysis_id: str) -> tuple[Upload, Prediction]:
     return analysis, app_state().store.prediction(analysis)
 
 
-def _analyse(uploads: list[FileStorage]) -> AnyResponse:
+def _frame(prediction: Prediction) -> PictureView:
+    """Read the frame that the request draws.
+
+    Raises
+    ------
+    InputError
+        Where it is none, too small, or not within the picture (422).
+    """
+    edges = [request.form.get(name, type=int) for name in ("x0", "y0", "x1", "y1")]
+    x0, y0, x1, y1 = (-1 if edge is None else edge for edge in edges)
+    inside = 0 <= x0 < x1 <= prediction.width and 0 <= y0 < y1 <= prediction.height
+    if not inside or min(x1 - x0, y1 - y0) < LEAST_FRAME:
+        raise InputError(
+            f"The frame is not within the picture, or smaller than {LEAST_FRAME} by "
+            f"{LEAST_FRAME} pixels.",
+            "Draw it around one head.",
+        )
+    corners = tuple(
+        (float(x), float(y)) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    )
+    one, two, three, four = corners
+    return PictureView(
+        (one, two, three, four), (y1 - y0, x1 - x0), "inverted" in request.form
+    )
+
+
+def _box_of(view: PictureView | None) -> dict[str, int] | None:
+    """Edges of the upright box around a view, in pixels of the picture."""
+    if view is None:
+        return None
+    xs, ys = zip(*view.corners, strict=True)
+    return {
+        "x0": max(0, int(min(xs))),
+        "y0": max(0, int(min(ys))),
+        "x1": int(max(xs)),
+        "y1": int(max(ys)),
+    }
+
+
+def _analyse(files: list[FileStorage]) -> AnyResponse:
     operating_point = request.form.get("operating_point") or None
-    results = list(judge_pictures(uploads, ensure_session_id(), operating_point))
-    rows = [analysis_row(item) for item in results if isinstance(item, Upload)]
+    results = list(judge_pictures(files, ensure_session_id(), operating_point))
+    uploads = [item for item in results if isinstance(item, Upload)]
+    rows = [analysis_row(item) for item in uploads]
     failures = [item for item in results if isinstance(item, Failure)]
     status = upload_status(results)
     response: AnyResponse
@@ -164,7 +256,8 @@ def _analyse(uploads: list[FileStorage]) -> AnyResponse:
         (failure,) = failures
         return error_response(status, failure.code, failure.message, failure.hint)
     else:
-        page = render_template("slices.html", rows=rows, failures=failures)
+        named = list(reversed(session_rows(uploads, (), {})))
+        page = render_template("slices.html", rows=named, failures=failures)
         response = Response(page)
     response.status_code = status
     return response

@@ -1,7 +1,4 @@
-"""A drawn head with a drawn lesion, to try the app with: no patient's picture.
-
-Tested in `tests/web/views/pages/test_home.py`.
-"""
+"""A drawn head with a drawn lesion: no patient's picture."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _GREY_MATTER, _WHITE_MATTER = 98.0, 132.0
 _RIM, _CORE, _SWELLING = 238.0, 72.0, 84.0
 
 
-def draw_example() -> NDArray[np.uint8]:
+def draw_head() -> NDArray[np.uint8]:
     """Draw an axial slice after contrast, as simple shapes, always the same.
 
     Returns
@@ -58,9 +55,9 @@ def draw_example() -> NDArray[np.uint8]:
 
 
 @cache
-def example_png() -> bytes:
-    """Return the example as a PNG file; it is drawn once."""
-    return encode_png(draw_example())
+def drawn_head_png() -> bytes:
+    """The head as a PNG file; it is drawn once."""
+    return encode_png(draw_head())
 
 
 def _texture(rng: np.random.Generator, sigma: float) -> NDArray[np.float32]:
