@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.figures import BINS
+from tumorlens.evaluation.performance.figures import BINS, said
 from tumorlens.evaluation.scoring.scored_slices import (
     Judgements,
     ScoredSlices,
@@ -29,7 +29,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_slice,
 )
 from tumorlens.statistics.resampling import Figure, exact_margin, figure, without_bias
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 
 SCHEMA = "tumorlens-site-counts/1"
 
@@ -217,14 +217,10 @@ def _subgroups(
     }
 
 
-def _said(scored: ScoredSlices, kind: object) -> NDArray[np.bool_]:
-    return np.array([item is kind for item in scored.decisions])
-
-
 def _part(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
     slices = by_slice(scored)
     sums = _Slices.of(scored.groups, min_cell)
-    cleared, every = _said(scored, TumorClass.NO_TUMOR), np.ones(len(slices.labels))
+    (cleared, _, _), every = said(scored), np.ones(len(slices.labels))
     right = slices.predicted == slices.labels
     inside = np.isfinite(scored.peak_inside)
     return {
@@ -245,10 +241,7 @@ def _counts(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
     slices, patients = by_slice(scored), by_patient(scored)
     sums = _Slices.of(scored.groups, min_cell)
     people = _Slices.of(patients.groups, min_cell)
-    cleared, unsure, refused = (
-        _said(scored, kind)
-        for kind in (TumorClass.NO_TUMOR, Verdict.INCONCLUSIVE, Verdict.NOT_BRAIN_MRI)
-    )
+    cleared, unsure, refused = said(scored)
     every, tumor, labels = np.ones(len(cleared), bool), scored.tumor, scored.labels
     set_sizes = scored.sets.sum(axis=1)
     truth = np.eye(_KINDS)[labels]
@@ -331,12 +324,12 @@ def _point_sums(
 
 
 def _class_sums(judged: Judgements, sums: _Slices) -> dict[str, Any]:
-    labels, said = judged.labels, judged.predicted
-    right, every = labels == said, np.ones(len(labels), bool)
+    labels, predicted = judged.labels, judged.predicted
+    right, every = labels == predicted, np.ones(len(labels), bool)
     ratios: dict[str, Any] = {"accuracy": sums.share(right, every)}
     scores: dict[str, Any] = {"tumor": sums.scores(judged.p_tumor, judged.tumor)}
     for row, name in enumerate(CLASSES):
-        true, called = labels == row, said == row
+        true, called = labels == row, predicted == row
         both = true.astype(np.int64) + called
         ratios[f"{name}/recall"] = sums.share(right, true)
         ratios[f"{name}/precision"] = sums.share(right, called)
@@ -345,7 +338,7 @@ def _class_sums(judged: Judgements, sums: _Slices) -> dict[str, Any]:
         scores[name.value] = sums.scores(judged.probabilities[:, row], true)
     return {
         "count": len(labels),
-        "confusion": np.bincount(labels * _KINDS + said, minlength=_KINDS**2)
+        "confusion": np.bincount(labels * _KINDS + predicted, minlength=_KINDS**2)
         .reshape(_KINDS, _KINDS)
         .tolist(),
         "ratios": ratios,
@@ -600,11 +593,11 @@ def _calibration_figure(
     bins: Sequence[Sequence[float]], slices_per_patient: float
 ) -> Figure | None:
     """Calibration error of bins; its draws are as wide as patients are few."""
-    counts, said, right = np.array(bins).T
+    counts, sure, right = np.array(bins).T
     total = counts.sum()
     if not total:
         return None
-    gap = right - said
+    gap = right - sure
     rate = np.divide(right, counts, out=np.zeros_like(right), where=counts > 0)
     spread = np.sqrt(counts * rate * (1.0 - rate) * slices_per_patient)
     noise = np.random.default_rng(0).normal(size=(_DRAWS, len(counts)))
@@ -698,7 +691,7 @@ def _without_band(x: NDArray[np.float64], y: NDArray[np.float64]) -> dict[str, A
 
 def _reliability_bins(bins: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
     rows = []
-    for number, (count, said, right) in enumerate(bins):
+    for number, (count, sure, right) in enumerate(bins):
         if count:
             share = right / count
             half = _Z * float(np.sqrt(share * (1.0 - share) / count))
@@ -707,7 +700,7 @@ def _reliability_bins(bins: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
                     "from": number / BINS,
                     "to": (number + 1) / BINS,
                     "slices": int(count),
-                    "sure": said / count,
+                    "sure": sure / count,
                     "right": {
                         "value": share,
                         "low": max(0.0, share - half),
