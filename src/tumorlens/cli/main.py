@@ -27,6 +27,7 @@ COMMANDS = {
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
     "federate": ("scale", "Train one model over many hospitals."),
+    "validate": ("scale", "Measure a model at many sites, by a protocol."),
     "serve": ("services", "Open the web app."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (

@@ -332,7 +332,10 @@ def subgroup_section(figures: Mapping[str, Any]) -> Section:
             "with sources, and sources with classes. A low figure says where to look, "
             "not why. Of a single patient a share's interval is nearly 0 to 1.",
         ),
-        [part_table(_SUBGROUP_TITLES[kind], parts) for kind, parts in figures.items()],
+        [
+            part_table(_SUBGROUP_TITLES.get(kind, f"By {kind}"), parts)
+            for kind, parts in figures.items()
+        ],
     )
 
 

@@ -5,7 +5,7 @@ Tested in `tests/scale/federation/test_site_counts.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from tumorlens.report.page_parts import Section, Table
 
 
 def write_federated_report(
-    metrics: Mapping[str, Any], history: Mapping[str, Any] | None, folder: Path
+    metrics: Mapping[str, Any],
+    history: Mapping[str, Any] | None,
+    folder: Path,
+    first: Sequence[Section] = (),
 ) -> None:
     """Write ``metrics.json`` and ``report.html`` of merged counts.
 
@@ -29,8 +32,10 @@ def write_federated_report(
         The federation's log; None where nothing was trained.
     folder
         Receives both files.
+    first
+        Sections that the page begins with.
     """
-    sections = [_sent(metrics)]
+    sections = [*first, _sent(metrics)]
     if history is not None:
         sections.append(_rounds(history))
     sections += figure_sections(metrics, PARTS)
