@@ -14,6 +14,7 @@ _NUMBERS = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 1000, 4096, 32767, 32768, 655
 _WIDE = (2**31 - 1, 2**31, 2**32 - 1, 10**6, 10**9, 2**24)
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _MOST_BYTES = 2**21
+_GZIPPED = ("nifti-gz", "gzip")
 
 
 def damaged(name: str, seeds: list[bytes], seed: int, index: int) -> bytes:
@@ -39,12 +40,12 @@ def dressed(name: str, data: bytes) -> bytes:
     """Put right what would hide the damage: a wrong checksum ends all reading."""
     if name == "png":
         return _with_checksums(data)
-    return gzip.compress(data, 1, mtime=0) if name == "nifti-gz" else data
+    return gzip.compress(data, 1, mtime=0) if name in _GZIPPED else data
 
 
 def undressed(name: str, data: bytes) -> bytes:
     """Return what `dressed` takes."""
-    return gzip.decompress(data) if name == "nifti-gz" else data
+    return gzip.decompress(data) if name in _GZIPPED else data
 
 
 def _changed(data: bytes, seeds: list[bytes], rng: random.Random) -> bytes:
@@ -164,6 +165,7 @@ def _in_png(data: bytes, seeds: list[bytes], rng: random.Random) -> bytes:
 
 _INSIDE: dict[str, Callable[[bytes, list[bytes], random.Random], bytes]] = {
     "nifti-gz": _in_gzip,
+    "gzip": _in_gzip,
     "png": _in_png,
     "zip": _in_zip,
     "nrrd": _in_nrrd,

@@ -77,6 +77,7 @@ def _png() -> list[bytes]:
         {},
         *({"mode": mode} for mode in ("1", "P", "LA", "RGB", "RGBA")),
         {"mode": "P", "transparency": 0},
+        {"dpi": (200, 100)},
     )
     return [*plain, buffer.getvalue(), _wide(".png")]
 
@@ -91,6 +92,7 @@ def _jpeg() -> list[bytes]:
         {"mode": "CMYK"},
         {"progressive": True},
         {"mode": "RGB", "subsampling": 2, "optimize": True},
+        {"dpi": (100, 200)},
     )
 
 
@@ -100,7 +102,11 @@ def _tiff() -> list[bytes]:
     pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
     kinds = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
     packed = _picture("TIFF", *({"compression": kind} for kind in kinds))
-    others = _picture("TIFF", *({"mode": m} for m in ("1", "RGB", "F", "I", "LAB")))
+    others = _picture(
+        "TIFF",
+        *({"mode": mode} for mode in ("1", "RGB", "F", "I", "LAB")),
+        {"dpi": (200, 100)},
+    )
     return [*packed, *others, buffer.getvalue(), _wide(".tif")]
 
 
@@ -148,6 +154,12 @@ def _nifti_gz() -> list[bytes]:
     return [gzip.compress(data, 1, mtime=0) for data in _nifti()[1:4]]
 
 
+def _gzip() -> list[bytes]:
+    """Pack pictures and DICOM files, which are unpacked before they are read."""
+    plain = (_png()[0], _jpeg()[0], shipped("MR_small.dcm").read_bytes())
+    return [gzip.compress(data, 1, mtime=0) for data in plain]
+
+
 def _nrrd() -> list[bytes]:
     found = []
     place = {"space": "LPS", "space directions": np.eye(3), "space origin": [0, 0, 0]}
@@ -166,8 +178,16 @@ def _zip() -> list[bytes]:
 
     volume, picture = _nifti_gz()[0], _png()[0]
     slices = [(f"s/{i}", data) for i, data in enumerate(series())]
+    sidecar = b'{"EchoTime": 0.1, "RepetitionTime": 4.5, "ScanningSequence": "SE"}'
     return [
         _packed(slices),
+        _packed(
+            [
+                ("sub-1/anat/sub-1_T1w.nii.gz", volume),
+                ("sub-1/anat/sub-1_T1w.json", sidecar),
+                ("sub-1/anat/sub-1_desc-brain_mask.nii.gz", volume),
+            ]
+        ),
         _packed([("a.nii.gz", volume), ("b.png", picture)]),
         _packed([*slices, ("deep/c.png", picture), ("notes.txt", b"x")], stored=True),
     ]
@@ -228,6 +248,7 @@ _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "dicom": _dicom,
     "nifti": _nifti,
     "nifti-gz": _nifti_gz,
+    "gzip": _gzip,
     "nrrd": _nrrd,
     "mgh": _mgh,
     "metaimage": _metaimage,

@@ -11,6 +11,11 @@ A whole series, as DICOM or NIfTI:
 >>> study = tumorlens.read("head.nii.gz")             # doctest: +SKIP
 >>> classifier = tumorlens.load_series_classifier()   # doctest: +SKIP
 >>> classifier.predict(study.series[0]).decision      # doctest: +SKIP
+
+All series of one study together:
+
+>>> classifier = tumorlens.load_study_classifier()    # doctest: +SKIP
+>>> classifier.predict(study).combined.decision       # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -27,6 +32,11 @@ if TYPE_CHECKING:
     )
     from tumorlens.inference.series.results import SeriesPrediction
     from tumorlens.inference.slice.explanation import Failure, Prediction
+    from tumorlens.inference.study.classifier import (
+        StudyClassifier,
+        load_study_classifier,
+    )
+    from tumorlens.inference.study.results import StudyPrediction
 
     __version__: str
 
@@ -36,9 +46,12 @@ __all__ = [
     "Prediction",
     "SeriesClassifier",
     "SeriesPrediction",
+    "StudyClassifier",
+    "StudyPrediction",
     "__version__",
     "load_classifier",
     "load_series_classifier",
+    "load_study_classifier",
     "read",
 ]
 
@@ -49,10 +62,16 @@ _PLACES = {
     "Prediction": ("tumorlens.inference.slice.explanation", "Prediction"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
     "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
+    "StudyClassifier": ("tumorlens.inference.study.classifier", "StudyClassifier"),
+    "StudyPrediction": ("tumorlens.inference.study.results", "StudyPrediction"),
     "load_classifier": ("tumorlens.inference.classifier", "load_classifier"),
     "load_series_classifier": (
         "tumorlens.inference.series.classifier",
         "load_series_classifier",
+    ),
+    "load_study_classifier": (
+        "tumorlens.inference.study.classifier",
+        "load_study_classifier",
     ),
     "read": ("tumorlens.imaging.read", "read_study"),
 }

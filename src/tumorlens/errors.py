@@ -86,10 +86,6 @@ class UnknownFormatError(InputError):
 
     code = "unknown_format"
     http_status = 415
-    default_hint = (
-        "Give DICOM, NIfTI or NRRD, a zip of them, or a PNG, JPEG, TIFF, BMP, WebP or "
-        "GIF picture of one MRI slice."
-    )
 
 
 class DamagedFileError(InputError):
@@ -207,6 +203,11 @@ class SourceDownError(TumorLensError):
     default_hint = "Check the address, then run the same command again: it goes on."
 
 
+def install_command(extra: str) -> str:
+    """Say what can be typed to install an extra: from the clone, until a release."""
+    return f"pip install '.[{extra}]', in the folder of the clone"
+
+
 class MissingExtraError(TumorLensError):
     """A part is asked for that this installation leaves out."""
 
@@ -215,7 +216,7 @@ class MissingExtraError(TumorLensError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
             f"{what} needs the extra '{extra}', which is not installed.",
-            f"Run: pip install 'tumorlens[{extra}]'",
+            f"Run: {install_command(extra)}",
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.samples.heads import draw_person
 from tumorlens.data.audit import Audit, Finding, audit
@@ -167,6 +168,15 @@ def test_a_missing_outline_and_missing_names_are_found(records: list[Record]) ->
     assert found(result, "unknown_patients") is not None
 
 
+def test_a_set_that_names_no_patients_is_not_called_clean(
+    records: list[Record],
+) -> None:
+    result = audit([replace(row, patient="") for row in records])
+    assert not result.clean
+    # What is not known is no error: the exit status stays 0.
+    assert not result.invalid
+
+
 def test_the_summary_counts(records: list[Record]) -> None:
     none, glioma = sorted(audit(records).summaries, key=lambda item: item.label)[::-1]
     assert (none.label, none.pictures, none.patients) == ("no_tumor", 3, 3)
@@ -187,3 +197,80 @@ def test_the_json_holds_all(records: list[Record]) -> None:
 def test_one_thread_finds_the_same_as_many(records: list[Record]) -> None:
     records[3] = replace(records[3], patient="p0")
     assert audit(records, threads=1) == audit(records, threads=3)
+
+
+def pictures(
+    tmp_path: Path, tumors: list[NDArray[np.uint8]], others: list[NDArray[np.uint8]]
+) -> list[Record]:
+    """Write pictures, each of a patient; tumours first."""
+    made = []
+    for row, picture in enumerate([*tumors, *others]):
+        label = TumorClass.GLIOMA if row < len(tumors) else TumorClass.NO_TUMOR
+        path = tmp_path / f"{row}.png"
+        cv2.imwrite(str(path), picture)
+        made.append(Record(path, label, f"patient {row}", source="drawn"))
+    return made
+
+
+CODES = ("class_by_format", "class_by_size", "class_by_brightness")
+
+
+def warned(records: list[Record]) -> set[str]:
+    return {code for code in CODES if found(audit(records), code) is not None}
+
+
+def test_a_class_of_one_size_among_all_sizes_is_told(tmp_path: Path) -> None:
+    """The mean size is the same, so that only the size itself tells."""
+    tumors = [draw_person(row, 128) for row in range(24)]
+    others = [draw_person(row, 128 + 8 * (row % 2 * 2 - 1)) for row in range(24, 48)]
+    records = pictures(tmp_path, tumors, others)
+    assert "class_by_size" in warned(records)
+    finding = found(audit(records), "class_by_size")
+    assert finding is not None
+    assert not finding.invalidates
+    assert "glioma against the others: AUROC" in finding.examples[0]
+
+
+def test_a_bright_class_is_told(tmp_path: Path) -> None:
+    tumors = [draw_person(row, 128) for row in range(12)]
+    others = [draw_person(row, 128) // 2 for row in range(12, 24)]
+    assert warned(pictures(tmp_path, tumors, others)) == {"class_by_brightness"}
+
+
+def test_a_dark_class_among_three_is_told(tmp_path: Path) -> None:
+    heads = [draw_person(row, 128) for row in range(36)]
+    dark = [head // 2 for head in heads[:12]]
+    records = pictures(tmp_path, dark, heads[12:])
+    for row in range(12, 24):
+        records[row] = replace(records[row], label=TumorClass.MENINGIOMA)
+    finding = found(audit(records), "class_by_brightness")
+    assert finding is not None
+    assert [item.split()[0] for item in finding.examples] == ["glioma"]
+
+
+def test_a_class_in_a_format_of_its_own_is_told(tmp_path: Path) -> None:
+    records = pictures(
+        tmp_path,
+        [draw_person(row, 128) for row in range(24)],
+        [draw_person(row, 128) for row in range(24, 48)],
+    )
+    assert warned(records) == set()
+    for row, record in enumerate(records[:24]):
+        picture = cv2.imread(str(record.path), cv2.IMREAD_GRAYSCALE)
+        assert picture is not None
+        path = record.path.with_suffix(".bmp")
+        cv2.imwrite(str(path), picture)
+        records[row] = replace(record, path=path)
+    assert warned(records) == {"class_by_format"}
+
+
+def test_sizes_that_occur_once_tell_nothing(tmp_path: Path) -> None:
+    tumors = [draw_person(row, 100 + 2 * row) for row in range(14)]
+    others = [draw_person(row, 101 + 2 * (row - 14)) for row in range(14, 28)]
+    assert "class_by_size" not in warned(pictures(tmp_path, tumors, others))
+
+
+def test_too_few_pictures_tell_nothing(tmp_path: Path) -> None:
+    tumors = [draw_person(row, 128) for row in range(9)]
+    others = [draw_person(row, 64) // 2 for row in range(9, 30)]
+    assert warned(pictures(tmp_path, tumors, others)) == set()

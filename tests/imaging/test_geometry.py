@@ -17,11 +17,13 @@ from tumorlens.imaging.geometry import (
     Volume,
     acquired_plane,
     check_view,
+    even_grid_of,
     in_grid,
     series_of,
     toward,
     views_of,
     volume_of,
+    with_blank_slices,
 )
 from tumorlens.imaging.limits import MAX_PAGES
 from tumorlens.imaging.readers.volume_file import check_grid
@@ -227,6 +229,55 @@ def test_an_uneven_stack_is_no_volume(places: list[tuple[float, float, float]]):
     assert volume_of(stack(places)) is None
 
 
+@pytest.mark.parametrize(
+    ("depths", "places"),
+    [
+        ([0, 5, 10, 15], (0, 1, 2, 3)),
+        ([0, 5, 10, 20, 25], (0, 1, 2, None, 3, 4)),
+        ([0, -3, -12, -15, -18], (0, 1, None, None, 2, 3, 4)),
+        ([0, 5, 10.4, 19.6, 25], (0, 1, 2, None, 3, 4)),
+    ],
+    ids=["none missing", "one missing", "two, downwards", "rounded"],
+)
+def test_slices_beside_a_gap_lie_in_places_of_one_grid(
+    depths: list[float], places: tuple[int | None, ...]
+) -> None:
+    grid = even_grid_of(stack([(0, 0, depth) for depth in depths]))
+    assert grid is not None
+    assert grid.places == places
+    ends = grid.affine @ [[0, 0], [0, 0], [0, len(places) - 1], [1, 1]]
+    assert ends[2] == pytest.approx([depths[0], depths[-1]])
+    assert grid.gap_mm == pytest.approx(abs(depths[-1]) / (len(places) - 1))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [(0, 0, 0), (0, 0, 5), (0, 0, 15)],
+        [(0, 0, 0), (0, 0, 5), (0, 0, 10), (0, 0, 17.5), (0, 0, 22.5)],
+        [(0, 0, 0), (0, 0, 5), (0, 0, 10), (0, 0, 500)],
+        [(0, 0, 0), (0, 0, 5), (0, 4, 10), (0, 0, 20)],
+        [(0, 0, 0), (0, 1, 5), (0, 2, 10), (0, 4, 20)],
+        [(0, 0, 0), (0, 0, 5), (0, 0, 0), (0, 0, 20)],
+    ],
+    ids=["few", "half a step", "far off", "aside", "slanted", "back and forth"],
+)
+def test_what_lies_in_no_places_has_no_grid(
+    places: list[tuple[float, float, float]],
+) -> None:
+    assert even_grid_of(stack(places)) is None
+
+
+def test_a_series_with_a_gap_is_seen_from_its_sides() -> None:
+    slices = drawn_series(count=12).slices
+    series = Series((*slices[:5], *slices[7:]))
+    grid = even_grid_of(series)
+    assert grid is not None
+    assert [view.plane for view in views_of(series, grid)] == list(Plane)
+    full = with_blank_slices(np.ones((10, 2, 2), np.uint8), grid.places)
+    assert full[:, 0, 0].tolist() == [1] * 5 + [0, 0] + [1] * 5
+
+
 def test_unlike_slices_are_no_volume():
     good = stack([(0, 0, 0), (0, 0, 5), (0, 0, 10)]).slices
     turned = Placement((0, 0, 10), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
@@ -275,7 +326,9 @@ def test_each_view_shows_the_voxels_that_slicing_gives(
     series = series_of(volume, Plane.AXIAL, "x")
     stack = volume_of(series)
     assert stack is not None
-    view = next(item for item in views_of(series, stack) if item.plane is plane)
+    view = next(
+        item for item in views_of(series, even_grid_of(series)) if item.plane is plane
+    )
     turned = np.transpose(stack.voxels, view.order)
     turned = np.flip(turned, tuple(axis for axis in range(3) if view.flipped[axis]))
     expected = np.stack([item.pixels for item in series_of(volume, plane, "x").slices])
@@ -284,7 +337,7 @@ def test_each_view_shows_the_voxels_that_slicing_gives(
 
 def test_edges_name_the_way_each_side_points() -> None:
     series = series_of(numbered((40, 48, 56), (1, 1, 1)), Plane.AXIAL, "x")
-    edges = {view.plane: view.edges for view in views_of(series, volume_of(series))}
+    edges = {view.plane: view.edges for view in views_of(series, even_grid_of(series))}
     assert edges == {
         Plane.AXIAL: ("R", "L", "A", "P"),
         Plane.CORONAL: ("R", "L", "S", "I"),
@@ -295,7 +348,7 @@ def test_edges_name_the_way_each_side_points() -> None:
 def test_spacing_is_that_of_the_pictures() -> None:
     series = drawn_series(count=9)
     spacing = {
-        view.plane: view.spacing_mm for view in views_of(series, volume_of(series))
+        view.plane: view.spacing_mm for view in views_of(series, even_grid_of(series))
     }
     assert spacing[Plane.AXIAL] == (1.0, 1.0)
     assert spacing[Plane.CORONAL] == spacing[Plane.SAGITTAL] == (5.0, 1.0)
@@ -303,12 +356,14 @@ def test_spacing_is_that_of_the_pictures() -> None:
 
 def test_a_few_slices_are_not_seen_from_their_side() -> None:
     series = drawn_series(count=5)
-    assert [view.plane for view in views_of(series, volume_of(series))] == [Plane.AXIAL]
+    assert [view.plane for view in views_of(series, even_grid_of(series))] == [
+        Plane.AXIAL
+    ]
 
 
 def test_without_a_place_there_is_one_view() -> None:
     series = drawn_series(placed=False)
-    (view,) = views_of(series, volume_of(series))
+    (view,) = views_of(series, even_grid_of(series))
     assert (view.plane, view.edges) == (Plane.AXIAL, None)
     bare = Series(tuple(replace(x, plane=None, spacing_mm=None) for x in series.slices))
     (view,) = views_of(bare, None)

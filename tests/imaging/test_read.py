@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from pydicom.data import get_testdata_file
 
 from tests.conftest import Phantom
@@ -17,6 +22,7 @@ from tests.samples.dicom_studies import write_series
 from tests.samples.pictures import drawn_heic
 from tests.samples.zips import pack
 from tumorlens.errors import (
+    DamagedFileError,
     EmptyFileError,
     InputError,
     MissingFileError,
@@ -25,7 +31,8 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging import limits
-from tumorlens.imaging.formats import FORMATS, Format, display_name
+from tumorlens.imaging.formats import FORMATS, PICTURES, Format, display_name
+from tumorlens.imaging.limits import FREE_UNPACKED_BYTES
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import stacks_of, to_slice
 
@@ -172,8 +179,6 @@ def test_names_are_shown_without_control_characters(path: str, shown: str) -> No
 
 
 def test_a_reader_stands_behind_every_ending_of_a_picture(phantom: Phantom) -> None:
-    from PIL import Image
-
     Image.init()
     head = to_slice(phantom(), "x").pixels.astype("uint8")
     # Nothing here writes HEIC; a drawn one is read below.
@@ -190,6 +195,65 @@ def test_a_dicom_file_with_a_preamble_like_tiff_is_read_as_dicom() -> None:
     assert data.startswith(b"II*\0")
     (series,) = read_study(data, "small").series
     assert len(series.headers) == 1
+
+
+def test_the_hint_names_every_format_that_is_read() -> None:
+    with pytest.raises(UnknownFormatError) as caught:
+        read_study(b"\1\2\3\0", "x")
+    named = [item.value for item in Format if item is not Format.RASTER]
+    for title in (*named, *(kind.title for kind in PICTURES)):
+        assert title in caught.value.hint
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["dicom", "png"])
+@pytest.mark.parametrize("given", ["bytes", "file", "folder", "zip"])
+def test_a_file_that_gzip_packed_is_read(
+    tmp_path: Path, phantom: Phantom, kind: str, given: str
+) -> None:
+    made = dicom_samples.saved(dicom_samples.slice_file())
+    plain = made if kind == "dicom" else png(phantom())
+    packed = gzip.compress(plain)
+    (tmp_path / "IM1.gz").write_bytes(packed)
+    sources: dict[str, Any] = {
+        "bytes": packed,
+        "file": tmp_path / "IM1.gz",
+        "folder": tmp_path,
+        "zip": pack(("a/IM1.gz", packed)),
+    }
+    (slice_,) = read_study(sources[given], "scan").slices
+    (same,) = read_study(plain).slices
+    assert np.array_equal(slice_.pixels, same.pixels)
+
+
+def test_packed_files_of_a_series_are_one_series(tmp_path: Path) -> None:
+    for z in range(4):
+        made = dicom_samples.slice_file(position=5.0 * z)
+        data = gzip.compress(dicom_samples.saved(made))
+        (tmp_path / f"{z}.dcm.gz").write_bytes(data)
+    (series,) = read_study(tmp_path).series
+    assert len(series.slices) == 4
+
+
+def test_packed_files_keep_to_the_limits(tmp_path: Path, phantom: Phantom) -> None:
+    whole = gzip.compress(png(phantom()))
+    swelling = gzip.compress(png(phantom()) + bytes(FREE_UNPACKED_BYTES))
+    with pytest.raises(DamagedFileError, match="cut off"):
+        read_study(whole[:-20], "a.png.gz")
+    with pytest.raises(TooLargeError, match="inflates"):
+        read_study(swelling, "a.png.gz")
+    (tmp_path / "a.png").write_bytes(png(phantom()))
+    (tmp_path / "b.png.gz").write_bytes(whole[:-20])
+    study = read_study(tmp_path)
+    assert len(study.slices) == 1
+    assert study.notes == (
+        "1 file was left out: it is cut off inside its packed part.",
+    )
 
 
 # --- What people have ---
@@ -334,7 +398,13 @@ def test_a_dicomdir_whose_files_are_elsewhere_says_so(tmp_path: Path) -> None:
         (b"\0\0\0\x18ftypmp42", "film"),
         (b"MZ\x90", "program"),
         (b"patient;finding", "text"),
-        (b"\x01\x02\x03\x00", "no picture format"),
+        (gzip.compress(b"\0" * 257 + b"ustar" + bytes(300)), "a tar archive, packed"),
+        (b"P5\n64 64\n255\n", "Netpbm"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"data:image/png;base64,iVBORw0KGgo=", "written as text"),
+        (b"# === DATA DESCRIPTION FILE ===", "Philips PAR/REC"),
+        (b"SIMPLE  =                    T", "FITS"),
+        (b"\x01\x02\x03\x00", "unsupported format"),
     ],
 )
 def test_what_is_not_read_is_named_by_its_content(data: bytes, said: str) -> None:
@@ -349,3 +419,23 @@ def test_single_pictures_beside_a_series_are_set_aside(slice_file: Path) -> None
     assert any("1 single picture" in note for note in stacks.notes)
     alone = read_study(slice_file)
     assert stacks_of(alone) is alone
+
+
+def test_pictures_of_a_document_are_read(phantom: Phantom) -> None:
+    document = pack(
+        ("[Content_Types].xml", b"<Types/>"), ("word/media/image1.png", png(phantom()))
+    )
+    study = read_study(document, "letter.docx")
+    assert [item.source for item in study.slices] == ["letter.docx/image1.png"]
+
+
+def test_names_beyond_ascii_in_an_archive(phantom: Phantom) -> None:
+    study = read_study(pack(("Kopf Übersicht/Bild ä.png", png(phantom()))), "a.zip")
+    assert study.slices[0].source == "a.zip/Bild ä.png"
+
+
+def test_an_archive_packed_by_another_method_says_what_to_do(phantom: Phantom) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.png", png(phantom()))
+    assert "method" in refused(buffer.getvalue(), InputError)

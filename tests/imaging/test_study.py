@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.imaging.study import Series, Slice, Study, patient_numbers
 
 
 def test_a_study_lists_the_slices_of_all_series_in_order() -> None:
@@ -16,3 +16,9 @@ def test_a_study_lists_the_slices_of_all_series_in_order() -> None:
 def test_height_and_width() -> None:
     found = Slice(np.zeros((40, 50), np.float32), "x")
     assert (found.height, found.width) == (40, 50)
+
+
+def test_patients_are_numbered_only_where_there_are_several() -> None:
+    assert patient_numbers(["B", "", "A", "B"]) == (1, None, 2, 1)
+    assert patient_numbers(["A", "", "A"]) == (None, None, None)
+    assert patient_numbers([]) == ()

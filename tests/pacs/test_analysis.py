@@ -79,6 +79,17 @@ def test_what_was_left_out_or_is_missing_is_told_in_the_report(
     assert left_out in told and missing in told
 
 
+def test_a_gap_in_a_series_costs_no_result(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    files = write_series(tmp_path / "a", pixels=ill_head())
+    (whole,) = judge_files(classifier, files, None)
+    (judged,) = judge_files(classifier, [*files[:1], *files[2:]], None)
+    kinds = [dcmread(BytesIO(item)).Modality for item in judged.results]
+    assert kinds == [dcmread(BytesIO(item)).Modality for item in whole.results]
+    assert "SEG" in kinds
+
+
 def test_what_is_no_mr_is_refused_without_the_files_names(
     classifier: SeriesClassifier, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from tumorlens.training.fit import (
     BEST_WEIGHTS,
     CHECKPOINT,
     compile_model,
+    draw_curves,
     fit,
     training_stream,
     validation_score,
@@ -172,3 +174,17 @@ def test_the_learning_rate_ends_at_the_share_of_its_peak_that_was_asked(share):
 def test_a_final_rate_above_the_peak_is_refused():
     with pytest.raises(SettingError, match=r"final_rate is 1\.5"):
         replace(SMALL, final_rate=1.5)
+
+
+def test_the_curves_show_what_was_validated(tmp_path):
+    history = [
+        {"step": 10 * row, "loss": 1.0 / row, "accuracy": 0.5, "tumor_recall": 0.6}
+        for row in (1, 2, 3)
+    ]
+    pictures = []
+    for rows in (history, [{"step": 10, "loss": 1.0}]):
+        draw_curves(rows, tmp_path / "curves.png")
+        pictures.append(cv2.imread(str(tmp_path / "curves.png")))
+    orange = (pictures[0] == (0x00, 0x5E, 0xD5)).all(axis=2)
+    assert orange.any()
+    assert not (pictures[1] == (0x00, 0x5E, 0xD5)).all(axis=2).any()

@@ -5,14 +5,19 @@ Tested in `tests/experiments/test_cross_validation.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.operating_points import fit_slice_points
+from tumorlens.calibration.operating_points import (
+    HIGHEST_THRESHOLD,
+    fit_slice_points,
+)
 from tumorlens.calibration.probabilities import (
+    COVERAGE,
     fit_calibration,
     fit_cells,
     fit_prediction_sets,
@@ -20,7 +25,9 @@ from tumorlens.calibration.probabilities import (
     fit_sequence_head,
 )
 from tumorlens.calibration.rules import fit_rules
+from tumorlens.data.manifest import Record
 from tumorlens.data.sequences import sequence_word
+from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,
@@ -37,8 +44,9 @@ from tumorlens.inference.slice.decision import (
     softmax,
 )
 from tumorlens.statistics.metrics import calibration_error
-from tumorlens.taxonomy import NO_TUMOR_INDEX
+from tumorlens.taxonomy import CLASSES, DECIDED, NO_TUMOR_INDEX, Finding
 from tumorlens.training.held_out import HeldOut
+from tumorlens.training.networks.registry import Network
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,82 @@ class DecisionLayer:
                 name: point.to_json() for name, point in self.operating_points.items()
             },
         }
+
+
+FEWEST_PATIENTS = 10
+"""Patients of each class that calibration, thresholds and rates need. With ten, a
+share of 100 % may be 69 % in truth (exact 95 % interval); a prediction set that holds
+the truth nine times in ten needs nine."""
+_UNFITTED_CELLS = 8
+
+
+def too_few_patients(
+    records: Sequence[Record], classes: Sequence[Finding]
+) -> dict[Finding, int]:
+    """Count the patients of classes that have fewer than `FEWEST_PATIENTS`.
+
+    Parameters
+    ----------
+    records
+        Held-out records.
+    classes
+        Classes that have to be there.
+
+    Returns
+    -------
+    dict
+        Number of patients by class; empty where there are enough of each.
+    """
+    patients: dict[Finding, set[str]] = {name: set() for name in classes}
+    for row in records:
+        if len(row.findings) == 1 and row.findings[0] in patients:
+            patients[row.findings[0]].add(row.group)
+    counts = {name: len(groups) for name, groups in patients.items()}
+    return {name: count for name, count in counts.items() if count < FEWEST_PATIENTS}
+
+
+def inherited_layer(parent: Bundle) -> DecisionLayer:
+    """Take calibration, thresholds, rates, sets and rules over from a bundle."""
+    return DecisionLayer(
+        parent.calibration,
+        parent.operating_points,
+        parent.prediction_sets,
+        parent.rules,
+        parent.cells,
+        parent.sequence_head,
+    )
+
+
+def unfitted_layer(network: Network, has_evidence: bool) -> DecisionLayer:
+    """Decide without a figure: nothing is fitted, and nothing is claimed.
+
+    Both heads weigh alike, a tumour is called from one half on, no class is ever
+    ruled out, and the operating points have no rates.
+
+    Parameters
+    ----------
+    network
+        The network that was trained.
+    has_evidence
+        Whether it has an evidence head.
+    """
+    count = len(network.findings)
+    weight = 0.5 if has_evidence else 1.0
+    decided = DECIDED if count > len(CLASSES) else CLASSES
+    point = OperatingPoint(HIGHEST_THRESHOLD, None, None)
+    return DecisionLayer(
+        Calibration(
+            weight,
+            1.0 - weight,
+            (0.0,) * count,
+            _UNFITTED_CELLS if has_evidence else 1,
+        ),
+        {"screening": point, "balanced": point},
+        PredictionSets(COVERAGE, dict.fromkeys(decided, 0.0)),
+        Rules(),
+        None,
+        SequenceHead(network.sequences, 1.0) if network.sequences else None,
+    )
 
 
 def fit_decision_layer(

@@ -5,12 +5,14 @@ The findings are leaks between splits, copies, contradicting labels, unreadable 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.data.duplicates.copies import copies, measured_pairs, take_fingerprints
 from tumorlens.data.duplicates.fingerprint import Fingerprint
@@ -69,8 +71,17 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        """True where no finding invalidates an evaluation."""
-        return not any(finding.invalidates for finding in self.findings)
+        """True where no finding invalidates an evaluation, and patients are named.
+
+        Where they are not, nobody can tell whether one is on both sides of a split.
+        """
+        unnamed = any(finding.code == UNKNOWN_PATIENTS for finding in self.findings)
+        return not (self.invalid or unnamed)
+
+    @property
+    def invalid(self) -> bool:
+        """True where a finding makes an evaluation worthless."""
+        return any(finding.invalidates for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """Return all as a JSON object (schema ``tumorlens-audit/1``)."""
@@ -147,6 +158,15 @@ def _summaries(readable: list[tuple[Record, Fingerprint]]) -> Iterable[Summary]:
 
 COLORFUL = 0.02
 """Mean spread of the colour channels from which a picture counts as colour."""
+
+UNKNOWN_PATIENTS = "unknown_patients"
+"""Code of the finding that pictures name no patient."""
+
+TELLING = 0.8
+"""Area under the ROC curve from which a property that has nothing to do with the
+anatomy tells a class from the others."""
+FEWEST_TO_TELL = 10
+"""Pictures with a class, and without, that such a figure needs."""
 
 _NAMED = 20
 
@@ -231,6 +251,7 @@ def find_all(
         _blank(readable, prints),
         _colour(readable, prints),
         _unnamed_patients(records),
+        *_given_away(readable, prints),
     ]
 
 
@@ -374,9 +395,88 @@ def _colour(records: Sequence[Record], prints: Sequence[Fingerprint]) -> Finding
 
 def _unnamed_patients(records: Sequence[Record]) -> Finding:
     return _finding(
-        "unknown_patients",
+        UNKNOWN_PATIENTS,
         False,
         "{count} pictures name no patient: a split can only keep their copies "
         "together.",
         (str(record.path) for record in records if not record.patient),
     )
+
+
+def _given_away(
+    records: Sequence[Record], prints: Sequence[Fingerprint]
+) -> Iterator[Finding]:
+    """Look for properties of the files that tell a class by themselves."""
+    shown = [row.label or row.lesion for row in records]
+    brightness = {
+        name: np.array([getattr(item, name) for item in prints], np.float64)
+        for name in ("low", "median", "high")
+    }
+    sizes = [f"{item.width}x{item.height}" for item in prints]
+    formats = [row.path.suffix.lower() for row in records]
+    for code, what, scores_of in (
+        (
+            "class_by_format",
+            "the file format",
+            lambda is_class: [_cross_fitted(formats, is_class, records)],
+        ),
+        (
+            "class_by_size",
+            "the size in pixels",
+            lambda is_class: [_cross_fitted(sizes, is_class, records)],
+        ),
+        ("class_by_brightness", "the brightness", lambda _: brightness.values()),
+    ):
+        yield _finding(
+            code,
+            False,
+            f"{{count}} classes are told by {what} alone: a model may learn that "
+            "instead of the anatomy.",
+            _told_classes(shown, scores_of),
+        )
+
+
+def _told_classes(
+    shown: Sequence[str],
+    scores_of: Callable[[NDArray[np.bool_]], Iterable[NDArray[np.float64]]],
+) -> Iterator[str]:
+    labels = np.array(shown)
+    for name in sorted(set(shown) - {""}):
+        is_class = labels == name
+        if min(is_class.sum(), (~is_class).sum()) < FEWEST_TO_TELL:
+            continue
+        best = max(_separation(scores, is_class) for scores in scores_of(is_class))
+        if best > TELLING:
+            yield f"{name} against the others: AUROC {best:.2f}"
+
+
+def _separation(scores: NDArray[np.float64], is_class: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve, in the better direction (ties count half)."""
+    values, ranks = np.unique(scores, return_inverse=True)
+    inside = np.bincount(ranks[is_class], minlength=len(values))
+    outside = np.bincount(ranks[~is_class], minlength=len(values))
+    below = np.cumsum(outside) - outside / 2.0
+    area = float((inside * below).sum() / (inside.sum() * outside.sum()))
+    return max(area, 1.0 - area)
+
+
+def _cross_fitted(
+    kinds: Sequence[str], is_class: NDArray[np.bool_], records: Sequence[Record]
+) -> NDArray[np.float64]:
+    """Give each picture its kind's share of the class among other patients.
+
+    Among its own it would be told by any kind that occurs once.
+    """
+    halves = np.array(
+        [hashlib.sha256(row.group.encode()).digest()[0] % 2 for row in records]
+    )
+    names, places = np.unique(np.array(kinds), return_inverse=True)
+    scores = np.zeros(len(records))
+    for half in (0, 1):
+        other = halves != half
+        everyone = np.bincount(places[other], minlength=len(names))
+        own = np.bincount(places[other & is_class], minlength=len(names))
+        # A kind that is new to the other half says nothing: the share of all.
+        share = is_class[other].mean() if other.any() else 0.5
+        scores[~other] = ((own + share) / (everyone + 1.0))[places[~other]]
+    return scores

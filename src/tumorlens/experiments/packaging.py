@@ -13,8 +13,16 @@ import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-from tumorlens.calibration.decision_layer import DecisionLayer, fit_decision_layer
+from tumorlens.calibration.decision_layer import (
+    FEWEST_PATIENTS,
+    DecisionLayer,
+    fit_decision_layer,
+    inherited_layer,
+    too_few_patients,
+    unfitted_layer,
+)
 from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
@@ -22,7 +30,8 @@ from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
+from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS
+from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing, brain_share, prepare_batch
 from tumorlens.imaging.preprocess.volume import prepare_volume
@@ -36,6 +45,7 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
+from tumorlens.taxonomy import CLASSES, INFO, Finding
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -69,6 +79,9 @@ class TrainingData:
         Time and machine of the run, from `note_cost`; None where not noted.
     averaged
         Number of networks whose mean weights the model has.
+    parent
+        The model whose weights the run started from; None for the network's own
+        start.
     """
 
     training: Sequence[Sample]
@@ -76,6 +89,7 @@ class TrainingData:
     records: Sequence[Record]
     took: Mapping[str, Any] | None = None
     averaged: int = 1
+    parent: Parent | None = None
 
 
 def make_bundle(
@@ -133,8 +147,14 @@ def make_bundle(
             "There is no patient to calibrate on.",
             "Give the manifest a validation split, or cross-validate first.",
         )
-    say("Calibrating on patients who did not train.")
-    layer = fit_decision_layer(fitted_on, _brain_shares(fitted_on, data, config.size))
+    layer, calibrated_on = _decision_layer(
+        fitted_on,
+        data,
+        config,
+        lambda apart: _brain_shares(apart, data, config.size),
+        is_own=held is None,
+        say=say,
+    )
 
     say("Learning what is no brain MRI.")
     brain_outputs = infer(serving, _and_stripped(brains[::step]), config.size)
@@ -152,11 +172,138 @@ def make_bundle(
     )
     facts = {
         **provenance(config, data, held),
+        **calibrated_on,
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
     study_model = fit_study_model(fitted_on, layer)
     return write_facts(folder, config, layer, ood, facts, metrics, study_model)
+
+
+def _decision_layer(
+    fitted_on: HeldOut,
+    data: TrainingData,
+    config: TrainingConfig,
+    brain_shares: Callable[[HeldOut], NDArray[np.float64] | None],
+    *,
+    is_own: bool,
+    say: Callable[[str], None],
+) -> tuple[DecisionLayer, dict[str, Any]]:
+    """Fit what decides on patients kept apart, or take it over where they are too few.
+
+    Returns
+    -------
+    layer, provenance
+        The latter says who calibrated, where it was not all of `fitted_on`.
+    """
+    line = data.parent.line() if data.parent else []
+    is_new = ~shaped_before(fitted_on.records, line)
+    apart = fitted_on if is_new.all() else fitted_on.take(is_new)
+    if not is_new.all():
+        say(
+            f"{(~is_new).sum()} of {len(is_new)} slices to calibrate on have shaped "
+            "the model that this one started from: they do not count."
+        )
+    # A cross-validation's patients are checked where it starts.
+    needed = classes_to_calibrate(data.training)
+    few = too_few_patients(apart.records, needed) if is_own else {}
+    if not few:
+        say("Calibrating on patients who did not train.")
+        calibrated_on = {} if is_new.all() else _calibrated_on(apart, "validation")
+        return fit_decision_layer(apart, brain_shares(apart)), calibrated_on
+    network = find_network(config.network)
+    parent = data.parent.bundle if data.parent else None
+    say(f"{too_few_sentence(few)} {instead_sentence(parent)}")
+    calibrated_on = _calibrated_on(apart, "nothing" if parent is None else "parent")
+    calibrated_on["calibrated_on"] |= {
+        "too_few": {name.value: count for name, count in few.items()},
+        "needed": FEWEST_PATIENTS,
+    }
+    if parent is None:
+        return unfitted_layer(network, fitted_on.evidence is not None), calibrated_on
+    return inherited_layer(parent), calibrated_on
+
+
+def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
+    """List the classes that need patients kept apart: those of the four it learned."""
+    shown = {sample.findings[0] for sample in training}
+    return tuple(name for name in CLASSES if name in shown)
+
+
+def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[str]:
+    """Say what data can and cannot support, before hours of training.
+
+    Parameters
+    ----------
+    training
+        Samples to train on.
+    apart
+        Records to calibrate on, none of which shaped the model's weights.
+
+    Returns
+    -------
+    list of str
+        A sentence for each class, and one where nothing can be fitted. A picture that
+        names no patient counts as one.
+    """
+    lines = []
+    classes = classes_to_calibrate(training)
+    for name in classes:
+        own = [item.record for item in training if item.findings == (name,)]
+        others = [row for row in apart if row.findings == (name,)]
+        counts = [
+            (len(rows), len({row.group for row in rows})) for rows in (own, others)
+        ]
+        (slices, patients), (held, people) = counts
+        line = (
+            f"{INFO[name].title}: {slices:,} pictures of {patients:,} patients to "
+            f"train on, {held:,} of {people:,} kept apart"
+        )
+        if people:
+            right = round(0.9 * people)
+            ends = binomtest(right, people).proportion_ci()
+            line += (
+                f"; {right} right of these {people} would mean a share of "
+                f"{100 * ends.low:.0f} to {100 * ends.high:.0f} % (95 % interval)"
+            )
+        lines.append(f"{line}.")
+    few = too_few_patients(apart, classes)
+    return [*lines, too_few_sentence(few)] if few else lines
+
+
+def too_few_sentence(few: Mapping[Finding, int]) -> str:
+    """Say which classes have too few patients to calibrate on."""
+    names = ", ".join(
+        f"{INFO[name].title.lower()} {count}" for name, count in few.items()
+    )
+    return (
+        f"Too few patients are kept apart to fit or measure anything ({names}; "
+        f"{FEWEST_PATIENTS} of each class are needed)."
+    )
+
+
+def instead_sentence(parent: Bundle | None) -> str:
+    """Say what stands in for a calibration that cannot be fitted."""
+    if parent is None:
+        return (
+            "The bundle gets no calibration and no rates: one half is its threshold, "
+            "and it rules no class out."
+        )
+    return (
+        "Calibration, thresholds and rates are those of "
+        f"{parent.name} {parent.version}, which this model started from."
+    )
+
+
+def _calibrated_on(apart: HeldOut, how: str) -> dict[str, dict[str, Any]]:
+    return {
+        "calibrated_on": {
+            "sets_cover": "patients",
+            "patients": len({row.group for row in apart.records}),
+            "slices": len(apart.records),
+            "how": how,
+        }
+    }
 
 
 def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
@@ -252,6 +399,7 @@ def provenance(
             ),
         },
         "sets": counts,
+        **({} if data.parent is None else {PARENTS: data.parent.line()}),
         **({} if data.took is None else {"training": dict(data.took)}),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
@@ -281,7 +429,6 @@ def make_volume_bundle(
         Receives lines of progress.
     """
     serving = write_network(model, config, folder)
-    say("Calibrating on patients who did not train.")
     outputs = infer(serving, data.validation, config.size)
     checked = HeldOut(
         tuple(sample.record for sample in data.validation),
@@ -290,7 +437,9 @@ def make_volume_bundle(
         np.full((len(data.validation), 1, 1), np.nan, np.float32),
     )
     # No rule on the brain: a volume shows what it shows.
-    layer = fit_decision_layer(checked, None)
+    layer, calibrated_on = _decision_layer(
+        checked, data, config, lambda _: None, is_own=True, say=say
+    )
 
     say("Learning what is no scan of a head.")
     kinds, ood_pictures = _ood_volumes(config.seed, config.size)
@@ -301,7 +450,7 @@ def make_volume_bundle(
         Embedded.of_grey(_volume_outputs(serving, ood_pictures)),
         kinds,
     )
-    facts = provenance(config, data, None)
+    facts = {**provenance(config, data, None), **calibrated_on}
     metrics = {"validation": layer.check(checked)}
     return write_facts(folder, config, layer, ood, facts, metrics)
 

@@ -25,10 +25,12 @@ from tumorlens.experiments.cross_validation import (
     held_out_by_folds,
 )
 from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
+from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
     make_bundle,
     make_volume_bundle,
+    support_lines,
 )
 from tumorlens.inference.bundle.bundle import Bundle, record_metrics
 from tumorlens.taxonomy import FINDINGS
@@ -37,6 +39,7 @@ from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import find_network
+from tumorlens.training.plan import StepProgress, steps_for
 from tumorlens.training.volumes import load_volume_samples
 from tumorlens.training.weights import load_weights
 
@@ -68,6 +71,9 @@ class RunConfig:
     calibrate_on
         Folder of a cross-validation of the same choices: its networks' outputs for
         patients they never saw set calibration and thresholds.
+    size_epochs
+        Whether an epoch has no more steps than it takes to go through a small set;
+        see `steps_for`.
     """
 
     manifest: Path
@@ -77,9 +83,14 @@ class RunConfig:
     resume: bool = False
     include_flagged: bool = False
     calibrate_on: Path | None = None
+    size_epochs: bool = False
 
 
-def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundle:
+def run_training(
+    config: RunConfig,
+    say: Callable[[str], None] = print,
+    progress: Callable[[StepProgress], None] = lambda _: None,
+) -> Bundle:
     """Train, calibrate and export.
 
     Parameters
@@ -88,6 +99,8 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         Settings of the run.
     say
         Receives lines of progress.
+    progress
+        Called after each step.
 
     Raises
     ------
@@ -97,7 +110,15 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         The manifest or its pictures cannot be used.
     """
     records = read_manifest(config.manifest)
+    if config.size_epochs and not config.resume:
+        config = replace(config, training=_sized(config, records))
     _prepare_folder(config, manifest_digest(records))
+    parent = Parent.stored(config.folder)
+    if parent is not None and parent.bundle is None:
+        say(
+            "No bundle of the weights to start from was found, so nobody knows whose "
+            "slices made them: no figure of this model can be called held out."
+        )
     held = None
     if config.calibrate_on is not None:
         held = held_out_by_folds(config.calibrate_on, records)
@@ -108,6 +129,8 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         if held is None
         else held.labels
     )
+    for line in support_lines(data.training, _calibrating(data, parent, held)):
+        say(line)
     before = earlier_seconds(config.folder) if config.resume else 0.0
     started = time.monotonic()
     result = fit(
@@ -118,9 +141,10 @@ def run_training(config: RunConfig, say: Callable[[str], None] = print) -> Bundl
         resume=config.resume,
         initial_weights=config.weights,
         say=say,
+        progress=progress,
     )
     took = note_cost(config.folder, before + time.monotonic() - started)
-    data = replace(data, took=took)
+    data = replace(data, took=took, parent=parent)
     out = config.folder / BUNDLE_FOLDER
     made = _make(result.model, config.training, data, out, say, held)
     return with_figures(made, config.calibrate_on)
@@ -161,7 +185,7 @@ def export_run(
     records = read_manifest(manifest)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
     data = _load(records, config, bool(stored["include_flagged"]), say)
-    data = replace(data, took=stored_cost(folder))
+    data = replace(data, took=stored_cost(folder), parent=Parent.stored(folder))
     model = find_network(config.network).build(None)
     load_weights(model, weights)
     held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
@@ -226,6 +250,38 @@ def _make(
     return make_volume_bundle(model, config, data, out, say)
 
 
+def _sized(config: RunConfig, records: Sequence[Record]) -> TrainingConfig:
+    training = config.training
+    slices = sum(
+        row.split == "train"
+        for row in _usable(records, training, config.include_flagged)
+    )
+    steps = steps_for(slices, training.batch_size, training.steps_per_epoch)
+    return replace(training, steps_per_epoch=steps)
+
+
+def _usable(
+    records: Sequence[Record], config: TrainingConfig, include_flagged: bool
+) -> list[Record]:
+    network = find_network(config.network)
+    return [
+        row
+        for row in records
+        if (include_flagged or not row.flag)
+        and network.learns_from(row)
+        and config.may_use(row)
+    ]
+
+
+def _calibrating(
+    data: TrainingData, parent: Parent | None, held: HeldOut | None
+) -> list[Record]:
+    """List the records that calibration may count on."""
+    rows = [item.record for item in data.validation] if held is None else held.records
+    known = shaped_before(rows, parent.line() if parent else [])
+    return [row for row, seen in zip(rows, known, strict=True) if not seen]
+
+
 def _load(
     records: list[Record],
     config: TrainingConfig,
@@ -233,14 +289,7 @@ def _load(
     say: Callable[[str], None],
 ) -> TrainingData:
     slices = find_network(config.network).judges == "slices"
-    network = find_network(config.network)
-    usable = [
-        row
-        for row in records
-        if (include_flagged or not row.flag)
-        and network.learns_from(row)
-        and config.may_use(row)
-    ]
+    usable = _usable(records, config, include_flagged)
     parts = {}
     for split in ("train", "validation"):
         rows = [
@@ -279,6 +328,7 @@ def _prepare_folder(config: RunConfig, digest: str) -> None:
             f"{config.folder} already holds a run.",
             "Add --resume to go on, or choose another folder.",
         )
+    parent = None if config.weights is None else Parent.of(config.weights)
     facts = {
         "manifest": str(config.manifest.absolute()),
         "manifest_sha256": digest,
@@ -288,6 +338,8 @@ def _prepare_folder(config: RunConfig, digest: str) -> None:
         config.folder.mkdir(parents=True, exist_ok=True)
         config.training.write(config.folder / _CONFIG)
         (config.folder / _DATA).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        if parent is not None:
+            parent.store(config.folder)
     except OSError as error:
         raise OutputError(f"{config.folder} cannot be written: {error}.") from error
 

@@ -9,6 +9,11 @@ import zlib
 from collections.abc import Iterator
 
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.bids import (
+    MAX_SIDECAR_BYTES,
+    inherited_sidecar,
+    sidecar_names,
+)
 from tumorlens.imaging.formats import (
     START_BYTES,
     display_name,
@@ -34,7 +39,10 @@ _SMALL_BYTES = 2**20
 
 
 def zip_contents(
-    data: bytes, name: str, failures: list[tuple[str, InputError]]
+    data: bytes,
+    name: str,
+    failures: list[tuple[str, InputError]],
+    sidecars: dict[str, bytes] | None = None,
 ) -> Iterator[tuple[str, bytes]]:
     """Unpack the pictures of an archive, one after the other.
 
@@ -49,6 +57,8 @@ def zip_contents(
         Name for messages, and the start of each file's name.
     failures
         List that gets the name and error of each skipped file.
+    sidecars
+        Gets the sidecar of each volume that has one, by the volume's name.
 
     Yields
     ------
@@ -71,7 +81,7 @@ def zip_contents(
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
             _check_members(archive.infolist(), len(data), name)
-            yield from _contents(archive, members, name, len(data), failures)
+            yield from _contents(archive, members, name, len(data), failures, sidecars)
     except InputError:
         raise
     except (
@@ -165,21 +175,28 @@ def _contents(
     name: str,
     size: int,
     failures: list[tuple[str, InputError]],
+    sidecars: dict[str, bytes] | None,
 ) -> Iterator[tuple[str, bytes]]:
     total = _Total(size, name)
     by_path = {item.filename: item for item in members}
     numbers = {item.filename: number for number, item in enumerate(members, 1)}
     joined_files: set[str] = set()
     used: set[str] = set()
+    own_sidecars = {x for path in by_path for x in _sidecar_paths(path)[:1]}
     for item in sorted(members, key=lambda item: natural_order(item.filename)):
         folder, _, base = item.filename.rpartition("/")
         # What systems add of their own.
         if base.startswith(".") or "__MACOSX" in item.filename or not item.file_size:
             continue
+        if item.filename in own_sidecars:
+            continue
         numbered = f"{name}#{numbers[item.filename]}"
         start = _start(archive, item)
         if start is None:
-            error = InputError(f"{numbered} is packed by a method that is not read.")
+            error = InputError(
+                f"{numbered} is packed by a method that is not read.",
+                "Pack the archive again, by deflate.",
+            )
             failures.append((numbered, error))
             continue
         if is_dicomdir(start) or item.filename in joined_files:
@@ -218,7 +235,26 @@ def _contents(
             if shown in used:
                 shown = f"{numbered}/{display_name(base)}"
             used.add(shown)
+        sidecar = next((x for x in _sidecar_paths(item.filename) if x in by_path), None)
+        if sidecars is not None and sidecar is not None:
+            described_by = by_path[sidecar]
+            if described_by.file_size <= MAX_SIDECAR_BYTES:
+                total.add(described_by)
+                sidecars[shown] = _content(archive, described_by, name)
         yield shown, content
+
+
+def _sidecar_paths(path: str) -> list[str]:
+    """Name the sidecars that a volume may have in the archive, its own first."""
+    folder, _, base = path.rpartition("/")
+    paths = [f"{folder}/{name}".lstrip("/") for name in sidecar_names(base)]
+    inherited = inherited_sidecar(base)
+    while inherited:
+        paths.append(f"{folder}/{inherited}".lstrip("/"))
+        if not folder:
+            break
+        folder = folder.rpartition("/")[0]
+    return paths
 
 
 def _start(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes | None:

@@ -12,7 +12,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -185,6 +185,17 @@ def is_zip(data: bytes) -> bool:
     return data.startswith((b"PK\3\4", b"PK\5\6"))
 
 
+def is_packed_file(data: bytes) -> bool:
+    """Tell whether gzip packed a DICOM file or a picture; volumes are read packed."""
+    if not data.startswith(GZIP_START):
+        return False
+    start = unpacked_start(data, _PACKED_START_BYTES)
+    return is_dicom(start) or is_raster(start)
+
+
+_PACKED_START_BYTES = 256
+
+
 class Format(StrEnum):
     """A format of single files that is read."""
 
@@ -236,10 +247,25 @@ SUFFIXES: frozenset[str] = frozenset(
 
 def format_of(data: bytes) -> Format | None:
     """Find the format of a file by its bytes; None where it is none that is read."""
+    if is_packed_file(data):
+        data = unpacked_start(data, START_BYTES)
     file_format = next(
         (item for item, facts in FORMATS.items() if facts.matches(data)), None
     )
     return None if file_format is Format.DICOM and is_dicomdir(data) else file_format
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+WHAT_IS_READ = (
+    f"Give {_listed(item for item in Format if item is not Format.RASTER)}, a zip of "
+    f"them, or a {_listed(dict.fromkeys(kind.title for kind in PICTURES))} picture of "
+    "one MRI slice."
+)
+"""The hint of a file in a format that is not read."""
 
 
 class _Foreign(NamedTuple):
@@ -254,6 +280,9 @@ class _Foreign(NamedTuple):
 _UNPACK = "Unpack it, and give the folder."
 _TO_NIFTI = "Convert it to NIfTI (dcm2niix, mri_convert or 3D Slicer do)."
 _TO_PNG = "Save it as PNG or JPEG."
+_THE_PICTURE = "Save the picture itself, as PNG."
+_TAR_OFFSET = 257
+_TAR_START_BYTES = 512
 _FOREIGN = (
     _Foreign(b"%PDF", "a PDF document", "Export the picture itself, as PNG or DICOM."),
     _Foreign(b"Rar!", "a RAR archive", _UNPACK),
@@ -261,7 +290,7 @@ _FOREIGN = (
     _Foreign(b"BZh", "packed by bzip2", _UNPACK),
     _Foreign(b"\xfd7zXZ", "packed by xz", _UNPACK),
     _Foreign(b"\x28\xb5\x2f\xfd", "packed by zstd", _UNPACK),
-    _Foreign(b"ustar", "a tar archive", _UNPACK, 257),
+    _Foreign(b"ustar", "a tar archive", _UNPACK, _TAR_OFFSET),
     _Foreign(b"PK\3\4", "an archive", "Give the archive by itself."),
     _Foreign(b"\x1f\x8b", "packed by gzip, and holds no volume", _UNPACK),
     _Foreign(b"CD001", "the image of a disc (ISO)", _UNPACK, 32769),
@@ -273,6 +302,26 @@ _FOREIGN = (
     _Foreign(b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _TO_PNG),
     _Foreign(b"\0\0\0\x0cJXL ", "a JPEG XL picture", _TO_PNG),
     _Foreign(b"\xff\x0a", "a JPEG XL picture", _TO_PNG),
+    *(_Foreign(b"P%d\n" % kind, "a Netpbm picture", _TO_PNG) for kind in range(1, 7)),
+    _Foreign(b"\0\0\1\0", "an icon", _TO_PNG),
+    _Foreign(b"\x0a\x05\1", "a PCX picture", _TO_PNG),
+    _Foreign(b"DDS ", "a DDS picture", _TO_PNG),
+    _Foreign(b"\x01\xda", "an SGI picture", _TO_PNG),
+    _Foreign(b"\x76\x2f\x31\x01", "an OpenEXR picture", _TO_PNG),
+    _Foreign(b"SIMPLE  =", "a FITS picture", _TO_PNG),
+    _Foreign(b"%!PS", "a PostScript document", _THE_PICTURE),
+    _Foreign(b"<svg", "a drawing (SVG)", _THE_PICTURE),
+    *(
+        _Foreign(start, "a web page", _THE_PICTURE)
+        for start in (b"<!DOCTYPE html", b"<!doctype html", b"<html", b"<HTML")
+    ),
+    _Foreign(b"data:image/", "a picture written as text (base64)", _THE_PICTURE),
+    _Foreign(b"# === DATA DESCRIPTION", "the header of a Philips PAR/REC", _TO_NIFTI),
+    _Foreign(b"##TITLE=", "a parameter file of Bruker or JCAMP-DX", _TO_NIFTI),
+    _Foreign(b"!INTERFILE", "an Interfile header", _TO_NIFTI),
+    _Foreign(b"# vtk DataFile", "a VTK file", _TO_NIFTI),
+    _Foreign(b"MATRIX7", "an ECAT volume", _TO_NIFTI),
+    _Foreign(b"\ntype", "the header of an AFNI volume", _TO_NIFTI),
     _Foreign(b"8BPS", "a Photoshop document", _TO_PNG),
     _Foreign(b"II\x2a\0\x10\0\0\0CR", "a camera's raw picture", _TO_PNG),
     _Foreign(b"AVI ", "a film", "Export single pictures of it, as PNG.", 8),
@@ -303,6 +352,9 @@ def unknown_format(data: bytes, name: str) -> InputError:
             "picture.",
             "Give the folder that it lies in.",
         )
+    inside = unpacked_start(data, _TAR_START_BYTES)
+    if data.startswith(GZIP_START) and inside.startswith(b"ustar", _TAR_OFFSET):
+        return UnknownFormatError(f"{name} is a tar archive, packed.", _UNPACK)
     if data[4:8] == _FTYP:
         if data[8:12] in _HEIF_BRANDS:
             return UnknownFormatError(f"{name} is a HEIC photograph.", _TO_PNG)
@@ -311,7 +363,9 @@ def unknown_format(data: bytes, name: str) -> InputError:
         )
     for item in _FOREIGN:
         if data.startswith(item.start, item.offset):
-            return UnknownFormatError(f"{name} is {item.title}.", item.hint)
+            return UnknownFormatError(
+                f"{name} is {item.title}.", item.hint or WHAT_IS_READ
+            )
     start = data[:512]
     if start and b"\0" not in start:
         try:
@@ -319,8 +373,8 @@ def unknown_format(data: bytes, name: str) -> InputError:
         except UnicodeDecodeError:
             pass
         else:
-            return UnknownFormatError(f"{name} is text, no picture.")
-    return UnknownFormatError(f"{name} is in no picture format that is known.")
+            return UnknownFormatError(f"{name} is text, no picture.", WHAT_IS_READ)
+    return UnknownFormatError(f"{name} has an unsupported format.", WHAT_IS_READ)
 
 
 def display_name(path: str | os.PathLike[str]) -> str:

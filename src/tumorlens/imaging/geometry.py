@@ -97,6 +97,15 @@ _UNEVEN = 0.1
 _TOLERANCE = 0.01
 """Share of a spacing, and mm, by which slices may be off their place."""
 
+_LEAST_WITH_GAPS = 4
+"""Slices of a stack with gaps: fewer do not tell what is usual."""
+
+_MOST_PLACES = 4
+"""Places for each slice of a stack with gaps, at most."""
+
+_OFF_PLACE = 0.25
+"""Share of the usual distance by which slices beside gaps may be off their place."""
+
 # How radiologists look at each plane, as (LPS axis, direction) of the columns
 # from left to right, the rows from top to bottom, and the slices in order.
 _VIEWS: dict[Plane, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
@@ -192,6 +201,98 @@ def volume_of(series: Series) -> Volume | None:
     if affine is None:
         return None
     return Volume.of(np.stack([item.pixels for item in series.slices]), affine)
+
+
+@dataclass(frozen=True)
+class EvenGrid:
+    """The even places along which slices lie, though some may be missing.
+
+    Parameters
+    ----------
+    affine
+        Shape (4, 4), float64: (column, row, place, 1) to LPS mm.
+    places
+        The index of the slice in each place; None where it is missing.
+    """
+
+    affine: NDArray[np.float64]
+    places: tuple[int | None, ...]
+
+    @property
+    def has_gaps(self) -> bool:
+        """True where a slice is missing."""
+        return None in self.places
+
+    @property
+    def gap_mm(self) -> float:
+        """Distance from one place to the next, in mm."""
+        return float(np.linalg.norm(self.affine[:3, 2]))
+
+
+def even_grid_of(series: Series) -> EvenGrid | None:
+    """Find the even places along which the slices of a series lie.
+
+    Parameters
+    ----------
+    series
+        Slices in order.
+
+    Returns
+    -------
+    EvenGrid or None
+        None where slices are no stack as `affine_of` has it even with gaps allowed:
+        distances have to be multiples of the usual one, within a quarter of it.
+    """
+    count = len(series.slices)
+    affine = affine_of(series)
+    if affine is not None:
+        return EvenGrid(affine, tuple(range(count)))
+    placed = [item.placement for item in series.slices if item.placement is not None]
+    shapes = {item.pixels.shape for item in series.slices}
+    if len(placed) != count or count < _LEAST_WITH_GAPS or len(shapes) != 1:
+        return None
+    origins = np.array([place.origin for place in placed])
+    distances = np.linalg.norm(origins - origins[0], axis=1)
+    steps = np.diff(distances)
+    usual = float(np.median(steps))
+    if steps.min() <= _TOLERANCE or not all(_parallel(placed[0], x) for x in placed):
+        return None
+    numbers = np.rint(distances / usual).astype(int)
+    length = int(numbers[-1]) + 1
+    if len(set(numbers)) < count or length > min(MAX_PAGES, _MOST_PLACES * count):
+        return None
+    step = (origins[-1] - origins[0]) / numbers[-1]
+    off = np.linalg.norm(origins - origins[0] - numbers[:, None] * step, axis=1)
+    affine = np.eye(4)
+    affine[:3] = np.array([placed[0].across, placed[0].down, step, origins[0]]).T
+    if float(off.max()) > _OFF_PLACE * usual or skew(affine) > MAX_SKEW:
+        return None
+    by_place = {int(number): index for index, number in enumerate(numbers)}
+    return EvenGrid(affine, tuple(by_place.get(place) for place in range(length)))
+
+
+def with_blank_slices(
+    stack: NDArray[np.uint8], places: Sequence[int | None]
+) -> NDArray[np.uint8]:
+    """Put slices in their places, and slices of zeros where one is missing.
+
+    Parameters
+    ----------
+    stack
+        Shape (D, H, W).
+    places
+        N of them, as `EvenGrid` has them.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, H, W).
+    """
+    full = np.zeros((len(places), *stack.shape[1:]), stack.dtype)
+    for place, index in enumerate(places):
+        if index is not None:
+            full[place] = stack[index]
+    return full
 
 
 def _parallel(one: Placement, other: Placement) -> bool:
@@ -494,22 +595,22 @@ class StackView:
     edges: Edges | None
 
 
-def views_of(series: Series, volume: Volume | None) -> tuple[StackView, ...]:
+def views_of(series: Series, grid: EvenGrid | None) -> tuple[StackView, ...]:
     """List the views that a series allows.
 
     Parameters
     ----------
     series
         Slices in order.
-    volume
-        The stack from `volume_of`, or None.
+    grid
+        Its grid from `even_grid_of`, or None.
 
     Returns
     -------
     tuple of StackView
         The slices as they are, then the two other planes where the series is a
-        regular stack that is broad enough to be seen from there (see
-        `check_view`).
+        stack that is broad enough to be seen from there (see `check_view`); in
+        these its first axis counts the places of the grid.
     """
     first = series.slices[0]
     place = first.placement
@@ -520,10 +621,10 @@ def views_of(series: Series, volume: Volume | None) -> tuple[StackView, ...]:
         first.spacing_mm,
         None if place is None else edges_of(place),
     )
-    if volume is None:
+    if grid is None:
         return (own,)
-    depth, height, width = volume.voxels.shape
-    shape, affine = (depth, height, width), volume.affine
+    shape = (len(grid.places), first.height, first.width)
+    affine = grid.affine
     others = []
     for plane in Plane:
         view = view_of(shape, affine, plane)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 from tumorlens.errors import (
+    DamagedFileError,
     EmptyFileError,
     InputError,
     MissingFileError,
@@ -17,6 +20,13 @@ from tumorlens.errors import (
     UnreadableFileError,
 )
 from tumorlens.imaging.archive import zip_contents
+from tumorlens.imaging.bids import (
+    MAX_SIDECAR_BYTES,
+    described,
+    inherited_sidecar,
+    reason_aside,
+    sidecar_names,
+)
 from tumorlens.imaging.dicom.grouping import gather_series, left_out, read_dicom
 from tumorlens.imaging.dicom.header import listed_files
 from tumorlens.imaging.formats import (
@@ -27,19 +37,28 @@ from tumorlens.imaging.formats import (
     is_dicom,
     is_dicomdir,
     is_nifti,
+    is_packed_file,
     is_raster,
     is_zip,
     natural_order,
     unknown_format,
 )
 from tumorlens.imaging.limits import (
+    FREE_UNPACKED_BYTES,
     MAX_ENTRIES,
+    MAX_FILE_BYTES,
+    MAX_RATIO,
     MAX_STUDY_PIXELS,
     BrokenFiles,
     check_file_size,
     check_unpacked,
 )
-from tumorlens.imaging.readers.detached import data_file_names, joined
+from tumorlens.imaging.readers.detached import (
+    data_file_names,
+    is_detached_header,
+    joined,
+    loose_pairs,
+)
 from tumorlens.imaging.readers.metaimage import read_metaimage
 from tumorlens.imaging.readers.mgh import read_mgh
 from tumorlens.imaging.readers.nifti import read_nifti
@@ -64,7 +83,9 @@ def read_zip(data: bytes, name: str) -> Study:
         Whatever `zip_contents` and `read_collection` raise it.
     """
     failures: list[tuple[str, InputError]] = []
-    return read_collection(zip_contents(data, name, failures), name, failures)
+    sidecars: dict[str, bytes] = {}
+    contents = zip_contents(data, name, failures, sidecars)
+    return read_collection(contents, name, failures, sidecars)
 
 
 _READERS: dict[Format, Callable[[bytes, str], Study]] = {
@@ -104,10 +125,11 @@ def read_study(
         unknown format, damaged, or passes a limit on size; a volume is given
         where there is none to choose. The message names the file.
     """
+    sidecar = None
     if isinstance(source, bytes):
         label = display_name(name) if name else "picture"
-        data = source
-        check_file_size(len(data), label)
+        check_file_size(len(source), label)
+        data = _unpacked(source, label)
     else:
         label = display_name(name or source)
         path = Path(source)
@@ -115,20 +137,65 @@ def read_study(
             if volume is not None:
                 raise _nothing_to_choose(label)
             return read_folder(path, label)
-        data = _read_bytes(path, label)
+        data = _unpacked(_read_bytes(path, label), label)
         if not is_raster(data):
             if is_dicomdir(data):
                 return _read_disc(path, data, label)
+            if format_of(data) is None and path.suffix.lower() == ".img":
+                path, data = _header_beside(path, data)
             data = _with_second_file(path, data, label)
+            sidecar = _sidecar_of(path)
     if not data:
         raise EmptyFileError(f"{label} is empty.")
     if volume is not None:
         if not is_nifti(data):
             raise _nothing_to_choose(label)
-        return read_nifti(data, label, volume)
-    if not is_raster(data) and is_zip(data):
+        return described(read_nifti(data, label, volume), label, sidecar)
+    if is_raster(data):
+        return read_raster(data, label)
+    if is_zip(data):
         return read_zip(data, label)
-    return _read_one(data, label)
+    return described(_read_one(data, label), label, sidecar)
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    """Unpack a DICOM file or a picture that gzip packed.
+
+    Raises
+    ------
+    TooLargeError
+        Where it inflates to more than a file of its size may.
+    DamagedFileError
+        Where it is cut off or broken.
+    """
+    if not is_packed_file(data):
+        return data
+    most = min(MAX_FILE_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * len(data)))
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        content = unpacker.decompress(data, most)
+    except zlib.error as error:
+        raise DamagedFileError(f"{name} has a broken packed part.") from error
+    if unpacker.unconsumed_tail:
+        raise TooLargeError(
+            f"{name} inflates from {len(data) / 2**20:.1f} MB to over "
+            f"{most / 2**20:.0f} MB.",
+            "Give it unpacked.",
+        )
+    if not unpacker.eof:
+        raise DamagedFileError(f"{name} is cut off inside its packed part.")
+    return content
+
+
+def _header_beside(path: Path, data: bytes) -> tuple[Path, bytes]:
+    """Take the header of a volume where the file of its voxels was given."""
+    for end in (".hdr", ".HDR"):
+        header = path.with_suffix(end)
+        if header.is_file() and not header.is_symlink():
+            start = _read_bytes(header, display_name(header))
+            if path.name in data_file_names(start, header.name):
+                return header, start
+    return path, data
 
 
 def _with_second_file(path: Path, data: bytes, label: str) -> bytes:
@@ -237,12 +304,16 @@ def read_folder(path: Path, label: str) -> Study:
         Where no file in it can be used, or a limit is passed.
     """
     failures: list[tuple[str, InputError]] = []
-    contents = _folder_contents(path, label, failures)
-    return read_collection(contents, label, failures)
+    sidecars: dict[str, bytes] = {}
+    contents = _folder_contents(path, label, failures, sidecars)
+    return read_collection(contents, label, failures, sidecars)
 
 
 def _folder_contents(
-    folder: Path, label: str, failures: list[tuple[str, InputError]]
+    folder: Path,
+    label: str,
+    failures: list[tuple[str, InputError]],
+    sidecars: dict[str, bytes],
 ) -> Iterator[tuple[str, bytes]]:
     count = 0
     for place, inside, names in os.walk(folder, onerror=_refuse(label)):
@@ -250,9 +321,10 @@ def _folder_contents(
             (item for item in inside if not item.startswith(".")), key=natural_order
         )
         joined_files: set[str] = set()
+        own_sidecars = {x for name in names for x in sidecar_names(name)}
         for name in sorted(names, key=natural_order):
             file = Path(place, name)
-            if name.startswith(".") or name in joined_files:
+            if name.startswith(".") or name in joined_files or name in own_sidecars:
                 continue
             status = file.lstat()
             if not stat.S_ISREG(status.st_mode) or not status.st_size:
@@ -273,7 +345,27 @@ def _folder_contents(
                 continue
             content = _with_second_file(file, _read_bytes(file, shown), shown)
             joined_files.update(seconds)
+            sidecar = _sidecar_of(file, folder)
+            if sidecar is not None:
+                sidecars[shown] = sidecar
             yield shown, content
+
+
+def _sidecar_of(file: Path, top: Path | None = None) -> bytes | None:
+    """Read the sidecar of a volume: its own, or that of a folder up to the top one."""
+    places = [file.with_name(name) for name in sidecar_names(file.name)]
+    inherited = inherited_sidecar(file.name)
+    if inherited and top is not None:
+        inside = file.relative_to(top).parents
+        places += [top / folder / inherited for folder in inside]
+    for place in places:
+        try:
+            status = place.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SIDECAR_BYTES:
+                return place.read_bytes()
+        except OSError:
+            continue
+    return None
 
 
 def _start_of(file: Path, label: str) -> bytes:
@@ -301,6 +393,7 @@ def read_collection(
     files: Iterable[tuple[str, bytes]],
     label: str,
     failures: list[tuple[str, InputError]] | None = None,
+    sidecars: Mapping[str, bytes] | None = None,
 ) -> Study:
     """Read the files of a folder or an archive together.
 
@@ -315,6 +408,8 @@ def read_collection(
         Name of the whole, for messages.
     failures
         Names and errors of skipped files, filled as `files` are taken.
+    sidecars
+        Sidecars of volumes by their name, filled as `files` are taken.
 
     Raises
     ------
@@ -326,19 +421,34 @@ def read_collection(
     """
     failures = [] if failures is None else failures
     others: list[Study] = []
+    loose = _LooseFiles()
     broken = BrokenFiles(label)
     pixels = size = 0
 
     def dicom_only() -> Iterator[tuple[str, bytes]]:
         nonlocal pixels, size
-        for name, data in files:
+        for name, data in chain(files, loose.volumes(failures)):
+            if is_packed_file(data):
+                content = None
+                with broken.passing_over(name, failures):
+                    content = _unpacked(data, name)
+                if content is None:
+                    continue
+                data = content
             if is_dicom(data) and not is_dicomdir(data):
                 yield name, data
                 continue
+            if loose.take(name, data):
+                continue
             size += len(data)
             study = None
+            reason = reason_aside(name)
+            if reason:
+                failures.append((name, InputError(f"{name} {reason}.", _GIVE_A_SCAN)))
+                continue
             with broken.passing_over(name, failures):
-                study = _read_one(data, name)
+                sidecar = (sidecars or {}).get(name)
+                study = described(_read_one(data, name), name, sidecar)
             if study is None:
                 continue
             others.append(study)
@@ -374,7 +484,79 @@ def read_collection(
         raise MissingFileError(f"{label} holds no file that can be read.")
     if first is not None:
         notes += ("Its DICOM files could not be used.",)
+    patients = {item.patient for item in series if item.patient}
+    if len(patients) > 1:
+        notes += (
+            f"The files are of {len(patients)} patients; each series is judged by "
+            "itself.",
+        )
+    notes += loose.notes
     return Study(series, (*notes, *left_out(failures)))
+
+
+_GIVE_A_SCAN = "Give the scan itself."
+
+
+class _LooseFiles:
+    """Headers and files of voxels that came without names, until all have come.
+
+    Attributes
+    ----------
+    notes
+        What was joined, as full sentences.
+    """
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[int, bytes]] = []
+        self._others: list[tuple[int, bytes]] = []
+        self._names: list[str] = []
+        self._bytes = 0
+        self._is_over = False
+        self.notes: tuple[str, ...] = ()
+
+    def take(self, name: str, data: bytes) -> bool:
+        """Keep a header without voxels, or a file of no format that may be voxels."""
+        if self._is_over:
+            return False
+        place = len(self._names)
+        self._names.append(name)
+        if len(data) <= START_BYTES and is_detached_header(data):
+            self._headers.append((place, data))
+            return True
+        if format_of(data) is not None or self._bytes + len(data) > _MOST_LOOSE_BYTES:
+            return False
+        self._bytes += len(data)
+        self._others.append((place, data))
+        return True
+
+    def volumes(
+        self, failures: list[tuple[str, InputError]]
+    ) -> Iterator[tuple[str, bytes]]:
+        """Join what fits together; give the rest as it came."""
+        self._is_over = True
+        pairs, by_order = loose_pairs(self._headers, self._others)
+        contents = dict((*self._headers, *self._others))
+        for place in sorted(contents.keys() - set(pairs.values())):
+            name, data = self._names[place], contents[place]
+            if place in pairs:
+                try:
+                    data = joined(data, contents[pairs[place]], name)
+                except InputError as error:
+                    failures.append((name, error))
+                    continue
+            yield name, data
+        if pairs:
+            order = ", and by the order in which they came" if by_order else ""
+            self.notes = (
+                f"{len(pairs)} headers of volumes and the files of their voxels came "
+                f"loose; they were joined by size{order}."
+                if len(pairs) > 1
+                else "The header of a volume and the file of its voxels came loose; "
+                f"they were joined by size{order}.",
+            )
+
+
+_MOST_LOOSE_BYTES = 2 * MAX_FILE_BYTES
 
 
 def _is_unknown(failure: tuple[str, InputError]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -263,7 +264,8 @@ def _to_grey(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3]
         top = full if pixels.dtype.kind == "u" else max(1.0, float(alpha.max()))
-        top = top if float(alpha.min()) < top else None
+        # An alpha of 0 everywhere was left empty by a program: it hides nothing.
+        top = top if float(alpha.max()) > 0.0 and float(alpha.min()) < top else None
     grey = np.empty(pixels.shape[:2], np.float32)
     spread = 0.0
     # In bands: the steps between hold several copies.
@@ -344,6 +346,10 @@ class Series:
     grid
         Grid of a volume's file, so that maps can go back onto it; else
         None.
+    patient
+        What the files call the patient, to tell the patients of one upload apart;
+        empty where they do not say. It may name a person: never log, store or show
+        it, but `patient_numbers`.
     """
 
     slices: tuple[Slice, ...]
@@ -353,6 +359,7 @@ class Series:
     frames: tuple[int, ...] = ()
     place_guessed: bool = False
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    patient: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -407,6 +414,26 @@ def stacks_of(study: Study) -> Study:
     were = "was" if count == 1 else "were"
     note = f"{what} to no series of several slices, and {were} left out."
     return Study(stacks, (*study.notes, note))
+
+
+def patient_numbers(patients: Sequence[str]) -> tuple[int | None, ...]:
+    """Give the patients of several series numbers, to show them apart.
+
+    Parameters
+    ----------
+    patients
+        Of each series, as `Series.patient` has it.
+
+    Returns
+    -------
+    tuple of int or None
+        For each series a number from 1 on; None where the files do not say. All None
+        where no more than one patient is named.
+    """
+    named = list(dict.fromkeys(patient for patient in patients if patient))
+    if len(named) < 2:
+        return (None,) * len(patients)
+    return tuple(named.index(item) + 1 if item else None for item in patients)
 
 
 def square_shape(height: int, width: int, aspect: float) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from tumorlens.errors import OutputError, SettingError
+from tumorlens.errors import OutputError, SettingError, install_command
 from tumorlens.jobs.tables import Base
 
 HEAD = "0001"
@@ -54,8 +54,8 @@ class Database:
             # The URL may hold a password: it is not quoted.
             raise SettingError(
                 f"The database's URL cannot be used: {type(error).__name__}.",
-                "Give one such as postgresql+psycopg://user@host/name, and install "
-                "'tumorlens[server]' for PostgreSQL.",
+                "Give one such as postgresql+psycopg://user@host/name. PostgreSQL "
+                f"needs {install_command('server')}.",
             ) from error
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)

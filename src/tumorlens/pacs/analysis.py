@@ -156,7 +156,41 @@ def _judged(
     unseen: tuple[str, ...],
 ) -> Judged:
     prediction = classifier.predict(series, operating_point)
-    finding = dicom_finding(prediction, classifier.bundle.name)
+    return results_of(
+        series, prediction, classifier.bundle.name, earlier, notes, unseen
+    )
+
+
+def results_of(
+    series: Series,
+    prediction: SeriesPrediction,
+    algorithm: str,
+    earlier: Sequence[SentResult] = (),
+    notes: Sequence[str] = (),
+    unseen: tuple[str, ...] = (),
+) -> Judged:
+    """Write what is said of a series as DICOM.
+
+    Parameters
+    ----------
+    series, prediction
+        Series that was read from DICOM, and its prediction; of a study the series
+        whose slices are the grid.
+    algorithm
+        Name of the model.
+    earlier
+        Results that the new ones replace.
+    notes
+        Full sentences that the report gives beside the prediction's own.
+    unseen
+        Full sentences on images that were not there: the report is PARTIAL.
+
+    Raises
+    ------
+    InputError
+        The series has no headers that can be referred to.
+    """
+    finding = dicom_finding(prediction, algorithm)
     if unseen:
         finding = _of_a_part(finding, unseen)
     finding = replace(finding, reasons=(*finding.reasons, *notes, *unseen))

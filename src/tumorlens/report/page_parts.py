@@ -26,11 +26,15 @@ class Table:
         Headings. The first column names its row.
     rows
         Each as long as `columns`.
+    heat
+        For each row, how strongly each cell but the first is shaded, 0 to 1; empty
+        for a table without shades.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    heat: Sequence[Sequence[float]] = field(default=())
 
 
 @dataclass(frozen=True)

@@ -215,8 +215,16 @@ def operating_point_sentence(
     )
 
 
+UNMEASURED = (
+    "How often this is right was not measured: too few patients were kept apart from "
+    "training."
+)
+
+
 def measured_sentence(point: OperatingPoint) -> str:
     """Say how good an operating point was found to be."""
+    if point.sensitivity is None or point.specificity is None:
+        return UNMEASURED
     return (
         f"Measured on patients kept apart from training: sensitivity "
         f"{rate(point.sensitivity)}, specificity {rate(point.specificity)}."

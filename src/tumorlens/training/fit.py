@@ -2,7 +2,7 @@
 
 Read it top to bottom: build, compile, then for each step one batch; after each epoch
 validate the averaged weights, log (CSV, JSON lines, TensorBoard), and write a
-checkpoint; at the end count normalisation anew.
+checkpoint; at the end count normalisation anew, and draw the curves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
@@ -31,6 +32,7 @@ from tumorlens.training.dataset import Sample, sampling_weights
 from tumorlens.training.held_out import infer
 from tumorlens.training.losses import CandidateLoss, EvidenceLoss
 from tumorlens.training.networks.registry import find_network
+from tumorlens.training.plan import Pace, StepProgress, duration, expected_cost
 from tumorlens.training.volumes import VolumeStream
 from tumorlens.training.weights import count_normalisation, load_weights
 
@@ -79,7 +81,38 @@ class RunLog:
         self._events.close()
 
 
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw loss and validation over the steps of a run.
+
+    Parameters
+    ----------
+    history
+        One row for each epoch, at least one.
+    path
+        PNG to write.
+    """
+    steps = [row["step"] for row in history]
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    loss, shares = figure.subplots(1, 2)
+    loss.plot(steps, [row["loss"] for row in history], marker=".", color="#0072B2")
+    loss.set(title="Training loss", xlabel="Step", ylim=(0.0, None))
+    for name, title, color in (
+        ("accuracy", "Accuracy, patients and classes alike", "#D55E00"),
+        ("tumor_recall", "Recall of tumours", "#009E73"),
+    ):
+        if name in history[0]:
+            values = [row[name] for row in history]
+            shares.plot(steps, values, marker=".", label=title, color=color)
+    shares.set(title="Validation", xlabel="Step", ylim=(0.0, 1.0))
+    if shares.lines:
+        best = max(history, key=lambda row: (row["accuracy"], row["step"]))
+        shares.axvline(best["step"], color="0.6", ls=":", label="Weights kept")
+        shares.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
 CHECKPOINT = "checkpoint.npz"
+CURVES = "curves.png"
 BEST_WEIGHTS = "best.weights.h5"
 SEQUENCE_LOSS = 0.4
 """Weight of the sequence head beside the slice head's 1: it learns sooner."""
@@ -239,6 +272,7 @@ def fit(
     resume: bool = False,
     initial_weights: Path | None = None,
     say: Callable[[str], None] = print,
+    progress: Callable[[StepProgress], None] | None = None,
 ) -> FitResult:
     """Train one network.
 
@@ -251,14 +285,17 @@ def fit(
         to its end and keeps its last weights: nothing is chosen, so patients
         kept for testing stay untouched.
     folder
-        Exists; receives checkpoint, best weights, log.csv, log.jsonl and
-        TensorBoard events.
+        Exists; receives checkpoint, best weights, log.csv, log.jsonl, TensorBoard
+        events and curves.png.
     resume
         Go on from the folder's checkpoint.
     initial_weights
         Keras weights to start from instead of the network's own.
     say
         Receives lines of progress.
+    progress
+        Called after each step; where given, steps, time and memory are told before
+        the first.
 
     Raises
     ------
@@ -279,41 +316,60 @@ def fit(
         network.initialise(model)
     network.freeze(model)
     compile_model(model, config)
-    progress = Progress(0, [])
+    done = Progress(0, [])
     if resume:
-        progress = load_checkpoint(folder / CHECKPOINT, model)
-        say(f"Going on from step {progress.step} of {config.total_steps}.")
+        done = load_checkpoint(folder / CHECKPOINT, model)
+        say(f"Going on from step {done.step} of {config.total_steps}.")
     stream = training_stream(training, config)
-    history = progress.history
+    if progress is not None:
+        say(expected_cost(model, config, training, validation).sentence(config))
+    history = done.history
     log = RunLog(folder, history)
     losses: list[float] = []
-    started = time.monotonic()
-    step = progress.step
+    pace = Pace(config, len(validation))
+    started = before = time.monotonic()
+    step = done.step
     if _stalled(history, config.patience):
         step = config.total_steps
     for batch in stream.batches(step, config.total_steps, config.size_at):
         losses.append(train_step(model, batch))
         step += 1
+        now = time.monotonic()
+        pace.step_done(now - before, config.size_at(step - 1))
+        before = now
         if step % config.steps_per_epoch == 0:
-            pace = (time.monotonic() - started) / (step - progress.step)
             row = _end_epoch(model, config, validation, history, folder, step)
-            row |= {"loss": float(np.mean(losses)), "seconds_per_step": pace}
+            row |= {
+                "loss": float(np.mean(losses)),
+                "seconds_per_step": (now - started) / (step - done.step),
+            }
             losses.clear()
             history.append(row)
             log.write(row)
-            say(_line(row, config, pace * (config.total_steps - step)))
             save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+            before = time.monotonic()
+            pace.epoch_done(before - now)
+            say(_line(row, config, pace.left(step) or 0.0))
             if _stalled(history, config.patience):
                 say(f"No better epoch in {config.patience}: stopping.")
                 break
         elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
             save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+        if progress is not None:
+            progress(_progress(step, config, pace))
     log.close()
+    draw_curves(history, folder / CURVES)
     load_weights(model, folder / BEST_WEIGHTS)
     # What it counted is of the weights on their way, not of their average.
     count_normalisation(model, stream, config)
     _keep(model, folder)
     return FitResult(model, history)
+
+
+def _progress(step: int, config: TrainingConfig, pace: Pace) -> StepProgress:
+    epoch = min(config.epochs, step // config.steps_per_epoch + 1)
+    left = pace.left(step) or 0.0
+    return StepProgress(step, config.total_steps, epoch, config.epochs, left)
 
 
 def training_stream(training: Sequence[Sample], config: TrainingConfig) -> BatchStream:
@@ -435,9 +491,8 @@ def _stalled(history: list[dict[str, Any]], patience: int) -> bool:
 
 
 def _line(row: dict[str, Any], config: TrainingConfig, seconds_left: float) -> str:
-    minutes, seconds = divmod(round(seconds_left), 60)
     words = [f"epoch {row['epoch']:3d}/{config.epochs}", f"loss {row['loss']:.4f}"]
     if "accuracy" in row:
         words.append(f"validation accuracy {row['accuracy']:.4f}")
         words.append(f"tumour recall {row['tumor_recall']:.4f}")
-    return "  ".join([*words, f"{minutes} min {seconds:02d} s left"])
+    return "  ".join([*words, f"{duration(seconds_left)} left"])

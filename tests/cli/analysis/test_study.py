@@ -12,6 +12,7 @@ import cv2
 import nibabel
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pypdf import PdfReader
 
 from tests.conftest import draw_phantom
@@ -41,7 +42,7 @@ def test_series_of_one_person_become_one_finding(
     evidence = tmp_path / "evidence.nii.gz"
     assert run(*paths, "--json", out, "--pdf", pdf, "--evidence", evidence) == 0
     shown = capsys.readouterr().out
-    assert "Study of 3 series: Glioma" in shown
+    assert "Study of 3 series: Tumour: glioma (any tumour" in shown
     assert "Judged together: T1 and T1 with contrast." in shown
     assert "The model was not measured on FLAIR." in shown
     assert "research use only" in shown
@@ -95,9 +96,28 @@ def test_dicom_series_are_judged_together(run: Run, tmp_path: Path) -> None:
     assert run(folder, "--json", out) == 0
     document = json.loads(out.read_text())
     assert document["sequences"]["counted"] == ["T1", "T1 with contrast"]
+    results = tmp_path / "results"
+    assert run(folder, "--dicom", results) == 0
+    made = [dcmread(path) for path in sorted(results.iterdir())]
+    assert [item.Modality for item in made][:2] == ["SR", "OT"]
+    assert {item.StudyInstanceUID for item in made} == {"1.2.3"}
+    assert {item.PatientID for item in made} == {"drawn-1"}
+    comments = [
+        item.TextValue for item in made[0].ContentSequence if "TextValue" in item
+    ]
+    assert "Judged together: T1 and T1 with contrast." in comments
+    assert "For research use only, not for clinical use." in comments
     for path in second:
         change(path, PatientID="somebody-else")
     assert run(folder) == 2
+
+
+def test_results_as_dicom_need_dicom(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = save_study(tmp_path / "person")
+    assert run(*paths, "--dicom", tmp_path / "results") == 2
+    assert "Give DICOM series" in capsys.readouterr().err
 
 
 def test_several_people_are_refused_with_a_way_out(

@@ -299,7 +299,7 @@ def test_help_and_advice_need_no_extra(command: str, tmp_path: Path) -> None:
         text=True,
     )
     assert used.returncode == 2
-    assert "pip install 'tumorlens[archive]'" in used.stderr
+    assert "pip install '.[archive]'" in used.stderr
     assert "Traceback" not in used.stderr
 
 
@@ -317,7 +317,7 @@ def test_a_cluster_without_ray_says_what_to_install(
         text=True,
     )
     assert used.returncode == 2
-    assert "pip install 'tumorlens[ray]'" in used.stderr
+    assert "pip install '.[ray]'" in used.stderr
     assert "Traceback" not in used.stderr
 
 

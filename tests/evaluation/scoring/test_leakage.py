@@ -163,6 +163,55 @@ def test_where_likeness_stands_for_patients_it_is_said(bundle_with, records):
     )
 
 
+def line_of(records):
+    """Provenance of a grandchild: each model of the line saw one patient."""
+    own, parent, grandparent = (
+        {
+            "patients": {"train": [record.patient], "validation": [], "test": ["p4"]},
+            "fingerprints": training_fingerprints([record]),
+        }
+        for record in records[:3]
+    )
+    return own, parent, grandparent
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_whoever_shaped_a_model_of_the_line_is_not_held_out(bundle_with, records, row):
+    own, *parents = line_of(records)
+    bundle = bundle_with(**own, parents=parents)
+    found = check_held_out(bundle, records[3:])
+    assert found["held_out"]
+    assert (found["parents"], found["compared_with"]) == (2, 3)
+    assert "any of the 2 that it started from" in found["statement"]
+    found = check_held_out(bundle, [*records[3:], records[row]])
+    assert (found["held_out"], found["shared_slices"]) == (False, 1)
+    disguised = replace(records[row], patient="stranger")
+    found = check_held_out(bundle, [*records[3:], disguised])
+    assert (found["held_out"], found["copies"]) == (False, 1)
+    rows = dict(held_out_section(found).tables[0].rows)
+    assert rows["Models that it started from, counted in"] == "2"
+
+
+def test_a_parent_that_nobody_knows_holds_nobody_out(bundle_with, records):
+    own, parent, _ = line_of(records)
+    bundle = bundle_with(**own, parents=[parent, {"weights_sha256": "0" * 64}])
+    found = check_held_out(bundle, records[3:])
+    assert not found["held_out"]
+    assert found["unknown_parents"] == 1
+    assert "nobody knows whose slices" in found["statement"]
+
+
+def test_a_parent_without_fingerprints_needs_its_pictures_at_hand(bundle_with, records):
+    own, parent, _ = line_of(records)
+    del parent["fingerprints"]
+    bundle = bundle_with(**own, parents=[parent])
+    found = check_held_out(bundle, records[3:])
+    assert (found["held_out"], found["patients_unseen"]) == (False, 1)
+    disguised = replace(records[1], patient="stranger")
+    assert check_held_out(bundle, [disguised], known=records)["copies"] == 1
+    assert check_held_out(bundle, records[3:], known=records)["held_out"]
+
+
 def test_an_unreadable_picture_is_no_copy(bundle_with, records):
     bundle = bundle_with(
         patients=PATIENTS, fingerprints=training_fingerprints(records[:3])

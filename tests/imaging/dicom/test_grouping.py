@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -383,3 +384,64 @@ def test_a_declared_negative_is_turned_once() -> None:
     study = gathered(*(inverted(n) for n in range(4)))
     assert values(study.series[0]) == [0, 1, 2, 3]
     assert not study.notes
+
+
+# --- Patients ---
+
+
+def stack_of(patient: str, first: int, **tags: Any) -> list[tuple[str, bytes]]:
+    """Six slices of one patient, with other pixels for each."""
+    return [
+        (
+            f"{patient} {z}",
+            saved(
+                slice_file(
+                    head() + first + z,
+                    position=5.0 * z,
+                    PatientID=patient,
+                    SeriesInstanceUID="1.2.3",
+                    **tags,
+                )
+            ),
+        )
+        for z in range(6)
+    ]
+
+
+@pytest.mark.parametrize("moved", [0.0, 2.5])
+def test_patients_under_one_identifier_of_series_part(moved: float) -> None:
+    two = [(name, saved(shifted(data, moved))) for name, data in stack_of("B", 10)]
+    study, _ = gather_series([*stack_of("A", 0), *two])
+    assert [series.patient for series in study.series] == ["A", "B"]
+    assert [len(series.slices) for series in study.series] == [6, 6]
+    assert any("split into 2" in note for note in study.notes)
+
+
+def shifted(data: bytes, millimetres: float) -> Dataset:
+    dataset = dcmread(BytesIO(data))
+    left, posterior, superior = dataset.ImagePositionPatient
+    dataset.ImagePositionPatient = [left, posterior, superior + millimetres]
+    return dataset
+
+
+def test_a_number_that_differs_here_and_there_parts_no_patient() -> None:
+    files = stack_of("A", 0)
+    (name, data), *others = files
+    odd = dcmread(BytesIO(data))
+    odd.PatientID = "B"
+    study, _ = gather_series([(name, saved(odd)), *others])
+    assert [len(series.slices) for series in study.series] == [6]
+
+
+def test_a_copy_under_a_pseudonym_drops_out() -> None:
+    files = stack_of("A", 0)
+    copies = [(f"b{name}", data) for name, data in stack_of("B", 0)]
+    study, _ = gather_series([*files, *copies])
+    assert [len(series.slices) for series in study.series] == [6]
+
+
+def test_without_a_number_the_name_tells_patients_apart() -> None:
+    tags = {"PatientName": "DOE^JANE", "PatientBirthDate": "19700101"}
+    study, _ = gather_series([("a", saved(slice_file(**tags)))])
+    assert study.series[0].patient == "DOE^JANE 19700101"
+    assert "DOE" not in repr(study)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.samples.zips import pack
-from tumorlens.imaging.read import read_study
+from tumorlens.errors import InputError, UnknownFormatError
+from tumorlens.imaging.read import read_collection, read_study
 
 RNG = np.random.default_rng(0)
 VOXELS = RNG.integers(1, 900, (36, 40, 34)).astype(np.int16)
@@ -53,3 +54,63 @@ def test_nrrd_in_two_files(tmp_path: Path, encoding: str) -> None:
     (series,) = read_study(tmp_path / "head.nhdr").series
     assert len(series.slices) == 34
     assert int(series.slices[0].pixels.sum()) == int(VOXELS[:, :, 0].sum())
+
+
+@pytest.mark.parametrize(
+    "kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.AnalyzeImage]
+)
+@pytest.mark.parametrize("first", ["header", "voxels"])
+def test_a_header_and_its_voxels_that_come_loose_are_joined(
+    tmp_path: Path, kind: type, first: str
+) -> None:
+    write_pair(tmp_path, kind)
+    files = [("scan#1", path.read_bytes()) for path in sorted(tmp_path.iterdir())]
+    if first == "voxels":
+        files.reverse()
+    note = ("scan#3", b"About this scan.")
+    study = read_collection([note, *files], "scan")
+    (series,) = study.series
+    assert sum(int(item.pixels.sum()) for item in series.slices) == VOXELS.sum()
+    assert "joined by size" in " ".join(study.notes)
+    assert "1 file was left out: it is text, no picture." in study.notes
+
+
+def test_the_order_tells_pairs_of_one_size_apart(tmp_path: Path) -> None:
+    files = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        image = nibabel.Nifti1Pair(number * VOXELS, np.diag([1.0, 1.0, number, 1.0]))
+        nibabel.save(image, folder / "head.img")
+        files += [(p.name, p.read_bytes()) for p in sorted(folder.iterdir())]
+    study = read_collection(files, "scan")
+    for number, series in enumerate(study.series, 1):
+        total = sum(int(item.pixels.sum()) for item in series.slices)
+        assert total == number * VOXELS.sum()
+    assert "the order in which they came" in study.notes[-1]
+
+
+def test_a_metaimage_header_takes_the_only_other_file() -> None:
+    header = (
+        b"ObjectType = Image\nNDims = 3\nDimSize = 36 40 34\n"
+        b"ElementSpacing = 1 1 4\nElementType = MET_SHORT\nElementDataFile = h.raw\n"
+    )
+    voxels = VOXELS.tobytes(order="F")
+    study = read_collection([("1", voxels), ("2", header)], "scan")
+    assert len(study.series[0].slices) == 34
+
+
+def test_a_header_whose_voxels_did_not_come_says_so(tmp_path: Path) -> None:
+    write_pair(tmp_path, nibabel.Nifti1Pair)
+    header = (tmp_path / "head.hdr").read_bytes()
+    with pytest.raises(InputError, match="voxels lie in a second file"):
+        read_collection([("1", header), ("2", bytes(1000))], "scan")
+
+
+def test_the_file_of_the_voxels_leads_to_its_header(tmp_path: Path) -> None:
+    write_pair(tmp_path, nibabel.AnalyzeImage)
+    (series,) = read_study(tmp_path / "head.img").series
+    assert sum(int(item.pixels.sum()) for item in series.slices) == VOXELS.sum()
+    (tmp_path / "head.hdr").unlink()
+    with pytest.raises(UnknownFormatError):
+        read_study(tmp_path / "head.img")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import tracemalloc
 import warnings
+import zlib
 from typing import Any
 
 import cv2
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import Phantom
+from tests.samples.heads import draw_person
 from tests.samples.pictures import (
     OWN_SCANS,
     big_tiff,
@@ -30,6 +33,8 @@ from tumorlens.errors import (
     TooSmallError,
 )
 from tumorlens.imaging.limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE
+from tumorlens.imaging.preprocess.framing import view_pixels
+from tumorlens.imaging.preprocess.slice import with_square_pixels
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Slice, to_slice
 
@@ -128,6 +133,50 @@ def test_transparency_is_laid_on_black(head: NDArray[np.uint8]) -> None:
     found = only(encode(np.dstack([head, head, head, alpha]), "PNG"))
     assert not found.pixels[:, :50].any()
     np.testing.assert_allclose(found.pixels[:, 50:], head[:, 50:], atol=1e-4)
+
+
+def test_transparency_that_is_empty_hides_nothing(head: NDArray[np.uint8]) -> None:
+    found = only(encode(np.dstack([head, head, head, 0 * head]), "PNG"))
+    assert np.array_equal(found.pixels, head.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", "CMYK", {"quality": 95}),
+        ("TIFF", "CMYK", {}),
+        ("TIFF", "LAB", {}),
+        ("TIFF", "YCbCr", {}),
+        ("TIFF", "", {"compression": "jpeg", "quality": 95}),
+        ("TIFF", "", {"compression": "packbits"}),
+        ("TIFF", "", {"compression": "tiff_adobe_deflate"}),
+        ("PNG", "P", {"transparency": 0}),
+        ("WEBP", "RGB", {"quality": 95}),
+    ],
+)
+def test_colours_and_codings_of_other_trades_stay_one_head(
+    head: NDArray[np.uint8], kind: str, mode: str, options: dict[str, Any]
+) -> None:
+    image = Image.fromarray(head).convert("RGB")
+    buffer = io.BytesIO()
+    (image.convert(mode) if mode else Image.fromarray(head)).save(
+        buffer, kind, **options
+    )
+    found = only(buffer.getvalue())
+    assert found.colorfulness < 0.02
+    assert np.corrcoef(found.pixels.ravel(), head.ravel())[0, 1] > 0.97
+
+
+def test_a_photograph_of_two_pictures_is_its_first(head: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(head)
+    buffer = io.BytesIO()
+    image.save(buffer, "MPO", save_all=True, append_images=[image.rotate(90)])
+    assert np.abs(only(buffer.getvalue()).pixels - head).mean() < 4
+
+
+def test_bytes_behind_the_end_of_a_picture_do_no_harm(head: NDArray[np.uint8]) -> None:
+    assert only(encode(head, "JPEG") + bytes(1000)).pixels.shape == head.shape
+    assert only(encode(head, "PNG") + bytes(1000)).pixels.shape == head.shape
 
 
 def test_grey_palette_stays_grey(head: NDArray[np.uint8]) -> None:
@@ -377,3 +426,99 @@ def test_colours_are_weighed_as_the_eye_does() -> None:
         done, deep = cv2.imencode(".png", pixels[..., ::-1].astype(np.uint16))
         assert done
         assert only(deep.tobytes()).pixels.mean() == pytest.approx(200 * weight, abs=1)
+
+
+# --- Oblong pixels ---
+
+# Twice as high as wide: half of the rows are left.
+STRETCHED = {
+    "PNG": {"dpi": (200, 100)},
+    "JPEG": {"dpi": (200, 100), "quality": 95},
+    "TIFF": {"dpi": (200, 100)},
+    "BMP": {"dpi": (200, 100)},
+}
+
+
+def squeezed(head: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = head.shape
+    small = cv2.resize(head, (width, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+@pytest.mark.parametrize("kind", STRETCHED)
+def test_pixels_that_a_picture_states_to_be_oblong_are_judged_square(
+    phantom: Phantom, kind: str
+) -> None:
+    head = phantom(240, 200)
+    study = read_study(encode(squeezed(head), kind, **STRETCHED[kind]), "head")
+    (found,) = study.slices
+    assert found.pixel_aspect == pytest.approx(2.0, rel=0.01)
+    assert (found.height, found.width) == (120, 200)
+    assert found.view is None
+    assert "pixels 2 times as high as wide" in study.notes[0]
+    squared = with_square_pixels(found.pixels, found.pixel_aspect)
+    assert np.corrcoef(squared.ravel(), head.ravel())[0, 1] > 0.98
+
+
+def test_a_png_may_state_a_ratio_without_a_unit(phantom: Phantom) -> None:
+    data = encode(squeezed(phantom(240, 200)), "PNG", dpi=(200, 100))
+    place = data.index(b"pHYs")
+    chunk = b"pHYs" + struct.pack(">IIB", 2, 1, 0)
+    checked = chunk + struct.pack(">I", zlib.crc32(chunk))
+    found = only(data[:place] + checked + data[place + len(checked) :])
+    assert found.pixel_aspect == 2.0
+
+
+def test_a_jpeg_may_state_a_ratio_without_a_unit(phantom: Phantom) -> None:
+    data = bytearray(encode(squeezed(phantom(240, 200)), "JPEG", dpi=(200, 100)))
+    place = data.index(b"JFIF") + 7
+    data[place : place + 5] = b"\0" + struct.pack(">HH", 2, 1)
+    assert only(bytes(data)).pixel_aspect == 2.0
+
+
+def test_a_gif_may_state_a_ratio(phantom: Phantom) -> None:
+    data = bytearray(encode(squeezed(phantom(240, 200)), "GIF"))
+    data[:6] = b"GIF89a"
+    data[12] = 64 // 2 - 15
+    assert only(bytes(data)).pixel_aspect == pytest.approx(2.0)
+
+
+def test_pixels_turned_with_their_picture_stay_as_oblong(phantom: Phantom) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.rot90(squeezed(phantom(240, 200)))
+    data = encode(pixels, "PNG", dpi=(100, 200), exif=exif)
+    found = only(data)
+    assert found.pixel_aspect == pytest.approx(2.0, rel=0.01)
+    assert (found.height, found.width) == (120, 200)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_resolution_that_would_stretch_the_head_is_not_believed(
+    phantom: Phantom, kind: str
+) -> None:
+    data = encode(phantom(240, 200), kind, dpi=(200, 100))
+    study = read_study(data, "head")
+    assert study.slices[0].pixel_aspect == 1.0
+    assert "taken as square" in study.notes[0]
+
+
+@pytest.mark.parametrize("dpi", [(72, 72), (300, 299), (96, 92), (72, 1), (1, 600)])
+def test_a_resolution_that_says_nothing_of_pixels_is_passed_over(
+    phantom: Phantom, dpi: tuple[int, int]
+) -> None:
+    study = read_study(encode(phantom(240, 200), "TIFF", dpi=dpi), "head")
+    assert study.slices[0].pixel_aspect == 1.0
+    assert study.notes == ()
+
+
+def test_a_sheet_of_oblong_pixels_is_taken_apart_on_its_own_grid() -> None:
+    heads = [draw_person(number, 240) for number in range(4)]
+    sheet = np.vstack([np.hstack(heads[:2]), np.hstack(heads[2:])])
+    study = read_study(encode(squeezed(sheet), "PNG", dpi=(200, 100)), "sheet")
+    assert [item.view.shape for item in study.slices if item.view] == [(120, 240)] * 4
+    second = study.slices[1]
+    cut = with_square_pixels(
+        view_pixels(second.pixels, second.view), second.pixel_aspect
+    )
+    assert np.corrcoef(cut.ravel(), heads[1].ravel())[0, 1] > 0.95

@@ -15,7 +15,9 @@ from tumorlens.errors import BundleError
 from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.inference.bundle.bundle import digest_of, load_bundle, save_bundle
 from tumorlens.inference.bundle.facts import Rules
+from tumorlens.report.words import UNMEASURED, measured_sentence
 from tumorlens.taxonomy import CLASSES
+from tumorlens.web.views.presentation import measured_rates
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -236,3 +238,26 @@ def test_a_cost_that_is_none_is_refused(copy: Path, key: str, value: float) -> N
         lambda facts: facts["operating_points"]["screening"].update(measured=costs),
     )
     refused(copy, key)
+
+
+def test_a_point_without_rates_says_so(copy: Path) -> None:
+    def bare(facts: dict[str, Any]) -> None:
+        del facts["operating_points"]["screening"]["sensitivity"]
+        del facts["operating_points"]["screening"]["specificity"]
+
+    change(copy, bare)
+    bundle = load_bundle(copy)
+    point = bundle.operating_points["screening"]
+    assert (point.sensitivity, point.specificity) == (None, None)
+    assert point.to_json() == {"threshold": 0.3}
+    assert measured_sentence(point) == UNMEASURED
+    assert [item.sentence for item in measured_rates(bundle, "screening")] == [
+        UNMEASURED
+    ]
+    assert UNMEASURED not in measured_sentence(bundle.operating_points["balanced"])
+
+
+@pytest.mark.parametrize("lacks", ["sensitivity", "specificity"])
+def test_a_point_with_one_rate_of_two_is_refused(copy: Path, lacks: str) -> None:
+    change(copy, lambda facts: facts["operating_points"]["screening"].pop(lacks))
+    refused(copy, lacks)

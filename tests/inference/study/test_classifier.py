@@ -22,6 +22,7 @@ from tests.samples.drawn_study import (
     with_study_model,
 )
 from tumorlens.errors import InputError, SeveralPeopleError
+from tumorlens.imaging.study import Study
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.decision import log_odds
 from tumorlens.inference.study import classifier as words
@@ -202,12 +203,14 @@ def test_what_cannot_be_matched_does_not_count_but_is_not_silent(
 
 
 def test_an_outline_is_not_judged(plain: StudyClassifier) -> None:
-    outline = drawn(None, name="seg.nii.gz")
+    outline = drawn(None, name="patient 7/seg.nii.gz")
     slices = tuple(
         replace(item, pixels=np.where(item.pixels > 200, 4.0, 0.0).astype(np.float32))
         for item in outline.slices
     )
-    found = plain.predict([drawn(T1), replace(outline, slices=slices)])
+    # Nobody asks whose it is.
+    scan = drawn(T1, name="patient 8/T1.nii.gz")
+    found = plain.predict([scan, replace(outline, slices=slices)])
     assert found.series[1].prediction is None
     assert found.series[1].reason == words.DRAWN
 
@@ -258,3 +261,27 @@ def test_a_tumour_in_one_sequence_is_never_outvoted_in_silence(
     assert found.combined.decision is Verdict.UNCERTAIN
     said = words.OUTVOTED.format(name="T1 with contrast")
     assert found.combined.reasons[0] == said
+
+
+def test_series_that_were_judged_before_need_not_be_judged_again(
+    learned: StudyClassifier,
+) -> None:
+    series = [drawn(T1), drawn(T1C, range(5, 6))]
+    told: list[tuple[int, int]] = []
+    seen = {0: learned.judge(series[0])}
+    found = learned.predict(series, progress=lambda *x: told.append(x), seen=seen)
+    assert told[-1] == (9, 9)
+    anew = learned.predict(series)
+    assert found.combined.p_tumor == anew.combined.p_tumor
+    assert found.series[0].slice_p_tumor == anew.series[0].slice_p_tumor
+    assert found.series[0].prediction is seen[0].alone
+
+
+def test_what_was_read_is_judged_without_its_single_pictures(
+    plain: StudyClassifier,
+) -> None:
+    picture = drawn(T1C, count=1)
+    found = plain.predict(Study((drawn(T1), picture)))
+    assert [item.slices for item in found.series] == [9]
+    with pytest.raises(InputError, match="single pictures"):
+        plain.predict(Study((picture,)))

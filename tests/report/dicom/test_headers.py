@@ -42,4 +42,4 @@ def test_the_node_says_so_before_it_listens(
 ) -> None:
     options = ("--allow", "A@127.0.0.1", "--send-to", "A@127.0.0.1:104")
     assert main(["node", "--folder", str(tmp_path), *options]) == 2
-    assert "pip install 'tumorlens[pacs]'" in capsys.readouterr().err
+    assert "pip install '.[pacs]'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -141,3 +142,26 @@ def test_an_interval_may_stand_below_its_value_but_neither_is_torn() -> None:
     whole = '<span class="whole">{}</span>'
     assert f"{whole.format('0.91')} {whole.format('[0.88, 0.94]')}" in text
     assert whole.format("1 &lt;2") in text
+
+
+def test_a_table_s_shades_follow_its_cells() -> None:
+    table = Table(
+        "", ("True", "a", "b"), [("a", "9", "1"), ("b", "0", "4")], [[0.9, 0.1], [0, 1]]
+    )
+    text = render_evaluation("t", "s", [Section("one", "One", tables=(table,))])
+    shades = re.findall(r'class="n heat" style="--heat: (\d+)%">(\d)<', text)
+    assert shades == [("40", "9"), ("4", "1"), ("0", "0"), ("45", "4")]
+    unfit = replace(table, heat=[[0.9, 0.1, 0.0], [0, 1]])
+    with pytest.raises(ValueError, match="shades"):
+        render_evaluation("t", "s", [Section("one", "One", tables=(unfit,))])
+
+
+def test_what_follows_the_first_sections_is_folded_and_opened_by_its_link() -> None:
+    sections = [Section(f"s{n}", f"Part {n}", (f"words {n}",)) for n in range(7)]
+    text = render_evaluation("t", "s", sections)
+    first = text.index("<details")
+    assert text.index("words 3") < first < text.index("words 4")
+    assert text.count("<details") == 3
+    # Browsers open what a link within the page leads into.
+    for inside in re.findall(r"<details.*?</details>", text, re.DOTALL):
+        assert re.search(r'</summary>\s*<section class="body" id="s\d"', inside)

@@ -104,6 +104,28 @@ def test_the_arrays_of_a_volume_and_its_evidence_match(
     assert turned.get_fdata()[peak] > 0.5 * turned.get_fdata().max()
 
 
+def test_missing_slices_stand_empty_in_their_places(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = drawn_series(range(4, 8), count=12).slices
+    series = Series((*slices[:5], *slices[7:]))
+    finding = predict_by_slices(load_classifier(tiny_bundle, threads=1), series)
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert image.shape == (256, 256, 12)
+    assert finding.evidence is not None
+    voxels = np.transpose(np.asarray(image.dataobj.get_unscaled()), (2, 1, 0))
+    assert np.array_equal(voxels[:5], finding.evidence[:5])
+    assert not voxels[5:7].any()
+    assert np.array_equal(voxels[7:], finding.evidence[5:])
+    # The eighth place is where the sixth slice lies.
+    place = slices[7].placement
+    assert place is not None
+    ras = (image.affine @ [3.0, 4.0, 7.0, 1.0])[:3]
+    np.testing.assert_allclose(ras, place.at(3, 4) * [-1, -1, 1], atol=1e-3)
+
+
 def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
     classifier = load_classifier(tiny_bundle, threads=1)
     unplaced = predict_by_slices(classifier, drawn_series(count=4, placed=False))

@@ -141,6 +141,31 @@ def test_several_series_have_a_table_and_pages_of_their_own(bundle: Bundle) -> N
     assert "Series 2 of 2 other.dcm" in texts[3]
 
 
+@pytest.mark.parametrize(
+    ("patients", "title", "numbers"),
+    [
+        (("A", "A"), "Study", None),
+        (("", ""), "Series", None),
+        (("A", ""), "Series", None),
+        (("SECRET-A", "SECRET-B", "SECRET-A", ""), "Series", ["1", "2", "1", "not"]),
+    ],
+)
+def test_patients_are_told_apart_and_not_named(
+    bundle: Bundle, patients: tuple[str, ...], title: str, numbers: list[str] | None
+) -> None:
+    entries = [
+        series_entry(known_prediction(), replace(SERIES, patient=patient))
+        for patient in patients
+    ]
+    data = render_series_pdf(entries, bundle, MADE)
+    text = " ".join(PdfReader(io.BytesIO(data)).pages[0].extract_text().split())
+    assert f"{title} Series judged: {len(patients)}." in text
+    assert "SECRET" not in text
+    assert ("Patient" in text) is (numbers is not None)
+    rows = re.findall(r"\d (\w+)(?: stated)? head.nii.gz", text)
+    assert not numbers or rows == numbers
+
+
 def test_a_study_of_which_nothing_could_be_read(bundle: Bundle) -> None:
     (text,) = pages_of([], bundle, failures=(FAILED,))
     assert "Series judged: 0. Inputs not read: 1." in text

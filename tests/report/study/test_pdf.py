@@ -28,7 +28,7 @@ def test_it_says_what_the_study_and_each_series_show(tiny_bundle: Path) -> None:
     assert "Glioma" in text
     assert "Study of 3 series" in text
     assert "By itself only T1 with contrast shows a tumour there." in text
-    assert "Tumour at the place of the finding: 90.0 %." in text
+    assert "Tumour in the slices that decide: 90.0 %." in text
     assert "Does not count. It does not count." in text
     assert "Slice 5 in every sequence that counts" in text
     assert "A note." in text

@@ -10,11 +10,12 @@ from tests.samples.drawn_study import FLAIR, T1, T1C, known_study
 from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.report.study.words import (
     counted_sentence,
-    file_name,
+    file_names,
     joined,
     place_sentence,
     sequence_name,
     series_answer,
+    study_notes,
 )
 
 
@@ -47,16 +48,32 @@ def test_one_sequence_counts_alone() -> None:
 
 def test_a_series_says_what_it_adds() -> None:
     first, second, third = known_study().series
-    assert file_name(first) == "t1.nii.gz"
     assert "93.8 %" in series_answer(first)
-    assert place_sentence(second) == "Tumour at the place of the finding: 90.0 %."
+    assert place_sentence(second) == "Tumour in the slices that decide: 90.0 %."
     assert place_sentence(replace(second, p_tumor_there=None)) == "Counts."
     assert series_answer(third) == "not judged"
     assert place_sentence(third) == "Does not count. It does not count."
     assert sequence_name(third) == FLAIR.value
 
 
+def test_files_are_named_with_as_few_folders_as_tell_them_apart() -> None:
+    study = known_study()
+    assert file_names(study) == ["t1.nii.gz", "t1c.nii.gz", "flair.nii.gz"]
+    first, *rest = study.series
+    alike = replace(study, series=(replace(first, source="b/t1c.nii.gz"), *rest))
+    assert file_names(alike) == ["b/t1c.nii.gz", "a/t1c.nii.gz", "a/flair.nii.gz"]
+    same = replace(study, series=(first, first))
+    assert file_names(same) == ["a/t1.nii.gz", "a/t1.nii.gz"]
+
+
 def test_names_are_joined_as_in_a_sentence() -> None:
     assert joined(["T1"]) == "T1"
     assert joined(["T1", "T2"]) == "T1 and T2"
     assert joined(["T1", "T2", "FLAIR"]) == "T1, T2 and FLAIR"
+
+
+def test_notes_name_no_file() -> None:
+    first, second = study_notes(known_study())
+    assert first == counted_sentence(known_study())
+    assert second == "FLAIR: does not count. It does not count."
+    assert "nii" not in first + second

@@ -18,12 +18,14 @@ from tumorlens.cli._shared.output_files import (
     STANDARD_OUTPUT,
     cannot_write,
     check_files,
+    make_folder,
     write_json,
 )
 from tumorlens.errors import InputError
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series, stacks_of
+from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.study.classifier import load_study_classifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.report import words
@@ -32,10 +34,11 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.study.document import study_to_json
 from tumorlens.report.study.words import (
     counted_sentence,
-    file_name,
+    file_names,
     place_sentence,
     sequence_name,
     series_answer,
+    study_notes,
 )
 
 SOME_FAILED = 1
@@ -60,6 +63,12 @@ SOME_FAILED = 1
     help="Write a report for people: the finding, what each series adds, key slices.",
 )
 @click.option(
+    "--dicom",
+    metavar="DIR",
+    help="Write the results as DICOM into this folder: a structured report, a picture "
+    "of the most suspicious slice and, where a lesion is outlined, a segmentation.",
+)
+@click.option(
     "--one-person",
     is_flag=True,
     help="Say that all files are of one person and visit, whatever their names say; "
@@ -73,6 +82,7 @@ def study(
     json_path: str | None,
     evidence: str | None,
     pdf: str | None,
+    dicom: str | None,
     one_person: bool,
     operating_point: str | None,
     model: str | None,
@@ -92,7 +102,15 @@ def study(
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
     classifier = load_study_classifier(model, threads)
+    if dicom is not None:
+        make_folder(dicom)
     series, notes, failed = _read(paths)
+    if dicom is not None and not any(item.headers for item in series):
+        raise InputError(
+            "Results as DICOM belong into the study of DICOM series, and other files "
+            "were given.",
+            "Give DICOM series, or leave --dicom out.",
+        )
     for note in notes:
         click.echo(f"Note: {note}", err=True)
     prediction = classifier.predict(series, operating_point, trust_names=not one_person)
@@ -116,6 +134,8 @@ def study(
             Path(pdf).write_bytes(data)
         except OSError as error:
             raise cannot_write(pdf, error) from error
+    if dicom is not None:
+        _write_dicom(prediction, classifier.bundle, Path(dicom), notes)
     click.echo(RESEARCH_USE, err=not rows)
     return SOME_FAILED if failed else 0
 
@@ -151,14 +171,32 @@ def _read(paths: Sequence[str]) -> tuple[list[Series], tuple[str, ...], bool]:
     return series, tuple(notes), bool(errors)
 
 
+def _write_dicom(
+    prediction: StudyPrediction, bundle: Bundle, folder: Path, notes: Sequence[str]
+) -> None:
+    # Takes long to import, and only this output needs it.
+    from tumorlens.pacs.analysis import results_of
+
+    said = (*study_notes(prediction), *notes)
+    judged = results_of(
+        prediction.grid_series, prediction.combined, bundle.name, notes=said
+    )
+    for number, data in enumerate(judged.results, 1):
+        path = folder / f"result-{number}.dcm"
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
 def _lines(prediction: StudyPrediction) -> Iterator[str]:
     combined = prediction.combined
     count = len(prediction.series)
     what = "1 series" if count == 1 else f"{count} series"
     yield f"Study of {what}: {words.series_line(combined)}"
     yield f"  {counted_sentence(prediction)}"
-    for item in prediction.series:
-        yield f"  {sequence_name(item)} ({file_name(item)}): {series_answer(item)}"
+    for item, name in zip(prediction.series, file_names(prediction), strict=True):
+        yield f"  {sequence_name(item)} ({name}): {series_answer(item)}"
         yield f"    {place_sentence(item)}"
     grid = display_name(combined.source)
     counts = (combined.slices, combined.without_brain, combined.refused)

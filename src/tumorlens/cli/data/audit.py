@@ -35,9 +35,9 @@ def audit(
 ) -> None:
     """Look for what makes figures lie: leaks, copies, wrong labels, dead files.
 
-    SOURCE is a manifest (CSV) or a folder with a folder a class. The exit
-    status is 0 for a clean set, 1 if a finding makes an evaluation worthless,
-    2 if the audit cannot run.
+    SOURCE is a manifest (CSV) or a folder with a folder a class. A set is called
+    clean only where its pictures name their patients. The exit status is 1 if a
+    finding makes an evaluation worthless, 2 if the audit cannot run, else 0.
     """
     from tumorlens.data.audit import audit as run_audit
     from tumorlens.data.manifest import read_manifest
@@ -57,7 +57,7 @@ def audit(
         _print_audit(audit_result)
         if json_out:
             write_json(Path(json_out), audit_result.to_json())
-    context.exit(0 if audit_result.clean else 1)
+    context.exit(1 if audit_result.invalid else 0)
 
 
 def _print_audit(audit_result: Audit) -> None:
@@ -91,8 +91,15 @@ def _print_audit(audit_result: Audit) -> None:
             console.print(f"  {example}", markup=False, highlight=False, soft_wrap=True)
         if finding.count > 3:
             console.print(f"  and {finding.count - 3:,} more", highlight=False)
-    console.print(
-        "Clean: nothing found that would falsify an evaluation."
-        if audit_result.clean
-        else "Not clean: figures measured on this set cannot be trusted."
-    )
+    console.print(_verdict(audit_result))
+
+
+def _verdict(audit_result: Audit) -> str:
+    if audit_result.invalid:
+        return "Not clean: figures measured on this set cannot be trusted."
+    if not audit_result.clean:
+        return (
+            "Not known to be clean: nothing else was found, but without names of "
+            "patients nobody can tell whether one is on both sides of a split."
+        )
+    return "Clean: nothing found that would falsify an evaluation."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +15,20 @@ from tumorlens.inference.clinical.columns import read_clinical_table
 
 if TYPE_CHECKING:
     from tumorlens.inference.bundle.bundle import Bundle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from tumorlens.cli._shared.output_files import write_json
 
 if TYPE_CHECKING:
     from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
+    from tumorlens.training.plan import StepProgress
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.report.page_parts import Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
 _CLINICAL_FOLDER = "clinical"
+_SECONDS_A_LINE = 60.0
 
 
 @click.command()
@@ -241,6 +245,7 @@ def _train_once(
 ) -> Bundle:
     from tumorlens.experiments.run import RunConfig, configured, run_training
     from tumorlens.training.config import TrainingConfig
+    from tumorlens.training.networks.registry import find_network
 
     if resume and given:
         raise TrainingError(
@@ -251,12 +256,58 @@ def _train_once(
     config = (
         TrainingConfig.read(folder / "config.json") if resume else configured(given)
     )
-    return run_training(
-        RunConfig(
-            manifest, folder, config, weights, resume, include_flagged, calibrate_on
-        ),
-        say=click.echo,
-    )
+    own = find_network(config.network).defaults
+    sized = "steps_per_epoch" not in {**own, **given}
+    with _training_bar() as progress:
+        return run_training(
+            RunConfig(
+                *(manifest, folder, config, weights, resume, include_flagged),
+                calibrate_on,
+                size_epochs=sized,
+            ),
+            say=click.echo,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
+    """Show a bar of the epoch at work; a line a minute where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from tumorlens.training.plan import duration
+
+    console = Console(stderr=True)
+    told = time.monotonic()
+    with Progress(
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("{task.completed} of {task.total} steps"),
+        TextColumn("{task.fields[left]} left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=1, epoch="1", left="?", visible=False)
+
+        def progress(item: StepProgress) -> None:
+            nonlocal told
+            steps = item.total // item.epochs
+            left = duration(item.seconds_left)
+            bar.update(
+                task,
+                completed=item.step - (item.epoch - 1) * steps,
+                total=steps,
+                epoch=f"{item.epoch} of {item.epochs}",
+                left=left,
+                visible=True,
+            )
+            if not console.is_terminal and time.monotonic() - told > _SECONDS_A_LINE:
+                told = time.monotonic()
+                click.echo(f"step {item.step:,} of {item.total:,}  {left} left")
+
+        yield progress
 
 
 def _cross_validate(

@@ -16,7 +16,11 @@ from tumorlens.inference.bundle.bundle import Bundle
 FINGERPRINTS = "fingerprints"
 """Key of the training pictures' codes in a bundle's provenance."""
 
-_SHAPED = ("train", "validation")
+PARENTS = "parents"
+"""Key of the models that a bundle's weights started from, the nearest first, in its
+provenance."""
+
+SHAPED = ("train", "validation")
 """Splits whose patients shape a model: weights, calibration and thresholds."""
 
 _EXAMPLES = 5
@@ -43,28 +47,45 @@ def check_held_out(
     -------
     dict
         Plain JSON: ``held_out`` is true only where the bundle says who shaped
-        it, every slice names its patient, none of them is among the former, all
+        it, and so does every model of the line that its weights started from, every
+        slice names its patient, none of them is among the former, all
         their pictures could be looked at, and no picture is a copy of one. Besides
         ``statement`` (a sentence), the counts: ``shared_patients`` by split,
         ``shared_slices``, ``unnamed_slices``, ``likeness_slices`` (whose patient is
         a group of like pictures), ``copies`` (None where nobody could look) with
         ``copies_by_source`` and a few files as ``examples``, ``compared_with``
-        pictures, and ``patients_unseen``: who shaped the model, but has no
-        picture to compare with.
+        pictures, ``patients_unseen`` (who shaped the model, but has no picture to
+        compare with), ``parents``: the number of models in the line, and
+        ``unknown_parents``: those that do not say who shaped them. All counts are
+        over the whole line.
     """
-    named = bundle.provenance.get("patients")
-    by_split = named if isinstance(named, dict) else {}
-    shaped = {split: set(by_split.get(split, ())) - {""} for split in _SHAPED}
+    parents = [dict(facts) for facts in bundle.provenance.get(PARENTS, ())]
+    line = [bundle.provenance, *parents]
+    shaped = {
+        split: set().union(*(_names(facts, split) for facts in line))
+        for split in SHAPED
+    }
     everybody = set().union(*shaped.values())
     patients = {record.patient for record in evaluated} - {""}
     at_hand = [row for row in known if row.patient in everybody]
-    carried = isinstance(bundle.provenance.get(FINGERPRINTS), str)
-    unseen = set() if carried else everybody - {row.patient for row in at_hand}
-    codes = _codes_of(bundle, at_hand)
-    copies = None if codes is None else _copies(codes, evaluated, at_hand)
+    without_codes = set().union(
+        *(
+            _names(facts, split)
+            for facts in line
+            for split in SHAPED
+            if not isinstance(facts.get(FINGERPRINTS), str)
+        )
+    )
+    unseen = without_codes - {row.patient for row in at_hand}
+    codes = _codes_of(line, at_hand)
+    copies = _copies(codes, evaluated, at_hand) if codes else None
     counts: dict[str, Any] = {
         "slices": len(evaluated),
-        "patients_known": bool(everybody),
+        "patients_known": any(_names(bundle.provenance, split) for split in SHAPED),
+        "parents": len(parents),
+        "unknown_parents": sum(
+            not any(_names(facts, split) for split in SHAPED) for facts in parents
+        ),
         "shared_patients": {
             split: len(names & patients) for split, names in shaped.items()
         },
@@ -76,7 +97,7 @@ def check_held_out(
         "examples": []
         if copies is None
         else [evaluated[row].path.name for row in np.flatnonzero(copies)[:_EXAMPLES]],
-        "compared_with": 0 if codes is None else len(codes),
+        "compared_with": sum(map(len, codes)),
         "patients_unseen": len(unseen),
     }
     objections = _objections(counts)
@@ -87,24 +108,36 @@ def check_held_out(
     }
 
 
-def _codes_of(bundle: Bundle, known: Sequence[Record]) -> TrainingCodes | None:
-    text = bundle.provenance.get(FINGERPRINTS)
-    if isinstance(text, str):
-        codes = TrainingCodes.parse(text)
-    else:
-        codes = TrainingCodes.make(take_fingerprints(known)[0])
-    return codes if len(codes) else None
+def _names(facts: Mapping[str, Any], split: str) -> set[str]:
+    """Name the patients of a split by a provenance; none where it does not say."""
+    by_split = facts.get("patients")
+    return set(by_split.get(split, ())) - {""} if isinstance(by_split, dict) else set()
+
+
+def _codes_of(
+    line: Sequence[Mapping[str, Any]], known: Sequence[Record]
+) -> list[TrainingCodes]:
+    texts = [facts.get(FINGERPRINTS) for facts in line]
+    codes = [TrainingCodes.parse(text) for text in texts if isinstance(text, str)]
+    if len(codes) < len(line):
+        codes.append(TrainingCodes.make(take_fingerprints(known)[0]))
+    return [item for item in codes if len(item)]
 
 
 def _copies(
-    codes: TrainingCodes, evaluated: Sequence[Record], at_hand: Sequence[Record]
+    codes: Sequence[TrainingCodes],
+    evaluated: Sequence[Record],
+    at_hand: Sequence[Record],
 ) -> NDArray[np.bool_]:
     prints = take_fingerprints(evaluated)[0]
-    is_copy = codes.holds(prints)
-    rows = np.flatnonzero(is_copy)
-    if len(rows) and at_hand:
-        theirs = take_fingerprints(at_hand)[0]
-        is_copy[rows] = codes.confirms([prints[row] for row in rows], theirs)
+    theirs = None
+    is_copy = np.zeros(len(evaluated), bool)
+    for item in codes:
+        rows = np.flatnonzero(item.holds(prints))
+        if len(rows) and at_hand:
+            theirs = theirs or take_fingerprints(at_hand)[0]
+            rows = rows[item.confirms([prints[row] for row in rows], theirs)]
+        is_copy[rows] = True
     return is_copy
 
 
@@ -119,6 +152,11 @@ def _objections(counts: Mapping[str, Any]) -> list[str]:
     objections = []
     if not counts["patients_known"]:
         objections.append("the bundle does not say whose slices it was made from")
+    if counts["unknown_parents"]:
+        objections.append(
+            "the model started from weights of which nobody knows whose slices made "
+            "them"
+        )
     if counts["shared_slices"]:
         count = sum(counts["shared_patients"].values())
         objections.append(
@@ -154,11 +192,18 @@ def _statement(counts: Mapping[str, Any], objections: Sequence[str]) -> str:
     if objections:
         return f"These figures are NOT held out: {'; '.join(objections)}."
     return (
-        "These figures are held out: no patient here trained or tuned the model, and "
-        "no picture is a copy, by its fingerprint, of one of "
+        "These figures are held out: no patient here trained or tuned "
+        f"{_models(counts)}, and no picture is a copy, by its fingerprint, of one of "
         f"{counts['compared_with']} that did."
         + likeness_words(counts["likeness_slices"])
     )
+
+
+def _models(counts: Mapping[str, Any]) -> str:
+    if not counts["parents"]:
+        return "the model"
+    models = "the one" if counts["parents"] == 1 else f"any of the {counts['parents']}"
+    return f"the model or {models} that it started from"
 
 
 def likeness_words(slices: int) -> str:

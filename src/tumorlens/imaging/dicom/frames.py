@@ -87,6 +87,8 @@ class Frame:
 
 
 TRAITS: dict[str, tuple[str, ...]] = {
+    # Some anonymisers give everybody the same identifiers of series.
+    "patient": ("PatientID",),
     "series": ("SeriesDescription", "SeriesTime"),
     "echo": ("EffectiveEchoTime", "EchoTime", "EchoNumbers"),
     "inversion": ("InversionTime", "InversionTimes"),
@@ -105,7 +107,9 @@ TRAITS: dict[str, tuple[str, ...]] = {
 """Traits that may part acquisitions at one place, the most telling first, and
 the tags that state them: all of them together."""
 
-STRONG_TRAITS = ("series", "echo", "inversion", "component", "contrast", "flip")
+STRONG_TRAITS = (
+    *("patient", "series", "echo", "inversion", "component", "contrast", "flip"),
+)
 """Those that differ between acquisitions alone, never inside one."""
 
 _SERIES_WORDS = (

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
 from tumorlens.imaging.preprocess.framing import is_inverted
 from tumorlens.imaging.study import Series, Study
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _SAME_WAY = 0.01
 _CROSSED = 0.7
@@ -248,7 +251,7 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
         traits = tuple(
             value
             for trait, value in frame.traits.items()
-            if not trait.startswith("acquisition")
+            if trait != "patient" and not trait.startswith("acquisition")
         )
         place: Hashable = (frame.position, frame.direction)
         if frame.position is None:
@@ -296,7 +299,7 @@ def _taken_otherwise(one: Frame, two: Frame) -> bool:
     return any(
         one.traits[trait] != two.traits[trait]
         for trait in TRAITS
-        if trait != "series" and not trait.startswith("acquisition")
+        if trait not in ("patient", "series") and not trait.startswith("acquisition")
     )
 
 
@@ -616,4 +619,15 @@ def _series(frames: Sequence[Frame]) -> Series:
         sequence=frames[0].slice.sequence,
         headers=tuple(item.header for item in frames),
         frames=tuple(item.slice.index for item in frames),
+        patient=_patient(frames[0].header),
     )
+
+
+def _patient(header: Dataset) -> str:
+    """Read what tells patients apart: their number, else name and date of birth."""
+    number = text(header, "PatientID")
+    if number:
+        return number
+    return " ".join(
+        text(header, x) for x in ("PatientName", "PatientBirthDate")
+    ).strip()

@@ -312,8 +312,9 @@ def text(header: Dataset, keyword: str) -> str:
         return ""
     if value is None or isinstance(value, bytes):
         return ""
-    if isinstance(value, str):
-        return value.strip()
+    # A person's name can be gone through letter by letter, and is one value.
+    if isinstance(value, str) or hasattr(value, "family_name"):
+        return str(value).strip()
     try:
         return "\\".join(str(x) for x in value)
     except TypeError:

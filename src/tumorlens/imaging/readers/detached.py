@@ -1,14 +1,16 @@
 """Volumes in two files: a header names the second, which lies beside it.
 
 Header and voxels are joined into what one file of the same format holds, so that
-one reader serves both. Only a plain name in the header's own folder is looked for.
+one reader serves both. Only a plain name in the header's own folder is looked for;
+of files that come loose, without names, the size tells which belong together.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from tumorlens.errors import DamagedFileError, InputError
 from tumorlens.imaging.formats import is_metaimage, is_nrrd
@@ -23,9 +25,6 @@ _NIFTI_MAGIC = 344
 _VOX_OFFSET = 108
 _JOINED_START = 352
 _MAX_HEADER = 2**16
-
-Beside = Callable[[str], bytes | None]
-"""Returns the content of a file beside the header, by name; None where none is."""
 
 
 def data_file_names(data: bytes, name: str) -> tuple[str, ...]:
@@ -75,6 +74,68 @@ def joined(data: bytes, voxels: bytes, name: str) -> bytes:
         line for line in all_lines if not _is_data_file(line) and line.strip()
     ]
     return b"\n".join(header_lines) + b"\n\n" + voxels
+
+
+def is_detached_header(data: bytes) -> bool:
+    """Tell whether a file is the header of a volume whose voxels lie in another."""
+    return bool(data_file_names(data, "header"))
+
+
+def loose_pairs(
+    headers: Sequence[tuple[int, bytes]], others: Sequence[tuple[int, bytes]]
+) -> tuple[dict[int, int], bool]:
+    """Match headers with the files of their voxels, of which no name is known.
+
+    A file of voxels has as many bytes as its header states. Where several have, the
+    next one after the header is its own, as a list sorted by name has it; a header
+    that states no size takes the only other file there is.
+
+    Parameters
+    ----------
+    headers, others
+        Place among all files that came, and content, in the order of places.
+
+    Returns
+    -------
+    pairs
+        Place of the voxels by place of the header.
+    by_order
+        Whether the order decided between files of one size.
+    """
+    pairs: dict[int, int] = {}
+    by_order = False
+    for place, header in headers:
+        size = _stated_bytes(header)
+        fitting = [
+            other
+            for other, content in others
+            if other not in pairs.values()
+            and (len(content) == size or (size is None and len(others) == 1))
+        ]
+        if fitting:
+            by_order |= len(fitting) > 1
+            following = [other for other in fitting if other > place]
+            pairs[place] = min(following) if following else max(fitting)
+    return pairs, by_order
+
+
+def _stated_bytes(header: bytes) -> int | None:
+    """Count the bytes of voxels that a NIfTI or Analyze header states."""
+    if not _is_pair_header(header):
+        return None
+    size, sides_at, bits_at, start_at, side_kind, start_kind = (
+        (_NIFTI_2, 16, 14, 168, "q", "q")
+        if len(header) == _NIFTI_2
+        else (_NIFTI_1, 40, 72, _VOX_OFFSET, "h", "f")
+    )
+    order = "<" if header[:4] == struct.pack("<i", size) else ">"
+    count, *sides = struct.unpack_from(f"{order}8{side_kind}", header, sides_at)
+    (bits,) = struct.unpack_from(f"{order}h", header, bits_at)
+    (start,) = struct.unpack_from(f"{order}{start_kind}", header, start_at)
+    if not (0 < count < 8 and bits > 0 and math.isfinite(start) and start >= 0):
+        return None
+    voxels = math.prod(max(1, int(side)) for side in sides[:count])
+    return int(start) + voxels * int(bits) // 8
 
 
 def _plain(place: str) -> tuple[str, ...]:

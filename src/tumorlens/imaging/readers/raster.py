@@ -24,7 +24,19 @@ from tumorlens.imaging.limits import (
     check_unpacked,
 )
 from tumorlens.imaging.preprocess.framing import find_views
-from tumorlens.imaging.study import Series, Slice, Study, to_slice
+from tumorlens.imaging.preprocess.slice import (
+    Preprocessing,
+    head_box,
+    with_square_pixels,
+)
+from tumorlens.imaging.study import (
+    MAX_PIXEL_RATIO,
+    PictureView,
+    Series,
+    Slice,
+    Study,
+    to_slice,
+)
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import TiffImageFile
@@ -60,6 +72,9 @@ bytes are. Ten are usual; those of a preview and chance finds in a colour profil
 are counted in."""
 
 _ORIENTATION_TAG = 0x0112
+_FIRST_TRANSPOSED = 5
+_X_RESOLUTION, _Y_RESOLUTION = 282, 283
+_GIF_ASPECT = 12
 _BITS_TAG = 258
 _PHOTOMETRIC_TAG = 262
 _MIN_IS_WHITE = 0
@@ -125,12 +140,14 @@ def read_raster(data: bytes, name: str) -> Study:
                 check_unpacked(image.width * image.height, wide, len(data), name)
                 count = _frame_count(image, data, name)
                 slices = (to_slice(_decode(image, kind == "PNG", data), name),)
+                aspect = _stated_aspect(image, data)
                 if count > 1:
                     slices += tuple(_later_frames(image, count, name))
                     notes = (
                         f"The picture is an animation of {count} frames; each was read "
                         "as a slice.",
                     )
+                slices = tuple(replace(x, pixel_aspect=aspect) for x in slices)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -155,11 +172,105 @@ def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
     framed: list[Slice] = []
     framing_notes: list[str] = []
     for picture in slices:
-        framing = find_views(picture.pixels)
+        if picture.pixel_aspect != 1.0:
+            picture, note = _weighed_aspect(picture)
+            framing_notes.append(note)
+        squared = with_square_pixels(picture.pixels, picture.pixel_aspect)
+        framing = find_views(squared)
         framing_notes += framing.notes
         for view in framing.views or (None,):
+            if view is not None and squared.shape != picture.pixels.shape:
+                view = _unsquared(view, squared.shape, picture.pixels.shape)
             framed.append(replace(picture, index=len(framed), view=view))
     return Study((Series(tuple(framed)),), (*notes, *dict.fromkeys(framing_notes)))
+
+
+_MOST_STATED_ASPECT = 4.0
+"""Height over width of a pixel, or the reverse: beyond, it is no property of pixels
+but a number left over."""
+
+SQUARED = (
+    "The file states pixels {ratio} times as {longer}; the picture was judged with "
+    "square pixels."
+)
+NOT_SQUARED = (
+    "The file states pixels {ratio} times as {longer}, by which the head would be "
+    "stretched; they were taken as square."
+)
+
+
+def _stated_aspect(image: ImageFile.ImageFile, data: bytes) -> float:
+    """Read how high over wide the pixels are, upright; 1 where nothing tells.
+
+    Most writers put some resolution into a file, so nearly square pixels, and
+    ratios that no device has, say nothing.
+
+    Parameters
+    ----------
+    image
+        Opened by Pillow.
+    data
+        The whole file.
+    """
+    try:
+        across, down = (float(x) for x in _resolution(image, data))
+    except (TypeError, ValueError, ArithmeticError):
+        return 1.0
+    if not (0.0 < across < np.inf and 0.0 < down < np.inf):
+        return 1.0
+    aspect = across / down
+    if image.getexif().get(_ORIENTATION_TAG, 1) >= _FIRST_TRANSPOSED:
+        aspect = 1.0 / aspect
+    longer = max(aspect, 1.0 / aspect)
+    return aspect if MAX_PIXEL_RATIO < longer <= _MOST_STATED_ASPECT else 1.0
+
+
+def _resolution(image: ImageFile.ImageFile, data: bytes) -> tuple[Any, ...]:
+    """Read pixels per length across and down, in any unit; (1, 1) where not stated."""
+    info = image.info
+    # A JPEG of no unit states a ratio; most state 1 : 1, which leaves EXIF the word.
+    if info.get("jfif_density", (1, 1)) not in ((1, 1), (0, 0)):
+        return tuple(info["jfif_density"])
+    # PNG has a ratio where it states no unit of length.
+    stated = info.get("aspect")
+    if stated is None and image.format in ("PNG", "BMP"):
+        stated = info.get("dpi")
+    if stated is not None:
+        return tuple(stated)
+    if data.startswith(b"GIF89a") and data[_GIF_ASPECT]:
+        return 64, data[_GIF_ASPECT] + 15
+    tags = getattr(image, "tag_v2", None) or image.getexif()
+    return tags.get(_X_RESOLUTION, 1), tags.get(_Y_RESOLUTION, 1)
+
+
+def _weighed_aspect(picture: Slice) -> tuple[Slice, str]:
+    """Believe oblong pixels only where squares make the head rounder; say it."""
+    aspect = picture.pixel_aspect
+    left, upper, right, lower = head_box(picture.pixels, Preprocessing().foreground)
+    shown = (lower - upper) / max(1.0, right - left)
+    is_rounder = abs(np.log(shown * aspect)) < abs(np.log(shown))
+    sentence = (SQUARED if is_rounder else NOT_SQUARED).format(
+        ratio=f"{max(aspect, 1.0 / aspect):.3g}",
+        longer="high as wide" if aspect > 1.0 else "wide as high",
+    )
+    return (picture if is_rounder else replace(picture, pixel_aspect=1.0)), sentence
+
+
+def _unsquared(
+    view: PictureView, squared: tuple[int, ...], shape: tuple[int, ...]
+) -> PictureView:
+    """Turn a view of a picture with square pixels into one of the picture itself."""
+    down, across = shape[0] / squared[0], shape[1] / squared[1]
+    points = [(x * across, y * down) for x, y in view.corners]
+    height, width = round(view.shape[0] * down), round(view.shape[1] * across)
+    if view.is_box:
+        left, upper = float(round(points[0][0])), float(round(points[0][1]))
+        width = min(width, shape[1] - int(left))
+        height = min(height, shape[0] - int(upper))
+        right, lower = left + width, upper + height
+        points = [(left, upper), (right, upper), (right, lower), (left, lower)]
+    first, second, third, fourth = points
+    return replace(view, corners=(first, second, third, fourth), shape=(height, width))
 
 
 def _frame_count(image: ImageFile.ImageFile, data: bytes, name: str) -> int:
@@ -219,7 +330,8 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "Split the file.",
             )
         check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
-        yield to_slice(_decode_tiff_page(image, data, page), name, index)
+        picture = to_slice(_decode_tiff_page(image, data, page), name, index)
+        yield replace(picture, pixel_aspect=_stated_aspect(image, data))
         index += 1
 
 

@@ -183,9 +183,7 @@ def load_bundle(folder: Path) -> Bundle:
         Where the bundle is missing, of another or a newer format, incomplete,
         or where any file is not the one that was exported.
     """
-    document = read_document(folder)
-    check_format(document, folder / FACTS_FILE)
-    bundle = _parse(document, folder)
+    bundle = bundle_of_facts(read_document(folder), folder)
     check_digests(folder, bundle.files, required=(MODEL_FILE, OOD_FILE))
     return bundle
 
@@ -270,6 +268,25 @@ def save_bundle(
         document["study"] = study_model.to_json()
     write_document(folder, document)
     return load_bundle(folder)
+
+
+def bundle_of_facts(document: Mapping[str, Any], folder: Path) -> Bundle:
+    """Read the facts of a bundle alone, whose files need not be there.
+
+    Parameters
+    ----------
+    document
+        From `read_document`.
+    folder
+        Where it lay, for messages.
+
+    Raises
+    ------
+    BundleError
+        Where it is foreign, of another version, changed, or a fact is wrong.
+    """
+    check_format(document, folder / FACTS_FILE)
+    return _parse(document, folder)
 
 
 def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:

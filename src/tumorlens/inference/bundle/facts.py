@@ -193,7 +193,7 @@ class OperatingPoint:
         Threshold on the calibrated probability of any tumour, 0 to 1.
     sensitivity, specificity
         Figures measured on patients kept apart from training, over all their slices
-        or series.
+        or series. Both are None where too few such patients were there.
     measured
         What the threshold finds and what it costs: by MR sequence (`ALL_SEQUENCES`
         first), then by group of slices, see
@@ -202,17 +202,22 @@ class OperatingPoint:
     """
 
     threshold: float
-    sensitivity: Rate
-    specificity: Rate
+    sensitivity: Rate | None
+    specificity: Rate | None
     measured: dict[str, dict[str, MeasuredShare]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, facts: Reader) -> OperatingPoint:
         """Read one; raises `BundleError` as `Rate.read`."""
+        rates = ("sensitivity", "specificity")
+        found = any(key in facts.fields for key in rates)
+        sensitivity, specificity = (
+            Rate.read(facts, key) if found else None for key in rates
+        )
         return cls(
             facts.share("threshold"),
-            Rate.read(facts, "sensitivity"),
-            Rate.read(facts, "specificity"),
+            sensitivity,
+            specificity,
             {
                 sequence: {name: MeasuredShare.read(part, name) for name in part.fields}
                 for sequence, part in facts.objects("measured")
@@ -223,10 +228,9 @@ class OperatingPoint:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object; what nobody measured is left out."""
-        document = asdict(self)
-        if not self.measured:
-            del document["measured"]
-        return document
+        return {
+            key: value for key, value in asdict(self).items() if value not in ({}, None)
+        }
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumorlens.imaging.geometry import (
     LPS_TO_RAS,
     Volume,
-    affine_of,
+    even_grid_of,
     in_grid,
     series_of,
     slice_gap,
@@ -151,6 +151,7 @@ def prediction_of(
     discount = 0.0 if bundle.series_model is None else bundle.series_model.end_discount
     odds = discounted_odds(own.p_tumor, own.heads, discount)
     apart = run_length(slice_gap(series.slices))
+    grid = even_grid_of(series)
     # A series that was refused points to nothing.
     keys = () if unknown else key_slices(_listed(odds), apart)
     return SeriesPrediction(
@@ -168,7 +169,8 @@ def prediction_of(
         slice_p_tumor=(None,) * len(own.heads) if unknown else _listed(own.p_tumor),
         key_slices=keys,
         evidence=own.evidence,
-        affine_ras=_affine_ras(series),
+        affine_ras=None if grid is None else LPS_TO_RAS @ grid.affine,
+        places=grid.places if grid is not None and grid.has_gaps else (),
         lesion=lesion,
         operating_point=point,
         model_version=bundle.version,
@@ -277,11 +279,6 @@ def _outline_standing(model: SeriesModel | None) -> str:
         high=facts.size_error.high,
         dice=facts.dice.value,
     ).replace("%", " %")
-
-
-def _affine_ras(series: Series) -> NDArray[np.float64] | None:
-    affine = affine_of(series)
-    return None if affine is None else LPS_TO_RAS @ affine
 
 
 def sliceable(series: Series) -> tuple[Volume | None, str]:

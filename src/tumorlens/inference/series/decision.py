@@ -279,6 +279,8 @@ def _standing(model: SeriesModel | None, point: str) -> str:
     if model is None:
         return NOT_VALIDATED
     rates = model.operating_points[point]
+    if rates.sensitivity is None or rates.specificity is None:
+        return NOT_VALIDATED
     return VALIDATED.format(
         patients=model.patients,
         healthy=model.healthy_patients,

@@ -109,7 +109,8 @@ class SeriesPrediction:
         None where the slices differ in size, or nothing could be judged.
     affine_ras
         Shape (4, 4): (column, row, slice, 1) to RAS mm; None where the slices
-        are no regular stack of known place.
+        are no regular stack of known place. Where slices are missing it counts
+        places, not slices.
     lesion
         None where no spot is outlined: where the series was refused, or called free
         of tumour.
@@ -134,6 +135,9 @@ class SeriesPrediction:
         The grid of the volume's file; None where slices came one by one.
     known_sequences
         MR sequences that the model was measured on.
+    places
+        Where slices are missing: for each place along the stack the index of the
+        slice in it, None for one that is missing. Empty where none is.
     """
 
     source: str
@@ -161,6 +165,7 @@ class SeriesPrediction:
     place_guessed: bool = False
     known_sequences: tuple[MRSequence, ...] = TRAINED_ON
     grid: VoxelGrid | None = field(default=None, repr=False, compare=False)
+    places: tuple[int | None, ...] = ()
 
     @property
     def sequence_caveat(self) -> str | None:

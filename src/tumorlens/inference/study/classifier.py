@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
-from tumorlens.imaging.study import MRSequence, Series
+from tumorlens.imaging.study import MRSequence, Series, Study, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.classifier import Classifier
@@ -56,8 +56,8 @@ EQUAL = (
 ONE_ALONE = "Only {name} counts in this finding."
 MISSING = "There was no {names}, which would have counted."
 BY_SERIES = (
-    "How often the finding for a whole study is right has not been measured; the rates "
-    "above are those of single series."
+    "How often the finding for a whole study is right has not been measured; any rates "
+    "stated here are those of single series."
 )
 CONTRADICTED = (
     "{name} by itself shows signs of a tumour, and does not count with the others."
@@ -70,6 +70,29 @@ _LIKELIER = 0.5
 
 _LEVELS = 12
 """Different values up to which whole numbers look like labels."""
+
+
+@dataclass(frozen=True)
+class JudgedSeries:
+    """One series that the network has seen.
+
+    Parameters
+    ----------
+    series, seen
+        What was judged, and what is kept of its slices.
+    sequence
+        Which MR sequence it is of, and who says so.
+    alone
+        Prediction for it alone.
+    match
+        How it comes onto the common grid of a study.
+    """
+
+    series: Series
+    seen: SeenSlices
+    sequence: SequenceEstimate
+    alone: SeriesPrediction
+    match: Match = field(default=Match(None))
 
 
 class StudyClassifier:
@@ -93,23 +116,28 @@ class StudyClassifier:
 
     def predict(
         self,
-        series: Sequence[Series],
+        study: Study | Sequence[Series],
         operating_point: str | None = None,
         progress: Progress | None = None,
         trust_names: bool = True,
+        seen: Mapping[int, JudgedSeries] | None = None,
     ) -> StudyPrediction:
         """Judge the series of one study.
 
         Parameters
         ----------
-        series
-            All series of one person's visit, at least one, each of several slices.
+        study
+            All series of one person's visit, at least one, each of several slices; or
+            what `read` gave, of which single pictures are left out.
         operating_point
             A name from the bundle; by default the bundle's own choice.
         progress
             Called with the number of slices done and of all slices to judge.
         trust_names
             See `check_one_person`.
+        seen
+            Results of `judge` by place among the series, at the same operating point:
+            those need not be judged again, unless they have to be cut anew.
 
         Returns
         -------
@@ -122,13 +150,21 @@ class StudyClassifier:
         SeveralPeopleError
             The series are of several people or visits.
         InputError
-            No series is of a sequence that the model was measured on.
+            There are single pictures alone, or no series is of a sequence that the
+            model was measured on.
         SettingError
             The operating point is not in the bundle.
         """
         start = time.perf_counter()
         point = self._model.point(operating_point)
-        check_one_person(series, trust_names)
+        series = stacks_of(study).series if isinstance(study, Study) else study
+        if any(len(item.slices) < 2 for item in series):
+            raise InputError(
+                "A study is of series of several slices; single pictures were given.",
+                "Judge pictures by themselves, or give whole series.",
+            )
+        scans = [item for item in series if not _is_drawn(item)]
+        check_one_person(scans, trust_names)
         stated = [_stated(item) for item in series]
         reasons = [self._not_judged(*pair) for pair in zip(series, stated, strict=True)]
         chosen = [row for row, reason in enumerate(reasons) if not reason]
@@ -141,7 +177,8 @@ class StudyClassifier:
                 self._grid_candidates([stated[row].sequence for row in chosen]),
             )
         ]
-        judged = self._judge(series, stated, chosen, grid, point, progress)
+        matches = {row: match(series[grid], series[row]) for row in chosen}
+        judged = self._judge(series, matches, point, progress, seen or {})
         return self._summed_up(series, stated, reasons, judged, grid, point, start)
 
     def _not_judged(self, series: Series, stated: SequenceEstimate) -> str:
@@ -175,33 +212,65 @@ class StudyClassifier:
         counting = choose_sum(self.bundle.study_model, known)[0].sequences
         return [row for row, item in enumerate(sequences) if item in counting]
 
+    def judge(
+        self,
+        series: Series,
+        operating_point: str | None = None,
+        progress: Progress | None = None,
+    ) -> JudgedSeries:
+        """Judge one series by itself.
+
+        Parameters
+        ----------
+        series, operating_point, progress
+            See `SeriesClassifier.predict`.
+
+        Raises
+        ------
+        SettingError
+            The operating point is not in the bundle.
+        """
+        start = time.perf_counter()
+        point = self._model.point(operating_point)
+        seen = see_slices(self._model, series, point, progress)
+        estimate = _estimate(_stated(series), seen)
+        named = replace(series, sequence=estimate.sequence)
+        alone = prediction_of([(named, seen)], self.bundle, point, start)
+        return JudgedSeries(series, seen, estimate, alone)
+
     def _judge(
         self,
         series: Sequence[Series],
-        stated: Sequence[SequenceEstimate],
-        chosen: Sequence[int],
-        grid: int,
+        matches: Mapping[int, Match],
         point: str,
         progress: Progress | None,
-    ) -> dict[int, _Judged]:
-        matches = {row: match(series[grid], series[row]) for row in chosen}
-        total = sum(len((matches[row].series or series[row]).slices) for row in chosen)
-        judged: dict[int, _Judged] = {}
+        seen: Mapping[int, JudgedSeries],
+    ) -> dict[int, JudgedSeries]:
+        known = {
+            row: seen[row]
+            for row, found in matches.items()
+            if row in seen and not found.is_cut_anew
+        }
+        waiting = {
+            row: found.series or series[row]
+            for row, found in matches.items()
+            if row not in known
+        }
+        total = sum(len(item.slices) for item in waiting.values())
         done = 0
 
         def report(count: int, _: int) -> None:
             if progress is not None:
                 progress(done + count, total)
 
-        for row in chosen:
-            start = time.perf_counter()
-            item = matches[row].series or series[row]
-            seen = see_slices(self._model, item, point, report)
-            done += len(item.slices)
-            estimate = _estimate(stated[row], seen)
-            named = replace(item, sequence=estimate.sequence)
-            alone = prediction_of([(named, seen)], self.bundle, point, start)
-            judged[row] = _Judged(item, seen, estimate, alone, matches[row])
+        judged: dict[int, JudgedSeries] = {}
+        for row, found in matches.items():
+            if row in waiting:
+                own = self.judge(waiting[row], point, report)
+                done += len(waiting[row].slices)
+            else:
+                own = known[row]
+            judged[row] = replace(own, match=found)
         return judged
 
     def _summed_up(
@@ -209,7 +278,7 @@ class StudyClassifier:
         series: Sequence[Series],
         stated: Sequence[SequenceEstimate],
         reasons: Sequence[str],
-        judged: Mapping[int, _Judged],
+        judged: Mapping[int, JudgedSeries],
         grid: int,
         point: str,
         start: float,
@@ -224,7 +293,10 @@ class StudyClassifier:
                 Part(item.sequence.sequence, item.series, item.seen) for item in voters
             ]
             combination = combine(grid_series, parts, self.bundle.study_model)
-            view = (replace(grid_series, sequence=None), combination.seen)
+            known = judged[votes.grid].sequence.sequence
+            if known not in self.bundle.known_sequences:
+                known = None
+            view = (replace(grid_series, sequence=known), combination.seen)
             combined = prediction_of([view], self.bundle, point, start)
             odds = combination.odds
         found = {
@@ -264,7 +336,7 @@ class StudyClassifier:
             pictures=_pictures(combined, judged, votes),
         )
 
-    def _votes(self, judged: Mapping[int, _Judged], grid: int) -> _Votes:
+    def _votes(self, judged: Mapping[int, JudgedSeries], grid: int) -> _Votes:
         """Say which series count, how, and why others do not.
 
         Raises
@@ -306,7 +378,7 @@ class StudyClassifier:
         rows = [row for row in rows if not why[row]]
         return _Votes(grid, tuple(rows), why, weights, is_learned)
 
-    def _no_vote(self, item: _Judged) -> str:
+    def _no_vote(self, item: JudgedSeries) -> str:
         """Say why a series would not count wherever it lay; empty where it would."""
         sequence = item.sequence.sequence
         if item.alone.not_judged is not None:
@@ -330,7 +402,7 @@ class StudyClassifier:
     def _explained(
         self,
         combined: SeriesPrediction,
-        judged: Mapping[int, _Judged],
+        judged: Mapping[int, JudgedSeries],
         votes: _Votes,
         missing: Sequence[MRSequence],
     ) -> SeriesPrediction:
@@ -352,7 +424,7 @@ class StudyClassifier:
     def _unless_contradicted(
         self,
         combined: SeriesPrediction,
-        judged: Mapping[int, _Judged],
+        judged: Mapping[int, JudgedSeries],
         votes: _Votes,
         point: str,
     ) -> SeriesPrediction:
@@ -406,17 +478,6 @@ class _Votes:
     is_learned: bool = False
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """One series that the network has seen."""
-
-    series: Series
-    seen: SeenSlices
-    sequence: SequenceEstimate
-    alone: SeriesPrediction
-    match: Match
-
-
 def load_study_classifier(
     bundle: str | Path | None = None, threads: int | None = None
 ) -> StudyClassifier:
@@ -437,6 +498,14 @@ def load_study_classifier(
         The model takes whole volumes alone.
     SettingError
         `threads` is less than 1.
+
+    Examples
+    --------
+    >>> import tumorlens
+    >>> classifier = tumorlens.load_study_classifier()
+    >>> study = tumorlens.read("folder/")                        # doctest: +SKIP
+    >>> prediction = classifier.predict(study)                   # doctest: +SKIP
+    >>> prediction.combined.decision, prediction.shown_by        # doctest: +SKIP
     """
     return StudyClassifier(load_series_classifier(bundle, threads).slice_classifier())
 
@@ -510,13 +579,13 @@ def _shown_by(
     return tuple(sorted(adds, key=lambda key: -adds[key]))
 
 
-def _name(item: _Judged) -> str:
+def _name(item: JudgedSeries) -> str:
     sequence = item.sequence.sequence
     return "a series of unknown sequence" if sequence is None else sequence.value
 
 
 def _pictures(
-    combined: SeriesPrediction, judged: Mapping[int, _Judged], votes: _Votes
+    combined: SeriesPrediction, judged: Mapping[int, JudgedSeries], votes: _Votes
 ) -> dict[MRSequence, NDArray[np.float32]]:
     """Show the most suspicious slice in each sequence that counts."""
     first: dict[MRSequence | None, int] = {}

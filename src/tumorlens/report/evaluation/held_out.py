@@ -38,6 +38,11 @@ def _of_one_bundle(figures: Mapping[str, Any]) -> Section:
             for split, count in figures["shared_patients"].items()
         ),
         ("Slices of these patients", str(figures["shared_slices"])),
+        *(
+            (("Models that it started from, counted in", str(figures["parents"])),)
+            if figures.get("parents")
+            else ()
+        ),
         ("Slices that name no patient", str(figures["unnamed_slices"])),
         ("Copies, or nearly, of training pictures", copies),
         *(

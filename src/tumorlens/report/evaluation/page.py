@@ -17,6 +17,9 @@ from tumorlens.report.page_parts import Chart, Picture, Section, Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
 TEMPLATES = Path(__file__).parent / "templates"
+OPEN_SECTIONS = 4
+"""Sections that are read first; those that follow are folded."""
+
 NOT_CLINICAL = "Research use only, not for clinical use"
 
 # A number, with its unit, interval or comparison, or a sign that there is none.
@@ -53,6 +56,7 @@ def render_evaluation(title: str, subtitle: str, sections: Sequence[Section]) ->
         title=title,
         subtitle=subtitle,
         sections=sections,
+        open_sections=OPEN_SECTIONS,
         research_use=RESEARCH_USE,
         not_clinical=NOT_CLINICAL,
         style=Markup((TEMPLATES / "evaluation.css").read_text("utf-8") + STYLE),
@@ -78,6 +82,9 @@ def _check(table: Table) -> None:
                 f"A row of the table '{table.title}' has {len(row)} cells for "
                 f"{len(table.columns)} columns: {list(row)}."
             )
+    shape = [len(table.columns) - 1] * len(table.rows)
+    if table.heat and [len(row) for row in table.heat] != shape:
+        raise ValueError(f"The shades of the table '{table.title}' do not fit it.")
 
 
 @cache

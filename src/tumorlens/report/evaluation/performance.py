@@ -163,6 +163,8 @@ def _confusion(matrix: list[list[int]], title: str) -> Table:
             (name, *(str(count) for count in row))
             for name, row in zip(names, matrix, strict=True)
         ],
+        # A class's cells are shaded by how often it is said.
+        [[count / max(1, sum(row)) for count in row] for row in matrix],
     )
 
 

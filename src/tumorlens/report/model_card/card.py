@@ -116,7 +116,9 @@ def _decisions(bundle: Bundle) -> list[str]:
     for name, point in bundle.operating_points.items():
         mark = " (default)" if name == bundle.default_operating_point else ""
         rates = (
-            f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+            "not measured"
+            if rate is None
+            else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
             for rate in (point.sensitivity, point.specificity)
         )
         rows.append((f"`{name}`{mark}", f"{point.threshold:.3f}", *rates))
@@ -151,8 +153,10 @@ def _measured_on(bundle: Bundle) -> str:
     point = bundle.operating_points[bundle.default_operating_point]
     for name, figures in measured_sets(bundle):
         rates = figures.get("operating_points", {}).get(bundle.default_operating_point)
-        if rates and rates.get("sensitivity", {}).get("value") == (
-            point.sensitivity.value
+        if (
+            rates
+            and point.sensitivity is not None
+            and rates.get("sensitivity", {}).get("value") == point.sensitivity.value
         ):
             return f"as measured below ({SETS[name][0].lower()})"
     return "measured on the same patients, which flatters them"

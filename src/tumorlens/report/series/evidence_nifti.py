@@ -14,6 +14,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.geometry import (
     LPS_TO_RAS,
     in_grid,
+    with_blank_slices,
 )
 from tumorlens.inference.series.results import SeriesPrediction
 
@@ -32,7 +33,8 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
         by the header to 0 to 1. Of a volume they lie on the grid of its file: the
         same counts and order of voxels, the same affine (in mm), so that the arrays
         match voxel by voxel; the header states no place where the file states none.
-        Of slices they are indexed column, row, slice; mm, RAS.
+        Of slices they are indexed column, row, slice; mm, RAS; where slices are
+        missing, slices without evidence stand in their places.
 
     Raises
     ------
@@ -58,6 +60,8 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
             f"{display_name(path)} does not end in .nii.gz.", "Name it so."
         )
     stack, affine, placed = finding.evidence, finding.affine_ras, True
+    if finding.places:
+        stack = with_blank_slices(stack, finding.places)
     if finding.grid is not None:
         grid = finding.grid
         stack = in_grid(stack, grid.shape, grid.affine, grid.plane)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -27,7 +27,7 @@ from reportlab.platypus import (
 
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.geometry import slice_gap
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import Series, patient_numbers
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.explanation import Failure
@@ -228,11 +228,17 @@ def _story(
 def _summary(
     entries: Sequence[SeriesEntry], notes: Sequence[str], failures: Sequence[Failure]
 ) -> list[Flowable]:
-    heads = ("", "Series", "Sequence", "Plane", "Slices", "Finding", "Any tumour")
+    heads = ["", "Series", "Sequence", "Plane", "Slices", "Finding", "Any tumour"]
+    widths = [7, 57, 26, 20, 13, 35, 20]
+    patients = [entry.patient for entry in entries]
+    numbers = patient_numbers(patients)
+    if any(numbers):
+        heads.insert(1, "Patient")
+        widths[1:2] = [16, 41]
     rows = [[paragraph(head, SMALL) for head in heads]]
-    for number, entry in enumerate(entries, 1):
+    for number, (entry, patient) in enumerate(zip(entries, numbers, strict=True), 1):
         finding = entry.finding
-        cells = (
+        cells = [
             str(number),
             short_name(finding.source),
             finding.sequence or "not stated",
@@ -240,19 +246,28 @@ def _summary(
             str(finding.slices),
             words.series_headline(finding),
             words.tumor_percent(finding.p_tumor),
-        )
+        ]
+        if any(numbers):
+            cells.insert(1, "not stated" if patient is None else str(patient))
         rows.append([paragraph(cell) for cell in cells])
-    widths = [x * mm for x in (7, 57, 26, 20, 13, 35, 20)]
+    # Files that do not name their patient may be anybody's.
+    is_of_one = len(set(patients)) == 1 and patients[0] != ""
     unread = [
         f"{short_name(item.source)}: {item.message} {item.hint}".strip()
         for item in failures
     ]
     count = f"Series judged: {len(entries)}. Inputs not read: {len(unread)}."
     return [
-        paragraph("Study", HEADLINE),
+        paragraph("Study" if is_of_one else "Series", HEADLINE),
         paragraph(count),
         Spacer(1, 4 * mm),
-        Table(rows, colWidths=widths, style=RULED, repeatRows=1, hAlign="LEFT"),
+        Table(
+            rows,
+            colWidths=[width * mm for width in widths],
+            style=RULED,
+            repeatRows=1,
+            hAlign="LEFT",
+        ),
         *_listed("Not read", unread),
         *_listed("How the files were read", notes),
     ]
@@ -281,6 +296,8 @@ class SeriesEntry:
         Between rows and between columns; None where it is not known.
     gap_mm
         Between slices; None where it is not known.
+    patient
+        As `Series.patient` has it: tells patients apart, and is never shown.
     """
 
     finding: SeriesPrediction
@@ -288,6 +305,7 @@ class SeriesEntry:
     matrix: tuple[int, int]
     spacing_mm: tuple[float, float] | None
     gap_mm: float | None
+    patient: str = field(default="", repr=False)
 
 
 def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
@@ -307,6 +325,7 @@ def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
         (first.height, first.width),
         first.spacing_mm,
         slice_gap(series.slices),
+        series.patient,
     )
 
 

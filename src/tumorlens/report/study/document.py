@@ -73,7 +73,8 @@ def study_to_json(
             "without_brain": combined.without_brain,
             "refused": combined.refused,
             "affine_ras": None
-            if combined.affine_ras is None
+            # Where slices are missing it counts places, and the grid slices.
+            if combined.affine_ras is None or combined.places
             else combined.affine_ras.tolist(),
         },
         "model_version": document["model_version"],

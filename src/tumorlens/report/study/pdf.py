@@ -22,7 +22,7 @@ from tumorlens.report.slice.overlay import encode_png, window_picture
 from tumorlens.report.slice.pdf import HEADING, RULED, SMALL, paragraph
 from tumorlens.report.study.words import (
     counted_sentence,
-    file_name,
+    file_names,
     place_sentence,
     sequence_name,
     series_answer,
@@ -84,10 +84,10 @@ def render_study_pdf(
 
 def _series(prediction: StudyPrediction) -> list[Flowable]:
     rows = [[paragraph(head, SMALL) for head in _HEADS]]
-    for item in prediction.series:
+    for item, name in zip(prediction.series, file_names(prediction), strict=True):
         cells = (
             sequence_name(item),
-            short_name(file_name(item)),
+            short_name(name),
             series_answer(item),
             place_sentence(item),
         )

@@ -41,9 +41,14 @@ def counted_sentence(prediction: StudyPrediction) -> str:
     return f"{text} By themselves {joined(shown)} show a tumour there."
 
 
-def file_name(item: StudySeries) -> str:
-    """Name a series by its file, without the folders that it lies in."""
-    return display_name(PurePath(item.source).name or item.source)
+def file_names(prediction: StudyPrediction) -> list[str]:
+    """Name each series by its first file, with as few folders as tell them apart."""
+    parts = [PurePath(item.source).parts for item in prediction.series]
+    for count in range(1, max(map(len, parts), default=1) + 1):
+        names = ["/".join(item[-count:]) for item in parts]
+        if len(set(names)) == len(names):
+            break
+    return [display_name(name) for name in names]
 
 
 def sequence_name(item: StudySeries) -> str:
@@ -65,8 +70,18 @@ def place_sentence(item: StudySeries) -> str:
         return f"Does not count. {item.reason}".strip()
     if item.p_tumor_there is None:
         return "Counts."
-    return f"Tumour at the place of the finding: {percent(item.p_tumor_there)}."
+    return f"Tumour in the slices that decide: {percent(item.p_tumor_there)}."
 
 
 def _names(sequences: Sequence[MRSequence]) -> list[str]:
     return [item.value for item in sequences]
+
+
+def study_notes(prediction: StudyPrediction) -> tuple[str, ...]:
+    """Say, without any file's name, which series count and why others do not."""
+    left_out = (
+        f"{sequence_name(item)}: does not count. {item.reason}".strip()
+        for item in prediction.series
+        if not item.counts
+    )
+    return (counted_sentence(prediction), *dict.fromkeys(left_out))

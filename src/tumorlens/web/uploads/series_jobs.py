@@ -17,7 +17,13 @@ from typing import Any
 from tumorlens.errors import BusyError, OutputError, TumorLensError
 from tumorlens.imaging.limits import check_file_size
 from tumorlens.imaging.read import read_collection, read_study
-from tumorlens.imaging.study import MRSequence, Series, Study, stacks_of
+from tumorlens.imaging.study import (
+    MRSequence,
+    Series,
+    Study,
+    patient_numbers,
+    stacks_of,
+)
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.jobs.queue import JobLostError, Progress
@@ -181,11 +187,12 @@ class SeriesJobs:
     def _judge(self, job: Job, study: Study) -> Job:
         waiting = list(enumerate(study.series))
         notes = list(study.notes)
+        patients = patient_numbers([series.patient for _, series in waiting])
         del study
         facts: list[dict[str, Any]] = []
         for index, series in waiting:
             packed = pack_series(series)
-            facts.append(_facts_before(index, series, packed.geometry))
+            facts.append(_facts_before(index, series, packed.geometry, patients[index]))
             files = {
                 f"voxels-{index}": packed.voxels,
                 f"thumbnail-{index}": packed.thumbnail,
@@ -294,7 +301,7 @@ def _rank(series: Series) -> int:
 
 
 def _facts_before(
-    index: int, series: Series, geometry: dict[str, Any]
+    index: int, series: Series, geometry: dict[str, Any], patient: int | None
 ) -> dict[str, Any]:
     """Gather what is known of a series that waits to be judged."""
     first = series.slices[0]
@@ -305,6 +312,7 @@ def _facts_before(
         "sequence": None if series.sequence is None else series.sequence.value,
         "slices": len(series.slices),
         "rank": _rank(series),
+        "patient": patient,
         "geometry": geometry,
         "finding": None,
         "has_evidence": False,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry import (
     StackView,
+    even_grid_of,
     views_of,
-    volume_of,
 )
 from tumorlens.imaging.study import Series
 from tumorlens.report.slice.overlay import encode_png, window_picture
@@ -52,7 +52,8 @@ class PackedSeries:
         last null where the file has none that shows the head) in stored numbers;
         ``gap_mm`` between slices, where they are evenly apart; ``affine`` from
         (column, row, slice, 1) to LPS mm, three rows of four, null where the place in
-        the patient is not known; ``views``.
+        the patient is not known or slices are missing; ``views``; ``places`` where
+        slices are missing: the slice in each place along the stack, or null.
     """
 
     voxels: bytes
@@ -72,7 +73,9 @@ def pack_series(series: Series) -> PackedSeries:
     series
         At least one slice.
     """
-    volume = volume_of(series)
+    grid = even_grid_of(series)
+    # It speaks of slices: where some are missing, places are others.
+    affine = None if grid is None or grid.has_gaps else grid.affine[:3].tolist()
     slices = [item.pixels for item in series.slices]
     height = max(item.shape[0] for item in slices)
     width = max(item.shape[1] for item in slices)
@@ -103,9 +106,10 @@ def pack_series(series: Series) -> PackedSeries:
             for name, window in head_windows(sample, low, high).items()
         },
         "stored": None if stored is None else _stored_numbers(stored, low, slope),
-        "gap_mm": None if volume is None else volume.spacing_mm[0],
-        "affine": None if volume is None else volume.affine[:3].tolist(),
-        "views": [_view_to_json(item) for item in views_of(series, volume)],
+        "gap_mm": None if grid is None else grid.gap_mm,
+        "affine": affine,
+        "views": [_view_to_json(item) for item in views_of(series, grid)],
+        "places": list(grid.places) if grid is not None and grid.has_gaps else None,
     }
     return PackedSeries(b"".join(packed), _thumbnail(series), geometry)
 

@@ -17,12 +17,19 @@ from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
 from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
-from tumorlens.report.slice.document import CSV_COLUMNS, answers_from_json, csv_cells
+from tumorlens.report.slice.document import (
+    CSV_COLUMNS,
+    answers_from_json,
+    csv_cells,
+)
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
     INFO,
     Answer,
     Finding,
+    Lesion,
+    TumorClass,
+    Verdict,
     decision_title,
 )
 from tumorlens.web.uploads.upload import State, Upload
@@ -59,8 +66,7 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         `p_tumor` the same in words; None where there is none.
     """
     document = analysis.document
-    refused = document["decision"] == Answer.NOT_BRAIN_MRI
-    # Documents of version 0.1 hold a number of what was refused, too.
+    refused = document["decision"] == Verdict.NOT_BRAIN_MRI
     share = None if refused else document["p_tumor"]
     return {
         "id": analysis.id,
@@ -68,6 +74,7 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "slice": document["slice"],
         "decision": document["decision"],
         "title": headline(document),
+        "answer": decision_title(document["decision"]),
         "p_tumor": None if share is None else words.percent(share),
         "share": share,
         "series": 0,
@@ -93,6 +100,7 @@ def upload_row(upload: Upload) -> dict[str, Any]:
         "slice": 0,
         "decision": None,
         "title": STATES[upload.state],
+        "answer": STATES[upload.state],
         "p_tumor": None,
         "share": None,
         "series": len(upload.series),
@@ -117,17 +125,12 @@ def upload_row(upload: Upload) -> dict[str, Any]:
     if finding is not None:
         row["decision"] = finding["decision"]
         row["title"] = headline(finding)
-        if finding["p_tumor"] is not None:
+        row["answer"] = decision_title(finding["decision"])
+        # Documents of version 0.1 have a number for what was refused, too.
+        if finding["p_tumor"] is not None and row["decision"] != Verdict.NOT_BRAIN_MRI:
             row["share"] = finding["p_tumor"]
             row["p_tumor"] = words.percent(finding["p_tumor"])
     return row
-
-
-def headline(document: dict[str, Any]) -> str:
-    """Return the headline of a stored document of a slice or a series."""
-    # Documents of version 0.1 hold none.
-    title: str = document.get("headline") or decision_title(document["decision"])
-    return title
 
 
 def session_rows(
@@ -196,23 +199,23 @@ def result_cells(
             }
 
 
-def _series_cells(finding: dict[str, Any]) -> dict[str, str]:
+def _series_cells(document: dict[str, Any]) -> dict[str, str]:
     """Write a series' finding in the columns that a slice's has, too."""
-    answer, kinds = answers_from_json(finding)
-    numbers = {"p_tumor": finding["p_tumor"]}
-    for name, value in (finding["probabilities"] or {}).items():
-        numbers[f"p_{name}"] = value
-    known = {
-        key: finding[key] or ""
-        for key in ("file", "status", "predicted", "decision", "sequence")
-    }
-    return {
-        **known,
-        **{key: f"{value:.6f}" for key, value in numbers.items() if value is not None},
-        "notes": " ".join(finding["notes"]),
-        "finding": answer.value,
+    finding, kinds = answers_from_json(document)
+    known = ("file", "status", "decision", "sequence")
+    cells = {key: document[key] or "" for key in known}
+    cells |= {
+        "finding": finding.value,
         "kinds": " ".join(kinds),
+        "notes": " ".join(document["notes"]),
     }
+    # Documents of version 0.1 have numbers for what was refused, too.
+    if finding is Answer.NOT_BRAIN_MRI or not document["probabilities"]:
+        return cells
+    shares = {f"p_{name}": value for name, value in document["probabilities"].items()}
+    shares["p_tumor"] = document["p_tumor"]
+    cells |= {key: f"{value:.6f}" for key, value in shares.items()}
+    return {**cells, "predicted": document["predicted"]}
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,8 @@ def measured_rates(bundle: Bundle, point: str) -> list[MeasuredRate]:
         shares_of_both = (same["tumor_sensitivity"], same["tumor_specificity"])
         finds, clears = (share["value"] for share in shares_of_both)
         rates.append(MeasuredRate("Same scanners", _both(finds, clears)))
+    if facts.sensitivity is None or facts.specificity is None:
+        return [*rates, MeasuredRate("Not measured", words.UNMEASURED)]
     pooled = _both(facts.sensitivity.value, facts.specificity.value)
     return [*rates, MeasuredRate("All sets", pooled)]
 
@@ -272,37 +277,51 @@ def _both(sensitivity: float, specificity: float) -> str:
     )
 
 
-def glance_rows(decision: Decision) -> list[tuple[str, float, str | None]]:
+GlanceRow = tuple[str, float, str | None]
+"""Title, probability and colour of a bar."""
+
+
+def glance_rows(decision: Decision) -> list[GlanceRow]:
     """Choose the bars that say how sure a slice's answer is.
 
     Returns
     -------
     list of tuple
-        Title, probability and colour: any tumour, and the kinds that are not ruled
-        out. Empty for a refused picture.
+        Any tumour, and the kinds that are not ruled out. Empty for a refused picture.
     """
-    return _glance(decision.p_tumor, decision.probabilities or {}, decision.kinds)
+    if decision.p_tumor is None:
+        return []
+    other = decision.other_lesions.get(Lesion.OTHER, 0.0)
+    # In the four-class view the three kinds share what another kind has.
+    share = 1.0 - other / max(decision.p_tumor, 1e-12)
+    shares: dict[Finding, float] = {
+        name: share * value for name, value in decision.raw_probabilities.items()
+    }
+    for name, value in decision.other_lesions.items():
+        shares[name] = value
+    return _glance(decision.p_tumor, decision.kinds, shares)
 
 
-def series_glance_rows(finding: dict[str, Any]) -> list[tuple[str, float, str | None]]:
+def series_glance_rows(document: dict[str, Any]) -> list[GlanceRow]:
     """Choose the bars that say how sure a series' answer is, as `glance_rows` does."""
-    _, kinds = answers_from_json(finding)
-    return _glance(finding["p_tumor"], finding["probabilities"] or {}, kinds)
+    finding, kinds = answers_from_json(document)
+    probabilities = document["probabilities"]
+    if finding is Answer.NOT_BRAIN_MRI or not probabilities:
+        return []
+    shares: dict[Finding, float] = {
+        TumorClass(name): value for name, value in probabilities.items()
+    }
+    return _glance(document["p_tumor"], kinds, shares)
 
 
 def _glance(
-    p_tumor: float | None, shares: Mapping[Any, float], kinds: Sequence[Finding]
-) -> list[tuple[str, float, str | None]]:
-    if p_tumor is None:
-        return []
-    return [
-        ("Any tumour", p_tumor, None),
-        *(
-            (INFO[name].title, shares[name], INFO[name].color)
-            for name in kinds
-            if name in shares
-        ),
-    ]
+    p_tumor: float, kinds: Sequence[Finding], shares: Mapping[Finding, float]
+) -> list[GlanceRow]:
+    rows: list[GlanceRow] = [("Any tumour", p_tumor, None)]
+    for name in kinds:
+        if name in shares:
+            rows.append((INFO[name].title, shares[name], INFO[name].color))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -344,6 +363,13 @@ def judged_part(view: PictureView | None, is_framed: bool) -> JudgedPart | None:
         texts.append("Its greys were turned round.")
     corners = " ".join(f"{x:g},{y:g}" for x, y in view.corners)
     return JudgedPart(corners, view.shape[1], view.shape[0], " ".join(texts))
+
+
+def headline(document: dict[str, Any]) -> str:
+    """Return the headline of a stored document of a slice or a series."""
+    # Documents of version 0.1 hold none.
+    title: str = document.get("headline") or decision_title(document["decision"])
+    return title
 
 
 def main_series(upload: Upload) -> dict[str, Any] | None:

@@ -162,7 +162,7 @@ def test_results_of_one_name_are_told_apart_and_copies_named(
     for name in ("1.png", "1.png (2)", "1.png (3)", "a/1.png"):
         assert f" {name} " in text
     assert text.count("same as") == 2
-    assert "1.png (3) Glioma any tumour:" in text
+    assert "1.png (3) Tumour: glioma any tumour:" in text
     assert "same as 1.png Delete" in text
     assert "same as 1.png (2) Delete" in text
 

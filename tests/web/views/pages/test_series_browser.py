@@ -63,6 +63,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     for number, (_, data) in enumerate(dicom(**unknown)):
         (bare / f"{number}.dcm").write_bytes(data)
+    gap = folder / "gap"
+    gap.mkdir()
+    for number, (name, data) in enumerate(dicom(12)):
+        if number not in (7, 8):
+            (gap / name).write_bytes(data)
     (folder / "head.nii.gz").write_bytes(nifti(24, range(10, 13), 6.0))
     (folder / "study.zip").write_bytes(two_series())
     (folder / "cut.zip").write_bytes(b"PK\3\4 and no more")
@@ -172,6 +177,24 @@ def test_a_finger_scrolls(page: playwright.Page, files: dict[str, Path]) -> None
     ):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     shows(page, start + 5)
+
+
+def test_a_gap_in_a_series_stays_empty_in_the_other_planes(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["gap"], "#folder")
+    wait_until_judged(page)
+    assert page.get_by_text("Slices are missing in a series of 10").count()
+    page.locator("#layouts label", has_text="Coronal").click()
+    # Twelve places from the top: slices 7 and 8 of them are missing.
+    greys = [max(color(page, row, 128, view=1)) for row in range(12)]
+    assert greys[3:5] == [0, 0]
+    assert min(greys[:3] + greys[5:]) > 0
+    page.locator("#layouts label", has_text="Axial").click()
+    canvas(page).focus()
+    page.keyboard.press("End")
+    assert slice_of(page) == 10
+    assert page.get_by_role("link", name="Evidence NIfTI").is_visible()
 
 
 def test_three_planes_are_linked(page: playwright.Page, files: dict[str, Path]) -> None:

@@ -94,7 +94,7 @@ def test_many_pictures_fill_a_list_with_each_one_s_answer(
     )
     rows = page.locator("#progress-list li")
     lines = [" ".join(text.split()) for text in rows.all_inner_texts()]
-    assert lines[0].startswith("head.png Glioma any tumour: ")
+    assert lines[0].startswith("head.png Tumour: glioma any tumour: ")
     assert lines[1].startswith("photo.png Not judged")
     assert "text.jpg is text, no picture" in lines[2]
     assert "empty.png is empty" in lines[3]
@@ -368,7 +368,7 @@ def test_results_are_found_by_name_and_answer_and_sorted(
     assert names() == ["photo.png"]
     assert page.locator("#found").inner_text() == "1 of 2 shown"
     page.get_by_label("Name", exact=True).fill("")
-    page.get_by_label("Answer", exact=True).select_option("Tumour: glioma")
+    page.get_by_label("Answer", exact=True).select_option("Glioma")
     assert names() == ["head.png"]
 
 

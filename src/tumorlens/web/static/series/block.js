@@ -6,22 +6,26 @@ export async function fetchBlock(address, Kind) {
   return new Kind(await response.arrayBuffer());
 }
 
-// One plane: slices, rows and columns are axes of the block, maybe backwards.
+// One plane: slices, rows and columns are axes of the block, maybe backwards. Where
+// slices of the block are missing, the other planes show their places empty.
 export class View {
-  constructor(shape, { plane, order, flipped, spacing_mm: spacing, edges }) {
+  constructor(shape, { plane, order, flipped, spacing_mm: spacing, edges }, places = null) {
     const strides = [shape[1] * shape[2], shape[2], 1];
     this.plane = plane;
     this.edges = edges;
     this.spacing = spacing;
     this.order = order;
     this.flipped = flipped;
-    [this.count, this.rows, this.columns] = order.map((axis) => shape[axis]);
-    [this.sliceStep, this.rowStep, this.columnStep] = order.map((axis, at) =>
-      flipped[at] ? -strides[axis] : strides[axis],
-    );
-    this.base = order.reduce(
-      (sum, axis, at) => sum + (flipped[at] ? (shape[axis] - 1) * strides[axis] : 0),
-      0,
+    // What lies at each step along this view's axes: a place on the block's axis.
+    this.steps = order.map((axis, at) => {
+      const along = axis === 0 && at > 0 && places;
+      const steps = along || Array.from({ length: shape[axis] }, (_, index) => index);
+      return flipped[at] ? [...steps].reverse() : steps;
+    });
+    [this.count, this.rows, this.columns] = this.steps.map((steps) => steps.length);
+    // How far into the block each step leads; -1 where nothing lies.
+    [this.sliceAt, this.rowAt, this.columnAt] = this.steps.map((steps, at) =>
+      Int32Array.from(steps, (step) => (step === null ? -1 : step * strides[order[at]])),
     );
   }
 
@@ -33,18 +37,24 @@ export class View {
 
   // [slice, row, column] of this view for a [slice, row, column] of the block.
   fromBlock(position) {
-    const sizes = [this.count, this.rows, this.columns];
-    return this.order.map((axis, at) =>
-      this.flipped[at] ? sizes[at] - 1 - position[axis] : position[axis],
-    );
+    return this.order.map((axis, at) => this.steps[at].indexOf(position[axis]));
   }
 
   toBlock(place) {
-    const sizes = [this.count, this.rows, this.columns];
     const position = [0, 0, 0];
     this.order.forEach((axis, at) => {
-      position[axis] = this.flipped[at] ? sizes[at] - 1 - place[at] : place[at];
+      position[axis] = nearest(this.steps[at], place[at]);
     });
     return position;
   }
+}
+
+// The step at a place, or the nearest one where something lies.
+function nearest(steps, place) {
+  const at = Math.min(steps.length - 1, Math.max(0, Math.round(place)));
+  for (let off = 0; off < steps.length; off += 1) {
+    const step = steps[at - off] ?? steps[at + off];
+    if (step !== null && step !== undefined) return step;
+  }
+  return 0;
 }

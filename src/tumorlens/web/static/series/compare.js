@@ -15,7 +15,7 @@ class Side {
     this.facts = JSON.parse(root.dataset.series);
     this.root = root;
     this.state = new State(this.facts);
-    this.views = this.facts.views.map((view) => new View(this.facts.shape, view));
+    this.views = this.facts.views.map((view) => new View(this.facts.shape, view, this.facts.places));
     this.source = {
       voxels: null,
       evidence: null,

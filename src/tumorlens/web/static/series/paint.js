@@ -10,17 +10,24 @@ export function greyTable(low, high, length = 65536) {
 
 // Paint a slice of a view into pixels (RGBA in one 32-bit number each).
 export function paintSlice(pixels, view, slice, { voxels, greys, evidence, opacity, colors }) {
-  const { rows, columns, rowStep, columnStep } = view;
-  const start = view.base + slice * view.sliceStep;
+  const { rowAt, columnAt } = view;
+  const start = view.sliceAt[slice];
   const shown = evidence !== null && opacity > 0;
   let at = 0;
-  for (let row = 0; row < rows; row += 1) {
-    let from = start + row * rowStep;
-    for (let column = 0; column < columns; column += 1, from += columnStep, at += 1) {
+  for (const down of rowAt) {
+    for (const across of columnAt) {
+      // Black where a slice is missing.
+      if (down < 0 || across < 0) {
+        pixels[at] = 0xff000000;
+        at += 1;
+        continue;
+      }
+      const from = start + down + across;
       const grey = greys[voxels[from]];
       const heat = shown ? evidence[from] : 0;
       if (heat === 0) {
         pixels[at] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
+        at += 1;
         continue;
       }
       // Where there is little evidence the picture shows through.
@@ -29,6 +36,7 @@ export function paintSlice(pixels, view, slice, { voxels, greys, evidence, opaci
       const green = grey + (colors[3 * heat + 1] - grey) * share;
       const blue = grey + (colors[3 * heat + 2] - grey) * share;
       pixels[at] = 0xff000000 | (blue << 16) | (green << 8) | red;
+      at += 1;
     }
   }
 }

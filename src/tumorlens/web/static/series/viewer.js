@@ -16,7 +16,7 @@ const facts = JSON.parse(document.querySelector("#viewer").dataset.scan);
 const panesRoot = document.querySelector("#panes");
 const said = document.querySelector("#viewer-state");
 const state = new State(facts);
-const views = facts.views.map((view) => new View(facts.shape, view));
+const views = facts.views.map((view) => new View(facts.shape, view, facts.places));
 const [own] = views;
 
 // As the page's sentences write it: never 0 or 100 unless it is exact.

@@ -83,9 +83,9 @@ def show(analysis_id: str) -> str:
     analysis, prediction = _load(analysis_id)
     decision = prediction.decision
     bundle = app_state().bundle
-    values = decision.probabilities or {}
     point = bundle.operating_points.get(decision.operating_point)
     example = example_of(analysis.document)
+    values = decision.probabilities or {}
     return render_template(
         "slice.html",
         analysis=analysis,

@@ -1,0 +1,276 @@
+"""What names and JSON sidecars say of volumes, as BIDS and dcm2niix write them.
+
+The names are as https://bids-specification.readthedocs.io sets them out: entities such
+as ``sub-01`` and ``ce-gadolinium``, then a suffix such as ``T1w``. A sidecar is a JSON
+file of the scanner's settings, with times in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tumorlens.imaging.dicom.header import quiet
+from tumorlens.imaging.dicom.words import check_scope, guess_sequence
+from tumorlens.imaging.study import MRSequence, Study
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MAX_SIDECAR_BYTES = 4 * 2**20
+"""Bytes of a sidecar: tables of every slice's times fit."""
+
+_ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd|mgh|mgz|hdr|img)$", re.I)
+_SUBJECT = re.compile(r"sub-[A-Za-z0-9+]+")
+_ENTITY = re.compile(r"([a-z]+)-([A-Za-z0-9+]+)")
+
+_SEQUENCES = {
+    "T1w": MRSequence.T1,
+    "inplaneT1": MRSequence.T1,
+    "UNIT1": MRSequence.T1,
+    "T2w": MRSequence.T2,
+    "inplaneT2": MRSequence.T2,
+    "FLAIR": MRSequence.FLAIR,
+    "dwi": MRSequence.DIFFUSION,
+    "PDw": MRSequence.OTHER,
+    "T2star": MRSequence.OTHER,
+    "T2starw": MRSequence.OTHER,
+    "angio": MRSequence.OTHER,
+}
+
+_MASK = "is a mask or segmentation of another volume"
+_REASONS = {
+    _MASK: "mask dseg probseg roi",
+    "is a functional series": "bold sbref cbv",
+    "is a field map": (
+        "phasediff phase1 phase2 magnitude magnitude1 magnitude2 fieldmap epi "
+        "TB1DAM TB1map RB1map"
+    ),
+    "is a perfusion series": "asl m0scan",
+    "is a map of computed values": (
+        "T1map T2map T2starmap R1map R2map R2starmap PDmap MTsat MTRmap MWFmap Chimap "
+        "S0map M0map"
+    ),
+    "is no magnetic resonance (MR)": "pet ct meg eeg",
+}
+_ASIDE = {
+    suffix: reason for reason, words in _REASONS.items() for suffix in words.split()
+}
+_PARTS = {"phase": "phase", "imag": "the imaginary part of the signal"}
+
+_MASK_WORDS = frozenset(
+    (
+        *("mask", "seg", "dseg", "probseg", "segmentation", "label", "labels"),
+        *("labelmap", "aseg", "aparc+aseg", "wmparc", "ribbon", "filled"),
+    )
+)
+"""Last words of names that are no BIDS: of BraTS, FSL, ANTs, Slicer and FreeSurfer."""
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """What a BIDS name says.
+
+    Parameters
+    ----------
+    subject
+        Label of the person, with ``sub-``.
+    entities
+        The other entities, by key.
+    suffix
+        What kind of data it is, such as ``T1w``.
+    """
+
+    subject: str
+    entities: dict[str, str]
+    suffix: str
+
+    @property
+    def sequence(self) -> MRSequence | None:
+        """The weighting; None where the suffix says none."""
+        weighting = _SEQUENCES.get(self.suffix)
+        if weighting is MRSequence.T1 and self.has_contrast:
+            return MRSequence.T1_CONTRAST
+        return weighting
+
+    @property
+    def has_contrast(self) -> bool:
+        """True where a contrast agent is named."""
+        return self.entities.get("ce", "none").lower() not in ("none", "no", "pre")
+
+
+def bids_name(path: str) -> BidsName | None:
+    """Read a file's name as BIDS has it.
+
+    Parameters
+    ----------
+    path
+        The file's path or name.
+
+    Returns
+    -------
+    BidsName or None
+        None where the name is no BIDS name of a volume.
+    """
+    base = path.replace("\\", "/").rsplit("/", 1)[-1]
+    stem = _ENDINGS.sub("", base)
+    subject, *words = stem.split("_")
+    if stem == base or not words or not _SUBJECT.fullmatch(subject):
+        return None
+    pairs = [_ENTITY.fullmatch(word) for word in words[:-1]]
+    if not words[-1].isalnum() or not all(pairs):
+        return None
+    return BidsName(subject, {x[1]: x[2] for x in pairs if x}, words[-1])
+
+
+def reason_aside(path: str) -> str:
+    """Say why a volume among others is not to be judged, by its name.
+
+    Parameters
+    ----------
+    path
+        The file's path or name.
+
+    Returns
+    -------
+    str
+        The end of a sentence that starts with the file's name; empty where the
+        volume is to be judged.
+    """
+    name = bids_name(path)
+    if name is not None:
+        part = _PARTS.get(name.entities.get("part", ""))
+        if part is not None:
+            return f"shows {part}, not the strength of the signal"
+        return _ASIDE.get(name.suffix, "")
+    base = path.replace("\\", "/").rsplit("/", 1)[-1]
+    stem = _ENDINGS.sub("", base)
+    if stem == base:
+        return ""
+    last = re.split(r"[_\-. ]", stem.lower())[-1]
+    return _MASK if last in _MASK_WORDS else ""
+
+
+def sidecar_names(name: str) -> Iterator[str]:
+    """Name the sidecars that a volume may have beside it, its own first.
+
+    Parameters
+    ----------
+    name
+        The volume's file name.
+    """
+    stem = _ENDINGS.sub("", name)
+    if stem != name:
+        yield f"{stem}.json"
+
+
+def inherited_sidecar(name: str) -> str:
+    """Name the sidecar that a folder above a BIDS name may have; empty for others."""
+    stated = bids_name(name)
+    return "" if stated is None else f"{stated.suffix}.json"
+
+
+def described(study: Study, name: str, sidecar: bytes | None) -> Study:
+    """Add to a volume what its sidecar and its BIDS name say.
+
+    The sidecar's settings go before the name, which people give.
+
+    Parameters
+    ----------
+    study
+        Read from a volume.
+    name
+        The name of the file.
+    sidecar
+        The sidecar; None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where the sidecar says that it is no MR of a head.
+    """
+    sequence = None
+    header = None if sidecar is None else _header(sidecar)
+    stated = bids_name(name)
+    if header is not None:
+        with quiet():
+            check_scope(header, name)
+            sequence = guess_sequence(header)
+    if stated is not None:
+        if sequence is None:
+            sequence = stated.sequence
+        elif sequence is MRSequence.T1 and stated.has_contrast:
+            sequence = MRSequence.T1_CONTRAST
+    if sequence is None and stated is None:
+        return study
+    series = tuple(
+        replace(
+            item,
+            sequence=sequence,
+            patient="" if stated is None else stated.subject,
+            slices=tuple(replace(x, sequence=sequence) for x in item.slices),
+        )
+        for item in study.series
+    )
+    return replace(study, series=series)
+
+
+_TEXTS = {
+    "Modality": ("Modality",),
+    "BodyPartExamined": ("BodyPartExamined", "BodyPart"),
+    "SeriesDescription": ("SeriesDescription",),
+    "ProtocolName": ("ProtocolName",),
+    "SequenceName": ("SequenceName",),
+    "ContrastBolusAgent": ("ContrastBolusAgent", "ContrastBolusIngredient"),
+}
+_LISTS = ("ScanningSequence", "SequenceVariant", "ImageType")
+_SECONDS = ("EchoTime", "RepetitionTime", "InversionTime")
+_LONGEST_TEXT = 64
+
+
+def _header(sidecar: bytes) -> Dataset | None:
+    """Write a sidecar as DICOM's tags; None where it is none."""
+    from pydicom.dataset import Dataset
+
+    try:
+        stated = json.loads(sidecar)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(stated, dict):
+        return None
+    header = Dataset()
+    with quiet():
+        for keyword, keys in _TEXTS.items():
+            text = next((stated[x] for x in keys if isinstance(stated.get(x), str)), "")
+            if text:
+                setattr(header, keyword, text[:_LONGEST_TEXT])
+        for keyword in _LISTS:
+            words = _words(stated.get(keyword))
+            if words:
+                setattr(header, keyword, words)
+        for keyword in _SECONDS:
+            seconds = _number(stated.get(keyword))
+            if seconds is not None:
+                setattr(header, keyword, f"{1000.0 * seconds:.6g}")
+        angle = _number(stated.get("FlipAngle"))
+        if angle is not None:
+            header.FlipAngle = f"{angle:.6g}"
+    return header
+
+
+def _words(stated: object) -> list[str]:
+    """Take the words of a list, or of text that dcm2niix joins by low lines."""
+    if isinstance(stated, str):
+        stated = re.split(r"[_\\]", stated)
+    if not isinstance(stated, list):
+        return []
+    return [x.strip()[:16] for x in stated if isinstance(x, str) and x.strip()][:16]
+
+
+def _number(stated: object) -> float | None:
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        return None
+    return float(stated) if 0.0 <= stated < 1e6 else None
