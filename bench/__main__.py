@@ -20,7 +20,9 @@ from tumorlens.errors import TumorLensError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 
 TOPICS = ("pipeline", "batch", "scan", "http", "viewer", "install", "learning")
-ON_REQUEST = ("archive", "audit")
+PROGRAMS = ("archive", "audit")
+"""Topics that are programs of their own, and print lines."""
+ON_REQUEST = (*PROGRAMS, "overload")
 
 
 def main() -> int:
@@ -94,7 +96,7 @@ def parse() -> argparse.Namespace:
 
 def collect(topic: str, model: Path, with_train: bool) -> Iterator[Figure | str]:
     """Measure one topic; what cannot be measured becomes a sentence."""
-    if topic in ON_REQUEST:
+    if topic in PROGRAMS:
         command = [sys.executable, "-m", f"bench.{topic}"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         yield from (done.stdout if done.returncode == 0 else done.stderr).splitlines()

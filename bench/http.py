@@ -42,21 +42,23 @@ def post(connection: HTTPConnection, data: bytes) -> None:
     RuntimeError
         Where the server does not answer 200.
     """
+    body, headers = form(data)
+    connection.request("POST", "/api/v1/predictions", body, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"The server answered {answer.status}: {text[:300]!r}")
+
+
+def form(data: bytes) -> tuple[bytes, dict[str, str]]:
+    """Write the body and the headers of a request that sends one picture."""
     head = (
         f"--{_BOUNDARY}\r\n"
         'Content-Disposition: form-data; name="file"; filename="head.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
-    connection.request(
-        "POST",
-        "/api/v1/predictions",
-        head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode(),
-        {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
-    )
-    answer = connection.getresponse()
-    text = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"The server answered {answer.status}: {text[:300]!r}")
+    body = head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 
 def one_client(

@@ -130,7 +130,9 @@ def record_pictures(paths: Sequence[Path]) -> dict[str, Any]:
             found[str(path)] = {"failure": result.code}
             continue
         decision, maps = result.decision, result.explanation
-        values = np.array(list(decision.probabilities.values()), np.float64)
+        # What the network gave, of pictures too that get no number.
+        given = getattr(decision, "raw_probabilities", None) or decision.probabilities
+        values = np.array(list(given.values()), np.float64)
         # Its name before and after the renaming of public names.
         label = decision.label if hasattr(decision, "label") else decision.decision
         found[str(path)] = {

@@ -145,11 +145,45 @@ class NotReadyError(TumorLensError):
 
 
 class BusyError(TumorLensError):
-    """The queue is full: no more work can be kept waiting."""
+    """The queue is full: no more work can be kept waiting.
+
+    Attributes
+    ----------
+    retry_seconds
+        Seconds after which to try again.
+    """
 
     code = "busy"
     http_status = 503
     default_hint = "Try again in a few minutes."
+
+    def __init__(self, message: str, hint: str = "", retry_seconds: int = 30) -> None:
+        super().__init__(message, hint)
+        self.retry_seconds = retry_seconds
+
+
+class QuotaError(BusyError):
+    """One client has as much under way as it may have."""
+
+    code = "quota"
+    http_status = 429
+    default_hint = "Wait until what was sent before is done."
+
+
+class TooSlowError(TumorLensError):
+    """Work was ended because it took longer than it may."""
+
+    code = "too_slow"
+    http_status = 503
+    default_hint = "Send less at a time."
+
+
+class IdempotencyError(TumorLensError):
+    """An Idempotency-Key stands for another request, or is none."""
+
+    code = "idempotency_key"
+    http_status = 422
+    default_hint = "Send a new key with each new request."
 
 
 class BundleError(TumorLensError):
@@ -172,6 +206,14 @@ class OutputError(TumorLensError):
 
     code = "cannot_write"
     default_hint = "Choose a folder that you may write to."
+
+
+class DiskFullError(OutputError):
+    """The disk under the store has no room left."""
+
+    code = "disk_full"
+    http_status = 507
+    default_hint = "Try again later; whoever runs the server has to make room."
 
 
 class ArchiveError(TumorLensError):

@@ -16,6 +16,10 @@ from typing import Any
 from tumorlens.errors import SettingError
 
 ENVIRONMENT_PREFIX = "TUMORLENS_"
+_SWITCHES = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
 
 
 def _setting(
@@ -61,10 +65,69 @@ class Settings:
         1,
         10**7,
     )
+    database_url: str | None = _setting(
+        None,
+        "Database that several servers and workers share, as "
+        "postgresql+psycopg://user@host/name; by default one in the private folder.",
+    )
+    no_worker: bool = _setting(
+        False, "Leave uploads of series to 'tumorlens worker', which runs apart."
+    )
     allowed_hosts: str | None = _setting(
         None,
         "Host names that requests may be addressed to, separated by commas; by default "
         "this machine's own names where only it can connect, otherwise any.",
+    )
+    insecure_no_login: bool = _setting(
+        False,
+        "Serve other machines without any log-in, as for a demonstration behind a "
+        "proxy that has one; every page says so.",
+    )
+    trusted_proxies: int = _setting(
+        0,
+        "Proxies in front of the server whose X-Forwarded headers are believed.",
+        0,
+        10,
+    )
+    metrics: bool | None = _setting(
+        None,
+        "Answer /metrics; by default where only this machine can connect, or there is "
+        "a log-in.",
+    )
+    queue_length: int = _setting(
+        32, "Uploads of pictures that may wait for the model at a time.", 1, 1000
+    )
+    client_requests: int = _setting(
+        24, "Uploads of pictures of one client at a time.", 1, 1000
+    )
+    client_scans: int = _setting(
+        8, "Uploads of series of one client that may wait at a time.", 1, 1000
+    )
+    pages_per_upload: int = _setting(
+        1000, "Most pages and slices in one upload of pictures.", 1, 100_000
+    )
+    slices_per_scan: int = _setting(
+        10_000, "Most slices in one upload of a series.", 1, 1_000_000
+    )
+    request_seconds: int = _setting(
+        60, "Seconds that judging one upload of pictures may take.", 1, 3600
+    )
+    scan_minutes: int = _setting(
+        240, "Minutes that judging one upload of a series may take.", 1, 10_000
+    )
+    connections: int = _setting(
+        500, "Connections at a time; the slowest are cut off for others.", 16, 10_000
+    )
+    webhook_hosts: str | None = _setting(
+        None,
+        "Hosts that may be told that a scan is over, separated by commas; by default "
+        "none.",
+    )
+    peer_seconds: int = _setting(
+        30,
+        "Seconds for which a peer may be silent, or send the header of a request.",
+        1,
+        3600,
     )
 
 
@@ -126,7 +189,7 @@ class Setting:
     name
         The name of the field in `Settings` or `NodeLimits`.
     kind
-        ``text``, ``number`` or ``folder``.
+        ``text``, ``number``, ``folder`` or ``switch`` (yes or no).
     default
         None where the default is found elsewhere, as the help says.
     help
@@ -139,7 +202,7 @@ class Setting:
 
     name: str
     kind: str
-    default: str | int | None
+    default: str | int | bool | None
     help: str
     low: int | None
     high: int | None
@@ -156,7 +219,7 @@ class Setting:
         """The name of its command line option."""
         return "--" + self.name.replace("_", "-")
 
-    def parse(self, text: str, origin: str) -> str | int | Path:
+    def parse(self, text: str, origin: str) -> str | int | bool | Path:
         """Read a value.
 
         Parameters
@@ -169,7 +232,7 @@ class Setting:
         Raises
         ------
         SettingError
-            Where it is empty, no number, or beyond the limits.
+            Where it is empty, no number, neither yes nor no, or beyond the limits.
         """
         text = text.strip()
         if not text or "\0" in text:
@@ -178,6 +241,10 @@ class Setting:
             return Path(text).expanduser()
         if self.kind == "text":
             return text
+        if self.kind == "switch":
+            if text.lower() not in _SWITCHES:
+                raise SettingError(f"{origin} is {text[:40]!r}.", "Give yes or no.")
+            return _SWITCHES[text.lower()]
         wanted = f"Give a whole number from {self.low} to {self.high}."
         try:
             number = int(text)
@@ -195,7 +262,7 @@ class Setting:
 def _table(
     settings: type[Settings | NodeLimits], command: str = ""
 ) -> Iterator[Setting]:
-    kinds = {"str": "text", "int": "number", "Path": "folder"}
+    kinds = {"str": "text", "int": "number", "bool": "switch", "Path": "folder"}
     for row in fields(settings):
         # Annotations are text here: "int | None" is of the kind "int".
         kind = kinds[str(row.type).split(" ")[0]]

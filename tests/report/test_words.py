@@ -211,6 +211,7 @@ def test_every_answer_has_a_sentence_on_the_series(answer: Answer) -> None:
 def test_every_slice_is_counted_once() -> None:
     text = words.slices_sentence(9, 2, 1)
     assert text == "9 slices: 6 judged, 2 without brain, 1 refused"
+    assert words.slices_sentence(1, 0, 0).startswith("1 slice: 1 judged")
 
 
 def test_a_lesion_has_place_slices_and_size() -> None:

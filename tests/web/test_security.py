@@ -99,6 +99,42 @@ def test_loopback_is_told_from_the_network() -> None:
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.2", "lens.example")))
 
 
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host"])
+def test_a_proxy_opens_no_door(
+    app: Flask, classifier: SeriesClassifier, store: Store, name: str
+) -> None:
+    headers = {name: "192.0.2.1"}
+    for path in ("/", "/api/v1/openapi.json", "/healthz", "/static/style.css"):
+        with app.test_client().get(path, headers=headers) as response:
+            assert response.status_code == 403
+            assert "proxy" in response.text
+    wanted = create_app(classifier, store, Settings(insecure_no_login=True))
+    assert wanted.test_client().get("/", headers=headers).status_code == 200
+
+
+def test_a_trusted_proxy_says_how_the_server_is_reached(
+    classifier: SeriesClassifier, store: Store, lesion_png: bytes
+) -> None:
+    settings = Settings(
+        insecure_no_login=True, trusted_proxies=1, allowed_hosts="lens.example"
+    )
+    client = create_app(classifier, store, settings).test_client()
+    headers = {
+        "X-Forwarded-Host": "lens.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Prefix": "/mri",
+        "Sec-Fetch-Site": "same-origin",
+    }
+    response = client.post("/analyses", headers=headers, **form(("h.png", lesion_png)))
+    assert response.status_code == 303
+    assert response.location.startswith("/mri/analyses/")
+    assert response.headers["Strict-Transport-Security"].startswith("max-age=")
+    assert "Secure" in response.headers["Set-Cookie"]
+    # Only the proxy itself is believed, not what it was told.
+    headers["X-Forwarded-Host"] = "lens.example, evil.example"
+    assert client.get("/", headers=headers).status_code == 400
+
+
 def test_another_browser_sees_and_deletes_nothing(
     app: Flask, client: FlaskClient, lesion_png: bytes
 ) -> None:

@@ -29,6 +29,10 @@ COMMANDS = {
     "federate": ("scale", "Train one model over many hospitals."),
     "validate": ("scale", "Measure a model at many sites, by a protocol."),
     "serve": ("services", "Open the web app."),
+    "worker": ("services", "Judge what the web app was sent, in a process apart."),
+    "tokens": ("services", "Say who may use the web app."),
+    "users": ("services", "Accounts of people who use the web app."),
+    "audit": ("services", "Check the record of who did what."),
     "node": ("services", "Take series from a PACS, send findings back."),
     "dicomweb": (
         "services",

@@ -22,12 +22,16 @@ from typing import BinaryIO, TypeAlias, TypeVar
 from sqlalchemy import Select, delete, select, text, update
 from sqlalchemy.orm import Session
 
-from tumorlens.errors import MissingFileError, OutputError
-from tumorlens.jobs.database import Database
+from tumorlens.errors import DiskFullError, MissingFileError, OutputError
+from tumorlens.jobs.database import FULL_DISK, Database
 from tumorlens.jobs.tables import Artifact, Blob
 
 LEAST_FREE_BYTES = 256 * 2**20
 """Free bytes of the disk that results need: below them no input should be taken."""
+
+_SMALL_DISK_BYTES = 4 * 2**30
+_LEAST_FREE_PART = 20
+"""Of a disk that is smaller, the twentieth part has to be free."""
 
 _UPSERT = text(
     # Both databases know it; SQLAlchemy would load a dialect of each, which takes long.
@@ -119,7 +123,8 @@ class ArtifactStore:
                 return _write(path, content, durable)
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise OutputError(
+                kind = DiskFullError if error.errno in FULL_DISK else OutputError
+                raise kind(
                     f"{self._folder.parent} takes no file: {reason}.",
                     "Make room on its disk, and check that it may be written to.",
                 ) from error
@@ -261,17 +266,23 @@ class ArtifactStore:
     def has_room(self) -> bool:
         """Tell whether the disk has more than `LEAST_FREE_BYTES` left.
 
+        Of a small one a part is enough.
+
         Raises
         ------
         OutputError
             The folder is not there any more.
         """
         try:
-            return shutil.disk_usage(self._folder).free > LEAST_FREE_BYTES
+            disk = shutil.disk_usage(self._folder)
         except OSError as error:
             raise OutputError(
                 f"{self._folder.parent} cannot be used: {error.strerror}."
             ) from error
+        is_small = disk.total < _SMALL_DISK_BYTES
+        return disk.free > (
+            disk.total // _LEAST_FREE_PART if is_small else LEAST_FREE_BYTES
+        )
 
     def _collect(self, unneeded: Select[Blob]) -> None:
         # What a power cut undoes of it is found again.
@@ -299,7 +310,8 @@ class ArtifactStore:
                 if file.durable or not _has_size(place, file.size):
                     file.path.replace(place)
         except OSError as error:
-            raise OutputError(
+            kind = DiskFullError if error.errno in FULL_DISK else OutputError
+            raise kind(
                 f"{self._folder.parent} takes no file: {error.strerror}."
             ) from error
 

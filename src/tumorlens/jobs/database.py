@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,11 +15,19 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from tumorlens.errors import OutputError, SettingError, install_command
+from tumorlens.errors import (
+    DiskFullError,
+    OutputError,
+    SettingError,
+    install_command,
+)
 from tumorlens.jobs.tables import Base
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with those in `migrations`."""
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says of a disk that takes no more."""
 
 _logger = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
@@ -141,7 +151,8 @@ class Database:
         self._engine.dispose()
 
     def _failure(self, error: SQLAlchemyError) -> OutputError:
-        reason = str(getattr(error, "orig", None) or type(error).__name__)
+        original = getattr(error, "orig", None)
+        reason = str(original or type(error).__name__)
         # Only the first line: PostgreSQL's others quote the values.
         reason = reason.splitlines()[0].rstrip(".")
         if self._is_sqlite:
@@ -150,7 +161,9 @@ class Database:
         else:
             place = f"The database on {self._engine.url.host or 'this machine'}"
             hint = "Check that it runs and has room."
-        return OutputError(f"{place} does not take it: {reason}.", hint)
+        code = getattr(original, "sqlite_errorcode", None)
+        kind = DiskFullError if code == sqlite3.SQLITE_FULL else OutputError
+        return kind(f"{place} does not take it: {reason}.", hint)
 
 
 def _do(acts: Sequence[Callable[[], None]]) -> None:

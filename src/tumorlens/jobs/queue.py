@@ -210,6 +210,40 @@ class JobQueue:
                 )
             )
 
+    def page(
+        self, owner: str, kind: str, *, after: str | None, length: int
+    ) -> list[Job] | None:
+        """List some of an owner's jobs of a kind, the newest first.
+
+        Parameters
+        ----------
+        owner, kind
+            The same as in `Job`.
+        after
+            Id of the job that the page before ended with; None for the first page.
+        length
+            Most jobs.
+
+        Returns
+        -------
+        list of Job or None
+            None where `after` is none of the owner's.
+        """
+        wanted = [Job.owner == owner, Job.kind == kind]
+        with self._database.reading() as session:
+            if after is not None:
+                last = session.scalars(
+                    select(Job.number).where(*wanted, Job.id == after)
+                ).one_or_none()
+                if last is None:
+                    return None
+                wanted.append(Job.number < last)
+            return list(
+                session.scalars(
+                    select(Job).where(*wanted).order_by(Job.number.desc()).limit(length)
+                )
+            )
+
     def children(self, job_id: str) -> list[Job]:
         """List the jobs that are a part of one, first come first."""
         with self._database.reading() as session:
@@ -228,6 +262,19 @@ class JobQueue:
                 .group_by(Job.stage, Job.state)
             ).all()
         return {(stage, state): number for stage, state, number in rows}
+
+    def count_owned(self, owner: str, kind: str, stage: str) -> int:
+        """Count an owner's jobs of a kind that wait in a stage."""
+        with self._database.reading() as session:
+            number = session.scalar(
+                select(func.count()).where(
+                    Job.owner == owner,
+                    Job.kind == kind,
+                    Job.stage == stage,
+                    Job.state == JobState.WAITING,
+                )
+            )
+        return int(number or 0)
 
     def claim(
         self,

@@ -71,9 +71,7 @@ class JobStore:
         self.folder = folder
         alone = url is None
         if url is None:
-            url = URL.create(
-                "sqlite", database=str(folder / DATABASE)
-            ).render_as_string()
+            url = _sqlite_url(folder)
         try:
             self.database = Database(url)
         except BaseException:
@@ -102,6 +100,37 @@ class JobStore:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def open_database(folder: Path | None, url: str | None) -> Database:
+    """Open the database of a store, also while a server uses it.
+
+    Parameters
+    ----------
+    folder
+        Folder of the store, made where it is missing; None where `url` is given.
+    url
+        URL of the database; None for the one in the folder.
+
+    Raises
+    ------
+    OutputError
+        Folder or database cannot be used.
+    SettingError
+        The URL is none, or its driver is not installed.
+    """
+    if url is not None:
+        return Database(url)
+    assert folder is not None
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unusable(folder, error.strerror or str(error)) from error
+    return Database(_sqlite_url(folder))
+
+
+def _sqlite_url(folder: Path) -> str:
+    return URL.create("sqlite", database=str(folder / DATABASE)).render_as_string()
 
 
 def remove_abandoned() -> None:

@@ -1,4 +1,4 @@
-"""The tables: jobs, their artefacts, and the files in which artefacts lie.
+"""The tables: jobs, artefacts, the files in which they lie, tokens, accounts.
 
 They are the same in SQLite and PostgreSQL. Who changes them writes a migration;
 a test compares both.
@@ -185,3 +185,59 @@ class Artifact(Base):
     name: Mapped[str] = mapped_column(Text)
     digest: Mapped[str | None] = mapped_column(ForeignKey("blobs.digest"))
     size: Mapped[int] = mapped_column(BigInteger)
+
+
+class Token(Base):
+    """A token of a user or a program.
+
+    Attributes
+    ----------
+    id
+        Name of the token that is no secret.
+    user
+        Whom the results belong to.
+    digest
+        SHA-256 of the token, in hexadecimal.
+    scopes
+        What it allows.
+    created, expires, revoked
+        Times, in seconds since 1970; None for never.
+    """
+
+    __tablename__ = "tokens"
+    __table_args__ = (UniqueConstraint("digest", name="tokens_digest"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created: Mapped[float] = mapped_column(Double)
+    expires: Mapped[float | None] = mapped_column(Double)
+    revoked: Mapped[float | None] = mapped_column(Double)
+
+
+class Account(Base):
+    """An account of a person.
+
+    Attributes
+    ----------
+    name
+        Whom the results belong to.
+    password
+        Its argon2 hash.
+    role
+        What it allows.
+    stamp
+        Random; sessions that began with another have ended.
+    created, disabled
+        Times, in seconds since 1970; None for never.
+    """
+
+    __tablename__ = "accounts"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    password: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(String(16))
+    stamp: Mapped[str] = mapped_column(String(32))
+    created: Mapped[float] = mapped_column(Double)
+    disabled: Mapped[float | None] = mapped_column(Double)

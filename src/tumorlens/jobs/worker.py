@@ -43,6 +43,11 @@ class Worker:
         """True where steps have to end soon."""
         return self._stopped.is_set()
 
+    @property
+    def is_alive(self) -> bool:
+        """True where a step is still being done."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def start(self) -> None:
         """Begin."""
         for thread in (self._heart, *self._threads):

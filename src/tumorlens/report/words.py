@@ -447,7 +447,7 @@ def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
     """
     judged = slices - without_brain - refused
     return (
-        f"{slices} slices: {judged} judged, {without_brain} without brain, "
+        f"{counted(slices, 'slice')}: {judged} judged, {without_brain} without brain, "
         f"{refused} refused"
     )
 

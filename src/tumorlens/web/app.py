@@ -6,15 +6,18 @@ import re
 
 from flask import Flask
 
+from tumorlens.errors import SettingError
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.settings import Settings
+from tumorlens.settings import SETTINGS, Settings
+from tumorlens.web.access import control_access
 from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
+from tumorlens.web.audit import keep_audit
 from tumorlens.web.errors import handle_errors
+from tumorlens.web.request_log import log_requests
 from tumorlens.web.security import guard
-from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
-from tumorlens.web.views import health
+from tumorlens.web.views import health, login
 from tumorlens.web.views.api import root as api
 from tumorlens.web.views.pages import home, series, slices
 
@@ -36,19 +39,23 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     Raises
     ------
     SettingError
-        Where the model lacks the operating point that is set.
+        Where the model lacks the operating point that is set, or as `Access` has it.
     """
     if settings.operating_point is not None:
         check_operating_point(settings.operating_point, classifier.bundle)
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    jobs = SeriesJobs(classifier, store)
-    set_app_state(app, AppState(classifier, store, settings, jobs))
-    guard(app, settings, store.key)
+    state = AppState.make(classifier, store, settings)
+    set_app_state(app, state)
+    log_requests(app, state.metrics)
     handle_errors(app, settings)
-    for views in (home, slices, series, api, health):
+    guard(app, settings, store.key)
+    keep_audit(app, store.audit)
+    control_access(app, state.access)
+    for views in (home, slices, series, api, health, login):
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
+    app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login
     app.jinja_env.filters["unbroken"] = unbroken
     return app
 
@@ -60,9 +67,20 @@ def open_store(settings: Settings) -> Store:
     ------
     OutputError
         Where its folder cannot be used.
+    SettingError
+        Where a database is given without a folder, or its URL is none.
     """
+    if settings.database_url is not None and settings.store is None:
+        raise SettingError(
+            f"{SETTINGS['database_url'].option} is given without a folder.",
+            f"Give {SETTINGS['store'].option} a folder that all servers share.",
+        )
     store = Store(
-        settings.store, 60.0 * settings.retention_minutes, settings.store_mb * 2**20
+        settings.store,
+        60.0 * settings.retention_minutes,
+        settings.store_mb * 2**20,
+        url=settings.database_url,
+        scan_seconds=60.0 * settings.scan_minutes,
     )
     store.start_sweeper()
     return store

@@ -5,25 +5,37 @@ Tested in `tests/web/test_app.py` and `tests/web/test_security.py`.
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from dataclasses import dataclass, field
 
 from flask import Flask, current_app
 
-from tumorlens.errors import SettingError
+from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.session import available_cores
+from tumorlens.operations.metrics import Metrics
 from tumorlens.settings import Settings
+from tumorlens.web.access import ADMIN_TOKEN, Access
+from tumorlens.web.idempotency import KeyLocks
+from tumorlens.web.inference_queue import InferenceQueue
 from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 
 _KEY = "tumorlens"
+_JUDGING_SECONDS = 14.0
+"""Seconds that uploads under way are judged on when the server is told to stop."""
 
 
-def _one_per_core() -> threading.BoundedSemaphore:
-    return threading.BoundedSemaphore(available_cores())
+MOST_STREAMS = 8
+"""Answers that are streamed at a time: each holds a thread."""
+
+
+def _few() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(MOST_STREAMS)
 
 
 @dataclass(frozen=True)
@@ -40,16 +52,88 @@ class AppState:
         The settings as the user made them.
     jobs
         Worker that judges series in the background.
-    turns
-        Held while a picture is judged: more pictures at a time than cores would only
-        need more memory.
+    metrics
+        What is counted.
+    queue
+        Queue of uploads of pictures in front of the network.
+    access
+        Who may do what.
+    stopping
+        Set once the server is told to stop.
+    key_locks
+        Held while a request with an Idempotency-Key is answered.
+    streams
+        Held while an answer is streamed.
     """
 
     classifier: SeriesClassifier
     store: Store
     settings: Settings
     jobs: SeriesJobs
-    turns: threading.BoundedSemaphore = field(default_factory=_one_per_core)
+    metrics: Metrics
+    queue: InferenceQueue
+    access: Access
+    stopping: threading.Event = field(default_factory=threading.Event)
+    key_locks: KeyLocks = field(default_factory=KeyLocks)
+    streams: threading.BoundedSemaphore = field(default_factory=_few)
+
+    @classmethod
+    def make(
+        cls, classifier: SeriesClassifier, store: Store, settings: Settings
+    ) -> AppState:
+        """Make the state of a new app, with its jobs and its queue.
+
+        Raises
+        ------
+        SettingError
+            The same as for `Access`.
+        """
+        access = Access(
+            store.tokens, store.accounts, settings, os.environ.get(ADMIN_TOKEN)
+        )
+        metrics = Metrics()
+        queue = InferenceQueue(
+            available_cores(),
+            settings.queue_length,
+            settings.client_requests,
+            settings.request_seconds,
+        )
+
+        jobs = SeriesJobs(classifier, store, settings, metrics)
+
+        def depth() -> float:
+            try:
+                return queue.depth + jobs.waiting()
+            except OutputError:
+                return math.nan
+
+        metrics.watch(
+            "tumorlens_queue_depth", "Uploads that wait: pictures and series.", depth
+        )
+        metrics.watch(
+            "tumorlens_uploads_in_progress",
+            "Uploads of pictures that wait or are judged.",
+            lambda: queue.admitted,
+        )
+        return cls(classifier, store, settings, jobs, metrics, queue, access)
+
+    def stop(self) -> None:
+        """Take nothing new, and let what waits in the background wait."""
+        self.stopping.set()
+        self.queue.stop(_JUDGING_SECONDS)
+        self.jobs.stop()
+
+    def unready_reason(self) -> str | None:
+        """Say why no work can be taken at present; None where it can."""
+        if self.stopping.is_set():
+            return "the server is stopping"
+        try:
+            if not self.store.has_room():
+                return "the store's disk is full"
+            self.jobs.waiting()
+        except OutputError:
+            return "the store cannot be used, or its folder is gone"
+        return None
 
     @property
     def bundle(self) -> Bundle:
@@ -97,6 +181,11 @@ def set_app_state(app: Flask, state: AppState) -> None:
 
 def app_state() -> AppState:
     """Return the state of the app that serves this request."""
-    state = current_app.extensions[_KEY]
+    return state_of(current_app)
+
+
+def state_of(app: Flask) -> AppState:
+    """Return the state that an app's requests work with."""
+    state = app.extensions[_KEY]
     assert isinstance(state, AppState)
     return state

@@ -13,20 +13,32 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from tumorlens.errors import InputError, OutputError, TooLargeError
+from tumorlens.errors import (
+    DiskFullError,
+    InputError,
+    OutputError,
+    TooLargeError,
+    TooSlowError,
+)
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Series, Study
-from tumorlens.inference.slice.explanation import Failure
+from tumorlens.imaging.study import Study
+from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
+from tumorlens.web.audit import note_made
+from tumorlens.web.idempotency import HEADER
+from tumorlens.web.inference_queue import Place
+from tumorlens.web.security import client_of
+from tumorlens.web.uploads.store import AnswerKey
 from tumorlens.web.uploads.upload import Upload
 
 logger = logging.getLogger(__name__)
 
 _NAME_LENGTH = 200
 _SPARE_FIELDS = 100
+_PAGES_PER_TURN = 4
 
 
 def judge_pictures(
@@ -59,19 +71,65 @@ def judge_pictures(
         Where the model has no such operating point (400).
     TooLargeError
         Where there are more files than the settings allow (413).
+    QuotaError, BusyError
+        Where the client has as many uploads under way as it may have (429), or the
+        queue is full (503).
+    DiskFullError
+        Where the disk has no room for results (507).
     """
-    limit = app_state().settings.files_per_upload
+    state = app_state()
+    limit = state.settings.files_per_upload
     if len(files) > limit:
         raise TooLargeError(
             f"The upload has {len(files)} files; at most {limit} are read.",
             "Send fewer at a time; whoever runs the server can set "
             f"{SETTINGS['files_per_upload'].option}.",
         )
-    point = app_state().choose_operating_point(operating_point)
-    for file in files:
-        name = (file.filename or "pasted picture")[-_NAME_LENGTH:]
-        with app_state().turns:
-            yield from _judge_picture(file.read(), name, owner, point, origin)
+    point = state.choose_operating_point(operating_point)
+    _check_disk()
+    pages = _Pages(state.settings.pages_per_upload)
+    with state.queue.admit(client_of(owner)) as place:
+        for file in files:
+            name = (file.filename or "pasted picture")[-_NAME_LENGTH:]
+            results = _judge_picture(
+                file.read(), name, owner, point, place, pages, origin
+            )
+            for result in results:
+                _count(result)
+                if isinstance(result, Upload):
+                    note_made(result.id)
+                yield result
+
+
+def judge_slice(
+    study: Study, owner: str, operating_point: str, origin: Mapping[str, Any]
+) -> Upload:
+    """Judge a study of one slice that was read before, and keep the result.
+
+    Parameters
+    ----------
+    study
+        One slice.
+    owner, operating_point, origin
+        The same as for `judge_pictures`.
+
+    Raises
+    ------
+    QuotaError, BusyError
+        The same as for `judge_pictures`.
+    TooSlowError
+        Where the network was not free in time (503).
+    OutputError
+        Where the result cannot be kept.
+    """
+    _check_disk()
+    classifier = app_state().classifier.slice_classifier()
+    with app_state().queue.admit(client_of(owner)) as place, place.turn():
+        (prediction,) = classifier.predict_study(study, operating_point)
+    kept = app_state().store.add(prediction, owner, origin)
+    _count(kept)
+    note_made(kept.id)
+    return kept
 
 
 def receive_study() -> list[FileStorage]:
@@ -85,8 +143,12 @@ def receive_study() -> list[FileStorage]:
         Where it has no file (422).
     BusyError
         Where too many uploads wait (503).
+    DiskFullError
+        Where the disk has no room (507).
     """
-    app_state().jobs.check_room()
+    if HEADER not in request.headers:
+        # What was accepted before is not refused when it is sent again.
+        _check_room()
     limit = app_state().settings.scan_mb
     request.max_content_length = limit * 2**20
     request.max_form_parts = MAX_ENTRIES + _SPARE_FIELDS
@@ -120,6 +182,7 @@ def queue_study(
     owner: str,
     operating_point: str | None,
     origin: Mapping[str, Any] | None = None,
+    key: AnswerKey | None = None,
 ) -> Upload:
     """Keep the files of a study, to be judged in the background.
 
@@ -129,22 +192,53 @@ def queue_study(
         The files that `receive_study` took.
     owner, operating_point, origin
         The same as for `judge_pictures`.
+    key
+        Key under which the upload is found again; None for no such.
 
     Raises
     ------
     SettingError
         Where the model has no such operating point (400).
+    QuotaError
+        Where as many of the owner's uploads wait as may wait (429).
     BusyError
         Where it does not fit beside the uploads that wait or are being judged (503).
     OutputError
-        Where the disk is full or the folder is gone (500).
+        Where the folder is gone (500), or as `DiskFullError` the disk is full (507).
     """
     point = app_state().choose_operating_point(operating_point)
+    _check_room()
+    app_state().jobs.check_quota(owner)
     upload = app_state().store.add_scan(
-        _label(files), owner, point, _numbered_files(files), origin
+        _label(files), owner, point, _numbered_files(files), origin, key
     )
+    note_made(upload.id)
     app_state().jobs.start()
     return upload
+
+
+class _Pages:
+    """Counts the pages of an upload."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = self._limit = limit
+
+    def take(self, pages: int, name: str) -> None:
+        """Count the pages of a file.
+
+        Raises
+        ------
+        TooLargeError
+            Where the upload has more than it may have.
+        """
+        if pages > self._left:
+            raise TooLargeError(
+                f"{name} has {pages:,} pages or slices; one upload may have "
+                f"{self._limit:,} of them.",
+                "Send fewer at a time, or a whole series as a scan; whoever runs the "
+                f"server can set {SETTINGS['pages_per_upload'].option}.",
+            )
+        self._left -= pages
 
 
 def _judge_picture(
@@ -152,16 +246,40 @@ def _judge_picture(
     name: str,
     owner: str,
     operating_point: str,
+    place: Place,
+    pages: _Pages,
     origin: Mapping[str, Any] | None,
 ) -> Iterator[Upload | Failure]:
+    judged, total = 0, 0
     try:
         classifier = app_state().classifier.slice_classifier()
-        study = read_study(data, name)
-        for slice_ in study.slices:
-            # One at a time, so that a file of a thousand needs no more memory.
-            single = Study((Series((slice_,)),), study.notes)
-            for prediction in classifier.predict_study(single, operating_point):
+
+        def judge(study: Study, start: int) -> list[Prediction]:
+            some = study.slices[start : start + _PAGES_PER_TURN]
+            found = classifier.predict_slices(some, operating_point, study.notes)
+            return list(found)
+
+        # A picture has all in one turn.
+        with place.turn():
+            study = read_study(data, name)
+            total = len(study.slices)
+            pages.take(total, display_name(name))
+            predictions = judge(study, 0)
+        # A few at a time, so that others have their turn between, and a file of a
+        # thousand needs no more memory.
+        for start in range(0, total, _PAGES_PER_TURN):
+            if start:
+                with place.turn():
+                    predictions = judge(study, start)
+            for prediction in predictions:
                 yield app_state().store.add(prediction, owner, origin)
+                judged += 1
+    except TooSlowError as error:
+        error.message = (
+            f"{display_name(name)}: {judged} of {total or '?'} pages were judged. "
+            f"{error.message}"
+        )
+        yield Failure.of(display_name(name), error)
     except (InputError, OutputError) as error:
         yield Failure.of(display_name(name), error)
     except Exception:
@@ -174,6 +292,27 @@ def _judge_picture(
             f"{shown} could not be analysed: TumorLens made a mistake.",
             "Try the picture saved as PNG; the server's log says more.",
         )
+
+
+def _count(result: Upload | Failure) -> None:
+    metrics = app_state().metrics
+    if isinstance(result, Failure):
+        metrics.refusals.labels(result.code).inc()
+        return
+    document = result.document
+    metrics.count_decision(
+        document["decision"], app_state().bundle.name, document["sequence"]
+    )
+
+
+def _check_room() -> None:
+    app_state().jobs.check_room()
+    _check_disk()
+
+
+def _check_disk() -> None:
+    if not app_state().store.has_room():
+        raise DiskFullError("The server's disk has no room for results.")
 
 
 def _label(files: Sequence[FileStorage]) -> str:

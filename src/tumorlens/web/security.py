@@ -7,9 +7,12 @@ import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request, session
-from werkzeug.exceptions import BadRequest, Forbidden
+from flask import Flask, Response, g, request, session
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.exceptions import BadRequest, Forbidden, MethodNotAllowed
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from tumorlens.errors import TumorLensError
 from tumorlens.settings import Settings
 
 _HEADERS = {
@@ -26,11 +29,34 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_HSTS = "max-age=31536000"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SESSION_KEY = "visitor"
+_IS_NEW = "session_is_new"
+
+
+class ForwardedError(TumorLensError):
+    """A request came through a proxy to a server that asks nobody who they are."""
+
+    code = "forwarded"
+    http_status = 403
+
+
+ANYONE = ""
+"""Owner of what whoever knows its id may see: made by the API on this machine."""
+
+ADDRESS = "@"
+"""What such an owner begins with who sent it from elsewhere."""
 
 NOBODY = "nobody"
 """Owner of nothing: whoever has no session yet."""
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Cookies that go over TLS alone where the request came so."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure or super().get_cookie_secure(app)
 
 
 def guard(app: Flask, settings: Settings, key: bytes) -> None:
@@ -45,6 +71,7 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
     key
         Key that signs the cookie.
     """
+    app.session_interface = _Sessions()
     app.config.update(
         SECRET_KEY=key,
         # Cookies know no port: two servers on one machine must not share one.
@@ -61,23 +88,92 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
         if names is not None and _host_name(request.host) not in names:
             raise BadRequest("This is addressed to a name that is not answered here.")
 
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
+        )
     app.before_request(refuse_unknown_hosts)
     app.before_request(_refuse_cross_site_requests)
     app.after_request(_add_headers)
 
 
+def set_user(user: str) -> None:
+    """Let what this request makes and sees belong to a user who is logged in."""
+    g.user, g.owner = user, f"user {user}"
+
+
+def logged_in() -> str | None:
+    """Name the user who sends the request that is served; None where nobody asks."""
+    user: str | None = g.get("user")
+    return user
+
+
 def session_id() -> str | None:
-    """Return the random id of the browser's session; None where it has none yet."""
+    """Return whom a browser's results belong to; None where there is nobody yet.
+
+    That is who is logged in, else the random id of the browser's session.
+    """
+    owner: str | None = g.get("owner")
+    if owner is not None:
+        return owner
     value = session.get(_SESSION_KEY)
     return value if isinstance(value, str) and value else None
 
 
 def ensure_session_id() -> str:
-    """Return the random id of the browser's session, and make one where it has none."""
+    """Return the same as `session_id`, and begin a session where there is nobody."""
     value = session_id()
     if value is None:
         value = session[_SESSION_KEY] = secrets.token_urlsafe(16)
+        g.setdefault(_IS_NEW, True)
     return value
+
+
+def api_owner() -> str:
+    """Return whom results of the API belong to.
+
+    That is who is logged in; without a log-in, whoever knows a result's id may see it.
+    """
+    owner: str | None = g.get("owner")
+    if owner is not None:
+        return owner
+    address = request.remote_addr or ""
+    return ANYONE if is_loopback(address) else f"{ADDRESS}{address}"
+
+
+def listed_owner() -> str:
+    """Return whose results may be listed: those of who is logged in.
+
+    Raises
+    ------
+    MethodNotAllowed
+        There is no log-in (405): an id is all that it takes to see a result then, and
+        a list would give them away.
+    """
+    owner: str | None = g.get("owner")
+    if owner is None:
+        raise MethodNotAllowed(["POST"])
+    return owner
+
+
+def is_forwarded() -> bool:
+    """Tell whether the request that is served came through a proxy."""
+    return any(_is_forwarding(name) for name, _ in request.headers)
+
+
+def client_of(owner: str) -> str:
+    """Name who sends a request, for quotas: an owner, else the address.
+
+    Parameters
+    ----------
+    owner
+        Owner of what the request makes; empty where that may be anyone.
+    """
+    # A session that begins with each request would be no bound.
+    if owner and not g.get(_IS_NEW, False):
+        return owner
+    return f"@{request.remote_addr}"
 
 
 def is_loopback(host: str) -> bool:
@@ -120,6 +216,11 @@ def _host_and_port(origin: str) -> str | None:
         return None
 
 
+def _is_forwarding(header: str) -> bool:
+    lower = header.lower()
+    return lower == "forwarded" or lower.startswith("x-forwarded-")
+
+
 def _refuse_cross_site_requests() -> None:
     """Refuse to act on what a page of another site sends."""
     if request.method in {"GET", "HEAD", "OPTIONS"}:
@@ -138,7 +239,19 @@ def _refuse_cross_site_requests() -> None:
 
 def _add_headers(response: Response) -> Response:
     response.headers.update(_HEADERS)
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = _HSTS
     if request.endpoint != "static":
         # Pictures of people: no copy stays in the browser's cache.
         response.headers["Cache-Control"] = "no-store"
+    if request.path.startswith("/api/") and response.status_code == 200:
+        return _with_etag(response)
+    return response
+
+
+def _with_etag(response: Response) -> Response:
+    """Spare programs that ask again what has not changed."""
+    if request.method in {"GET", "HEAD"} and not response.is_streamed:
+        response.add_etag()
+        response.make_conditional(request.environ)
     return response

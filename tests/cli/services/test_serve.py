@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -91,9 +92,38 @@ def test_a_value_that_cannot_be_names_the_option() -> None:
     assert "TUMORLENS_UPLOAD_MB" in refused(TUMORLENS_UPLOAD_MB="0")
 
 
-def test_open_to_the_network_there_is_a_warning(tiny_bundle: Path) -> None:
+def test_other_machines_are_not_served_without_a_login(tiny_bundle: Path) -> None:
     arguments = ("--model", str(tiny_bundle), "--port", "0", "--host", "0.0.0.0")
-    with serving(*arguments) as (process, _):
+    said = refused(*arguments)
+    assert "no log-in" in said
+    assert "--insecure-no-login" in said
+
+
+@pytest.mark.parametrize(
+    "said_so", [{}, {"TUMORLENS_INSECURE_NO_LOGIN": "yes"}], ids=["option", "variable"]
+)
+def test_whoever_wants_no_login_is_warned_and_every_page_says_so(
+    tiny_bundle: Path, said_so: dict[str, str]
+) -> None:
+    arguments = ["--model", str(tiny_bundle), "--port", "0", "--host", "0.0.0.0"]
+    arguments += [] if said_so else ["--insecure-no-login"]
+    with serving(*arguments, **said_so) as (process, url):
+        for path in ("", "analyses/none"):
+            through_a_proxy = Request(
+                url + path, headers={"X-Forwarded-For": "1.2.3.4"}
+            )
+            try:
+                answer = urlopen(through_a_proxy)
+            except HTTPError as error:
+                assert error.code == 404
+                answer = error
+            with answer:
+                page = answer.read()
+            assert b"No log-in" in page
+        with pytest.raises(HTTPError) as off:
+            urlopen(f"{url}metrics")
+        assert off.value.code == 404
+        off.value.close()
         process.terminate()
         assert "no login" in process.communicate(timeout=30)[1]
 

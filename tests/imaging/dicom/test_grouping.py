@@ -445,3 +445,69 @@ def test_without_a_number_the_name_tells_patients_apart() -> None:
     study, _ = gather_series([("a", saved(slice_file(**tags)))])
     assert study.series[0].patient == "DOE^JANE 19700101"
     assert "DOE" not in repr(study)
+
+
+# --- Names that mean nothing ---
+
+
+def six(**tags: Any) -> list[tuple[str, bytes]]:
+    """Six slices; a tag that is a function gets the number of the slice."""
+    files = []
+    for z in range(6):
+        own = {key: tag(z) if callable(tag) else tag for key, tag in tags.items()}
+        own = {key: tag for key, tag in own.items() if tag is not None}
+        made = slice_file(head() + z, position=5.0 * z, InstanceNumber=z + 1, **own)
+        files.append((str(z), saved(made)))
+    return files
+
+
+def test_a_number_of_the_series_for_each_slice_parts_nothing() -> None:
+    study, _ = gather_series(six(SeriesNumber=lambda z: z + 1))
+    assert [len(series.slices) for series in study.series] == [6]
+    assert "was passed over" in study.notes[0]
+
+
+def test_a_number_of_the_series_that_is_missing_here_and_there() -> None:
+    study, _ = gather_series(six(SeriesNumber=lambda z: 5 if z % 2 else None))
+    assert [len(series.slices) for series in study.series] == [6]
+    assert study.notes == ()
+
+
+def test_capitals_and_small_letters_part_nothing() -> None:
+    words = lambda z: "T1 AX" if z % 2 else "t1 ax"  # noqa: E731
+    study, _ = gather_series(six(SeriesDescription=words, PatientID=words))
+    assert [len(series.slices) for series in study.series] == [6]
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("SUBTRACT", "a subtraction of two others"),
+        ("PROJECTION IMAGE", "a projection through others"),
+        ("MIP", "a projection through others"),
+        ("ADC", "a map of computed values"),
+        ("T1 MAP", "a map of computed values"),
+        ("RCBV", "a map of computed values"),
+    ],
+)
+def test_what_was_computed_from_others_is_set_aside(kind: str, why: str) -> None:
+    files = six(ImageType=["DERIVED", "SECONDARY", kind])
+    with pytest.raises(InputError, match=why):
+        gather_series(files)
+    study, _ = gather_series([*files, *six(SeriesInstanceUID="1.2.9")])
+    assert [len(series.slices) for series in study.series] == [6]
+    assert f"6 slices were set aside: each is {why}." in study.notes
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ["ORIGINAL", "PRIMARY", "M", "ADC"],
+        ["DERIVED", "PRIMARY", "MPR"],
+        ["DERIVED", "SECONDARY"],
+        ["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"],
+    ],
+)
+def test_what_was_measured_or_only_turned_is_judged(kind: list[str]) -> None:
+    study, _ = gather_series(six(ImageType=kind))
+    assert [len(series.slices) for series in study.series] == [6]

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
-import signal
 import sys
 import threading
 import webbrowser
-from contextlib import closing, contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.errors import SettingError
-from tumorlens.settings import SETTINGS, Settings, load_settings
+from tumorlens.cli._shared.service import OrderlyStop, end_now, setting_options
+from tumorlens.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from flask import Flask
-    from waitress.server import BaseWSGIServer, MultiSocketServer
-
-Command = TypeVar("Command", bound="Callable[..., Any]")
-
-_THREADS = 8
-"""Requests served at a time: uploads are slow, and pages must not wait for them."""
-
-
-def _setting_options(command: Command) -> Command:
-    """Give a command an option for each setting.
-
-    The command gets each as text, or None where the option was not given;
-    `load_settings` reads and checks them.
-    """
-    for row in reversed(SETTINGS.values()):
-        default = "" if row.default is None else f" Default: {row.default}."
-        command = click.option(
-            row.option,
-            row.name,
-            metavar=row.kind.upper(),
-            help=f"{row.help}{default} Environment: {row.environment}.",
-        )(command)
-    return command
+    from tumorlens.operations.audit import AuditTrail
 
 
 @click.command()
-@_setting_options
+@setting_options()
 @click.option(
     "--open/--no-open",
     "open_browser",
@@ -60,62 +31,46 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     settings = load_settings(options)
     # Imported late: `tumorlens --help` needs none of it.
     from tumorlens.inference.series.classifier import load_series_classifier
+    from tumorlens.operations.logs import json_log
     from tumorlens.web.app import create_app, open_store
+    from tumorlens.web.app_state import state_of
+    from tumorlens.web.server import HttpServer
 
     classifier = load_series_classifier(settings.model, settings.threads)
-    with _stop_on_sigterm(), closing(open_store(settings)) as store:
-        server = listen(create_app(classifier, store, settings), settings)
-        with closing(server):
-            url = address(settings.host, port_of(server))
-            _say(url, settings)
-            if _has_screen() if open_browser is None else open_browser:
-                threading.Thread(
-                    target=webbrowser.open, args=(url,), daemon=True
-                ).start()
-            server.run()
+    stop = OrderlyStop()
+    with (
+        stop.on_signals(),
+        json_log() as log,
+        closing(open_store(settings)) as store,
+    ):
+        app = create_app(classifier, store, settings)
+        state = state_of(app)
+        state.access.check_host(settings.host)
+        server = HttpServer(app, settings, state.metrics.count_dropped)
+        stop.begin_with(state.stop, server.drain)
+        url = address(settings.host, server.port)
+        _say(url, settings, state.access.asks)
+        log.begin()
+        if _has_screen() if open_browser is None else open_browser:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        _note(store.audit, "server started")
+        server.run()
+        _note(store.audit, "server stopped")
+        is_quiet = server.close()
     click.echo("TumorLens has stopped.", err=True)
+    if not (is_quiet and state.jobs.is_quiet):
+        end_now()
 
 
-def listen(app: Flask, settings: Settings) -> BaseWSGIServer | MultiSocketServer:
-    """Take the port, and get ready to serve.
+def _note(trail: AuditTrail, detail: str) -> None:
+    from tumorlens.operations.audit import AuditAction, AuditEvent, AuditOutcome
 
-    Parameters
-    ----------
-    app
-        The app that `create_app` made.
-    settings
-        Host, port and the limit of an upload.
-
-    Raises
-    ------
-    SettingError
-        Where the port is taken or forbidden, or the host is none of this
-        machine's.
-    """
-    import waitress
-
-    # That a request waits a moment for its turn is no news.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    try:
-        return waitress.create_server(
-            app,
-            host=settings.host,
-            port=settings.port,
-            threads=_THREADS,
-            ident="",
-            # The app refuses a little above its own limit with a page; far above
-            # it the server does so itself, before the bytes fill the disk.
-            max_request_body_size=2 * max(settings.upload_mb, settings.scan_mb) * 2**20,
-        )
-    except OSError as error:
-        raise _cannot_listen(error, settings) from error
-
-
-def port_of(server: BaseWSGIServer | MultiSocketServer) -> int:
-    """Return the port that a server has taken."""
-    # A name such as "localhost" can stand for two addresses, each with a socket.
-    listens = getattr(server, "effective_listen", None)
-    return int(listens[0][1] if listens else server.effective_port)
+    trail.record(
+        AuditEvent.ACTIVITY,
+        AuditAction.EXECUTE,
+        AuditOutcome.SUCCESS,
+        detail=detail,
+    )
 
 
 def address(host: str, port: int) -> str:
@@ -126,31 +81,18 @@ def address(host: str, port: int) -> str:
     return f"http://{shown}:{port}/"
 
 
-def _cannot_listen(error: OSError, settings: Settings) -> SettingError:
-    place = f"{settings.host}:{settings.port}"
-    if error.errno == errno.EADDRINUSE:
-        return SettingError(
-            f"Port {settings.port} on {settings.host} is in use.",
-            "Stop the program that uses it, or choose another with --port.",
-        )
-    if error.errno == errno.EACCES:
-        return SettingError(
-            f"You may not listen on {place}.", "Choose a port from 1024 with --port."
-        )
-    reason = error.strerror or str(error)
-    return SettingError(
-        f"{place} cannot be listened on: {reason}.",
-        "Give --host an address of this machine, such as 127.0.0.1.",
-    )
-
-
-def _say(url: str, settings: Settings) -> None:
+def _say(url: str, settings: Settings, asks: bool) -> None:
     from tumorlens.web.security import is_loopback
 
-    if not is_loopback(settings.host):
+    if settings.insecure_no_login:
         click.echo(
             "Warning: other machines can reach it, and there is no login and no "
-            "encryption. Use it so only on a network that you trust.",
+            "encryption. Send no patient's images.",
+            err=True,
+        )
+    elif asks and not is_loopback(settings.host):
+        click.echo(
+            "Warning: there is no encryption. Put a proxy with TLS in front of it.",
             err=True,
         )
     click.echo(f"TumorLens is at {url} (Ctrl-C stops it).")
@@ -162,17 +104,3 @@ def _has_screen() -> bool:
     if sys.platform in {"win32", "darwin"}:
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does; waitress ends its loop on SystemExit."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(0)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -21,7 +21,12 @@ from tumorlens.imaging.dicom.pixels import (
     unstated_padding,
     without_padding,
 )
-from tumorlens.imaging.dicom.words import check_scope, guess_sequence, localiser_words
+from tumorlens.imaging.dicom.words import (
+    check_scope,
+    computed_words,
+    guess_sequence,
+    localiser_words,
+)
 from tumorlens.imaging.limits import check_unpacked
 from tumorlens.imaging.study import (
     MRSequence,
@@ -198,7 +203,7 @@ def _frame(
         pixel_aspect=_pixel_aspect(groups, spacing),
     )
     traits = {
-        title: "\\".join(_first(groups, keyword) for keyword in keywords)
+        title: "\\".join(_first(groups, keyword) for keyword in keywords).casefold()
         for title, keywords in TRAITS.items()
     }
     traits["component"] = component = _component(groups)
@@ -220,7 +225,7 @@ def _frame(
             _seat(groups, "InstanceNumber"),
         ),
         traits=traits,
-        aside=localiser_words(header) or aside,
+        aside=localiser_words(header) or aside or computed_words(groups),
     )
 
 

@@ -317,6 +317,7 @@ def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
     Some replace the series' identifier anew in each file. Files that agree in all
     else that names a series, each alone in its own, are one.
     """
+    frames = _with_one_number(frames, notes)
     sizes = Counter(frame.series for frame in frames)
     alone = [frame for frame in frames if sizes[frame.series] == 1 and not frame.aside]
     renamed: dict[int, tuple[str, ...]] = {}
@@ -339,6 +340,37 @@ def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
         replace(frame, series=renamed[id(frame)]) if id(frame) in renamed else frame
         for frame in frames
     ]
+
+
+def _with_one_number(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Pass over numbers of a series that are missing here and there, or count slices.
+
+    Two numbers under one identifier are two series; a number for each slice is none.
+    """
+    kept = list(frames)
+    for named in _split(frames, lambda frame: frame.series[0]):
+        numbers_of = {frame.series[1] for frame in named}
+        if not named[0].series[0] or len(numbers_of) == 1:
+            continue
+        counted = len(numbers_of) == len(named) >= _LEAST_STACK
+        counted = counted and all(_lies_evenly(part) for part in _by_direction(named))
+        missing = "" in numbers_of and len(numbers_of) == 2
+        if not counted and not missing:
+            continue
+        if counted:
+            notes.append(
+                f"{len(named)} files of one series have a number of a series of their "
+                "own each, which was passed over."
+            )
+        number = "" if counted else max(numbers_of)
+        places = {id(frame) for frame in named}
+        kept = [
+            replace(frame, series=(frame.series[0], number, *frame.series[2:]))
+            if id(frame) in places
+            else frame
+            for frame in kept
+        ]
+    return kept
 
 
 def _other_names(frame: Frame) -> tuple[Hashable, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tumorlens.errors import InputError
@@ -191,6 +192,51 @@ def localiser_words(header: Dataset) -> str:
     has_weighting = bool(re.search(r"T1|T2|FLAIR|MPRAGE", description.upper()))
     if _THREE_PLANES.search(joined) or (is_called_so and not has_weighting):
         return LOCALISER
+    return ""
+
+
+_COMPUTED = {
+    "a subtraction of two others": "SUBTRACT SUBTRACTION SUB",
+    "a projection through others": "MIP MINIP MPR_MIP",
+    "a map of computed values": (
+        "ADC EADC FA TRACEMAP T1MAP T2MAP T2STARMAP R2MAP R2STARMAP CBF CBV RCBF RCBV "
+        "MTT TTP TMAX KTRANS PBP GBP COLFA"
+    ),
+}
+_COMPUTED_WORDS = {
+    word: what for what, words in _COMPUTED.items() for word in words.split()
+}
+
+
+def computed_words(groups: Sequence[Dataset]) -> str:
+    """Tell by the image type whether a picture was computed from others.
+
+    Pictures that were only turned or cut anew (MPR) are pictures still.
+
+    Parameters
+    ----------
+    groups
+        The frame's own groups, the shared ones, then the data set.
+
+    Returns
+    -------
+    str
+        The end of a sentence that starts with the file's name; empty for what the
+        scanner measured.
+    """
+    stated = (text(group, "FrameType") or text(group, "ImageType") for group in groups)
+    kind = next((item for item in stated if item), "").upper()
+    values = kind.split("\\")
+    if values[:1] != ["DERIVED"]:
+        return ""
+    if "PROJECTION IMAGE" in values[2:]:
+        return f"is {_COMPUTED_WORDS['MIP']}"
+    for value in values[2:]:
+        what = _COMPUTED_WORDS.get(re.sub(r"[ _*]", "", value)) or _COMPUTED_WORDS.get(
+            value
+        )
+        if what is not None:
+            return f"is {what}"
     return ""
 
 

@@ -266,9 +266,10 @@ def decide_series(
     outcome = apply_operating_point(values, options, threshold)
     reasons = outcome.reasons
     if refused:
+        were, do = ("was", "it does") if refused == 1 else ("were", "they do")
         reasons += (
-            f"{refused} of the {judged} slices that show brain were refused as unlike "
-            "brain MRI of the kind the model knows; they do not count.",
+            f"{refused} of the {judged} slices that show brain {were} refused as "
+            f"unlike brain MRI of the kind the model knows; {do} not count.",
         )
     reasons += (_standing(bundle.series_model, point),)
     return outcome._replace(reasons=reasons)

@@ -13,21 +13,34 @@ from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.settings import Settings
+from tumorlens.web.idempotency import HEADER
 from tumorlens.web.openapi.models import (
     Failure,
     Health,
     PictureForm,
     Prediction,
+    PredictionList,
     Predictions,
     Problem,
     Scan,
     ScanFinding,
     ScanForm,
+    ScanList,
 )
 
 Json = dict[str, Any]
 
-_COMPONENTS = (Prediction, Predictions, Failure, Problem, Scan, ScanFinding, Health)
+_COMPONENTS = (
+    Prediction,
+    PredictionList,
+    Predictions,
+    Failure,
+    Problem,
+    Scan,
+    ScanFinding,
+    ScanList,
+    Health,
+)
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -67,12 +80,48 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            **_prediction_paths(bundle, settings),
-            **_scan_paths(bundle, settings),
+            **_with_common_answers(_prediction_paths(bundle, settings)),
+            **_with_common_answers(_scan_paths(bundle, settings)),
             **_server_paths(),
         },
-        "components": {"schemas": schemas["$defs"]},
+        # A log-in is asked for once somebody has made a token.
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
+
+
+def _with_common_answers(paths: Json) -> Json:
+    """Add the answers that any request may get."""
+    for item in paths.values():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            responses = operation["responses"]
+            responses.setdefault("401", _json("A log-in is asked for.", Problem))
+            responses.setdefault("403", _json("The token does not allow it.", Problem))
+            responses.setdefault("503", _refusal("The server is busy.", Problem))
+            if method == "get":
+                responses["304"] = {"description": "Not changed since (If-None-Match)."}
+    return paths
+
+
+def _list(name: str, summary: str, model: type[BaseModel]) -> Json:
+    """Describe a list that comes page by page."""
+    most = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    parameters = [
+        {"name": "limit", "in": "query", "schema": most},
+        {"name": "after", "in": "query", "schema": {"type": "string"}},
+    ]
+    responses = {
+        "200": _json(f"{summary}.", model),
+        "400": _json("No such limit.", Problem),
+        "404": _json("What the page begins after is not there any more.", Problem),
+        "405": _json("There is no log-in, and so nobody whose they are.", Problem),
+    }
+    return _operation(name, summary, responses, parameters=parameters)
 
 
 def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
@@ -90,6 +139,11 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
     report = "Report of one A4 page"
     return {
         "/api/v1/predictions": {
+            "get": _list(
+                "listPredictions",
+                "Predictions of who is logged in, the newest first",
+                PredictionList,
+            ),
             "post": _operation(
                 "predict",
                 "Judge one or several pictures",
@@ -97,14 +151,22 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                     "200": _json("At least one file could be judged.", Predictions),
                     **_upload_refusals(),
                     "422": _json(
-                        "No file was sent, or none could be judged.",
+                        "No file was sent, none could be judged, or the key was sent "
+                        "with other files.",
                         Predictions,
                         Problem,
                     ),
                     "500": _json(
                         "The server's fault; its log says more.", Predictions, Problem
                     ),
+                    "503": _refusal(
+                        "As many uploads wait as may wait, or the time is over.",
+                        Predictions,
+                        Problem,
+                    ),
+                    "507": _json("The disk is full.", Predictions, Problem),
                 },
+                parameters=[_idempotency_key()],
                 description=f"At most {settings.upload_mb} MB and "
                 f"{settings.files_per_upload} files. Pictures and results are removed "
                 f"after {words.minutes(settings.retention_minutes)}. "
@@ -112,7 +174,7 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 requestBody=_form(
                     PictureForm, settings.files_per_upload, bundle, settings
                 ),
-            )
+            ),
         },
         one: {
             "parameters": [id_],
@@ -165,24 +227,31 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
     }
     return {
         "/api/v1/scans": {
+            "get": _list(
+                "listScans", "Scans of who is logged in, the newest first", ScanList
+            ),
             "post": _operation(
                 "createScan",
                 "Have a whole scan judged in the background",
                 {
                     "202": accepted,
                     **_upload_refusals(),
-                    "422": _json("No file was sent.", Problem),
+                    "422": _json(
+                        "No file was sent, or the key was sent with other files.",
+                        Problem,
+                    ),
                     "500": _json("It cannot be kept; the message says why.", Problem),
-                    "503": _json(
+                    "503": _refusal(
                         "Too many scans are waiting, or too large ones.", Problem
                     ),
                 },
+                parameters=[_idempotency_key()],
                 description=f"At most {settings.scan_mb} MB. The answer comes before "
                 "anything is read: ask at its address until the state is 'done', "
                 "'failed' or 'stopped'. Files, pictures and results are removed "
                 f"{words.minutes(settings.retention_minutes)} after they were sent.",
                 requestBody=_form(ScanForm, MAX_ENTRIES, bundle, settings),
-            )
+            ),
         },
         one: {
             "parameters": [id_],
@@ -196,6 +265,20 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "Stop judging a scan, and remove it, its files and its pictures' "
                 "predictions at once",
                 {"204": {"description": "Removed."}, **gone},
+            ),
+        },
+        f"{one}/events": {
+            "parameters": [id_],
+            "get": _operation(
+                "followScan",
+                "Each change of a scan's status as it comes, until it is over",
+                {
+                    "200": _file(
+                        "Server-sent events 'status' with the same JSON as the scan.",
+                        "text/event-stream",
+                    ),
+                    **gone,
+                },
             ),
         },
         series: {
@@ -255,7 +338,8 @@ def _server_paths() -> Json:
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
     health = "200 while the server answers at all"
-    readiness = "200 with a verified model and a store"
+    readiness = "200 where work can be taken: model, store, room on its disk"
+    metrics = "Metrics in Prometheus' text format"
     return {
         "/api/v1/openapi.json": {
             "get": _operation("describe", "This document", {"200": this})
@@ -269,7 +353,19 @@ def _server_paths() -> Json:
                 readiness,
                 {
                     "200": _json(f"{readiness}.", Health),
-                    "503": _json("It cannot work at present.", Health),
+                    "503": _json("It cannot; the status says why.", Health),
+                },
+            )
+        },
+        "/metrics": {
+            "get": _operation(
+                "metrics",
+                metrics,
+                {
+                    "200": _file(f"{metrics}.", "text/plain"),
+                    "401": _json("A log-in is asked for.", Problem),
+                    "403": _json("The token does not allow it.", Problem),
+                    "404": _json("They are off.", Problem),
                 },
             )
         },
@@ -284,10 +380,20 @@ def _json(description: str, *models: type[BaseModel]) -> Json:
     """Describe an answer in JSON, of one of these types."""
     schemas = [{"$ref": _REFERENCE.format(model=model.__name__)} for model in models]
     schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema}},
+    content = {"application/json": {"schema": schema}}
+    if Problem in models:
+        problem = {"$ref": _REFERENCE.format(model=Problem.__name__)}
+        content["application/problem+json"] = {"schema": problem}
+    return {"description": description, "content": content}
+
+
+def _refusal(description: str, *models: type[BaseModel]) -> Json:
+    """Describe an answer after which to try again."""
+    retry = {
+        "description": "Seconds after which to try again.",
+        "schema": {"type": "integer", "minimum": 1},
     }
+    return {**_json(description, *models), "headers": {"Retry-After": retry}}
 
 
 def _file(description: str, media: str) -> Json:
@@ -327,6 +433,21 @@ def _upload_refusals() -> Json:
     """Describe the answers that an upload of either kind may get."""
     return {
         "400": _json("No such operating point.", Problem),
-        "403": _json("Sent by a page of another site.", Problem),
+        "403": _json(
+            "Sent by a page of another site, or through a proxy without a log-in.",
+            Problem,
+        ),
         "413": _json("The upload passes a limit.", Problem),
+        "429": _refusal("This client has as much under way as it may have.", Problem),
+        "507": _json("The disk is full.", Problem),
+    }
+
+
+def _idempotency_key() -> Json:
+    return {
+        "name": HEADER,
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "The same key with the same files gets the same answer again, "
+        "as long as results are kept; with other files it is refused (422).",
     }

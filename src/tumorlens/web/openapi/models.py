@@ -58,8 +58,12 @@ class ProblemDetail(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error of the API."""
+    """An error of the API, as RFC 9457 has it."""
 
+    type: str = Field(description="URN that ends in the code of the error.")
+    title: str
+    status: int
+    detail: str
     error: ProblemDetail
 
 
@@ -226,6 +230,13 @@ class Predictions(BaseModel):
     failures: list[Failure]
 
 
+class PredictionList(BaseModel):
+    """A page of a list of predictions, the newest first."""
+
+    predictions: list[Prediction]
+    next: Address | None = Field(description="Of the next page; null on the last.")
+
+
 class ScanProgress(BaseModel):
     """Progress of a scan."""
 
@@ -287,6 +298,13 @@ class Scan(BaseModel):
     )
     research_use_only: str
     links: ScanLinks
+
+
+class ScanList(BaseModel):
+    """A page of a list of scans, the newest first."""
+
+    scans: list[Scan]
+    next: Address | None = Field(description="Of the next page; null on the last.")
 
 
 class SeriesLesion(BaseModel):
@@ -387,3 +405,8 @@ class ScanForm(BaseModel):
         "study; repeat the field for several.",
     )
     operating_point: str = ""
+    callback: str = Field(
+        "",
+        description="Address that is told once the scan is over, on a host that this "
+        "server knows.",
+    )

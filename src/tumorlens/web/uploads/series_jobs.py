@@ -6,6 +6,8 @@ Tested in `tests/web/views/api/test_series.py`.
 from __future__ import annotations
 
 import logging
+import math
+import os
 import secrets
 import tempfile
 import threading
@@ -14,7 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tumorlens.errors import BusyError, OutputError, TumorLensError
+from tumorlens.errors import (
+    BusyError,
+    OutputError,
+    QuotaError,
+    TooLargeError,
+    TumorLensError,
+)
 from tumorlens.imaging.limits import check_file_size
 from tumorlens.imaging.read import read_collection, read_study
 from tumorlens.imaging.study import (
@@ -29,21 +37,24 @@ from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.jobs.queue import JobLostError, Progress
 from tumorlens.jobs.tables import Job, JobState
 from tumorlens.jobs.worker import Worker
+from tumorlens.operations.metrics import Metrics
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
 from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
+from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
 from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
 from tumorlens.web.uploads.upload import Kind, State
+from tumorlens.web.uploads.webhooks import SECRET, WEBHOOK, Webhooks
 
-MAX_WAITING = 8
+MAX_WAITING = 16
 """Studies that wait at a time: their files lie on the disk meanwhile."""
 
 GIANT_SLICES = 2000
 """A study of so many slices need not be waited for: others are judged beside it."""
 
 logger = logging.getLogger(__name__)
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 6.0
 _FIRST_SEQUENCES = (MRSequence.T1_CONTRAST, MRSequence.T1)
 
 
@@ -62,17 +73,40 @@ class SeriesJobs:
         A verified classifier.
     store
         Store of the uploads; it stops this before it closes.
+    settings
+        The limits.
+    metrics
+        Counts decisions.
+
+    Raises
+    ------
+    SettingError
+        The same as for `Webhooks`.
     """
 
-    def __init__(self, classifier: SeriesClassifier, store: Store) -> None:
+    def __init__(
+        self,
+        classifier: SeriesClassifier,
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
         self._classifier = classifier
         self._store = store
+        self._settings = settings
+        self._metrics = metrics
         self._name = secrets.token_hex(8)
-        self._worker = Worker(store.queue, [self._next, self._next_beside_a_giant])
+        self.webhooks = Webhooks(
+            store.queue, settings.webhook_hosts, os.environ.get(SECRET)
+        )
+        steps = [self._next, self._next_beside_a_giant]
+        if settings.webhook_hosts is not None:
+            steps.append(lambda: self.webhooks.deliver_next(f"{self._name} webhooks"))
+        self._worker = Worker(store.queue, steps)
         self._lock = threading.Lock()
         self._is_started = False
         store.before_close(self.close)
-        if self._waiting():
+        if self.waiting() or store.queue.count(WEBHOOK):
             # Accepted before the server was started again.
             self.start()
 
@@ -82,23 +116,62 @@ class SeriesJobs:
         Raises
         ------
         BusyError
-            Where `MAX_WAITING` are waiting.
+            Where `MAX_WAITING` are waiting, or the server stops.
         """
-        if self._waiting() >= MAX_WAITING:
+        if self._worker.is_stopping:
+            raise BusyError("The server is stopping.", retry_seconds=10)
+        if self.waiting() >= MAX_WAITING:
             raise BusyError(f"{MAX_WAITING} scans are waiting already.")
 
+    def check_quota(self, owner: str) -> None:
+        """Refuse another study of an owner while too many of his wait.
+
+        Raises
+        ------
+        QuotaError
+            Where as many are waiting as may wait.
+        """
+        limit = self._settings.client_scans
+        if self._store.queue.count_owned(owner, Kind.SCAN, STAGE) >= limit:
+            raise QuotaError(
+                f"{limit} scans of this sender are waiting already.",
+                "Wait until they are judged; whoever runs the server can set "
+                f"{SETTINGS['client_scans'].option}.",
+            )
+
     def start(self) -> None:
-        """Judge what waits, and whatever comes until `close`."""
+        """Judge what waits, and whatever comes until `close`.
+
+        Nothing, where that is left to others.
+        """
+        if self._settings.no_worker:
+            return
         with self._lock:
             if not self._is_started:
                 self._is_started = True
                 self._worker.start()
 
+    def stop(self) -> None:
+        """Stop at the next slice, without waiting for that; the study waits again."""
+        self._worker.close(0.0)
+
     def close(self) -> None:
-        """Stop at the next slice, and wait for that; the study waits again."""
+        """Stop, and wait for that."""
         self._worker.close(_PATIENCE_SECONDS)
 
-    def _waiting(self) -> int:
+    @property
+    def is_quiet(self) -> bool:
+        """True where no thread is at work any more."""
+        return not self._worker.is_alive
+
+    def waiting(self) -> int:
+        """Count the studies that wait.
+
+        Raises
+        ------
+        OutputError
+            The database cannot be read.
+        """
         counts = self._store.queue.count(Kind.SCAN)
         return counts.get((STAGE, JobState.WAITING), 0)
 
@@ -124,6 +197,13 @@ class SeriesJobs:
             job = self._store.save(job, step=State.READING)
             study = _read(self._store.sent_files(job), job.document["label"])
             slices = sum(len(series.slices) for series in study.series)
+            limit = self._settings.slices_per_scan
+            if slices > limit:
+                raise TooLargeError(
+                    f"The scan has {slices:,} slices; at most {limit:,} are judged.",
+                    "Send one series at a time; whoever runs the server can set "
+                    f"{SETTINGS['slices_per_scan'].option}.",
+                )
             job = self._store.queue.weigh(job, slices)
             if too_large is not None and slices >= too_large:
                 self._store.queue.release(job)
@@ -143,6 +223,8 @@ class SeriesJobs:
         except OutputError as error:
             wait = self._store.queue.retry(job, _described(error))
             logger.error("A scan is tried again in %.0f s: %s", wait, error)
+            if math.isinf(wait):
+                self._store.tell(job, JobState.FAILED)
         except TumorLensError as error:
             self._fail(job, error)
         except Exception:
@@ -238,6 +320,9 @@ class SeriesJobs:
             "has_evidence": finding.evidence is not None,
             "has_nifti": f"nifti-{index}" in files,
         }
+        self._metrics.count_decision(
+            finding.decision, self._classifier.bundle.name, series.sequence
+        )
         listed = [judged if item["index"] == index else item for item in series_facts]
         return self._keep(job, {"series": listed}, files), finding
 
@@ -256,6 +341,11 @@ class SeriesJobs:
         for number, prediction in enumerate(predictions, 1):
             report(number, len(left))
             job = self._store.add_part(prediction, job, len(slices))
+            self._metrics.count_decision(
+                prediction.decision.label,
+                self._classifier.bundle.name,
+                prediction.sequence.sequence,
+            )
         return job
 
     def _reporter(

@@ -21,21 +21,30 @@ from typing import Any, BinaryIO
 import numpy as np
 from sqlalchemy import select
 
-from tumorlens.errors import BusyError, MissingFileError, OutputError
+from tumorlens.errors import (
+    BusyError,
+    DiskFullError,
+    IdempotencyError,
+    MissingFileError,
+    OutputError,
+)
 from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.jobs.accounts import AccountStore
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.retention import Retention
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore
 from tumorlens.jobs.tables import Artifact, Job, JobState
+from tumorlens.jobs.tokens import TokenStore
+from tumorlens.operations.audit import FILE as AUDIT_FILE
+from tumorlens.operations.audit import AuditTrail
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
+from tumorlens.web.security import ADDRESS, ANYONE
+from tumorlens.web.uploads import webhooks
 from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
 from tumorlens.web.uploads.upload import Kind, State, Upload, missing
-
-ANYONE = ""
-"""Owner of an upload that whoever knows its id may see: one of the API's."""
 
 STAGE = "scan"
 """Stage at which uploads wait to be judged."""
@@ -47,8 +56,8 @@ of them."""
 ATTEMPTS = RetryPolicy(5)
 """Tries of an upload that a full disk or a restart has kept from being judged."""
 
-SCAN_SECONDS = 4 * 3600.0
-"""Seconds that one upload may take; the largest that fits takes a small part."""
+_ANSWER = "answer"
+"""Kind of the jobs that keep what an `AnswerKey` stands for."""
 
 UNDO_SECONDS = 10.0
 """Seconds in which a deletion of everything can be taken back."""
@@ -63,8 +72,24 @@ _SWEEPS_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
 
-class StoreFullError(OutputError):
-    """More pictures were sent at a time than the store can keep."""
+class StoreFullError(DiskFullError):
+    """The store can keep no more results."""
+
+
+@dataclass(frozen=True)
+class AnswerKey:
+    """Key under which a sender may ask for the same answer again.
+
+    Parameters
+    ----------
+    digest
+        Digest of owner, address and key.
+    body
+        Digest of what was sent with it.
+    """
+
+    digest: str
+    body: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,8 @@ class Store:
         Seconds since 1970.
     url
         URL of a database as for `JobStore`; None for one in the folder.
+    scan_seconds
+        Seconds that judging one upload of a series may take.
 
     Raises
     ------
@@ -117,17 +144,23 @@ class Store:
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
         url: str | None = None,
+        scan_seconds: float = 4 * 3600.0,
     ) -> None:
+        self._scan_seconds = scan_seconds
         self.retention_seconds = retention_seconds
         self._clock = clock
         self._stopped = threading.Event()
         self._sweeper: threading.Thread | None = None
         self._closers: list[Callable[[], None]] = []
         _check_folder(folder)
-        self._store = JobStore(folder, {STAGE: ATTEMPTS}, url=url, clock=clock)
+        policies = {STAGE: ATTEMPTS, webhooks.WEBHOOK: webhooks.ATTEMPTS}
+        self._store = JobStore(folder, policies, url=url, clock=clock)
         self.folder = self._store.folder
         self.queue: JobQueue = self._store.queue
         self._database = self._store.database
+        self.tokens = TokenStore(self._database, clock)
+        self.accounts = AccountStore(self._database, clock)
+        self.audit = AuditTrail(self.folder / AUDIT_FILE)
         self._artifacts = self._store.artifacts
         self._retention = Retention(
             self._database, self.queue, self._artifacts, limit_bytes
@@ -167,8 +200,9 @@ class Store:
         Raises
         ------
         OutputError
-            Where the disk is full, the folder is gone, or others' results leave no
-            room.
+            Where the folder is gone.
+        DiskFullError
+            Where the disk is full, or others' results leave no room.
         """
         try:
             with (
@@ -177,13 +211,13 @@ class Store:
             ):
                 job = self._add_picture(prediction, owner, stage, origin=origin)
                 if not self._retention.make_room(job) and not self._is_alone(job):
-                    raise OutputError(
+                    raise StoreFullError(
                         "the store is full of others' results.",
                         "Try again in a few minutes; whoever runs the server can set "
                         f"{SETTINGS['store_mb'].option}.",
                     )
         except OutputError as error:
-            raise OutputError(
+            raise type(error)(
                 f"{prediction.source} was judged, but the result cannot be kept: "
                 f"{error.message}",
                 error.hint,
@@ -240,6 +274,7 @@ class Store:
         operating_point: str,
         files: Mapping[str, BinaryIO],
         origin: Mapping[str, Any] | None = None,
+        key: AnswerKey | None = None,
     ) -> Upload:
         """Accept an upload, to be judged later: from now on it survives a restart.
 
@@ -255,6 +290,8 @@ class Store:
             Files as they were sent, by names of ours, in this order.
         origin
             The same as for `add`.
+        key
+            Key under which `answer` finds the upload; None for no such.
 
         Raises
         ------
@@ -262,7 +299,7 @@ class Store:
             Where it does not fit beside the others that wait or are being judged, or
             beside the results of those who keep less.
         OutputError
-            Where the disk is full or the folder is gone.
+            Where the folder is gone, or as `DiskFullError` the disk is full.
         """
         document = {
             "label": label,
@@ -282,10 +319,12 @@ class Store:
                         STAGE,
                         owner=owner,
                         document=document,
-                        time_limit=SCAN_SECONDS,
+                        time_limit=self._scan_seconds,
                     )
                     session.flush()
                     self._artifacts.attach(job.id, SENT, staged)
+                    if key is not None:
+                        self.keep_answer(key, owner, {"scan": job.id})
                     # Should it not fit, what has given way comes back.
                     if not self._retention.waiting_fits() or not (
                         self._retention.make_room(job) or self._is_alone(job)
@@ -300,6 +339,51 @@ class Store:
             raise _cannot_keep(error) from error
         return self._upload(job)
 
+    def answer(self, key: AnswerKey) -> dict[str, Any] | None:
+        """Return what `keep_answer` kept; None where the key is new.
+
+        Raises
+        ------
+        IdempotencyError
+            The key stands for another request.
+        """
+        job = self.queue.named(_ANSWER, key.digest)
+        if job is None:
+            return None
+        if not self._is_shown(job):
+            self.queue.remove([job.id])
+            return None
+        if job.document["body"] != key.body:
+            raise IdempotencyError("This Idempotency-Key was sent with other files.")
+        document: dict[str, Any] = job.document["answer"]
+        return document
+
+    def keep_answer(self, key: AnswerKey, owner: str, document: dict[str, Any]) -> None:
+        """Keep what a key stands for, as long as results are kept.
+
+        Parameters
+        ----------
+        key
+            A new one.
+        owner
+            Owner of the results.
+        document
+            Plain JSON values.
+
+        Raises
+        ------
+        OutputError
+            The database does not take it.
+        """
+        self.queue.add(
+            _ANSWER,
+            STAGE,
+            owner=owner,
+            key=key.digest,
+            document={"body": key.body, "answer": document},
+            state=JobState.DONE,
+        )
+
     def get(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> Upload:
         """Find an upload.
 
@@ -311,7 +395,8 @@ class Store:
         job = self.queue.get(upload_id)
         if (
             job is None
-            or (job.kind, job.owner) != (kind, owner)
+            or job.kind != kind
+            or not _may_see(owner, job.owner)
             or not self._is_shown(job)
             or self._deleted(owner) & {job.id, job.parent}
         ):
@@ -383,6 +468,45 @@ class Store:
             if (first := oldest.setdefault(digests.get(item.id), item.id)) != item.id
         }
 
+    def page(
+        self, owner: str, kind: Kind, after: str | None, length: int
+    ) -> tuple[list[Upload], str | None]:
+        """List some of an owner's uploads, the newest first.
+
+        Parameters
+        ----------
+        owner
+            Who is logged in.
+        kind
+            Pictures or scans.
+        after
+            What the page before said; None for the first page.
+        length
+            Most uploads.
+
+        Returns
+        -------
+        list of Upload
+            Those whose time is not over.
+        str or None
+            What to say for the next page; None where there is none.
+
+        Raises
+        ------
+        MissingFileError
+            Where `after` is none, or not any more.
+        """
+        jobs = self.queue.page(owner, kind, after=after, length=length + 1)
+        if jobs is None:
+            raise missing(kind)
+        deleted = self._deleted(owner)
+        uploads = [
+            self._upload(job)
+            for job in jobs[:length]
+            if self._is_shown(job) and not deleted & {job.id, job.parent}
+        ]
+        return uploads, jobs[length - 1].id if len(jobs) > length else None
+
     def delete(self, upload_id: str, owner: str, kind: Kind = Kind.PICTURE) -> None:
         """Remove an upload, all its files, and the analyses of its single pictures.
 
@@ -404,6 +528,7 @@ class Store:
         ids = [upload.id for kind in Kind for upload in self.owned(owner, kind)]
         if not ids:
             return 0
+        self.queue.remove([job.id for job in self.queue.owned(owner, _ANSWER)])
         self.queue.add(_DELETION, _DELETION, owner=owner, document={"jobs": ids})
         return len(ids)
 
@@ -481,6 +606,18 @@ class Store:
         with self._database.transaction():
             self.queue.finish(upload, state, error=error)
             self._artifacts.detach(self._artifacts.of(upload.id, SENT))
+            self.tell(upload, state)
+
+    def tell(self, upload: Job, state: JobState) -> None:
+        """Have whoever wants it told that an upload is over."""
+        message = webhooks.message_job(upload, state)
+        if message is not None:
+            self.queue.add(
+                webhooks.WEBHOOK,
+                webhooks.WEBHOOK,
+                owner=upload.owner,
+                document=message,
+            )
 
     def stop(self, upload: Upload) -> None:
         """Stop an upload that waits or is being judged; the findings so far stay."""
@@ -492,6 +629,16 @@ class Store:
         """Sweep from time to time, in a thread, until `close`."""
         self._sweeper = threading.Thread(target=self._sweep_on, daemon=True)
         self._sweeper.start()
+
+    def has_room(self) -> bool:
+        """Tell whether the disk has room for what comes.
+
+        Raises
+        ------
+        OutputError
+            The folder is not there any more.
+        """
+        return self._artifacts.has_room()
 
     def before_close(self, closer: Callable[[], None]) -> None:
         """Have something stopped before the store closes: who still writes to it."""
@@ -616,7 +763,7 @@ class Store:
                     parent=upload.parent,
                     document=upload.document,
                     state=state,
-                    time_limit=SCAN_SECONDS,
+                    time_limit=self._scan_seconds,
                 )
                 job.id, job.created, job.error = upload.id, upload.made, upload.error
                 job.finished = upload.made if state.is_over else None
@@ -628,9 +775,15 @@ class Store:
         _logger.info("Took over %d uploads of an older store.", len(older))
 
 
+def _may_see(owner: str, of: str) -> bool:
+    """Tell whether an owner may see what is another's."""
+    is_anyone = owner == ANYONE or owner.startswith(ADDRESS)
+    return owner == of or (is_anyone and (of == ANYONE or of.startswith(ADDRESS)))
+
+
 def _check_folder(folder: Path | None) -> None:
     """Refuse a folder of other things: nobody's is closed to others by mistake."""
-    ours = {DATABASE, FILES, LOCK, _KEY}
+    ours = {DATABASE, FILES, LOCK, _KEY, AUDIT_FILE}
     try:
         names = {item.name for item in folder.iterdir()} if folder else set()
     except OSError:
@@ -660,4 +813,4 @@ def _signing_key(path: Path) -> bytes:
 
 
 def _cannot_keep(error: OutputError) -> OutputError:
-    return OutputError(f"The scan cannot be kept: {error.message}", error.hint)
+    return type(error)(f"The scan cannot be kept: {error.message}", error.hint)

@@ -14,13 +14,31 @@ from typing import Any
 from flask import Response, request, send_file
 from werkzeug.exceptions import NotFound
 
-from tumorlens.errors import InputError, MissingFileError, NotReadyError
+from tumorlens.errors import (
+    DiskFullError,
+    InputError,
+    MissingFileError,
+    NotReadyError,
+    OutputError,
+    SettingError,
+    TooSlowError,
+)
 from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.presentation import session_rows
+
+USUALLY_LISTED, MOST_LISTED = 20, 100
+"""Results on a page of a list."""
+
+_SERVER_FAULTS = {
+    DiskFullError.code: DiskFullError.http_status,
+    TooSlowError.code: TooSlowError.http_status,
+    OutputError.code: OutputError.http_status,
+    "internal_error": 500,
+}
 
 STATUS_SCHEMA = "tumorlens-scan-status/1"
 
@@ -36,13 +54,16 @@ def upload_status(results: Sequence[Upload | Failure]) -> int:
     Returns
     -------
     int
-        200 where anything could be judged, 500 where nothing could and that is the
-        server's fault, else 422.
+        200 where anything could be judged; where nothing could, 507 for a full disk,
+        503 where there was no time, 500 for another fault of the server, else 422.
     """
     codes = {item.code for item in results if isinstance(item, Failure)}
     if len(codes) == 0 or any(isinstance(item, Upload) for item in results):
         return 200
-    return 500 if codes & {"internal_error", "cannot_write"} else 422
+    for code, status in _SERVER_FAULTS.items():
+        if code in codes:
+            return status
+    return 422
 
 
 def overlay_kind() -> OverlayKind:
@@ -61,6 +82,22 @@ def overlay_kind() -> OverlayKind:
         raise InputError(
             f"There is no overlay {text[:40]!r}.", f"Give one of: {kinds}."
         ) from None
+
+
+def page_length() -> int:
+    """Read how many results a page of a list may have, from ``limit``.
+
+    Raises
+    ------
+    SettingError
+        Where it is no number from 1 to `MOST_LISTED` (400).
+    """
+    text = request.args.get("limit", str(USUALLY_LISTED))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_LISTED):
+        raise SettingError(
+            f"The limit is {text[:40]!r}.", f"Give a number from 1 to {MOST_LISTED}."
+        )
+    return int(text)
 
 
 def png_response(data: bytes) -> Response:

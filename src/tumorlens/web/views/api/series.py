@@ -5,36 +5,129 @@ Its addresses call such an upload a scan.
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    jsonify,
+    request,
+    url_for,
+)
 
-from tumorlens.web.app_state import app_state
+from tumorlens.errors import BusyError, MissingFileError
+from tumorlens.web.app_state import MOST_STREAMS, app_state
+from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.uploads.store import ANYONE
-from tumorlens.web.uploads.upload import Kind, Upload
+from tumorlens.web.security import api_owner, listed_owner
+from tumorlens.web.uploads.upload import Kind, State, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
+    page_length,
     series_report_pdf,
     status_to_json,
 )
 
 blueprint = Blueprint("series", __name__, url_prefix="/scans")
 
+_LOOK_SECONDS, _QUIET_SECONDS = 0.5, 10.0
+
 
 @blueprint.post("")
 def create() -> tuple[Response, int, dict[str, str]]:
     """Take the files of the field ``file`` as one study, and judge it later.
 
-    Answers 202 with the address to ask at, 400 for an unknown operating point,
-    413 for an upload over the limits, 422 where no file was sent, 503 where too
-    many uploads wait, or the store has no room beside them.
+    Answers 202 with the address to ask at, 400 for an unknown operating point or a
+    ``callback`` that may not be told, 413 for an upload over the limits, 422 where no
+    file was sent or the Idempotency-Key came with other files, 429 where too many of
+    the sender's uploads wait, 503 where too many do, or the store has no room beside
+    them, 507 where the disk is full.
     """
+    owner, state = api_owner(), app_state()
     files = receive_study()
-    upload = queue_study(files, ANYONE, request.form.get("operating_point") or None)
+    key = answer_key(owner, files)
+    with state.key_locks.hold(key):
+        kept = None if key is None else state.store.answer(key)
+        if kept is not None:
+            upload = state.store.get(kept["scan"], owner, Kind.SCAN)
+        else:
+            point = request.form.get("operating_point") or None
+            callback = request.form.get("callback")
+            origin = callback and {"callback": state.jobs.webhooks.check(callback)}
+            upload = queue_study(files, owner, point, origin or None, key)
     location = url_for("api.series.show", scan_id=upload.id)
     return jsonify(_to_json(upload)), 202, {"Location": location}
+
+
+@blueprint.get("")
+def list_all() -> Response:
+    """List the scans of who is logged in, the newest first, page by page.
+
+    Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
+    there any more, 405 without a log-in.
+    """
+    length, after = page_length(), request.args.get("after")
+    uploads, last = app_state().store.page(listed_owner(), Kind.SCAN, after, length)
+    following = url_for("api.series.list_all", limit=length, after=last)
+    return jsonify(
+        scans=[_to_json(item) for item in uploads], next=following if last else None
+    )
+
+
+@blueprint.get("/<scan_id>/events")
+def events(scan_id: str) -> Response:
+    """Tell of each change of a scan's status as it comes (server-sent events).
+
+    Answers 200 with a stream that ends when the scan is over, 404, or 503 where as
+    many streams are open as may be.
+    """
+    owner, state = api_owner(), app_state()
+    _get(scan_id)
+    context = partial(current_app.request_context, request.environ)
+
+    def status() -> str | None:
+        try:
+            upload = state.store.get(scan_id, owner, Kind.SCAN)
+        except MissingFileError:
+            return None
+        # The request's own ends before the stream does.
+        with context():
+            return json.dumps(_to_json(upload))
+
+    def lines() -> Iterator[str]:
+        told, quiet_since = None, time.monotonic()
+        while not state.stopping.is_set():
+            document = status()
+            if document is None:
+                yield "event: gone\ndata: {}\n\n"
+                return
+            if document != told:
+                yield f"event: status\ndata: {document}\n\n"
+                told, quiet_since = document, time.monotonic()
+            elif time.monotonic() - quiet_since > _QUIET_SECONDS:
+                # Who has gone is found out by writing.
+                yield ": still there\n\n"
+                quiet_since = time.monotonic()
+            if State(json.loads(document)["state"]).is_over:
+                return
+            state.stopping.wait(_LOOK_SECONDS)
+
+    if not state.streams.acquire(blocking=False):
+        raise BusyError(
+            f"{MOST_STREAMS} streams are open already.",
+            "Ask for the status from time to time instead.",
+        )
+    response = Response(lines(), mimetype="text/event-stream")
+    response.call_on_close(state.streams.release)
+    # Proxies would gather what is to come at once.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @blueprint.get("/<scan_id>")
@@ -49,7 +142,7 @@ def delete(scan_id: str) -> tuple[str, int]:
 
     Its files go, and so do the predictions of its single pictures.
     """
-    app_state().store.delete(scan_id, ANYONE, Kind.SCAN)
+    app_state().store.delete(scan_id, api_owner(), Kind.SCAN)
     return "", 204
 
 
@@ -76,7 +169,7 @@ def report(scan_id: str) -> Response:
 
 
 def _get(scan_id: str) -> Upload:
-    return app_state().store.get(scan_id, ANYONE, Kind.SCAN)
+    return app_state().store.get(scan_id, api_owner(), Kind.SCAN)
 
 
 def _to_json(upload: Upload) -> dict[str, Any]:

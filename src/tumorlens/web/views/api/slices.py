@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from tumorlens.errors import InputError
+from tumorlens.errors import InputError, TooSlowError
 from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
 from tumorlens.web.app_state import app_state
+from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import judge_pictures
-from tumorlens.web.uploads.store import ANYONE
-from tumorlens.web.uploads.upload import Upload
+from tumorlens.web.security import api_owner, listed_owner
+from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     overlay_kind,
+    page_length,
     png_response,
     slice_report_pdf,
     upload_status,
 )
 
+_SERVER_FAULT = 500
+_RETRY_SECONDS = 30
+
 blueprint = Blueprint("slices", __name__, url_prefix="/predictions")
 
 
 @blueprint.post("")
-def create() -> tuple[Response, int]:
+def create() -> Response:
     """Judge the files of the field ``file``.
 
     Answers 200 where at least one file could be judged, 400 for an unknown
     operating point, 413 for an upload over the limits, 422 where no file was
-    sent or none could be judged (500 where that is the server's fault).
+    sent or none could be judged, or the Idempotency-Key came with other files, 429
+    and 503 where too much waits, 507 where the disk is full (500 for another fault
+    of the server).
     """
     uploads = request.files.getlist("file")
     if not uploads:
@@ -38,13 +46,51 @@ def create() -> tuple[Response, int]:
             "The request has no file.",
             "Send multipart/form-data with one or more fields named 'file'.",
         )
+    owner, state = api_owner(), app_state()
     operating_point = request.form.get("operating_point") or None
-    results = list(judge_pictures(uploads, ANYONE, operating_point))
+    key = answer_key(owner, uploads)
+    with state.key_locks.hold(key):
+        kept = None if key is None else state.store.answer(key)
+        if kept is not None:
+            results = [_result(item, owner) for item in kept["results"]]
+        else:
+            results = list(judge_pictures(uploads, owner, operating_point))
+            if key is not None and upload_status(results) < _SERVER_FAULT:
+                answer = {"results": [_kept(item) for item in results]}
+                state.store.keep_answer(key, owner, answer)
     predictions = [_to_json(item) for item in results if isinstance(item, Upload)]
     failures = [failure_to_json(item) for item in results if isinstance(item, Failure)]
-    return (
-        jsonify(predictions=predictions, failures=failures),
-        upload_status(results),
+    response = jsonify(predictions=predictions, failures=failures)
+    response.status_code = upload_status(results)
+    if response.status_code == TooSlowError.http_status:
+        response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response
+
+
+def _kept(result: Upload | Failure) -> str | dict[str, str]:
+    """Write down a result: the id of an upload, or a failure's fields."""
+    return result.id if isinstance(result, Upload) else asdict(result)
+
+
+def _result(kept: str | dict[str, str], owner: str) -> Upload | Failure:
+    if isinstance(kept, str):
+        return app_state().store.get(kept, owner)
+    return Failure(**kept)
+
+
+@blueprint.get("")
+def list_all() -> Response:
+    """List predictions of who is logged in, the newest first, page by page.
+
+    Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
+    there any more, 405 without a log-in.
+    """
+    length, after = page_length(), request.args.get("after")
+    uploads, last = app_state().store.page(listed_owner(), Kind.PICTURE, after, length)
+    following = url_for("api.slices.list_all", limit=length, after=last)
+    return jsonify(
+        predictions=[_to_json(item) for item in uploads],
+        next=following if last else None,
     )
 
 
@@ -57,7 +103,7 @@ def show(analysis_id: str) -> Response:
 @blueprint.delete("/<analysis_id>")
 def delete(analysis_id: str) -> tuple[str, int]:
     """Remove a prediction and its pictures at once: 204, or 404."""
-    app_state().store.delete(analysis_id, ANYONE)
+    app_state().store.delete(analysis_id, api_owner())
     return "", 204
 
 
@@ -89,7 +135,7 @@ def report(analysis_id: str) -> Response:
 
 
 def _analysis(analysis_id: str) -> Upload:
-    return app_state().store.get(analysis_id, ANYONE)
+    return app_state().store.get(analysis_id, api_owner())
 
 
 def _prediction(analysis_id: str) -> Prediction:

@@ -32,7 +32,7 @@ from tumorlens.report.slice.overlay import (
 from tumorlens.taxonomy import INFO
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
-from tumorlens.web.intake import judge_pictures
+from tumorlens.web.intake import judge_pictures, judge_slice
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.examples import example_of
@@ -129,11 +129,9 @@ def judge_frame(analysis_id: str) -> AnyResponse:
         view=view,
     )
     study = Study((Series((slice_,)),), (FRAMED,))
-    classifier = app_state().classifier.slice_classifier()
-    with app_state().turns:
-        (judged,) = classifier.predict_study(study, prediction.decision.operating_point)
     origin = {"framed": analysis.document.get("framed", analysis.id)}
-    kept = app_state().store.add(judged, ensure_session_id(), origin)
+    point = prediction.decision.operating_point
+    kept = judge_slice(study, ensure_session_id(), point, origin)
     return redirect(url_for("slices.show", analysis_id=kept.id), 303)
 
 

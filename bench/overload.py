@@ -1,0 +1,172 @@
+"""``tumorlens serve`` offered more than it can do; 127.0.0.1 only.
+
+Asked: at twice the capacity only 200, 429 and 503; /healthz under half a second always;
+two TIFFs of 900 pages end within 75 s, and ordinary pictures meanwhile within 5 s.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.figures import Amount, Asked, Figure
+from bench.http import form
+from bench.pictures import draw_head, write_heads
+from bench.processes import Server, serve, tumorlens
+
+_CLIENTS = 8
+_MOST_IN_FLIGHT = 200
+_GIANT_PAGES, _PAGE = 900, 128
+
+
+def measure(
+    model: Path, seconds: float = 20.0, loads: tuple[float, ...] = (0.5, 0.8, 2.0)
+) -> Iterator[Figure | str]:
+    """Measure waits and refusals at parts and multiples of the capacity.
+
+    Parameters
+    ----------
+    model
+        Bundle that is served.
+    seconds
+        Length of each load.
+    loads
+        Offered load, as a part of what the server can do.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_heads(Path(folder), 2)[1].read_bytes()
+    with serve(tumorlens(), model) as server:
+        capacity = _capacity(server, data, seconds / 2)
+        yield Figure(
+            f"HTTP, {_CLIENTS} clients: capacity", Amount(capacity, "requests/s")
+        )
+        before = server.memory_mb()
+        for load in loads:
+            yield from _offer(server, data, load, capacity * load, seconds)
+        yield Figure(
+            "Memory after all loads, more than before",
+            Amount(server.memory_mb() - before, "MB"),
+        )
+        yield from _giants(server, data)
+
+
+def ask(server: Server, data: bytes) -> tuple[int, float]:
+    """Send a picture over a connection of its own.
+
+    Returns
+    -------
+    int
+        Status; 0 where there was no answer.
+    float
+        Seconds that it took.
+    """
+    start = time.perf_counter()
+    connection = server.connect()
+    try:
+        body, headers = form(data)
+        connection.request("POST", "/api/v1/predictions", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, time.perf_counter() - start
+    except (OSError, HTTPException):
+        return 0, time.perf_counter() - start
+    finally:
+        connection.close()
+
+
+def _capacity(server: Server, data: bytes, seconds: float) -> float:
+    end = time.perf_counter() + seconds
+
+    def go_on(_: int) -> int:
+        done = 0
+        while time.perf_counter() < end:
+            done += ask(server, data)[0] == 200
+        return done
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        total = sum(pool.map(go_on, range(_CLIENTS)))
+    return total / (time.perf_counter() - start)
+
+
+def _offer(
+    server: Server, data: bytes, load: float, rate: float, seconds: float
+) -> Iterator[Figure | str]:
+    """Offer requests at a rate, whether or not the ones before are answered."""
+    health, over = [0.0], threading.Event()
+    watcher = threading.Thread(target=_watch, args=(server, health, over))
+    watcher.start()
+    answers: list[Future[tuple[int, float]]] = []
+    with ThreadPoolExecutor(_MOST_IN_FLIGHT) as pool:
+        start = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            time.sleep(max(0.0, start + number / rate - time.perf_counter()))
+            answers.append(pool.submit(ask, server, data))
+    over.set()
+    watcher.join()
+    found = [answer.result() for answer in answers]
+    statuses = Counter(status for status, _ in found)
+    times = [1e3 * spent for status, spent in found if status == 200]
+    name = f"{100 * load:.0f} % of the capacity"
+    told = ", ".join(f"{status}: {n}" for status, n in sorted(statuses.items()))
+    yield f"{name}: {len(found)} requests ({told})"
+    if times:
+        p50, p99 = np.percentile(times, [50, 99])
+        yield Figure(f"{name}: wait, median", Amount(float(p50), "ms"))
+        yield Figure(f"{name}: wait, 99th percentile", Amount(float(p99), "ms"))
+    others = sum(n for status, n in statuses.items() if status not in {200, 429, 503})
+    yield Figure(
+        f"{name}: neither 200, 429 nor 503",
+        Amount(others, "requests"),
+        asked=Asked("ours", 0),
+    )
+    yield Figure(
+        f"{name}: longest wait for /healthz",
+        Amount(max(health), "s"),
+        asked=Asked("ours", 0.5),
+    )
+
+
+def _watch(server: Server, health: list[float], over: threading.Event) -> None:
+    while not over.wait(0.1):
+        start = time.perf_counter()
+        connection: HTTPConnection = server.connect()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        connection.close()
+        health.append(time.perf_counter() - start)
+
+
+def _giants(server: Server, data: bytes) -> Iterator[Figure]:
+    """Send two TIFFs of many pages, and ordinary pictures meanwhile."""
+    page = Image.fromarray(draw_head()).resize((_PAGE, _PAGE))
+    file = io.BytesIO()
+    more = [page] * (_GIANT_PAGES - 1)
+    page.save(file, "TIFF", save_all=True, append_images=more, compression="lzma")
+    giant = file.getvalue()
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(ask, server, giant) for _ in range(2)]
+        waits = []
+        while not all(job.done() for job in jobs):
+            waits.append(ask(server, data)[1])
+        ends = [job.result()[1] for job in jobs]
+    yield Figure(
+        f"Two TIFFs of {_GIANT_PAGES} pages: the later end",
+        Amount(max(ends), "s"),
+        asked=Asked("ours", 75),
+    )
+    yield Figure(
+        f"An ordinary picture meanwhile: longest wait of {len(waits)}",
+        Amount(max(waits), "s"),
+        asked=Asked("ours", 5),
+    )

@@ -1,0 +1,95 @@
+"""`tumorlens users`: accounts of people, with passwords and roles.
+
+Tested in `tests/cli/services/test_users.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorlens.cli._shared.service import Place, place_options
+
+if TYPE_CHECKING:
+    from tumorlens.jobs.accounts import AccountStore
+
+_ROLES = ("viewer", "reader", "admin")
+
+
+@click.group()
+def users() -> None:
+    """Make, list and close accounts of people who use the web app.
+
+    The server may be running meanwhile. Passwords are asked for, or read from a pipe.
+    Needs the extra 'server'.
+    """
+
+
+@users.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    default="reader",
+    show_default=True,
+    help="viewer: see one's own results; reader: send images, too; admin: all.",
+)
+@place_options
+def add(place: Place, name: str, role: str) -> None:
+    """Make an account NAME."""
+    with _open(place) as accounts:
+        account = accounts.add(name, _password(), role)
+    click.echo(f"{account.name} is a {account.role}.")
+
+
+@users.command("list")
+@place_options
+def list_all(place: Place) -> None:
+    """List all accounts."""
+    with _open(place) as accounts:
+        for account in accounts.all():
+            state = "" if account.disabled is None else "  disabled"
+            click.echo(f"{account.name}  {account.role}{state}")
+
+
+@users.command()
+@click.argument("name")
+@place_options
+def password(place: Place, name: str) -> None:
+    """Give the account NAME another password; its sessions end."""
+    with _open(place) as accounts:
+        accounts.set_password(name, _password())
+    click.echo(f"{name} has another password.")
+
+
+@users.command()
+@click.argument("name")
+@place_options
+def disable(place: Place, name: str) -> None:
+    """Close the account NAME at once."""
+    with _open(place) as accounts:
+        accounts.disable(name)
+    click.echo(f"{name} is disabled.")
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return typed
+
+
+@contextmanager
+def _open(place: Place) -> Iterator[AccountStore]:
+    from tumorlens.jobs.accounts import AccountStore
+    from tumorlens.jobs.store import open_database
+
+    database = open_database(*place)
+    try:
+        yield AccountStore(database)
+    finally:
+        database.close()

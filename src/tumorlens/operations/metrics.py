@@ -1,0 +1,131 @@
+"""Metrics in Prometheus' text format: counts and times, never a patient's data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Gauge = Callable[[], float | Mapping[str, float]]
+"""A number that is read when somebody asks: one, or one for each value of a label."""
+
+# Prometheus itself knows since when it counts.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """The metrics of one server, in a registry of their own.
+
+    Attributes
+    ----------
+    requests
+        Answers by status.
+    request_seconds
+        Time from a request to the end of its answer.
+    decisions
+        Decisions by label, model and MR sequence.
+    refusals
+        Uploads that were refused, by code of the error.
+    dropped_connections
+        Connections that were cut off, by cause.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "tumorlens_http_requests",
+            "Answers by status.",
+            ["status"],
+            registry=self._registry,
+        )
+        self.request_seconds = Histogram(
+            "tumorlens_http_request_duration_seconds",
+            "Seconds from a request to the end of its answer.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.decisions = Counter(
+            "tumorlens_decisions",
+            "Decisions by label, model and MR sequence.",
+            ["decision", "model", "sequence"],
+            registry=self._registry,
+        )
+        self.refusals = Counter(
+            "tumorlens_refusals",
+            "Uploads and files that were refused, by code of the error.",
+            ["code"],
+            registry=self._registry,
+        )
+        self.dropped_connections = Counter(
+            "tumorlens_dropped_connections",
+            "Connections that were cut off.",
+            ["cause"],
+            registry=self._registry,
+        )
+
+    def count_decision(self, decision: str, model: str, sequence: str | None) -> None:
+        """Count a decision on one slice or series.
+
+        Parameters
+        ----------
+        decision
+            Its label.
+        model
+            Name of the bundle.
+        sequence
+            MR sequence; None where it is not known.
+        """
+        self.decisions.labels(decision, model, sequence or "unknown").inc()
+
+    def count_dropped(self, cause: str) -> None:
+        """Count a connection that was cut off."""
+        self.dropped_connections.labels(cause).inc()
+
+    def watch(self, name: str, help_text: str, read: Gauge, label: str = "") -> None:
+        """Add a number that is read when somebody asks.
+
+        Parameters
+        ----------
+        name, help_text
+            Name and meaning of the metric.
+        read
+            Gives the number; or several, by the values of `label`.
+        label
+            Name of the label.
+        """
+        self._registry.register(_Watched(name, help_text, read, label))
+
+    def text(self) -> bytes:
+        """Write all of them in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Watched(Collector):
+    def __init__(self, name: str, help_text: str, read: Gauge, label: str) -> None:
+        self._name, self._help, self._read, self._label = name, help_text, read, label
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Name it, without reading it."""
+        return [GaugeMetricFamily(self._name, self._help)]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Read it."""
+        value = self._read()
+        labels = [self._label] if self._label else None
+        family = GaugeMetricFamily(self._name, self._help, labels=labels)
+        by_label = value if isinstance(value, Mapping) else {"": value}
+        for key, number in by_label.items():
+            family.add_metric([key] if self._label else [], number)
+        yield family

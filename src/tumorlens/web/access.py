@@ -1,0 +1,343 @@
+"""Who sends a request, and what they may do."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Flask, Response, redirect, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from tumorlens.errors import QuotaError, SettingError, TumorLensError
+from tumorlens.jobs.accounts import ROLES, AccountStore
+from tumorlens.jobs.tables import Token
+from tumorlens.jobs.tokens import TokenStore, digest_of
+from tumorlens.settings import SETTINGS, Settings
+from tumorlens.web.errors import error_response, wants_json
+from tumorlens.web.security import (
+    ForwardedError,
+    is_forwarded,
+    is_loopback,
+    logged_in,
+    set_user,
+)
+
+ADMIN_TOKEN = "TUMORLENS_ADMIN_TOKEN"
+"""Variable with a token of scope ``admin``, for the first start."""
+
+_LEAST_TOKEN = 16
+_FREE_ENDPOINTS = frozenset(
+    {"static", "health.healthz", "health.readyz", "login.show", "login.enter"}
+)
+_TOKEN, _SINCE, _ACCOUNT, _STAMP = "token", "since", "account", "stamp"
+_LOGIN_SECONDS = 12 * 3600.0
+_FAILURES, _FAILURE_SECONDS, _MOST_KEYS = 10, 600.0, 10_000
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class LoginError(TumorLensError):
+    """Nobody is logged in, or the token is none."""
+
+    code = "login"
+    http_status = 401
+    default_hint = (
+        "Log in on the pages, or send a token as 'Authorization: Bearer ...'; "
+        "'tumorlens tokens add' makes one."
+    )
+
+
+class ScopeError(TumorLensError):
+    """The token does not allow this."""
+
+    code = "scope"
+    http_status = 403
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who sends a request.
+
+    Parameters
+    ----------
+    user
+        Name of the user, whom the results belong to.
+    scopes
+        What the token or the role allows.
+    token
+        Id of the token; empty where an account with a password is used.
+    """
+
+    user: str
+    scopes: frozenset[str]
+    token: str
+
+    def allows(self, scope: str) -> bool:
+        """Tell whether the token has a scope."""
+        return bool(self.scopes & {scope, "admin"})
+
+
+class Access:
+    """Finds out who sends a request.
+
+    Parameters
+    ----------
+    tokens
+        Tokens that were made.
+    accounts
+        Accounts of people.
+    settings
+        Whether there is to be a log-in.
+    admin_token
+        One more token, of scope ``admin``; None for none.
+    clock
+        Seconds since 1970.
+
+    Raises
+    ------
+    SettingError
+        The admin's token is too short, or there are tokens or accounts though no
+        log-in is wanted.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenStore,
+        accounts: AccountStore,
+        settings: Settings,
+        admin_token: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if admin_token is not None and len(admin_token) < _LEAST_TOKEN:
+            raise SettingError(
+                f"{ADMIN_TOKEN} has {len(admin_token)} characters.",
+                f"Give at least {_LEAST_TOKEN} random ones.",
+            )
+        self._tokens = tokens
+        self._accounts = accounts
+        self._admin = None if admin_token is None else digest_of(admin_token)
+        self._clock = clock
+        self._knows_login = admin_token is not None
+        self._failures: dict[str, deque[float]] = {}
+        option = SETTINGS["insecure_no_login"].option
+        self._is_open = settings.insecure_no_login
+        if self._is_open and self._has_login():
+            raise SettingError(
+                f"There are tokens or accounts, and {option} says that nobody has to "
+                "log in.",
+                f"Leave {option} out.",
+            )
+
+    def check_host(self, host: str) -> None:
+        """Make sure that other machines have to log in, if they can connect at all.
+
+        Raises
+        ------
+        SettingError
+            They could reach the server without any log-in, and nobody said so.
+        """
+        if self._is_open or is_loopback(host) or self._has_login():
+            return
+        option = SETTINGS["insecure_no_login"].option
+        raise SettingError(
+            f"On {host} other machines could reach the server, and there is no log-in.",
+            "Leave --host at 127.0.0.1, make a token with 'tumorlens tokens add' or "
+            f"{ADMIN_TOKEN}; for a demonstration, add {option}.",
+        )
+
+    @property
+    def asks(self) -> bool:
+        """Whether requests have to say who sends them."""
+        return not self._is_open and self._has_login()
+
+    @property
+    def refuses_proxies(self) -> bool:
+        """Whether a proxy would open the server to others."""
+        return not self._is_open and not self._has_login()
+
+    @property
+    def knows_people(self) -> bool:
+        """Whether there are accounts with passwords."""
+        return self._accounts.exist()
+
+    def log_in(self, text: str, address: str, name: str = "") -> None:
+        """Begin a browser's session.
+
+        Parameters
+        ----------
+        text
+            A token; or the password, where there is a name.
+        address
+            Where it was typed.
+        name
+            Name of an account; empty for a token.
+
+        Raises
+        ------
+        LoginError
+            It is none, or has ended.
+        QuotaError
+            There were too many wrong ones from the address, or for the name.
+        """
+        now = self._clock()
+        # A name is as good as what was typed: only its digest stays in the memory.
+        keys = [address] + ([digest_of(name)] if name else [])
+        for key in keys:
+            self._check_failures(key, now)
+        begun = self._session_of_account(name, text) if name else None
+        if not name:
+            token = self._by_text(text)
+            begun = None if token is None else (token.user, {_TOKEN: token.token})
+        if begun is None:
+            self._note_failure(keys, now)
+            what = (
+                "The name or the password is wrong." if name else "The token is none."
+            )
+            raise LoginError(what, "Check it, or ask whoever runs the server.")
+        for key in keys:
+            self._failures.pop(key, None)
+        user, facts = begun
+        set_user(user)
+        session.clear()
+        session.update(facts | {_SINCE: now})
+
+    def _session_of_account(
+        self, name: str, password: str
+    ) -> tuple[str, dict[str, object]] | None:
+        account = self._accounts.check(name, password)
+        if account is None:
+            return None
+        return account.name, {_ACCOUNT: account.name, _STAMP: account.stamp}
+
+    def _check_failures(self, key: str, now: float) -> None:
+        failures = self._failures.get(key)
+        while failures and failures[0] < now - _FAILURE_SECONDS:
+            failures.popleft()
+        if failures and len(failures) >= _FAILURES:
+            raise QuotaError(
+                "There were too many wrong attempts.",
+                "Try again later.",
+                int(failures[0] + _FAILURE_SECONDS - now) + 1,
+            )
+
+    def _note_failure(self, keys: list[str], now: float) -> None:
+        if len(self._failures) > _MOST_KEYS:
+            old = now - _FAILURE_SECONDS
+            self._failures = {
+                key: times for key, times in self._failures.items() if times[-1] > old
+            }
+        for key in keys:
+            self._failures.setdefault(key, deque(maxlen=_FAILURES)).append(now)
+
+    def identify(self) -> Principal | None:
+        """Tell who sends the request that is served; None where nobody says.
+
+        Raises
+        ------
+        LoginError
+            The token is none, or has ended.
+        """
+        kind, _, text = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            principal = self._by_text(text.strip())
+            if principal is None:
+                raise LoginError("The token is not valid, or not any more.")
+            return principal
+        if session.get(_SINCE, 0.0) < self._clock() - _LOGIN_SECONDS:
+            return None
+        name, stamp = session.get(_ACCOUNT), session.get(_STAMP)
+        if isinstance(name, str) and isinstance(stamp, str):
+            account = self._accounts.get(name, stamp)
+            if account is None:
+                return None
+            return Principal(name, frozenset(ROLES[account.role]), "")
+        token_id = session.get(_TOKEN)
+        if not isinstance(token_id, str):
+            return None
+        if self._admin is not None and token_id == self._admin_id:
+            return self._administrator()
+        token = self._tokens.get(token_id)
+        return None if token is None else _principal(token)
+
+    def _has_login(self) -> bool:
+        # It stays so: what has ended opens nothing.
+        if not self._knows_login:
+            self._knows_login = self._tokens.exist() or self._accounts.exist()
+        return self._knows_login
+
+    def _by_text(self, text: str) -> Principal | None:
+        if self._admin is not None and hmac.compare_digest(
+            digest_of(text), self._admin
+        ):
+            return self._administrator()
+        token = self._tokens.find(text)
+        return None if token is None else _principal(token)
+
+    @property
+    def _admin_id(self) -> str:
+        # Another token in the variable ends the sessions of this one.
+        return f"admin-{digest_of(self._admin or '')[:16]}"
+
+    def _administrator(self) -> Principal:
+        return Principal("admin", frozenset({"admin"}), self._admin_id)
+
+
+def _principal(token: Token) -> Principal:
+    return Principal(token.user, frozenset(token.scopes), token.id)
+
+
+def control_access(app: Flask, access: Access) -> None:
+    """Let an app ask who sends a request, and refuse what they may not do.
+
+    Parameters
+    ----------
+    app
+        An app that has had no request so far.
+    access
+        Who may do what.
+    """
+
+    def check() -> AnyResponse | None:
+        if is_forwarded() and access.refuses_proxies:
+            raise ForwardedError(
+                "This request came through a proxy, and there is no log-in: whoever "
+                "reaches the proxy would see everything.",
+                "Make a token with 'tumorlens tokens add', or set "
+                f"{SETTINGS['insecure_no_login'].option} for a demonstration.",
+            )
+        if request.endpoint in _FREE_ENDPOINTS or not access.asks:
+            return None
+        principal = access.identify()
+        if principal is None:
+            return _ask_to_log_in()
+        set_user(principal.user)
+        if request.endpoint == "login.leave":
+            return None
+        if request.endpoint == "health.metrics":
+            scope = "metrics"
+        else:
+            scope = "read" if request.method in _READING else "write"
+        if not principal.allows(scope):
+            raise ScopeError(
+                f"{principal.user} may not do this here: it takes the scope {scope!r}.",
+                "Ask whoever runs the server for a token or a role that has it.",
+            )
+        return None
+
+    def tell_how(response: Response) -> Response:
+        if response.status_code == LoginError.http_status:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="TumorLens"'
+        return response
+
+    app.before_request(check)
+    app.after_request(tell_how)
+    app.jinja_env.globals["logged_in_user"] = logged_in
+
+
+def _ask_to_log_in() -> AnyResponse:
+    if request.method in _READING and not wants_json():
+        return redirect(url_for("login.show", next=request.path), 303)
+    error = LoginError("Nobody is logged in.")
+    return error_response(error.http_status, error.code, error.message, error.hint)

@@ -1,0 +1,112 @@
+"""Which requests the audit trail tells of.
+
+The pictures that belong to a page are left out, and so is asking how far a scan is.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, g, request
+
+from tumorlens.errors import OutputError
+from tumorlens.operations.audit import (
+    AuditAction,
+    AuditEvent,
+    AuditOutcome,
+    AuditTrail,
+)
+from tumorlens.web.security import logged_in
+
+logger = logging.getLogger(__name__)
+
+_MADE = "made_results"
+_IMPORT = (AuditEvent.IMPORT, AuditAction.CREATE)
+_ACCESS = (AuditEvent.ACCESS, AuditAction.READ)
+_EXPORT = (AuditEvent.EXPORT, AuditAction.READ)
+_DELETION = (AuditEvent.DELETION, AuditAction.DELETE)
+_LOGIN = (AuditEvent.AUTHENTICATION, AuditAction.EXECUTE)
+
+EVENTS = {
+    "api.series.create": _IMPORT,
+    "api.series.delete": _DELETION,
+    "api.series.evidence": _EXPORT,
+    "api.series.finding": _ACCESS,
+    "api.series.report": _EXPORT,
+    "api.slices.create": _IMPORT,
+    "api.slices.delete": _DELETION,
+    "api.slices.evidence": _EXPORT,
+    "api.slices.gradcam": _EXPORT,
+    "api.slices.overlay": _EXPORT,
+    "api.slices.report": _EXPORT,
+    "api.slices.show": _ACCESS,
+    "home.delete_all": _DELETION,
+    "home.download_csv": _EXPORT,
+    "home.download_pdf": _EXPORT,
+    "home.judge_example": _IMPORT,
+    "home.undo_deletion": (AuditEvent.ACTIVITY, AuditAction.UPDATE),
+    "login.enter": _LOGIN,
+    "login.leave": _LOGIN,
+    "series.create": _IMPORT,
+    "series.delete": _DELETION,
+    "series.download_evidence": _EXPORT,
+    "series.download_json": _EXPORT,
+    "series.download_report": _EXPORT,
+    "series.show": _ACCESS,
+    "series.stop": (AuditEvent.ACTIVITY, AuditAction.UPDATE),
+    "slices.create": _IMPORT,
+    "slices.delete": _DELETION,
+    "slices.judge_frame": _IMPORT,
+    "slices.download_json": _EXPORT,
+    "slices.download_overlay": _EXPORT,
+    "slices.download_pdf": _EXPORT,
+    "slices.show": _ACCESS,
+}
+"""Event and action by endpoint."""
+
+
+def note_made(result_id: str) -> None:
+    """Note a result that the request at hand has made."""
+    g.setdefault(_MADE, []).append(result_id)
+
+
+def keep_audit(app: Flask, trail: AuditTrail) -> None:
+    """Let an app record what is done with results.
+
+    Parameters
+    ----------
+    app
+        An app that has had no request so far.
+    trail
+        Where it is recorded.
+    """
+
+    def record(response: Response) -> Response:
+        kind = EVENTS.get(request.endpoint or "")
+        if kind is None:
+            return response
+        outcome, objects = AuditOutcome.SUCCESS, list(g.get(_MADE, ()))
+        if response.status_code >= 500:
+            outcome = AuditOutcome.SERIOUS_FAILURE
+        elif response.status_code >= 400:
+            outcome = AuditOutcome.MINOR_FAILURE
+        else:
+            # Of a failure they may be anything that somebody typed.
+            named = request.view_args or {}
+            objects += [
+                named[name] for name in ("analysis_id", "scan_id") if name in named
+            ]
+        try:
+            trail.record(
+                *kind,
+                outcome,
+                user=logged_in() or "",
+                origin=request.remote_addr or "",
+                objects=objects,
+                detail=request.endpoint or "",
+            )
+        except OutputError as error:
+            logger.error("%s", error)
+        return response
+
+    app.after_request(record)

@@ -1,0 +1,194 @@
+"""The queue in front of the network: short, fair, and full rather than slow.
+
+Uploads of pictures are judged while their senders wait. So many may wait, and no more:
+the next is refused at once. Who has had the network least goes first, so that an upload
+of a thousand pages holds up no single picture.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tumorlens.errors import BusyError, QuotaError, TooSlowError
+from tumorlens.settings import SETTINGS
+
+_LONGEST_RETRY_SECONDS = 60
+_WEIGHT = 0.1
+"""Weight of the newest turn in the mean length of turns."""
+
+
+class InferenceQueue:
+    """Admits uploads, and gives them the network in turns; safe to use from threads.
+
+    Parameters
+    ----------
+    lanes
+        Turns at a time: more pictures than cores would only need more memory.
+    length
+        Uploads that may wait.
+    client_limit
+        Uploads of one client, waiting or not.
+    seconds
+        Seconds after which an upload gets no further turn.
+    """
+
+    def __init__(
+        self, lanes: int, length: int, client_limit: int, seconds: float
+    ) -> None:
+        self._lanes = lanes
+        self._capacity = lanes + length
+        self._client_limit = client_limit
+        self._seconds = seconds
+        self._changed = threading.Condition()
+        self._places: list[Place] = []
+        self._waiting: list[Place] = []
+        self._by_client: Counter[str] = Counter()
+        self._running = 0
+        self._mean_seconds = 0.1
+        self._end = math.inf
+        self._stopped = False
+
+    @property
+    def depth(self) -> int:
+        """Number of uploads that wait."""
+        with self._changed:
+            return max(0, len(self._places) - self._running)
+
+    @property
+    def admitted(self) -> int:
+        """Number of uploads under way, waiting or not."""
+        with self._changed:
+            return len(self._places)
+
+    @contextmanager
+    def admit(self, client: str) -> Iterator[Place]:
+        """Admit an upload until it is done.
+
+        Parameters
+        ----------
+        client
+            Who sent it: a user, a browser's session or an address.
+
+        Raises
+        ------
+        QuotaError
+            The client has as many under way as it may have.
+        BusyError
+            The queue is full, or the server stops.
+        """
+        place = Place(self, client, time.monotonic() + self._seconds)
+        with self._changed:
+            self._check(client)
+            self._places.append(place)
+            self._by_client[client] += 1
+        try:
+            yield place
+        finally:
+            with self._changed:
+                self._places.remove(place)
+                self._by_client[client] -= 1
+                if not self._by_client[client]:
+                    del self._by_client[client]
+
+    def stop(self, patience_seconds: float) -> None:
+        """Admit nobody any more, and end turns after so many seconds."""
+        with self._changed:
+            self._stopped = True
+            self._end = time.monotonic() + patience_seconds
+            self._changed.notify_all()
+
+    def _check(self, client: str) -> None:
+        if self._stopped:
+            raise BusyError("The server is stopping.", retry_seconds=10)
+        # Each upload is counted as one turn, which most are.
+        seconds = self._mean_seconds * len(self._places) / self._lanes
+        retry = min(_LONGEST_RETRY_SECONDS, max(1, math.ceil(seconds)))
+        if self._by_client[client] >= self._client_limit:
+            raise QuotaError(
+                f"{self._client_limit} uploads of this client are under way already.",
+                "Wait until they are done; whoever runs the server can set "
+                f"{SETTINGS['client_requests'].option}.",
+                retry,
+            )
+        if len(self._places) >= self._capacity:
+            raise BusyError(
+                "As many uploads are waiting as may wait.",
+                f"Try again in {retry} s.",
+                retry,
+            )
+
+
+class Place:
+    """An upload's place in the queue.
+
+    Parameters
+    ----------
+    queue
+        The queue that admitted it.
+    client
+        Who sent it.
+    deadline
+        On the monotonic clock; then it gets no further turn.
+    """
+
+    def __init__(self, queue: InferenceQueue, client: str, deadline: float) -> None:
+        self._queue = queue
+        self._deadline = deadline
+        self._used_seconds = 0.0
+        self.client = client
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the network, and have it for one piece of work.
+
+        Raises
+        ------
+        TooSlowError
+            The upload has taken as long as it may, or the server stops.
+        """
+        queue = self._queue
+        with queue._changed:
+            queue._waiting.append(self)
+            try:
+                while not self._is_next():
+                    self._check()
+                    left = min(self._deadline, queue._end) - time.monotonic()
+                    queue._changed.wait(min(left, 1.0))
+                self._check()
+                queue._running += 1
+            finally:
+                queue._waiting.remove(self)
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - start
+            self._used_seconds += seconds
+            with queue._changed:
+                queue._running -= 1
+                queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
+                queue._changed.notify_all()
+
+    def _is_next(self) -> bool:
+        queue = self._queue
+        if queue._running >= queue._lanes:
+            return False
+        # The list keeps the order of arrival among those that have had as much.
+        return min(queue._waiting, key=lambda place: place._used_seconds) is self
+
+    def _check(self) -> None:
+        now = time.monotonic()
+        if now >= self._queue._end:
+            raise TooSlowError("The server is stopping.", "Send the rest again.")
+        if now >= self._deadline:
+            raise TooSlowError(
+                f"It took longer than the {self._queue._seconds:.0f} s that one upload "
+                "may take.",
+                "Send fewer pages at a time, or a whole series as a scan; whoever runs "
+                f"the server can set {SETTINGS['request_seconds'].option}.",
+            )

@@ -1,0 +1,82 @@
+"""The queue in front of the network: full, fair, and over in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tumorlens.errors import BusyError, QuotaError, TooSlowError
+from tumorlens.web.inference_queue import InferenceQueue, Place
+
+PATIENCE_SECONDS = 60.0
+
+
+def test_full_means_refused_at_once() -> None:
+    queue = InferenceQueue(lanes=1, length=2, client_limit=10, seconds=60.0)
+    with ExitStack() as stack:
+        for client in "abc":
+            stack.enter_context(queue.admit(client))
+        with pytest.raises(BusyError) as refused, queue.admit("d"):
+            pass
+        assert not isinstance(refused.value, QuotaError)
+        assert refused.value.retry_seconds >= 1
+        assert queue.depth == 3
+    assert queue.depth == 0
+    with queue.admit("d"):
+        pass
+
+
+def test_one_client_has_so_many_and_others_are_admitted() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=2, seconds=60.0)
+    with queue.admit("a"), queue.admit("a"):
+        with pytest.raises(QuotaError), queue.admit("a"):
+            pass
+        with queue.admit("b"):
+            pass
+
+
+def test_who_has_had_least_goes_first() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    order: list[str] = []
+
+    def work(place: Place, name: str) -> None:
+        with place.turn():
+            order.append(name)
+
+    with queue.admit("many pages") as long, queue.admit("one page") as short:
+        long._used_seconds = 5.0
+        with queue.admit("x") as holder, holder.turn():
+            threads = []
+            for place, name in ((long, "long"), (short, "short")):
+                thread = threading.Thread(target=work, args=(place, name))
+                thread.start()
+                threads.append(thread)
+                while len(queue._waiting) < len(threads):
+                    time.sleep(0.001)
+        for thread in threads:
+            thread.join(PATIENCE_SECONDS)
+    assert order == ["short", "long"]
+
+
+def test_an_upload_gets_no_turn_after_its_time() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=0.0)
+    with (
+        queue.admit("a") as place,
+        pytest.raises(TooSlowError, match="0 s"),
+        place.turn(),
+    ):
+        pass
+
+
+def test_a_queue_that_stops_admits_nobody_and_ends_in_time() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    with queue.admit("a") as place:
+        with place.turn():
+            queue.stop(0.0)
+        with pytest.raises(TooSlowError, match="stopping"), place.turn():
+            pass
+        with pytest.raises(BusyError, match="stopping"), queue.admit("b"):
+            pass
