@@ -14,7 +14,8 @@ NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
 .PHONY: serve test check bench fuzz docs docs-site wheel-check release-check \
-	wheelhouse deploy-check sbom reproduce sequences beside scans strangers clean
+	wheelhouse deploy-check sbom reproduce sequences beside scans strangers \
+	federated federation test-federated clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -182,6 +183,38 @@ beside: $(TEST)/.ready
 	for name in main noevidence seed random; do \
 		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
 
+# What needs Flower, whose pins do not fit the rest, has an environment of its own.
+FEDERATED := .venv-federated
+federated: $(FEDERATED)/.ready
+
+$(FEDERATED)/.ready: pyproject.toml constraints-federated.txt scripts/make_env.py
+	@$(NEED_PYTHON)
+	$(PYTHON) scripts/make_env.py $(FEDERATED)
+	$(FEDERATED)/bin/python -m pip install --quiet -c constraints-federated.txt \
+		-e '.[federated]' pytest
+	@touch $@
+
+test-federated: $(FEDERATED)/.ready
+	$(FEDERATED)/bin/python -m pytest tests/cli/scale/test_federate.py \
+		$(addprefix tests/scale/federation/test_,deployment.py privacy.py server.py)
+
+# One model over five sites, beside all data in one place and each site alone, and what
+# privacy costs. It goes on where it was stopped. On 2 cores it takes a day or more.
+FEDERATION := $(REPRODUCED)/federation
+federation: $(FEDERATED)/.ready
+	@test -d "$(TUMORLENS_DATA)/cheng" || { echo "Set TUMORLENS_DATA to the folder \
+of the data sets (cheng, lgg, brisc_notumor)." >&2; exit 1; }
+	mkdir -p $(FEDERATION)
+	test -e $(FEDERATION)/split.csv || { \
+		$(FEDERATED)/bin/tumorlens data manifest $(TUMORLENS_DATA) --set cheng \
+			--set lgg --set brisc_notumor --out $(FEDERATION)/all.csv && \
+		$(FEDERATED)/bin/tumorlens data split $(FEDERATION)/all.csv \
+			--out $(FEDERATION)/split.csv; }
+	$(FEDERATED)/bin/tumorlens federate simulate --study --by site,source \
+		--data $(FEDERATION)/split.csv --out $(FEDERATION)/study $$( \
+		test -e $(FEDERATION)/study/plan.json && echo --resume || \
+		echo --rounds 30 --local-steps 110 --size 224 --early-size 160)
+
 # How tumour-free heads of strangers fare, whole and skull-stripped, by the network of
 # the fold that leaves them out, so it needs `make reproduce` first.
 STRANGERS := $(REPRODUCED)/strangers
@@ -197,4 +230,4 @@ strangers: $(TEST)/.ready
 	$(LENS) evaluate --data $(VOLUNTEER) $(JUDGE) --json $(SCORED)/volunteer.json
 
 clean:
-	rm -rf $(SERVE) $(TEST) build dist
+	rm -rf $(SERVE) $(TEST) $(FEDERATED) build dist

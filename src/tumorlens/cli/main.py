@@ -26,6 +26,8 @@ COMMANDS = {
     "study": ("analysis", "Judge all series of one study together."),
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
+    "federate": ("scale", "Train one model over many hospitals."),
+    "validate": ("scale", "Measure a model at many sites, by a protocol."),
     "serve": ("services", "Open the web app."),
     "worker": ("services", "Judge what the web app was sent, in a process apart."),
     "tokens": ("services", "Say who may use the web app."),

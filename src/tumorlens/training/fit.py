@@ -138,8 +138,38 @@ class FitResult:
     history: list[dict[str, Any]]
 
 
-def compile_model(model: keras.Model, config: TrainingConfig) -> None:
-    """Give a network its losses and its optimizer (Adam, or AdamW)."""
+class _LaterRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that starts in its middle, for an optimizer that starts anew."""
+
+    def __init__(
+        self,
+        schedule: keras.optimizers.schedules.LearningRateSchedule,
+        first_step: keras.Variable,
+    ) -> None:
+        self._schedule = schedule
+        self._first_step = first_step
+
+    def __call__(self, step: Any) -> Any:  # noqa: ANN401 - a tensor of the backend
+        return self._schedule(step + self._first_step)
+
+
+def compile_model(
+    model: keras.Model,
+    config: TrainingConfig,
+    first_step: keras.Variable | None = None,
+) -> None:
+    """Give a network its losses and its optimizer (Adam, or AdamW).
+
+    Parameters
+    ----------
+    model
+        The network.
+    config
+        Every choice of the run.
+    first_step
+        Step of the run at which an optimizer starts that remembers nothing; None for
+        the first.
+    """
     losses: dict[str, keras.losses.Loss] = {
         "logits": CandidateLoss(config.label_smoothing)
     }
@@ -165,7 +195,7 @@ def compile_model(model: keras.Model, config: TrainingConfig) -> None:
         warmup_steps=warmup,
     )
     optimizer = keras.optimizers.AdamW(
-        rate,
+        rate if first_step is None else _LaterRate(rate, first_step),
         weight_decay=config.weight_decay,
         global_clipnorm=2.0,
         use_ema=True,
@@ -394,8 +424,10 @@ def _check_sets(
         )
 
 
-def train_step(model: keras.Model, batch: Batch) -> float:
-    """Take one step, and return its loss; raises `TrainingError` where it is none."""
+def targets_and_weights(
+    model: keras.Model, batch: Batch
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Give each of a network's outputs its targets, and the weights of its rows."""
     targets = {"logits": batch.labels}
     weights = {"logits": np.ones(len(batch.labels), np.float32)}
     if "evidence" in model.output_names:
@@ -407,6 +439,12 @@ def train_step(model: keras.Model, batch: Batch) -> float:
             "sequence": batch.sequences.sum(axis=1),
             "strongest": batch.unplaced,
         }
+    return targets, weights
+
+
+def train_step(model: keras.Model, batch: Batch) -> float:
+    """Take one step, and return its loss; raises `TrainingError` where it is none."""
+    targets, weights = targets_and_weights(model, batch)
     logs = model.train_on_batch(batch.pixels, targets, weights, return_dict=True)
     loss = float(logs["loss"])
     model.reset_metrics()

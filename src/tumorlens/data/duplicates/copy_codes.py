@@ -207,6 +207,28 @@ class TrainingCodes:
         return np.asarray(np.min(apart, axis=0) <= MOST_BITS_APART)
 
 
+def view_codes(
+    prints: Sequence[Fingerprint | None], center: NDArray[np.int16]
+) -> NDArray[np.uint64]:
+    """Make the codes of pictures about a given middle, for sets that are apart.
+
+    Parameters
+    ----------
+    prints
+        Fingerprints; None and blank pictures are left out.
+    center
+        The same as in `TrainingCodes`.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, 2, 2, 3): for each view the code as it is, then mirrored.
+    """
+    pooled = _pooled(_views(prints))
+    both = [_codes(cells, center) for cells in (pooled, _mirrored(pooled))]
+    return np.ascontiguousarray(np.stack(both, axis=2).swapaxes(0, 1))
+
+
 def _views(prints: Sequence[Fingerprint | None]) -> NDArray[np.int8]:
     """Collect the views of all that are not blank: shape (2, N, 48, 48)."""
     views = [item.views for item in prints if item and not item.blank]

@@ -64,7 +64,7 @@ def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "by_slice": class_figures(slices, draws),
         "by_patient": class_figures(patients, Resampling(patients.groups)),
     }
-    cleared, unsure, refused = _said(scored_slices)
+    cleared, unsure, refused = said(scored_slices)
     figures: dict[str, Any] = {
         "slices": len(labels),
         "patients": draws.patients,
@@ -107,7 +107,7 @@ def _column(figures: Mapping[str, Any], key: str) -> dict[str, Figure | None]:
     return {name: row[key] for name, row in figures["classes"].items()}
 
 
-def _said(
+def said(
     scored_slices: ScoredSlices,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Tell which slices were cleared, given no class, and refused: (N,) each."""
@@ -200,7 +200,7 @@ def operating_costs(scored_slices: ScoredSlices) -> dict[str, Any]:
         By operating point, the shares of `measured_shares` as plain JSON. A refused
         slice is not called free of tumour.
     """
-    records, (_, _, refused) = scored_slices.records, _said(scored_slices)
+    records, (_, _, refused) = scored_slices.records, said(scored_slices)
     groups = slice_groups(records, scored_slices.outline_shares)
     costs = {}
     for name, thresholds in by_slice(scored_slices).thresholds.items():
@@ -247,7 +247,7 @@ def by_part(
 def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
     draws, judged = Resampling(scored_slices.groups), by_slice(scored_slices)
     tumor, every = scored_slices.tumor, np.ones(len(scored_slices.records), bool)
-    cleared, _, _ = _said(scored_slices)
+    cleared, _, _ = said(scored_slices)
     right = judged.predicted == judged.labels
     figures: dict[str, Any] = {
         "slices": len(every),

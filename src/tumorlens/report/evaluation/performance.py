@@ -42,6 +42,7 @@ _PART_COLUMNS = {
 
 _SUBGROUP_TITLES = {
     "plane": "By plane",
+    "federated_site": "By site of the federation",
     "site": "By site",
     "tumor_size": "Tumour slices by the outline's share of the head's square",
     "sharpness": "By sharpness (variance of the Laplacian)",
@@ -333,7 +334,10 @@ def subgroup_section(figures: Mapping[str, Any]) -> Section:
             "with sources, and sources with classes. A low figure says where to look, "
             "not why. Of a single patient a share's interval is nearly 0 to 1.",
         ),
-        [part_table(_SUBGROUP_TITLES[kind], parts) for kind, parts in figures.items()],
+        [
+            part_table(_SUBGROUP_TITLES.get(kind, f"By {kind}"), parts)
+            for kind, parts in figures.items()
+        ],
     )
 
 

@@ -1,0 +1,141 @@
+"""`tumorlens validate`: a model at many sites, by a protocol written beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
+from tumorlens.cli._shared.tables import show_tables
+from tumorlens.errors import MissingExtraError
+from tumorlens.report.figure_words import figure_text
+from tumorlens.report.page_parts import Table
+from tumorlens.report.slice.document import RESEARCH_USE
+
+_protocol_option = click.option(
+    "--protocol",
+    "protocol_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The protocol (TOML), the same file at every site.",
+)
+
+
+def _require_extra() -> None:
+    try:
+        import tumorlens.scale.validation.study  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("Validating", "train") from error
+
+
+@click.group()
+def validate() -> None:
+    """Measure a model at many sites, by a protocol that was written beforehand.
+
+    `check` reads the protocol and says its hash, `site` counts at one hospital,
+    `merge` puts the hospitals' counts together and decides.
+    """
+
+
+@validate.command()
+@_protocol_option
+def check(protocol_path: Path) -> None:
+    """Read a protocol, say its SHA-256, and how many patients it needs.
+
+    Write the hash down where others can see it, before any data are looked at.
+    """
+    from tumorlens.scale.validation.protocol import read_protocol
+
+    protocol = read_protocol(protocol_path)
+    click.echo(f"SHA-256 {protocol.sha256}")
+    click.echo(
+        f"{protocol.primary.name} above {protocol.primary.margin:g}, expected "
+        f"{protocol.expected:g}: a power of {protocol.power:g} needs "
+        f"{protocol.needed_patients} patients; {protocol.patients} are planned."
+    )
+
+
+@validate.command()
+@_protocol_option
+@click.option("--name", required=True, help="Name of the site, as in the protocol.")
+@click.option(
+    "--data",
+    "manifest",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="The site's manifest (CSV) or folder.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A model bundle other than the shipped one.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File for the counts: what is sent.",
+)
+def site(
+    protocol_path: Path, name: str, manifest: Path, model: Path | None, json_path: Path
+) -> None:
+    """Judge a site's labelled slices, and write counts without any patient's row."""
+    check_files(json_path)
+    _require_extra()
+    from tumorlens.scale.validation.protocol import read_protocol
+    from tumorlens.scale.validation.study import count_site
+
+    protocol = read_protocol(protocol_path)
+    counts = count_site(protocol, name, manifest, model, say=click.echo)
+    write_json(json_path, counts)
+    click.echo(f"Counts of {name} written to {json_path}.")
+
+
+@validate.command()
+@_protocol_option
+@click.argument(
+    "counts",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="COUNTS...",
+)
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for metrics.json and report.html.",
+)
+def merge(protocol_path: Path, counts: tuple[Path, ...], folder: Path) -> None:
+    """Merge what sites counted, test the endpoints, and name deviations.
+
+    COUNTS are files that `validate site` wrote.
+    """
+    make_folder(folder)
+    _require_extra()
+    from tumorlens.scale.validation.protocol import read_protocol
+    from tumorlens.scale.validation.study import (
+        merge_sites,
+        read_site,
+        write_validation,
+    )
+
+    protocol = read_protocol(protocol_path)
+    result = merge_sites(protocol, [read_site(path) for path in counts])
+    write_validation(result, folder)
+    rows = [
+        (
+            f"{item['role']}: {item['endpoint']} above {item['margin']:g}",
+            figure_text(item["figure"]),
+            "met" if item["met"] else "not met",
+        )
+        for item in result["endpoints"]
+    ]
+    show_tables([Table(protocol.title, ("Endpoint", "Figure", ""), rows)])
+    for sentence in result["deviations"]:
+        click.echo(f"Deviation from the protocol: {sentence}")
+    click.echo(f"Page written to {folder / 'report.html'}.")
+    click.echo(RESEARCH_USE)

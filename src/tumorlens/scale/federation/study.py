@@ -1,0 +1,409 @@
+"""What a federation is worth: beside all data in one place, and beside each site alone.
+
+Every arm is a federation, run by the same code: centralised is one of a single site
+that holds all rows and takes all sites' steps, alone is one of that site. An arm that
+is done is not run again, and one that was stopped goes on.
+
+Tested in `tests/cli/scale/test_federate.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.data.manifest import Record, read_manifest, write_manifest
+from tumorlens.errors import DatasetError
+from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
+from tumorlens.experiments.evaluation import write_report
+from tumorlens.report.evaluation.page import render_evaluation
+from tumorlens.report.figure_words import figure_text
+from tumorlens.report.page_parts import Section, Table
+from tumorlens.scale.federation.apps import simulate
+from tumorlens.scale.federation.plan import FederationPlan, Privacy
+from tumorlens.scale.federation.server import HISTORY, PLAN, WEIGHTS
+from tumorlens.scale.federation.site import (
+    FINAL_WEIGHTS,
+    Site,
+    first_model,
+    scored_by_network,
+)
+from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.training.weights import load_weights
+
+FEDERATED, CENTRALISED, ALONE = "federated", "centralised", "alone"
+MARGIN = 0.015
+"""How far below the centralised network's accuracy a federated one may be."""
+
+_FEWEST_PATIENTS = 3
+
+
+def split_by(
+    manifest: Path,
+    columns: str,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> dict[str, Path]:
+    """Split a manifest into sites.
+
+    Parameters
+    ----------
+    manifest
+        All rows.
+    columns
+        Columns whose value names a row's site, with commas between; the first that is
+        filled counts.
+    folder
+        Gets a folder for each site, with its ``manifest.csv``.
+    say
+        Receives a line for sites that are too small to train and to be kept aside.
+
+    Returns
+    -------
+    dict
+        The manifests, by the site's name.
+
+    Raises
+    ------
+    DatasetError
+        No row names a site.
+    """
+    rows: dict[str, list[Record]] = defaultdict(list)
+    for record in read_manifest(manifest):
+        values = [_value(record, name.strip()) for name in columns.split(",")]
+        name = next((item for item in values if item), "")
+        if name:
+            rows[name].append(record)
+    manifests = {}
+    for name, own in sorted(rows.items()):
+        patients = len({row.group for row in own if row.split == "train"})
+        if patients < _FEWEST_PATIENTS:
+            say(f"{name} is left out: it has {patients} patients to train on.")
+            continue
+        path = folder / name / "manifest.csv"
+        if not path.exists():
+            write_manifest(own, path)
+        manifests[name] = path
+    if not manifests:
+        raise DatasetError(
+            f"No site of {manifest} has patients in the split 'train', by {columns}.",
+            "Name another column with --by, or run `tumorlens data split`.",
+        )
+    return manifests
+
+
+def _value(record: Record, column: str) -> str:
+    known = {"site": record.site, "source": record.source, "plane": record.plane}
+    return known.get(column, record.extra.get(column, ""))
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One way to train.
+
+    Parameters
+    ----------
+    name
+        Its folder, and what the tables call it.
+    sites
+        Manifests, by the site's name.
+    plan
+        Choices of its federation.
+    """
+
+    name: str
+    sites: Mapping[str, Path]
+    plan: FederationPlan
+
+
+def run_study(
+    manifests: Mapping[str, Path],
+    plan: FederationPlan,
+    folder: Path,
+    epsilons: Sequence[float],
+    weights: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Run every arm, compare them, and write ``study.json`` and ``report.html``.
+
+    Parameters
+    ----------
+    manifests
+        The sites' manifests, with the splits ``train`` and ``test``.
+    plan
+        Choices of the federated arm.
+    folder
+        Receives a folder for each arm, and both files.
+    epsilons
+        What differential privacy is tried at.
+    weights
+        Keras weights that every arm starts from.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    dict
+        Plain JSON, as in ``study.json`` (schema ``tumorlens-federation-study/1``).
+    """
+    arms = _arms(manifests, plan, folder, epsilons)
+    for number, arm in enumerate(arms, start=1):
+        home = folder / "arms" / arm.name
+        if (home / WEIGHTS).exists():
+            continue
+        say(f"Arm {number} of {len(arms)}: {arm.name}.")
+        home.mkdir(parents=True, exist_ok=True)
+        (home / PLAN).write_text(arm.plan.to_json() + "\n", encoding="utf-8")
+        told = {
+            name: {
+                "site": name,
+                "manifest": str(path.absolute()),
+                "folder": str((home / "sites" / name).absolute()),
+            }
+            for name, path in arm.sites.items()
+        }
+        simulate(told, home, weights)
+    scores = {arm.name: _scores(arm, manifests, folder) for arm in arms}
+    result = {
+        "schema": "tumorlens-federation-study/1",
+        "plan": json.loads(plan.to_json()),
+        "margin": MARGIN,
+        "arms": {
+            arm.name: {
+                **_arm_figures(scores[arm.name]),
+                **_cost(folder / "arms" / arm.name),
+            }
+            for arm in arms
+        },
+        "beside_centralised": _differences(scores, list(manifests)),
+        "above_mean_alone": _above_alone(scores, list(manifests)),
+    }
+    page = render_evaluation(
+        "What federation is worth",
+        f"{len(manifests)} sites, each figure with its 95 % interval over patients",
+        _sections(result),
+    )
+    write_report(result, page, folder / "study")
+    say(f"Page and figures written to {folder / 'study'}.")
+    return result
+
+
+def _arms(
+    manifests: Mapping[str, Path],
+    plan: FederationPlan,
+    folder: Path,
+    epsilons: Sequence[float],
+) -> list[_Arm]:
+    everything = [row for path in manifests.values() for row in read_manifest(path)]
+    pooled = folder / "sites" / "pooled.csv"
+    if not pooled.exists():
+        write_manifest(everything, pooled)
+    of_one = replace(
+        plan,
+        min_sites=1,
+        secure=False,
+        audit=False,
+        strategy="fedavg",
+        aggregation="mean",
+        batch_norm="shared",
+        privacy=None,
+    )
+    training = plan.training
+    more_steps = replace(
+        training, steps_per_epoch=training.steps_per_epoch * len(manifests)
+    )
+    arms = [
+        _Arm(FEDERATED, manifests, plan),
+        _Arm(CENTRALISED, {"pooled": pooled}, replace(of_one, training=more_steps)),
+    ]
+    arms += [
+        _Arm(f"{ALONE}-{name}", {name: path}, of_one)
+        for name, path in manifests.items()
+    ]
+    private = replace(
+        plan,
+        batch_norm="frozen",
+        training=replace(training, transplant_share=0.0),
+    )
+    arms += [
+        _Arm(
+            f"{FEDERATED}-epsilon-{epsilon:g}",
+            manifests,
+            replace(private, privacy=replace(_privacy(plan), epsilon=epsilon)),
+        )
+        for epsilon in epsilons
+    ]
+    return arms
+
+
+def _privacy(plan: FederationPlan) -> Privacy:
+    return plan.privacy or Privacy(8.0)
+
+
+def _scores(
+    arm: _Arm, manifests: Mapping[str, Path], folder: Path
+) -> dict[str, ScoredSlices]:
+    """Score every site's patients that were kept aside, by the arm's network."""
+    home = folder / "arms" / arm.name
+    found = {}
+    for name, path in manifests.items():
+        own = home / "sites" / name / FINAL_WEIGHTS
+        model = first_model(arm.plan.training, arm.plan.batch_norm)
+        load_weights(model, own if own.exists() else home / WEIGHTS)
+        samples = Site(name, path, home / "scored" / name).samples(
+            "test", arm.plan.training
+        )
+        found[name] = scored_by_network(model, samples, arm.plan.training.size)
+    return found
+
+
+def _right(scored: ScoredSlices) -> NDArray[np.float64]:
+    judged = by_slice(scored)
+    return (judged.predicted == judged.labels).astype(np.float64)
+
+
+def _arm_figures(scores: Mapping[str, ScoredSlices]) -> dict[str, Any]:
+    everything = ScoredSlices.concatenate(list(scores.values()))
+    return {
+        "accuracy": _accuracy(everything),
+        "auroc_tumor": figure(
+            Resampling(everything.groups).auroc(everything.p_tumor, everything.tumor)
+        ),
+        "accuracy_by_site": {name: _accuracy(item) for name, item in scores.items()},
+    }
+
+
+def _accuracy(scored: ScoredSlices) -> Any:  # noqa: ANN401 - a figure or None
+    every = np.ones(len(scored.records), bool)
+    return Resampling(scored.groups).share(_right(scored) == 1.0, every)
+
+
+def _mean_draws(groups: Sequence[str], values: NDArray[np.float64]) -> Draws:
+    return Resampling(groups).mean(values, np.ones(len(values), bool))
+
+
+def _differences(
+    scores: Mapping[str, Mapping[str, ScoredSlices]], sites: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy of each arm less the centralised one's, in paired draws of patients."""
+    base = ScoredSlices.concatenate([scores[CENTRALISED][name] for name in sites])
+    found = {}
+    for arm, own in scores.items():
+        if arm == CENTRALISED:
+            continue
+        these = ScoredSlices.concatenate([own[name] for name in sites])
+        difference = figure(_mean_draws(base.groups, _right(these) - _right(base)))
+        found[arm] = {
+            "difference": difference,
+            "within_margin": difference is not None and difference["value"] >= -MARGIN,
+        }
+    return found
+
+
+def _above_alone(
+    scores: Mapping[str, Mapping[str, ScoredSlices]], sites: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy of the federated arm less the mean site's alone, on every site."""
+    alone = [f"{ALONE}-{name}" for name in sites]
+    found = {}
+    for name in sites:
+        own = scores[FEDERATED][name]
+        mean = np.mean([_right(scores[arm][name]) for arm in alone], axis=0)
+        difference = figure(_mean_draws(own.groups, _right(own) - mean))
+        found[name] = {
+            "difference": difference,
+            "above": difference is not None and difference["value"] > 0.0,
+        }
+    return found
+
+
+def _cost(home: Path) -> dict[str, Any]:
+    history = json.loads((home / HISTORY).read_text(encoding="utf-8"))
+    rounds = history["rounds"]
+    spent = [
+        site["epsilon"]
+        for item in rounds
+        for site in item["sites"].values()
+        if "epsilon" in site
+    ]
+    return {
+        "bytes": sum(item["bytes"] for item in rounds),
+        "seconds": sum(item["seconds"] for item in rounds),
+        "epsilon": max(spent) if spent else None,
+        "problems": sum(len(item["problems"]) for item in rounds),
+    }
+
+
+def _sections(result: Mapping[str, Any]) -> list[Section]:
+    arms = result["arms"]
+    sites = list(result["above_mean_alone"])
+    rows = [
+        (
+            name,
+            figure_text(item["accuracy"]),
+            figure_text(item["auroc_tumor"]),
+            figure_text(result["beside_centralised"].get(name, {}).get("difference")),
+            f"{item['bytes'] / 1e6:.1f}",
+            f"{item['seconds'] / 60:.1f}",
+            "–" if item["epsilon"] is None else f"{item['epsilon']:.2f}",
+        )
+        for name, item in arms.items()
+    ]
+    by_site = [
+        (name, *(figure_text(item["accuracy_by_site"][site]) for site in sites))
+        for name, item in arms.items()
+    ]
+    above = [
+        (
+            name,
+            figure_text(item["difference"]),
+            "yes" if item["above"] else "no",
+        )
+        for name, item in result["above_mean_alone"].items()
+    ]
+    verdict = result["beside_centralised"][FEDERATED]
+    within = "is" if verdict["within_margin"] else "is not"
+    beaten = sum(item["above"] for item in result["above_mean_alone"].values())
+    return [
+        Section(
+            "answer",
+            "In short",
+            (
+                f"The federated network {within} within {100 * MARGIN:g} points of the "
+                "centralised one: its accuracy less the other's is "
+                f"{figure_text(verdict['difference'])}. It is above the mean site's "
+                f"own network on {beaten} of {len(sites)} sites.",
+                "Patients kept aside at every site. The probabilities are the "
+                "networks' own, before any calibration. Centralised took as many steps "
+                "as all sites together.",
+            ),
+            (
+                Table(
+                    "All sites together",
+                    (
+                        "Arm",
+                        "Accuracy",
+                        "AUROC, tumour or none",
+                        "Less centralised",
+                        "MB sent",
+                        "Minutes",
+                        "Epsilon spent",
+                    ),
+                    rows,
+                ),
+                Table("Accuracy on each site", ("Arm", *sites), by_site),
+                Table(
+                    "Federated less the mean site alone",
+                    ("Site", "Difference", "Above"),
+                    above,
+                ),
+            ),
+        )
+    ]

@@ -1,0 +1,117 @@
+"""`tumorlens federate`: what it says, what it refuses, and a run in one process."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.samples.federated_sites import draw_site
+from tumorlens.cli.main import main
+from tumorlens.data.manifest import read_manifest, write_manifest
+
+TINY = (
+    *("--network", "seed-cnn", "--rounds", "1", "--local-steps", "1"),
+    *("--batch-size", "4", "--size", "32", "--early-size", "32", "--min-cell", "1"),
+)
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sites")
+    return {name: draw_site(folder, name) for name in ("east", "west")}
+
+
+@pytest.mark.parametrize("command", ["", "server", "client", "simulate"])
+def test_help_needs_no_extra(command, capsys, monkeypatch):
+    for name in ("flwr", "keras", "dp_accounting"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["federate", *command.split(), "--help"]) == 0
+    assert "hospital" in capsys.readouterr().out or command == "simulate"
+
+
+def test_a_missing_extra_is_named(manifests, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flwr", None)
+    sites = [f"--site={name}={path}" for name, path in manifests.items()]
+    assert main(["federate", "simulate", *sites, "--out", str(tmp_path / "o")]) == 2
+    assert "pip install 'tumorlens[federated]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["simulate", "--out", "o"], "Give --site"),
+        (["simulate", "--out", "o", "--site", "east"], "NAME=MANIFEST"),
+        (["simulate", "--out", "o", "--site", "east=none.csv"], "no MANIFEST at none"),
+        (["server", "--out", "o"], "--insecure alone"),
+        (["server", "--out", "o", "--insecure", "--listen", "9092"], "HOST:PORT"),
+        (
+            ["client", "--out", "o", "--name", "a", "--data", ".", "--server", "h:1"],
+            "--authority, or --insecure",
+        ),
+    ],
+)
+def test_wrong_use_is_told(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["federate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_simulation_runs_once_and_goes_on(manifests, tmp_path, capsys):
+    pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
+    out = tmp_path / "out"
+    sites = [f"--site={name}={path}" for name, path in manifests.items()]
+    call = ["federate", "simulate", *sites, "--out", str(out)]
+    assert main([*call, *TINY]) == 0
+    text = capsys.readouterr().out
+    assert "round   1/1" in text
+    assert "global.weights.h5" in text
+    assert sorted(json.loads((out / "federation.json").read_text())) == [
+        *("copies", "plan", "rounds", "schema")
+    ]
+    assert main([*call, *TINY]) == 2
+    assert "already holds a federation" in capsys.readouterr().err
+    assert main([*call, "--resume", "--rounds", "3"]) == 2
+    assert "rounds cannot change" in capsys.readouterr().err
+    assert main([*call, "--resume"]) == 0
+    assert "Going on after round 1 of 1" in capsys.readouterr().out
+
+
+def test_what_does_not_go_together_is_refused(manifests, tmp_path, capsys):
+    pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
+    sites = [f"--site={name}={path}" for name, path in manifests.items()]
+    call = ["federate", "simulate", *sites, "--out", str(tmp_path / "out"), *TINY]
+    assert main([*call, "--dp-epsilon", "8"]) == 2
+    assert "--batch-norm frozen" in capsys.readouterr().err
+    assert main([*call, "--dp-clip", "2"]) == 2
+    assert "need --dp-epsilon" in capsys.readouterr().err
+    assert main([*call, "--min-sites", "3"]) == 2
+    assert "There are 2 sites" in capsys.readouterr().err
+
+
+def test_a_study_compares_its_arms_and_goes_on(manifests, tmp_path, capsys):
+    pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
+    everyone = [row for path in manifests.values() for row in read_manifest(path)]
+    write_manifest(everyone, tmp_path / "all.csv")
+    call = ["federate", "simulate", "--study", "--data", str(tmp_path / "all.csv")]
+    call += ["--out", str(tmp_path / "out"), "--study-epsilon", "8"]
+    assert main([*call, *TINY]) == 0
+    said = capsys.readouterr().out
+    arms = [*("federated", "centralised", "alone-east", "alone-west")]
+    arms.append("federated-epsilon-8")
+    result = json.loads((tmp_path / "out" / "study" / "metrics.json").read_text())
+    assert list(result["arms"]) == arms
+    assert [line for line in said.splitlines() if line.startswith("Arm ")] == [
+        f"Arm {number} of 5: {name}." for number, name in enumerate(arms, start=1)
+    ]
+    assert result["arms"]["federated"]["bytes"] > 0
+    assert result["arms"]["federated-epsilon-8"]["epsilon"] == pytest.approx(8, abs=0.1)
+    assert set(result["arms"]["centralised"]["accuracy_by_site"]) == {"east", "west"}
+    assert set(result["beside_centralised"]) == set(arms) - {"centralised"}
+    assert set(result["above_mean_alone"]) == {"east", "west"}
+    page = (tmp_path / "out" / "study" / "report.html").read_text()
+    assert "points of the centralised one" in page
+    assert main([*call, "--resume"]) == 0
+    assert "Arm" not in capsys.readouterr().out
