@@ -9,7 +9,12 @@ import pytest
 
 from tests.samples.drawn_series import known_prediction, unjudged_prediction
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.facts import LITTLE_BRAIN, PredictionSets
+from tumorlens.inference.bundle.facts import (
+    LITTLE_BRAIN,
+    OperatingPoint,
+    PredictionSets,
+    Rate,
+)
 from tumorlens.inference.series.decision import MOSTLY_REFUSED, NO_CONTRAST
 from tumorlens.inference.slice.decision import COLOURED, OUT_OF_DISTRIBUTION
 from tumorlens.inference.slice.explanation import Box, Failure, Prediction
@@ -272,3 +277,11 @@ def test_an_unclear_series_has_slices_and_the_side_only_where_it_is_known() -> N
     assert words.series_headline(guessed) == "Unclear: a faint sign in slices 5 to 7"
     nowhere = replace(finding, lesion=None)
     assert words.series_headline(nowhere) == "Unclear: a faint sign"
+
+
+def test_rates_of_a_threshold_above_one_half_say_that_fewer_are_called_clear():
+    share = Rate(0.9, 0.8, 0.95)
+    low, high = (OperatingPoint(level, share, share) for level in (0.5, 0.569))
+    assert words.measured_sentence(low).endswith("(95 % interval 80.0 to 95.0 %).")
+    said = words.measured_sentence(high)
+    assert "These hold from 56.9 % on; below it, from 50.0 % on" in said

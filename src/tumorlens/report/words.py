@@ -222,12 +222,20 @@ UNMEASURED = (
 
 
 def measured_sentence(point: OperatingPoint) -> str:
-    """Say how good an operating point was found to be."""
+    """Say how good an operating point was found to be, and at which threshold."""
     if point.sensitivity is None or point.specificity is None:
         return UNMEASURED
-    return (
+    measured = (
         f"Measured on patients kept apart from training: sensitivity "
         f"{rate(point.sensitivity)}, specificity {rate(point.specificity)}."
+    )
+    if point.threshold <= LIKELIER:
+        return measured
+    # Older bundles have such points; `apply_operating_point` decides below them.
+    return (
+        f"{measured} These hold from {percent(point.threshold)} on; below it, from "
+        f"{percent(LIKELIER)} on, a slice is not called free of tumour either, so "
+        "that fewer are."
     )
 
 
