@@ -35,7 +35,7 @@ def test_a_missing_extra_is_named(manifests, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "flwr", None)
     sites = [f"--site={name}={path}" for name, path in manifests.items()]
     assert main(["federate", "simulate", *sites, "--out", str(tmp_path / "o")]) == 2
-    assert "pip install 'tumorlens[federated]'" in capsys.readouterr().err
+    assert "pip install '.[federated]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

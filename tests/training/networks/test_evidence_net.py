@@ -1,9 +1,9 @@
 """The strongest cells speak for a slice, as serving pools them."""
 
 import numpy as np
-from tumorlens.training.networks.strongest_cells import StrongestCells
 
 from tumorlens.inference.slice.decision import pool_evidence
+from tumorlens.training.networks.evidence_net import StrongestCells
 
 
 def test_cells_are_pooled_as_serving_does():
