@@ -159,6 +159,12 @@ class Volume:
         return LPS_TO_RAS @ self.affine
 
 
+def placements_of(slices: Sequence[Slice]) -> list[Placement] | None:
+    """List where slices lie; None where one has no known place."""
+    places = [item.placement for item in slices if item.placement is not None]
+    return places if len(places) == len(slices) else None
+
+
 def affine_of(series: Series) -> NDArray[np.float64] | None:
     """Find where the stack of a series' slices lies, without stacking them.
 
@@ -175,9 +181,9 @@ def affine_of(series: Series) -> NDArray[np.float64] | None:
         another size, or where they are not parallel, not evenly apart (within
         1 % of the step or 0.01 mm), or slanted against the step.
     """
-    places = [item.placement for item in series.slices if item.placement is not None]
+    places = placements_of(series.slices)
     shapes = {item.pixels.shape for item in series.slices}
-    if len(places) != len(series.slices) or len(places) < 2 or len(shapes) != 1:
+    if places is None or len(places) < 2 or len(shapes) != 1:
         return None
     first = places[0]
     origins = np.array([place.origin for place in places])
@@ -247,9 +253,9 @@ def even_grid_of(series: Series) -> EvenGrid | None:
     affine = affine_of(series)
     if affine is not None:
         return EvenGrid(affine, tuple(range(count)))
-    placed = [item.placement for item in series.slices if item.placement is not None]
+    placed = placements_of(series.slices)
     shapes = {item.pixels.shape for item in series.slices}
-    if len(placed) != count or count < _LEAST_WITH_GAPS or len(shapes) != 1:
+    if placed is None or count < _LEAST_WITH_GAPS or len(shapes) != 1:
         return None
     origins = np.array([place.origin for place in placed])
     distances = np.linalg.norm(origins - origins[0], axis=1)
@@ -556,8 +562,8 @@ def uneven_depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
 
 
 def _depths(slices: Sequence[Slice]) -> NDArray[np.float64] | None:
-    places = [item.placement for item in slices if item.placement is not None]
-    if len(slices) < 2 or len(places) != len(slices):
+    places = placements_of(slices)
+    if places is None or len(places) < 2:
         return None
     origins = np.array([place.origin for place in places])
     return np.asarray(origins @ places[0].normal)

@@ -10,10 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry import (
-    slice_gap,
-    uneven_depths,
-)
+from tumorlens.imaging.geometry import placements_of, slice_gap, uneven_depths
 from tumorlens.imaging.preprocess.slice import filled
 from tumorlens.imaging.study import Placement, Slice
 from tumorlens.inference.series.results import Lesion, Side
@@ -194,8 +191,8 @@ def spot_in(
     x0, x1 = int(columns.min()), int(columns.max()) + 1
     mask = np.stack([spots[index][y0:y1, x0:x1] for index in range(z0, z1)])
     lesion = Lesion((z0, y0, x0, z1, y1, x1), len(rows), (z, y, x), mask=mask)
-    places = [item.placement for item in slices if item.placement is not None]
-    if len(places) != len(slices):
+    places = placements_of(slices)
+    if places is None:
         return lesion
     return _placed(lesion, spots, slices, places)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.geometry import slice_gap
+from tumorlens.imaging.geometry import placements_of, slice_gap
 from tumorlens.imaging.study import Placement, Series, Slice
 from tumorlens.inference.series.by_slices import sliceable
 from tumorlens.inference.series.lesion import CODE_ODDS
@@ -155,8 +155,7 @@ def _obstacle(grid: Series, series: Series) -> str:
 
 
 def _places(series: Series) -> list[Placement] | None:
-    places = [item.placement for item in series.slices if item.placement is not None]
-    return places if len(places) == len(series.slices) > 1 else None
+    return placements_of(series.slices) if len(series.slices) > 1 else None
 
 
 def _matrix(series: Series) -> tuple[int, ...]:
