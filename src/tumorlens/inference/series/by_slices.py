@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tumorlens.imaging.geometry import (
     LPS_TO_RAS,
     Volume,
+    affine_of,
     even_grid_of,
     in_grid,
     series_of,
@@ -320,13 +321,21 @@ def sliceable(series: Series) -> tuple[Volume | None, str]:
     volume, reason
         The block; or None, and why the series can only be seen as acquired.
     """
-    volume = volume_of(series)
-    if volume is None or series.slices[0].plane is None:
-        return None, NO_STACK
-    if max(volume.spacing_mm) > MAX_SPACING_RATIO * min(volume.spacing_mm):
-        spacing = " x ".join(f"{item:.2g}" for item in volume.spacing_mm)
-        return None, UNEVEN.format(spacing=spacing, ratio=MAX_SPACING_RATIO)
-    return volume, ""
+    reason = why_not_sliceable(series)
+    return (None, reason) if reason else (volume_of(series), "")
+
+
+def why_not_sliceable(series: Series) -> str:
+    """Say why `sliceable` makes no block, without making one; empty where it does."""
+    affine = affine_of(series)
+    if affine is None or series.slices[0].plane is None:
+        return NO_STACK
+    # Between slices, rows and columns, as `Volume.spacing_mm`.
+    spacing_mm = [float(np.linalg.norm(affine[:3, axis])) for axis in (2, 1, 0)]
+    if max(spacing_mm) > MAX_SPACING_RATIO * min(spacing_mm):
+        spacing = " x ".join(f"{item:.2g}" for item in spacing_mm)
+        return UNEVEN.format(spacing=spacing, ratio=MAX_SPACING_RATIO)
+    return ""
 
 
 def other_planes(volume: Volume, series: Series) -> list[tuple[Plane, Series]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry import placements_of, slice_gap
 from tumorlens.imaging.study import Placement, Series, Slice
-from tumorlens.inference.series.by_slices import sliceable
+from tumorlens.inference.series.by_slices import why_not_sliceable
 from tumorlens.inference.series.lesion import CODE_ODDS
 
 MAX_TILT = 10.0
@@ -119,7 +119,7 @@ def match(grid: Series, series: Series) -> Match:
     reason = _obstacle(grid, series)
     if reason:
         return Match(None, reason=reason)
-    if tilt(grid, series) <= MAX_TILT or sliceable(series)[0] is None:
+    if tilt(grid, series) <= MAX_TILT or why_not_sliceable(series):
         return Match(series)
     return Match(_cut_anew(grid, series), is_cut_anew=True)
 
@@ -147,7 +147,7 @@ def _obstacle(grid: Series, series: Series) -> str:
     if len(frames) > 1:
         return OTHER_FRAME
     angle = tilt(grid, series)
-    if angle > FARTHEST_TILT and sliceable(series)[0] is None:
+    if angle > FARTHEST_TILT and why_not_sliceable(series):
         return OTHER_TILT.format(tilt=angle)
     if not _reaches(grid, series, places[1]):
         return ELSEWHERE
