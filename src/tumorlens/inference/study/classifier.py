@@ -163,10 +163,14 @@ class StudyClassifier:
                 "A study is of series of several slices; single pictures were given.",
                 "Judge pictures by themselves, or give whole series.",
             )
-        scans = [item for item in series if not _is_drawn(item)]
-        check_one_person(scans, trust_names)
         stated = [_stated(item) for item in series]
         reasons = [self._not_judged(*pair) for pair in zip(series, stated, strict=True)]
+        scans = [
+            item
+            for item, reason in zip(series, reasons, strict=True)
+            if reason != DRAWN
+        ]
+        check_one_person(scans, trust_names)
         chosen = [row for row, reason in enumerate(reasons) if not reason]
         if not chosen:
             raise self._nothing_to_judge(stated)
