@@ -23,6 +23,7 @@ from tumorlens.inference.series.by_slices import (
 )
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
+from tumorlens.inference.slice.decision import LIKELIER
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_of_name
 from tumorlens.inference.study.combination import Part, choose_sum, combine
 from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
@@ -65,8 +66,6 @@ OUTVOTED = (
     "{name} by itself shows a tumour, and the sequences together do not. How much each "
     "is worth was learned from gliomas; another tumour may show in one sequence alone."
 )
-_LIKELIER = 0.5
-
 _LEVELS = 12
 """Different values up to which whole numbers look like labels."""
 
@@ -427,7 +426,7 @@ class StudyClassifier:
             if self._no_vote(item) or p_tumor is None:
                 continue
             if row in votes.rows:
-                text, bar = OUTVOTED, max(threshold, _LIKELIER)
+                text, bar = OUTVOTED, max(threshold, LIKELIER)
             else:
                 text, bar = CONTRADICTED, threshold
             if p_tumor >= bar:
@@ -559,7 +558,7 @@ def _shown_by(
     adds = {
         key: counts.get(key, 1.0) * float(np.log(share / (1.0 - share)))
         for key, share in there.items()
-        if key is not None and share is not None and 0.5 <= share < 1.0
+        if key is not None and share is not None and LIKELIER <= share < 1.0
     }
     return tuple(sorted(adds, key=lambda key: -adds[key]))
 
