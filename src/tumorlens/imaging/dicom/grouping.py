@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from tumorlens.errors import InputError, MissingFileError, TooLargeError
 from tumorlens.imaging.dicom.frames import STRONG_TRAITS, TRAITS, Frame, frames_of
-from tumorlens.imaging.dicom.header import numbers, text
+from tumorlens.imaging.dicom.header import numbers, patient_of, text
 from tumorlens.imaging.dicom.order import (
     depths,
     distinct_seats,
@@ -26,9 +26,6 @@ from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
 from tumorlens.imaging.preprocess.framing import is_inverted
 from tumorlens.imaging.study import Series, Study
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 _SAME_WAY = 0.01
 _CROSSED = 0.7
@@ -651,15 +648,5 @@ def _series(frames: Sequence[Frame]) -> Series:
         sequence=frames[0].slice.sequence,
         headers=tuple(item.header for item in frames),
         frames=tuple(item.slice.index for item in frames),
-        patient=_patient(frames[0].header),
+        patient=patient_of(frames[0].header),
     )
-
-
-def _patient(header: Dataset) -> str:
-    """Read what tells patients apart: their number, else name and date of birth."""
-    number = text(header, "PatientID")
-    if number:
-        return number
-    return " ".join(
-        text(header, x) for x in ("PatientName", "PatientBirthDate")
-    ).strip()

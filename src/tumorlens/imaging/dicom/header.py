@@ -321,6 +321,16 @@ def text(header: Dataset, keyword: str) -> str:
         return str(value)
 
 
+def patient_of(header: Dataset) -> str:
+    """Read what tells patients apart: their number, else name and date of birth."""
+    number = text(header, "PatientID")
+    if number:
+        return number
+    return " ".join(
+        text(header, x) for x in ("PatientName", "PatientBirthDate")
+    ).strip()
+
+
 def _bad(keyword: str, name: str) -> DamagedFileError:
     return DamagedFileError(f"{name} holds no whole number in the tag {keyword}.")
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.imaging.dicom.header import text
 from tumorlens.imaging.geometry import placements_of, slice_gap
 from tumorlens.imaging.study import Placement, Series, Slice
 from tumorlens.inference.series.by_slices import why_not_sliceable
@@ -163,9 +164,7 @@ def _matrix(series: Series) -> tuple[int, ...]:
 
 
 def _frame(series: Series) -> str:
-    if not series.headers:
-        return ""
-    return str(series.headers[0].get("FrameOfReferenceUID") or "").strip()
+    return text(series.headers[0], "FrameOfReferenceUID") if series.headers else ""
 
 
 def _reaches(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tumorlens.errors import SeveralPeopleError
+from tumorlens.imaging.dicom.header import patient_of, text
 from tumorlens.imaging.study import Series
 
 _BIDS = {
@@ -70,13 +71,8 @@ def _check_dicom(series: Iterable[Series]) -> None:
     people, visits = set(), set()
     for item in series:
         for header in item.headers:
-            patient = str(header.get("PatientID") or "").strip()
-            if not patient:
-                name = str(header.get("PatientName") or "").strip()
-                born = str(header.get("PatientBirthDate") or "").strip()
-                patient = f"{name} {born}".strip()
-            people.add(patient)
-            visits.add(str(header.get("StudyInstanceUID") or "").strip())
+            people.add(patient_of(header))
+            visits.add(text(header, "StudyInstanceUID"))
     # A header that says nothing contradicts nobody.
     for found, words in ((people, DICOM_PEOPLE), (visits, DICOM_VISITS)):
         count = len(found - {""})
@@ -97,12 +93,12 @@ def _check_names(names: Sequence[str]) -> None:
 
 def _said(name: str, what: str) -> frozenset[str]:
     """Take out of a path what names a person, or a visit."""
-    text = name.lower()
-    named = _BIDS[what].findall(text)
+    lowered = name.lower()
+    named = _BIDS[what].findall(lowered)
     if named or what == "visit":
         return frozenset(named)
-    found = _NAMED_PERSON.findall(text) or [
-        word for word in _NUMBER.findall(text) if not _is_setting(word)
+    found = _NAMED_PERSON.findall(lowered) or [
+        word for word in _NUMBER.findall(lowered) if not _is_setting(word)
     ]
     return frozenset(found)
 
