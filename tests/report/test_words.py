@@ -279,6 +279,12 @@ def test_an_unclear_series_has_slices_and_the_side_only_where_it_is_known() -> N
     assert words.series_headline(nowhere) == "Unclear: a faint sign"
 
 
+def test_names_are_joined_as_in_a_sentence() -> None:
+    assert words.joined(["T1"]) == "T1"
+    assert words.joined(["T1", "T2"]) == "T1 and T2"
+    assert words.joined(["T1", "T2", "FLAIR"]) == "T1, T2 and FLAIR"
+
+
 def test_rates_of_a_threshold_above_one_half_say_that_fewer_are_called_clear():
     share = Rate(0.9, 0.8, 0.95)
     low, high = (OperatingPoint(level, share, share) for level in (0.5, 0.569))

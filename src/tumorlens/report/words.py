@@ -95,7 +95,7 @@ def kinds_in_words(kinds: Sequence[Finding]) -> str:
     """List kinds as alternatives, likeliest first: ``meningioma or glioma``."""
     if tuple(kinds) == (Lesion.OTHER,):
         return "another kind than glioma, meningioma or pituitary tumour"
-    return _join([_KINDS[name] for name in kinds], "or")
+    return joined([_KINDS[name] for name in kinds], "or")
 
 
 def failure_headline(failure: Failure) -> str:
@@ -349,9 +349,10 @@ def _other_version(judged_by: str, in_use: str) -> tuple[str, ...]:
     )
 
 
-def _join(names: Sequence[str], word: str) -> str:
-    if len(names) == 1:
-        return names[0]
+def joined(names: Sequence[str], word: str = "and") -> str:
+    """List names in a sentence: ``T1, T2 and FLAIR``."""
+    if len(names) < 2:
+        return "".join(names)
     return f"{', '.join(names[:-1])} {word} {names[-1]}"
 
 

@@ -11,7 +11,6 @@ from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.report.study.words import (
     counted_sentence,
     file_names,
-    joined,
     place_sentence,
     sequence_name,
     series_answer,
@@ -64,12 +63,6 @@ def test_files_are_named_with_as_few_folders_as_tell_them_apart() -> None:
     assert file_names(alike) == ["b/t1c.nii.gz", "a/t1c.nii.gz", "a/flair.nii.gz"]
     same = replace(study, series=(first, first))
     assert file_names(same) == ["a/t1.nii.gz", "a/t1.nii.gz"]
-
-
-def test_names_are_joined_as_in_a_sentence() -> None:
-    assert joined(["T1"]) == "T1"
-    assert joined(["T1", "T2"]) == "T1 and T2"
-    assert joined(["T1", "T2", "FLAIR"]) == "T1, T2 and FLAIR"
 
 
 def test_notes_name_no_file() -> None:

@@ -192,8 +192,7 @@ def _write_dicom(
 def _lines(prediction: StudyPrediction) -> Iterator[str]:
     combined = prediction.combined
     count = len(prediction.series)
-    what = "1 series" if count == 1 else f"{count} series"
-    yield f"Study of {what}: {words.series_line(combined)}"
+    yield f"Study of {count} series: {words.series_line(combined)}"
     yield f"  {counted_sentence(prediction)}"
     for item, name in zip(prediction.series, file_names(prediction), strict=True):
         yield f"  {sequence_name(item)} ({name}): {series_answer(item)}"

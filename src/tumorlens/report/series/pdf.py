@@ -12,6 +12,7 @@ import numpy as np
 from reportlab.graphics.shapes import Circle, Drawing, Line, PolyLine, Rect, String
 from reportlab.lib.colors import HexColor, black, white
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
@@ -36,6 +37,7 @@ from tumorlens.report.series.pictures import KeyPicture, key_pictures
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OUTLINE_COLOR, color_scale, encode_png
 from tumorlens.report.slice.pdf import (
+    BODY,
     CAUTION,
     CAUTION_FILL,
     CURVE,
@@ -268,15 +270,18 @@ def _summary(
             repeatRows=1,
             hAlign="LEFT",
         ),
-        *_listed("Not read", unread),
-        *_listed("How the files were read", notes),
+        *listed("Not read", unread),
+        *listed("How the files were read", notes),
     ]
 
 
-def _listed(title: str, texts: Sequence[str]) -> list[Flowable]:
+def listed(
+    title: str, texts: Sequence[str], style: ParagraphStyle = BODY
+) -> list[Flowable]:
+    """Set sentences, each once, under a heading; nothing where there are none."""
     if not texts:
         return []
-    lines = (paragraph(text) for text in dict.fromkeys(texts))
+    lines = (paragraph(text, style) for text in dict.fromkeys(texts))
     return [Spacer(1, 4 * mm), paragraph(title, HEADING), *lines]
 
 

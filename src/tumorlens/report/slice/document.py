@@ -95,7 +95,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "width": prediction.width,
         "spacing_mm": _pair(prediction.spacing_mm),
         "plane": None if prediction.plane is None else prediction.plane.value,
-        **_sequence_to_json(prediction.sequence),
+        **sequence_to_json(prediction.sequence),
         "notes": list(prediction.notes),
         "view": None if prediction.view is None else _view_to_json(prediction.view),
         "model_version": prediction.model_version,
@@ -279,7 +279,8 @@ def answers_from_json(
     return finding, ()
 
 
-def _sequence_to_json(estimate: SequenceEstimate) -> dict[str, Any]:
+def sequence_to_json(estimate: SequenceEstimate) -> dict[str, Any]:
+    """Write of which sequence a slice or series is, and who says so."""
     said = {name: getattr(estimate, name) for name in _WITNESSES}
     return {
         "sequence": None if estimate.sequence is None else estimate.sequence.value,

@@ -9,7 +9,7 @@ from tumorlens.errors import InputError
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 from tumorlens.report.series.document import series_to_json
-from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.document import RESEARCH_USE, sequence_to_json
 from tumorlens.report.study.words import study_notes
 
 STUDY_SCHEMA = "tumorlens-study/1"
@@ -112,7 +112,6 @@ def _weights(weights: SequenceSum, is_learned: bool) -> dict[str, Any]:
 
 
 def _series(item: StudySeries) -> dict[str, Any]:
-    sequence = item.sequence
     alone = None
     if item.prediction is not None:
         document = series_to_json(item.prediction)
@@ -120,16 +119,7 @@ def _series(item: StudySeries) -> dict[str, Any]:
     return {
         "file": item.source,
         "slices": item.slices,
-        "sequence": None if sequence.sequence is None else sequence.sequence.value,
-        "sequence_probability": sequence.probability,
-        "sequence_by": {
-            name: None if said is None else said.value
-            for name, said in (
-                ("pixels", sequence.pixels),
-                ("header", sequence.header),
-                ("file_name", sequence.file_name),
-            )
-        },
+        **sequence_to_json(item.sequence),
         "counts": item.counts,
         "reason": item.reason or None,
         "cut_anew": item.is_cut_anew,

@@ -13,6 +13,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.report.series.pdf import (
     WIDTH,
+    listed,
     render_pages,
     series_entry,
     series_section,
@@ -61,14 +62,13 @@ def render_study_pdf(
         nothing else that could name the patient.
     """
     entry = series_entry(prediction.combined, prediction.grid_series)
-    count = len(prediction.series)
-    label = "Study of 1 series" if count == 1 else f"Study of {count} series"
+    label = f"Study of {len(prediction.series)} series"
 
     def story() -> list[Flowable]:
         inserted = [
             *_series(prediction),
             *_pictures(prediction),
-            *_notes(notes),
+            *listed("How the files were read", notes, SMALL),
             Spacer(1, 3 * mm),
             paragraph(
                 f"Slices, box and matrix are those of "
@@ -137,10 +137,3 @@ def _pictures(prediction: StudyPrediction) -> list[Flowable]:
     )
     title = paragraph(f"Slice {number} in every sequence that counts", HEADING)
     return [Spacer(1, 4 * mm), KeepTogether([title, row])]
-
-
-def _notes(notes: Sequence[str]) -> list[Flowable]:
-    if not notes:
-        return []
-    lines = [paragraph(text, SMALL) for text in dict.fromkeys(notes)]
-    return [Spacer(1, 4 * mm), paragraph("How the files were read", HEADING), *lines]

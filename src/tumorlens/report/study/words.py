@@ -9,14 +9,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 from tumorlens.report import words
-from tumorlens.report.words import percent
-
-
-def joined(names: Sequence[str]) -> str:
-    """List names in a sentence: ``T1, T2 and FLAIR``."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+from tumorlens.report.words import joined, percent
 
 
 def counted_sentence(prediction: StudyPrediction) -> str:
