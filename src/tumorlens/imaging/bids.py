@@ -102,6 +102,13 @@ class BidsName:
         return self.entities.get("ce", "none").lower() not in ("none", "no", "pre")
 
 
+def _stem(path: str) -> str:
+    """Take the ending off a volume's file name; empty where it is no volume's."""
+    base = path.replace("\\", "/").rsplit("/", 1)[-1]
+    stem = _ENDINGS.sub("", base)
+    return "" if stem == base else stem
+
+
 def bids_name(path: str) -> BidsName | None:
     """Read a file's name as BIDS has it.
 
@@ -115,10 +122,8 @@ def bids_name(path: str) -> BidsName | None:
     BidsName or None
         None where the name is no BIDS name of a volume.
     """
-    base = path.replace("\\", "/").rsplit("/", 1)[-1]
-    stem = _ENDINGS.sub("", base)
-    subject, *words = stem.split("_")
-    if stem == base or not words or not _SUBJECT.fullmatch(subject):
+    subject, *words = _stem(path).split("_")
+    if not words or not _SUBJECT.fullmatch(subject):
         return None
     pairs = [_ENTITY.fullmatch(word) for word in words[:-1]]
     if not words[-1].isalnum() or not all(pairs):
@@ -146,11 +151,7 @@ def reason_aside(path: str) -> str:
         if part is not None:
             return f"shows {part}, not the strength of the signal"
         return _ASIDE.get(name.suffix, "")
-    base = path.replace("\\", "/").rsplit("/", 1)[-1]
-    stem = _ENDINGS.sub("", base)
-    if stem == base:
-        return ""
-    last = re.split(r"[_\-. ]", stem.lower())[-1]
+    last = re.split(r"[_\-. ]", _stem(path).lower())[-1]
     return _MASK if last in _MASK_WORDS else ""
 
 
