@@ -467,9 +467,7 @@ def prepare_slice(
         Preprocessing of the bundle.
     """
     start = time.perf_counter()
-    picture = slice_.pixels
-    if slice_.view is not None:
-        picture = view_pixels(picture, slice_.view)
+    picture = view_pixels(slice_.pixels, slice_.view)
     square = with_square_pixels(picture, slice_.pixel_aspect)
     pixels, crop = prepare(square, facts)
     share = brain_share(pixels)
