@@ -88,6 +88,14 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any plain JSON
         raise cannot_write(path, error) from error
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; raises `OutputError` where it cannot be written."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def cannot_write(path: str | Path, error: OSError) -> OutputError:
     """Say which file cannot be written, and why."""
     reason = (error.strerror or "unknown reason").lower()

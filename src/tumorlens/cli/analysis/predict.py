@@ -29,6 +29,7 @@ from tumorlens.cli._shared.output_files import (
     cannot_write,
     check_files,
     make_folder,
+    write_bytes,
 )
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
 from tumorlens.imaging.formats import (
@@ -451,11 +452,7 @@ class MapsOutput:
             return
         stem = self._name(result)
         for kind, data in map_pictures(result).items():
-            path = self._folder / f"{stem}.{kind}.png"
-            try:
-                path.write_bytes(data)
-            except OSError as error:
-                raise cannot_write(str(path), error) from error
+            write_bytes(self._folder / f"{stem}.{kind}.png", data)
 
     def _name(self, result: Prediction) -> str:
         if result.index > 0:

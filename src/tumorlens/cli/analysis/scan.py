@@ -17,8 +17,8 @@ from tumorlens.cli._shared.options import (
 )
 from tumorlens.cli._shared.output_files import (
     STANDARD_OUTPUT,
-    cannot_write,
     check_files,
+    write_bytes,
     write_json,
 )
 from tumorlens.errors import InputError
@@ -261,7 +261,4 @@ class StudyReport:
 
         made = datetime.now().astimezone()
         data = render_series_pdf(self._entries, self._bundle, made, notes, failures)
-        try:
-            self._path.write_bytes(data)
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
+        write_bytes(self._path, data)

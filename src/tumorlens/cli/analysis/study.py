@@ -16,9 +16,9 @@ from tumorlens.cli._shared.options import (
 )
 from tumorlens.cli._shared.output_files import (
     STANDARD_OUTPUT,
-    cannot_write,
     check_files,
     make_folder,
+    write_bytes,
     write_json,
 )
 from tumorlens.errors import InputError
@@ -130,10 +130,7 @@ def study(
 
         made = datetime.now().astimezone()
         data = render_study_pdf(prediction, classifier.bundle, made, notes)
-        try:
-            Path(pdf).write_bytes(data)
-        except OSError as error:
-            raise cannot_write(pdf, error) from error
+        write_bytes(Path(pdf), data)
     if dicom is not None:
         _write_dicom(prediction, classifier.bundle, Path(dicom), notes)
     click.echo(RESEARCH_USE, err=not rows)
@@ -182,11 +179,7 @@ def _write_dicom(
         prediction.grid_series, prediction.combined, bundle.name, notes=said
     )
     for number, data in enumerate(judged.results, 1):
-        path = folder / f"result-{number}.dcm"
-        try:
-            path.write_bytes(data)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_bytes(folder / f"result-{number}.dcm", data)
 
 
 def _lines(prediction: StudyPrediction) -> Iterator[str]:
