@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tumorlens.imaging.preprocess.framing import in_view, view_pixels
@@ -460,6 +460,16 @@ def slices_sentence(slices: int, without_brain: int, refused: int) -> str:
         f"{counted(slices, 'slice')}: {judged} judged, {without_brain} without brain, "
         f"{refused} refused"
     )
+
+
+def place_and_reasons(finding: SeriesPrediction) -> Iterator[str]:
+    """Give the key slices, the spot and the reasons, as far as there are any."""
+    if finding.key_slices:
+        shown = ", ".join(str(index + 1) for index in finding.key_slices)
+        yield f"Key slices (from 1): {shown}"
+    if finding.lesion is not None:
+        yield lesion_sentence(finding.lesion)
+    yield from finding.reasons
 
 
 def lesion_sentence(lesion: SeriesLesion | None) -> str:

@@ -210,13 +210,8 @@ def _lines(prediction: SeriesPrediction) -> Iterator[str]:
     if len(prediction.planes) > 1:
         each = ", ".join(f"{k} {percent(p)}" for k, p in prediction.planes.items())
         yield f"  Tumour by plane: {each}"
-    if prediction.key_slices:
-        shown = ", ".join(str(index + 1) for index in prediction.key_slices)
-        yield f"  Key slices (from 1): {shown}"
-    if prediction.lesion is not None:
-        yield f"  {words.lesion_sentence(prediction.lesion)}"
-    for reason in prediction.reasons:
-        yield f"  {reason}"
+    for said in words.place_and_reasons(prediction):
+        yield f"  {said}"
 
 
 class StudyReport:

@@ -193,11 +193,6 @@ def _lines(prediction: StudyPrediction) -> Iterator[str]:
     grid = display_name(combined.source)
     counts = (combined.slices, combined.without_brain, combined.refused)
     yield f"  On the grid of {grid}: {words.slices_sentence(*counts)}"
-    if combined.key_slices:
-        shown = ", ".join(str(index + 1) for index in combined.key_slices)
-        yield f"  Key slices (from 1): {shown}"
-    if combined.lesion is not None:
-        yield f"  {words.lesion_sentence(combined.lesion)}"
-    for reason in combined.reasons:
-        yield f"  {reason}"
+    for said in words.place_and_reasons(combined):
+        yield f"  {said}"
     yield f"  Judged in {prediction.seconds:.1f} s"
