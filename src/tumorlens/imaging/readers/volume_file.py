@@ -223,8 +223,6 @@ def inflate(
     name
         The name of the file, for messages.
     gzip
-        Whether the data are members of gzip; else they are one stream of zlib.
-    gzip
         Whether the data are members of gzip; else one stream of zlib.
 
     Returns
