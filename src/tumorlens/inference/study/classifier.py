@@ -412,13 +412,13 @@ class StudyClassifier:
         votes: _Votes,
         point: str,
     ) -> SeriesPrediction:
-        """Never call a study clear that one series alone would call a tumour.
+        """Never call a study free of tumour that one series alone would call one.
 
         The weights come from gliomas: another tumour may show in one sequence alone.
         One that could not be matched was not outvoted, and already holds it back where
         it would not be clear itself.
         """
-        if combined.finding is not Answer.NO_TUMOR:
+        if combined.finding not in (Answer.NO_TUMOR, Answer.LESION):
             return combined
         threshold = self.bundle.series_points[point].threshold
         for row, item in judged.items():
