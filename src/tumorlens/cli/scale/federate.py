@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -378,7 +378,11 @@ def client(
     """
     if insecure == (authority is not None):
         raise click.UsageError("Give --authority, or --insecure.")
-    from tumorlens.scale.federation.deployment import Address, run_supernode
+    from tumorlens.scale.federation.deployment import (
+        Address,
+        run_supernode,
+        site_facts,
+    )
 
     server_address = Address.parse(address)
     _require_extras()
@@ -386,7 +390,7 @@ def client(
         server_address,
         authority,
         key,
-        _told(name, manifest, folder, audit_key, max_epsilon),
+        site_facts(name, manifest, folder, audit_key, max_epsilon),
         folder,
         port,
     )
@@ -458,7 +462,7 @@ def simulate(
     """
     if bool(sites) == (manifest is not None):
         raise click.UsageError("Give --site, several times, or --data.")
-    from tumorlens.scale.federation.deployment import check_sites
+    from tumorlens.scale.federation.deployment import check_sites, site_facts
 
     manifests = check_sites(sites, "MANIFEST")
     _require_extras()
@@ -479,33 +483,13 @@ def simulate(
 
     run_in_process(
         {
-            name: _told(name, path, folder / "sites" / name, audit_key, None)
+            name: site_facts(name, path, folder / "sites" / name, audit_key)
             for name, path in manifests.items()
         },
         folder,
         weights,
     )
     _show_end(folder)
-
-
-def _told(
-    name: str,
-    manifest: Path,
-    folder: Path,
-    audit_key: Path | None,
-    max_epsilon: float | None,
-) -> Mapping[str, str | float]:
-    """Say what a site is told of itself."""
-    told: dict[str, str | float] = {
-        "site": name,
-        "manifest": str(manifest.absolute()),
-        "folder": str(folder.absolute()),
-    }
-    if audit_key is not None:
-        told["audit-key"] = str(audit_key.absolute())
-    if max_epsilon is not None:
-        told["max-epsilon"] = max_epsilon
-    return told
 
 
 def _show_end(folder: Path) -> None:

@@ -33,6 +33,13 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from tumorlens.errors import SettingError, TumorLensError
 from tumorlens.scale.federation.copies import hash_records, read_key
+from tumorlens.scale.federation.deployment import (
+    AUDIT_KEY,
+    FOLDER,
+    MANIFEST,
+    MAX_EPSILON,
+    SITE,
+)
 from tumorlens.scale.federation.plan import FederationPlan
 from tumorlens.scale.federation.secure import answer_secure, empty_reply, is_secure
 from tumorlens.scale.federation.server import (
@@ -48,15 +55,6 @@ from tumorlens.scale.federation.site import Site
 
 site_app = ClientApp()
 server_app = ServerApp()
-
-SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
-    "site",
-    "manifest",
-    "folder",
-    "audit-key",
-    "max-epsilon",
-)
-"""What a site is told of itself, in Flower's node configuration."""
 
 
 @lru_cache(maxsize=32)
@@ -159,7 +157,7 @@ class LocalGrid(Grid):
     Parameters
     ----------
     sites
-        What each site is told of itself, by its name.
+        What `site_facts` gives of each site, by its name.
     """
 
     def __init__(self, sites: Mapping[str, Mapping[str, Any]]) -> None:
@@ -232,7 +230,7 @@ def simulate(
     Parameters
     ----------
     sites
-        What each site is told of itself, by its name.
+        What `site_facts` gives of each site, by its name.
     folder
         Holds the plan; see `FederationServer`.
     weights

@@ -27,6 +27,7 @@ from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.scale.federation.apps import simulate
+from tumorlens.scale.federation.deployment import site_facts
 from tumorlens.scale.federation.plan import FederationPlan, Privacy
 from tumorlens.scale.federation.server import HISTORY, PLAN, WEIGHTS
 from tumorlens.scale.federation.site import (
@@ -161,15 +162,11 @@ def run_study(
         say(f"Arm {number} of {len(arms)}: {arm.name}.")
         home.mkdir(parents=True, exist_ok=True)
         (home / PLAN).write_text(arm.plan.to_json() + "\n", encoding="utf-8")
-        told = {
-            name: {
-                "site": name,
-                "manifest": str(path.absolute()),
-                "folder": str((home / "sites" / name).absolute()),
-            }
+        sites = {
+            name: site_facts(name, path, home / "sites" / name)
             for name, path in arm.sites.items()
         }
-        simulate(told, home, weights)
+        simulate(sites, home, weights)
     scores = {arm.name: _scores(arm, manifests, folder) for arm in arms}
     result = {
         "schema": "tumorlens-federation-study/1",
