@@ -25,14 +25,8 @@ from tests.samples.heads import draw_person
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.scale.federation.apps import LocalGrid, simulate
-from tumorlens.scale.federation.plan import Privacy
-from tumorlens.scale.federation.server import (
-    CHECKPOINT,
-    HISTORY,
-    PLAN,
-    WEIGHTS,
-    FederationServer,
-)
+from tumorlens.scale.federation.plan import HISTORY, WEIGHTS, Privacy
+from tumorlens.scale.federation.server import CHECKPOINT, FederationServer
 from tumorlens.scale.federation.site import Site
 
 NAMES = ("east", "north", "west")
@@ -47,7 +41,7 @@ def manifests(tmp_path_factory):
 def begun(folder, plan):
     """Write a plan into an empty folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / PLAN).write_text(plan.to_json())
+    plan.write(folder)
     return folder
 
 

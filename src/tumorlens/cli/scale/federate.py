@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tumorlens.cli._shared.output_files import make_folder
 from tumorlens.errors import MissingExtraError, SettingError, TrainingError
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -158,13 +159,12 @@ _PLAN_OPTIONS = (
 
 def _prepare(folder: Path, choices: dict[str, Any]) -> FederationPlan:
     """Write the plan into a folder, or read the one that is there."""
-    from tumorlens.scale.federation.plan import FederationPlan, Privacy
+    from tumorlens.scale.federation.plan import PLAN, FederationPlan, Privacy
 
     resume = choices.pop("resume")
     given = {
         name: value for name, value in choices.items() if value not in (None, False)
     }
-    path = folder / "plan.json"
     if resume:
         if given:
             raise TrainingError(
@@ -172,8 +172,8 @@ def _prepare(folder: Path, choices: dict[str, Any]) -> FederationPlan:
                 "change.",
                 "Leave the option out, or start a new run.",
             )
-        return FederationPlan.read(path)
-    if path.exists():
+        return FederationPlan.read(folder)
+    if (folder / PLAN).exists():
         raise TrainingError(
             f"{folder} already holds a federation.",
             "Add --resume to go on, or choose another folder.",
@@ -193,8 +193,8 @@ def _prepare(folder: Path, choices: dict[str, Any]) -> FederationPlan:
     plan = FederationPlan(
         training=training, privacy=Privacy(**privacy) if privacy else None, **given
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(plan.to_json() + "\n", encoding="utf-8")
+    make_folder(folder)
+    plan.write(folder)
     return plan
 
 
@@ -493,6 +493,8 @@ def simulate(
 
 
 def _show_end(folder: Path) -> None:
-    click.echo(f"Weights written to {folder / 'global.weights.h5'}.")
-    click.echo(f"What happened in each round: {folder / 'federation.json'}.")
+    from tumorlens.scale.federation.plan import HISTORY, WEIGHTS
+
+    click.echo(f"Weights written to {folder / WEIGHTS}.")
+    click.echo(f"What happened in each round: {folder / HISTORY}.")
     click.echo(RESEARCH_USE)

@@ -34,7 +34,7 @@ from tumorlens.scale.federation.copies import (
     compare_hashes,
     rows_to_leave_out,
 )
-from tumorlens.scale.federation.plan import FederationPlan
+from tumorlens.scale.federation.plan import HISTORY, WEIGHTS, FederationPlan
 from tumorlens.scale.federation.screening import (
     STATISTICS,
     Update,
@@ -51,10 +51,7 @@ from tumorlens.scale.federation.site import (
 )
 from tumorlens.scale.federation.site_counts import merge_counts
 
-PLAN = "plan.json"
 CHECKPOINT = "checkpoint.npz"
-HISTORY = "federation.json"
-WEIGHTS = "global.weights.h5"
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 AUDIT, LEAVE_OUT = "query.audit", "query.leave_out"
@@ -122,7 +119,7 @@ class FederationServer:
     context
         Flower's context of the run.
     folder
-        Holds the plan (`PLAN`); receives checkpoint, log, weights and report.
+        Holds the plan; receives checkpoint, log, weights and report.
     weights
         Keras weights to start from; None for the network's own.
     say
@@ -141,7 +138,7 @@ class FederationServer:
         self._context = context
         self._folder = folder
         self._say = say
-        self.plan = FederationPlan.read(folder / PLAN)
+        self.plan = FederationPlan.read(folder)
         model = first_model(self.plan.training, self.plan.batch_norm, weights)
         self._digest = frozen_digest(model)
         self.arrays: Arrays = shared_arrays(model, self.plan.batch_norm)

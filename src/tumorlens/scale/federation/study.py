@@ -28,8 +28,12 @@ from tumorlens.report.figure_words import figure_text
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.scale.federation.apps import simulate
 from tumorlens.scale.federation.deployment import site_facts
-from tumorlens.scale.federation.plan import FederationPlan, Privacy
-from tumorlens.scale.federation.server import HISTORY, PLAN, WEIGHTS
+from tumorlens.scale.federation.plan import (
+    HISTORY,
+    WEIGHTS,
+    FederationPlan,
+    Privacy,
+)
 from tumorlens.scale.federation.site import (
     FINAL_WEIGHTS,
     Site,
@@ -161,7 +165,7 @@ def run_study(
             continue
         say(f"Arm {number} of {len(arms)}: {arm.name}.")
         home.mkdir(parents=True, exist_ok=True)
-        (home / PLAN).write_text(arm.plan.to_json() + "\n", encoding="utf-8")
+        arm.plan.write(home)
         sites = {
             name: site_facts(name, path, home / "sites" / name)
             for name, path in arm.sites.items()
