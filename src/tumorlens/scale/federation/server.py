@@ -347,7 +347,6 @@ class FederationServer:
         return True
 
     def _average(self, number: int, updates: list[tuple[Message, Update]]) -> Arrays:
-        plain = _weighted_mean([update for _, update in updates])
         for reply, update in updates:
             reply.content[ARRAYS] = to_record(update.arrays)
             reply.content[METRICS]["num-examples"] = update.weight
@@ -363,9 +362,8 @@ class FederationServer:
         }
         if self.plan.strategy == "fedadam":
             # Statistics are measured, not learned: a step of Adam means nothing there.
-            averaged |= {
-                name: item for name, item in plain.items() if name.endswith(STATISTICS)
-            }
+            names = [name for name in averaged if name.endswith(STATISTICS)]
+            averaged |= _weighted_mean([update for _, update in updates], names)
         return {name: averaged[name] for name in self.arrays}
 
     def _secure_attempt(self, done: Round) -> bool:
@@ -437,8 +435,8 @@ class FederationServer:
         if isinstance(self._strategy, FedAdam):
             for kind, moments in (("m", self._strategy.m_t), ("v", self._strategy.v_t)):
                 arrays |= {f"{kind}/{k}": v for k, v in (moments or {}).items()}
-        text = json.dumps(self._history())
-        arrays["history"] = np.frombuffer(text.encode(), np.uint8)
+        history = self._history()
+        arrays["history"] = np.frombuffer(json.dumps(history).encode(), np.uint8)
         part = self._folder / "checkpoint.part"
         with part.open("wb") as file:
             np.savez(file, **arrays)
@@ -446,7 +444,7 @@ class FederationServer:
             os.fsync(file.fileno())
         part.replace(self._folder / CHECKPOINT)
         (self._folder / HISTORY).write_text(
-            json.dumps(self._history(), indent=1) + "\n", encoding="utf-8"
+            json.dumps(history, indent=1) + "\n", encoding="utf-8"
         )
 
     def _load_checkpoint(self) -> None:
@@ -497,15 +495,14 @@ def _validation(told: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _weighted_mean(updates: Iterable[Update]) -> Arrays:
-    updates = list(updates)
+def _weighted_mean(updates: Sequence[Update], names: Iterable[str]) -> Arrays:
     total = sum(item.weight for item in updates)
     return {
         name: np.asarray(
             sum(item.arrays[name] * (item.weight / total) for item in updates),
             np.float32,
         )
-        for name in updates[0].arrays
+        for name in names
     }
 
 
