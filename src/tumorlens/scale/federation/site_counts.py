@@ -478,8 +478,6 @@ def _summed(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - any part of a docume
         keys = {key: None for part in there for key in part}
         return {key: _summed([part.get(key) for part in there]) for key in keys}
     if isinstance(first, list):
-        if first and isinstance(first[0], str):
-            return sorted({item for part in there for item in part})
         return [_summed(list(row)) for row in zip(*there, strict=True)]
     return sum(there)
 
