@@ -41,7 +41,7 @@ from tumorlens.scale.federation.deployment import (
     SITE,
 )
 from tumorlens.scale.federation.plan import FederationPlan
-from tumorlens.scale.federation.secure import answer_secure, empty_reply, is_secure
+from tumorlens.scale.federation.secure import answer_secure, is_secure
 from tumorlens.scale.federation.server import (
     ARRAYS,
     CONFIG,
@@ -135,7 +135,7 @@ def leave_out(message: Message, context: Context) -> Message:
     """Leave pictures to another site that has them too."""
     rows = message.content[CONFIG]["rows"]
     _site_of(context).leave_out([int(row) for row in np.atleast_1d(rows)])
-    return empty_reply(message)
+    return Message(RecordDict(), reply_to=message)
 
 
 @server_app.main()
