@@ -41,6 +41,7 @@ from tumorlens.scale.federation.site import (
     scored_by_network,
 )
 from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.training.dataset import Sample
 from tumorlens.training.weights import load_weights
 
 FEDERATED, CENTRALISED, ALONE = "federated", "centralised", "alone"
@@ -159,6 +160,11 @@ def run_study(
         Plain JSON, as in ``study.json`` (schema ``tumorlens-federation-study/1``).
     """
     arms = _arms(manifests, plan, folder, epsilons)
+    # A site without any shows before days of training.
+    kept_aside = {
+        name: Site(name, path, folder / "scored" / name).samples("test", plan.training)
+        for name, path in manifests.items()
+    }
     for number, arm in enumerate(arms, start=1):
         home = folder / "arms" / arm.name
         if (home / WEIGHTS).exists():
@@ -171,7 +177,7 @@ def run_study(
             for name, path in arm.sites.items()
         }
         simulate(sites, home, weights)
-    scores = {arm.name: _scores(arm, manifests, folder) for arm in arms}
+    scores = {arm.name: _scores(arm, kept_aside, folder) for arm in arms}
     result = {
         "schema": "tumorlens-federation-study/1",
         "plan": json.loads(plan.to_json()),
@@ -249,18 +255,15 @@ def _privacy(plan: FederationPlan) -> Privacy:
 
 
 def _scores(
-    arm: _Arm, manifests: Mapping[str, Path], folder: Path
+    arm: _Arm, kept_aside: Mapping[str, Sequence[Sample]], folder: Path
 ) -> dict[str, ScoredSlices]:
     """Score every site's patients that were kept aside, by the arm's network."""
     home = folder / "arms" / arm.name
+    model = first_model(arm.plan.training, arm.plan.batch_norm)
     found = {}
-    for name, path in manifests.items():
+    for name, samples in kept_aside.items():
         own = home / "sites" / name / FINAL_WEIGHTS
-        model = first_model(arm.plan.training, arm.plan.batch_norm)
         load_weights(model, own if own.exists() else home / WEIGHTS)
-        samples = Site(name, path, home / "scored" / name).samples(
-            "test", arm.plan.training
-        )
         found[name] = scored_by_network(model, samples, arm.plan.training.size)
     return found
 
