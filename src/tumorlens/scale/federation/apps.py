@@ -237,4 +237,8 @@ def simulate(
         Keras weights to start from.
     """
     context = Context(1, 0, UserConfig(), RecordDict(), UserConfig())
-    FederationServer(LocalGrid(sites), context, folder, weights).run()
+    try:
+        FederationServer(LocalGrid(sites), context, folder, weights).run()
+    finally:
+        # Sites hold their slices in memory; a study would hold those of every arm.
+        _site.cache_clear()
