@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, read_manifest, write_manifest
+from tumorlens.data.manifest import Record, column_value, read_manifest, write_manifest
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
@@ -83,7 +83,7 @@ def split_by(
     """
     rows: dict[str, list[Record]] = defaultdict(list)
     for record in read_manifest(manifest):
-        values = [_value(record, name.strip()) for name in columns.split(",")]
+        values = [column_value(record, name.strip()) for name in columns.split(",")]
         name = next((item for item in values if item), "")
         if name:
             rows[name].append(record)
@@ -103,11 +103,6 @@ def split_by(
             "Name another column with --by, or run `tumorlens data split`.",
         )
     return manifests
-
-
-def _value(record: Record, column: str) -> str:
-    known = {"site": record.site, "source": record.source, "plane": record.plane}
-    return known.get(column, record.extra.get(column, ""))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 
 import tumorlens
-from tumorlens.data.manifest import Record, manifest_digest, read_manifest
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import (
+    Record,
+    column_value,
+    manifest_digest,
+    read_manifest,
+)
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, score_records
 from tumorlens.inference.bundle.bundle import read_document
@@ -139,18 +143,6 @@ def _exclusion(record: Record, protocol: Protocol) -> str:
         if column_value(record, column) not in values:
             return f"{column} not as included"
     return ""
-
-
-def column_value(record: Record, column: str) -> str:
-    """Read a column of a row, one of the manifest's own or any other."""
-    own = {
-        "label": record.label or "",
-        "plane": record.plane,
-        "sequence": sequence_word(record.sequence),
-        "site": record.site,
-        "source": record.source,
-    }
-    return str(own.get(column, record.extra.get(column, "")))
 
 
 def _group_values(scored: ScoredSlices, name: str) -> list[str]:
