@@ -199,8 +199,8 @@ class FederationServer:
         kind: str,
         content: RecordDict | Mapping[str, RecordDict],
         timeout: float,
-    ) -> dict[str, Message]:
-        """Ask all sites that are there, and return what they answered, by name."""
+    ) -> dict[str, Message | None]:
+        """Ask all sites that are there; by name, what each answers, if it does."""
         names = self._wait()
         messages = [
             Message(
@@ -211,7 +211,9 @@ class FederationServer:
             for node, name in names.items()
             if isinstance(content, RecordDict) or name in content
         ]
-        return self._send(messages, names, timeout)
+        replies = self._send(messages, names, timeout)
+        asked = [names[item.metadata.dst_node_id] for item in messages]
+        return {name: replies.get(name) for name in asked}
 
     def _send(
         self, messages: Sequence[Message], names: Mapping[int, str], timeout: float
@@ -240,7 +242,7 @@ class FederationServer:
         replies = self._ask(AUDIT, asked, self.plan.round_timeout)
         hashes = {}
         for name, reply in replies.items():
-            if reply.has_error():
+            if reply is None or reply.has_error():
                 raise DatasetError(
                     f"{name} cannot be compared with the others: {_reason(reply)}",
                     "Give it the sites' --audit-key, or leave --audit out.",
@@ -257,8 +259,14 @@ class FederationServer:
             )
             for name, rows in left_out.items()
         }
-        if orders:
-            self._ask(LEAVE_OUT, orders, _SHORT)
+        done = self._ask(LEAVE_OUT, orders, _SHORT) if orders else {}
+        for name in orders:
+            reply = done.get(name)
+            if reply is None or reply.has_error():
+                raise DatasetError(
+                    f"{name} does not leave its copies out: {_reason(reply)}",
+                    "Mend the site, then start the server with --resume.",
+                )
 
     # --- Rounds ---
 
@@ -405,7 +413,7 @@ class FederationServer:
             {
                 name: str(reply.content[CONFIG]["counts"])
                 for name, reply in replies.items()
-                if not reply.has_error()
+                if reply is not None and not reply.has_error()
             }
         )
         history = self._history()
@@ -506,8 +514,10 @@ def _weighted_mean(updates: Sequence[Update], names: Iterable[str]) -> Arrays:
     }
 
 
-def _reason(reply: Message) -> str:
+def _reason(reply: Message | None) -> str:
     """Keep of a site's error what a person can read."""
+    if reply is None:
+        return "it sent nothing in time."
     text = str(reply.error.reason).strip()
     return text.splitlines()[-1] if text else "it failed"
 
