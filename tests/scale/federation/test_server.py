@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
 
+import keras
 from flwr.app import Context, RecordDict, UserConfig
 
 from tests.samples.federated_sites import (
@@ -27,7 +28,7 @@ from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.scale.federation.apps import LocalGrid, simulate
 from tumorlens.scale.federation.plan import HISTORY, WEIGHTS, Privacy
 from tumorlens.scale.federation.server import CHECKPOINT, FederationServer
-from tumorlens.scale.federation.site import Site
+from tumorlens.scale.federation.site import Site, first_model
 
 NAMES = ("east", "north", "west")
 
@@ -338,6 +339,22 @@ def test_nothing_is_trained_before_copies_are_left_out(unheard, why, tmp_path):
     with pytest.raises(DatasetError, match=why):
         server(out, sites, DeafGrid(sites, unheard)).run()
     assert not (out / CHECKPOINT).exists()
+
+
+def test_first_weights_that_no_site_could_start_from_are_refused(manifests, tmp_path):
+    model = first_model(TINY_TRAINING, "shared")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(layer.moving_mean + 1.0)
+    weights = tmp_path / "first.weights.h5"
+    model.save_weights(weights)
+    sites, one_round = told_sites(tmp_path, manifests), replace(TINY_TRAINING, epochs=1)
+    shared = begun(tmp_path / "shared", replace(TINY_PLAN, training=one_round))
+    simulate(sites, shared, weights)
+    assert len(history(shared)["rounds"]) == 1
+    frozen = begun(tmp_path / "frozen", replace(TINY_PLAN, batch_norm="frozen"))
+    with pytest.raises(TrainingError, match="layers that are never sent"):
+        simulate(sites, frozen, weights)
 
 
 def test_private_sites_say_what_they_spent(manifests, tmp_path):

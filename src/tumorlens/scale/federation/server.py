@@ -44,6 +44,7 @@ from tumorlens.scale.federation.screening import (
 from tumorlens.scale.federation.secure import secure_round
 from tumorlens.scale.federation.site import (
     Arrays,
+    check_first_weights,
     first_model,
     frozen_digest,
     put_arrays,
@@ -139,6 +140,8 @@ class FederationServer:
         self._folder = folder
         self._say = say
         self.plan = FederationPlan.read(folder)
+        if weights is not None:
+            check_first_weights(self.plan, weights)
         model = first_model(self.plan.training, self.plan.batch_norm, weights)
         self._digest = frozen_digest(model)
         self.arrays: Arrays = shared_arrays(model, self.plan.batch_norm)

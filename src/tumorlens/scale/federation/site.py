@@ -106,6 +106,27 @@ def frozen_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def check_first_weights(plan: FederationPlan, weights: Path) -> None:
+    """Refuse first weights that sites cannot start from.
+
+    Raises
+    ------
+    TrainingError
+        What is never sent has other values there than sites build it with.
+    """
+    given, built = (
+        frozen_digest(first_model(plan.training, plan.batch_norm, path))
+        for path in (weights, None)
+    )
+    if given != built:
+        raise TrainingError(
+            f"{weights} has other values in layers that are never sent: no site could "
+            "start from it.",
+            "Leave --weights out; with --batch-norm frozen (and so with --dp-epsilon) "
+            "normalisation is among these layers.",
+        )
+
+
 def put_arrays(model: keras.Model, arrays: Mapping[str, NDArray[np.float32]]) -> None:
     """Put weights in place.
 

@@ -37,6 +37,7 @@ from tumorlens.scale.federation.plan import (
 from tumorlens.scale.federation.site import (
     FINAL_WEIGHTS,
     Site,
+    check_first_weights,
     first_model,
     scored_by_network,
 )
@@ -155,6 +156,9 @@ def run_study(
         Plain JSON, as in ``study.json`` (schema ``tumorlens-federation-study/1``).
     """
     arms = _arms(manifests, plan, folder, epsilons)
+    if weights is not None:
+        for arm in arms:
+            check_first_weights(arm.plan, weights)
     # A site without any shows before days of training.
     kept_aside = {
         name: Site(name, path, folder / "scored" / name).samples("test", plan.training)
