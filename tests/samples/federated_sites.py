@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.samples.heads import draw_people
 from tumorlens.data.manifest import write_manifest
+from tumorlens.scale.federation.deployment import site_facts
 from tumorlens.scale.federation.plan import FederationPlan
 from tumorlens.training.config import TrainingConfig
 
@@ -46,10 +47,6 @@ def draw_site(folder: Path, name: str, people: int = 16) -> Path:
 def told_sites(folder: Path, manifests: dict[str, Path]) -> dict[str, dict[str, Any]]:
     """Say what each site is told of itself in a simulation."""
     return {
-        name: {
-            "site": name,
-            "manifest": str(path),
-            "folder": str(folder / "sites" / name),
-        }
+        name: site_facts(name, path, folder / "sites" / name)
         for name, path in manifests.items()
     }
