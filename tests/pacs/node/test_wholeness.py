@@ -288,6 +288,27 @@ def test_a_number_in_the_headers_is_believed_where_it_can_be_of_the_series(
     assert doubts(SeriesJob("1", tuple(files))) == []
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"NumberOfFrames": [1, 1]},
+        {"ImagesInAcquisition": [22, 22]},
+        {"ImageOrientationPatient": ["1", "", "0", "0", "1", "0"]},
+        {"ImageOrientationPatient": "1"},
+        {"ImagePositionPatient": [0, 0, float("inf")]},
+        {"ImagePositionPatient": None, "InstanceNumber": [1, 2]},
+    ],
+)
+def test_a_header_that_breaks_the_rules_decides_nothing(
+    tmp_path: Path, values: dict[str, object]
+) -> None:
+    *files, odd = write_series(tmp_path / "a", slices=6)
+    for path in files:
+        change(path, ImageType=["ORIGINAL", "PRIMARY"])
+    change(odd, ImageType=["ORIGINAL", "PRIMARY"], **values)
+    assert Wholeness("LENS")(SeriesJob("1", (*files, odd))) == []
+
+
 def test_a_peer_that_is_down_or_a_file_that_is_none_decides_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
