@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -512,3 +513,15 @@ def test_results_of_an_older_release_are_replaced_as_reports(
     queue.add("1.2", "1", b"second")
     job = complete(queue, clock)
     assert job.earlier == (SentResult("9", "9.1", "1"), picture)
+
+
+@pytest.mark.parametrize("name", ["queue?x=1", "queue%41", "queue#1"])
+def test_a_queue_is_looked_into_whatever_its_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / name
+    with closing(SeriesQueue(folder)) as made:
+        made.add("1.1", "1", b"image")
+    with closing(SeriesQueue(folder, beside=True)) as looked:
+        assert looked.counts() == {"receiving": 1}
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from tumorlens.errors import OutputError
 from tumorlens.jobs import artifacts as artifact_store
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
-from tumorlens.jobs.store import DATABASE, JobStore
+from tumorlens.jobs.store import DATABASE, JobStore, sqlite_url
 from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import SentResult
@@ -210,7 +210,7 @@ class SeriesQueue:
                     "Give the --folder that the node was started with.",
                 )
             # A store that is named by its database's URL takes no lock.
-            url = f"sqlite:///{folder / DATABASE}"
+            url = sqlite_url(folder)
         policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
         self._store = JobStore(folder, policies, url=url, clock=clock)
         self._database = self._store.database
@@ -327,9 +327,7 @@ class SeriesQueue:
             if not job.is_arriving and not 0 < left <= seconds:
                 return False
             self.jobs.move(row, JUDGE)
-            facts = dict(row.document)
-            facts[_WAITS] = True
-            row.document = facts
+            row.document = {**row.document, _WAITS: True}
             pause = again_seconds if left <= 0 else min(left, again_seconds)
             row.due = row.rank = now + pause
         return True
