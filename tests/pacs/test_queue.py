@@ -515,6 +515,30 @@ def test_results_of_an_older_release_are_replaced_as_reports(
     assert job.earlier == (SentResult("9", "9.1", "1"), picture)
 
 
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_result_that_arrives_during_or_after_the_next_judging_is_replaced(
+    queue: SeriesQueue, clock: Clock, judged: bool
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [b"report", b"picture"])
+    slow = queue.next_to_send()
+    assert slow is not None
+    report, picture = SentResult("9", "9.1", "1"), SentResult("9", "9.2", "2", "1.7")
+    queue.sent("1", slow.files[0], report)
+    queue.add("1.2", "1", b"second")
+    job = complete(queue, clock)
+    assert job.earlier == (report,)
+    if judged:
+        assert queue.put_results(job, [b"new report"])
+    queue.sent("1", slow.files[1], picture)
+    assert judged or not queue.put_results(job, [b"new report"])
+    job = complete(queue, clock)
+    assert job.earlier == (report, picture)
+    assert queue.put_results(job, [b"newest report"])
+    send(queue, "1")
+    assert queue.counts() == {"done": 1}
+
+
 @pytest.mark.parametrize("name", ["queue?x=1", "queue%41", "queue#1"])
 def test_a_queue_is_looked_into_whatever_its_folder_is_called(
     tmp_path: Path, name: str

@@ -358,8 +358,9 @@ class SeriesQueue:
         Returns
         -------
         bool
-            False where more images of the series came in the meantime: nothing is
-            kept, and it will be judged with them.
+            False where more images of the series came in the meantime, or results of
+            it arrived that these do not know of: nothing is kept, and it will be judged
+            with them.
         """
         with self._artifacts.staging() as stage:
             files = {str(place): stage(data) for place, data in enumerate(results)}
@@ -400,6 +401,11 @@ class SeriesQueue:
             if result is not None:
                 named = json.dumps(list(astuple(result)))
                 self._artifacts.attach(row.id, REPORT, {named: None})
+                being_judged = row.stage == JUDGE and row.state is JobState.RUNNING
+                if being_judged or (not arrived and _is_in(row, SEND)):
+                    # The newer results do not know that they replace this one.
+                    self._judge_again(row)
+                    return
             # It may be receiving again.
             if len(arrived) == len(results) and _is_in(row, SEND):
                 self.jobs.end(row, JobState.DONE)

@@ -120,7 +120,7 @@ class SeriesWorker:
             if job.doubts:
                 logger.warning("Its report is of a part: the series is not whole.")
         else:
-            logger.info("More than %d images of a series came: it waits.", images)
+            logger.info("A series of %d images changed meanwhile: it waits.", images)
         return True
 
     def _send_next(self) -> bool:
