@@ -515,6 +515,17 @@ def test_results_of_an_older_release_are_replaced_as_reports(
     assert job.earlier == (SentResult("9", "9.1", "1"), picture)
 
 
+def test_a_series_of_which_images_are_gone_is_counted_as_a_part(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    job = replace(complete(queue, clock), missing=1)
+    # Its report is PARTIAL, too.
+    assert queue.put_results(job, [b"report"])
+    assert queue.partial == 1
+    assert [entry.is_partial for entry in queue.entries()] == [True]
+
+
 @pytest.mark.parametrize("judged", [False, True])
 def test_a_result_that_arrives_during_or_after_the_next_judging_is_replaced(
     queue: SeriesQueue, clock: Clock, judged: bool

@@ -362,13 +362,14 @@ class SeriesQueue:
             it arrived that these do not know of: nothing is kept, and it will be judged
             with them.
         """
+        is_partial = bool(job.doubts or job.missing)
         with self._artifacts.staging() as stage:
             files = {str(place): stage(data) for place, data in enumerate(results)}
             with self._database.transaction() as session:
                 row = self._row(session, job.series)
                 whole = row is not None and row.lease == job.lease is not None
                 if row is not None and whole:
-                    row.document = {**row.document, _PARTIAL: bool(job.doubts)}
+                    row.document = {**row.document, _PARTIAL: is_partial}
                     self._artifacts.detach(self._artifacts.of(row.id, RESULT))
                     self._artifacts.attach(row.id, RESULT, files)
                     if files:
@@ -376,7 +377,7 @@ class SeriesQueue:
                         self.jobs.move(row, SEND, rank=0.0)
                     else:
                         self.jobs.end(row, JobState.DONE)
-        self._partial += whole and bool(job.doubts)
+        self._partial += whole and is_partial
         if self._keep_seconds <= 0:
             self.clean()
         return whole
