@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import signal
 import subprocess
@@ -33,34 +32,11 @@ ABSENT, UNDETERMINED = "272519000", "373068000"
 WAIT = ("--wait-seconds", 3)
 
 pytestmark = [
-    # pynetdicom leaves a socket to the garbage collector where nobody listens.
+    pytest.mark.usefixtures("collected"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let such sockets go here, and not in another file's test."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def started() -> Iterator[list[Command]]:
-    commands: list[Command] = []
-    yield commands
-    for command in commands:
-        if command.runs:
-            command.end(signal.SIGKILL)
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    server = Orthanc(tmp_path / "orthanc", dicomweb=True)
-    yield server
-    server.kill()
 
 
 @pytest.fixture
