@@ -97,7 +97,9 @@ class SeriesWorker:
             return False
         images, again = len(job.files), " again" if job.earlier else ""
         try:
-            job = replace(job, doubts=tuple(self._doubts(job)))
+            if not job.is_arriving:
+                # Else it waits, whatever the headers and the archive say.
+                job = replace(job, doubts=tuple(self._doubts(job)))
             if (job.is_arriving or job.doubts) and self._queue.wait(
                 job, self._wait_seconds, _LOOK_AGAIN_SECONDS
             ):
