@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -167,6 +168,22 @@ def test_a_login_leads_nowhere_else(
     client: FlaskClient, token: Token, path: str
 ) -> None:
     assert log_in(client, token("anna"), next=path).location == "/"
+
+
+def test_a_login_behind_a_prefix_leads_to_the_page_that_was_asked_for(
+    classifier: SeriesClassifier, store: Store, token: Token
+) -> None:
+    app = create_app(classifier, store, Settings(trusted_proxies=1))
+    client, anna = app.test_client(), token("anna")
+    proxy = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Prefix": "/lens"}
+    for path, end in (("/scans/none", "/lens/scans/none"), ("/", "/lens/")):
+        asked = client.get(path, headers=proxy).location.removeprefix("/lens")
+        page = client.get(asked, headers=proxy).text
+        (wanted,) = re.findall(r'name="next" value="(.*?)"', page)
+        sent = {"token": text_of(anna), "next": wanted}
+        entered = client.post("/login", data=sent, headers=proxy)
+        assert (entered.status_code, entered.location) == (303, end)
+        client.post("/logout", headers=proxy)
 
 
 def test_wrong_tokens_are_counted_by_address(client: FlaskClient, token: Token) -> None:
