@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from tests.samples.series_uploads import nifti
 from tests.samples.uploads import form
 from tumorlens import SeriesClassifier
-from tumorlens.errors import SettingError
+from tumorlens.errors import QuotaError, SettingError
 from tumorlens.settings import Settings
-from tumorlens.web.access import ADMIN_TOKEN
+from tumorlens.web.access import ADMIN_TOKEN, Access, LoginError
 from tumorlens.web.app import create_app
 from tumorlens.web.app_state import state_of
 from tumorlens.web.uploads.store import Store
@@ -184,6 +184,27 @@ def test_a_login_behind_a_prefix_leads_to_the_page_that_was_asked_for(
         entered = client.post("/login", data=sent, headers=proxy)
         assert (entered.status_code, entered.location) == (303, end)
         client.post("/logout", headers=proxy)
+
+
+def test_wrong_attempts_are_counted_also_once_there_were_very_many(
+    app: Flask, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.accounts.add("anna", PASSWORD, "reader")
+    monkeypatch.setattr("tumorlens.web.access._MOST_KEYS", 11)
+    now = [1_000.0]
+    access = Access(store.tokens, store.accounts, Settings(), clock=lambda: now[0])
+    with app.test_request_context():
+        with pytest.raises(LoginError):
+            access.log_in("wrong", "192.0.2.1")
+        now[0] += 3_600.0
+        for number in range(10):
+            with pytest.raises(LoginError):
+                access.log_in("wrong", f"192.0.2.{number + 2}", "anna")
+        # What the address did is forgotten, and the name is refused.
+        with pytest.raises(QuotaError):
+            access.log_in("wrong", "192.0.2.1", "anna")
+        with pytest.raises(LoginError):
+            access.log_in("wrong", "192.0.2.99")
 
 
 def test_wrong_tokens_are_counted_by_address(client: FlaskClient, token: Token) -> None:
