@@ -24,13 +24,13 @@ from tumorlens.errors import BusyError, MissingFileError
 from tumorlens.web.app_state import MOST_STREAMS, app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.security import api_owner, listed_owner
+from tumorlens.web.security import api_owner
 from tumorlens.web.uploads.upload import Kind, State, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
     judged_study,
-    page_length,
+    listed_page,
     series_report_pdf,
     status_to_json,
     study_nifti,
@@ -74,12 +74,8 @@ def list_all() -> Response:
     Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
     there any more, 405 without a log-in.
     """
-    length, after = page_length(), request.args.get("after")
-    uploads, last = app_state().store.page(listed_owner(), Kind.SCAN, after, length)
-    following = url_for("api.series.list_all", limit=length, after=last)
-    return jsonify(
-        scans=[_to_json(item) for item in uploads], next=following if last else None
-    )
+    uploads, following = listed_page(Kind.SCAN)
+    return jsonify(scans=[_to_json(item) for item in uploads], next=following)
 
 
 @blueprint.get("/<scan_id>/events")
