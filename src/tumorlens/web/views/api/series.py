@@ -89,30 +89,31 @@ def events(scan_id: str) -> Response:
     _get(scan_id)
     context = partial(current_app.request_context, request.environ)
 
-    def status() -> str | None:
+    def status() -> dict[str, Any] | None:
         try:
             upload = state.store.get(scan_id, owner, Kind.SCAN)
         except MissingFileError:
             return None
         # The request's own ends before the stream does.
         with context():
-            return json.dumps(_to_json(upload))
+            return _to_json(upload)
 
     def lines() -> Iterator[str]:
-        told, quiet_since = None, time.monotonic()
+        told: dict[str, Any] | None = None
+        quiet_since = time.monotonic()
         while not state.stopping.is_set():
             document = status()
             if document is None:
                 yield "event: gone\ndata: {}\n\n"
                 return
             if document != told:
-                yield f"event: status\ndata: {document}\n\n"
+                yield f"event: status\ndata: {json.dumps(document)}\n\n"
                 told, quiet_since = document, time.monotonic()
             elif time.monotonic() - quiet_since > _QUIET_SECONDS:
                 # Who has gone is found out by writing.
                 yield ": still there\n\n"
                 quiet_since = time.monotonic()
-            if State(json.loads(document)["state"]).is_over:
+            if State(document["state"]).is_over:
                 return
             state.stopping.wait(_LOOK_SECONDS)
 
