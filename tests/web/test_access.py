@@ -141,6 +141,9 @@ def test_people_log_in_with_a_token_and_out_again(
     page = client.post("/analyses", **form(("a.png", lesion_png)))
     assert page.status_code == 303
     assert "Log out anna" in client.get(page.location).text
+    home = client.get("/").text
+    assert "logged in as anna sees these results" in home
+    assert "Only this browser" not in home
     # Pages and API show the same results.
     assert (
         client.get(page.location.replace("/analyses", PREDICTIONS)).status_code == 200
