@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -95,23 +96,27 @@ def version_problems(root: Path) -> list[str]:
 def git_problems() -> list[str]:
     """Say whether the working tree is clean and the version's tag still free."""
     problems = []
-    if _run("git", "status", "--porcelain"):
+    if run("git", "status", "--porcelain"):
         problems.append("The working tree has changes that are not committed.")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     tag = f"v{project['project']['version']}"
-    if _run("git", "tag", "--list", tag):
+    if run("git", "tag", "--list", tag):
         problems.append(f"The tag {tag} exists already.")
     return problems
+
+
+def clear_build() -> None:
+    """Remove what an earlier build left: it would go into the next wheel again."""
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
 
 
 def build_wheel() -> Path:
     """Build the wheel into dist/, alone there."""
     for old in DIST.glob("*.whl"):
         old.unlink()
-    # What an earlier build left there would go into the wheel again, removed or not.
-    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
+    clear_build()
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
-    _run(*pip, "-c", "constraints.txt", "-w", str(DIST), ".")
+    run(*pip, "-c", "constraints.txt", "-w", str(DIST), ".")
     (wheel,) = DIST.glob("*.whl")
     return wheel
 
@@ -132,7 +137,7 @@ def wheel_problems(wheel: Path) -> list[str]:
     names = {
         name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name
     }
-    source = _run("git", "ls-files", "src/tumorlens").splitlines()
+    source = run("git", "ls-files", "src/tumorlens").splitlines()
     wanted = {name.removeprefix("src/") for name in source}
     problems = [f"The wheel lacks {name}." for name in sorted(wanted - names)]
     problems += [
@@ -141,17 +146,16 @@ def wheel_problems(wheel: Path) -> list[str]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        _run(sys.executable, str(ROOT / "scripts" / "make_env.py"), str(home / "env"))
-        python = str(home / "env" / "bin" / "python")
+        python = make_environment(home / "env")
         pins = str(ROOT / "constraints.txt")
         install = (python, "-m", "pip", "install", "--quiet", "-c", pins, str(wheel))
-        _run(*install, cwd=home)
-        extra = _run(python, "-c", IMPORTS, cwd=home)
+        run(*install, cwd=home)
+        extra = run(python, "-c", IMPORTS, cwd=home)
         if extra:
             problems.append(f"The plain install brings {extra}.")
-        _run(python, "-c", DRAW, "head.png", cwd=home)
+        run(python, "-c", DRAW, "head.png", cwd=home)
         command = str(home / "env" / "bin" / "tumorlens")
-        said = _run(
+        said = run(
             *(command, "predict", "head.png", "--json", "-", "--maps", "maps"), cwd=home
         )
         (document,) = json.loads(said)
@@ -165,16 +169,22 @@ def wheel_problems(wheel: Path) -> list[str]:
     return problems
 
 
-def _run(*command: str, cwd: Path = ROOT) -> str:
+def make_environment(folder: Path) -> str:
+    """Make an empty environment; return the path of its Python."""
+    run(sys.executable, str(ROOT / "scripts" / "make_env.py"), str(folder))
+    return str(folder / "bin" / "python")
+
+
+def run(*command: str, cwd: Path = ROOT) -> str:
     """Run a program and return what it prints; stop with its words where it fails."""
-    # The source must not stand in for what the wheel lacks.
+    # The source must not stand in for what is not installed.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)
-        raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}")
+        raise SystemExit(f"{shlex.join(command)}: exit status {done.returncode}")
     return done.stdout.strip()
 
 

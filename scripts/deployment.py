@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
@@ -25,7 +24,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from check_release import DRAW, ROOT, clear_build, make_environment, run
+
 WHEELHOUSE = ROOT / "build" / "wheelhouse"
 EXTRAS = "pacs,server"
 TOKEN = "a token of the administrator, for this check alone"
@@ -86,8 +86,8 @@ def fill_wheelhouse(folder: Path = WHEELHOUSE) -> Path:
     """Put all wheels of an installation into a folder, with a list of their hashes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
-    _run(
+    clear_build()
+    run(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "-c", "constraints.txt"),
         *("-w", str(folder), f".[{EXTRAS}]"),
     )
@@ -108,23 +108,19 @@ def check_air_gapped(folder: Path = WHEELHOUSE) -> None:
         fill_wheelhouse(folder)
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
-        python = _environment(home / "env")
-        _run(
+        python = make_environment(home / "env")
+        run(
             *(python, "-m", "pip", "install", "--quiet", "--no-index"),
             *("--find-links", str(folder), "--require-hashes"),
             *("-r", str(folder / "requirements.txt")),
             cwd=home,
         )
-        draw = (
-            "import cv2, numpy; d = numpy.zeros((256, 256), numpy.uint8); "
-            "cv2.circle(d, (128, 128), 90, 120, -1); cv2.imwrite('head.png', d)"
-        )
-        _run(python, "-c", draw, cwd=home)
+        run(python, "-c", DRAW, "head.png", cwd=home)
         command = str(home / "env" / "bin" / "tumorlens")
-        said = _run(command, "predict", "head.png", "--json", "-", cwd=home)
+        said = run(command, "predict", "head.png", "--json", "-", cwd=home)
         (document,) = json.loads(said)
-        _run(command, "node", "--help", cwd=home)
-        size = _run("du", "-sm", str(home / "env")).split()[0]
+        run(command, "node", "--help", cwd=home)
+        size = run("du", "-sm", str(home / "env")).split()[0]
         print(
             f"Air-gapped: installed by hashes alone ({size} MB), "
             f"{document['decision']} of a drawn picture."
@@ -144,12 +140,12 @@ def check_image(path: Path = ROOT / "deploy" / "Dockerfile") -> None:
                 _copy(ROOT / name, work / target)
         for name, text in build.instructions:
             if name == "RUN":
-                _environment(prefix)
+                make_environment(prefix)
                 # The environment is there already: Debian's Python cannot make one.
                 steps = text.replace("/opt/tumorlens", str(prefix)).split(" && ")
                 for step in steps:
                     if " -m venv " not in step:
-                        _run("sh", "-c", step, cwd=work)
+                        run("sh", "-c", step, cwd=work)
         moved = {"/opt/tumorlens": str(prefix), "/data": str(data)}
         variables = runtime.environment
         for old, new in moved.items():
@@ -185,11 +181,6 @@ def _start_and_stop(
     return tries
 
 
-def _environment(folder: Path) -> str:
-    _run(sys.executable, str(ROOT / "scripts" / "make_env.py"), str(folder))
-    return str(folder / "bin" / "python")
-
-
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -203,19 +194,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _run(*command: str, cwd: Path = ROOT) -> str:
-    """Run a program and return what it prints; stop with its words where it fails."""
-    # The source must not stand in for what is not installed.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        print(done.stdout + done.stderr, file=sys.stderr)
-        raise SystemExit(f"{shlex.join(command)}: exit status {done.returncode}")
-    return done.stdout.strip()
 
 
 STEPS = {

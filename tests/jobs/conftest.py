@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.samples.postgres import Postgres
+from tumorlens.jobs.database import Database
 from tumorlens.jobs.queue import RetryPolicy
 from tumorlens.jobs.store import JobStore
 
@@ -33,6 +35,17 @@ def url(request: pytest.FixtureRequest) -> str | None:
         return None
     server: Postgres = request.getfixturevalue("postgres")
     return server.database()
+
+
+@pytest.fixture
+def any_url(url: str | None, tmp_path: Path) -> str:
+    return url or f"sqlite:///{tmp_path}/jobs.sqlite"
+
+
+@pytest.fixture
+def database(any_url: str) -> Iterator[Database]:
+    with closing(Database(any_url)) as database:
+        yield database
 
 
 Opened = Callable[[], JobStore]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tumorlens.errors import MissingFileError, SettingError
@@ -15,10 +12,8 @@ PASSWORD = "four drawn heads a day"
 
 
 @pytest.fixture
-def accounts(url: str | None, tmp_path: Path) -> Iterator[AccountStore]:
-    database = Database(url or f"sqlite:///{tmp_path}/jobs.sqlite")
-    yield AccountStore(database)
-    database.close()
+def accounts(database: Database) -> AccountStore:
+    return AccountStore(database)
 
 
 def test_a_name_and_its_password_open_an_account(accounts: AccountStore) -> None:

@@ -25,11 +25,6 @@ from tumorlens.jobs.database import (
 from tumorlens.jobs.tables import Base, Job
 
 
-@pytest.fixture
-def any_url(url: str | None, tmp_path: Path) -> str:
-    return url or f"sqlite:///{tmp_path}/jobs.sqlite"
-
-
 def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:
     folder = Path(database_module.__file__).with_name("migrations")
     assert ScriptDirectory(str(folder)).get_current_head() == HEAD

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.jobs.conftest import Clock
 from tumorlens.errors import MissingFileError, SettingError
 from tumorlens.jobs.database import Database
 from tumorlens.jobs.tokens import TokenStore
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tokens(url: str | None, tmp_path: Path, clock: Clock) -> Iterator[TokenStore]:
-    database = Database(url or f"sqlite:///{tmp_path}/jobs.sqlite")
-    yield TokenStore(database, clock)
-    database.close()
+def tokens(database: Database, clock: Clock) -> TokenStore:
+    return TokenStore(database, clock)
 
 
 def test_a_token_is_found_by_itself_and_by_its_id(tokens: TokenStore) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +19,11 @@ SERIES = 8
 RESULTS = ["OT", "SEG", "SR"]
 
 pytestmark = [
-    # pynetdicom leaves a socket to the garbage collector where nobody listens.
+    pytest.mark.usefixtures("collected"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let such sockets go here, and not in another file's test."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[list[Command]]:
-    commands: list[Command] = []
-    yield commands
-    for command in commands:
-        if command.runs:
-            command.end(signal.SIGKILL)
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    server = Orthanc(tmp_path / "orthanc", dicomweb=True)
-    yield server
-    server.kill()
 
 
 @pytest.fixture
@@ -92,7 +67,6 @@ def test_a_killed_node_goes_on(
     tmp_path: Path,
 ) -> None:
     node, to_node = start_node(orthanc, started, tiny_bundle, tmp_path)
-    started.append(node)
 
     def send(files: list[Path]) -> bool:
         return send_files("SCANNER", to_node, files, lambda _: None)
@@ -119,7 +93,6 @@ def test_images_that_come_late_survive_a_kill(
     orthanc: Orthanc, started: list[Command], tiny_bundle: Path, tmp_path: Path
 ) -> None:
     node, to_node = start_node(orthanc, started, tiny_bundle, tmp_path)
-    started.append(node)
     files = write_series(tmp_path / "drawn", slices=4, pixels=ill_head())
 
     def send(some: list[Path]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -512,3 +513,50 @@ def test_results_of_an_older_release_are_replaced_as_reports(
     queue.add("1.2", "1", b"second")
     job = complete(queue, clock)
     assert job.earlier == (SentResult("9", "9.1", "1"), picture)
+
+
+def test_a_series_of_which_images_are_gone_is_counted_as_a_part(
+    queue: SeriesQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"first")
+    job = replace(complete(queue, clock), missing=1)
+    # Its report is PARTIAL, too.
+    assert queue.put_results(job, [b"report"])
+    assert queue.partial == 1
+    assert [entry.is_partial for entry in queue.entries()] == [True]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_result_that_arrives_during_or_after_the_next_judging_is_replaced(
+    queue: SeriesQueue, clock: Clock, judged: bool
+) -> None:
+    queue.add("1.1", "1", b"first")
+    queue.put_results(complete(queue, clock), [b"report", b"picture"])
+    slow = queue.next_to_send()
+    assert slow is not None
+    report, picture = SentResult("9", "9.1", "1"), SentResult("9", "9.2", "2", "1.7")
+    queue.sent("1", slow.files[0], report)
+    queue.add("1.2", "1", b"second")
+    job = complete(queue, clock)
+    assert job.earlier == (report,)
+    if judged:
+        assert queue.put_results(job, [b"new report"])
+    queue.sent("1", slow.files[1], picture)
+    assert judged or not queue.put_results(job, [b"new report"])
+    job = complete(queue, clock)
+    assert job.earlier == (report, picture)
+    assert queue.put_results(job, [b"newest report"])
+    send(queue, "1")
+    assert queue.counts() == {"done": 1}
+
+
+@pytest.mark.parametrize("name", ["queue?x=1", "queue%41", "queue#1"])
+def test_a_queue_is_looked_into_whatever_its_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / name
+    with closing(SeriesQueue(folder)) as made:
+        made.add("1.1", "1", b"image")
+    with closing(SeriesQueue(folder, beside=True)) as looked:
+        assert looked.counts() == {"receiving": 1}
+    assert [path.name for path in tmp_path.iterdir()] == [name]

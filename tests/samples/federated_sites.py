@@ -6,19 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.samples.heads import draw_people
+from tests.samples.heads import TINY, draw_people
 from tumorlens.data.manifest import write_manifest
+from tumorlens.scale.federation.deployment import site_facts
 from tumorlens.scale.federation.plan import FederationPlan
-from tumorlens.training.config import TrainingConfig
 
-TINY_TRAINING = TrainingConfig(
-    network="seed-cnn",
-    epochs=2,
-    steps_per_epoch=2,
-    batch_size=4,
-    size=32,
-    early_size=32,
-)
+TINY_TRAINING = replace(TINY, epochs=2, size=32)
 TINY_PLAN = FederationPlan(training=TINY_TRAINING, min_cell=1, round_timeout=120.0)
 _SPLITS = ("train", "train", "validation", "test")
 
@@ -46,10 +39,6 @@ def draw_site(folder: Path, name: str, people: int = 16) -> Path:
 def told_sites(folder: Path, manifests: dict[str, Path]) -> dict[str, dict[str, Any]]:
     """Say what each site is told of itself in a simulation."""
     return {
-        name: {
-            "site": name,
-            "manifest": str(path),
-            "folder": str(folder / "sites" / name),
-        }
+        name: site_facts(name, path, folder / "sites" / name)
         for name, path in manifests.items()
     }

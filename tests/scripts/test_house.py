@@ -20,7 +20,9 @@ def house() -> Any:
 
 
 def load(name: str) -> ModuleType:
-    """Import a script, which lies in no package."""
+    """Import a script, which lies in no package; it may import its neighbours."""
+    if str(SCRIPTS) not in sys.path:
+        sys.path.append(str(SCRIPTS))
     spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.samples.heads import TINY
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import SettingError, TrainingError
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training.batches import BatchStream
-from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import load_samples, sampling_weights
 from tumorlens.training.fit import (
     BEST_WEIGHTS,
@@ -25,15 +25,7 @@ from tumorlens.training.fit import (
 from tumorlens.training.networks.registry import find_network
 from tumorlens.training.weights import count_normalisation, load_weights
 
-SMALL = TrainingConfig(
-    network="seed-cnn",
-    epochs=2,
-    steps_per_epoch=4,
-    batch_size=4,
-    size=64,
-    early_size=32,
-    early_share=0.5,
-)
+SMALL = replace(TINY, epochs=2, steps_per_epoch=4, early_share=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.samples.heads import draw_person
+from tests.samples.heads import TINY, draw_person
 from tumorlens.data.manifest import Record
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training import plan
@@ -103,14 +104,7 @@ def test_a_run_is_estimated_without_a_change_to_the_network():
     square = np.asarray(draw_person(0, 256), np.uint8)
     record = Record(Path("head.png"), TumorClass.GLIOMA)
     samples = [Sample(record, square, None, None)] * 3
-    small = TrainingConfig(
-        network="seed-cnn",
-        epochs=1,
-        steps_per_epoch=4,
-        batch_size=2,
-        size=64,
-        early_size=32,
-    )
+    small = replace(TINY, steps_per_epoch=4, batch_size=2)
     cost = expected_cost(model, small, samples, samples[:1])
     assert cost.seconds > 0.0
     assert all(
@@ -118,14 +112,7 @@ def test_a_run_is_estimated_without_a_change_to_the_network():
         for one, other in zip(before, model.get_weights(), strict=True)
     )
     # A batch twice as large takes more memory, and so do more pictures.
-    larger = TrainingConfig(
-        network="seed-cnn",
-        epochs=1,
-        steps_per_epoch=4,
-        batch_size=4,
-        size=64,
-        early_size=32,
-    )
+    larger = replace(small, batch_size=4)
     assert expected_cost(model, larger, samples, []).memory_bytes > cost.memory_bytes
     more = expected_cost(model, small, samples * 100, samples[:1])
     assert more.memory_bytes - cost.memory_bytes == 297 * square.nbytes

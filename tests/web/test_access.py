@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,9 @@ from flask.testing import FlaskClient
 from tests.samples.series_uploads import nifti
 from tests.samples.uploads import form
 from tumorlens import SeriesClassifier
-from tumorlens.errors import SettingError
+from tumorlens.errors import QuotaError, SettingError
 from tumorlens.settings import Settings
-from tumorlens.web.access import ADMIN_TOKEN
+from tumorlens.web.access import ADMIN_TOKEN, Access, LoginError
 from tumorlens.web.app import create_app
 from tumorlens.web.app_state import state_of
 from tumorlens.web.uploads.store import Store
@@ -140,6 +141,9 @@ def test_people_log_in_with_a_token_and_out_again(
     page = client.post("/analyses", **form(("a.png", lesion_png)))
     assert page.status_code == 303
     assert "Log out anna" in client.get(page.location).text
+    home = client.get("/").text
+    assert "logged in as anna sees these results" in home
+    assert "Only this browser" not in home
     # Pages and API show the same results.
     assert (
         client.get(page.location.replace("/analyses", PREDICTIONS)).status_code == 200
@@ -167,6 +171,43 @@ def test_a_login_leads_nowhere_else(
     client: FlaskClient, token: Token, path: str
 ) -> None:
     assert log_in(client, token("anna"), next=path).location == "/"
+
+
+def test_a_login_behind_a_prefix_leads_to_the_page_that_was_asked_for(
+    classifier: SeriesClassifier, store: Store, token: Token
+) -> None:
+    app = create_app(classifier, store, Settings(trusted_proxies=1))
+    client, anna = app.test_client(), token("anna")
+    proxy = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Prefix": "/lens"}
+    for path, end in (("/scans/none", "/lens/scans/none"), ("/", "/lens/")):
+        asked = client.get(path, headers=proxy).location.removeprefix("/lens")
+        page = client.get(asked, headers=proxy).text
+        (wanted,) = re.findall(r'name="next" value="(.*?)"', page)
+        sent = {"token": text_of(anna), "next": wanted}
+        entered = client.post("/login", data=sent, headers=proxy)
+        assert (entered.status_code, entered.location) == (303, end)
+        client.post("/logout", headers=proxy)
+
+
+def test_wrong_attempts_are_counted_also_once_there_were_very_many(
+    app: Flask, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.accounts.add("anna", PASSWORD, "reader")
+    monkeypatch.setattr("tumorlens.web.access._MOST_KEYS", 11)
+    now = [1_000.0]
+    access = Access(store.tokens, store.accounts, Settings(), clock=lambda: now[0])
+    with app.test_request_context():
+        with pytest.raises(LoginError):
+            access.log_in("wrong", "192.0.2.1")
+        now[0] += 3_600.0
+        for number in range(10):
+            with pytest.raises(LoginError):
+                access.log_in("wrong", f"192.0.2.{number + 2}", "anna")
+        # What the address did is forgotten, and the name is refused.
+        with pytest.raises(QuotaError):
+            access.log_in("wrong", "192.0.2.1", "anna")
+        with pytest.raises(LoginError):
+            access.log_in("wrong", "192.0.2.99")
 
 
 def test_wrong_tokens_are_counted_by_address(client: FlaskClient, token: Token) -> None:

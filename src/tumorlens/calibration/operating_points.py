@@ -25,13 +25,14 @@ from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     Rate,
 )
+from tumorlens.inference.slice.decision import LIKELIER
 from tumorlens.statistics.resampling import Resampling, share_figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, TUMOR_FINDINGS, Lesion, TumorClass
 
 SCREENING_SENSITIVITY = 0.99
 """Share of the slices with a large lesion that `screening` is to find, every patient
 weighed alike."""
-HIGHEST_THRESHOLD = 0.5
+HIGHEST_THRESHOLD = LIKELIER
 """What is likelier a tumour than not is never called free of tumour."""
 
 LARGE = "large_lesions"
@@ -85,7 +86,6 @@ def slice_groups(
     is_clear = np.array([truth is TumorClass.NO_TUMOR for truth in truths], bool)
     by_case = np.array([row.source in LABELLED_BY_CASE for row in records], bool)
     large, faint = _thirds(records, areas, is_tumor)
-    shows_both: dict[tuple[str, str, str], bool] = {}
     truths_of_source: dict[str, set[object]] = defaultdict(set)
     clear_patients, tumor_patients = (
         {
@@ -95,8 +95,7 @@ def slice_groups(
         }
         for rows in (is_clear, is_tumor & ~by_case)
     )
-    for scanner, _ in clear_patients & tumor_patients:
-        shows_both[scanner] = True
+    shows_both = {scanner for scanner, _ in clear_patients & tumor_patients}
     for row, truth in zip(records, truths, strict=True):
         truths_of_source[row.source].add(truth)
     masks = {
@@ -104,7 +103,7 @@ def slice_groups(
         LABELLED: is_tumor & ~by_case & ~large.any(),
         FAINT: faint,
         SAME_SCANNER: is_clear
-        & np.array([shows_both.get(_scanner(row), False) for row in records], bool),
+        & np.array([_scanner(row) in shows_both for row in records], bool),
         STRANGERS: is_clear
         & np.array(
             [truths_of_source[row.source] == {TumorClass.NO_TUMOR} for row in records],

@@ -414,16 +414,19 @@ def _given_away(
     }
     sizes = [f"{item.width}x{item.height}" for item in prints]
     formats = [row.path.suffix.lower() for row in records]
+    halves = np.array(
+        [hashlib.sha256(row.group.encode()).digest()[0] % 2 for row in records]
+    )
     for code, what, scores_of in (
         (
             "class_by_format",
             "the file format",
-            lambda is_class: [_cross_fitted(formats, is_class, records)],
+            lambda is_class: [_cross_fitted(formats, is_class, halves)],
         ),
         (
             "class_by_size",
             "the size in pixels",
-            lambda is_class: [_cross_fitted(sizes, is_class, records)],
+            lambda is_class: [_cross_fitted(sizes, is_class, halves)],
         ),
         ("class_by_brightness", "the brightness", lambda _: brightness.values()),
     ):
@@ -461,17 +464,14 @@ def _separation(scores: NDArray[np.float64], is_class: NDArray[np.bool_]) -> flo
 
 
 def _cross_fitted(
-    kinds: Sequence[str], is_class: NDArray[np.bool_], records: Sequence[Record]
+    kinds: Sequence[str], is_class: NDArray[np.bool_], halves: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Give each picture its kind's share of the class among other patients.
+    """Give each picture its kind's share of the class in the other half of patients.
 
     Among its own it would be told by any kind that occurs once.
     """
-    halves = np.array(
-        [hashlib.sha256(row.group.encode()).digest()[0] % 2 for row in records]
-    )
     names, places = np.unique(np.array(kinds), return_inverse=True)
-    scores = np.zeros(len(records))
+    scores = np.zeros(len(kinds))
     for half in (0, 1):
         other = halves != half
         everyone = np.bincount(places[other], minlength=len(names))

@@ -354,6 +354,18 @@ def write_manifest(records: Sequence[Record], path: Path) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
+def column_value(record: Record, column: str) -> str:
+    """Read a column of a row, one of the manifest's own or any other."""
+    own = {
+        "label": record.label or "",
+        "plane": record.plane,
+        "sequence": sequence_word(record.sequence),
+        "site": record.site,
+        "source": record.source,
+    }
+    return str(own.get(column, record.extra.get(column, "")))
+
+
 def _row(record: Record, folder: Path) -> dict[str, str]:
     return {
         **{key: record.extra.get(key, "") for key in record.extra},

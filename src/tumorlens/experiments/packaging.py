@@ -147,11 +147,11 @@ def make_bundle(
             "There is no patient to calibrate on.",
             "Give the manifest a validation split, or cross-validate first.",
         )
-    layer, calibrated_on = _decision_layer(
+    layer, apart, calibrated_on = _decision_layer(
         fitted_on,
         data,
         config,
-        lambda apart: _brain_shares(apart, data, config.size),
+        lambda held_out: _brain_shares(held_out, data, config.size),
         is_own=held is None,
         say=say,
     )
@@ -176,7 +176,7 @@ def make_bundle(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    study_model = fit_study_model(fitted_on, layer)
+    study_model = fit_study_model(apart, layer)
     return write_facts(folder, config, layer, ood, facts, metrics, study_model)
 
 
@@ -188,13 +188,14 @@ def _decision_layer(
     *,
     is_own: bool,
     say: Callable[[str], None],
-) -> tuple[DecisionLayer, dict[str, Any]]:
+) -> tuple[DecisionLayer, HeldOut, dict[str, Any]]:
     """Fit what decides on patients kept apart, or take it over where they are too few.
 
     Returns
     -------
-    layer, provenance
-        The latter says who calibrated, where it was not all of `fitted_on`.
+    layer, apart, provenance
+        `apart` is what has shaped no model of the line; the provenance says who
+        calibrated, where it was not all of `fitted_on`.
     """
     line = data.parent.line() if data.parent else []
     is_new = ~shaped_before(fitted_on.records, line)
@@ -204,13 +205,15 @@ def _decision_layer(
             f"{(~is_new).sum()} of {len(is_new)} slices to calibrate on have shaped "
             "the model that this one started from: they do not count."
         )
-    # A cross-validation's patients are checked where it starts.
-    needed = classes_to_calibrate(data.training)
-    few = too_few_patients(apart.records, needed) if is_own else {}
+    few: dict[Finding, int] = {}
+    # A cross-validation's patients are checked where it starts, all of them.
+    if is_own or not is_new.all():
+        few = too_few_patients(apart.records, classes_to_calibrate(data.training))
     if not few:
         say("Calibrating on patients who did not train.")
-        calibrated_on = {} if is_new.all() else _calibrated_on(apart, "validation")
-        return fit_decision_layer(apart, brain_shares(apart)), calibrated_on
+        how = "validation" if is_own else "cross-validation"
+        calibrated_on = {} if is_new.all() else _calibrated_on(apart, how)
+        return fit_decision_layer(apart, brain_shares(apart)), apart, calibrated_on
     network = find_network(config.network)
     parent = data.parent.bundle if data.parent else None
     say(f"{too_few_sentence(few)} {instead_sentence(parent)}")
@@ -222,8 +225,8 @@ def _decision_layer(
     if parent is None:
         evidence = fitted_on.evidence
         cells = 0 if evidence is None else int(np.prod(evidence.shape[1:-1]))
-        return unfitted_layer(network, cells), calibrated_on
-    return inherited_layer(parent), calibrated_on
+        return unfitted_layer(network, cells), apart, calibrated_on
+    return inherited_layer(parent), apart, calibrated_on
 
 
 def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
@@ -441,7 +444,7 @@ def make_volume_bundle(
         np.full((len(data.validation), 1, 1), np.nan, np.float32),
     )
     # No rule on the brain: a volume shows what it shows.
-    layer, calibrated_on = _decision_layer(
+    layer, _, calibrated_on = _decision_layer(
         checked, data, config, lambda _: None, is_own=True, say=say
     )
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tumorlens.errors import MissingExtraError, MissingFileError, SettingError
 from tumorlens.jobs.database import Database
-from tumorlens.jobs.tables import Account
+from tumorlens.jobs.tables import Account, user_name
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -27,7 +27,7 @@ ROLES = {
 LEAST_PASSWORD = 12
 """Characters of a password."""
 
-_LONGEST_NAME, _LONGEST_PASSWORD = 100, 1000
+_LONGEST_PASSWORD = 1000
 
 
 class AccountStore:
@@ -70,12 +70,7 @@ class AccountStore:
         OutputError
             The database does not take it.
         """
-        name = name.strip()
-        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-            raise SettingError(
-                f"The user's name has {len(name)} characters.",
-                f"Give 1 to {_LONGEST_NAME} that can be printed.",
-            )
+        name = user_name(name)
         if role not in ROLES:
             raise SettingError(
                 f"There is no role {role!r}.", f"Give one of: {', '.join(ROLES)}."

@@ -71,7 +71,7 @@ class JobStore:
         self.folder = folder
         alone = url is None
         if url is None:
-            url = _sqlite_url(folder)
+            url = sqlite_url(folder)
         try:
             self.database = Database(url)
         except BaseException:
@@ -126,10 +126,11 @@ def open_database(folder: Path | None, url: str | None) -> Database:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _unusable(folder, error.strerror or str(error)) from error
-    return Database(_sqlite_url(folder))
+    return Database(sqlite_url(folder))
 
 
-def _sqlite_url(folder: Path) -> str:
+def sqlite_url(folder: Path) -> str:
+    """Name the database in a store's folder, whatever letters its path has."""
     return URL.create("sqlite", database=str(folder / DATABASE)).render_as_string()
 
 

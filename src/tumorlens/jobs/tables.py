@@ -25,8 +25,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from tumorlens.errors import SettingError
+
 _Number = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only what is called an integer."""
+
+_LONGEST_NAME = 100
+"""Characters of a user's name."""
 
 
 class JobState(StrEnum):
@@ -187,6 +192,23 @@ class Artifact(Base):
     size: Mapped[int] = mapped_column(BigInteger)
 
 
+def user_name(text: str) -> str:
+    """Return the name of a user, without spaces around it.
+
+    Raises
+    ------
+    SettingError
+        It is empty, too long, or cannot be printed.
+    """
+    name = text.strip()
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise SettingError(
+            f"The user's name has {len(name)} characters.",
+            f"Give 1 to {_LONGEST_NAME} that can be printed.",
+        )
+    return name
+
+
 class Token(Base):
     """A token of a user or a program.
 
@@ -235,7 +257,7 @@ class Account(Base):
 
     __tablename__ = "accounts"
 
-    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    name: Mapped[str] = mapped_column(String(_LONGEST_NAME), primary_key=True)
     password: Mapped[str] = mapped_column(Text)
     role: Mapped[str] = mapped_column(String(16))
     stamp: Mapped[str] = mapped_column(String(32))

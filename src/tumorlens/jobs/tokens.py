@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from tumorlens.errors import MissingFileError, SettingError
 from tumorlens.jobs.database import Database
-from tumorlens.jobs.tables import Token
+from tumorlens.jobs.tables import Token, user_name
 
 SCOPES = {
     "read": "see one's own results",
@@ -22,7 +22,6 @@ SCOPES = {
 """What a token may allow."""
 
 _PREFIX = "tl_"
-_LONGEST_NAME = 100
 
 
 class TokenStore:
@@ -70,12 +69,7 @@ class TokenStore:
         OutputError
             The database does not take it.
         """
-        user = user.strip()
-        if not 0 < len(user) <= _LONGEST_NAME or not user.isprintable():
-            raise SettingError(
-                f"The user's name has {len(user)} characters.",
-                f"Give 1 to {_LONGEST_NAME} that can be printed.",
-            )
+        user = user_name(user)
         unknown = sorted(set(scopes) - set(SCOPES))
         if unknown or not scopes:
             raise SettingError(

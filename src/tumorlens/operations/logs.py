@@ -138,9 +138,27 @@ def json_log(stream: IO[str] | None = None) -> Iterator[PatientWriter]:
     PatientWriter
         Whose `begin` is called once a command has said what it has to say first.
     """
-    ours, root = logging.getLogger("tumorlens"), logging.getLogger()
     handler = PatientWriter(stream or sys.stdout)
     handler.setFormatter(JsonFormatter())
+    try:
+        with only_our_log(handler):
+            yield handler
+    finally:
+        handler.close()
+
+
+@contextmanager
+def only_our_log(handler: logging.Handler) -> Iterator[None]:
+    """Give a handler what TumorLens says, and nobody what libraries say.
+
+    Libraries quote headers, and so patients: in what they log, and in warnings.
+
+    Parameters
+    ----------
+    handler
+        A handler with its format.
+    """
+    ours, root = logging.getLogger("tumorlens"), logging.getLogger()
     nowhere = logging.NullHandler()
     before = (ours.level, ours.propagate)
     ours.addHandler(handler)
@@ -151,9 +169,8 @@ def json_log(stream: IO[str] | None = None) -> Iterator[PatientWriter]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield handler
+            yield
     finally:
         ours.level, ours.propagate = before
         ours.removeHandler(handler)
         root.removeHandler(nowhere)
-        handler.close()

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from tumorlens.errors import OutputError
 from tumorlens.jobs import artifacts as artifact_store
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
-from tumorlens.jobs.store import DATABASE, JobStore
+from tumorlens.jobs.store import DATABASE, JobStore, sqlite_url
 from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import SentResult
@@ -210,7 +210,7 @@ class SeriesQueue:
                     "Give the --folder that the node was started with.",
                 )
             # A store that is named by its database's URL takes no lock.
-            url = f"sqlite:///{folder / DATABASE}"
+            url = sqlite_url(folder)
         policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
         self._store = JobStore(folder, policies, url=url, clock=clock)
         self._database = self._store.database
@@ -327,9 +327,7 @@ class SeriesQueue:
             if not job.is_arriving and not 0 < left <= seconds:
                 return False
             self.jobs.move(row, JUDGE)
-            facts = dict(row.document)
-            facts[_WAITS] = True
-            row.document = facts
+            row.document = {**row.document, _WAITS: True}
             pause = again_seconds if left <= 0 else min(left, again_seconds)
             row.due = row.rank = now + pause
         return True
@@ -360,16 +358,18 @@ class SeriesQueue:
         Returns
         -------
         bool
-            False where more images of the series came in the meantime: nothing is
-            kept, and it will be judged with them.
+            False where more images of the series came in the meantime, or results of
+            it arrived that these do not know of: nothing is kept, and it will be judged
+            with them.
         """
+        is_partial = bool(job.doubts or job.missing)
         with self._artifacts.staging() as stage:
             files = {str(place): stage(data) for place, data in enumerate(results)}
             with self._database.transaction() as session:
                 row = self._row(session, job.series)
                 whole = row is not None and row.lease == job.lease is not None
                 if row is not None and whole:
-                    row.document = {**row.document, _PARTIAL: bool(job.doubts)}
+                    row.document = {**row.document, _PARTIAL: is_partial}
                     self._artifacts.detach(self._artifacts.of(row.id, RESULT))
                     self._artifacts.attach(row.id, RESULT, files)
                     if files:
@@ -377,7 +377,7 @@ class SeriesQueue:
                         self.jobs.move(row, SEND, rank=0.0)
                     else:
                         self.jobs.end(row, JobState.DONE)
-        self._partial += whole and bool(job.doubts)
+        self._partial += whole and is_partial
         if self._keep_seconds <= 0:
             self.clean()
         return whole
@@ -402,6 +402,11 @@ class SeriesQueue:
             if result is not None:
                 named = json.dumps(list(astuple(result)))
                 self._artifacts.attach(row.id, REPORT, {named: None})
+                being_judged = row.stage == JUDGE and row.state is JobState.RUNNING
+                if being_judged or (not arrived and _is_in(row, SEND)):
+                    # The newer results do not know that they replace this one.
+                    self._judge_again(row)
+                    return
             # It may be receiving again.
             if len(arrived) == len(results) and _is_in(row, SEND):
                 self.jobs.end(row, JobState.DONE)

@@ -97,7 +97,9 @@ class SeriesWorker:
             return False
         images, again = len(job.files), " again" if job.earlier else ""
         try:
-            job = replace(job, doubts=tuple(self._doubts(job)))
+            if not job.is_arriving:
+                # Else it waits, whatever the headers and the archive say.
+                job = replace(job, doubts=tuple(self._doubts(job)))
             if (job.is_arriving or job.doubts) and self._queue.wait(
                 job, self._wait_seconds, _LOOK_AGAIN_SECONDS
             ):
@@ -120,7 +122,7 @@ class SeriesWorker:
             if job.doubts:
                 logger.warning("Its report is of a part: the series is not whole.")
         else:
-            logger.info("More than %d images of a series came: it waits.", images)
+            logger.info("A series of %d images changed meanwhile: it waits.", images)
         return True
 
     def _send_next(self) -> bool:

@@ -229,11 +229,19 @@ def measured_sentence(point: OperatingPoint) -> str:
         f"Measured on patients kept apart from training: sensitivity "
         f"{rate(point.sensitivity)}, specificity {rate(point.specificity)}."
     )
-    if point.threshold <= LIKELIER:
-        return measured
-    # Older bundles have such points; `apply_operating_point` decides below them.
+    return f"{measured} {rates_note(point)}".rstrip()
+
+
+def rates_note(point: OperatingPoint) -> str:
+    """Say where fewer slices are called free of tumour than was measured, or nothing.
+
+    Older bundles have such points; `apply_operating_point` decides below them.
+    """
+    is_measured = point.sensitivity is not None or bool(point.measured)
+    if point.threshold <= LIKELIER or not is_measured:
+        return ""
     return (
-        f"{measured} These hold from {percent(point.threshold)} on; below it, from "
+        f"These hold from {percent(point.threshold)} on; below it, from "
         f"{percent(LIKELIER)} on, a slice is not called free of tumour either, so "
         "that fewer are."
     )

@@ -153,6 +153,27 @@ class _LaterRate(keras.optimizers.schedules.LearningRateSchedule):
         return self._schedule(step + self._first_step)
 
 
+def build_first(
+    config: TrainingConfig, initial_weights: Path | None = None
+) -> keras.Model:
+    """Build a run's network with its first weights, its frozen blocks frozen.
+
+    Parameters
+    ----------
+    config, initial_weights
+        The same as in `fit`.
+    """
+    network = find_network(config.network)
+    keras.utils.set_random_seed(config.seed)
+    model = network.build(None)
+    if initial_weights is not None:
+        load_weights(model, initial_weights)
+    elif network.initialise is not None:
+        network.initialise(model)
+    network.freeze(model)
+    return model
+
+
 def compile_model(
     model: keras.Model,
     config: TrainingConfig,
@@ -308,13 +329,7 @@ def fit(
     # Of whole volumes there are too few to ask for every kind of tumour, and sets of
     # open licence show no other lesions.
     _check_sets(training, validation, CLASSES if slices else ())
-    keras.utils.set_random_seed(config.seed)
-    model = network.build(None)
-    if initial_weights is not None:
-        load_weights(model, initial_weights)
-    elif network.initialise is not None:
-        network.initialise(model)
-    network.freeze(model)
+    model = build_first(config, initial_weights)
     compile_model(model, config)
     done = Progress(0, [])
     if resume:

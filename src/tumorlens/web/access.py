@@ -213,9 +213,10 @@ class Access:
 
     def _check_failures(self, key: str, now: float) -> None:
         failures = self._failures.get(key)
-        while failures and failures[0] < now - _FAILURE_SECONDS:
-            failures.popleft()
-        if failures and len(failures) >= _FAILURES:
+        if failures is None or len(failures) < _FAILURES:
+            return
+        # It holds no more than that: all are recent if the first is.
+        if failures[0] >= now - _FAILURE_SECONDS:
             raise QuotaError(
                 "There were too many wrong attempts.",
                 "Try again later.",
@@ -225,9 +226,9 @@ class Access:
     def _note_failure(self, keys: list[str], now: float) -> None:
         if len(self._failures) > _MOST_KEYS:
             old = now - _FAILURE_SECONDS
-            self._failures = {
-                key: times for key, times in self._failures.items() if times[-1] > old
-            }
+            # A copy: other threads note theirs meanwhile.
+            known = list(self._failures.items())
+            self._failures = {key: times for key, times in known if times[-1] > old}
         for key in keys:
             self._failures.setdefault(key, deque(maxlen=_FAILURES)).append(now)
 

@@ -30,13 +30,6 @@ ALL_DAYS = 36_500
 WITH_RESULTS = ["MR", "OT", "SEG", "SR"]
 
 
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    server = Orthanc(tmp_path / "orthanc", dicomweb=True)
-    yield server
-    server.kill()
-
-
 def connect(orthanc: Orthanc, password: str = PASSWORD) -> Archive:
     environment = {access.USER: USER, access.PASSWORD: password}
     return Archive(orthanc.url, open_session(environment))

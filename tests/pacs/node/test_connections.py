@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import signal
 import socket
@@ -36,19 +35,12 @@ CLAIMED = 400 * 10**6
 GROWTH_MB = 60
 
 pytestmark = [
-    # pynetdicom leaves a socket to the garbage collector where nobody listens.
+    pytest.mark.usefixtures("collected"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in. <(socket|ssl)"
         ":pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let such sockets go here, and not in another file's test."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="module")

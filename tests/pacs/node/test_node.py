@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Iterator
@@ -29,18 +28,11 @@ from tumorlens.pacs.worker import SeriesWorker
 BRAINIX = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"), "dicom/brainix/T1")
 
 pytestmark = [
-    # pynetdicom leaves a socket to the garbage collector where nobody listens.
+    pytest.mark.usefixtures("collected"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let such sockets go here, and not in another file's test."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture

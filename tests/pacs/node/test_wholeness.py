@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import signal
 import subprocess
@@ -33,34 +32,11 @@ ABSENT, UNDETERMINED = "272519000", "373068000"
 WAIT = ("--wait-seconds", 3)
 
 pytestmark = [
-    # pynetdicom leaves a socket to the garbage collector where nobody listens.
+    pytest.mark.usefixtures("collected"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let such sockets go here, and not in another file's test."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def started() -> Iterator[list[Command]]:
-    commands: list[Command] = []
-    yield commands
-    for command in commands:
-        if command.runs:
-            command.end(signal.SIGKILL)
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    server = Orthanc(tmp_path / "orthanc", dicomweb=True)
-    yield server
-    server.kill()
 
 
 @pytest.fixture
@@ -286,6 +262,27 @@ def test_a_number_in_the_headers_is_believed_where_it_can_be_of_the_series(
     for number, path in enumerate(files):
         change(path, AcquisitionNumber=number)
     assert doubts(SeriesJob("1", tuple(files))) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"NumberOfFrames": [1, 1]},
+        {"ImagesInAcquisition": [22, 22]},
+        {"ImageOrientationPatient": ["1", "", "0", "0", "1", "0"]},
+        {"ImageOrientationPatient": "1"},
+        {"ImagePositionPatient": [0, 0, float("inf")]},
+        {"ImagePositionPatient": None, "InstanceNumber": [1, 2]},
+    ],
+)
+def test_a_header_that_breaks_the_rules_decides_nothing(
+    tmp_path: Path, values: dict[str, object]
+) -> None:
+    *files, odd = write_series(tmp_path / "a", slices=6)
+    for path in files:
+        change(path, ImageType=["ORIGINAL", "PRIMARY"])
+    change(odd, ImageType=["ORIGINAL", "PRIMARY"], **values)
+    assert Wholeness("LENS")(SeriesJob("1", (*files, odd))) == []
 
 
 def test_a_peer_that_is_down_or_a_file_that_is_none_decides_nothing(

@@ -198,6 +198,23 @@ def test_rates_are_ascribed_to_the_set_that_they_are_of(bare: Bundle) -> None:
     assert "as measured below (cross-validation)" in part(card, "Operating points")
 
 
+def test_thresholds_that_nobody_here_fixed_are_not_called_fixed(bare: Bundle) -> None:
+    def told(how: str, rate: Rate | None) -> str:
+        provenance = {**bare.provenance, "calibrated_on": {"how": how}}
+        points = {"screening": OperatingPoint(0.5, rate, rate)}
+        changed = replace(bare, operating_points=points, provenance=provenance)
+        return part(model_card(changed), "Operating points")
+
+    rate = Rate(0.955, 0.94, 0.97)
+    assert "fixed on held-out patients. The rates" in told("validation", rate)
+    unfitted = told("nothing", None)
+    assert "fixed on no patients: too few were kept apart" in unfitted
+    assert "was not measured" in unfitted and "flatters" not in unfitted
+    inherited = told("parent", rate)
+    assert "those of the model that this one started from" in inherited
+    assert "measured on that model" in inherited and "flatters" not in inherited
+
+
 def test_what_a_threshold_costs_is_told_with_the_same_scanner_first(
     bare: Bundle,
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
 
+import keras
 from flwr.app import Context, RecordDict, UserConfig
 
 from tests.samples.federated_sites import (
@@ -25,15 +26,9 @@ from tests.samples.heads import draw_person
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.scale.federation.apps import LocalGrid, simulate
-from tumorlens.scale.federation.plan import Privacy
-from tumorlens.scale.federation.server import (
-    CHECKPOINT,
-    HISTORY,
-    PLAN,
-    WEIGHTS,
-    FederationServer,
-)
-from tumorlens.scale.federation.site import Site
+from tumorlens.scale.federation.plan import HISTORY, WEIGHTS, Privacy
+from tumorlens.scale.federation.server import CHECKPOINT, FederationServer
+from tumorlens.scale.federation.site import Site, first_model
 
 NAMES = ("east", "north", "west")
 
@@ -47,7 +42,7 @@ def manifests(tmp_path_factory):
 def begun(folder, plan):
     """Write a plan into an empty folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / PLAN).write_text(plan.to_json())
+    plan.write(folder)
     return folder
 
 
@@ -284,8 +279,9 @@ def test_a_site_lost_in_the_secure_protocol_is_left_out_of_the_sum(manifests, tm
     )
 
 
-def test_copies_are_left_to_one_site_before_training(tmp_path):
-    manifests = {name: draw_site(tmp_path, name) for name in ("east", "north")}
+def sites_with_copies(folder):
+    """Draw two sites with a key, of which the second has two pictures of the first."""
+    manifests = {name: draw_site(folder, name) for name in ("east", "north")}
     for manifest, people in zip(manifests.values(), (0, 100), strict=True):
         for number, row in enumerate(read_manifest(manifest)):
             cv2.imwrite(str(row.path), draw_person(people + number, 256))
@@ -293,12 +289,17 @@ def test_copies_are_left_to_one_site_before_training(tmp_path):
     second = read_manifest(manifests["north"])
     for row in (0, 1):
         shutil.copy(first[row].path, second[row].path)
-    key = tmp_path / "key"
+    key = folder / "key"
     key.write_text("s3cret" * 8)
+    return {
+        name: {**told, "audit-key": str(key)}
+        for name, told in told_sites(folder, manifests).items()
+    }
+
+
+def test_copies_are_left_to_one_site_before_training(tmp_path):
     plan = replace(TINY_PLAN, audit=True, training=replace(TINY_TRAINING, epochs=1))
-    sites = told_sites(tmp_path, manifests)
-    for told in sites.values():
-        told["audit-key"] = str(key)
+    sites = sites_with_copies(tmp_path)
     out = begun(tmp_path / "out", plan)
     simulate(sites, out)
     log = history(out)
@@ -311,6 +312,49 @@ def test_copies_are_left_to_one_site_before_training(tmp_path):
     del sites["north"]["audit-key"]
     with pytest.raises(DatasetError, match="north cannot be compared"):
         simulate(sites, begun(tmp_path / "again", plan))
+
+
+class DeafGrid(LocalGrid):
+    """Messages of one kind reach no site."""
+
+    def __init__(self, sites, unheard):
+        super().__init__(sites)
+        self.unheard = unheard
+
+    def send_and_receive(self, messages, *, timeout=None):
+        heard = [m for m in messages if m.metadata.message_type != self.unheard]
+        return super().send_and_receive(heard, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("unheard", "why"),
+    [
+        ("query.audit", "east cannot be compared .* sent nothing in time"),
+        ("query.leave_out", "north does not leave its copies out: it sent nothing"),
+    ],
+)
+def test_nothing_is_trained_before_copies_are_left_out(unheard, why, tmp_path):
+    sites = sites_with_copies(tmp_path)
+    out = begun(tmp_path / "out", replace(TINY_PLAN, audit=True))
+    with pytest.raises(DatasetError, match=why):
+        server(out, sites, DeafGrid(sites, unheard)).run()
+    assert not (out / CHECKPOINT).exists()
+
+
+def test_first_weights_that_no_site_could_start_from_are_refused(manifests, tmp_path):
+    model = first_model(TINY_TRAINING, "shared")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(layer.moving_mean + 1.0)
+    weights = tmp_path / "first.weights.h5"
+    model.save_weights(weights)
+    sites, one_round = told_sites(tmp_path, manifests), replace(TINY_TRAINING, epochs=1)
+    shared = begun(tmp_path / "shared", replace(TINY_PLAN, training=one_round))
+    simulate(sites, shared, weights)
+    assert len(history(shared)["rounds"]) == 1
+    frozen = begun(tmp_path / "frozen", replace(TINY_PLAN, batch_norm="frozen"))
+    with pytest.raises(TrainingError, match="layers that are never sent"):
+        simulate(sites, frozen, weights)
 
 
 def test_private_sites_say_what_they_spent(manifests, tmp_path):

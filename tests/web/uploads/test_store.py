@@ -122,8 +122,8 @@ def test_equal_pictures_are_known_as_copies_of_the_oldest(
     other = store.add(replace(prediction, pixels=1.0 - prediction.pixels), "me")
     again = store.add(replace(prediction, source="again.png"), "me")
     store.add(prediction, "you")
-    assert store.copies("me") == {again.id: first.id}
-    assert other.id not in store.copies("me")
+    assert store.copies(store.owned("me")) == {again.id: first.id}
+    assert other.id not in store.copies(store.owned("me"))
 
 
 def test_folder_key_and_index_are_closed_to_others(store: Store) -> None:

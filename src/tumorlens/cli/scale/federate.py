@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tumorlens.cli._shared.output_files import make_folder
 from tumorlens.errors import MissingExtraError, SettingError, TrainingError
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -158,13 +159,12 @@ _PLAN_OPTIONS = (
 
 def _prepare(folder: Path, choices: dict[str, Any]) -> FederationPlan:
     """Write the plan into a folder, or read the one that is there."""
-    from tumorlens.scale.federation.plan import FederationPlan, Privacy
+    from tumorlens.scale.federation.plan import PLAN, FederationPlan, Privacy
 
     resume = choices.pop("resume")
     given = {
         name: value for name, value in choices.items() if value not in (None, False)
     }
-    path = folder / "plan.json"
     if resume:
         if given:
             raise TrainingError(
@@ -172,8 +172,8 @@ def _prepare(folder: Path, choices: dict[str, Any]) -> FederationPlan:
                 "change.",
                 "Leave the option out, or start a new run.",
             )
-        return FederationPlan.read(path)
-    if path.exists():
+        return FederationPlan.read(folder)
+    if (folder / PLAN).exists():
         raise TrainingError(
             f"{folder} already holds a federation.",
             "Add --resume to go on, or choose another folder.",
@@ -193,8 +193,8 @@ def _prepare(folder: Path, choices: dict[str, Any]) -> FederationPlan:
     plan = FederationPlan(
         training=training, privacy=Privacy(**privacy) if privacy else None, **given
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(plan.to_json() + "\n", encoding="utf-8")
+    make_folder(folder)
+    plan.write(folder)
     return plan
 
 
@@ -378,7 +378,11 @@ def client(
     """
     if insecure == (authority is not None):
         raise click.UsageError("Give --authority, or --insecure.")
-    from tumorlens.scale.federation.deployment import Address, run_supernode
+    from tumorlens.scale.federation.deployment import (
+        Address,
+        run_supernode,
+        site_facts,
+    )
 
     server_address = Address.parse(address)
     _require_extras()
@@ -386,7 +390,7 @@ def client(
         server_address,
         authority,
         key,
-        _told(name, manifest, folder, audit_key, max_epsilon),
+        site_facts(name, manifest, folder, audit_key, max_epsilon),
         folder,
         port,
     )
@@ -458,7 +462,7 @@ def simulate(
     """
     if bool(sites) == (manifest is not None):
         raise click.UsageError("Give --site, several times, or --data.")
-    from tumorlens.scale.federation.deployment import check_sites
+    from tumorlens.scale.federation.deployment import check_sites, site_facts
 
     manifests = check_sites(sites, "MANIFEST")
     _require_extras()
@@ -479,7 +483,7 @@ def simulate(
 
     run_in_process(
         {
-            name: _told(name, path, folder / "sites" / name, audit_key, None)
+            name: site_facts(name, path, folder / "sites" / name, audit_key)
             for name, path in manifests.items()
         },
         folder,
@@ -488,27 +492,9 @@ def simulate(
     _show_end(folder)
 
 
-def _told(
-    name: str,
-    manifest: Path,
-    folder: Path,
-    audit_key: Path | None,
-    max_epsilon: float | None,
-) -> Mapping[str, str | float]:
-    """Say what a site is told of itself."""
-    told: dict[str, str | float] = {
-        "site": name,
-        "manifest": str(manifest.absolute()),
-        "folder": str(folder.absolute()),
-    }
-    if audit_key is not None:
-        told["audit-key"] = str(audit_key.absolute())
-    if max_epsilon is not None:
-        told["max-epsilon"] = max_epsilon
-    return told
-
-
 def _show_end(folder: Path) -> None:
-    click.echo(f"Weights written to {folder / 'global.weights.h5'}.")
-    click.echo(f"What happened in each round: {folder / 'federation.json'}.")
+    from tumorlens.scale.federation.plan import HISTORY, WEIGHTS
+
+    click.echo(f"Weights written to {folder / WEIGHTS}.")
+    click.echo(f"What happened in each round: {folder / HISTORY}.")
     click.echo(RESEARCH_USE)

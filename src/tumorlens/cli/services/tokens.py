@@ -6,7 +6,7 @@ Tested in `tests/cli/services/test_tokens.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -90,11 +90,8 @@ def _open(place: Place) -> Iterator[TokenStore]:
     from tumorlens.jobs.store import open_database
     from tumorlens.jobs.tokens import TokenStore
 
-    database = open_database(*place)
-    try:
+    with closing(open_database(*place)) as database:
         yield TokenStore(database)
-    finally:
-        database.close()
 
 
 def _date(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -88,8 +88,5 @@ def _open(place: Place) -> Iterator[AccountStore]:
     from tumorlens.jobs.accounts import AccountStore
     from tumorlens.jobs.store import open_database
 
-    database = open_database(*place)
-    try:
+    with closing(open_database(*place)) as database:
         yield AccountStore(database)
-    finally:
-        database.close()

@@ -165,10 +165,31 @@ def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
 def _operating_points(
     judged: Judgements, draws: Resampling, refused: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Rates at every point: a tumour is missed below the threshold.
+    return {
+        name: {rate: draws.share(*sides) for rate, sides in rates.items()}
+        for name, rates in point_rates(judged, refused).items()
+    }
 
-    A refused slice is neither missed nor cleared: nobody is told that it is
-    free of tumour.
+
+def point_rates(
+    judged: Judgements, refused: NDArray[np.bool_]
+) -> dict[str, dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]]:
+    """Say what the rates at every operating point count, and among which rows.
+
+    A tumour is missed below the threshold. A refused slice is neither missed nor
+    cleared: nobody is told that it is free of tumour.
+
+    Parameters
+    ----------
+    judged
+        N slices, or patients.
+    refused
+        Shape (N,).
+
+    Returns
+    -------
+    dict
+        By point, then by rate: hits and rows, shape (N,) each.
     """
     tumor = judged.tumor
     points = {}
@@ -178,10 +199,10 @@ def _operating_points(
         cleared = (judged.p_tumor < thresholds) & ~refused
         called = ~cleared & ~refused
         points[name] = {
-            "sensitivity": draws.share(~cleared, tumor),
-            "specificity": draws.share(cleared, ~tumor),
-            "positive_predictive_value": draws.share(tumor, called),
-            "negative_predictive_value": draws.share(~tumor, cleared),
+            "sensitivity": (~cleared, tumor),
+            "specificity": (cleared, ~tumor),
+            "positive_predictive_value": (tumor, called),
+            "negative_predictive_value": (~tumor, cleared),
         }
     return points
 
@@ -306,22 +327,28 @@ def _localisation(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, A
     """Peak and Dice against the outlines: evidence, Grad-CAM and the baseline."""
     if not np.isfinite(scored_slices.peak_inside).any():
         return {}
-    maps = {
-        "evidence": (scored_slices.peak_inside, scored_slices.dice),
-        "gradcam": (scored_slices.gradcam_peak_inside, scored_slices.gradcam_dice),
-        "center": (scored_slices.center_peak_inside, scored_slices.center_dice),
-    }
     localisation = {
         name: {
             "peak_inside_outline": _inside(peak, draws),
             "dice_at_half_height": _where_known(dice, draws),
         }
-        for name, (peak, dice) in maps.items()
+        for name, (peak, dice) in scores_of_maps(scored_slices).items()
     }
     return {
         **localisation["evidence"],
         "outlined_slices": int(np.isfinite(scored_slices.peak_inside).sum()),
         "localisation": localisation,
+    }
+
+
+def scores_of_maps(
+    scored_slices: ScoredSlices,
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """List by map whether its peak lies inside the outline, and its Dice: (N,) each."""
+    return {
+        "evidence": (scored_slices.peak_inside, scored_slices.dice),
+        "gradcam": (scored_slices.gradcam_peak_inside, scored_slices.gradcam_dice),
+        "center": (scored_slices.center_peak_inside, scored_slices.center_dice),
     }
 
 

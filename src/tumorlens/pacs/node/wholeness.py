@@ -136,7 +136,7 @@ def missing_slices(headers: Sequence[Dataset]) -> int:
         0 where none is missing, or nobody knows: before the first and behind the last
         a gap cannot be seen.
     """
-    if any(int(item.get("NumberOfFrames") or 1) > 1 for item in headers):
+    if any(_number(item, "NumberOfFrames") > 1 for item in headers):
         return 0
     stacks: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for header in headers:
@@ -145,20 +145,40 @@ def missing_slices(headers: Sequence[Dataset]) -> int:
             str(header.get("TemporalPositionIdentifier")),
             str(header.get("ImageType")),
         )
+        place = _place(header)
+        if place is not None:
+            facing, along = place
+            stacks[(*traits, facing)].append(along)
+    return sum(map(_missing, stacks.values()))
+
+
+def _place(header: Dataset) -> tuple[tuple[float, ...], float] | None:
+    """Tell which way an image faces, and where it is along that; or its number."""
+    try:
         way = header.get("ImageOrientationPatient")
         place = header.get("ImagePositionPatient")
         if way and place and len(way) == 6 and len(place) == 3:
             across, down = np.array(way[:3], float), np.array(way[3:], float)
             normal = np.cross(across, down)
             facing = tuple(float(item) for item in np.round(normal, 1) + 0.0)
-            stacks[(*traits, facing)].append(float(normal @ np.array(place, float)))
-        elif header.get("InstanceNumber") is not None:
-            stacks[traits].append(float(header.InstanceNumber))
-    return sum(map(_missing, stacks.values()))
+            return facing, float(normal @ np.array(place, float))
+        return (), float(header.InstanceNumber)
+    except (AttributeError, TypeError, ValueError):
+        # None, several values in place of one, or one that is no number.
+        return None
+
+
+def _number(header: Dataset, keyword: str) -> int:
+    """Read a whole number; 0 where there is none."""
+    try:
+        return int(header.get(keyword) or 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 def _missing(places: Sequence[float]) -> int:
     along = np.unique(np.round(places, 2))
+    along = along[np.isfinite(along)]
     if len(along) < _LEAST_STACK:
         return 0
     steps = np.diff(along)
@@ -178,7 +198,7 @@ def _stated_count(headers: Sequence[Dataset]) -> int:
         (
             str(item.get("AcquisitionNumber")),
             str(item.get("EchoNumbers")),
-            int(item.get("ImagesInAcquisition") or 0),
+            _number(item, "ImagesInAcquisition"),
         )
         for item in headers
     }

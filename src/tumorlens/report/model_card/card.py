@@ -125,8 +125,7 @@ def _decisions(bundle: Bundle) -> list[str]:
     return [
         "## Operating points",
         "",
-        "The thresholds were fixed on held-out patients. The rates are given with "
-        f"95 % intervals over patients, {_measured_on(bundle)}:",
+        f"{_measured_on(bundle)}:",
         "",
         *table(
             ("", "Threshold (probability of tumour)", "Sensitivity", "Specificity"),
@@ -149,7 +148,22 @@ def _costs(bundle: Bundle) -> list[str]:
 
 
 def _measured_on(bundle: Bundle) -> str:
-    """Say whose rates the operating points hold: those of the set measured last."""
+    """Say who fixed the thresholds, and whose rates the operating points hold."""
+    calibrated_on = bundle.provenance.get("calibrated_on")
+    how = calibrated_on.get("how") if isinstance(calibrated_on, dict) else None
+    fixed = {
+        "nothing": "The thresholds were fixed on no patients: too few were kept apart",
+        "parent": "The thresholds are those of the model that this one started from",
+    }.get(str(how), "The thresholds were fixed on held-out patients")
+    point = bundle.operating_points[bundle.default_operating_point]
+    if point.sensitivity is None and point.specificity is None:
+        return f"{fixed}. How often they are right was not measured"
+    rates = f"{fixed}. The rates are given with 95 % intervals over patients"
+    return f"{rates}, {_whose_rates(bundle, how)}"
+
+
+def _whose_rates(bundle: Bundle, how: str | None) -> str:
+    """Name the set measured last, whose rates the operating points hold."""
     point = bundle.operating_points[bundle.default_operating_point]
     for name, figures in measured_sets(bundle):
         rates = figures.get("operating_points", {}).get(bundle.default_operating_point)
@@ -159,7 +173,10 @@ def _measured_on(bundle: Bundle) -> str:
             and rates.get("sensitivity", {}).get("value") == point.sensitivity.value
         ):
             return f"as measured below ({SETS[name][0].lower()})"
-    return "measured on the same patients, which flatters them"
+    return {
+        "nothing": "measured since, on a set that is not shown here",
+        "parent": "measured on that model, unless recorded since",
+    }.get(str(how), "measured on the same patients, which flatters them")
 
 
 def _limits() -> list[str]:

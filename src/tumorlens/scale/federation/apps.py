@@ -33,8 +33,15 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from tumorlens.errors import SettingError, TumorLensError
 from tumorlens.scale.federation.copies import hash_records, read_key
+from tumorlens.scale.federation.deployment import (
+    AUDIT_KEY,
+    FOLDER,
+    MANIFEST,
+    MAX_EPSILON,
+    SITE,
+)
 from tumorlens.scale.federation.plan import FederationPlan
-from tumorlens.scale.federation.secure import answer_secure, empty_reply, is_secure
+from tumorlens.scale.federation.secure import answer_secure, is_secure
 from tumorlens.scale.federation.server import (
     ARRAYS,
     CONFIG,
@@ -48,15 +55,6 @@ from tumorlens.scale.federation.site import Site
 
 site_app = ClientApp()
 server_app = ServerApp()
-
-SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
-    "site",
-    "manifest",
-    "folder",
-    "audit-key",
-    "max-epsilon",
-)
-"""What a site is told of itself, in Flower's node configuration."""
 
 
 @lru_cache(maxsize=32)
@@ -137,7 +135,7 @@ def leave_out(message: Message, context: Context) -> Message:
     """Leave pictures to another site that has them too."""
     rows = message.content[CONFIG]["rows"]
     _site_of(context).leave_out([int(row) for row in np.atleast_1d(rows)])
-    return empty_reply(message)
+    return Message(RecordDict(), reply_to=message)
 
 
 @server_app.main()
@@ -159,7 +157,7 @@ class LocalGrid(Grid):
     Parameters
     ----------
     sites
-        What each site is told of itself, by its name.
+        What `site_facts` gives of each site, by its name.
     """
 
     def __init__(self, sites: Mapping[str, Mapping[str, Any]]) -> None:
@@ -232,11 +230,15 @@ def simulate(
     Parameters
     ----------
     sites
-        What each site is told of itself, by its name.
+        What `site_facts` gives of each site, by its name.
     folder
         Holds the plan; see `FederationServer`.
     weights
         Keras weights to start from.
     """
     context = Context(1, 0, UserConfig(), RecordDict(), UserConfig())
-    FederationServer(LocalGrid(sites), context, folder, weights).run()
+    try:
+        FederationServer(LocalGrid(sites), context, folder, weights).run()
+    finally:
+        # Sites hold their slices in memory; a study would hold those of every arm.
+        _site.cache_clear()

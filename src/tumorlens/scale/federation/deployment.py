@@ -59,6 +59,15 @@ _ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
 }
+SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
+    "site",
+    "manifest",
+    "folder",
+    "audit-key",
+    "max-epsilon",
+)
+"""What a site is told of itself, in Flower's node configuration."""
+
 _SECONDS_TO_START = 120.0
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 30.0
 _MAKE_KEY = "Make one: ssh-keygen -t ecdsa -b 384 -N '' -f KEY"
@@ -302,6 +311,34 @@ class SuperLink:
         return flower_environment(self._home)
 
 
+def site_facts(
+    name: str,
+    manifest: Path,
+    folder: Path,
+    audit_key: Path | None = None,
+    max_epsilon: float | None = None,
+) -> dict[str, str | float]:
+    """Say what a site is told of itself.
+
+    Parameters
+    ----------
+    name, manifest, folder, max_epsilon
+        The same as of `tumorlens.scale.federation.site.Site`.
+    audit_key
+        File of the secret that the sites share.
+    """
+    facts: dict[str, str | float] = {
+        SITE: name,
+        MANIFEST: str(manifest.absolute()),
+        FOLDER: str(folder.absolute()),
+    }
+    if audit_key is not None:
+        facts[AUDIT_KEY] = str(audit_key.absolute())
+    if max_epsilon is not None:
+        facts[MAX_EPSILON] = max_epsilon
+    return facts
+
+
 def run_supernode(
     server: Address,
     authority: Path | None,
@@ -322,7 +359,7 @@ def run_supernode(
     key
         The site's private key (OpenSSH); None where the server asks for none.
     told
-        What the site is told of itself; see `apps`.
+        What `site_facts` gives.
     folder
         Folder of the site; Flower's own files go to its ``flower``.
     port

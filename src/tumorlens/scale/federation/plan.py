@@ -13,6 +13,9 @@ from typing import Any, Literal, Self, get_args
 from tumorlens.errors import SettingError
 from tumorlens.training.config import TrainingConfig
 
+PLAN, HISTORY, WEIGHTS = "plan.json", "federation.json", "global.weights.h5"
+"""Files in the folder of a federation."""
+
 Strategy = Literal["fedavg", "fedprox", "fedadam"]
 BatchNorm = Literal["shared", "local", "frozen"]
 Aggregation = Literal["mean", "trimmed-mean"]
@@ -196,13 +199,17 @@ class FederationPlan:
                 "Run the same version of TumorLens at the server and at every site.",
             ) from error
 
+    def write(self, folder: Path) -> None:
+        """Write into the folder of a federation, which exists."""
+        (folder / PLAN).write_text(self.to_json() + "\n", encoding="utf-8")
+
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a plan from a file; see `from_json`."""
+    def read(cls, folder: Path) -> Self:
+        """Read the plan of a federation's folder; see `from_json`."""
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            return cls.from_json((folder / PLAN).read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingError(
-                f"{path.parent} holds no federation.",
+                f"{folder} holds no federation.",
                 "Start it without --resume.",
             ) from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.client.mod import secaggplus_mod
 from flwr.common import (
     Code,
@@ -210,8 +210,3 @@ def bounded_update(
     return {
         name: np.asarray(item - start[name], np.float32) for name, item in kept.items()
     }
-
-
-def empty_reply(message: Message) -> Message:
-    """Answer with nothing but that it was done."""
-    return Message(RecordDict(), reply_to=message)

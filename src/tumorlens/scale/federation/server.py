@@ -34,7 +34,7 @@ from tumorlens.scale.federation.copies import (
     compare_hashes,
     rows_to_leave_out,
 )
-from tumorlens.scale.federation.plan import FederationPlan
+from tumorlens.scale.federation.plan import HISTORY, WEIGHTS, FederationPlan
 from tumorlens.scale.federation.screening import (
     STATISTICS,
     Update,
@@ -44,6 +44,7 @@ from tumorlens.scale.federation.screening import (
 from tumorlens.scale.federation.secure import secure_round
 from tumorlens.scale.federation.site import (
     Arrays,
+    check_first_weights,
     first_model,
     frozen_digest,
     put_arrays,
@@ -51,10 +52,7 @@ from tumorlens.scale.federation.site import (
 )
 from tumorlens.scale.federation.site_counts import merge_counts
 
-PLAN = "plan.json"
 CHECKPOINT = "checkpoint.npz"
-HISTORY = "federation.json"
-WEIGHTS = "global.weights.h5"
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 AUDIT, LEAVE_OUT = "query.audit", "query.leave_out"
@@ -122,7 +120,7 @@ class FederationServer:
     context
         Flower's context of the run.
     folder
-        Holds the plan (`PLAN`); receives checkpoint, log, weights and report.
+        Holds the plan; receives checkpoint, log, weights and report.
     weights
         Keras weights to start from; None for the network's own.
     say
@@ -141,7 +139,9 @@ class FederationServer:
         self._context = context
         self._folder = folder
         self._say = say
-        self.plan = FederationPlan.read(folder / PLAN)
+        self.plan = FederationPlan.read(folder)
+        if weights is not None:
+            check_first_weights(self.plan, weights)
         model = first_model(self.plan.training, self.plan.batch_norm, weights)
         self._digest = frozen_digest(model)
         self.arrays: Arrays = shared_arrays(model, self.plan.batch_norm)
@@ -202,8 +202,8 @@ class FederationServer:
         kind: str,
         content: RecordDict | Mapping[str, RecordDict],
         timeout: float,
-    ) -> dict[str, Message]:
-        """Ask all sites that are there, and return what they answered, by name."""
+    ) -> dict[str, Message | None]:
+        """Ask all sites that are there; by name, what each answers, if it does."""
         names = self._wait()
         messages = [
             Message(
@@ -214,7 +214,9 @@ class FederationServer:
             for node, name in names.items()
             if isinstance(content, RecordDict) or name in content
         ]
-        return self._send(messages, names, timeout)
+        replies = self._send(messages, names, timeout)
+        asked = [names[item.metadata.dst_node_id] for item in messages]
+        return {name: replies.get(name) for name in asked}
 
     def _send(
         self, messages: Sequence[Message], names: Mapping[int, str], timeout: float
@@ -243,7 +245,7 @@ class FederationServer:
         replies = self._ask(AUDIT, asked, self.plan.round_timeout)
         hashes = {}
         for name, reply in replies.items():
-            if reply.has_error():
+            if reply is None or reply.has_error():
                 raise DatasetError(
                     f"{name} cannot be compared with the others: {_reason(reply)}",
                     "Give it the sites' --audit-key, or leave --audit out.",
@@ -260,8 +262,14 @@ class FederationServer:
             )
             for name, rows in left_out.items()
         }
-        if orders:
-            self._ask(LEAVE_OUT, orders, _SHORT)
+        done = self._ask(LEAVE_OUT, orders, _SHORT) if orders else {}
+        for name in orders:
+            reply = done.get(name)
+            if reply is None or reply.has_error():
+                raise DatasetError(
+                    f"{name} does not leave its copies out: {_reason(reply)}",
+                    "Mend the site, then start the server with --resume.",
+                )
 
     # --- Rounds ---
 
@@ -350,7 +358,6 @@ class FederationServer:
         return True
 
     def _average(self, number: int, updates: list[tuple[Message, Update]]) -> Arrays:
-        plain = _weighted_mean([update for _, update in updates])
         for reply, update in updates:
             reply.content[ARRAYS] = to_record(update.arrays)
             reply.content[METRICS]["num-examples"] = update.weight
@@ -366,9 +373,8 @@ class FederationServer:
         }
         if self.plan.strategy == "fedadam":
             # Statistics are measured, not learned: a step of Adam means nothing there.
-            averaged |= {
-                name: item for name, item in plain.items() if name.endswith(STATISTICS)
-            }
+            names = [name for name in averaged if name.endswith(STATISTICS)]
+            averaged |= _weighted_mean([update for _, update in updates], names)
         return {name: averaged[name] for name in self.arrays}
 
     def _secure_attempt(self, done: Round) -> bool:
@@ -410,7 +416,7 @@ class FederationServer:
             {
                 name: str(reply.content[CONFIG]["counts"])
                 for name, reply in replies.items()
-                if not reply.has_error()
+                if reply is not None and not reply.has_error()
             }
         )
         history = self._history()
@@ -440,8 +446,8 @@ class FederationServer:
         if isinstance(self._strategy, FedAdam):
             for kind, moments in (("m", self._strategy.m_t), ("v", self._strategy.v_t)):
                 arrays |= {f"{kind}/{k}": v for k, v in (moments or {}).items()}
-        text = json.dumps(self._history())
-        arrays["history"] = np.frombuffer(text.encode(), np.uint8)
+        history = self._history()
+        arrays["history"] = np.frombuffer(json.dumps(history).encode(), np.uint8)
         part = self._folder / "checkpoint.part"
         with part.open("wb") as file:
             np.savez(file, **arrays)
@@ -449,7 +455,7 @@ class FederationServer:
             os.fsync(file.fileno())
         part.replace(self._folder / CHECKPOINT)
         (self._folder / HISTORY).write_text(
-            json.dumps(self._history(), indent=1) + "\n", encoding="utf-8"
+            json.dumps(history, indent=1) + "\n", encoding="utf-8"
         )
 
     def _load_checkpoint(self) -> None:
@@ -500,20 +506,21 @@ def _validation(told: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _weighted_mean(updates: Iterable[Update]) -> Arrays:
-    updates = list(updates)
+def _weighted_mean(updates: Sequence[Update], names: Iterable[str]) -> Arrays:
     total = sum(item.weight for item in updates)
     return {
         name: np.asarray(
             sum(item.arrays[name] * (item.weight / total) for item in updates),
             np.float32,
         )
-        for name in updates[0].arrays
+        for name in names
     }
 
 
-def _reason(reply: Message) -> str:
+def _reason(reply: Message | None) -> str:
     """Keep of a site's error what a person can read."""
+    if reply is None:
+        return "it sent nothing in time."
     text = str(reply.error.reason).strip()
     return text.splitlines()[-1] if text else "it failed"
 

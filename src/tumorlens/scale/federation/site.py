@@ -28,10 +28,14 @@ from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
-from tumorlens.training.fit import compile_model, train_step, training_stream
+from tumorlens.training.fit import (
+    build_first,
+    compile_model,
+    train_step,
+    training_stream,
+)
 from tumorlens.training.held_out import infer
 from tumorlens.training.networks.registry import find_network
-from tumorlens.training.weights import load_weights
 
 Arrays = dict[str, NDArray[np.float32]]
 """Weights that are shared, by layer and name."""
@@ -55,19 +59,12 @@ def first_model(
     weights
         Keras weights to start from; None for the network's own.
     """
-    network = find_network(training.network)
-    if network.judges != "slices":
+    if find_network(training.network).judges != "slices":
         raise TrainingError(
             f"{training.network} judges whole scans.",
             "Federate a network of slices, such as evidence-net.",
         )
-    keras.utils.set_random_seed(training.seed)
-    model = network.build(None)
-    if weights is not None:
-        load_weights(model, weights)
-    elif network.initialise is not None:
-        network.initialise(model)
-    network.freeze(model)
+    model = build_first(training, weights)
     if batch_norm == "frozen":
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -107,6 +104,27 @@ def frozen_digest(model: keras.Model) -> str:
                 np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value)).data
             )
     return digest.hexdigest()
+
+
+def check_first_weights(plan: FederationPlan, weights: Path) -> None:
+    """Refuse first weights that sites cannot start from.
+
+    Raises
+    ------
+    TrainingError
+        What is never sent has other values there than sites build it with.
+    """
+    given, built = (
+        frozen_digest(first_model(plan.training, plan.batch_norm, path))
+        for path in (weights, None)
+    )
+    if given != built:
+        raise TrainingError(
+            f"{weights} has other values in layers that are never sent: no site could "
+            "start from it.",
+            "Leave --weights out; with --batch-norm frozen (and so with --dp-epsilon) "
+            "normalisation is among these layers.",
+        )
 
 
 def put_arrays(model: keras.Model, arrays: Mapping[str, NDArray[np.float32]]) -> None:

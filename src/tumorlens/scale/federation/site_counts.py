@@ -21,7 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.figures import BINS, said
+from tumorlens.evaluation.performance.figures import (
+    BINS,
+    point_rates,
+    said,
+    scores_of_maps,
+)
 from tumorlens.evaluation.scoring.scored_slices import (
     Judgements,
     ScoredSlices,
@@ -265,7 +270,7 @@ def _counts(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
         finite = np.isfinite(values).all(axis=1)
         heads[head] = sums.scores(1.0 - values[:, NO_TUMOR_INDEX], tumor)
         ratios[f"{head}/accuracy"] = sums.share(values.argmax(axis=1) == labels, finite)
-    for kind, (peak, dice) in _localised(scored).items():
+    for kind, (peak, dice) in scores_of_maps(scored).items():
         known = np.isfinite(peak)
         ratios[f"{kind}/peak_inside_outline"] = sums.share(peak == 1.0, known)
         known = np.isfinite(dice)
@@ -292,35 +297,14 @@ def _counts(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
     }
 
 
-def _localised(
-    scored: ScoredSlices,
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    return {
-        "evidence": (scored.peak_inside, scored.dice),
-        "gradcam": (scored.gradcam_peak_inside, scored.gradcam_dice),
-        "center": (scored.center_peak_inside, scored.center_dice),
-    }
-
-
 def _point_sums(
     unit: str, judged: Judgements, sums: _Slices, refused: NDArray[np.bool_]
 ) -> dict[str, list[float] | None]:
-    found: dict[str, list[float] | None] = {}
-    tumor = judged.tumor
-    for name, thresholds in judged.thresholds.items():
-        if not np.isfinite(thresholds).all():
-            continue
-        cleared = (judged.p_tumor < thresholds) & ~refused
-        called = ~cleared & ~refused
-        found |= {
-            f"point/{unit}/{name}/sensitivity": sums.share(~cleared, tumor),
-            f"point/{unit}/{name}/specificity": sums.share(cleared, ~tumor),
-            f"point/{unit}/{name}/positive_predictive_value": sums.share(tumor, called),
-            f"point/{unit}/{name}/negative_predictive_value": sums.share(
-                ~tumor, cleared
-            ),
-        }
-    return found
+    return {
+        f"point/{unit}/{name}/{rate}": sums.share(*sides)
+        for name, rates in point_rates(judged, refused).items()
+        for rate, sides in rates.items()
+    }
 
 
 def _class_sums(judged: Judgements, sums: _Slices) -> dict[str, Any]:
@@ -478,8 +462,6 @@ def _summed(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - any part of a docume
         keys = {key: None for part in there for key in part}
         return {key: _summed([part.get(key) for part in there]) for key in keys}
     if isinstance(first, list):
-        if first and isinstance(first[0], str):
-            return sorted({item for part in there for item in part})
         return [_summed(list(row)) for row in zip(*there, strict=True)]
     return sum(there)
 

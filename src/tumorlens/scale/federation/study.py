@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, read_manifest, write_manifest
+from tumorlens.data.manifest import Record, column_value, read_manifest, write_manifest
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
@@ -27,15 +27,22 @@ from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.page_parts import Section, Table
 from tumorlens.scale.federation.apps import simulate
-from tumorlens.scale.federation.plan import FederationPlan, Privacy
-from tumorlens.scale.federation.server import HISTORY, PLAN, WEIGHTS
+from tumorlens.scale.federation.deployment import site_facts
+from tumorlens.scale.federation.plan import (
+    HISTORY,
+    WEIGHTS,
+    FederationPlan,
+    Privacy,
+)
 from tumorlens.scale.federation.site import (
     FINAL_WEIGHTS,
     Site,
+    check_first_weights,
     first_model,
     scored_by_network,
 )
 from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.training.dataset import Sample
 from tumorlens.training.weights import load_weights
 
 FEDERATED, CENTRALISED, ALONE = "federated", "centralised", "alone"
@@ -77,7 +84,7 @@ def split_by(
     """
     rows: dict[str, list[Record]] = defaultdict(list)
     for record in read_manifest(manifest):
-        values = [_value(record, name.strip()) for name in columns.split(",")]
+        values = [column_value(record, name.strip()) for name in columns.split(",")]
         name = next((item for item in values if item), "")
         if name:
             rows[name].append(record)
@@ -97,11 +104,6 @@ def split_by(
             "Name another column with --by, or run `tumorlens data split`.",
         )
     return manifests
-
-
-def _value(record: Record, column: str) -> str:
-    known = {"site": record.site, "source": record.source, "plane": record.plane}
-    return known.get(column, record.extra.get(column, ""))
 
 
 @dataclass(frozen=True)
@@ -154,23 +156,27 @@ def run_study(
         Plain JSON, as in ``study.json`` (schema ``tumorlens-federation-study/1``).
     """
     arms = _arms(manifests, plan, folder, epsilons)
+    if weights is not None:
+        for arm in arms:
+            check_first_weights(arm.plan, weights)
+    # A site without any shows before days of training.
+    kept_aside = {
+        name: Site(name, path, folder / "scored" / name).samples("test", plan.training)
+        for name, path in manifests.items()
+    }
     for number, arm in enumerate(arms, start=1):
         home = folder / "arms" / arm.name
         if (home / WEIGHTS).exists():
             continue
         say(f"Arm {number} of {len(arms)}: {arm.name}.")
         home.mkdir(parents=True, exist_ok=True)
-        (home / PLAN).write_text(arm.plan.to_json() + "\n", encoding="utf-8")
-        told = {
-            name: {
-                "site": name,
-                "manifest": str(path.absolute()),
-                "folder": str((home / "sites" / name).absolute()),
-            }
+        arm.plan.write(home)
+        sites = {
+            name: site_facts(name, path, home / "sites" / name)
             for name, path in arm.sites.items()
         }
-        simulate(told, home, weights)
-    scores = {arm.name: _scores(arm, manifests, folder) for arm in arms}
+        simulate(sites, home, weights)
+    scores = {arm.name: _scores(arm, kept_aside, folder) for arm in arms}
     result = {
         "schema": "tumorlens-federation-study/1",
         "plan": json.loads(plan.to_json()),
@@ -248,18 +254,15 @@ def _privacy(plan: FederationPlan) -> Privacy:
 
 
 def _scores(
-    arm: _Arm, manifests: Mapping[str, Path], folder: Path
+    arm: _Arm, kept_aside: Mapping[str, Sequence[Sample]], folder: Path
 ) -> dict[str, ScoredSlices]:
     """Score every site's patients that were kept aside, by the arm's network."""
     home = folder / "arms" / arm.name
+    model = first_model(arm.plan.training, arm.plan.batch_norm)
     found = {}
-    for name, path in manifests.items():
+    for name, samples in kept_aside.items():
         own = home / "sites" / name / FINAL_WEIGHTS
-        model = first_model(arm.plan.training, arm.plan.batch_norm)
         load_weights(model, own if own.exists() else home / WEIGHTS)
-        samples = Site(name, path, home / "scored" / name).samples(
-            "test", arm.plan.training
-        )
         found[name] = scored_by_network(model, samples, arm.plan.training.size)
     return found
 

@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 
 import tumorlens
-from tumorlens.data.manifest import Record, manifest_digest, read_manifest
-from tumorlens.data.sequences import sequence_word
-from tumorlens.errors import DatasetError, OutputError
+from tumorlens.data.manifest import (
+    Record,
+    column_value,
+    manifest_digest,
+    read_manifest,
+)
+from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, score_records
+from tumorlens.inference.bundle.bundle import read_document
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.page_parts import Section, Table
@@ -77,7 +82,8 @@ def count_site(
             f"Use one of: {', '.join(protocol.sites)}.",
         )
     classifier = load_classifier(bundle)
-    model = _model_facts(classifier.bundle.folder)
+    document = read_document(classifier.bundle.folder)
+    model = {key: str(document.get(key, "")) for key in ("name", "version", "digest")}
     if protocol.model_digest not in ("", model["digest"]):
         raise DatasetError(
             f"The protocol is of the model {protocol.model_digest[:12]}, this is "
@@ -113,11 +119,6 @@ def count_site(
     }
 
 
-def _model_facts(folder: Path) -> dict[str, str]:
-    document = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    return {key: str(document.get(key, "")) for key in ("name", "version", "digest")}
-
-
 def _included(
     records: Sequence[Record], protocol: Protocol
 ) -> tuple[list[Record], Counter[str]]:
@@ -142,18 +143,6 @@ def _exclusion(record: Record, protocol: Protocol) -> str:
         if column_value(record, column) not in values:
             return f"{column} not as included"
     return ""
-
-
-def column_value(record: Record, column: str) -> str:
-    """Read a column of a row, one of the manifest's own or any other."""
-    own = {
-        "label": record.label or "",
-        "plane": record.plane,
-        "sequence": sequence_word(record.sequence),
-        "site": record.site,
-        "source": record.source,
-    }
-    return str(own.get(column, record.extra.get(column, "")))
 
 
 def _group_values(scored: ScoredSlices, name: str) -> list[str]:
@@ -353,10 +342,6 @@ def _p_value(figure: Figure | None, margin: float) -> float | None:
 
 def write_validation(result: Mapping[str, Any], folder: Path) -> None:
     """Write ``metrics.json`` and ``report.html``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error}.") from error
     write_federated_report(result, None, folder, [_answer(result), _plan(result)])
 
 

@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -443,19 +443,28 @@ class Store:
             if self._is_shown(job) and not deleted & {job.id, job.parent}
         )
 
-    def copies(self, owner: str) -> dict[str, str]:
-        """Find a session's pictures whose pixels and maps equal those of an older one.
+    def copies(self, pictures: Sequence[Upload]) -> dict[str, str]:
+        """Find pictures whose pixels and maps equal those of an older one.
+
+        Parameters
+        ----------
+        pictures
+            A session's, as `owned` gives them.
 
         Returns
         -------
         dict of str to str
             Id of the oldest by the ids of the others.
         """
+        if not pictures:
+            return {}
         wanted = (
             select(Artifact.job, Artifact.digest)
             .join(Job, Job.id == Artifact.job)
             .where(
-                Job.owner == owner, Artifact.role == RESULT, Artifact.name == _PICTURES
+                Job.owner == pictures[0].owner,
+                Artifact.role == RESULT,
+                Artifact.name == _PICTURES,
             )
         )
         with self._database.reading() as session:
@@ -464,7 +473,7 @@ class Store:
         oldest: dict[str | None, str] = {}
         return {
             item.id: first
-            for item in reversed(self.owned(owner))
+            for item in reversed(pictures)
             if (first := oldest.setdefault(digests.get(item.id), item.id)) != item.id
         }
 

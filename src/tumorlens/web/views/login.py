@@ -18,7 +18,8 @@ def show() -> str:
     """Show where to log in; 200."""
     return render_template(
         "login.html",
-        next=_local(request.args.get("next")),
+        # Made one of this server's only when it is gone to.
+        next=request.args.get("next", ""),
         knows_people=app_state().access.knows_people,
     )
 

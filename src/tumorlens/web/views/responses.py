@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, request, send_file
+from flask import Response, request, send_file, url_for
 from werkzeug.exceptions import NotFound
 
 from tumorlens.errors import (
@@ -27,6 +27,7 @@ from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
+from tumorlens.web.security import listed_owner
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.presentation import session_rows
 
@@ -84,14 +85,39 @@ def overlay_kind() -> OverlayKind:
         ) from None
 
 
-def page_length() -> int:
-    """Read how many results a page of a list may have, from ``limit``.
+def listed_page(kind: Kind) -> tuple[list[Upload], str | None]:
+    """Find the results on the page of a list that the address asks for.
+
+    Parameters
+    ----------
+    kind
+        Pictures or scans.
+
+    Returns
+    -------
+    list of Upload
+        Those of who is logged in, the newest first: ``limit`` of them, and only what
+        comes ``after`` an id.
+    str or None
+        Address of the next page; None where there is none.
 
     Raises
     ------
     SettingError
-        Where it is no number from 1 to `MOST_LISTED` (400).
+        Where the limit is no number from 1 to `MOST_LISTED` (400).
+    MissingFileError
+        Where what the page begins after is not there any more (404).
+    MethodNotAllowed
+        Where there is no log-in (405).
     """
+    length, after = _page_length(), request.args.get("after")
+    uploads, last = app_state().store.page(listed_owner(), kind, after, length)
+    if last is None:
+        return uploads, None
+    return uploads, url_for(str(request.endpoint), limit=length, after=last)
+
+
+def _page_length() -> int:
     text = request.args.get("limit", str(USUALLY_LISTED))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_LISTED):
         raise SettingError(

@@ -20,6 +20,7 @@ from tumorlens.inference.bundle.facts import MeasuredShare
 from tumorlens.report.slice.document import CSV_COLUMNS, RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
+from tumorlens.web.app_state import state_of
 from tumorlens.web.uploads.store import Store
 from tumorlens.web.views.examples import EXAMPLES, FOLDER, examples_note
 from tumorlens.web.views.presentation import measured_rates
@@ -229,6 +230,24 @@ def test_the_same_scanners_figures_come_before_those_of_all_sets(
         ("Healthy strangers", "50.0 % called free of tumour"),
         ("Faint lesions", "50.0 % found"),
     ]
+
+
+def test_rates_of_a_threshold_above_one_half_are_not_shown_without_a_word(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "a slice is not called free of tumour either, so that fewer are"
+    points = state_of(app).bundle.operating_points
+    for name, point in points.items():
+        monkeypatch.setitem(points, name, replace(point, threshold=0.5))
+    assert said not in text_of(client.get("/").text)
+    high = replace(points["balanced"], threshold=0.569)
+    monkeypatch.setitem(points, "balanced", high)
+    assert f"from 56.9 % on; below it, from 50.0 % on, {said}" in text_of(
+        client.get("/").text
+    ).replace("\N{NO-BREAK SPACE}", " ")
+    unknown = replace(high, sensitivity=None, specificity=None, measured={})
+    monkeypatch.setitem(points, "balanced", unknown)
+    assert said not in text_of(client.get("/").text)
 
 
 def test_the_operating_point_set_at_the_start_is_chosen(

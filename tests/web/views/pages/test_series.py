@@ -371,6 +371,33 @@ def test_any_two_judged_series_of_a_session_are_compared(
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            dicom(series="1.2.3.5", PatientID="1", EchoTime=100),
+            dicom(series="1.2.3.6", PatientID="2", EchoTime=10),
+        ),
+        ([("sub-01_T1w.nii.gz", nifti())], [("sub-02_T1w.nii.gz", nifti())]),
+    ],
+    ids=["by header", "by name"],
+)
+def test_heads_of_two_people_have_no_place_in_common(
+    client: FlaskClient,
+    first: list[tuple[str, bytes]],
+    second: list[tuple[str, bytes]],
+) -> None:
+    members = [
+        (f"{folder}/{name}", data)
+        for folder, files in (("a", first), ("b", second))
+        for name, data in files
+    ]
+    page = judged(client, ("people.zip", packed(*members)))
+    compared = client.get(f"{page}/compare?series=1&with={page[7:]}.2")
+    assert compared.status_code == 200
+    assert 'data-together="false"' in compared.text
+
+
 @pytest.mark.parametrize("asked", ["", "series=3&", "series=x&", "series=0&"])
 def test_a_comparison_with_nothing_leads_nowhere(
     client: FlaskClient, asked: str

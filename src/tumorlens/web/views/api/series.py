@@ -24,13 +24,13 @@ from tumorlens.errors import BusyError, MissingFileError
 from tumorlens.web.app_state import MOST_STREAMS, app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.security import api_owner, listed_owner
+from tumorlens.web.security import api_owner
 from tumorlens.web.uploads.upload import Kind, State, Upload
 from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
     judged_study,
-    page_length,
+    listed_page,
     series_report_pdf,
     status_to_json,
     study_nifti,
@@ -74,12 +74,8 @@ def list_all() -> Response:
     Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
     there any more, 405 without a log-in.
     """
-    length, after = page_length(), request.args.get("after")
-    uploads, last = app_state().store.page(listed_owner(), Kind.SCAN, after, length)
-    following = url_for("api.series.list_all", limit=length, after=last)
-    return jsonify(
-        scans=[_to_json(item) for item in uploads], next=following if last else None
-    )
+    uploads, following = listed_page(Kind.SCAN)
+    return jsonify(scans=[_to_json(item) for item in uploads], next=following)
 
 
 @blueprint.get("/<scan_id>/events")
@@ -93,30 +89,31 @@ def events(scan_id: str) -> Response:
     _get(scan_id)
     context = partial(current_app.request_context, request.environ)
 
-    def status() -> str | None:
+    def status() -> dict[str, Any] | None:
         try:
             upload = state.store.get(scan_id, owner, Kind.SCAN)
         except MissingFileError:
             return None
         # The request's own ends before the stream does.
         with context():
-            return json.dumps(_to_json(upload))
+            return _to_json(upload)
 
     def lines() -> Iterator[str]:
-        told, quiet_since = None, time.monotonic()
+        told: dict[str, Any] | None = None
+        quiet_since = time.monotonic()
         while not state.stopping.is_set():
             document = status()
             if document is None:
                 yield "event: gone\ndata: {}\n\n"
                 return
             if document != told:
-                yield f"event: status\ndata: {document}\n\n"
+                yield f"event: status\ndata: {json.dumps(document)}\n\n"
                 told, quiet_since = document, time.monotonic()
             elif time.monotonic() - quiet_since > _QUIET_SECONDS:
                 # Who has gone is found out by writing.
                 yield ": still there\n\n"
                 quiet_since = time.monotonic()
-            if State(json.loads(document)["state"]).is_over:
+            if State(document["state"]).is_over:
                 return
             state.stopping.wait(_LOOK_SECONDS)
 

@@ -14,11 +14,11 @@ from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
 from tumorlens.web.app_state import app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import judge_pictures
-from tumorlens.web.security import api_owner, listed_owner
+from tumorlens.web.security import api_owner
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
+    listed_page,
     overlay_kind,
-    page_length,
     png_response,
     slice_report_pdf,
     upload_status,
@@ -85,13 +85,8 @@ def list_all() -> Response:
     Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
     there any more, 405 without a log-in.
     """
-    length, after = page_length(), request.args.get("after")
-    uploads, last = app_state().store.page(listed_owner(), Kind.PICTURE, after, length)
-    following = url_for("api.slices.list_all", limit=length, after=last)
-    return jsonify(
-        predictions=[_to_json(item) for item in uploads],
-        next=following if last else None,
-    )
+    uploads, following = listed_page(Kind.PICTURE)
+    return jsonify(predictions=[_to_json(item) for item in uploads], next=following)
 
 
 @blueprint.get("/<analysis_id>")

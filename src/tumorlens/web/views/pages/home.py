@@ -47,7 +47,7 @@ def show() -> str:
         bundle=bundle,
         chosen_point=app_state().operating_point,
         rates={name: measured_rates(bundle, name) for name in bundle.operating_points},
-        rows=session_rows(pictures, scans, store.copies(owner)),
+        rows=session_rows(pictures, scans, store.copies(pictures)),
         deletion=store.deletion(owner),
         examples=[
             (item, item.has_trained(bundle.provenance)) for item in EXAMPLES.values()

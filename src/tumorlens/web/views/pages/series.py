@@ -18,7 +18,7 @@ from flask import (
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from tumorlens.errors import MissingFileError
+from tumorlens.errors import MissingFileError, SeveralPeopleError
 from tumorlens.report import words
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import CLASSES, INFO, Verdict
@@ -113,8 +113,8 @@ def compare(scan_id: str) -> str:
         "compare.html",
         sides=sides,
         planes=[plane for plane in one if plane and plane in two],
-        # Of one upload's series the places in the patient are the same.
-        together=upload.id == other.id,
+        together=upload.id == other.id
+        and _of_one_head(upload, *(side["patient"] for side in sides)),
     )
 
 
@@ -232,11 +232,22 @@ def _compared(upload: Upload, number: str) -> dict[str, Any]:
     return {
         "title": presentation.series_choice(upload, facts),
         "url": url_for("series.show", scan_id=upload.id, series=facts["index"] + 1),
+        # Documents of version 0.1 name none.
+        "patient": facts.get("patient"),
         "decision": finding["decision"],
         "answer": presentation.headline(finding),
         "p_tumor": words.percent(glance[0][1]) if glance else None,
         "viewer": _viewer(upload, facts),
     }
+
+
+def _of_one_head(upload: Upload, one: int | None, other: int | None) -> bool:
+    """Tell whether two series of an upload have the same places in a patient."""
+    if one is not None or other is not None:
+        return one == other
+    # Nobody is named: what judged them together may have seen that they are several.
+    study = upload.study
+    return study is None or study["status"] != SeveralPeopleError.code
 
 
 def _others(upload: Upload, facts: dict[str, Any]) -> list[dict[str, str]]:
