@@ -181,14 +181,16 @@ def load_samples(
     left_out
         One sentence for each that could not.
     """
-
     in_t1 = {
-        _place(row): row for row in records if row.sequence is MRSequence.T1 and _place(row)
+        place: row
+        for row in records
+        if row.sequence is MRSequence.T1 and (place := _place(row)) is not None
     }
 
     def load(record: Record) -> Sample | str:
         try:
-            sample = load_sample(record, in_t1.get(_place(record)))
+            place = _place(record)
+            sample = load_sample(record, None if place is None else in_t1.get(place))
             return sample or f"{record.path} shows no tissue."
         except InputError as error:
             return str(error)
