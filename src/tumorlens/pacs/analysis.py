@@ -105,11 +105,14 @@ class Judged:
         one where none could be judged; SEG where a lesion is outlined.
     headers
         Headers of its slices.
+    prediction
+        The whole prediction, which knows nothing of images that were not there.
     """
 
     finding: DicomFinding
     results: tuple[bytes, ...]
-    headers: Sequence[Dataset] = field(repr=False, default=())
+    headers: Sequence[Dataset] = field(repr=False)
+    prediction: SeriesPrediction = field(repr=False)
 
 
 def judge_files(
@@ -252,7 +255,8 @@ def results_of(
     results = [build_sr(series.headers, finding, earlier, series.frames)]
     picture = _picture(series, prediction, finding)
     results += [item for item in (picture, outline) if item is not None]
-    return Judged(finding, tuple(map(_to_bytes, results)), series.headers)
+    files = tuple(map(_to_bytes, results))
+    return Judged(finding, files, series.headers, prediction)
 
 
 def _of_a_part(finding: DicomFinding, unseen: tuple[str, ...]) -> DicomFinding:

@@ -19,10 +19,11 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
@@ -37,7 +38,9 @@ from tumorlens.report.dicom.finding import SentResult
 
 _logger = logging.getLogger(__name__)
 
-KIND = "series"
+KIND, LABEL = "series", "label"
+"""Kinds of jobs: a series; and, over from the first, a label that came of a study."""
+
 JUDGE, SEND, FETCH = "judge", "send", "fetch"
 IMAGE, RESULT, REPORT = "image", "result", "report"
 """Artefacts of a series. A result that was sent has no file any more: its name is its
@@ -59,9 +62,10 @@ _OLDER_STATES = {
     "missed": (FETCH, JobState.WAITING),
 }
 _OPEN, _UNFINISHED, _PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
+_FACTS = "facts"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
-series; whether it waits for more images."""
+series; whether it waits for more images; what the analysis wants to be kept of it."""
 
 _STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed"}
 _IS_OVER = Job.state.in_(OVER)
@@ -382,6 +386,56 @@ class SeriesQueue:
             self.clean()
         return whole
 
+    def note(self, job: SeriesJob, facts: Mapping[str, Any]) -> bool:
+        """Keep facts of a series that is being judged, in place of earlier ones.
+
+        Parameters
+        ----------
+        job
+            Job of `next_complete`.
+        facts
+            Plain JSON values.
+
+        Returns
+        -------
+        bool
+            False where the series is not the caller's any more: nothing is kept.
+        """
+        with self._database.transaction() as session:
+            row = self._row(session, job.series)
+            if row is None or row.lease is None or row.lease != job.lease:
+                return False
+            row.document = {**row.document, _FACTS: dict(facts)}
+        return True
+
+    def noted(self) -> list[tuple[SeriesEntry, dict[str, Any]]]:
+        """List the series with their facts of `note`, the newest first."""
+        return [
+            (_entry(row, images), row.document.get(_FACTS, {}))
+            for row, images in self._rows()
+        ]
+
+    def keep_labels(self, labels: Mapping[str, str]) -> None:
+        """Keep labels of studies, each in place of an earlier one of the same study.
+
+        Parameters
+        ----------
+        labels
+            Labels by any names of their studies.
+        """
+        with self._database.transaction() as session:
+            for name, label in labels.items():
+                row = self.jobs.locked(session, Job.kind == LABEL, Job.key == name)
+                if row is None:
+                    row = self.jobs.add(LABEL, LABEL, key=name, state=JobState.DONE)
+                row.document = {LABEL: label}
+
+    def labels(self) -> dict[str, str]:
+        """Give the labels of `keep_labels`."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(Job).where(Job.kind == LABEL)).all()
+        return {row.key or "": str(row.document[LABEL]) for row in rows}
+
     def sent(self, series: str, file: Path, result: SentResult | None = None) -> None:
         """Note that one result has arrived; with the last one the series is done.
 
@@ -448,6 +502,10 @@ class SeriesQueue:
 
     def entries(self) -> list[SeriesEntry]:
         """List the series, those with the newest image first."""
+        return [_entry(row, images) for row, images in self._rows()]
+
+    def _rows(self) -> list[tuple[Job, int]]:
+        """List the series with the number of their images, the newest first."""
         with self._database.reading() as session:
             counted = (
                 select(Artifact.job, func.count().label("images"))
@@ -461,7 +519,7 @@ class SeriesQueue:
                 .where(Job.kind == KIND)
                 .order_by(Job.arrived.desc(), Job.number.desc())
             ).all()
-        return [_entry(row, images) for row, images in rows]
+        return [(row, images) for row, images in rows]
 
     def requeue(self, series: str) -> bool:
         """Let a series that was judged or given up be judged anew, at once.

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -44,7 +45,8 @@ class SeriesWorker:
         InputKind a series; may raise `InputError` for one that is not ours to
         judge.
     deliver
-        Brings results to where they go.
+        Brings results to where they go; None where nothing is to be sent, not even
+        what waits for it.
     quiet_seconds
         A series is looked at when nothing came for so long.
     doubts
@@ -59,19 +61,21 @@ class SeriesWorker:
         self,
         queue: SeriesQueue,
         analyse: Analysis,
-        deliver: Delivery,
+        deliver: Delivery | None,
         quiet_seconds: float,
         doubts: Doubts = lambda _: (),
         wait_seconds: float = 0.0,
     ) -> None:
         self._queue = queue
         self._analyse = analyse
-        self._deliver = deliver
         self._quiet_seconds = quiet_seconds
         self._doubts = doubts
         self._wait_seconds = wait_seconds
         self._cleaned = -math.inf
-        self._worker = Worker(queue.jobs, [self._judge_next, self._send_next])
+        steps: list[Callable[[], bool]] = [self._judge_next]
+        if deliver is not None:
+            steps.append(partial(self._send_next, deliver))
+        self._worker = Worker(queue.jobs, steps)
 
     def start(self) -> None:
         """Begin."""
@@ -125,7 +129,7 @@ class SeriesWorker:
             logger.info("A series of %d images changed meanwhile: it waits.", images)
         return True
 
-    def _send_next(self) -> bool:
+    def _send_next(self, deliver: Delivery) -> bool:
         job = self._queue.next_to_send()
         if job is None:
             return False
@@ -134,7 +138,7 @@ class SeriesWorker:
             self._queue.sent(job.series, file, _as_result(file))
 
         try:
-            whole = self._deliver(job.files, arrived)
+            whole = deliver(job.files, arrived)
         except Exception as error:
             # One that cannot be sent does not hold up the next.
             logger.error("Results were not sent: %s", described(error))
