@@ -20,7 +20,6 @@ from tumorlens.pacs.shadow import (
     read_labels,
     shadow_analysis,
     shadow_cases,
-    study_names,
 )
 from tumorlens.pacs.worker import SeriesWorker
 from tumorlens.taxonomy import Answer, Lesion, TumorClass, Verdict
@@ -92,6 +91,9 @@ def test_findings_are_kept_and_meet_their_labels(
     assert case.label is TumorClass.NO_TUMOR
     kept = json.dumps([facts for _, facts in queue.noted()])
     assert not any(secret in kept for secret in SECRETS)
+    # With the last series of the study its labels go, and no other's.
+    assert queue.forget("1") and len(queue.labels()) == 3
+    assert queue.forget("2") and list(queue.labels()) == ["accession_number=B"]
 
 
 def test_a_part_is_kept_as_its_report_would_say_it(
@@ -150,7 +152,6 @@ def test_labels_are_read_in_the_usual_spellings(tmp_path: Path) -> None:
         "study_instance_uid=1.2.4": TumorClass.NO_TUMOR,
         "accession_number=A3": Lesion.VASCULAR,
     }
-    assert study_names("1.2.4", "A2")[0] == "study_instance_uid=1.2.4"
 
 
 @pytest.mark.parametrize(

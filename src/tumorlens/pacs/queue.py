@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
@@ -41,10 +41,11 @@ _logger = logging.getLogger(__name__)
 KIND, LABEL = "series", "label"
 """Kinds of jobs: a series; and, over from the first, a label that came of a study."""
 
-JUDGE, SEND, FETCH = "judge", "send", "fetch"
-IMAGE, RESULT, REPORT = "image", "result", "report"
+JUDGE, SEND, FETCH, COMMIT = "judge", "send", "fetch", "commit"
+IMAGE, RESULT, SENT, REPORT = "image", "result", "sent", "report"
 """Artefacts of a series. A result that was sent has no file any more: its name is its
-study, series, instance and SOP class, as a JSON list."""
+study, series, instance and SOP class, as a JSON list. Where the archive is asked to
+commit results, each keeps its file beside that until it has."""
 
 MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
 """Before a series is given up: 40 minutes of judging, a week of sending, a day of
@@ -67,10 +68,10 @@ _FACTS = "facts"
 new; whether one came to no normal end; whether the last results are of a part of the
 series; whether it waits for more images; what the analysis wants to be kept of it."""
 
-_STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed"}
+_STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed", COMMIT: "committing"}
 _IS_OVER = Job.state.in_(OVER)
 _HAS_FILE = Artifact.digest.is_not(None)
-_IS_JUDGED = or_(_IS_OVER, Job.stage == SEND)
+_IS_JUDGED = or_(_IS_OVER, Job.stage.in_((SEND, COMMIT)))
 
 
 class Arrival(Enum):
@@ -141,8 +142,9 @@ class SeriesEntry:
         Its UID.
     state
         ``receiving``, ``waiting`` (for images that are missing), ``judging``,
-        ``sending``, ``missed`` (to be fetched again), ``done``, ``failed`` (given up)
-        or ``stopped``.
+        ``sending``, ``committing`` (the archive has yet to say that it keeps the
+        results), ``missed`` (to be fetched again), ``done``, ``failed`` (given up) or
+        ``stopped``.
     images
         Number of images that it is known to have.
     arrived
@@ -172,6 +174,11 @@ class SeriesEntry:
 class SeriesQueue:
     """Series on their way through; safe to use from threads.
 
+    Attributes
+    ----------
+    policies
+        How often each stage is tried before a job is given up.
+
     Parameters
     ----------
     folder
@@ -195,6 +202,10 @@ class SeriesQueue:
         it where the disk or the database fails.
     """
 
+    policies: ClassVar[Mapping[str, RetryPolicy]] = {
+        name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()
+    }
+
     def __init__(
         self,
         folder: Path,
@@ -215,8 +226,7 @@ class SeriesQueue:
                 )
             # A store that is named by its database's URL takes no lock.
             url = sqlite_url(folder)
-        policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
-        self._store = JobStore(folder, policies, url=url, clock=clock)
+        self._store = JobStore(folder, self.policies, url=url, clock=clock)
         self._database = self._store.database
         self._artifacts = self._store.artifacts
         self.jobs: JobQueue = self._store.queue
@@ -374,7 +384,7 @@ class SeriesQueue:
                 whole = row is not None and row.lease == job.lease is not None
                 if row is not None and whole:
                     row.document = {**row.document, _PARTIAL: is_partial}
-                    self._artifacts.detach(self._artifacts.of(row.id, RESULT))
+                    self._drop_results(row)
                     self._artifacts.attach(row.id, RESULT, files)
                     if files:
                         # New results go before those that were refused before.
@@ -394,7 +404,7 @@ class SeriesQueue:
         job
             Job of `next_complete`.
         facts
-            Plain JSON values.
+            Plain JSON values, among them ``study`` and ``accession``.
 
         Returns
         -------
@@ -421,7 +431,7 @@ class SeriesQueue:
         Parameters
         ----------
         labels
-            Labels by any names of their studies.
+            Labels by the names of `study_names`.
         """
         with self._database.transaction() as session:
             for name, label in labels.items():
@@ -452,7 +462,7 @@ class SeriesQueue:
                 return
             results = self._artifacts.of(row.id, RESULT)
             arrived = [item for item in results if item.digest == file.name]
-            self._artifacts.detach(arrived)
+            self._let_go(session, arrived)
             if result is not None:
                 named = json.dumps(list(astuple(result)))
                 self._artifacts.attach(row.id, REPORT, {named: None})
@@ -463,7 +473,7 @@ class SeriesQueue:
                     return
             # It may be receiving again.
             if len(arrived) == len(results) and _is_in(row, SEND):
-                self.jobs.end(row, JobState.DONE)
+                self._all_sent(row)
 
     def postpone(self, series: str) -> float:
         """Try again later, twice as late each time.
@@ -538,13 +548,27 @@ class SeriesQueue:
     def forget(self, series: str) -> bool:
         """Remove a series, its images and its results that were not sent.
 
+        With the last series of a study its labels go, too.
+
         Returns
         -------
         bool
             False where it is not known.
         """
         job = self.jobs.named(KIND, series)
-        return job is not None and self.jobs.remove([job.id]) > 0
+        if job is None:
+            return False
+        gone = [job.id]
+        facts = job.document.get(_FACTS, {})
+        if facts and not any(
+            other["study"] == facts["study"]
+            for entry, other in self.noted()
+            if other and entry.series != series
+        ):
+            named = study_names(facts["study"], facts["accession"])
+            labels = [self.jobs.named(LABEL, name) for name in named]
+            gone += [label.id for label in labels if label is not None]
+        return self.jobs.remove(gone) > 0
 
     def clean(self) -> None:
         """Remove the files that have been kept long enough.
@@ -609,6 +633,18 @@ class SeriesQueue:
             return False
         self.jobs.move(row, JUDGE)
         return True
+
+    def _drop_results(self, row: Job) -> None:
+        """Remove results of a row in whose place others come."""
+        self._artifacts.detach(self._artifacts.of(row.id, RESULT))
+
+    def _let_go(self, session: Session, results: Sequence[Artifact]) -> None:
+        """Remove results that have arrived."""
+        self._artifacts.detach(results)
+
+    def _all_sent(self, row: Job) -> None:
+        """End a row whose results have all arrived."""
+        self.jobs.end(row, JobState.DONE)
 
     def _named(self, association: str) -> str:
         return f"{self._worker} {association}"
@@ -681,7 +717,8 @@ class SeriesQueue:
             images = _artifacts_of(session, IMAGE, _IS_JUDGED, old, _HAS_FILE)
             self._artifacts.detach(images, known=True)
             # Those given up have no results any more either.
-            self._artifacts.detach(_artifacts_of(session, RESULT, _IS_OVER, old))
+            for role in (RESULT, SENT):
+                self._artifacts.detach(_artifacts_of(session, role, _IS_OVER, old))
 
     def _make_room(self) -> None:
         if self._artifacts.has_room():
@@ -694,6 +731,18 @@ class SeriesQueue:
                 f"{artifact_store.LEAST_FREE_BYTES // 2**20} MB left.",
                 "Make room on it.",
             )
+
+
+def study_names(study: str, accession: str) -> list[str]:
+    """Give the names by which a label may know a study, the surest first.
+
+    Parameters
+    ----------
+    study, accession
+        Its UID and its accession number; either may be empty.
+    """
+    values = (("study_instance_uid", study), ("accession_number", accession))
+    return [f"{way}={value}" for way, value in values if value]
 
 
 def _entry(row: Job, images: int) -> SeriesEntry:

@@ -24,7 +24,7 @@ from tumorlens.errors import DatasetError, InputError, MissingFileError, OutputE
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.pacs.analysis import Judged, judge_files
-from tumorlens.pacs.queue import SeriesJob, SeriesQueue
+from tumorlens.pacs.queue import SeriesJob, SeriesQueue, study_names
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.series.document import series_to_json
 from tumorlens.taxonomy import (
@@ -52,6 +52,8 @@ NO_SCANNER, NO_SEQUENCE = "not stated", "not stated"
 _KEY_FILE = "pseudonyms.key"
 _LONGEST = 64
 _MOST_ROWS = 1_000_000
+_WAYS = ("accession_number", "study_instance_uid")
+"""Columns that name a study."""
 _TAGS = (
     *("StudyInstanceUID", "AccessionNumber", "PatientID", "IssuerOfPatientID"),
     *("Manufacturer", "ManufacturerModelName", "MagneticFieldStrength"),
@@ -211,7 +213,7 @@ def read_labels(path: Path) -> dict[str, Decided]:
     Returns
     -------
     dict
-        Labels by the names that `study_names` gives.
+        Labels by the names of `study_names`.
 
     Raises
     ------
@@ -238,8 +240,11 @@ def read_labels(path: Path) -> dict[str, Decided]:
                 if number > _MOST_ROWS:
                     raise DatasetError(f"{name} has more than {_MOST_ROWS} rows.")
                 label = _label(row[columns["label"]] or "")
-                values = [(way, (row[columns[way]] or "").strip()) for way in ways]
-                names = [_name(way, value) for way, value in values if value]
+                values = {way: (row[columns[way]] or "").strip() for way in ways}
+                names = study_names(
+                    values.get("study_instance_uid", ""),
+                    values.get("accession_number", ""),
+                )
                 if label is None:
                     raise DatasetError(
                         f"Row {number} of {name} has a label that is not known.",
@@ -268,24 +273,11 @@ def read_labels(path: Path) -> dict[str, Decided]:
     return found
 
 
-_WAYS = ("accession_number", "study_instance_uid")
-
-
 def _heading(text: str) -> str:
     """Name a column, whether it is written as in Python or as in DICOM."""
     word = text.strip().lower().replace("_", "").replace(" ", "")
     known = {item.replace("_", ""): item for item in (*_WAYS, "label")}
     return known.get(word, word)
-
-
-def _name(way: str, value: str) -> str:
-    return f"{way}={value}"
-
-
-def study_names(study: str, accession: str) -> list[str]:
-    """Give the names by which a label may know a study, the surest first."""
-    values = (("study_instance_uid", study), ("accession_number", accession))
-    return [_name(way, value) for way, value in values if value]
 
 
 def _label(text: str) -> Decided | None:

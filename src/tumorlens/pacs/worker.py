@@ -55,6 +55,9 @@ class SeriesWorker:
     wait_seconds
         Seconds after its last image for which a series that is not whole waits for
         more. What there is is judged then, as a part.
+    beside
+        Steps that are done beside, in a thread each; they tell whether there was
+        something to do.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class SeriesWorker:
         quiet_seconds: float,
         doubts: Doubts = lambda _: (),
         wait_seconds: float = 0.0,
+        beside: Sequence[Callable[[], bool]] = (),
     ) -> None:
         self._queue = queue
         self._analyse = analyse
@@ -75,7 +79,7 @@ class SeriesWorker:
         steps: list[Callable[[], bool]] = [self._judge_next]
         if deliver is not None:
             steps.append(partial(self._send_next, deliver))
-        self._worker = Worker(queue.jobs, steps)
+        self._worker = Worker(queue.jobs, [*steps, *beside])
 
     def start(self) -> None:
         """Begin."""

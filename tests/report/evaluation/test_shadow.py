@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 
 from tests.evaluation.test_shadow import CASES
@@ -15,7 +17,7 @@ from tumorlens.report.slice.document import RESEARCH_USE
 def test_the_page_is_whole_with_labels_without_and_empty(cases: list) -> None:
     figures = measure_shadow(cases, cases)
     sections = shadow_sections(figures, {"done": len(cases), "failed": 1}, 9, 2)
-    page = render_evaluation("Shadow mode", "Made today.", sections)
+    page = unescape(render_evaluation("Shadow mode", "Made today.", sections))
     assert RESEARCH_USE in page and "not for clinical use" in page
     assert "2 of 9 labels" in page
     assert "failed" in page

@@ -36,6 +36,7 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import NODE_LIMITS, NodeLimits
 
 if TYPE_CHECKING:
+    from tumorlens.pacs.node.peers import Peer
     from tumorlens.pacs.queue import SeriesEntry, SeriesQueue
     from tumorlens.pacs.shadow import ShadowCase
 
@@ -120,6 +121,22 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     help="Who is asked how many images a series has (C-FIND), such as the archive.",
 )
 @click.option(
+    "--commit-results",
+    envvar="TUMORLENS_NODE_COMMIT_RESULTS",
+    is_flag=True,
+    help="Ask --send-to to commit what it was sent (Storage Commitment), and keep the "
+    "results, or send them anew, until it has. It reports to --port.",
+)
+@click.option(
+    "--commit-for",
+    envvar="TUMORLENS_NODE_COMMIT_FOR",
+    multiple=True,
+    metavar="TITLE@HOST:PORT",
+    help="Who of --allow may ask the node whether it holds what it was sent (Storage "
+    "Commitment), with the port that takes the answer. The node is no archive: it "
+    "holds images for --keep-hours.",
+)
+@click.option(
     "--quiet-seconds",
     envvar="TUMORLENS_NODE_QUIET_SECONDS",
     type=click.FloatRange(0.1),
@@ -181,6 +198,8 @@ def node(
     send_to: str | None,
     shadow: bool,
     counted_by: str | None,
+    commit_results: bool,
+    commit_for: tuple[str, ...],
     quiet_seconds: float,
     keep_hours: float,
     operating_point: str | None,
@@ -223,17 +242,19 @@ def node(
             (parameter,) = (item for item in node.params if item.name == name)
             raise click.MissingParameter(ctx=context, param=parameter)
     assert folder is not None
-    if shadow and (send_to is not None or fhir is not None):
+    if shadow and (send_to is not None or fhir is not None or commit_results):
         raise click.UsageError(
-            "--shadow keeps everything here: leave out --send-to and --fhir."
+            "--shadow keeps everything here: leave out --send-to, --commit-results and "
+            "--fhir."
         )
     try:
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
 
         from tumorlens.pacs.node.health import HealthPort
+        from tumorlens.pacs.node.node_queue import NodeQueue
         from tumorlens.pacs.node.receiver import Receiver
-        from tumorlens.pacs.node.sender import send_files
+        from tumorlens.pacs.node.sender import Commitments, send_files
         from tumorlens.pacs.node.wholeness import Wholeness
         from tumorlens.pacs.worker import SeriesWorker
     except ImportError as error:
@@ -241,7 +262,6 @@ def node(
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.node.peers import Peer
-    from tumorlens.pacs.queue import SeriesQueue
     from tumorlens.pacs.shadow import shadow_analysis
     from tumorlens.report.fhir import require_fhir
 
@@ -250,9 +270,12 @@ def node(
     counting = None if counted_by is None else Peer.read(counted_by, with_port=True)
     server_tls, client_tls = _tls(tls_certificate, tls_key, tls_authorities)
     place = None if health is None else _host_and_port(health)
-    deliver = None
+    asking = [Peer.read(text, with_port=True) for text in commit_for]
+    _check_senders(asking, peers)
+    deliver = archive = None
     if send_to is not None:
         destination = Peer.read(send_to, with_port=True)
+        archive = destination if commit_results else None
         deliver = partial(send_files, title, destination, tls=client_tls)
     if fhir is not None:
         require_fhir()
@@ -261,7 +284,9 @@ def node(
     analyse = analysis_with(classifier, operating_point, fhir)
     with ExitStack() as stack:
         stack.enter_context(private_log())
-        queue = stack.enter_context(closing(SeriesQueue(folder, 3600.0 * keep_hours)))
+        queue = stack.enter_context(
+            closing(NodeQueue(folder, 3600.0 * keep_hours, commits=commit_results))
+        )
         if shadow:
             analyse = shadow_analysis(classifier, operating_point, queue)
         worker = SeriesWorker(
@@ -271,8 +296,11 @@ def node(
             quiet_seconds,
             Wholeness(title, counting, client_tls),
             bounds.wait_seconds,
+            Commitments(queue, title, archive, asking, client_tls).steps,
         )
-        receiver = Receiver(queue, title, host, port, peers, bounds, server_tls)
+        receiver = Receiver(
+            queue, title, host, port, peers, bounds, server_tls, asking, archive
+        )
         stack.callback(worker.close, bounds.stop_seconds)
         stack.callback(receiver.close)
         watched = None
@@ -309,6 +337,17 @@ def _tls(
         server_tls(certificate, key, authorities),
         client_tls(certificate, key, authorities),
     )
+
+
+def _check_senders(asking: Sequence[Peer], allowed: Sequence[Peer]) -> None:
+    """Make sure that who may ask for commitment may send at all."""
+    titles = {peer.title for peer in allowed}
+    for peer in asking:
+        if peer.title not in titles:
+            raise SettingError(
+                f"--commit-for names {peer.title}, which --allow does not.",
+                "Commitment is of what a peer has sent: name it in both.",
+            )
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
