@@ -25,7 +25,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import OutputError
@@ -41,7 +41,7 @@ _logger = logging.getLogger(__name__)
 KIND, LABEL = "series", "label"
 """Kinds of jobs: a series; and, over from the first, a label that came of a study."""
 
-JUDGE, SEND, FETCH, COMMIT = "judge", "send", "fetch", "commit"
+JUDGE, SEND, FETCH, COMMIT, STUDY = "judge", "send", "fetch", "commit", "study"
 IMAGE, RESULT, SENT, REPORT = "image", "result", "sent", "report"
 """Artefacts of a series. A result that was sent has no file any more: its name is its
 study, series, instance and SOP class, as a JSON list. Where the archive is asked to
@@ -62,13 +62,22 @@ _OLDER_STATES = {
     "failed": (JUDGE, JobState.FAILED),
     "missed": (FETCH, JobState.WAITING),
 }
-_OPEN, _UNFINISHED, _PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
+_OPEN, _UNFINISHED, PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
 _FACTS = "facts"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
 series; whether it waits for more images; what the analysis wants to be kept of it."""
 
-_STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed", COMMIT: "committing"}
+_STATES = {
+    JUDGE: "receiving",
+    SEND: "sending",
+    FETCH: "missed",
+    COMMIT: "committing",
+    STUDY: "waiting",
+}
+STUDY_PREFIX = "study:"
+"""Before the UID of a study whose series are judged together: it stands in the queue as
+another series, which has no images of its own."""
 _IS_OVER = Job.state.in_(OVER)
 _HAS_FILE = Artifact.digest.is_not(None)
 _IS_JUDGED = or_(_IS_OVER, Job.stage.in_((SEND, COMMIT)))
@@ -133,15 +142,32 @@ class SeriesJob:
 
 
 @dataclass(frozen=True)
+class StudyJob(SeriesJob):
+    """The series of one study that are judged together.
+
+    Parameters
+    ----------
+    parts
+        Each series that was judged, with its images.
+    left_out
+        Full sentences: which series of the study are not among them.
+    """
+
+    parts: tuple[SeriesJob, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SeriesEntry:
     """One series as `SeriesQueue.entries` lists it.
 
     Parameters
     ----------
     series
-        Its UID.
+        Its UID; of a study that is judged as a whole ``study:`` and its UID.
     state
-        ``receiving``, ``waiting`` (for images that are missing), ``judging``,
+        ``receiving``, ``waiting`` (for images that are missing; a study, for its
+        series), ``judging``,
         ``sending``, ``committing`` (the archive has yet to say that it keeps the
         results), ``missed`` (to be fetched again), ``done``, ``failed`` (given up) or
         ``stopped``.
@@ -306,8 +332,8 @@ class SeriesQueue:
                     _OPEN: ours,
                     _UNFINISHED: not normally and (is_unfinished or brought_new),
                 }
-                was_partial = is_unfinished and row.document.get(_PARTIAL)
-                if normally and was_partial and not _is_in(row, JUDGE):
+                was_partial = is_unfinished and row.document.get(PARTIAL)
+                if normally and was_partial and not is_in(row, JUDGE):
                     self._judge_again(row)
                 elif row.state is JobState.WAITING and row.stage == JUDGE:
                     row.due = self._clock()
@@ -383,8 +409,9 @@ class SeriesQueue:
                 row = self._row(session, job.series)
                 whole = row is not None and row.lease == job.lease is not None
                 if row is not None and whole:
-                    row.document = {**row.document, _PARTIAL: is_partial}
+                    row.document = {**row.document, PARTIAL: is_partial}
                     self._drop_results(row)
+                    self._judged(session, row, job, has_results=bool(files))
                     self._artifacts.attach(row.id, RESULT, files)
                     if files:
                         # New results go before those that were refused before.
@@ -466,13 +493,14 @@ class SeriesQueue:
             if result is not None:
                 named = json.dumps(list(astuple(result)))
                 self._artifacts.attach(row.id, REPORT, {named: None})
-                being_judged = row.stage == JUDGE and row.state is JobState.RUNNING
-                if being_judged or (not arrived and _is_in(row, SEND)):
+                at_work = row.stage in (JUDGE, STUDY)
+                being_judged = at_work and row.state is JobState.RUNNING
+                if being_judged or (not arrived and is_in(row, SEND)):
                     # The newer results do not know that they replace this one.
                     self._judge_again(row)
                     return
             # It may be receiving again.
-            if len(arrived) == len(results) and _is_in(row, SEND):
+            if len(arrived) == len(results) and is_in(row, SEND):
                 self._all_sent(row)
 
     def postpone(self, series: str) -> float:
@@ -568,7 +596,10 @@ class SeriesQueue:
             named = study_names(facts["study"], facts["accession"])
             labels = [self.jobs.named(LABEL, name) for name in named]
             gone += [label.id for label in labels if label is not None]
-        return self.jobs.remove(gone) > 0
+        with self._database.transaction() as session:
+            # Of a study that is judged together only that is forgotten.
+            session.execute(update(Job).where(Job.parent == job.id).values(parent=None))
+            return self.jobs.remove(gone) > 0
 
     def clean(self) -> None:
         """Remove the files that have been kept long enough.
@@ -606,17 +637,20 @@ class SeriesQueue:
             return None
         images = self._artifacts.of(row.id, IMAGE)
         files = images if role == IMAGE else self._artifacts.of(row.id, role)
-        reports = self._artifacts.of(row.id, REPORT)
         ours, is_unfinished = self._arrival_facts(row)
         return SeriesJob(
             row.key,
             tuple(self._artifacts.path(item.digest) for item in files if item.digest),
-            tuple(SentResult(*json.loads(item.name)) for item in reports),
+            self._earlier(row),
             sum(item.digest is None for item in images),
             row.lease,
             bool(ours),
             is_unfinished,
         )
+
+    def _earlier(self, row: Job) -> tuple[SentResult, ...]:
+        reports = self._artifacts.of(row.id, REPORT)
+        return tuple(SentResult(*json.loads(item.name)) for item in reports)
 
     def _arrival_facts(self, row: Job) -> tuple[dict[str, bool], bool]:
         """Give the open associations, and whether another came to no normal end."""
@@ -628,11 +662,19 @@ class SeriesQueue:
 
     def _judge_again(self, row: Job) -> bool:
         """Let a row be judged anew; tell whether any of its images is kept."""
+        if (row.key or "").startswith(STUDY_PREFIX):
+            self.jobs.move(row, STUDY)
+            return True
         images = self._artifacts.of(row.id, IMAGE)
         if all(item.digest is None for item in images):
             return False
         self.jobs.move(row, JUDGE)
         return True
+
+    def _judged(
+        self, session: Session, row: Job, job: SeriesJob, *, has_results: bool
+    ) -> None:
+        """Do what follows from a judgement that counts; nothing here."""
 
     def _drop_results(self, row: Job) -> None:
         """Remove results of a row in whose place others come."""
@@ -748,7 +790,7 @@ def study_names(study: str, accession: str) -> list[str]:
 def _entry(row: Job, images: int) -> SeriesEntry:
     if row.state.is_over:
         state = row.state.value
-    elif row.stage == JUDGE and row.state is JobState.RUNNING:
+    elif row.stage in (JUDGE, STUDY) and row.state is JobState.RUNNING:
         state = "judging"
     elif row.stage == JUDGE and row.document.get(_WAITS):
         state = "waiting"
@@ -761,11 +803,12 @@ def _entry(row: Job, images: int) -> SeriesEntry:
         arrived=row.arrived,
         due=row.due,
         attempts=row.attempts,
-        is_partial=bool(row.document.get(_PARTIAL)),
+        is_partial=bool(row.document.get(PARTIAL)),
     )
 
 
-def _is_in(row: Job, stage: str) -> bool:
+def is_in(row: Job, stage: str) -> bool:
+    """Tell whether a row stands in a stage, and is not over."""
     return row.stage == stage and not row.state.is_over
 
 
@@ -783,7 +826,7 @@ def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
         return Arrival.AGAIN
     if earlier is not None and earlier.digest is not None:
         return Arrival.KNOWN
-    if row is None or _is_in(row, JUDGE):
+    if row is None or is_in(row, JUDGE):
         return Arrival.NEW
     images, kept = session.execute(
         select(func.count(), func.count(Artifact.digest)).where(

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pydicom import dcmread
 
 from tumorlens.errors import InputError
 from tumorlens.jobs.worker import Worker, described
-from tumorlens.pacs.queue import SeriesJob, SeriesQueue
+from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.report.dicom.finding import SentResult
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,21 @@ Doubts: TypeAlias = Callable[[SeriesJob], Sequence[str]]
 Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
 """Brings files to where results go, tells of each that arrived, and says whether
 all did."""
+
+
+class Studies(NamedTuple):
+    """What judges the series of a study together, once each has been by itself.
+
+    Parameters
+    ----------
+    take
+        Finds a study that is due; None where there is none.
+    analyse
+        Judges it; may raise `InputError` where its series do not go together.
+    """
+
+    take: Callable[[], StudyJob | None]
+    analyse: Callable[[StudyJob], Sequence[bytes]]
 
 
 class SeriesWorker:
@@ -55,6 +70,8 @@ class SeriesWorker:
     wait_seconds
         Seconds after its last image for which a series that is not whole waits for
         more. What there is is judged then, as a part.
+    studies
+        Judges studies whenever no series is due; None for none.
     beside
         Steps that are done beside, in a thread each; they tell whether there was
         something to do.
@@ -68,6 +85,7 @@ class SeriesWorker:
         quiet_seconds: float,
         doubts: Doubts = lambda _: (),
         wait_seconds: float = 0.0,
+        studies: Studies | None = None,
         beside: Sequence[Callable[[], bool]] = (),
     ) -> None:
         self._queue = queue
@@ -75,6 +93,7 @@ class SeriesWorker:
         self._quiet_seconds = quiet_seconds
         self._doubts = doubts
         self._wait_seconds = wait_seconds
+        self._studies = studies
         self._cleaned = -math.inf
         steps: list[Callable[[], bool]] = [self._judge_next]
         if deliver is not None:
@@ -102,7 +121,7 @@ class SeriesWorker:
             self._cleaned = time.monotonic()
         job = self._queue.next_complete(self._quiet_seconds)
         if job is None:
-            return False
+            return self._judge_next_study()
         images, again = len(job.files), " again" if job.earlier else ""
         try:
             if not job.is_arriving:
@@ -131,6 +150,26 @@ class SeriesWorker:
                 logger.warning("Its report is of a part: the series is not whole.")
         else:
             logger.info("A series of %d images changed meanwhile: it waits.", images)
+        return True
+
+    def _judge_next_study(self) -> bool:
+        job = None if self._studies is None else self._studies.take()
+        if self._studies is None or job is None:
+            return False
+        count = len(job.parts)
+        results: Sequence[bytes] = ()
+        try:
+            results = self._studies.analyse(job)
+        except InputError as error:
+            logger.warning("A study of %d series: %s.", count, error.code)
+        except Exception as error:
+            logger.error("A study of %d series failed: %s", count, described(error))
+            self._postpone(job)
+            return True
+        if self._queue.put_results(job, results):
+            logger.info("Judged a study of %d series, %d results.", count, len(results))
+        else:
+            logger.info("A study of %d series changed meanwhile: it waits.", count)
         return True
 
     def _send_next(self, deliver: Delivery) -> bool:

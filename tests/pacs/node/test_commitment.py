@@ -1,4 +1,4 @@
-"""Storage Commitment both ways, with a real Orthanc and with archives that misbehave."""
+"""Storage Commitment both ways, with a real Orthanc and with peers that fail."""
 
 from __future__ import annotations
 

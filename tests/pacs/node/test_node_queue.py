@@ -1,14 +1,16 @@
-"""What was sent is kept until it is committed, and what peers ask until it is answered."""
+"""Sent results are kept until they are committed, requests until they are answered."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.samples.dicom_studies import write_series
 from tumorlens.errors import BusyError
 from tumorlens.pacs.node import node_queue
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
@@ -250,3 +252,135 @@ def test_images_that_were_judged_and_are_gone_are_not_held(
         queue.ask("SCANNER", CommitmentRequest("7.1", {"1.1": KIND}))
         asked = queue.next_to_answer()
         assert asked is not None and not asked.files
+
+
+# --- Series that make a study ---
+
+
+@pytest.fixture
+def studies(tmp_path: Path, clock: Clock) -> Iterator[NodeQueue]:
+    with closing(NodeQueue(tmp_path / "s", DAY, clock, study_seconds=60.0)) as made:
+        yield made
+
+
+def image(folder: Path, study: str = "9.1") -> bytes:
+    (path,) = write_series(folder, study, slices=1)
+    return path.read_bytes()
+
+
+def test_a_study_is_judged_once_all_its_series_have_been_and_it_is_quiet(
+    studies: NodeQueue, clock: Clock, tmp_path: Path
+) -> None:
+    for series in ("1", "2"):
+        studies.add(f"{series}.1", series, image(tmp_path / series))
+    other = image(tmp_path / "other", "9.2")
+    judge(studies, clock, b"a")
+    assert studies.counts() == {"receiving": 1, "sending": 1, "waiting": 1}
+    clock.now += 60
+    assert studies.next_study() is None, "a series is still to be judged"
+    judge(studies, clock, b"b")
+    studies.add("3.1", "3", other)
+    judge(studies, clock, b"c")
+    clock.now += 30
+    assert studies.next_study() is None, "it was judged just now"
+    clock.now += 60
+    job = studies.next_study()
+    assert job is not None and job.series == "study:9.1"
+    assert [part.series for part in job.parts] == ["1", "2"]
+    assert job.left_out == () and job.earlier == ()
+    states = {entry.series: entry.state for entry in studies.entries()}
+    assert states["study:9.1"] == "judging"
+    for _ in range(3):
+        send(studies)
+    assert studies.put_results(job, [b"joint"])
+    sending = studies.next_to_send()
+    assert sending is not None and sending.series == "study:9.1"
+    studies.sent("study:9.1", sending.files[0], SentResult("9.1", "9.1.1", "9.1.1.1"))
+    # A series that is judged anew has its study judged anew, which replaces results.
+    studies.add("2.2", "2", image(tmp_path / "late"))
+    judge(studies, clock, b"b2")
+    clock.now += 60
+    job = studies.next_study()
+    assert job is not None and job.series == "study:9.2"
+    assert studies.put_results(job, [])
+    job = studies.next_study()
+    assert job is not None and len(job.files) == 3
+    assert [item.instance for item in job.earlier] == ["9.1.1.1"]
+
+
+def test_what_a_study_cannot_count_is_left_out_and_told(
+    studies: NodeQueue, clock: Clock, tmp_path: Path
+) -> None:
+    for series in ("1", "2", "3", "4"):
+        studies.add(f"{series}.1", series, image(tmp_path / series))
+        clock.now += 20
+    whole = studies.next_complete(10)
+    assert whole is not None and studies.put_results(whole, [b"a"])
+    part = studies.next_complete(10)
+    assert part is not None
+    part = replace(part, doubts=("It broke off.",))
+    assert studies.put_results(part, [b"b"])
+    # One that is no MRI of a head has no results.
+    none = studies.next_complete(10)
+    assert none is not None and studies.put_results(none, [])
+    last = studies.next_complete(10)
+    assert last is not None and studies.put_results(last, [b"d"])
+    while not math.isinf(studies.postpone("4")):
+        pass
+    clock.now += 60
+    job = studies.next_study()
+    assert job is not None
+    assert [item.series for item in job.parts] == ["1"]
+    assert job.left_out == (
+        "1 of the study's series are not known to be whole, and were left out.",
+        "1 of the study's series could not be judged.",
+    )
+
+
+def test_a_study_that_changes_while_it_is_judged_is_judged_anew(
+    studies: NodeQueue, clock: Clock, tmp_path: Path
+) -> None:
+    studies.add("1.1", "1", image(tmp_path / "1"))
+    judge(studies, clock, b"a")
+    clock.now += 60
+    job = studies.next_study()
+    assert job is not None
+    studies.add("2.1", "2", image(tmp_path / "2"))
+    judge(studies, clock, b"b")
+    assert not studies.put_results(job, [b"joint"])
+    clock.now += 60
+    job = studies.next_study()
+    assert job is not None and len(job.parts) == 2
+
+
+def test_a_study_is_requeued_and_forgotten_without_its_series(
+    studies: NodeQueue, clock: Clock, tmp_path: Path
+) -> None:
+    studies.add("1.1", "1", image(tmp_path / "1"))
+    judge(studies, clock, b"a")
+    send(studies)
+    clock.now += 60
+    job = studies.next_study()
+    assert job is not None and studies.put_results(job, [])
+    assert studies.requeue("study:9.1")
+    assert studies.next_study() is not None
+    assert studies.forget("study:9.1")
+    assert [entry.series for entry in studies.entries()] == ["1"]
+    # The series goes on without it, and makes it anew.
+    assert studies.requeue("1")
+    judge(studies, clock, b"a")
+    assert len(studies.entries()) == 2
+
+
+def test_without_the_setting_no_study_waits(
+    studies: NodeQueue, clock: Clock, tmp_path: Path
+) -> None:
+    studies.add("1.1", "1", image(tmp_path / "1"))
+    judge(studies, clock, b"a")
+    send(studies)
+    studies.close()
+    with closing(NodeQueue(studies.folder, DAY, clock)) as again:
+        assert again.counts() == {"done": 2}
+        assert again.requeue("1")
+        judge(again, clock, b"a")
+        assert again.counts() == {"done": 1, "sending": 1}

@@ -168,6 +168,13 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     help="Folder for a FHIR R4 report of each series, beside what goes to --send-to.",
 )
 @click.option(
+    "--study-results",
+    envvar="TUMORLENS_NODE_STUDY_RESULTS",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also judge the series of each study together: a JSON and a PDF of it go into "
+    "this folder, results as DICOM to --send-to.",
+)
+@click.option(
     "--tls-certificate",
     envvar="TUMORLENS_NODE_TLS_CERTIFICATE",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -206,6 +213,7 @@ def node(
     model: str | None,
     health: str | None,
     fhir: Path | None,
+    study_results: Path | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
     tls_authorities: Path | None,
@@ -242,10 +250,15 @@ def node(
             (parameter,) = (item for item in node.params if item.name == name)
             raise click.MissingParameter(ctx=context, param=parameter)
     assert folder is not None
-    if shadow and (send_to is not None or fhir is not None or commit_results):
+    given = (send_to, fhir, study_results)
+    if shadow and (commit_results or any(item is not None for item in given)):
         raise click.UsageError(
-            "--shadow keeps everything here: leave out --send-to, --commit-results and "
-            "--fhir."
+            "--shadow keeps everything here: leave out --send-to, --commit-results, "
+            "--fhir and --study-results."
+        )
+    if study_results is not None and keep_hours <= 0.0:
+        raise click.UsageError(
+            "--study-results needs the images of all series: give --keep-hours."
         )
     try:
         # Each result needs it: better to miss it now than at the first series.
@@ -256,11 +269,12 @@ def node(
         from tumorlens.pacs.node.receiver import Receiver
         from tumorlens.pacs.node.sender import Commitments, send_files
         from tumorlens.pacs.node.wholeness import Wholeness
-        from tumorlens.pacs.worker import SeriesWorker
+        from tumorlens.pacs.worker import SeriesWorker, Studies
     except ImportError as error:
         raise MissingExtraError("The DICOM node", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
-    from tumorlens.pacs.analysis import analysis_with
+    from tumorlens.inference.study.classifier import StudyClassifier
+    from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.node.peers import Peer
     from tumorlens.pacs.shadow import shadow_analysis
     from tumorlens.report.fhir import require_fhir
@@ -282,11 +296,28 @@ def node(
         make_folder(fhir)
     classifier = load_series_classifier(model)
     analyse = analysis_with(classifier, operating_point, fhir)
+    if study_results is not None:
+        make_folder(study_results)
+        together = study_analysis(
+            StudyClassifier(classifier.slice_classifier()),
+            operating_point,
+            study_results,
+        )
     with ExitStack() as stack:
         stack.enter_context(private_log())
         queue = stack.enter_context(
-            closing(NodeQueue(folder, 3600.0 * keep_hours, commits=commit_results))
+            closing(
+                NodeQueue(
+                    folder,
+                    3600.0 * keep_hours,
+                    commits=commit_results,
+                    study_seconds=bounds.study_seconds if study_results else None,
+                )
+            )
         )
+        studies = None
+        if study_results is not None:
+            studies = Studies(queue.next_study, together)
         if shadow:
             analyse = shadow_analysis(classifier, operating_point, queue)
         worker = SeriesWorker(
@@ -296,6 +327,7 @@ def node(
             quiet_seconds,
             Wholeness(title, counting, client_tls),
             bounds.wait_seconds,
+            studies,
             Commitments(queue, title, archive, asking, client_tls).steps,
         )
         receiver = Receiver(

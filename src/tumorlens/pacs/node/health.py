@@ -26,7 +26,7 @@ from tumorlens.pacs.queue import SeriesQueue
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PEER_SECONDS = 5.0
 _STATES = ("receiving", "sending", "done", "failed")
-_UNFINISHED = ("receiving", "sending", "committing")
+_UNFINISHED = ("receiving", "waiting", "sending", "committing")
 
 
 class HealthPort:

@@ -1,6 +1,8 @@
-"""The node's queue: what was sent stays until the archive has committed it.
+"""The node's queue: series that make a study, results until they are committed.
 
-It also keeps what peers ask the node to commit, until they have been answered.
+What was sent stays until the archive has committed it, and what peers ask for until they
+are answered. A study whose series are judged together stands in the queue as one more
+series, whose parts these are.
 
 Tested in `tests/pacs/node/test_node_queue.py`.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydicom import dcmread
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -24,12 +27,18 @@ from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
     COMMIT,
     IMAGE,
+    JUDGE,
     KIND,
+    PARTIAL,
     RESULT,
     SEND,
     SENT,
+    STUDY,
+    STUDY_PREFIX,
     SeriesJob,
     SeriesQueue,
+    StudyJob,
+    is_in,
 )
 
 COMMITMENT, ANSWER = "commitment", "answer"
@@ -46,6 +55,17 @@ _ASKED, _REFUSALS = "asked", "refusals"
 its results, with the files by their UIDs; and how often it refused."""
 
 _MOST_TRANSACTIONS = 50
+
+_IS_JUDGED = "judged"
+"""Key of a series' document: whether it led to anything that a study may count."""
+
+NOT_WHOLE = (
+    "{count} of the study's series are not known to be whole, and were left out."
+)
+NOT_KEPT = "The images of {count} of the study's series are not kept any more."
+GIVEN_UP = "{count} of the study's series could not be judged."
+_LOOK_AGAIN_SECONDS = 30.0
+"""Between two looks at a study of which a series is still to be judged."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +99,14 @@ class NodeQueue(SeriesQueue):
         The same as of `SeriesQueue`.
     commits
         Whether the archive is asked to commit what it was sent.
+    study_seconds
+        Seconds for which no series of a study may be judged anew before they are judged
+        together; None where they are not.
     """
 
     policies: ClassVar[Mapping[str, RetryPolicy]] = {
         **SeriesQueue.policies,
+        STUDY: RetryPolicy(10),
         # About a week each.
         COMMIT: RetryPolicy(48, 60.0, 4 * 3600.0),
         ANSWER: RetryPolicy(180),
@@ -95,15 +119,89 @@ class NodeQueue(SeriesQueue):
         clock: Callable[[], float] = time.time,
         *,
         commits: bool = False,
+        study_seconds: float | None = None,
     ) -> None:
         super().__init__(folder, keep_seconds, clock)
         self._commits = commits
+        self._study_seconds = study_seconds
         try:
             if not commits:
-                self._commit_no_more()
+                self._end_all(COMMIT)
+            if study_seconds is None:
+                self._end_all(STUDY)
         except BaseException:
             self.close()
             raise
+
+    # --- Series that make a study ---
+
+    def next_study(self) -> StudyJob | None:
+        """Find a study all of whose series have been judged, and that is quiet.
+
+        Its results are kept by `put_results`, sent and committed as those of a series.
+        """
+        row = self.jobs.claim(STUDY, f"{self._worker} {STUDY}")
+        if row is None or row.key is None:
+            return None
+        with self._database.transaction() as session:
+            parts = session.scalars(
+                select(Job).where(Job.parent == row.id).order_by(Job.number)
+            ).all()
+            own = self.jobs.locked(session, Job.id == row.id)
+            if own is not None and any(is_in(part, JUDGE) for part in parts):
+                self.jobs.move(own, STUDY)
+                own.due = own.rank = self._clock() + _LOOK_AGAIN_SECONDS
+                return None
+            return self._study_job(row, parts)
+
+    def _study_job(self, row: Job, parts: Sequence[Job]) -> StudyJob:
+        found: list[SeriesJob] = []
+        left_out: dict[str, int] = {}
+        for part in parts:
+            images = self._artifacts.of(part.id, IMAGE)
+            files = [
+                self._artifacts.path(item.digest) for item in images if item.digest
+            ]
+            if part.state is JobState.FAILED:
+                reason = GIVEN_UP
+            elif not part.document.get(_IS_JUDGED):
+                continue
+            elif part.document.get(PARTIAL):
+                reason = NOT_WHOLE
+            elif not files or len(files) < len(images):
+                reason = NOT_KEPT
+            else:
+                found.append(SeriesJob(part.key or "", tuple(files)))
+                continue
+            left_out[reason] = left_out.get(reason, 0) + 1
+        return StudyJob(
+            series=row.key or "",
+            files=tuple(path for part in found for path in part.files),
+            earlier=self._earlier(row),
+            lease=row.lease,
+            parts=tuple(found),
+            left_out=tuple(text.format(count=n) for text, n in left_out.items()),
+        )
+
+    def _judged(
+        self, session: Session, row: Job, job: SeriesJob, *, has_results: bool
+    ) -> None:
+        if self._study_seconds is None or isinstance(job, StudyJob):
+            return
+        row.document = {**row.document, _IS_JUDGED: has_results}
+        study = _study_uid(job.files)
+        if not study:
+            return
+        key = f"{STUDY_PREFIX}{study}"
+        whole = self._row(session, key)
+        if whole is None:
+            whole = self.jobs.add(KIND, STUDY, key=key)
+            session.flush()
+        else:
+            self.jobs.move(whole, STUDY)
+        row.parent = whole.id
+        whole.arrived = self._clock()
+        whole.due = whole.rank = whole.arrived + self._study_seconds
 
     # --- What the archive is asked to commit ---
 
@@ -225,12 +323,12 @@ class NodeQueue(SeriesQueue):
             self._artifacts.detach(self._artifacts.of(row.id, SENT))
             super()._all_sent(row)
 
-    def _commit_no_more(self) -> None:
-        """End the series that an earlier start left to be committed."""
+    def _end_all(self, stage: str) -> None:
+        """End what an earlier start left in a stage in which nobody works now."""
         with self._database.transaction() as session:
             rows = session.scalars(
                 select(Job).where(
-                    Job.kind == KIND, Job.stage == COMMIT, Job.state.not_in(OVER)
+                    Job.kind == KIND, Job.stage == stage, Job.state.not_in(OVER)
                 )
             ).all()
             for row in rows:
@@ -321,6 +419,20 @@ class NodeQueue(SeriesQueue):
                 for name, digest in rows:
                     found[name] = self._artifacts.path(str(digest))
         return found
+
+
+def _study_uid(files: Sequence[Path]) -> str:
+    """Read which study images are of; empty where none says."""
+    for path in files:
+        try:
+            header = dcmread(
+                path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"]
+            )
+            return str(header.get("StudyInstanceUID") or "")
+        except Exception:
+            # Whatever a hostile file does to the parser.
+            continue
+    return ""
 
 
 def _rename(session: Session, artifacts: Sequence[Artifact], role: str) -> None:
