@@ -15,13 +15,16 @@ from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
 )
+from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.pacs.node.node_queue import NodeQueue
 from tumorlens.pacs.queue import SeriesQueue
 from tumorlens.pacs.shadow import (
     read_labels,
     shadow_analysis,
     shadow_cases,
+    shadow_study_analysis,
 )
-from tumorlens.pacs.worker import SeriesWorker
+from tumorlens.pacs.worker import SeriesWorker, Studies
 from tumorlens.taxonomy import Answer, Lesion, TumorClass, Verdict
 
 SECRETS = ("Drawn^Head", "drawn-1")
@@ -182,3 +185,58 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         read_labels(tmp_path / "none.csv")
     with pytest.raises(DatasetError):
         read_labels(tmp_path)
+
+
+def test_a_study_that_was_judged_together_has_that_answer(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    study = "1.2.826.0.1"
+    first = write_series(tmp_path / "t1", study)
+    second = write_series(tmp_path / "t1c", study, pixels=ill_head())
+    for path in first:
+        change(path, SeriesDescription="T1 ax", FrameOfReferenceUID="1.2.3")
+    for path in second:
+        change(
+            path,
+            SeriesDescription="T1 ax + Gd",
+            ContrastBolusAgent="Gd",
+            FrameOfReferenceUID="1.2.3",
+        )
+    with closing(NodeQueue(tmp_path / "queue", 3600.0, study_seconds=0.0)) as queue:
+        add(queue, first, "1")
+        add(queue, second, "2")
+        model = StudyClassifier(classifier.slice_classifier())
+        worker = SeriesWorker(
+            queue,
+            shadow_analysis(classifier, None, queue),
+            None,
+            0.0,
+            studies=Studies(
+                queue.next_study, shadow_study_analysis(model, None, folder, queue)
+            ),
+        )
+        with closing(worker):
+            worker.start()
+            wait_for(lambda: queue.counts() == {"done": 3} and both_joined(queue))
+        cases = shadow_cases(queue)
+        (joint,) = (
+            facts["findings"][0]
+            for entry, facts in queue.noted()
+            if entry.series == f"study:{study}"
+        )
+    assert cases.states == {"done": 2} and len(cases.series) == 2
+    (case,) = cases.studies
+    assert (case.study, case.sequence) == (study, "")
+    assert case.answer.value == joint["finding"]
+    assert list(case.kinds) == joint["kinds"]
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".pdf"}
+
+
+def both_joined(queue: NodeQueue) -> bool:
+    """Tell whether the study was judged with both of its series."""
+    return any(
+        entry.series.startswith("study:") and facts.get("findings")
+        for entry, facts in queue.noted()
+    )

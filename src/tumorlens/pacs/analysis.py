@@ -100,7 +100,10 @@ def analysis_with(
 
 
 def study_analysis(
-    classifier: StudyClassifier, operating_point: str | None, folder: Path
+    classifier: StudyClassifier,
+    operating_point: str | None,
+    folder: Path,
+    keep: Callable[[StudyJob, Judged], object] | None = None,
 ) -> Callable[[StudyJob], Sequence[bytes]]:
     """Make the analysis that judges the series of a study together.
 
@@ -113,6 +116,8 @@ def study_analysis(
     folder
         Folder that is there, for a JSON and a PDF of each study, in place of its
         earlier ones. The names of the files say nothing about the patient.
+    keep
+        Called with each study that was judged.
 
     Returns
     -------
@@ -144,6 +149,8 @@ def study_analysis(
             job.earlier,
             (*study_notes(prediction), *notes),
         )
+        if keep is not None:
+            keep(job, judged)
         results = list(judged.results)
         if job.earlier:
             note = build_ko(judged.headers, job.earlier, judged.finding)

@@ -63,7 +63,7 @@ _OLDER_STATES = {
     "missed": (FETCH, JobState.WAITING),
 }
 _OPEN, _UNFINISHED, PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
-_FACTS = "facts"
+FACTS = "facts"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
 series; whether it waits for more images; what the analysis wants to be kept of it."""
@@ -442,13 +442,13 @@ class SeriesQueue:
             row = self._row(session, job.series)
             if row is None or row.lease is None or row.lease != job.lease:
                 return False
-            row.document = {**row.document, _FACTS: dict(facts)}
+            row.document = {**row.document, FACTS: dict(facts)}
         return True
 
     def noted(self) -> list[tuple[SeriesEntry, dict[str, Any]]]:
         """List the series with their facts of `note`, the newest first."""
         return [
-            (_entry(row, images), row.document.get(_FACTS, {}))
+            (_entry(row, images), row.document.get(FACTS, {}))
             for row, images in self._rows()
         ]
 
@@ -587,7 +587,7 @@ class SeriesQueue:
         if job is None:
             return False
         gone = [job.id]
-        facts = job.document.get(_FACTS, {})
+        facts = job.document.get(FACTS, {})
         if facts and not any(
             other["study"] == facts["study"]
             for entry, other in self.noted()

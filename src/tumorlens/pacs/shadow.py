@@ -12,8 +12,8 @@ import hmac
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,15 @@ from pydicom import Dataset, dcmread
 from tumorlens.errors import DatasetError, InputError, MissingFileError, OutputError
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.series.classifier import SeriesClassifier
-from tumorlens.pacs.analysis import Judged, judge_files
-from tumorlens.pacs.queue import SeriesJob, SeriesQueue, study_names
+from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.pacs.analysis import Judged, judge_files, study_analysis
+from tumorlens.pacs.queue import (
+    STUDY_PREFIX,
+    SeriesJob,
+    SeriesQueue,
+    StudyJob,
+    study_names,
+)
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.series.document import series_to_json
 from tumorlens.taxonomy import (
@@ -116,6 +123,43 @@ def shadow_analysis(
     return analyse
 
 
+def shadow_study_analysis(
+    classifier: StudyClassifier,
+    operating_point: str | None,
+    folder: Path,
+    queue: SeriesQueue,
+) -> Callable[[StudyJob], Sequence[bytes]]:
+    """Make what judges studies of a node that keeps its findings to itself.
+
+    Parameters
+    ----------
+    classifier, operating_point, folder
+        The same as for `study_analysis`, whose files stay in the folder.
+    queue
+        Queue that keeps the findings.
+
+    Returns
+    -------
+    Callable
+        Judges a study, and gives no results; raises what `study_analysis` says.
+    """
+    key = _pseudonym_key(queue.folder)
+
+    def keep(job: StudyJob, judged: Judged) -> None:
+        facts = _header_facts(job.files, key)
+        queue.note(job, {**facts, "status": OK, "findings": [_finding(judged)]})
+
+    judge = study_analysis(classifier, operating_point, folder, keep)
+
+    def analyse(job: StudyJob) -> list[bytes]:
+        # What was said of fewer series does not stand for more.
+        queue.note(job, {})
+        judge(job)
+        return []
+
+    return analyse
+
+
 def _finding(judged: Judged) -> dict[str, Any]:
     """Say what is kept of a series: of a part no more than its report would say."""
     document = series_to_json(judged.prediction)
@@ -138,7 +182,7 @@ def _pseudonym_key(folder: Path) -> bytes:
     """Read the key by which patients are named in this queue; made once."""
     path = folder / _KEY_FILE
     try:
-        with path.open("xb", opener=_private) as file:
+        with open(path, "xb", opener=_private) as file:
             file.write(secrets.token_bytes(32))
     except FileExistsError:
         pass
@@ -339,8 +383,9 @@ class ShadowCases:
     Parameters
     ----------
     series, studies
-        Cases of each; a study has the answer of its series: that there is a tumour
-        where one of them says so, else that it is uncertain where one is, and so on.
+        Cases of each. A study has the answer of its series together, where they were
+        judged so; else that there is a tumour where one of them says so, or that it is
+        uncertain where one is, and so on.
     states
         Number of series by state in the queue, those that are not judged yet too.
     labels, unmatched
@@ -365,9 +410,11 @@ def shadow_cases(queue: SeriesQueue) -> ShadowCases:
     labels = {name: _label(text) for name, text in queue.labels().items()}
     used: set[str] = set()
     series: list[ShadowCase] = []
+    together: dict[str, ShadowCase] = {}
     states: dict[str, int] = defaultdict(int)
     for entry, facts in queue.noted():
-        states[entry.state] += 1
+        is_study = entry.series.startswith(STUDY_PREFIX)
+        states[entry.state] += not is_study
         if not facts or entry.state not in ("done", "sending"):
             continue
         names = study_names(facts["study"], facts["accession"])
@@ -381,6 +428,9 @@ def shadow_cases(queue: SeriesQueue) -> ShadowCases:
             "label": labels[known[0]] if known else None,
             "scanner": facts["scanner"] or NO_SCANNER,
         }
+        if is_study:
+            together[facts["study"]] = _case(facts["findings"][0], common)
+            continue
         if not facts["findings"]:
             series.append(
                 ShadowCase(
@@ -397,7 +447,9 @@ def shadow_cases(queue: SeriesQueue) -> ShadowCases:
     for place, case in enumerate(series):
         # A header that could not be read names no study.
         by_study[case.study or f"{place}"].append(case)
-    studies = tuple(_study(cases) for cases in by_study.values())
+    studies = tuple(
+        _study(cases, together.get(name)) for name, cases in by_study.items()
+    )
     return ShadowCases(
         tuple(series), studies, dict(states), len(labels), len(labels.keys() - used)
     )
@@ -421,8 +473,15 @@ def _case(finding: Mapping[str, Any], common: Mapping[str, Any]) -> ShadowCase:
     )
 
 
-def _study(series: Sequence[ShadowCase]) -> ShadowCase:
+def _study(series: Sequence[ShadowCase], together: ShadowCase | None) -> ShadowCase:
     """Sum up the series of one study, the newest first."""
+    if together is not None:
+        return replace(
+            together,
+            sequence="",
+            week=series[0].week,
+            is_part=any(case.is_part for case in series),
+        )
     answer = next(
         (item for item in _ORDER if any(case.answer is item for case in series)),
         Answer.NOT_BRAIN_MRI,

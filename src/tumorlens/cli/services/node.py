@@ -250,11 +250,10 @@ def node(
             (parameter,) = (item for item in node.params if item.name == name)
             raise click.MissingParameter(ctx=context, param=parameter)
     assert folder is not None
-    given = (send_to, fhir, study_results)
-    if shadow and (commit_results or any(item is not None for item in given)):
+    if shadow and (send_to is not None or fhir is not None or commit_results):
         raise click.UsageError(
-            "--shadow keeps everything here: leave out --send-to, --commit-results, "
-            "--fhir and --study-results."
+            "--shadow keeps everything here: leave out --send-to, --commit-results and "
+            "--fhir."
         )
     if study_results is not None and keep_hours <= 0.0:
         raise click.UsageError(
@@ -276,7 +275,7 @@ def node(
     from tumorlens.inference.study.classifier import StudyClassifier
     from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.node.peers import Peer
-    from tumorlens.pacs.shadow import shadow_analysis
+    from tumorlens.pacs.shadow import shadow_analysis, shadow_study_analysis
     from tumorlens.report.fhir import require_fhir
 
     bounds = NodeLimits(**limits)
@@ -298,11 +297,7 @@ def node(
     analyse = analysis_with(classifier, operating_point, fhir)
     if study_results is not None:
         make_folder(study_results)
-        together = study_analysis(
-            StudyClassifier(classifier.slice_classifier()),
-            operating_point,
-            study_results,
-        )
+        together = StudyClassifier(classifier.slice_classifier())
     with ExitStack() as stack:
         stack.enter_context(private_log())
         queue = stack.enter_context(
@@ -315,11 +310,13 @@ def node(
                 )
             )
         )
-        studies = None
-        if study_results is not None:
-            studies = Studies(queue.next_study, together)
         if shadow:
             analyse = shadow_analysis(classifier, operating_point, queue)
+        studies = None
+        if study_results is not None:
+            given = (together, operating_point, study_results)
+            judge = shadow_study_analysis(*given, queue) if shadow else None
+            studies = Studies(queue.next_study, judge or study_analysis(*given))
         worker = SeriesWorker(
             queue,
             analyse,

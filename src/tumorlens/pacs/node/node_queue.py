@@ -1,8 +1,8 @@
 """The node's queue: series that make a study, results until they are committed.
 
-What was sent stays until the archive has committed it, and what peers ask for until they
-are answered. A study whose series are judged together stands in the queue as one more
-series, whose parts these are.
+What was sent stays until the archive has committed it, and what peers ask for until
+they are answered. A study whose series are judged together stands in the queue as one
+more series, whose parts these are.
 
 Tested in `tests/pacs/node/test_node_queue.py`.
 """
@@ -26,6 +26,7 @@ from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
     COMMIT,
+    FACTS,
     IMAGE,
     JUDGE,
     KIND,
@@ -188,7 +189,9 @@ class NodeQueue(SeriesQueue):
     ) -> None:
         if self._study_seconds is None or isinstance(job, StudyJob):
             return
-        row.document = {**row.document, _IS_JUDGED: has_results}
+        # In shadow mode there are findings, and no results.
+        found = has_results or bool(row.document.get(FACTS, {}).get("findings"))
+        row.document = {**row.document, _IS_JUDGED: found}
         study = _study_uid(job.files)
         if not study:
             return

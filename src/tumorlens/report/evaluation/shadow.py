@@ -21,7 +21,8 @@ _READ_AS = (
     "specificity, how many of those without were called free of one. An unclear answer "
     "counts as neither found nor free. Studies that were not judged are left out of "
     "both, and counted as wrong in the rows that say so. A study has the answer of its "
-    "series: a tumour where one of them shows it. Intervals are of 95 %, over patients."
+    "series together, where they were judged so; else there is a tumour where one of "
+    "them shows it. Intervals are of 95 %, over patients."
 )
 _LABELS_ARE_CHOSEN = (
     "Labels come later than findings, and not of every study. Those that were looked "
