@@ -15,7 +15,7 @@ from tumorlens.errors import BusyError
 from tumorlens.pacs.node import node_queue
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.node.node_queue import MOST_REFUSALS, NodeQueue
-from tumorlens.pacs.queue import COMMIT, SeriesJob
+from tumorlens.pacs.queue import COMMIT, POLICIES, SeriesJob
 from tumorlens.report.dicom.finding import SentResult
 
 DAY = 86_400.0
@@ -152,7 +152,7 @@ def test_an_archive_that_does_not_report_is_asked_again_and_given_up(
         assert [path.read_bytes() for path in job.files] == [b"b"]
         waits.append(sent.asked(job, f"6.{len(waits)}", {}))
         clock.now += DAY
-    assert len(waits) == NodeQueue.policies[COMMIT].attempts - 2
+    assert len(waits) == POLICIES[COMMIT].attempts - 2
     assert math.isinf(waits[-1])
     assert sent.counts() == {"failed": 1} and sent.given_up == 1
 

@@ -14,23 +14,24 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydicom import dcmread
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import BusyError
-from tumorlens.jobs.queue import RetryPolicy
 from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
+    ANSWER,
     COMMIT,
     FACTS,
     IMAGE,
     JUDGE,
     KIND,
     PARTIAL,
+    POLICIES,
     RESULT,
     SEND,
     SENT,
@@ -42,8 +43,8 @@ from tumorlens.pacs.queue import (
     is_in,
 )
 
-COMMITMENT, ANSWER = "commitment", "answer"
-"""Kind and stage of what a peer asks the node to commit."""
+COMMITMENT = "commitment"
+"""Kind of what a peer asks the node to commit."""
 
 MOST_UNANSWERED = 1000
 """Requests of peers that wait for an answer."""
@@ -104,14 +105,6 @@ class NodeQueue(SeriesQueue):
         Seconds for which no series of a study may be judged anew before they are judged
         together; None where they are not.
     """
-
-    policies: ClassVar[Mapping[str, RetryPolicy]] = {
-        **SeriesQueue.policies,
-        STUDY: RetryPolicy(10),
-        # About a week each.
-        COMMIT: RetryPolicy(48, 60.0, 4 * 3600.0),
-        ANSWER: RetryPolicy(180),
-    }
 
     def __init__(
         self,
@@ -298,7 +291,7 @@ class NodeQueue(SeriesQueue):
                 self._given_up += 1
                 return
             self.jobs.move(row, SEND)
-            row.due += self.policies[COMMIT].wait(refusals)
+            row.due += POLICIES[COMMIT].wait(refusals)
             row.rank = row.due
         elif all(item.digest in held for item in sent):
             self.jobs.end(row, JobState.DONE)
