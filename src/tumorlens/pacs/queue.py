@@ -70,10 +70,11 @@ _OLDER_STATES = {
     "missed": (FETCH, JobState.WAITING),
 }
 _OPEN, _UNFINISHED, PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
-FACTS = "facts"
+FACTS, LACKING = "facts", "lacking"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
-series; whether it waits for more images; what the analysis wants to be kept of it."""
+series; whether it waits for more images; what the analysis wants to be kept of it; the
+images that its sender counts, and that had not come when it said so."""
 
 _STATES = {
     JUDGE: "receiving",
@@ -136,6 +137,8 @@ class SeriesJob:
         Whether the last association that brought images did not end normally.
     doubts
         Full sentences: why the files are not known to be the whole series.
+    lacking
+        Number of images that its sender counts beside those that have come.
     """
 
     series: str
@@ -146,6 +149,7 @@ class SeriesJob:
     is_arriving: bool = False
     is_unfinished: bool = False
     doubts: tuple[str, ...] = ()
+    lacking: int = 0
 
 
 @dataclass(frozen=True)
@@ -644,6 +648,9 @@ class SeriesQueue:
             row.lease,
             bool(ours),
             is_unfinished,
+            lacking=len(
+                set(row.document.get(LACKING, ())) - {item.name for item in images}
+            ),
         )
 
     def _earlier(self, row: Job) -> tuple[SentResult, ...]:
