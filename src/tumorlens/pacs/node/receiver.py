@@ -268,7 +268,8 @@ class Receiver:
             return _NOT_ALLOWED, None
         if event.action_type != ASK:
             return _NO_SUCH_ACTION, None
-        if event.request.RequestedSOPInstanceUID != StorageCommitmentPushModelInstance:
+        instance = getattr(event.request, "RequestedSOPInstanceUID", None)
+        if instance != StorageCommitmentPushModelInstance:
             return _NO_SUCH_INSTANCE, None
         try:
             self._commitments.ask(caller[0], read_request(event.action_information))
