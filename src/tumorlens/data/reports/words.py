@@ -117,7 +117,7 @@ OPEN = _any(
     r"\bnicht (?:\w+ )?(?:ausgeschlossen|auszuschlie(?:ß|ss)en)\b",
     r"\bnicht (?:\w+ )?ausschlie(?:ß|ss)en\b",
     r"\bversus\b|\bdd\b|\bdifferential\w*|\bdifferen[zt]ialdiagn\w*",
-    r"\bless likely\b|\bconsider(?:ed|ation)?\b|\bdenkbar\b",
+    r"\bless likely\b|\bconsider(?:ed|ation)?\b|\bdenkbar\b|\bwould\b|\bmimic\w*",
 )
 """Leaves it open, wherever in the sentence it stands, whatever else is said."""
 
@@ -149,8 +149,9 @@ TREATED = _any(
 """The tumour was treated: what is left, a person has to say."""
 
 RELATIVES = _any(
-    r"\b(?:mother|father|sister|brother|aunt|uncle|grand(?:mother|father|parent)s?|family history)\b",
-    r"\b(?:mutter|vater|schwester|bruder|tante|onkel|gro(?:ß|ss)(?:mutter|vater|eltern)|familienanamn\w*)\b",
+    r"\b(?:grand)?(?:mother|father)\b|\b(?:sister|brother|aunt|uncle)\b",
+    r"\bfamily history\b|\bfamilienanamnes\w*",
+    r"\b(?:gro(?:ß|ss))?(?:mutter|vater)\b|\b(?:schwester|bruder|tante|onkel)\b",
 )
 
 ASIDE_HEADINGS = (
