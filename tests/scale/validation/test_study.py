@@ -325,3 +325,29 @@ def test_a_site_counts_by_the_protocol(drawn_set, tiny_bundle, tmp_path, protoco
     protocol_file.write_text(f'model_digest = "{"0" * 64}"\n{PROTOCOL}')
     with pytest.raises(DatasetError, match="is of the model 000000000000"):
         count_site(read_protocol(protocol_file), "east", manifest, tiny_bundle)
+
+
+def test_a_table_of_patients_joins_the_manifest(
+    drawn_set, tiny_bundle, tmp_path, protocol_file
+):
+    sexes = PROTOCOL.replace('["plane", "age"]', '["sex"]')
+    protocol_file.write_text(sexes + '\n[inclusion]\nsex = ["f", "m"]\n')
+    protocol = read_protocol(protocol_file)
+    table = tmp_path / "patients.csv"
+    table.write_text("patient,sex\nglioma0,f\nglioma1,m\nno_tumor0,f\n")
+    sent = count_site(
+        protocol, "east", drawn_set, tiny_bundle, lambda _: None, columns=table
+    )
+    assert sent["excluded"] == {"sex not as included": 18}
+    assert {
+        name: part["patients"]
+        for name, part in sent["counts"]["groups"]["sex"]["parts"].items()
+    } == {"f": 2, "m": 1}
+    for text, why in (
+        ("patient,sex\nnobody,f\n", "none of the manifest's patients"),
+        ("patient,sex\nglioma0,f\nglioma0,m\n", "lists a patient twice"),
+        ("name,sex\nglioma0,f\n", "no column 'patient'"),
+    ):
+        table.write_text(text)
+        with pytest.raises(DatasetError, match=why):
+            count_site(protocol, "east", drawn_set, tiny_bundle, columns=table)

@@ -78,6 +78,12 @@ def check(protocol_path: Path) -> None:
     help="The site's manifest (CSV) or folder.",
 )
 @click.option(
+    "--columns",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A table (CSV) with a row a patient: its columns, such as age and sex, join "
+    "those of the manifest.",
+)
+@click.option(
     "--model",
     type=click.Path(path_type=Path),
     help="A model bundle other than the shipped one.",
@@ -90,7 +96,12 @@ def check(protocol_path: Path) -> None:
     help="File for the counts: what is sent.",
 )
 def site(
-    protocol_path: Path, name: str, manifest: Path, model: Path | None, json_path: Path
+    protocol_path: Path,
+    name: str,
+    manifest: Path,
+    columns: Path | None,
+    model: Path | None,
+    json_path: Path,
 ) -> None:
     """Judge a site's labelled slices, and write counts without any patient's row."""
     check_files(json_path)
@@ -99,7 +110,7 @@ def site(
     from tumorlens.scale.validation.study import count_site
 
     protocol = read_protocol(protocol_path)
-    counts = count_site(protocol, name, manifest, model, say=click.echo)
+    counts = count_site(protocol, name, manifest, model, click.echo, columns)
     write_json(json_path, counts)
     click.echo(f"Counts of {name} written to {json_path}.")
 

@@ -205,7 +205,7 @@ def read_protocol(path: Path) -> Protocol:
     except (KeyError, TypeError, ValueError) as error:
         raise SettingError(
             f"The protocol {path} cannot be used: {error}.",
-            "See docs/federated.md for what a protocol holds.",
+            "See docs/validation.md for what a protocol holds.",
         ) from error
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def count_site(
     manifest: Path,
     bundle: Path | None,
     say: Callable[[str], None] = print,
+    columns: Path | None = None,
 ) -> dict[str, Any]:
     """Judge a site's slices by the protocol, and count.
 
@@ -78,6 +81,9 @@ def count_site(
         Folder of the model; None for the shipped one.
     say
         Receives lines of progress.
+    columns
+        A table (CSV) with a row a patient and the column ``patient``, whose other
+        columns the protocol may name; None for those of the manifest alone.
 
     Returns
     -------
@@ -88,7 +94,8 @@ def count_site(
     Raises
     ------
     DatasetError
-        The site is not in the protocol, the model is another one, or no row is left.
+        The site is not in the protocol, the model is another one, the table cannot be
+        joined, or no row is left.
     """
     if site not in protocol.sites:
         raise DatasetError(
@@ -104,7 +111,10 @@ def count_site(
             f"{model['digest'][:12]}.",
             "Give --model the protocol's bundle.",
         )
-    records, excluded = _included(read_manifest(manifest), protocol)
+    records = read_manifest(manifest)
+    if columns is not None:
+        records = _joined(records, columns)
+    records, excluded = _included(records, protocol)
     if not records:
         raise DatasetError(
             f"The protocol includes no row of {manifest}: {_counted(excluded)}.",
@@ -132,6 +142,39 @@ def count_site(
             protocol.min_cell,
         ),
     }
+
+
+def _joined(records: Sequence[Record], table: Path) -> list[Record]:
+    """Give each row its patient's columns; a patient that is not in it gets none."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{table} cannot be read as CSV: {error}.", "Save it as CSV in UTF-8."
+        ) from error
+    if not rows or "patient" not in rows[0]:
+        raise DatasetError(
+            f"{table} has no rows, or no column 'patient'.", "Add a row a patient."
+        )
+    by_patient = {row["patient"].strip(): row for row in rows}
+    if len(by_patient) < len(rows):
+        raise DatasetError(f"{table} lists a patient twice.", "Keep one row of each.")
+    joined, found = [], 0
+    for record in records:
+        # Manifests of several sets put the set's name before a patient's.
+        row = by_patient.get(record.patient) or by_patient.get(
+            record.patient.partition(":")[2]
+        )
+        found += row is not None
+        facts = {key: text for key, text in (row or {}).items() if key != "patient"}
+        joined.append(replace(record, extra={**record.extra, **facts}))
+    if not found:
+        raise DatasetError(
+            f"{table} names none of the manifest's patients.",
+            "Write them as the manifest's column 'patient' does.",
+        )
+    return joined
 
 
 def _now() -> str:
