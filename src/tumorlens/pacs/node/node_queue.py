@@ -392,9 +392,11 @@ class NodeQueue(SeriesQueue):
         row = self.jobs.locked(session, Job.id == jobs.pop())
         if row is None:
             return
-        lacking = [uid for uid in wanted if uid not in known]
+        lacking = sorted(uid for uid in wanted if uid not in known)
+        # Who asks for the same again tells nothing new.
+        is_news = bool(lacking) and lacking != row.document.get(LACKING)
         row.document = {**row.document, LACKING: lacking}
-        if lacking and not is_in(row, JUDGE):
+        if is_news and not is_in(row, JUDGE):
             self._judge_again(row)
 
     def next_to_answer(self) -> PeerRequest | None:
