@@ -177,8 +177,7 @@ class NodeQueue(SeriesQueue):
         left_out: dict[str, int] = {}
         for part in parts:
             files = self._files_of(part)
-            if part.stage == JUDGE:
-                # It is over: given up.
+            if part.stage == JUDGE and part.state is JobState.FAILED:
                 reason = GIVEN_UP
             elif not part.document.get(_IS_JUDGED):
                 continue
@@ -210,7 +209,7 @@ class NodeQueue(SeriesQueue):
         self._join(session, row, _study_uid(job.files))
 
     def postpone(self, series: str) -> float:
-        """Try again later; as of `SeriesQueue`. A study goes on without one given up."""
+        """Try again later; a study goes on without a series that is given up."""
         wait = super().postpone(series)
         if math.isinf(wait) and self._study_seconds is not None:
             with self._database.transaction() as session:
