@@ -17,6 +17,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_patient,
     by_slice,
 )
+from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics.resampling import (
     Draws,
     Figure,
@@ -176,7 +177,7 @@ def point_rates(
 ) -> dict[str, dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]]:
     """Say what the rates at every operating point count, and among which rows.
 
-    A tumour is missed below the threshold. A refused slice is neither missed nor
+    A tumour is missed where `is_cleared` says so. A refused slice is neither missed nor
     cleared: nobody is told that it is free of tumour.
 
     Parameters
@@ -196,7 +197,7 @@ def point_rates(
     for name, thresholds in judged.thresholds.items():
         if not np.isfinite(thresholds).all():
             continue
-        cleared = (judged.p_tumor < thresholds) & ~refused
+        cleared = is_cleared(judged.p_tumor, thresholds) & ~refused
         called = ~cleared & ~refused
         points[name] = {
             "sensitivity": (~cleared, tumor),
@@ -226,7 +227,7 @@ def operating_costs(scored_slices: ScoredSlices) -> dict[str, Any]:
     costs = {}
     for name, thresholds in by_slice(scored_slices).thresholds.items():
         measured = measured_shares(
-            (scored_slices.p_tumor < thresholds) & ~refused,
+            is_cleared(scored_slices.p_tumor, thresholds) & ~refused,
             records,
             groups,
             by_sequence=any(item is not None for item in scored_slices.sequences),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
+from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics.resampling import Resampling, figure
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
 
@@ -93,7 +94,7 @@ class _Measured:
     def __init__(self, scored_slices: ScoredSlices) -> None:
         self.resampling = Resampling(scored_slices.groups)
         self.tumor = scored_slices.tumor
-        self.cleared = np.asarray(scored_slices.p_tumor < scored_slices.thresholds)
+        self.cleared = is_cleared(scored_slices.p_tumor, scored_slices.thresholds)
         self.right = _forced(scored_slices) == scored_slices.labels
         self._every = np.ones(len(self.right), bool)
 
@@ -133,7 +134,7 @@ def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
     tumors = scored_slices.probabilities.copy()
     tumors[:, NO_TUMOR_INDEX] = -1.0
     return np.where(
-        scored_slices.p_tumor < scored_slices.thresholds,
+        is_cleared(scored_slices.p_tumor, scored_slices.thresholds),
         NO_TUMOR_INDEX,
         tumors.argmax(axis=1),
     )
@@ -142,7 +143,7 @@ def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
 def _held(
     scored_slices: ScoredSlices, rules: Sequence[Rules]
 ) -> dict[str, NDArray[np.bool_]]:
-    suspected = np.asarray(scored_slices.p_tumor >= scored_slices.thresholds)
+    suspected = ~is_cleared(scored_slices.p_tumor, scored_slices.thresholds)
     likeliest_none = scored_slices.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
     in_set = np.delete(scored_slices.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
     disagreements = disagreement(scored_slices.slice_head, scored_slices.evidence_head)

@@ -521,19 +521,36 @@ def apply_operating_point(
         network that knows none.
     """
     p_tumor = 1.0 - probabilities[NO_TUMOR_INDEX]
-    if p_tumor >= max(threshold, LIKELIER):
+    is_clear = bool(is_cleared(p_tumor, threshold))
+    if not is_clear and p_tumor >= max(threshold, LIKELIER):
         kinds = possible_kinds(probabilities, options)
         reasons = () if len(kinds) == 1 else (open_kind(kinds),)
         return Outcome(Answer.TUMOR, kinds, reasons)
-    if p_tumor >= LIKELIER:
-        return Outcome(Answer.UNCERTAIN, (), (UNSURE_TUMOR,))
-    if p_tumor >= threshold:
-        return Outcome(Answer.UNCERTAIN, (), (WEAK_TUMOR,))
+    if not is_clear:
+        reason = UNSURE_TUMOR if p_tumor >= LIKELIER else WEAK_TUMOR
+        return Outcome(Answer.UNCERTAIN, (), (reason,))
     if vascular >= LIKELIER:
         return Outcome(Answer.LESION, (Lesion.VASCULAR,))
     if p_tumor + vascular >= LIKELIER:
         return Outcome(Answer.UNCERTAIN, (), (SOME_LESION,))
     return Outcome(Answer.NO_TUMOR)
+
+
+def is_cleared(
+    p_tumor: float | NDArray[np.float64], threshold: float | NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell what an operating point leaves free of tumour, unless a rule holds.
+
+    Figures of a bundle count by it too, so that they are of what is served.
+
+    Parameters
+    ----------
+    p_tumor
+        Calibrated probability of any tumour, of any shape.
+    threshold
+        The operating point's, of the same shape or one for all.
+    """
+    return np.asarray(np.less(p_tumor, np.minimum(threshold, LIKELIER)))
 
 
 def possible_kinds(
