@@ -205,10 +205,7 @@ def _decision_layer(
             f"{(~is_new).sum()} of {len(is_new)} slices to calibrate on have shaped "
             "the model that this one started from: they do not count."
         )
-    few: dict[Finding, int] = {}
-    # A cross-validation's patients are checked where it starts, all of them.
-    if is_own or not is_new.all():
-        few = too_few_patients(apart.records, classes_to_calibrate(data.training))
+    few = too_few_patients(apart.records, classes_to_calibrate(data.training))
     if not few:
         say("Calibrating on patients who did not train.")
         how = "validation" if is_own else "cross-validation"
@@ -264,27 +261,32 @@ def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[s
             f"{INFO[name].title}: {slices:,} pictures of {patients:,} patients to "
             f"train on, {held:,} of {people:,} kept apart"
         )
-        if people:
-            right = round(0.9 * people)
-            ends = binomtest(right, people).proportion_ci()
-            line += (
-                f"; {right} right of these {people} would mean a share of "
-                f"{100 * ends.low:.0f} to {100 * ends.high:.0f} % (95 % interval)"
-            )
-        lines.append(f"{line}.")
+        lines.append(f"{line}{interval_clause(people)}.")
     few = too_few_patients(apart, classes)
     return [*lines, too_few_sentence(few)] if few else lines
 
 
-def too_few_sentence(few: Mapping[Finding, int]) -> str:
+def interval_clause(people: int) -> str:
+    """Say how little so many patients can tell; empty for none."""
+    if not people:
+        return ""
+    right = round(0.9 * people)
+    ends = binomtest(right, people).proportion_ci()
+    return (
+        f"; {right} right of these {people} would mean a share of "
+        f"{100 * ends.low:.0f} to {100 * ends.high:.0f} % (95 % interval)"
+    )
+
+
+def too_few_sentence(
+    few: Mapping[Finding, int],
+    start: str = "Too few patients are kept apart to fit or measure anything",
+) -> str:
     """Say which classes have too few patients to calibrate on."""
     names = ", ".join(
         f"{INFO[name].title.lower()} {count}" for name, count in few.items()
     )
-    return (
-        f"Too few patients are kept apart to fit or measure anything ({names}; "
-        f"{FEWEST_PATIENTS} of each class are needed)."
-    )
+    return f"{start} ({names}; {FEWEST_PATIENTS} of each class are needed)."
 
 
 def instead_sentence(parent: Bundle | None) -> str:

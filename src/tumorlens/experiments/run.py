@@ -121,7 +121,7 @@ def run_training(
         )
     held = None
     if config.calibrate_on is not None:
-        held = held_out_by_folds(config.calibrate_on, records)
+        held = _held_by_folds(config.calibrate_on, records, parent)
     data = _load(records, config.training, config.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
@@ -188,9 +188,25 @@ def export_run(
     data = replace(data, took=stored_cost(folder), parent=Parent.stored(folder))
     model = find_network(config.network).build(None)
     load_weights(model, weights)
-    held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
+    held = None
+    if calibrate_on is not None:
+        held = _held_by_folds(calibrate_on, records, data.parent)
     made = _make(model, config, data, out, say, held)
     return with_figures(made, calibrate_on)
+
+
+def _held_by_folds(
+    folder: Path, records: Sequence[Record], parent: Parent | None
+) -> HeldOut:
+    """Read what a cross-validation said, whose parent's patients must count too."""
+    theirs = Parent.stored(folder)
+    if theirs is not None and (parent is None or parent.sha256 != theirs.sha256):
+        raise TrainingError(
+            f"The folds in {folder} started from weights that this run does not start "
+            "from.",
+            "Give the same --weights, or another folder to calibrate on.",
+        )
+    return held_out_by_folds(folder, records)
 
 
 def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:

@@ -209,13 +209,11 @@ def train(
         # A wrong table shows before hours of training.
         read_clinical_table(table)
     if folds is not None:
-        if weights is not None or calibrate_on is not None or resume:
-            raise click.UsageError(
-                "--folds goes without --weights, --calibrate-on and --resume."
-            )
+        if calibrate_on is not None or resume:
+            raise click.UsageError("--folds goes without --calibrate-on and --resume.")
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        plan = FoldPlan(only, jobs or 1)
+        plan = FoldPlan(only, jobs or 1, weights)
         measured = 200 if damaged is None else damaged
         _cross_validate(manifest, folder, folds, plan, include_flagged, given, measured)
         learn_columns(folder / BUNDLE_FOLDER, folder)
@@ -330,7 +328,7 @@ def _cross_validate(
     folds
         Number of folds.
     plan
-        Folds to leave out, and the number of runs at the same time.
+        Folds to leave out, the number of runs at the same time, and their start.
     include_flagged
         Also use rows that the manifest flags.
     choices
@@ -345,13 +343,15 @@ def _cross_validate(
         bundle_of_folds,
         cross_validate,
         measured_bundles_of_folds,
+        sized_for_folds,
     )
     from tumorlens.experiments.evaluation import evaluate_scored, measure_network
     from tumorlens.experiments.run import configured, with_figures
     from tumorlens.training.networks.registry import find_network
 
     config = configured(choices)
-    if find_network(config.network).judges != "slices":
+    network = find_network(config.network)
+    if network.judges != "slices":
         raise click.UsageError(
             f"--folds does not go with {config.network}: fill the manifest's split "
             "column instead."
@@ -359,6 +359,8 @@ def _cross_validate(
     everything = records_in_folds(manifest, folds, include_flagged=True)
     flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
+    if "steps_per_epoch" not in {**network.defaults, **choices}:
+        config = sized_for_folds(config, records, folds)
     folds_result = cross_validate(records, config, folder, plan, click.echo, flagged)
     metrics = {
         "model": {
