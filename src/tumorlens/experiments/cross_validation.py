@@ -39,7 +39,7 @@ from tumorlens.experiments.packaging import (
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.taxonomy import CLASSES, INFO, Finding
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Finding, info_of, is_tumor
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import (
@@ -50,7 +50,7 @@ from tumorlens.training.fit import (
     training_stream,
 )
 from tumorlens.training.held_out import HeldOut
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
 from tumorlens.training.plan import expected_cost, steps_for
 from tumorlens.training.weights import (
     average_networks,
@@ -91,7 +91,7 @@ def sized_for_folds(
     config: TrainingConfig, records: Sequence[Record], folds: int
 ) -> TrainingConfig:
     """Size the epochs of every run by what it trains on; see `steps_for`."""
-    learns_from = find_network(config.network).learns_from
+    learns_from = network_of(config).learns_from
     usable = sum(learns_from(row) and config.may_use(row) for row in records)
     slices = usable * (folds - 1) // folds
     steps = steps_for(slices, config.batch_size, config.steps_per_epoch)
@@ -139,7 +139,7 @@ def train_folds(
         # Before hours of training, not after.
         _check_config(place, config)
     plan = plan or FoldPlan()
-    network = find_network(config.network)
+    network = network_of(config)
     usable = [row for row in records if network.learns_from(row)]
     say(f"Reading {len(usable)} pictures.")
     samples, left_out = load_samples(usable)
@@ -202,8 +202,8 @@ def fold_support_lines(
         own = [row for row in apart if row.findings == (name,)]
         people = len({row.group for row in own})
         lines.append(
-            f"{INFO[name].title}: {len(own):,} pictures of {people:,} patients, each "
-            "judged by a network that has not trained on them"
+            f"{info_of(name).title}: {len(own):,} pictures of {people:,} patients, "
+            "each judged by a network that has not trained on them"
             f"{interval_clause(people)}."
         )
     calibrating = [row for row in apart if config.may_use(row)]
@@ -308,8 +308,8 @@ def mean_of_runs(
     TrainingError
         A file is missing, or of another network.
     """
-    model = average_networks(config.network, weights)
-    find_network(config.network).freeze(model)
+    model = average_networks(config, weights)
+    network_of(config).freeze(model)
     count_normalisation(model, training_stream(samples, config), config)
     return model
 
@@ -528,7 +528,7 @@ def _check_others(records: Sequence[Record], folds: Sequence[int]) -> None:
     """Make sure that each fold can be calibrated on the others."""
     for fold in folds:
         labels = [
-            CLASSES.index(row.label)
+            NO_TUMOR_INDEX - is_tumor(row.label)
             for row in records
             if row.label
             and row.fold in folds
@@ -616,7 +616,7 @@ def _fold_bundle(
     others: HeldOut,
     parent: Parent | None,
 ) -> Path:
-    model = find_network(config.network).build(None)
+    model = network_of(config).build(None)
     load_weights(model, folder / BEST_WEIGHTS)
 
     def dealt(row: Record) -> Record:

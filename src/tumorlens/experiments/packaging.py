@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
-from tumorlens.data.manifest import Record, manifest_digest
+from tumorlens.data.manifest import Record, class_names, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS
@@ -45,7 +45,7 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.taxonomy import CLASSES, INFO, Finding
+from tumorlens.taxonomy import CLASSES, Finding, info_of
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -55,7 +55,7 @@ from tumorlens.training.dataset import (
 )
 from tumorlens.training.export import export_onnx, serving_model
 from tumorlens.training.held_out import HeldOut, infer
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
 
 _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
@@ -176,7 +176,8 @@ def make_bundle(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    study_model = fit_study_model(apart, layer)
+    is_own = bool(config.classes)
+    study_model = None if is_own else fit_study_model(apart, layer)
     return write_facts(folder, config, layer, ood, facts, metrics, study_model)
 
 
@@ -211,7 +212,7 @@ def _decision_layer(
         how = "validation" if is_own else "cross-validation"
         calibrated_on = {} if is_new.all() else _calibrated_on(apart, how)
         return fit_decision_layer(apart, brain_shares(apart)), apart, calibrated_on
-    network = find_network(config.network)
+    network = network_of(config)
     parent = data.parent.bundle if data.parent else None
     say(f"{too_few_sentence(few)} {instead_sentence(parent)}")
     calibrated_on = _calibrated_on(apart, "nothing" if parent is None else "parent")
@@ -227,9 +228,10 @@ def _decision_layer(
 
 
 def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
-    """List the classes that need patients kept apart: those of the four it learned."""
+    """List the classes that need patients kept apart: those that it learned."""
     shown = {sample.findings[0] for sample in training}
-    return tuple(name for name in CLASSES if name in shown)
+    own = class_names([sample.record for sample in training])
+    return tuple(name for name in own or CLASSES if name in shown)
 
 
 def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[str]:
@@ -258,7 +260,7 @@ def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[s
         ]
         (slices, patients), (held, people) = counts
         line = (
-            f"{INFO[name].title}: {slices:,} pictures of {patients:,} patients to "
+            f"{info_of(name).title}: {slices:,} pictures of {patients:,} patients to "
             f"train on, {held:,} of {people:,} kept apart"
         )
         lines.append(f"{line}{interval_clause(people)}.")
@@ -284,7 +286,7 @@ def too_few_sentence(
 ) -> str:
     """Say which classes have too few patients to calibrate on."""
     names = ", ".join(
-        f"{INFO[name].title.lower()} {count}" for name, count in few.items()
+        f"{info_of(name).title.lower()} {count}" for name, count in few.items()
     )
     return f"{start} ({names}; {FEWEST_PATIENTS} of each class are needed)."
 
@@ -393,7 +395,7 @@ def provenance(
         "patients": {
             split: sorted(names - {""}) for split, names in patients_of_splits.items()
         },
-        "config": asdict(config),
+        "config": config.to_json(),
         "averaged": data.averaged,
         "calibrated_on": {
             "sets_cover": "patients",
@@ -518,7 +520,7 @@ def write_network(
         The network with the outputs that serving sees, to fit the rest on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    serving = serving_model(model, config.size)
+    serving = serving_model(model, config.size, network_of(config))
     export_onnx(serving, folder / MODEL_FILE)
     model.save_weights(folder / WEIGHTS_FILE)
     return serving
@@ -556,7 +558,7 @@ def write_facts(
         A fact is not what it has to be.
     """
     ood_model, figures = ood
-    network = find_network(config.network)
+    network = network_of(config)
     ood_model.save(folder / OOD_FILE)
     return save_bundle(
         folder,

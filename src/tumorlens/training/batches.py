@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Finding
+from tumorlens.taxonomy import CLASSES, Finding, Lesion
 from tumorlens.training.augment.slice import augment, invert_contrast
 from tumorlens.training.augment.transplant import Transplants
 from tumorlens.training.dataset import Sample, as_input
@@ -92,7 +92,7 @@ def augmented(
         if sequence is MRSequence.FLAIR:
             share = max(share, FLAIR_STRIPPED)
         # Only where T2 is to be read too: else nobody meets such a contrast.
-        reads_t2 = len(order) > len(CLASSES)
+        reads_t2 = Lesion.OTHER in order
         if reads_t2 and sequence is MRSequence.T1 and rng.random() < INVERTED:
             whole, sequence = invert_contrast(whole), None
         square, outline = augment(whole, sample.outline, sample.brain, size, rng, share)

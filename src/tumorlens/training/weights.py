@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import TrainingError
 from tumorlens.training.batches import BatchStream
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -51,7 +51,7 @@ NORMALISATION_BATCHES = 40
 """Training batches on which normalisation is counted for averaged weights."""
 
 
-def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
+def average_networks(config: TrainingConfig, weights: Sequence[Path]) -> keras.Model:
     """Build a network whose weights are the mean of several runs'.
 
     Runs that started from the same weights and the same heads end in one
@@ -62,17 +62,17 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
 
     Parameters
     ----------
-    name
-        Name of the network in the registry.
+    config
+        Every choice of the runs.
     weights
-        Keras weight files of it, at least one.
+        Keras weight files of its network, at least one.
 
     Raises
     ------
     TrainingError
         A file is missing, or of another network.
     """
-    model = find_network(name).build(None)
+    model = network_of(config).build(None)
     sums = [np.zeros(item.shape, np.float64) for item in model.get_weights()]
     for path in weights:
         load_weights(model, path)

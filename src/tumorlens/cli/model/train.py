@@ -356,9 +356,12 @@ def _cross_validate(
             f"--folds does not go with {config.network}: fill the manifest's split "
             "column instead."
         )
-    everything = records_in_folds(manifest, folds, include_flagged=True)
+    everything = records_in_folds(
+        manifest, folds, include_flagged=True, may_be_own=True
+    )
     flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
+    config = config.for_classes_of(everything)
     if "steps_per_epoch" not in {**network.defaults, **choices}:
         config = sized_for_folds(config, records, folds)
     folds_result = cross_validate(records, config, folder, plan, click.echo, flagged)

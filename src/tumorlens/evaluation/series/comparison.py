@@ -204,7 +204,7 @@ def predict_series(
         judged_records.append(record)
     if not judged_records:
         raise DatasetError(
-            "None of the listed scans can be judged.", "Check the manifest's files."
+            "None of the listed series can be judged.", "Check the manifest's files."
         )
     answers = []
     for place, item in enumerate(compared_models):

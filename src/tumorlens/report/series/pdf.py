@@ -128,7 +128,7 @@ def render_series_pdf(
     """
     return render_pages(
         lambda: _story(entries, bundle, notes, failures),
-        "TumorLens scan report",
+        "TumorLens series report",
         bundle,
         made,
     )
