@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tumorlens
@@ -18,6 +19,11 @@ from tumorlens.inference.bundle.bundle import (
     write_document,
 )
 from tumorlens.inference.series.classifier import load_series_classifier
+from tumorlens.inference.slice.decision import (
+    apply_operating_point,
+    pool_evidence,
+    prediction_set,
+)
 from tumorlens.inference.study.classifier import load_study_classifier
 from tumorlens.report.words import headline, sentence
 from tumorlens.scale.archive.part_worker import PartWorker
@@ -79,13 +85,27 @@ def test_both_questions_are_answered_in_its_own_words(
     assert "Astro cytoma" in found._repr_html_()
 
 
-def test_what_is_no_tumour_counts_together(own_bundle: Path, phantom: Phantom) -> None:
-    classifier = tumorlens.load_classifier(own_bundle, threads=1)
-    found = classifier.predict(phantom(), name="b.png")
-    assert isinstance(found, tumorlens.Prediction)
-    assert found.decision.finding is Answer.NO_TUMOR
-    assert found.decision.label == "no_tumor"
-    assert found.decision.predicted == "healthy"
+def test_what_is_no_tumour_counts_together() -> None:
+    """Neither of two classes is likely, both together are."""
+    for shares, finding, kinds in (
+        ([0.03, 0.03, 0.47, 0.47], Answer.NO_TUMOR, ()),
+        ([0.2, 0.0, 0.4, 0.4], Answer.UNCERTAIN, ()),
+        ([0.3, 0.4, 0.15, 0.15], Answer.TUMOR, (OWN[1], OWN[0])),
+    ):
+        values = np.array(shares)
+        options = prediction_set(values, dict.fromkeys(OWN, 0.25), OWN)
+        outcome = apply_operating_point(values, options, 0.1, 0.0, OWN)
+        assert (outcome.finding, outcome.kinds) == (finding, kinds)
+
+
+def test_which_class_free_of_tumour_it_is_the_slice_alone_tells() -> None:
+    evidence = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
+    pooled = pool_evidence(evidence, 1, (2, 3))
+    assert (pooled[:, 2:] == 0.0).all()
+    none = evidence[..., 2:].max(axis=-1)
+    for column in (0, 1):
+        wanted = (evidence[..., column] - none).max(axis=(1, 2))
+        np.testing.assert_allclose(pooled[:, column], wanted, atol=1e-6)
 
 
 def test_files_have_its_own_names(

@@ -179,7 +179,7 @@ def render_pages(
 def _page_frame(
     title: str, bundle: Bundle, made: datetime, pages: int
 ) -> Callable[[Canvas, object], None]:
-    """Head and foot of each page."""
+    """Draw the head and foot of each page."""
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
     model = plain(f"Model {bundle.name}, version {bundle.version}")[:100]
     right = A4[0] - _SIDE
