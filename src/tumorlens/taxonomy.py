@@ -241,6 +241,12 @@ def is_no_lesion(finding: Finding | None) -> bool:
     return finding is TumorClass.NO_TUMOR
 
 
+def are_same_classes(some: Sequence[Finding], others: Sequence[Finding]) -> bool:
+    """Tell whether two lists name the same classes, and the same ones tumours."""
+    one, two = ([(str(x), is_tumor(x)) for x in names] for names in (some, others))
+    return one == two
+
+
 def clear_places(names: Sequence[Finding]) -> list[int]:
     """List the places of classes free of tumour; the first stands for such cells."""
     return [place for place, name in enumerate(names) if is_no_lesion(name)]

@@ -31,6 +31,7 @@ from tumorlens.experiments.lineage import Parent, parent_of_folds, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
     classes_to_calibrate,
+    inherited_from,
     instead_sentence,
     interval_clause,
     make_bundle,
@@ -207,7 +208,7 @@ def fold_support_lines(
             f"{interval_clause(people)}."
         )
     calibrating = [row for row in apart if config.may_use(row)]
-    instead = instead_sentence(parent.bundle if parent else None)
+    instead = instead_sentence(inherited_from(parent, config))
     few = too_few_patients(calibrating, classes)
     if few:
         return [*lines, f"{too_few_sentence(few)} {instead}"]

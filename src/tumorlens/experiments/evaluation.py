@@ -65,7 +65,12 @@ from tumorlens.report.evaluation.worst_errors import (
 from tumorlens.report.model_card.figures import SETS
 from tumorlens.report.page_parts import Picture, Section, Table
 from tumorlens.statistics.localisation import read_outline
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES, is_no_lesion
+from tumorlens.taxonomy import (
+    CLASSES,
+    TUMOR_CLASSES,
+    are_same_classes,
+    is_no_lesion,
+)
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -194,7 +199,7 @@ def evaluate_bundles(
 def _check_classes(bundle: Bundle, records: Sequence[Record]) -> None:
     """Refuse rows that are labelled with other classes than a bundle's."""
     labels = class_names(records) or CLASSES
-    if list(labels) != list(bundle.classes):
+    if not are_same_classes(labels, bundle.classes):
         raise DatasetError(
             f"The rows are of the classes {', '.join(labels)}; the model in "
             f"{bundle.folder} knows {', '.join(bundle.classes)}.",

@@ -45,7 +45,7 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.taxonomy import CLASSES, Finding, info_of
+from tumorlens.taxonomy import CLASSES, Finding, are_same_classes, info_of
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -213,7 +213,7 @@ def _decision_layer(
         calibrated_on = {} if is_new.all() else _calibrated_on(apart, how)
         return fit_decision_layer(apart, brain_shares(apart)), apart, calibrated_on
     network = network_of(config)
-    parent = data.parent.bundle if data.parent else None
+    parent = inherited_from(data.parent, config)
     say(f"{too_few_sentence(few)} {instead_sentence(parent)}")
     calibrated_on = _calibrated_on(apart, "nothing" if parent is None else "parent")
     calibrated_on["calibrated_on"] |= {
@@ -225,6 +225,22 @@ def _decision_layer(
         cells = 0 if evidence is None else int(np.prod(evidence.shape[1:-1]))
         return unfitted_layer(network, cells), apart, calibrated_on
     return inherited_layer(parent), apart, calibrated_on
+
+
+def inherited_from(parent: Parent | None, config: TrainingConfig) -> Bundle | None:
+    """Give the bundle whose decision layer a run may take over, if there is one.
+
+    Parameters
+    ----------
+    parent
+        The model whose weights the run started from.
+    config
+        Every choice of the run; a bundle of other classes has nothing to hand on.
+    """
+    if parent is None or parent.bundle is None:
+        return None
+    names = network_of(config).findings
+    return parent.bundle if are_same_classes(parent.bundle.findings, names) else None
 
 
 def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:

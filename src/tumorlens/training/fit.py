@@ -167,7 +167,7 @@ def build_first(
     keras.utils.set_random_seed(config.seed)
     model = network.build(None)
     if initial_weights is not None:
-        load_weights(model, initial_weights)
+        load_weights(model, initial_weights, new_heads=bool(config.classes))
     elif network.initialise is not None:
         network.initialise(model)
     network.freeze(model)

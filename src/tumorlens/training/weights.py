@@ -5,6 +5,7 @@ After averaging, the statistics of batch normalisation are counted anew.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from tumorlens.training.batches import BatchStream
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.networks.registry import network_of
 
+_HEADS = {"logits", "evidence"}
+"""Layers whose size is that of the classes."""
 
-def load_weights(model: keras.Model, path: Path) -> None:
+
+def load_weights(model: keras.Model, path: Path, *, new_heads: bool = False) -> None:
     """Put weights from a file into a network.
 
     Parameters
@@ -29,6 +33,8 @@ def load_weights(model: keras.Model, path: Path) -> None:
         The network; its weights may be changed in part where this fails.
     path
         Keras weights.
+    new_heads
+        Whether heads of other classes than the file's stay as they are.
 
     Raises
     ------
@@ -36,10 +42,14 @@ def load_weights(model: keras.Model, path: Path) -> None:
         The file cannot be read, or its weights are of another network.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=new_heads) as told:
             # Keras only warns of layers that the file does not have.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            warnings.simplefilter("always" if new_heads else "error", UserWarning)
+            model.load_weights(path, skip_mismatch=new_heads)
+        for warning in told or ():
+            missing = str(warning.message).partition("List of objects")[2]
+            if set(re.findall(r"name=(\w+)", missing)) - _HEADS:
+                raise ValueError("more than its heads differ")
     except (OSError, ValueError, UserWarning) as error:
         raise TrainingError(
             f"{path} holds no weights of {model.name}: {error}",

@@ -16,13 +16,15 @@ import pytest
 from tests.cli.model.test_train import SMALL, invoke
 from tests.samples.heads import TINY, draw_person
 from tumorlens.data.manifest import read_manifest, write_manifest
-from tumorlens.errors import SettingError
+from tumorlens.errors import SettingError, TrainingError
+from tumorlens.experiments.lineage import Parent
+from tumorlens.experiments.packaging import inherited_from
 from tumorlens.inference.bundle.bundle import load_bundle, read_document
 from tumorlens.training.batches import augmented
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import load_samples
 from tumorlens.training.fit import build_first, compile_model, train_step
-from tumorlens.training.networks.registry import network_of
+from tumorlens.training.networks.registry import find_network, network_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -205,6 +207,33 @@ def test_every_output_is_of_the_classes(name: str, own_set: Path) -> None:
     assert np.isfinite(train_step(model, batch))
     outputs = model.predict_on_batch(batch.pixels)
     assert outputs["logits"].shape == (6, 3)
+
+
+def test_weights_of_four_classes_start_a_network_of_others(tmp_path: Path) -> None:
+    """Its heads are new, whatever classes the file's are of."""
+    four = build_first(TINY)
+    four.save_weights(tmp_path / "four.weights.h5")
+    own = build_first(
+        replace(TINY, classes=IS_TUMOR, seed=7), tmp_path / "four.weights.h5"
+    )
+    for layer in ("stem", "conv3"):
+        np.testing.assert_array_equal(
+            own.get_layer(layer).get_weights()[0],
+            four.get_layer(layer).get_weights()[0],
+        )
+    assert own.get_layer("logits").get_weights()[0].shape[1] == 3
+    find_network("evidence-net").build(None).save_weights(tmp_path / "no.weights.h5")
+    with pytest.raises(TrainingError, match="more than its heads differ"):
+        build_first(replace(TINY, classes=IS_TUMOR), tmp_path / "no.weights.h5")
+
+
+def test_a_bundle_of_other_classes_hands_no_threshold_on(trained: Any) -> None:
+    parent = Parent("0", load_bundle(trained[0] / "bundle"))
+    config = replace(TINY, classes=IS_TUMOR)
+    assert inherited_from(parent, config) is parent.bundle
+    for classes in ({}, {**IS_TUMOR, "lymphoma": False}, {**IS_TUMOR, "cyst": False}):
+        assert inherited_from(parent, replace(config, classes=classes)) is None
+    assert inherited_from(Parent("0", None), config) is None
 
 
 def test_a_config_keeps_its_classes(tmp_path: Path) -> None:

@@ -207,7 +207,10 @@ def train(
         return
     if table is not None:
         # A wrong table shows before hours of training.
+        from tumorlens.data.manifest import read_manifest
+
         read_clinical_table(table)
+        read_manifest(manifest)
     if folds is not None:
         if calibrate_on is not None or resume:
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
