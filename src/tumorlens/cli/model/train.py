@@ -394,6 +394,7 @@ def _report_folds(
     cross_validation: CrossValidation, metrics: dict[str, Any], folder: Path
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
+    from tumorlens.data.manifest import class_names
     from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.evaluation.scoring.worst_errors import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
@@ -417,9 +418,10 @@ def _report_folds(
     write_json(
         out / "figures.json", [{**figures_on_set(metrics), **network_figures(metrics)}]
     )
-    write_json(
-        out / "sequences.json", [sequence_figures(cross_validation.with_lesions)]
-    )
+    # Of classes of a user's own nothing is measured by sequence.
+    if not class_names(cross_validation.scored_slices.records):
+        found = sequence_figures(cross_validation.with_lesions)
+        write_json(out / "sequences.json", [found])
     click.echo(f"Figures of all folds together written to {out}.")
 
 
