@@ -360,6 +360,19 @@ def test_classes_of_its_own_are_refused_where_the_four_are_meant(
         read_manifest(path)
 
 
+def test_the_four_classes_stay_what_they_are(tmp_path: Path) -> None:
+    """A column that says of all of them what is known makes no classes of its own."""
+    rows = "Glioma,yes\n#,meningioma,yes\n#,pituitary,yes\n#,notumor,no\n"
+    text = f"file,label,tumor\n#,{rows}".replace("#", "1.png")
+    records = read_manifest(csv_with(tmp_path, text, "1.png"))
+    assert [row.label for row in records] == list(TumorClass)
+    assert not class_names(records)
+    # Two of them alone are classes of its own.
+    two = "file,label,tumor\n1.png,glioma,yes\n1.png,no_tumor,no\n"
+    records = read_manifest(csv_with(tmp_path, two), may_be_own=True)
+    assert class_names(records) == ("glioma", "no_tumor")
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [

@@ -23,6 +23,7 @@ from tumorlens.data.sequences import parse_sequence, sequence_word
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import (
+    TUMOR_CLASSES,
     ClassName,
     Finding,
     Lesion,
@@ -214,9 +215,11 @@ def _own_labels(
 ) -> dict[str, OwnClass]:
     """Read the classes of a user's own, by name; none where the four are meant."""
     is_tumor: dict[str, bool] = {}
-    labels = {(row.get("label") or "").strip() for _, row in rows} - {""}
+    labels: set[str] = set()
     for line, row in rows:
-        value, label = ((row.get(key) or "").strip() for key in (TUMOR, "label"))
+        named = {key.strip(): value for key, value in row.items() if key != _SURPLUS}
+        value, label = (named.get(key, "").strip() for key in (TUMOR, "label"))
+        labels |= {label} - {""}
         if not value:
             continue
         said = _YES_OR_NO.get(value.lower())
@@ -232,7 +235,9 @@ def _own_labels(
                 "and none in others.",
                 f"Write the same in the column {TUMOR} of all its rows.",
             )
-    if not is_tumor:
+    four = {parse_class(name): said for name, said in is_tumor.items()}
+    if not is_tumor or four == {x: x in TUMOR_CLASSES for x in TumorClass}:
+        # All of the four, and nothing new about them.
         return {}
     untold = sorted(labels - set(is_tumor))
     wrong = own_class_error(is_tumor)

@@ -68,7 +68,7 @@ from tumorlens.statistics.localisation import read_outline
 from tumorlens.taxonomy import (
     CLASSES,
     TUMOR_CLASSES,
-    are_same_classes,
+    OwnClass,
     is_no_lesion,
 )
 
@@ -165,7 +165,7 @@ def evaluate_bundles(
     own = [item.bundle for item in classifiers if item.bundle.has_own_classes]
     if own and len(everyone) > 1:
         own[0].require_four_classes()
-    _check_classes(classifiers[0].bundle, records)
+    records = _in_classes_of(classifiers[0].bundle, records)
     unrecorded = replace(config, record_as=None)
     evaluations = [
         _evaluate(
@@ -196,15 +196,21 @@ def evaluate_bundles(
     return evaluations[: len(folders)]
 
 
-def _check_classes(bundle: Bundle, records: Sequence[Record]) -> None:
-    """Refuse rows that are labelled with other classes than a bundle's."""
-    labels = class_names(records) or CLASSES
-    if not are_same_classes(labels, bundle.classes):
-        raise DatasetError(
-            f"The rows are of the classes {', '.join(labels)}; the model in "
-            f"{bundle.folder} knows {', '.join(bundle.classes)}.",
-            "Give rows with its labels, whose column tumor says the same of them.",
-        )
+def _in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
+    """Label rows with a bundle's classes, all or some; refuse rows of others."""
+    labels = class_names(records)
+    own = {str(item): item for item in bundle.classes if isinstance(item, OwnClass)}
+    if all(x in own and own[x].is_tumor is x.is_tumor for x in labels) and (
+        bool(labels) is bool(own)
+    ):
+        return [
+            replace(row, label=own.get(str(row.label), row.label)) for row in records
+        ]
+    raise DatasetError(
+        f"The rows are of the classes {', '.join(labels or CLASSES)}; the model in "
+        f"{bundle.folder} knows {', '.join(bundle.classes)}.",
+        "Give rows with its labels, whose column tumor says the same of them.",
+    )
 
 
 def _rows_of_split(

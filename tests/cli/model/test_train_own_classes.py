@@ -110,6 +110,27 @@ def test_evaluate_measures_by_the_classes(
     assert load_bundle(trained[0] / "bundle").metrics["own"]["slices"] == 6
 
 
+def test_some_of_the_classes_are_measured_by_all_of_them(
+    trained: Any, own_set: Path, tmp_path: Path
+) -> None:
+    rows = [
+        row
+        for row in read_manifest(own_set, may_be_own=True)
+        if row.label != "lymphoma"
+    ]
+    path = own_set.parent / "some.csv"
+    write_manifest(rows, path)
+    result = invoke(
+        *("evaluate", "--data", path, "--split", "test"),
+        *("--model", trained[0] / "bundle", "--json", tmp_path / "figures.json"),
+    )
+    assert result.exit_code == 0, result.output
+    (figures,) = json.loads((tmp_path / "figures.json").read_text())
+    confusion = np.array(figures["confusion"])
+    assert confusion.shape == (3, 3)
+    assert confusion.sum(axis=1).tolist() == [0, 2, 2]
+
+
 def test_the_bundle_answers_for_a_picture(
     trained: Any, own_set: Path, tmp_path: Path
 ) -> None:
