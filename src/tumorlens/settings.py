@@ -54,6 +54,13 @@ class Settings:
     retention_minutes: int = _setting(
         60, "Minutes after which images and their results are removed.", 1, 525_600
     )
+    feedback_days: int = _setting(
+        30,
+        "Days for which a result that a reader has marked right or wrong is kept, for "
+        "'tumorlens data from-feedback'; 0 keeps it no longer than others.",
+        0,
+        3650,
+    )
     store: Path | None = _setting(
         None,
         "Private folder for images and results; by default a temporary one that "

@@ -16,6 +16,8 @@ from tumorlens.settings import Settings
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.openapi.models import (
     Failure,
+    Feedback,
+    FeedbackForm,
     Health,
     PictureForm,
     Prediction,
@@ -35,6 +37,7 @@ _COMPONENTS = (
     Prediction,
     PredictionList,
     Predictions,
+    Feedback,
     Failure,
     Problem,
     Scan,
@@ -69,7 +72,11 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
         Plain JSON values.
     """
     _, schemas = models_json_schema(
-        [(model, "serialization") for model in _COMPONENTS],
+        [
+            *((model, "serialization") for model in _COMPONENTS),
+            # What is sent may leave out what has a default.
+            (FeedbackForm, "validation"),
+        ],
         ref_template=_REFERENCE,
         schema_generator=_Schemas,
     )
@@ -191,6 +198,15 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 {"204": {"description": "Removed."}, **gone},
             ),
         },
+        f"{one}/feedback": {
+            "parameters": [id_],
+            "put": _feedback("markPrediction", "a prediction", gone),
+            "delete": _operation(
+                "unmarkPrediction",
+                "Take back what was said of a prediction",
+                {"204": {"description": "Taken back."}, **gone},
+            ),
+        },
         f"{one}/evidence.png": picture(
             "evidence", "Evidence map, 8-bit grey: 0 to 255 for 0 to 1"
         ),
@@ -290,6 +306,23 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "The finding of a series",
                 {
                     "200": _json("The finding.", ScanFinding),
+                    "404": _json("No such scan or series.", Problem),
+                    **waits,
+                },
+            ),
+        },
+        f"{series}/feedback": {
+            "parameters": [id_, index],
+            "put": _feedback(
+                "markScanFinding",
+                "the finding of a series",
+                {"404": _json("No such scan or series.", Problem), **waits},
+            ),
+            "delete": _operation(
+                "unmarkScanFinding",
+                "Take back what was said of a series",
+                {
+                    "204": {"description": "Taken back."},
                     "404": _json("No such scan or series.", Problem),
                     **waits,
                 },
@@ -474,6 +507,24 @@ def _upload_refusals() -> Json:
         "429": _refusal("This client has as much under way as it may have.", Problem),
         "507": _json("The disk is full.", Problem),
     }
+
+
+def _feedback(name: str, what: str, refusals: Json) -> Json:
+    """Describe how a reader marks a result."""
+    form = {"$ref": _REFERENCE.format(model=FeedbackForm.__name__)}
+    return _operation(
+        name,
+        f"Say whether {what} is right, and what the picture shows",
+        {
+            "200": _json("The mark.", Feedback),
+            **refusals,
+            "422": _json("It says neither, or contradicts itself.", Problem),
+        },
+        requestBody={
+            "required": True,
+            "content": {"application/json": {"schema": form}},
+        },
+    )
 
 
 def _idempotency_key() -> Json:

@@ -95,6 +95,26 @@ class PictureView(BaseModel):
     inverted: bool = Field(description="Whether its greys were turned round.")
 
 
+class FeedbackForm(BaseModel):
+    """What a reader says of a result."""
+
+    correct: bool = Field(description="Whether the result is right.")
+    finding: Finding | None = Field(
+        default=None, description="What it shows, where the reader knows it."
+    )
+
+
+class Feedback(BaseModel):
+    """What a reader said of a result."""
+
+    correct: bool
+    finding: Finding | None = Field(
+        description="Null where the reader does not say; of a right result that names "
+        "a class, that class."
+    )
+    at: datetime
+
+
 class PredictionLinks(BaseModel):
     """Addresses of what belongs to a prediction."""
 
@@ -103,6 +123,7 @@ class PredictionLinks(BaseModel):
     gradcam: Address
     overlay: Address
     report: Address
+    feedback: Address
 
 
 class SequenceSources(BaseModel):
@@ -204,6 +225,9 @@ class Prediction(BaseModel):
         description="What the network gave for a refused picture, for the record: it "
         "means nothing. null where not refused."
     )
+    feedback: Feedback | None = Field(
+        description="What a reader said of it; null for nothing so far."
+    )
     research_use_only: str
     id: str
     links: PredictionLinks
@@ -250,6 +274,7 @@ class SeriesLinks(BaseModel):
 
     finding: Address | None
     evidence: Address | None
+    feedback: Address | None
 
 
 class ScanSeries(BaseModel):
@@ -270,6 +295,9 @@ class ScanSeries(BaseModel):
         description="null before it is judged, or where nothing could be."
     )
     not_judged: str | None = Field(description="Why nothing could be judged.")
+    feedback: Feedback | None = Field(
+        description="What a reader said of it; null for nothing so far."
+    )
     links: SeriesLinks
 
 
