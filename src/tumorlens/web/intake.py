@@ -22,7 +22,7 @@ from tumorlens.errors import (
 )
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
-from tumorlens.imaging.read import read_study
+from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import Study
 from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.operations.drift import UploadSample, observe_slice
@@ -265,12 +265,23 @@ def _judge_picture(
             found = classifier.predict_slices(some, operating_point, study.notes)
             return list(found)
 
-        # A picture has all in one turn.
-        with place.turn():
+        def read() -> Study:
+            nonlocal total
             study = read_study(data, name)
             total = len(study.slices)
             pages.take(total, display_name(name))
-            predictions = judge(study, 0)
+            return study
+
+        if holds_many_pages(data):
+            with place.reading_turn():
+                study = read()
+            with place.turn():
+                predictions = judge(study, 0)
+        else:
+            # A picture has all in one turn.
+            with place.turn():
+                study = read()
+                predictions = judge(study, 0)
         pages_origin = dict(origin or {})
         # A few at a time, so that others have their turn between, and a file of a
         # thousand needs no more memory.
