@@ -80,6 +80,14 @@ class Settings:
     no_worker: bool = _setting(
         False, "Leave uploads of series to 'tumorlens worker', which runs apart."
     )
+    tls_certificate: str | None = _setting(
+        None,
+        "PEM file of the server's certificate, and of those between it and its "
+        "authority; by default there is no TLS.",
+    )
+    tls_key: str | None = _setting(
+        None, "PEM file of the certificate's key, without a password."
+    )
     allowed_hosts: str | None = _setting(
         None,
         "Host names that requests may be addressed to, separated by commas; by default "

@@ -455,6 +455,6 @@ def test_files_that_take_long_to_read_are_told_without_reading_them() -> None:
     one_slice = dicom_samples.saved(dicom_samples.slice_file())
     assert not holds_many_pages(one_slice)
     assert holds_many_pages(one_slice + bytes(5 * 2**20))
-    assert holds_many_pages(pack({"a.dcm": one_slice}))
+    assert holds_many_pages(pack(("a.dcm", one_slice)))
     # Who reads it says what is wrong.
     assert not holds_many_pages(picture("TIFF", 3)[:40])
