@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -46,6 +47,27 @@ _COMPONENTS = (
     StudyFinding,
     Health,
 )
+_OF_PREDICTIONS = (
+    "showPrediction",
+    "markPrediction",
+    "unmarkPrediction",
+    "evidence",
+    "gradcam",
+    "overlay",
+    "report",
+    "deletePrediction",
+)
+_OF_SCANS = (
+    "showScan",
+    "followScan",
+    "showStudy",
+    "studyEvidence",
+    "scanReport",
+    "deleteScan",
+)
+_OF_SERIES = ("showScanFinding", "markScanFinding", "unmarkScanFinding", "scanEvidence")
+"""Operations on what an upload has made, by the names of `_operation`."""
+
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -157,7 +179,10 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 "predict",
                 "Judge one or several pictures",
                 {
-                    "200": _json("At least one file could be judged.", Predictions),
+                    "200": {
+                        **_json("At least one file could be judged.", Predictions),
+                        "links": _links("/predictions/0/id", _OF_PREDICTIONS),
+                    },
                     **_upload_refusals(),
                     "422": _json(
                         "No file was sent, none could be judged, or the key was sent "
@@ -242,6 +267,7 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "schema": {"type": "string", "format": "uri-reference"},
             }
         },
+        "links": _links("/id", _OF_SCANS) | _links("/id", _OF_SERIES, index=0),
     }
     return {
         "/api/v1/scans": {
@@ -451,6 +477,25 @@ def _json(description: str, *models: type[BaseModel]) -> Json:
         problem = {"$ref": _REFERENCE.format(model=Problem.__name__)}
         content["application/problem+json"] = {"schema": problem}
     return {"description": description, "content": content}
+
+
+def _links(place: str, names: Iterable[str], **parameters: object) -> Json:
+    """Lead from an answer to what can be done with what it has made.
+
+    Parameters
+    ----------
+    place
+        Where the answer says the id, as a JSON pointer.
+    names
+        Names of the operations.
+    parameters
+        Further parameters of theirs.
+    """
+    id_ = {"id": f"$response.body#{place}"}
+    return {
+        name: {"operationId": name, "parameters": {**id_, **parameters}}
+        for name in names
+    }
 
 
 def _refusal(description: str, *models: type[BaseModel]) -> Json:

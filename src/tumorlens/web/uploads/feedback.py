@@ -269,7 +269,7 @@ def _series(job: Job, facts: dict[str, Any], packed: bytes) -> MarkedResult:
     geometry, finding = facts["geometry"], facts["finding"]
     voxels = np.frombuffer(gzip.decompress(packed), "<u2").reshape(geometry["shape"])
     affine = geometry.get("affine")
-    in_plane = geometry["views"][0]["spacing_mm"] or (1.0, 1.0)
+    down, across = geometry["views"][0]["spacing_mm"] or (1.0, 1.0)
     # Where files name several people, each of them has a number.
     patient = facts.get("patient")
     return MarkedResult(
@@ -285,7 +285,7 @@ def _series(job: Job, facts: dict[str, Any], packed: bytes) -> MarkedResult:
         affine_ras=None
         if affine is None
         else LPS_TO_RAS @ np.array([*affine, [0.0, 0.0, 0.0, 1.0]]),
-        spacing_mm=(float(geometry["gap_mm"] or 1.0), *map(float, in_plane)),
+        spacing_mm=(float(geometry["gap_mm"] or 1.0), float(down), float(across)),
     )
 
 
