@@ -6,7 +6,7 @@ Tested in `tests/cli/data/test_from_feedback.py`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -131,10 +131,10 @@ def write_volume(result: MarkedResult, path: Path) -> None:
     import nibabel
     import numpy as np
 
-    image = nibabel.nifti1.Nifti1Image(
-        np.transpose(result.voxels, (2, 1, 0)), result.affine_ras
-    )
+    voxels = np.transpose(result.voxels, (2, 1, 0))
+    image = nibabel.nifti1.Nifti1Image(voxels, result.affine_ras)  # type: ignore[no-untyped-call]
+    header: Any = image.header
     if result.affine_ras is None:
-        image.header.set_zooms(result.spacing_mm[::-1])
-    image.header.set_slope_inter(*result.scale)
+        header.set_zooms(result.spacing_mm[::-1])
+    header.set_slope_inter(*result.scale)
     nibabel.loadsave.save(image, path)
