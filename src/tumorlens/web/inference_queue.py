@@ -44,7 +44,7 @@ class InferenceQueue:
         self._capacity = lanes + length
         self._client_limit = client_limit
         self._seconds = seconds
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._places: list[Place] = []
         self._waiting: list[Place] = []
         self._by_client: Counter[str] = Counter()
@@ -56,13 +56,13 @@ class InferenceQueue:
     @property
     def depth(self) -> int:
         """Number of uploads that wait."""
-        with self._changed:
+        with self._lock:
             return max(0, len(self._places) - self._running)
 
     @property
     def admitted(self) -> int:
         """Number of uploads under way, waiting or not."""
-        with self._changed:
+        with self._lock:
             return len(self._places)
 
     @contextmanager
@@ -82,14 +82,14 @@ class InferenceQueue:
             The queue is full, or the server stops.
         """
         place = Place(self, client, time.monotonic() + self._seconds)
-        with self._changed:
+        with self._lock:
             self._check(client)
             self._places.append(place)
             self._by_client[client] += 1
         try:
             yield place
         finally:
-            with self._changed:
+            with self._lock:
                 self._places.remove(place)
                 self._by_client[client] -= 1
                 if not self._by_client[client]:
@@ -97,10 +97,21 @@ class InferenceQueue:
 
     def stop(self, patience_seconds: float) -> None:
         """Admit nobody any more, and end turns after so many seconds."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._end = time.monotonic() + patience_seconds
-            self._changed.notify_all()
+            for place in self._waiting:
+                place._changed.notify()
+
+    def _give_turns(self) -> None:
+        """Wake those whose turn it is, and nobody else; the lock is held."""
+        while self._waiting and self._running < self._lanes:
+            # The list keeps the order of arrival among those that have had as much.
+            place = min(self._waiting, key=lambda item: item._used_seconds)
+            self._waiting.remove(place)
+            self._running += 1
+            place._has_turn = True
+            place._changed.notify()
 
     def _check(self, client: str) -> None:
         if self._stopped:
@@ -140,6 +151,8 @@ class Place:
         self._queue = queue
         self._deadline = deadline
         self._used_seconds = 0.0
+        self._has_turn = False
+        self._changed = threading.Condition(queue._lock)
         self.client = client
 
     @contextmanager
@@ -152,34 +165,37 @@ class Place:
             The upload has taken as long as it may, or the server stops.
         """
         queue = self._queue
-        with queue._changed:
+        with queue._lock:
+            self._check()
             queue._waiting.append(self)
+            queue._give_turns()
             try:
-                while not self._is_next():
-                    self._check()
+                while not self._has_turn:
                     left = min(self._deadline, queue._end) - time.monotonic()
-                    queue._changed.wait(min(left, 1.0))
-                self._check()
-                queue._running += 1
-            finally:
-                queue._waiting.remove(self)
+                    self._changed.wait(min(left, 1.0))
+                    self._check()
+            except BaseException:
+                self._leave()
+                raise
         start = time.monotonic()
         try:
             yield
         finally:
             seconds = time.monotonic() - start
             self._used_seconds += seconds
-            with queue._changed:
-                queue._running -= 1
+            with queue._lock:
                 queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
-                queue._changed.notify_all()
+                self._leave()
 
-    def _is_next(self) -> bool:
+    def _leave(self) -> None:
+        """Wait no longer, or end the turn, and let the next ones have theirs."""
         queue = self._queue
-        if queue._running >= queue._lanes:
-            return False
-        # The list keeps the order of arrival among those that have had as much.
-        return min(queue._waiting, key=lambda place: place._used_seconds) is self
+        if self._has_turn:
+            self._has_turn = False
+            queue._running -= 1
+        else:
+            queue._waiting.remove(self)
+        queue._give_turns()
 
     def _check(self) -> None:
         now = time.monotonic()
