@@ -100,7 +100,7 @@ def scan(
     check_files(json_path, evidence, pdf)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    classifier = load_series_classifier(model, threads, planes)
+    classifier = load_series_classifier(model, threads, planes, side_by_side=True)
     rows = json_path != STANDARD_OUTPUT
     report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
     results = _Results(rows, None if evidence is None else Path(evidence), report)

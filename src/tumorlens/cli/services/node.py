@@ -229,7 +229,9 @@ def node(
     if fhir is not None:
         require_fhir()
         make_folder(fhir)
-    analyse = analysis_with(load_series_classifier(model), operating_point, fhir)
+    analyse = analysis_with(
+        load_series_classifier(model, side_by_side=True), operating_point, fhir
+    )
     with ExitStack() as stack:
         stack.enter_context(private_log())
         queue = stack.enter_context(closing(SeriesQueue(folder, 3600.0 * keep_hours)))
