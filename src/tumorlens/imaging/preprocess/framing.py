@@ -311,7 +311,8 @@ def _small(pixels: NDArray[np.float32]) -> NDArray[np.float32] | None:
     if high <= low:
         return None
     greys = (small - low) * np.float32(1.0 / (high - low))
-    np.minimum(np.maximum(greys, np.float32(0.0), out=greys), np.float32(1.0), greys)
+    np.maximum(greys, np.float32(0.0), out=greys)
+    np.minimum(greys, np.float32(1.0), out=greys)
     return np.asarray(greys, np.float32)
 
 
