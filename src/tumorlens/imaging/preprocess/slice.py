@@ -388,7 +388,7 @@ def brain_share(prepared: NDArray[np.float32]) -> float:
     return float(largest / even.size)
 
 
-def _median(values: NDArray[np.float32]) -> float:
+def _median(values: NDArray[Any]) -> float:
     """Return the middle value; numpy's own imports its masked arrays for that."""
     upper = len(values) // 2
     lower = (len(values) - 1) // 2

@@ -89,7 +89,8 @@ class Explanation:
 
     evidence: _DrawnMap = _DrawnMap()
     gradcam: _DrawnMap = _DrawnMap()
-    explained: Finding
+    # The type checker takes the descriptors for defaults, which they are not.
+    explained: Finding  # type: ignore[misc]
     outline: tuple[NDArray[np.int32], ...] = field(default=())
     box: Box | None = None
     size_mm: tuple[float, float] | None = None
