@@ -7,8 +7,9 @@ docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
 bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
-docs/figures/scans.json (`make scans`; until there are the last two, their pages say
-that nothing was measured), the shipped bundle's bundle.json, the table of settings, and
+docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/scans.json
+(`make scans`; until there are the last three, their pages say that nothing was
+measured), the shipped bundle's bundle.json, the table of settings, and
 the OpenAPI document.
 """
 
@@ -97,6 +98,7 @@ def main() -> int:
         "docs/benchmarks.md": {
             "bench": _bench_table(bench),
             "growth": _growth_table(),
+            "choices": _choices_table(),
             "audit": _audit_table(audit),
         },
         "docs/literature.md": {"own": _own_table(folds)},
@@ -357,6 +359,21 @@ def _growth_table() -> str:
         for curve in curves
     ]
     return "\n".join([*table(heads, rows), "", *plots])
+
+
+def _choices_table() -> str:
+    path = FIGURES / "choices.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `python -m bench.choices`."
+    rows = []
+    for choice in json.loads(path.read_text(encoding="utf-8"))["choices"]:
+        cells = [choice["what"]]
+        for way in ("before", "after"):
+            time = choice[f"{way}_ms"]
+            values = [f"{time[name]:.2f}" for name in ("value", "low", "high")]
+            cells.append(f"{choice[way]}: {values[0]} ms ({values[1]} to {values[2]})")
+        rows.append((*cells, choice["verdict"]))
+    return "\n".join(table(("", "One way", "The other", "Used"), rows))
 
 
 def _audit_table(runs: list[dict[str, Any]]) -> str:

@@ -121,6 +121,11 @@ def export_onnx(model: keras.Model, path: Path) -> None:
         warnings.simplefilter("ignore", FutureWarning)
         exported, folded = Path(folder) / "model.onnx", Path(folder) / "folded.onnx"
         model.export(exported, format="onnx", verbose=False)
+        graph = onnx.load(exported)
+        for node in graph.graph.node:
+            if node.op_type == "Resize":
+                _double_by_floor(node)
+        onnx.save(graph, exported)
         _fold(exported, folded)
         graph = onnx.load(folded)
     _tidy(graph)
@@ -147,9 +152,6 @@ def _tidy(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = _BATCH
-    for node in model.graph.node:
-        if node.op_type == "Resize":
-            _double_by_floor(node)
 
 
 def _double_by_floor(node: onnx.NodeProto) -> None:
