@@ -9,8 +9,9 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import groupby
 from pathlib import Path
@@ -43,14 +44,15 @@ from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_class
 from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import (
-    CSV_COLUMNS,
     RESEARCH_USE,
+    csv_columns,
     csv_row,
     failure_to_json,
     prediction_to_json,
 )
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.report.words import headline, percent
+from tumorlens.taxonomy import ClassName
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -61,6 +63,10 @@ _ENDINGS = tuple(sorted(SUFFIXES))
 
 _NAMED = 5
 """Kinds of files that are passed over, of which a note tells."""
+
+_MAP_THREADS = 2
+_MAPS_AHEAD = 4
+"""Slices whose maps may wait to be drawn: each holds its picture."""
 
 _NARROWEST = 16
 _REST = "  {finding:<54} {tumor:>10}  {domain:>6}"
@@ -123,16 +129,17 @@ def predict(
     check_files(csv_path, json_path)
     if maps is not None:
         make_folder(maps)
-    classifier = load_classifier(model, threads)
-    table = None if table_path is None else _table(Path(table_path), classifier)
     notes: list[str] = []
     files = find_files(paths, notes)
+    classifier = load_classifier(model, threads, side_by_side=len(files) > 1)
+    table = None if table_path is None else _table(Path(table_path), classifier)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()
     done = failed = alone = 0
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(len(files), rows))
-        outputs = open_outputs(stack, csv_path, json_path, maps)
+        classes = classifier.bundle.classes
+        outputs = open_outputs(stack, csv_path, json_path, maps, classes)
         for result in _judge(classifier, files, batch, operating_point):
             if table is not None and isinstance(result, Prediction):
                 place = table.place_of_file(result.source)
@@ -386,15 +393,16 @@ class Output(Protocol):
 
 
 class CsvOutput:
-    """One row a slice or failure, in the order of `CSV_COLUMNS`."""
+    """One row a slice or failure, in the order of `csv_columns`."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], classes: Sequence[ClassName]) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(CSV_COLUMNS)
+        self._writer.writerow(csv_columns(classes))
+        self._classes = classes
 
     def write(self, result: Prediction | Failure) -> None:
         """Write one row."""
-        self._writer.writerow(csv_row(result))
+        self._writer.writerow(csv_row(result, self._classes))
 
 
 class JsonOutput:
@@ -438,19 +446,48 @@ class MapsOutput:
 
     Files are named after the input's stem. A second input with the same stem
     gets ``STEM-2``, a third ``STEM-3``; from the second slice of one file on,
-    ``.sliceN`` follows, N as in the column ``slice``.
+    ``.sliceN`` follows, N as in the column ``slice``. They are drawn in threads, while
+    the next slices are judged; all are there once the work ends.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._used: set[str] = set()
         self._stem = ""
+        self._pool = ThreadPoolExecutor(_MAP_THREADS, thread_name_prefix="maps")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for what is being drawn, and raise what went wrong."""
+        self._pool.shutdown(wait=True, cancel_futures=error is not None)
+        while error is None and self._waiting:
+            self._waiting.popleft().result()
 
     def write(self, result: Prediction | Failure) -> None:
-        """Write the three pictures of one slice."""
+        """Have the three pictures of one slice written.
+
+        Raises
+        ------
+        OutputError
+            Where those of this slice or an earlier one cannot be written.
+        """
         if isinstance(result, Failure):
             return
         stem = self._name(result)
+        self._waiting.append(self._pool.submit(self._draw, result, stem))
+        if len(self._waiting) > _MAPS_AHEAD:
+            self._waiting.popleft().result()
+
+    def _draw(self, result: Prediction, stem: str) -> None:
         for kind, data in map_pictures(result).items():
             write_bytes(self._folder / f"{stem}.{kind}.png", data)
 
@@ -469,7 +506,11 @@ class MapsOutput:
 
 
 def open_outputs(
-    stack: ExitStack, csv_path: str | None, json_path: str | None, maps: str | None
+    stack: ExitStack,
+    csv_path: str | None,
+    json_path: str | None,
+    maps: str | None,
+    classes: Sequence[ClassName],
 ) -> list[Output]:
     """Open every output that was asked for.
 
@@ -481,6 +522,8 @@ def open_outputs(
         Files; ``-`` is the standard output.
     maps
         A folder that exists.
+    classes
+        The bundle's.
 
     Raises
     ------
@@ -489,12 +532,12 @@ def open_outputs(
     """
     outputs: list[Output] = []
     if csv_path is not None:
-        outputs.append(CsvOutput(stack.enter_context(_open(csv_path))))
+        outputs.append(CsvOutput(stack.enter_context(_open(csv_path)), classes))
     if json_path is not None:
         file = stack.enter_context(_open(json_path))
         outputs.append(stack.enter_context(JsonOutput(file)))
     if maps is not None:
-        outputs.append(MapsOutput(maps))
+        outputs.append(stack.enter_context(MapsOutput(maps)))
     return outputs
 
 

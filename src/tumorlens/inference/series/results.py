@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ from tumorlens.taxonomy import (
     CLASSES,
     NO_TUMOR_INDEX,
     Answer,
+    ClassName,
     Decided,
     Finding,
     TumorClass,
@@ -101,6 +103,8 @@ class SeenSlices:
         a brain MRI.
     is_refused
         Shape (D,): which slices these others are.
+    distances
+        Shape (D,): `Decision.embedding_distance`; NaN where a slice was not judged.
     sequences
         Which MR sequence each slice that was judged is of.
     evidence
@@ -115,6 +119,7 @@ class SeenSlices:
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
         self.is_refused = np.zeros(count, bool)
+        self.distances = np.full(count, np.nan)
         self.sequences: list[SequenceEstimate] = []
         self.evidence: NDArray[np.uint8] | None = None
         shapes = {item.pixels.shape for item in series.slices}
@@ -132,6 +137,7 @@ class SeenSlices:
             self.skipped += 1
             return
         decision = prediction.decision
+        self.distances[index] = decision.embedding_distance
         if decision.is_refused:
             self.refused += 1
             self.is_refused[index] = True
@@ -143,8 +149,10 @@ class SeenSlices:
             self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
         if self.evidence is not None:
-            shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
-            self.evidence[index] = np.rint(255.0 * shares)
+            # Rounds and saturates in one pass.
+            cv2.convertScaleAbs(
+                prediction.explanation.evidence, self.evidence[index], 255.0
+            )
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,7 +237,7 @@ class SeriesPrediction:
     refused: int
     finding: Answer
     kinds: tuple[Finding, ...]
-    raw_probabilities: dict[TumorClass, float] | None
+    raw_probabilities: Mapping[ClassName, float] | None
     run: tuple[int, int] | None
     slice_p_tumor: tuple[float | None, ...]
     key_slices: tuple[int, ...]
@@ -280,7 +288,7 @@ class SeriesPrediction:
         return self.finding is Answer.NOT_BRAIN_MRI
 
     @property
-    def probabilities(self) -> dict[TumorClass, float] | None:
+    def probabilities(self) -> Mapping[ClassName, float] | None:
         """Probability by class, summing to 1; None where the series was refused."""
         return None if self.is_refused else self.raw_probabilities
 

@@ -69,7 +69,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     voxels: NDArray[np.uint8] = np.transpose(stack, (2, 1, 0))
     part = path.with_name(f".part-{path.name}")
     try:
-        with gzip.open(part, "wb", compresslevel=4) as file:
+        with gzip.open(part, "wb", compresslevel=2) as file:
             file.write(_header(voxels.shape, affine, placed))
             file.write(voxels.tobytes(order="F"))
         part.replace(path)
@@ -84,7 +84,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
 def _header(
     shape: tuple[int, ...], affine_ras: NDArray[np.float64], placed: bool
 ) -> bytes:
-    """Header and the four empty bytes after it; nibabel fills the place."""
+    """Give the header and the four empty bytes after it; nibabel fills the place."""
     # Takes long to import, and only this output needs it.
     from nibabel.nifti1 import Nifti1Header
 

@@ -103,6 +103,7 @@ def count_site(
             f"Use one of: {', '.join(protocol.sites)}.",
         )
     classifier = load_classifier(bundle)
+    classifier.bundle.require_four_classes()
     document = read_document(classifier.bundle.folder)
     model = {key: str(document.get(key, "")) for key in ("name", "version", "digest")}
     if protocol.model_digest not in ("", model["digest"]):
@@ -429,7 +430,8 @@ def _deviations(
 
 def _doubts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name what makes a site's figures say less than a protocol takes for granted."""
-    found, by_manifest = [], {}
+    found: list[str] = []
+    by_manifest: dict[object, str] = {}
     for item in documents:
         name, checked = str(item["site"]), item.get("strangers") or {}
         if checked.get("shares_patients"):
