@@ -107,15 +107,16 @@ def label_report(text: str) -> ReportLabel:
         report.
     """
     findings, impression = _parts(text)
-    whole = _judged(_read(f"{findings}\n{impression}"))
+    is_of_sella = words.SELLA.search(text) is not None
+    whole = _judged(_read(f"{findings}\n{impression}", is_of_sella))
     if not impression.strip():
         return whole
-    short = _judged(_read(impression))
+    short = _judged(_read(impression, is_of_sella))
     if not short.is_sure:
         return short if whole.is_sure and short.reason is not Reason.SILENT else whole
     stated = {
         item.finding
-        for item in _read(findings).mentions
+        for item in _read(findings, is_of_sella).mentions
         if item.state is _State.AFFIRMED and item.finding not in (None, Lesion.VASCULAR)
     }
     if stated - {short.finding}:
@@ -146,10 +147,9 @@ def _parts(text: str) -> tuple[str, str]:
     return "\n".join(found), "\n".join(concluded)
 
 
-def _read(text: str) -> _Reading:
+def _read(text: str, is_of_sella: bool) -> _Reading:
     mentions: list[_Mention] = []
     normal = treated = unexplained = ""
-    is_of_sella = words.SELLA.search(text) is not None
     for sentence in _sentences(text):
         if words.RELATIVES.search(sentence):
             continue

@@ -311,7 +311,7 @@ def _best_slices(
         "name_": name,
         "p_": pc.coalesce(pc.field("p_tumor"), pa.scalar(0.0)),
     }
-    wanted = chosen & name.isin(sorted(names))
+    wanted = chosen & name.isin(pa.array(sorted(names), pa.string()))
     best: dict[tuple[Any, str], dict[str, Any]] = {}
     for batch in dataset.to_batches(columns=columns, filter=wanted):
         for row in batch.to_pylist():
