@@ -383,7 +383,7 @@ def weights_licence(bundle: Bundle) -> str:
             "they were learned from is not settled law. Take these weights for "
             "non-commercial research, or train without these datasets (`tumorlens "
             "train --open-licences`). Where the weights are ours to license, they are "
-            "under CC BY-NC-SA 4.0, the strictest of the licences named."
+            "under CC BY-NC-SA 4.0."
         )
     else:
         terms = "Where the weights are ours to license, they are under CC BY-SA 4.0."
@@ -394,11 +394,15 @@ def weights_licence(bundle: Bundle) -> str:
         "weights of EfficientNet-Lite (Apache-2.0). Research use only; no medical "
         "device.",
         "Datasets, and their licences as far as they are stated:",
-        *(f"- {name}: {_licence(name)}" for name in sources),
+        "\n".join(f"- {name}: {_licence(name)}" for name in sources),
         terms,
         "Name the datasets, and TumorLens, where you use the weights.",
     )
-    return "\n\n".join(textwrap.fill(item, 80) for item in parts) + "\n"
+    filled = (
+        "\n".join(textwrap.fill(line, 80) for line in item.splitlines())
+        for item in parts
+    )
+    return "\n\n".join(filled) + "\n"
 
 
 def training(bundle: Bundle) -> list[str]:
