@@ -143,32 +143,47 @@ class NodeQueue(SeriesQueue):
         row = self.jobs.claim(STUDY, f"{self._worker} {STUDY}")
         if row is None or row.key is None:
             return None
-        with self._database.transaction() as session:
-            parts = session.scalars(
-                select(Job).where(Job.parent == row.id).order_by(Job.number)
+        if self._is_awaited(row):
+            with self._database.transaction() as session:
+                own = self.jobs.locked(session, Job.id == row.id)
+                if own is not None and own.lease == row.lease:
+                    self.jobs.move(own, STUDY)
+                    own.due = own.rank = self._clock() + _LOOK_AGAIN_SECONDS
+            return None
+        return self._study_job(row, self.jobs.children(row.id))
+
+    def _is_awaited(self, study: Job) -> bool:
+        """Tell whether a series of a study is still to be judged."""
+        with self._database.reading() as session:
+            series = session.scalars(
+                select(Job).where(
+                    Job.kind == KIND, Job.stage == JUDGE, Job.state.not_in(OVER)
+                )
             ).all()
-            own = self.jobs.locked(session, Job.id == row.id)
-            if own is not None and any(is_in(part, JUDGE) for part in parts):
-                self.jobs.move(own, STUDY)
-                own.due = own.rank = self._clock() + _LOOK_AGAIN_SECONDS
-                return None
-            return self._study_job(row, parts)
+        uid = (study.key or "").removeprefix(STUDY_PREFIX)
+        return any(
+            row.parent == study.id
+            # Until it is judged, only its images say of which study it is.
+            or (row.parent is None and _study_uid(self._files_of(row)) == uid)
+            for row in series
+        )
+
+    def _files_of(self, row: Job) -> list[Path]:
+        images = self._artifacts.of(row.id, IMAGE)
+        return [self._artifacts.path(item.digest) for item in images if item.digest]
 
     def _study_job(self, row: Job, parts: Sequence[Job]) -> StudyJob:
         found: list[SeriesJob] = []
         left_out: dict[str, int] = {}
         for part in parts:
-            images = self._artifacts.of(part.id, IMAGE)
-            files = [
-                self._artifacts.path(item.digest) for item in images if item.digest
-            ]
-            if part.state is JobState.FAILED:
+            files = self._files_of(part)
+            if part.stage == JUDGE and part.state is JobState.FAILED:
                 reason = GIVEN_UP
             elif not part.document.get(_IS_JUDGED):
                 continue
             elif part.document.get(PARTIAL):
                 reason = NOT_WHOLE
-            elif not files or len(files) < len(images):
+            elif not files or len(files) < len(self._artifacts.of(part.id, IMAGE)):
                 reason = NOT_KEPT
             else:
                 found.append(SeriesJob(part.key or "", tuple(files)))
@@ -191,8 +206,21 @@ class NodeQueue(SeriesQueue):
         # In shadow mode there are findings, and no results.
         found = has_results or bool(row.document.get(FACTS, {}).get("findings"))
         row.document = {**row.document, _IS_JUDGED: found}
-        study = _study_uid(job.files)
-        if not study:
+        self._join(session, row, _study_uid(job.files))
+
+    def postpone(self, series: str) -> float:
+        """Try again later; a study goes on without a series that is given up."""
+        wait = super().postpone(series)
+        if math.isinf(wait) and self._study_seconds is not None:
+            with self._database.transaction() as session:
+                row = self._row(session, series)
+                if row is not None and row.stage == JUDGE:
+                    self._join(session, row, _study_uid(self._files_of(row)))
+        return wait
+
+    def _join(self, session: Session, row: Job, study: str) -> None:
+        """Let a study wait to be judged with all its series, of which one is new."""
+        if not study or self._study_seconds is None:
             return
         key = f"{STUDY_PREFIX}{study}"
         whole = self._row(session, key)
@@ -392,9 +420,11 @@ class NodeQueue(SeriesQueue):
         row = self.jobs.locked(session, Job.id == jobs.pop())
         if row is None:
             return
-        lacking = [uid for uid in wanted if uid not in known]
+        lacking = sorted(uid for uid in wanted if uid not in known)
+        # Who asks for the same again tells nothing new.
+        is_news = bool(lacking) and lacking != row.document.get(LACKING)
         row.document = {**row.document, LACKING: lacking}
-        if lacking and not is_in(row, JUDGE):
+        if is_news and not is_in(row, JUDGE):
             self._judge_again(row)
 
     def next_to_answer(self) -> PeerRequest | None:
