@@ -342,6 +342,7 @@ def _cross_validate(
     """
     from tumorlens.calibration.probabilities import COVERAGE
     from tumorlens.data.split import records_in_folds
+    from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,
@@ -380,6 +381,8 @@ def _cross_validate(
         "leakage": folds_result.leakage,
         **evaluate_scored(folds_result.scored_slices, folds_result.rules),
     }
+    if find_network(config.network).sequences:
+        metrics["sequences"] = sequence_figures(folds_result.with_lesions)
     if damaged:
         measured_bundles = measured_bundles_of_folds(folds_result.bundles, everything)
         metrics |= measure_network(measured_bundles, damaged, click.echo)

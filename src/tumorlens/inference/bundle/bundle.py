@@ -53,6 +53,8 @@ a much larger one is not ours."""
 MODEL_FILE = "model.onnx"
 OOD_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
+LICENCE_FILE = "LICENSE-WEIGHTS"
+"""Plain text: on which datasets and licences the weights rest."""
 InputKind = Literal["slices", "volumes"]
 """What a bundle's network takes as its input: one slice, or a whole series."""
 _MOST_CELLS: dict[InputKind, Callable[[int], int]] = {
@@ -133,6 +135,11 @@ class Bundle:
     findings: tuple[Finding, ...] = CLASSES
     sequence_head: SequenceHead | None = None
     study_model: StudyModel | None = None
+
+    def weights_licence(self) -> str | None:
+        """Read what the weights rest on, and whose licences; None where not stated."""
+        path = self.folder / LICENCE_FILE
+        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     @property
     def has_own_classes(self) -> bool:

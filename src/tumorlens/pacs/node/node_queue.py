@@ -11,26 +11,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydicom import dcmread
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import BusyError
-from tumorlens.jobs.queue import RetryPolicy
 from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
+    ANSWER,
     COMMIT,
     FACTS,
     IMAGE,
     JUDGE,
     KIND,
+    LACKING,
     PARTIAL,
+    POLICIES,
     RESULT,
     SEND,
     SENT,
@@ -42,8 +45,8 @@ from tumorlens.pacs.queue import (
     is_in,
 )
 
-COMMITMENT, ANSWER = "commitment", "answer"
-"""Kind and stage of what a peer asks the node to commit."""
+COMMITMENT = "commitment"
+"""Kind of what a peer asks the node to commit."""
 
 MOST_UNANSWERED = 1000
 """Requests of peers that wait for an answer."""
@@ -56,6 +59,10 @@ _ASKED, _REFUSALS = "asked", "refusals"
 its results, with the files by their UIDs; and how often it refused."""
 
 _MOST_TRANSACTIONS = 50
+_MOST_NAMES = 500
+
+IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage)
+"""SOP classes of images that the node takes."""
 
 _IS_JUDGED = "judged"
 """Key of a series' document: whether it led to anything that a study may count."""
@@ -104,14 +111,6 @@ class NodeQueue(SeriesQueue):
         Seconds for which no series of a study may be judged anew before they are judged
         together; None where they are not.
     """
-
-    policies: ClassVar[Mapping[str, RetryPolicy]] = {
-        **SeriesQueue.policies,
-        STUDY: RetryPolicy(10),
-        # About a week each.
-        COMMIT: RetryPolicy(48, 60.0, 4 * 3600.0),
-        ANSWER: RetryPolicy(180),
-    }
 
     def __init__(
         self,
@@ -298,7 +297,7 @@ class NodeQueue(SeriesQueue):
                 self._given_up += 1
                 return
             self.jobs.move(row, SEND)
-            row.due += self.policies[COMMIT].wait(refusals)
+            row.due += POLICIES[COMMIT].wait(refusals)
             row.rank = row.due
         elif all(item.digest in held for item in sent):
             self.jobs.end(row, JobState.DONE)
@@ -343,6 +342,9 @@ class NodeQueue(SeriesQueue):
     def ask(self, title: str, request: CommitmentRequest) -> None:
         """Keep what a peer asks for; the same request again is kept once.
 
+        What it asks for it has sent: images of a series beside those that have come
+        are missing, and it is judged as a part of one, or anew.
+
         Parameters
         ----------
         title
@@ -356,7 +358,7 @@ class NodeQueue(SeriesQueue):
             Too many wait for an answer.
         """
         key = f"{title} {request.transaction}"
-        with self._database.transaction():
+        with self._database.transaction() as session:
             if self.jobs.named(COMMITMENT, key) is not None:
                 return
             if sum(self.jobs.count(COMMITMENT).values()) >= MOST_UNANSWERED:
@@ -369,6 +371,31 @@ class NodeQueue(SeriesQueue):
                 "instances": dict(request.instances),
             }
             self.jobs.add(COMMITMENT, ANSWER, key=key, document=document)
+            self._note_lacking(session, request)
+
+    def _note_lacking(self, session: Session, request: CommitmentRequest) -> None:
+        wanted = [
+            uid for uid, kind in request.instances.items() if kind in IMAGE_CLASSES
+        ]
+        known: dict[str, str] = {}
+        for some in _portions(wanted):
+            rows = session.execute(
+                select(Artifact.name, Artifact.job).where(
+                    Artifact.role == IMAGE, Artifact.name.in_(some)
+                )
+            )
+            known.update((name, job) for name, job in rows)
+        jobs = set(known.values())
+        if len(jobs) != 1:
+            # Nobody says of which of several series the others are.
+            return
+        row = self.jobs.locked(session, Job.id == jobs.pop())
+        if row is None:
+            return
+        lacking = [uid for uid in wanted if uid not in known]
+        row.document = {**row.document, LACKING: lacking}
+        if lacking and not is_in(row, JUDGE):
+            self._judge_again(row)
 
     def next_to_answer(self) -> PeerRequest | None:
         """Find a request whose peer is due to be answered."""
@@ -408,15 +435,14 @@ class NodeQueue(SeriesQueue):
 
     def _held(self, instances: Collection[str]) -> dict[str, Path]:
         """Find the files of images that are on the disk."""
-        wanted = list(instances)
         found: dict[str, Path] = {}
         with self._database.reading() as session:
-            for start in range(0, len(wanted), 500):
+            for some in _portions(list(instances)):
                 rows = session.execute(
                     select(Artifact.name, Artifact.digest).where(
                         Artifact.role == IMAGE,
                         Artifact.digest.is_not(None),
-                        Artifact.name.in_(wanted[start : start + 500]),
+                        Artifact.name.in_(some),
                     )
                 )
                 for name, digest in rows:
@@ -436,6 +462,12 @@ def _study_uid(files: Sequence[Path]) -> str:
             # Whatever a hostile file does to the parser.
             continue
     return ""
+
+
+def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list into such as a database takes at a time."""
+    for start in range(0, len(names), _MOST_NAMES):
+        yield names[start : start + _MOST_NAMES]
 
 
 def _rename(session: Session, artifacts: Sequence[Artifact], role: str) -> None:

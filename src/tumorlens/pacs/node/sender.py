@@ -237,7 +237,7 @@ class Commitments:
         kinds = [(StorageCommitmentPushModel, None)]
         try:
             with _association(self._title, peer, kinds, self._tls, roles) as found:
-                return send(found).get("Status") == 0
+                return bool(send(found).get("Status") == 0)
         except (OSError, RuntimeError, ValueError):
             # It is down, it broke, or the peer takes no commitment.
             return False

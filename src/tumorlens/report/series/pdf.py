@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from reportlab.graphics.shapes import Circle, Drawing, Line, PolyLine, Rect, String
@@ -134,8 +135,20 @@ def render_series_pdf(
     )
 
 
+class NamedModel(Protocol):
+    """Whatever says which model it is, as a bundle does."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+
+
 def render_pages(
-    story: Callable[[], list[Flowable]], title: str, bundle: Bundle, made: datetime
+    story: Callable[[], list[Flowable]], title: str, bundle: NamedModel, made: datetime
 ) -> bytes:
     """Set A4 pages with head and foot.
 
@@ -177,7 +190,7 @@ def render_pages(
 
 
 def _page_frame(
-    title: str, bundle: Bundle, made: datetime, pages: int
+    title: str, bundle: NamedModel, made: datetime, pages: int
 ) -> Callable[[Canvas, object], None]:
     """Draw the head and foot of each page."""
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()

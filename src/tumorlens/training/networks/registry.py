@@ -98,6 +98,9 @@ def _evidence_net(
             name=name,
             findings=findings,
             sequences=len(sequences),
+            dropout=evidence_net.DROPOUT_OF_SEQUENCES
+            if sequences
+            else evidence_net.DROPOUT,
         ),
         evidence_net.LAST_CONVOLUTION,
         evidence_net.embedding_layers(lite),
