@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Finding
+from tumorlens.taxonomy import CLASSES, Finding, Lesion
 from tumorlens.training.augment.contrast import (
     enhances,
     invert_contrast,
@@ -102,7 +102,7 @@ def augmented(
         if sequence is MRSequence.FLAIR:
             share = max(share, FLAIR_STRIPPED)
         # Only where every sequence is to be read: else nobody meets such a contrast.
-        if len(order) > len(CLASSES):
+        if Lesion.OTHER in order:
             whole, sequence = _in_another_sequence(sample, rng)
         square, outline = augment(whole, sample.outline, sample.brain, size, rng, share)
         squares.append(square)

@@ -23,7 +23,14 @@ from tumorlens.data.skull_stripping import (
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import cut
 from tumorlens.imaging.study import MRSequence, Slice
-from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    ClassName,
+    Finding,
+    Lesion,
+    TumorClass,
+    is_no_lesion,
+)
 from tumorlens.training.augment.contrast import t2_of_flair
 
 PAIRED_SOURCE = 3.0
@@ -74,7 +81,7 @@ class Sample:
     as_t2: NDArray[np.uint8] | None = None
 
     @property
-    def label(self) -> TumorClass:
+    def label(self) -> ClassName:
         """The slice's class."""
         if self.record.label is None:
             raise DatasetError(
@@ -85,7 +92,7 @@ class Sample:
     @property
     def index(self) -> int:
         """The class's place in the taxonomy."""
-        return CLASSES.index(self.label)
+        return CLASSES.index(TumorClass(self.label))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -101,7 +108,7 @@ class Sample:
     @property
     def is_clear(self) -> bool:
         """True where it shows none of the tumours and other lesions."""
-        return self.findings == (TumorClass.NO_TUMOR,)
+        return len(self.findings) == 1 and is_no_lesion(self.findings[0])
 
 
 def _has_tissue(item: Slice) -> bool:
@@ -251,10 +258,10 @@ def sampling_weights(
     ]
     slices = Counter(keys)
     paired = {key for key in slices if by_source and _is_paired(key, slices)}
-    clear = sum(label is TumorClass.NO_TUMOR for label, _ in slices)
+    clear = sum(is_no_lesion(label) for label, _ in slices)
     half = (clear - len(paired)) / max(1, len(paired))
     shares = {key: max(PAIRED_SOURCE, half) if key in paired else 1.0 for key in slices}
-    totals: dict[TumorClass | None, float] = defaultdict(float)
+    totals: dict[ClassName | None, float] = defaultdict(float)
     for (label, _), share in shares.items():
         totals[label] += share
     weights = np.array([shares[key] / (slices[key] * totals[key[0]]) for key in keys])
@@ -270,7 +277,7 @@ def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
     }
     weights = np.array(
         [
-            FINDING_RATIOS[cell[-1][-1]]
+            FINDING_RATIOS.get(cell[-1][-1], 1.0)
             * (SHOWN_AS_T2 if key in twice else 1.0)
             * np.sqrt(slices_of_set[key])
             / slices_of_cell[cell]
@@ -281,13 +288,13 @@ def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
 
 
 def _is_paired(
-    key: tuple[TumorClass | None, str | None],
-    slices: Mapping[tuple[TumorClass | None, str | None], int],
+    key: tuple[ClassName | None, str | None],
+    slices: Mapping[tuple[ClassName | None, str | None], int],
 ) -> bool:
     """Tell tumour-free slices whose source also shows tumours."""
     label, source = key
-    return label is TumorClass.NO_TUMOR and any(
-        other == source and name is not label for name, other in slices
+    return is_no_lesion(label) and any(
+        other == source and not is_no_lesion(name) for name, other in slices
     )
 
 

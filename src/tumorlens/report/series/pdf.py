@@ -129,7 +129,7 @@ def render_series_pdf(
     """
     return render_pages(
         lambda: _story(entries, bundle, notes, failures),
-        "TumorLens scan report",
+        "TumorLens series report",
         bundle,
         made,
     )
@@ -192,7 +192,7 @@ def render_pages(
 def _page_frame(
     title: str, bundle: NamedModel, made: datetime, pages: int
 ) -> Callable[[Canvas, object], None]:
-    """Head and foot of each page."""
+    """Draw the head and foot of each page."""
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
     model = plain(f"Model {bundle.name}, version {bundle.version}")[:100]
     right = A4[0] - _SIDE

@@ -103,6 +103,7 @@ def count_site(
             f"Use one of: {', '.join(protocol.sites)}.",
         )
     classifier = load_classifier(bundle)
+    classifier.bundle.require_four_classes()
     document = read_document(classifier.bundle.folder)
     model = {key: str(document.get(key, "")) for key in ("name", "version", "digest")}
     if protocol.model_digest not in ("", model["digest"]):
