@@ -221,7 +221,7 @@ def _judged(reading: _Reading) -> ReportLabel:
     first = next(iter(named), None)
     if reading.treated and (reading.mentions or first):
         return ReportLabel(first, Reason.TREATED, reading.treated)
-    if len(named) > 1:
+    if first is not None and len(named) > 1:
         return ReportLabel(None, Reason.SEVERAL, named[first])
     kinds = [item for item in doubts if item.finding is not None]
     if kinds or (doubts and first is None):

@@ -430,7 +430,8 @@ def _deviations(
 
 def _doubts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name what makes a site's figures say less than a protocol takes for granted."""
-    found, by_manifest = [], {}
+    found: list[str] = []
+    by_manifest: dict[object, str] = {}
     for item in documents:
         name, checked = str(item["site"]), item.get("strangers") or {}
         if checked.get("shares_patients"):
