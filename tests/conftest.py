@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,7 @@ from tumorlens.inference.bundle.facts import (
     Rate,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, Finding
 
 # TensorFlow reads it when it is first imported, and is quiet then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -97,13 +97,15 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_tiny_bundle(
-    folder: Path, metrics: Mapping[str, Any] = MappingProxyType({})
+    folder: Path,
+    findings: Sequence[Finding] = CLASSES,
+    metrics: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write a bundle whose evidence is the mean brightness of each cell.
 
     Evidence and logits of glioma rise with brightness, those of no tumour
     fall; meningioma and pituitary stay low. A cell of mean brightness 0.8 is
-    as likely glioma as not.
+    as likely glioma as not. Four other findings take the places of the classes.
     """
     onnx.save(_tiny_network(), folder / "model.onnx")
     _tiny_domain(folder / "domain.npz")
@@ -119,10 +121,11 @@ def build_tiny_bundle(
             "balanced": OperatingPoint(0.5, rate, rate),
         },
         default_operating_point="screening",
-        prediction_sets=PredictionSets(0.9, dict.fromkeys(CLASSES, 0.1)),
+        prediction_sets=PredictionSets(0.9, dict.fromkeys(findings, 0.1)),
         domain={"threshold": 0.05},
         provenance={"data": "drawn"},
         metrics=dict(metrics),
+        findings=findings,
     )
 
 

@@ -186,6 +186,13 @@ class NodeLimits:
         0,
         604_800,
     )
+    study_seconds: int = _setting(
+        300,
+        "Seconds after the last judgement of one of its series after which a study is "
+        "judged as a whole, with --study-results.",
+        0,
+        604_800,
+    )
     stop_seconds: int = _setting(
         10,
         "Seconds that open associations have to end when the node is stopped, and then "

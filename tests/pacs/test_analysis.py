@@ -24,14 +24,16 @@ from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
 )
+from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.pacs.analysis import (
     NONE_IN_A_PART,
     analysis_with,
     dicom_finding,
     judge_files,
     lesion_mask,
+    study_analysis,
 )
-from tumorlens.pacs.queue import SeriesJob
+from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.report.dicom.finding import SentResult
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
@@ -273,3 +275,23 @@ def test_a_header_that_fhir_does_not_take_costs_no_dicom(
     assert modalities(results) == ["SR", "OT", "SEG"]
     if not list(folder.iterdir()):
         assert "FHIR report was not written" in caplog.text
+
+
+def test_a_study_of_one_series_or_of_two_people_has_no_joint_result(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    analyse = study_analysis(
+        StudyClassifier(classifier.slice_classifier()), None, folder
+    )
+    one = tuple(write_series(tmp_path / "1", "1.2.3"))
+    part = SeriesJob("1", one)
+    assert analyse(StudyJob("study:1.2.3", one, parts=(part,))) == []
+    other = tuple(write_series(tmp_path / "2", "1.2.3"))
+    for path in other:
+        change(path, PatientID="another")
+    two = StudyJob("study:1.2.3", (*one, *other), parts=(part, SeriesJob("2", other)))
+    with pytest.raises(InputError):
+        analyse(two)
+    assert not list(folder.iterdir())

@@ -109,6 +109,33 @@ class Orthanc:
             answer = self._session.post(self._rest + "instances", path.read_bytes())
             answer.raise_for_status()
 
+    def know(self, title: str, port: int) -> None:
+        """Tell it where another application entity is, on this machine."""
+        self._send(
+            f"modalities/{title}",
+            {"AET": title, "Host": "127.0.0.1", "Port": port},
+            put=True,
+        )
+
+    def send(self, title: str) -> None:
+        """Send all that it has to one that it knows."""
+        self._send(f"modalities/{title}/store", self.get("series"))
+
+    def ask_to_commit(self, title: str, instances: dict[str, str]) -> str:
+        """Ask another for Storage Commitment of instances, with their SOP classes."""
+        named = [
+            {"SOPInstanceUID": uid, "SOPClassUID": kind}
+            for uid, kind in instances.items()
+        ]
+        path = f"modalities/{title}/storage-commitment"
+        return str(self._send(path, {"DicomInstances": named})["ID"])
+
+    def _send(self, path: str, document: object, *, put: bool = False) -> Any:
+        ask = self._session.put if put else self._session.post
+        answer = ask(self._rest + path, json.dumps(document), timeout=60)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
     def empty(self) -> None:
         """Remove every study."""
         for name in self.get("studies"):

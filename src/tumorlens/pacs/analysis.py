@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +18,12 @@ from numpy.typing import NDArray
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import Series, stacks_of
+from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.pacs.queue import SeriesJob
+from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.inference.study.results import StudyPrediction
+from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.finding import DicomFinding, SentResult
 from tumorlens.report.dicom.ko import build_ko
@@ -27,6 +32,8 @@ from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
 from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
+from tumorlens.report.study.document import study_to_json
+from tumorlens.report.study.words import study_notes
 from tumorlens.report.words import PART_MISSING, series_headline
 from tumorlens.taxonomy import Answer
 
@@ -92,6 +99,114 @@ def analysis_with(
     return analyse
 
 
+def study_analysis(
+    classifier: StudyClassifier,
+    operating_point: str | None,
+    folder: Path,
+    keep: Callable[[StudyJob, Judged], object] | None = None,
+) -> Callable[[StudyJob], Sequence[bytes]]:
+    """Make the analysis that judges the series of a study together.
+
+    Parameters
+    ----------
+    classifier
+        A model of slices.
+    operating_point
+        None for the bundle's own.
+    folder
+        Folder that is there, for a JSON and a PDF of each study, in place of its
+        earlier ones. The names of the files say nothing about the patient.
+    keep
+        Called with each study that was judged.
+
+    Returns
+    -------
+    Callable
+        Gives for a study what `tumorlens study --dicom` writes, and where results of it
+        were sent before, a key object selection that rejects these; nothing for a
+        study of one series. Raises `InputError` where the series do not go together,
+        and `OutputError` where a file cannot be written.
+
+    Raises
+    ------
+    SettingError
+        Where the operating point is not in the bundle.
+    """
+    point = classifier.bundle.point(operating_point)
+
+    def analyse(job: StudyJob) -> list[bytes]:
+        series, notes = _read_parts(job.parts)
+        if len(series) < 2:
+            return []
+        # The files have our names: only the headers say whose they are.
+        prediction = classifier.predict(series, point, trust_names=False)
+        notes = (*notes, *job.left_out)
+        _write_study(prediction, classifier.bundle, notes, folder, job.series)
+        judged = results_of(
+            prediction.grid_series,
+            prediction.combined,
+            classifier.bundle.name,
+            job.earlier,
+            (*study_notes(prediction), *notes),
+        )
+        if keep is not None:
+            keep(job, judged)
+        results = list(judged.results)
+        if job.earlier:
+            note = build_ko(judged.headers, job.earlier, judged.finding)
+            results.append(_to_bytes(note))
+        return results
+
+    return analyse
+
+
+def _read_parts(parts: Sequence[SeriesJob]) -> tuple[list[Series], tuple[str, ...]]:
+    """Read the stacks of a study, and say what of them was left out."""
+    series: list[Series] = []
+    notes: list[str] = []
+    for number, part in enumerate(parts, start=1):
+        named = (
+            (f"series {number}, image {place}", path.read_bytes())
+            for place, path in enumerate(part.files, start=1)
+        )
+        study = stacks_of(gather_series(named)[0])
+        series += [item for item in study.series if len(item.slices) > 1]
+        notes += [f"Series {number}: {note}" for note in study.notes]
+    return series, tuple(notes)
+
+
+def _write_study(
+    prediction: StudyPrediction,
+    bundle: Bundle,
+    notes: Sequence[str],
+    folder: Path,
+    name: str,
+) -> None:
+    # Takes long to import, and only this needs it.
+    from tumorlens.report.study.pdf import render_study_pdf
+
+    document = json.dumps(study_to_json(prediction, notes), indent=2) + "\n"
+    made = datetime.now().astimezone()
+    stem = _file_stem(name)
+    _replace(folder / f"{stem}.json", document.encode())
+    _replace(folder / f"{stem}.pdf", render_study_pdf(prediction, bundle, made, notes))
+
+
+def _file_stem(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file, so that nobody ever finds a half of it."""
+    passing = path.with_suffix(".part")
+    try:
+        passing.write_bytes(data)
+        passing.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path.parent} takes no file: {reason}.") from error
+
+
 @dataclass(frozen=True)
 class Judged:
     """One series and what goes back of it.
@@ -105,11 +220,14 @@ class Judged:
         one where none could be judged; SEG where a lesion is outlined.
     headers
         Headers of its slices.
+    prediction
+        The whole prediction, which knows nothing of images that were not there.
     """
 
     finding: DicomFinding
     results: tuple[bytes, ...]
-    headers: Sequence[Dataset] = field(repr=False, default=())
+    headers: Sequence[Dataset] = field(repr=False)
+    prediction: SeriesPrediction = field(repr=False)
 
 
 def judge_files(
@@ -175,15 +293,9 @@ def write_fhir(judged: Sequence[Judged], folder: Path) -> list[Path]:
     made = []
     for place, item in enumerate(judged):
         text = fhir_bundle(item.headers, item.finding, part=place)
-        name = hashlib.sha256(str(item.headers[0].SeriesInstanceUID).encode())
-        path = folder / f"{name.hexdigest()[:32]}-{place}.json"
-        passing = path.with_suffix(".part")
-        try:
-            passing.write_text(text, encoding="utf-8")
-            passing.replace(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(f"{folder} takes no file: {reason}.") from error
+        stem = _file_stem(str(item.headers[0].SeriesInstanceUID))
+        path = folder / f"{stem}-{place}.json"
+        _replace(path, text.encode())
         made.append(path)
     return made
 
@@ -252,7 +364,8 @@ def results_of(
     results = [build_sr(series.headers, finding, earlier, series.frames)]
     picture = _picture(series, prediction, finding)
     results += [item for item in (picture, outline) if item is not None]
-    return Judged(finding, tuple(map(_to_bytes, results)), series.headers)
+    files = tuple(map(_to_bytes, results))
+    return Judged(finding, files, series.headers, prediction)
 
 
 def _of_a_part(finding: DicomFinding, unseen: tuple[str, ...]) -> DicomFinding:

@@ -19,12 +19,13 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import OutputError
@@ -37,15 +38,25 @@ from tumorlens.report.dicom.finding import SentResult
 
 _logger = logging.getLogger(__name__)
 
-KIND = "series"
-JUDGE, SEND, FETCH = "judge", "send", "fetch"
-IMAGE, RESULT, REPORT = "image", "result", "report"
-"""Artefacts of a series. A result that was sent has no file any more: its name is its
-study, series, instance and SOP class, as a JSON list."""
+KIND, LABEL = "series", "label"
+"""Kinds of jobs: a series; and, over from the first, a label that came of a study."""
 
-MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
+JUDGE, SEND, FETCH = "judge", "send", "fetch"
+COMMIT, STUDY, ANSWER = "commit", "study", "answer"
+IMAGE, RESULT, SENT, REPORT = "image", "result", "sent", "report"
+"""Artefacts of a series. A result that was sent has no file any more: its name is its
+study, series, instance and SOP class, as a JSON list. Where the archive is asked to
+commit results, each keeps its file beside that until it has."""
+
+MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30, STUDY: 10, ANSWER: 180}
 """Before a series is given up: 40 minutes of judging, a week of sending, a day of
 fetching."""
+POLICIES = {
+    **{stage: RetryPolicy(most) for stage, most in MOST_ATTEMPTS.items()},
+    # A week; an archive takes its time to report.
+    COMMIT: RetryPolicy(48, 60.0, 4 * 3600.0),
+}
+"""How each stage is tried again."""
 
 REMEMBERED_SECONDS = 30 * 86_400.0
 """Seconds that the images of a judged series are known, and ignored when they come
@@ -58,15 +69,26 @@ _OLDER_STATES = {
     "failed": (JUDGE, JobState.FAILED),
     "missed": (FETCH, JobState.WAITING),
 }
-_OPEN, _UNFINISHED, _PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
+_OPEN, _UNFINISHED, PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
+FACTS, LACKING = "facts", "lacking"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
-series; whether it waits for more images."""
+series; whether it waits for more images; what the analysis wants to be kept of it; the
+images that its sender counts, and that had not come when it said so."""
 
-_STATES = {JUDGE: "receiving", SEND: "sending", FETCH: "missed"}
+_STATES = {
+    JUDGE: "receiving",
+    SEND: "sending",
+    FETCH: "missed",
+    COMMIT: "committing",
+    STUDY: "waiting",
+}
+STUDY_PREFIX = "study:"
+"""Before the UID of a study whose series are judged together: it stands in the queue as
+another series, which has no images of its own."""
 _IS_OVER = Job.state.in_(OVER)
 _HAS_FILE = Artifact.digest.is_not(None)
-_IS_JUDGED = or_(_IS_OVER, Job.stage == SEND)
+_IS_JUDGED = or_(_IS_OVER, Job.stage.in_((SEND, COMMIT)))
 
 
 class Arrival(Enum):
@@ -115,6 +137,8 @@ class SeriesJob:
         Whether the last association that brought images did not end normally.
     doubts
         Full sentences: why the files are not known to be the whole series.
+    lacking
+        Number of images that its sender counts beside those that have come.
     """
 
     series: str
@@ -125,6 +149,23 @@ class SeriesJob:
     is_arriving: bool = False
     is_unfinished: bool = False
     doubts: tuple[str, ...] = ()
+    lacking: int = 0
+
+
+@dataclass(frozen=True)
+class StudyJob(SeriesJob):
+    """The series of one study that are judged together.
+
+    Parameters
+    ----------
+    parts
+        Each series that was judged, with its images.
+    left_out
+        Full sentences: which series of the study are not among them.
+    """
+
+    parts: tuple[SeriesJob, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,11 +175,13 @@ class SeriesEntry:
     Parameters
     ----------
     series
-        Its UID.
+        Its UID; of a study that is judged as a whole ``study:`` and its UID.
     state
-        ``receiving``, ``waiting`` (for images that are missing), ``judging``,
-        ``sending``, ``missed`` (to be fetched again), ``done``, ``failed`` (given up)
-        or ``stopped``.
+        ``receiving``, ``waiting`` (for images that are missing; a study, for its
+        series), ``judging``,
+        ``sending``, ``committing`` (the archive has yet to say that it keeps the
+        results), ``missed`` (to be fetched again), ``done``, ``failed`` (given up) or
+        ``stopped``.
     images
         Number of images that it is known to have.
     arrived
@@ -211,8 +254,7 @@ class SeriesQueue:
                 )
             # A store that is named by its database's URL takes no lock.
             url = sqlite_url(folder)
-        policies = {name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()}
-        self._store = JobStore(folder, policies, url=url, clock=clock)
+        self._store = JobStore(folder, POLICIES, url=url, clock=clock)
         self._database = self._store.database
         self._artifacts = self._store.artifacts
         self.jobs: JobQueue = self._store.queue
@@ -292,8 +334,8 @@ class SeriesQueue:
                     _OPEN: ours,
                     _UNFINISHED: not normally and (is_unfinished or brought_new),
                 }
-                was_partial = is_unfinished and row.document.get(_PARTIAL)
-                if normally and was_partial and not _is_in(row, JUDGE):
+                was_partial = is_unfinished and row.document.get(PARTIAL)
+                if normally and was_partial and not is_in(row, JUDGE):
                     self._judge_again(row)
                 elif row.state is JobState.WAITING and row.stage == JUDGE:
                     row.due = self._clock()
@@ -369,8 +411,9 @@ class SeriesQueue:
                 row = self._row(session, job.series)
                 whole = row is not None and row.lease == job.lease is not None
                 if row is not None and whole:
-                    row.document = {**row.document, _PARTIAL: is_partial}
-                    self._artifacts.detach(self._artifacts.of(row.id, RESULT))
+                    row.document = {**row.document, PARTIAL: is_partial}
+                    self._drop_results(row)
+                    self._judged(session, row, job, has_results=bool(files))
                     self._artifacts.attach(row.id, RESULT, files)
                     if files:
                         # New results go before those that were refused before.
@@ -381,6 +424,56 @@ class SeriesQueue:
         if self._keep_seconds <= 0:
             self.clean()
         return whole
+
+    def note(self, job: SeriesJob, facts: Mapping[str, Any]) -> bool:
+        """Keep facts of a series that is being judged, in place of earlier ones.
+
+        Parameters
+        ----------
+        job
+            Job of `next_complete`.
+        facts
+            Plain JSON values, among them ``study`` and ``accession``.
+
+        Returns
+        -------
+        bool
+            False where the series is not the caller's any more: nothing is kept.
+        """
+        with self._database.transaction() as session:
+            row = self._row(session, job.series)
+            if row is None or row.lease is None or row.lease != job.lease:
+                return False
+            row.document = {**row.document, FACTS: dict(facts)}
+        return True
+
+    def noted(self) -> list[tuple[SeriesEntry, dict[str, Any]]]:
+        """List the series with their facts of `note`, the newest first."""
+        return [
+            (_entry(row, images), row.document.get(FACTS, {}))
+            for row, images in self._rows()
+        ]
+
+    def keep_labels(self, labels: Mapping[str, str]) -> None:
+        """Keep labels of studies, each in place of an earlier one of the same study.
+
+        Parameters
+        ----------
+        labels
+            Labels by the names of `study_names`.
+        """
+        with self._database.transaction() as session:
+            for name, label in labels.items():
+                row = self.jobs.locked(session, Job.kind == LABEL, Job.key == name)
+                if row is None:
+                    row = self.jobs.add(LABEL, LABEL, key=name, state=JobState.DONE)
+                row.document = {LABEL: label}
+
+    def labels(self) -> dict[str, str]:
+        """Give the labels of `keep_labels`."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(Job).where(Job.kind == LABEL)).all()
+        return {row.key or "": str(row.document[LABEL]) for row in rows}
 
     def sent(self, series: str, file: Path, result: SentResult | None = None) -> None:
         """Note that one result has arrived; with the last one the series is done.
@@ -398,18 +491,19 @@ class SeriesQueue:
                 return
             results = self._artifacts.of(row.id, RESULT)
             arrived = [item for item in results if item.digest == file.name]
-            self._artifacts.detach(arrived)
+            self._let_go(session, arrived)
             if result is not None:
                 named = json.dumps(list(astuple(result)))
                 self._artifacts.attach(row.id, REPORT, {named: None})
-                being_judged = row.stage == JUDGE and row.state is JobState.RUNNING
-                if being_judged or (not arrived and _is_in(row, SEND)):
+                at_work = row.stage in (JUDGE, STUDY)
+                being_judged = at_work and row.state is JobState.RUNNING
+                if being_judged or (not arrived and is_in(row, SEND)):
                     # The newer results do not know that they replace this one.
                     self._judge_again(row)
                     return
             # It may be receiving again.
-            if len(arrived) == len(results) and _is_in(row, SEND):
-                self.jobs.end(row, JobState.DONE)
+            if len(arrived) == len(results) and is_in(row, SEND):
+                self._all_sent(row)
 
     def postpone(self, series: str) -> float:
         """Try again later, twice as late each time.
@@ -448,6 +542,10 @@ class SeriesQueue:
 
     def entries(self) -> list[SeriesEntry]:
         """List the series, those with the newest image first."""
+        return [_entry(row, images) for row, images in self._rows()]
+
+    def _rows(self) -> list[tuple[Job, int]]:
+        """List the series with the number of their images, the newest first."""
         with self._database.reading() as session:
             counted = (
                 select(Artifact.job, func.count().label("images"))
@@ -461,7 +559,7 @@ class SeriesQueue:
                 .where(Job.kind == KIND)
                 .order_by(Job.arrived.desc(), Job.number.desc())
             ).all()
-        return [_entry(row, images) for row, images in rows]
+        return [(row, images) for row, images in rows]
 
     def requeue(self, series: str) -> bool:
         """Let a series that was judged or given up be judged anew, at once.
@@ -480,13 +578,30 @@ class SeriesQueue:
     def forget(self, series: str) -> bool:
         """Remove a series, its images and its results that were not sent.
 
+        With the last series of a study its labels go, too.
+
         Returns
         -------
         bool
             False where it is not known.
         """
         job = self.jobs.named(KIND, series)
-        return job is not None and self.jobs.remove([job.id]) > 0
+        if job is None:
+            return False
+        gone = [job.id]
+        facts = job.document.get(FACTS, {})
+        if facts and not any(
+            other["study"] == facts["study"]
+            for entry, other in self.noted()
+            if other and entry.series != series
+        ):
+            named = study_names(facts["study"], facts["accession"])
+            labels = [self.jobs.named(LABEL, name) for name in named]
+            gone += [label.id for label in labels if label is not None]
+        with self._database.transaction() as session:
+            # Of a study that is judged together only that is forgotten.
+            session.execute(update(Job).where(Job.parent == job.id).values(parent=None))
+            return self.jobs.remove(gone) > 0
 
     def clean(self) -> None:
         """Remove the files that have been kept long enough.
@@ -524,17 +639,23 @@ class SeriesQueue:
             return None
         images = self._artifacts.of(row.id, IMAGE)
         files = images if role == IMAGE else self._artifacts.of(row.id, role)
-        reports = self._artifacts.of(row.id, REPORT)
         ours, is_unfinished = self._arrival_facts(row)
         return SeriesJob(
             row.key,
             tuple(self._artifacts.path(item.digest) for item in files if item.digest),
-            tuple(SentResult(*json.loads(item.name)) for item in reports),
+            self._earlier(row),
             sum(item.digest is None for item in images),
             row.lease,
             bool(ours),
             is_unfinished,
+            lacking=len(
+                set(row.document.get(LACKING, ())) - {item.name for item in images}
+            ),
         )
+
+    def _earlier(self, row: Job) -> tuple[SentResult, ...]:
+        reports = self._artifacts.of(row.id, REPORT)
+        return tuple(SentResult(*json.loads(item.name)) for item in reports)
 
     def _arrival_facts(self, row: Job) -> tuple[dict[str, bool], bool]:
         """Give the open associations, and whether another came to no normal end."""
@@ -546,11 +667,31 @@ class SeriesQueue:
 
     def _judge_again(self, row: Job) -> bool:
         """Let a row be judged anew; tell whether any of its images is kept."""
+        if (row.key or "").startswith(STUDY_PREFIX):
+            self.jobs.move(row, STUDY)
+            return True
         images = self._artifacts.of(row.id, IMAGE)
         if all(item.digest is None for item in images):
             return False
         self.jobs.move(row, JUDGE)
         return True
+
+    def _judged(
+        self, session: Session, row: Job, job: SeriesJob, *, has_results: bool
+    ) -> None:
+        """Do what follows from a judgement that counts; nothing here."""
+
+    def _drop_results(self, row: Job) -> None:
+        """Remove results of a row in whose place others come."""
+        self._artifacts.detach(self._artifacts.of(row.id, RESULT))
+
+    def _let_go(self, session: Session, results: Sequence[Artifact]) -> None:
+        """Remove results that have arrived."""
+        self._artifacts.detach(results)
+
+    def _all_sent(self, row: Job) -> None:
+        """End a row whose results have all arrived."""
+        self.jobs.end(row, JobState.DONE)
 
     def _named(self, association: str) -> str:
         return f"{self._worker} {association}"
@@ -623,7 +764,8 @@ class SeriesQueue:
             images = _artifacts_of(session, IMAGE, _IS_JUDGED, old, _HAS_FILE)
             self._artifacts.detach(images, known=True)
             # Those given up have no results any more either.
-            self._artifacts.detach(_artifacts_of(session, RESULT, _IS_OVER, old))
+            for role in (RESULT, SENT):
+                self._artifacts.detach(_artifacts_of(session, role, _IS_OVER, old))
 
     def _make_room(self) -> None:
         if self._artifacts.has_room():
@@ -638,10 +780,22 @@ class SeriesQueue:
             )
 
 
+def study_names(study: str, accession: str) -> list[str]:
+    """Give the names by which a label may know a study, the surest first.
+
+    Parameters
+    ----------
+    study, accession
+        Its UID and its accession number; either may be empty.
+    """
+    values = (("study_instance_uid", study), ("accession_number", accession))
+    return [f"{way}={value}" for way, value in values if value]
+
+
 def _entry(row: Job, images: int) -> SeriesEntry:
     if row.state.is_over:
         state = row.state.value
-    elif row.stage == JUDGE and row.state is JobState.RUNNING:
+    elif row.stage in (JUDGE, STUDY) and row.state is JobState.RUNNING:
         state = "judging"
     elif row.stage == JUDGE and row.document.get(_WAITS):
         state = "waiting"
@@ -654,11 +808,12 @@ def _entry(row: Job, images: int) -> SeriesEntry:
         arrived=row.arrived,
         due=row.due,
         attempts=row.attempts,
-        is_partial=bool(row.document.get(_PARTIAL)),
+        is_partial=bool(row.document.get(PARTIAL)),
     )
 
 
-def _is_in(row: Job, stage: str) -> bool:
+def is_in(row: Job, stage: str) -> bool:
+    """Tell whether a row stands in a stage, and is not over."""
     return row.stage == stage and not row.state.is_over
 
 
@@ -676,7 +831,7 @@ def _arrival_of(session: Session, image: str, row: Job | None) -> Arrival:
         return Arrival.AGAIN
     if earlier is not None and earlier.digest is not None:
         return Arrival.KNOWN
-    if row is None or _is_in(row, JUDGE):
+    if row is None or is_in(row, JUDGE):
         return Arrival.NEW
     images, kept = session.execute(
         select(func.count(), func.count(Artifact.digest)).where(

@@ -7,14 +7,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pydicom import dcmread
 
 from tumorlens.errors import InputError
 from tumorlens.jobs.worker import Worker, described
-from tumorlens.pacs.queue import SeriesJob, SeriesQueue
+from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.report.dicom.finding import SentResult
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,21 @@ Delivery: TypeAlias = Callable[[Sequence[Path], Callable[[Path], None]], bool]
 all did."""
 
 
+class Studies(NamedTuple):
+    """What judges the series of a study together, once each has been by itself.
+
+    Parameters
+    ----------
+    take
+        Finds a study that is due; None where there is none.
+    analyse
+        Judges it; may raise `InputError` where its series do not go together.
+    """
+
+    take: Callable[[], StudyJob | None]
+    analyse: Callable[[StudyJob], Sequence[bytes]]
+
+
 class SeriesWorker:
     """Works through the queue in two threads, one to judge and one to send.
 
@@ -44,7 +60,8 @@ class SeriesWorker:
         InputKind a series; may raise `InputError` for one that is not ours to
         judge.
     deliver
-        Brings results to where they go.
+        Brings results to where they go; None where nothing is to be sent, not even
+        what waits for it.
     quiet_seconds
         A series is looked at when nothing came for so long.
     doubts
@@ -53,25 +70,35 @@ class SeriesWorker:
     wait_seconds
         Seconds after its last image for which a series that is not whole waits for
         more. What there is is judged then, as a part.
+    studies
+        Judges studies whenever no series is due; None for none.
+    beside
+        Steps that are done beside, in a thread each; they tell whether there was
+        something to do.
     """
 
     def __init__(
         self,
         queue: SeriesQueue,
         analyse: Analysis,
-        deliver: Delivery,
+        deliver: Delivery | None,
         quiet_seconds: float,
         doubts: Doubts = lambda _: (),
         wait_seconds: float = 0.0,
+        studies: Studies | None = None,
+        beside: Sequence[Callable[[], bool]] = (),
     ) -> None:
         self._queue = queue
         self._analyse = analyse
-        self._deliver = deliver
         self._quiet_seconds = quiet_seconds
         self._doubts = doubts
         self._wait_seconds = wait_seconds
+        self._studies = studies
         self._cleaned = -math.inf
-        self._worker = Worker(queue.jobs, [self._judge_next, self._send_next])
+        steps: list[Callable[[], bool]] = [self._judge_next]
+        if deliver is not None:
+            steps.append(partial(self._send_next, deliver))
+        self._worker = Worker(queue.jobs, [*steps, *beside])
 
     def start(self) -> None:
         """Begin."""
@@ -94,7 +121,7 @@ class SeriesWorker:
             self._cleaned = time.monotonic()
         job = self._queue.next_complete(self._quiet_seconds)
         if job is None:
-            return False
+            return self._judge_next_study()
         images, again = len(job.files), " again" if job.earlier else ""
         try:
             if not job.is_arriving:
@@ -125,7 +152,27 @@ class SeriesWorker:
             logger.info("A series of %d images changed meanwhile: it waits.", images)
         return True
 
-    def _send_next(self) -> bool:
+    def _judge_next_study(self) -> bool:
+        job = None if self._studies is None else self._studies.take()
+        if self._studies is None or job is None:
+            return False
+        count = len(job.parts)
+        results: Sequence[bytes] = ()
+        try:
+            results = self._studies.analyse(job)
+        except InputError as error:
+            logger.warning("A study of %d series: %s.", count, error.code)
+        except Exception as error:
+            logger.error("A study of %d series failed: %s", count, described(error))
+            self._postpone(job)
+            return True
+        if self._queue.put_results(job, results):
+            logger.info("Judged a study of %d series, %d results.", count, len(results))
+        else:
+            logger.info("A study of %d series changed meanwhile: it waits.", count)
+        return True
+
+    def _send_next(self, deliver: Delivery) -> bool:
         job = self._queue.next_to_send()
         if job is None:
             return False
@@ -134,7 +181,7 @@ class SeriesWorker:
             self._queue.sent(job.series, file, _as_result(file))
 
         try:
-            whole = self._deliver(job.files, arrived)
+            whole = deliver(job.files, arrived)
         except Exception as error:
             # One that cannot be sent does not hold up the next.
             logger.error("Results were not sent: %s", described(error))

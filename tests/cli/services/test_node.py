@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.samples.dicom_studies import wait_for, write_series
+from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
 from tests.samples.orthanc import free_port
 from tests.samples.processes import Command
 from tumorlens.cli.main import main
@@ -165,3 +165,81 @@ def test_a_running_node_is_looked_after(
     wait_for(lambda: command.said().count("Judged 3 images") == 3)
     assert command.end(signal.SIGTERM) == 0
     assert "Traceback" not in command.said() and series not in command.said()
+
+
+def test_a_node_in_shadow_mode_sends_nothing_and_is_compared_with_labels(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port, folder = free_port(), tmp_path / "queue"
+    command = Command(
+        tmp_path / "log",
+        *("node", "--shadow", "--folder", folder, "--title", "LENS", "--port", port),
+        *("--allow", "SCANNER@127.0.0.1", "--model", tiny_bundle),
+        *("--quiet-seconds", 0.2),
+    )
+    try:
+        wait_for(lambda: "Shadow mode: nothing is sent." in command.said())
+        for name, pixels in (("ill", ill_head()), ("well", None)):
+            files = write_series(tmp_path / name, slices=4, pixels=pixels)
+            for path in files:
+                change(path, AccessionNumber=f"=A{name}", PatientID=name)
+            peer = Peer("LENS", "127.0.0.1", port)
+            assert send_files("SCANNER", peer, files, lambda _: None)
+        wait_for(lambda: command.said().count("Judged 4 images, 0 results") == 2)
+        labels = tmp_path / "labels.csv"
+        labels.write_text("accession_number,label\n=Aill,no_tumor\n=Anone,tumor\n")
+        assert main(["node", "labels", "--folder", str(folder), str(labels)]) == 0
+        assert "2 labels taken; 2 are known." in capsys.readouterr().out
+        page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+        wrong = tmp_path / "wrong.csv"
+        compare = ["node", "compare", "--folder", str(folder), "--html", str(page)]
+        options = ["--json", str(figures), "--disagreements", str(wrong)]
+        assert main([*compare, *options]) == 0
+        assert "2 studies, 1 with a label" in capsys.readouterr().out
+    finally:
+        command.end(signal.SIGTERM)
+    found = json.loads(figures.read_text())
+    assert found["schema"] == "tumorlens-shadow/1"
+    assert found["all"]["specificity"] == {"value": 0.0, "low": 0.0, "high": 0.975}
+    assert found["all"]["answers"]["tumor"] == 1
+    assert (found["labels"], found["labels_unmatched"]) == (2, 1)
+    html = page.read_text(encoding="utf-8")
+    assert "research use only" in html.lower() and "Research use only" in html
+    # The page and the figures name nobody; the list for people in the house does.
+    assert "Aill" not in html and "Aill" not in figures.read_text()
+    ((study, accession, *said),) = [
+        line.split(",") for line in wrong.read_text().splitlines()[1:]
+    ]
+    assert study not in html and accession == "'=Aill"
+    assert said[1:] == ["no_tumor", "tumor", "glioma"]
+    assert not any(word in command.said() for word in ("Drawn", "ill", study))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--send-to", "B@127.0.0.1:104"], "--send-to"),
+        (["--fhir", "fhir"], "--fhir"),
+    ],
+)
+def test_shadow_mode_goes_with_nothing_that_is_handed_on(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = ["--folder", str(tmp_path / "queue"), "--allow", "A@127.0.0.1"]
+    assert main(["node", "--shadow", *needed, *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "queue").exists()
+
+
+def test_labels_and_comparisons_that_cannot_be_are_refused(
+    queue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("accession_number,label\nA1,perhaps\n")
+    assert main(["node", "labels", "--folder", str(queue), str(labels)]) == 2
+    assert "Row 2" in capsys.readouterr().err
+    assert main(["node", "compare", "--folder", str(queue), "--week", "48"]) == 2
+    assert "2026-W48" in capsys.readouterr().err
+    # A node that was never in shadow mode has kept nothing to compare.
+    assert main(["node", "compare", "--folder", str(queue)]) == 0
+    assert "0 studies" in capsys.readouterr().out

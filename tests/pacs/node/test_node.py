@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,8 +17,9 @@ from pydicom import Dataset, dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from tests.samples.dicom_studies import wait_for, write_series
+from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
 from tests.samples.orthanc import Orthanc
+from tests.samples.processes import Command, start_node
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.node.peers import Peer
@@ -212,3 +215,61 @@ def test_what_cannot_be_judged_is_done_without_results(
     assert node.take(files)
     wait_for(lambda: node.queue.counts() == {"done": 1})
     assert orthanc.modalities() == {}
+
+
+def test_the_series_of_a_study_are_judged_together_and_again_with_a_late_one(
+    orthanc: Orthanc, started: list[Command], tiny_bundle: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "studies"
+    node, peer = start_node(
+        *(orthanc, started, tiny_bundle, tmp_path),
+        *("--study-results", made, "--study-seconds", 3),
+    )
+    study, frame = "1.2.826.0.1", "1.2.826.0.2"
+    words = {"T1 ax": "", "T1 ax + Gd": "Gd", "T1 ax late": ""}
+    files = {}
+    for number, (word, agent) in enumerate(words.items()):
+        files[word] = write_series(tmp_path / str(number), study, pixels=ill_head())
+        for path in files[word]:
+            change(
+                path,
+                SeriesDescription=word,
+                ContrastBolusAgent=agent,
+                FrameOfReferenceUID=frame,
+            )
+
+    def send(word: str) -> None:
+        assert send_files("SCANNER", peer, files[word], lambda _: None)
+
+    send("T1 ax")
+    send("T1 ax + Gd")
+    wait_for(lambda: "Judged a study of 2 series, 3 results." in node.said())
+    wait_for(lambda: len(orthanc.reports()) == 3)
+    (joint,) = (item for item in orthanc.reports() if is_joint(item))
+    assert joint["StudyInstanceUID"] == study
+    document, pdf = sorted(made.iterdir())
+    assert (document.suffix, pdf.suffix) == (".json", ".pdf")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    found = json.loads(document.read_text())
+    assert found["schema"] == "tumorlens-study/1"
+    assert found["sequences"]["counted"] == ["T1", "T1 with contrast"]
+    send("T1 ax late")
+    wait_for(lambda: "Judged a study of 3 series, 4 results." in node.said())
+    wait_for(lambda: len(orthanc.reports()) == 5)
+    assert len(json.loads(document.read_text())["series"]) == 3
+    both = [item for item in orthanc.reports() if is_joint(item)]
+    (newer,) = (item for item in both if "PredecessorDocumentsSequence" in item)
+    (before,) = newer["PredecessorDocumentsSequence"]
+    (series,) = before["ReferencedSeriesSequence"]
+    (replaced,) = series["ReferencedSOPSequence"]
+    assert replaced["ReferencedSOPInstanceUID"] == joint["SOPInstanceUID"]
+    assert node.end(signal.SIGTERM) == 0
+    log = node.said()
+    assert study not in log and "Drawn" not in log and "Traceback" not in log
+
+
+def is_joint(report: dict[str, Any]) -> bool:
+    return any(
+        str(item.get("TextValue", "")).startswith("Judged together: ")
+        for item in report["ContentSequence"]
+    )

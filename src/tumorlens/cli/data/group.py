@@ -11,6 +11,7 @@ from tumorlens.cli.data.audit import audit
 from tumorlens.cli.data.collect import manifest, scans, slices
 from tumorlens.cli.data.fetch import fetch
 from tumorlens.cli.data.from_feedback import from_feedback
+from tumorlens.cli.data.label_reports import label_reports
 from tumorlens.cli.data.overlap import overlap
 from tumorlens.cli.data.split import split
 from tumorlens.cli.data.stack import stack
@@ -22,14 +23,7 @@ def data() -> None:
 
 
 for command in (
-    audit,
-    fetch,
-    from_feedback,
-    manifest,
-    overlap,
-    scans,
-    slices,
-    split,
-    stack,
+    *(audit, fetch, from_feedback, label_reports, manifest, overlap),
+    *(scans, slices, split, stack),
 ):
     data.add_command(command)

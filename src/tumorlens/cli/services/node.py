@@ -6,11 +6,14 @@ Tested in `tests/pacs/test_killed.py`, `tests/pacs/node/test_node.py` and
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 import signal
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +23,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli._shared.output_files import make_folder
+from tumorlens.cli._shared.output_files import (
+    check_files,
+    make_folder,
+    write_bytes,
+    write_json,
+)
 from tumorlens.cli._shared.service import end_now
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import MissingExtraError, SettingError
@@ -28,7 +36,9 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import NODE_LIMITS, NodeLimits
 
 if TYPE_CHECKING:
+    from tumorlens.pacs.node.peers import Peer
     from tumorlens.pacs.queue import SeriesEntry, SeriesQueue
+    from tumorlens.pacs.shadow import ShadowCase
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,13 +105,36 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     "--send-to",
     envvar="TUMORLENS_NODE_SEND_TO",
     metavar="TITLE@HOST:PORT",
-    help="Where results go. Always needed.",
+    help="Where results go. Always needed, but with --shadow.",
+)
+@click.option(
+    "--shadow",
+    envvar="TUMORLENS_NODE_SHADOW",
+    is_flag=True,
+    help="Judge everything and send nothing: findings are kept in --folder, and "
+    "compared with labels by `node labels` and `node compare`.",
 )
 @click.option(
     "--counted-by",
     envvar="TUMORLENS_NODE_COUNTED_BY",
     metavar="TITLE@HOST:PORT",
     help="Who is asked how many images a series has (C-FIND), such as the archive.",
+)
+@click.option(
+    "--commit-results",
+    envvar="TUMORLENS_NODE_COMMIT_RESULTS",
+    is_flag=True,
+    help="Ask --send-to to commit what it was sent (Storage Commitment), and keep the "
+    "results, or send them anew, until it has. It reports to --port.",
+)
+@click.option(
+    "--commit-for",
+    envvar="TUMORLENS_NODE_COMMIT_FOR",
+    multiple=True,
+    metavar="TITLE@HOST:PORT",
+    help="Who of --allow may ask the node whether it holds what it was sent (Storage "
+    "Commitment), with the port that takes the answer. The node is no archive: it "
+    "holds images for --keep-hours.",
 )
 @click.option(
     "--quiet-seconds",
@@ -135,6 +168,13 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     help="Folder for a FHIR R4 report of each series, beside what goes to --send-to.",
 )
 @click.option(
+    "--study-results",
+    envvar="TUMORLENS_NODE_STUDY_RESULTS",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also judge the series of each study together: a JSON and a PDF of it go into "
+    "this folder, results as DICOM to --send-to.",
+)
+@click.option(
     "--tls-certificate",
     envvar="TUMORLENS_NODE_TLS_CERTIFICATE",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -163,13 +203,17 @@ def node(
     port: int,
     allow: tuple[str, ...],
     send_to: str | None,
+    shadow: bool,
     counted_by: str | None,
+    commit_results: bool,
+    commit_for: tuple[str, ...],
     quiet_seconds: float,
     keep_hours: float,
     operating_point: str | None,
     model: str | None,
     health: str | None,
     fhir: Path | None,
+    study_results: Path | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
     tls_authorities: Path | None,
@@ -186,6 +230,9 @@ def node(
     until they arrive, for a week. A kill or a power cut loses nothing that was
     accepted.
 
+    With --shadow nothing is sent: findings are kept, and `node compare` sets them
+    beside labels that come later.
+
     What comes again is ignored. Where new images come to a judged series, the whole
     of it is judged anew, as long as --keep-hours has its other images kept; the new
     report names those that it replaces, and a key object selection rejects them.
@@ -197,42 +244,79 @@ def node(
     """
     if context.invoked_subcommand is not None:
         return
-    for value, name in ((folder, "folder"), (allow, "allow"), (send_to, "send_to")):
+    needed = ((folder, "folder"), (allow, "allow"), (shadow or send_to, "send_to"))
+    for value, name in needed:
         if not value:
             (parameter,) = (item for item in node.params if item.name == name)
             raise click.MissingParameter(ctx=context, param=parameter)
-    assert folder is not None and send_to is not None
+    assert folder is not None
+    if shadow and (send_to is not None or fhir is not None or commit_results):
+        raise click.UsageError(
+            "--shadow keeps everything here: leave out --send-to, --commit-results and "
+            "--fhir."
+        )
+    if study_results is not None and keep_hours <= 0.0:
+        raise click.UsageError(
+            "--study-results needs the images of all series: give --keep-hours."
+        )
     try:
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
 
         from tumorlens.pacs.node.health import HealthPort
+        from tumorlens.pacs.node.node_queue import NodeQueue
         from tumorlens.pacs.node.receiver import Receiver
-        from tumorlens.pacs.node.sender import send_files
+        from tumorlens.pacs.node.sender import Commitments, send_files
         from tumorlens.pacs.node.wholeness import Wholeness
-        from tumorlens.pacs.worker import SeriesWorker
+        from tumorlens.pacs.worker import SeriesWorker, Studies
     except ImportError as error:
         raise MissingExtraError("The DICOM node", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
-    from tumorlens.pacs.analysis import analysis_with
+    from tumorlens.inference.study.classifier import StudyClassifier
+    from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.node.peers import Peer
-    from tumorlens.pacs.queue import SeriesQueue
+    from tumorlens.pacs.shadow import shadow_analysis, shadow_study_analysis
     from tumorlens.report.fhir import require_fhir
 
     bounds = NodeLimits(**limits)
     peers = [Peer.read(text, with_port=False) for text in allow]
-    destination = Peer.read(send_to, with_port=True)
     counting = None if counted_by is None else Peer.read(counted_by, with_port=True)
     server_tls, client_tls = _tls(tls_certificate, tls_key, tls_authorities)
     place = None if health is None else _host_and_port(health)
-    deliver = partial(send_files, title, destination, tls=client_tls)
+    asking = [Peer.read(text, with_port=True) for text in commit_for]
+    _check_senders(asking, peers)
+    deliver = archive = None
+    if send_to is not None:
+        destination = Peer.read(send_to, with_port=True)
+        archive = destination if commit_results else None
+        deliver = partial(send_files, title, destination, tls=client_tls)
     if fhir is not None:
         require_fhir()
         make_folder(fhir)
-    analyse = analysis_with(load_series_classifier(model), operating_point, fhir)
+    classifier = load_series_classifier(model)
+    analyse = analysis_with(classifier, operating_point, fhir)
+    if study_results is not None:
+        make_folder(study_results)
+        together = StudyClassifier(classifier.slice_classifier())
     with ExitStack() as stack:
         stack.enter_context(private_log())
-        queue = stack.enter_context(closing(SeriesQueue(folder, 3600.0 * keep_hours)))
+        queue = stack.enter_context(
+            closing(
+                NodeQueue(
+                    folder,
+                    3600.0 * keep_hours,
+                    commits=commit_results,
+                    study_seconds=bounds.study_seconds if study_results else None,
+                )
+            )
+        )
+        if shadow:
+            analyse = shadow_analysis(classifier, operating_point, queue)
+        studies = None
+        if study_results is not None:
+            given = (together, operating_point, study_results)
+            judge = shadow_study_analysis(*given, queue) if shadow else None
+            studies = Studies(queue.next_study, judge or study_analysis(*given))
         worker = SeriesWorker(
             queue,
             analyse,
@@ -240,8 +324,12 @@ def node(
             quiet_seconds,
             Wholeness(title, counting, client_tls),
             bounds.wait_seconds,
+            studies,
+            Commitments(queue, title, archive, asking, client_tls).steps,
         )
-        receiver = Receiver(queue, title, host, port, peers, bounds, server_tls)
+        receiver = Receiver(
+            queue, title, host, port, peers, bounds, server_tls, asking, archive
+        )
         stack.callback(worker.close, bounds.stop_seconds)
         stack.callback(receiver.close)
         watched = None
@@ -249,6 +337,8 @@ def node(
             watched = stack.enter_context(closing(HealthPort(*place, receiver, queue)))
         worker.start()
         click.echo(f"{title} listens on {host}:{receiver.port}.", err=True)
+        if shadow:
+            click.echo("Shadow mode: nothing is sent.", err=True)
         if watched is not None:
             click.echo(f"Its health port is {watched.port}.", err=True)
         click.echo(RESEARCH_USE, err=True)
@@ -276,6 +366,17 @@ def _tls(
         server_tls(certificate, key, authorities),
         client_tls(certificate, key, authorities),
     )
+
+
+def _check_senders(asking: Sequence[Peer], allowed: Sequence[Peer]) -> None:
+    """Make sure that who may ask for commitment may send at all."""
+    titles = {peer.title for peer in allowed}
+    for peer in asking:
+        if peer.title not in titles:
+            raise SettingError(
+                f"--commit-for names {peer.title}, which --allow does not.",
+                "Commitment is of what a peer has sent: name it in both.",
+            )
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -391,6 +492,122 @@ def forget(context: click.Context, folder: Path | None, series: tuple[str, ...])
     return _for_each(
         context, folder, series, SERIES_GONE, lambda queue, uid: queue.forget(uid)
     )
+
+
+@node.command()
+@_folder_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def labels(context: click.Context, folder: Path | None, file: Path) -> None:
+    """Take labels of studies from a CSV file, for `node compare`.
+
+    FILE has a column label and one of accession_number and study_instance_uid. A
+    label is glioma, meningioma, pituitary, no_tumor, other (a tumour of another kind),
+    vascular (a lesion that is no tumour) or tumor (of a kind that is not known). A
+    label that comes again takes the place of the earlier one. Either all rows are
+    taken or none.
+    """
+    from tumorlens.pacs.shadow import read_labels
+
+    found = read_labels(file)
+    with _queue_of(context, folder) as queue:
+        queue.keep_labels({name: label.value for name, label in found.items()})
+        total = len(queue.labels())
+    click.echo(f"{len(found)} labels taken; {total} are known.")
+
+
+@node.command()
+@_folder_option
+@click.option(
+    "--html", metavar="F", type=click.Path(path_type=Path), help="Write the page here."
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    help="Write the figures here, as JSON.",
+)
+@click.option(
+    "--disagreements",
+    metavar="F.csv",
+    type=click.Path(path_type=Path),
+    help="Write the studies here of which something else turned out, with their "
+    "accession numbers: for people in the house.",
+)
+@click.option(
+    "--week", metavar="2026-W48", help="Week to look at; by default the newest."
+)
+@click.pass_context
+def compare(
+    context: click.Context,
+    folder: Path | None,
+    html: Path | None,
+    json_path: Path | None,
+    disagreements: Path | None,
+    week: str | None,
+) -> None:
+    """Compare what a node said in shadow mode with the labels that came.
+
+    The page names no patient and no study. It can be made anew every week, while the
+    node runs.
+    """
+    from tumorlens.evaluation.shadow import disagreements as differing
+    from tumorlens.evaluation.shadow import measure_shadow
+    from tumorlens.pacs.shadow import shadow_cases
+    from tumorlens.report.evaluation.page import render_evaluation
+    from tumorlens.report.evaluation.shadow import shadow_sections
+    from tumorlens.report.figure_words import figure_text
+
+    check_files(html, json_path, disagreements)
+    if week is not None and not _WEEK.fullmatch(week):
+        raise SettingError(f"--week is {week[:20]!r}.", "Give it as 2026-W48.")
+    with _queue_of(context, folder) as queue:
+        cases = shadow_cases(queue)
+    figures = measure_shadow(cases.series, cases.studies, week)
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if html is not None:
+        sections = shadow_sections(figures, cases.states, cases.labels, cases.unmatched)
+        title = f"Shadow mode, {figures['chosen_week'] or 'no series yet'}"
+        page = render_evaluation(title, f"Made on {made}.", sections)
+        write_bytes(html, page.encode())
+    if json_path is not None:
+        counts = {"labels": cases.labels, "labels_unmatched": cases.unmatched}
+        document = {**figures, **counts, "states": dict(cases.states)}
+        write_json(json_path, {**document, "research_use_only": RESEARCH_USE})
+    if disagreements is not None:
+        write_bytes(disagreements, _as_csv(differing(cases.studies)))
+    whole = figures["all"]
+    click.echo(
+        f"{whole['cases']} studies, {whole['labelled']} with a label: "
+        f"{whole['tumor']} with a tumour, {whole['free']} without."
+    )
+    for name in ("sensitivity", "specificity"):
+        click.echo(f"{name.capitalize()} {figure_text(whole[name], percent=True)}")
+    click.echo(RESEARCH_USE)
+
+
+_WEEK = re.compile(r"\d{4}-W\d{2}")
+
+
+def _as_csv(studies: Sequence[ShadowCase]) -> bytes:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ("study_instance_uid", "accession_number", "week", "label", "finding", "kinds")
+    )
+    for case in studies:
+        label = "" if case.label is None else case.label.value
+        kinds = " ".join(case.kinds)
+        writer.writerow(
+            (case.study, _cell(case.accession), case.week, label, case.answer, kinds)
+        )
+    return file.getvalue().encode()
+
+
+def _cell(text: str) -> str:
+    """Keep a spreadsheet from taking a sender's text for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 SERIES_QUEUED = "will be judged anew", "is not known, or its images are gone"

@@ -26,6 +26,7 @@ from tumorlens.pacs.queue import SeriesQueue
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PEER_SECONDS = 5.0
 _STATES = ("receiving", "sending", "done", "failed")
+_UNFINISHED = ("receiving", "waiting", "sending", "committing")
 
 
 class HealthPort:
@@ -118,7 +119,7 @@ class _NodeMetrics(Collector):
         for state in dict.fromkeys((*_STATES, *counts)):
             series.add_metric([state], counts.get(state, 0))
         yield series
-        waiting = sum(counts.get(state, 0) for state in ("receiving", "sending"))
+        waiting = sum(counts.get(state, 0) for state in _UNFINISHED)
         yield GaugeMetricFamily(
             "tumorlens_queue_depth", "Series that wait or are worked on.", waiting
         )

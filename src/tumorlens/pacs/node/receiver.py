@@ -17,14 +17,16 @@ from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    EnhancedMRImageStorage,
-    MRImageStorage,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
     Verification,
 )
 
-from tumorlens.errors import OutputError, SettingError
+from tumorlens.errors import BusyError, InputError, OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
+from tumorlens.pacs.node.commitment import ASK, read_report, read_request
 from tumorlens.pacs.node.connections import NodeServer
+from tumorlens.pacs.node.node_queue import IMAGE_CLASSES, NodeQueue
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.queue import Arrival, SeriesQueue
 from tumorlens.settings import NodeLimits
@@ -32,6 +34,11 @@ from tumorlens.settings import NodeLimits
 logger = logging.getLogger(__name__)
 
 _STORED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+_NOT_ALLOWED = 0x0124
+_DONE, _FAILED, _NO_SUCH_INSTANCE, _WRONG_VALUE = 0x0000, 0x0110, 0x0112, 0x0115
+_NO_SUCH_ACTION, _TOO_MANY = 0x0123, 0x0213
+"""Statuses of C-STORE (DICOM PS3.4, annex B.2.3), of any service, and of N-ACTION and
+N-EVENT-REPORT (PS3.7, annex C)."""
 _LONGEST_MESSAGE_BYTES = MAX_FILE_BYTES + 2**24
 """Room for what the network adds to an image; `_store` turns away politely what is
 only a little too large."""
@@ -102,6 +109,11 @@ class Receiver:
         Limits of connections and associations.
     tls
         Context of `peers.server_tls`; None for no encryption.
+    commit_for
+        Those of the peers that may ask the node to commit what it holds.
+    archive
+        Peer that reports what it has committed; it may send no images, unless it is
+        among the others. None where nobody does. Either needs a `NodeQueue`.
 
     Raises
     ------
@@ -118,19 +130,22 @@ class Receiver:
         allowed: Sequence[Peer],
         limits: NodeLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        commit_for: Sequence[Peer] = (),
+        archive: Peer | None = None,
     ) -> None:
         self._queue = queue
         self._limits = limits = limits or NodeLimits()
-        self._allowed = {
-            (peer.title, address) for peer in allowed for address in _addresses(peer)
-        }
+        self._senders = _known(allowed)
+        self._commit_for = {peer.title for peer in commit_for}
+        self._archive = _known([] if archive is None else [archive])
+        self._allowed = self._senders | self._archive
         entity = AE(ae_title=title)
         entity.require_called_aet = True
         entity.maximum_associations = _UNLIMITED
         entity.network_timeout = entity.dimse_timeout = limits.peer_seconds
         entity.acse_timeout = limits.association_seconds
         entity.add_supported_context(Verification)
-        for kind in (MRImageStorage, EnhancedMRImageStorage):
+        for kind in IMAGE_CLASSES:
             entity.add_supported_context(kind, list(TRANSFER_SYNTAXES))
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._check_caller),
@@ -138,6 +153,16 @@ class Receiver:
             (evt.EVT_DATA_RECV, self._check_size),
             (evt.EVT_DIMSE_RECV, self._reset_size),
         ]
+        if isinstance(queue, NodeQueue) and (commit_for or archive):
+            self._commitments = queue
+            # As the requestor says: it asks as user, and reports as provider.
+            entity.add_supported_context(
+                StorageCommitmentPushModel, scu_role=True, scp_role=True
+            )
+            handlers += [
+                (evt.EVT_N_ACTION, self._commit),
+                (evt.EVT_N_EVENT_REPORT, self._committed),
+            ]
         self._arrivals: dict[Association, _Arrivals] = {}
         self._stored = 0
         try:
@@ -183,11 +208,9 @@ class Receiver:
 
     def _check_caller(self, event: evt.Event) -> None:
         """Turn away who may not send, before anything is read."""
-        caller = event.assoc.requestor
-        asked = caller.primitive
-        title = "" if asked is None else str(asked.calling_ae_title).strip()
-        if (title, str(caller.address)) not in self._allowed:
-            logger.warning("Refused an association from %s.", caller.address)
+        caller = _caller(event)
+        if caller not in self._allowed:
+            logger.warning("Refused an association from %s.", caller[1])
             # "Rejected permanent, service user, calling AE title not recognized"
             # (DICOM PS3.8, 9.3.4).
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)
@@ -237,7 +260,49 @@ class Receiver:
         if arrivals is not None:
             arrivals.message_bytes = 0
 
+    def _commit(self, event: evt.Event) -> tuple[int, None]:
+        """Keep what a peer asks the node to commit; the answer comes by itself."""
+        caller = _caller(event)
+        if caller not in self._senders or caller[0] not in self._commit_for:
+            logger.warning("Refused a request for storage commitment.")
+            return _NOT_ALLOWED, None
+        if event.action_type != ASK:
+            return _NO_SUCH_ACTION, None
+        instance = getattr(event.request, "RequestedSOPInstanceUID", None)
+        if instance != StorageCommitmentPushModelInstance:
+            return _NO_SUCH_INSTANCE, None
+        try:
+            self._commitments.ask(caller[0], read_request(event.action_information))
+        except InputError:
+            logger.warning("Refused a request for storage commitment: it is none.")
+            return _WRONG_VALUE, None
+        except (BusyError, OutputError) as error:
+            logger.error("A request for storage commitment was turned away: %s", error)
+            return _TOO_MANY, None
+        return _DONE, None
+
+    def _committed(self, event: evt.Event) -> tuple[int, None]:
+        """Note what the archive has committed."""
+        if _caller(event) not in self._archive:
+            return _NOT_ALLOWED, None
+        try:
+            report = read_report(event.event_information)
+            is_known = self._commitments.committed(report)
+        except InputError:
+            logger.warning("A report of storage commitment cannot be understood.")
+            return _WRONG_VALUE, None
+        except OutputError as error:
+            logger.error("A report of storage commitment was not noted: %s", error)
+            return _FAILED, None
+        counts = len(report.committed), len(report.failed)
+        if is_known:
+            logger.info("Committed: %d results, and not: %d.", *counts)
+        # One that is not known any more is of results that were replaced.
+        return _DONE, None
+
     def _store(self, event: evt.Event) -> int:
+        if _caller(event) not in self._senders:
+            return _NOT_ALLOWED
         data = event.encoded_dataset()
         try:
             series = _series_uid(data)
@@ -267,6 +332,18 @@ class Receiver:
         if arrival in _WARNINGS:
             logger.warning(_WARNINGS[arrival])
         return _STORED
+
+
+def _caller(event: evt.Event) -> tuple[str, str]:
+    """Give title and address of who asked for an association."""
+    caller = event.assoc.requestor
+    asked = caller.primitive
+    title = "" if asked is None else str(asked.calling_ae_title).strip()
+    return title, str(caller.address)
+
+
+def _known(peers: Sequence[Peer]) -> set[tuple[str, str]]:
+    return {(peer.title, address) for peer in peers for address in _addresses(peer)}
 
 
 def _series_uid(data: bytes) -> str:

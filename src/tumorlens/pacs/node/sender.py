@@ -1,23 +1,43 @@
 """The calling half of the node: results go out by C-STORE, questions by C-FIND.
 
-Tested in `tests/pacs/node/test_node.py` and `tests/pacs/node/test_wholeness.py`.
+Storage Commitment is asked for by N-ACTION, and answered by N-EVENT-REPORT.
+
+Tested in `tests/pacs/node/test_node.py`, `tests/pacs/node/test_wholeness.py` and
+`tests/pacs/node/test_commitment.py`.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset, dcmread
-from pynetdicom import AE
+from pydicom.uid import generate_uid
+from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
     StudyRootQueryRetrieveInformationModelFind,
 )
 
+from tumorlens.pacs.node.commitment import (
+    ASK,
+    CLASS_CONFLICT,
+    COMMITTED,
+    NO_SUCH_INSTANCE,
+    SOME_FAILED,
+    CommitmentReport,
+    CommitmentRequest,
+    write_report,
+    write_request,
+)
+from tumorlens.pacs.node.node_queue import NodeQueue, PeerRequest
 from tumorlens.pacs.node.peers import Peer
 
 logger = logging.getLogger(__name__)
@@ -109,12 +129,156 @@ def find(
     return answers
 
 
+class Commitments:
+    """Storage Commitment both ways: two steps for a worker.
+
+    Parameters
+    ----------
+    queue
+        Queue of the node.
+    title, tls
+        The same as for `send_files`.
+    archive
+        Peer that is asked to commit what it was sent; None for none.
+    peers
+        Peers that are answered, each with the port that takes its answers.
+    """
+
+    def __init__(
+        self,
+        queue: NodeQueue,
+        title: str,
+        archive: Peer | None,
+        peers: Sequence[Peer],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._queue = queue
+        self._title = title
+        self._archive = archive
+        self._peers = {peer.title: peer for peer in peers}
+        self._tls = tls
+
+    @property
+    def steps(self) -> list[Callable[[], bool]]:
+        """Steps for a worker."""
+        ask = [] if self._archive is None else [self.ask_next]
+        return [*ask, *([self.answer_next] if self._peers else [])]
+
+    def ask_next(self) -> bool:
+        """Ask for the results of one series; tell whether there were any."""
+        job = self._queue.next_to_commit()
+        if job is None or self._archive is None:
+            return False
+        kinds, files = {}, {}
+        try:
+            for path in job.files:
+                instance, kind = _names(path)
+                kinds[instance], files[instance] = kind, path
+        except OSError:
+            logger.error("Results that are to be committed cannot be read.")
+            self._queue.postpone(job.series)
+            return True
+        request = CommitmentRequest(str(generate_uid()), kinds)
+        # The archive may report before its answer to the request is read.
+        wait = self._queue.asked(job, request.transaction, files)
+        if math.isinf(wait):
+            logger.error("A series was given up: its results were not committed.")
+            return True
+        if not self._request(self._archive, request):
+            logger.warning("%s was not asked to commit results.", self._archive.title)
+        return True
+
+    def answer_next(self) -> bool:
+        """Answer one request of a peer; tell whether there was one."""
+        asked = self._queue.next_to_answer()
+        if asked is None:
+            return False
+        peer = self._peers.get(asked.title)
+        # One that the node is not told of any more is answered when it is again.
+        arrived = peer is not None and self._report(peer, _answer_to(asked))
+        wait = self._queue.answered(asked, arrived=arrived)
+        if math.isinf(wait):
+            logger.error("A request for storage commitment was given up.")
+        elif not arrived:
+            logger.warning("A request for storage commitment was not answered yet.")
+        return True
+
+    def _request(self, archive: Peer, request: CommitmentRequest) -> bool:
+        def send(association: Association) -> Dataset:
+            status, _ = association.send_n_action(
+                write_request(request),
+                ASK,
+                StorageCommitmentPushModel,
+                StorageCommitmentPushModelInstance,
+            )
+            return status
+
+        return self._talk(archive, send)
+
+    def _report(self, peer: Peer, report: CommitmentReport) -> bool:
+        def send(association: Association) -> Dataset:
+            status, _ = association.send_n_event_report(
+                write_report(report),
+                SOME_FAILED if report.failed else COMMITTED,
+                StorageCommitmentPushModel,
+                StorageCommitmentPushModelInstance,
+            )
+            return status
+
+        return self._talk(peer, send, as_provider=True)
+
+    def _talk(
+        self,
+        peer: Peer,
+        send: Callable[[Association], Dataset],
+        *,
+        as_provider: bool = False,
+    ) -> bool:
+        """Send one message over an association of its own; tell whether it arrived."""
+        roles = []
+        if as_provider:
+            # The requestor of the association is the provider (PS3.4, J.3.3.1.1).
+            roles = [build_role(StorageCommitmentPushModel, scp_role=True)]
+        kinds = [(StorageCommitmentPushModel, None)]
+        try:
+            with _association(self._title, peer, kinds, self._tls, roles) as found:
+                return bool(send(found).get("Status") == 0)
+        except (OSError, RuntimeError, ValueError):
+            # It is down, it broke, or the peer takes no commitment.
+            return False
+
+
+def _answer_to(asked: PeerRequest) -> CommitmentReport:
+    """Say which images the node holds at this moment."""
+    committed: dict[str, str] = {}
+    failed: dict[str, tuple[str, int]] = {}
+    for instance, kind in asked.request.instances.items():
+        path = asked.files.get(instance)
+        held = None if path is None else _held_kind(path)
+        if held is None:
+            failed[instance] = kind, NO_SUCH_INSTANCE
+        elif held != kind:
+            failed[instance] = kind, CLASS_CONFLICT
+        else:
+            committed[instance] = kind
+    return CommitmentReport(asked.request.transaction, committed, failed)
+
+
+def _held_kind(path: Path) -> str | None:
+    """Read the SOP class of a file; None where it is gone by now."""
+    try:
+        return _names(path)[1]
+    except OSError:
+        return None
+
+
 @contextmanager
 def _association(
     title: str,
     peer: Peer,
     kinds: Iterable[tuple[str, str | None]],
     tls: ssl.SSLContext | None,
+    roles: Sequence[Any] = (),
 ) -> Iterator[Association]:
     """Open an association for SOP classes, each with its transfer syntax."""
     entity = AE(ae_title=title)
@@ -129,6 +293,7 @@ def _association(
         peer.host,
         peer.port or 0,
         ae_title=peer.title,
+        ext_neg=list(roles),
         tls_args=None if tls is None else (tls, peer.host),
     )
     if not association.is_established:
@@ -152,5 +317,12 @@ def _store(association: Association, path: Path) -> bool:
 
 
 def _kind(path: Path) -> tuple[str, str]:
+    """Read SOP class and transfer syntax of a file."""
     meta = dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
     return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
+
+
+def _names(path: Path) -> tuple[str, str]:
+    """Read instance and SOP class of a file."""
+    meta = dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
+    return str(meta.MediaStorageSOPInstanceUID), str(meta.MediaStorageSOPClassUID)

@@ -35,7 +35,7 @@ def watched(tmp_path: Path, store: Store, settings: Settings) -> Flask:
     """An app whose bundle states rates."""
     folder = tmp_path / "bundle"
     folder.mkdir()
-    build_tiny_bundle(folder, {"cross_validation": FIGURES})
+    build_tiny_bundle(folder, metrics={"cross_validation": FIGURES})
     return create_app(load_series_classifier(folder, threads=1), store, settings)
 
 
