@@ -15,8 +15,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Answer, Decided, Finding, Lesion, TumorClass
+from tumorlens.taxonomy import CLASSES, Answer, Lesion, TumorClass, Verdict
 from tumorlens.web.uploads.upload import State
+
+# The web app serves no bundle of a user's own classes.
+Finding = TumorClass | Lesion
+Decided = Finding | Verdict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
