@@ -279,7 +279,7 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "schema": {"type": "string", "format": "uri-reference"},
             }
         },
-        "links": _links("/id", _OF_SCANS) | _links("/id", _OF_SERIES, index=0),
+        "links": _links("/id", _OF_SCANS) | _links("/id", _OF_SERIES, index="0"),
     }
     return {
         "/api/v1/scans": {
@@ -491,7 +491,7 @@ def _json(description: str, *models: type[BaseModel]) -> Json:
     return {"description": description, "content": content}
 
 
-def _links(place: str, names: Iterable[str], **parameters: object) -> Json:
+def _links(place: str, names: Iterable[str], **parameters: str) -> Json:
     """Lead from an answer to what can be done with what it has made.
 
     Parameters
