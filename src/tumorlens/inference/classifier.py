@@ -393,7 +393,7 @@ def load_classifier(
     (256, 256)
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    return classifier_of(load_model(folder, threads, judges="slices"))
+    return classifier_of(load_model(folder, threads, judges="slices", own_classes=True))
 
 
 def classifier_of(model: LoadedModel) -> Classifier:

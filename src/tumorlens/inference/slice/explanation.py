@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Self, TypeVar
@@ -17,7 +18,14 @@ from tumorlens.imaging.study import PictureView, Plane, Slice, square_shape
 from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.inference.slice.decision import ClinicalUse, Decision, RawOutputs
 from tumorlens.inference.slice.sequence import SequenceEstimate
-from tumorlens.taxonomy import FINDINGS, NO_TUMOR_INDEX, Answer, Finding
+from tumorlens.taxonomy import (
+    FINDINGS,
+    NO_TUMOR_INDEX,
+    Answer,
+    Finding,
+    OwnClass,
+    clear_places,
+)
 
 MIN_PEAK = 0.25
 """An outline is drawn only where some spot reaches this probability. On held-out
@@ -286,8 +294,11 @@ def explain(
     average pooling and one dense layer: Zhou et al. 2016, CVPR.
     """
     explained = decision.likeliest_lesion
-    column = FINDINGS.index(explained)
-    cells = cell_probabilities(outputs.evidence[row], column, calibration)
+    names: tuple[Finding, ...] = FINDINGS
+    if isinstance(explained, OwnClass):
+        names = explained.siblings
+    column, clear = names.index(explained), clear_places(names)
+    cells = cell_probabilities(outputs.evidence[row], column, calibration, clear)
     evidence = _laid_over(cells, crop, slice_)
     gradcam = _laid_over(outputs.gradcam[row, :, :, column], crop, slice_)
     strongest = cv2.minMaxLoc(gradcam)[1]
@@ -315,7 +326,10 @@ def _laid_over(
 
 
 def cell_probabilities(
-    evidence: NDArray[np.float32], column: int, calibration: CellCalibration
+    evidence: NDArray[np.float32],
+    column: int,
+    calibration: CellCalibration,
+    clear: Sequence[int] = (NO_TUMOR_INDEX,),
 ) -> NDArray[np.float32]:
     """Give the probability that each cell shows a lesion.
 
@@ -327,13 +341,15 @@ def cell_probabilities(
         Index of the finding.
     calibration
         Calibration of the cells.
+    clear
+        Indices of the classes that are free of tumour.
 
     Returns
     -------
     ndarray
         Shape (g, g), float32, 0 to 1; smoothed over neighbours.
     """
-    odds = evidence[:, :, column] - evidence[:, :, NO_TUMOR_INDEX]
+    odds = evidence[:, :, column] - evidence[:, :, list(clear)].max(axis=-1)
     scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
     # Beyond 30 the exponential changes nothing that float32 can hold.
     share = 1.0 / (1.0 + np.exp(np.clip(-(scale * odds + bias), -30.0, 30.0)))

@@ -32,9 +32,9 @@ _RANKS = {
 }
 _ERRORS_ONLY = 3
 
-_INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole scans"}
+_INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole series"}
 _HINTS: dict[InputKind, str] = {
-    "slices": "Load it with load_classifier, or take a model of whole scans here.",
+    "slices": "Load it with load_classifier, or take a model of whole series here.",
     "volumes": "Use it with `tumorlens scan`, or take a model of slices here.",
 }
 """What to do with a model of that input which was given in the wrong place."""
@@ -186,7 +186,11 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(
-    folder: str | Path, threads: int | None = None, judges: InputKind | None = None
+    folder: str | Path,
+    threads: int | None = None,
+    judges: InputKind | None = None,
+    *,
+    own_classes: bool = False,
 ) -> LoadedModel:
     """Load a bundle, ready to run.
 
@@ -198,12 +202,14 @@ def load_model(
         Threads of one forward pass; by default one for each physical core.
     judges
         What it has to judge; None for either.
+    own_classes
+        Whether a bundle of a user's own classes will do.
 
     Raises
     ------
     BundleError
         Where the bundle is missing, foreign or damaged, or judges another kind
-        of input.
+        of input, or has other classes than the four.
     SettingError
         Where `threads` is less than 1.
     """
@@ -214,5 +220,7 @@ def load_model(
             f"not {_INPUTS[judges]}.",
             _HINTS[bundle.judges],
         )
+    if not own_classes:
+        bundle.require_four_classes()
     ood = OodModel.load(bundle.folder / OOD_FILE)
     return LoadedModel(bundle, Session(bundle, threads), ood)
