@@ -2,7 +2,8 @@
 
 Uploads of pictures are judged while their senders wait. So many may wait, and no more:
 the next is refused at once. Who has had the network least goes first, so that an upload
-of a thousand pages holds up no single picture.
+of a thousand pages holds up no single picture. To read all these pages takes seconds:
+one such file is read at a time, beside the turns of the others.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class InferenceQueue:
         self._waiting: list[Place] = []
         self._by_client: Counter[str] = Counter()
         self._running = 0
+        self._is_reading = False
         self._mean_seconds = 0.1
         self._end = math.inf
         self._stopped = False
@@ -57,7 +59,8 @@ class InferenceQueue:
     def depth(self) -> int:
         """Number of uploads that wait."""
         with self._changed:
-            return max(0, len(self._places) - self._running)
+            at_work = self._running + self._is_reading
+            return max(0, len(self._places) - at_work)
 
     @property
     def admitted(self) -> int:
@@ -140,6 +143,7 @@ class Place:
         self._queue = queue
         self._deadline = deadline
         self._used_seconds = 0.0
+        self._wants_to_read = False
         self.client = client
 
     @contextmanager
@@ -152,17 +156,7 @@ class Place:
             The upload has taken as long as it may, or the server stops.
         """
         queue = self._queue
-        with queue._changed:
-            queue._waiting.append(self)
-            try:
-                while not self._is_next():
-                    self._check()
-                    left = min(self._deadline, queue._end) - time.monotonic()
-                    queue._changed.wait(min(left, 1.0))
-                self._check()
-                queue._running += 1
-            finally:
-                queue._waiting.remove(self)
+        self._wait()
         start = time.monotonic()
         try:
             yield
@@ -174,12 +168,54 @@ class Place:
                 queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
                 queue._changed.notify_all()
 
+    @contextmanager
+    def reading_turn(self) -> Iterator[None]:
+        """Wait until nobody else reads a file of many pages, and read one.
+
+        Raises
+        ------
+        TooSlowError
+            The upload has taken as long as it may, or the server stops.
+        """
+        queue = self._queue
+        self._wants_to_read = True
+        self._wait()
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._used_seconds += time.monotonic() - start
+            with queue._changed:
+                self._wants_to_read = queue._is_reading = False
+                queue._changed.notify_all()
+
+    def _wait(self) -> None:
+        queue = self._queue
+        with queue._changed:
+            queue._waiting.append(self)
+            try:
+                while not self._is_next():
+                    self._check()
+                    left = min(self._deadline, queue._end) - time.monotonic()
+                    queue._changed.wait(min(left, 1.0))
+                self._check()
+                if self._wants_to_read:
+                    queue._is_reading = True
+                else:
+                    queue._running += 1
+            except TooSlowError:
+                self._wants_to_read = False
+                raise
+            finally:
+                queue._waiting.remove(self)
+
     def _is_next(self) -> bool:
         queue = self._queue
-        if queue._running >= queue._lanes:
+        if queue._is_reading if self._wants_to_read else queue._running >= queue._lanes:
             return False
         # The list keeps the order of arrival among those that have had as much.
-        return min(queue._waiting, key=lambda place: place._used_seconds) is self
+        others = (x for x in queue._waiting if x._wants_to_read == self._wants_to_read)
+        return min(others, key=lambda place: place._used_seconds) is self
 
     def _check(self) -> None:
         now = time.monotonic()

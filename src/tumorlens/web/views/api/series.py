@@ -31,6 +31,7 @@ from tumorlens.web.views.responses import (
     judged_series,
     judged_study,
     listed_page,
+    mark_result,
     series_report_pdf,
     status_to_json,
     study_nifti,
@@ -151,6 +152,24 @@ def finding(scan_id: str, index: int) -> Response:
     return jsonify(judged_series(_get(scan_id), index)["finding"])
 
 
+@blueprint.put("/<scan_id>/series/<int:index>/feedback")
+def mark(scan_id: str, index: int) -> Response:
+    """Keep whether the finding of a series is right, and what it shows.
+
+    Answers 200 with the mark, 404, 409 while the scan is judged, or 422.
+    """
+    return jsonify(mark_result(_get(scan_id), index))
+
+
+@blueprint.delete("/<scan_id>/series/<int:index>/feedback")
+def unmark(scan_id: str, index: int) -> tuple[str, int]:
+    """Take back what was said of a series: 204, 404 or 409."""
+    upload = _get(scan_id)
+    judged_series(upload, index)
+    app_state().store.mark(upload, None, index)
+    return "", 204
+
+
 @blueprint.get("/<scan_id>/series/<int:index>/evidence.nii.gz")
 def evidence(scan_id: str, index: int) -> Response:
     """Give where tumour was seen, in the space of the series: 200, 404 or 409.
@@ -197,6 +216,7 @@ def _to_json(upload: Upload) -> dict[str, Any]:
             "evidence": (
                 url_for("api.series.evidence", **place) if facts["has_nifti"] else None
             ),
+            "feedback": url_for("api.series.mark", **place) if is_judged else None,
         }
     document["predictions"] = [
         url_for("api.slices.show", analysis_id=item)
