@@ -25,13 +25,24 @@ from typing import Any
 from beside_table import beside_table
 
 from tumorlens.evaluation.performance.subgroups import ONE_KIND
-from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from tumorlens.inference.bundle.bundle import (
+    DEFAULT_BUNDLE,
+    LICENCE_FILE,
+    Bundle,
+    load_bundle,
+)
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
+from tumorlens.report.evaluation.sequences import sequence_overview
 from tumorlens.report.evaluation.series import series_figure_rows
 from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.figure_words import figure_text, name_text, table
-from tumorlens.report.model_card.card import FOLDER, card_charts, model_card
+from tumorlens.report.model_card.card import (
+    FOLDER,
+    card_charts,
+    model_card,
+    weights_licence,
+)
 from tumorlens.report.model_card.figures import COVERAGES
 from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting, Settings
 from tumorlens.web.openapi.document import openapi_document
@@ -40,6 +51,8 @@ ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
 SOURCES = {
     "cheng": "`cheng`: T1 with contrast, every slice a tumour",
+    "lgg_sequences": "`lgg_sequences`: the same slices in FLAIR and T1",
+    "brain44": "`brain44`: a web set in T1, T1 with contrast and T2, labelled by case",
     "lgg": "`lgg`: glioma and tumour-free slices from the same scanners",
     "brisc_notumor": "`brisc_notumor`: tumour-free images",
     "notumor": "`notumor`: tumour-free images from the web",
@@ -90,6 +103,7 @@ def main() -> int:
             "folds": _folds_table(folds),
             "sources": _source_table(folds[0]),
             "sites": _site_table(folds[0], baseline["by_slice"]),
+            "sequences": _sequence_tables(folds[0]),
             "strangers": _strangers_table(),
             "network": _network_table(bundle.metrics),
             "maps": _maps_table(bundle.metrics["faithfulness"]),
@@ -111,6 +125,7 @@ def main() -> int:
             for page, texts in parts.items()
         },
         ROOT / "docs" / "model-card.md": model_card(bundle),
+        DEFAULT_BUNDLE / LICENCE_FILE: weights_licence(bundle),
         ROOT / "docs" / "settings.md": _settings_page(),
         **charts,
     }
@@ -246,6 +261,18 @@ def _site_table(model: dict[str, Any], baseline: dict[str, Any]) -> str:
         cells = " | ".join(figure_text(figure) for figure in found)
         lines.append(f"| {name} | {part['slices']} | {part['patients']} | {cells} |")
     return "\n".join(lines)
+
+
+def _sequence_tables(model: dict[str, Any]) -> str:
+    """Give the figures of each MR sequence, and of other lesions."""
+    parts = sequence_overview(model.get("sequences", {}))
+    if not parts:
+        return "Not measured: this network knows T1 alone."
+    texts = (
+        "\n".join((f"{part.title}:", "", *table(part.columns, part.rows)))
+        for part in parts
+    )
+    return "\n\n".join(texts)
 
 
 def _strangers_table() -> str:

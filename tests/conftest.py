@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -24,7 +24,7 @@ from tumorlens.inference.bundle.facts import (
     Rate,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, Finding
 
 # TensorFlow reads it when it is first imported, and is quiet then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -94,12 +94,12 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build_tiny_bundle(folder: Path) -> None:
+def build_tiny_bundle(folder: Path, findings: Sequence[Finding] = CLASSES) -> None:
     """Write a bundle whose evidence is the mean brightness of each cell.
 
     Evidence and logits of glioma rise with brightness, those of no tumour
     fall; meningioma and pituitary stay low. A cell of mean brightness 0.8 is
-    as likely glioma as not.
+    as likely glioma as not. Four other findings take the places of the classes.
     """
     onnx.save(_tiny_network(), folder / "model.onnx")
     _tiny_domain(folder / "domain.npz")
@@ -115,10 +115,11 @@ def build_tiny_bundle(folder: Path) -> None:
             "balanced": OperatingPoint(0.5, rate, rate),
         },
         default_operating_point="screening",
-        prediction_sets=PredictionSets(0.9, dict.fromkeys(CLASSES, 0.1)),
+        prediction_sets=PredictionSets(0.9, dict.fromkeys(findings, 0.1)),
         domain={"threshold": 0.05},
         provenance={"data": "drawn"},
         metrics={},
+        findings=findings,
     )
 
 

@@ -119,6 +119,44 @@ def test_training_without_arguments_says_how_it_is_called():
     assert "python examples/train_on_folders.py MY_DATA RUN" in done.stderr
 
 
+def test_two_hospitals_are_validated_by_a_protocol(tmp_path, tiny_bundle):
+    data, out = tmp_path / "data", tmp_path / "out"
+    for name in ("lgg/images", "lgg/masks", "lgg_sequences"):
+        (data / name).mkdir(parents=True)
+    rows, patients = [], []
+    for number in range(14):
+        site = ("CS", "FG")[number % 2]
+        patient = f"TCGA-{site}-{number:04d}"
+        # Codes as in the source: grade, side and sex.
+        patients.append((patient, 20 + 3 * number, 1 + number % 2, 1 + number % 2, 3))
+        for place, lesion in enumerate((None, (90, 110, 18))):
+            name = f"{patient}_{place}"
+            picture = draw_phantom(lesion=lesion, seed=number)
+            cv2.imwrite(str(data / "lgg/images" / f"{name}.jpg"), picture)
+            if lesion is not None:
+                outline = cv2.circle(picture * 0, lesion[:2], lesion[2], 255, -1)
+                cv2.imwrite(str(data / "lgg/masks" / f"{name}.png"), outline)
+            label = "no_tumor" if lesion is None else "glioma"
+            rows.append((name, label, patient, site, place, 2, 0, 9, "learn"))
+    heads = "id,class,patient,site,slice,n_slices,mask_px,gap_to_tumor_slice,use"
+    with (data / "lgg/lgg.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([heads.split(","), *rows])
+    heads = "patient,age_at_initial_pathologic,gender,neoplasm_histologic_grade"
+    with (data / "lgg_sequences/lgg_clinical.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[*heads.split(","), "laterality"], *patients])
+    done = run("validation/validate_lgg.py", data, out, "--model", tiny_bundle)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "14 patients count for the primary endpoint; 28 were planned" in done.stdout
+    result = json.loads((out / "report" / "metrics.json").read_text())
+    assert result["slices"] == 28
+    assert set(result["subgroups"]["sex"]) == {"female", "male"}
+    assert set(result["subgroups"]["side"]) == {"right"}
+    assert (out / "report" / "report.pdf").exists()
+    (data / "lgg/lgg.csv").unlink()
+    broken = run("validation/validate_lgg.py", data, out)
+    assert broken.returncode == 2
+
+
 def test_the_notebook_runs_and_ends_in_a_decision_at_each_operating_point(
     tmp_path, monkeypatch, capsys
 ):

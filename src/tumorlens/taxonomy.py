@@ -1,4 +1,4 @@
-"""The four classes: their order, names, display text and colours.
+"""The four classes: their order, names, display text and colours; and a user's own.
 
 Every other part asks here; no other file spells a class.
 
@@ -8,6 +8,7 @@ Tested in `tests/data/test_manifest.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,7 +33,92 @@ class Lesion(StrEnum):
     VASCULAR = "vascular"
 
 
-Finding = TumorClass | Lesion
+class OwnClass(str):
+    """Class of a user's own, by its name; made by `own_classes`, and equal to its name.
+
+    Attributes
+    ----------
+    is_tumor
+        Whether it is a kind of tumour.
+    siblings
+        All classes of its set, tumours first: the order of every array of them.
+    """
+
+    is_tumor: bool
+    siblings: tuple[OwnClass, ...]
+
+    @property
+    def value(self) -> str:
+        """Its name, as `TumorClass` gives it."""
+        return str(self)
+
+    def __copy__(self) -> OwnClass:
+        """Return itself: it does not change."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> OwnClass:
+        """Return itself: it does not change."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Name what makes it again in another process."""
+        names = {str(item): item.is_tumor for item in self.siblings}
+        return _own_class, (str(self), names)
+
+
+def _own_class(name: str, is_tumor: Mapping[str, bool]) -> OwnClass:
+    classes = own_classes(is_tumor)
+    return classes[classes.index(OwnClass(name))]
+
+
+def own_classes(is_tumor: Mapping[str, bool]) -> tuple[OwnClass, ...]:
+    """Make the classes of a user's own set.
+
+    Parameters
+    ----------
+    is_tumor
+        Two names or more, and whether each is a tumour; see `own_class_error`.
+
+    Returns
+    -------
+    tuple of OwnClass
+        Tumours first, then the others, each by name: the order of every array of
+        them. The first that is no tumour stands for all such cells of a slice.
+    """
+    classes = tuple(
+        OwnClass(name) for name in sorted(is_tumor, key=lambda x: (not is_tumor[x], x))
+    )
+    for item in classes:
+        item.is_tumor, item.siblings = is_tumor[item], classes
+    return classes
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,39}")
+_TAKEN = ("tumor", "other", "vascular", "uncertain", "not_brain_mri")
+"""Names that JSON and CSV use for something else."""
+
+
+def own_class_error(is_tumor: Mapping[str, bool]) -> str | None:
+    """Say in a sentence why names cannot be a set of classes; None where they can."""
+    for name in is_tumor:
+        if not _NAME.fullmatch(name):
+            return (
+                f"The class {name!r} is not 1 to 40 letters, digits, spaces, _ and -, "
+                "a letter first."
+            )
+        if name in _TAKEN:
+            return f"The class {name!r} has a name that results use for something else."
+    if set(is_tumor.values()) != {True, False}:
+        missing = "a tumour" if True not in is_tumor.values() else "no tumour"
+        return f"None of the classes {', '.join(sorted(is_tumor))} is {missing}."
+    if is_tumor.get("no_tumor"):
+        return "The class 'no_tumor' is said to be a tumour."
+    return None
+
+
+ClassName = TumorClass | OwnClass
+"""Class of a bundle or manifest: one of the four, or of a user's own."""
+Finding = TumorClass | Lesion | OwnClass
 
 
 class Answer(StrEnum):
@@ -118,6 +204,54 @@ INFO: dict[Finding, ClassInfo] = {
     ),
 }
 
+_OWN_COLORS = ("#D55E00", "#0072B2", "#CC79A7", "#009E73", "#E69F00", "#56B4E9")
+
+
+def info_of(finding: Finding) -> ClassInfo:
+    """Give title, sentence and colour of any class, a user's own too."""
+    if not isinstance(finding, OwnClass):
+        return INFO[finding]
+    title = class_title(finding)
+    return ClassInfo(
+        title,
+        f"The slice looks like one of the class {title.lower()}.",
+        _OWN_COLORS[finding.siblings.index(finding) % len(_OWN_COLORS)],
+    )
+
+
+def class_title(name: str) -> str:
+    """Name a class for people, one of the four or a user's own, by its text."""
+    if name in set(TumorClass):
+        return INFO[TumorClass(name)].title
+    title = name.replace("_", " ")
+    return title[:1].upper() + title[1:]
+
+
+def is_tumor(finding: Finding) -> bool:
+    """Tell whether a finding is a tumour; a vascular lesion is none."""
+    if isinstance(finding, OwnClass):
+        return finding.is_tumor
+    return finding in TUMOR_FINDINGS
+
+
+def is_no_lesion(finding: Finding | None) -> bool:
+    """Tell whether a class is free of any lesion; of a user's own, of any tumour."""
+    if isinstance(finding, OwnClass):
+        return not finding.is_tumor
+    return finding is TumorClass.NO_TUMOR
+
+
+def are_same_classes(some: Sequence[Finding], others: Sequence[Finding]) -> bool:
+    """Tell whether two lists name the same classes, and the same ones tumours."""
+    one, two = ([(str(x), is_tumor(x)) for x in names] for names in (some, others))
+    return one == two
+
+
+def clear_places(names: Sequence[Finding]) -> list[int]:
+    """List the places of classes free of tumour; the first stands for such cells."""
+    return [place for place, name in enumerate(names) if is_no_lesion(name)]
+
+
 Decided = Finding | Verdict
 """Answer of a decision: a class or a verdict."""
 
@@ -174,7 +308,7 @@ def decision_title(decision: str) -> str:
     decided = parse_decided(decision)
     if isinstance(decided, Verdict):
         return VERDICT_TITLES[decided]
-    return INFO[decided].title
+    return info_of(decided).title
 
 
 def parse_finding(text: str) -> Finding:
@@ -216,4 +350,4 @@ def answer_of(decision: Decided) -> Answer:
     """Tell whether there is a tumour from a decision that was stored without it."""
     if isinstance(decision, Verdict):
         return Answer(decision.value)
-    return Answer.NO_TUMOR if decision is TumorClass.NO_TUMOR else Answer.TUMOR
+    return Answer.NO_TUMOR if is_no_lesion(decision) else Answer.TUMOR

@@ -102,6 +102,8 @@ def _of_class(kind: type) -> dict[str, Any]:
     for name, value in inspect.getmembers(kind):
         if name.startswith("_") or name in told:
             continue
+        if issubclass(kind, str) and hasattr(str, name):
+            continue
         if isinstance(value, property):
             told[name] = "property"
         elif callable(value):

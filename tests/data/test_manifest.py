@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tumorlens.data.manifest import (
     Record,
+    class_names,
     manifest_digest,
     read_manifest,
     write_manifest,
@@ -325,3 +327,77 @@ def test_the_digest_can_see_the_bytes(tmp_path: Path) -> None:
     after = [manifest_digest(records, contents=flag) for flag in (False, True)]
     assert before[0] == after[0]
     assert before[1] != after[1]
+
+
+OWN = "file,label,tumor\n1.png,metastasis,yes\n2.png,abscess,no\n3.png,healthy,no\n"
+
+
+def test_a_manifest_may_have_classes_of_its_own(tmp_path: Path) -> None:
+    path = csv_with(tmp_path, OWN, "1.png", "2.png", "3.png")
+    records = read_manifest(path, may_be_own=True)
+    classes = class_names(records)
+    assert classes == ("metastasis", "abscess", "healthy")
+    assert [item.is_tumor for item in classes] == [True, False, False]
+    assert [row.findings for row in records] == [(name,) for name in classes]
+    write_manifest(records, tmp_path / "again.csv")
+    assert read_manifest(tmp_path / "again.csv", may_be_own=True) == records
+    # Another process makes the same of them.
+    sent = pickle.loads(pickle.dumps(records))
+    assert sent == records and class_names(sent) == classes
+    assert sent[2].label.is_tumor is False
+    # What is a tumour is part of what a set is.
+    other = read_manifest(
+        csv_with(tmp_path, OWN.replace("abscess,no", "abscess,yes")), may_be_own=True
+    )
+    assert manifest_digest(other) != manifest_digest(records)
+
+
+def test_classes_of_its_own_are_refused_where_the_four_are_meant(
+    tmp_path: Path,
+) -> None:
+    path = csv_with(tmp_path, OWN, "1.png", "2.png", "3.png")
+    with pytest.raises(DatasetError, match="metastasis, abscess, healthy"):
+        read_manifest(path)
+
+
+def test_the_four_classes_stay_what_they_are(tmp_path: Path) -> None:
+    """A column that says of all of them what is known makes no classes of its own."""
+    rows = "Glioma,yes\n#,meningioma,yes\n#,pituitary,yes\n#,notumor,no\n"
+    text = f"file,label,tumor\n#,{rows}".replace("#", "1.png")
+    records = read_manifest(csv_with(tmp_path, text, "1.png"))
+    assert [row.label for row in records] == list(TumorClass)
+    assert not class_names(records)
+    # Two of them alone are classes of its own.
+    two = "file,label,tumor\n1.png,glioma,yes\n1.png,no_tumor,no\n"
+    records = read_manifest(csv_with(tmp_path, two), may_be_own=True)
+    assert class_names(records) == ("glioma", "no_tumor")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("1.png,a,yes\n2.png,b,yes\n", "None of the classes a, b is no tumour"),
+        ("1.png,a,no\n2.png,b,no\n", "None of the classes a, b is a tumour"),
+        ("1.png,a,yes\n2.png,b,\n", "does not say whether 'b' is a tumour"),
+        ("1.png,a,yes\n2.png,a,no\n", "line 3: the class 'a' is a tumour in some"),
+        ("1.png,a,maybe\n2.png,b,no\n", "line 2: the column tumor says 'maybe'"),
+        ("1.png,,yes\n2.png,b,no\n", "of the label ''"),
+        ("1.png,tumor,yes\n2.png,b,no\n", "use for something else"),
+        ("1.png,2 b,yes\n2.png,b,no\n", "'2 b' is not 1 to 40 letters"),
+        ("1.png,no_tumor,yes\n2.png,b,no\n", "'no_tumor' is said to be a tumour"),
+    ],
+)
+def test_classes_that_cannot_be_are_named(
+    tmp_path: Path, rows: str, words: str
+) -> None:
+    path = csv_with(tmp_path, f"file,label,tumor\n{rows}", "1.png", "2.png")
+    with pytest.raises(DatasetError) as caught:
+        read_manifest(path, may_be_own=True)
+    assert words in str(caught.value)
+
+
+def test_a_lesion_does_not_go_with_classes_of_its_own(tmp_path: Path) -> None:
+    text = "file,label,tumor,lesion\n1.png,a,yes,\n2.png,b,no,\n3.png,,,other\n"
+    path = csv_with(tmp_path, text, "1.png", "2.png", "3.png")
+    with pytest.raises(DatasetError, match="line 4: the column lesion"):
+        read_manifest(path, may_be_own=True)

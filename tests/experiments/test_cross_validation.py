@@ -24,18 +24,21 @@ from tumorlens.experiments.cross_validation import (
     OUTPUTS,
     FoldPlan,
     cross_validate,
+    fold_support_lines,
     held_out_by_folds,
     mean_of_runs,
     measured_bundles_of_folds,
     train_fold,
     train_folds,
 )
-from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.bundle import load_bundle, sha256_of
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training.dataset import load_samples
 from tumorlens.training.fit import BEST_WEIGHTS
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import find_network
+
+AT_ONCE = FoldPlan(jobs=2)
 
 
 def quiet(_: str) -> None:
@@ -79,7 +82,7 @@ def test_each_fold_is_said_of_by_a_network_that_left_it_out(trained, records):
 
 def test_runs_at_the_same_time_end_as_one_after_the_other(trained, records, tmp_path):
     places = {fold: tmp_path / f"fold{fold}" for fold in (0, 1)}
-    samples = train_folds(records, places, TINY, 2, quiet)
+    samples = train_folds(records, places, TINY, AT_ONCE, quiet)
     assert len(samples) == len(records)
     for fold, place in places.items():
         pairs = zip(weights_of(place), weights_of(trained[fold]), strict=True)
@@ -90,7 +93,7 @@ def test_runs_at_the_same_time_end_as_one_after_the_other(trained, records, tmp_
 def test_an_error_of_a_run_beside_others_is_told_whole(records, tmp_path):
     places = {fold: tmp_path / f"fold{fold}" for fold in (0, 1, 2)}
     with pytest.raises(TrainingError, match=r"fold 2.*data split --folds"):
-        train_folds(records, places, TINY, 2, quiet)
+        train_folds(records, places, TINY, AT_ONCE, quiet)
 
 
 def test_no_run_outlives_a_command_that_was_killed(records, tmp_path):
@@ -134,8 +137,9 @@ def test_runs_with_other_choices_are_refused_before_any_training(
     trained, records, samples, tmp_path
 ):
     other = replace(TINY, seed=7)
+    places = {3: tmp_path / "fold3", 1: trained[1]}
     with pytest.raises(TrainingError, match=r"fold1 holds a run with other choices"):
-        train_folds(records, {3: tmp_path / "fold3", 1: trained[1]}, other, 2, quiet)
+        train_folds(records, places, other, AT_ONCE, quiet)
     assert not (tmp_path / "fold3").exists()
     train_fold(samples, 0, TINY, tmp_path / "begun", quiet)
     (tmp_path / "begun" / OUTPUTS).unlink()
@@ -252,13 +256,65 @@ def test_an_error_is_drawn_by_the_bundle_that_left_it_out(records, folder):
         predict(replace(records[0], fold=7))
 
 
-def test_a_fold_is_calibrated_on_the_other_folds(records, folder):
-    place, _ = folder
-    other = HeldOut.load(place / "fold1" / OUTPUTS, records)
-    bundle = load_bundle(place / "fold0" / "bundle")
-    assert bundle.provenance["calibrated_on"]["slices"] == len(other.records)
+def test_a_fold_is_calibrated_on_the_other_folds(tmp_path):
+    """Of each class a fold has the ten patients that are needed."""
+    records = draw_two_folds(tmp_path, 80)
+    said = []
+    cross_validate(records, TINY, tmp_path / "folds", say=said.append)
+    other = HeldOut.load(tmp_path / "folds/fold1" / OUTPUTS, records)
+    bundle = load_bundle(tmp_path / "folds/fold0/bundle")
+    facts = bundle.provenance["calibrated_on"]
+    assert (facts["how"], facts["slices"]) == ("cross-validation", len(other.records))
     expected = fit_decision_layer(other, np.ones(len(other.records))).calibration
     assert bundle.calibration.slice_weight == pytest.approx(expected.slice_weight)
+    assert not [line for line in said if "too few" in line.lower()]
+
+
+def test_with_fewer_than_ten_patients_a_fold_is_given_no_figure(folder):
+    for fold in (0, 1):
+        bundle = load_bundle(folder[0] / f"fold{fold}/bundle")
+        facts = bundle.provenance["calibrated_on"]
+        assert facts["how"] == "nothing"
+        assert set(facts["too_few"].values()) == {2}
+        for point in bundle.operating_points.values():
+            assert (point.threshold, point.sensitivity) == (0.5, None)
+
+
+def test_what_folds_can_support_is_said_before_any_trains(samples):
+    """Four patients of each class, two of them in each fold."""
+    lines = fold_support_lines(samples, (0, 1), TINY)
+    assert lines[0].startswith("Glioma: 4 pictures of 4 patients, each judged by")
+    assert "4 right of these 4 would mean a share of 40 to 100 %" in lines[0]
+    assert "Too few patients are kept apart" in lines[-1]
+    assert "one half is its threshold" in lines[-1]
+    # Three times the patients: enough for all folds together, too few beside one.
+    many = [
+        replace(
+            item, record=replace(item.record, patient=f"{item.record.group} {time}")
+        )
+        for item in samples
+        for time in range(3)
+    ]
+    lines = fold_support_lines(many, (0, 1), TINY)
+    assert "Beside one fold too few patients are left" in lines[-1]
+    assert "glioma 6" in lines[-1]
+
+
+def test_folds_start_from_weights_and_inherit_who_shaped_them(
+    trained, records, tmp_path
+):
+    weights = trained[0] / BEST_WEIGHTS
+    said = []
+    plan = FoldPlan(weights=weights)
+    found = cross_validate(records, TINY, tmp_path, plan, said.append)
+    assert "2 runs, each of 2 steps in at most 1 epochs of 2" in "\n".join(said)
+    assert not found.leakage["held_out"]
+    (line,) = load_bundle(tmp_path / "fold1/bundle").provenance["parents"]
+    assert line["weights_sha256"] == sha256_of(weights)
+    pairs = zip(weights_of(tmp_path / "fold1"), weights_of(trained[1]), strict=True)
+    assert any(np.abs(first - second).max() > 1e-5 for first, second in pairs)
+    with pytest.raises(TrainingError, match="did not start from these weights"):
+        cross_validate(records, TINY, tmp_path, say=quiet)
 
 
 def test_all_folds_together_are_read_back(records, folder):

@@ -40,7 +40,8 @@ def with_lesions(records: list[Record]) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    return with_lesions(draw_two_folds(tmp_path_factory.mktemp("people")))
+    # Ten patients of each class, as a calibration needs.
+    return with_lesions(draw_two_folds(tmp_path_factory.mktemp("people"), 80))
 
 
 @pytest.fixture(scope="module")

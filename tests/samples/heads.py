@@ -63,11 +63,11 @@ TINY = TrainingConfig(
 )
 
 
-def draw_two_folds(folder: Path) -> list[Record]:
-    """Draw 16 people and deal them, all classes in both folds: FOLDER/folds.csv."""
+def draw_two_folds(folder: Path, count: int = 16) -> list[Record]:
+    """Draw people and deal them, all classes in both folds: FOLDER/folds.csv."""
     dealt = [
         replace(row, fold=number // 4 % 2)
-        for number, row in enumerate(draw_people(folder, 16))
+        for number, row in enumerate(draw_people(folder, count))
     ]
     write_manifest(dealt, folder / "folds.csv")
     return read_manifest(folder / "folds.csv")

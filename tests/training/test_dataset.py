@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import nibabel as nib
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Lesion, TumorClass
 from tumorlens.training.dataset import (
     FINDING_RATIOS,
+    SHOWN_AS_T2,
     Sample,
     load_samples,
     sampling_weights,
@@ -158,6 +160,35 @@ def head(outline=None, brain=True):
     label = TumorClass.NO_TUMOR if outline is None else TumorClass.GLIOMA
     record = Record(Path("head.png"), label, "patient", source="clinic")
     return Sample(record, square, outline, disc(95) if brain else None)
+
+
+def test_a_flair_slice_is_shown_as_t2_where_its_t1_is_at_hand(phantom, tmp_path):
+    """Three slices of one patient in FLAIR; only the first two have T1 of their own."""
+    places = [("1", "FLAIR"), ("1", "T1"), ("2", "FLAIR"), ("2", "T1"), ("3", "FLAIR")]
+    records = []
+    for number, word in places:
+        sequence = MRSequence(word)
+        picture = phantom()
+        picture[disc(25) > 0] = 20
+        path = tmp_path / f"{number}-{word}.png"
+        cv2.imwrite(str(path), picture)
+        record = Record(path, TumorClass.NO_TUMOR, "p", source="clinic")
+        extra = {"slice": number}
+        records.append(replace(record, sequence=sequence, extra=extra))
+    samples, _ = load_samples(records)
+    twins = {item.record.path.stem: item.as_t2 for item in samples}
+    made = {name for name, twin in twins.items() if twin is not None}
+    assert made == {"1-FLAIR", "2-FLAIR"}
+    middle = slice(118, 138), slice(118, 138)
+    square = next(item.square for item in samples if item.record.path.stem == "1-FLAIR")
+    assert twins["1-FLAIR"][middle].mean() > square[middle].mean() + 100
+    weights = sampling_weights(samples, "class-source-sequence")
+    shares = dict(
+        zip((item.record.path.stem for item in samples), weights, strict=True)
+    )
+    flair = sum(share for name, share in shares.items() if name.endswith("FLAIR"))
+    t1 = sum(share for name, share in shares.items() if name.endswith("T1"))
+    assert flair / t1 == pytest.approx(SHOWN_AS_T2 * np.sqrt(3.0 / 2.0))
 
 
 def test_the_skull_goes_and_the_brain_fills_the_square():

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.samples.heads import TINY
 from tumorlens.errors import TrainingError
 from tumorlens.training.networks.registry import find_network
 from tumorlens.training.weights import (
@@ -49,21 +50,21 @@ def runs(tmp_path_factory):
 
 
 def test_each_weight_is_the_mean_of_the_runs(runs):
-    for item in average_networks("seed-cnn", runs).get_weights():
+    for item in average_networks(TINY, runs).get_weights():
         np.testing.assert_allclose(item, 0.3, atol=1e-6)
 
 
 def test_one_run_stays_as_it_is(runs):
-    for item in average_networks("seed-cnn", runs[2:]).get_weights():
+    for item in average_networks(TINY, runs[2:]).get_weights():
         np.testing.assert_allclose(item, 0.6, atol=1e-6)
 
 
 def test_weights_that_are_missing_or_damaged_are_named(runs, tmp_path):
     with pytest.raises(TrainingError, match=r"none\.weights\.h5"):
-        average_networks("seed-cnn", [runs[0], tmp_path / "none.weights.h5"])
+        average_networks(TINY, [runs[0], tmp_path / "none.weights.h5"])
     (tmp_path / "cut.weights.h5").write_bytes(runs[0].read_bytes()[:500])
     with pytest.raises(TrainingError, match=r"cut\.weights\.h5"):
-        average_networks("seed-cnn", [tmp_path / "cut.weights.h5"])
+        average_networks(TINY, [tmp_path / "cut.weights.h5"])
 
 
 def test_normalisation_is_counted_anew_over_all_batches():

@@ -44,7 +44,14 @@ from tumorlens.inference.slice.decision import (
     softmax,
 )
 from tumorlens.statistics.metrics import calibration_error
-from tumorlens.taxonomy import CLASSES, DECIDED, NO_TUMOR_INDEX, Finding
+from tumorlens.taxonomy import (
+    CLASSES,
+    DECIDED,
+    FINDINGS,
+    NO_TUMOR_INDEX,
+    Finding,
+    clear_places,
+)
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import Network
 
@@ -146,9 +153,9 @@ def unfitted_layer(network: Network, cells: int) -> DecisionLayer:
     cells
         Number of cells of its evidence; 0 for a network without that head.
     """
-    count = len(network.findings)
+    count, own = len(network.findings), network.own_classes
     weight = 0.5 if cells else 1.0
-    decided = DECIDED if count > len(CLASSES) else CLASSES
+    decided = own or (DECIDED if count > len(CLASSES) else CLASSES)
     point = OperatingPoint(HIGHEST_THRESHOLD, None, None)
     return DecisionLayer(
         Calibration(
@@ -189,7 +196,10 @@ def fit_decision_layer(
         row.source if head is None else f"{row.source} {sequence_word(row.sequence)}"
         for row in held.records
     ]
-    calibration = fit_calibration(held.logits, held.evidence, held.labels, sources)
+    names: tuple[Finding, ...] = held.own_classes or FINDINGS
+    calibration = fit_calibration(
+        held.logits, held.evidence, held.labels, sources, names
+    )
     if head is not None and held.sequence is not None:
         calibration = fit_sequence_bias(
             calibration,
@@ -203,15 +213,20 @@ def fit_decision_layer(
     return DecisionLayer(
         calibration,
         fit_slice_points(
-            1.0 - probabilities[:, NO_TUMOR_INDEX],
-            held.decided,
+            1.0 - probabilities[:, clear_places(names)].sum(axis=1),
+            # Only tumour or none counts there.
+            np.where(held.shows_tumor, NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
+            if held.own_classes
+            else held.decided,
             held.records,
             held.outlined.mean(axis=(1, 2)),
             by_sequence=head is not None,
         ),
-        fit_prediction_sets(probabilities, held.decided, groups),
+        fit_prediction_sets(
+            probabilities, held.decided, groups, held.own_classes or DECIDED
+        ),
         _fit_rules(held, calibration, probabilities, brain_shares),
-        fit_cells(held.evidence, held.outlined, held.labels),
+        fit_cells(held.evidence, held.outlined, held.labels, clear_places(names)),
         head,
     )
 
@@ -224,8 +239,11 @@ def _fit_rules(
 ) -> Rules:
     spots = _pooled(held, calibration)
     groups = [row.group for row in held.records]
-    whole, local = (class_view(softmax(head)) for head in (held.logits, spots))
-    rules = fit_rules(whole, local, probabilities, held.decided, groups, brain_shares)
+    names = held.own_classes or CLASSES
+    whole, local = (class_view(softmax(head), names) for head in (held.logits, spots))
+    rules = fit_rules(
+        *(whole, local, probabilities, held.decided, groups, brain_shares), names
+    )
     # Without an evidence head there is nobody to disagree with.
     return replace(rules, head_disagreement=None) if held.evidence is None else rules
 
@@ -239,10 +257,11 @@ def _probabilities(
     findings = calibrated_probabilities(
         held.logits, _pooled(held, calibration), calibration, shares
     )
-    return decided_view(findings)
+    return decided_view(findings, held.own_classes or CLASSES)
 
 
 def _pooled(held: HeldOut, calibration: Calibration) -> NDArray[np.float32]:
     if held.evidence is None:
         return np.zeros_like(held.logits)
-    return pool_evidence(held.evidence, calibration.evidence_cells)
+    clear = clear_places(held.own_classes or CLASSES)
+    return pool_evidence(held.evidence, calibration.evidence_cells, clear)

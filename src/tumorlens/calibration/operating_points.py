@@ -27,7 +27,13 @@ from tumorlens.inference.bundle.facts import (
 )
 from tumorlens.inference.slice.decision import LIKELIER
 from tumorlens.statistics.resampling import Resampling, share_figure
-from tumorlens.taxonomy import NO_TUMOR_INDEX, TUMOR_FINDINGS, Lesion, TumorClass
+from tumorlens.taxonomy import (
+    NO_TUMOR_INDEX,
+    Finding,
+    Lesion,
+    is_no_lesion,
+    is_tumor,
+)
 
 SCREENING_SENSITIVITY = 0.99
 """Share of the slices with a large lesion that `screening` is to find, every patient
@@ -82,31 +88,31 @@ def slice_groups(
             Slices with a vascular lesion, which is no tumour.
     """
     truths = [row.findings[0] if len(row.findings) == 1 else None for row in records]
-    is_tumor = np.array([truth in TUMOR_FINDINGS for truth in truths], bool)
-    is_clear = np.array([truth is TumorClass.NO_TUMOR for truth in truths], bool)
+    is_lesion = np.array([x is not None and is_tumor(x) for x in truths], bool)
+    is_clear = np.array([is_no_lesion(truth) for truth in truths], bool)
     by_case = np.array([row.source in LABELLED_BY_CASE for row in records], bool)
-    large, faint = _thirds(records, areas, is_tumor)
-    truths_of_source: dict[str, set[object]] = defaultdict(set)
+    large, faint = _thirds(records, areas, is_lesion)
+    truths_of_source: dict[str, set[Finding | None]] = defaultdict(set)
     clear_patients, tumor_patients = (
         {
             (_scanner(row), row.group)
             for row, kept in zip(records, rows, strict=True)
             if kept
         }
-        for rows in (is_clear, is_tumor & ~by_case)
+        for rows in (is_clear, is_lesion & ~by_case)
     )
     shows_both = {scanner for scanner, _ in clear_patients & tumor_patients}
     for row, truth in zip(records, truths, strict=True):
         truths_of_source[row.source].add(truth)
     masks = {
         LARGE: large,
-        LABELLED: is_tumor & ~by_case & ~large.any(),
+        LABELLED: is_lesion & ~by_case & ~large.any(),
         FAINT: faint,
         SAME_SCANNER: is_clear
         & np.array([_scanner(row) in shows_both for row in records], bool),
         STRANGERS: is_clear
         & np.array(
-            [truths_of_source[row.source] == {TumorClass.NO_TUMOR} for row in records],
+            [all(map(is_no_lesion, truths_of_source[x.source])) for x in records],
             bool,
         ),
         STROKES: np.array([truth is Lesion.VASCULAR for truth in truths], bool),

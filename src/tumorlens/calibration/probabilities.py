@@ -19,11 +19,14 @@ from tumorlens.inference.bundle.facts import (
 )
 from tumorlens.inference.slice.decision import calibrated_probabilities, pool_evidence
 from tumorlens.taxonomy import (
-    CLASSES,
     DECIDED,
     FINDINGS,
     NO_TUMOR_INDEX,
     TUMOR_FINDINGS,
+    Finding,
+    Lesion,
+    clear_places,
+    is_tumor,
 )
 from tumorlens.training.held_out import HeldOut
 
@@ -46,6 +49,7 @@ def fit_calibration(
     evidence: NDArray[np.float32] | None,
     labels: NDArray[np.int64],
     sources: Sequence[str],
+    names: Sequence[Finding] = FINDINGS,
 ) -> Calibration:
     """Fit how both heads combine, by likelihood.
 
@@ -62,17 +66,20 @@ def fit_calibration(
         Shape (N,): places in `FINDINGS`.
     sources
         N names of the sets, and at times sequences, that the slices are from.
+    names
+        What the outputs are of, in their order, where that is not `FINDINGS`.
 
     Returns
     -------
     Calibration
         The pool size with the best likelihood, and its weights.
     """
-    weights = _source_weights(labels, sources)
+    weights = _source_weights(labels, sources, names)
+    clear = clear_places(names)
     best: tuple[float, Calibration] | None = None
     count = 1 if evidence is None else evidence.shape[1] * evidence.shape[2]
     for cells in (size for size in POOL_SIZES if size <= count):
-        pooled = None if evidence is None else pool_evidence(evidence, cells)
+        pooled = None if evidence is None else pool_evidence(evidence, cells, clear)
         loss, fitted = _fit_weights(logits, pooled, labels, weights, cells)
         if best is None or loss < best[0]:
             best = loss, fitted
@@ -217,12 +224,15 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
 
 
 def _source_weights(
-    labels: NDArray[np.int64], sources: Sequence[str]
+    labels: NDArray[np.int64],
+    sources: Sequence[str],
+    names: Sequence[Finding] = FINDINGS,
 ) -> NDArray[np.float64]:
     """Weigh slices so that every source's tumours, and its others, weigh alike."""
+    tumors = [place for place, name in enumerate(names) if is_tumor(name)]
     kinds = [
         (source, bool(tumor))
-        for source, tumor in zip(sources, np.isin(labels, _TUMORS), strict=True)
+        for source, tumor in zip(sources, np.isin(labels, tumors), strict=True)
     ]
     counts = Counter(kinds)
     weights = np.array([1.0 / counts[kind] for kind in kinds])
@@ -233,6 +243,7 @@ def fit_prediction_sets(
     probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
     patients: Sequence[str],
+    names: Sequence[Finding] = DECIDED,
 ) -> PredictionSets:
     """Fix from which probability a class cannot be ruled out.
 
@@ -253,6 +264,8 @@ def fit_prediction_sets(
         Shape (N,): places in that order.
     patients
         N group keys.
+    names
+        What the probabilities are of, where that is not `DECIDED`.
 
     Returns
     -------
@@ -263,9 +276,9 @@ def fit_prediction_sets(
     """
     groups = np.asarray(patients)
     thresholds = {}
-    for row, name in enumerate(DECIDED[: probabilities.shape[1]]):
+    for row, name in enumerate(names[: probabilities.shape[1]]):
         of_class = labels == row
-        learned = of_class.any() or name in CLASSES
+        learned = of_class.any() or name is not Lesion.OTHER
         thresholds[name] = (
             _covering(probabilities[of_class, row], groups[of_class])
             if learned
@@ -299,6 +312,7 @@ def fit_cells(
     evidence: NDArray[np.float32] | None,
     outlined: NDArray[np.float32],
     labels: NDArray[np.int64],
+    clear: Sequence[int] = (NO_TUMOR_INDEX,),
 ) -> CellCalibration | None:
     """Fit the probability of tumour in a cell to radiologists' outlines.
 
@@ -315,6 +329,8 @@ def fit_cells(
         where there is none.
     labels
         Shape (N,): class indices.
+    clear
+        Places of the classes that are free of tumour.
 
     Returns
     -------
@@ -322,15 +338,12 @@ def fit_cells(
         None where no outline is there to fit on.
     """
     rows = np.flatnonzero(np.isfinite(outlined).all(axis=(1, 2)))
-    rows = rows[labels[rows] != NO_TUMOR_INDEX]
+    rows = rows[~np.isin(labels[rows], clear)]
     if evidence is None or len(rows) == 0:
         return None
     true_evidence = evidence[rows, :, :, labels[rows]]
-    odds = (
-        (true_evidence - evidence[rows, :, :, NO_TUMOR_INDEX])
-        .ravel()
-        .astype(np.float64)
-    )
+    none = evidence[rows][..., list(clear)].max(axis=-1)
+    odds = (true_evidence - none).ravel().astype(np.float64)
     inside = (outlined[rows] >= INSIDE).ravel()
     sign = np.where(inside, -1.0, 1.0)
 

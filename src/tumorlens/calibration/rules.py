@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.inference.bundle.facts import Rules, disagreement
+from tumorlens.taxonomy import CLASSES, Finding
 
 MOST_RIGHT_LOST = 0.02
 """Share of the right answers that a rule may hold back."""
@@ -46,6 +47,7 @@ def fit_rules(
     labels: NDArray[np.int64],
     patients: Sequence[str],
     brain_shares: NDArray[np.float64] | None,
+    names: Sequence[Finding] = CLASSES,
 ) -> Rules:
     """Choose from where on a slice is held back, so that each rule costs little.
 
@@ -68,6 +70,8 @@ def fit_rules(
     brain_shares
         Shape (N,), 0 to 1: how much brain they show. None for whole series,
         which have no such rule.
+    names
+        The classes, in their order.
     """
     _, rows, counts = np.unique(
         np.asarray(patients), return_inverse=True, return_counts=True
@@ -76,7 +80,7 @@ def fit_rules(
     answers = _Answers(right, rows, 1.0 / counts[rows])
     return Rules(
         head_disagreement=_paying_level(
-            disagreement(slice_head, evidence_head), answers
+            disagreement(slice_head, evidence_head, names), answers
         ),
         min_brain_share=None
         if brain_shares is None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tumorlens.data.duplicates.copies import copies, measured_pairs, take_fingerprints
 from tumorlens.data.duplicates.fingerprint import Fingerprint
 from tumorlens.data.duplicates.neighbours import Pair, groups
-from tumorlens.data.manifest import Record
+from tumorlens.data.manifest import Record, class_names
 from tumorlens.taxonomy import CLASSES
 
 
@@ -132,10 +132,11 @@ def audit(
 
 
 def _summaries(readable: list[tuple[Record, Fingerprint]]) -> Iterable[Summary]:
+    own = [record for record, _ in readable]
     rows = defaultdict(list)
     for record, item in readable:
         rows[record.source, record.label].append((record, item))
-    order = [*CLASSES, None]
+    order: list[str | None] = [*(class_names(own) or CLASSES), None]
     for source, label in sorted(rows, key=lambda key: (key[0], order.index(key[1]))):
         part = rows[source, label]
         sizes = Counter(f"{item.width}x{item.height}" for _, item in part)
@@ -302,7 +303,7 @@ class _Copies:
             "near_duplicates",
             False,
             "{count} pairs of pictures are nearly equal "
-            "(neighbours in a scan, or copies that were changed).",
+            "(neighbours in a series, or copies that were changed).",
             (self._words(pair) for pair in self.pairs if not self._exact(pair)),
         )
 

@@ -182,4 +182,7 @@ def first_names(files: Sequence[Path]) -> str:
 
 def class_mend(verb: str) -> str:
     """Say how classes are written."""
-    return f"{verb} {', '.join(CLASSES)} or a common spelling of these."
+    return (
+        f"{verb} {', '.join(CLASSES)} or a common spelling of these, or list classes "
+        "of your own in a manifest whose column tumor says yes or no."
+    )

@@ -37,7 +37,7 @@ def read_one_slice(path: Path) -> Study:
     if count > 1:
         raise InputError(
             f"{path} holds {count} slices, and its label speaks of one.",
-            "Cut it with `tumorlens data slices`, or score whole scans with "
+            "Cut it with `tumorlens data slices`, or score whole series with "
             "`tumorlens compare-scans`.",
         )
     return study
@@ -79,7 +79,7 @@ def pick_of_each_class(
     """Draw `count` labelled records of each class at most, as `pick` does."""
     drawn = []
     for label in sorted({item.label for item in records if item.label is not None}):
-        drawn += pick([item for item in records if item.label is label], count, seed)
+        drawn += pick([item for item in records if item.label == label], count, seed)
     return drawn
 
 

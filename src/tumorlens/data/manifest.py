@@ -22,7 +22,17 @@ from tumorlens.data.dicom_patients import dicom_patient
 from tumorlens.data.sequences import parse_sequence, sequence_word
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import Finding, Lesion, TumorClass, parse_class
+from tumorlens.taxonomy import (
+    TUMOR_CLASSES,
+    ClassName,
+    Finding,
+    Lesion,
+    OwnClass,
+    TumorClass,
+    own_class_error,
+    own_classes,
+    parse_class,
+)
 
 COLUMNS = (
     "file",
@@ -37,7 +47,9 @@ COLUMNS = (
 )
 TRAIN_ONLY = "train_only"
 """A column that a manifest has where a row says so."""
-AT_TIMES = (TRAIN_ONLY, "fold", "sequence", "lesion", "kind")
+TUMOR = "tumor"
+"""A column that says of classes of a user's own whether they are tumours."""
+AT_TIMES = (TUMOR, TRAIN_ONLY, "fold", "sequence", "lesion", "kind")
 """Columns that a manifest has where any row fills them."""
 EITHER = "either"
 """Value of the column ``lesion`` where nobody drew a stroke or denied one."""
@@ -57,8 +69,8 @@ class Record:
     path
         The picture.
     label
-        One of the four classes; None where nobody has stated it, or where
-        it shows none of them, as a lesion of another kind.
+        One of the four classes, or of a user's own; None where nobody has stated it,
+        or where it shows none of them, as a lesion of another kind.
     patient
         Patient, unique over all sources; empty where unknown. Records of
         one patient never part ways in a split.
@@ -91,7 +103,7 @@ class Record:
     """
 
     path: Path
-    label: TumorClass | None
+    label: ClassName | None
     patient: str = ""
     mask: Path | None = None
     split: str = ""
@@ -126,6 +138,7 @@ def read_manifest(
     *,
     allow_unlabelled: bool = False,
     must_exist: bool = True,
+    may_be_own: bool = False,
     passed_over: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
     """Read a data set.
@@ -142,6 +155,8 @@ def read_manifest(
         Whether a row may come without a class.
     must_exist
         Whether a row whose picture or mask is missing is an error.
+    may_be_own
+        Whether the column ``tumor`` may make the labels classes of a user's own.
     passed_over
         Called with the files of a folder that are not listed, where there are
         any.
@@ -162,7 +177,16 @@ def read_manifest(
         return _read_tree(path, passed_over)
     if not path.exists():
         raise MissingFileError(f"There is no manifest or folder at {path}.")
-    return _read_csv(path, allow_unlabelled, must_exist)
+    records = _read_csv(path, allow_unlabelled, must_exist)
+    own = class_names(records)
+    if own and not may_be_own:
+        raise DatasetError(
+            f"{path} has classes of your own ({', '.join(own)}); this knows the four "
+            "classes alone.",
+            "Use `tumorlens data audit`, `data split`, `train` and `evaluate` with "
+            f"them, or take the column {TUMOR} out.",
+        )
+    return records
 
 
 def _read_csv(path: Path, allow_unlabelled: bool, must_exist: bool) -> list[Record]:
@@ -182,8 +206,56 @@ def _read_csv(path: Path, allow_unlabelled: bool, must_exist: bool) -> list[Reco
         ) from error
     if not rows:
         raise DatasetError(f"{path} has no rows.", "Add one row for each picture.")
-    reading = _Reading(path, allow_unlabelled, must_exist)
+    reading = _Reading(path, allow_unlabelled, must_exist, _own_labels(path, rows))
     return [reading.record(line, row) for line, row in rows]
+
+
+def _own_labels(
+    path: Path, rows: Sequence[tuple[int, dict[str, str]]]
+) -> dict[str, OwnClass]:
+    """Read the classes of a user's own, by name; none where the four are meant."""
+    is_tumor: dict[str, bool] = {}
+    labels: set[str] = set()
+    for line, row in rows:
+        named = {key.strip(): value for key, value in row.items() if key != _SURPLUS}
+        value, label = (named.get(key, "").strip() for key in (TUMOR, "label"))
+        labels |= {label} - {""}
+        if not value:
+            continue
+        said = _YES_OR_NO.get(value.lower())
+        if said is None or not label:
+            raise DatasetError(
+                f"{path}, line {line}: the column {TUMOR} says {value!r} of the label "
+                f"{label!r}.",
+                "Write yes or no beside each label: whether that class is a tumour.",
+            )
+        if is_tumor.setdefault(label, said) is not said:
+            raise DatasetError(
+                f"{path}, line {line}: the class {label!r} is a tumour in some rows "
+                "and none in others.",
+                f"Write the same in the column {TUMOR} of all its rows.",
+            )
+    four = {parse_class(name): said for name, said in is_tumor.items()}
+    if not is_tumor or four == {x: x in TUMOR_CLASSES for x in TumorClass}:
+        # All of the four, and nothing new about them.
+        return {}
+    untold = sorted(labels - set(is_tumor))
+    wrong = own_class_error(is_tumor)
+    if untold:
+        wrong = f"The column {TUMOR} does not say whether {untold[0]!r} is a tumour."
+    if wrong:
+        raise DatasetError(
+            f"{path}: {wrong}",
+            f"The column {TUMOR} says yes or no of each of two or more classes; leave "
+            "it out for the four classes of TumorLens.",
+        )
+    return {str(item): item for item in own_classes(is_tumor)}
+
+
+def class_names(records: Sequence[Record]) -> tuple[OwnClass, ...]:
+    """List a manifest's classes of a user's own; none where they are the four."""
+    own = next((x.label for x in records if isinstance(x.label, OwnClass)), None)
+    return () if own is None else own.siblings
 
 
 def _check_columns(path: Path, names: Sequence[str] | None) -> None:
@@ -204,6 +276,7 @@ class _Reading:
     path: Path
     allow_unlabelled: bool
     must_exist: bool
+    own: Mapping[str, OwnClass]
 
     def record(self, line: int, row: dict[str, str]) -> Record:
         if _SURPLUS in row:
@@ -249,8 +322,8 @@ class _Reading:
             )
         return file
 
-    def _label(self, line: int, value: str, lesion: str) -> TumorClass | None:
-        label = parse_class(value)
+    def _label(self, line: int, value: str, lesion: str) -> ClassName | None:
+        label = self.own.get(value) if self.own else parse_class(value)
         if label is None and (value or not (lesion or self.allow_unlabelled)):
             raise self._error(
                 line, f"the label {value!r} is no class", class_mend("Use")
@@ -264,6 +337,12 @@ class _Reading:
                 line,
                 f"the column lesion says {value!r}",
                 f"Write {', '.join(Lesion)} or {EITHER}, or leave it empty.",
+            )
+        if value and self.own:
+            raise self._error(
+                line,
+                f"the column lesion says {value!r} beside classes of your own",
+                f"Leave it empty, or make it a class: label and {TUMOR}.",
             )
         if value and row.get("label"):
             raise self._error(
@@ -383,6 +462,9 @@ def _row(record: Record, folder: Path) -> dict[str, str]:
         "sequence": sequence_word(record.sequence),
         "lesion": record.lesion,
         "kind": record.kind,
+        TUMOR: ("yes" if record.label.is_tumor else "no")
+        if isinstance(record.label, OwnClass)
+        else "",
     }
 
 
@@ -425,6 +507,11 @@ def manifest_digest(records: Iterable[Record], *, contents: bool = False) -> str
                 record.flag,
                 # A set without it keeps the number that it had before there was one.
                 *([TRAIN_ONLY] if record.train_only else []),
+                *(
+                    [f"{TUMOR}={record.label.is_tumor}"]
+                    if isinstance(record.label, OwnClass)
+                    else []
+                ),
                 _file_digest(record.path) if contents else "",
                 _file_digest(record.mask) if contents and record.mask else "",
             )

@@ -342,7 +342,11 @@ USUAL_FOLDS = 5
 
 
 def records_in_folds(
-    manifest: Path, folds: int | None, *, include_flagged: bool = False
+    manifest: Path,
+    folds: int | None,
+    *,
+    include_flagged: bool = False,
+    may_be_own: bool = False,
 ) -> list[Record]:
     """Read a manifest whose rows are in folds, or deal them out.
 
@@ -355,6 +359,8 @@ def records_in_folds(
         `USUAL_FOLDS` where it has none.
     include_flagged
         Also use rows that the manifest flags.
+    may_be_own
+        The same as in `read_manifest`.
 
     Raises
     ------
@@ -362,7 +368,7 @@ def records_in_folds(
         The manifest is dealt to another number of folds, or not all of its
         rows are.
     """
-    records = read_manifest(manifest)
+    records = read_manifest(manifest, may_be_own=may_be_own)
     if all(row.fold is None for row in records):
         links = linked_copies(records)
         records = split_into_folds(records, folds or USUAL_FOLDS, links=links)

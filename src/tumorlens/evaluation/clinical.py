@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tumorlens.calibration.clinical.fit import ClinicalData, cross_fit
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
 from tumorlens.evaluation.scoring.scored_slices import Judgements, averaged
+from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics.metrics import auroc
 from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass
@@ -62,13 +63,13 @@ def _auroc_of_tumor(judged: Judgements, draws: Resampling) -> Draws:
 
 
 def _sensitivity(judged: Judgements, draws: Resampling) -> Draws:
-    called = judged.p_tumor >= judged.thresholds["point"]
-    return draws.mean(called, judged.tumor)
+    cleared = is_cleared(judged.p_tumor, judged.thresholds["point"])
+    return draws.mean(~cleared, judged.tumor)
 
 
 def _specificity(judged: Judgements, draws: Resampling) -> Draws:
-    called = judged.p_tumor >= judged.thresholds["point"]
-    return draws.mean(~called, ~judged.tumor)
+    cleared = is_cleared(judged.p_tumor, judged.thresholds["point"])
+    return draws.mean(cleared, ~judged.tumor)
 
 
 def _all(judged: Judgements) -> NDArray[np.bool_]:

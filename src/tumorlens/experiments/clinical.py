@@ -374,6 +374,7 @@ def add_clinical(
         another network.
     """
     bundle = load_bundle(config.bundle)
+    bundle.require_four_classes()
     _check_out(config.out, bundle)
     table = read_clinical_table(config.table)
     joined = join_table(

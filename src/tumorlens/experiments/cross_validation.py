@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tumorlens.calibration.decision_layer import too_few_patients
 from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
@@ -26,16 +27,32 @@ from tumorlens.evaluation.scoring.scored_slices import (
     score_records,
 )
 from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
-from tumorlens.experiments.packaging import TrainingData, make_bundle
+from tumorlens.experiments.lineage import Parent, parent_of_folds, shaped_before
+from tumorlens.experiments.packaging import (
+    TrainingData,
+    classes_to_calibrate,
+    inherited_from,
+    instead_sentence,
+    interval_clause,
+    make_bundle,
+    too_few_sentence,
+)
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import NO_TUMOR_INDEX, Finding, info_of, is_tumor
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
-from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit, training_stream
+from tumorlens.training.fit import (
+    BEST_WEIGHTS,
+    CHECKPOINT,
+    build_first,
+    fit,
+    training_stream,
+)
 from tumorlens.training.held_out import HeldOut
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
+from tumorlens.training.plan import expected_cost, steps_for
 from tumorlens.training.weights import (
     average_networks,
     count_normalisation,
@@ -62,20 +79,37 @@ class FoldPlan:
         Folds to leave out one by one; none for all of them.
     jobs
         Runs that train at the same time, each in a process of its own.
+    weights
+        Keras weights that every run starts from; None for the network's own start.
     """
 
     only: Sequence[int] = ()
     jobs: int = 1
+    weights: Path | None = None
+
+
+def sized_for_folds(
+    config: TrainingConfig, records: Sequence[Record], folds: int
+) -> TrainingConfig:
+    """Size the epochs of every run by what it trains on; see `steps_for`."""
+    learns_from = network_of(config).learns_from
+    usable = sum(learns_from(row) and config.may_use(row) for row in records)
+    slices = usable * (folds - 1) // folds
+    steps = steps_for(slices, config.batch_size, config.steps_per_epoch)
+    return replace(config, steps_per_epoch=steps)
 
 
 def train_folds(
     records: Sequence[Record],
     places: dict[int, Path],
     config: TrainingConfig,
-    jobs: int = 1,
+    plan: FoldPlan | None = None,
     say: Callable[[str], None] = print,
+    parent: Parent | None = None,
 ) -> list[Sample]:
     """Train each fold's network, and note what it says of the fold left out.
+
+    Before the first run what the data can support is said, and what the runs take.
 
     Parameters
     ----------
@@ -85,10 +119,12 @@ def train_folds(
         A folder for each fold. Folds that are complete are not run again.
     config
         Every choice of the runs.
-    jobs
-        The same as in `FoldPlan`.
+    plan
+        Number of runs at the same time, and the weights that they start from.
     say
         Receives lines of progress.
+    parent
+        The model that these weights are of.
 
     Returns
     -------
@@ -103,7 +139,8 @@ def train_folds(
     for place in places.values():
         # Before hours of training, not after.
         _check_config(place, config)
-    network = find_network(config.network)
+    plan = plan or FoldPlan()
+    network = network_of(config)
     usable = [row for row in records if network.learns_from(row)]
     say(f"Reading {len(usable)} pictures.")
     samples, left_out = load_samples(usable)
@@ -112,11 +149,78 @@ def train_folds(
     missing = {
         fold: place for fold, place in places.items() if not (place / OUTPUTS).exists()
     }
-    if jobs > 1 and len(missing) > 1:
-        _train_at_once(usable, missing, config, min(jobs, len(missing)))
+    if missing:
+        for sentence in fold_support_lines(samples, list(places), config, parent):
+            say(sentence)
+        jobs = min(plan.jobs, len(missing))
+        model = build_first(config, plan.weights)
+        cost = expected_cost(model, config, samples, []).of_runs(len(missing), jobs)
+        say(cost.sentence(config, len(missing)))
+        if jobs > 1:
+            _train_at_once(usable, missing, config, jobs, plan.weights)
     for fold, place in places.items():
-        train_fold(samples, fold, config, place, say)
+        train_fold(samples, fold, config, place, say, plan.weights)
     return samples
+
+
+def fold_support_lines(
+    samples: Sequence[Sample],
+    folds: Sequence[int],
+    config: TrainingConfig,
+    parent: Parent | None = None,
+) -> list[str]:
+    """Say what a cross-validation can and cannot support, before hours of training.
+
+    Parameters
+    ----------
+    samples
+        Samples of all folds.
+    folds
+        The folds that are left out in turn.
+    config
+        Every choice of the runs.
+    parent
+        The model whose weights they start from; None for the network's own start.
+
+    Returns
+    -------
+    list of str
+        A sentence for each class, and one where nothing can be fitted. A picture that
+        names no patient counts as one.
+    """
+    classes = classes_to_calibrate(
+        [item for item in samples if config.may_use(item.record)]
+    )
+    rows = [
+        item.record
+        for item in samples
+        if item.record.fold in folds and not item.record.train_only
+    ]
+    known = shaped_before(rows, parent.line() if parent else [])
+    apart = [row for row, seen in zip(rows, known, strict=True) if not seen]
+    lines = []
+    for name in classes:
+        own = [row for row in apart if row.findings == (name,)]
+        people = len({row.group for row in own})
+        lines.append(
+            f"{info_of(name).title}: {len(own):,} pictures of {people:,} patients, "
+            "each judged by a network that has not trained on them"
+            f"{interval_clause(people)}."
+        )
+    calibrating = [row for row in apart if config.may_use(row)]
+    instead = instead_sentence(inherited_from(parent, config))
+    few = too_few_patients(calibrating, classes)
+    if few:
+        return [*lines, f"{too_few_sentence(few)} {instead}"]
+    beside: dict[Finding, int] = {}
+    for fold in folds:
+        others = [row for row in calibrating if row.fold != fold]
+        for name, count in too_few_patients(others, classes).items():
+            beside[name] = min(count, beside.get(name, count))
+    if beside:
+        start = "Beside one fold too few patients are left to calibrate its bundle on"
+        lines.append(f"{too_few_sentence(beside, start)} {instead}")
+    return lines
 
 
 def train_fold(
@@ -125,6 +229,7 @@ def train_fold(
     config: TrainingConfig,
     folder: Path,
     say: Callable[[str], None] = print,
+    weights: Path | None = None,
 ) -> None:
     """Train on all folds but one, and note what the network says of that one.
 
@@ -144,6 +249,8 @@ def train_fold(
         complete is left alone.
     say
         Receives lines of progress.
+    weights
+        The same as in `FoldPlan`.
 
     Raises
     ------
@@ -174,7 +281,12 @@ def train_fold(
         for sample in samples
         if sample.record.fold != fold and config.may_use(sample.record)
     ]
-    result = fit(config, training, [], folder, resume=begun, say=say)
+    result = fit(
+        *(config, training, [], folder),
+        resume=begun,
+        initial_weights=weights,
+        say=say,
+    )
     HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
 
 
@@ -197,8 +309,8 @@ def mean_of_runs(
     TrainingError
         A file is missing, or of another network.
     """
-    model = average_networks(config.network, weights)
-    find_network(config.network).freeze(model)
+    model = average_networks(config, weights)
+    network_of(config).freeze(model)
     count_normalisation(model, training_stream(samples, config), config)
     return model
 
@@ -219,12 +331,16 @@ def _train_at_once(
     places: dict[int, Path],
     config: TrainingConfig,
     jobs: int,
+    weights: Path | None,
 ) -> None:
     # A fork would copy the locks of TensorFlow's threads, and hang.
     fresh = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, fresh, _read_samples, (list(records),))
     try:
-        runs = [pool.submit(_train_here, *place, config) for place in places.items()]
+        runs = [
+            pool.submit(_train_here, *place, config, weights)
+            for place in places.items()
+        ]
         for run in runs:
             run.result()
     finally:
@@ -244,13 +360,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _train_here(fold: int, folder: Path, config: TrainingConfig) -> None:
+def _train_here(
+    fold: int, folder: Path, config: TrainingConfig, weights: Path | None
+) -> None:
     def say(sentence: str) -> None:
         # One write, so that the lines of two processes do not mix.
         sys.stdout.write(f"[fold {fold}] {sentence}\n")
         sys.stdout.flush()
 
-    train_fold(_of_this_process, fold, config, folder, say)
+    train_fold(_of_this_process, fold, config, folder, say, weights)
 
 
 @dataclass(frozen=True)
@@ -275,6 +393,8 @@ class CrossValidation:
         The raw outputs that the folds' bundles were calibrated on, all of them.
     seconds
         Time by the clock of all folds' training together.
+    parent
+        The model whose weights the runs started from.
     """
 
     scored_slices: ScoredSlices
@@ -285,6 +405,7 @@ class CrossValidation:
     samples: Sequence[Sample]
     held: HeldOut
     seconds: float
+    parent: Parent | None = None
 
 
 def held_out_by_folds(folder: Path, records: Sequence[Record]) -> HeldOut:
@@ -321,7 +442,8 @@ def cross_validate(
     """Judge every patient by a bundle that never saw them.
 
     Each fold's network becomes a bundle whose calibration and thresholds are
-    fitted on the other folds' held-out patients, and judges its own held-out
+    fitted on the other folds' held-out patients (where there are enough of them, see
+    `fold_support_lines`), and judges its own held-out
     pictures as served: file in, decision out. Only the level below which a
     picture is refused is set on the fold itself, to refuse at most 1 %.
 
@@ -334,8 +456,8 @@ def cross_validate(
     folder
         Gets a folder for each fold. Folds that are complete are not run again.
     plan
-        Folds to leave out, and the number at the same time; by default all
-        of them, one by one. Each trains on all the others.
+        Folds to leave out, the number at the same time, and the weights to start
+        from; by default all of them, one by one. Each trains on all the others.
     say
         Receives lines of progress.
     flagged
@@ -346,7 +468,8 @@ def cross_validate(
     ------
     TrainingError
         There are not two folds to calibrate one on the other, or those beside a
-        fold do not show both a tumour and none; before anything trains.
+        fold do not show both a tumour and none; before anything trains. Or the
+        folder holds runs that started from other weights.
     """
     plan = plan or FoldPlan()
     folds = sorted(plan.only or {row.fold for row in records if row.fold is not None})
@@ -357,7 +480,13 @@ def cross_validate(
         )
     _check_others(records, folds)
     places = {fold: folder / f"fold{fold}" for fold in folds}
-    samples = train_folds(records, places, config, plan.jobs, say)
+    begun = any(
+        (place / name).exists()
+        for place in places.values()
+        for name in (OUTPUTS, CHECKPOINT)
+    )
+    parent = parent_of_folds(folder, plan.weights, begun=begun)
+    samples = train_folds(records, places, config, plan, say, parent)
     held = {
         fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
     }
@@ -367,7 +496,7 @@ def cross_validate(
         others = HeldOut.join([held[other] for other in folds if other != fold])
         others = _usable(others, config)
         bundles[fold] = _fold_bundle(
-            [*records, *flagged], samples, fold, config, place, others
+            *([*records, *flagged], samples, fold, config, place, others, parent)
         )
         say(f"Fold {fold}: judging its pictures as served.")
         classifier = load_classifier(bundles[fold])
@@ -392,6 +521,7 @@ def cross_validate(
         samples,
         _usable(HeldOut.join(list(held.values())), config),
         seconds_side_by_side(runs, plan.jobs),
+        parent,
     )
 
 
@@ -399,7 +529,7 @@ def _check_others(records: Sequence[Record], folds: Sequence[int]) -> None:
     """Make sure that each fold can be calibrated on the others."""
     for fold in folds:
         labels = [
-            CLASSES.index(row.label)
+            NO_TUMOR_INDEX - is_tumor(row.label)
             for row in records
             if row.label
             and row.fold in folds
@@ -469,6 +599,7 @@ def bundle_of_folds(
         [replace(row, split="train") for row in records if config.may_use(row)],
         note_cost(folder, folds.seconds),
         averaged=len(weights),
+        parent=folds.parent,
     )
     return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, folds.held)
 
@@ -484,8 +615,9 @@ def _fold_bundle(
     config: TrainingConfig,
     folder: Path,
     others: HeldOut,
+    parent: Parent | None,
 ) -> Path:
-    model = find_network(config.network).build(None)
+    model = network_of(config).build(None)
     load_weights(model, folder / BEST_WEIGHTS)
 
     def dealt(row: Record) -> Record:
@@ -504,6 +636,7 @@ def _fold_bundle(
             if sample.record.split == "test" and not sample.record.train_only
         ],
         [dealt(row) for row in records if row.fold == fold or config.may_use(row)],
+        parent=parent,
     )
     make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
     return folder / BUNDLE_FOLDER

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, manifest_digest, read_manifest
+from tumorlens.data.manifest import (
+    Record,
+    class_names,
+    manifest_digest,
+    read_manifest,
+)
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.explanations.faithfulness import measure_faithfulness
@@ -60,7 +65,12 @@ from tumorlens.report.evaluation.worst_errors import (
 from tumorlens.report.model_card.figures import SETS
 from tumorlens.report.page_parts import Picture, Section, Table
 from tumorlens.statistics.localisation import read_outline
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    TUMOR_CLASSES,
+    OwnClass,
+    is_no_lesion,
+)
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -147,11 +157,15 @@ def evaluate_bundles(
     BundleError
         A bundle cannot be used.
     """
-    manifest = read_manifest(config.manifest)
+    manifest = read_manifest(config.manifest, may_be_own=True)
     records = _rows_of_split(manifest, config)
     # All are loaded before any is scored: a wrong folder shows at once.
     everyone = [*folders, *([] if other is None else [other])]
     classifiers = [load_classifier(folder) for folder in everyone]
+    own = [item.bundle for item in classifiers if item.bundle.has_own_classes]
+    if own and len(everyone) > 1:
+        own[0].require_four_classes()
+    records = _in_classes_of(classifiers[0].bundle, records)
     unrecorded = replace(config, record_as=None)
     evaluations = [
         _evaluate(
@@ -170,7 +184,9 @@ def evaluate_bundles(
     ]
     if comparisons:
         first.metrics["comparisons"] = comparisons
-    if config.damaged:
+    if config.damaged and own:
+        say("Damage, pictures that are no brain MRI and maps: for the four classes.")
+    elif config.damaged:
         # The CT among the pictures is no brain MRI, and measured as such.
         tomograms = [row for row in manifest if row.flag == CT_FLAG]
         measured_bundles = MeasuredBundle(
@@ -178,6 +194,23 @@ def evaluate_bundles(
         )
         first.metrics.update(measure_network([measured_bundles], config.damaged, say))
     return evaluations[: len(folders)]
+
+
+def _in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
+    """Label rows with a bundle's classes, all or some; refuse rows of others."""
+    labels = class_names(records)
+    own = {str(item): item for item in bundle.classes if isinstance(item, OwnClass)}
+    if all(x in own and own[x].is_tumor is x.is_tumor for x in labels) and (
+        bool(labels) is bool(own)
+    ):
+        return [
+            replace(row, label=own.get(str(row.label), row.label)) for row in records
+        ]
+    raise DatasetError(
+        f"The rows are of the classes {', '.join(labels or CLASSES)}; the model in "
+        f"{bundle.folder} knows {', '.join(bundle.classes)}.",
+        "Give rows with its labels, whose column tumor says the same of them.",
+    )
 
 
 def _rows_of_split(
@@ -374,7 +407,7 @@ def error_pictures(
 
 def _outline(record: Record, prediction: Prediction) -> NDArray[np.bool_] | None:
     """Read what radiologists drew on a tumour slice, where they did: (H, W)."""
-    if record.mask is None or record.label is TumorClass.NO_TUMOR:
+    if record.mask is None or is_no_lesion(record.label):
         return None
     return read_outline(record.mask, (prediction.height, prediction.width))
 

@@ -124,6 +124,41 @@ class Parent:
         return [own, *provenance.get(PARENTS, [])]
 
 
+def parent_of_folds(
+    folder: Path, weights: Path | None, *, begun: bool
+) -> Parent | None:
+    """Note whose weights the runs of a cross-validation start from, or check it.
+
+    Parameters
+    ----------
+    folder
+        Folder of the cross-validation.
+    weights
+        Keras weights that every run starts from; None for the network's own start.
+    begun
+        Whether a run of it has begun.
+
+    Raises
+    ------
+    TrainingError
+        The runs that have begun started from other weights.
+    """
+    parent = None if weights is None else Parent.of(weights)
+    if begun:
+        stored = Parent.stored(folder)
+        if (stored and stored.sha256) != (parent and parent.sha256):
+            raise TrainingError(
+                f"{folder} holds folds that did not start from these weights.",
+                "Give the same --weights as before, or another folder.",
+            )
+        return stored
+    (folder / _FILE).unlink(missing_ok=True)
+    if parent is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        parent.store(folder)
+    return parent
+
+
 def shaped_before(
     records: Sequence[Record], line: Sequence[Mapping[str, Any]]
 ) -> NDArray[np.bool_]:

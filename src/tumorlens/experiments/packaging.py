@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tumorlens.calibration.drawn_tomograms import drawn_tomograms
 from tumorlens.calibration.ood import Embedded, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
-from tumorlens.data.manifest import Record, manifest_digest
+from tumorlens.data.manifest import Record, class_names, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS
@@ -45,7 +45,7 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.taxonomy import CLASSES, INFO, Finding
+from tumorlens.taxonomy import CLASSES, Finding, are_same_classes, info_of
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
     Sample,
@@ -55,7 +55,7 @@ from tumorlens.training.dataset import (
 )
 from tumorlens.training.export import export_onnx, serving_model
 from tumorlens.training.held_out import HeldOut, infer
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
 
 _DRAWN_OF_EACH_KIND = 40
 _TRAINING_ROWS = 2500
@@ -176,7 +176,8 @@ def make_bundle(
         FINGERPRINTS: training_fingerprints(_shaping(data, held)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
-    study_model = fit_study_model(apart, layer)
+    is_own = bool(config.classes)
+    study_model = None if is_own else fit_study_model(apart, layer)
     return write_facts(folder, config, layer, ood, facts, metrics, study_model)
 
 
@@ -205,17 +206,14 @@ def _decision_layer(
             f"{(~is_new).sum()} of {len(is_new)} slices to calibrate on have shaped "
             "the model that this one started from: they do not count."
         )
-    few: dict[Finding, int] = {}
-    # A cross-validation's patients are checked where it starts, all of them.
-    if is_own or not is_new.all():
-        few = too_few_patients(apart.records, classes_to_calibrate(data.training))
+    few = too_few_patients(apart.records, classes_to_calibrate(data.training))
     if not few:
         say("Calibrating on patients who did not train.")
         how = "validation" if is_own else "cross-validation"
         calibrated_on = {} if is_new.all() else _calibrated_on(apart, how)
         return fit_decision_layer(apart, brain_shares(apart)), apart, calibrated_on
-    network = find_network(config.network)
-    parent = data.parent.bundle if data.parent else None
+    network = network_of(config)
+    parent = inherited_from(data.parent, config)
     say(f"{too_few_sentence(few)} {instead_sentence(parent)}")
     calibrated_on = _calibrated_on(apart, "nothing" if parent is None else "parent")
     calibrated_on["calibrated_on"] |= {
@@ -229,10 +227,27 @@ def _decision_layer(
     return inherited_layer(parent), apart, calibrated_on
 
 
+def inherited_from(parent: Parent | None, config: TrainingConfig) -> Bundle | None:
+    """Give the bundle whose decision layer a run may take over, if there is one.
+
+    Parameters
+    ----------
+    parent
+        The model whose weights the run started from.
+    config
+        Every choice of the run; a bundle of other classes has nothing to hand on.
+    """
+    if parent is None or parent.bundle is None:
+        return None
+    names = network_of(config).findings
+    return parent.bundle if are_same_classes(parent.bundle.findings, names) else None
+
+
 def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
-    """List the classes that need patients kept apart: those of the four it learned."""
+    """List the classes that need patients kept apart: those that it learned."""
     shown = {sample.findings[0] for sample in training}
-    return tuple(name for name in CLASSES if name in shown)
+    own = class_names([sample.record for sample in training])
+    return tuple(name for name in own or CLASSES if name in shown)
 
 
 def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[str]:
@@ -261,30 +276,35 @@ def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[s
         ]
         (slices, patients), (held, people) = counts
         line = (
-            f"{INFO[name].title}: {slices:,} pictures of {patients:,} patients to "
+            f"{info_of(name).title}: {slices:,} pictures of {patients:,} patients to "
             f"train on, {held:,} of {people:,} kept apart"
         )
-        if people:
-            right = round(0.9 * people)
-            ends = binomtest(right, people).proportion_ci()
-            line += (
-                f"; {right} right of these {people} would mean a share of "
-                f"{100 * ends.low:.0f} to {100 * ends.high:.0f} % (95 % interval)"
-            )
-        lines.append(f"{line}.")
+        lines.append(f"{line}{interval_clause(people)}.")
     few = too_few_patients(apart, classes)
     return [*lines, too_few_sentence(few)] if few else lines
 
 
-def too_few_sentence(few: Mapping[Finding, int]) -> str:
+def interval_clause(people: int) -> str:
+    """Say how little so many patients can tell; empty for none."""
+    if not people:
+        return ""
+    right = round(0.9 * people)
+    ends = binomtest(right, people).proportion_ci()
+    return (
+        f"; {right} right of these {people} would mean a share of "
+        f"{100 * ends.low:.0f} to {100 * ends.high:.0f} % (95 % interval)"
+    )
+
+
+def too_few_sentence(
+    few: Mapping[Finding, int],
+    start: str = "Too few patients are kept apart to fit or measure anything",
+) -> str:
     """Say which classes have too few patients to calibrate on."""
     names = ", ".join(
-        f"{INFO[name].title.lower()} {count}" for name, count in few.items()
+        f"{info_of(name).title.lower()} {count}" for name, count in few.items()
     )
-    return (
-        f"Too few patients are kept apart to fit or measure anything ({names}; "
-        f"{FEWEST_PATIENTS} of each class are needed)."
-    )
+    return f"{start} ({names}; {FEWEST_PATIENTS} of each class are needed)."
 
 
 def instead_sentence(parent: Bundle | None) -> str:
@@ -391,7 +411,7 @@ def provenance(
         "patients": {
             split: sorted(names - {""}) for split, names in patients_of_splits.items()
         },
-        "config": asdict(config),
+        "config": config.to_json(),
         "averaged": data.averaged,
         "calibrated_on": {
             "sets_cover": "patients",
@@ -516,7 +536,7 @@ def write_network(
         The network with the outputs that serving sees, to fit the rest on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    serving = serving_model(model, config.size)
+    serving = serving_model(model, config.size, network_of(config))
     export_onnx(serving, folder / MODEL_FILE)
     model.save_weights(folder / WEIGHTS_FILE)
     return serving
@@ -554,7 +574,7 @@ def write_facts(
         A fact is not what it has to be.
     """
     ood_model, figures = ood
-    network = find_network(config.network)
+    network = network_of(config)
     ood_model.save(folder / OOD_FILE)
     return save_bundle(
         folder,

@@ -33,12 +33,12 @@ from tumorlens.experiments.packaging import (
     support_lines,
 )
 from tumorlens.inference.bundle.bundle import Bundle, record_metrics
-from tumorlens.taxonomy import FINDINGS
+from tumorlens.taxonomy import NO_TUMOR_INDEX, is_tumor
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import BEST_WEIGHTS, CHECKPOINT, fit
 from tumorlens.training.held_out import HeldOut
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import find_network, network_of
 from tumorlens.training.plan import StepProgress, steps_for
 from tumorlens.training.volumes import load_volume_samples
 from tumorlens.training.weights import load_weights
@@ -109,7 +109,10 @@ def run_training(
     DatasetError
         The manifest or its pictures cannot be used.
     """
-    records = read_manifest(config.manifest)
+    records = read_manifest(config.manifest, may_be_own=True)
+    if not config.resume:
+        training = config.training.for_classes_of(records)
+        config = replace(config, training=training)
     if config.size_epochs and not config.resume:
         config = replace(config, training=_sized(config, records))
     _prepare_folder(config, manifest_digest(records))
@@ -121,13 +124,13 @@ def run_training(
         )
     held = None
     if config.calibrate_on is not None:
-        held = held_out_by_folds(config.calibrate_on, records)
+        held = _held_by_folds(config.calibrate_on, records, parent)
     data = _load(records, config.training, config.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
-        np.array([FINDINGS.index(item.findings[0]) for item in data.validation])
+        np.array([NO_TUMOR_INDEX - is_tumor(x.findings[0]) for x in data.validation])
         if held is None
-        else held.labels
+        else NO_TUMOR_INDEX - held.shows_tumor
     )
     for line in support_lines(data.training, _calibrating(data, parent, held)):
         say(line)
@@ -182,15 +185,31 @@ def export_run(
         )
     stored = _stored_data(folder)
     manifest = Path(stored["manifest"])
-    records = read_manifest(manifest)
+    records = read_manifest(manifest, may_be_own=True)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
     data = _load(records, config, bool(stored["include_flagged"]), say)
     data = replace(data, took=stored_cost(folder), parent=Parent.stored(folder))
-    model = find_network(config.network).build(None)
+    model = network_of(config).build(None)
     load_weights(model, weights)
-    held = None if calibrate_on is None else held_out_by_folds(calibrate_on, records)
+    held = None
+    if calibrate_on is not None:
+        held = _held_by_folds(calibrate_on, records, data.parent)
     made = _make(model, config, data, out, say, held)
     return with_figures(made, calibrate_on)
+
+
+def _held_by_folds(
+    folder: Path, records: Sequence[Record], parent: Parent | None
+) -> HeldOut:
+    """Read what a cross-validation said, whose parent's patients must count too."""
+    theirs = Parent.stored(folder)
+    if theirs is not None and (parent is None or parent.sha256 != theirs.sha256):
+        raise TrainingError(
+            f"The folds in {folder} started from weights that this run does not start "
+            "from.",
+            "Give the same --weights, or another folder to calibrate on.",
+        )
+    return held_out_by_folds(folder, records)
 
 
 def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
@@ -240,11 +259,11 @@ def _make(
     say: Callable[[str], None],
     held: HeldOut | None,
 ) -> Bundle:
-    if find_network(config.network).judges == "slices":
+    if network_of(config).judges == "slices":
         return make_bundle(model, config, data, out, say, held)
     if held is not None:
         raise TrainingError(
-            f"{config.network} is calibrated on its validation scans alone.",
+            f"{config.network} is calibrated on its validation series alone.",
             "Leave --calibrate-on out.",
         )
     return make_volume_bundle(model, config, data, out, say)
@@ -263,7 +282,7 @@ def _sized(config: RunConfig, records: Sequence[Record]) -> TrainingConfig:
 def _usable(
     records: Sequence[Record], config: TrainingConfig, include_flagged: bool
 ) -> list[Record]:
-    network = find_network(config.network)
+    network = network_of(config)
     return [
         row
         for row in records
@@ -288,7 +307,7 @@ def _load(
     include_flagged: bool,
     say: Callable[[str], None],
 ) -> TrainingData:
-    slices = find_network(config.network).judges == "slices"
+    slices = network_of(config).judges == "slices"
     usable = _usable(records, config, include_flagged)
     parts = {}
     for split in ("train", "validation"):
@@ -302,7 +321,7 @@ def _load(
                 f"The manifest has no row in the split '{split}'.",
                 "Run `tumorlens data split` on it.",
             )
-        kind = "pictures" if slices else "scans"
+        kind = "pictures" if slices else "series"
         say(f"Reading {len(rows)} {kind} to {_PURPOSES[split]}.")
         loaded: tuple[Sequence[Sample], list[str]] = (
             load_samples(rows) if slices else load_volume_samples(rows, config.size)

@@ -445,7 +445,11 @@ def load_classifier(
     (256, 256)
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    return classifier_of(load_model(folder, threads, "slices", side_by_side))
+    return classifier_of(
+        load_model(
+            folder, threads, "slices", side_by_side=side_by_side, own_classes=True
+        )
+    )
 
 
 def classifier_of(model: LoadedModel) -> Classifier:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -41,15 +41,22 @@ _logger = logging.getLogger(__name__)
 KIND, LABEL = "series", "label"
 """Kinds of jobs: a series; and, over from the first, a label that came of a study."""
 
-JUDGE, SEND, FETCH, COMMIT, STUDY = "judge", "send", "fetch", "commit", "study"
+JUDGE, SEND, FETCH = "judge", "send", "fetch"
+COMMIT, STUDY, ANSWER = "commit", "study", "answer"
 IMAGE, RESULT, SENT, REPORT = "image", "result", "sent", "report"
 """Artefacts of a series. A result that was sent has no file any more: its name is its
 study, series, instance and SOP class, as a JSON list. Where the archive is asked to
 commit results, each keeps its file beside that until it has."""
 
-MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30}
+MOST_ATTEMPTS = {JUDGE: 10, SEND: 180, FETCH: 30, STUDY: 10, ANSWER: 180}
 """Before a series is given up: 40 minutes of judging, a week of sending, a day of
 fetching."""
+POLICIES = {
+    **{stage: RetryPolicy(most) for stage, most in MOST_ATTEMPTS.items()},
+    # A week; an archive takes its time to report.
+    COMMIT: RetryPolicy(48, 60.0, 4 * 3600.0),
+}
+"""How each stage is tried again."""
 
 REMEMBERED_SECONDS = 30 * 86_400.0
 """Seconds that the images of a judged series are known, and ignored when they come
@@ -63,10 +70,11 @@ _OLDER_STATES = {
     "missed": (FETCH, JobState.WAITING),
 }
 _OPEN, _UNFINISHED, PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
-FACTS = "facts"
+FACTS, LACKING = "facts", "lacking"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
-series; whether it waits for more images; what the analysis wants to be kept of it."""
+series; whether it waits for more images; what the analysis wants to be kept of it; the
+images that its sender counts, and that had not come when it said so."""
 
 _STATES = {
     JUDGE: "receiving",
@@ -129,6 +137,8 @@ class SeriesJob:
         Whether the last association that brought images did not end normally.
     doubts
         Full sentences: why the files are not known to be the whole series.
+    lacking
+        Number of images that its sender counts beside those that have come.
     """
 
     series: str
@@ -139,6 +149,7 @@ class SeriesJob:
     is_arriving: bool = False
     is_unfinished: bool = False
     doubts: tuple[str, ...] = ()
+    lacking: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,11 +211,6 @@ class SeriesEntry:
 class SeriesQueue:
     """Series on their way through; safe to use from threads.
 
-    Attributes
-    ----------
-    policies
-        How often each stage is tried before a job is given up.
-
     Parameters
     ----------
     folder
@@ -228,10 +234,6 @@ class SeriesQueue:
         it where the disk or the database fails.
     """
 
-    policies: ClassVar[Mapping[str, RetryPolicy]] = {
-        name: RetryPolicy(most) for name, most in MOST_ATTEMPTS.items()
-    }
-
     def __init__(
         self,
         folder: Path,
@@ -252,7 +254,7 @@ class SeriesQueue:
                 )
             # A store that is named by its database's URL takes no lock.
             url = sqlite_url(folder)
-        self._store = JobStore(folder, self.policies, url=url, clock=clock)
+        self._store = JobStore(folder, POLICIES, url=url, clock=clock)
         self._database = self._store.database
         self._artifacts = self._store.artifacts
         self.jobs: JobQueue = self._store.queue
@@ -646,6 +648,9 @@ class SeriesQueue:
             row.lease,
             bool(ours),
             is_unfinished,
+            lacking=len(
+                set(row.document.get(LACKING, ())) - {item.name for item in images}
+            ),
         )
 
     def _earlier(self, row: Job) -> tuple[SentResult, ...]:

@@ -87,7 +87,7 @@ def render_collection(
 def _listing(
     reports: Sequence[Report], starts: Sequence[int], bundle: Bundle, made: datetime
 ) -> PdfReader:
-    heads = ("Page", "Picture or scan", "Answer", "Any tumour")
+    heads = ("Page", "Picture or series", "Answer", "Any tumour")
     rows = [[paragraph(head, SMALL) for head in heads]]
     for report, start in zip(reports, starts, strict=True):
         cells = (f"{start:5d}", report.name, report.answer, report.p_tumor)

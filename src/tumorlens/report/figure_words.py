@@ -126,6 +126,11 @@ def judged_apart(figures: Mapping[str, Any]) -> str:
     )
 
 
+def class_count(title: str, count: int) -> str:
+    """Say of how many classes a figure of `FIGURES` is."""
+    return title.replace("4-class", f"{count}-class")
+
+
 def name_text(name: str) -> str:
     """Name a class as people do, in lower case; other names stay."""
     known = parse_class(name)

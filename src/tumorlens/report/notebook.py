@@ -17,13 +17,13 @@ from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.slice.document import (
-    CSV_COLUMNS,
     RESEARCH_USE,
+    csv_columns,
     failure_to_json,
     prediction_to_json,
 )
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import CLASSES, OwnClass, info_of
 
 _SIDE = 320
 """Longer side of a picture, in pixels."""
@@ -127,8 +127,11 @@ def frame_of(results: Sequence[Any]) -> Any:  # noqa: ANN401 - a pandas DataFram
         import pandas
     except ImportError as error:
         raise MissingLibraryError("A table", "pandas") from error
-    rows = [dict(_cells(_document(item))) for item in results]
-    return pandas.DataFrame(rows, columns=list(CSV_COLUMNS))
+    slices = (item for item in results if isinstance(item, Prediction))
+    first = next((tuple(item.decision.raw_probabilities) for item in slices), CLASSES)
+    names = csv_columns(first if isinstance(first[0], OwnClass) else CLASSES)
+    rows = [dict(_cells(_document(item), names)) for item in results]
+    return pandas.DataFrame(rows, columns=list(names))
 
 
 def _document(result: Any) -> dict[str, Any]:  # noqa: ANN401 - a result of any kind
@@ -139,11 +142,13 @@ def _document(result: Any) -> dict[str, Any]:  # noqa: ANN401 - a result of any 
     return prediction_to_json(result)
 
 
-def _cells(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _cells(
+    document: Mapping[str, Any], names: Sequence[str]
+) -> Iterator[tuple[str, Any]]:
     """Give the values of a row by column; what a result has none of is left out."""
     shares = document.get("probabilities") or {}
     box = document.get("box") or {}
-    for name in CSV_COLUMNS:
+    for name in names:
         if name.removeprefix("p_") in shares:
             yield name, shares[name.removeprefix("p_")]
         elif name.removeprefix("box_") in box:
@@ -166,7 +171,8 @@ def _bars(p_tumor: float | None, probabilities: Mapping[Any, float] | None) -> s
     if p_tumor is None or probabilities is None:
         return ""
     rows = [("Any tumour", p_tumor, "#16242b")]
-    rows += [(INFO[x].title, probabilities[x], INFO[x].color) for x in CLASSES]
+    infos = [(info_of(name), share) for name, share in probabilities.items()]
+    rows += [(info.title, share, info.color) for info, share in infos]
     bars = "".join(
         _BAR.format(
             title=title, color=color, width=100 * share, share=words.percent(share)

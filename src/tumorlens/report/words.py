@@ -23,7 +23,16 @@ from tumorlens.inference.series.results import Lesion as SeriesLesion
 from tumorlens.inference.series.results import SeriesPrediction, Side
 from tumorlens.inference.slice.decision import COLOURED, LIKELIER, Decision
 from tumorlens.inference.slice.explanation import Box, Failure, Prediction
-from tumorlens.taxonomy import INFO, TUMOR_CLASSES, Answer, Finding, Lesion
+from tumorlens.taxonomy import (
+    INFO,
+    TUMOR_CLASSES,
+    Answer,
+    Finding,
+    Lesion,
+    OwnClass,
+    TumorClass,
+    info_of,
+)
 
 REFUSED_NUMBERS = (
     "No probability is shown: for a picture that the model does not know none would "
@@ -83,7 +92,7 @@ def _sign(p_tumor: float, vascular: float) -> str:
     return "a faint sign"
 
 
-_KINDS: dict[Finding, str] = {
+_KINDS: dict[TumorClass | Lesion, str] = {
     name: INFO[name].title.lower() for name in TUMOR_CLASSES
 } | {
     Lesion.OTHER: "another kind",
@@ -95,7 +104,11 @@ def kinds_in_words(kinds: Sequence[Finding]) -> str:
     """List kinds as alternatives, likeliest first: ``meningioma or glioma``."""
     if tuple(kinds) == (Lesion.OTHER,):
         return "another kind than glioma, meningioma or pituitary tumour"
-    return joined([_KINDS[name] for name in kinds], "or")
+    return joined([_kind(name) for name in kinds], "or")
+
+
+def _kind(name: Finding) -> str:
+    return name.replace("_", " ") if isinstance(name, OwnClass) else _KINDS[name]
 
 
 def failure_headline(failure: Failure) -> str:
@@ -125,7 +138,8 @@ def answer_sentence(finding: Answer, kinds: Sequence[Finding], judged: str) -> s
                 f"The model sees a tumour in this {judged}. It is a "
                 f"{kinds_in_words(kinds)}; the {judged} does not tell which."
             )
-        kind = f"a {kinds_in_words(kinds)}"
+        words = kinds_in_words(kinds)
+        kind = f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
         if kinds[0] is Lesion.OTHER:
             kind = kinds_in_words(kinds)
         return f"The model sees a tumour in this {judged}, and takes it for {kind}."
@@ -282,7 +296,7 @@ def location_sentence(prediction: Prediction) -> str:
         return "No spot is outlined."
     signs = "The signs"
     if decision.finding in (Answer.TUMOR, Answer.LESION) and len(decision.kinds) == 1:
-        signs = f"Signs of {INFO[decision.kinds[0]].title.lower()}"
+        signs = f"Signs of {info_of(decision.kinds[0]).title.lower()}"
     size = prediction.explanation.size_mm
     extent = "" if size is None else f", about {size[0]:.0f} by {size[1]:.0f} mm"
     return (

@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 
 from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Finding
-from tumorlens.training.augment.slice import augment, invert_contrast
+from tumorlens.taxonomy import CLASSES, Finding, Lesion
+from tumorlens.training.augment.contrast import (
+    enhances,
+    invert_contrast,
+    without_agent,
+)
+from tumorlens.training.augment.slice import augment
 from tumorlens.training.augment.transplant import Transplants
 from tumorlens.training.dataset import Sample, as_input
 from tumorlens.training.targets import cell_targets
@@ -27,6 +32,12 @@ so without such gliomas beside them the missing skull would be the sign of a str
 INVERTED = 0.2
 """Share of the T1 heads shown with inverted contrast, which is like T2: of T2 itself
 nobody drew any outline."""
+AS_T2 = 0.5
+"""Share of the FLAIR heads shown as T2, where T1 of the same slice is at hand."""
+WITHOUT_AGENT = 0.35
+"""Share of the enhancing tumours shown as T1 without contrast agent would; a part of
+these, `INVERTED_TUMORS`, is shown with inverted contrast too."""
+INVERTED_TUMORS = 0.4
 
 
 @dataclass(frozen=True)
@@ -87,14 +98,12 @@ def augmented(
     sequences = np.zeros((len(samples), len(LEARNED_SEQUENCES)), np.float32)
     for row, sample in enumerate(samples):
         rng = np.random.default_rng((*seed, row))
-        sequence, share = sample.record.sequence, strip_share
-        whole = sample.square
+        whole, sequence, share = sample.square, sample.record.sequence, strip_share
         if sequence is MRSequence.FLAIR:
             share = max(share, FLAIR_STRIPPED)
-        # Only where T2 is to be read too: else nobody meets such a contrast.
-        reads_t2 = len(order) > len(CLASSES)
-        if reads_t2 and sequence is MRSequence.T1 and rng.random() < INVERTED:
-            whole, sequence = invert_contrast(whole), None
+        # Only where every sequence is to be read: else nobody meets such a contrast.
+        if Lesion.OTHER in order:
+            whole, sequence = _in_another_sequence(sample, rng)
         square, outline = augment(whole, sample.outline, sample.brain, size, rng, share)
         squares.append(square)
         targets.append(cell_targets(sample.findings, outline, grid, order))
@@ -111,6 +120,38 @@ def augmented(
         unplaced,
         sequences,
     )
+
+
+def _in_another_sequence(
+    sample: Sample, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], MRSequence | None]:
+    """Show a head as it is or, by chance, as another sequence would.
+
+    Returns
+    -------
+    square
+        Shape (256, 256), uint8.
+    sequence
+        None where the contrast only resembles a sequence's.
+    """
+    square, sequence = sample.square, sample.record.sequence
+    if sequence is MRSequence.T1 and rng.random() < INVERTED:
+        return invert_contrast(square), None
+    if sample.as_t2 is not None and rng.random() < AS_T2:
+        return sample.as_t2, MRSequence.T2
+    outline, brain = sample.outline, sample.brain
+    if (
+        sequence is MRSequence.T1_CONTRAST
+        and outline is not None
+        and brain is not None
+        and rng.random() < WITHOUT_AGENT
+        and enhances(square, outline, brain)
+    ):
+        square = without_agent(square, outline, brain, rng)
+        if rng.random() < INVERTED_TUMORS:
+            square = invert_contrast(square)
+        return square, None
+    return square, sequence
 
 
 class BatchStream:

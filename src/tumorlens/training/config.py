@@ -6,11 +6,12 @@ Tested in `tests/training/test_fit.py`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
-from tumorlens.data.manifest import Record
+from tumorlens.data.manifest import Record, class_names
 from tumorlens.data.sources import UNCLEAR_LICENCES
 from tumorlens.errors import SettingError
 from tumorlens.training.dataset import Sampling
@@ -71,6 +72,9 @@ class TrainingConfig:
     open_licences
         Whether sets of mixed or unclear licences teach and calibrate nothing; see
         `tumorlens.data.sources.UNCLEAR_LICENCES`. They are still judged.
+    classes
+        Classes of the user's own by name, and whether each is a tumour; none for the
+        four.
     """
 
     network: str = "evidence-net"
@@ -93,6 +97,7 @@ class TrainingConfig:
     patience: int = 8
     seed: int = 1
     open_licences: bool = False
+    classes: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be.
@@ -143,9 +148,21 @@ class TrainingConfig:
         """Tell whether a picture may teach or calibrate, by its set's licence."""
         return not (self.open_licences and record.source in UNCLEAR_LICENCES)
 
+    def for_classes_of(self, records: Sequence[Record]) -> Self:
+        """Take the classes over that a manifest's rows are labelled with."""
+        own = {str(item): item.is_tumor for item in class_names(records)}
+        return replace(self, classes=own)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object; without classes for the four."""
+        document = asdict(self)
+        if not self.classes:
+            del document["classes"]
+        return document
+
     def write(self, path: Path) -> None:
         """Write the fields as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -161,7 +178,7 @@ class TrainingConfig:
                 dict[str, Any], json.loads(path.read_text(encoding="utf-8"))
             )
             # Runs of before this choice used what there was.
-            document = {"open_licences": False, **document}
+            document = {"open_licences": False, "classes": {}, **document}
             names = {field.name for field in fields(cls)}
             return cls(**{key: document[key] for key in names})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -22,8 +22,16 @@ from tumorlens.data.skull_stripping import (
 )
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import cut
-from tumorlens.imaging.study import Slice
-from tumorlens.taxonomy import CLASSES, Finding, Lesion, TumorClass
+from tumorlens.imaging.study import MRSequence, Slice
+from tumorlens.taxonomy import (
+    CLASSES,
+    ClassName,
+    Finding,
+    Lesion,
+    TumorClass,
+    is_no_lesion,
+)
+from tumorlens.training.augment.contrast import t2_of_flair
 
 PAIRED_SOURCE = 3.0
 """Factor for slices of paired sources; see `sampling_weights`."""
@@ -39,6 +47,9 @@ FINDING_RATIOS: Mapping[Finding, float] = {
 """Ratios in which `class-source-sequence` draws the findings of one set and sequence:
 nearly alike, so that no contrast is the sign of a finding. Gliomas and tumour-free
 slices come from the most sets, and would else be drawn the most."""
+
+SHOWN_AS_T2 = 1.6
+"""Factor for sets of slices half of which are shown as T2."""
 
 Sampling = Literal["natural", "class", "class-source", "class-source-sequence"]
 
@@ -58,15 +69,19 @@ class Sample:
         where there is none.
     brain
         Shape (256, 256), uint8, 255 inside the brain; None where not found.
+    as_t2
+        Shape (256, 256), uint8: the head as T2 would show it; None where it is no
+        FLAIR, or T1 of the same slice is not at hand.
     """
 
     record: Record
     square: NDArray[np.uint8]
     outline: NDArray[np.uint8] | None
     brain: NDArray[np.uint8] | None
+    as_t2: NDArray[np.uint8] | None = None
 
     @property
-    def label(self) -> TumorClass:
+    def label(self) -> ClassName:
         """The slice's class."""
         if self.record.label is None:
             raise DatasetError(
@@ -77,7 +92,7 @@ class Sample:
     @property
     def index(self) -> int:
         """The class's place in the taxonomy."""
-        return CLASSES.index(self.label)
+        return CLASSES.index(TumorClass(self.label))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -93,7 +108,7 @@ class Sample:
     @property
     def is_clear(self) -> bool:
         """True where it shows none of the tumours and other lesions."""
-        return self.findings == (TumorClass.NO_TUMOR,)
+        return len(self.findings) == 1 and is_no_lesion(self.findings[0])
 
 
 def _has_tissue(item: Slice) -> bool:
@@ -103,13 +118,16 @@ def _has_tissue(item: Slice) -> bool:
     return bool(high - low >= 8.0)
 
 
-def load_sample(record: Record) -> Sample | None:
+def load_sample(record: Record, t1: Record | None = None) -> Sample | None:
     """Read and prepare one labelled slice.
 
     Parameters
     ----------
     record
         A row of the manifest.
+    t1
+        The row of the same slice in T1, where there is one; a FLAIR slice is then
+        kept as T2 would show it too.
 
     Returns
     -------
@@ -139,7 +157,16 @@ def load_sample(record: Record) -> Sample | None:
         ) * np.uint8(255)
     # At the ends of a head the scalp alone is easily taken for a brain.
     brain = None if record.train_only else brain_mask(stored)
-    return Sample(record, stored, outline, brain)
+    as_t2 = None
+    if t1 is not None and record.sequence is MRSequence.FLAIR:
+        pixels = read_one_slice(t1.path).slices[0].pixels
+        if pixels.shape == item.pixels.shape:
+            grey = cut(pixels - pixels.min(), crop, STORED_SIZE)
+            grey = np.rint(grey * (255.0 / max(float(grey.max()), 1e-6)))
+            twin = grey.astype(np.uint8)
+            inside = brain if brain is not None else brain_mask(twin)
+            as_t2 = None if inside is None else t2_of_flair(stored, twin, inside)
+    return Sample(record, stored, outline, brain, as_t2)
 
 
 def load_samples(
@@ -161,10 +188,17 @@ def load_samples(
     left_out
         One sentence for each that could not.
     """
+    in_t1 = {
+        place: row
+        for row in records
+        if row.sequence is MRSequence.T1 and (place := _place(row)) is not None
+    }
 
     def load(record: Record) -> Sample | str:
         try:
-            return load_sample(record) or f"{record.path} shows no tissue."
+            place = _place(record)
+            sample = load_sample(record, None if place is None else in_t1.get(place))
+            return sample or f"{record.path} shows no tissue."
         except InputError as error:
             return str(error)
 
@@ -178,6 +212,12 @@ def load_samples(
             "Run `tumorlens data audit` on the manifest to see more.",
         )
     return samples, left_out
+
+
+def _place(record: Record) -> tuple[str, str, str] | None:
+    """Where a slice lies: set, patient and number in the series, if all are known."""
+    place = (record.source, record.patient, record.extra.get("slice", ""))
+    return place if all(place) else None
 
 
 def sampling_weights(
@@ -198,7 +238,8 @@ def sampling_weights(
         such sources, since only they teach what a tumour is rather than what
         a scanner is. ``class-source-sequence``: every source and sequence by the
         square root of its number of slices, which lies halfway between all slices
-        alike and all sets alike; within one, findings by `FINDING_RATIOS`.
+        alike and all sets alike, those shown as T2 too `SHOWN_AS_T2` times as often;
+        within one, findings by `FINDING_RATIOS`.
 
     Returns
     -------
@@ -217,10 +258,10 @@ def sampling_weights(
     ]
     slices = Counter(keys)
     paired = {key for key in slices if by_source and _is_paired(key, slices)}
-    clear = sum(label is TumorClass.NO_TUMOR for label, _ in slices)
+    clear = sum(is_no_lesion(label) for label, _ in slices)
     half = (clear - len(paired)) / max(1, len(paired))
     shares = {key: max(PAIRED_SOURCE, half) if key in paired else 1.0 for key in slices}
-    totals: dict[TumorClass | None, float] = defaultdict(float)
+    totals: dict[ClassName | None, float] = defaultdict(float)
     for (label, _), share in shares.items():
         totals[label] += share
     weights = np.array([shares[key] / (slices[key] * totals[key[0]]) for key in keys])
@@ -231,9 +272,13 @@ def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
     sets = [(item.record.source, item.record.sequence) for item in samples]
     cells = [(*key, item.findings) for key, item in zip(sets, samples, strict=True)]
     slices_of_set, slices_of_cell = Counter(sets), Counter(cells)
+    twice = {
+        key for key, item in zip(sets, samples, strict=True) if item.as_t2 is not None
+    }
     weights = np.array(
         [
-            FINDING_RATIOS[cell[-1][-1]]
+            FINDING_RATIOS.get(cell[-1][-1], 1.0)
+            * (SHOWN_AS_T2 if key in twice else 1.0)
             * np.sqrt(slices_of_set[key])
             / slices_of_cell[cell]
             for key, cell in zip(sets, cells, strict=True)
@@ -243,13 +288,13 @@ def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
 
 
 def _is_paired(
-    key: tuple[TumorClass | None, str | None],
-    slices: Mapping[tuple[TumorClass | None, str | None], int],
+    key: tuple[ClassName | None, str | None],
+    slices: Mapping[tuple[ClassName | None, str | None], int],
 ) -> bool:
     """Tell tumour-free slices whose source also shows tumours."""
     label, source = key
-    return label is TumorClass.NO_TUMOR and any(
-        other == source and name is not label for name, other in slices
+    return is_no_lesion(label) and any(
+        other == source and not is_no_lesion(name) for name, other in slices
     )
 
 

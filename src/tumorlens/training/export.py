@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,8 +16,10 @@ import onnx
 import onnxruntime as ort
 from keras import KerasTensor, layers
 
-from tumorlens.training.networks.registry import find_network
+from tumorlens.errors import TrainingError
+from tumorlens.training.networks.registry import Network, find_network
 
+_EXPORTER = "tensorflow"
 _LAYERS = {
     "slices": (layers.Conv2D, layers.GlobalAveragePooling2D),
     "volumes": (layers.Conv3D, layers.GlobalAveragePooling3D),
@@ -24,7 +29,9 @@ _BATCH = "N"
 _ERRORS_ONLY = 3
 
 
-def serving_model(model: keras.Model, size: int) -> keras.Model:
+def serving_model(
+    model: keras.Model, size: int, network: Network | None = None
+) -> keras.Model:
     """Build the network that is served: all outputs, fixed input size.
 
     Parameters
@@ -33,6 +40,8 @@ def serving_model(model: keras.Model, size: int) -> keras.Model:
         Trained; of a network in the registry.
     size
         Edge of the input, in pixels or voxels.
+    network
+        The network with a run's own classes; by default the one in the registry.
 
     Returns
     -------
@@ -45,7 +54,7 @@ def serving_model(model: keras.Model, size: int) -> keras.Model:
         layer, so the gradient of a logit is that layer's weight over the
         number of cells (Selvaraju et al. 2017, section 3).
     """
-    network = find_network(model.name)
+    network = network or find_network(model.name)
     fixed = keras.models.clone_model(network.build(size), call_function=_call)
     fixed.set_weights(model.get_weights())
     kernel, bias = fixed.get_layer("logits").get_weights()
@@ -105,7 +114,8 @@ def export_onnx(model: keras.Model, path: Path) -> None:
     """Write a serving model as ONNX, batch size left open.
 
     Normalisation is folded into the convolutions before it. Where grids are doubled,
-    nothing is left that depends on shapes.
+    nothing is left that depends on shapes. TensorFlow writes it, in a
+    process of its own where the model runs on another backend of Keras.
 
     Parameters
     ----------
@@ -113,7 +123,15 @@ def export_onnx(model: keras.Model, path: Path) -> None:
         Model of `serving_model`.
     path
         File to write.
+
+    Raises
+    ------
+    TrainingError
+        TensorFlow failed, in its own process.
     """
+    if keras.backend.backend() != _EXPORTER:
+        _export_elsewhere(model, path)
+        return
     # Keras exports only called models.
     model(np.zeros((1, *model.input_shape[1:]), np.float32))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -168,3 +186,26 @@ def _double_by_floor(node: onnx.NodeProto) -> None:
             onnx.helper.make_attribute("nearest_mode", "floor"),
         ]
     )
+
+
+def _export_elsewhere(model: keras.Model, path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "serving.keras"
+        model.save(saved)
+        ended = subprocess.run(
+            [sys.executable, "-m", __name__, str(saved), str(path.absolute())],
+            env={**os.environ, "KERAS_BACKEND": _EXPORTER, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if ended.returncode:
+        lines = ended.stderr.strip().splitlines() or ["no reason given"]
+        raise TrainingError(
+            f"TensorFlow could not write {path} as ONNX: {lines[-1]}",
+            "Install it beside your Keras backend: pip install '.[train]'.",
+        )
+
+
+if __name__ == "__main__":
+    export_onnx(keras.models.load_model(sys.argv[1], compile=False), Path(sys.argv[2]))

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
 from tumorlens.errors import TrainingError
-from tumorlens.taxonomy import CLASSES, FINDINGS, TUMOR_FINDINGS, Finding
+from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, clear_places, is_tumor
 from tumorlens.training.batches import Batch, BatchStream
 from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, sampling_weights
 from tumorlens.training.held_out import infer
 from tumorlens.training.losses import CandidateLoss, EvidenceLoss
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
 from tumorlens.training.plan import Pace, StepProgress, duration, expected_cost
 from tumorlens.training.volumes import VolumeStream
 from tumorlens.training.weights import count_normalisation, load_weights
@@ -163,11 +163,11 @@ def build_first(
     config, initial_weights
         The same as in `fit`.
     """
-    network = find_network(config.network)
+    network = network_of(config)
     keras.utils.set_random_seed(config.seed)
     model = network.build(None)
     if initial_weights is not None:
-        load_weights(model, initial_weights)
+        load_weights(model, initial_weights, new_heads=bool(config.classes))
     elif network.initialise is not None:
         network.initialise(model)
     network.freeze(model)
@@ -197,9 +197,10 @@ def compile_model(
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
         # On whole volumes the place of the peak was not measured.
-        slices = find_network(config.network).judges == "slices"
+        network = network_of(config)
+        slices = network.judges == "slices"
         losses["evidence"] = (
-            EvidenceLoss()
+            EvidenceLoss(clear_places(network.findings))
             if slices
             else keras.losses.CategoricalCrossentropy(from_logits=True)
         )
@@ -242,16 +243,20 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
 
 
 def validation_score(
-    logits: NDArray[np.float32], samples: Sequence[Sample]
+    logits: NDArray[np.float32],
+    samples: Sequence[Sample],
+    names: Sequence[Finding] = FINDINGS,
 ) -> dict[str, float]:
     """Score slices, each patient counting the same.
 
     Parameters
     ----------
     logits
-        Shape (N, F), in the order of `FINDINGS`.
+        Shape (N, F).
     samples
         N of them; those of which it is not known what they show are left out.
+    names
+        What the logits are of, in their order.
 
     Returns
     -------
@@ -268,11 +273,11 @@ def validation_score(
     for row, sample in enumerate(samples):
         if len(sample.findings) > 1:
             continue
-        (shown,), predicted_finding = sample.findings, FINDINGS[predicted[row]]
+        (shown,), predicted_finding = sample.findings, names[predicted[row]]
         patient = sample.record.group
         right[shown][patient].append(float(predicted_finding is shown))
-        if shown in TUMOR_FINDINGS:
-            tumor_hits[patient].append(float(predicted_finding in TUMOR_FINDINGS))
+        if is_tumor(shown):
+            tumor_hits[patient].append(float(is_tumor(predicted_finding)))
     classes = [
         float(np.mean([np.mean(rows) for rows in patients.values()]))
         for patients in right.values()
@@ -324,11 +329,12 @@ def fit(
         A patient is in both sets, a class is missing, the weights are of
         another network, or there is no usable checkpoint to resume from.
     """
-    network = find_network(config.network)
+    network = network_of(config)
     slices = network.judges == "slices"
     # Of whole volumes there are too few to ask for every kind of tumour, and sets of
     # open licence show no other lesions.
-    _check_sets(training, validation, CLASSES if slices else ())
+    needed = network.own_classes or CLASSES
+    _check_sets(training, validation, needed if slices else ())
     model = build_first(config, initial_weights)
     compile_model(model, config)
     done = Progress(0, [])
@@ -398,7 +404,7 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
     config
         Every choice of the run.
     """
-    network = find_network(config.network)
+    network = network_of(config)
     kind = BatchStream if network.judges == "slices" else VolumeStream
     return kind(
         training,
@@ -484,7 +490,8 @@ def _end_epoch(
         best = True
         if validation:
             outputs = infer(model, validation, config.size)
-            row |= validation_score(outputs["logits"], validation)
+            names = network_of(config).own_classes or FINDINGS
+            row |= validation_score(outputs["logits"], validation, names)
             earlier = max((old["accuracy"] for old in history), default=0.0)
             best = row["accuracy"] >= earlier
         if best:

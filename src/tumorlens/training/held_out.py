@@ -16,9 +16,16 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record
+from tumorlens.data.manifest import Record, class_names
 from tumorlens.errors import TrainingError
-from tumorlens.taxonomy import DECIDED, FINDINGS, NO_TUMOR_INDEX
+from tumorlens.taxonomy import (
+    DECIDED,
+    FINDINGS,
+    NO_TUMOR_INDEX,
+    Finding,
+    OwnClass,
+    is_tumor,
+)
 from tumorlens.training.dataset import Sample, served_pixels
 from tumorlens.training.volumes import VolumeSample, served_volumes
 
@@ -82,23 +89,46 @@ class HeldOut:
     sequence: NDArray[np.float32] | None = None
 
     @property
+    def own_classes(self) -> tuple[OwnClass, ...]:
+        """Classes of the user's own that the slices are labelled with, or none."""
+        return class_names(self.records)
+
+    @property
     def labels(self) -> NDArray[np.int64]:
-        """Place of each label in `FINDINGS`, shape (N,); -1 where not known."""
+        """Place of each label in `FINDINGS`, shape (N,); -1 where not known.
+
+        Of classes of the user's own the place among these.
+        """
+        names: tuple[Finding, ...] = self.own_classes or FINDINGS
         return np.array(
             [
-                FINDINGS.index(row.findings[0]) if len(row.findings) == 1 else -1
+                names.index(row.findings[0]) if len(row.findings) == 1 else -1
                 for row in self.records
             ],
             np.int64,
         )
 
     @property
+    def shows_tumor(self) -> NDArray[np.bool_]:
+        """Slices of which it is known that they show a tumour, shape (N,)."""
+        return np.array(
+            [
+                len(row.findings) == 1 and is_tumor(row.findings[0])
+                for row in self.records
+            ],
+            bool,
+        )
+
+    @property
     def decided(self) -> NDArray[np.int64]:
         """Place of each right decision in `DECIDED`, shape (N,).
 
-        A stroke is no tumour; -1 where it is not known what a slice shows.
+        A stroke is no tumour; -1 where it is not known what a slice shows. Classes of
+        the user's own are all decided.
         """
         labels = self.labels
+        if self.own_classes:
+            return labels
         return np.where(labels >= len(DECIDED), NO_TUMOR_INDEX, labels)
 
     def take(self, rows: NDArray[np.bool_]) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 from keras import KerasTensor, ops
 
@@ -28,10 +30,17 @@ class EvidenceLoss(keras.losses.Loss):
     The targets are those of `tumorlens.training.targets`: one-hot, or all 0 in a cell
     that is ignored; given with weights that sum to the number of cells, so that both
     terms are means over slices.
+
+    Parameters
+    ----------
+    clear
+        Places of the classes that are free of tumour; the first is the one that the
+        log-odds are against.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clear: Sequence[int] = (NO_TUMOR_INDEX,)) -> None:
         super().__init__(name="evidence_loss")
+        self._clear = list(clear)
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """Work out the loss of each cell.
@@ -48,13 +57,13 @@ class EvidenceLoss(keras.losses.Loss):
             Shape (N, g, g), float32; the second term is the same in all cells.
         """
         classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
-        lesions = 1.0 - ops.one_hot(NO_TUMOR_INDEX, y_true.shape[-1])
+        lesions = 1.0 - ops.sum(ops.one_hot(self._clear, y_true.shape[-1]), axis=0)
         lesion_truth = y_true * lesions
         inside = ops.sum(lesion_truth, axis=-1)
         counts = ops.sum(y_true, axis=-1)
         shown = ops.max(lesion_truth, axis=(1, 2), keepdims=True)
         odds = ops.sum(shown * y_pred, axis=-1)
-        odds = odds - y_pred[..., NO_TUMOR_INDEX]
+        odds = odds - y_pred[..., self._clear[0]]
         place = _log_sum(odds - _NEVER * (1.0 - counts)) - _log_sum(
             odds - _NEVER * (1.0 - inside)
         )

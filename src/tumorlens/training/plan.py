@@ -63,10 +63,18 @@ class ExpectedCost:
     seconds: float
     memory_bytes: int
 
-    def sentence(self, config: TrainingConfig) -> str:
-        """Say steps, time and memory before a run starts."""
+    def of_runs(self, runs: int, jobs: int) -> ExpectedCost:
+        """Give the cost of several runs like this one, so many at a time.
+
+        A process for each of several at a time reads the samples for itself.
+        """
+        return ExpectedCost(self.seconds * -(-runs // jobs), self.memory_bytes * jobs)
+
+    def sentence(self, config: TrainingConfig, runs: int = 1) -> str:
+        """Say steps, time and memory before a run, or several alike, start."""
+        start = "" if runs == 1 else f"{runs} runs, each of "
         said = (
-            f"{config.total_steps:,} steps in at most {config.epochs} epochs of "
+            f"{start}{config.total_steps:,} steps in at most {config.epochs} epochs of "
             f"{config.steps_per_epoch}, about {duration(self.seconds)} on this machine "
             f"as busy as it is now, and about {self.memory_bytes / 2**30:.1f} GiB of "
             "memory."

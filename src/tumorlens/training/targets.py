@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Finding, TumorClass
+from tumorlens.taxonomy import CLASSES, Finding, clear_places, is_no_lesion
 
 TUMOR_FROM = 0.35
 """A cell with at least this share of outline shows the tumour."""
@@ -94,8 +94,9 @@ def targets_of(
         The same as in `cell_targets`.
     """
     classes = np.zeros((*shape, len(order)), np.float32)
-    classes[..., NO_TUMOR_INDEX] = 1.0
-    if tuple(findings) == (TumorClass.NO_TUMOR,):
+    # Cells tell tumours from none; which class free of tumour it is, the slice tells.
+    classes[..., clear_places(order)[0]] = 1.0
+    if len(findings) == 1 and is_no_lesion(findings[0]):
         return CellTargets(classes, np.ones(shape, np.float32))
     weights = np.zeros(shape, np.float32)
     if len(findings) > 1 or share is None or not share.any():

@@ -62,7 +62,7 @@ def only_series(path: Path) -> Series:
     study = read_study(path)
     if len(study.series) != 1:
         raise InputError(
-            f"{path.name} holds {len(study.series)} series; one scan is needed.",
+            f"{path.name} holds {len(study.series)} series; one is needed.",
             "Save each series as a file of its own.",
         )
     return study.series[0]
@@ -101,8 +101,8 @@ def _outline(path: Path, scan: Volume, block: Block) -> NDArray[np.uint8]:
     ):
         raise DatasetError(
             f"The outline {path} lies on another grid {drawn.voxels.shape} than its "
-            f"scan {scan.voxels.shape}.",
-            "Export the outline on the scan's own grid.",
+            f"series {scan.voxels.shape}.",
+            "Export the outline on the series' own grid.",
         )
     inside = (drawn.voxels > 0.0).astype(np.float32)
     return np.rint(255.0 * resample(inside, block)).astype(np.uint8)
@@ -149,9 +149,9 @@ def load_volume_samples(
     if TumorClass.NO_TUMOR not in shown or len(shown) < 2:
         names = ", ".join(sorted(shown)) or "nothing"
         raise DatasetError(
-            f"The usable scans of the split '{records[0].split}' show {names}; scans "
+            f"The usable series of the split '{records[0].split}' show {names}; series "
             f"with a tumour and without are needed. {' '.join(left_out[:1])}".rstrip(),
-            "Add such scans, or split again.",
+            "Add such series, or split again.",
         )
     return samples, left_out
 

@@ -5,6 +5,7 @@ After averaging, the statistics of batch normalisation are counted anew.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from tumorlens.errors import TrainingError
 from tumorlens.training.batches import BatchStream
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.networks.registry import find_network
+from tumorlens.training.networks.registry import network_of
+
+_HEADS = {"logits", "evidence"}
+"""Layers whose size is that of the classes."""
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: keras.Model, path: Path, *, new_heads: bool = False) -> None:
     """Put weights from a file into a network.
 
     Parameters
@@ -29,6 +33,8 @@ def load_weights(model: keras.Model, path: Path) -> None:
         The network; its weights may be changed in part where this fails.
     path
         Keras weights.
+    new_heads
+        Whether heads of other classes than the file's stay as they are.
 
     Raises
     ------
@@ -36,10 +42,14 @@ def load_weights(model: keras.Model, path: Path) -> None:
         The file cannot be read, or its weights are of another network.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=new_heads) as told:
             # Keras only warns of layers that the file does not have.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            warnings.simplefilter("always" if new_heads else "error", UserWarning)
+            model.load_weights(path, skip_mismatch=new_heads)
+        for warning in told or ():
+            missing = str(warning.message).partition("List of objects")[2]
+            if set(re.findall(r"name=(\w+)", missing)) - _HEADS:
+                raise ValueError("more than its heads differ")
     except (OSError, ValueError, UserWarning) as error:
         raise TrainingError(
             f"{path} holds no weights of {model.name}: {error}",
@@ -51,7 +61,7 @@ NORMALISATION_BATCHES = 40
 """Training batches on which normalisation is counted for averaged weights."""
 
 
-def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
+def average_networks(config: TrainingConfig, weights: Sequence[Path]) -> keras.Model:
     """Build a network whose weights are the mean of several runs'.
 
     Runs that started from the same weights and the same heads end in one
@@ -62,17 +72,17 @@ def average_networks(name: str, weights: Sequence[Path]) -> keras.Model:
 
     Parameters
     ----------
-    name
-        Name of the network in the registry.
+    config
+        Every choice of the runs.
     weights
-        Keras weight files of it, at least one.
+        Keras weight files of its network, at least one.
 
     Raises
     ------
     TrainingError
         A file is missing, or of another network.
     """
-    model = find_network(name).build(None)
+    model = network_of(config).build(None)
     sums = [np.zeros(item.shape, np.float64) for item in model.get_weights()]
     for path in weights:
         load_weights(model, path)

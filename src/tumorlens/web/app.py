@@ -56,6 +56,9 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login
+    app.jinja_env.globals["has_weights_licence"] = (
+        classifier.bundle.weights_licence() is not None
+    )
     app.jinja_env.filters["unbroken"] = unbroken
     return app
 

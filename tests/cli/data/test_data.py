@@ -239,12 +239,12 @@ def test_a_manifest_tells_whole_scans(
 ) -> None:
     line = ["data", "manifest", str(folder), "--out", str(tmp_path / "manifest.csv")]
     assert main(line) == 0
-    assert "whole scans" not in capsys.readouterr().out
+    assert "whole series" not in capsys.readouterr().out
     (folder / "glioma/scan.nii.gz").write_bytes(b"a scan")
     assert main(line) == 0
     told = capsys.readouterr().out
     assert "10 pictures" in told
-    assert "1 of them are whole scans" in told
+    assert "1 of them are whole series" in told
 
 
 def test_a_manifest_tells_what_only_trains(

@@ -13,9 +13,12 @@ from tumorlens.inference.bundle.bundle import load_bundle
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Cross-validate on people, one of whom is in both folds."""
+    """Cross-validate on people, one of whom is in both folds.
+
+    Beside a fold there are the ten patients of each class that a calibration needs.
+    """
     folder = tmp_path_factory.mktemp("folds")
-    people = draw_two_folds(folder)
+    people = draw_two_folds(folder, 88)
     both = replace(people[0], patient=people[4].patient)
     write_manifest([both, *people[1:]], folder / "folds.csv")
     result = invoke(
@@ -71,6 +74,39 @@ def test_the_mean_of_the_folds_is_a_bundle_to_serve(written):
     assert "cross_validation" in bundle.metrics
     (figures,) = json.loads((out / "figures.json").read_text())
     assert bundle.provenance["calibrated_on"]["slices"] == figures["slices"]
+
+
+def test_the_plan_is_told_before_any_fold_trains(written):
+    _, said = written
+    plan = said.index("2 runs, each of 2 steps in at most 1 epochs of 2")
+    support = said.index("Meningioma: 22 pictures of 22 patients, each judged by")
+    assert support < plan < said.index("epoch   1/1")
+    assert "GiB of memory" in said[plan:]
+
+
+def test_folds_of_too_few_patients_take_the_parents_thresholds(written, tmp_path):
+    """The parent learned from the same people, so that none is left to calibrate on."""
+    out, _ = written
+    parent = load_bundle(out.parent / "bundle")
+    people = draw_two_folds(tmp_path)
+    result = invoke(
+        *("train", "--data", tmp_path / "folds.csv", "--out", tmp_path / "run"),
+        *("--folds", "2", "--robustness", "0", *SMALL),
+        *("--weights", parent.folder / "model.weights.h5"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "Glioma: 0 pictures of 0 patients" in result.output
+    assert f"are those of {parent.name} {parent.version}" in result.output
+    assert "NOT held out in 2 of 2 folds" in result.output
+    bundle = load_bundle(tmp_path / "run/bundle")
+    assert bundle.provenance["calibrated_on"]["how"] == "parent"
+    assert bundle.calibration == parent.calibration
+    assert bundle.prediction_sets == parent.prediction_sets
+    for name, point in bundle.operating_points.items():
+        assert point.threshold == parent.operating_points[name].threshold
+    (line,) = bundle.provenance["parents"]
+    assert line["version"] == parent.version
+    assert {row.patient for row in people[1:]} <= set(line["patients"]["train"])
 
 
 def test_folds_train_side_by_side_to_the_same_kind_of_bundle(written, tmp_path):

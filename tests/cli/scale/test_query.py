@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -18,7 +20,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path
     """Results of a drawn archive."""
     folder = tmp_path_factory.mktemp("query")
     archive = draw_archive(folder / "drawn")
-    more = ["--model", str(tiny_bundle), "--threads", "1"]
+    more = ["--model", str(tiny_bundle), "--threads", "1", "--maps"]
     assert main(["batch", str(archive), "--out", str(folder / "out"), *more]) == 1
     return folder / "out"
 
@@ -54,6 +56,24 @@ def test_series_are_shown_in_one_line(
     assert main(["query", str(results), "--by", "series", "--where", "status=ok"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("1.2.826.0.1" in line for line in lines) == 2
+
+
+def test_a_page_leads_to_the_overlays(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "a folder" / "page.html"
+    call = ["query", str(results), "--html", str(page)]
+    assert main(call) == 2
+    assert "does not exist" in capsys.readouterr().err
+    page.parent.mkdir()
+    assert main([*call, "--where", "status=ok"]) == 0
+    assert f"Page written to {page}" in capsys.readouterr().out.replace("\n", "")
+    html = page.read_text(encoding="utf-8")
+    assert "status = ok" in html
+    links = re.findall(r'href="([^"#]*overlay\.png)"', html)
+    assert links
+    for link in links:
+        assert (page.parent / unquote(link)).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

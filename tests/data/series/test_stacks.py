@@ -116,6 +116,6 @@ def test_the_command_writes_a_manifest(slices, tmp_path, capsys):
     out = tmp_path / "scans"
     command = ["data", "stack", str(tmp_path / "slices.csv"), "--out", str(out)]
     assert main([*command, "--also", str(tmp_path / "also.csv")]) == 0
-    assert "2 scans" in capsys.readouterr().out
+    assert "2 series" in capsys.readouterr().out
     records = read_manifest(out / "volumes.csv")
     assert records[0].label is TumorClass.GLIOMA

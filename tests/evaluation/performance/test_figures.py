@@ -18,10 +18,11 @@ from tumorlens.evaluation.performance.figures import (
     set_figures,
     slice_positions,
 )
+from tumorlens.inference.slice.decision import apply_operating_point
 from tumorlens.report.figure_words import FIGURES
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.statistics.resampling import Resampling
-from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
+from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict
 
 NONE = "no_tumor"
 
@@ -121,11 +122,29 @@ def test_a_tumour_without_a_kind_is_found(decided):
 
 
 def test_each_row_is_held_to_its_own_threshold():
-    said = [("a", "glioma", "glioma"), ("b", "glioma", "glioma")]
-    found = set_figures(made_set(said, thresholds=np.array([0.3, 0.99])))
+    said = [("a", "glioma", NONE), ("b", "glioma", NONE)]
+    found = set_figures(made_set(said, thresholds=np.array([0.3, 0.05])))
     rates = found["operating_points"]
     assert rates["screening"]["sensitivity"]["value"] == 0.5
-    assert rates["balanced"]["sensitivity"]["value"] == 1.0
+    assert rates["balanced"]["sensitivity"]["value"] == 0.0
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.3, 0.5, 0.7, 0.99])
+def test_rates_count_what_is_served(threshold):
+    """Above one half nothing is called free of tumour, whatever the threshold is."""
+    shares = np.array([0.01, 0.1, 0.4, 0.6, 0.98])
+    probabilities = np.stack([shares, *np.zeros((2, 5)), 1.0 - shares], axis=1)
+    said = [(f"p{row}", "glioma", "glioma") for row in range(5)]
+    scored_slices = made_set(
+        said, probabilities=probabilities, thresholds=np.full(5, threshold)
+    )
+    served = [
+        apply_operating_point(row, (TumorClass.GLIOMA,), threshold).finding
+        for row in probabilities
+    ]
+    missed = np.mean([finding is Answer.NO_TUMOR for finding in served])
+    found = set_figures(scored_slices)["operating_points"]["screening"]
+    assert found["sensitivity"]["value"] == pytest.approx(1.0 - missed)
 
 
 def test_a_bundle_without_a_point_has_no_rates_for_it():

@@ -113,7 +113,7 @@ def test_each_kind_of_bundle_is_refused_where_the_other_belongs(
 ) -> None:
     with pytest.raises(BundleError, match="judges slices"):
         load_model(tiny_bundle, judges="volumes")
-    with pytest.raises(BundleError, match="whole scans"):
+    with pytest.raises(BundleError, match="whole series"):
         load_classifier(folder)
 
 

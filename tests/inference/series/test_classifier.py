@@ -99,5 +99,5 @@ def test_planes_are_for_a_model_of_slices(
 ) -> None:
     classifier = load_series_classifier(tiny_bundle, threads=1, planes="all")
     assert len(classifier.predict(series).planes) == 3
-    with pytest.raises(SettingError, match="sees the whole scan at once"):
+    with pytest.raises(SettingError, match="sees the whole series at once"):
         load_series_classifier(volume_bundle, threads=1, planes="all")

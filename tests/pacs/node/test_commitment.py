@@ -227,6 +227,13 @@ def test_an_archive_that_is_down_is_asked_again(node: Node, tmp_path: Path) -> N
     assert node.queue.counts() == {"done": 1}
 
 
+def without_instances() -> Dataset:
+    """A request that names nothing."""
+    item = Dataset()
+    item.TransactionUID = "7.1"
+    return item
+
+
 @contextmanager
 def associated(node: Node, title: str) -> Iterator[object]:
     entity = AE(ae_title=title)
@@ -246,7 +253,7 @@ def associated(node: Node, title: str) -> Iterator[object]:
         ("ARCHIVE", {}, 0x0124),
         ("SCANNER", {"action": 2}, 0x0123),
         ("SCANNER", {"instance": "1.2.3"}, 0x0112),
-        ("SCANNER", {"item": Dataset()}, 0x0115),
+        ("SCANNER", {"item": without_instances()}, 0x0115),
     ],
 )
 def test_only_those_who_may_ask_are_answered(

@@ -15,7 +15,7 @@ from tumorlens.errors import BusyError
 from tumorlens.pacs.node import node_queue
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.node.node_queue import MOST_REFUSALS, NodeQueue
-from tumorlens.pacs.queue import COMMIT, SeriesJob
+from tumorlens.pacs.queue import COMMIT, POLICIES, SeriesJob
 from tumorlens.report.dicom.finding import SentResult
 
 DAY = 86_400.0
@@ -152,7 +152,7 @@ def test_an_archive_that_does_not_report_is_asked_again_and_given_up(
         assert [path.read_bytes() for path in job.files] == [b"b"]
         waits.append(sent.asked(job, f"6.{len(waits)}", {}))
         clock.now += DAY
-    assert len(waits) == NodeQueue.policies[COMMIT].attempts - 2
+    assert len(waits) == POLICIES[COMMIT].attempts - 2
     assert math.isinf(waits[-1])
     assert sent.counts() == {"failed": 1} and sent.given_up == 1
 
@@ -254,6 +254,36 @@ def test_images_that_were_judged_and_are_gone_are_not_held(
         assert asked is not None and not asked.files
 
 
+def test_images_that_a_sender_asks_about_and_that_have_not_come_are_missing(
+    queue: NodeQueue, clock: Clock
+) -> None:
+    queue.add("1.1", "1", b"image")
+    judge(queue, clock, b"whole")
+    send(queue)
+    # What the node does not take is not missing.
+    both = {"1.1": KIND, "1.8": "1.2.840.10008.5.1.4.1.1.88.22"}
+    queue.ask("SCANNER", CommitmentRequest("7.1", both))
+    assert queue.counts() == {"committing": 1}
+    queue.ask("SCANNER", CommitmentRequest("7.2", {"1.1": KIND, "1.2": KIND}))
+    job = queue.next_complete(0.0)
+    assert job is not None and job.lacking == 1
+    part = replace(job, doubts=("One more is asked about.",))
+    assert queue.put_results(part, [b"part"])
+    # Asked for again, it is not judged again.
+    queue.ask("SCANNER", CommitmentRequest("7.25", {"1.2": KIND, "1.1": KIND}))
+    assert queue.counts() == {"sending": 1}
+    queue.add("1.2", "1", b"second")
+    job = queue.next_complete(0.0)
+    assert job is not None and job.lacking == 0
+    # Nobody knows of which of two series another image would be.
+    queue.add("2.1", "2", b"other")
+    queue.ask(
+        "SCANNER", CommitmentRequest("7.3", dict.fromkeys(("1.1", "2.1", "9.9"), KIND))
+    )
+    jobs = [queue.next_complete(0.0) for _ in range(2)]
+    assert [job.lacking for job in jobs if job is not None] == [0, 0]
+
+
 # --- Series that make a study ---
 
 
@@ -323,8 +353,6 @@ def test_what_a_study_cannot_count_is_left_out_and_told(
     # One that is no MRI of a head has no results.
     none = studies.next_complete(10)
     assert none is not None and studies.put_results(none, [])
-    last = studies.next_complete(10)
-    assert last is not None and studies.put_results(last, [b"d"])
     while not math.isinf(studies.postpone("4")):
         pass
     clock.now += 60

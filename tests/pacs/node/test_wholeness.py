@@ -264,6 +264,12 @@ def test_a_number_in_the_headers_is_believed_where_it_can_be_of_the_series(
     assert doubts(SeriesJob("1", tuple(files))) == []
 
 
+def test_images_that_the_sender_asks_about_are_missed(tmp_path: Path) -> None:
+    files = tuple(write_series(tmp_path / "a", slices=3))
+    (doubt,) = Wholeness("LENS")(SeriesJob("1", files, lacking=2))
+    assert "2 more images" in doubt
+
+
 @pytest.mark.parametrize(
     "values",
     [

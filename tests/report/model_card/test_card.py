@@ -13,7 +13,11 @@ import pytest
 from tests.samples.evaluation_page import figure, measured_maps
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.bundle.facts import MeasuredShare, OperatingPoint, Rate
-from tumorlens.report.model_card.card import card_charts, model_card
+from tumorlens.report.model_card.card import (
+    card_charts,
+    model_card,
+    weights_licence,
+)
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI
 from tumorlens.taxonomy import CLASSES, INFO
 
@@ -310,3 +314,40 @@ def test_pictures_are_drawn_in_the_classes_colours_and_linked(bare: Bundle) -> N
             assert INFO[name].title in words
             assert f":{INFO[name].color}}}" in chart.svg
     assert "0.710 [0.690, 0.730]" in charts[0].svg
+
+
+def test_figures_of_each_sequence_stand_in_the_card(bare: Bundle) -> None:
+    figures = {
+        "sequences": {
+            "lgg T1C": {"slices": 40, "patients": 9, "auroc_tumor": figure(0.87)},
+            "lgg FLAIR": {"slices": 41, "patients": 9, "auroc_tumor": figure(0.97)},
+        },
+        "kinds": {
+            "schwannoma T2": {"slices": 7, "other_called_kind": figure(0.14)},
+        },
+        "sites": {},
+        "studies": {},
+    }
+    card = measured(bare, cross_validation=evaluation(sequences=figures))
+    section = part(card, "By MR sequence, and other lesions")
+    assert "| lgg FLAIR | 41 | 0.970" in section
+    assert "| schwannoma T2 | 7 | 0.140" in section
+    assert "Recall by set" not in section
+    without = measured(bare, cross_validation=evaluation())
+    assert "By MR sequence" not in without
+
+
+def test_the_licence_names_what_is_unclear(bare: Bundle) -> None:
+    def text(*sources: str) -> str:
+        counts = {f"{name}/glioma": 3 for name in sources}
+        sets = {"train": {"patients": 2, "slices": counts}}
+        return weights_licence(replace(bare, provenance={"sets": sets}))
+
+    unclear = text("brain44", "cheng")
+    assert "- cheng: CC BY 4.0" in unclear
+    assert "brain44 are mixed or unclear" in " ".join(unclear.split())
+    assert "CC BY-NC-SA" in unclear and bare.version in unclear
+    clear = text("cheng", "lgg")
+    assert "unclear" not in clear and "CC BY-SA 4.0" in clear
+    assert "own: not stated" in text("own")
+    assert max(map(len, unclear.splitlines())) <= 80

@@ -17,7 +17,7 @@ from tumorlens.scale.archive.parquet import (
     table_of,
     write_part,
 )
-from tumorlens.scale.archive.query import query_archive
+from tumorlens.scale.archive.query import archive_overview, query_archive
 
 
 def row(month: str | None, series: str, p_tumor: float, **more: Any) -> dict[str, Any]:
@@ -105,3 +105,52 @@ def test_what_is_no_column_or_value_is_refused(results: Path, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingFileError, match="holds no results"):
         query_archive(tmp_path / "empty", ["month"], {})
+
+
+def test_an_overview_counts_and_picks_series(results: Path) -> None:
+    found = archive_overview(results, {})
+    assert found.totals == {"rows": 6, "slices": 5, "failed": 1, "series": 4}
+    months = {(x["month"], x["decision"]): x["slices"] for x in found.counts["month"]}
+    assert months["2026-02", "glioma"] == 2
+    assert [x["decision"] for x in found.counts["decision"]] == [
+        None,
+        "glioma",
+        "no_tumor",
+        "not_brain_mri",
+    ]
+    # 0.1, 0.3, 0.7 and 0.9, each at the lower end of its bin or a hair below.
+    assert sum(found.histogram) == 4
+    assert sum(found.histogram[13:15]) == 1
+    assert [(x["month"], x["scanner"], x["series"]) for x in found.series] == [
+        (None, None, "s4"),
+        ("2026-01", "X", "s3"),
+        ("2026-01", "Y", "s1"),
+        ("2026-02", "X", "s2"),
+    ]
+    best = found.series[3]
+    assert (best["slices"], best["p_tumor"], best["file"]) == (2, 0.9, "s2.dcm")
+    assert found.left_out == {}
+
+
+def test_an_overview_lists_the_highest_and_counts_the_others(tmp_path: Path) -> None:
+    rows = [
+        row("2026-03", f"s{number}", 0.5 + number / 100, scanner="X", slice=number)
+        for number in range(12)
+    ]
+    rows += [row("2026-03", "s11", 0.95, scanner="X", maps="00000/a", slice=99)]
+    # A picture without a series stands for itself.
+    rows += [row("2026-03", "s", 0.94, scanner="X") | {"series": None, "file": "p.png"}]
+    place = tmp_path / part_path(0)
+    (tmp_path / "_state").mkdir()
+    write_part(table_of(rows), place, tmp_path / "_state", {})
+    found = archive_overview(tmp_path, {}, listed=3)
+    assert [x["series"] for x in found.series] == ["s11", "p.png", "s10"]
+    assert found.left_out == {("2026-03", "X", "glioma"): 10}
+    assert (found.series[0]["maps"], found.series[0]["slice"]) == ("00000/a", 99)
+    assert found.series[0]["slices"] == 2
+    chosen = archive_overview(tmp_path, {"series": "s3"}, listed=3)
+    assert chosen.totals["slices"] == 1
+    assert [x["series"] for x in chosen.series] == ["s3"]
+    assert archive_overview(tmp_path, {}, 0.93).totals["slices"] == 2
+    nobody = archive_overview(tmp_path, {"scanner": "Z"})
+    assert (nobody.totals["rows"], nobody.series) == (0, [])

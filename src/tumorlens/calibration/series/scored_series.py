@@ -180,7 +180,9 @@ def score_series(
             record for record, to in zip(series_list, folds, strict=True) if to == fold
         ]
         _check_unseen(path, records)
-        network = _FoldNetwork(load_classifier(path, threads), fold)
+        classifier = load_classifier(path, threads)
+        classifier.bundle.require_four_classes()
+        network = _FoldNetwork(classifier, fold)
         for number, record in enumerate(records, start=1):
             scored_series.append(network.score(record))
             if number % 20 == 0 or number == len(records):

@@ -44,14 +44,15 @@ from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_class
 from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import (
-    CSV_COLUMNS,
     RESEARCH_USE,
+    csv_columns,
     csv_row,
     failure_to_json,
     prediction_to_json,
 )
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.report.words import headline, percent
+from tumorlens.taxonomy import ClassName
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -137,7 +138,8 @@ def predict(
     done = failed = alone = 0
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(len(files), rows))
-        outputs = open_outputs(stack, csv_path, json_path, maps)
+        classes = classifier.bundle.classes
+        outputs = open_outputs(stack, csv_path, json_path, maps, classes)
         for result in _judge(classifier, files, batch, operating_point):
             if table is not None and isinstance(result, Prediction):
                 place = table.place_of_file(result.source)
@@ -391,15 +393,16 @@ class Output(Protocol):
 
 
 class CsvOutput:
-    """One row a slice or failure, in the order of `CSV_COLUMNS`."""
+    """One row a slice or failure, in the order of `csv_columns`."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], classes: Sequence[ClassName]) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(CSV_COLUMNS)
+        self._writer.writerow(csv_columns(classes))
+        self._classes = classes
 
     def write(self, result: Prediction | Failure) -> None:
         """Write one row."""
-        self._writer.writerow(csv_row(result))
+        self._writer.writerow(csv_row(result, self._classes))
 
 
 class JsonOutput:
@@ -503,7 +506,11 @@ class MapsOutput:
 
 
 def open_outputs(
-    stack: ExitStack, csv_path: str | None, json_path: str | None, maps: str | None
+    stack: ExitStack,
+    csv_path: str | None,
+    json_path: str | None,
+    maps: str | None,
+    classes: Sequence[ClassName],
 ) -> list[Output]:
     """Open every output that was asked for.
 
@@ -515,6 +522,8 @@ def open_outputs(
         Files; ``-`` is the standard output.
     maps
         A folder that exists.
+    classes
+        The bundle's.
 
     Raises
     ------
@@ -523,7 +532,7 @@ def open_outputs(
     """
     outputs: list[Output] = []
     if csv_path is not None:
-        outputs.append(CsvOutput(stack.enter_context(_open(csv_path))))
+        outputs.append(CsvOutput(stack.enter_context(_open(csv_path)), classes))
     if json_path is not None:
         file = stack.enter_context(_open(json_path))
         outputs.append(stack.enter_context(JsonOutput(file)))

@@ -55,7 +55,7 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 @click.option(
     "--evidence",
     metavar="F.nii.gz",
-    help="Write where the model saw tumour as a volume over the scan; one series only.",
+    help="Write where the model saw tumour as a volume over it; one series only.",
 )
 @click.option(
     "--volume",
@@ -144,7 +144,7 @@ def _check_series(study: Study, path: str) -> Study:
     name, count = display_name(path), len(study.series)
     if count == 1:
         raise InputError(
-            f"{name} is one picture, not a whole scan.",
+            f"{name} is one picture, not a whole series.",
             "Judge it by itself with tumorlens predict, or give its whole series.",
         )
     raise InputError(

@@ -47,6 +47,7 @@ def audit(
         source,
         allow_unlabelled=True,
         must_exist=False,
+        may_be_own=True,
         passed_over=report_skipped,
     )
     with reading_bar("Reading pictures", len(records)) as progress:

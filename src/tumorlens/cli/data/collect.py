@@ -62,7 +62,7 @@ def manifest(
     )
     if scans := sum(record.path.name.lower().endswith(_SCANS) for record in records):
         click.echo(
-            f"{scans:,} of them are whole scans by their names ({', '.join(_SCANS)}): "
+            f"{scans:,} of them are whole series by their names ({', '.join(_SCANS)}): "
             "a network of slices leaves out what holds several, cnn3d takes them."
         )
 
@@ -90,7 +90,7 @@ def manifest(
     "word",
     type=click.Choice(["T1", "T1C", "T2", "FLAIR"]),
     default=None,
-    help="How the scans were weighted, where that is known.",
+    help="How the series were weighted, where that is known.",
 )
 @click.option(
     "--stripped",
@@ -128,7 +128,7 @@ def slices(
         sequence=parse_sequence(word or ""),
     )
     write_manifest(records, out / f"{source}.csv")
-    click.echo(f"{len(records):,} slices of {len(volumes)} scans written to {out}.")
+    click.echo(f"{len(records):,} slices of {len(volumes)} series written to {out}.")
 
 
 @click.command()
@@ -148,6 +148,6 @@ def scans(folder: Path, out: Path) -> None:
     write_scans(records, out)
     tumors = sum(scan.tumor for scan in records)
     click.echo(
-        f"{len(records)} scans, {tumors} with a tumour, of "
+        f"{len(records)} series, {tumors} with a tumour, of "
         f"{len({scan.patient for scan in records})} patients written to {out}."
     )

@@ -10,6 +10,7 @@ import click
 from tumorlens.cli.data.audit import audit
 from tumorlens.cli.data.collect import manifest, scans, slices
 from tumorlens.cli.data.fetch import fetch
+from tumorlens.cli.data.label_reports import label_reports
 from tumorlens.cli.data.overlap import overlap
 from tumorlens.cli.data.split import split
 from tumorlens.cli.data.stack import stack
@@ -20,5 +21,8 @@ def data() -> None:
     """Check, split, collect and fetch data sets."""
 
 
-for command in (audit, fetch, manifest, overlap, scans, slices, split, stack):
+for command in (
+    *(audit, fetch, label_reports, manifest, overlap),
+    *(scans, slices, split, stack),
+):
     data.add_command(command)

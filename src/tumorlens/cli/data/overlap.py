@@ -91,6 +91,7 @@ def _rows(source: Path, split: str | None) -> list[Record]:
         source,
         allow_unlabelled=True,
         must_exist=False,
+        may_be_own=True,
         passed_over=report_skipped,
     )
     chosen = [row for row in records if split in (None, row.split)]

@@ -76,7 +76,7 @@ def split(
         raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
-    records = read_manifest(source, passed_over=report_skipped)
+    records = read_manifest(source, may_be_own=True, passed_over=report_skipped)
     if bundle is not None:
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))
@@ -193,9 +193,11 @@ def _print_parts(records: list[Record]) -> None:
     from collections import Counter
 
     from tumorlens.data.audit import part_of
+    from tumorlens.data.manifest import class_names
     from tumorlens.taxonomy import CLASSES
 
     counts = Counter((part_of(record), record.label) for record in records)
     for part in sorted({part for part, _ in counts}):
-        words = ", ".join(f"{label} {counts[part, label]:,}" for label in CLASSES)
+        names = class_names(records) or CLASSES
+        words = ", ".join(f"{label} {counts[part, label]:,}" for label in names)
         click.echo(f"{part}: {words}")

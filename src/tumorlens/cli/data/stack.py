@@ -16,7 +16,7 @@ import click
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder for the scans and their manifest, volumes.csv.",
+    help="Folder for the series and their manifest, volumes.csv.",
 )
 @click.option(
     "--height-mm",
@@ -35,13 +35,13 @@ import click
 @click.option(
     "--slabs",
     type=click.IntRange(2),
-    help="Also cut each scan into so many slabs, with and without tumour.",
+    help="Also cut each series into so many slabs, with and without tumour.",
 )
 @click.option(
     "--also",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A manifest (CSV) of whole scans to add.",
+    help="A manifest (CSV) of whole series to add.",
 )
 def stack(
     source: Path,
@@ -74,5 +74,5 @@ def stack(
     write_manifest(records, out / MANIFEST)
     patients = len({record.patient for record in records})
     click.echo(
-        f"{len(records):,} scans and slabs of {patients:,} patients written to {out}."
+        f"{len(records):,} series and slabs of {patients:,} patients written to {out}."
     )

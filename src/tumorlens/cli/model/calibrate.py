@@ -18,7 +18,7 @@ from tumorlens.errors import MissingExtraError
     "scan_list",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="List of whole scans, from `tumorlens data scans`.",
+    help="List of whole series, from `tumorlens data scans`.",
 )
 @click.option(
     "--folds",
@@ -83,7 +83,7 @@ def calibrate(
         write_json(Path(json_path), figures)
     if model is not None:
         bundle = record_series_model(model, fitted)
-        click.echo(f"Bundle {bundle.version} in {model} now judges whole scans by it.")
+        click.echo(f"Bundle {bundle.version} in {model} now judges whole series by it.")
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def _show(figures: dict[str, Any]) -> None:
 
     patients = figures["learned"]["patients"]
     table = Table(
-        title=f"Whole scans of {patients['tumor']} patients with a tumour, "
+        title=f"Whole series of {patients['tumor']} patients with a tumour, "
         f"{patients['no_tumor']} without"
     )
     table.add_column("Figure [95 % interval over patients]")

@@ -11,7 +11,7 @@ from tumorlens.cli._shared.options import manifest_option, split_option
 from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError
-from tumorlens.report.figure_words import FIGURES, figure_text
+from tumorlens.report.figure_words import FIGURES, class_count, figure_text
 from tumorlens.report.page_parts import Table
 
 
@@ -119,7 +119,10 @@ def _table(title: str, evaluations: list[dict[str, Any]]) -> Table:
         f"{item['model']['name']} {item['model']['version']}" for item in evaluations
     ]
     rows = [
-        (name, *(figure_text(figures.get(key)) for figures in evaluations))
+        (
+            class_count(name, len(evaluations[0]["recall"])),
+            *(figure_text(figures.get(key)) for figures in evaluations),
+        )
         for name, key in FIGURES
         if key in evaluations[0]
     ]

@@ -77,6 +77,7 @@ def sequences(
     figures = {}
     for folder in models or (DEFAULT_BUNDLE,):
         classifier = load_classifier(folder)
+        classifier.bundle.require_four_classes()
         name = f"{classifier.bundle.name} {classifier.bundle.version}"
         click.echo(f"{name}: judging {len(records):,} slices.")
         scored_slices = score_records(classifier, records, say=click.echo, lesions=True)

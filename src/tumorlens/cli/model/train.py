@@ -207,15 +207,16 @@ def train(
         return
     if table is not None:
         # A wrong table shows before hours of training.
+        from tumorlens.data.manifest import read_manifest
+
         read_clinical_table(table)
+        read_manifest(manifest)
     if folds is not None:
-        if weights is not None or calibrate_on is not None or resume:
-            raise click.UsageError(
-                "--folds goes without --weights, --calibrate-on and --resume."
-            )
+        if calibrate_on is not None or resume:
+            raise click.UsageError("--folds goes without --calibrate-on and --resume.")
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        plan = FoldPlan(only, jobs or 1)
+        plan = FoldPlan(only, jobs or 1, weights)
         measured = 200 if damaged is None else damaged
         _cross_validate(manifest, folder, folds, plan, include_flagged, given, measured)
         learn_columns(folder / BUNDLE_FOLDER, folder)
@@ -330,7 +331,7 @@ def _cross_validate(
     folds
         Number of folds.
     plan
-        Folds to leave out, and the number of runs at the same time.
+        Folds to leave out, the number of runs at the same time, and their start.
     include_flagged
         Also use rows that the manifest flags.
     choices
@@ -341,24 +342,32 @@ def _cross_validate(
     """
     from tumorlens.calibration.probabilities import COVERAGE
     from tumorlens.data.split import records_in_folds
+    from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,
         measured_bundles_of_folds,
+        sized_for_folds,
     )
     from tumorlens.experiments.evaluation import evaluate_scored, measure_network
     from tumorlens.experiments.run import configured, with_figures
     from tumorlens.training.networks.registry import find_network
 
     config = configured(choices)
-    if find_network(config.network).judges != "slices":
+    network = find_network(config.network)
+    if network.judges != "slices":
         raise click.UsageError(
             f"--folds does not go with {config.network}: fill the manifest's split "
             "column instead."
         )
-    everything = records_in_folds(manifest, folds, include_flagged=True)
+    everything = records_in_folds(
+        manifest, folds, include_flagged=True, may_be_own=True
+    )
     flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
+    config = config.for_classes_of(everything)
+    if "steps_per_epoch" not in {**network.defaults, **choices}:
+        config = sized_for_folds(config, records, folds)
     folds_result = cross_validate(records, config, folder, plan, click.echo, flagged)
     metrics = {
         "model": {
@@ -372,6 +381,8 @@ def _cross_validate(
         "leakage": folds_result.leakage,
         **evaluate_scored(folds_result.scored_slices, folds_result.rules),
     }
+    if find_network(config.network).sequences:
+        metrics["sequences"] = sequence_figures(folds_result.with_lesions)
     if damaged:
         measured_bundles = measured_bundles_of_folds(folds_result.bundles, everything)
         metrics |= measure_network(measured_bundles, damaged, click.echo)
@@ -386,6 +397,7 @@ def _report_folds(
     cross_validation: CrossValidation, metrics: dict[str, Any], folder: Path
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
+    from tumorlens.data.manifest import class_names
     from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.evaluation.scoring.worst_errors import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
@@ -409,9 +421,10 @@ def _report_folds(
     write_json(
         out / "figures.json", [{**figures_on_set(metrics), **network_figures(metrics)}]
     )
-    write_json(
-        out / "sequences.json", [sequence_figures(cross_validation.with_lesions)]
-    )
+    # Of classes of a user's own nothing is measured by sequence.
+    if not class_names(cross_validation.scored_slices.records):
+        found = sequence_figures(cross_validation.with_lesions)
+        write_json(out / "sequences.json", [found])
     click.echo(f"Figures of all folds together written to {out}.")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 import click
 
 from tumorlens.cli._shared.output_files import (
     STANDARD_OUTPUT,
     check_files,
+    write_bytes,
     write_json,
 )
 from tumorlens.cli.scale.archive_extra import require_archive
@@ -59,6 +62,13 @@ if TYPE_CHECKING:
     metavar="F|-",
     help="Write JSON to this file, or with - to the standard output.",
 )
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with counts by month, scanner, decision and more, a histogram "
+    "of probabilities, and the series to look at.",
+)
 def query(
     folder: Path,
     by: tuple[str, ...],
@@ -66,12 +76,13 @@ def query(
     min_p_tumor: float | None,
     limit: int,
     json_path: str | None,
+    html_path: Path | None,
 ) -> int:
     """Count the results of an archive by month, scanner, series and more.
 
     DEST is the --out of `tumorlens batch`, which may still be running.
     """
-    check_files(json_path)
+    check_files(json_path, html_path)
     values = {}
     for item in where:
         name, separator, value = item.partition("=")
@@ -82,13 +93,46 @@ def query(
     from tumorlens.scale.archive.query import query_archive
 
     result = query_archive(folder, tuple(dict.fromkeys(by)), values, min_p_tumor)
+    if html_path is not None:
+        page = _page(folder, values, min_p_tumor, html_path)
+        write_bytes(html_path, page.encode())
     if json_path == STANDARD_OUTPUT:
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return 0
     if json_path is not None:
         write_json(Path(json_path), result.to_json())
     _show(result, limit)
+    if html_path is not None:
+        click.echo(f"Page written to {html_path}.")
     return 0
+
+
+def _page(
+    folder: Path, values: dict[str, str], min_p_tumor: float | None, page: Path
+) -> str:
+    from tumorlens.imaging.formats import display_name
+    from tumorlens.report.archive.page import render_archive
+    from tumorlens.scale.archive.parquet import MAPS_FOLDER
+    from tumorlens.scale.archive.query import archive_overview
+
+    found = archive_overview(folder, values, min_p_tumor)
+    chosen = [f"{name} = {value or 'empty'}" for name, value in values.items()]
+    if min_p_tumor is not None:
+        chosen.append(f"probability of {min_p_tumor:g} or more")
+    maps = os.path.relpath(folder / MAPS_FOLDER, page.parent)
+
+    def link(stem: str) -> str:
+        return quote(f"{maps}/{stem}.overlay.png".replace(os.sep, "/"))
+
+    return render_archive(
+        found.totals,
+        found.counts,
+        found.histogram,
+        found.series,
+        found.left_out,
+        link,
+        f"{display_name(folder)}: {', '.join(chosen) or 'all rows'}",
+    )
 
 
 def _show(result: QueryResult, limit: int) -> None:

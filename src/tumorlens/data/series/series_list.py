@@ -91,7 +91,7 @@ def read_scans(path: Path) -> list[ScanRecord]:
         Where it is missing or cannot be used; names file, line and value.
     """
     if not path.is_file():
-        raise MissingFileError(f"There is no list of scans at {path}.")
+        raise MissingFileError(f"There is no list of series at {path}.")
     rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -124,7 +124,7 @@ def _scan(
             row[key] != first[key] for key in ("label", "patient", "source", "gap_mm")
         ):
             raise _error(
-                path, other, f"scan {name!r} is of no patient, or of two kinds"
+                path, other, f"series {name!r} is of no patient, or of two kinds"
             )
     label = parse_class(first["label"])
     if label is None and first["label"] != ANY_TUMOR:
@@ -133,7 +133,7 @@ def _scan(
     places = [part.place for part in parts if part.place is not None]
     if len(set(places)) != len(parts) and len(parts) > 1:
         raise _error(
-            path, line, f"the slices of scan {name!r} have no places, or twice"
+            path, line, f"the slices of series {name!r} have no places, or twice"
         )
     return ScanRecord(
         name=name,

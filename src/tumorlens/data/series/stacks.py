@@ -51,9 +51,9 @@ class _Pile:
             names = ", ".join(sorted(str(name) for name in shown))
             raise DatasetError(
                 f"The slices of {self.rows[0].patient} show {names}.",
-                "Give each scan a patient of its own, with one kind of tumour.",
+                "Give each series a patient of its own, with one kind of tumour.",
             )
-        return next((name for name in shown if name), TumorClass.NO_TUMOR)
+        return next((TumorClass(x) for x in shown if x), TumorClass.NO_TUMOR)
 
 
 def stack_slices(

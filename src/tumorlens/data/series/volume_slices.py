@@ -153,7 +153,7 @@ def _read(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
     volume = volume_of(series[0]) if len(series) == 1 else None
     if volume is None:
         raise DatasetError(
-            f"{path} is no whole scan: one regular stack of slices is needed.",
+            f"{path} is no whole series: one regular stack of slices is needed.",
             "Cut one series out of it first.",
         )
     # Axes to columns, rows and slices; then to the right, front and top.

@@ -14,7 +14,6 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_slice,
 )
 from tumorlens.statistics.resampling import Resampling, figure, ratio
-from tumorlens.taxonomy import CLASSES
 
 BINS = 15
 FALSE_ALARMS = np.r_[np.linspace(0.0, 0.1, 41)[:-1], np.linspace(0.1, 1.0, 60)].round(4)
@@ -50,7 +49,7 @@ def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "tumor": (draws, slices.p_tumor, slices.tumor),
         "tumor_by_patient": (patient_draws, patients.p_tumor, patients.tumor),
     }
-    for row, name in enumerate(CLASSES):
+    for row, name in enumerate(slices.classes):
         of_class = np.asarray(slices.labels == row)
         ranked[name.value] = (draws, slices.probabilities[:, row], of_class)
     ranked = {

@@ -17,6 +17,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_patient,
     by_slice,
 )
+from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics.resampling import (
     Draws,
     Figure,
@@ -25,15 +26,13 @@ from tumorlens.statistics.resampling import (
     ratio,
     without_bias,
 )
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import TumorClass, Verdict, clear_places
 
 BINS = 15
 """Bins of the calibration error, as the asked figures are stated."""
 
 _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
-
-_KINDS = len(CLASSES)
 
 PARTS = 6
 """Parts of a scan within which slices count as lying alike."""
@@ -73,11 +72,11 @@ def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
         "recall": _column(classes["by_slice"], "recall"),
         "coverage": {
             name: draws.share(scored_slices.sets[:, row], labels == row)
-            for row, name in enumerate(CLASSES)
+            for row, name in enumerate(scored_slices.classes)
         },
         "coverage_by_patient": {
             name: draws.share_by_patient(scored_slices.sets[:, row], labels == row)
-            for row, name in enumerate(CLASSES)
+            for row, name in enumerate(scored_slices.classes)
         },
         "set_size": draws.average(scored_slices.sets.sum(axis=1), every),
         "set_of_one": draws.share(scored_slices.sets.sum(axis=1) == 1, every),
@@ -140,21 +139,21 @@ def calibration_draws(judged: Judgements, draws: Resampling) -> Draws:
 
 def brier_draws(judged: Judgements, draws: Resampling) -> Draws:
     """Squared distance of probabilities from the truth (Brier 1950), 0 to 2."""
-    truth = np.eye(len(CLASSES))[judged.labels]
+    truth = np.eye(len(judged.classes))[judged.labels]
     distance = ((judged.probabilities - truth) ** 2).sum(axis=1)
     return draws.mean(distance, np.ones(len(distance), bool))
 
 
 def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
     """Measure each head by itself, before calibration joins them."""
-    heads = {}
+    heads, clear = {}, clear_places(scored_slices.classes)
     for name, values in (
         ("slice_head", scored_slices.slice_head),
         ("evidence_head", scored_slices.evidence_head),
     ):
         is_finite = np.asarray(np.isfinite(values).all(axis=1))
         right = np.asarray(values.argmax(axis=1) == scored_slices.labels)
-        auroc = draws.auroc(1.0 - values[:, NO_TUMOR_INDEX], scored_slices.tumor)
+        auroc = draws.auroc(1.0 - values[:, clear].sum(axis=1), scored_slices.tumor)
         heads[name] = {
             "accuracy": draws.share(right, is_finite),
             "auroc_tumor": figure(auroc),
@@ -176,7 +175,7 @@ def point_rates(
 ) -> dict[str, dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]]:
     """Say what the rates at every operating point count, and among which rows.
 
-    A tumour is missed below the threshold. A refused slice is neither missed nor
+    A tumour is missed where `is_cleared` says so. A refused slice is neither missed nor
     cleared: nobody is told that it is free of tumour.
 
     Parameters
@@ -196,7 +195,7 @@ def point_rates(
     for name, thresholds in judged.thresholds.items():
         if not np.isfinite(thresholds).all():
             continue
-        cleared = (judged.p_tumor < thresholds) & ~refused
+        cleared = is_cleared(judged.p_tumor, thresholds) & ~refused
         called = ~cleared & ~refused
         points[name] = {
             "sensitivity": (~cleared, tumor),
@@ -226,7 +225,7 @@ def operating_costs(scored_slices: ScoredSlices) -> dict[str, Any]:
     costs = {}
     for name, thresholds in by_slice(scored_slices).thresholds.items():
         measured = measured_shares(
-            (scored_slices.p_tumor < thresholds) & ~refused,
+            is_cleared(scored_slices.p_tumor, thresholds) & ~refused,
             records,
             groups,
             by_sequence=any(item is not None for item in scored_slices.sequences),
@@ -380,9 +379,10 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
         ``recall``, ``precision``, ``specificity``, ``f1`` and ``auroc`` (one
         against the rest).
     """
-    pairs = judged.labels * _KINDS + judged.predicted
-    cells = draws.sums(pairs[:, np.newaxis] == np.arange(_KINDS**2))
-    matrix = cells.reshape(-1, _KINDS, _KINDS)
+    kinds = len(judged.classes)
+    pairs = judged.labels * kinds + judged.predicted
+    cells = draws.sums(pairs[:, np.newaxis] == np.arange(kinds**2))
+    matrix = cells.reshape(-1, kinds, kinds)
     hits = np.diagonal(matrix, axis1=1, axis2=2)
     there, predicted_counts = matrix.sum(axis=2), matrix.sum(axis=1)
     total = there.sum(axis=1)
@@ -416,7 +416,7 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
                     draws.auroc(judged.probabilities[:, row], judged.labels == row)
                 ),
             }
-            for row, name in enumerate(CLASSES)
+            for row, name in enumerate(judged.classes)
         },
     }
 

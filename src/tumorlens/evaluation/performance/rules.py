@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
+from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics.resampling import Resampling, figure
-from tumorlens.taxonomy import NO_TUMOR_INDEX, Verdict
+from tumorlens.taxonomy import Verdict, clear_places
 
 NO_RULES = Rules()
 _MOST_HELD = 0.3
@@ -93,7 +94,7 @@ class _Measured:
     def __init__(self, scored_slices: ScoredSlices) -> None:
         self.resampling = Resampling(scored_slices.groups)
         self.tumor = scored_slices.tumor
-        self.cleared = np.asarray(scored_slices.p_tumor < scored_slices.thresholds)
+        self.cleared = is_cleared(scored_slices.p_tumor, scored_slices.thresholds)
         self.right = _forced(scored_slices) == scored_slices.labels
         self._every = np.ones(len(self.right), bool)
 
@@ -130,11 +131,15 @@ class _Measured:
 
 def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
     """Name a class for every slice."""
-    tumors = scored_slices.probabilities.copy()
-    tumors[:, NO_TUMOR_INDEX] = -1.0
+    is_clear = np.zeros(scored_slices.probabilities.shape[1], bool)
+    is_clear[clear_places(scored_slices.classes)] = True
+    tumors, others = (
+        np.where(kept, scored_slices.probabilities, -1.0)
+        for kept in (~is_clear, is_clear)
+    )
     return np.where(
-        scored_slices.p_tumor < scored_slices.thresholds,
-        NO_TUMOR_INDEX,
+        is_cleared(scored_slices.p_tumor, scored_slices.thresholds),
+        others.argmax(axis=1),
         tumors.argmax(axis=1),
     )
 
@@ -142,10 +147,14 @@ def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
 def _held(
     scored_slices: ScoredSlices, rules: Sequence[Rules]
 ) -> dict[str, NDArray[np.bool_]]:
-    suspected = np.asarray(scored_slices.p_tumor >= scored_slices.thresholds)
-    likeliest_none = scored_slices.probabilities.argmax(axis=1) == NO_TUMOR_INDEX
-    in_set = np.delete(scored_slices.sets, NO_TUMOR_INDEX, axis=1).sum(axis=1)
-    disagreements = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
+    suspected = ~is_cleared(scored_slices.p_tumor, scored_slices.thresholds)
+    names = scored_slices.classes
+    clear = clear_places(names)
+    likeliest_none = np.isin(scored_slices.probabilities.argmax(axis=1), clear)
+    in_set = np.delete(scored_slices.sets, clear, axis=1).sum(axis=1)
+    disagreements = disagreement(
+        scored_slices.slice_head, scored_slices.evidence_head, names
+    )
     heads, brain = np.zeros((2, len(rules)), bool)
     for one in set(rules):
         rows = np.array([item == one for item in rules])
@@ -189,7 +198,9 @@ def hold_back_curves(
         The share ``held`` back, by what is looked at, and the ``error`` among
         the others.
     """
-    apart = disagreement(scored_slices.slice_head, scored_slices.evidence_head)
+    apart = disagreement(
+        scored_slices.slice_head, scored_slices.evidence_head, scored_slices.classes
+    )
     orders = {
         "probability": (scored_slices.probabilities.max(axis=1), len(right)),
         "heads_disagree": (-apart, int((apart > 0.0).sum())),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.labelled_slices import read_one_slice
-from tumorlens.data.manifest import Record
+from tumorlens.data.manifest import Record, class_names
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.preprocess.slice import prepare
 from tumorlens.imaging.study import MRSequence, Series, Slice, Study
@@ -22,7 +22,14 @@ from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.decision import Decision
 from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Decided, Lesion, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    Decided,
+    Finding,
+    Lesion,
+    clear_places,
+    is_no_lesion,
+)
 
 _LISTED = ("decisions", "sequences")
 """Columns of a scored set that are no numbers."""
@@ -39,7 +46,7 @@ class ScoredSlices:
     records
         N of them, labelled.
     probabilities
-        Shape (N, 4), calibrated.
+        Shape (N, K), calibrated, for the K `classes`: the four, or a user's own.
     slice_head, evidence_head
         Shape (N, 4): softmax of the slice head's logits, and of the pooled
         evidence log-odds.
@@ -102,10 +109,16 @@ class ScoredSlices:
         return self.take(np.array([row.label is not None for row in self.records]))
 
     @property
+    def classes(self) -> Sequence[Finding]:
+        """The classes, in the order of probabilities: the four, or a user's own."""
+        return class_names(self.records) or CLASSES
+
+    @property
     def labels(self) -> NDArray[np.int64]:
         """Class indices, shape (N,)."""
+        names = self.classes
         return np.array(
-            [CLASSES.index(item.label) for item in self.records if item.label],
+            [names.index(item.label) for item in self.records if item.label],
             np.int64,
         )
 
@@ -117,12 +130,12 @@ class ScoredSlices:
     @property
     def tumor(self) -> NDArray[np.bool_]:
         """Slices that show a tumour, shape (N,)."""
-        return np.asarray(self.labels != NO_TUMOR_INDEX)
+        return by_slice(self).tumor
 
     @property
     def p_tumor(self) -> NDArray[np.float64]:
         """Calibrated probability of any tumour, shape (N,)."""
-        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
+        return by_slice(self).p_tumor
 
     @staticmethod
     def concatenate(sets: Sequence[ScoredSlices]) -> ScoredSlices:
@@ -243,16 +256,16 @@ def _row(record: Record, prediction: Prediction, bundle: Bundle) -> dict[str, An
     )
     points = [(np.nan, np.nan)] * len(maps)
     outline_share = np.nan
-    if record.mask is not None and record.label is not TumorClass.NO_TUMOR:
+    if record.mask is not None and not is_no_lesion(record.label):
         inside = read_outline(record.mask, (prediction.height, prediction.width))
         points = [pointing(heat, inside) for heat in maps]
         outline_share = float(inside.sum()) / crop.side**2
     return {
-        "probabilities": _values(decision.raw_probabilities),
+        "probabilities": [decision.raw_probabilities[x] for x in bundle.classes],
         "slice_head": decision.slice_head,
         "evidence_head": decision.evidence_head,
         "decisions": decision.label,
-        "sets": [name in decision.prediction_set for name in CLASSES],
+        "sets": [name in decision.prediction_set for name in bundle.classes],
         "domain_scores": float(decision.domain_score),
         "brain_shares": decision.brain_share,
         "peak_inside": points[0][0],
@@ -270,10 +283,6 @@ def _row(record: Record, prediction: Prediction, bundle: Bundle) -> dict[str, An
     }
 
 
-def _values(probabilities: Mapping[TumorClass, float]) -> list[float]:
-    return [probabilities[name] for name in CLASSES]
-
-
 def _threshold(bundle: Bundle, name: str) -> float:
     point = bundle.operating_points.get(name)
     return np.nan if point is None else point.threshold
@@ -288,17 +297,20 @@ class Judgements:
     labels
         Class indices, shape (N,).
     probabilities
-        Shape (N, 4).
+        Shape (N, K).
     groups
         N group keys, over which intervals are made.
     thresholds
         Thresholds by operating point, shape (N,): NaN where there is none.
+    classes
+        The K classes, in the order of probabilities.
     """
 
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     groups: Sequence[str]
     thresholds: Mapping[str, NDArray[np.float64]]
+    classes: Sequence[Finding] = CLASSES
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -308,12 +320,13 @@ class Judgements:
     @property
     def tumor(self) -> NDArray[np.bool_]:
         """Those that show a tumour, shape (N,)."""
-        return np.asarray(self.labels != NO_TUMOR_INDEX)
+        return ~np.isin(self.labels, clear_places(self.classes))
 
     @property
     def p_tumor(self) -> NDArray[np.float64]:
         """Probability of any tumour, shape (N,)."""
-        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX])
+        clear = self.probabilities[:, clear_places(self.classes)]
+        return np.asarray(1.0 - clear.sum(axis=1))
 
 
 def by_slice(scored_slices: ScoredSlices) -> Judgements:
@@ -326,6 +339,7 @@ def by_slice(scored_slices: ScoredSlices) -> Judgements:
             "screening": scored_slices.thresholds,
             "balanced": scored_slices.balanced_thresholds,
         },
+        scored_slices.classes,
     )
 
 
@@ -359,6 +373,7 @@ def averaged(slices: Judgements) -> Judgements:
         np.stack([mean(column) for column in slices.probabilities.T], axis=1),
         [slices.groups[row] for row in first],
         {name: mean(values) for name, values in slices.thresholds.items()},
+        slices.classes,
     )
 
 

@@ -15,7 +15,6 @@ from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.explanation import Prediction
-from tumorlens.taxonomy import CLASSES
 
 WORST = 40
 TRACED_SETS = ("cheng", "lgg")
@@ -68,7 +67,7 @@ def worst_errors(
                 "file": record.path.name,
                 "source": record.source,
                 "true": str(record.label),
-                "said": str(CLASSES[predicted[row]]),
+                "said": str(scored_slices.classes[predicted[row]]),
                 "sure": float(sure[row]),
                 "true_probability": float(true_probability[row]),
                 "decision": str(scored_slices.decisions[row]),
@@ -119,8 +118,8 @@ def typical_errors(
             {
                 "row": row,
                 "source": scored_slices.records[row].source,
-                "true": str(CLASSES[true]),
-                "said": str(CLASSES[call]),
+                "true": str(scored_slices.classes[true]),
+                "said": str(scored_slices.classes[call]),
                 "sure": float(sure[row]),
                 "slices": count,
             }

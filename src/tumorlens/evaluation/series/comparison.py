@@ -17,6 +17,7 @@ from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
 )
+from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics.resampling import Draws, Figure, Resampling, figure
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training.volumes import only_series
@@ -203,7 +204,7 @@ def predict_series(
         judged_records.append(record)
     if not judged_records:
         raise DatasetError(
-            "None of the listed scans can be judged.", "Check the manifest's files."
+            "None of the listed series can be judged.", "Check the manifest's files."
         )
     answers = []
     for place, item in enumerate(compared_models):
@@ -232,7 +233,7 @@ def _ask(
     p_tumor = 0.5 if values is None else 1.0 - values[TumorClass.NO_TUMOR]
     return _Answer(
         p_tumor=p_tumor,
-        called=judged and p_tumor >= threshold,
+        called=judged and not is_cleared(p_tumor, threshold),
         refused=prediction.is_refused,
         seen=member.has_seen(record),
         untold=not member.can_tell(record),

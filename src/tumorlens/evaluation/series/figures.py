@@ -66,8 +66,8 @@ def fit_series(
     for fold in np.unique(table.folds):
         if len(np.unique(table.tumor[table.folds != fold])) < 2:
             raise TrainingError(
-                f"The scans outside fold {fold} do not show both a tumour and none.",
-                "Give more scans of both kinds, spread over the folds.",
+                f"The series outside fold {fold} do not show both a tumour and none.",
+                "Give more series of both kinds, spread over the folds.",
             )
     acquired, joined, rules = cross_fitted(table)
     final = fit_rule(table, np.ones(len(scored_series), np.bool_))

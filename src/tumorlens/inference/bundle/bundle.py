@@ -31,7 +31,16 @@ from tumorlens.inference.bundle.facts import (
     SeriesModel,
     StudyModel,
 )
-from tumorlens.taxonomy import CLASSES, DECIDED, FINDINGS, Finding, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    DECIDED,
+    FINDINGS,
+    Finding,
+    OwnClass,
+    TumorClass,
+    own_class_error,
+    own_classes,
+)
 
 FORMAT_NAME = "tumorlens-bundle"
 FORMAT_VERSION = 1
@@ -44,6 +53,8 @@ a much larger one is not ours."""
 MODEL_FILE = "model.onnx"
 OOD_FILE = "domain.npz"
 WEIGHTS_FILE = "model.weights.h5"
+LICENCE_FILE = "LICENSE-WEIGHTS"
+"""Plain text: on which datasets and licences the weights rest."""
 InputKind = Literal["slices", "volumes"]
 """What a bundle's network takes as its input: one slice, or a whole series."""
 _MOST_CELLS: dict[InputKind, Callable[[int], int]] = {
@@ -107,7 +118,7 @@ class Bundle:
     name: str
     version: str
     created: str
-    classes: tuple[TumorClass, ...]
+    classes: tuple[TumorClass, ...] | tuple[OwnClass, ...]
     preprocessing: Preprocessing
     calibration: Calibration
     operating_points: dict[str, OperatingPoint]
@@ -124,6 +135,32 @@ class Bundle:
     findings: tuple[Finding, ...] = CLASSES
     sequence_head: SequenceHead | None = None
     study_model: StudyModel | None = None
+
+    def weights_licence(self) -> str | None:
+        """Read what the weights rest on, and whose licences; None where not stated."""
+        path = self.folder / LICENCE_FILE
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    @property
+    def has_own_classes(self) -> bool:
+        """Whether its classes are a user's own, and not the four."""
+        return isinstance(self.classes[0], OwnClass)
+
+    def require_four_classes(self) -> None:
+        """Refuse a bundle of a user's own classes where the four are spoken of.
+
+        Raises
+        ------
+        BundleError
+            Its classes are a user's own.
+        """
+        if self.has_own_classes:
+            raise BundleError(
+                f"The model in {self.folder} has classes of its own "
+                f"({', '.join(self.classes)}); this knows the four classes alone.",
+                "Use it with `tumorlens predict`, `tumorlens evaluate` and "
+                "`load_classifier`.",
+            )
 
     @property
     def known_sequences(self) -> tuple[MRSequence, ...]:
@@ -234,12 +271,13 @@ def save_bundle(
         Where a file is missing or a fact is not what it has to be.
     """
     known = (MODEL_FILE, OOD_FILE, WEIGHTS_FILE)
+    own = findings if isinstance(findings[0], OwnClass) else None
     document: dict[str, Any] = {
         "format": f"{FORMAT_NAME}/{FORMAT_VERSION}",
         "name": name,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "classes": list(CLASSES),
+        "classes": list(CLASSES if own is None else own),
         "preprocessing": preprocessing.to_json(),
         "calibration": calibration.to_json(),
         "operating_points": {
@@ -260,7 +298,11 @@ def save_bundle(
         document["cells"] = asdict(cells)
     if judges != "slices":
         document["judges"] = judges
-    if tuple(findings) != CLASSES:
+    if own is not None:
+        document["tumor_classes"] = [
+            item for item in own if isinstance(item, OwnClass) and item.is_tumor
+        ]
+    elif tuple(findings) != CLASSES:
         document["findings"] = list(findings)
     if sequence_head is not None:
         document["sequences"] = sequence_head.to_json()
@@ -291,12 +333,7 @@ def bundle_of_facts(document: Mapping[str, Any], folder: Path) -> Bundle:
 
 def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     facts = Reader(document, str(folder / FACTS_FILE))
-    if facts.strings("classes") != tuple(CLASSES):
-        raise BundleError(
-            f"{folder / FACTS_FILE} is for the classes {document['classes']}; "
-            f"this TumorLens knows {[str(name) for name in CLASSES]}.",
-            "Use a bundle that was exported for these classes.",
-        )
+    classes = _classes(facts)
     points = {
         name: OperatingPoint.read(point)
         for name, point in facts.objects("operating_points")
@@ -308,19 +345,21 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
     files = facts.object("files")
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
-    findings = _findings(facts)
+    findings = _findings(facts) if classes is CLASSES else classes
+    if classes is not CLASSES and judges != "slices":
+        facts.refuse("classes", f"{[str(name) for name in CLASSES]} of volumes")
     head = (
         SequenceHead.read(facts.object("sequences"))
         if "sequences" in document
         else None
     )
-    decided = DECIDED if len(findings) > len(CLASSES) else CLASSES
+    decided: Sequence[Finding] = DECIDED if findings == FINDINGS else classes
     return Bundle(
         folder=folder,
         name=facts.text("name"),
         version=facts.text("version"),
         created=facts.text("created"),
-        classes=CLASSES,
+        classes=classes,
         preprocessing=preprocessing,
         calibration=Calibration.read(
             facts.object("calibration"),
@@ -349,6 +388,25 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         if "study" in document
         else None,
     )
+
+
+def _classes(facts: Reader) -> tuple[TumorClass, ...] | tuple[OwnClass, ...]:
+    names = facts.strings("classes")
+    if "tumor_classes" not in facts.fields:
+        if names != tuple(CLASSES):
+            raise BundleError(
+                f"{facts.where} is for the classes {list(names)}; "
+                f"this TumorLens knows {[str(name) for name in CLASSES]}.",
+                "Use a bundle that was exported for these classes.",
+            )
+        return CLASSES
+    tumors = facts.strings("tumor_classes")
+    is_tumor = {name: name in tumors for name in names}
+    classes = own_classes(is_tumor)
+    is_whole = classes == names and set(tumors) <= set(names)
+    if not is_whole or own_class_error(is_tumor) is not None:
+        facts.refuse("tumor_classes", "some of the classes, which come first")
+    return classes
 
 
 def _findings(facts: Reader) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, Finding
+from tumorlens.taxonomy import CLASSES, Finding, clear_places, info_of
 
 _LARGEST = 1e300
 """Keeps out infinities, NaN and whole numbers that no float can hold."""
@@ -413,6 +413,7 @@ class Rules:
         slice_head: NDArray[np.float64],
         evidence_head: NDArray[np.float64],
         brain_share: float,
+        names: Sequence[Finding] = CLASSES,
     ) -> tuple[str, ...]:
         """Say why a slice is uncertain, or its kind open.
 
@@ -422,6 +423,8 @@ class Rules:
             Shape (4,): probabilities of each head alone.
         brain_share
             Share of brain in the slice, 0 to 1.
+        names
+            The classes, in the order of the heads.
 
         Returns
         -------
@@ -430,11 +433,11 @@ class Rules:
         """
         texts = []
         heads = slice_head[None], evidence_head[None]
-        if disagrees(self, disagreement(*heads))[0]:
-            whole, spots = (CLASSES[int(np.argmax(head))] for head in heads)
+        if disagrees(self, disagreement(*heads, names))[0]:
+            whole, spots = (info_of(names[int(np.argmax(head))]) for head in heads)
             texts.append(
                 HEADS_DISAGREE.format(
-                    whole=INFO[whole].title.lower(), spots=INFO[spots].title.lower()
+                    whole=whole.title.lower(), spots=spots.title.lower()
                 )
             )
         if lacks_brain(self, np.array([brain_share]))[0]:
@@ -443,7 +446,9 @@ class Rules:
 
 
 def disagreement(
-    slice_head: NDArray[np.float64], evidence_head: NDArray[np.float64]
+    slice_head: NDArray[np.float64],
+    evidence_head: NDArray[np.float64],
+    names: Sequence[Finding] = CLASSES,
 ) -> NDArray[np.float64]:
     """Measure how firmly the two heads name different tumours.
 
@@ -455,6 +460,8 @@ def disagreement(
     ----------
     slice_head, evidence_head
         Shape (N, 4): probabilities of each head alone.
+    names
+        The classes, in their order.
 
     Returns
     -------
@@ -463,7 +470,8 @@ def disagreement(
         two names its tumour; 0 where both name the same, or one names none.
     """
     whole, spots = slice_head.argmax(axis=1), evidence_head.argmax(axis=1)
-    differ = (whole != spots) & (whole != NO_TUMOR_INDEX) & (spots != NO_TUMOR_INDEX)
+    clear = clear_places(names)
+    differ = (whole != spots) & ~np.isin(whole, clear) & ~np.isin(spots, clear)
     firmness = np.minimum(slice_head.max(axis=1), evidence_head.max(axis=1))
     return np.where(differ, firmness, 0.0)
 
@@ -588,7 +596,7 @@ class SeriesModel:
         for name in weights.fields:
             if name not in FEATURES:
                 raise BundleError(
-                    f"{weights.where} holds {name!r}, a feature of scans that this "
+                    f"{weights.where} holds {name!r}, a feature of series that this "
                     "TumorLens does not know.",
                     "Upgrade TumorLens.",
                 )

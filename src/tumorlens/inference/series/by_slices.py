@@ -56,7 +56,7 @@ UNEVEN = (
 )
 ROUGH_OUTLINE = (
     "Size and place of the spot are rough, and were not checked against radiologists' "
-    "outlines in whole scans: it can come out far too large."
+    "outlines in whole series: it can come out far too large."
 )
 MEASURED_OUTLINE = (
     "Size and place of the spot are rough: in {patients} patients with outlines by "

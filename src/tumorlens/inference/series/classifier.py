@@ -42,7 +42,7 @@ class SeriesClassifier:
     ) -> None:
         if isinstance(model, VolumeClassifier) and planes is not Planes.ACQUIRED:
             raise SettingError(
-                f"Planes are '{planes}', but the model sees the whole scan at once.",
+                f"Planes are '{planes}', but the model sees the whole series at once.",
                 "Leave the planes out, or choose a model of slices.",
             )
         self._model = model

@@ -23,6 +23,7 @@ from tumorlens.taxonomy import (
     CLASSES,
     NO_TUMOR_INDEX,
     Answer,
+    ClassName,
     Decided,
     Finding,
     TumorClass,
@@ -232,7 +233,7 @@ class SeriesPrediction:
     refused: int
     finding: Answer
     kinds: tuple[Finding, ...]
-    raw_probabilities: dict[TumorClass, float] | None
+    raw_probabilities: Mapping[ClassName, float] | None
     run: tuple[int, int] | None
     slice_p_tumor: tuple[float | None, ...]
     key_slices: tuple[int, ...]
@@ -283,7 +284,7 @@ class SeriesPrediction:
         return self.finding is Answer.NOT_BRAIN_MRI
 
     @property
-    def probabilities(self) -> dict[TumorClass, float] | None:
+    def probabilities(self) -> Mapping[ClassName, float] | None:
         """Probability by class, summing to 1; None where the series was refused."""
         return None if self.is_refused else self.raw_probabilities
 

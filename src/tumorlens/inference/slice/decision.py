@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,16 +18,19 @@ from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,
     FINDINGS,
-    INFO,
     NO_TUMOR_INDEX,
     TUMOR_CLASSES,
     TUMOR_FINDINGS,
     Answer,
+    ClassName,
     Decided,
     Finding,
     Lesion,
-    TumorClass,
+    clear_places,
     decision_of,
+    info_of,
+    is_no_lesion,
+    is_tumor,
 )
 
 OUT_OF_DISTRIBUTION = (
@@ -120,7 +123,7 @@ class Decision:
         the probability of any tumour, a vascular lesion in that of no tumour.
     """
 
-    raw_probabilities: dict[TumorClass, float]
+    raw_probabilities: Mapping[ClassName, float]
     finding: Answer
     kinds: tuple[Finding, ...]
     operating_point: str
@@ -149,19 +152,20 @@ class Decision:
         return self.finding is Answer.NOT_BRAIN_MRI
 
     @property
-    def probabilities(self) -> dict[TumorClass, float] | None:
+    def probabilities(self) -> Mapping[ClassName, float] | None:
         """Calibrated probabilities, summing to 1; None of a refused picture."""
         return None if self.is_refused else self.raw_probabilities
 
     @property
-    def predicted(self) -> TumorClass | None:
-        """Most probable of the four classes; None of a refused picture."""
+    def predicted(self) -> ClassName | None:
+        """Most probable of the classes; None of a refused picture."""
         return None if self.is_refused else self.raw_predicted
 
     @property
-    def raw_predicted(self) -> TumorClass:
-        """Most probable of the four classes, of a refused picture too."""
-        return max(CLASSES, key=lambda name: self.raw_probabilities[name])
+    def raw_predicted(self) -> ClassName:
+        """Most probable of the classes, of a refused picture too."""
+        values = self.raw_probabilities
+        return max(values, key=lambda name: values[name])
 
     @property
     def p_tumor(self) -> float | None:
@@ -171,7 +175,11 @@ class Decision:
     @property
     def raw_p_tumor(self) -> float:
         """Probability of any tumour, of a refused picture too."""
-        return 1.0 - self.raw_probabilities[TumorClass.NO_TUMOR]
+        return 1.0 - sum(
+            value
+            for name, value in self.raw_probabilities.items()
+            if is_no_lesion(name)
+        )
 
     @property
     def likeliest_lesion(self) -> Finding:
@@ -182,7 +190,7 @@ class Decision:
         lesions: dict[Finding, float] = {
             name: share * value
             for name, value in self.raw_probabilities.items()
-            if name is not TumorClass.NO_TUMOR
+            if not is_no_lesion(name)
         }
         for name, value in self.other_lesions.items():
             lesions[name] = value
@@ -211,11 +219,15 @@ class ClinicalUse:
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     outside: tuple[str, ...]
-    probabilities: dict[TumorClass, float]
+    probabilities: Mapping[ClassName, float]
     label: Decided
 
 
-def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
+def pool_evidence(
+    evidence: NDArray[np.float32],
+    cells: int,
+    clear: Sequence[int] = (NO_TUMOR_INDEX,),
+) -> NDArray[np.float32]:
     """Turn evidence per cell into one log-odds per finding.
 
     The strongest cells decide, since a tumour may fill one cell or fifty:
@@ -228,13 +240,17 @@ def pool_evidence(evidence: NDArray[np.float32], cells: int) -> NDArray[np.float
         softmax.
     cells
         How many of the strongest cells are averaged.
+    clear
+        Places of the classes that are free of tumour.
 
     Returns
     -------
     ndarray
-        Shape (N, F), float32: log-odds against no tumour; 0 for no tumour.
+        Shape (N, F), float32: log-odds against no tumour; 0 for no tumour, of whatever
+        class: between these the slice head alone decides.
     """
-    odds = evidence - evidence[..., NO_TUMOR_INDEX : NO_TUMOR_INDEX + 1]
+    odds = evidence - evidence[..., list(clear)].max(axis=-1, keepdims=True)
+    odds[..., list(clear)] = 0.0
     odds = odds.reshape(len(evidence), -1, evidence.shape[-1])
     top = np.partition(odds, -cells, axis=1)[:, -cells:]
     return np.asarray(top.mean(axis=1), np.float32)
@@ -316,13 +332,17 @@ def softmax(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def by_class(values: NDArray[np.float64]) -> dict[TumorClass, float]:
-    """Name the classes of four probabilities, shape (4,), in the taxonomy's order."""
-    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
+def by_class(
+    values: NDArray[np.float64], names: Sequence[ClassName] = CLASSES
+) -> dict[ClassName, float]:
+    """Name the classes of probabilities, one for each, in their order."""
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
 def prediction_set(
-    probabilities: NDArray[np.float64], thresholds: Mapping[Finding, float]
+    probabilities: NDArray[np.float64],
+    thresholds: Mapping[Finding, float],
+    names: Sequence[Finding] = DECIDED,
 ) -> tuple[Finding, ...]:
     """List the classes, and other tumours, that cannot be ruled out.
 
@@ -334,6 +354,8 @@ def prediction_set(
         Shape (4,) or (5,), calibrated, in the order of `DECIDED`.
     thresholds
         Probability by class from which it is in the set.
+    names
+        What the probabilities are of, where that is not `DECIDED`.
 
     Returns
     -------
@@ -343,7 +365,7 @@ def prediction_set(
     best = int(np.argmax(probabilities))
     return tuple(
         name
-        for row, name in enumerate(DECIDED[: len(probabilities)])
+        for row, name in enumerate(names[: len(probabilities)])
         if row == best or probabilities[row] >= thresholds[name]
     )
 
@@ -384,8 +406,11 @@ def decide(
         The bundle has no such operating point.
     """
     point = bundle.point(operating_point)
+    names = bundle.classes
     pooled = pool_evidence(
-        outputs.evidence[row : row + 1], bundle.calibration.evidence_cells
+        outputs.evidence[row : row + 1],
+        bundle.calibration.evidence_cells,
+        clear_places(names),
     )
     logits = outputs.logits[row : row + 1]
     shares = sequence_shares(outputs, bundle)
@@ -395,13 +420,13 @@ def decide(
         bundle.calibration,
         None if shares is None else shares[row : row + 1],
     )
-    values, view = class_view(findings)[0], decided_view(findings)[0]
-    slice_head, evidence_head = (
-        class_view(softmax(head))[0] for head in (logits, pooled)
-    )
-    options = prediction_set(view, bundle.prediction_sets.thresholds)
+    heads = [softmax(head) for head in (logits, pooled)]
+    values, view = class_view(findings, names)[0], decided_view(findings, names)[0]
+    slice_head, evidence_head = (class_view(head, names)[0] for head in heads)
+    decided = names if bundle.has_own_classes else DECIDED
+    options = prediction_set(view, bundle.prediction_sets.thresholds, decided)
     score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
-    lesions = other_lesions(findings[0])
+    lesions = {} if bundle.has_own_classes else other_lesions(findings[0])
     if score < ood.threshold:
         outcome = _refused(slice_)
     else:
@@ -415,7 +440,7 @@ def decide(
             lesions.get(Lesion.VASCULAR, 0.0),
         )
     return Decision(
-        raw_probabilities=by_class(values),
+        raw_probabilities=by_class(values, names),
         finding=outcome.finding,
         kinds=outcome.kinds,
         operating_point=operating_point,
@@ -482,15 +507,17 @@ def apply_point_and_rules(
         called free of tumour.
     """
     threshold = bundle.operating_points[point].threshold
-    outcome = apply_operating_point(values, options, threshold, vascular)
-    held = bundle.rules.reasons(*heads, brain_share)
+    names = bundle.classes
+    decided = names if bundle.has_own_classes else DECIDED
+    outcome = apply_operating_point(values, options, threshold, vascular, decided)
+    held = bundle.rules.reasons(*heads, brain_share, names)
     if not held:
         return outcome
     reasons = (*outcome.reasons, *held)
     if LITTLE_BRAIN in held or outcome.finding is not Answer.TUMOR:
         return Outcome(Answer.UNCERTAIN, (), reasons)
-    named = {CLASSES[int(np.argmax(head))] for head in heads}
-    kinds = _by_probability({*outcome.kinds, *named}, values)
+    named = {names[int(np.argmax(head))] for head in heads}
+    kinds = _by_probability({*outcome.kinds, *named}, values, decided)
     if outcome.kinds == kinds:
         return Outcome(Answer.TUMOR, kinds, reasons)
     return Outcome(Answer.TUMOR, kinds, (open_kind(kinds), *held))
@@ -501,6 +528,7 @@ def apply_operating_point(
     options: tuple[Finding, ...],
     threshold: float,
     vascular: float = 0.0,
+    names: Sequence[Finding] = DECIDED,
 ) -> Outcome:
     """Turn calibrated probabilities into both answers.
 
@@ -519,16 +547,18 @@ def apply_operating_point(
     vascular
         Probability of a vascular lesion, which is part of that of no tumour; 0 for a
         network that knows none.
+    names
+        What the probabilities are of, where that is not `DECIDED`.
     """
-    p_tumor = 1.0 - probabilities[NO_TUMOR_INDEX]
-    if p_tumor >= max(threshold, LIKELIER):
-        kinds = possible_kinds(probabilities, options)
+    p_tumor = 1.0 - probabilities[clear_places(names)].sum()
+    is_clear = bool(is_cleared(p_tumor, threshold))
+    if not is_clear and p_tumor >= max(threshold, LIKELIER):
+        kinds = possible_kinds(probabilities, options, names)
         reasons = () if len(kinds) == 1 else (open_kind(kinds),)
         return Outcome(Answer.TUMOR, kinds, reasons)
-    if p_tumor >= LIKELIER:
-        return Outcome(Answer.UNCERTAIN, (), (UNSURE_TUMOR,))
-    if p_tumor >= threshold:
-        return Outcome(Answer.UNCERTAIN, (), (WEAK_TUMOR,))
+    if not is_clear:
+        reason = UNSURE_TUMOR if p_tumor >= LIKELIER else WEAK_TUMOR
+        return Outcome(Answer.UNCERTAIN, (), (reason,))
     if vascular >= LIKELIER:
         return Outcome(Answer.LESION, (Lesion.VASCULAR,))
     if p_tumor + vascular >= LIKELIER:
@@ -536,8 +566,27 @@ def apply_operating_point(
     return Outcome(Answer.NO_TUMOR)
 
 
+def is_cleared(
+    p_tumor: float | NDArray[np.float64], threshold: float | NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell what an operating point leaves free of tumour, unless a rule holds.
+
+    Figures of a bundle count by it too, so that they are of what is served.
+
+    Parameters
+    ----------
+    p_tumor
+        Calibrated probability of any tumour, of any shape.
+    threshold
+        The operating point's, of the same shape or one for all.
+    """
+    return np.asarray(np.less(p_tumor, np.minimum(threshold, LIKELIER)))
+
+
 def possible_kinds(
-    probabilities: NDArray[np.float64], options: tuple[Finding, ...]
+    probabilities: NDArray[np.float64],
+    options: tuple[Finding, ...],
+    names: Sequence[Finding] = DECIDED,
 ) -> tuple[Finding, ...]:
     """List the kinds of a tumour that are not ruled out.
 
@@ -547,6 +596,8 @@ def possible_kinds(
         Shape (4,) or (5,), in the order of `DECIDED`; a tumour is likelier than not.
     options
         The prediction set.
+    names
+        The same as in `apply_operating_point`.
 
     Returns
     -------
@@ -555,31 +606,35 @@ def possible_kinds(
         likeliest ones until together they are likelier than not.
     """
     kinds, share = [], 0.0
-    for name in _by_probability(TUMOR_FINDINGS, probabilities):
+    for name in _by_probability(filter(is_tumor, names), probabilities, names):
         if name in options or share < LIKELIER:
             kinds.append(name)
-            share += probabilities[DECIDED.index(name)]
+            share += probabilities[names.index(name)]
     return tuple(kinds)
 
 
 def _by_probability(
-    names: Iterable[Finding], probabilities: NDArray[np.float64]
+    findings: Iterable[Finding],
+    probabilities: NDArray[np.float64],
+    names: Sequence[Finding],
 ) -> tuple[Finding, ...]:
     """Sort findings that the network knows by falling probability."""
-    places = (DECIDED.index(name) for name in names)
+    places = (names.index(name) for name in findings)
     known = [place for place in places if place < len(probabilities)]
     known.sort(key=lambda place: (-probabilities[place], place))
-    return tuple(DECIDED[place] for place in known)
+    return tuple(names[place] for place in known)
 
 
 def open_kind(kinds: tuple[Finding, ...]) -> str:
     """Say which kinds are left of an open one."""
     return OPEN_KIND.format(
-        names=" or ".join(INFO[name].title.lower() for name in kinds)
+        names=" or ".join(info_of(name).title.lower() for name in kinds)
     )
 
 
-def class_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
+def class_view(
+    findings: NDArray[np.float64], names: Sequence[Finding] = CLASSES
+) -> NDArray[np.float64]:
     """Give the probabilities of the four classes, as a four-class network would.
 
     No tumour is whatever is none: vascular lesions too. A tumour of another kind is a
@@ -588,8 +643,10 @@ def class_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     findings
-        Shape (N, F), rows sum to 1: in the order of `FINDINGS`, or of the four
+        Shape (N, F), rows sum to 1: in the order of `FINDINGS`, or of the
         classes alone.
+    names
+        The bundle's classes; a user's own are returned as they are.
 
     Returns
     -------
@@ -597,7 +654,7 @@ def class_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
         Shape (N, 4), rows sum to 1; one minus the last is the probability of any
         tumour.
     """
-    if findings.shape[1] == len(CLASSES):
+    if findings.shape[1] == len(names):
         return findings
     kinds = np.maximum(findings[:, :_KINDS], 1e-12)
     clear = findings[:, NO_TUMOR_INDEX] + findings[:, _VASCULAR]
@@ -605,12 +662,14 @@ def class_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([kinds * scale[:, None], clear[:, None]], axis=1)
 
 
-def decided_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
+def decided_view(
+    findings: NDArray[np.float64], names: Sequence[Finding] = CLASSES
+) -> NDArray[np.float64]:
     """Give the probabilities of what a decision can name.
 
     Parameters
     ----------
-    findings
+    findings, names
         See `class_view`.
 
     Returns
@@ -619,7 +678,7 @@ def decided_view(findings: NDArray[np.float64]) -> NDArray[np.float64]:
         Shape (N, 5), rows sum to 1, in the order of `DECIDED`; of a network that
         knows the four classes alone (N, 4).
     """
-    if findings.shape[1] == len(CLASSES):
+    if findings.shape[1] == len(names):
         return findings
     view = findings[:, : len(DECIDED)].copy()
     view[:, NO_TUMOR_INDEX] += findings[:, _VASCULAR]

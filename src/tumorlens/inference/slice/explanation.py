@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -19,7 +19,14 @@ from tumorlens.imaging.study import PictureView, Plane, Slice, square_shape
 from tumorlens.inference.bundle.facts import CellCalibration
 from tumorlens.inference.slice.decision import ClinicalUse, Decision, RawOutputs
 from tumorlens.inference.slice.sequence import SequenceEstimate
-from tumorlens.taxonomy import FINDINGS, NO_TUMOR_INDEX, Answer, Finding
+from tumorlens.taxonomy import (
+    FINDINGS,
+    NO_TUMOR_INDEX,
+    Answer,
+    Finding,
+    OwnClass,
+    clear_places,
+)
 
 MIN_PEAK = 0.25
 """An outline is drawn only where some spot reaches this probability. On held-out
@@ -311,9 +318,13 @@ def explain(
     average pooling and one dense layer: Zhou et al. 2016, CVPR.
     """
     explained = decision.likeliest_lesion
-    column = FINDINGS.index(explained)
-    cells = outputs.evidence[row]
-    evidence = partial(_evidence_map, cells, column, calibration, crop, slice_)
+    names: tuple[Finding, ...] = FINDINGS
+    if isinstance(explained, OwnClass):
+        names = explained.siblings
+    column, clear = names.index(explained), clear_places(names)
+    evidence = partial(
+        _evidence_map, outputs.evidence[row], column, calibration, clear, crop, slice_
+    )
     gradcam = partial(_gradcam_map, outputs.gradcam[row, :, :, column], crop, slice_)
     if decision.finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
         return Explanation(evidence, gradcam, explained)
@@ -325,13 +336,15 @@ def explain(
 
 
 def _evidence_map(
-    cells: NDArray[np.float32],
+    evidence: NDArray[np.float32],
     column: int,
     calibration: CellCalibration,
+    clear: Sequence[int],
     crop: Crop,
     slice_: Slice,
 ) -> NDArray[np.float32]:
-    return _laid_over(cell_probabilities(cells, column, calibration), crop, slice_)
+    cells = cell_probabilities(evidence, column, calibration, clear)
+    return _laid_over(cells, crop, slice_)
 
 
 def _gradcam_map(
@@ -357,7 +370,10 @@ def _laid_over(
 
 
 def cell_probabilities(
-    evidence: NDArray[np.float32], column: int, calibration: CellCalibration
+    evidence: NDArray[np.float32],
+    column: int,
+    calibration: CellCalibration,
+    clear: Sequence[int] = (NO_TUMOR_INDEX,),
 ) -> NDArray[np.float32]:
     """Give the probability that each cell shows a lesion.
 
@@ -369,13 +385,15 @@ def cell_probabilities(
         Index of the finding.
     calibration
         Calibration of the cells.
+    clear
+        Indices of the classes that are free of tumour.
 
     Returns
     -------
     ndarray
         Shape (g, g), float32, 0 to 1; smoothed over neighbours.
     """
-    odds = evidence[:, :, column] - evidence[:, :, NO_TUMOR_INDEX]
+    odds = evidence[:, :, column] - evidence[:, :, list(clear)].max(axis=-1)
     scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
     # Beyond 30 the exponential changes nothing that float32 can hold.
     share = 1.0 / (1.0 + np.exp(np.clip(-(scale * odds + bias), -30.0, 30.0)))

@@ -35,9 +35,9 @@ _RANKS = {
 }
 _ERRORS_ONLY = 3
 
-_INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole scans"}
+_INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole series"}
 _HINTS: dict[InputKind, str] = {
-    "slices": "Load it with load_classifier, or take a model of whole scans here.",
+    "slices": "Load it with load_classifier, or take a model of whole series here.",
     "volumes": "Use it with `tumorlens scan`, or take a model of slices here.",
 }
 """What to do with a model of that input which was given in the wrong place."""
@@ -238,7 +238,9 @@ def load_model(
     folder: str | Path,
     threads: int | None = None,
     judges: InputKind | None = None,
+    *,
     side_by_side: bool = False,
+    own_classes: bool = False,
 ) -> LoadedModel:
     """Load a bundle, ready to run.
 
@@ -253,12 +255,14 @@ def load_model(
     side_by_side
         Whether most passes will run side by side, see `Session`; a network that sees
         volumes runs alone all the same.
+    own_classes
+        Whether a bundle of a user's own classes will do.
 
     Raises
     ------
     BundleError
         Where the bundle is missing, foreign or damaged, or judges another kind
-        of input.
+        of input, or has other classes than the four.
     SettingError
         Where `threads` is less than 1.
     """
@@ -269,6 +273,8 @@ def load_model(
             f"not {_INPUTS[judges]}.",
             _HINTS[bundle.judges],
         )
+    if not own_classes:
+        bundle.require_four_classes()
     ood = OodModel.load(bundle.folder / OOD_FILE)
     side_by_side = side_by_side and bundle.judges == "slices"
     return LoadedModel(bundle, Session(bundle, threads, side_by_side), ood)

@@ -11,26 +11,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydicom import dcmread
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import BusyError
-from tumorlens.jobs.queue import RetryPolicy
 from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
+    ANSWER,
     COMMIT,
     FACTS,
     IMAGE,
     JUDGE,
     KIND,
+    LACKING,
     PARTIAL,
+    POLICIES,
     RESULT,
     SEND,
     SENT,
@@ -42,8 +45,8 @@ from tumorlens.pacs.queue import (
     is_in,
 )
 
-COMMITMENT, ANSWER = "commitment", "answer"
-"""Kind and stage of what a peer asks the node to commit."""
+COMMITMENT = "commitment"
+"""Kind of what a peer asks the node to commit."""
 
 MOST_UNANSWERED = 1000
 """Requests of peers that wait for an answer."""
@@ -56,6 +59,10 @@ _ASKED, _REFUSALS = "asked", "refusals"
 its results, with the files by their UIDs; and how often it refused."""
 
 _MOST_TRANSACTIONS = 50
+_MOST_NAMES = 500
+
+IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage)
+"""SOP classes of images that the node takes."""
 
 _IS_JUDGED = "judged"
 """Key of a series' document: whether it led to anything that a study may count."""
@@ -105,14 +112,6 @@ class NodeQueue(SeriesQueue):
         together; None where they are not.
     """
 
-    policies: ClassVar[Mapping[str, RetryPolicy]] = {
-        **SeriesQueue.policies,
-        STUDY: RetryPolicy(10),
-        # About a week each.
-        COMMIT: RetryPolicy(48, 60.0, 4 * 3600.0),
-        ANSWER: RetryPolicy(180),
-    }
-
     def __init__(
         self,
         folder: Path,
@@ -144,32 +143,47 @@ class NodeQueue(SeriesQueue):
         row = self.jobs.claim(STUDY, f"{self._worker} {STUDY}")
         if row is None or row.key is None:
             return None
-        with self._database.transaction() as session:
-            parts = session.scalars(
-                select(Job).where(Job.parent == row.id).order_by(Job.number)
+        if self._is_awaited(row):
+            with self._database.transaction() as session:
+                own = self.jobs.locked(session, Job.id == row.id)
+                if own is not None and own.lease == row.lease:
+                    self.jobs.move(own, STUDY)
+                    own.due = own.rank = self._clock() + _LOOK_AGAIN_SECONDS
+            return None
+        return self._study_job(row, self.jobs.children(row.id))
+
+    def _is_awaited(self, study: Job) -> bool:
+        """Tell whether a series of a study is still to be judged."""
+        with self._database.reading() as session:
+            series = session.scalars(
+                select(Job).where(
+                    Job.kind == KIND, Job.stage == JUDGE, Job.state.not_in(OVER)
+                )
             ).all()
-            own = self.jobs.locked(session, Job.id == row.id)
-            if own is not None and any(is_in(part, JUDGE) for part in parts):
-                self.jobs.move(own, STUDY)
-                own.due = own.rank = self._clock() + _LOOK_AGAIN_SECONDS
-                return None
-            return self._study_job(row, parts)
+        uid = (study.key or "").removeprefix(STUDY_PREFIX)
+        return any(
+            row.parent == study.id
+            # Until it is judged, only its images say of which study it is.
+            or (row.parent is None and _study_uid(self._files_of(row)) == uid)
+            for row in series
+        )
+
+    def _files_of(self, row: Job) -> list[Path]:
+        images = self._artifacts.of(row.id, IMAGE)
+        return [self._artifacts.path(item.digest) for item in images if item.digest]
 
     def _study_job(self, row: Job, parts: Sequence[Job]) -> StudyJob:
         found: list[SeriesJob] = []
         left_out: dict[str, int] = {}
         for part in parts:
-            images = self._artifacts.of(part.id, IMAGE)
-            files = [
-                self._artifacts.path(item.digest) for item in images if item.digest
-            ]
-            if part.state is JobState.FAILED:
+            files = self._files_of(part)
+            if part.stage == JUDGE and part.state is JobState.FAILED:
                 reason = GIVEN_UP
             elif not part.document.get(_IS_JUDGED):
                 continue
             elif part.document.get(PARTIAL):
                 reason = NOT_WHOLE
-            elif not files or len(files) < len(images):
+            elif not files or len(files) < len(self._artifacts.of(part.id, IMAGE)):
                 reason = NOT_KEPT
             else:
                 found.append(SeriesJob(part.key or "", tuple(files)))
@@ -192,8 +206,21 @@ class NodeQueue(SeriesQueue):
         # In shadow mode there are findings, and no results.
         found = has_results or bool(row.document.get(FACTS, {}).get("findings"))
         row.document = {**row.document, _IS_JUDGED: found}
-        study = _study_uid(job.files)
-        if not study:
+        self._join(session, row, _study_uid(job.files))
+
+    def postpone(self, series: str) -> float:
+        """Try again later; a study goes on without a series that is given up."""
+        wait = super().postpone(series)
+        if math.isinf(wait) and self._study_seconds is not None:
+            with self._database.transaction() as session:
+                row = self._row(session, series)
+                if row is not None and row.stage == JUDGE:
+                    self._join(session, row, _study_uid(self._files_of(row)))
+        return wait
+
+    def _join(self, session: Session, row: Job, study: str) -> None:
+        """Let a study wait to be judged with all its series, of which one is new."""
+        if not study or self._study_seconds is None:
             return
         key = f"{STUDY_PREFIX}{study}"
         whole = self._row(session, key)
@@ -298,7 +325,7 @@ class NodeQueue(SeriesQueue):
                 self._given_up += 1
                 return
             self.jobs.move(row, SEND)
-            row.due += self.policies[COMMIT].wait(refusals)
+            row.due += POLICIES[COMMIT].wait(refusals)
             row.rank = row.due
         elif all(item.digest in held for item in sent):
             self.jobs.end(row, JobState.DONE)
@@ -343,6 +370,9 @@ class NodeQueue(SeriesQueue):
     def ask(self, title: str, request: CommitmentRequest) -> None:
         """Keep what a peer asks for; the same request again is kept once.
 
+        What it asks for it has sent: images of a series beside those that have come
+        are missing, and it is judged as a part of one, or anew.
+
         Parameters
         ----------
         title
@@ -356,7 +386,7 @@ class NodeQueue(SeriesQueue):
             Too many wait for an answer.
         """
         key = f"{title} {request.transaction}"
-        with self._database.transaction():
+        with self._database.transaction() as session:
             if self.jobs.named(COMMITMENT, key) is not None:
                 return
             if sum(self.jobs.count(COMMITMENT).values()) >= MOST_UNANSWERED:
@@ -369,6 +399,33 @@ class NodeQueue(SeriesQueue):
                 "instances": dict(request.instances),
             }
             self.jobs.add(COMMITMENT, ANSWER, key=key, document=document)
+            self._note_lacking(session, request)
+
+    def _note_lacking(self, session: Session, request: CommitmentRequest) -> None:
+        wanted = [
+            uid for uid, kind in request.instances.items() if kind in IMAGE_CLASSES
+        ]
+        known: dict[str, str] = {}
+        for some in _portions(wanted):
+            rows = session.execute(
+                select(Artifact.name, Artifact.job).where(
+                    Artifact.role == IMAGE, Artifact.name.in_(some)
+                )
+            )
+            known.update((name, job) for name, job in rows)
+        jobs = set(known.values())
+        if len(jobs) != 1:
+            # Nobody says of which of several series the others are.
+            return
+        row = self.jobs.locked(session, Job.id == jobs.pop())
+        if row is None:
+            return
+        lacking = sorted(uid for uid in wanted if uid not in known)
+        # Who asks for the same again tells nothing new.
+        is_news = bool(lacking) and lacking != row.document.get(LACKING)
+        row.document = {**row.document, LACKING: lacking}
+        if is_news and not is_in(row, JUDGE):
+            self._judge_again(row)
 
     def next_to_answer(self) -> PeerRequest | None:
         """Find a request whose peer is due to be answered."""
@@ -408,15 +465,14 @@ class NodeQueue(SeriesQueue):
 
     def _held(self, instances: Collection[str]) -> dict[str, Path]:
         """Find the files of images that are on the disk."""
-        wanted = list(instances)
         found: dict[str, Path] = {}
         with self._database.reading() as session:
-            for start in range(0, len(wanted), 500):
+            for some in _portions(list(instances)):
                 rows = session.execute(
                     select(Artifact.name, Artifact.digest).where(
                         Artifact.role == IMAGE,
                         Artifact.digest.is_not(None),
-                        Artifact.name.in_(wanted[start : start + 500]),
+                        Artifact.name.in_(some),
                     )
                 )
                 for name, digest in rows:
@@ -436,6 +492,12 @@ def _study_uid(files: Sequence[Path]) -> str:
             # Whatever a hostile file does to the parser.
             continue
     return ""
+
+
+def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list into such as a database takes at a time."""
+    for start in range(0, len(names), _MOST_NAMES):
+        yield names[start : start + _MOST_NAMES]
 
 
 def _rename(session: Session, artifacts: Sequence[Artifact], role: str) -> None:

@@ -17,8 +17,6 @@ from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    EnhancedMRImageStorage,
-    MRImageStorage,
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
     Verification,
@@ -28,7 +26,7 @@ from tumorlens.errors import BusyError, InputError, OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.pacs.node.commitment import ASK, read_report, read_request
 from tumorlens.pacs.node.connections import NodeServer
-from tumorlens.pacs.node.node_queue import NodeQueue
+from tumorlens.pacs.node.node_queue import IMAGE_CLASSES, NodeQueue
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.queue import Arrival, SeriesQueue
 from tumorlens.settings import NodeLimits
@@ -147,7 +145,7 @@ class Receiver:
         entity.network_timeout = entity.dimse_timeout = limits.peer_seconds
         entity.acse_timeout = limits.association_seconds
         entity.add_supported_context(Verification)
-        for kind in (MRImageStorage, EnhancedMRImageStorage):
+        for kind in IMAGE_CLASSES:
             entity.add_supported_context(kind, list(TRANSFER_SYNTAXES))
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._check_caller),
@@ -270,7 +268,8 @@ class Receiver:
             return _NOT_ALLOWED, None
         if event.action_type != ASK:
             return _NO_SUCH_ACTION, None
-        if event.request.RequestedSOPInstanceUID != StorageCommitmentPushModelInstance:
+        instance = getattr(event.request, "RequestedSOPInstanceUID", None)
+        if instance != StorageCommitmentPushModelInstance:
             return _NO_SUCH_INSTANCE, None
         try:
             self._commitments.ask(caller[0], read_request(event.action_information))

@@ -170,9 +170,14 @@ class Commitments:
         if job is None or self._archive is None:
             return False
         kinds, files = {}, {}
-        for path in job.files:
-            instance, kind = _names(path)
-            kinds[instance], files[instance] = kind, path
+        try:
+            for path in job.files:
+                instance, kind = _names(path)
+                kinds[instance], files[instance] = kind, path
+        except OSError:
+            logger.error("Results that are to be committed cannot be read.")
+            self._queue.postpone(job.series)
+            return True
         request = CommitmentRequest(str(generate_uid()), kinds)
         # The archive may report before its answer to the request is read.
         wait = self._queue.asked(job, request.transaction, files)
@@ -237,7 +242,7 @@ class Commitments:
         kinds = [(StorageCommitmentPushModel, None)]
         try:
             with _association(self._title, peer, kinds, self._tls, roles) as found:
-                return send(found).get("Status") == 0
+                return bool(send(found).get("Status") == 0)
         except (OSError, RuntimeError, ValueError):
             # It is down, it broke, or the peer takes no commitment.
             return False

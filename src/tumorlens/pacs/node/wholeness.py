@@ -43,7 +43,8 @@ class Wholeness:
 
     In this order: the number of images that a peer has of it (C-FIND) settles it where
     it is known and not below what came; otherwise an association that came to no normal
-    end, a number in the images' headers and a gap between their places speak against.
+    end, images that its sender wants to be committed and that have not come, a number
+    in the images' headers and a gap between their places speak against.
 
     Parameters
     ----------
@@ -82,6 +83,11 @@ class Wholeness:
             doubts.append(
                 f"The transfer of the series broke off after {came} images: it is not "
                 "known how many it has."
+            )
+        if job.lacking:
+            doubts.append(
+                f"The sender asks about {job.lacking} more images of the series than "
+                "have come."
             )
         stated = _stated_count(headers)
         if stated > came:

@@ -181,7 +181,7 @@ def _text(x: float, y: float, text: str, anchor: str, name: str = "tick") -> str
 
 
 def bar_room(chart: Chart) -> float:
-    """Width for all bars of one x, in the chart's numbers."""
+    """Give the width for all bars of one x, in the chart's numbers."""
     xs = sorted({x for line in chart.lines if line.style == "bars" for x in line.x})
     gaps = [after - before for before, after in itertools.pairwise(xs)]
     return 0.8 * min(gaps, default=1.0)

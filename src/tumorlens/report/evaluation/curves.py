@@ -10,7 +10,7 @@ from typing import Any
 
 from tumorlens.report.figure_words import figure_text
 from tumorlens.report.page_parts import Chart, Line, Section, Table
-from tumorlens.taxonomy import INFO, parse_class
+from tumorlens.taxonomy import class_title
 
 Figures = Mapping[str, Any]
 _UNIT = (0.0, 1.0)
@@ -34,8 +34,7 @@ def _line(name: str, curve: Figures, *, band: bool = True) -> Line:
 
 def _title(name: str) -> str:
     known = {"tumor": "Tumour, by slice", "tumor_by_patient": "Tumour, by patient"}
-    label = parse_class(name)
-    return known.get(name) or (INFO[label].title if label else name)
+    return known.get(name) or class_title(name)
 
 
 def _discrimination(figures: Figures) -> Section:

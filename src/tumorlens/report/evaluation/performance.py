@@ -11,11 +11,12 @@ from typing import Any
 from tumorlens.report.figure_words import (
     FIGURES,
     GROUP_NOTES,
+    class_count,
     figure_text,
     operating_rows,
 )
 from tumorlens.report.page_parts import Section, Table
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import class_title
 
 Figures = Mapping[str, Any]
 
@@ -73,9 +74,16 @@ def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
 
 
 def _summary(figures: Figures) -> Section:
-    rows = [(title, figure_text(figures.get(key))) for title, key in FIGURES]
+    count = len(figures["recall"])
+    rows = [
+        (class_count(title, count), figure_text(figures.get(key)))
+        for title, key in FIGURES
+    ]
     rows += [
-        ("Brier score, four classes", figure_text(figures["brier"])),
+        (
+            f"Brier score, {'four' if count == 4 else count} classes",
+            figure_text(figures["brier"]),
+        ),
         ("Classes in a prediction set, mean", figure_text(figures["set_size"])),
         ("Prediction sets of one class", figure_text(figures["set_of_one"])),
     ]
@@ -99,13 +107,11 @@ def _classes(figures: Figures) -> Section:
     ):
         classes = figures["classes"][key]
         tables.append(_class_table(classes, f"{title}: each class against the rest"))
-        tables.append(
-            _confusion(classes["confusion"], f"{title}: {unit} by true class")
-        )
+        tables.append(_confusion(classes, f"{title}: {unit} by true class"))
     tables.append(_coverage(figures))
     return Section(
         "classes",
-        "The four classes",
+        "The four classes" if len(figures["recall"]) == 4 else "The classes",
         (
             "What counts is the most probable class, whatever the operating point. By "
             "patient the probabilities of a patient's slices of one class are "
@@ -122,12 +128,12 @@ def _coverage(figures: Figures) -> Table:
     stated = figures.get("model", {}).get("stated_coverage")
     rows = [
         (
-            INFO[name].title,
+            class_title(name),
             "–" if stated is None else f"{stated:.2f}",
             figure_text(figures["coverage_by_patient"][name]),
             figure_text(figures["coverage"][name]),
         )
-        for name in CLASSES
+        for name in figures["coverage"]
     ]
     heads = ("Class", "Stated, by patient", "By patient", "By slice")
     return Table("Prediction sets: how often they hold the true class", heads, rows)
@@ -136,14 +142,14 @@ def _coverage(figures: Figures) -> Table:
 def _class_table(classes: Figures, title: str) -> Table:
     rows = [
         (
-            INFO[name].title,
+            class_title(name),
             str(classes["classes"][name]["count"]),
             *(
                 figure_text(classes["classes"][name][column])
                 for column in _CLASS_COLUMNS
             ),
         )
-        for name in CLASSES
+        for name in classes["classes"]
     ]
     balanced, macro = (
         figure_text(classes["balanced_accuracy"]),
@@ -154,8 +160,9 @@ def _class_table(classes: Figures, title: str) -> Table:
     return Table(title, heads, rows)
 
 
-def _confusion(matrix: list[list[int]], title: str) -> Table:
-    names = [INFO[name].title for name in CLASSES]
+def _confusion(classes: Figures, title: str) -> Table:
+    matrix: list[list[int]] = classes["confusion"]
+    names = [class_title(name) for name in classes["classes"]]
     return Table(
         title,
         ("True", *(f"Said: {name}" for name in names)),
@@ -259,9 +266,9 @@ def _sources(figures: Figures, height_parts: int) -> Section:
             "network can tell the sets apart instead. Inside one site it cannot: the "
             "last table is the one to believe. Yet a patient's tumour-free slices lie "
             "mostly near the ends of the head, so that even there the height of a "
-            "slice in its scan tells much: how much alone (how near to the middle of "
+            "slice in its series tells much: how much alone (how near to the middle of "
             "the patient's slices), and what is told between slices that lie in the "
-            f"same of {height_parts} parts of their scans, stand beside it.",
+            f"same of {height_parts} parts of their series, stand beside it.",
         ),
         [
             part_table("By source", figures["by_source"]),

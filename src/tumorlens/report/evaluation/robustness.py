@@ -96,7 +96,7 @@ def corruption_section(figures: Mapping[str, Any]) -> Section:
 
 
 def _strongest_table(figures: Mapping[str, Any]) -> Table:
-    """Clean, and each kind at its strongest."""
+    """Show clean slices, and each kind of damage at its strongest."""
     rows = [("none", "–", *_cells(figures["clean"]))]
     for kind, damage in figures["kinds"].items():
         drop = figure_text(damage["drop"], digits=1)

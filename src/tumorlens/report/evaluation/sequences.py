@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text
+from tumorlens.report.figure_words import figure_text, name_text
 from tumorlens.report.page_parts import Table
 from tumorlens.taxonomy import CLASSES
 
@@ -33,6 +33,83 @@ _TITLES = {
     "dice": "Dice at half height",
     "sequence_right": "Sequence told from the pixels",
 }
+
+_OVERVIEW: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        "sequences",
+        "By set and sequence",
+        {
+            "accuracy": "4-class accuracy",
+            "auroc_tumor": "AUROC",
+            "sensitivity": "Tumour not cleared",
+            "cleared": "Tumour-free cleared",
+            "calibration_error": "ECE",
+            "peak_inside": "Peak inside",
+            "sequence_right": "Sequence told",
+        },
+    ),
+    (
+        "sequences",
+        "Recall by set and sequence",
+        {f"recall_{name}": name_text(name).capitalize() for name in CLASSES},
+    ),
+    ("sites", "Tumour or none, inside one hospital", {"auroc_tumor": "AUROC"}),
+    (
+        "kinds",
+        "Other lesions, by kind and sequence",
+        {
+            "other_called_kind": "Likeliest one of the three",
+            "other_called_clear": "Likeliest no tumour",
+            "other_decided_kind": "Decided one of the three",
+            "other_cleared": "Decided no tumour",
+            "vascular_called_kind": "Stroke: likeliest a tumour",
+        },
+    ),
+    (
+        "studies",
+        "Sequences of one slice together, weighed as in other hospitals",
+        {"auroc_tumor": "AUROC", "auroc_gain": "Above T1C alone"},
+    ),
+)
+"""Tables of an overview: part of the figures, title, and its columns."""
+
+
+def sequence_overview(figures: Mapping[str, Any]) -> list[Table]:
+    """Set one model's figures by sequence out in few tables, a row a set or kind.
+
+    Parameters
+    ----------
+    figures
+        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
+
+    Returns
+    -------
+    list of Table
+        Rows and columns that hold nothing are left out, and so are empty tables.
+    """
+    tables = []
+    for part, title, columns in _OVERVIEW:
+        rows = {
+            key: found
+            for key, found in figures.get(part, {}).items()
+            if any(name in found for name in columns)
+        }
+        shown = {
+            name: words
+            for name, words in columns.items()
+            if any(name in found for found in rows.values())
+        }
+        if rows:
+            cells = [
+                (
+                    key,
+                    str(found["slices"]),
+                    *(figure_text(found.get(name)) for name in shown),
+                )
+                for key, found in rows.items()
+            ]
+            tables.append(Table(title, ("", "Slices", *shown.values()), cells))
+    return tables
 
 
 def sequence_tables(columns: Mapping[str, Mapping[str, Any]]) -> list[Table]:

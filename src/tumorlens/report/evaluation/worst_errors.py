@@ -22,7 +22,7 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import INFO, TumorClass, Verdict
+from tumorlens.taxonomy import TumorClass, Verdict, class_title
 
 _SIDE = 200
 """Longer side of each half of a picture on the page, in pixels."""
@@ -100,7 +100,7 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _caption(error: Mapping[str, Any]) -> str:
-    true, said = (INFO[TumorClass(error[key])].title for key in ("true", "said"))
+    true, said = (class_title(error[key]) for key in ("true", "said"))
     decision = _DECISIONS.get(error["decision"], "")
     return (
         f"{error['file']} ({error['source'] or 'no source named'}): truth "

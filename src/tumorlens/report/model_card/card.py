@@ -5,16 +5,18 @@ The sections follow Mitchell et al. 2019 (arXiv:1810.03993).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.bundle import LICENCE_FILE, Bundle
 from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
 from tumorlens.report.figure_words import GROUP_NOTES, operating_rows, table
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
 from tumorlens.report.model_card.figures import (
     SETS,
+    by_sequence,
     calibration,
     failures,
     faithfulness,
@@ -24,7 +26,7 @@ from tumorlens.report.model_card.figures import (
     robustness,
     subgroups,
 )
-from tumorlens.taxonomy import CLASSES, INFO
+from tumorlens.taxonomy import CLASSES, INFO, Lesion
 
 _EXAMPLE_GRID = 400
 """Grams of CO2 for each kilowatt hour, in the example that the card gives."""
@@ -61,12 +63,13 @@ def model_card(bundle: Bundle) -> str:
     """
     parts = (
         _heading(bundle),
-        _use(),
+        _use(bundle),
         data(bundle),
         training(bundle),
         _decisions(bundle),
         quality(bundle),
         subgroups(bundle),
+        by_sequence(bundle),
         failures(bundle) + chart_links(bundle),
         calibration(bundle),
         robustness(bundle),
@@ -95,18 +98,26 @@ def _heading(bundle: Bundle) -> list[str]:
     ]
 
 
-def _use() -> list[str]:
+def _use(bundle: Bundle) -> list[str]:
+    sequences = ", ".join(item.value for item in bundle.known_sequences)
+    knows_others = Lesion.OTHER in bundle.findings
+    kinds = (
+        "Of other tumours and of strokes it knows few kinds, of few people: what it "
+        "calls *another lesion* is no diagnosis, and what it has never seen may get "
+        "any name."
+        if knows_others
+        else "Other tumours."
+    )
     return [
         "## Intended use",
         "",
         "Research and teaching: to study how such models behave, to compare them, and "
-        "to train on your own data. The model takes single slices, mainly T1-weighted "
-        "with contrast agent.",
+        f"to train on your own data. The model takes single slices: {sequences}.",
         "",
         "## Out-of-scope use",
         "",
-        "Diagnosis, triage, treatment or any decision about a person. Other tumours, "
-        "metastases, children, scans after surgery, other body parts. *No tumour* "
+        "Diagnosis, triage, treatment or any decision about a person. Metastases, "
+        f"children, scans after surgery, other body parts. {kinds} *No tumour* "
         "says nothing about slices that the model was not shown.",
     ]
 
@@ -225,6 +236,22 @@ LICENCES: dict[str, tuple[str, str]] = {
         "dataset)",
         "MIT, Apache-2.0, CC BY",
     ),
+    "lgg_sequences": (
+        "the slices of `lgg` in FLAIR and in T1 without contrast agent, six patients "
+        "more",
+        "TCIA, CC BY",
+    ),
+    "brain44": (
+        "a web collection of 44 classes: T1, T1 with contrast and T2 of gliomas, "
+        "meningiomas, eight other kinds of tumour and lesion, and tumour-free heads, "
+        "without outlines; labels are by case",
+        "unclear: stated as ODC-By, pictures perhaps CC BY-NC-SA",
+    ),
+    "soop": (
+        "acute strokes of SOOP, FLAIR without the skull, in three planes, with "
+        "outlines where the lesion shows",
+        "CC0, pictures BSD-2",
+    ),
     "cheng": (
         "Cheng et al. 2015 (PLOS ONE 10(10):e0140381), figshare 1512427: T1 with "
         "contrast, three planes, two hospitals, 2005 to 2010, an outline by "
@@ -248,7 +275,7 @@ LICENCES: dict[str, tuple[str, str]] = {
         "CC BY 4.0",
     ),
 }
-"""What the sets that shipped models learned from are, and their licences."""
+"""What the datasets that shipped models learned from are, and their licences."""
 
 
 def data(bundle: Bundle) -> list[str]:
@@ -303,7 +330,79 @@ def data(bundle: Bundle) -> list[str]:
         "Their age, sex and ancestry are not in the data as used, so no figure can be "
         "given by these. The datasets' publishers removed names; this was not checked "
         "again. The backbone started from ImageNet weights (Apache-2.0).",
+        "",
+        _rights(sets),
     ]
+
+
+def _rights(sets: Mapping[str, Any]) -> str:
+    """Say on whose licences the weights rest."""
+    unclear = [f"`{name}`" for name in _sources(sets) if _is_unclear(name)]
+    if not unclear:
+        return "All of these datasets are openly licensed."
+    return (
+        f"The licences of {' and '.join(unclear)} are mixed or unclear, and perhaps "
+        "not for commercial use; whether weights inherit them is not settled law. "
+        f"`{LICENCE_FILE}` beside the weights says what they rest on."
+    )
+
+
+def _licence(source: str) -> str:
+    return LICENCES.get(source, ("", "not stated"))[1]
+
+
+def _is_unclear(source: str) -> bool:
+    return _licence(source).startswith(("mixed", "unclear"))
+
+
+def _sources(sets: Mapping[str, Any]) -> list[str]:
+    """Name the datasets of a bundle's provenance, sorted."""
+    keys = {key.split("/")[0] for part in sets.values() for key in part["slices"]}
+    return sorted(keys)
+
+
+def weights_licence(bundle: Bundle) -> str:
+    """Write the licence file of a bundle's weights: what they rest on.
+
+    Parameters
+    ----------
+    bundle
+        Verified.
+
+    Returns
+    -------
+    str
+        Plain text, the content of `LICENCE_FILE`.
+    """
+    sources = _sources(bundle.provenance.get("sets", {}))
+    unclear = [name for name in sources if _is_unclear(name)]
+    if unclear:
+        terms = (
+            f"The licences of {' and '.join(unclear)} are mixed or unclear, and may "
+            "rule out commercial use. Whether weights inherit the licences of what "
+            "they were learned from is not settled law. Take these weights for "
+            "non-commercial research, or train without these datasets (`tumorlens "
+            "train --open-licences`). Where the weights are ours to license, they are "
+            "under CC BY-NC-SA 4.0."
+        )
+    else:
+        terms = "Where the weights are ours to license, they are under CC BY-SA 4.0."
+    parts = (
+        f"The weights of {bundle.name} {bundle.version}: what they rest on",
+        "The code of TumorLens is under the Apache License 2.0. The weights in this "
+        "folder were learned from the pictures of others, and from the ImageNet "
+        "weights of EfficientNet-Lite (Apache-2.0). Research use only; no medical "
+        "device.",
+        "Datasets, and their licences as far as they are stated:",
+        "\n".join(f"- {name}: {_licence(name)}" for name in sources),
+        terms,
+        "Name the datasets, and TumorLens, where you use the weights.",
+    )
+    filled = (
+        "\n".join(textwrap.fill(line, 80) for line in item.splitlines())
+        for item in parts
+    )
+    return "\n\n".join(filled) + "\n"
 
 
 def training(bundle: Bundle) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
+from tumorlens.report.evaluation.sequences import sequence_overview
 from tumorlens.report.figure_words import (
     FIGURES,
     figure_text,
@@ -45,6 +46,13 @@ _PART_FIGURES = (
     ("Accuracy", "accuracy"),
     ("Sensitivity", "tumor_sensitivity"),
     ("Specificity", "tumor_specificity"),
+)
+
+SEQUENCE_NOTE = (
+    "Each row is one set in one sequence (`?`: not stated), so that no scanner stands "
+    "for a sequence. Patients, hospitals and the kinds of other lesions were left out "
+    "of the network that judged them. Labels of `brain44` are by case: a slice of it "
+    "may show no tumour."
 )
 
 ENOUGH_PATIENTS = 10
@@ -97,6 +105,18 @@ def subgroups(bundle: Bundle) -> list[str]:
     if len(lines) == before:
         lines += ["", "Not yet measured."]
     return lines
+
+
+def by_sequence(bundle: Bundle) -> list[str]:
+    """Write the figures of each MR sequence, and what other lesions are called."""
+    lines = ["## By MR sequence, and other lesions"]
+    for name, figures in measured_sets(bundle):
+        if not figures.get("sequences"):
+            continue
+        lines += ["", f"{SETS[name][0]}. {SEQUENCE_NOTE}"]
+        for part in sequence_overview(figures["sequences"]):
+            lines += ["", f"{part.title}:", "", *table(part.columns, part.rows)]
+    return lines if len(lines) > 1 else []
 
 
 def calibration(bundle: Bundle) -> list[str]:

@@ -84,7 +84,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
 def _header(
     shape: tuple[int, ...], affine_ras: NDArray[np.float64], placed: bool
 ) -> bytes:
-    """Header and the four empty bytes after it; nibabel fills the place."""
+    """Give the header and the four empty bytes after it; nibabel fills the place."""
     # Takes long to import, and only this output needs it.
     from nibabel.nifti1 import Nifti1Header
 

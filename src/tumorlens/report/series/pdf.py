@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from reportlab.graphics.shapes import Circle, Drawing, Line, PolyLine, Rect, String
@@ -128,14 +129,26 @@ def render_series_pdf(
     """
     return render_pages(
         lambda: _story(entries, bundle, notes, failures),
-        "TumorLens scan report",
+        "TumorLens series report",
         bundle,
         made,
     )
 
 
+class NamedModel(Protocol):
+    """Whatever says which model it is, as a bundle does."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+
+
 def render_pages(
-    story: Callable[[], list[Flowable]], title: str, bundle: Bundle, made: datetime
+    story: Callable[[], list[Flowable]], title: str, bundle: NamedModel, made: datetime
 ) -> bytes:
     """Set A4 pages with head and foot.
 
@@ -177,9 +190,9 @@ def render_pages(
 
 
 def _page_frame(
-    title: str, bundle: Bundle, made: datetime, pages: int
+    title: str, bundle: NamedModel, made: datetime, pages: int
 ) -> Callable[[Canvas, object], None]:
-    """Head and foot of each page."""
+    """Draw the head and foot of each page."""
     date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
     model = plain(f"Model {bundle.name}, version {bundle.version}")[:100]
     right = A4[0] - _SIDE

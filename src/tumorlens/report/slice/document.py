@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from tumorlens.report.words import failure_headline, headline
 from tumorlens.taxonomy import (
     CLASSES,
     Answer,
+    ClassName,
     Finding,
     Lesion,
+    OwnClass,
     TumorClass,
     Verdict,
     answer_of,
@@ -124,8 +126,8 @@ def _numbers(prediction: Prediction) -> dict[str, Any]:
             for key, name in _LESION_KEYS.items()
         },
         "prediction_set": [name.value for name in decision.prediction_set],
-        "slice_head": _by_class(decision.slice_head),
-        "evidence_head": _by_class(decision.evidence_head),
+        "slice_head": _by_class(decision.slice_head, decision.raw_probabilities),
+        "evidence_head": _by_class(decision.evidence_head, decision.raw_probabilities),
         "explained": prediction.explanation.explained.value,
     }
 
@@ -337,22 +339,29 @@ def _clinical_from_json(document: Mapping[str, Any]) -> ClinicalUse | None:
     )
 
 
-def _probabilities(values: Mapping[TumorClass, float]) -> dict[str, float]:
-    return {name.value: _finite(values[name]) for name in CLASSES}
+def _probabilities(values: Mapping[ClassName, float]) -> dict[str, float]:
+    return {name.value: _finite(values[name]) for name in _names(values)}
 
 
-def _read_probabilities(document: Mapping[str, Any]) -> dict[TumorClass, float]:
+def _names(values: Iterable[ClassName]) -> Sequence[ClassName]:
+    """Give classes in their order: the four, or a user's own."""
+    names = tuple(values)
+    return names if isinstance(names[0], OwnClass) else CLASSES
+
+
+def _read_probabilities(document: Mapping[str, Any]) -> dict[ClassName, float]:
     return {
         TumorClass(name): value for name, value in document["probabilities"].items()
     }
 
 
-def _by_class(head: tuple[float, ...]) -> dict[str, float] | None:
+def _by_class(
+    head: tuple[float, ...], classes: Iterable[ClassName]
+) -> dict[str, float] | None:
     if not head:
         return None
-    return {
-        name.value: _finite(value) for name, value in zip(CLASSES, head, strict=True)
-    }
+    pairs = zip(_names(classes), head, strict=True)
+    return {name.value: _finite(value) for name, value in pairs}
 
 
 def _read_by_class(head: Mapping[str, float] | None) -> tuple[float, ...]:
@@ -378,37 +387,46 @@ def _box_to_json(box: Box) -> dict[str, int]:
     return {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
 
 
-CSV_COLUMNS: tuple[str, ...] = (
-    "file",
-    "slice",
-    "status",
-    "predicted",
-    "decision",
-    *(f"p_{name}" for name in CLASSES),
-    "p_tumor",
-    "domain_score",
-    "box_x0",
-    "box_y0",
-    "box_x1",
-    "box_y1",
-    "ms",
-    *(f"p_{name}" for name in Lesion),
-    "sequence",
-    "notes",
-    "finding",
-    "kinds",
-)
-"""The columns, in their fixed order."""
+def csv_columns(classes: Sequence[ClassName] = CLASSES) -> tuple[str, ...]:
+    """Name the columns, in their fixed order, for the four classes or a user's own."""
+    return (
+        "file",
+        "slice",
+        "status",
+        "predicted",
+        "decision",
+        *(f"p_{name}" for name in classes),
+        "p_tumor",
+        "domain_score",
+        "box_x0",
+        "box_y0",
+        "box_x1",
+        "box_y1",
+        "ms",
+        *(f"p_{name}" for name in Lesion),
+        "sequence",
+        "notes",
+        "finding",
+        "kinds",
+    )
 
 
-def csv_row(result: Prediction | Failure) -> list[str]:
-    """Turn a result into the cells of one row, in the order of `CSV_COLUMNS`.
+CSV_COLUMNS = csv_columns()
+"""The columns for the four classes."""
+
+
+def csv_row(
+    result: Prediction | Failure, classes: Sequence[ClassName] = CLASSES
+) -> list[str]:
+    """Turn a result into the cells of one row, in the order of `csv_columns`.
 
     Parameters
     ----------
     result
         A prediction, whose `status` is ``ok``; or a failure, whose `status` is
         its code and whose other cells but `file` are empty.
+    classes
+        The bundle's.
 
     Returns
     -------
@@ -421,27 +439,35 @@ def csv_row(result: Prediction | Failure) -> list[str]:
     """
     if isinstance(result, Failure):
         row = {"file": result.source, "status": result.code}
-        return [row.get(column, "") for column in CSV_COLUMNS]
-    return csv_cells(prediction_to_json(result))
+        return [row.get(column, "") for column in csv_columns(classes)]
+    return csv_cells(prediction_to_json(result), classes)
 
 
-def csv_cells(document: Mapping[str, Any]) -> list[str]:
+def csv_cells(
+    document: Mapping[str, Any], classes: Sequence[ClassName] = CLASSES
+) -> list[str]:
     """Turn the document of a prediction into a row, as `csv_row` does.
 
     Parameters
     ----------
     document
         From `prediction_to_json`, of version 0.1 too.
+    classes
+        The bundle's.
     """
     box = document["box"]
-    finding, kinds = answers_from_json(document)
+    if "finding" in document:
+        finding, kinds = document["finding"], document["kinds"] or ()
+    else:
+        answer, kinds = answers_from_json(document)
+        finding = answer.value
     return [
         document["file"],
         str(document["slice"]),
         document["status"],
         document["predicted"] or "",
         document["decision"],
-        *(_cell((document["probabilities"] or {}).get(name)) for name in CLASSES),
+        *(_cell((document["probabilities"] or {}).get(name)) for name in classes),
         _cell(document["p_tumor"]),
         f"{document['domain_score']:.6f}",
         *(["", "", "", ""] if box is None else map(str, box.values())),
@@ -449,7 +475,7 @@ def csv_cells(document: Mapping[str, Any]) -> list[str]:
         *(_cell(document.get(key)) for key in _LESION_KEYS),
         document.get("sequence") or "",
         " ".join(document["notes"]),
-        finding.value,
+        finding,
         " ".join(kinds),
     ]
 

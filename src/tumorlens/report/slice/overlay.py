@@ -26,7 +26,7 @@ OUTLINE_COLOR = (255, 214, 0)
 
 
 class OverlayKind(StrEnum):
-    """What can be laid over a picture."""
+    """Kind of map that can be laid over a picture."""
 
     EVIDENCE = "evidence"
     GRADCAM = "gradcam"

@@ -30,7 +30,7 @@ from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
-from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, ClassName
 
 _INK = "#16242b"
 INK = HexColor(_INK)
@@ -85,7 +85,7 @@ def bar(share: float, color: str, width: float) -> Drawing:
 
 
 def probability_rows(
-    probabilities: Mapping[TumorClass, float], label: float, width: float
+    probabilities: Mapping[ClassName, float], label: float, width: float
 ) -> Table:
     """Set the classes' probabilities and that of any tumour below one another.
 

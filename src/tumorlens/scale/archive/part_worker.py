@@ -129,6 +129,7 @@ class PartWorker:
         maps: bool,
     ) -> None:
         self._classifier = load_classifier(model, threads)
+        self._classifier.bundle.require_four_classes()
         self.operating_point = self._classifier.point(operating_point)
         self._maps = maps
         bundle = self._classifier.bundle

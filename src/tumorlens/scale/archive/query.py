@@ -21,9 +21,27 @@ SCHEMA = "tumorlens-query/1"
 MEASURES = ("rows", "slices", "failed", "series", "mean_p_tumor", "max_p_tumor")
 """What is told of each group, in this order, after the columns that name it."""
 
+HISTOGRAM_BINS = 20
+"""Bins of the probability of any tumour, from 0 to 1."""
+
+COUNTED_BY = (
+    *("month", "scanner", "decision", "sequence", "plane", "field_strength"),
+    "status",
+)
+"""What an overview counts decisions by."""
+
+_PATH = ("month", "scanner", "decision")
+"""What one opens on the way down to a series."""
+
 _SERIES = "series"
 _SERIES_COUNT = "series_count"
 _OK = "ok"
+# What the model does not know has no probability that means anything.
+_P_TUMOR = pc.if_else(
+    pc.field("decision") != Verdict.NOT_BRAIN_MRI.value,
+    pc.field("p_tumor"),
+    pc.scalar(None),
+)
 
 
 @dataclass(frozen=True)
@@ -85,22 +103,15 @@ def query_archive(
     SettingError
         There is no such column, or a value does not fit it.
     """
-    for name in (*by, *where):
-        if name not in ROW_SCHEMA.names:
-            raise SettingError(
-                f"There is no column {name!r}.",
-                f"The columns are {', '.join(ROW_SCHEMA.names)}.",
-            )
+    _check_columns((*by, *where))
     dataset = _dataset(folder)
     is_ok = pc.field("status") == _OK
-    is_known = pc.field("decision") != Verdict.NOT_BRAIN_MRI.value
     projection = {
         **{name: pc.field(name) for name in by},
         "is_slice": is_ok.cast(pa.int64()),
         "is_failed": (~is_ok).cast(pa.int64()),
         "series_": pc.field(_SERIES),
-        # What the model does not know has no probability that means anything.
-        "p_": pc.if_else(is_known, pc.field("p_tumor"), pc.scalar(None)),
+        "p_": _P_TUMOR,
     }
     condition = _condition(where, min_p_tumor)
     steps = [
@@ -140,6 +151,207 @@ def query_archive(
     if _SERIES in by or "file" in by:
         groups.sort(key=lambda group: -(group["max_p_tumor"] or 0.0))
     return QueryResult(tuple(by), groups)
+
+
+@dataclass(frozen=True)
+class ArchiveOverview:
+    """What a page shows of an archive.
+
+    Parameters
+    ----------
+    totals
+        ``rows``, ``slices``, ``failed`` and ``series``.
+    counts
+        By each of `COUNTED_BY`, groups of that column and the decision.
+    histogram
+        Slices by the probability of any tumour, `HISTOGRAM_BINS` numbers; those that
+        the model takes for no brain MRI are not in it.
+    series
+        The series with the highest probabilities of each month, scanner and decision,
+        in this order: ``month``, ``scanner``, ``decision``, ``series`` (a file where
+        none is stated), ``slices`` of that decision, and of the slice with the highest
+        probability ``file``, ``slice``, ``p_tumor`` and ``maps``.
+    left_out
+        How many series `series` leaves out, by month, scanner and decision.
+    """
+
+    totals: Mapping[str, int]
+    counts: Mapping[str, list[dict[str, Any]]]
+    histogram: tuple[int, ...]
+    series: list[dict[str, Any]]
+    left_out: Mapping[tuple[Any, ...], int]
+
+
+def archive_overview(
+    folder: Path,
+    where: Mapping[str, str],
+    min_p_tumor: float | None = None,
+    listed: int = 10,
+) -> ArchiveOverview:
+    """Count an archive's results for a page, and pick series to look at.
+
+    Rows are streamed; memory grows with the number of series.
+
+    Parameters
+    ----------
+    folder, where, min_p_tumor
+        See `query_archive`.
+    listed
+        Series to list of each month, scanner and decision.
+
+    Raises
+    ------
+    MissingFileError, InputError, SettingError
+        See `query_archive`.
+    """
+    counts = {
+        name: query_archive(
+            folder, tuple(dict.fromkeys((name, "decision"))), where, min_p_tumor
+        ).groups
+        for name in COUNTED_BY
+    }
+    dataset, condition = _dataset(folder), _condition(where, min_p_tumor)
+    is_judged = pc.field("status") == _OK
+    chosen = is_judged if condition is None else is_judged & condition
+    series, left_out = _top_series(dataset, chosen, listed)
+    totals = _totals(dataset, pc.scalar(True) if condition is None else condition)
+    return ArchiveOverview(
+        totals, counts, _histogram(dataset, chosen), series, left_out
+    )
+
+
+def _totals(dataset: ds.Dataset, chosen: Any) -> dict[str, int]:  # noqa: ANN401
+    is_ok = pc.field("status") == _OK
+    table = _grouped(
+        dataset,
+        chosen,
+        {
+            "all_": pc.scalar(1),
+            "is_slice": is_ok.cast(pa.int64()),
+            "is_failed": (~is_ok).cast(pa.int64()),
+            "series_": pc.field(_SERIES),
+        },
+        ["all_"],
+        [
+            ("is_slice", "hash_count", None, "rows"),
+            ("is_slice", "hash_sum", None, "slices"),
+            ("is_failed", "hash_sum", None, "failed"),
+            ("series_", "hash_count_distinct", None, "series"),
+        ],
+    )
+    names = ("rows", "slices", "failed", "series")
+    return {
+        name: sum(int(row[name] or 0) for row in table.to_pylist()) for name in names
+    }
+
+
+def _histogram(dataset: ds.Dataset, chosen: Any) -> tuple[int, ...]:  # noqa: ANN401
+    known = chosen & (pc.field("decision") != Verdict.NOT_BRAIN_MRI.value)
+    place = pc.floor(pc.multiply(pc.field("p_tumor"), pa.scalar(float(HISTOGRAM_BINS))))
+    table = _grouped(
+        dataset, known, {"bin_": place}, ["bin_"], [("bin_", "hash_count", None, "n")]
+    )
+    bins = [0] * HISTOGRAM_BINS
+    for row in table.to_pylist():
+        if row["bin_"] is not None:
+            bins[min(int(row["bin_"]), HISTOGRAM_BINS - 1)] += row["n"]
+    return tuple(bins)
+
+
+def _top_series(
+    dataset: ds.Dataset,
+    chosen: Any,  # noqa: ANN401 - pyarrow's own expression
+    listed: int,
+) -> tuple[list[dict[str, Any]], dict[tuple[Any, ...], int]]:
+    name = pc.coalesce(pc.field(_SERIES), pc.field("file"))
+    table = _grouped(
+        dataset,
+        chosen,
+        {**{key: pc.field(key) for key in _PATH}, "name_": name, "p_": _P_TUMOR},
+        [*_PATH, "name_"],
+        [
+            ("p_", "hash_max", None, "p_tumor"),
+            ("name_", "hash_count", None, "slices"),
+        ],
+    )
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        groups.setdefault(tuple(row[key] for key in _PATH), []).append(row)
+    picked: list[dict[str, Any]] = []
+    left_out: dict[tuple[Any, ...], int] = {}
+    for path, rows in sorted(
+        groups.items(), key=lambda item: [*map(_sortable, item[0])]
+    ):
+        rows.sort(key=lambda row: (-(row["p_tumor"] or 0.0), row["name_"]))
+        picked += rows[:listed]
+        if len(rows) > listed:
+            left_out[path] = len(rows) - listed
+    slices = _best_slices(dataset, chosen, {row["name_"] for row in picked})
+    return [
+        {
+            **{key: row[key] for key in _PATH},
+            "series": row["name_"],
+            "slices": row["slices"],
+            "p_tumor": row["p_tumor"],
+            **slices[row["decision"], row["name_"]],
+        }
+        for row in picked
+    ], left_out
+
+
+def _best_slices(
+    dataset: ds.Dataset,
+    chosen: Any,  # noqa: ANN401 - pyarrow's own expression
+    names: set[str],
+) -> dict[tuple[Any, str], dict[str, Any]]:
+    """Find of each series and decision the slice with the highest probability."""
+    name = pc.coalesce(pc.field(_SERIES), pc.field("file"))
+    columns = {
+        **{key: pc.field(key) for key in ("decision", "file", "slice", "maps")},
+        "name_": name,
+        "p_": pc.coalesce(pc.field("p_tumor"), pa.scalar(0.0)),
+    }
+    wanted = chosen & name.isin(pa.array(sorted(names), pa.string()))
+    best: dict[tuple[Any, str], dict[str, Any]] = {}
+    for batch in dataset.to_batches(columns=columns, filter=wanted):
+        for row in batch.to_pylist():
+            key = row["decision"], row["name_"]
+            if key not in best or row["p_"] > best[key]["p_"]:
+                best[key] = row
+    return {
+        key: {field: row[field] for field in ("file", "slice", "maps")}
+        for key, row in best.items()
+    }
+
+
+def _grouped(
+    dataset: ds.Dataset,
+    chosen: Any,  # noqa: ANN401 - pyarrow's own expression
+    columns: Mapping[str, Any],
+    keys: Sequence[str],
+    measures: Sequence[tuple[Any, ...]],
+) -> pa.Table:
+    """Stream rows into groups."""
+    steps = [
+        acero.Declaration("scan", acero.ScanNodeOptions(dataset)),
+        acero.Declaration("filter", acero.FilterNodeOptions(chosen)),
+        acero.Declaration(
+            "project", acero.ProjectNodeOptions(list(columns.values()), list(columns))
+        ),
+        acero.Declaration(
+            "aggregate", acero.AggregateNodeOptions(list(measures), keys=list(keys))
+        ),
+    ]
+    return acero.Declaration.from_sequence(steps).to_table()
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in ROW_SCHEMA.names:
+            raise SettingError(
+                f"There is no column {name!r}.",
+                f"The columns are {', '.join(ROW_SCHEMA.names)}.",
+            )
 
 
 def _dataset(folder: Path) -> ds.Dataset:

@@ -5,7 +5,7 @@ Tested in `tests/scale/federation/test_site_counts.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ def write_federated_report(
     metrics: Mapping[str, Any],
     history: Mapping[str, Any] | None,
     folder: Path,
-    first: Sequence[Section] = (),
 ) -> None:
     """Write ``metrics.json`` and ``report.html`` of merged counts.
 
@@ -32,17 +31,22 @@ def write_federated_report(
         The federation's log; None where nothing was trained.
     folder
         Receives both files.
-    first
-        Sections that the page begins with.
     """
-    sections = [*first, _sent(metrics)]
+    write_evaluation(metrics, merged_sections(metrics, history), folder)
+
+
+def merged_sections(
+    metrics: Mapping[str, Any], history: Mapping[str, Any] | None
+) -> list[Section]:
+    """Show merged counts; see `write_federated_report`."""
+    sections = [_sent(metrics)]
     if history is not None:
         sections.append(_rounds(history))
     sections += figure_sections(metrics, PARTS)
     sections += curve_sections(metrics)
     if metrics["subgroups"]:
         sections.append(subgroup_section(metrics["subgroups"]))
-    write_evaluation(metrics, sections, folder)
+    return sections
 
 
 def _sent(metrics: Mapping[str, Any]) -> Section:

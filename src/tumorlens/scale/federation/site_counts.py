@@ -285,6 +285,7 @@ def _counts(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
         "patients": len(set(scored.groups)),
         "outlined_slices": int(np.isfinite(scored.peak_inside).sum()),
         "ratios": ratios,
+        "decisions": _decision_counts(scored),
         "by_slice": _class_sums(slices, sums),
         "by_patient": _class_sums(patients, people),
         "heads": heads,
@@ -295,6 +296,15 @@ def _counts(scored: ScoredSlices, min_cell: int) -> dict[str, Any]:
             "tumor": sums.reliability(slices.p_tumor, tumor),
         },
     }
+
+
+def _decision_counts(scored: ScoredSlices) -> dict[str, dict[str, int]]:
+    """Count slices by true class, then by what was decided."""
+    counts: dict[str, dict[str, int]] = {}
+    for record, decision in zip(scored.records, scored.decisions, strict=True):
+        row = counts.setdefault(str(record.label), {})
+        row[str(decision)] = row.get(str(decision), 0) + 1
+    return counts
 
 
 def _point_sums(
@@ -380,13 +390,13 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             name: row["recall"] for name, row in classes["by_slice"]["classes"].items()
         },
         **{
-            kind: {name: _ratio_figure(ratios[f"{kind}/{name}"]) for name in CLASSES}
+            kind: {name: ratio_figure(ratios[f"{kind}/{name}"]) for name in CLASSES}
             for kind in ("coverage", "coverage_by_patient")
         },
-        "set_size": _ratio_figure(ratios["set_size"], share=False),
-        "brier": _ratio_figure(ratios["brier"], share=False),
+        "set_size": ratio_figure(ratios["set_size"], share=False),
+        "brier": ratio_figure(ratios["brier"], share=False),
         **{
-            key: _ratio_figure(ratios[key])
+            key: ratio_figure(ratios[key])
             for key in (
                 *("set_of_one", "tumor_sensitivity", "tumor_specificity"),
                 *("inconclusive", "refused_as_foreign"),
@@ -398,10 +408,11 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             everything["slices"] / everything["patients"],
         ),
         "confusion": classes["by_slice"]["confusion"],
+        "decisions": everything.get("decisions") or {},
         "classes": classes,
         "heads": {
             head: {
-                "accuracy": _ratio_figure(ratios[f"{head}/accuracy"]),
+                "accuracy": ratio_figure(ratios[f"{head}/accuracy"]),
                 "auroc_tumor": _auroc_figure(everything["heads"][head]),
             }
             for head in everything["heads"]
@@ -415,7 +426,7 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if ratios.get("evidence/peak_inside_outline") is not None:
         maps = {
             name: {
-                key: _ratio_figure(ratios.get(f"{name}/{key}"))
+                key: ratio_figure(ratios.get(f"{name}/{key}"))
                 for key in ("peak_inside_outline", "dice_at_half_height")
             }
             for name in _MAPS
@@ -431,7 +442,7 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for kind in kinds
     }
     subgroups["federated_site"] = {
-        name: _part_figures(_as_part(counts["all"])) for name, counts in sites.items()
+        name: _part_figures(as_part(counts["all"])) for name, counts in sites.items()
     }
     by_source = subgroups.pop("source", {})
     return found | {
@@ -466,7 +477,8 @@ def _summed(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - any part of a docume
     return sum(there)
 
 
-def _as_part(counts: Mapping[str, Any]) -> dict[str, Any]:
+def as_part(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Take of all that a site counted what it counts of a subgroup."""
     ratios = counts["ratios"]
     return {
         "slices": counts["slices"],
@@ -495,7 +507,7 @@ def _part_figures(part: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "slices": part["slices"],
         "patients": part["patients"],
-        **{key: _ratio_figure(part["ratios"].get(key)) for key in _PARTS},
+        **{key: ratio_figure(part["ratios"].get(key)) for key in _PARTS},
         "auroc_tumor": _auroc_figure(part["scores"]),
         "calibration_error": _calibration_figure(
             part["reliability"], part["slices"] / part["patients"]
@@ -504,7 +516,7 @@ def _part_figures(part: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _ratio_figure(sums: Sequence[float] | None, share: bool = True) -> Figure | None:
+def ratio_figure(sums: Sequence[float] | None, share: bool = True) -> Figure | None:
     """Turn P, x, n, xx, xn, nn into a figure with its interval over patients."""
     if sums is None or sums[2] <= 0.0:
         return None
@@ -594,7 +606,7 @@ def _class_figures(counts: Mapping[str, Any]) -> dict[str, Any]:
         name: {
             "count": int(matrix[row].sum()),
             **{
-                key: _ratio_figure(ratios[f"{name}/{key}"])
+                key: ratio_figure(ratios[f"{name}/{key}"])
                 for key in ("recall", "precision", "specificity", "f1")
             },
             "auroc": _auroc_figure(scores[name.value]),
@@ -607,7 +619,7 @@ def _class_figures(counts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "count": counts["count"],
         "confusion": matrix.tolist(),
-        "accuracy": _ratio_figure(ratios["accuracy"]),
+        "accuracy": ratio_figure(ratios["accuracy"]),
         "balanced_accuracy": _of_several([classes[name]["recall"] for name in there]),
         "macro_f1": _of_several([classes[name]["f1"] for name in there]),
         "auroc_tumor": _auroc_figure(scores["tumor"]),
@@ -620,7 +632,7 @@ def _points(ratios: Mapping[str, Any], unit: str) -> dict[str, Any]:
     for key, sums in ratios.items():
         if key.startswith(f"point/{unit}/"):
             _, _, name, rate = key.split("/")
-            points.setdefault(name, {})[rate] = _ratio_figure(sums)
+            points.setdefault(name, {})[rate] = ratio_figure(sums)
     return points
 
 

@@ -17,12 +17,25 @@ from typing import Any, Literal, get_args
 from tumorlens.errors import SettingError
 
 EndpointName = Literal["sensitivity", "specificity", "accuracy", "auroc_tumor"]
+Multiplicity = Literal["holm", "bonferroni", "sequence", "none"]
+
+STATEMENTS = (
+    *("design", "dates", "sampling", "identification", "data_source", "annotators"),
+    *("acquisition", "deidentification", "rationale", "blinding", "interval"),
+    *("treatments", "intended_use", "alternatives", "representativeness"),
+    *("adverse_events", "limitations", "ethics", "registration", "funding"),
+    *("conflicts", "availability", "patient_involvement"),
+)
+"""What a protocol may state in words; checklists quote it."""
 
 _TOP = {
     *("title", "sites", "split", "operating_point", "reference_standard"),
     *("model_digest", "min_cell", "groups", "inclusion", "primary", "secondary"),
+    *("multiplicity", "subgroups", "statements"),
 }
 _PRIMARY = {"endpoint", "margin", "expected", "power", "alpha", "patients"}
+_SECONDARY = {"endpoint", "margin"}
+_SUBGROUPS = {"endpoints", "margin", "multiplicity"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,37 @@ class Endpoint:
             raise SettingError(
                 f"The margin of {self.name} is {self.margin}.", "Use 0 to 1."
             )
+
+
+@dataclass(frozen=True)
+class SubgroupPlan:
+    """How subgroups are tested.
+
+    Parameters
+    ----------
+    endpoints
+        Figures that are compared between subgroups.
+    margin
+        Non-inferiority: what each subgroup's figure has to be above; None where
+        subgroups are only compared with the others.
+    multiplicity
+        How p values are corrected for the number of subgroups.
+    """
+
+    endpoints: tuple[EndpointName, ...]
+    margin: float | None
+    multiplicity: Multiplicity
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        for name in self.endpoints:
+            if name not in ("sensitivity", "specificity", "accuracy"):
+                raise ValueError(
+                    f"subgroups are compared by sensitivity, specificity or accuracy, "
+                    f"not by '{name}'"
+                )
+        if self.margin is not None and not 0.0 < self.margin < 1.0:
+            raise ValueError(f"the subgroups' margin is {self.margin}, not 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -89,6 +133,12 @@ class Protocol:
         Planned patients that the primary endpoint counts.
     secondary
         Endpoints that are tested only where the primary one is met.
+    multiplicity
+        How the p values of the secondary endpoints are corrected for their number.
+    subgroups
+        How subgroups are tested.
+    statements
+        What the software cannot know, in the authors' words, by `STATEMENTS`.
     """
 
     sha256: str
@@ -107,6 +157,9 @@ class Protocol:
     alpha: float
     patients: int
     secondary: tuple[Endpoint, ...]
+    multiplicity: Multiplicity
+    subgroups: SubgroupPlan
+    statements: Mapping[str, str]
 
     @property
     def needed_patients(self) -> int:
@@ -120,6 +173,17 @@ class Protocol:
         spread = quantile(1.0 - self.alpha) * math.sqrt(low * (1.0 - low))
         spread += quantile(self.power) * math.sqrt(high * (1.0 - high))
         return math.ceil((spread / (high - low)) ** 2)
+
+    def power_of(self, patients: int) -> float:
+        """Chance to meet the primary endpoint with so many patients, 0 to 1.
+
+        The figure is taken to be as expected; the same approximation as
+        `needed_patients`.
+        """
+        low, high = self.primary.margin, self.expected
+        reach = (high - low) * math.sqrt(patients)
+        reach -= NormalDist().inv_cdf(1.0 - self.alpha) * math.sqrt(low * (1.0 - low))
+        return NormalDist().cdf(reach / math.sqrt(high * (1.0 - high)))
 
 
 def read_protocol(path: Path) -> Protocol:
@@ -141,15 +205,25 @@ def read_protocol(path: Path) -> Protocol:
     except (KeyError, TypeError, ValueError) as error:
         raise SettingError(
             f"The protocol {path} cannot be used: {error}.",
-            "See docs/federated.md for what a protocol holds.",
+            "See docs/validation.md for what a protocol holds.",
         ) from error
 
 
 def _protocol(document: dict[str, Any], sha256: str) -> Protocol:
     primary, secondary = document["primary"], document.get("secondary", [])
-    unknown = (set(document) - _TOP) | (set(primary) - _PRIMARY)
+    subgroups = document.get("subgroups", {})
+    statements = document.get("statements", {})
+    unknown = (
+        (set(document) - _TOP)
+        | (set(primary) - _PRIMARY)
+        | {key for item in secondary for key in set(item) - _SECONDARY}
+        | (set(subgroups) - _SUBGROUPS)
+        | (set(statements) - set(STATEMENTS))
+    )
     if unknown:
         raise ValueError(f"it has the unknown entry '{min(unknown)}'")
+    margin = subgroups.get("margin")
+    endpoints = subgroups.get("endpoints", ("sensitivity", "specificity"))
     protocol = Protocol(
         sha256=sha256,
         title=str(document["title"]),
@@ -172,6 +246,13 @@ def _protocol(document: dict[str, Any], sha256: str) -> Protocol:
         secondary=tuple(
             Endpoint(item["endpoint"], float(item["margin"])) for item in secondary
         ),
+        multiplicity=_multiplicity(document),
+        subgroups=SubgroupPlan(
+            tuple(endpoints),
+            None if margin is None else float(margin),
+            _multiplicity(subgroups),
+        ),
+        statements={str(key): str(text) for key, text in statements.items()},
     )
     if not protocol.sites or len(set(protocol.sites)) < len(protocol.sites):
         raise ValueError("its sites are missing, or one is named twice")
@@ -180,3 +261,12 @@ def _protocol(document: dict[str, Any], sha256: str) -> Protocol:
     if not (0.0 < protocol.alpha < 0.5 and 0.0 < protocol.power < 1.0):
         raise ValueError("alpha is 0 to 0.5, and power 0 to 1")
     return protocol
+
+
+def _multiplicity(table: Mapping[str, Any]) -> Multiplicity:
+    name: Multiplicity = table.get("multiplicity", "holm")
+    if name not in get_args(Multiplicity):
+        raise ValueError(
+            f"the multiplicity '{name}' is none of {', '.join(get_args(Multiplicity))}"
+        )
+    return name

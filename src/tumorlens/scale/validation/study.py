@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,17 +21,32 @@ from tumorlens.data.manifest import (
     manifest_digest,
     read_manifest,
 )
-from tumorlens.errors import DatasetError
+from tumorlens.errors import DatasetError, OutputError
+from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, score_records
+from tumorlens.experiments.evaluation import (
+    METRICS_FILE,
+    REPORT_FILE,
+    slices_and_patients,
+    write_report,
+)
 from tumorlens.inference.bundle.bundle import read_document
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.report.figure_words import figure_text
-from tumorlens.report.page_parts import Section, Table
-from tumorlens.scale.federation.report import write_federated_report
+from tumorlens.report.evaluation.page import render_evaluation
+from tumorlens.report.validation.checklists import checklist_sections
+from tumorlens.report.validation.pdf import ModelName, render_sections_pdf
+from tumorlens.report.validation.sections import validation_sections
+from tumorlens.scale.federation.report import merged_sections
 from tumorlens.scale.federation.site_counts import merge_counts, site_counts
 from tumorlens.scale.validation.protocol import Endpoint, Protocol
-from tumorlens.statistics.resampling import Figure
+from tumorlens.scale.validation.subgroups import (
+    adjusted_p_values,
+    p_above,
+    subgroup_tests,
+)
 
+PDF_FILE = "report.pdf"
+UNREADABLE = "cannot be read"
 SCHEMA = "tumorlens-validation-site/1"
 
 _FIGURES = {
@@ -40,7 +57,6 @@ _FIGURES = {
 }
 _AGES = ((0, "under 18"), (18, "18 to 39"), (40, "40 to 64"), (65, "65 and over"))
 _SIZES = ((0.0, "under 1 %"), (0.01, "1 to 4 %"), (0.04, "over 4 %"))
-_Z = NormalDist().inv_cdf(0.975)
 
 
 def count_site(
@@ -49,6 +65,7 @@ def count_site(
     manifest: Path,
     bundle: Path | None,
     say: Callable[[str], None] = print,
+    columns: Path | None = None,
 ) -> dict[str, Any]:
     """Judge a site's slices by the protocol, and count.
 
@@ -64,6 +81,9 @@ def count_site(
         Folder of the model; None for the shipped one.
     say
         Receives lines of progress.
+    columns
+        A table (CSV) with a row a patient and the column ``patient``, whose other
+        columns the protocol may name; None for those of the manifest alone.
 
     Returns
     -------
@@ -74,7 +94,8 @@ def count_site(
     Raises
     ------
     DatasetError
-        The site is not in the protocol, the model is another one, or no row is left.
+        The site is not in the protocol, the model is another one, the table cannot be
+        joined, or no row is left.
     """
     if site not in protocol.sites:
         raise DatasetError(
@@ -82,6 +103,7 @@ def count_site(
             f"Use one of: {', '.join(protocol.sites)}.",
         )
     classifier = load_classifier(bundle)
+    classifier.bundle.require_four_classes()
     document = read_document(classifier.bundle.folder)
     model = {key: str(document.get(key, "")) for key in ("name", "version", "digest")}
     if protocol.model_digest not in ("", model["digest"]):
@@ -90,7 +112,10 @@ def count_site(
             f"{model['digest'][:12]}.",
             "Give --model the protocol's bundle.",
         )
-    records, excluded = _included(read_manifest(manifest), protocol)
+    records = read_manifest(manifest)
+    if columns is not None:
+        records = _joined(records, columns)
+    records, excluded = _included(records, protocol)
     if not records:
         raise DatasetError(
             f"The protocol includes no row of {manifest}: {_counted(excluded)}.",
@@ -100,7 +125,7 @@ def count_site(
     scored = score_records(classifier, records, protocol.operating_point, say)
     unreadable = len(records) - len(scored.records)
     if unreadable:
-        excluded["cannot be read"] = unreadable
+        excluded[UNREADABLE] = unreadable
     return {
         "schema": SCHEMA,
         "site": site,
@@ -109,13 +134,61 @@ def count_site(
         "model": model,
         "operating_point": protocol.operating_point,
         "manifest_sha256": manifest_digest(scored.records),
-        "counted_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "counted_at": _now(),
+        "strangers": _strangers(check_held_out(classifier.bundle, scored.records)),
         "excluded": dict(excluded),
         "counts": site_counts(
             scored,
             {name: _group_values(scored, name) for name in protocol.groups},
             protocol.min_cell,
         ),
+    }
+
+
+def _joined(records: Sequence[Record], table: Path) -> list[Record]:
+    """Give each row its patient's columns; a patient that is not in it gets none."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{table} cannot be read as CSV: {error}.", "Save it as CSV in UTF-8."
+        ) from error
+    if not rows or "patient" not in rows[0]:
+        raise DatasetError(
+            f"{table} has no rows, or no column 'patient'.", "Add a row a patient."
+        )
+    by_patient = {row["patient"].strip(): row for row in rows}
+    if len(by_patient) < len(rows):
+        raise DatasetError(f"{table} lists a patient twice.", "Keep one row of each.")
+    joined, found = [], 0
+    for record in records:
+        # Manifests of several sets put the set's name before a patient's.
+        row = by_patient.get(record.patient) or by_patient.get(
+            record.patient.partition(":")[2]
+        )
+        found += row is not None
+        facts = {key: text for key, text in (row or {}).items() if key != "patient"}
+        joined.append(replace(record, extra={**record.extra, **facts}))
+    if not found:
+        raise DatasetError(
+            f"{table} names none of the manifest's patients.",
+            "Write them as the manifest's column 'patient' does.",
+        )
+    return joined
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _strangers(checked: Mapping[str, Any]) -> dict[str, Any]:
+    """Say whether the model is new to the slices, without a count of patients."""
+    return {
+        "held_out": bool(checked["held_out"]),
+        "shares_patients": bool(checked["shared_slices"]),
+        "has_unnamed_slices": bool(checked["unnamed_slices"]),
+        "has_copies": None if checked["copies"] is None else bool(checked["copies"]),
     }
 
 
@@ -209,8 +282,8 @@ def merge_sites(
     Returns
     -------
     dict
-        Plain JSON: what `merge_counts` gives, with ``protocol``, ``deviations``,
-        ``endpoints`` and ``excluded``.
+        Plain JSON: what `merge_counts` gives, with ``protocol``, ``sample_size``,
+        ``deviations``, ``endpoints``, ``subgroup_tests``, ``sites`` and ``excluded``.
 
     Raises
     ------
@@ -228,25 +301,69 @@ def merge_sites(
             "Give the file that the sites were sent: its SHA-256 is "
             f"{protocol.sha256}.",
         )
-    metrics = merge_counts({str(item["site"]): item["counts"] for item in used})
-    model = used[0]["model"]
-    endpoints = _endpoints(protocol, metrics)
+    counts = {str(item["site"]): item["counts"] for item in used}
+    metrics = merge_counts(counts)
     return {
         "schema": "tumorlens-validation/1",
-        "protocol": {
-            "sha256": protocol.sha256,
-            "title": protocol.title,
-            "sites": list(protocol.sites),
-            "operating_point": protocol.operating_point,
-            "reference_standard": protocol.reference_standard,
-            "planned_patients": protocol.patients,
-            "needed_patients": protocol.needed_patients,
-        },
-        "model": {**model, "operating_point": protocol.operating_point},
+        "software": tumorlens.__version__,
+        "merged_at": _now(),
+        "protocol": _decided_beforehand(protocol),
+        "model": {**used[0]["model"], "operating_point": protocol.operating_point},
+        "sample_size": _sample_size(protocol, metrics),
         "deviations": _deviations(protocol, documents, metrics),
-        "endpoints": endpoints,
+        "endpoints": _endpoints(protocol, metrics),
+        "subgroup_tests": subgroup_tests(protocol, counts),
+        "sites": {str(item["site"]): _provenance(item) for item in used},
         "excluded": {str(item["site"]): dict(item["excluded"]) for item in used},
         **metrics,
+    }
+
+
+def _decided_beforehand(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "sha256": protocol.sha256,
+        "title": protocol.title,
+        "sites": list(protocol.sites),
+        "split": protocol.split,
+        "inclusion": {name: list(row) for name, row in protocol.inclusion.items()},
+        "groups": list(protocol.groups),
+        "min_cell": protocol.min_cell,
+        "operating_point": protocol.operating_point,
+        "reference_standard": protocol.reference_standard,
+        "model_digest": protocol.model_digest,
+        "planned_patients": protocol.patients,
+        "needed_patients": protocol.needed_patients,
+        "multiplicity": protocol.multiplicity,
+        "alpha": protocol.alpha,
+        "statements": dict(protocol.statements),
+    }
+
+
+def _sample_size(protocol: Protocol, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    counted = _counted_patients(protocol.primary, metrics)
+    return {
+        "endpoint": protocol.primary.name,
+        "margin": protocol.primary.margin,
+        "expected": protocol.expected,
+        "alpha": protocol.alpha,
+        "power": protocol.power,
+        "needed_patients": protocol.needed_patients,
+        "planned_patients": protocol.patients,
+        "planned_power": protocol.power_of(protocol.patients),
+        "counted_patients": counted,
+        "counted_power": protocol.power_of(counted),
+    }
+
+
+def _provenance(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell one site's file from any other, without what it counts."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return {
+        "counts_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        **{
+            key: document.get(key)
+            for key in ("counted_at", "software", "manifest_sha256", "strangers")
+        },
     }
 
 
@@ -301,108 +418,106 @@ def _deviations(
         if withheld["classes"]:
             classes = ", ".join(withheld["classes"])
             found.append(f"The site {name} has too few patients of: {classes}.")
+    found += [
+        f"No site has enough patients in any group of '{kind}'."
+        for kind in protocol.groups
+        if not (
+            metrics["by_source"] if kind == "source" else kind in metrics["subgroups"]
+        )
+    ]
+    return found + _doubts(documents)
+
+
+def _doubts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name what makes a site's figures say less than a protocol takes for granted."""
+    found: list[str] = []
+    by_manifest: dict[object, str] = {}
+    for item in documents:
+        name, checked = str(item["site"]), item.get("strangers") or {}
+        if checked.get("shares_patients"):
+            found.append(
+                f"Patients of the site {name} trained or tuned the model: its figures "
+                "are not of strangers."
+            )
+        elif checked.get("has_copies"):
+            found.append(
+                f"Pictures of the site {name} are copies of the model's training ones."
+            )
+        unread = item["excluded"].get(UNREADABLE)
+        if unread:
+            found.append(f"{unread} slices of the site {name} could not be read.")
+        digest = item.get("manifest_sha256")
+        if digest is not None and digest in by_manifest:
+            found.append(
+                f"The sites {by_manifest[digest]} and {name} sent one data set."
+            )
+        by_manifest.setdefault(digest, name)
     return found
 
 
 def _endpoints(protocol: Protocol, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Test the primary endpoint, then the others (Holm 1979) where it is met."""
-    tested = [
+    """Test the primary endpoint, and the others where it is met."""
+    tested: list[dict[str, Any]] = [
         {
             "endpoint": item.name,
             "margin": item.margin,
             "figure": metrics[_FIGURES[item.name]],
-            "p": _p_value(metrics[_FIGURES[item.name]], item.margin),
+            "p": p_above(metrics[_FIGURES[item.name]], item.margin),
+            "role": role,
         }
-        for item in (protocol.primary, *protocol.secondary)
+        for role, items in (
+            ("primary", (protocol.primary,)),
+            ("secondary", protocol.secondary),
+        )
+        for item in items
     ]
-    primary, others = tested[0], tested[1:]
-    primary |= {"role": "primary", "met": _is_met(primary["p"], protocol.alpha)}
-    goes_on = bool(primary["met"])
-    order = sorted(others, key=lambda item: 1.0 if item["p"] is None else item["p"])
-    for place, item in enumerate(order):
-        goes_on = goes_on and _is_met(item["p"], protocol.alpha / (len(order) - place))
-        item |= {"role": "secondary", "met": goes_on}
+    corrected = adjusted_p_values(
+        [item["p"] for item in tested[1:]], protocol.multiplicity
+    )
+    for item, p in zip(tested, [tested[0]["p"], *corrected], strict=True):
+        is_open = item is tested[0] or tested[0]["met"]
+        item["adjusted_p"] = p
+        item["met"] = bool(is_open and p is not None and p < protocol.alpha)
     return tested
 
 
-def _is_met(p: float | None, alpha: float) -> bool:
-    return p is not None and p < alpha
+def write_validation(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write ``metrics.json``, ``report.html`` and ``report.pdf``.
 
+    Parameters
+    ----------
+    result
+        What `merge_sites` made.
+    folder
+        Created where missing.
 
-def _p_value(figure: Figure | None, margin: float) -> float | None:
-    """One-sided p of a figure above a margin, by its interval's width."""
-    if figure is None:
-        return None
-    # The lower half is what is tested; at 1 the upper one has no width.
-    error = (figure["value"] - figure["low"]) / _Z
-    if error <= 0.0:
-        return None
-    return 1.0 - NormalDist().cdf((figure["value"] - margin) / error)
+    Returns
+    -------
+    list of Path
+        The files, to be signed.
 
-
-def write_validation(result: Mapping[str, Any], folder: Path) -> None:
-    """Write ``metrics.json`` and ``report.html``."""
-    write_federated_report(result, None, folder, [_answer(result), _plan(result)])
-
-
-def _answer(result: Mapping[str, Any]) -> Section:
-    rows = [
-        (
-            item["role"],
-            item["endpoint"],
-            figure_text(item["figure"]),
-            f"{item['margin']:.3f}",
-            "–" if item["p"] is None else f"{item['p']:.4f}",
-            "met" if item["met"] else "not met",
-        )
-        for item in result["endpoints"]
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    sections = [
+        *validation_sections(result),
+        *merged_sections(result, None),
+        *checklist_sections(result),
     ]
-    deviations = result["deviations"]
-    return Section(
-        "endpoints",
-        "Endpoints",
-        (
-            "An endpoint is met where the figure is above its margin by more than "
-            "chance allows (one-sided). Secondary ones are tested only where the "
-            "primary is met, with Holm's correction.",
-            *(
-                [f"Deviation from the protocol: {item}" for item in deviations]
-                or ["No deviation from the protocol is known."]
-            ),
-        ),
-        (
-            Table(
-                "",
-                ("", "Endpoint", "Figure [95 % interval]", "Margin", "p", ""),
-                rows,
-            ),
-        ),
+    title = f"Validation: {result['protocol']['title']}"
+    model = result["model"]
+    subtitle = (
+        f"{model['name']}, version {model['version']}: {slices_and_patients(result)}, "
+        f"{len(result['sites'])} sites, each figure with its 95 % interval"
     )
-
-
-def _plan(result: Mapping[str, Any]) -> Section:
-    protocol = result["protocol"]
-    rows = [
-        ("Title", protocol["title"]),
-        ("SHA-256 of the protocol", protocol["sha256"]),
-        ("Sites", ", ".join(protocol["sites"])),
-        ("Operating point", protocol["operating_point"]),
-        ("Reference standard", protocol["reference_standard"]),
-        ("Planned patients", str(protocol["planned_patients"])),
-        ("Patients that the power needs", str(protocol["needed_patients"])),
-        ("Digest of the model", result["model"]["digest"]),
-    ]
-    excluded = [
-        (site, what, str(count))
-        for site, reasons in result["excluded"].items()
-        for what, count in sorted(reasons.items())
-    ]
-    return Section(
-        "protocol",
-        "The protocol",
-        (),
-        (
-            Table("", ("", "What was decided beforehand"), rows),
-            Table("Rows left out", ("Site", "Why", "Rows"), excluded),
-        ),
-    )
+    write_report(result, render_evaluation(title, subtitle, sections), folder)
+    made = datetime.datetime.fromisoformat(result["merged_at"])
+    name = ModelName(model["name"], model["version"])
+    data = render_sections_pdf(title, subtitle, sections, name, made)
+    try:
+        (folder / PDF_FILE).write_bytes(data)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error}.") from error
+    return [folder / name for name in (METRICS_FILE, REPORT_FILE, PDF_FILE)]

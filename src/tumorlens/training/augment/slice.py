@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.skull_stripping import AIR, take_off_skull
-from tumorlens.imaging.preprocess.slice import Preprocessing, filled
+from tumorlens.data.skull_stripping import take_off_skull
+from tumorlens.imaging.preprocess.slice import Preprocessing
 from tumorlens.training.augment.kspace import scan_badly
 
 Square = NDArray[np.uint8]
@@ -67,23 +67,6 @@ def augment(
         square = scan_badly(square, rng)
     square = degrade(square, rng)
     return stretch(square), outline
-
-
-def invert_contrast(square: Square) -> Square:
-    """Show a head with dark for bright, as T2 shows what T1 does.
-
-    In T1 fluid is dark and white matter brighter than grey; in T2 both are the other
-    way round, and so is a tumour without contrast.
-
-    Parameters
-    ----------
-    square
-        Shape (S, S), uint8: a prepared head, air 0.
-    """
-    head = filled((square > AIR).astype(np.uint8))
-    top = int(np.percentile(square[head > 0], 97)) if head.any() else 255
-    turned = np.clip(top - square.astype(np.int16), 0, 255).astype(np.uint8)
-    return np.where(head > 0, turned, 0).astype(np.uint8)
 
 
 def bend(

@@ -127,7 +127,7 @@ class Transplants:
                 tissue = cv2.flip(tissue, 1).astype(np.uint8)
             square = _grafted(host, tissue, outline, rng)
             if square is not None:
-                return replace(host, square=square)
+                return replace(host, square=square, as_t2=None)
         return host
 
     def _tumor_like(self, host: Record, rng: np.random.Generator) -> Sample:

@@ -22,6 +22,8 @@ from tumorlens.training.networks.efficientnet_lite import LITE0, Lite, efficient
 
 EVIDENCE_FILTERS = 160
 DROPOUT = 0.3
+DROPOUT_OF_SEQUENCES = 0.4
+"""For the networks of every sequence, most of whose kinds have few patients."""
 LAST_CONVOLUTION = "top_relu"
 EVIDENCE_STRIDE = 8
 STRONGEST_CELLS = 8

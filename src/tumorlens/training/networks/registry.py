@@ -6,7 +6,7 @@ Tested in `tests/training/networks/test_contract.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,8 @@ from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import InputKind
-from tumorlens.taxonomy import CLASSES, FINDINGS, Finding
+from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, OwnClass, own_classes
+from tumorlens.training.config import TrainingConfig
 from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
 from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
 from tumorlens.training.networks.imagenet import load_imagenet_weights
@@ -56,7 +57,7 @@ class Network:
         network without that head.
     """
 
-    build: Callable[[int | None], keras.Model]
+    build: Callable[..., keras.Model]
     last_convolution: str
     embedding_layers: tuple[str, ...]
     initialise: Callable[[keras.Model], None] | None
@@ -66,6 +67,11 @@ class Network:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = CLASSES
     sequences: tuple[MRSequence, ...] = ()
+
+    @property
+    def own_classes(self) -> tuple[OwnClass, ...]:
+        """Classes of the user's own that it tells apart; none for the four."""
+        return tuple(item for item in self.findings if isinstance(item, OwnClass))
 
     def learns_from(self, record: Record) -> bool:
         """Tell whether what a picture may show is all among the findings."""
@@ -92,6 +98,9 @@ def _evidence_net(
             name=name,
             findings=findings,
             sequences=len(sequences),
+            dropout=evidence_net.DROPOUT_OF_SEQUENCES
+            if sequences
+            else evidence_net.DROPOUT,
         ),
         evidence_net.LAST_CONVOLUTION,
         evidence_net.embedding_layers(lite),
@@ -131,6 +140,26 @@ NETWORKS: dict[str, Network] = {
         defaults=cnn3d.DEFAULTS,
     ),
 }
+
+
+def network_of(config: TrainingConfig) -> Network:
+    """Look up the network of a run, with the classes of that run.
+
+    Raises
+    ------
+    SettingError
+        No network has that name, or it takes no classes of the user's own.
+    """
+    network = find_network(config.network)
+    if not config.classes:
+        return network
+    if network.judges != "slices" or network.findings != CLASSES:
+        raise SettingError(
+            f"{config.network} does not take classes of your own.",
+            "Use evidence-net, evidence-net-lite2 or seed-cnn.",
+        )
+    own = own_classes(config.classes)
+    return replace(network, build=partial(network.build, findings=own), findings=own)
 
 
 def find_network(name: str) -> Network:

@@ -8,10 +8,12 @@ Tested in `tests/training/networks/test_contract.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, Finding
 
 FILTERS = (32, 64, 128, 256)
 DROPOUT = 0.3
@@ -24,6 +26,7 @@ def build(
     size: int | None = None,
     filters: tuple[int, ...] = FILTERS,
     dropout: float = DROPOUT,
+    findings: Sequence[Finding] = CLASSES,
 ) -> keras.Model:
     """Build seed-cnn, untrained.
 
@@ -36,13 +39,14 @@ def build(
         last.
     dropout
         Share of the features dropped after each block, and before the head.
+    findings
+        Classes that it tells apart.
 
     Returns
     -------
     keras.Model
         Input ``pixels`` (N, size, size, 3), float32, in [0, 1]. Output
-        ``logits`` (N, 4), float32, before softmax, classes in the taxonomy's
-        order.
+        ``logits`` (N, F), float32, before softmax, in the order of the F classes.
     """
     # --- Blocks ---
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
@@ -61,7 +65,7 @@ def build(
 
     # --- Slice head ---
     embedding = layers.GlobalAveragePooling2D(name="embedding")(x)
-    logits = layers.Dense(len(CLASSES), name="logits")(
+    logits = layers.Dense(len(findings), name="logits")(
         layers.Dropout(dropout, name="dropout")(embedding)
     )
 

@@ -78,7 +78,9 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
         "info": {
             "title": "TumorLens",
             "version": "1",
-            "description": RESEARCH_USE,
+            "description": " ".join(
+                (RESEARCH_USE, *_weights_sentence(bundle)),
+            ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
@@ -93,6 +95,16 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _weights_sentence(bundle: Bundle) -> tuple[str, ...]:
+    """Name where it stands what the weights rest on, if it is stated."""
+    if bundle.weights_licence() is None:
+        return ()
+    return (
+        f"The weights of {bundle.name} {bundle.version} have a licence of their own: "
+        "/weights-licence.",
+    )
 
 
 def _with_common_answers(paths: Json) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pypdf import PdfReader
 
 from tests.samples.uploads import form, text_of
 from tumorlens import SeriesClassifier, load_series_classifier
+from tumorlens.inference.bundle.bundle import LICENCE_FILE
 from tumorlens.inference.bundle.facts import MeasuredShare
 from tumorlens.report.slice.document import CSV_COLUMNS, RESEARCH_USE
 from tumorlens.settings import Settings
@@ -38,6 +40,21 @@ def test_home_says_what_happens_to_the_data(client: FlaskClient) -> None:
     assert "removed 60 minutes after they were read" in text
     assert "nowhere else" in text
     assert "Nothing yet" in text
+
+
+def test_what_the_weights_rest_on_is_a_click_away_where_it_is_stated(
+    client: FlaskClient, store: Store, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    assert "/weights-licence" not in client.get("/").text
+    assert client.get("/weights-licence").status_code == 404
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    (folder / LICENCE_FILE).write_text("They rest on drawings.", encoding="utf-8")
+    classifier = load_series_classifier(folder, threads=1)
+    stated = create_app(classifier, store, Settings()).test_client()
+    assert 'href="/weights-licence"' in stated.get("/").text
+    assert stated.get("/weights-licence").text == "They rest on drawings."
+    description = stated.get("/api/v1/openapi.json").json["info"]["description"]
+    assert "/weights-licence" in description
 
 
 def test_every_page_says_research_use_only(client: FlaskClient, page: str) -> None:

@@ -57,6 +57,15 @@ def show() -> str:
     )
 
 
+@blueprint.get("/weights-licence")
+def weights_licence() -> Response:
+    """Say on which datasets and licences the weights rest: 200, or 404."""
+    text = app_state().bundle.weights_licence()
+    if text is None:
+        raise NotFound
+    return Response(text, content_type="text/plain; charset=utf-8")
+
+
 @blueprint.post("/examples/<name>")
 def judge_example(name: str) -> AnyResponse:
     """Judge one of the examples: 303 to its page, or 404."""

@@ -1,0 +1,148 @@
+"""A bundle of a user's own classes answers for pictures, and is refused elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tumorlens
+from tests.conftest import Phantom, build_tiny_bundle
+from tumorlens.cli.main import main
+from tumorlens.errors import BundleError
+from tumorlens.inference.bundle.bundle import (
+    load_bundle,
+    read_document,
+    write_document,
+)
+from tumorlens.inference.series.classifier import load_series_classifier
+from tumorlens.inference.slice.decision import (
+    apply_operating_point,
+    pool_evidence,
+    prediction_set,
+)
+from tumorlens.inference.study.classifier import load_study_classifier
+from tumorlens.report.words import headline, sentence
+from tumorlens.scale.archive.part_worker import PartWorker
+from tumorlens.taxonomy import Answer, own_classes
+
+NAMES = ["astro_cytoma", "lymphoma", "abscess", "healthy"]
+OWN = own_classes(
+    {"healthy": False, "lymphoma": True, "abscess": False, "astro_cytoma": True}
+)
+
+
+@pytest.fixture(scope="module")
+def own_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    build_tiny_bundle(folder, OWN)
+    return folder
+
+
+def test_a_bundle_says_which_of_its_classes_are_tumours(own_bundle: Path) -> None:
+    document = read_document(own_bundle)
+    assert document["classes"] == NAMES
+    assert document["tumor_classes"] == NAMES[:2]
+    bundle = load_bundle(own_bundle)
+    assert bundle.classes == bundle.findings == OWN
+    assert [item.is_tumor for item in OWN] == [True, True, False, False]
+    assert list(bundle.prediction_sets.thresholds) == NAMES
+
+
+@pytest.mark.parametrize(
+    "tumors", [[], NAMES, ["lymphoma"], ["lymphoma", "healthy"], ["glioma"]]
+)
+def test_classes_out_of_order_or_all_alike_are_refused(
+    tumors: list[str], tmp_path: Path
+) -> None:
+    build_tiny_bundle(tmp_path, OWN)
+    write_document(tmp_path, {**read_document(tmp_path), "tumor_classes": tumors})
+    with pytest.raises(BundleError, match="tumor_classes"):
+        load_bundle(tmp_path)
+
+
+def test_both_questions_are_answered_in_its_own_words(
+    own_bundle: Path, phantom: Phantom
+) -> None:
+    classifier = tumorlens.load_classifier(own_bundle, threads=1)
+    found = classifier.predict(phantom(lesion=(90, 110, 30)), name="a.png")
+    assert isinstance(found, tumorlens.Prediction)
+    decision = found.decision
+    assert (decision.finding, decision.kinds) == (Answer.TUMOR, ("astro_cytoma",))
+    assert decision.label == "astro_cytoma"
+    assert decision.probabilities is not None
+    assert list(decision.probabilities) == NAMES
+    assert sum(decision.probabilities.values()) == pytest.approx(1.0)
+    tumors = [decision.probabilities[name] for name in OWN[:2]]
+    assert decision.p_tumor == pytest.approx(sum(tumors))
+    assert headline(found) == "Tumour: astro cytoma"
+    assert "takes it for an astro cytoma" in sentence(found)
+    assert found.explanation.explained == "astro_cytoma"
+    assert found.explanation.box is not None
+    assert "Astro cytoma" in found._repr_html_()
+
+
+def test_what_is_no_tumour_counts_together() -> None:
+    """Neither of two classes is likely, both together are."""
+    for shares, finding, kinds in (
+        ([0.03, 0.03, 0.47, 0.47], Answer.NO_TUMOR, ()),
+        ([0.2, 0.0, 0.4, 0.4], Answer.UNCERTAIN, ()),
+        ([0.3, 0.4, 0.15, 0.15], Answer.TUMOR, (OWN[1], OWN[0])),
+    ):
+        values = np.array(shares)
+        options = prediction_set(values, dict.fromkeys(OWN, 0.25), OWN)
+        outcome = apply_operating_point(values, options, 0.1, 0.0, OWN)
+        assert (outcome.finding, outcome.kinds) == (finding, kinds)
+
+
+def test_which_class_free_of_tumour_it_is_the_slice_alone_tells() -> None:
+    evidence = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
+    pooled = pool_evidence(evidence, 1, (2, 3))
+    assert (pooled[:, 2:] == 0.0).all()
+    none = evidence[..., 2:].max(axis=-1)
+    for column in (0, 1):
+        wanted = (evidence[..., column] - none).max(axis=(1, 2))
+        np.testing.assert_allclose(pooled[:, column], wanted, atol=1e-6)
+
+
+def test_files_have_its_own_names(
+    own_bundle: Path, slice_file: Path, tmp_path: Path
+) -> None:
+    table, document = tmp_path / "out.csv", tmp_path / "out.json"
+    words = ["predict", str(slice_file), "--model", str(own_bundle)]
+    assert main([*words, "--csv", str(table), "--json", str(document)]) == 0
+    (found,) = json.loads(document.read_text())
+    assert list(found["probabilities"]) == NAMES
+    assert list(found["slice_head"]) == NAMES
+    assert (found["p_other"], found["p_vascular"]) == (None, None)
+    with table.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert [key for key in row if key.startswith("p_")] == [
+        *(f"p_{name}" for name in NAMES),
+        *("p_tumor", "p_other", "p_vascular"),
+    ]
+    for name in NAMES:
+        assert float(row[f"p_{name}"]) == pytest.approx(
+            found["probabilities"][name], abs=1e-6
+        )
+    assert row["decision"] == found["decision"]
+    frame = tumorlens.Predictions(
+        [tumorlens.load_classifier(own_bundle, threads=1).predict(slice_file)]
+    ).to_frame()
+    assert "p_lymphoma" in frame.columns and "p_glioma" not in frame.columns
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        load_series_classifier,
+        load_study_classifier,
+        lambda folder: PartWorker(str(folder), 1, None, maps=False),
+    ],
+)
+def test_what_knows_the_four_classes_alone_refuses_it(load, own_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="classes of its own"):
+        load(own_bundle)
