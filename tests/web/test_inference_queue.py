@@ -71,6 +71,47 @@ def test_an_upload_gets_no_turn_after_its_time() -> None:
         pass
 
 
+def test_who_gives_up_waiting_leaves_the_turn_to_others() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    with (
+        queue.admit("a") as holder,
+        queue.admit("b") as hasty,
+        queue.admit("c") as last,
+    ):
+        with holder.turn():
+            hasty._deadline = time.monotonic() + 0.01
+            with pytest.raises(TooSlowError), hasty.turn():
+                pass
+        with last.turn():
+            pass
+        with holder.turn():
+            pass
+
+
+def test_as_many_have_a_turn_as_there_are_lanes() -> None:
+    queue = InferenceQueue(lanes=2, length=9, client_limit=9, seconds=60.0)
+    together, most = 0, []
+    lock, both = threading.Lock(), threading.Barrier(2, timeout=PATIENCE_SECONDS)
+
+    def work() -> None:
+        nonlocal together
+        with queue.admit("a") as place, place.turn():
+            with lock:
+                together += 1
+                most.append(together)
+            both.wait()
+            with lock:
+                together -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+    assert len(most) == 6
+    assert max(most) == 2
+
+
 def test_a_queue_that_stops_admits_nobody_and_ends_in_time() -> None:
     queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
     with queue.admit("a") as place:

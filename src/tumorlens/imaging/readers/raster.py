@@ -318,7 +318,10 @@ def _later_frames(image: ImageFile.ImageFile, count: int, name: str) -> Iterator
 
 
 def _check_scans(data: bytes, name: str) -> None:
-    scans = data.count(_JPEG_SCAN)
+    # Quicker than to count the two bytes together.
+    content = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(content[1:] == _JPEG_SCAN[1])
+    scans = np.count_nonzero(content[ends] == _JPEG_SCAN[0])
     if scans > _MOST_SCANS:
         raise DamagedFileError(
             f"{name} draws its picture in {scans:,} scans; at most {_MOST_SCANS} are "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -148,8 +149,10 @@ class SeenSlices:
             self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
         if self.evidence is not None:
-            shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
-            self.evidence[index] = np.rint(255.0 * shares)
+            # Rounds and saturates in one pass.
+            cv2.convertScaleAbs(
+                prediction.explanation.evidence, self.evidence[index], 255.0
+            )
 
 
 @dataclass(frozen=True, repr=False)
