@@ -19,19 +19,21 @@ from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.store import JobStore
 from tumorlens.operations.drift import (
-    FALSE_ALARMS,
     FAR,
     FAR_AWAY,
     OTHER_SEQUENCE,
     PREDICTED,
     REFUSED,
     UNNAMED,
-    WINDOW,
-    ReferenceRate,
     UploadSample,
-    alarm_threshold,
     observe_slice,
     reference_rates,
+)
+from tumorlens.operations.sequential_test import (
+    FALSE_ALARMS,
+    WINDOW,
+    ReferenceRate,
+    alarm_threshold,
 )
 
 RATES = 8

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from tumorlens.errors import OutputError
 from tumorlens.jobs.database import Database
 from tumorlens.jobs.tables import MonitoredRate
-from tumorlens.operations.drift import (
+from tumorlens.operations.sequential_test import (
     WINDOW,
     ReferenceRate,
     alarm_threshold,

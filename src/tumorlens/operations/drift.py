@@ -5,14 +5,7 @@ picture is refused. For each of them the bundle states an interval, or bounds it
 observation is one picture of an upload, or one series: more of one upload would say the
 same again.
 
-The test of a rate is sequential. Against the highest rate that the bundle's interval
-allows it bets on higher ones, and against the lowest on lower ones; the product of the
-likelihood ratios, averaged over a grid of such rates, is a supermartingale as long as
-every observation's chance, whatever came before, lies in the interval. By Ville's
-inequality it ever reaches 1 / a with a chance of a at most, so that one may look after
-each observation (Ramdas, Grünwald, Vovk and Shafer 2023, "Game-theoretic statistics and
-safe anytime-valid inference", arXiv:2210.01948). Each window of `WINDOW` observations
-begins anew. Over all K rates, the threshold is K / `FALSE_ALARMS` (Bonferroni).
+How a rate is tested: `sequential_test`.
 """
 
 from __future__ import annotations
@@ -20,23 +13,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.operations.sequential_test import ReferenceRate
 from tumorlens.taxonomy import CLASSES, INFO, Verdict
-
-WINDOW = 1000
-"""Observations of a rate after which its test begins anew."""
-
-FALSE_ALARMS = 0.01
-"""Chance of any alarm in a window, over all rates, where nothing has changed."""
 
 FAR = 3.0
 """Standard deviations above the mean from which on an embedding counts as far."""
@@ -55,72 +41,6 @@ _SETS = ("test", "cross_validation", "leave_site_out")
 
 _QUANTILE = 2.576
 """Of the normal distribution, for intervals of 99 %."""
-
-_ALTERNATIVES = 48
-Counts: TypeAlias = NDArray[np.int64]
-_LEAST_RATE = 1e-4
-
-
-@dataclass(frozen=True)
-class ReferenceRate:
-    """How often something is so where nothing has changed.
-
-    Parameters
-    ----------
-    name
-        Name of the rate.
-    low, high
-        Ends of the interval that the bundle states or bounds, 0 to 1.
-    title
-        What is so, for people.
-    """
-
-    name: str
-    low: float
-    high: float
-    title: str
-
-    def log_evidence(
-        self, hits: int | Counts, observations: int | Counts
-    ) -> NDArray[np.float64]:
-        """Weigh what was observed against the interval.
-
-        Parameters
-        ----------
-        hits, observations
-            How often it was so, of how many; shape (N,) for several at once.
-
-        Returns
-        -------
-        ndarray
-            Natural logarithm of the evidence against the interval, 0 for none; of the
-            same shape.
-        """
-        so = np.asarray(hits, np.int64)
-        not_so = np.asarray(observations, np.int64) - so
-        higher = _log_mean_ratio(so, not_so, max(self.high, _LEAST_RATE))
-        lower = _log_mean_ratio(not_so, so, 1.0 - self.low)
-        return np.asarray(np.logaddexp(higher, lower) - math.log(2.0))
-
-
-def _log_mean_ratio(hits: Counts, misses: Counts, rate: float) -> NDArray[np.float64]:
-    """Average the likelihood ratios of higher rates to one, in logarithms."""
-    if rate >= 1.0:
-        # Nothing is higher: there is nothing to bet on.
-        return np.zeros(hits.shape)
-    # From just above the rate to almost always, evenly in the odds' logarithms.
-    low, top = math.log(rate / (1.0 - rate)), math.log(0.999 / 0.001)
-    steps = np.linspace(0.0, max(top - low, 1.0), _ALTERNATIVES + 1)[1:]
-    rates = 1.0 / (1.0 + np.exp(-(low + steps)))
-    of_hit, of_miss = np.log(rates / rate), np.log((1 - rates) / (1 - rate))
-    ratios = hits[..., None] * of_hit + misses[..., None] * of_miss
-    total = np.logaddexp.reduce(ratios, axis=-1)
-    return np.asarray(total - math.log(_ALTERNATIVES))
-
-
-def alarm_threshold(rates: int) -> float:
-    """Return the evidence, in logarithms, at which one of so many rates alarms."""
-    return math.log(rates / FALSE_ALARMS)
 
 
 def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, render_template
 
-from tumorlens.operations.drift import FALSE_ALARMS, WINDOW
+from tumorlens.operations.sequential_test import FALSE_ALARMS, WINDOW
 from tumorlens.report import words
 from tumorlens.web.app_state import app_state
 
