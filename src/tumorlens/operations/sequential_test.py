@@ -3,11 +3,11 @@
 Against the highest rate that is expected it bets on higher ones, and against the lowest
 on lower ones; the product of the likelihood ratios, averaged over a grid of such rates,
 is a supermartingale as long as every observation's chance, whatever came before, lies
-in the interval. By Ville's inequality it ever reaches 1 / a with a chance of a at most, so
-that one may look after each observation (Ramdas, Grünwald, Vovk and Shafer 2023,
+in the interval. By Ville's inequality it ever reaches 1 / a with a chance of a at most,
+so that one may look after each observation (Ramdas, Grünwald, Vovk and Shafer 2023,
 "Game-theoretic statistics and safe anytime-valid inference", arXiv:2210.01948). Each
-window of `WINDOW` observations begins anew. Over all K rates, the threshold is
-K / `FALSE_ALARMS` (Bonferroni).
+window of `WINDOW` observations begins anew. Over all K rates, the threshold is K /
+`FALSE_ALARMS` (Bonferroni).
 
 Tested in `tests/operations/test_drift.py`.
 """
