@@ -56,14 +56,15 @@ def test_marks_become_a_manifest_while_the_server_runs(
         ).json
         assert sent is not None
         glioma, wrong, refused = (
-            item["links"]["feedback"] for item in sent["predictions"]
+            f"{item['links']['self']}/feedback" for item in sent["predictions"]
         )
         put(client, glioma, correct=True)
         put(client, wrong, correct=False, finding="vascular")
         put(client, refused, correct=True)
         scan = client.post("/api/v1/scans", **form(("head.nii.gz", nifti())))
-        (series,) = finish(client, scan.headers["Location"])["series"]
-        put(client, series["links"]["feedback"], correct=False, finding="no_tumor")
+        series = scan.headers["Location"] + "/series/0"
+        finish(client, scan.headers["Location"])
+        put(client, f"{series}/feedback", correct=False, finding="no_tumor")
         assert main(command) == 0
         said = capsys.readouterr()
     assert "3 results of 2 patients or groups, 2 of them wrong" in said.out

@@ -32,6 +32,10 @@ def predict(client: FlaskClient, data: bytes, name: str = "head.png") -> dict[st
     return found
 
 
+def feedback_of(found: dict[str, Any]) -> str:
+    return f"{found['links']['self']}/feedback"
+
+
 @pytest.mark.parametrize(
     ("decision", "correct", "sent", "meant"),
     [
@@ -77,7 +81,7 @@ def test_a_program_marks_a_prediction_and_takes_it_back(
     client: FlaskClient, lesion_png: bytes, store: Store
 ) -> None:
     found = predict(client, lesion_png)
-    place = found["links"]["feedback"]
+    place = feedback_of(found)
     assert found["feedback"] is None
     answer = client.put(place, json={"correct": False, "finding": "meningioma"})
     assert answer.status_code == 200
@@ -108,7 +112,7 @@ def test_a_program_marks_a_prediction_and_takes_it_back(
 def test_what_is_no_mark_is_refused(
     client: FlaskClient, lesion_png: bytes, sent: object
 ) -> None:
-    place = predict(client, lesion_png)["links"]["feedback"]
+    place = feedback_of(predict(client, lesion_png))
     answer = client.put(place, json=sent)
     assert answer.status_code == 422
     assert client.put(place, data=b"\xff").status_code == 422
@@ -125,7 +129,7 @@ def test_a_viewer_may_not_mark(
     reader, viewer = header("read", "write"), header("read")
     sent = client.post(PREDICTIONS, headers=reader, **form(("a.png", lesion_png))).json
     assert sent is not None
-    place = sent["predictions"][0]["links"]["feedback"]
+    place = feedback_of(sent["predictions"][0])
     mark = {"correct": True}
     assert client.put(place, json=mark, headers=viewer).status_code == 403
     assert client.put(place, json=mark, headers=reader).status_code == 200
@@ -162,13 +166,13 @@ def test_a_series_is_marked_by_page_and_by_program(client: FlaskClient) -> None:
     assert client.post(f"{page}/series/0/feedback/delete").status_code == 303
     assert client.post(f"{page}/series/9/feedback/delete").status_code == 404
     place = client.post(SCANS, **form(("head.nii.gz", nifti()))).headers["Location"]
-    series = finish(client, place)["series"][0]
-    marked = client.put(series["links"]["feedback"], json={"correct": True})
+    finish(client, place)
+    marked = client.put(f"{place}/series/0/feedback", json={"correct": True})
     assert marked.status_code == 200
     (again,) = finish(client, place)["series"]
     assert again["feedback"] == marked.json
     assert client.put(f"{place}/series/9/feedback", json={}).status_code == 404
-    assert client.delete(series["links"]["feedback"]).status_code == 204
+    assert client.delete(f"{place}/series/0/feedback").status_code == 204
 
 
 @pytest.fixture
@@ -231,7 +235,7 @@ def test_who_exports_gets_the_pixels_and_no_id(
     marks = [predict(client, data) for data in (lesion_png, other, lesion_png)]
     for found in marks:
         mark = {"correct": False, "finding": "pituitary"}
-        assert client.put(found["links"]["feedback"], json=mark).status_code == 200
+        assert client.put(feedback_of(found), json=mark).status_code == 200
     first, second, again = marked_results(store.folder)
     assert first.feedback.finding is TumorClass.PITUITARY
     assert first.decision == "glioma"
@@ -247,7 +251,7 @@ def test_pages_of_one_file_are_one_group(client: FlaskClient, store: Store) -> N
     assert answer is not None
     for found in answer["predictions"]:
         mark = {"correct": found["decision"] == "uncertain", "finding": "meningioma"}
-        assert client.put(found["links"]["feedback"], json=mark).status_code == 200
+        assert client.put(feedback_of(found), json=mark).status_code == 200
     results = list(marked_results(store.folder))
     assert len(results) == len({item.name for item in results}) == 3
     assert len({item.group for item in results}) == 1

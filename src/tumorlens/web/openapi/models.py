@@ -127,7 +127,6 @@ class PredictionLinks(BaseModel):
     gradcam: Address
     overlay: Address
     report: Address
-    feedback: Address
 
 
 class SequenceSources(BaseModel):
@@ -278,7 +277,6 @@ class SeriesLinks(BaseModel):
 
     finding: Address | None
     evidence: Address | None
-    feedback: Address | None
 
 
 class ScanSeries(BaseModel):

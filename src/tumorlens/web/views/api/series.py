@@ -216,7 +216,6 @@ def _to_json(upload: Upload) -> dict[str, Any]:
             "evidence": (
                 url_for("api.series.evidence", **place) if facts["has_nifti"] else None
             ),
-            "feedback": url_for("api.series.mark", **place) if is_judged else None,
         }
     document["predictions"] = [
         url_for("api.slices.show", analysis_id=item)

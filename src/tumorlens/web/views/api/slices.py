@@ -165,7 +165,6 @@ def _to_json(analysis: Upload) -> dict[str, Any]:
         "gradcam": link("gradcam"),
         "overlay": link("overlay"),
         "report": link("report"),
-        "feedback": link("mark"),
     }
     document = {FEEDBACK: None, **analysis.document}
     return {**document, "id": analysis.id, "links": links}
