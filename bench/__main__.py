@@ -20,7 +20,7 @@ from tumorlens.errors import TumorLensError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 
 TOPICS = ("pipeline", "batch", "scan", "http", "viewer", "install", "learning")
-PROGRAMS = ("archive", "audit")
+PROGRAMS = ("archive", "audit", "choices", "growth")
 """Topics that are programs of their own, and print lines."""
 ON_REQUEST = (*PROGRAMS, "overload")
 

@@ -9,11 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
-from bench.figures import Amount, Figure, times
+from bench.figures import Amount, Asked, Figure, times
 from bench.pictures import write_heads
+from bench.pipeline import predict_with_maps
 from bench.processes import Server, serve, tumorlens
 from bench.timing import by_turns
 from tumorlens.inference.classifier import load_classifier
+
+ALL_REQUESTS = 1000
+PEAK_MB = 200.0
 
 _BOUNDARY = "tumorlens-bench-boundary"
 
@@ -27,11 +31,13 @@ def measure(
     classifier = load_classifier(model)
 
     def direct() -> object:
-        return classifier.predict(data)
+        # The server keeps both maps.
+        return predict_with_maps(classifier, data)
 
     with serve(tumorlens(), model) as server:
         yield from one_client(server, direct, data, rounds)
         yield from many_clients(server, direct, data, requests, clients)
+        yield memory(server, data, ALL_REQUESTS - rounds - requests)
 
 
 def post(connection: HTTPConnection, data: bytes) -> None:
@@ -71,7 +77,21 @@ def one_client(
     yield times(
         "HTTP, 1 client: JPEG to JSON", through, "direct call", ours, "times as long"
     )
-    yield Figure("HTTP, 1 client: overhead", Amount(through.value - ours.value, "ms"))
+    overhead = Amount(through.value - ours.value, "ms")
+    yield Figure("HTTP, 1 client: overhead", overhead, asked=Asked("ours", 2.0))
+
+
+def memory(server: Server, data: bytes, more: int) -> Figure:
+    """Send the rest of so many requests, and read the server's peak memory."""
+    connection = server.connect()
+    for _ in range(more):
+        post(connection, data)
+    connection.close()
+    return Figure(
+        f"Server: peak memory after {ALL_REQUESTS:,} requests",
+        Amount(server.memory_mb(peak=True), "MB"),
+        asked=Asked("ours", PEAK_MB),
+    )
 
 
 def many_clients(
@@ -109,4 +129,5 @@ def many_clients(
         f"direct, {clients} threads",
         Amount(total / spent[call], "images/s"),
         "times as fast",
+        Asked("ratio", 0.85, at_least=True),
     )

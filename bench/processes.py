@@ -95,9 +95,9 @@ class Server:
 
 
 @contextmanager
-def serve(command: str, model: Path) -> Iterator[Server]:
+def serve(command: str, model: Path, options: Sequence[str] = ()) -> Iterator[Server]:
     """Start the server on a free port of 127.0.0.1, and stop it afterwards."""
-    arguments = ["--host", "127.0.0.1", "--port", "0", "--no-open"]
+    arguments = ["--host", "127.0.0.1", "--port", "0", "--no-open", *options]
     with tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
         process = subprocess.Popen(

@@ -6,9 +6,11 @@ train --folds`), docs/figures/beside/*.json (the same of `make beside`),
 docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
-bench.audit --json`), docs/figures/scans.json (`make scans`; until then docs/scans.md
-says that nothing was measured), the shipped bundle's bundle.json, the table of
-settings, and the OpenAPI document.
+bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
+docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/scans.json
+(`make scans`; until there are the last three, their pages say that nothing was
+measured), the shipped bundle's bundle.json, the table of settings, and
+the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -109,6 +111,8 @@ def main() -> int:
         },
         "docs/benchmarks.md": {
             "bench": _bench_table(bench),
+            "growth": _growth_table(),
+            "choices": _choices_table(),
             "audit": _audit_table(audit),
         },
         "docs/literature.md": {"own": _own_table(folds)},
@@ -352,6 +356,51 @@ def _bench_table(bench: dict[str, Any]) -> str:
     for row in bench["figures"]:
         lines.append("| " + " | ".join(row["cells"]) + " |")
     return "\n".join(lines)
+
+
+def _growth_table() -> str:
+    path = FIGURES / "growth.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `python -m bench.growth`."
+    curves = json.loads(path.read_text(encoding="utf-8"))["curves"]
+    rows = []
+    for curve in curves:
+        first, last = curve["points"][0], curve["points"][-1]
+        rows.append(
+            (
+                curve["title"],
+                f"{first['size']:,} to {last['size']:,} {curve['axis']}",
+                f"{curve['seconds_before_the_first']:.2f} s",
+                f"{1000.0 * curve['seconds_of_one_more']:.2f} ms",
+                f"{curve['last_over_line']:.2f} times as long",
+                f"{first['peak_mb']:.0f} to {last['peak_mb']:.0f} MB",
+            )
+        )
+    heads = (
+        *("", "Sizes", "Before the first", "One more"),
+        *("The largest beside the line of the others", "Peak memory"),
+    )
+    plots = [
+        f"![{curve['title']}: time and memory against {curve['axis']}]"
+        f"(figures/growth-{curve['name']}.png)"
+        for curve in curves
+    ]
+    return "\n".join([*table(heads, rows), "", *plots])
+
+
+def _choices_table() -> str:
+    path = FIGURES / "choices.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `python -m bench.choices`."
+    rows = []
+    for choice in json.loads(path.read_text(encoding="utf-8"))["choices"]:
+        cells = [choice["what"]]
+        for way in ("before", "after"):
+            time = choice[f"{way}_ms"]
+            values = [f"{time[name]:.2f}" for name in ("value", "low", "high")]
+            cells.append(f"{choice[way]}: {values[0]} ms ({values[1]} to {values[2]})")
+        rows.append((*cells, choice["verdict"]))
+    return "\n".join(table(("", "One way", "The other", "Used"), rows))
 
 
 def _audit_table(runs: list[dict[str, Any]]) -> str:

@@ -42,6 +42,12 @@ def classifier(tiny_bundle: Path) -> Classifier:
     return load_classifier(tiny_bundle, threads=1)
 
 
+@pytest.fixture(scope="module")
+def lanes(tiny_bundle: Path) -> Classifier:
+    """The same network in two threads, each with a slice of its own."""
+    return load_classifier(tiny_bundle, threads=2, side_by_side=True)
+
+
 def one(found: Prediction | Failure | list[Prediction]) -> Prediction:
     assert isinstance(found, Prediction)
     return found
@@ -177,10 +183,12 @@ def test_what_cannot_be_gone_through_is_refused(classifier: Classifier) -> None:
         classifier.predict(3)
 
 
+@pytest.mark.parametrize("name", ["classifier", "lanes"])
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
 def test_a_stream_keeps_its_order_and_goes_past_failures(
-    classifier: Classifier, batch: int
+    name: str, batch: int, request: pytest.FixtureRequest
 ) -> None:
+    classifier: Classifier = request.getfixturevalue(name)
     heads = [draw_phantom(200 + 10 * k, lesion=LESION, seed=k) for k in range(7)]
     sources = [*heads[:3], b"no picture", *heads[3:], "nowhere.png"]
     found = list(classifier.predict_many(sources, batch=batch))
@@ -198,9 +206,11 @@ def test_a_stream_keeps_its_order_and_goes_past_failures(
     assert failures[1].hint
 
 
+@pytest.mark.parametrize("name", ["classifier", "lanes"])
 def test_a_stream_takes_sources_only_as_they_are_needed(
-    classifier: Classifier,
+    name: str, request: pytest.FixtureRequest
 ) -> None:
+    classifier: Classifier = request.getfixturevalue(name)
     taken = 0
 
     def sources() -> Iterator[bytes]:
@@ -214,7 +224,8 @@ def test_a_stream_takes_sources_only_as_they_are_needed(
         next(stream)
     assert taken < 60
     stream.close()  # type: ignore[attr-defined]
-    assert not any(item.name.startswith("read") for item in threading.enumerate())
+    names = [item.name for item in threading.enumerate()]
+    assert not any(name.startswith(("read", "judge")) for name in names)
 
 
 def test_a_stream_of_failures_only(classifier: Classifier) -> None:
@@ -222,6 +233,36 @@ def test_a_stream_of_failures_only(classifier: Classifier) -> None:
     assert [item.code for item in found if isinstance(item, Failure)] == (
         ["empty_file"] * 50
     )
+
+
+def test_lanes_say_what_one_thread_says(
+    classifier: Classifier, lanes: Classifier
+) -> None:
+    heads = [draw_phantom(lesion=LESION, seed=seed) for seed in range(11)]
+    slices = [to_slice(head, f"{k}.png", k) for k, head in enumerate(heads)]
+    slices[4] = to_slice(np.zeros((256, 256), np.uint8), "black.png", 4)
+    for ask in (
+        lambda item: list(item.predict_brain(slices)),
+        lambda item: list(item.predict_slices(slices)),
+        lambda item: item.predict(heads, batch=2),
+    ):
+        alone, found = ask(classifier), ask(lanes)
+        assert len(found) == len(alone) == 11
+        for this, other in zip(found, alone, strict=True):
+            assert (this is None) == (other is None)
+            if this is not None:
+                assert this.source == other.source
+                assert this.decision.label == other.decision.label
+                assert this.decision.p_tumor == pytest.approx(
+                    other.decision.p_tumor, abs=1e-5
+                )
+
+
+def test_what_fails_in_a_lane_is_raised(lanes: Classifier) -> None:
+    heads = [draw_phantom(seed=seed) for seed in range(9)]
+    with pytest.raises(MissingFileError):
+        lanes.predict([*heads, "nowhere.png"], batch=2)
+    assert not any(item.name.startswith("judge") for item in threading.enumerate())
 
 
 def test_an_impossible_batch(classifier: Classifier) -> None:

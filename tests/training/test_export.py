@@ -1,7 +1,10 @@
 """Export: ONNX says what Keras says, whatever the batch."""
 
+from collections import Counter
+
 import keras
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -14,11 +17,28 @@ def softmax(logits):
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+def build_with_statistics(name):
+    """Build a network whose normalisation does something, as after training."""
+    keras.utils.set_random_seed(5)
+    rng = np.random.default_rng(1)
+    model = NETWORKS[name].build(None)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            scale, offset, mean, variance = layer.get_weights()
+            layer.set_weights(
+                [
+                    rng.uniform(0.7, 1.3, scale.shape),
+                    rng.normal(0.0, 0.1, offset.shape),
+                    rng.normal(0.0, 0.1, mean.shape),
+                    rng.uniform(0.7, 1.3, variance.shape),
+                ]
+            )
+    return model
+
+
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_probabilities_and_maps_agree_with_keras(name, tmp_path):
-    keras.utils.set_random_seed(5)
-    model = NETWORKS[name].build(None)
-    serving = serving_model(model, 64)
+    serving = serving_model(build_with_statistics(name), 64)
     export_onnx(serving, tmp_path / "model.onnx")
     session = ort.InferenceSession(
         tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
@@ -37,3 +57,34 @@ def test_probabilities_and_maps_agree_with_keras(name, tmp_path):
         )
         for output in maps:
             np.testing.assert_allclose(found[output], wanted[output], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["evidence-net", "evidence-net-sequences"])
+def test_the_graph_computes_nothing_but_the_network(name, tmp_path):
+    serving = serving_model(build_with_statistics(name), 64)
+    export_onnx(serving, tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    nodes = Counter(node.op_type for node in graph.node)
+    # The picture is scaled once; normalisation lies in the convolutions' weights.
+    assert nodes["Mul"] == 1
+    assert nodes["Resize"] == 2
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    convolutions = [layer for layer in serving.layers if isinstance(layer, kinds)]
+    assert nodes["Conv"] == len(convolutions)
+    needless = {"Cast", "Shape", "Tile", "Slice", "Gather", "Unsqueeze", "Reshape"}
+    needless |= {"BatchNormalization", "Identity", "Sub", "Div"}
+    assert not needless & set(nodes)
+    assert nodes["Transpose"] <= 3  # the picture in, two maps out
+    assert sum(nodes.values()) <= 120
+
+
+def test_every_batch_is_taken_and_only_standard_operators_are_used(tmp_path):
+    serving = serving_model(build_with_statistics("evidence-net"), 64)
+    export_onnx(serving, tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert [item.domain for item in model.opset_import] == [""]
+    first = [
+        value.type.tensor_type.shape.dim[0].dim_param
+        for value in (*model.graph.input, *model.graph.output)
+    ]
+    assert first == ["N"] * 5

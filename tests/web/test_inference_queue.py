@@ -71,6 +71,47 @@ def test_an_upload_gets_no_turn_after_its_time() -> None:
         pass
 
 
+def test_who_gives_up_waiting_leaves_the_turn_to_others() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    with (
+        queue.admit("a") as holder,
+        queue.admit("b") as hasty,
+        queue.admit("c") as last,
+    ):
+        with holder.turn():
+            hasty._deadline = time.monotonic() + 0.01
+            with pytest.raises(TooSlowError), hasty.turn():
+                pass
+        with last.turn():
+            pass
+        with holder.turn():
+            pass
+
+
+def test_as_many_have_a_turn_as_there_are_lanes() -> None:
+    queue = InferenceQueue(lanes=2, length=9, client_limit=9, seconds=60.0)
+    together, most = 0, []
+    lock, both = threading.Lock(), threading.Barrier(2, timeout=PATIENCE_SECONDS)
+
+    def work() -> None:
+        nonlocal together
+        with queue.admit("a") as place, place.turn():
+            with lock:
+                together += 1
+                most.append(together)
+            both.wait()
+            with lock:
+                together -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+    assert len(most) == 6
+    assert max(most) == 2
+
+
 def test_a_queue_that_stops_admits_nobody_and_ends_in_time() -> None:
     queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
     with queue.admit("a") as place:
@@ -79,4 +120,41 @@ def test_a_queue_that_stops_admits_nobody_and_ends_in_time() -> None:
         with pytest.raises(TooSlowError, match="stopping"), place.turn():
             pass
         with pytest.raises(BusyError, match="stopping"), queue.admit("b"):
+            pass
+
+
+def test_files_of_many_pages_are_read_one_at_a_time_and_hold_up_nobody() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    second_reads = threading.Event()
+
+    def read(place: Place) -> None:
+        with place.reading_turn():
+            second_reads.set()
+
+    with queue.admit("a") as first, queue.admit("b") as second, queue.admit("c") as one:
+        with first.reading_turn():
+            thread = threading.Thread(target=read, args=(second,))
+            thread.start()
+            while len(queue._waiting) < 1:
+                time.sleep(0.001)
+            with one.turn():
+                assert not second_reads.is_set()
+            assert queue.depth == 2
+        assert second_reads.wait(PATIENCE_SECONDS)
+        thread.join(PATIENCE_SECONDS)
+        # Who has read waits for the network like all others.
+        with first.turn(), pytest.raises(TooSlowError):
+            queue.stop(0.0)
+            with second.turn():
+                pass
+
+
+def test_who_waits_to_read_gives_up_in_time() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    with queue.admit("a") as first, queue.admit("b") as second:
+        with first.reading_turn():
+            second._deadline = 0.0
+            with pytest.raises(TooSlowError), second.reading_turn():
+                pass
+        with queue.admit("c") as third, third.reading_turn():
             pass

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ from tumorlens.inference.slice.sequence import (
 from tumorlens.inference.slice.session import LoadedModel, Session, load_model
 
 DEFAULT_BATCH = 4
+
+_Item = TypeVar("_Item")
+_Chunk = TypeVar("_Chunk")
+_Result = TypeVar("_Result")
 
 _READERS = 2
 _FILES_AHEAD = 4
@@ -147,8 +151,41 @@ class Classifier:
         check_batch(batch)
         point = self.point(operating_point)
         waiting = iter(slices)
-        while chunk := list(islice(waiting, batch)):
-            yield from self._judge([self._prepare(*item) for item in chunk], point)
+        first = list(islice(waiting, batch + 1))
+        if len(first) <= batch:
+            yield from self._judge([self._prepare(*item) for item in first], point)
+            return
+
+        def judge(chunk: list[tuple[Slice, tuple[str, ...]]]) -> list[Prediction]:
+            prepared = [self._prepare(*item) for item in chunk]
+            return self._judge(prepared, point, side_by_side=True)
+
+        yield from self._in_lanes(judge, _chunks(chain(first, waiting), batch))
+
+    def _in_lanes(
+        self, judge: Callable[[_Chunk], list[_Result]], chunks: Iterable[_Chunk]
+    ) -> Iterator[_Result]:
+        """Judge chunks in as many threads as the network has, each with one of them.
+
+        Results keep the order of the chunks, which are taken as results are asked for.
+        """
+        lanes = self._session.threads
+        if lanes == 1:
+            for chunk in chunks:
+                yield from judge(chunk)
+            return
+        queue: deque[Future[list[_Result]]] = deque()
+        pool = ThreadPoolExecutor(lanes, thread_name_prefix="judge")
+        try:
+            for chunk in chunks:
+                queue.append(pool.submit(judge, chunk))
+                # One chunk waits, so that no lane does.
+                if len(queue) > lanes:
+                    yield from queue.popleft().result()
+            while queue:
+                yield from queue.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def with_columns(
         self, prediction: Prediction, row: Mapping[str, Any] | None
@@ -243,11 +280,15 @@ class Classifier:
         """
         point = self.point(operating_point)
         least = self.bundle.rules.min_brain_share or 0.0
-        for chunk in _chunks(slices, DEFAULT_BATCH):
+
+        def judge(chunk: list[Slice]) -> list[Prediction | None]:
             prepared = [self._prepare(item, ()) for item in chunk]
             kept = [x.brain_share > 0.0 and x.brain_share >= least for x in prepared]
-            judged = iter(self._judge(list(compress(prepared, kept)), point))
-            yield from (next(judged) if keep else None for keep in kept)
+            shown = list(compress(prepared, kept))
+            judged = iter(self._judge(shown, point, side_by_side=True))
+            return [next(judged) if keep else None for keep in kept]
+
+        yield from self._in_lanes(judge, _chunks(slices, DEFAULT_BATCH))
 
     def predict_many(
         self,
@@ -281,21 +322,26 @@ class Classifier:
     def _stream(
         self, sources: Iterable[Picture], batch: int, point: str
     ) -> Iterator[Prediction | Failure]:
-        read = read_ahead(sources, self.bundle.preprocessing)
-        for items in batches(read, batch):
+        def judge(items: list[PreparedSlice | Failure]) -> list[Prediction | Failure]:
             prepared = [item for item in items if isinstance(item, PreparedSlice)]
-            judged = iter(self._judge(prepared, point))
-            for item in items:
-                yield item if isinstance(item, Failure) else next(judged)
+            judged = iter(self._judge(prepared, point, side_by_side=True))
+            return [x if isinstance(x, Failure) else next(judged) for x in items]
+
+        read = read_ahead(sources, self.bundle.preprocessing)
+        yield from self._in_lanes(judge, batches(read, batch))
 
     def _prepare(self, slice_: Slice, notes: tuple[str, ...]) -> PreparedSlice:
         return prepare_slice(slice_, notes, self.bundle.preprocessing)
 
-    def _judge(self, batch: Sequence[PreparedSlice], point: str) -> list[Prediction]:
+    def _judge(
+        self, batch: Sequence[PreparedSlice], point: str, side_by_side: bool = False
+    ) -> list[Prediction]:
         if not batch:
             return []
         start = time.perf_counter()
-        outputs = self._session.run(np.stack([item.pixels for item in batch]))
+        first = batch[0].pixels[np.newaxis]
+        inputs = first if len(batch) == 1 else np.stack([x.pixels for x in batch])
+        outputs = self._session.run(inputs, side_by_side)
         judged = [
             self._explained(outputs, row, item, point) for row, item in enumerate(batch)
         ]
@@ -364,7 +410,9 @@ class Classifier:
 
 
 def load_classifier(
-    bundle: str | Path | None = None, threads: int | None = None
+    bundle: str | Path | None = None,
+    threads: int | None = None,
+    side_by_side: bool = False,
 ) -> Classifier:
     """Load a model, ready to judge pictures.
 
@@ -373,7 +421,11 @@ def load_classifier(
     bundle
         Folder of a model bundle; by default the one that is shipped.
     threads
-        Threads of one forward pass; by default one for each physical core.
+        Threads of the network: for one picture together, for many with one picture
+        each; by default one for each physical core.
+    side_by_side
+        Whether it is for many pictures at a time. No result depends on it: the network
+        is loaded for that use first, and for the other once it is needed.
 
     Raises
     ------
@@ -393,7 +445,11 @@ def load_classifier(
     (256, 256)
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    return classifier_of(load_model(folder, threads, judges="slices", own_classes=True))
+    return classifier_of(
+        load_model(
+            folder, threads, "slices", side_by_side=side_by_side, own_classes=True
+        )
+    )
 
 
 def classifier_of(model: LoadedModel) -> Classifier:
@@ -421,9 +477,10 @@ def check_batch(size: int) -> None:
         raise SettingError(f"The batch size is {size}.", "Give 1 or more.")
 
 
-def _chunks(slices: Sequence[Slice], size: int) -> Iterator[Sequence[Slice]]:
-    for start in range(0, len(slices), size):
-        yield slices[start : start + size]
+def _chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    waiting = iter(items)
+    while chunk := list(islice(waiting, size)):
+        yield chunk
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
+import onnx
+import onnxruntime as ort
+from keras import KerasTensor, layers
 
 from tumorlens.errors import TrainingError
 from tumorlens.training.networks.registry import Network, find_network
@@ -22,6 +24,9 @@ _LAYERS = {
     "slices": (layers.Conv2D, layers.GlobalAveragePooling2D),
     "volumes": (layers.Conv3D, layers.GlobalAveragePooling3D),
 }
+_BATCH = "N"
+"""Name of the open dimension of the exported input and outputs."""
+_ERRORS_ONLY = 3
 
 
 def serving_model(
@@ -50,7 +55,7 @@ def serving_model(
         number of cells (Selvaraju et al. 2017, section 3).
     """
     network = network or find_network(model.name)
-    fixed = network.build(size)
+    fixed = keras.models.clone_model(network.build(size), call_function=_call)
     fixed.set_weights(model.get_weights())
     kernel, bias = fixed.get_layer("logits").get_weights()
     features = fixed.get_layer(network.last_convolution).output
@@ -87,11 +92,30 @@ def serving_model(
     )
 
 
+def _call(layer: layers.Layer, *inputs: KerasTensor, **options: object) -> KerasTensor:
+    """Call a layer of the served network; one that doubles a grid is replaced.
+
+    `UpSampling2D` repeats rows and columns, for which the exporter writes a dozen nodes
+    that reckon with shapes while the network runs. Resizing to the nearest cell copies
+    the same values in one node, as the size of the input is known here.
+    """
+    if not isinstance(layer, layers.UpSampling2D):
+        return layer(*inputs, **options)
+    (grid,) = inputs
+    height, width = (
+        side * factor for side, factor in zip(grid.shape[1:3], layer.size, strict=True)
+    )
+    return layers.Resizing(height, width, interpolation="nearest", name=layer.name)(
+        grid
+    )
+
+
 def export_onnx(model: keras.Model, path: Path) -> None:
     """Write a serving model as ONNX, batch size left open.
 
-    TensorFlow writes it, in a process of its own where the model runs on another
-    backend of Keras.
+    Normalisation is folded into the convolutions before it. Where grids are doubled,
+    nothing is left that depends on shapes. TensorFlow writes it, in a
+    process of its own where the model runs on another backend of Keras.
 
     Parameters
     ----------
@@ -113,9 +137,55 @@ def export_onnx(model: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The converter asks numpy for names that numpy is about to change.
         warnings.simplefilter("ignore", FutureWarning)
-        part = Path(folder) / "model.onnx"
-        model.export(part, format="onnx", verbose=False)
-        path.write_bytes(part.read_bytes())
+        exported, folded = Path(folder) / "model.onnx", Path(folder) / "folded.onnx"
+        model.export(exported, format="onnx", verbose=False)
+        graph = onnx.load(exported)
+        for node in graph.graph.node:
+            if node.op_type == "Resize":
+                _double_by_floor(node)
+        onnx.save(graph, exported)
+        _fold(exported, folded)
+        graph = onnx.load(folded)
+    _tidy(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    path.write_bytes(graph.SerializeToString())
+
+
+def _fold(source: Path, target: Path) -> None:
+    """Have ONNX Runtime fold what is constant; only standard operators come out."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = _ERRORS_ONLY
+    ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+
+
+def _tidy(model: onnx.ModelProto) -> None:
+    """Name the open dimension, and drop what no node needs."""
+    used = {node.domain for node in model.graph.node}
+    imports = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
+    # Shapes of values between nodes are inferred anew from these.
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = _BATCH
+
+
+def _double_by_floor(node: onnx.NodeProto) -> None:
+    """State a doubling as ONNX Runtime computes it fastest: cell i of cell i // 2.
+
+    The exporter writes TensorFlow's rule, which picks the same cells.
+    """
+    kept = [x for x in node.attribute if x.name == "mode"]
+    del node.attribute[:]
+    node.attribute.extend(
+        [
+            *kept,
+            onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric"),
+            onnx.helper.make_attribute("nearest_mode", "floor"),
+        ]
+    )
 
 
 def _export_elsewhere(model: keras.Model, path: Path) -> None:

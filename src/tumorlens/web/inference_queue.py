@@ -2,7 +2,8 @@
 
 Uploads of pictures are judged while their senders wait. So many may wait, and no more:
 the next is refused at once. Who has had the network least goes first, so that an upload
-of a thousand pages holds up no single picture.
+of a thousand pages holds up no single picture. To read all these pages takes seconds:
+one such file is read at a time, beside the turns of the others.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ class InferenceQueue:
         self._capacity = lanes + length
         self._client_limit = client_limit
         self._seconds = seconds
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._places: list[Place] = []
         self._waiting: list[Place] = []
         self._by_client: Counter[str] = Counter()
         self._running = 0
+        self._is_reading = False
         self._mean_seconds = 0.1
         self._end = math.inf
         self._stopped = False
@@ -56,13 +58,14 @@ class InferenceQueue:
     @property
     def depth(self) -> int:
         """Number of uploads that wait."""
-        with self._changed:
-            return max(0, len(self._places) - self._running)
+        with self._lock:
+            at_work = self._running + self._is_reading
+            return max(0, len(self._places) - at_work)
 
     @property
     def admitted(self) -> int:
         """Number of uploads under way, waiting or not."""
-        with self._changed:
+        with self._lock:
             return len(self._places)
 
     @contextmanager
@@ -82,14 +85,14 @@ class InferenceQueue:
             The queue is full, or the server stops.
         """
         place = Place(self, client, time.monotonic() + self._seconds)
-        with self._changed:
+        with self._lock:
             self._check(client)
             self._places.append(place)
             self._by_client[client] += 1
         try:
             yield place
         finally:
-            with self._changed:
+            with self._lock:
                 self._places.remove(place)
                 self._by_client[client] -= 1
                 if not self._by_client[client]:
@@ -97,10 +100,25 @@ class InferenceQueue:
 
     def stop(self, patience_seconds: float) -> None:
         """Admit nobody any more, and end turns after so many seconds."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._end = time.monotonic() + patience_seconds
-            self._changed.notify_all()
+            for place in self._waiting:
+                place._changed.notify()
+
+    def _give_turns(self) -> None:
+        """Wake those whose turn it is, and nobody else; the lock is held."""
+        while self._running < self._lanes and (place := self._next(reads=False)):
+            self._running += 1
+            place._begin()
+        if not self._is_reading and (place := self._next(reads=True)):
+            self._is_reading = True
+            place._begin()
+
+    def _next(self, *, reads: bool) -> Place | None:
+        # The list keeps the order of arrival among those that have had as much.
+        waiting = (item for item in self._waiting if item._wants_to_read is reads)
+        return min(waiting, key=lambda item: item._used_seconds, default=None)
 
     def _check(self, client: str) -> None:
         if self._stopped:
@@ -140,6 +158,8 @@ class Place:
         self._queue = queue
         self._deadline = deadline
         self._used_seconds = 0.0
+        self._wants_to_read = self._has_turn = False
+        self._changed = threading.Condition(queue._lock)
         self.client = client
 
     @contextmanager
@@ -152,34 +172,66 @@ class Place:
             The upload has taken as long as it may, or the server stops.
         """
         queue = self._queue
-        with queue._changed:
+        with self._held(reads=False) as start:
+            yield
+        with queue._lock:
+            seconds = time.monotonic() - start
+            queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
+
+    @contextmanager
+    def reading_turn(self) -> Iterator[None]:
+        """Wait until nobody else reads a file of many pages, and read one.
+
+        Raises
+        ------
+        TooSlowError
+            The upload has taken as long as it may, or the server stops.
+        """
+        with self._held(reads=True):
+            yield
+
+    @contextmanager
+    def _held(self, *, reads: bool) -> Iterator[float]:
+        """Wait for a turn, and yield when it began."""
+        queue = self._queue
+        with queue._lock:
+            self._check()
+            self._wants_to_read = reads
             queue._waiting.append(self)
+            queue._give_turns()
             try:
-                while not self._is_next():
-                    self._check()
+                while not self._has_turn:
                     left = min(self._deadline, queue._end) - time.monotonic()
-                    queue._changed.wait(min(left, 1.0))
-                self._check()
-                queue._running += 1
-            finally:
-                queue._waiting.remove(self)
+                    self._changed.wait(min(left, 1.0))
+                    self._check()
+            except BaseException:
+                self._leave()
+                raise
         start = time.monotonic()
         try:
-            yield
+            yield start
         finally:
-            seconds = time.monotonic() - start
-            self._used_seconds += seconds
-            with queue._changed:
-                queue._running -= 1
-                queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
-                queue._changed.notify_all()
+            self._used_seconds += time.monotonic() - start
+            with queue._lock:
+                self._leave()
 
-    def _is_next(self) -> bool:
+    def _begin(self) -> None:
+        """Be given the turn; the lock is held."""
+        self._queue._waiting.remove(self)
+        self._has_turn = True
+        self._changed.notify()
+
+    def _leave(self) -> None:
+        """Wait no longer, or end the turn, and let the next ones have theirs."""
         queue = self._queue
-        if queue._running >= queue._lanes:
-            return False
-        # The list keeps the order of arrival among those that have had as much.
-        return min(queue._waiting, key=lambda place: place._used_seconds) is self
+        if not self._has_turn:
+            queue._waiting.remove(self)
+        elif self._wants_to_read:
+            queue._is_reading = False
+        else:
+            queue._running -= 1
+        self._has_turn = False
+        queue._give_turns()
 
     def _check(self) -> None:
         now = time.monotonic()

@@ -19,7 +19,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
+from tumorlens.cli.analysis.predict import MapsOutput
 from tumorlens.cli.main import main
+from tumorlens.errors import OutputError
+from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.taxonomy import CLASSES
 
 COLUMNS = (
@@ -272,6 +276,19 @@ def test_maps_that_cannot_be_written_are_refused_before_the_work(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fails(capsys, 2, "a.png")(run(folder, "--maps", folder / "a.png"))
+
+
+def test_maps_that_can_no_longer_be_written_are_told_of(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    found = load_classifier(tiny_bundle, threads=1).predict(draw_phantom())
+    assert isinstance(found, Prediction)
+    place = tmp_path / "maps"
+    place.mkdir()
+    with pytest.raises(OutputError, match="maps"), MapsOutput(str(place)) as output:
+        output.write(found)
+        shutil.rmtree(place)
+        output.write(found)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

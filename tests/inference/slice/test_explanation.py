@@ -107,6 +107,30 @@ def test_the_other_row_sees_nothing() -> None:
     assert found.box is None
 
 
+def test_a_map_is_drawn_once_and_when_it_is_read() -> None:
+    drawn = []
+
+    def draw() -> NDArray[np.float32]:
+        drawn.append(1)
+        return np.ones((4, 5), np.float32)
+
+    found = Explanation(draw, draw, TumorClass.GLIOMA)
+    assert not drawn
+    assert found.evidence is found.evidence
+    assert len(drawn) == 1
+    copy = replace(found, explained=TumorClass.PITUITARY)
+    assert copy.evidence is found.evidence
+    assert copy.gradcam.shape == (4, 5)
+
+
+def test_a_slice_free_of_tumour_has_maps_too() -> None:
+    cells = spots((4, 6, 3.0))
+    outlined = explained(cells)
+    clear = explained(cells, finding=Answer.NO_TUMOR)
+    np.testing.assert_array_equal(clear.evidence, outlined.evidence)
+    np.testing.assert_array_equal(clear.gradcam, outlined.gradcam)
+
+
 def test_the_outline_runs_at_half_height() -> None:
     found = explained(spots((4, 6, 3.0)))
     half = found.evidence >= 0.5 * found.evidence.max()

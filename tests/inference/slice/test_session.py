@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +41,33 @@ def test_threads(bundle: Bundle) -> None:
     assert Session(bundle, 3).threads == 3
     with pytest.raises(SettingError, match="0"):
         Session(bundle, 0)
+
+
+def test_passes_side_by_side_say_the_same(bundle: Bundle) -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.random((6, 1, 224, 224, 3), np.float32)
+    session = Session(bundle, 2)
+    alone = [session.run(item) for item in inputs]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(session.run, inputs))
+    streamed = [Session(bundle, 2, side_by_side=True).run(item) for item in inputs]
+    for one, *others in zip(alone, together, streamed, strict=True):
+        for other in others:
+            np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+            np.testing.assert_allclose(one.evidence, other.evidence, atol=1e-5)
+
+
+def test_a_file_that_is_replaced_later_is_not_loaded(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    copy = tmp_path / "model.onnx"
+    shutil.copy(bundle.folder / "model.onnx", copy)
+    session = Session(replace(bundle, folder=tmp_path), 2)
+    inputs = np.zeros((1, 224, 224, 3), np.float32)
+    before = session.run(inputs)
+    identity(copy, "pixels")
+    after = session.run(inputs, side_by_side=True)
+    np.testing.assert_allclose(before.logits, after.logits, atol=1e-5)
 
 
 def test_what_is_no_network_is_refused(bundle: Bundle, tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from tumorlens.report.slice.overlay import (
     color_scale,
     encode_png,
     grey_png,
+    heat_layer,
+    lay_heat_over,
+    lay_over,
     overlay_layer,
     render_overlay,
     window_picture,
@@ -56,6 +59,13 @@ def test_evidence_colours_the_spot_and_leaves_the_rest_grey(
     assert spread[12:18, 52:68].min() > 60
     assert spread[30:, :].max() == 0
     assert np.array_equal(picture[30:, :, 0], window_picture(pixels)[30:])
+
+
+def test_a_map_is_laid_over_as_its_layer_would_be() -> None:
+    rng = np.random.default_rng(1)
+    grey, heat = rng.integers(0, 256, (2, 90, 70)).astype(np.uint8)
+    wanted = lay_over(grey, heat_layer(heat))
+    np.testing.assert_array_equal(lay_heat_over(grey, heat), wanted)
 
 
 def test_an_outline_is_a_line_around_the_spot(prediction: Prediction) -> None:

@@ -9,8 +9,9 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import groupby
 from pathlib import Path
@@ -62,6 +63,10 @@ _ENDINGS = tuple(sorted(SUFFIXES))
 
 _NAMED = 5
 """Kinds of files that are passed over, of which a note tells."""
+
+_MAP_THREADS = 2
+_MAPS_AHEAD = 4
+"""Slices whose maps may wait to be drawn: each holds its picture."""
 
 _NARROWEST = 16
 _REST = "  {finding:<54} {tumor:>10}  {domain:>6}"
@@ -124,10 +129,10 @@ def predict(
     check_files(csv_path, json_path)
     if maps is not None:
         make_folder(maps)
-    classifier = load_classifier(model, threads)
-    table = None if table_path is None else _table(Path(table_path), classifier)
     notes: list[str] = []
     files = find_files(paths, notes)
+    classifier = load_classifier(model, threads, side_by_side=len(files) > 1)
+    table = None if table_path is None else _table(Path(table_path), classifier)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()
     done = failed = alone = 0
@@ -441,19 +446,48 @@ class MapsOutput:
 
     Files are named after the input's stem. A second input with the same stem
     gets ``STEM-2``, a third ``STEM-3``; from the second slice of one file on,
-    ``.sliceN`` follows, N as in the column ``slice``.
+    ``.sliceN`` follows, N as in the column ``slice``. They are drawn in threads, while
+    the next slices are judged; all are there once the work ends.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._used: set[str] = set()
         self._stem = ""
+        self._pool = ThreadPoolExecutor(_MAP_THREADS, thread_name_prefix="maps")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for what is being drawn, and raise what went wrong."""
+        self._pool.shutdown(wait=True, cancel_futures=error is not None)
+        while error is None and self._waiting:
+            self._waiting.popleft().result()
 
     def write(self, result: Prediction | Failure) -> None:
-        """Write the three pictures of one slice."""
+        """Have the three pictures of one slice written.
+
+        Raises
+        ------
+        OutputError
+            Where those of this slice or an earlier one cannot be written.
+        """
         if isinstance(result, Failure):
             return
         stem = self._name(result)
+        self._waiting.append(self._pool.submit(self._draw, result, stem))
+        if len(self._waiting) > _MAPS_AHEAD:
+            self._waiting.popleft().result()
+
+    def _draw(self, result: Prediction, stem: str) -> None:
         for kind, data in map_pictures(result).items():
             write_bytes(self._folder / f"{stem}.{kind}.png", data)
 
@@ -503,7 +537,7 @@ def open_outputs(
         file = stack.enter_context(_open(json_path))
         outputs.append(stack.enter_context(JsonOutput(file)))
     if maps is not None:
-        outputs.append(MapsOutput(maps))
+        outputs.append(stack.enter_context(MapsOutput(maps)))
     return outputs
 
 

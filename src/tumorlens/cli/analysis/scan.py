@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,14 +101,17 @@ def scan(
     check_files(json_path, evidence, pdf)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    classifier = load_series_classifier(model, threads, planes)
+    # The first file is unpacked while the network is loaded.
+    with ThreadPoolExecutor(1) as pool:
+        first = [pool.submit(_read, paths[0], volume)]
+        classifier = load_series_classifier(model, threads, planes, side_by_side=True)
     rows = json_path != STANDARD_OUTPUT
     report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
     results = _Results(rows, None if evidence is None else Path(evidence), report)
     notes: list[str] = []
     for path in paths:
         try:
-            study = _check_series(read_study(path, volume=volume), path)
+            study = first.pop().result() if first else _read(path, volume)
             notes += study.notes
             for note in study.notes:
                 click.echo(f"Note: {note}", err=True)
@@ -127,6 +131,10 @@ def scan(
     if results.series == 0:
         return NONE_READ
     return SOME_FAILED if results.failures else ALL_READ
+
+
+def _read(path: str, volume: int | None) -> Study:
+    return _check_series(read_study(path, volume=volume), path)
 
 
 def _check_series(study: Study, path: str) -> Study:

@@ -144,7 +144,7 @@ def dicomweb(
         connect() as archive,
         connect() as destination,
     ):
-        classifier = load_series_classifier(model, threads)
+        classifier = load_series_classifier(model, threads, side_by_side=True)
         point = classifier.bundle.point(operating_point)
         if study is not None:
             return _judge_study(archive, classifier, study, out, point, fhir)

@@ -293,7 +293,7 @@ def node(
     if fhir is not None:
         require_fhir()
         make_folder(fhir)
-    classifier = load_series_classifier(model)
+    classifier = load_series_classifier(model, side_by_side=True)
     analyse = analysis_with(classifier, operating_point, fhir)
     if study_results is not None:
         make_folder(study_results)

@@ -39,7 +39,9 @@ def worker(**options: str | None) -> None:
     from tumorlens.web.app import open_store
     from tumorlens.web.uploads.series_jobs import SeriesJobs
 
-    classifier = load_series_classifier(settings.model, settings.threads)
+    classifier = load_series_classifier(
+        settings.model, settings.threads, side_by_side=True
+    )
     stop, stopped = OrderlyStop(), threading.Event()
     with (
         stop.on_signals(),

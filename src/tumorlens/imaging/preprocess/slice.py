@@ -325,6 +325,9 @@ def to_picture(
     # whole rows cheap to blend: columns go first, unless far fewer rows are kept.
     if x1 - x0 <= 2 * (y1 - y0):
         part = cv2.resize(grid, (crop.side, grid.shape[0]))[:, slice(*columns)]
+        if y1 - y0 == crop.side:
+            cv2.resize(part, (x1 - x0, crop.side), full[y0:y1, x0:x1])
+            return full
         part = cv2.resize(part, (x1 - x0, crop.side))[slice(*rows)]
     else:
         part = cv2.resize(grid, (grid.shape[1], crop.side))[slice(*rows)]
@@ -362,7 +365,9 @@ def brain_share(prepared: NDArray[np.float32]) -> float:
         0 to 1; about 0.3 in the middle of a head, 0 for a blank picture.
     """
     small = cv2.resize(
-        prepared[..., 0], (_WORK_SIZE, _WORK_SIZE), interpolation=cv2.INTER_AREA
+        cv2.extractChannel(prepared, 0),
+        (_WORK_SIZE, _WORK_SIZE),
+        interpolation=cv2.INTER_AREA,
     )
     inside = cv2.erode(
         filled((small > _AIR).astype(np.uint8)),
@@ -374,13 +379,21 @@ def brain_share(prepared: NDArray[np.float32]) -> float:
     values = small[inside > 0]
     if len(values) < _LEAST_INSIDE:
         return 0.0
-    middle = float(np.median(values))
+    middle = _median(values)
     even = (np.abs(small - middle) < _LIKE_BRAIN * middle) & (inside > 0)
     _, _, stats, _ = cv2.connectedComponentsWithStats(
         even.astype(np.uint8), connectivity=4
     )
     largest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
     return float(largest / even.size)
+
+
+def _median(values: NDArray[Any]) -> float:
+    """Return the middle value; numpy's own imports its masked arrays for that."""
+    upper = len(values) // 2
+    lower = (len(values) - 1) // 2
+    ordered = np.partition(values, (lower, upper))
+    return float(ordered[lower : upper + 1].mean())
 
 
 def filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

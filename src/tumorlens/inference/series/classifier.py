@@ -155,6 +155,7 @@ def load_series_classifier(
     bundle: str | Path | None = None,
     threads: int | None = None,
     planes: Planes | str = Planes.ACQUIRED,
+    side_by_side: bool = False,
 ) -> SeriesClassifier:
     """Load a model, ready to judge series.
 
@@ -164,9 +165,12 @@ def load_series_classifier(
         Folder of a model bundle, of slices or of volumes; by default the one that
         is shipped.
     threads
-        Threads of one forward pass; by default one for each physical core.
+        Threads of the network: for one picture together, for the slices of a series
+        with one slice each; by default one for each physical core.
     planes
         ``acquired``, or ``all`` for a model of slices: see `SeriesClassifier`.
+    side_by_side
+        Whether it is for series alone, see `load_classifier`.
 
     Raises
     ------
@@ -185,7 +189,8 @@ def load_series_classifier(
     >>> prediction = classifier.predict("head.nii.gz")           # doctest: +SKIP
     >>> prediction.finding, prediction.kinds                     # doctest: +SKIP
     """
-    model = load_model(DEFAULT_BUNDLE if bundle is None else bundle, threads)
+    folder = DEFAULT_BUNDLE if bundle is None else bundle
+    model = load_model(folder, threads, side_by_side=side_by_side)
     if model.bundle.judges == "volumes":
         return SeriesClassifier(VolumeClassifier(*model), Planes(planes))
     return SeriesClassifier(classifier_of(model), Planes(planes))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,6 +103,8 @@ class SeenSlices:
         a brain MRI.
     is_refused
         Shape (D,): which slices these others are.
+    distances
+        Shape (D,): `Decision.embedding_distance`; NaN where a slice was not judged.
     sequences
         Which MR sequence each slice that was judged is of.
     evidence
@@ -116,6 +119,7 @@ class SeenSlices:
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
         self.is_refused = np.zeros(count, bool)
+        self.distances = np.full(count, np.nan)
         self.sequences: list[SequenceEstimate] = []
         self.evidence: NDArray[np.uint8] | None = None
         shapes = {item.pixels.shape for item in series.slices}
@@ -133,6 +137,7 @@ class SeenSlices:
             self.skipped += 1
             return
         decision = prediction.decision
+        self.distances[index] = decision.embedding_distance
         if decision.is_refused:
             self.refused += 1
             self.is_refused[index] = True
@@ -144,8 +149,10 @@ class SeenSlices:
             self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
         if self.evidence is not None:
-            shares = np.clip(prediction.explanation.evidence, 0.0, 1.0)
-            self.evidence[index] = np.rint(255.0 * shares)
+            # Rounds and saturates in one pass.
+            cv2.convertScaleAbs(
+                prediction.explanation.evidence, self.evidence[index], 255.0
+            )
 
 
 @dataclass(frozen=True, repr=False)

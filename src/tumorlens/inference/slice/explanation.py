@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -50,6 +51,27 @@ class Box:
     y1: int
 
 
+_Map: TypeAlias = NDArray[np.float32]
+
+
+class _DrawnMap:
+    """A field that holds a map, or the call that draws it when it is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._key = f"_{name}"
+
+    def __get__(self, instance: Explanation | None, owner: type) -> _Map:
+        if instance is None:
+            raise AttributeError(self._key)  # To a dataclass: there is no default.
+        value: _Map | Callable[[], _Map] = vars(instance)[self._key]
+        if callable(value):
+            value = vars(instance)[self._key] = value()
+        return value
+
+    def __set__(self, instance: Explanation, value: _Map | Callable[[], _Map]) -> None:
+        vars(instance)[self._key] = value
+
+
 @dataclass(frozen=True, repr=False)
 class Explanation:
     """Where the network looked.
@@ -58,9 +80,9 @@ class Explanation:
     ----------
     evidence
         Shape (H, W), float32, 0 to 1: probability that the spot shows the
-        explained lesion.
+        explained lesion. Also a call without arguments that draws it.
     gradcam
-        Shape (H, W), float32, 0 to 1, scaled to its own maximum.
+        Shape (H, W), float32, 0 to 1, scaled to its own maximum. Also such a call.
     explained
         What both maps speak of: the most probable tumour or other lesion.
     outline
@@ -72,17 +94,17 @@ class Explanation:
         Longer and shorter side of the box; None without spacing.
     """
 
-    evidence: NDArray[np.float32]
-    gradcam: NDArray[np.float32]
-    explained: Finding
+    evidence: _DrawnMap = _DrawnMap()
+    gradcam: _DrawnMap = _DrawnMap()
+    # The type checker takes the descriptors for defaults, which they are not.
+    explained: Finding  # type: ignore[misc]
     outline: tuple[NDArray[np.int32], ...] = field(default=())
     box: Box | None = None
     size_mm: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         """Name what is explained and where, without the maps."""
-        height, width = self.evidence.shape
-        return f"<Explanation of {self.explained}: {self.box}, {height} x {width}>"
+        return f"<Explanation of {self.explained}: {self.box}>"
 
 
 def _no_pixels() -> NDArray[np.float32]:
@@ -108,7 +130,8 @@ class Prediction:
     model_version
         Version of the bundle that was asked.
     milliseconds
-        From decoded pixels to decision and maps, shared evenly in a batch.
+        From decoded pixels to the decision, shared evenly in a batch; maps are drawn
+        when they are first read, and do not count.
     notes
         What a user should know about how the file was read.
     pixels
@@ -285,8 +308,9 @@ def explain(
     Returns
     -------
     Explanation
-        Maps of the picture's height and width. No outline where the picture was
-        refused or called free of tumour, or where no spot reaches `MIN_PEAK`.
+        Maps of the picture's height and width, drawn when they are first read. No
+        outline where the picture was refused or called free of tumour, or where no
+        spot reaches `MIN_PEAK`.
 
     References
     ----------
@@ -298,19 +322,39 @@ def explain(
     if isinstance(explained, OwnClass):
         names = explained.siblings
     column, clear = names.index(explained), clear_places(names)
-    cells = cell_probabilities(outputs.evidence[row], column, calibration, clear)
-    evidence = _laid_over(cells, crop, slice_)
-    gradcam = _laid_over(outputs.gradcam[row, :, :, column], crop, slice_)
+    evidence = partial(
+        _evidence_map, outputs.evidence[row], column, calibration, clear, crop, slice_
+    )
+    gradcam = partial(_gradcam_map, outputs.gradcam[row, :, :, column], crop, slice_)
+    if decision.finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
+        return Explanation(evidence, gradcam, explained)
+    drawn = evidence()
+    outline, box = _outline(drawn)
+    return Explanation(
+        drawn, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)
+    )
+
+
+def _evidence_map(
+    evidence: NDArray[np.float32],
+    column: int,
+    calibration: CellCalibration,
+    clear: Sequence[int],
+    crop: Crop,
+    slice_: Slice,
+) -> NDArray[np.float32]:
+    cells = cell_probabilities(evidence, column, calibration, clear)
+    return _laid_over(cells, crop, slice_)
+
+
+def _gradcam_map(
+    cells: NDArray[np.float32], crop: Crop, slice_: Slice
+) -> NDArray[np.float32]:
+    gradcam = _laid_over(cells, crop, slice_)
     strongest = cv2.minMaxLoc(gradcam)[1]
     if strongest > 0.0:
         gradcam *= np.float32(1.0 / strongest)
-    outline: tuple[NDArray[np.int32], ...] = ()
-    box = None
-    if decision.finding not in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
-        outline, box = _outline(evidence)
-    return Explanation(
-        evidence, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)
-    )
+    return gradcam
 
 
 def _laid_over(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +63,20 @@ def available_cores() -> int:
     return max(1, len(cores))
 
 
+def _file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Tell states of a file apart; None where it is not there."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
 class Session:
     """A loaded network; safe to use from several threads.
+
+    A pass that has the processor for itself is shared among threads; passes that run
+    side by side get one thread each, so that none waits for another's.
 
     Parameters
     ----------
@@ -70,6 +85,8 @@ class Session:
     threads
         Threads of one forward pass; by default one for each physical core
         that this process may use.
+    side_by_side
+        Whether most passes will run side by side.
 
     Raises
     ------
@@ -79,7 +96,9 @@ class Session:
         Where `threads` is less than 1.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, threads: int | None = None, side_by_side: bool = False
+    ) -> None:
         self.threads = available_cores() if threads is None else threads
         if self.threads < 1:
             raise SettingError(
@@ -92,38 +111,64 @@ class Session:
         if bundle.sequence_head is not None:
             self._sequences = len(bundle.sequence_head.sequences)
             self._ranks[SEQUENCE_OUTPUT] = 2
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = _ERRORS_ONLY
-        # Threads that still spin after a pass would take the time in which the
-        # next picture is decoded; within a pass spinning is faster than sleeping.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        try:
-            self._session = ort.InferenceSession(
-                str(self._path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own classes are not public.
-            raise BundleError(
-                f"{self._path} is no network that ONNX Runtime can load."
-            ) from error
-        self._check()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._sessions: dict[int, ort.InferenceSession] = {}
+        self._stamp = _file_stamp(self._path)
+        self._check(self._session(1 if side_by_side else self.threads))
 
-    def _check(self) -> None:
-        inputs = [(item.name, item.type) for item in self._session.get_inputs()]
+    def _session(self, threads: int) -> ort.InferenceSession:
+        """Load the network for so many threads a pass, unless it is loaded already."""
+        if threads not in self._sessions:
+            if self._sessions and _file_stamp(self._path) != self._stamp:
+                # The file was replaced meanwhile: what was verified goes on serving.
+                return next(iter(self._sessions.values()))
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+            options.log_severity_level = _ERRORS_ONLY
+            # Threads that still spin after a pass would take the time in which the
+            # next picture is decoded; within a pass spinning is faster than sleeping.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+            try:
+                self._sessions[threads] = ort.InferenceSession(
+                    str(self._path), options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # ONNX Runtime's own classes are not public.
+                raise BundleError(
+                    f"{self._path} is no network that ONNX Runtime can load."
+                ) from error
+        return self._sessions[threads]
+
+    @contextmanager
+    def _pass(self, side_by_side: bool) -> Iterator[ort.InferenceSession]:
+        with self._lock:
+            is_alone = not side_by_side and self._running == 0
+            session = self._session(self.threads if is_alone else 1)
+            self._running += 1
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _check(self, session: ort.InferenceSession) -> None:
+        inputs = [(item.name, item.type) for item in session.get_inputs()]
         if inputs != [(INPUT_NAME, "tensor(float)")]:
             raise BundleError(
                 f"{self._path} takes {inputs}, not one float input {INPUT_NAME!r}."
             )
-        ranks = {item.name: len(item.shape) for item in self._session.get_outputs()}
+        ranks = {item.name: len(item.shape) for item in session.get_outputs()}
         if any(ranks.get(name) != rank for name, rank in self._ranks.items()):
             raise BundleError(
                 f"{self._path} has the outputs {ranks} (name: dimensions), "
                 f"not {self._ranks}."
             )
 
-    def run(self, inputs: NDArray[np.float32]) -> RawOutputs:
+    def run(
+        self, inputs: NDArray[np.float32], side_by_side: bool = False
+    ) -> RawOutputs:
         """Run the network.
 
         Parameters
@@ -131,6 +176,9 @@ class Session:
         inputs
             Shape (N, size, size, 3), or (N, D, size, size, 1) for volumes;
             float32, in [0, 1].
+        side_by_side
+            Whether the caller runs other passes at the same time. It is seen anyway
+            where one is under way.
 
         Returns
         -------
@@ -142,12 +190,13 @@ class Session:
         BundleError
             Where the network fails, or its outputs have other shapes.
         """
-        try:
-            values = self._session.run(list(self._ranks), {INPUT_NAME: inputs})
-        except Exception as error:  # ONNX Runtime's own classes are not public.
-            raise BundleError(
-                f"{self._path} fails on inputs of shape {inputs.shape}."
-            ) from error
+        with self._pass(side_by_side) as session:
+            try:
+                values = session.run(list(self._ranks), {INPUT_NAME: inputs})
+            except Exception as error:  # ONNX Runtime's own classes are not public.
+                raise BundleError(
+                    f"{self._path} fails on inputs of shape {inputs.shape}."
+                ) from error
         logits, evidence, gradcam, embedding, *rest = values
         sequence = rest[0] if rest else None
         count, classes = len(inputs), self._findings
@@ -190,6 +239,7 @@ def load_model(
     threads: int | None = None,
     judges: InputKind | None = None,
     *,
+    side_by_side: bool = False,
     own_classes: bool = False,
 ) -> LoadedModel:
     """Load a bundle, ready to run.
@@ -202,6 +252,9 @@ def load_model(
         Threads of one forward pass; by default one for each physical core.
     judges
         What it has to judge; None for either.
+    side_by_side
+        Whether most passes will run side by side, see `Session`; a network that sees
+        volumes runs alone all the same.
     own_classes
         Whether a bundle of a user's own classes will do.
 
@@ -223,4 +276,5 @@ def load_model(
     if not own_classes:
         bundle.require_four_classes()
     ood = OodModel.load(bundle.folder / OOD_FILE)
-    return LoadedModel(bundle, Session(bundle, threads), ood)
+    side_by_side = side_by_side and bundle.judges == "slices"
+    return LoadedModel(bundle, Session(bundle, threads, side_by_side), ood)

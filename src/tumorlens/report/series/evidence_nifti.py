@@ -69,7 +69,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
     voxels: NDArray[np.uint8] = np.transpose(stack, (2, 1, 0))
     part = path.with_name(f".part-{path.name}")
     try:
-        with gzip.open(part, "wb", compresslevel=4) as file:
+        with gzip.open(part, "wb", compresslevel=2) as file:
             file.write(_header(voxels.shape, affine, placed))
             file.write(voxels.tobytes(order="F"))
         part.replace(path)
