@@ -13,7 +13,7 @@ TEST := .venv-test
 NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
-.PHONY: serve test check bench fuzz docs docs-site wheel-check release-check \
+.PHONY: serve test check bench fuzz soak docs docs-site wheel-check release-check \
 	wheelhouse deploy-check sbom reproduce sequences beside scans strangers \
 	federated federation test-federated validation clean
 
@@ -38,6 +38,13 @@ bench: $(TEST)/.ready
 fuzz: $(TEST)/.ready
 	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
 	$(TEST)/bin/python -m fuzz --json runs/fuzz.json $(FUZZ)
+
+# Ten minutes of requests made from the OpenAPI document: no 5xx, and every answer as it
+# is described there.
+SOAK_SECONDS ?= 600
+soak: $(TEST)/.ready
+	TUMORLENS_SOAK_SECONDS=$(SOAK_SECONDS) $(TEST)/bin/python -m pytest -q \
+		tests/web/openapi/test_schemathesis.py
 
 $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -94,7 +96,11 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build_tiny_bundle(folder: Path, findings: Sequence[Finding] = CLASSES) -> None:
+def build_tiny_bundle(
+    folder: Path,
+    findings: Sequence[Finding] = CLASSES,
+    metrics: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write a bundle whose evidence is the mean brightness of each cell.
 
     Evidence and logits of glioma rise with brightness, those of no tumour
@@ -118,7 +124,7 @@ def build_tiny_bundle(folder: Path, findings: Sequence[Finding] = CLASSES) -> No
         prediction_sets=PredictionSets(0.9, dict.fromkeys(findings, 0.1)),
         domain={"threshold": 0.05},
         provenance={"data": "drawn"},
-        metrics={},
+        metrics=dict(metrics),
         findings=findings,
     )
 

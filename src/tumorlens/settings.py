@@ -54,6 +54,13 @@ class Settings:
     retention_minutes: int = _setting(
         60, "Minutes after which images and their results are removed.", 1, 525_600
     )
+    feedback_days: int = _setting(
+        30,
+        "Days for which a result that a reader has marked right or wrong is kept, for "
+        "'tumorlens data from-feedback'; 0 keeps it no longer than others.",
+        0,
+        3650,
+    )
     store: Path | None = _setting(
         None,
         "Private folder for images and results; by default a temporary one that "
@@ -72,6 +79,14 @@ class Settings:
     )
     no_worker: bool = _setting(
         False, "Leave uploads of series to 'tumorlens worker', which runs apart."
+    )
+    tls_certificate: str | None = _setting(
+        None,
+        "PEM file of the server's certificate, and of those between it and its "
+        "authority; by default there is no TLS.",
+    )
+    tls_key: str | None = _setting(
+        None, "PEM file of the certificate's key, without a password."
     )
     allowed_hosts: str | None = _setting(
         None,

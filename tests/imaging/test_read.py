@@ -33,7 +33,7 @@ from tumorlens.errors import (
 from tumorlens.imaging import limits
 from tumorlens.imaging.formats import FORMATS, PICTURES, Format, display_name
 from tumorlens.imaging.limits import FREE_UNPACKED_BYTES
-from tumorlens.imaging.read import read_study
+from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import stacks_of, to_slice
 
 
@@ -439,3 +439,22 @@ def test_an_archive_packed_by_another_method_says_what_to_do(phantom: Phantom) -
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a.png", png(phantom()))
     assert "method" in refused(buffer.getvalue(), InputError)
+
+
+def test_files_that_take_long_to_read_are_told_without_reading_them() -> None:
+    def picture(kind: str, frames: int) -> bytes:
+        file, one = io.BytesIO(), Image.new("L", (64, 64))
+        others = [Image.new("L", (64, 64), 9 * number) for number in range(1, frames)]
+        one.save(file, kind, save_all=True, append_images=others)
+        return file.getvalue()
+
+    for kind in ("TIFF", "GIF", "WebP"):
+        assert holds_many_pages(picture(kind, 3))
+        assert not holds_many_pages(picture(kind, 1))
+    assert not holds_many_pages(picture("PNG", 1))
+    one_slice = dicom_samples.saved(dicom_samples.slice_file())
+    assert not holds_many_pages(one_slice)
+    assert holds_many_pages(one_slice + bytes(5 * 2**20))
+    assert holds_many_pages(pack(("a.dcm", one_slice)))
+    # Who reads it says what is wrong.
+    assert not holds_many_pages(picture("TIFF", 3)[:40])

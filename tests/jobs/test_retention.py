@@ -46,17 +46,17 @@ def test_what_is_old_goes_unless_it_is_under_way(
     put(store, clock, "me", 1)
     end = clock.now
     young = put(store, clock, "me", 1)
-    assert retention.expire(end) == 1
+    assert retention.expire(end, clock.now) == 1
     assert left(store.queue, "me") == [young.id, part.id, waiting.id]
     job = store.queue.claim("judge", "worker")
     assert job is not None
     clock.now += 10_000
-    assert retention.expire(clock.now - 1) == 1
+    assert retention.expire(clock.now - 1, clock.now) == 1
     assert left(store.queue, "me") == [part.id, waiting.id]
     # Its time begins when it is over, however long it waited.
     store.queue.finish(job)
-    assert retention.expire(clock.now - 1) == 0
-    assert retention.expire(clock.now) == 2
+    assert retention.expire(clock.now - 1, clock.now) == 0
+    assert retention.expire(clock.now, clock.now) == 2
 
 
 def test_the_oldest_results_of_who_sends_go_first(

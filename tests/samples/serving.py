@@ -42,7 +42,7 @@ def serving(
     try:
         assert process.stdout is not None
         said = process.stdout.readline()
-        found = re.search(r"http://\S+/", said)
+        found = re.search(r"https?://\S+/", said)
         assert found, said + process.communicate()[1]
         yield process, found[0]
     finally:

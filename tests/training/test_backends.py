@@ -39,6 +39,12 @@ assert np.isfinite(train_step(model, batch))
 after = [np.array(item) for item in model.trainable_variables]
 assert all(np.abs(a - b).max() > 0.0 for a, b in zip(before, after, strict=True))
 with averaged_weights(model):
+    model.predict_on_batch(batch.pixels)
+    averages = model.get_weights()
+assert all(np.isfinite(item).all() for item in averages)
+assert np.isfinite(train_step(model, batch))
+after = [np.array(item) for item in model.trainable_variables]
+with averaged_weights(model):
     pass
 for found, wanted in zip(model.trainable_variables, after, strict=True):
     np.testing.assert_array_equal(np.array(found), wanted)

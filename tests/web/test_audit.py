@@ -14,6 +14,7 @@ from tumorlens.web.uploads.store import Store
 
 LEFT_OUT = {
     # The server itself.
+    "home.weights_licence",
     "api.openapi",
     "health.healthz",
     "health.metrics",

@@ -121,3 +121,40 @@ def test_a_queue_that_stops_admits_nobody_and_ends_in_time() -> None:
             pass
         with pytest.raises(BusyError, match="stopping"), queue.admit("b"):
             pass
+
+
+def test_files_of_many_pages_are_read_one_at_a_time_and_hold_up_nobody() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    second_reads = threading.Event()
+
+    def read(place: Place) -> None:
+        with place.reading_turn():
+            second_reads.set()
+
+    with queue.admit("a") as first, queue.admit("b") as second, queue.admit("c") as one:
+        with first.reading_turn():
+            thread = threading.Thread(target=read, args=(second,))
+            thread.start()
+            while len(queue._waiting) < 1:
+                time.sleep(0.001)
+            with one.turn():
+                assert not second_reads.is_set()
+            assert queue.depth == 2
+        assert second_reads.wait(PATIENCE_SECONDS)
+        thread.join(PATIENCE_SECONDS)
+        # Who has read waits for the network like all others.
+        with first.turn(), pytest.raises(TooSlowError):
+            queue.stop(0.0)
+            with second.turn():
+                pass
+
+
+def test_who_waits_to_read_gives_up_in_time() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+    with queue.admit("a") as first, queue.admit("b") as second:
+        with first.reading_turn():
+            second._deadline = 0.0
+            with pytest.raises(TooSlowError), second.reading_turn():
+                pass
+        with queue.admit("c") as third, third.reading_turn():
+            pass

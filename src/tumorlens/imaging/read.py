@@ -63,8 +63,30 @@ from tumorlens.imaging.readers.metaimage import read_metaimage
 from tumorlens.imaging.readers.mgh import read_mgh
 from tumorlens.imaging.readers.nifti import read_nifti
 from tumorlens.imaging.readers.nrrd import read_nrrd
-from tumorlens.imaging.readers.raster import read_raster
+from tumorlens.imaging.readers.raster import has_pages, read_raster
 from tumorlens.imaging.study import Series, Study
+
+_ONE_SLICE_BYTES = 4 * 2**20
+"""A DICOM file of at most so many bytes is most often one slice."""
+
+
+def holds_many_pages(data: bytes) -> bool:
+    """Tell whether a file may take long to read, without reading it.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+
+    Returns
+    -------
+    bool
+        False for a picture of one page, and for a DICOM file as large as one slice.
+    """
+    kind = format_of(data)
+    if kind is Format.RASTER:
+        return has_pages(data)
+    return kind is not Format.DICOM or len(data) > _ONE_SLICE_BYTES
 
 
 def read_zip(data: bytes, name: str) -> Study:

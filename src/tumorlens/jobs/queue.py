@@ -520,6 +520,49 @@ class JobQueue:
             self._end(row, JobState.STOPPED)
         return True
 
+    def note(
+        self, job_id: str, document: dict[str, Any], kept_until: float | None
+    ) -> bool:
+        """Write on a job that is over, and say how long it is kept.
+
+        Parameters
+        ----------
+        job_id
+            Id of the job. What it is a part of is kept as long as any of its parts.
+        document, kept_until
+            The same as in `Job`.
+
+        Returns
+        -------
+        bool
+            Whether it was there, and over.
+        """
+        with self._database.transaction() as session:
+            row = self.locked(session, Job.id == job_id)
+            if row is None or not row.state.is_over:
+                return False
+            row.document, row.kept_until = document, kept_until
+            session.flush()
+            if row.parent is not None:
+                whole = self.locked(session, Job.id == row.parent)
+                longest = select(func.max(Job.kept_until)).where(
+                    Job.parent == row.parent
+                )
+                if whole is not None:
+                    whole.kept_until = session.scalar(longest)
+        return True
+
+    def kept(self, kinds: Collection[str]) -> list[Job]:
+        """List the jobs of some kinds that are kept until a stated time."""
+        with self._database.reading() as session:
+            return list(
+                session.scalars(
+                    select(Job)
+                    .where(Job.kind.in_(kinds), Job.kept_until.is_not(None))
+                    .order_by(Job.number)
+                )
+            )
+
     def remove(self, job_ids: Collection[str]) -> int:
         """Remove jobs, their parts, and all their files; return how many jobs."""
         with self._database.transaction() as session:

@@ -1,5 +1,8 @@
 """Retention: results are removed by age, or as the room is used up.
 
+What is kept until a stated time, such as a result that a reader has marked, goes by
+that time, and is the last of its owner's to make room.
+
 Nothing that waits or is worked on is ever removed, nor are its parts. Who needs room
 gives his own oldest results first, and then only those who keep more than he does:
 nobody's results go because somebody sent much.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from tumorlens.jobs.artifacts import ArtifactStore
@@ -38,15 +41,24 @@ class Retention:
     artifacts: ArtifactStore
     limit_bytes: int
 
-    def expire(self, before: float) -> int:
-        """Remove what was over by then; return how many jobs that were."""
+    def expire(self, before: float, now: float) -> int:
+        """Remove what was over before a time; return how many jobs that were.
+
+        Parameters
+        ----------
+        before
+            Seconds since 1970, as are all times.
+        now
+            What is kept until a later time stays.
+        """
         removed = 0
         while True:
             with self.database.transaction() as session:
                 # The time of a part begins when the whole is over.
                 end = func.coalesce(_Whole.finished, Job.finished)
+                is_over = or_(_kept_until().is_(None), _kept_until() <= now)
                 old = session.scalars(
-                    _removable().where(end <= before).limit(_MOST_AT_ONCE)
+                    _removable().where(end <= before, is_over).limit(_MOST_AT_ONCE)
                 ).all()
                 removed += self.queue.remove([job.id for job in old])
             if not old:
@@ -108,7 +120,7 @@ class Retention:
                 Job.id.not_in(spared_ids),
                 or_(Job.parent.is_(None), Job.parent != newest.id),
             )
-            .order_by(Job.finished, Job.number)
+            .order_by(_kept_until().is_not(None), Job.finished, Job.number)
             .limit(1)
         ).one_or_none()
 
@@ -138,3 +150,8 @@ def _removable() -> Select[Job]:
         .outerjoin(_Whole, _Whole.id == Job.parent)
         .where(Job.state.in_(OVER), or_(_Whole.id.is_(None), _Whole.state.in_(OVER)))
     )
+
+
+def _kept_until() -> ColumnElement[float | None]:
+    """Time until which a job of `_removable` is kept: a part as long as the whole."""
+    return func.coalesce(_Whole.kept_until, Job.kept_until)

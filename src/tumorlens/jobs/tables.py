@@ -1,4 +1,4 @@
-"""The tables: jobs, artefacts, the files in which they lie, tokens, accounts.
+"""The tables: jobs, artefacts, their files, tokens, accounts, counts of drift.
 
 They are the same in SQLite and PostgreSQL. Who changes them writes a migration;
 a test compares both.
@@ -104,6 +104,8 @@ class Job(Base):
         Facts of it, as plain JSON values.
     error
         Why it failed: ``code``, ``message`` and ``mend``.
+    kept_until
+        Time until which retention does not remove it by its age; None for no such.
     """
 
     __tablename__ = "jobs"
@@ -141,6 +143,7 @@ class Job(Base):
     steps_total: Mapped[int] = mapped_column(Integer)
     document: Mapped[dict[str, Any]] = mapped_column(JSON)
     error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    kept_until: Mapped[float | None] = mapped_column(Double)
 
 
 class Blob(Base):
@@ -263,3 +266,35 @@ class Account(Base):
     stamp: Mapped[str] = mapped_column(String(32))
     created: Mapped[float] = mapped_column(Double)
     disabled: Mapped[float | None] = mapped_column(Double)
+
+
+class MonitoredRate(Base):
+    """How often something was so among what a model judged, in windows.
+
+    Attributes
+    ----------
+    model, name
+        Version of the model, and what is counted.
+    began
+        Time of the window's first observation.
+    observations, hits
+        Number of observations in the window, and of those in which it was so.
+    alarmed
+        Time at which the window's test gave an alarm; None for none so far.
+    last_observations, last_hits, last_ended, last_alarmed
+        The same of the window before, with the time of its end; None where there was
+        none.
+    """
+
+    __tablename__ = "monitored_rates"
+
+    model: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    began: Mapped[float] = mapped_column(Double)
+    observations: Mapped[int] = mapped_column(BigInteger)
+    hits: Mapped[int] = mapped_column(BigInteger)
+    alarmed: Mapped[float | None] = mapped_column(Double)
+    last_observations: Mapped[int | None] = mapped_column(BigInteger)
+    last_hits: Mapped[int | None] = mapped_column(BigInteger)
+    last_ended: Mapped[float | None] = mapped_column(Double)
+    last_alarmed: Mapped[float | None] = mapped_column(Double)

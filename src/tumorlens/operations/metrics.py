@@ -22,6 +22,7 @@ Gauge = Callable[[], float | Mapping[str, float]]
 # Prometheus itself knows since when it counts.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+_SCORES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -38,6 +39,10 @@ class Metrics:
         Decisions by label, model and MR sequence.
     refusals
         Uploads that were refused, by code of the error.
+    domain_scores
+        How like the brain MRI that the model knows pictures are, 0 to 1.
+    feedback
+        Results that readers marked, by whether they are right.
     dropped_connections
         Connections that were cut off, by cause.
     """
@@ -66,6 +71,18 @@ class Metrics:
             "tumorlens_refusals",
             "Uploads and files that were refused, by code of the error.",
             ["code"],
+            registry=self._registry,
+        )
+        self.domain_scores = Histogram(
+            "tumorlens_domain_score",
+            "How like the brain MRI that the model knows pictures are, 0 to 1.",
+            buckets=_SCORES,
+            registry=self._registry,
+        )
+        self.feedback = Counter(
+            "tumorlens_feedback",
+            "Results that readers marked, by whether they are right.",
+            ["correct"],
             registry=self._registry,
         )
         self.dropped_connections = Counter(

@@ -235,6 +235,9 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         keras.ops.convert_to_numpy(item.value) for item in model.trainable_variables
     ]
     model.optimizer.finalize_variable_values(model.trainable_variables)
+    for variable in model.trainable_variables:
+        # JAX frees what it predicts with: the optimizer's own must not be that.
+        variable.assign(keras.ops.convert_to_numpy(variable.value))
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Flask, Response, redirect, request, session, url_for
+from flask import Flask, Response, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import QuotaError, SettingError, TumorLensError
@@ -32,6 +32,7 @@ _LEAST_TOKEN = 16
 _FREE_ENDPOINTS = frozenset(
     {"static", "health.healthz", "health.readyz", "login.show", "login.enter"}
 )
+_ADMIN_ENDPOINTS = frozenset({"drift.show"})
 _TOKEN, _SINCE, _ACCOUNT, _STAMP = "token", "since", "account", "stamp"
 _LOGIN_SECONDS = 12 * 3600.0
 _FAILURES, _FAILURE_SECONDS, _MOST_KEYS = 10, 600.0, 10_000
@@ -314,10 +315,13 @@ def control_access(app: Flask, access: Access) -> None:
         if principal is None:
             return _ask_to_log_in()
         set_user(principal.user)
+        g.is_admin = principal.allows("admin")
         if request.endpoint == "login.leave":
             return None
         if request.endpoint == "health.metrics":
             scope = "metrics"
+        elif request.endpoint in _ADMIN_ENDPOINTS:
+            scope = "admin"
         else:
             scope = "read" if request.method in _READING else "write"
         if not principal.allows(scope):
@@ -335,6 +339,8 @@ def control_access(app: Flask, access: Access) -> None:
     app.before_request(check)
     app.after_request(tell_how)
     app.jinja_env.globals["logged_in_user"] = logged_in
+    # Where nobody logs in, only this machine can connect, or everybody may do all.
+    app.jinja_env.globals["may_administer"] = lambda: g.get("is_admin", not access.asks)
 
 
 def _ask_to_log_in() -> AnyResponse:

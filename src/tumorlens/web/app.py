@@ -19,7 +19,7 @@ from tumorlens.web.security import guard
 from tumorlens.web.uploads.store import Store
 from tumorlens.web.views import health, login
 from tumorlens.web.views.api import root as api
-from tumorlens.web.views.pages import home, series, slices
+from tumorlens.web.views.pages import drift, home, series, slices
 
 _NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|mm|MB|pixels)(?![A-Za-z]))")
 
@@ -52,7 +52,7 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     guard(app, settings, store.key)
     keep_audit(app, store.audit)
     control_access(app, state.access)
-    for views in (home, slices, series, api, health, login):
+    for views in (home, slices, series, drift, api, health, login):
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login
@@ -84,6 +84,7 @@ def open_store(settings: Settings) -> Store:
         settings.store_mb * 2**20,
         url=settings.database_url,
         scan_seconds=60.0 * settings.scan_minutes,
+        feedback_seconds=86_400.0 * settings.feedback_days,
     )
     store.start_sweeper()
     return store

@@ -25,6 +25,7 @@ _IMPORT = (AuditEvent.IMPORT, AuditAction.CREATE)
 _ACCESS = (AuditEvent.ACCESS, AuditAction.READ)
 _EXPORT = (AuditEvent.EXPORT, AuditAction.READ)
 _DELETION = (AuditEvent.DELETION, AuditAction.DELETE)
+_CHANGE = (AuditEvent.ACTIVITY, AuditAction.UPDATE)
 _LOGIN = (AuditEvent.AUTHENTICATION, AuditAction.EXECUTE)
 
 EVENTS = {
@@ -32,21 +33,26 @@ EVENTS = {
     "api.series.delete": _DELETION,
     "api.series.evidence": _EXPORT,
     "api.series.finding": _ACCESS,
+    "api.series.mark": _CHANGE,
     "api.series.report": _EXPORT,
     "api.series.study": _ACCESS,
     "api.series.study_evidence": _EXPORT,
+    "api.series.unmark": _CHANGE,
     "api.slices.create": _IMPORT,
     "api.slices.delete": _DELETION,
     "api.slices.evidence": _EXPORT,
     "api.slices.gradcam": _EXPORT,
+    "api.slices.mark": _CHANGE,
     "api.slices.overlay": _EXPORT,
     "api.slices.report": _EXPORT,
     "api.slices.show": _ACCESS,
+    "api.slices.unmark": _CHANGE,
+    "drift.show": (AuditEvent.ACTIVITY, AuditAction.READ),
     "home.delete_all": _DELETION,
     "home.download_csv": _EXPORT,
     "home.download_pdf": _EXPORT,
     "home.judge_example": _IMPORT,
-    "home.undo_deletion": (AuditEvent.ACTIVITY, AuditAction.UPDATE),
+    "home.undo_deletion": _CHANGE,
     "login.enter": _LOGIN,
     "login.leave": _LOGIN,
     "series.compare": _ACCESS,
@@ -57,14 +63,18 @@ EVENTS = {
     "series.download_report": _EXPORT,
     "series.download_study": _EXPORT,
     "series.show": _ACCESS,
-    "series.stop": (AuditEvent.ACTIVITY, AuditAction.UPDATE),
+    "series.mark": _CHANGE,
+    "series.stop": _CHANGE,
+    "series.unmark": _CHANGE,
     "slices.create": _IMPORT,
     "slices.delete": _DELETION,
     "slices.judge_frame": _IMPORT,
     "slices.download_json": _EXPORT,
     "slices.download_overlay": _EXPORT,
     "slices.download_pdf": _EXPORT,
+    "slices.mark": _CHANGE,
     "slices.show": _ACCESS,
+    "slices.unmark": _CHANGE,
 }
 """Event and action by endpoint."""
 

@@ -2,7 +2,8 @@
 
 Uploads of pictures are judged while their senders wait. So many may wait, and no more:
 the next is refused at once. Who has had the network least goes first, so that an upload
-of a thousand pages holds up no single picture.
+of a thousand pages holds up no single picture. To read all these pages takes seconds:
+one such file is read at a time, beside the turns of the others.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class InferenceQueue:
         self._waiting: list[Place] = []
         self._by_client: Counter[str] = Counter()
         self._running = 0
+        self._is_reading = False
         self._mean_seconds = 0.1
         self._end = math.inf
         self._stopped = False
@@ -57,7 +59,8 @@ class InferenceQueue:
     def depth(self) -> int:
         """Number of uploads that wait."""
         with self._lock:
-            return max(0, len(self._places) - self._running)
+            at_work = self._running + self._is_reading
+            return max(0, len(self._places) - at_work)
 
     @property
     def admitted(self) -> int:
@@ -105,13 +108,17 @@ class InferenceQueue:
 
     def _give_turns(self) -> None:
         """Wake those whose turn it is, and nobody else; the lock is held."""
-        while self._waiting and self._running < self._lanes:
-            # The list keeps the order of arrival among those that have had as much.
-            place = min(self._waiting, key=lambda item: item._used_seconds)
-            self._waiting.remove(place)
+        while self._running < self._lanes and (place := self._next(reads=False)):
             self._running += 1
-            place._has_turn = True
-            place._changed.notify()
+            place._begin()
+        if not self._is_reading and (place := self._next(reads=True)):
+            self._is_reading = True
+            place._begin()
+
+    def _next(self, *, reads: bool) -> Place | None:
+        # The list keeps the order of arrival among those that have had as much.
+        waiting = (item for item in self._waiting if item._wants_to_read is reads)
+        return min(waiting, key=lambda item: item._used_seconds, default=None)
 
     def _check(self, client: str) -> None:
         if self._stopped:
@@ -151,7 +158,7 @@ class Place:
         self._queue = queue
         self._deadline = deadline
         self._used_seconds = 0.0
-        self._has_turn = False
+        self._wants_to_read = self._has_turn = False
         self._changed = threading.Condition(queue._lock)
         self.client = client
 
@@ -165,8 +172,31 @@ class Place:
             The upload has taken as long as it may, or the server stops.
         """
         queue = self._queue
+        with self._held(reads=False) as start:
+            yield
+        with queue._lock:
+            seconds = time.monotonic() - start
+            queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
+
+    @contextmanager
+    def reading_turn(self) -> Iterator[None]:
+        """Wait until nobody else reads a file of many pages, and read one.
+
+        Raises
+        ------
+        TooSlowError
+            The upload has taken as long as it may, or the server stops.
+        """
+        with self._held(reads=True):
+            yield
+
+    @contextmanager
+    def _held(self, *, reads: bool) -> Iterator[float]:
+        """Wait for a turn, and yield when it began."""
+        queue = self._queue
         with queue._lock:
             self._check()
+            self._wants_to_read = reads
             queue._waiting.append(self)
             queue._give_turns()
             try:
@@ -179,22 +209,28 @@ class Place:
                 raise
         start = time.monotonic()
         try:
-            yield
+            yield start
         finally:
-            seconds = time.monotonic() - start
-            self._used_seconds += seconds
+            self._used_seconds += time.monotonic() - start
             with queue._lock:
-                queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
                 self._leave()
+
+    def _begin(self) -> None:
+        """Be given the turn; the lock is held."""
+        self._queue._waiting.remove(self)
+        self._has_turn = True
+        self._changed.notify()
 
     def _leave(self) -> None:
         """Wait no longer, or end the turn, and let the next ones have theirs."""
         queue = self._queue
-        if self._has_turn:
-            self._has_turn = False
-            queue._running -= 1
-        else:
+        if not self._has_turn:
             queue._waiting.remove(self)
+        elif self._wants_to_read:
+            queue._is_reading = False
+        else:
+            queue._running -= 1
+        self._has_turn = False
         queue._give_turns()
 
     def _check(self) -> None:

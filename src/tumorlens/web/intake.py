@@ -22,15 +22,17 @@ from tumorlens.errors import (
 )
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
-from tumorlens.imaging.read import read_study
+from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import Study
 from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.operations.drift import UploadSample, observe_slice
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
 from tumorlens.web.audit import note_made
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.inference_queue import Place
 from tumorlens.web.security import client_of
+from tumorlens.web.uploads.feedback import PAGES_OF
 from tumorlens.web.uploads.store import AnswerKey
 from tumorlens.web.uploads.upload import Upload
 
@@ -87,18 +89,21 @@ def judge_pictures(
         )
     point = state.choose_operating_point(operating_point)
     _check_disk()
-    pages = _Pages(state.settings.pages_per_upload)
+    pages, sample = _Pages(state.settings.pages_per_upload), UploadSample()
     with state.queue.admit(client_of(owner)) as place:
         for file in files:
             name = (file.filename or "pasted picture")[-_NAME_LENGTH:]
             results = _judge_picture(
-                file.read(), name, owner, point, place, pages, origin
+                file.read(), name, owner, point, place, pages, sample, origin
             )
             for result in results:
                 _count(result)
                 if isinstance(result, Upload):
                     note_made(result.id)
                 yield result
+    # The page's own examples say nothing of what people send.
+    if sample.prediction is not None and origin is None:
+        state.drift.observe(observe_slice(sample.prediction, state.bundle))
 
 
 def judge_slice(
@@ -248,6 +253,7 @@ def _judge_picture(
     operating_point: str,
     place: Place,
     pages: _Pages,
+    sample: UploadSample,
     origin: Mapping[str, Any] | None,
 ) -> Iterator[Upload | Failure]:
     judged, total = 0, 0
@@ -259,12 +265,24 @@ def _judge_picture(
             found = classifier.predict_slices(some, operating_point, study.notes)
             return list(found)
 
-        # A picture has all in one turn.
-        with place.turn():
+        def read() -> Study:
+            nonlocal total
             study = read_study(data, name)
             total = len(study.slices)
             pages.take(total, display_name(name))
-            predictions = judge(study, 0)
+            return study
+
+        if holds_many_pages(data):
+            with place.reading_turn():
+                study = read()
+            with place.turn():
+                predictions = judge(study, 0)
+        else:
+            # A picture has all in one turn.
+            with place.turn():
+                study = read()
+                predictions = judge(study, 0)
+        pages_origin = dict(origin or {})
         # A few at a time, so that others have their turn between, and a file of a
         # thousand needs no more memory.
         for start in range(0, total, _PAGES_PER_TURN):
@@ -272,7 +290,11 @@ def _judge_picture(
                 with place.turn():
                     predictions = judge(study, start)
             for prediction in predictions:
-                yield app_state().store.add(prediction, owner, origin)
+                kept = app_state().store.add(prediction, owner, pages_origin)
+                # So that pages of one patient can be told from those of several.
+                pages_origin.setdefault(PAGES_OF, kept.id)
+                sample.offer(prediction)
+                yield kept
                 judged += 1
     except TooSlowError as error:
         error.message = (
@@ -300,6 +322,7 @@ def _count(result: Upload | Failure) -> None:
         metrics.refusals.labels(result.code).inc()
         return
     document = result.document
+    metrics.domain_scores.observe(document["domain_score"])
     metrics.count_decision(
         document["decision"], app_state().bundle.name, document["sequence"]
     )

@@ -13,6 +13,8 @@ import copy
 import errno
 import io
 import logging
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +33,7 @@ from tumorlens.inference.slice.session import available_cores
 from tumorlens.jobs.database import FULL_DISK
 from tumorlens.settings import Settings
 from tumorlens.web.errors import REFUSED
+from tumorlens.web.tls import TlsFront
 
 DRAIN_SECONDS = 16.0
 """Seconds that requests under way get when the server is told to stop."""
@@ -50,6 +53,10 @@ _LINGER_SECONDS = 5.0
 _END_SECONDS = 1.0
 _FULL_SHARE = 0.9
 _RECENT_SECONDS = 2.0
+_SWITCH_SECONDS = 0.0005
+"""Seconds for which a thread may hold the interpreter while others wait. A health check
+waits some ten times, each time for as many threads as decode or draw: a tenth of the
+usual 5 ms is what it takes that it is answered beside them."""
 
 
 class _DiskFullError(Error):  # type: ignore[misc]
@@ -73,6 +80,8 @@ class HttpServer:
         Host, port and limits.
     dropped
         Told the cause whenever a connection is cut off.
+    tls
+        Shakes hands with peers; None for none. `close` closes it.
 
     Raises
     ------
@@ -85,8 +94,10 @@ class HttpServer:
         app: Flask,
         settings: Settings,
         dropped: Callable[[str], None] = lambda cause: None,
+        tls: TlsFront | None = None,
     ) -> None:
         self._settings = settings
+        self._tls = tls
         self._dropped = dropped
         self._guard, self._ending = threading.Lock(), threading.Lock()
         self._is_drained = self._is_closed = False
@@ -103,6 +114,7 @@ class HttpServer:
                 port=settings.port,
                 threads=usual + _HEALTH_THREADS,
                 ident="",
+                url_scheme="http" if tls is None else "https",
                 # A backstop: each route has its own, lower limit.
                 max_request_body_size=2
                 * max(settings.upload_mb, settings.scan_mb)
@@ -121,6 +133,8 @@ class HttpServer:
         for listener in self._listeners():
             listener.channel_class = partial(_Channel, self)
             listener.maintenance = partial(self._cut_off, listener)
+            if tls is not None:
+                listener.handle_accept = partial(self._accept, listener, tls)
 
     @property
     def port(self) -> int:
@@ -131,7 +145,12 @@ class HttpServer:
 
     def run(self) -> None:
         """Serve until `drain` is through."""
-        self._server.run()
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        try:
+            self._server.run()
+        finally:
+            sys.setswitchinterval(before)
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Serve what is under way, and let `run` return; from another thread.
@@ -158,6 +177,8 @@ class HttpServer:
         dispatcher = getattr(self._server, "task_dispatcher", None)
         if dispatcher is not None:
             dispatcher.shutdown(timeout=_END_SECONDS)
+        if self._tls is not None:
+            self._tls.close()
         with self._ending:
             # Nobody wakes a loop whose files are another's by now.
             self._is_closed = True
@@ -187,6 +208,28 @@ class HttpServer:
         server = self._server
         watched = getattr(server, "map", None) or getattr(server, "_map", {})
         return [item for item in list(watched.values()) if hasattr(item, "maintenance")]
+
+    def _accept(self, listener: Any, tls: TlsFront) -> None:  # noqa: ANN401
+        """Let TLS be spoken on a new connection before waitress gets it."""
+        try:
+            accepted = listener.accept()
+            if accepted is None:
+                return
+            connection, address = accepted
+            listener.set_socket_options(connection)
+        except OSError:
+            # The peer has gone already.
+            return
+
+        def begin(inner: socket.socket) -> None:
+            # Waitress's loop alone may change what it watches.
+            listener.trigger.pull_trigger(
+                lambda: listener.channel_class(
+                    listener, inner, address, listener.adj, map=listener._map
+                )
+            )
+
+        tls.take(connection, begin)
 
     def _channels(self) -> Iterator[_Channel]:
         for listener in self._listeners():

@@ -57,6 +57,8 @@ def test_labels_are_those_of_sentences_written_before_the_rules(name):
             "stated",
         ),
         ("No suspicious mass.", "no_tumor", Reason.EXCLUDED),
+        ("A glioma was excluded.", "no_tumor", Reason.EXCLUDED),
+        ("Ein Meningeom ist nicht abgrenzbar.", "no_tumor", Reason.EXCLUDED),
         ("Possible glioma.", "glioma", Reason.UNCERTAIN),
         ("Glioma cannot be excluded.", "glioma", Reason.UNCERTAIN),
         ("Glioma is not excluded.", "glioma", Reason.UNCERTAIN),

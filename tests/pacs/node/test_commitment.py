@@ -74,9 +74,9 @@ def test_orthanc_commits_what_it_was_sent_and_learns_what_the_node_holds(
     assert len(found["Success"]) == 4
     ((failure,),) = (found["Failures"],)
     assert failure["SOPInstanceUID"] == unknown
-    assert failure["Status"] == 0x0112
+    assert failure["FailureReason"] == 0x0112
     ((failure,),) = (orthanc.get(f"storage-commitment/{wrong}")["Failures"],)
-    assert failure["Status"] == 0x0119
+    assert failure["FailureReason"] == 0x0119
     assert unknown not in node.said() and "Traceback" not in node.said()
 
 
@@ -152,15 +152,15 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self.now = 1000.0
-        self.port = free_port()
-        self.archive = Archive(self.port)
         self.queue = NodeQueue(folder, 3600.0, lambda: self.now, commits=True)
         self.receiver = Receiver(
-            *(self.queue, "LENS", "127.0.0.1", self.port),
+            *(self.queue, "LENS", "127.0.0.1", 0),
             [Peer("SCANNER", "127.0.0.1"), Peer("OTHER", "127.0.0.1")],
             commit_for=[Peer("SCANNER", "127.0.0.1", 1)],
-            archive=self.archive.peer,
+            archive=Peer("ARCHIVE", "127.0.0.1", 1),
         )
+        self.port = self.receiver.port
+        self.archive = Archive(self.port)
         self.commitments = Commitments(
             self.queue, "LENS", self.archive.peer, [self.archive.peer]
         )

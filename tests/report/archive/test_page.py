@@ -49,7 +49,7 @@ def test_counts_stand_by_value_and_decision():
     assert "results &amp; more" in html
     assert "<dd>1,274</dd>" in html
     assert ">2026-02</th>" in html
-    assert "not brain mri 1,234" in html
+    assert "not brain MRI 1,234" in html
     assert ">1.5</th>" in html
     # Bars are as long as their share of the largest value.
     widths = [float(text) for text in re.findall(r"--w: ([\d.]+)", html)]

@@ -10,6 +10,7 @@ import click
 from tumorlens.cli.data.audit import audit
 from tumorlens.cli.data.collect import manifest, scans, slices
 from tumorlens.cli.data.fetch import fetch
+from tumorlens.cli.data.from_feedback import from_feedback
 from tumorlens.cli.data.label_reports import label_reports
 from tumorlens.cli.data.overlap import overlap
 from tumorlens.cli.data.split import split
@@ -22,7 +23,7 @@ def data() -> None:
 
 
 for command in (
-    *(audit, fetch, label_reports, manifest, overlap),
+    *(audit, fetch, from_feedback, label_reports, manifest, overlap),
     *(scans, slices, split, stack),
 ):
     data.add_command(command)

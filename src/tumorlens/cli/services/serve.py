@@ -35,6 +35,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.app import create_app, open_store
     from tumorlens.web.app_state import state_of
     from tumorlens.web.server import HttpServer
+    from tumorlens.web.tls import tls_front
 
     classifier = load_series_classifier(settings.model, settings.threads)
     stop = OrderlyStop()
@@ -46,9 +47,10 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
         app = create_app(classifier, store, settings)
         state = state_of(app)
         state.access.check_host(settings.host)
-        server = HttpServer(app, settings, state.metrics.count_dropped)
+        tls = tls_front(settings, state.metrics.count_dropped)
+        server = HttpServer(app, settings, state.metrics.count_dropped, tls)
         stop.begin_with(state.stop, server.drain)
-        url = address(settings.host, server.port)
+        url = address(settings.host, server.port, "http" if tls is None else "https")
         _say(url, settings, state.access.asks)
         log.begin()
         if _has_screen() if open_browser is None else open_browser:
@@ -73,26 +75,29 @@ def _note(trail: AuditTrail, detail: str) -> None:
     )
 
 
-def address(host: str, port: int) -> str:
+def address(host: str, port: int, scheme: str = "http") -> str:
     """Write the address at which a browser finds the app."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
     if ":" in shown and not shown.startswith("["):
         shown = f"[{shown}]"
-    return f"http://{shown}:{port}/"
+    return f"{scheme}://{shown}:{port}/"
 
 
 def _say(url: str, settings: Settings, asks: bool) -> None:
     from tumorlens.web.security import is_loopback
 
+    has_tls = settings.tls_certificate is not None
     if settings.insecure_no_login:
+        lacking = "no login" if has_tls else "no login and no encryption"
         click.echo(
-            "Warning: other machines can reach it, and there is no login and no "
-            "encryption. Send no patient's images.",
+            f"Warning: other machines can reach it, and there is {lacking}. Send no "
+            "patient's images.",
             err=True,
         )
-    elif asks and not is_loopback(settings.host):
+    elif asks and not (has_tls or is_loopback(settings.host)):
         click.echo(
-            "Warning: there is no encryption. Put a proxy with TLS in front of it.",
+            "Warning: there is no encryption. Give --tls-certificate and --tls-key, or "
+            "put a proxy with TLS in front of it.",
             err=True,
         )
     click.echo(f"TumorLens is at {url} (Ctrl-C stops it).")

@@ -167,6 +167,27 @@ def read_raster(data: bytes, name: str) -> Study:
     return _framed(slices, notes)
 
 
+def has_pages(data: bytes) -> bool:
+    """Tell whether a picture has a second page or frame, without decoding them all.
+
+    Parameters
+    ----------
+    data
+        The whole file, whose format `picture_kind` knows; of a broken one False, since
+        it is read up to the fault at most.
+    """
+    module, opened_by = _OPENERS[picture_kind(data)]
+    try:
+        opener = getattr(import_module(module), opened_by)
+        with opener(io.BytesIO(data)) as image:
+            if image.format == "TIFF":
+                image.seek(1)
+                return True
+            return bool(getattr(image, "is_animated", False))
+    except (Image.DecompressionBombError, ImportError, *_DECODER_ERRORS):
+        return False
+
+
 def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
     """Find the slices in each picture; one picture may show several."""
     framed: list[Slice] = []

@@ -103,6 +103,8 @@ class SeenSlices:
         a brain MRI.
     is_refused
         Shape (D,): which slices these others are.
+    distances
+        Shape (D,): `Decision.embedding_distance`; NaN where a slice was not judged.
     sequences
         Which MR sequence each slice that was judged is of.
     evidence
@@ -117,6 +119,7 @@ class SeenSlices:
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
         self.is_refused = np.zeros(count, bool)
+        self.distances = np.full(count, np.nan)
         self.sequences: list[SequenceEstimate] = []
         self.evidence: NDArray[np.uint8] | None = None
         shapes = {item.pixels.shape for item in series.slices}
@@ -134,6 +137,7 @@ class SeenSlices:
             self.skipped += 1
             return
         decision = prediction.decision
+        self.distances[index] = decision.embedding_distance
         if decision.is_refused:
             self.refused += 1
             self.is_refused[index] = True

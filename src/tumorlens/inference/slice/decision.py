@@ -121,6 +121,9 @@ class Decision:
         Calibrated probabilities of lesions that are none of the four classes;
         empty where the model knows none. A tumour of another kind also counts in
         the probability of any tumour, a vascular lesion in that of no tumour.
+    embedding_distance
+        How much farther the slice is from the training slices than brain MRI is on
+        average, in standard deviations; 0 in a decision that was stored.
     """
 
     raw_probabilities: Mapping[ClassName, float]
@@ -134,6 +137,7 @@ class Decision:
     evidence_head: tuple[float, ...] = field(default=())
     brain_share: float = 1.0
     other_lesions: Mapping[Lesion, float] = field(default_factory=dict)
+    embedding_distance: float = field(default=0.0, compare=False)
 
     @property
     def decision(self) -> Decided:
@@ -451,6 +455,7 @@ def decide(
         evidence_head=tuple(map(float, evidence_head)),
         brain_share=brain_share,
         other_lesions=lesions,
+        embedding_distance=ood.distance(outputs.embedding[row]),
     )
 
 

@@ -130,6 +130,26 @@ class OodModel:
         features = self.features(embedding[None], logits[None], color)
         return float(self.scores(features)[0])
 
+    def distance(self, embedding: NDArray[np.float32]) -> float:
+        """Tell how far a slice is from the training slices, beside other brain MRI.
+
+        Parameters
+        ----------
+        embedding
+            Shape (E,): the network's output for the slice.
+
+        Returns
+        -------
+        float
+            Standard deviations above the mean distance of the slices that the score was
+            fitted on.
+        """
+        along = ((embedding - self.center) / self.scale) @ self.basis
+        distance = np.log(np.square(along / self.spread).mean() + 1e-6)
+        column = FEATURES.index("distance")
+        center, scale = self.feature_center[column], self.feature_scale[column]
+        return float((distance - center) / scale)
+
     def save(self, path: Path) -> None:
         """Write the arrays as ``.npz``."""
         np.savez_compressed(

@@ -150,7 +150,7 @@ def _label(value: object, column: str) -> str:
     if value is None:
         return _NOT_STATED
     if column == "decision":
-        return name_text(str(value)).replace("_", " ")
+        return name_text(str(value)).replace("_", " ").replace("mri", "MRI")
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -180,7 +180,7 @@ def prediction_from_json(
         milliseconds=document["ms"],
         pixels=pixels,
         notes=tuple(document["notes"]),
-        view=_view_from_json(document.get("view")),
+        view=view_from_json(document.get("view")),
         clinical=_clinical_from_json(document),
         sequence=_sequence_from_json(document),
     )
@@ -196,8 +196,14 @@ def _view_to_json(view: PictureView) -> dict[str, Any]:
     }
 
 
-def _view_from_json(document: Mapping[str, Any] | None) -> PictureView | None:
-    # Documents of earlier versions hold none.
+def view_from_json(document: Mapping[str, Any] | None) -> PictureView | None:
+    """Read what of the picture was judged; None where the whole picture was.
+
+    Parameters
+    ----------
+    document
+        The value of ``view`` in a document; documents of earlier versions hold none.
+    """
     if document is None:
         return None
     one, two, three, four = ((float(x), float(y)) for x, y in document["corners"])

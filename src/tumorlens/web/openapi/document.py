@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +17,8 @@ from tumorlens.settings import Settings
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.openapi.models import (
     Failure,
+    Feedback,
+    FeedbackForm,
     Health,
     PictureForm,
     Prediction,
@@ -35,6 +38,7 @@ _COMPONENTS = (
     Prediction,
     PredictionList,
     Predictions,
+    Feedback,
     Failure,
     Problem,
     Scan,
@@ -43,6 +47,27 @@ _COMPONENTS = (
     StudyFinding,
     Health,
 )
+_OF_PREDICTIONS = (
+    "showPrediction",
+    "markPrediction",
+    "unmarkPrediction",
+    "evidence",
+    "gradcam",
+    "overlay",
+    "report",
+    "deletePrediction",
+)
+_OF_SCANS = (
+    "showScan",
+    "followScan",
+    "showStudy",
+    "studyEvidence",
+    "scanReport",
+    "deleteScan",
+)
+_OF_SERIES = ("showScanFinding", "markScanFinding", "unmarkScanFinding", "scanEvidence")
+"""Operations on what an upload has made, by the names of `_operation`."""
+
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -69,7 +94,11 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
         Plain JSON values.
     """
     _, schemas = models_json_schema(
-        [(model, "serialization") for model in _COMPONENTS],
+        [
+            *((model, "serialization") for model in _COMPONENTS),
+            # What is sent may leave out what has a default.
+            (FeedbackForm, "validation"),
+        ],
         ref_template=_REFERENCE,
         schema_generator=_Schemas,
     )
@@ -162,7 +191,10 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 "predict",
                 "Judge one or several pictures",
                 {
-                    "200": _json("At least one file could be judged.", Predictions),
+                    "200": {
+                        **_json("At least one file could be judged.", Predictions),
+                        "links": _links("/predictions/0/id", _OF_PREDICTIONS),
+                    },
                     **_upload_refusals(),
                     "422": _json(
                         "No file was sent, none could be judged, or the key was sent "
@@ -203,6 +235,15 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 {"204": {"description": "Removed."}, **gone},
             ),
         },
+        f"{one}/feedback": {
+            "parameters": [id_],
+            "put": _feedback("markPrediction", "a prediction", gone),
+            "delete": _operation(
+                "unmarkPrediction",
+                "Take back what was said of a prediction",
+                {"204": {"description": "Taken back."}, **gone},
+            ),
+        },
         f"{one}/evidence.png": picture(
             "evidence", "Evidence map, 8-bit grey: 0 to 255 for 0 to 1"
         ),
@@ -238,6 +279,7 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "schema": {"type": "string", "format": "uri-reference"},
             }
         },
+        "links": _links("/id", _OF_SCANS) | _links("/id", _OF_SERIES, index="0"),
     }
     return {
         "/api/v1/scans": {
@@ -302,6 +344,23 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "The finding of a series",
                 {
                     "200": _json("The finding.", ScanFinding),
+                    "404": _json("No such scan or series.", Problem),
+                    **waits,
+                },
+            ),
+        },
+        f"{series}/feedback": {
+            "parameters": [id_, index],
+            "put": _feedback(
+                "markScanFinding",
+                "the finding of a series",
+                {"404": _json("No such scan or series.", Problem), **waits},
+            ),
+            "delete": _operation(
+                "unmarkScanFinding",
+                "Take back what was said of a series",
+                {
+                    "204": {"description": "Taken back."},
                     "404": _json("No such scan or series.", Problem),
                     **waits,
                 },
@@ -432,6 +491,25 @@ def _json(description: str, *models: type[BaseModel]) -> Json:
     return {"description": description, "content": content}
 
 
+def _links(place: str, names: Iterable[str], **parameters: str) -> Json:
+    """Lead from an answer to what can be done with what it has made.
+
+    Parameters
+    ----------
+    place
+        Where the answer says the id, as a JSON pointer.
+    names
+        Names of the operations.
+    parameters
+        Further parameters of theirs.
+    """
+    id_ = {"id": f"$response.body#{place}"}
+    return {
+        name: {"operationId": name, "parameters": {**id_, **parameters}}
+        for name in names
+    }
+
+
 def _refusal(description: str, *models: type[BaseModel]) -> Json:
     """Describe an answer after which to try again."""
     retry = {
@@ -486,6 +564,24 @@ def _upload_refusals() -> Json:
         "429": _refusal("This client has as much under way as it may have.", Problem),
         "507": _json("The disk is full.", Problem),
     }
+
+
+def _feedback(name: str, what: str, refusals: Json) -> Json:
+    """Describe how a reader marks a result."""
+    form = {"$ref": _REFERENCE.format(model=FeedbackForm.__name__)}
+    return _operation(
+        name,
+        f"Say whether {what} is right, and what the picture shows",
+        {
+            "200": _json("The mark.", Feedback),
+            **refusals,
+            "422": _json("It says neither, or contradicts itself.", Problem),
+        },
+        requestBody={
+            "required": True,
+            "content": {"application/json": {"schema": form}},
+        },
+    )
 
 
 def _idempotency_key() -> Json:

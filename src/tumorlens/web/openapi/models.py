@@ -15,8 +15,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from tumorlens.imaging.study import MRSequence
-from tumorlens.taxonomy import CLASSES, Answer, Decided, Finding, Lesion, TumorClass
+from tumorlens.taxonomy import CLASSES, Answer, Lesion, TumorClass, Verdict
 from tumorlens.web.uploads.upload import State
+
+# The web app serves no bundle of a user's own classes.
+Finding = TumorClass | Lesion
+Decided = Finding | Verdict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -93,6 +97,26 @@ class PictureView(BaseModel):
     height: int = Field(description="Of the slice once it is cut out and straight.")
     width: int
     inverted: bool = Field(description="Whether its greys were turned round.")
+
+
+class FeedbackForm(BaseModel):
+    """What a reader says of a result."""
+
+    correct: bool = Field(description="Whether the result is right.")
+    finding: Finding | None = Field(
+        default=None, description="What it shows, where the reader knows it."
+    )
+
+
+class Feedback(BaseModel):
+    """What a reader said of a result."""
+
+    correct: bool
+    finding: Finding | None = Field(
+        description="Null where the reader does not say; of a right result that names "
+        "a class, that class."
+    )
+    at: datetime
 
 
 class PredictionLinks(BaseModel):
@@ -204,6 +228,9 @@ class Prediction(BaseModel):
         description="What the network gave for a refused picture, for the record: it "
         "means nothing. null where not refused."
     )
+    feedback: Feedback | None = Field(
+        description="What a reader said of it; null for nothing so far."
+    )
     research_use_only: str
     id: str
     links: PredictionLinks
@@ -270,6 +297,9 @@ class ScanSeries(BaseModel):
         description="null before it is judged, or where nothing could be."
     )
     not_judged: str | None = Field(description="Why nothing could be judged.")
+    feedback: Feedback | None = Field(
+        description="What a reader said of it; null for nothing so far."
+    )
     links: SeriesLinks
 
 

@@ -36,9 +36,11 @@ from tumorlens.imaging.study import (
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.queue import JobLostError, Progress
 from tumorlens.jobs.tables import Job, JobState
 from tumorlens.jobs.worker import Worker
+from tumorlens.operations.drift import observe_series, reference_rates
 from tumorlens.operations.metrics import Metrics
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence
@@ -67,6 +69,13 @@ class _StoppingError(Exception):
 
 class SeriesJobs:
     """Threads that judge studies; safe to use from others.
+
+    Attributes
+    ----------
+    webhooks
+        Tells others that a study is judged.
+    drift
+        Counts what is judged against what the bundle states.
 
     One works through all studies. Another works only while that one is at a giant.
 
@@ -98,6 +107,10 @@ class SeriesJobs:
         self._store = store
         self._settings = settings
         self._metrics = metrics
+        bundle = classifier.bundle
+        self.drift = RateMonitor(
+            store.database, bundle.version, reference_rates(bundle)
+        )
         self._name = secrets.token_hex(8)
         self.webhooks = Webhooks(
             store.queue, settings.webhook_hosts, os.environ.get(SECRET)
@@ -356,6 +369,8 @@ class SeriesJobs:
         self._metrics.count_decision(
             finding.decision, self._classifier.bundle.name, series.sequence
         )
+        bundle = self._classifier.bundle
+        self.drift.observe(observe_series(finding, series.sequence, bundle))
         listed = [judged if item["index"] == index else item for item in series_facts]
         return self._keep(job, {"series": listed}, files), finding
 

@@ -26,6 +26,7 @@ from tumorlens.errors import (
     DiskFullError,
     IdempotencyError,
     MissingFileError,
+    NotReadyError,
     OutputError,
 )
 from tumorlens.inference.slice.explanation import Prediction
@@ -43,15 +44,21 @@ from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
 from tumorlens.web.security import ADDRESS, ANYONE
 from tumorlens.web.uploads import webhooks
+from tumorlens.web.uploads.feedback import KEY as FEEDBACK
+from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
-from tumorlens.web.uploads.upload import Kind, State, Upload, missing
+from tumorlens.web.uploads.upload import (
+    PICTURES,
+    RESULT,
+    SENT,
+    Kind,
+    State,
+    Upload,
+    missing,
+)
 
 STAGE = "scan"
 """Stage at which uploads wait to be judged."""
-
-SENT, RESULT = "sent", "result"
-"""Artefacts of an upload: its files as they came, until it is over, and what was made
-of them."""
 
 ATTEMPTS = RetryPolicy(5)
 """Tries of an upload that a full disk or a restart has kept from being judged."""
@@ -66,7 +73,6 @@ _DELETION = "deletion"
 """Kind and stage of a job that stands for a deletion until it is carried out. Nobody
 works on it, and it is never over, so that it gives way to nothing."""
 
-_PICTURES = "pictures"
 _KEY, _KEY_BYTES = "key", 32
 _SWEEPS_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
@@ -130,6 +136,8 @@ class Store:
         URL of a database as for `JobStore`; None for one in the folder.
     scan_seconds
         Seconds that judging one upload of a series may take.
+    feedback_seconds
+        Seconds that a result is kept from when a reader marked it, if that is longer.
 
     Raises
     ------
@@ -145,8 +153,10 @@ class Store:
         clock: Callable[[], float] = time.time,
         url: str | None = None,
         scan_seconds: float = 4 * 3600.0,
+        feedback_seconds: float = 0.0,
     ) -> None:
         self._scan_seconds = scan_seconds
+        self._feedback_seconds = feedback_seconds
         self.retention_seconds = retention_seconds
         self._clock = clock
         self._stopped = threading.Event()
@@ -157,13 +167,13 @@ class Store:
         self._store = JobStore(folder, policies, url=url, clock=clock)
         self.folder = self._store.folder
         self.queue: JobQueue = self._store.queue
-        self._database = self._store.database
-        self.tokens = TokenStore(self._database, clock)
-        self.accounts = AccountStore(self._database, clock)
+        self.database = self._store.database
+        self.tokens = TokenStore(self.database, clock)
+        self.accounts = AccountStore(self.database, clock)
         self.audit = AuditTrail(self.folder / AUDIT_FILE)
         self._artifacts = self._store.artifacts
         self._retention = Retention(
-            self._database, self.queue, self._artifacts, limit_bytes
+            self.database, self.queue, self._artifacts, limit_bytes
         )
         try:
             self.key = _signing_key(self.folder / _KEY)
@@ -207,7 +217,7 @@ class Store:
         try:
             with (
                 self._artifacts.staging(durable=False) as stage,
-                self._database.transaction(durable=False),
+                self.database.transaction(durable=False),
             ):
                 job = self._add_picture(prediction, owner, stage, origin=origin)
                 if not self._retention.make_room(job) and not self._is_alone(job):
@@ -253,7 +263,7 @@ class Store:
         listed = upload.document["analyses"]
         with (
             self._artifacts.staging() as stage,
-            self._database.transaction(),
+            self.database.transaction(),
         ):
             picture = self._add_picture(prediction, upload.owner, stage, upload.id)
             document = {**upload.document, "analyses": [*listed, picture.id]}
@@ -313,7 +323,7 @@ class Store:
         try:
             with self._artifacts.staging() as stage:
                 staged = {name: stage(file) for name, file in files.items()}
-                with self._database.transaction() as session:
+                with self.database.transaction() as session:
                     job = self.queue.add(
                         Kind.SCAN,
                         STAGE,
@@ -416,7 +426,7 @@ class Store:
         MissingFileError
             Where they were removed meanwhile.
         """
-        data = io.BytesIO(self.read(picture, _PICTURES))
+        data = io.BytesIO(self.read(picture, PICTURES))
         pictures = np.load(data, allow_pickle=False)
         pixels, evidence, gradcam = pictures.astype(np.float32) / np.float32(255.0)
         return prediction_from_json(picture.document, pixels, evidence, gradcam)
@@ -464,10 +474,10 @@ class Store:
             .where(
                 Job.owner == pictures[0].owner,
                 Artifact.role == RESULT,
-                Artifact.name == _PICTURES,
+                Artifact.name == PICTURES,
             )
         )
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             rows = session.execute(wanted).all()
         digests: dict[str, str | None] = {row.job: row.digest for row in rows}
         oldest: dict[str | None, str] = {}
@@ -526,6 +536,46 @@ class Store:
         """
         self.queue.remove([self.get(upload_id, owner, kind).id])
 
+    def mark(
+        self, upload: Upload, feedback: Feedback | None, index: int | None = None
+    ) -> None:
+        """Keep what a reader says of a result, and the result itself for longer.
+
+        Parameters
+        ----------
+        upload
+            A picture, or the scan that has the series.
+        feedback
+            None takes back what was said before.
+        index
+            Number of the series in the scan, from 0.
+
+        Raises
+        ------
+        MissingFileError
+            Where it was removed meanwhile.
+        NotReadyError
+            Where the scan is still being judged.
+        """
+        said = None if feedback is None else feedback.to_json()
+        with self.database.transaction() as session:
+            job = self.queue.locked(session, Job.id == upload.id)
+            if job is None:
+                raise missing(upload.kind)
+            if index is None:
+                document = {**job.document, FEEDBACK: said}
+                marks = [said]
+            else:
+                series = [dict(facts) for facts in job.document["series"]]
+                series[index][FEEDBACK] = said
+                document = {**job.document, "series": series}
+                marks = [facts.get(FEEDBACK) for facts in series]
+            usual_end = (job.finished or 0.0) + self.retention_seconds
+            kept_until = max(self._clock() + self._feedback_seconds, usual_end)
+            is_marked = any(mark is not None for mark in marks)
+            if not self.queue.note(job.id, document, kept_until if is_marked else None):
+                raise NotReadyError("The scan is still being judged.")
+
     def delete_all(self, owner: str) -> int:
         """Hide all uploads of a session; `sweep` removes them after `UNDO_SECONDS`.
 
@@ -567,9 +617,9 @@ class Store:
 
     def sweep(self) -> int:
         """Remove all uploads that were deleted or whose time is over; count them."""
-        return self._carry_out_deletions() + self._retention.expire(
-            self._clock() - self.retention_seconds
-        )
+        now = self._clock()
+        removed = self._carry_out_deletions()
+        return removed + self._retention.expire(now - self.retention_seconds, now)
 
     def sent_files(self, upload: Job) -> dict[str, Path]:
         """Name the files of an upload as they were sent; only to be read."""
@@ -598,7 +648,7 @@ class Store:
         try:
             with self._artifacts.staging() as stage:
                 staged = {name: stage(data) for name, data in (files or {}).items()}
-                with self._database.transaction():
+                with self.database.transaction():
                     upload = self.queue.save(upload, step=step, document=document)
                     self._artifacts.attach(upload.id, RESULT, staged)
                     if staged:
@@ -612,7 +662,7 @@ class Store:
         self, upload: Job, state: JobState, error: dict[str, str] | None = None
     ) -> None:
         """End an upload, and let its files go as they were sent; as `save`."""
-        with self._database.transaction():
+        with self.database.transaction():
             self.queue.finish(upload, state, error=error)
             self._artifacts.detach(self._artifacts.of(upload.id, SENT))
             self.tell(upload, state)
@@ -630,7 +680,7 @@ class Store:
 
     def stop(self, upload: Upload) -> None:
         """Stop an upload that waits or is being judged; the findings so far stay."""
-        with self._database.transaction():
+        with self.database.transaction():
             if self.queue.stop(upload.id):
                 self._artifacts.detach(self._artifacts.of(upload.id, SENT))
 
@@ -691,7 +741,7 @@ class Store:
             state=JobState.DONE,
         )
         file = stage(pictures.getvalue())
-        self._artifacts.attach(job.id, RESULT, {_PICTURES: file})
+        self._artifacts.attach(job.id, RESULT, {PICTURES: file})
         return job
 
     def _upload(self, job: Job) -> Upload:
@@ -709,6 +759,7 @@ class Store:
             state,
             document,
             self.queue.progress(job),
+            job.kept_until,
         )
 
     def _is_shown(self, job: Job) -> bool:
@@ -716,8 +767,10 @@ class Store:
         if job.parent is not None:
             # The time of a part begins when the whole is over.
             job = self.queue.get(job.parent) or job
-        oldest = self._clock() - self.retention_seconds
-        return job.finished is None or job.finished > oldest
+        now = self._clock()
+        if job.kept_until is not None and job.kept_until > now:
+            return True
+        return job.finished is None or job.finished > now - self.retention_seconds
 
     def _deleted(self, owner: str) -> set[str | None]:
         """Ids of what a session deleted and could still take back."""
@@ -726,7 +779,7 @@ class Store:
 
     def _carry_out_deletions(self) -> int:
         over = self._clock() - UNDO_SECONDS
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             due = list(
                 session.scalars(
                     select(Job).where(Job.kind == _DELETION, Job.created <= over)
@@ -758,7 +811,7 @@ class Store:
             return
         with (
             self._artifacts.staging() as stage,
-            self._database.transaction() as session,
+            self.database.transaction() as session,
         ):
             for upload in older:
                 if self.queue.get(upload.id) is not None:

@@ -14,6 +14,13 @@ from typing import Any
 from tumorlens.errors import MissingFileError
 from tumorlens.jobs.queue import Progress
 
+SENT, RESULT = "sent", "result"
+"""Artefacts of an upload: its files as they came, until it is over, and what was made
+of them."""
+
+PICTURES = "pictures"
+"""Name of the artefact with a picture's pixels and maps."""
+
 
 class Kind(StrEnum):
     """Kind of an upload."""
@@ -61,6 +68,9 @@ class Upload:
         PDF of all series; of several series also ``study``, what they show together.
     progress
         Slices that are judged; None where it is not being judged.
+    kept_until
+        Seconds since 1970 until which it is kept, since a reader has marked it; None
+        where it is removed as all others.
     """
 
     id: str
@@ -70,6 +80,7 @@ class Upload:
     state: State
     document: dict[str, Any] = field(repr=False)
     progress: Progress | None = None
+    kept_until: float | None = None
 
     @property
     def date(self) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +25,7 @@ from tumorlens.report.slice.document import (
 )
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
+    FINDINGS,
     INFO,
     Answer,
     Finding,
@@ -32,6 +34,8 @@ from tumorlens.taxonomy import (
     Verdict,
     decision_title,
 )
+from tumorlens.web.app_state import app_state
+from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.upload import State, Upload
 
 STATES = {
@@ -363,6 +367,54 @@ def judged_part(view: PictureView | None, is_framed: bool) -> JudgedPart | None:
         texts.append("Its greys were turned round.")
     corners = " ".join(f"{x:g},{y:g}" for x, y in view.corners)
     return JudgedPart(corners, view.shape[1], view.shape[0], " ".join(texts))
+
+
+@dataclass(frozen=True)
+class FeedbackCard:
+    """What a page shows of a reader's mark.
+
+    Parameters
+    ----------
+    mark
+        What was said; None for nothing so far.
+    findings
+        Values and titles of what a picture can show.
+    days
+        Days for which a marked result is kept.
+    kept_until
+        When it is removed, in UTC; None where it is removed as all others.
+    """
+
+    mark: Feedback | None
+    findings: tuple[tuple[str, str], ...]
+    days: int
+    kept_until: datetime | None
+
+    @property
+    def title(self) -> str:
+        """What the reader says that it shows; empty where nothing."""
+        if self.mark is None or self.mark.finding is None:
+            return ""
+        return INFO[self.mark.finding].title
+
+
+def feedback_card(upload: Upload, mark: Mapping[str, Any] | None) -> FeedbackCard:
+    """Gather what a page shows of a reader's mark.
+
+    Parameters
+    ----------
+    upload
+        A picture, or the scan that has the series.
+    mark
+        What was said, as it is kept; None for nothing so far.
+    """
+    until = upload.kept_until
+    return FeedbackCard(
+        None if mark is None else Feedback.read(mark),
+        tuple((name.value, INFO[name].title) for name in FINDINGS),
+        app_state().settings.feedback_days,
+        None if until is None else datetime.fromtimestamp(until, UTC),
+    )
 
 
 def headline(document: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Responses that a page and the API give alike.
+"""What a page and the API read and answer alike.
 
 Tested in `tests/web/views/api/` and `tests/web/views/pages/`.
 """
@@ -6,6 +6,7 @@ Tested in `tests/web/views/api/` and `tests/web/views/pages/`.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
 from tumorlens.web.security import listed_owner
+from tumorlens.web.uploads.feedback import KEY as FEEDBACK
+from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.presentation import session_rows
 
@@ -42,6 +45,8 @@ _SERVER_FAULTS = {
 }
 
 STATUS_SCHEMA = "tumorlens-scan-status/1"
+
+_YES_OR_NO = {"yes": True, "no": False}
 
 
 def upload_status(results: Sequence[Upload | Failure]) -> int:
@@ -124,6 +129,52 @@ def _page_length() -> int:
             f"The limit is {text[:40]!r}.", f"Give a number from 1 to {MOST_LISTED}."
         )
     return int(text)
+
+
+def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
+    """Keep what the request says of a result: whether it is right, and what it shows.
+
+    Parameters
+    ----------
+    upload
+        A picture, or the scan that has the series.
+    index
+        Number of the series in the scan, from 0; None for a picture.
+
+    Returns
+    -------
+    dict
+        The mark, as plain JSON values.
+
+    Raises
+    ------
+    InputError
+        The request is neither a form nor JSON with ``correct``, or its ``finding`` is
+        none or contradicts it (422).
+    MissingFileError, NotFound
+        There is no such result (404).
+    NotReadyError
+        The series or its scan is still being judged (409).
+    """
+    decision: str = (
+        upload.document["decision"]
+        if index is None
+        else judged_series(upload, index)["finding"]["decision"]
+    )
+    sent: object = request.form.to_dict() or request.get_json(silent=True)
+    values: dict[Any, Any] = sent if isinstance(sent, dict) else {}
+    correct, finding = values.get("correct"), values.get("finding")
+    if isinstance(correct, str):
+        correct = _YES_OR_NO.get(correct)
+    if not isinstance(correct, bool) or not isinstance(finding, str | None):
+        raise InputError(
+            "The request does not say whether the result is right.",
+            "Send 'correct' as true or false, and 'finding' as text where it is known.",
+        )
+    feedback = Feedback.on(decision, correct, finding, time.time())
+    app_state().store.mark(upload, feedback, index)
+    app_state().metrics.feedback.labels("yes" if correct else "no").inc()
+    return feedback.to_json()
 
 
 def png_response(data: bytes) -> Response:
@@ -357,4 +408,5 @@ def _series_to_json(facts: dict[str, Any]) -> dict[str, Any]:
         "decision": None if finding is None else finding["decision"],
         "p_tumor": None if finding is None else finding["p_tumor"],
         "not_judged": None if finding is None else finding["not_judged"],
+        "feedback": facts.get(FEEDBACK),
     }

@@ -31,6 +31,7 @@ from tumorlens.web.views.responses import (
     judged_series,
     judged_study,
     listed_page,
+    mark_result,
     series_report_pdf,
     status_to_json,
     study_nifti,
@@ -149,6 +150,24 @@ def delete(scan_id: str) -> tuple[str, int]:
 def finding(scan_id: str, index: int) -> Response:
     """Give the finding of a series: 200, 404 for no such one, 409 while it waits."""
     return jsonify(judged_series(_get(scan_id), index)["finding"])
+
+
+@blueprint.put("/<scan_id>/series/<int:index>/feedback")
+def mark(scan_id: str, index: int) -> Response:
+    """Keep whether the finding of a series is right, and what it shows.
+
+    Answers 200 with the mark, 404, 409 while the scan is judged, or 422.
+    """
+    return jsonify(mark_result(_get(scan_id), index))
+
+
+@blueprint.delete("/<scan_id>/series/<int:index>/feedback")
+def unmark(scan_id: str, index: int) -> tuple[str, int]:
+    """Take back what was said of a series: 204, 404 or 409."""
+    upload = _get(scan_id)
+    judged_series(upload, index)
+    app_state().store.mark(upload, None, index)
+    return "", 204
 
 
 @blueprint.get("/<scan_id>/series/<int:index>/evidence.nii.gz")

@@ -15,9 +15,11 @@ from tumorlens.web.app_state import app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import judge_pictures
 from tumorlens.web.security import api_owner
+from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     listed_page,
+    mark_result,
     overlay_kind,
     png_response,
     slice_report_pdf,
@@ -102,6 +104,22 @@ def delete(analysis_id: str) -> tuple[str, int]:
     return "", 204
 
 
+@blueprint.put("/<analysis_id>/feedback")
+def mark(analysis_id: str) -> Response:
+    """Keep whether a prediction is right, and what the picture shows.
+
+    Answers 200 with the mark, 404, or 422 where it is none.
+    """
+    return jsonify(mark_result(_analysis(analysis_id)))
+
+
+@blueprint.delete("/<analysis_id>/feedback")
+def unmark(analysis_id: str) -> tuple[str, int]:
+    """Take back what was said of a prediction: 204, or 404."""
+    app_state().store.mark(_analysis(analysis_id), None)
+    return "", 204
+
+
 @blueprint.get("/<analysis_id>/evidence.png")
 def evidence(analysis_id: str) -> Response:
     """Give the evidence map, 8-bit grey, as large as the picture: 200, or 404."""
@@ -148,4 +166,5 @@ def _to_json(analysis: Upload) -> dict[str, Any]:
         "overlay": link("overlay"),
         "report": link("report"),
     }
-    return {**analysis.document, "id": analysis.id, "links": links}
+    document = {FEEDBACK: None, **analysis.document}
+    return {**document, "id": analysis.id, "links": links}

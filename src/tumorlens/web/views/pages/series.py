@@ -26,6 +26,7 @@ from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
 from tumorlens.web.views.examples import example_of
@@ -41,6 +42,7 @@ from tumorlens.web.views.responses import (
     evidence_nifti,
     judged_series,
     judged_study,
+    mark_result,
     png_response,
     series_report_pdf,
     status_to_json,
@@ -191,6 +193,25 @@ def stop(scan_id: str) -> AnyResponse:
     return redirect(url_for("series.show", scan_id=scan_id), 303)
 
 
+@blueprint.post("/<scan_id>/series/<int:index>/feedback")
+def mark(scan_id: str, index: int) -> AnyResponse:
+    """Keep whether the finding of a series is right, and what it shows.
+
+    Answers 303 to its page; 404, 409 while the scan is judged, or 422.
+    """
+    mark_result(_get(scan_id), index)
+    return redirect(url_for("series.show", scan_id=scan_id, series=index + 1), 303)
+
+
+@blueprint.post("/<scan_id>/series/<int:index>/feedback/delete")
+def unmark(scan_id: str, index: int) -> AnyResponse:
+    """Take back what was said of a series: 303 to its page, 404 or 409."""
+    upload = _get(scan_id)
+    judged_series(upload, index)
+    app_state().store.mark(upload, None, index)
+    return redirect(url_for("series.show", scan_id=scan_id, series=index + 1), 303)
+
+
 @blueprint.post("/<scan_id>/delete")
 def delete(scan_id: str) -> AnyResponse:
     """Remove an upload with its pictures, also while it is judged.
@@ -317,6 +338,10 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
         ],
         "others": _others(upload, facts),
         "place": place,
+        # The worker writes on a scan until it is over.
+        "feedback": presentation.feedback_card(upload, facts.get(FEEDBACK))
+        if upload.state.is_over
+        else None,
     }
 
 

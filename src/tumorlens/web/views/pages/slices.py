@@ -34,10 +34,12 @@ from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import judge_pictures, judge_slice
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.examples import example_of
 from tumorlens.web.views.presentation import (
     analysis_row,
+    feedback_card,
     glance_rows,
     judged_part,
     measured_rates,
@@ -46,6 +48,7 @@ from tumorlens.web.views.presentation import (
 )
 from tumorlens.web.views.responses import (
     download_response,
+    mark_result,
     overlay_kind,
     png_response,
     slice_report_pdf,
@@ -100,6 +103,7 @@ def show(analysis_id: str) -> str:
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
             for polygon in prediction.explanation.outline
         ],
+        feedback=feedback_card(analysis, analysis.document.get(FEEDBACK)),
         judged=judged_part(prediction.view, "framed" in analysis.document),
         frame=_box_of(prediction.view),
         example=example,
@@ -133,6 +137,25 @@ def judge_frame(analysis_id: str) -> AnyResponse:
     point = prediction.decision.operating_point
     kept = judge_slice(study, ensure_session_id(), point, origin)
     return redirect(url_for("slices.show", analysis_id=kept.id), 303)
+
+
+@blueprint.post("/<analysis_id>/feedback")
+def mark(analysis_id: str) -> AnyResponse:
+    """Keep whether a result is right, and what the picture shows: 303 to its page.
+
+    404, or 422 where the form says neither yes nor no, or contradicts itself.
+    """
+    analysis = app_state().store.get(analysis_id, session_id() or NOBODY)
+    mark_result(analysis)
+    return redirect(url_for("slices.show", analysis_id=analysis_id), 303)
+
+
+@blueprint.post("/<analysis_id>/feedback/delete")
+def unmark(analysis_id: str) -> AnyResponse:
+    """Take back what was said of a result: 303 to its page, or 404."""
+    analysis = app_state().store.get(analysis_id, session_id() or NOBODY)
+    app_state().store.mark(analysis, None)
+    return redirect(url_for("slices.show", analysis_id=analysis_id), 303)
 
 
 @blueprint.get("/<analysis_id>/judged.png")
