@@ -49,7 +49,8 @@ from tumorlens.inference.slice.sequence import (
 )
 from tumorlens.inference.slice.session import LoadedModel, Session, load_model
 
-DEFAULT_BATCH = 4
+DEFAULT_BATCH = 1
+"""One thread runs one slice as quickly as each of four, in far less memory."""
 
 _Item = TypeVar("_Item")
 _Chunk = TypeVar("_Chunk")
