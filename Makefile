@@ -98,8 +98,8 @@ sbom: pyproject.toml constraints.txt
 # one or two of the eight other kinds of brain44. It goes on where it was stopped.
 # TUMORLENS_DATA names the folder of the sets. The tables go to folds/report.
 REPRODUCED := runs/reproduced
-RECIPE := --network evidence-net-sequences --epochs 24 --early-share 0.75 \
-	--final-rate 0.3 --ema 0.9985 --transplant-share 0.12
+RECIPE := --network evidence-net-sequences --epochs 30 --early-share 0.75 \
+	--final-rate 0.3 --ema 0.999 --transplant-share 0.12
 KINDS := --keep schwannoma=0 --keep tuberculoma=0 --keep neurocytoma=1 \
 	--keep carcinoma=2 --keep papilloma=3 --keep germinoma=3 \
 	--keep medulloblastoma=4 --keep granuloma=4

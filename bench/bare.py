@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from tumorlens.inference.bundle.bundle import MODEL_FILE
 from tumorlens.inference.slice.session import INPUT_NAME
 
+BATCH = 4
+"""Slices of a pass that is shared among threads, at its quickest."""
+
 
 def bare_forward(
     model: Path, threads: int

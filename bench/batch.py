@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bare import bare_forward
+from bench.bare import BATCH, bare_forward
 from bench.figures import Amount, Asked, Figure, times
 from bench.keras_side import why_not
 from bench.pictures import write_heads
 from bench.processes import run, tumorlens
 from bench.timing import spread
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.classifier import DEFAULT_BATCH
 from tumorlens.inference.slice.session import available_cores
 
 PEAK_MB = 300.0
@@ -59,7 +58,7 @@ def many_files(model: Path, folder: Path, many: int, few: int) -> Iterator[Figur
     with_maps = run([*command, "--maps", folder / "maps", folder / "few"])
 
     bare = spread(rates, "images/s")
-    beside = f"bare forward, batch {DEFAULT_BATCH}"
+    beside = f"bare forward, batch {BATCH}"
     going = Amount((many - few) / (at_many.seconds - at_few.seconds), "images/s")
     whole = Amount(many / at_many.seconds, "images/s")
     drawn = Amount(few / with_maps.seconds, "images/s")
@@ -102,13 +101,13 @@ def bare_rate(model: Path, count: int) -> float:
     size = load_bundle(model).preprocessing.size
     bare = bare_forward(model, available_cores())
     rng = np.random.default_rng(0)
-    ready = rng.random((DEFAULT_BATCH, size, size, 3), np.float32)
+    ready = rng.random((BATCH, size, size, 3), np.float32)
     bare(ready)
-    passes = max(1, count // DEFAULT_BATCH)
+    passes = max(1, count // BATCH)
     start = time.perf_counter()
     for _ in range(passes):
         bare(ready)
-    return passes * DEFAULT_BATCH / (time.perf_counter() - start)
+    return passes * BATCH / (time.perf_counter() - start)
 
 
 def cold_start(model: Path, folder: Path, starts: int) -> Iterator[Figure | str]:

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.bare import BATCH
 from bench.batch import bare_rate
 from bench.figures import Amount, Asked, Figure, times
 from bench.processes import Run, run, tumorlens
 from bench.timing import spread
 from bench.volumes import SIZE, write_volume
-from tumorlens.inference.classifier import DEFAULT_BATCH
 
 SLICES = 160
 HALF, TWICE = SLICES // 2, SLICES * 2
@@ -49,7 +49,7 @@ def measure(model: Path, rounds: int = 5) -> Iterator[Figure | str]:
         f"scan, {SLICES} slices {SIZE}x{SIZE}: NIfTI in, JSON and evidence out, "
         "start included",
         seconds[SLICES],
-        f"bare forward of {SLICES}, batch {DEFAULT_BATCH}",
+        f"bare forward of {SLICES}, batch {BATCH}",
         spread(bare, "s"),
         "times as long",
         Asked("ratio", BESIDE_BARE),

@@ -13,6 +13,20 @@ from tests.samples.orthanc import Orthanc
 from tests.samples.processes import Command
 
 
+class Clock:
+    """A clock that a test turns on."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
 def collected() -> Iterator[None]:
     """Let sockets go here, and not in another file's test.

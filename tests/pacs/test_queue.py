@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pacs.conftest import Clock
 from tumorlens.errors import ArchiveError, OutputError
 from tumorlens.jobs import artifacts
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
@@ -22,18 +23,6 @@ from tumorlens.pacs.queue import (
 from tumorlens.report.dicom.finding import SentResult
 
 DAY = 86_400.0
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pacs.test_queue import DAY, Clock, kept, read, send
+from tests.pacs.conftest import Clock
+from tests.pacs.test_queue import DAY, kept, read, send
 from tumorlens.errors import OutputError
 from tumorlens.pacs import queue as queue_module
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue

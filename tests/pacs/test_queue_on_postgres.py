@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.pacs.conftest import Clock
 from tests.pacs.test_queue import (  # noqa: F401
     DAY,
-    Clock,
-    clock,
     test_a_series_given_up_whose_images_are_gone_takes_them_again,
     test_a_series_is_complete_once_nothing_came_for_a_while,
     test_a_series_of_which_images_are_missing_is_taken_only_where_that_is_asked,
@@ -37,7 +36,7 @@ from tumorlens.pacs.queue import SeriesQueue
 @pytest.fixture
 def queue(
     tmp_path: Path,
-    clock: Clock,  # noqa: F811
+    clock: Clock,
     postgres: Postgres,
 ) -> Iterator[SeriesQueue]:
     url = postgres.database()
@@ -48,7 +47,7 @@ def queue(
 @pytest.fixture
 def fetches(
     tmp_path: Path,
-    clock: Clock,  # noqa: F811
+    clock: Clock,
     postgres: Postgres,
 ) -> Iterator[FetchQueue]:
     url = postgres.database()
@@ -58,7 +57,7 @@ def fetches(
 
 def test_another_process_goes_on_once_the_first_is_silent(
     tmp_path: Path,
-    clock: Clock,  # noqa: F811
+    clock: Clock,
     postgres: Postgres,
 ) -> None:
     url = postgres.database()

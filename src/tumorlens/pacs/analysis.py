@@ -90,11 +90,7 @@ def analysis_with(
             except InputError as error:
                 # What goes to the archive is worth sending without it.
                 logger.warning("A FHIR report was not written: %s.", error.code)
-        results = [data for item in judged for data in item.results]
-        if job.earlier:
-            finding, headers = judged[0].finding, judged[0].headers
-            results.append(_to_bytes(build_ko(headers, job.earlier, finding)))
-        return results
+        return _in_place_of(job.earlier, judged)
 
     return analyse
 
@@ -151,13 +147,20 @@ def study_analysis(
         )
         if keep is not None:
             keep(job, judged)
-        results = list(judged.results)
-        if job.earlier:
-            note = build_ko(judged.headers, job.earlier, judged.finding)
-            results.append(_to_bytes(note))
-        return results
+        return _in_place_of(job.earlier, [judged])
 
     return analyse
+
+
+def _in_place_of(
+    earlier: Sequence[SentResult], judged: Sequence[Judged]
+) -> list[bytes]:
+    """List the results, and what rejects those that were sent before."""
+    results = [data for item in judged for data in item.results]
+    if earlier:
+        first = judged[0]
+        results.append(_to_bytes(build_ko(first.headers, earlier, first.finding)))
+    return results
 
 
 def _read_parts(parts: Sequence[SeriesJob]) -> tuple[list[Series], tuple[str, ...]]:

@@ -97,7 +97,8 @@ class TrainingConfig:
     patience: int = 8
     seed: int = 1
     open_licences: bool = False
-    classes: dict[str, bool] = field(default_factory=dict)
+    # Left out of the hash, which a dict has none of; equality counts it.
+    classes: dict[str, bool] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be.

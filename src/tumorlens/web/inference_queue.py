@@ -171,12 +171,8 @@ class Place:
         TooSlowError
             The upload has taken as long as it may, or the server stops.
         """
-        queue = self._queue
-        with self._held(reads=False) as start:
+        with self._held(reads=False):
             yield
-        with queue._lock:
-            seconds = time.monotonic() - start
-            queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
 
     @contextmanager
     def reading_turn(self) -> Iterator[None]:
@@ -191,8 +187,8 @@ class Place:
             yield
 
     @contextmanager
-    def _held(self, *, reads: bool) -> Iterator[float]:
-        """Wait for a turn, and yield when it began."""
+    def _held(self, *, reads: bool) -> Iterator[None]:
+        """Wait for a turn, and have it."""
         queue = self._queue
         with queue._lock:
             self._check()
@@ -209,10 +205,13 @@ class Place:
                 raise
         start = time.monotonic()
         try:
-            yield start
+            yield
         finally:
-            self._used_seconds += time.monotonic() - start
+            seconds = time.monotonic() - start
+            self._used_seconds += seconds
             with queue._lock:
+                if not reads:
+                    queue._mean_seconds += _WEIGHT * (seconds - queue._mean_seconds)
                 self._leave()
 
     def _begin(self) -> None:

@@ -132,9 +132,12 @@ def test_a_scan_is_called_by_the_threshold_for_scans(
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     point = replace(MODEL.operating_points["screening"], threshold=threshold)
     points = {**MODEL.operating_points, "screening": point}
-    record_series_model(folder, replace(MODEL, operating_points=points))
+    # Below one half: what is likelier a tumour than not is called one at any threshold.
+    faint = replace(MODEL, operating_points=points, intercept=-7.0)
+    record_series_model(folder, faint)
     records = read_manifest(draw_set(tmp_path, 1))
     _, (found,) = predict_series([load_compared_model(folder)], records, None)
+    assert (found.p_tumor < 0.5).all()
     assert (found.called == called).all()
 
 

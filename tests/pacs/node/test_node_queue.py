@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pacs.conftest import Clock
 from tests.samples.dicom_studies import write_series
 from tumorlens.errors import BusyError
 from tumorlens.pacs.node import node_queue
@@ -20,18 +21,6 @@ from tumorlens.report.dicom.finding import SentResult
 
 DAY = 86_400.0
 KIND = "1.2.840.10008.5.1.4.1.1.4"
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

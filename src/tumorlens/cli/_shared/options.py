@@ -9,6 +9,13 @@ from pathlib import Path
 
 import click
 
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="TUMORLENS_STORE",
+    required=True,
+    help="The server's folder. Environment: TUMORLENS_STORE.",
+)
 operating_point_option = click.option(
     "--operating-point",
     envvar="TUMORLENS_OPERATING_POINT",

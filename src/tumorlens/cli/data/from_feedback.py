@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tumorlens.cli._shared.options import store_option
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
 
 if TYPE_CHECKING:
@@ -21,13 +22,7 @@ SOURCE = "feedback"
 
 
 @click.command("from-feedback")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="TUMORLENS_STORE",
-    required=True,
-    help="The server's folder. Environment: TUMORLENS_STORE.",
-)
+@store_option
 @click.option(
     "--database-url",
     envvar="TUMORLENS_DATABASE_URL",

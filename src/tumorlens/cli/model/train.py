@@ -341,6 +341,7 @@ def _cross_validate(
         that out.
     """
     from tumorlens.calibration.probabilities import COVERAGE
+    from tumorlens.data.manifest import class_names
     from tumorlens.data.split import records_in_folds
     from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.experiments.cross_validation import (
@@ -381,12 +382,15 @@ def _cross_validate(
         "leakage": folds_result.leakage,
         **evaluate_scored(folds_result.scored_slices, folds_result.rules),
     }
+    # Of classes of a user's own nothing is measured by sequence.
+    has_own = class_names(folds_result.scored_slices.records)
+    by_sequence = None if has_own else sequence_figures(folds_result.with_lesions)
     if find_network(config.network).sequences:
-        metrics["sequences"] = sequence_figures(folds_result.with_lesions)
+        metrics["sequences"] = by_sequence
     if damaged:
         measured_bundles = measured_bundles_of_folds(folds_result.bundles, everything)
         metrics |= measure_network(measured_bundles, damaged, click.echo)
-    _report_folds(folds_result, metrics, folder)
+    _report_folds(folds_result, metrics, by_sequence, folder)
     if len(folds_result.bundles) == folds:
         made = bundle_of_folds(folds_result, everything, config, folder, say=click.echo)
         bundle = with_figures(made, folder)
@@ -394,11 +398,12 @@ def _cross_validate(
 
 
 def _report_folds(
-    cross_validation: CrossValidation, metrics: dict[str, Any], folder: Path
+    cross_validation: CrossValidation,
+    metrics: dict[str, Any],
+    by_sequence: Mapping[str, Any] | None,
+    folder: Path,
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
-    from tumorlens.data.manifest import class_names
-    from tumorlens.evaluation.performance.by_sequence import sequence_figures
     from tumorlens.evaluation.scoring.worst_errors import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
     from tumorlens.experiments.evaluation import (
@@ -421,10 +426,8 @@ def _report_folds(
     write_json(
         out / "figures.json", [{**figures_on_set(metrics), **network_figures(metrics)}]
     )
-    # Of classes of a user's own nothing is measured by sequence.
-    if not class_names(cross_validation.scored_slices.records):
-        found = sequence_figures(cross_validation.with_lesions)
-        write_json(out / "sequences.json", [found])
+    if by_sequence is not None:
+        write_json(out / "sequences.json", [by_sequence])
     click.echo(f"Figures of all folds together written to {out}.")
 
 

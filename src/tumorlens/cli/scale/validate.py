@@ -27,6 +27,13 @@ _protocol_option = click.option(
     required=True,
     help="The protocol (TOML), the same file at every site.",
 )
+_files_argument = click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILES...",
+)
 _password_option = click.option(
     "--ask-password", is_flag=True, help="Ask for the key's password."
 )
@@ -179,13 +186,7 @@ def merge(
 
 
 @validate.command()
-@click.argument(
-    "files",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILES...",
-)
+@_files_argument
 @click.option(
     "--key",
     "key_path",
@@ -201,13 +202,7 @@ def sign(files: tuple[Path, ...], key_path: Path, ask_password: bool) -> None:
 
 
 @validate.command()
-@click.argument(
-    "files",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILES...",
-)
+@_files_argument
 @click.option(
     "--key",
     "key_path",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from tumorlens.cli._shared.options import store_option
+
 EXIT_BROKEN = 1
 
 
@@ -18,13 +20,7 @@ def audit() -> None:
 
 
 @audit.command()
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="TUMORLENS_STORE",
-    required=True,
-    help="The server's folder. Environment: TUMORLENS_STORE.",
-)
+@store_option
 @click.option(
     "--noted",
     metavar="DIGEST",

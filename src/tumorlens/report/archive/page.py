@@ -9,12 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from tumorlens.report.charts.chart import draw_chart
 from tumorlens.report.charts.style import STYLE
-from tumorlens.report.evaluation.page import NOT_CLINICAL
+from tumorlens.report.evaluation.page import NOT_CLINICAL, page_template
 from tumorlens.report.evaluation.page import TEMPLATES as EVALUATION_TEMPLATES
 from tumorlens.report.figure_words import name_text
 from tumorlens.report.page_parts import Chart, Line
@@ -108,6 +108,7 @@ def render_archive(
         chart=Markup(draw_chart(chart, "probabilities")),
         months=_tree(series, left_out),
         link=link,
+        title="Results of an archive",
         subtitle=subtitle,
         research_use=RESEARCH_USE,
         not_clinical=NOT_CLINICAL,
@@ -189,12 +190,4 @@ def _tree(
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: f"{value:,}"
-    return environment.get_template("archive.html")
+    return page_template("archive.html", TEMPLATES, number=lambda value: f"{value:,}")

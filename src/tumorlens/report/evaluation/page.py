@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -89,18 +89,38 @@ def _check(table: Table) -> None:
 
 @cache
 def _template() -> Template:
+    return page_template(
+        "evaluation.html",
+        breakable=_breakable,
+        drawn=_drawn,
+        inline=_inline,
+        numeric=numeric_columns,
+    )
+
+
+def page_template(
+    name: str, *folders: Path, **filters: Callable[..., object]
+) -> Template:
+    """Load the template of a page that is a file by itself.
+
+    Parameters
+    ----------
+    name
+        File of the template.
+    folders
+        Where to look, before the folder of `page.html`, which such pages extend.
+    filters
+        Filters of the template, by name.
+    """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = _breakable
-    environment.filters["drawn"] = _drawn
-    environment.filters["inline"] = _inline
-    environment.filters["numeric"] = numeric_columns
-    return environment.get_template("evaluation.html")
+    environment.filters.update(filters)
+    return environment.get_template(name)
 
 
 def _breakable(cell: str) -> Markup:

@@ -34,7 +34,7 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import FACTS_FILE
-from tumorlens.inference.classifier import DEFAULT_BATCH, load_classifier
+from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
@@ -50,6 +50,7 @@ COPY = "copy"
 """Status of a file that repeats another one of its series."""
 
 _READERS = 2
+_SLICES_AT_ONCE = 16
 _UNITS_AHEAD = 4
 _FILES_AHEAD = 256
 _LONGEST_WORD = 64
@@ -186,7 +187,7 @@ class PartWorker:
     ) -> Iterator[tuple[Prediction | Failure, dict[str, Any]]]:
         items = _read_ahead(task.units)
         # Slices are judged in batches across files; failures keep their place.
-        while batch := list(islice(items, DEFAULT_BATCH)):
+        while batch := list(islice(items, _SLICES_AT_ONCE)):
             slices = [item[0] for item in batch if not isinstance(item, Failure)]
             judged = self._classifier.predict_slices(slices, self.operating_point)
             for item in batch:

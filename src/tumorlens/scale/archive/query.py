@@ -113,34 +113,20 @@ def query_archive(
         "series_": pc.field(_SERIES),
         "p_": _P_TUMOR,
     }
-    condition = _condition(where, min_p_tumor)
-    steps = [
-        acero.Declaration("scan", acero.ScanNodeOptions(dataset)),
-        *(
-            []
-            if condition is None
-            else [acero.Declaration("filter", acero.FilterNodeOptions(condition))]
-        ),
-        acero.Declaration(
-            "project",
-            acero.ProjectNodeOptions(list(projection.values()), list(projection)),
-        ),
-        acero.Declaration(
-            "aggregate",
-            acero.AggregateNodeOptions(
-                [
-                    ("is_slice", "hash_count", None, "rows"),
-                    ("is_slice", "hash_sum", None, "slices"),
-                    ("is_failed", "hash_sum", None, "failed"),
-                    ("series_", "hash_count_distinct", None, _SERIES_COUNT),
-                    ("p_", "hash_mean", None, "mean_p_tumor"),
-                    ("p_", "hash_max", None, "max_p_tumor"),
-                ],
-                keys=list(by),
-            ),
-        ),
-    ]
-    table = acero.Declaration.from_sequence(steps).to_table()
+    table = _grouped(
+        dataset,
+        _condition(where, min_p_tumor),
+        projection,
+        by,
+        [
+            ("is_slice", "hash_count", None, "rows"),
+            ("is_slice", "hash_sum", None, "slices"),
+            ("is_failed", "hash_sum", None, "failed"),
+            ("series_", "hash_count_distinct", None, _SERIES_COUNT),
+            ("p_", "hash_mean", None, "mean_p_tumor"),
+            ("p_", "hash_max", None, "max_p_tumor"),
+        ],
+    )
     measures = {_SERIES: _SERIES_COUNT}
     names = [*by, *(name for name in MEASURES if name not in by)]
     groups = [
@@ -214,7 +200,7 @@ def archive_overview(
     is_judged = pc.field("status") == _OK
     chosen = is_judged if condition is None else is_judged & condition
     series, left_out = _top_series(dataset, chosen, listed)
-    totals = _totals(dataset, pc.scalar(True) if condition is None else condition)
+    totals = _totals(dataset, condition)
     return ArchiveOverview(
         totals, counts, _histogram(dataset, chosen), series, left_out
     )
@@ -331,7 +317,8 @@ def _grouped(
     keys: Sequence[str],
     measures: Sequence[tuple[Any, ...]],
 ) -> pa.Table:
-    """Stream rows into groups."""
+    """Stream rows into groups; all of them where none are chosen by a condition."""
+    chosen = pc.scalar(True) if chosen is None else chosen
     steps = [
         acero.Declaration("scan", acero.ScanNodeOptions(dataset)),
         acero.Declaration("filter", acero.FilterNodeOptions(chosen)),

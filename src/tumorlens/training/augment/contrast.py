@@ -90,8 +90,8 @@ def enhances(square: Square, outline: Square, brain: Square) -> bool:
     outline, brain
         Shape (S, S), uint8, 255 inside.
     """
-    around, levels = _surroundings(square, outline, brain)
-    if around is None:
+    levels = _surroundings(square, outline, brain)
+    if levels is None:
         return False
     median, spread = levels
     return bool(np.median(square[outline > 127]) > median + _ENHANCED * spread)
@@ -120,9 +120,10 @@ def without_agent(
         Shape (S, S), uint8; the square itself where the brain around the tumour is
         not known.
     """
-    around, (median, spread) = _surroundings(square, outline, brain)
-    if around is None:
+    levels = _surroundings(square, outline, brain)
+    if levels is None:
         return square
+    median, spread = levels
     grey = square.astype(np.float32)
     tumor = grey[outline > 127]
     own = max(float(tumor.std()), 1.0)
@@ -143,13 +144,13 @@ def without_agent(
 
 def _surroundings(
     square: Square, outline: Square, brain: Square
-) -> tuple[Square | None, tuple[float, float]]:
-    """Find the brain around an outline, its median grey, and the brain's spread."""
+) -> tuple[float, float] | None:
+    """Find the median grey of the brain around an outline, and the brain's spread."""
     inside = (outline > 127).astype(np.uint8)
     near = (cv2.dilate(inside, disc(_RING)) > 0) & (inside == 0) & (brain > 0)
     rest = (brain > 0) & (inside == 0)
     if not inside.any() or near.sum() < 50 or rest.sum() < _MIN_BRAIN:
-        return None, (0.0, 0.0)
+        return None
     low, high = np.percentile(square[rest], (16, 84))
     middle = float(np.median(square[near]))
-    return near.astype(np.uint8), (middle, max(float(high - low) / 2.0, 1.0))
+    return middle, max(float(high - low) / 2.0, 1.0)

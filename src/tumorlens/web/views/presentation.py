@@ -378,7 +378,8 @@ class FeedbackCard:
     mark
         What was said; None for nothing so far.
     findings
-        Values and titles of what a picture can show.
+        Values and titles of what a picture can show; empty for one that was refused,
+        beside which no class is named.
     days
         Days for which a marked result is kept.
     kept_until
@@ -398,7 +399,9 @@ class FeedbackCard:
         return INFO[self.mark.finding].title
 
 
-def feedback_card(upload: Upload, mark: Mapping[str, Any] | None) -> FeedbackCard:
+def feedback_card(
+    upload: Upload, mark: Mapping[str, Any] | None, *, refused: bool = False
+) -> FeedbackCard:
     """Gather what a page shows of a reader's mark.
 
     Parameters
@@ -407,11 +410,14 @@ def feedback_card(upload: Upload, mark: Mapping[str, Any] | None) -> FeedbackCar
         A picture, or the scan that has the series.
     mark
         What was said, as it is kept; None for nothing so far.
+    refused
+        Whether the model did not judge it.
     """
     until = upload.kept_until
+    findings = () if refused else FINDINGS
     return FeedbackCard(
         None if mark is None else Feedback.read(mark),
-        tuple((name.value, INFO[name].title) for name in FINDINGS),
+        tuple((name.value, INFO[name].title) for name in findings),
         app_state().settings.feedback_days,
         None if until is None else datetime.fromtimestamp(until, UTC),
     )

@@ -89,7 +89,7 @@ def test_a_scan_sent_from_the_page_is_followed_to_its_finding(
     assert min(color(page, row, column)) > 200
     assert max(color(page, 128, 128)) < 160
     page.get_by_role("link", name="All results").click()
-    assert page.get_by_role("link", name="head.nii.gz").is_visible()
+    page.get_by_role("link", name="head.nii.gz").wait_for()
 
 
 def test_a_folder_is_sent_as_one_scan(

@@ -458,7 +458,7 @@ def test_dark_is_dark(page: playwright.Page) -> None:
 def test_it_works_without_scripts(page: playwright.Page, files: dict[str, str]) -> None:
     page.set_input_files("#file", [files["head.png"], files["text.jpg"]])
     page.get_by_role("button", name="Analyse as single slices").click()
-    assert page.get_by_text("1 read, 1 not").is_visible()
+    page.get_by_text("1 read, 1 not").wait_for()
     follow(page, "head.png")
     assert shown_layers(page) == ["outline"]
     page.locator(".kinds label", has_text="Grad-CAM").click()

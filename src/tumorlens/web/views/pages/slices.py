@@ -103,7 +103,9 @@ def show(analysis_id: str) -> str:
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
             for polygon in prediction.explanation.outline
         ],
-        feedback=feedback_card(analysis, analysis.document.get(FEEDBACK)),
+        feedback=feedback_card(
+            analysis, analysis.document.get(FEEDBACK), refused=decision.is_refused
+        ),
         judged=judged_part(prediction.view, "framed" in analysis.document),
         frame=_box_of(prediction.view),
         example=example,
