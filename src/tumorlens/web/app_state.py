@@ -24,6 +24,7 @@ from tumorlens.settings import Settings
 from tumorlens.web.access import ADMIN_TOKEN, Access
 from tumorlens.web.idempotency import KeyLocks
 from tumorlens.web.inference_queue import InferenceQueue
+from tumorlens.web.passkeys import Passkeys
 from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 
@@ -60,6 +61,8 @@ class AppState:
         Queue of uploads of pictures in front of the network.
     access
         Who may do what.
+    passkeys
+        Passkeys that open accounts.
     stopping
         Set once the server is told to stop.
     key_locks
@@ -75,6 +78,7 @@ class AppState:
     metrics: Metrics
     queue: InferenceQueue
     access: Access
+    passkeys: Passkeys
     stopping: threading.Event = field(default_factory=threading.Event)
     key_locks: KeyLocks = field(default_factory=KeyLocks)
     streams: threading.BoundedSemaphore = field(default_factory=_few)
@@ -118,7 +122,8 @@ class AppState:
             "Uploads of pictures that wait or are judged.",
             lambda: queue.admitted,
         )
-        return cls(classifier, store, settings, jobs, metrics, queue, access)
+        passkeys = Passkeys(store.accounts)
+        return cls(classifier, store, settings, jobs, metrics, queue, access, passkeys)
 
     def stop(self) -> None:
         """Take nothing new, and let what waits in the background wait."""
@@ -183,18 +188,21 @@ def check_operating_point(name: str, bundle: Bundle) -> None:
 
 
 def _watch_drift(metrics: Metrics, monitor: RateMonitor) -> None:
-    def read(value: Callable[[RateState], float]) -> Callable[[], dict[str, float]]:
-        def go() -> dict[str, float]:
-            try:
-                states = monitor.states()
-            except OutputError:
-                return {}
-            return {item.reference.name: value(item) for item in states}
+    def read() -> dict[str, dict[str, float]]:
+        try:
+            states = monitor.states()
+        except OutputError:
+            states = []
+        return {
+            f"tumorlens_drift_{name}": {
+                state.reference.name: value(state) for state in states
+            }
+            for name, _, value in _DRIFT_METRICS
+        }
 
-        return go
-
-    for name, help_text, value in _DRIFT_METRICS:
-        metrics.watch(f"tumorlens_drift_{name}", help_text, read(value), "rate")
+    gauges = {f"tumorlens_drift_{name}": text for name, text, _ in _DRIFT_METRICS}
+    # Together: the database is read once for all.
+    metrics.watch_together(gauges, read, "rate")
 
 
 _DRIFT_METRICS: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (
