@@ -164,7 +164,7 @@ def test_a_provider_that_does_not_answer_is_named_as_the_cause(
     [
         ({"oidc_issuer": "http://login.example.org"}, "https"),
         ({"oidc_client_id": None}, "--oidc-client-id"),
-        ({"oidc_role": "chief"}, "'chief'"),
+        ({"oidc_role": "admin"}, "'admin'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

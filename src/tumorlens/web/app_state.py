@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import Flask, current_app
@@ -18,7 +17,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.session import available_cores
-from tumorlens.jobs.monitored_rates import RateMonitor, RateState
+from tumorlens.jobs.monitored_rates import DRIFT_GAUGES, RateMonitor
 from tumorlens.operations.metrics import Metrics
 from tumorlens.settings import Settings
 from tumorlens.web.access import ADMIN_TOKEN, Access
@@ -116,7 +115,8 @@ class AppState:
         metrics.watch(
             "tumorlens_queue_depth", "Uploads that wait: pictures and series.", depth
         )
-        _watch_drift(metrics, jobs.drift)
+        # Together: the database is read once for all.
+        metrics.watch_together(DRIFT_GAUGES, jobs.drift.gauges, "rate")
         metrics.watch(
             "tumorlens_uploads_in_progress",
             "Uploads of pictures that wait or are judged.",
@@ -185,55 +185,6 @@ def check_operating_point(name: str, bundle: Bundle) -> None:
             f"There is no operating point {display_name(name[:40])!r}.",
             f"Give one of: {names}.",
         )
-
-
-def _watch_drift(metrics: Metrics, monitor: RateMonitor) -> None:
-    def read() -> dict[str, dict[str, float]]:
-        try:
-            states = monitor.states()
-        except OutputError:
-            states = []
-        return {
-            f"tumorlens_drift_{name}": {
-                state.reference.name: value(state) for state in states
-            }
-            for name, _, value in _DRIFT_METRICS
-        }
-
-    gauges = {f"tumorlens_drift_{name}": text for name, text, _ in _DRIFT_METRICS}
-    # Together: the database is read once for all.
-    metrics.watch_together(gauges, read, "rate")
-
-
-_DRIFT_METRICS: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (
-    (
-        "alarm",
-        "1 where a rate has left the interval that the bundle states, in the window at "
-        "hand or the one before.",
-        lambda state: float(state.has_alarm),
-    ),
-    (
-        "observations",
-        "Observations of the rate in the window at hand.",
-        lambda state: state.observations,
-    ),
-    (
-        "share",
-        "How often it is so in the window at hand, 0 to 1.",
-        lambda state: math.nan if state.share is None else state.share,
-    ),
-    (
-        "stated_low",
-        "Lower end of the interval that the bundle states.",
-        lambda state: state.reference.low,
-    ),
-    (
-        "stated_high",
-        "Upper end of the interval that the bundle states.",
-        lambda state: state.reference.high,
-    ),
-)
-"""Name, meaning and value of each metric of drift."""
 
 
 def set_app_state(app: Flask, state: AppState) -> None:

@@ -10,7 +10,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingExtraError, SettingError, TumorLensError
-from tumorlens.jobs.accounts import ROLES, AccountStore
+from tumorlens.jobs.accounts import AccountStore
 from tumorlens.jobs.tables import Account
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.security import is_loopback
@@ -20,6 +20,8 @@ _SECONDS = 600
 _PROVIDER_SECONDS = 10
 _KEY = "tumorlens_oidc"
 _COOKIE = "_oidc"
+_FIRST_ROLES = ("viewer", "reader")
+"""An administrator is made by hand."""
 _NAME_CLAIMS = ("preferred_username", "email", "sub")
 
 
@@ -72,10 +74,10 @@ class OidcLogin:
                 f"{SETTINGS['oidc_client_id'].option} is missing.",
                 "Give the id that the provider knows this server by.",
             )
-        if settings.oidc_role not in ROLES:
+        if settings.oidc_role not in _FIRST_ROLES:
             raise SettingError(
                 f"{SETTINGS['oidc_role'].option} is {settings.oidc_role[:40]!r}.",
-                f"Give one of: {', '.join(ROLES)}.",
+                f"Give one of: {', '.join(_FIRST_ROLES)}.",
             )
         self._issuer, self._client_id = issuer, settings.oidc_client_id
         self._role, self._accounts = settings.oidc_role, accounts

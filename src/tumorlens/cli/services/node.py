@@ -273,6 +273,8 @@ def node(
         raise MissingExtraError("The DICOM node", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.inference.study.classifier import StudyClassifier
+    from tumorlens.jobs.monitored_rates import RateMonitor
+    from tumorlens.operations.drift import reference_rates
     from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.node.peers import Peer
     from tumorlens.pacs.shadow import shadow_analysis, shadow_study_analysis
@@ -294,7 +296,8 @@ def node(
         require_fhir()
         make_folder(fhir)
     classifier = load_series_classifier(model, side_by_side=True)
-    analyse = analysis_with(classifier, operating_point, fhir)
+    # Before the queue is opened: it may name an operating point that is none.
+    classifier.bundle.point(operating_point)
     if study_results is not None:
         make_folder(study_results)
         together = StudyClassifier(classifier.slice_classifier())
@@ -310,8 +313,11 @@ def node(
                 )
             )
         )
+        bundle = classifier.bundle
+        drift = RateMonitor(queue.database, bundle.version, reference_rates(bundle))
+        analyse = analysis_with(classifier, operating_point, fhir, drift)
         if shadow:
-            analyse = shadow_analysis(classifier, operating_point, queue)
+            analyse = shadow_analysis(classifier, operating_point, queue, drift)
         studies = None
         if study_results is not None:
             given = (together, operating_point, study_results)
@@ -334,7 +340,9 @@ def node(
         stack.callback(receiver.close)
         watched = None
         if place is not None:
-            watched = stack.enter_context(closing(HealthPort(*place, receiver, queue)))
+            watched = stack.enter_context(
+                closing(HealthPort(*place, receiver, queue, drift))
+            )
         worker.start()
         click.echo(f"{title} listens on {host}:{receiver.port}.", err=True)
         if shadow:
