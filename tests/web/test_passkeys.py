@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,7 +17,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.samples.authenticator import PRESENT, Authenticator
+from tests.samples.serving import serving
 from tumorlens import SeriesClassifier
+from tumorlens.jobs.accounts import AccountStore
+from tumorlens.jobs.store import open_database
 from tumorlens.settings import Settings
 from tumorlens.web import access, passkeys
 from tumorlens.web.app import create_app
@@ -196,3 +202,36 @@ def test_a_server_can_want_a_second_factor_of_everybody(
     assert "before you go on" in client.get("/account").text
     add_passkey(client, Authenticator())
     assert is_in(client)
+
+
+@pytest.fixture(scope="module")
+def site(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that knows an account; by name, as passkeys want it."""
+    folder = tmp_path_factory.mktemp("passkeys") / "store"
+    with closing(open_database(folder, None)) as database:
+        AccountStore(database).add("anna", PASSWORD, "reader")
+    options = ("--model", str(tiny_bundle), "--port", "0", "--store", str(folder))
+    with serving(*options) as (_, address):
+        yield address.replace("127.0.0.1", "localhost")
+
+
+def test_a_browser_adds_a_passkey_and_logs_in_with_it(page: Any) -> None:
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    authenticator = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+    }
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": authenticator})
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in", exact=True).first.click()
+    page.get_by_role("link", name="Your account").click()
+    page.get_by_role("button", name="Add a passkey").click()
+    page.get_by_text("last used never").wait_for()
+    page.get_by_role("button", name="Log out anna").click()
+    page.get_by_role("button", name="Log in with a passkey").click()
+    page.get_by_role("button", name="Log out anna").wait_for()

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from types import ModuleType
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -277,7 +277,8 @@ class AccountStore:
         with self._database.transaction() as session:
             account = _known(session.get(Account, name), name)
             count = session.scalar(select(func.count()).where(Passkey.account == name))
-            if (count or 0) >= _MOST_PASSKEYS or session.get(Passkey, passkey_id):
+            known = session.get(Passkey, passkey_id)
+            if (count or 0) >= _MOST_PASSKEYS or known is not None:
                 raise SettingError(
                     f"{name} has this passkey already, or {_MOST_PASSKEYS} of them.",
                     "Remove one first.",
@@ -426,7 +427,10 @@ def new_code_key() -> str:
     MissingExtraError
         The extra ``server`` is not installed.
     """
-    return _pyotp().random_base32()
+    _need_pyotp()
+    import pyotp
+
+    return pyotp.random_base32()
 
 
 def code_address(key: str, name: str) -> str:
@@ -442,15 +446,15 @@ def _check_role(role: str) -> None:
 
 
 def _authenticator(key: str) -> TOTP:
-    return _pyotp().TOTP(key, interval=CODE_SECONDS)
+    _need_pyotp()
+    import pyotp
+
+    return pyotp.TOTP(key, interval=CODE_SECONDS)
 
 
-def _pyotp() -> ModuleType:
-    try:
-        import pyotp
-    except ImportError:
-        raise MissingExtraError("A code of an authenticator app", "server") from None
-    return pyotp
+def _need_pyotp() -> None:
+    if find_spec("pyotp") is None:
+        raise MissingExtraError("A code of an authenticator app", "server")
 
 
 def _known(account: Account | None, name: str) -> Account:
