@@ -20,6 +20,7 @@ from tumorlens.cli._shared.options import (
     threads_option,
 )
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
+from tumorlens.cli._shared.service import share_heaps
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -132,6 +133,7 @@ def dicomweb(
         raise click.UsageError("--out goes with --study.")
     if worklist is not None and poll is None:
         raise click.UsageError("--worklist goes with --poll.")
+    share_heaps()
     try:
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401

@@ -29,7 +29,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now
+from tumorlens.cli._shared.service import end_now, share_heaps
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -244,6 +244,7 @@ def node(
     """
     if context.invoked_subcommand is not None:
         return
+    share_heaps()
     needed = ((folder, "folder"), (allow, "allow"), (shadow or send_to, "send_to"))
     for value, name in needed:
         if not value:
