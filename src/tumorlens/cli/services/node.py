@@ -267,7 +267,7 @@ def node(
         from tumorlens.pacs.node.health import HealthPort
         from tumorlens.pacs.node.node_queue import NodeQueue
         from tumorlens.pacs.node.receiver import Receiver
-        from tumorlens.pacs.node.sender import Commitments, send_files
+        from tumorlens.pacs.node.sender import Commitments, recorded, send_files
         from tumorlens.pacs.node.wholeness import Wholeness
         from tumorlens.pacs.worker import SeriesWorker, Studies
     except ImportError as error:
@@ -275,6 +275,7 @@ def node(
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.inference.study.classifier import StudyClassifier
     from tumorlens.jobs.monitored_rates import RateMonitor
+    from tumorlens.operations.audit import FILE, AuditTrail
     from tumorlens.operations.drift import reference_rates
     from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.node.peers import Peer
@@ -288,11 +289,13 @@ def node(
     place = None if health is None else _host_and_port(health)
     asking = [Peer.read(text, with_port=True) for text in commit_for]
     _check_senders(asking, peers)
+    trail = AuditTrail(folder / FILE)
     deliver = archive = None
     if send_to is not None:
         destination = Peer.read(send_to, with_port=True)
         archive = destination if commit_results else None
-        deliver = partial(send_files, title, destination, tls=client_tls)
+        sending = partial(send_files, title, destination, tls=client_tls)
+        deliver = recorded(sending, destination, trail)
     if fhir is not None:
         require_fhir()
         make_folder(fhir)
@@ -335,7 +338,7 @@ def node(
             Commitments(queue, title, archive, asking, client_tls).steps,
         )
         receiver = Receiver(
-            queue, title, host, port, peers, bounds, server_tls, asking, archive
+            queue, title, host, port, peers, bounds, server_tls, asking, archive, trail
         )
         stack.callback(worker.close, bounds.stop_seconds)
         stack.callback(receiver.close)

@@ -27,6 +27,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
 
+from tumorlens.operations.audit import (
+    AuditAction,
+    AuditEvent,
+    AuditTrail,
+    note_event,
+)
 from tumorlens.pacs.node.commitment import (
     ASK,
     CLASS_CONFLICT,
@@ -40,6 +46,7 @@ from tumorlens.pacs.node.commitment import (
 )
 from tumorlens.pacs.node.node_queue import NodeQueue, PeerRequest
 from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.worker import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +102,33 @@ def send_files(
     if arrived < len(files):
         logger.warning("The destination took %d of %d files.", arrived, len(files))
     return arrived == len(files)
+
+
+def recorded(
+    deliver: Delivery, destination: Peer, audit: AuditTrail | None
+) -> Delivery:
+    """Let an audit trail tell of each delivery to a peer."""
+
+    def go(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
+        arrived = 0
+
+        def note(path: Path) -> None:
+            nonlocal arrived
+            sent(path)
+            arrived += 1
+
+        is_whole = deliver(files, note)
+        note_event(
+            audit,
+            (AuditEvent.EXPORT, AuditAction.READ),
+            is_well=is_whole,
+            user=destination.title,
+            origin=destination.host,
+            detail=f"{arrived} of {len(files)} results",
+        )
+        return is_whole
+
+    return go
 
 
 def find(
