@@ -215,7 +215,7 @@ class Access:
         )
 
     def log_in_account(
-        self, find: Callable[[], Account | None], address: str, what: str
+        self, find: Callable[[], Account | None], address: str | None, what: str
     ) -> None:
         """Begin a browser's session in an account that something else opens.
 
@@ -224,7 +224,8 @@ class Access:
         find
             Finds the account; None where what was sent opens none.
         address
-            Where it was sent from.
+            Where it was sent from; None where nobody can guess, so that who gives up
+            is not counted.
         what
             What was sent, to begin a sentence.
 
@@ -235,7 +236,8 @@ class Access:
         QuotaError
             There were too many wrong ones from the address.
         """
-        self._attempt([address], lambda: _account_session(find()), what)
+        keys = [] if address is None else [address]
+        self._attempt(keys, lambda: _account_session(find()), what)
 
     def renew(self, account: Account) -> None:
         """Let the session at hand go on, whose account has another stamp by now."""

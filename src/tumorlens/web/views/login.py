@@ -102,7 +102,7 @@ def enter_by_provider() -> Response:
         account, paths[0] = provider.finish()
         return account
 
-    app_state().access.log_in_account(find, request.remote_addr or "", "The sign-in")
+    app_state().access.log_in_account(find, None, "The sign-in")
     # A redirect would be followed without the session's cookie: to the browser it is
     # still the other site that asks.
     page = make_response(render_template("signed_in.html", next=_local(paths[0])))
