@@ -8,6 +8,7 @@ import pytest
 from tumorlens.errors import MissingFileError, SettingError
 from tumorlens.jobs.accounts import AccountStore, code_address, new_code_key
 from tumorlens.jobs.database import Database
+from tumorlens.jobs.tokens import TokenStore
 
 PASSWORD = "four drawn heads a day"
 
@@ -128,14 +129,26 @@ def test_an_account_with_a_passkey_is_not_opened_by_its_password(
     assert accounts.passkey("first") is None
 
 
-def test_who_signs_in_elsewhere_has_one_account(accounts: AccountStore) -> None:
+def test_who_signs_in_elsewhere_has_one_account(
+    accounts: AccountStore, database: Database
+) -> None:
     made = accounts.signed_in("https://a 1", "anna", "viewer")
     assert made is not None and accounts.has_second_factor(made)
     accounts.set_role("anna", "reader")
     again = accounts.signed_in("https://a 1", "another name", "viewer")
     assert again is not None and (again.name, again.role) == ("anna", "reader")
-    with pytest.raises(SettingError, match="another account 'anna'"):
-        accounts.signed_in("https://a 2", "anna", "viewer")
+    TokenStore(database).add("ben", {"read"}, None)
+    # Another account, the user of a token, and that of the administrator's.
+    for name in ("anna", "ben", "admin"):
+        with pytest.raises(SettingError, match=f"another user '{name}'"):
+            accounts.signed_in("https://a 2", name, "viewer")
+    key = new_code_key()
+    code = pyotp.TOTP(key).now()
+    # Who is shut out there must not get in here.
+    with pytest.raises(SettingError, match="elsewhere"):
+        accounts.set_code_key("anna", key, code)
+    with pytest.raises(SettingError, match="elsewhere"):
+        accounts.add_passkey("anna", "first", b"key", 0)
     assert accounts.check("anna", "") is None
     accounts.disable("anna")
     assert accounts.signed_in("https://a 1", "anna", "viewer") is None

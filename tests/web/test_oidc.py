@@ -110,7 +110,7 @@ def test_nobody_gets_the_account_of_another_by_its_name(
     name(issuer, "s2", preferred_username="ben")
     refused = sign_in(client, "s2")
     assert refused.status_code == 400
-    assert "another account" in refused.text
+    assert "another user" in refused.text
     assert client.get("/").status_code == 303
 
 

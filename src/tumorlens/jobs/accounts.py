@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 
 from tumorlens.errors import MissingExtraError, MissingFileError, SettingError
 from tumorlens.jobs.database import Database
-from tumorlens.jobs.tables import Account, Passkey, user_name
+from tumorlens.jobs.tables import Account, Passkey, Token, user_name
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -35,6 +35,8 @@ CODE_SECONDS = 30
 
 _LONGEST_PASSWORD = 1000
 _MOST_PASSKEYS = 10
+_RESERVED = ("admin",)
+"""The user of the administrator's token."""
 
 
 class AccountStore:
@@ -129,7 +131,7 @@ class AccountStore:
         Raises
         ------
         SettingError
-            The name cannot be, or is another account's.
+            The name cannot be, or is another user's.
         OutputError
             The database does not take it.
         """
@@ -139,9 +141,15 @@ class AccountStore:
             ).one_or_none()
             if account is None:
                 name = user_name(name)
-                if session.get(Account, name) is not None:
+                owners = select(Token.id).where(Token.user == name).limit(1)
+                # The results of a token's user would be open to who takes the name.
+                if (
+                    name in _RESERVED
+                    or session.get(Account, name) is not None
+                    or session.scalar(owners) is not None
+                ):
                     raise SettingError(
-                        f"There is another account {name!r}.",
+                        f"There is another user {name!r}.",
                         "Ask whoever runs the server.",
                     )
                 account = self._made(name, role, subject=subject)
@@ -223,6 +231,8 @@ class AccountStore:
 
         Raises
         ------
+        SettingError
+            Its user signs in elsewhere.
         MissingFileError
             There is no such account.
         OutputError
@@ -232,7 +242,7 @@ class AccountStore:
         if step is None:
             return None
         with self._database.transaction() as session:
-            account = _known(session.get(Account, name), name)
+            account = _with_password(session.get(Account, name), name)
             account.code_key, account.code_step = key, step
             account.stamp = secrets.token_hex(16)
         return account
@@ -268,14 +278,15 @@ class AccountStore:
         Raises
         ------
         SettingError
-            It has very many, or the passkey is known already.
+            It has very many, the passkey is known already, or its user signs in
+            elsewhere.
         MissingFileError
             There is no such account.
         OutputError
             The database does not take it.
         """
         with self._database.transaction() as session:
-            account = _known(session.get(Account, name), name)
+            account = _with_password(session.get(Account, name), name)
             count = session.scalar(select(func.count()).where(Passkey.account == name))
             known = session.get(Passkey, passkey_id)
             if (count or 0) >= _MOST_PASSKEYS or known is not None:
@@ -455,6 +466,16 @@ def _authenticator(key: str) -> TOTP:
 def _need_pyotp() -> None:
     if find_spec("pyotp") is None:
         raise MissingExtraError("A code of an authenticator app", "server")
+
+
+def _with_password(account: Account | None, name: str) -> Account:
+    account = _known(account, name)
+    if account.subject is not None:
+        # Who is shut out there would still get in here.
+        raise SettingError(
+            f"{name} signs in elsewhere.", "Add it there, where the sign-in is."
+        )
+    return account
 
 
 def _known(account: Account | None, name: str) -> Account:
