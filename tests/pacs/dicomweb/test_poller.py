@@ -137,6 +137,11 @@ def test_a_worklist_says_what_is_judged(
     assert queue.counts() == {"receiving": 2}
 
 
+# pynetdicom leaves a socket to the garbage collector where nobody listens.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.usefixtures("collected")
 def test_a_worklist_that_does_not_answer_is_asked_again_later(
     orthanc: Orthanc, archive: Archive, queue: FetchQueue
 ) -> None:
