@@ -70,8 +70,9 @@ class Frame:
         Unit vectors along the rows and down the columns, one after the other;
         None where missing.
     seats
-        Other signs of the order: SliceLocation, the position in the stack,
-        the vendor's own number of the slice, InstanceNumber; None where missing.
+        Other signs of the order: SliceLocation, the place by tags of before 1993,
+        the position in the stack, the vendor's own number of the slice,
+        InstanceNumber; None where missing.
     traits
         Traits in which repeats at one place may differ, by the names of `TRAITS`.
     aside
@@ -220,6 +221,7 @@ def _frame(
         direction=direction,
         seats=(
             _seat(groups, "SliceLocation"),
+            _retired_seat(groups, direction),
             _seat(groups, "InStackPositionNumber"),
             _seat(groups, _PHILIPS_SLICE),
             _seat(groups, "InstanceNumber"),
@@ -268,6 +270,23 @@ def _seat(groups: list[Dataset], keyword: str | int) -> float | None:
         if stated is not None:
             return stated[0]
     return None
+
+
+def _retired_seat(
+    groups: list[Dataset], direction: tuple[float, ...] | None
+) -> float | None:
+    """Read where a slice lies along its stack by tags of before DICOM, in mm.
+
+    Which way their axes ran differs between makers, so they tell an order and no side.
+    """
+    location = _seat(groups, "Location")
+    position = _values(groups, "ImagePosition", 3)
+    if location is not None or position is None:
+        return location
+    axes = direction or _values(groups, "ImageOrientation", 6)
+    if axes is None:
+        return None
+    return float(np.dot(position, np.cross(axes[:3], axes[3:])))
 
 
 def _number(header: Dataset, name: str) -> int:
