@@ -157,9 +157,11 @@ def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
         )
     if seat is None:
         ordered = sorted(frames, key=lambda item: (item.number, item.slice.index))
+        one = len({frame.slice.source for frame in frames}) == 1
+        followed = "the frames in the file" if one else "the names of the files"
         return ordered, (
             "The order of the slices is a guess: the files state neither where they "
-            "lie nor a number for each, so it follows the names of the files."
+            f"lie nor a number for each, so it follows {followed}."
         )
     values = [frame.seats[seat] or 0.0 for frame in frames]
     ordered = [frames[int(index)] for index in np.argsort(values, kind="stable")]
