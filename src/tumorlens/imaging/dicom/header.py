@@ -280,10 +280,10 @@ _BARE_CODECS = {
 
 
 def _without_escapes(raw: bytes, encodings: list[str]) -> str:
-    """Decode text by the codecs that senders use without escapes; empty where none fits.
+    """Decode text of which the escape sequences were left out; empty where none fits.
 
-    Of text whose set nobody states, only Japanese in Shift-JIS is plain: no Latin letter
-    stands beside its bytes, some of which are no letters at all.
+    Of text whose set nobody states, only Japanese in Shift-JIS is plain: no Latin
+    letter stands beside its bytes, some of which are no letters at all.
     """
     for encoding in encodings:
         codec = _BARE_CODECS.get(encoding)
@@ -323,7 +323,7 @@ def _text_of(raw: bytes, encodings: list[str]) -> str:
             if bare:
                 return bare
         if encodings[0] in _LATIN:
-            # Bytes from 80 to 9F are letters and quotes of Windows, and none of Latin-1.
+            # Bytes from 80 to 9F are letters of Windows, and none of Latin-1.
             return raw.decode("cp1252" if _is_windows(raw) else "latin-1")
     # An escape sequence names its codec, whatever the tag says.
     raw = raw.replace(_OLD_KANJI, _KANJI)
