@@ -521,7 +521,7 @@ def test_more_pixel_data_than_stated_is_left() -> None:
     [
         {"PhotometricInterpretation": None},
         {"PhotometricInterpretation": "GRAYSCALE"},
-        {"PhotometricInterpretation": "monochrome2"},
+        {"PhotometricInterpretation": "MONOCHROME"},
         {"SamplesPerPixel": None, "PixelRepresentation": None, "HighBit": None},
         {"BitsStored": None},
     ],
