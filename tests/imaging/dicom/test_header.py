@@ -69,9 +69,18 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         ("王^小东".encode("gb18030"), "\\ISO 2022 IR 58", "王^小东"),
         ("山田^太郎".encode("cp932"), None, "山田^太郎"),
         ("山田^太郎".encode("cp932"), "ISO_IR 100", "山田^太郎"),
+        # Neither sequences nor a set that fits.
+        ("홍^길동".encode("euc_kr"), None, "홍^길동"),
+        ("김희중".encode("euc_kr"), "ISO_IR 100", "김희중"),
+        ("王^小东".encode("gb18030"), None, "王^小东"),
+        ("李^娜".encode("gb18030"), "ISO_IR 100", "李^娜"),
+        ("张智宏".encode("gbk"), "ISO_IR 100", "张智宏"),
+        ("Иванов^Иван".encode("cp1251"), None, "Иванов^Иван"),
+        ("ПЕТРОВ^П".encode("cp1251"), None, "ПЕТРОВ^П"),
         # Letters of Windows are no Japanese.
         (b"O\x92Brien", "ISO_IR 100", "O’Brien"),
         ("CONCEIÇÃO".encode("latin-1"), None, "CONCEIÇÃO"),
+        ("Öß^Åäö".encode("latin-1"), "ISO_IR 100", "Öß^Åäö"),
         # Names of sets as programs write them.
         ("Wałęsa".encode("iso8859_2"), "ISO-8859-2", "Wałęsa"),
         ("Иванов".encode("cp1251"), "windows-1251", "Иванов"),

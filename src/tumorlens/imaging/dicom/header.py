@@ -263,6 +263,45 @@ def _named_codec(bare: str) -> str:
     return f"cp{page[1]}" if page else ""
 
 
+_BETWEEN_WORDS = re.compile(rb"[\\\\^=\s,./()+-]+")
+_CYRILLIC = re.compile(rb"[\xa8\xc0-\xdf]([\xb8\xe0-\xff]+|[\xa8\xc0-\xdf]*)")
+_KOREAN_SURNAMES = frozenset(
+    "김이박최정강조윤장임한오서신권황안송류홍전고문손양배백허남심노하곽성차주우"
+)
+
+
+def _by_pairs(raw: bytes) -> str:
+    """Decode text of no stated set that is no Latin: words of nothing but high bytes.
+
+    Cyrillic of Windows has capitals before small letters; Korean and Chinese have
+    pairs, of which those of Hangul end early.
+    """
+    words = [word for word in _BETWEEN_WORDS.split(raw) if not word.isascii()]
+    joined = b"".join(words)
+    if len(joined) < _LEAST_HIGH_BYTES or min(joined) < 0x80:
+        return ""
+    try:
+        if all(_CYRILLIC.fullmatch(x) for x in words) and max(map(len, words)) > 2:
+            return raw.decode("cp1251")
+        leads = joined[::2]
+        if any(len(word) % 2 for word in words) or not (
+            min(leads) >= 0xB0 and max(leads) <= 0xF7 and min(joined[1::2]) >= 0xA1
+        ):
+            return ""
+        if max(leads) <= _LAST_HANGUL:
+            korean = words[0].decode("euc_kr")
+            if korean[0] in _KOREAN_SURNAMES or len(leads) >= _LEAST_HANGUL:
+                return raw.decode("euc_kr")
+        return raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return ""
+
+
+_LEAST_HIGH_BYTES = 4
+_LAST_HANGUL = 0xC8
+_LEAST_HANGUL = 4
+"""Pairs in the range of Hangul from which on text is no Chinese."""
+
 _LATIN = ("iso8859", "latin_1", "UTF8")
 """Codecs that nothing but UTF-8 and Latin letters can have been meant by."""
 
@@ -282,8 +321,8 @@ _BARE_CODECS = {
 def _without_escapes(raw: bytes, encodings: list[str]) -> str:
     """Decode text of which the escape sequences were left out; empty where none fits.
 
-    Of text whose set nobody states, only Japanese in Shift-JIS is plain: no Latin
-    letter stands beside its bytes, some of which are no letters at all.
+    Of text whose set nobody states, Japanese in Shift-JIS is plain: no Latin letter
+    stands beside its bytes, some of which are no letters at all.
     """
     for encoding in encodings:
         codec = _BARE_CODECS.get(encoding)
@@ -293,8 +332,8 @@ def _without_escapes(raw: bytes, encodings: list[str]) -> str:
             return raw.decode(codec)
         except UnicodeDecodeError:
             continue
-    if not any(0x81 <= byte <= 0x9F for byte in raw) or _ESCAPE in raw:
-        return ""
+    if not any(0x81 <= byte <= 0x9F for byte in raw):
+        return _by_pairs(raw)
     try:
         text = raw.decode("cp932")
     except UnicodeDecodeError:

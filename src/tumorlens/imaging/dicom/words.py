@@ -243,7 +243,8 @@ def computed_words(groups: Sequence[Dataset]) -> str:
     kind = next((item for item in stated if item), "").upper()
     values = kind.split("\\")
     is_derived = values[:1] == ["DERIVED"]
-    if "MOSAIC" in values:
+    # Enhanced files may keep that word though each frame is a slice.
+    if "MOSAIC" in values and len(groups) == 1:
         return "is a mosaic of the slices of a functional or diffusion series"
     if "PROJECTION IMAGE" in values[2:] and is_derived:
         return f"is {_COMPUTED_WORDS['MIP']}"
