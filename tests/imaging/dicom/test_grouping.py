@@ -394,6 +394,9 @@ def test_a_localiser_that_shares_every_identifier_with_a_series(name: str) -> No
     study = gathered(*planning, *made)
     assert [values(series) for series in study.series] == [list(range(20))]
     assert any("9 slices were set aside" in note for note in study.notes)
+    lone = drawn(50, 100.0, SeriesDescription="T1", ImageOrientationPatient=PLANES[0])
+    with pytest.raises(InputError, match="localiser"):
+        gathered(*planning, lone)
 
 
 def test_three_diagnostic_planes_under_one_identifier_are_judged() -> None:

@@ -393,11 +393,13 @@ def _set_aside(
     """Part what is to be judged from what is not, with the reason of each."""
     kept: list[Frame] = []
     asides: list[tuple[Frame, str]] = []
+    planning = {frame.series for frame in frames if frame.aside == LOCALISER}
     # Anonymisers give all series one identifier: what a series calls itself counts.
     for named in _split(frames, lambda frame: (frame.series, _called(frame))):
-        reasons = {frame.aside for frame in named}
         # What was taken with a localiser is one, whatever it calls itself.
-        whole = LOCALISER in reasons
+        whole = any(frame.aside == LOCALISER for frame in named) or (
+            named[0].series in planning and len(named) <= _LEAST_LOCALISER_SLICES
+        )
         crossed = set() if whole else _crossed_planes(named)
         for frame in named:
             reason = LOCALISER if whole or id(frame) in crossed else frame.aside
