@@ -10,6 +10,7 @@ import pytest
 from tests.samples.pictures import blank_png
 from tests.samples.zips import dicom, encrypted, good, link, lying, pack
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.imaging.read import read_collection, read_study, read_zip
 
 
@@ -85,6 +86,21 @@ def test_archives_in_an_archive_share_its_limits() -> None:
     empty = pack(*((str(n), b"") for n in range(600)))
     with pytest.raises(TooLargeError, match="10,000"):
         read_zip(pack(*((f"{n}.zip", empty) for n in range(20))), "a.zip")
+
+
+def test_an_archive_too_large_beside_or_in_the_others_is_left_out(
+    tmp_path: Path,
+) -> None:
+    bomb = pack(("b", bytes(20 * 2**20)), ("p.png", blank_png(3000)))
+    study = read_study(pack(("viewer.zip", bomb), ("a.zip", good())), "a.zip")
+    assert len(study.series[0].slices) == 3
+    (tmp_path / "a.dcm").write_bytes(dicom(0))
+    with (tmp_path / "setup.zip").open("wb") as file:
+        file.write(b"PK\3\4")
+        file.truncate(MAX_FILE_BYTES + 1)
+    study = read_study(tmp_path)
+    assert len(study.slices) == 1
+    assert any("1 file was left out" in note for note in study.notes)
 
 
 def test_archives_among_other_files_are_read(tmp_path: Path) -> None:

@@ -194,6 +194,11 @@ class _Total:
         self._unpacked = 0
         self._entries = 0
 
+    @property
+    def is_exceeded(self) -> bool:
+        """True where no archive inside may hold more."""
+        return self._unpacked > self._most or self._entries > MAX_ENTRIES
+
     def add_entries(self, count: int) -> None:
         """Count the files of an archive."""
         self._entries += count
@@ -278,9 +283,9 @@ def _contents(
                     yield from _unpacked(
                         inner, numbered, failures, sidecars, total, is_inner=True
                     )
-                except TooLargeError:
-                    raise
                 except InputError as broken:
+                    if total.is_exceeded:
+                        raise
                     failures.append((numbered, broken))
             else:
                 error = InputError(

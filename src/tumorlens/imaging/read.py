@@ -366,7 +366,13 @@ def _folder_contents(
                 continue
             seconds = data_file_names(start, name)
             if is_zip(start) and name.lower().endswith(".zip"):
-                yield shown, _read_bytes(file, shown)
+                try:
+                    content = _read_bytes(file, shown)
+                except TooLargeError as error:
+                    # An installer beside the pictures.
+                    failures.append((shown, error))
+                else:
+                    yield shown, content
                 continue
             if format_of(start) is None and not seconds:
                 failures.append((shown, unknown_format(start, shown)))
@@ -536,8 +542,6 @@ def _without_archives(
             continue
         try:
             yield from zip_contents(data, name, failures, sidecars)
-        except TooLargeError:
-            raise
         except InputError as error:
             failures.append((name, error))
 

@@ -46,8 +46,9 @@ _DENSE = 0.75
 acquisitions than one."""
 
 _PAIRED = 0.25
-_LEAST_PAIRED = 0.4
-"""Share of distances that are under a quarter of the longest: slices lie in pairs."""
+_LEAST_PAIRED, _MOST_PAIRED = 0.4, 0.85
+"""Share of distances that are under a quarter of the longest: slices lie in pairs or
+fives; more are a stack with a gap."""
 
 _EVEN = 0.1
 """Share of their mean by which the distances of a regular stack differ."""
@@ -503,8 +504,8 @@ def _is_too_dense(frames: Sequence[Frame]) -> bool:
     stated = numbers(header, "SpacingBetweenSlices", 1)
     stated = stated or numbers(header, "SliceThickness", 1)
     steps = np.diff(np.sort(along))
-    near = steps < _PAIRED * steps.max()
-    if float(near.mean()) > _LEAST_PAIRED and not near.all():
+    near = float((steps < _PAIRED * steps.max()).mean())
+    if _LEAST_PAIRED < near < _MOST_PAIRED:
         return True
     usual = float(np.median(steps))
     return stated is not None and 0.0 < usual < _DENSE * abs(stated[0])
