@@ -402,7 +402,7 @@ def _spacing(groups: list[Dataset]) -> tuple[float, float] | None:
 
 def _pixel_aspect(groups: list[Dataset], spacing: tuple[float, float] | None) -> float:
     """Height over width of a pixel, by the spacing, else by PixelAspectRatio."""
-    stated = spacing
+    stated: tuple[float, ...] | None = spacing
     for keyword in ("PixelAspectRatio", "ImagerPixelSpacing"):
         stated = stated or _values(groups, keyword, 2)
     if stated is None or min(stated) <= 0.0:
