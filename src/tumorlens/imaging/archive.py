@@ -133,15 +133,19 @@ def _check_directory(data: bytes, name: str) -> None:
         raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
     count = int.from_bytes(data[end + 10 : end + 12], "little")
     size = int.from_bytes(data[end + 12 : end + 16], "little")
+    start = int.from_bytes(data[end + 16 : end + 20], "little")
     locator = data[max(0, end - _LOCATOR_BYTES) : end]
     if locator.startswith(b"PK\6\7"):
         # Some servers write the wide kind whatever the size.
-        start = int.from_bytes(locator[8:16], "little")
-        wide = data[start : start + _WIDE_END_BYTES]
+        record = int.from_bytes(locator[8:16], "little")
+        wide = data[record : record + _WIDE_END_BYTES]
         if not wide.startswith(b"PK\6\6") or len(wide) < _WIDE_END_BYTES:
             raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
         count = int.from_bytes(wide[32:40], "little")
         size = int.from_bytes(wide[40:48], "little")
+    elif start + size != end:
+        # The end of an archive inside, of which the outer one is cut off.
+        raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
     if count > MAX_ENTRIES or size > _MAX_DIRECTORY_BYTES:
         raise _too_many(name)
 

@@ -282,7 +282,11 @@ def test_a_t1_flair_stays_t1_where_the_scanner_marks_it_flair() -> None:
         (nested_open, DamagedFileError, "hostile"),
         (huge_rle, TooLargeError, "65535"),
         (text_rows, DamagedFileError, "Rows"),
-        (lambda: saved(slice_file(BitsStored=None)), DamagedFileError, "BitsStored"),
+        (
+            lambda: saved(slice_file(BitsAllocated=None)),
+            DamagedFileError,
+            "BitsAllocated",
+        ),
         (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
         (no_decoder, DamagedFileError, "transfer syntax"),
         (twelve_bit_jpeg, DamagedFileError, "no decoder"),
