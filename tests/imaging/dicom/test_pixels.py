@@ -283,9 +283,9 @@ def test_a_t1_flair_stays_t1_where_the_scanner_marks_it_flair() -> None:
         (huge_rle, TooLargeError, "65535"),
         (text_rows, DamagedFileError, "Rows"),
         (
-            lambda: saved(slice_file(BitsAllocated=None)),
+            lambda: saved(slice_file(Rows=None)),
             DamagedFileError,
-            "BitsAllocated",
+            "Rows",
         ),
         (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
         (no_decoder, DamagedFileError, "transfer syntax"),
