@@ -27,6 +27,7 @@ from tumorlens.imaging.preprocess.slice import (
 )
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.inference.bundle.facts import Precision
 from tumorlens.inference.clinical.model import (
     CLINICAL_FILE,
     ClinicalModel,
@@ -41,6 +42,7 @@ from tumorlens.inference.slice.explanation import (
     Predictions,
     explain,
 )
+from tumorlens.inference.slice.graph import AUTO
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
@@ -86,6 +88,11 @@ class Classifier:
         self.clinical = clinical
         self._session = session
         self._ood = ood
+
+    @property
+    def precision(self) -> Precision:
+        """Arithmetic of the graph that answers: ``float32`` or ``int8``."""
+        return self._session.precision
 
     def predict(
         self,
@@ -349,6 +356,7 @@ class Classifier:
                 decision=decision,
                 explanation=explanation,
                 model_version=self.bundle.version,
+                model_precision=self.precision,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
                 view=item.slice_.view,
@@ -404,6 +412,7 @@ def load_classifier(
     bundle: str | Path | None = None,
     threads: int | None = None,
     side_by_side: bool = False,
+    precision: str = AUTO,
 ) -> Classifier:
     """Load a model, ready to judge pictures.
 
@@ -417,13 +426,17 @@ def load_classifier(
     side_by_side
         Whether it is for many pictures at a time. No result depends on it: the network
         is loaded for that use first, and for the other once it is needed.
+    precision
+        ``float32`` or ``int8``: the arithmetic of the graph that answers, where the
+        bundle has both; by default (``auto``) whichever is faster on this machine,
+        measured once and remembered. Every prediction names it.
 
     Raises
     ------
     BundleError
         Where the bundle is missing, foreign or damaged, or judges whole volumes.
     SettingError
-        Where `threads` is less than 1.
+        Where `threads` is less than 1, or the bundle has no such graph.
 
     Examples
     --------
@@ -438,7 +451,12 @@ def load_classifier(
     folder = DEFAULT_BUNDLE if bundle is None else bundle
     return classifier_of(
         load_model(
-            folder, threads, "slices", side_by_side=side_by_side, own_classes=True
+            folder,
+            threads,
+            "slices",
+            side_by_side=side_by_side,
+            own_classes=True,
+            precision=precision,
         )
     )
 

@@ -1,0 +1,557 @@
+"""A bundle gets a faster graph in 8-bit integers, if it decides as the float32 one.
+
+Static quantisation after training: each channel of a convolution's weights, and each
+value between layers, gets a step of its own, by what calibration slices show there.
+Last layers stay in float32, and where decisions differ too often so do the convolutions
+that change the probabilities most.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from tumorlens.calibration.series.scored_series import fold_bundles
+from tumorlens.data.labelled_slices import pick, read_labelled_slice
+from tumorlens.data.manifest import Record, read_manifest
+from tumorlens.data.ood_pictures import CT_FLAG
+from tumorlens.errors import DatasetError, TrainingError
+from tumorlens.evaluation.robustness.ood_pictures import gather_ood_pictures
+from tumorlens.evaluation.scoring.leakage import check_held_out
+from tumorlens.evaluation.scoring.scored_slices import judge_slices
+from tumorlens.imaging.study import Slice
+from tumorlens.inference.bundle.bundle import (
+    MODEL_FILE,
+    OOD_FILE,
+    Bundle,
+    load_bundle,
+    record_path,
+    sha256_of,
+)
+from tumorlens.inference.bundle.facts import (
+    Agreement,
+    FastPath,
+    Precision,
+)
+from tumorlens.inference.classifier import Classifier, prepare_slice
+from tumorlens.inference.slice.decision import (
+    Decision,
+    calibrated_probabilities,
+    pool_evidence,
+    sequence_shares,
+)
+from tumorlens.inference.slice.graph import INPUT_NAME, time_graphs
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.session import Session
+from tumorlens.statistics.metrics import auroc, calibration_error
+from tumorlens.taxonomy import clear_places, is_tumor
+
+INT8: Precision = "int8"
+INT8_FILE = "model.int8.onnx"
+
+FEWER_IN_INT8 = (0, 2, 4, 8, 16, 32)
+"""Numbers of convolutions that are left in float32, one try after the other."""
+CROSS_VALIDATION = "cross-validation"
+HELD_OUT = "held-out patients"
+TRAINED = "training patients"
+
+_QUANTISED = ("Conv", "Add", "Clip", "Relu")
+"""Operators in integers; pooled features and what follows them stay in float32."""
+_SENSITIVITY_SLICES = 24
+_MERGED_AT = 8
+"""Calibration slices whose values are in memory together."""
+
+Inputs = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class QuantisationConfig:
+    """Choices of a quantisation.
+
+    Parameters
+    ----------
+    manifest
+        Labelled slices. Of a cross-validation the manifest that it was trained with.
+    folds
+        Folder of a finished cross-validation: the figures are then those of its folds'
+        graphs on the patients that each left out. None to measure the bundle itself on
+        patients who have not shaped it.
+    calibration_slices
+        Number of training slices, of as many patients as possible, that set the steps.
+    ood_of_each_kind
+        Number of pictures of each drawn kind that are no brain MRI.
+    """
+
+    manifest: Path
+    folds: Path | None = None
+    calibration_slices: int = 200
+    ood_of_each_kind: int = 20
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A graph in int8, and how well it agrees with float32.
+
+    Parameters
+    ----------
+    float32_nodes
+        Convolutions that it has left in float32.
+    agreements
+        See `FastPath`.
+    """
+
+    float32_nodes: tuple[str, ...]
+    agreements: tuple[Agreement, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every measurement is within the limits."""
+        return not any(item.shortfalls() for item in self.agreements)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A bundle, the slices that set its steps, and those that it is measured on."""
+
+    measured_on: str
+    bundle: Bundle
+    calibration: Sequence[Record]
+    measured: Sequence[Record]
+    ood: Sequence[Slice]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a graph says of N labelled slices, and of pictures that are no brain MRI."""
+
+    records: Sequence[Record]
+    decisions: Sequence[Decision]
+    ood: Sequence[Decision]
+
+
+def quantise(
+    folder: Path, config: QuantisationConfig, say: Callable[[str], None] = print
+) -> Attempt:
+    """Make a bundle's graph in int8, measure it, and put it into the bundle.
+
+    Parameters
+    ----------
+    folder
+        Folder of the bundle.
+    config
+        What it is calibrated and measured on.
+    say
+        Receives lines of progress.
+
+    Returns
+    -------
+    Attempt
+        The first whose agreement holds the limits; it is in the bundle.
+
+    Raises
+    ------
+    BundleError
+        The bundle does not verify.
+    DatasetError
+        There is nothing to calibrate or to measure on.
+    TrainingError
+        No attempt holds the limits, and the bundle is as it was; or it judges whole
+        series.
+    """
+    bundle = load_bundle(folder)
+    if bundle.judges != "slices":
+        raise TrainingError(
+            f"The model in {folder} judges whole series; int8 is for models of slices.",
+            "Give a bundle that judges slices.",
+        )
+    # Folds, if any, and the bundle itself, which comes last.
+    parts = _parts(bundle, config)
+    with tempfile.TemporaryDirectory() as work:
+        place = Path(work)
+        target = place / INT8_FILE
+        graphs = [_prepared(x, place / f"{row}.onnx") for row, x in enumerate(parts)]
+        inputs = [_inputs(part.calibration, part.bundle) for part in parts]
+        plain = [_judge(part, Session(part.bundle), say) for part in parts]
+        convolutions = _convolutions(graphs[-1])
+        ranked: list[str] = []
+        for count in FEWER_IN_INT8:
+            if count and not ranked and count < len(convolutions):
+                say("Measuring which convolutions change the probabilities most.")
+                ranked = _most_sensitive(bundle, graphs[-1], inputs[-1])
+            if count >= len(convolutions):
+                break
+            kept = tuple(ranked[:count])
+            quick = []
+            for graph, own_inputs, part in zip(graphs, inputs, parts, strict=True):
+                quantise_graph(graph, target, own_inputs, kept)
+                quick.append(_judge(part, _session_of(part.bundle, target), say))
+            attempt = Attempt(kept, _agreements(parts, plain, quick))
+            for line in attempt_lines(attempt):
+                say(line)
+            if attempt.holds:
+                # The bundle's own graph was written last.
+                digest = sha256_of(target)
+                path = FastPath(INT8_FILE, digest, kept, attempt.agreements)
+                record_path(folder, INT8, target, path)
+                return attempt
+    raise TrainingError(
+        f"No graph in int8 decides as float32 does: {folder} was left as it is.",
+        "More calibration slices may help (--calibration-slices).",
+    )
+
+
+def attempt_lines(attempt: Attempt) -> list[str]:
+    """Say how well a graph agrees, line by line."""
+    count = len(attempt.float32_nodes)
+    lines = [f"int8, {count} convolutions left in float32:"]
+    for item in attempt.agreements:
+        lines.append(
+            f"  {item.measured_on}: {item.slices} slices of {item.patients} patients, "
+            f"equal decisions {100 * item.equal_decisions:.2f} %, "
+            f"AUROC {item.auroc_change:+.5f}, ECE {item.ece_change:+.5f}, "
+            f"AUROC of the domain score {item.ood_auroc_change:+.5f}"
+        )
+        lines += [f"  {text}" for text in item.shortfalls()]
+    return lines
+
+
+def time_ratio(folder: Path, threads: int) -> float:
+    """Time int8 against float32 on this machine: below 1 where int8 is faster."""
+    bundle = load_bundle(folder)
+    names = (MODEL_FILE, bundle.paths[INT8].file)
+    plain, quick = time_graphs(
+        [folder / name for name in names], threads, bundle.preprocessing.size
+    )
+    return quick / plain
+
+
+def _parts(bundle: Bundle, config: QuantisationConfig) -> list[_Part]:
+    """Deal the manifest's rows; the bundle itself comes last."""
+    manifest = read_manifest(config.manifest, may_be_own=True)
+    rows = [
+        row
+        for row in manifest
+        if (row.label or row.lesion) and not row.train_only and not row.flag
+    ]
+    flagged = [row for row in manifest if row.flag == CT_FLAG]
+    if config.folds is None:
+        return [_held_out_part(bundle, rows, flagged, config)]
+    parts = []
+    bundles = fold_bundles(config.folds)
+    each = max(1, config.ood_of_each_kind // len(bundles))
+    pictures: list[Slice] = []
+    for fold, place in bundles.items():
+        own = [row for row in rows if row.fold == fold]
+        others = [row for row in rows if row.fold != fold]
+        if not own:
+            raise DatasetError(
+                f"{config.manifest} has no slice of fold {fold}.",
+                "Give the manifest that the folds were trained with.",
+            )
+        of_fold = load_bundle(place)
+        _check_left_out(of_fold, own)
+        ct = [row for row in flagged if row.fold == fold]
+        shown = [x.slice_ for x in gather_ood_pictures(ct, each, fold * each)[0]]
+        pictures += shown
+        chosen = pick(others, config.calibration_slices)
+        parts.append(_Part(CROSS_VALIDATION, of_fold, chosen, own, shown))
+    chosen = pick(rows, config.calibration_slices)
+    left_out = [row for part in parts for row in part.measured]
+    return [*parts, _Part(TRAINED, bundle, chosen, left_out, pictures)]
+
+
+def _held_out_part(
+    bundle: Bundle,
+    rows: Sequence[Record],
+    flagged: Sequence[Record],
+    config: QuantisationConfig,
+) -> _Part:
+    shaped = bundle.provenance.get("patients", {})
+    known = {
+        name for split in ("train", "validation") for name in shaped.get(split, ())
+    }
+    training = [row for row in rows if row.patient in known]
+    measured = [row for row in rows if row.patient not in known]
+    if not training or not measured:
+        raise DatasetError(
+            f"{config.manifest} has {len(training)} slices of patients who shaped the "
+            f"model, to calibrate on, and {len(measured)} of others, to measure on.",
+            "Give the manifest that it was trained with, and --folds where every "
+            "patient in it trained the model.",
+        )
+    report = check_held_out(bundle, measured, rows)
+    if report["copies"]:
+        raise DatasetError(
+            f"Patients to measure on are not held out: {report['statement']}",
+            "Take the copies out of the manifest.",
+        )
+    shown = gather_ood_pictures(flagged, config.ood_of_each_kind)[0]
+    chosen = pick(training, config.calibration_slices)
+    pictures = [item.slice_ for item in shown]
+    return _Part(HELD_OUT, bundle, chosen, measured, pictures)
+
+
+def _check_left_out(bundle: Bundle, rows: Sequence[Record]) -> None:
+    trained = set(bundle.provenance.get("patients", {}).get("train", ()))
+    seen = trained & {row.patient for row in rows if row.patient}
+    if seen:
+        raise DatasetError(
+            f"{bundle.folder} was trained on {len(seen)} patients that it should have "
+            f"left out, such as {min(seen)!r}.",
+            "Give the manifest that the folds were trained with.",
+        )
+
+
+def _prepared(part: _Part, target: Path) -> Path:
+    """Fold what is constant, normalisation too, so that it is quantised as one."""
+    quant_pre_process(
+        str(part.bundle.folder / MODEL_FILE), str(target), skip_symbolic_shape=True
+    )
+    return target
+
+
+def _inputs(records: Sequence[Record], bundle: Bundle) -> Inputs:
+    """Prepare slices for the network, shape (N, size, size, 3)."""
+    slices = (read_labelled_slice(row) for row in records)
+    pixels = [
+        prepare_slice(item, (), bundle.preprocessing).pixels
+        for item in slices
+        if item is not None
+    ]
+    if not pixels:
+        raise DatasetError(
+            "None of the slices to calibrate on can be read.",
+            "Run `tumorlens data audit` on the manifest to see why.",
+        )
+    return np.stack(pixels)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands inputs to the calibration, one by one."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._rest = iter(inputs)
+
+    def get_next(self) -> dict[str, Inputs] | None:
+        item = next(self._rest, None)
+        return None if item is None else {INPUT_NAME: item[None]}
+
+
+def quantise_graph(
+    source: Path,
+    target: Path,
+    inputs: Inputs,
+    float32_nodes: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> None:
+    """Write a graph's convolutions in int8, between pairs of (de)quantising nodes.
+
+    Parameters
+    ----------
+    source, target
+        Files; the source has gone through ONNX Runtime's preparation.
+    inputs
+        Shape (N, size, size, 3): what sets the steps.
+    float32_nodes
+        Names of nodes that stay as they are.
+    only
+        Names of the only nodes to quantise; none for all of them.
+    """
+    graph = onnx.load(source).graph
+    with _quiet_log():
+        quantize_static(
+            str(source),
+            str(target),
+            _Reader(inputs),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_QUANTISED),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=list(only),
+            nodes_to_exclude=[*_last_layers(graph), *float32_nodes],
+            extra_options={"CalibMaxIntermediateOutputs": _MERGED_AT},
+        )
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Keep back the library's advice on models that have been prepared already."""
+    log = logging.getLogger()
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _last_layers(graph: onnx.GraphProto) -> list[str]:
+    """List the nodes after which no convolution comes: their steps would show."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    before_a_convolution: set[str] = set()
+    last = []
+    for node in reversed(graph.node):
+        following = [item for name in node.output for item in readers.get(name, [])]
+        if any(
+            item.op_type == "Conv" or item.name in before_a_convolution
+            for item in following
+        ):
+            before_a_convolution.add(node.name)
+        else:
+            last.append(node.name)
+    return last
+
+
+def _convolutions(path: Path) -> list[str]:
+    graph = onnx.load(path).graph
+    last = set(_last_layers(graph))
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "Conv" and node.name not in last
+    ]
+
+
+def _most_sensitive(bundle: Bundle, graph: Path, inputs: Inputs) -> list[str]:
+    """Rank convolutions by how much each alone, in int8, changes probabilities."""
+    few = inputs[:: max(1, len(inputs) // _SENSITIVITY_SLICES)]
+    exact = _log_probabilities(Session(bundle), few, bundle)
+    changes = {}
+    for name in _convolutions(graph):
+        target = graph.with_suffix(".one.onnx")
+        quantise_graph(graph, target, few, only=[name])
+        found = _log_probabilities(_session_of(bundle, target), few, bundle)
+        changes[name] = float(np.abs(found - exact).mean())
+    return sorted(changes, key=lambda name: -changes[name])
+
+
+def _log_probabilities(
+    session: Session, inputs: Inputs, bundle: Bundle
+) -> NDArray[np.float64]:
+    rows = []
+    for item in inputs:
+        outputs = session.run(item[None])
+        pooled = pool_evidence(
+            outputs.evidence,
+            bundle.calibration.evidence_cells,
+            clear_places(bundle.findings),
+        )
+        values = calibrated_probabilities(
+            outputs.logits, pooled, bundle.calibration, sequence_shares(outputs, bundle)
+        )
+        rows.append(np.log(np.maximum(values[0], 1e-6)))
+    return np.stack(rows)
+
+
+def _session_of(bundle: Bundle, graph: Path) -> Session:
+    """Run a graph that has no figures yet in the place of a bundle's own."""
+    path = FastPath(graph.name, "", (), ())
+    with_graph = replace(bundle, folder=graph.parent, paths={INT8: path})
+    return Session(with_graph, precision=INT8)
+
+
+def _judge(part: _Part, session: Session, say: Callable[[str], None]) -> _Judged:
+    ood = OodModel.load(part.bundle.folder / OOD_FILE)
+    classifier = Classifier(part.bundle, session, ood)
+    say(
+        f"Judging {len(part.measured)} slices and {len(part.ood)} other pictures in "
+        f"{session.precision}."
+    )
+    records: list[Record] = []
+
+    def readable(rows: Iterable[Record]) -> Iterator[Slice]:
+        for row in rows:
+            item = read_labelled_slice(row)
+            if item is not None:
+                records.append(row)
+                yield item
+
+    decisions = judge_slices(classifier, readable(part.measured))
+    return _Judged(records, decisions, judge_slices(classifier, part.ood))
+
+
+def _agreements(
+    parts: Sequence[_Part], plain: Sequence[_Judged], quick: Sequence[_Judged]
+) -> tuple[Agreement, ...]:
+    """Pool the folds; the bundle's own graph comes by itself."""
+    own = _agreement(parts[-1], plain[-1], quick[-1])
+    if len(parts) == 1:
+        return (own,)
+    return (_agreement(parts[0], _pooled(plain[:-1]), _pooled(quick[:-1])), own)
+
+
+def _pooled(parts: Sequence[_Judged]) -> _Judged:
+    return _Judged(
+        [row for part in parts for row in part.records],
+        [item for part in parts for item in part.decisions],
+        [item for part in parts for item in part.ood],
+    )
+
+
+def _agreement(part: _Part, plain: _Judged, quick: _Judged) -> Agreement:
+    if not plain.records:
+        raise DatasetError(
+            "None of the slices to measure on can be read.",
+            "Run `tumorlens data audit` on the manifest to see why.",
+        )
+    equal = [
+        before.finding == after.finding and before.kinds == after.kinds
+        for before, after in zip(plain.decisions, quick.decisions, strict=True)
+    ]
+    before, after = (_figures(item, part.bundle) for item in (plain, quick))
+    return Agreement(
+        measured_on=part.measured_on,
+        slices=len(equal),
+        patients=len({row.group for row in plain.records}),
+        equal_decisions=float(np.mean(equal)),
+        auroc_change=after["auroc"] - before["auroc"],
+        ece_change=after["ece"] - before["ece"],
+        ood_pictures=len(plain.ood),
+        ood_auroc_change=after["ood_auroc"] - before["ood_auroc"],
+    )
+
+
+def _figures(judged: _Judged, bundle: Bundle) -> dict[str, float]:
+    rows = [
+        (row.label, item)
+        for row, item in zip(judged.records, judged.decisions, strict=True)
+        if row.label is not None
+    ]
+    labels = np.array([bundle.classes.index(label) for label, _ in rows], np.int64)
+    probabilities = np.array(
+        [[item.raw_probabilities[name] for name in bundle.classes] for _, item in rows]
+    )
+    shows_tumor = np.array([is_tumor(label) for label, _ in rows], bool)
+    if shows_tumor.all() or not shows_tumor.any():
+        kinds = Counter(str(label) for label, _ in rows)
+        raise DatasetError(
+            f"The slices to measure on show one kind alone: {dict(kinds)}.",
+            "Give slices with and without a tumour.",
+        )
+    shown = [*judged.decisions, *judged.ood]
+    is_brain = np.arange(len(shown)) < len(judged.decisions)
+    return {
+        "auroc": auroc(np.array([item.raw_p_tumor for _, item in rows]), shows_tumor),
+        "ece": calibration_error(probabilities, labels),
+        "ood_auroc": auroc(np.array([item.domain_score for item in shown]), is_brain),
+    }
