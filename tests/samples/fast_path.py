@@ -28,11 +28,11 @@ AGREEMENT = Agreement(
 def add_fast_path(
     folder: Path, agreements: Sequence[Agreement] = (AGREEMENT,)
 ) -> Bundle:
-    """Put a graph that calls everything glioma into a tiny bundle, as its int8."""
+    """Put a graph that calls everything free of tumour into a tiny bundle, as its int8."""
     network = onnx.load(folder / "model.onnx")
     for item in network.graph.initializer:
         if item.name == "to_class_bias":
-            bias = np.array([40.0, -9.0, -9.0, -40.0], np.float32)
+            bias = np.array([-40.0, -9.0, -9.0, 40.0], np.float32)
             item.CopyFrom(numpy_helper.from_array(bias, item.name))
     graph = folder.parent / f"{folder.name}-int8.onnx"
     onnx.save(network, graph)

@@ -8,11 +8,9 @@ that change the probabilities most.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +19,11 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
-    QuantFormat,
+    CalibrationMethod,
     QuantType,
-    quantize_static,
 )
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from tumorlens.calibration.series.scored_series import fold_bundles
@@ -45,6 +44,7 @@ from tumorlens.inference.bundle.bundle import (
     sha256_of,
 )
 from tumorlens.inference.bundle.facts import (
+    LEAST_EQUAL,
     Agreement,
     FastPath,
     Precision,
@@ -74,8 +74,12 @@ TRAINED = "training patients"
 _QUANTISED = ("Conv", "Add", "Clip", "Relu")
 """Operators in integers; pooled features and what follows them stay in float32."""
 _SENSITIVITY_SLICES = 24
-_MERGED_AT = 8
-"""Calibration slices whose values are in memory together."""
+_FIRST_SLICES = 600
+"""An attempt is first measured on so many slices."""
+_HOPELESS = LEAST_EQUAL - 0.005
+"""Share of equal decisions on these below which the others are not judged any more."""
+_OWN_SLICES = 3000
+"""Beside a cross-validation the bundle's own graph is measured on so many slices."""
 
 Inputs = NDArray[np.float32]
 
@@ -186,28 +190,48 @@ def quantise(
         place = Path(work)
         target = place / INT8_FILE
         graphs = [_prepared(x, place / f"{row}.onnx") for row, x in enumerate(parts)]
+        say("Measuring the values between layers.")
         inputs = [_inputs(part.calibration, part.bundle) for part in parts]
-        plain = [_judge(part, Session(part.bundle), say) for part in parts]
-        convolutions = _convolutions(graphs[-1])
-        ranked: list[str] = []
-        for count in FEWER_IN_INT8:
-            if count and not ranked and count < len(convolutions):
+        ranges = list(map(calibrate_graph, graphs, inputs))
+        first = replace(parts[-1], measured=pick(parts[-1].measured, _FIRST_SLICES))
+        plain_first = _judge(first, Session(bundle), say)
+        plain: list[_Judged] = []
+        # Exports number their nodes anew: convolutions are known by their places.
+        names = [_convolutions(graph) for graph in graphs]
+        if len({len(own) for own in names}) > 1:
+            raise TrainingError(
+                f"The folds in {config.folds} are of another network than {folder}.",
+                "Give the folder of the folds that the bundle was made of.",
+            )
+        ranked: list[int] = []
+        for count in (item for item in FEWER_IN_INT8 if item < len(names[-1])):
+            if count and not ranked:
                 say("Measuring which convolutions change the probabilities most.")
-                ranked = _most_sensitive(bundle, graphs[-1], inputs[-1])
-            if count >= len(convolutions):
-                break
-            kept = tuple(ranked[:count])
+                ranked = _most_sensitive(bundle, graphs[-1], ranges[-1], inputs[-1])
+            kept = [[own[place] for place in ranked[:count]] for own in names]
+            say(f"int8, {count} convolutions left in float32:")
+            quantise_graph(graphs[-1], target, ranges[-1], kept[-1])
+            quick_first = _judge(first, _session_of(bundle, target), say)
+            equal = _equal_share(plain_first, quick_first)
+            if equal < _HOPELESS:
+                say(f"  Of {len(quick_first.records)} decisions {equal:.1%} agree.")
+                continue
+            plain = plain or [_judge(part, Session(part.bundle), say) for part in parts]
             quick = []
-            for graph, own_inputs, part in zip(graphs, inputs, parts, strict=True):
-                quantise_graph(graph, target, own_inputs, kept)
+            # The bundle's own graph is written last.
+            for graph, own_ranges, own_kept, part in zip(
+                graphs, ranges, kept, parts, strict=True
+            ):
+                quantise_graph(graph, target, own_ranges, own_kept)
                 quick.append(_judge(part, _session_of(part.bundle, target), say))
-            attempt = Attempt(kept, _agreements(parts, plain, quick))
+            attempt = Attempt(tuple(kept[-1]), _agreements(parts, plain, quick))
             for line in attempt_lines(attempt):
                 say(line)
             if attempt.holds:
-                # The bundle's own graph was written last.
                 digest = sha256_of(target)
-                path = FastPath(INT8_FILE, digest, kept, attempt.agreements)
+                path = FastPath(
+                    INT8_FILE, digest, attempt.float32_nodes, attempt.agreements
+                )
                 record_path(folder, INT8, target, path)
                 return attempt
     raise TrainingError(
@@ -218,8 +242,7 @@ def quantise(
 
 def attempt_lines(attempt: Attempt) -> list[str]:
     """Say how well a graph agrees, line by line."""
-    count = len(attempt.float32_nodes)
-    lines = [f"int8, {count} convolutions left in float32:"]
+    lines = []
     for item in attempt.agreements:
         lines.append(
             f"  {item.measured_on}: {item.slices} slices of {item.patients} patients, "
@@ -273,7 +296,8 @@ def _parts(bundle: Bundle, config: QuantisationConfig) -> list[_Part]:
         parts.append(_Part(CROSS_VALIDATION, of_fold, chosen, own, shown))
     chosen = pick(rows, config.calibration_slices)
     left_out = [row for part in parts for row in part.measured]
-    return [*parts, _Part(TRAINED, bundle, chosen, left_out, pictures)]
+    own = pick(left_out, _OWN_SLICES)
+    return [*parts, _Part(TRAINED, bundle, chosen, own, pictures)]
 
 
 def _held_out_part(
@@ -353,10 +377,35 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if item is None else {INPUT_NAME: item[None]}
 
 
+def calibrate_graph(source: Path, inputs: Inputs) -> TensorsData:
+    """Measure between which values everything in a graph lies.
+
+    Parameters
+    ----------
+    source
+        Graph that has gone through ONNX Runtime's preparation.
+    inputs
+        Shape (N, size, size, 3), float32, in [0, 1].
+
+    Returns
+    -------
+    TensorsData
+        Least and largest value, by name of the tensor.
+    """
+    calibrator = create_calibrator(
+        source,
+        _QUANTISED,
+        augmented_model_path=str(source.with_suffix(".ranges.onnx")),
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+    calibrator.collect_data(_Reader(inputs))
+    return calibrator.compute_data()
+
+
 def quantise_graph(
     source: Path,
     target: Path,
-    inputs: Inputs,
+    ranges: TensorsData,
     float32_nodes: Sequence[str] = (),
     only: Sequence[str] = (),
 ) -> None:
@@ -366,40 +415,27 @@ def quantise_graph(
     ----------
     source, target
         Files; the source has gone through ONNX Runtime's preparation.
-    inputs
-        Shape (N, size, size, 3): what sets the steps.
+    ranges
+        Result of `calibrate_graph`.
     float32_nodes
         Names of nodes that stay as they are.
     only
         Names of the only nodes to quantise; none for all of them.
     """
-    graph = onnx.load(source).graph
-    with _quiet_log():
-        quantize_static(
-            str(source),
-            str(target),
-            _Reader(inputs),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(_QUANTISED),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_quantize=list(only),
-            nodes_to_exclude=[*_last_layers(graph), *float32_nodes],
-            extra_options={"CalibMaxIntermediateOutputs": _MERGED_AT},
-        )
-
-
-@contextmanager
-def _quiet_log() -> Iterator[None]:
-    """Keep back the library's advice on models that have been prepared already."""
-    log = logging.getLogger()
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
+    model = onnx.load(source)
+    quantizer = QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=list(only),
+        nodes_to_exclude=[*_last_layers(model.graph), *float32_nodes],
+        op_types_to_quantize=list(_QUANTISED),
+    )
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(str(target), False)
 
 
 def _last_layers(graph: onnx.GraphProto) -> list[str]:
@@ -432,17 +468,19 @@ def _convolutions(path: Path) -> list[str]:
     ]
 
 
-def _most_sensitive(bundle: Bundle, graph: Path, inputs: Inputs) -> list[str]:
-    """Rank convolutions by how much each alone, in int8, changes probabilities."""
+def _most_sensitive(
+    bundle: Bundle, graph: Path, ranges: TensorsData, inputs: Inputs
+) -> list[int]:
+    """Rank places of convolutions by how much each alone changes probabilities."""
     few = inputs[:: max(1, len(inputs) // _SENSITIVITY_SLICES)]
     exact = _log_probabilities(Session(bundle), few, bundle)
-    changes = {}
+    changes = []
     for name in _convolutions(graph):
         target = graph.with_suffix(".one.onnx")
-        quantise_graph(graph, target, few, only=[name])
+        quantise_graph(graph, target, ranges, only=[name])
         found = _log_probabilities(_session_of(bundle, target), few, bundle)
-        changes[name] = float(np.abs(found - exact).mean())
-    return sorted(changes, key=lambda name: -changes[name])
+        changes.append(float(np.abs(found - exact).mean()))
+    return [int(place) for place in np.argsort(changes)[::-1]]
 
 
 def _log_probabilities(
@@ -514,21 +552,26 @@ def _agreement(part: _Part, plain: _Judged, quick: _Judged) -> Agreement:
             "None of the slices to measure on can be read.",
             "Run `tumorlens data audit` on the manifest to see why.",
         )
-    equal = [
-        before.finding == after.finding and before.kinds == after.kinds
-        for before, after in zip(plain.decisions, quick.decisions, strict=True)
-    ]
     before, after = (_figures(item, part.bundle) for item in (plain, quick))
     return Agreement(
         measured_on=part.measured_on,
-        slices=len(equal),
+        slices=len(plain.records),
         patients=len({row.group for row in plain.records}),
-        equal_decisions=float(np.mean(equal)),
+        equal_decisions=_equal_share(plain, quick),
         auroc_change=after["auroc"] - before["auroc"],
         ece_change=after["ece"] - before["ece"],
         ood_pictures=len(plain.ood),
         ood_auroc_change=after["ood_auroc"] - before["ood_auroc"],
     )
+
+
+def _equal_share(plain: _Judged, quick: _Judged) -> float:
+    """Share of slices with the same finding and the same kinds."""
+    equal = [
+        before.finding == after.finding and before.kinds == after.kinds
+        for before, after in zip(plain.decisions, quick.decisions, strict=True)
+    ]
+    return float(np.mean(equal))
 
 
 def _figures(judged: _Judged, bundle: Bundle) -> dict[str, float]:
