@@ -28,7 +28,7 @@ AGREEMENT = Agreement(
 def add_fast_path(
     folder: Path, agreements: Sequence[Agreement] = (AGREEMENT,)
 ) -> Bundle:
-    """Put a graph that calls everything free of tumour into a tiny bundle, as its int8."""
+    """Put a graph that calls nothing a tumour into a tiny bundle, as its int8."""
     network = onnx.load(folder / "model.onnx")
     for item in network.graph.initializer:
         if item.name == "to_class_bias":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.shape_inference
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -24,7 +25,6 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from tumorlens.calibration.series.scored_series import fold_bundles
 from tumorlens.data.labelled_slices import pick, read_labelled_slice
@@ -56,7 +56,7 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
     sequence_shares,
 )
-from tumorlens.inference.slice.graph import INPUT_NAME, time_graphs
+from tumorlens.inference.slice.graph import INPUT_NAME, fold_graph, time_graphs
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.session import Session
 from tumorlens.statistics.metrics import auroc, calibration_error
@@ -343,10 +343,9 @@ def _check_left_out(bundle: Bundle, rows: Sequence[Record]) -> None:
 
 
 def _prepared(part: _Part, target: Path) -> Path:
-    """Fold what is constant, normalisation too, so that it is quantised as one."""
-    quant_pre_process(
-        str(part.bundle.folder / MODEL_FILE), str(target), skip_symbolic_shape=True
-    )
+    """Fold normalisation into convolutions, and state what shape every value has."""
+    fold_graph(part.bundle.folder / MODEL_FILE, target)
+    onnx.shape_inference.infer_shapes_path(target)
     return target
 
 
@@ -383,7 +382,7 @@ def calibrate_graph(source: Path, inputs: Inputs) -> TensorsData:
     Parameters
     ----------
     source
-        Graph that has gone through ONNX Runtime's preparation.
+        Folded, with the shapes of its values.
     inputs
         Shape (N, size, size, 3), float32, in [0, 1].
 
@@ -414,7 +413,7 @@ def quantise_graph(
     Parameters
     ----------
     source, target
-        Files; the source has gone through ONNX Runtime's preparation.
+        Files; the source is folded, with the shapes of its values.
     ranges
         Result of `calibrate_graph`.
     float32_nodes

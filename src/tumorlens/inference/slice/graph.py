@@ -64,6 +64,15 @@ def load_graph(path: Path, threads: int) -> ort.InferenceSession:
         ) from error
 
 
+def fold_graph(source: Path, target: Path) -> None:
+    """Have ONNX Runtime fold what is constant; only standard operators come out."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = _ERRORS_ONLY
+    ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+
+
 def graph_file(bundle: Bundle, precision: Precision) -> Path:
     """Name the file of one of a bundle's graphs."""
     name = MODEL_FILE if precision == FLOAT32 else bundle.paths[precision].file
