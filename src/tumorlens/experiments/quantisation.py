@@ -2,17 +2,20 @@
 
 Static quantisation after training: each channel of a convolution's weights, and each
 value between layers, gets a step of its own, by what calibration slices show there.
-Last layers stay in float32, and where decisions differ too often so do the convolutions
-that change the probabilities most.
+Last layers stay in float32, and so do the convolutions that change the probabilities
+most, where that is not enough. Slices whose decision is closer to a border than int8 is
+mostly off are judged again in float32.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnx
@@ -32,7 +35,6 @@ from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.robustness.ood_pictures import gather_ood_pictures
-from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import judge_slices
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import (
@@ -44,26 +46,28 @@ from tumorlens.inference.bundle.bundle import (
     sha256_of,
 )
 from tumorlens.inference.bundle.facts import (
+    FLOAT32,
     LEAST_EQUAL,
     Agreement,
     FastPath,
+    Margins,
     Precision,
 )
 from tumorlens.inference.classifier import Classifier, prepare_slice
 from tumorlens.inference.slice.decision import (
     Decision,
-    calibrated_probabilities,
-    pool_evidence,
-    sequence_shares,
+    finding_probabilities,
+    log_odds_of,
 )
 from tumorlens.inference.slice.graph import INPUT_NAME, fold_graph, time_graphs
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.session import Session
 from tumorlens.statistics.metrics import auroc, calibration_error
-from tumorlens.taxonomy import clear_places, is_tumor
+from tumorlens.taxonomy import is_tumor
 
 INT8: Precision = "int8"
 INT8_FILE = "model.int8.onnx"
+_FOLDED_FILE = "folded.onnx"
 
 FEWER_IN_INT8 = (0, 2, 4, 8, 16, 32)
 """Numbers of convolutions that are left in float32, one try after the other."""
@@ -78,8 +82,17 @@ _FIRST_SLICES = 600
 """An attempt is first measured on so many slices."""
 _HOPELESS = LEAST_EQUAL - 0.005
 """Share of equal decisions on these below which the others are not judged any more."""
+_MOST_AGAIN = 0.25
+"""Share of slices that float32 may have to judge again, at most."""
+_COVERED = 0.98
+"""Share of calibration slices whose errors are within the margins."""
 _OWN_SLICES = 3000
 """Beside a cross-validation the bundle's own graph is measured on so many slices."""
+
+_AT_A_TIME = 64
+"""Slices that are read before they are judged."""
+_LEAST = 1e-6
+"""Smaller probabilities decide nothing."""
 
 Inputs = NDArray[np.float32]
 
@@ -130,7 +143,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Share:
     """A bundle, the slices that set its steps, and those that it is measured on."""
 
     measured_on: str
@@ -141,12 +154,88 @@ class _Part:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A bundle that is quantised in a folder of its own, as often as it takes."""
+
+    share: _Share
+    folder: Path
+    inputs: Inputs
+    ranges: TensorsData
+    convolutions: tuple[str, ...]
+
+    @classmethod
+    def open(cls, share: _Share, folder: Path) -> Self:
+        """Fold the graph, and measure its values on calibration slices."""
+        folder.mkdir()
+        shutil.copy(share.bundle.folder / MODEL_FILE, folder / MODEL_FILE)
+        graph = folder / _FOLDED_FILE
+        fold_graph(folder / MODEL_FILE, graph)
+        onnx.shape_inference.infer_shapes_path(graph)
+        inputs = _inputs(share.calibration, share.bundle)
+        ranges = calibrate_graph(graph, inputs)
+        return cls(share, folder, inputs, ranges, _convolutions(graph))
+
+    def names(self, places: Sequence[int]) -> tuple[str, ...]:
+        """Name the convolutions in some places."""
+        return tuple(self.convolutions[place] for place in places)
+
+    def quantise(self, in_float32: Sequence[int], only: Sequence[int] = ()) -> None:
+        """Write the graph in int8, but for the convolutions in some places."""
+        quantise_graph(
+            self.folder / _FOLDED_FILE,
+            self.folder / INT8_FILE,
+            self.ranges,
+            self.names(in_float32),
+            self.names(only),
+        )
+
+    def session(self, margins: Margins | None = None) -> Session:
+        """Run what was written last; by its own margins float32 judges again."""
+        margins = self.margins() if margins is None else margins
+        path = FastPath(INT8_FILE, "", (), margins, ())
+        bundle = replace(self.share.bundle, folder=self.folder, paths={INT8: path})
+        return Session(bundle, precision=INT8)
+
+    def margins(self) -> Margins:
+        """Measure how far log-odds are from float32's on calibration slices."""
+        exact, quick = (
+            self.log_odds(session)
+            for session in (Session(self.share.bundle), self.session(Margins(0.0, 0.0)))
+        )
+        apart = quick - exact
+        findings = apart[:, :-1]
+        # Moving all findings alike moves no probability.
+        findings = findings - np.median(findings, axis=1, keepdims=True)
+        return Margins(
+            float(np.quantile(np.abs(findings).max(axis=1), _COVERED)),
+            float(np.quantile(np.abs(apart[:, -1]), _COVERED)),
+        )
+
+    def log_odds(self, session: Session, step: int = 1) -> NDArray[np.float64]:
+        """Give findings' logs of probabilities, then log-odds of the domain score."""
+        bundle = self.share.bundle
+        ood = OodModel.load(bundle.folder / OOD_FILE)
+        rows = []
+        for item in self.inputs[::step]:
+            outputs = session.run(item[None])
+            findings = finding_probabilities(outputs, 0, bundle)[0][0]
+            score = ood.score(outputs.embedding[0], outputs.logits[0], 0.0)
+            logs = np.log(np.maximum(findings, _LEAST))
+            rows.append([*logs, log_odds_of(score)])
+        return np.array(rows)
+
+
+@dataclass(frozen=True)
 class _Judged:
-    """What a graph says of N labelled slices, and of pictures that are no brain MRI."""
+    """What a graph says of N labelled slices, and of pictures that are no brain MRI.
+
+    `again` is the share of the slices that float32 judged.
+    """
 
     records: Sequence[Record]
     decisions: Sequence[Decision]
     ood: Sequence[Decision]
+    again: float
 
 
 def quantise(
@@ -184,55 +273,57 @@ def quantise(
             f"The model in {folder} judges whole series; int8 is for models of slices.",
             "Give a bundle that judges slices.",
         )
-    # Folds, if any, and the bundle itself, which comes last.
-    parts = _parts(bundle, config)
     with tempfile.TemporaryDirectory() as work:
-        place = Path(work)
-        target = place / INT8_FILE
-        graphs = [_prepared(x, place / f"{row}.onnx") for row, x in enumerate(parts)]
         say("Measuring the values between layers.")
-        inputs = [_inputs(part.calibration, part.bundle) for part in parts]
-        ranges = list(map(calibrate_graph, graphs, inputs))
-        first = replace(parts[-1], measured=pick(parts[-1].measured, _FIRST_SLICES))
-        plain_first = _judge(first, Session(bundle), say)
-        plain: list[_Judged] = []
+        # Folds, if any, and the bundle itself, which comes last.
+        parts = [
+            _Part.open(item, Path(work) / str(row))
+            for row, item in enumerate(_shares(bundle, config))
+        ]
+        own = parts[-1]
         # Exports number their nodes anew: convolutions are known by their places.
-        names = [_convolutions(graph) for graph in graphs]
-        if len({len(own) for own in names}) > 1:
+        if len({len(part.convolutions) for part in parts}) > 1:
             raise TrainingError(
                 f"The folds in {config.folds} are of another network than {folder}.",
                 "Give the folder of the folds that the bundle was made of.",
             )
+        first = pick(own.share.measured, _FIRST_SLICES)
+        plain_first = _judge(own, Session(bundle), say, first)
+        plain: list[_Judged] = []
         ranked: list[int] = []
-        for count in (item for item in FEWER_IN_INT8 if item < len(names[-1])):
+        for count in (item for item in FEWER_IN_INT8 if item < len(own.convolutions)):
             if count and not ranked:
                 say("Measuring which convolutions change the probabilities most.")
-                ranked = _most_sensitive(bundle, graphs[-1], ranges[-1], inputs[-1])
-            kept = [[own[place] for place in ranked[:count]] for own in names]
+                ranked = _most_sensitive(own)
+            places = ranked[:count]
             say(f"int8, {count} convolutions left in float32:")
-            quantise_graph(graphs[-1], target, ranges[-1], kept[-1])
-            quick_first = _judge(first, _session_of(bundle, target), say)
-            equal = _equal_share(plain_first, quick_first)
-            if equal < _HOPELESS:
-                say(f"  Of {len(quick_first.records)} decisions {equal:.1%} agree.")
+            own.quantise(places)
+            quick_first = _judge(own, own.session(), say, first)
+            equal, again = _equal_share(plain_first, quick_first), quick_first.again
+            if equal < _HOPELESS or again > _MOST_AGAIN:
+                say(
+                    f"  Of {len(first)} decisions {equal:.1%} agree, and float32 has "
+                    f"to judge {again:.1%} again."
+                )
                 continue
-            plain = plain or [_judge(part, Session(part.bundle), say) for part in parts]
+            plain = plain or [_judge(x, Session(x.share.bundle), say) for x in parts]
             quick = []
-            # The bundle's own graph is written last.
-            for graph, own_ranges, own_kept, part in zip(
-                graphs, ranges, kept, parts, strict=True
-            ):
-                quantise_graph(graph, target, own_ranges, own_kept)
-                quick.append(_judge(part, _session_of(part.bundle, target), say))
-            attempt = Attempt(tuple(kept[-1]), _agreements(parts, plain, quick))
+            for part in parts:
+                part.quantise(places)
+                quick.append(_judge(part, part.session(), say))
+            attempt = Attempt(own.names(places), _agreements(parts, plain, quick))
             for line in attempt_lines(attempt):
                 say(line)
             if attempt.holds:
-                digest = sha256_of(target)
+                graph = own.folder / INT8_FILE
                 path = FastPath(
-                    INT8_FILE, digest, attempt.float32_nodes, attempt.agreements
+                    INT8_FILE,
+                    sha256_of(graph),
+                    attempt.float32_nodes,
+                    own.margins(),
+                    attempt.agreements,
                 )
-                record_path(folder, INT8, target, path)
+                record_path(folder, INT8, graph, path)
                 return attempt
     raise TrainingError(
         f"No graph in int8 decides as float32 does: {folder} was left as it is.",
@@ -247,6 +338,7 @@ def attempt_lines(attempt: Attempt) -> list[str]:
         lines.append(
             f"  {item.measured_on}: {item.slices} slices of {item.patients} patients, "
             f"equal decisions {100 * item.equal_decisions:.2f} %, "
+            f"{100 * item.judged_again:.1f} % judged again by float32, "
             f"AUROC {item.auroc_change:+.5f}, ECE {item.ece_change:+.5f}, "
             f"AUROC of the domain score {item.ood_auroc_change:+.5f}"
         )
@@ -255,16 +347,19 @@ def attempt_lines(attempt: Attempt) -> list[str]:
 
 
 def time_ratio(folder: Path, threads: int) -> float:
-    """Time int8 against float32 on this machine: below 1 where int8 is faster."""
+    """Time int8 against float32 on this machine: below 1 where int8 is faster.
+
+    Passes of slices that float32 judges again count.
+    """
     bundle = load_bundle(folder)
     names = (MODEL_FILE, bundle.paths[INT8].file)
     plain, quick = time_graphs(
         [folder / name for name in names], threads, bundle.preprocessing.size
     )
-    return quick / plain
+    return quick / plain + bundle.paths[INT8].judged_again
 
 
-def _parts(bundle: Bundle, config: QuantisationConfig) -> list[_Part]:
+def _shares(bundle: Bundle, config: QuantisationConfig) -> list[_Share]:
     """Deal the manifest's rows; the bundle itself comes last."""
     manifest = read_manifest(config.manifest, may_be_own=True)
     rows = [
@@ -274,7 +369,7 @@ def _parts(bundle: Bundle, config: QuantisationConfig) -> list[_Part]:
     ]
     flagged = [row for row in manifest if row.flag == CT_FLAG]
     if config.folds is None:
-        return [_held_out_part(bundle, rows, flagged, config)]
+        return [_held_out_share(bundle, rows, flagged, config)]
     parts = []
     bundles = fold_bundles(config.folds)
     each = max(1, config.ood_of_each_kind // len(bundles))
@@ -293,25 +388,26 @@ def _parts(bundle: Bundle, config: QuantisationConfig) -> list[_Part]:
         shown = [x.slice_ for x in gather_ood_pictures(ct, each, fold * each)[0]]
         pictures += shown
         chosen = pick(others, config.calibration_slices)
-        parts.append(_Part(CROSS_VALIDATION, of_fold, chosen, own, shown))
+        parts.append(_Share(CROSS_VALIDATION, of_fold, chosen, own, shown))
     chosen = pick(rows, config.calibration_slices)
     left_out = [row for part in parts for row in part.measured]
     own = pick(left_out, _OWN_SLICES)
-    return [*parts, _Part(TRAINED, bundle, chosen, own, pictures)]
+    return [*parts, _Share(TRAINED, bundle, chosen, own, pictures)]
 
 
-def _held_out_part(
+def _held_out_share(
     bundle: Bundle,
     rows: Sequence[Record],
     flagged: Sequence[Record],
     config: QuantisationConfig,
-) -> _Part:
+) -> _Share:
     shaped = bundle.provenance.get("patients", {})
     known = {
         name for split in ("train", "validation") for name in shaped.get(split, ())
     }
     training = [row for row in rows if row.patient in known]
-    measured = [row for row in rows if row.patient not in known]
+    # Who is not named may have shaped it.
+    measured = [row for row in rows if row.patient and row.patient not in known]
     if not training or not measured:
         raise DatasetError(
             f"{config.manifest} has {len(training)} slices of patients who shaped the "
@@ -319,16 +415,10 @@ def _held_out_part(
             "Give the manifest that it was trained with, and --folds where every "
             "patient in it trained the model.",
         )
-    report = check_held_out(bundle, measured, rows)
-    if report["copies"]:
-        raise DatasetError(
-            f"Patients to measure on are not held out: {report['statement']}",
-            "Take the copies out of the manifest.",
-        )
     shown = gather_ood_pictures(flagged, config.ood_of_each_kind)[0]
     chosen = pick(training, config.calibration_slices)
     pictures = [item.slice_ for item in shown]
-    return _Part(HELD_OUT, bundle, chosen, measured, pictures)
+    return _Share(HELD_OUT, bundle, chosen, measured, pictures)
 
 
 def _check_left_out(bundle: Bundle, rows: Sequence[Record]) -> None:
@@ -340,13 +430,6 @@ def _check_left_out(bundle: Bundle, rows: Sequence[Record]) -> None:
             f"left out, such as {min(seen)!r}.",
             "Give the manifest that the folds were trained with.",
         )
-
-
-def _prepared(part: _Part, target: Path) -> Path:
-    """Fold normalisation into convolutions, and state what shape every value has."""
-    fold_graph(part.bundle.folder / MODEL_FILE, target)
-    onnx.shape_inference.infer_shapes_path(target)
-    return target
 
 
 def _inputs(records: Sequence[Record], bundle: Bundle) -> Inputs:
@@ -432,6 +515,7 @@ def quantise_graph(
         nodes_to_quantize=list(only),
         nodes_to_exclude=[*_last_layers(model.graph), *float32_nodes],
         op_types_to_quantize=list(_QUANTISED),
+        extra_options={},
     )
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(str(target), False)
@@ -457,74 +541,58 @@ def _last_layers(graph: onnx.GraphProto) -> list[str]:
     return last
 
 
-def _convolutions(path: Path) -> list[str]:
+def _convolutions(path: Path) -> tuple[str, ...]:
     graph = onnx.load(path).graph
     last = set(_last_layers(graph))
-    return [
+    return tuple(
         node.name
         for node in graph.node
         if node.op_type == "Conv" and node.name not in last
-    ]
+    )
 
 
-def _most_sensitive(
-    bundle: Bundle, graph: Path, ranges: TensorsData, inputs: Inputs
-) -> list[int]:
+def _most_sensitive(part: _Part) -> list[int]:
     """Rank places of convolutions by how much each alone changes probabilities."""
-    few = inputs[:: max(1, len(inputs) // _SENSITIVITY_SLICES)]
-    exact = _log_probabilities(Session(bundle), few, bundle)
+    step = max(1, len(part.inputs) // _SENSITIVITY_SLICES)
+    exact = part.log_odds(Session(part.share.bundle), step)
     changes = []
-    for name in _convolutions(graph):
-        target = graph.with_suffix(".one.onnx")
-        quantise_graph(graph, target, ranges, only=[name])
-        found = _log_probabilities(_session_of(bundle, target), few, bundle)
+    for place in range(len(part.convolutions)):
+        part.quantise((), only=[place])
+        found = part.log_odds(part.session(Margins(0.0, 0.0)), step)
         changes.append(float(np.abs(found - exact).mean()))
     return [int(place) for place in np.argsort(changes)[::-1]]
 
 
-def _log_probabilities(
-    session: Session, inputs: Inputs, bundle: Bundle
-) -> NDArray[np.float64]:
-    rows = []
-    for item in inputs:
-        outputs = session.run(item[None])
-        pooled = pool_evidence(
-            outputs.evidence,
-            bundle.calibration.evidence_cells,
-            clear_places(bundle.findings),
-        )
-        values = calibrated_probabilities(
-            outputs.logits, pooled, bundle.calibration, sequence_shares(outputs, bundle)
-        )
-        rows.append(np.log(np.maximum(values[0], 1e-6)))
-    return np.stack(rows)
-
-
-def _session_of(bundle: Bundle, graph: Path) -> Session:
-    """Run a graph that has no figures yet in the place of a bundle's own."""
-    path = FastPath(graph.name, "", (), ())
-    with_graph = replace(bundle, folder=graph.parent, paths={INT8: path})
-    return Session(with_graph, precision=INT8)
-
-
-def _judge(part: _Part, session: Session, say: Callable[[str], None]) -> _Judged:
-    ood = OodModel.load(part.bundle.folder / OOD_FILE)
-    classifier = Classifier(part.bundle, session, ood)
-    say(
-        f"Judging {len(part.measured)} slices and {len(part.ood)} other pictures in "
-        f"{session.precision}."
-    )
+def _judge(
+    part: _Part,
+    session: Session,
+    say: Callable[[str], None],
+    rows: Sequence[Record] | None = None,
+) -> _Judged:
+    """Judge as users' slices are judged; by default all that it is measured on."""
+    share = part.share
+    rows = share.measured if rows is None else rows
+    ood = OodModel.load(share.bundle.folder / OOD_FILE)
+    classifier = Classifier(share.bundle, session, ood)
+    say(f"Judging {len(rows)} slices in {session.precision}.")
     records: list[Record] = []
-
-    def readable(rows: Iterable[Record]) -> Iterator[Slice]:
-        for row in rows:
-            item = read_labelled_slice(row)
-            if item is not None:
-                records.append(row)
-                yield item
-
-    decisions = judge_slices(classifier, readable(part.measured))
-    return _Judged(records, decisions, judge_slices(classifier, part.ood))
+    decisions: list[Decision] = []
+    by_float32 = 0
+    for start in range(0, len(rows), _AT_A_TIME):
+        chosen = rows[start : start + _AT_A_TIME]
+        shown = [(row, read_labelled_slice(row)) for row in chosen]
+        readable = [item for _, item in shown if item is not None]
+        records += [row for row, item in shown if item is not None]
+        for prediction in classifier.predict_slices(readable):
+            decisions.append(prediction.decision)
+            by_float32 += prediction.model_precision == FLOAT32
+    if not records:
+        raise DatasetError(
+            "None of the slices to measure on can be read.",
+            "Run `tumorlens data audit` on the manifest to see why.",
+        )
+    others = judge_slices(classifier, share.ood)
+    return _Judged(records, decisions, others, by_float32 / len(records))
 
 
 def _agreements(
@@ -538,25 +606,23 @@ def _agreements(
 
 
 def _pooled(parts: Sequence[_Judged]) -> _Judged:
+    slices = [len(part.records) for part in parts]
     return _Judged(
         [row for part in parts for row in part.records],
         [item for part in parts for item in part.decisions],
         [item for part in parts for item in part.ood],
+        float(np.average([part.again for part in parts], weights=slices)),
     )
 
 
 def _agreement(part: _Part, plain: _Judged, quick: _Judged) -> Agreement:
-    if not plain.records:
-        raise DatasetError(
-            "None of the slices to measure on can be read.",
-            "Run `tumorlens data audit` on the manifest to see why.",
-        )
-    before, after = (_figures(item, part.bundle) for item in (plain, quick))
+    before, after = (_figures(item, part.share.bundle) for item in (plain, quick))
     return Agreement(
-        measured_on=part.measured_on,
+        measured_on=part.share.measured_on,
         slices=len(plain.records),
         patients=len({row.group for row in plain.records}),
         equal_decisions=_equal_share(plain, quick),
+        judged_again=quick.again,
         auroc_change=after["auroc"] - before["auroc"],
         ece_change=after["ece"] - before["ece"],
         ood_pictures=len(plain.ood),

@@ -27,14 +27,19 @@ from tumorlens.imaging.preprocess.slice import (
 )
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from tumorlens.inference.bundle.facts import Precision
+from tumorlens.inference.bundle.facts import FLOAT32, Precision
 from tumorlens.inference.clinical.model import (
     CLINICAL_FILE,
     ClinicalModel,
     add_columns,
     load_clinical_model,
 )
-from tumorlens.inference.slice.decision import Decision, RawOutputs, decide
+from tumorlens.inference.slice.decision import (
+    Decision,
+    RawOutputs,
+    decide,
+    is_close,
+)
 from tumorlens.inference.slice.explanation import (
     Explanation,
     Failure,
@@ -340,6 +345,10 @@ class Classifier:
         first = batch[0].pixels[np.newaxis]
         inputs = first if len(batch) == 1 else np.stack([x.pixels for x in batch])
         outputs = self._session.run(inputs, side_by_side)
+        close = self._close_to_a_border(outputs, batch, point)
+        if close:
+            exact = self._session.float32().run(inputs[close], side_by_side)
+            outputs = outputs.with_rows(close, exact)
         judged = [
             self._explained(outputs, row, item, point) for row, item in enumerate(batch)
         ]
@@ -356,7 +365,7 @@ class Classifier:
                 decision=decision,
                 explanation=explanation,
                 model_version=self.bundle.version,
-                model_precision=self.precision,
+                model_precision=FLOAT32 if row in close else self.precision,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
                 view=item.slice_.view,
@@ -364,8 +373,24 @@ class Classifier:
                 head=item.crop.side,
                 sequence=sequence,
             )
-            for item, sequence, (decision, explanation) in zip(
-                batch, sequences, judged, strict=True
+            for row, (item, sequence, (decision, explanation)) in enumerate(
+                zip(batch, sequences, judged, strict=True)
+            )
+        ]
+
+    def _close_to_a_border(
+        self, outputs: RawOutputs, batch: Sequence[PreparedSlice], point: str
+    ) -> list[int]:
+        """List the rows that a faster graph must not decide by itself."""
+        margins = self._session.margins
+        if margins is None:
+            return []
+        bundle, ood = self.bundle, self._ood
+        return [
+            row
+            for row, x in enumerate(batch)
+            if is_close(
+                *(outputs, row, x.slice_, bundle, ood, point), x.brain_share, margins
             )
         ]
 

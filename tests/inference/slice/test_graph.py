@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
@@ -13,6 +14,7 @@ from tests.samples.drawn_series import drawn_series
 from tests.samples.fast_path import add_fast_path
 from tumorlens.errors import SettingError
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
+from tumorlens.inference.bundle.facts import Margins
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.slice.explanation import Prediction
@@ -91,6 +93,27 @@ def test_what_is_not_there_cannot_be_chosen(tiny_bundle: Path) -> None:
         choose_precision(bundle, "int8", 1)
     with pytest.raises(SettingError, match="no precision 'bfloat16'"):
         choose_precision(bundle, "bfloat16", 1)
+
+
+def test_close_to_a_border_float32_judges_again(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "wide"))
+    add_fast_path(folder, margins=Margins(200.0, 0.0))
+    classifier = load_classifier(folder, 1, precision="int8")
+    plain = load_classifier(folder, 1, precision="float32")
+    pictures = [draw_phantom(seed=seed) for seed in (0, 1)]
+    for found, exact in zip(
+        classifier.predict(pictures, batch=2), plain.predict(pictures), strict=True
+    ):
+        assert found.model_precision == "float32"
+        assert found.decision.finding == exact.decision.finding
+        np.testing.assert_allclose(
+            found.decision.raw_p_tumor, exact.decision.raw_p_tumor, atol=1e-5
+        )
+        np.testing.assert_allclose(
+            found.explanation.evidence, exact.explanation.evidence, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize(

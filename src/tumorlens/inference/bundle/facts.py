@@ -813,6 +813,8 @@ class Agreement:
         Numbers of slices, and of patients (or groups of like pictures).
     equal_decisions
         Share of slices with the same finding, the same kinds and so the same decision.
+    judged_again
+        Share of slices that were so close to a border that float32 judged them again.
     auroc_change, ece_change
         AUROC (tumour or none) and expected calibration error of the faster graph, less
         those of float32.
@@ -827,6 +829,7 @@ class Agreement:
     slices: int
     patients: int
     equal_decisions: float
+    judged_again: float
     auroc_change: float
     ece_change: float
     ood_pictures: int
@@ -840,6 +843,7 @@ class Agreement:
             facts.whole("slices", 1),
             facts.whole("patients", 1),
             facts.share("equal_decisions"),
+            facts.share("judged_again"),
             facts.number("auroc_change"),
             facts.number("ece_change"),
             facts.whole("ood_pictures", 1),
@@ -870,6 +874,32 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Margins:
+    """How far a faster graph's log-odds may be from float32's, mostly.
+
+    Where a decision is closer to a border, float32 judges the slice again.
+
+    Parameters
+    ----------
+    findings
+        Log-odds of one finding; not negative.
+    domain
+        Log-odds of the domain score; not negative.
+    """
+
+    findings: float
+    domain: float
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read them out of a bundle; raises `BundleError` where a value is wrong."""
+        values = facts.number("findings"), facts.number("domain")
+        if min(values) < 0.0:
+            facts.refuse("findings" if values[0] < 0.0 else "domain", "from 0")
+        return cls(*values)
+
+
+@dataclass(frozen=True)
 class FastPath:
     """A faster graph beside `model.onnx`, with the same input and outputs.
 
@@ -881,6 +911,8 @@ class FastPath:
         Its SHA-256 in hexadecimal: the figures are of this file alone.
     float32_nodes
         Convolutions that stayed in float32, since integers cost too much there.
+    margins
+        Where decisions are closer to a border, float32 judges again.
     agreements
         At least one, all within the limits: of the graph itself, or of graphs that were
         made of folds in the same way; where nothing is held out for the graph itself,
@@ -890,7 +922,13 @@ class FastPath:
     file: str
     sha256: str
     float32_nodes: tuple[str, ...]
+    margins: Margins
     agreements: tuple[Agreement, ...]
+
+    @property
+    def judged_again(self) -> float:
+        """Share of slices that float32 judges again, the largest that was measured."""
+        return max((item.judged_again for item in self.agreements), default=0.0)
 
     @classmethod
     def read(cls, facts: Reader, files: Mapping[str, str]) -> Self:
@@ -926,7 +964,8 @@ class FastPath:
                     f"({item.measured_on}): {' '.join(item.shortfalls())}",
                     "Make the path anew: tumorlens quantise.",
                 )
-        return cls(file, digest, facts.strings("float32_nodes"), agreements)
+        nodes, margins = facts.strings("float32_nodes"), facts.object("margins")
+        return cls(file, digest, nodes, Margins.read(margins), agreements)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.facts import LITTLE_BRAIN, Calibration
+from tumorlens.inference.bundle.facts import LITTLE_BRAIN, Calibration, Margins
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import (
     CLASSES,
@@ -86,6 +86,16 @@ class RawOutputs:
     gradcam: NDArray[np.float32]
     embedding: NDArray[np.float32]
     sequence: NDArray[np.float32] | None = None
+
+    def with_rows(self, rows: Sequence[int], others: RawOutputs) -> RawOutputs:
+        """Put the rows of other outputs, in their order, in the place of some."""
+        places = list(rows)
+        changed: dict[str, NDArray[np.float32] | None] = {}
+        for name, values in vars(self).items():
+            changed[name] = None if values is None else values.copy()
+            if values is not None:
+                changed[name][places] = getattr(others, name)
+        return RawOutputs(**changed)
 
 
 @dataclass(frozen=True)
@@ -411,20 +421,7 @@ def decide(
     """
     point = bundle.point(operating_point)
     names = bundle.classes
-    pooled = pool_evidence(
-        outputs.evidence[row : row + 1],
-        bundle.calibration.evidence_cells,
-        clear_places(names),
-    )
-    logits = outputs.logits[row : row + 1]
-    shares = sequence_shares(outputs, bundle)
-    findings = calibrated_probabilities(
-        logits,
-        pooled,
-        bundle.calibration,
-        None if shares is None else shares[row : row + 1],
-    )
-    heads = [softmax(head) for head in (logits, pooled)]
+    findings, *heads = finding_probabilities(outputs, row, bundle)
     values, view = class_view(findings, names)[0], decided_view(findings, names)[0]
     slice_head, evidence_head = (class_view(head, names)[0] for head in heads)
     decided = names if bundle.has_own_classes else DECIDED
@@ -457,6 +454,98 @@ def decide(
         other_lesions=lesions,
         embedding_distance=ood.distance(outputs.embedding[row]),
     )
+
+
+def finding_probabilities(
+    outputs: RawOutputs, row: int, bundle: Bundle
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Give probabilities of one row's findings, shape (1, F).
+
+    Parameters
+    ----------
+    outputs, row, bundle
+        The same as for `decide`.
+
+    Returns
+    -------
+    findings, slice_head, evidence_head
+        Calibrated, and of each head alone.
+    """
+    pooled = pool_evidence(
+        outputs.evidence[row : row + 1],
+        bundle.calibration.evidence_cells,
+        clear_places(bundle.classes),
+    )
+    logits = outputs.logits[row : row + 1]
+    shares = sequence_shares(outputs, bundle)
+    findings = calibrated_probabilities(
+        logits,
+        pooled,
+        bundle.calibration,
+        None if shares is None else shares[row : row + 1],
+    )
+    return findings, softmax(logits), softmax(pooled)
+
+
+def is_close(
+    outputs: RawOutputs,
+    row: int,
+    slice_: Slice,
+    bundle: Bundle,
+    ood: OodModel,
+    operating_point: str,
+    brain_share: float,
+    margins: Margins,
+) -> bool:
+    """Tell whether errors as large as the margins could change a decision.
+
+    Each finding's log-odds are moved up and down by itself, in the calibrated
+    probabilities and in both heads, and the answers compared.
+
+    Parameters
+    ----------
+    outputs, row, slice_, bundle, ood, operating_point, brain_share
+        The same as for `decide`.
+    margins
+        How far what a faster graph says may be from what float32 says.
+    """
+    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
+    apart = log_odds_of(score) - log_odds_of(ood.threshold)
+    if abs(apart) <= margins.domain:
+        return True
+    if apart < 0.0:
+        return False
+    point, names = bundle.point(operating_point), bundle.classes
+    parts = finding_probabilities(outputs, row, bundle)
+    steps = np.eye(parts[0].shape[1])
+    moves = margins.findings * np.concatenate([0.0 * steps[:1], steps, -steps])
+    # The least is far below what any threshold asks.
+    findings, *heads = [softmax(np.log(np.maximum(x, 1e-12)) + moves) for x in parts]
+    views = decided_view(findings, names)
+    slice_heads, evidence_heads = (class_view(head, names) for head in heads)
+    decided = names if bundle.has_own_classes else DECIDED
+    answers = set()
+    for place, view in enumerate(views):
+        lesions = {} if bundle.has_own_classes else other_lesions(findings[place])
+        outcome = apply_point_and_rules(
+            view,
+            prediction_set(view, bundle.prediction_sets.thresholds, decided),
+            bundle,
+            point,
+            (slice_heads[place], evidence_heads[place]),
+            brain_share,
+            lesions.get(Lesion.VASCULAR, 0.0),
+        )
+        answers.add((outcome.finding, outcome.kinds))
+        if len(answers) > 1:
+            return True
+    return False
+
+
+def log_odds_of(share: float) -> float:
+    """Turn a probability into log-odds; 0 and 1 become large, and stay finite."""
+    kept = min(max(share, 1e-12), 1.0 - 1e-12)
+    return float(np.log(kept / (1.0 - kept)))
 
 
 def _refused(slice_: Slice) -> Outcome:

@@ -20,7 +20,7 @@ from tumorlens.inference.bundle.bundle import (
     InputKind,
     load_bundle,
 )
-from tumorlens.inference.bundle.facts import FLOAT32
+from tumorlens.inference.bundle.facts import FLOAT32, Margins
 from tumorlens.inference.slice.decision import RawOutputs
 from tumorlens.inference.slice.graph import (
     AUTO,
@@ -118,6 +118,8 @@ class Session:
         first = 1 if side_by_side else self.threads
         self.precision = choose_precision(bundle, precision, first)
         self._path = graph_file(bundle, self.precision)
+        self._bundle = bundle
+        self._float32: Session | None = None
         self._ranks = dict(_RANKS[bundle.judges])
         self._findings = len(bundle.findings)
         self._sequences = 0
@@ -129,6 +131,22 @@ class Session:
         self._sessions: dict[int, ort.InferenceSession] = {}
         self._stamp = _file_stamp(self._path)
         self._check(self._session(first))
+
+    @property
+    def margins(self) -> Margins | None:
+        """How close to a border float32 has to judge again; None where it judges."""
+        if self.precision == FLOAT32:
+            return None
+        return self._bundle.paths[self.precision].margins
+
+    def float32(self) -> Session:
+        """Give the session of the float32 graph, which is loaded when it is needed."""
+        if self.precision == FLOAT32:
+            return self
+        with self._lock:
+            if self._float32 is None:
+                self._float32 = Session(self._bundle, self.threads)
+            return self._float32
 
     def _session(self, threads: int) -> ort.InferenceSession:
         """Load the network for so many threads a pass, unless it is loaded already."""
