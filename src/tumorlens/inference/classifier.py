@@ -38,7 +38,7 @@ from tumorlens.inference.slice.decision import (
     Decision,
     RawOutputs,
     decide,
-    is_close,
+    firm_decision,
 )
 from tumorlens.inference.slice.explanation import (
     Explanation,
@@ -345,12 +345,14 @@ class Classifier:
         first = batch[0].pixels[np.newaxis]
         inputs = first if len(batch) == 1 else np.stack([x.pixels for x in batch])
         outputs = self._session.run(inputs, side_by_side)
-        close = self._close_to_a_border(outputs, batch, point)
+        decisions = self._decisions(outputs, batch, point)
+        close = [row for row, item in enumerate(decisions) if item is None]
         if close:
             exact = self._session.float32().run(inputs[close], side_by_side)
             outputs = outputs.with_rows(close, exact)
         judged = [
-            self._explained(outputs, row, item, point) for row, item in enumerate(batch)
+            self._explained(outputs, row, item, point, decision)
+            for row, (item, decision) in enumerate(zip(batch, decisions, strict=True))
         ]
         share = (time.perf_counter() - start) / len(batch)
         sequences = [self._sequence(outputs, row, x) for row, x in enumerate(batch)]
@@ -378,21 +380,19 @@ class Classifier:
             )
         ]
 
-    def _close_to_a_border(
+    def _decisions(
         self, outputs: RawOutputs, batch: Sequence[PreparedSlice], point: str
-    ) -> list[int]:
-        """List the rows that a faster graph must not decide by itself."""
+    ) -> list[Decision | None]:
+        """Decide; None where a faster graph is too close to a border."""
+        decided: list[Decision | None] = []
         margins = self._session.margins
-        if margins is None:
-            return []
-        bundle, ood = self.bundle, self._ood
-        return [
-            row
-            for row, x in enumerate(batch)
-            if is_close(
-                *(outputs, row, x.slice_, bundle, ood, point), x.brain_share, margins
-            )
-        ]
+        for row, item in enumerate(batch):
+            given = (outputs, row, item.slice_, self.bundle, self._ood, point)
+            if margins is None:
+                decided.append(decide(*given, item.brain_share))
+            else:
+                decided.append(firm_decision(*given, item.brain_share, margins))
+        return decided
 
     def _sequence(
         self, outputs: RawOutputs, row: int, item: PreparedSlice
@@ -412,12 +412,18 @@ class Classifier:
         return [text for text in (caveat, estimate.disagreement) if text is not None]
 
     def _explained(
-        self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
+        self,
+        outputs: RawOutputs,
+        row: int,
+        item: PreparedSlice,
+        point: str,
+        decision: Decision | None,
     ) -> tuple[Decision, Explanation]:
         bundle, slice_ = self.bundle, item.slice_
-        decision = decide(
-            outputs, row, slice_, bundle, self._ood, point, item.brain_share
-        )
+        if decision is None:
+            decision = decide(
+                outputs, row, slice_, bundle, self._ood, point, item.brain_share
+            )
         return decision, explain(
             outputs, row, item.crop, slice_, decision, bundle.cells
         )

@@ -22,7 +22,7 @@ from tumorlens.inference.slice.decision import (
     class_view,
     decide,
     decided_view,
-    is_close,
+    firm_decision,
     named_probabilities,
     other_lesions,
     pool_evidence,
@@ -248,4 +248,7 @@ def close(folder, odds, margins, logits=None, colour=0.0):
     )
     slice_ = Slice(np.zeros((8, 8), np.float32), "x.png", colorfulness=colour)
     bundle = load_bundle(folder)
-    return is_close(outputs, 0, slice_, bundle, domain, "screening", 0.3, margins)
+    given = (outputs, 0, slice_, bundle, domain, "screening", 0.3)
+    decision = firm_decision(*given, margins)
+    assert decision is None or decision == decide(*given)
+    return decision is None
