@@ -348,7 +348,7 @@ class Classifier:
         decisions = self._decisions(outputs, batch, point)
         close = [row for row, item in enumerate(decisions) if item is None]
         if close:
-            exact = self._session.float32().run(inputs[close], side_by_side)
+            exact = self._session.float32.run(inputs[close], side_by_side)
             outputs = outputs.with_rows(close, exact)
         judged = [
             self._explained(outputs, row, item, point, decision)

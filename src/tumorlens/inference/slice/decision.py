@@ -100,10 +100,10 @@ class RawOutputs:
     def with_rows(self, rows: Sequence[int], others: RawOutputs) -> RawOutputs:
         """Put the rows of other outputs, in their order, in the place of some."""
         places = list(rows)
-        changed: dict[str, NDArray[np.float32] | None] = {}
+        changed: dict[str, Any] = {}
         for name, values in vars(self).items():
-            changed[name] = None if values is None else values.copy()
             if values is not None:
+                changed[name] = values.copy()
                 changed[name][places] = getattr(others, name)
         return RawOutputs(**changed)
 
@@ -566,11 +566,11 @@ def _is_firm(
     views = decided_view(findings, names)
     slice_heads, evidence_heads = (class_view(head, names) for head in heads)
     own = bundle.has_own_classes
-    vascular = (
-        findings[:, _VASCULAR] if findings.shape[1] > _VASCULAR and not own else 0.0
-    )
+    vascular = np.zeros(len(views))
+    if not own and findings.shape[1] > _VASCULAR:
+        vascular = findings[:, _VASCULAR]
     held = disagrees(bundle.rules, disagreement(slice_heads, evidence_heads, names))
-    firm = _is_plainly_firm(views, vascular + np.zeros(len(views)), held, bundle, point)
+    firm = _is_plainly_firm(views, vascular, held, bundle, point)
     if firm is not None:
         return firm
     decided = names if own else DECIDED
@@ -585,7 +585,7 @@ def _is_firm(
             point,
             (slice_heads[place], evidence_heads[place]),
             brain_share,
-            0.0 if own else other_lesions(findings[place]).get(Lesion.VASCULAR, 0.0),
+            float(vascular[place]),
         )
         answers.add((outcome.finding, outcome.kinds))
     return len(answers) == 1

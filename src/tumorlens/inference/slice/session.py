@@ -93,7 +93,8 @@ class Session:
     side_by_side
         Whether most passes will run side by side.
     precision
-        Arithmetic of the graph that answers: one of `graph.CHOICES`.
+        Arithmetic of the graph that answers: one of `graph.CHOICES`. The float32 graph
+        is loaded in any case, as `float32`.
 
     Raises
     ------
@@ -119,7 +120,10 @@ class Session:
         self.precision = choose_precision(bundle, precision, first)
         self._path = graph_file(bundle, self.precision)
         self._bundle = bundle
-        self._float32: Session | None = None
+        # Loaded now: later its file may be another than the one that was verified.
+        self._exact: Session | None = None
+        if self.precision != FLOAT32:
+            self._exact = Session(bundle, self.threads, side_by_side)
         self._ranks = dict(_RANKS[bundle.judges])
         self._findings = len(bundle.findings)
         self._sequences = 0
@@ -139,14 +143,10 @@ class Session:
             return None
         return self._bundle.paths[self.precision].margins
 
+    @property
     def float32(self) -> Session:
-        """Give the session of the float32 graph, which is loaded when it is needed."""
-        if self.precision == FLOAT32:
-            return self
-        with self._lock:
-            if self._float32 is None:
-                self._float32 = Session(self._bundle, self.threads)
-            return self._float32
+        """The float32 graph, which judges what is close to a border."""
+        return self if self._exact is None else self._exact
 
     def _session(self, threads: int) -> ort.InferenceSession:
         """Load the network for so many threads a pass, unless it is loaded already."""
