@@ -326,7 +326,7 @@ def quantise(
                 record_path(folder, INT8, graph, path)
                 return attempt
     raise TrainingError(
-        f"No graph in int8 decides as float32 does: {folder} was left as it is.",
+        f"No graph in int8 decides as float32 does; {folder} is as it was.",
         "More calibration slices may help (--calibration-slices).",
     )
 
@@ -448,7 +448,7 @@ def _inputs(records: Sequence[Record], bundle: Bundle) -> Inputs:
     return np.stack(pixels)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     """Hands inputs to the calibration, one by one."""
 
     def __init__(self, inputs: Inputs) -> None:
