@@ -53,9 +53,9 @@ def test_a_graph_that_agrees_is_put_in_and_answers(
 ) -> None:
     folder = make_bundle(tiny_bundle, tmp_path / "good", GOOD)
     said: list[str] = []
-    attempt = quantise(folder, config_of(drawn_set), said.append)
+    made = quantise(folder, config_of(drawn_set), said.append)
     path = load_bundle(folder).paths["int8"]
-    assert path.agreements == attempt.agreements
+    assert path == made
     (agreement,) = path.agreements
     assert (agreement.measured_on, agreement.patients) == ("held-out patients", 4)
     assert agreement.slices == 8
@@ -72,8 +72,8 @@ def test_convolutions_that_cannot_bear_it_stay_in_float32(
 ) -> None:
     folder = make_bundle(tiny_bundle, tmp_path / "mixed", BAD)
     said: list[str] = []
-    attempt = quantise(folder, config_of(drawn_set), said.append)
-    assert set(attempt.float32_nodes) == {"conv0", "conv1"}
+    made = quantise(folder, config_of(drawn_set), said.append)
+    assert set(made.float32_nodes) == {"conv0", "conv1"}
     assert any("float32 has to judge" in line for line in said)
 
 
@@ -110,8 +110,8 @@ def test_folds_measure_a_bundle_that_everybody_trained(
         document["provenance"] = {"patients": {"train": seen}}
         write_document(place, document)
     config = config_of(manifest, tmp_path / "folds")
-    attempt = quantise(folder, config, lambda _: None)
-    apart, own = attempt.agreements
+    made = quantise(folder, config, lambda _: None)
+    apart, own = made.agreements
     assert (apart.measured_on, own.measured_on) == (
         "cross-validation",
         "training patients",

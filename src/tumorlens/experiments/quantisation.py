@@ -71,6 +71,11 @@ _FOLDED_FILE = "folded.onnx"
 
 FEWER_IN_INT8 = (0, 2, 4, 8, 16, 32)
 """Numbers of convolutions that are left in float32, one try after the other."""
+COVERED = (0.8, 0.9, 0.95, 0.98)
+"""Shares of calibration slices whose errors are within the margins, one after the
+other: float32 judges what is closer to a border."""
+MOST_AGAIN = 0.25
+"""Share of slices that float32 may have to judge again, at most."""
 CROSS_VALIDATION = "cross-validation"
 HELD_OUT = "held-out patients"
 TRAINED = "training patients"
@@ -80,12 +85,6 @@ _QUANTISED = ("Conv", "Add", "Clip", "Relu")
 _SENSITIVITY_SLICES = 24
 _FIRST_SLICES = 600
 """An attempt is first measured on so many slices."""
-_HOPELESS = LEAST_EQUAL - 0.005
-"""Share of equal decisions on these below which the others are not judged any more."""
-_MOST_AGAIN = 0.25
-"""Share of slices that float32 may have to judge again, at most."""
-_COVERED = 0.98
-"""Share of calibration slices whose errors are within the margins."""
 _OWN_SLICES = 3000
 """Beside a cross-validation the bundle's own graph is measured on so many slices."""
 
@@ -119,27 +118,6 @@ class QuantisationConfig:
     folds: Path | None = None
     calibration_slices: int = 200
     ood_of_each_kind: int = 20
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A graph in int8, and how well it agrees with float32.
-
-    Parameters
-    ----------
-    float32_nodes
-        Convolutions that it has left in float32.
-    agreements
-        See `FastPath`.
-    """
-
-    float32_nodes: tuple[str, ...]
-    agreements: tuple[Agreement, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether every measurement is within the limits."""
-        return not any(item.shortfalls() for item in self.agreements)
 
 
 @dataclass(frozen=True)
@@ -189,26 +167,24 @@ class _Part:
             self.names(only),
         )
 
-    def session(self, margins: Margins | None = None) -> Session:
-        """Run what was written last; by its own margins float32 judges again."""
-        margins = self.margins() if margins is None else margins
+    def session(self, covered: float | None = None) -> Session:
+        """Run what was written last, alone or with float32 near borders."""
+        margins = Margins(0.0, 0.0) if covered is None else self.margins(covered)
         path = FastPath(INT8_FILE, "", (), margins, ())
         bundle = replace(self.share.bundle, folder=self.folder, paths={INT8: path})
         return Session(bundle, precision=INT8)
 
-    def margins(self) -> Margins:
-        """Measure how far log-odds are from float32's on calibration slices."""
-        exact, quick = (
-            self.log_odds(session)
-            for session in (Session(self.share.bundle), self.session(Margins(0.0, 0.0)))
-        )
-        apart = quick - exact
-        findings = apart[:, :-1]
-        # Moving all findings alike moves no probability.
-        findings = findings - np.median(findings, axis=1, keepdims=True)
+    def judge_in_float32(self, say: Callable[[str], None]) -> _Judged:
+        """Judge all that it is measured on by the bundle as it is."""
+        return _judge(self, Session(self.share.bundle), say)
+
+    def margins(self, covered: float) -> Margins:
+        """Find how far such a share of calibration slices is from float32, at most."""
+        exact = self.log_odds(Session(self.share.bundle))
+        apart = np.abs(self.log_odds(self.session()) - exact)
         return Margins(
-            float(np.quantile(np.abs(findings).max(axis=1), _COVERED)),
-            float(np.quantile(np.abs(apart[:, -1]), _COVERED)),
+            float(np.quantile(apart[:, :-1].max(axis=1), covered)),
+            float(np.quantile(apart[:, -1], covered)),
         )
 
     def log_odds(self, session: Session, step: int = 1) -> NDArray[np.float64]:
@@ -221,7 +197,8 @@ class _Part:
             findings = finding_probabilities(outputs, 0, bundle)[0][0]
             score = ood.score(outputs.embedding[0], outputs.logits[0], 0.0)
             logs = np.log(np.maximum(findings, _LEAST))
-            rows.append([*logs, log_odds_of(score)])
+            # Moving all findings alike moves no probability.
+            rows.append([*(logs - np.median(logs)), log_odds_of(score)])
         return np.array(rows)
 
 
@@ -240,7 +217,7 @@ class _Judged:
 
 def quantise(
     folder: Path, config: QuantisationConfig, say: Callable[[str], None] = print
-) -> Attempt:
+) -> FastPath:
     """Make a bundle's graph in int8, measure it, and put it into the bundle.
 
     Parameters
@@ -254,8 +231,8 @@ def quantise(
 
     Returns
     -------
-    Attempt
-        The first whose agreement holds the limits; it is in the bundle.
+    FastPath
+        The first graph whose agreement holds the limits; it is in the bundle.
 
     Raises
     ------
@@ -264,7 +241,7 @@ def quantise(
     DatasetError
         There is nothing to calibrate or to measure on.
     TrainingError
-        No attempt holds the limits, and the bundle is as it was; or it judges whole
+        No graph holds the limits, and the bundle is as it was; or it judges whole
         series.
     """
     bundle = load_bundle(folder)
@@ -298,43 +275,50 @@ def quantise(
             places = ranked[:count]
             say(f"int8, {count} convolutions left in float32:")
             own.quantise(places)
-            quick_first = _judge(own, own.session(), say, first)
-            equal, again = _equal_share(plain_first, quick_first), quick_first.again
-            if equal < _HOPELESS or again > _MOST_AGAIN:
+            for covered in COVERED:
+                quick_first = _judge(own, own.session(covered), say, first)
+                equal = _equal_share(plain_first, quick_first)
                 say(
-                    f"  Of {len(first)} decisions {equal:.1%} agree, and float32 has "
-                    f"to judge {again:.1%} again."
+                    f"  Margins of {covered:.0%} of the errors: of {len(first)} "
+                    f"decisions {equal:.1%} agree, and float32 has to judge "
+                    f"{quick_first.again:.1%} again."
                 )
-                continue
-            plain = plain or [_judge(x, Session(x.share.bundle), say) for x in parts]
-            quick = []
-            for part in parts:
-                part.quantise(places)
-                quick.append(_judge(part, part.session(), say))
-            attempt = Attempt(own.names(places), _agreements(parts, plain, quick))
-            for line in attempt_lines(attempt):
-                say(line)
-            if attempt.holds:
+                if quick_first.again > MOST_AGAIN:
+                    break
+                if equal < LEAST_EQUAL:
+                    continue
+                plain = plain or [
+                    _judge(x, Session(x.share.bundle), say) for x in parts
+                ]
+                quick = []
+                for part in parts:
+                    part.quantise(places)
+                    quick.append(_judge(part, part.session(covered), say))
+                agreements = _agreements(parts, plain, quick)
+                for line in agreement_lines(agreements):
+                    say(line)
+                if any(item.shortfalls() for item in agreements):
+                    continue
                 graph = own.folder / INT8_FILE
                 path = FastPath(
                     INT8_FILE,
                     sha256_of(graph),
-                    attempt.float32_nodes,
-                    own.margins(),
-                    attempt.agreements,
+                    own.names(places),
+                    own.margins(covered),
+                    agreements,
                 )
                 record_path(folder, INT8, graph, path)
-                return attempt
+                return path
     raise TrainingError(
         f"No graph in int8 decides as float32 does; {folder} is as it was.",
         "More calibration slices may help (--calibration-slices).",
     )
 
 
-def attempt_lines(attempt: Attempt) -> list[str]:
+def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
     """Say how well a graph agrees, line by line."""
     lines = []
-    for item in attempt.agreements:
+    for item in agreements:
         lines.append(
             f"  {item.measured_on}: {item.slices} slices of {item.patients} patients, "
             f"equal decisions {100 * item.equal_decisions:.2f} %, "
@@ -558,7 +542,7 @@ def _most_sensitive(part: _Part) -> list[int]:
     changes = []
     for place in range(len(part.convolutions)):
         part.quantise((), only=[place])
-        found = part.log_odds(part.session(Margins(0.0, 0.0)), step)
+        found = part.log_odds(part.session(), step)
         changes.append(float(np.abs(found - exact).mean()))
     return [int(place) for place in np.argsort(changes)[::-1]]
 
