@@ -17,6 +17,7 @@ import click
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
+    precision_option,
     threads_option,
 )
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
@@ -94,6 +95,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @operating_point_option
 @model_option
 @threads_option
+@precision_option
 def dicomweb(
     url: str,
     study: str | None,
@@ -108,6 +110,7 @@ def dicomweb(
     operating_point: str | None,
     model: str | None,
     threads: int | None,
+    precision: str,
 ) -> int:
     """Judge MR series of a PACS over DICOMweb, and store SR, SEG and SC beside them.
 
@@ -171,7 +174,9 @@ def dicomweb(
         connect() as archive,
         connect() as destination,
     ):
-        classifier = load_series_classifier(model, threads, side_by_side=True)
+        classifier = load_series_classifier(
+            model, threads, side_by_side=True, precision=precision
+        )
         point = classifier.bundle.point(operating_point)
         if study is not None:
             return _judge_study(archive, classifier, study, out, point, fhir)

@@ -9,11 +9,13 @@ from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.objects import Picture, read, source_name
 from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.inference.bundle.facts import Precision
 from tumorlens.inference.classifier import Classifier, classifier_of
 from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_slices
 from tumorlens.inference.series.by_volume import VolumeClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.explanation import Predictions
+from tumorlens.inference.slice.graph import AUTO
 from tumorlens.inference.slice.session import load_model
 
 
@@ -52,6 +54,11 @@ class SeriesClassifier:
     def bundle(self) -> Bundle:
         """The model's facts."""
         return self._model.bundle
+
+    @property
+    def precision(self) -> Precision:
+        """Arithmetic of the graph that answers: ``float32`` or ``int8``."""
+        return self._model.precision
 
     def slice_classifier(self) -> Classifier:
         """Return the classifier of single slices.
@@ -156,6 +163,7 @@ def load_series_classifier(
     threads: int | None = None,
     planes: Planes | str = Planes.ACQUIRED,
     side_by_side: bool = False,
+    precision: str = AUTO,
 ) -> SeriesClassifier:
     """Load a model, ready to judge series.
 
@@ -171,14 +179,16 @@ def load_series_classifier(
         ``acquired``, or ``all`` for a model of slices: see `SeriesClassifier`.
     side_by_side
         Whether it is for series alone, see `load_classifier`.
+    precision
+        See `load_classifier`; a model of volumes has float32 alone.
 
     Raises
     ------
     BundleError
         Where the bundle is missing, foreign or damaged.
     SettingError
-        Where `threads` is less than 1, or where planes are chosen for a model of
-        volumes.
+        Where `threads` is less than 1, where planes are chosen for a model of
+        volumes, or where the bundle has no such graph.
     ValueError
         Where there are no such planes.
 
@@ -190,7 +200,7 @@ def load_series_classifier(
     >>> prediction.finding, prediction.kinds                     # doctest: +SKIP
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    model = load_model(folder, threads, side_by_side=side_by_side)
+    model = load_model(folder, threads, side_by_side=side_by_side, precision=precision)
     if model.bundle.judges == "volumes":
         return SeriesClassifier(VolumeClassifier(*model), Planes(planes))
     return SeriesClassifier(classifier_of(model), Planes(planes))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, PictureView, Plane
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.slice.decision import ClinicalUse, Decision
 from tumorlens.inference.slice.explanation import Box, Explanation, Failure, Prediction
 from tumorlens.inference.slice.sequence import SequenceEstimate
@@ -101,6 +102,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "notes": list(prediction.notes),
         "view": None if prediction.view is None else _view_to_json(prediction.view),
         "model_version": prediction.model_version,
+        "model_precision": prediction.model_precision,
         "ms": round(_finite(prediction.milliseconds), 3),
         "raw": raw,
         "research_use_only": RESEARCH_USE,
@@ -177,6 +179,8 @@ def prediction_from_json(
             size_mm=_read_pair(document["size_mm"]),
         ),
         model_version=document["model_version"],
+        # Before there were faster graphs, all answered in float32.
+        model_precision=document.get("model_precision", FLOAT32),
         milliseconds=document["ms"],
         pixels=pixels,
         notes=tuple(document["notes"]),
@@ -414,6 +418,7 @@ def csv_columns(classes: Sequence[ClassName] = CLASSES) -> tuple[str, ...]:
         "notes",
         "finding",
         "kinds",
+        "model_precision",
     )
 
 
@@ -483,6 +488,7 @@ def csv_cells(
         " ".join(document["notes"]),
         finding,
         " ".join(kinds),
+        document.get("model_precision", FLOAT32),
     ]
 
 

@@ -239,7 +239,8 @@ def _meaning(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
         ]
     facts = (
         f"{prediction.width} x {prediction.height} pixels. "
-        f"Model {bundle.name}, version {prediction.model_version}. "
+        f"Model {bundle.name}, version {prediction.model_version}, "
+        f"{prediction.model_precision}. "
         f"Judged in {prediction.milliseconds:.0f} ms."
     )
     flow: list[Flowable] = []
