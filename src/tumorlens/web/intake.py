@@ -40,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 _NAME_LENGTH = 200
 _SPARE_FIELDS = 100
+
+PIXEL_ASPECT = "pixel_aspect"
+"""Key of a picture's document for the height of a pixel over its width, where that is
+not 1 and no spacing tells it: a part of the picture is judged the same way."""
 _PAGES_PER_TURN = 4
 
 
@@ -289,8 +293,13 @@ def _judge_picture(
             if start:
                 with place.turn():
                     predictions = judge(study, start)
-            for prediction in predictions:
-                kept = app_state().store.add(prediction, owner, pages_origin)
+            for slice_, prediction in zip(
+                study.slices[start:], predictions, strict=False
+            ):
+                own = dict(pages_origin)
+                if slice_.pixel_aspect != 1.0 and slice_.spacing_mm is None:
+                    own[PIXEL_ASPECT] = slice_.pixel_aspect
+                kept = app_state().store.add(prediction, owner, own)
                 # So that pages of one patient can be told from those of several.
                 pages_origin.setdefault(PAGES_OF, kept.id)
                 sample.offer(prediction)

@@ -32,7 +32,7 @@ from tumorlens.report.slice.overlay import (
 from tumorlens.taxonomy import INFO
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
-from tumorlens.web.intake import judge_pictures, judge_slice
+from tumorlens.web.intake import PIXEL_ASPECT, judge_pictures, judge_slice
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Upload
@@ -132,10 +132,14 @@ def judge_frame(analysis_id: str) -> AnyResponse:
         prediction.index,
         prediction.spacing_mm,
         prediction.plane,
+        sequence=prediction.sequence.header,
+        pixel_aspect=_aspect(analysis, prediction),
         view=view,
     )
     study = Study((Series((slice_,)),), (FRAMED,))
     origin = {"framed": analysis.document.get("framed", analysis.id)}
+    if PIXEL_ASPECT in analysis.document:
+        origin[PIXEL_ASPECT] = analysis.document[PIXEL_ASPECT]
     point = prediction.decision.operating_point
     kept = judge_slice(study, ensure_session_id(), point, origin)
     return redirect(url_for("slices.show", analysis_id=kept.id), 303)
@@ -248,6 +252,15 @@ def _frame(prediction: Prediction) -> PictureView:
     return PictureView(
         (one, two, three, four), (y1 - y0, x1 - x0), "inverted" in request.form
     )
+
+
+def _aspect(analysis: Upload, prediction: Prediction) -> float:
+    """Height over width of a pixel, as it was when the whole picture was judged."""
+    stated = analysis.document.get(PIXEL_ASPECT)
+    if stated is None and prediction.spacing_mm is not None:
+        down, across = prediction.spacing_mm
+        stated = down / across
+    return 1.0 if stated is None else float(stated)
 
 
 def _box_of(view: PictureView | None) -> dict[str, int] | None:
