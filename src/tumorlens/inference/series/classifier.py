@@ -119,6 +119,8 @@ class SeriesClassifier:
             slices in another plane would pass a limit.
         SettingError
             Where the operating point is not in the bundle.
+        BundleError
+            Where the bundle's classes are a user's own.
         """
         if isinstance(series, Series):
             return self._predict(series, operating_point, progress)
@@ -130,6 +132,7 @@ class SeriesClassifier:
     def _predict(
         self, series: Series, operating_point: str | None, progress: Progress | None
     ) -> SeriesPrediction:
+        self.bundle.require_four_classes()
         if isinstance(self._model, Classifier):
             return predict_by_slices(
                 self._model, series, operating_point, progress, self._planes
@@ -156,6 +159,8 @@ def load_series_classifier(
     threads: int | None = None,
     planes: Planes | str = Planes.ACQUIRED,
     side_by_side: bool = False,
+    *,
+    own_classes: bool = False,
 ) -> SeriesClassifier:
     """Load a model, ready to judge series.
 
@@ -171,11 +176,15 @@ def load_series_classifier(
         ``acquired``, or ``all`` for a model of slices: see `SeriesClassifier`.
     side_by_side
         Whether it is for series alone, see `load_classifier`.
+    own_classes
+        Whether a bundle of a user's own classes will do, of which `slice_classifier`
+        alone can be used.
 
     Raises
     ------
     BundleError
-        Where the bundle is missing, foreign or damaged.
+        Where the bundle is missing, foreign or damaged, or has other classes than the
+        four.
     SettingError
         Where `threads` is less than 1, or where planes are chosen for a model of
         volumes.
@@ -190,7 +199,9 @@ def load_series_classifier(
     >>> prediction.finding, prediction.kinds                     # doctest: +SKIP
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    model = load_model(folder, threads, side_by_side=side_by_side)
+    model = load_model(
+        folder, threads, side_by_side=side_by_side, own_classes=own_classes
+    )
     if model.bundle.judges == "volumes":
         return SeriesClassifier(VolumeClassifier(*model), Planes(planes))
     return SeriesClassifier(classifier_of(model), Planes(planes))

@@ -156,6 +156,11 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     NotReadyError
         The series or its scan is still being judged (409).
     """
+    if "tumor_classes" in upload.document:
+        raise InputError(
+            "Results of a model with classes of its own cannot be marked.",
+            "Keep what they show in a manifest of your own.",
+        )
     decision: str = (
         upload.document["decision"]
         if index is None
