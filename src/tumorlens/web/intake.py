@@ -186,7 +186,7 @@ def receive_study() -> list[FileStorage]:
     files = [file for file in sent if file.filename]
     if not files:
         raise InputError(
-            "No scan was sent.",
+            "No series was sent.",
             "Give a zip, the DICOM files of a series, or a NIfTI or NRRD file, in "
             "one or more fields named 'file' of multipart/form-data.",
         )

@@ -60,9 +60,9 @@ WINDOWS = {
 
 LOOKS = (
     ("Front", 0, 10),
-    ("Left", 90, 10),
+    ("Left", -90, 10),
     ("Back", 180, 10),
-    ("Right", -90, 10),
+    ("Right", 90, 10),
     ("Above", 0, 90),
 )
 """From where the 3-D view shows a head: title, and degrees of turn and tilt."""

@@ -109,7 +109,7 @@ def download_pdf() -> Response:
     reported = [item for item in scans if item.document["has_report"]]
     if not (pictures or reported):
         raise MissingFileError(
-            "There is no report to give.", "Analyse a picture or a scan first."
+            "There is no report to give.", "Analyse a picture or a series first."
         )
     data = reports_pdf(pictures, reported)
     return download_response(data, "application/pdf", "tumorlens.pdf")
