@@ -77,8 +77,8 @@ def faithfulness_section(figures: Mapping[str, Any]) -> Section:
         title,
         (
             f"Both maps were tested on {counted(figures['slices'], 'tumour slice')} of "
-            f"{counted(figures['patients'], 'patient')}, for the class that the served maps "
-            f"speak of.{judged_apart(figures)} "
+            f"{counted(figures['patients'], 'patient')}, for the class that the served "
+            f"maps speak of.{judged_apart(figures)} "
             "Brackets hold 95 % intervals over patients.",
             "Deletion blurs away what a map marks, the strongest spots first; "
             "insertion brings it back to a blurred slice. After a faithful map the "

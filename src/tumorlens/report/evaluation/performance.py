@@ -322,8 +322,8 @@ def _localisation(figures: Figures) -> Section:
         "localisation",
         "Where the maps point",
         (
-            f"On {counted(figures['outlined_slices'], 'tumour slice')} with a drawn outline: how "
-            "often the map's peak lies inside it (pointing game, Zhang et al. 2018), "
+            f"On {counted(figures['outlined_slices'], 'tumour slice')} with a drawn "
+            "outline: how often the map's peak lies inside it (pointing game, Zhang et al. 2018), "
             "and the overlap of the outline with the map at half of its peak (Dice). "
             "The last row is a Gaussian on the middle of the head, which knows nothing "
             "of the picture; a map that is no better explains nothing.",
@@ -431,7 +431,8 @@ def comparison_section(
         (
             f"{first}: {figures['statements'][0]} {second}: {figures['statements'][1]}",
             f"Both on the same {counted(figures['slices'], 'slice')} of "
-            f"{counted(figures['patients'], 'patient')}. The interval of a difference is of paired draws of patients; p "
+            f"{counted(figures['patients'], 'patient')}. The interval of a difference "
+            "is of paired draws of patients; p "
             f"is two-sided, of {swaps} random swaps of the two bundles' answers, "
             "patient by patient (Ernst 2004). p values are not corrected for their "
             "number.",

@@ -78,7 +78,8 @@ def corruption_section(figures: Mapping[str, Any]) -> Section:
         title,
         (
             f"Slices judged: {figures['slices']}, of "
-            f"{counted(figures['patients'], 'patient')}. They were judged clean, then damaged in {len(figures['kinds'])} ways at five "
+            f"{counted(figures['patients'], 'patient')}. They were judged clean, then "
+            f"damaged in {len(figures['kinds'])} ways at five "
             f"strengths, each by the same random draw.{judged_apart(figures)} "
             "On average over all of them "
             f"accuracy falls by {figure_text(figures['drop'], digits=1)} points, "
