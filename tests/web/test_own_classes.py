@@ -69,9 +69,10 @@ def test_the_four_classes_of_another_model_stay_out_of_its_description(
         "components": document["components"],
     }
     checker = Draft202012Validator(schema)
-    checker.validate(sent.json)
-    sent.json["predictions"][0]["decision"] = "glioma"
-    assert not checker.is_valid(sent.json)
+    answer = sent.json
+    checker.validate(answer)
+    answer["predictions"][0]["decision"] = "glioma"
+    assert not checker.is_valid(answer)
 
 
 def test_a_kept_result_is_given_again_as_it_was(client: FlaskClient, sent: Any) -> None:

@@ -323,8 +323,9 @@ def _localisation(figures: Figures) -> Section:
         "Where the maps point",
         (
             f"On {counted(figures['outlined_slices'], 'tumour slice')} with a drawn "
-            "outline: how often the map's peak lies inside it (pointing game, Zhang et al. 2018), "
-            "and the overlap of the outline with the map at half of its peak (Dice). "
+            "outline: how often the map's peak lies inside it (pointing game, Zhang et "
+            "al. 2018), and the overlap of the outline with the map at half of its "
+            "peak (Dice). "
             "The last row is a Gaussian on the middle of the head, which knows nothing "
             "of the picture; a map that is no better explains nothing.",
         ),
