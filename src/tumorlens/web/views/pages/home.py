@@ -94,7 +94,8 @@ def download_csv() -> Response:
     """Give a table of all results of this session: a row a slice or series; 200."""
     table = io.StringIO()
     classes = app_state().bundle.classes
-    writer = csv.DictWriter(table, result_columns(classes))
+    # A model of other classes may have judged some of them, before a restart.
+    writer = csv.DictWriter(table, result_columns(classes), extrasaction="ignore")
     writer.writeheader()
     pictures, scans = _results()
     writer.writerows(result_cells(pictures, scans, classes))

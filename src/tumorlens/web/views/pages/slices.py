@@ -107,7 +107,7 @@ def show(analysis_id: str) -> str:
         ],
         # What readers mark teaches models of the four classes.
         feedback=None
-        if bundle.has_own_classes
+        if "tumor_classes" in analysis.document
         else feedback_card(
             analysis, analysis.document.get(FEEDBACK), refused=decision.is_refused
         ),
