@@ -13,6 +13,11 @@ from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.experiments.tracking import EXPERIMENT, MlflowRun
 from tumorlens.inference.bundle.bundle import load_bundle
 
+# What MLflow itself uses of other libraries is its own affair.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning"
+)
+
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
