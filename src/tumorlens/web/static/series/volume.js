@@ -67,7 +67,9 @@ class VolumeView {
       logLevel: "silent",
       clipPlaneColor: [0, 0, 0, 0],
     });
-    // Pictures of letters and of a sheen on meshes; nothing here has either.
+    // Here are no letters and no meshes: their pictures are left out of the bundle, and
+    // their shaders need not be made.
+    this.niivue.meshShaders = [];
     this.niivue.loadDefaultFont = async () => {};
     this.niivue.loadDefaultMatCap = async () => null;
     await this.niivue.attachToCanvas(this.canvas);
