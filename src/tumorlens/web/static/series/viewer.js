@@ -152,8 +152,10 @@ try {
   showFilm(document.querySelector("#film"), own, state, source);
   for (const pane of panes) pane.fit();
   if (facts.evidence) source.evidence = await fetchBlock(facts.evidence, Uint8Array);
-  const volume = document.querySelector("#volume");
-  if (volume && source.evidence) offerVolume(volume, facts, source, state);
+  const offered = document.querySelector("#volume-show");
+  if (offered && source.evidence) {
+    offerVolume(document.querySelector("#volume"), facts, source, state);
+  }
   state.changed();
   panesRoot.dataset.ready = "true";
 } catch {
