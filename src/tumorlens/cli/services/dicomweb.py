@@ -25,7 +25,7 @@ from tumorlens.cli._shared.service import share_heaps
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.words import with_probability
+from tumorlens.report.words import counted, with_probability
 
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
@@ -253,7 +253,7 @@ def _judge_study(
             for item in judged_series:
                 finding = item.finding
                 headline = with_probability(finding.headline, finding.p_tumor)
-                click.echo(f"{name}, {count} images: {headline}")
+                click.echo(f"{name}, {counted(count, 'image')}: {headline}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
             if missing:
@@ -316,10 +316,10 @@ def _deliver(archive: Archive, judged: list[Judged], out: str | None) -> str:
     results = [data for item in judged for data in item.results]
     if out is not None:
         _write(results, Path(out))
-        return f"{len(results)} results written."
+        return f"{counted(len(results), 'result')} written."
     with TemporaryDirectory(prefix="tumorlens-") as folder:
         archive.store(_write(results, Path(folder)), lambda _: None)
-    return f"{len(results)} results stored."
+    return f"{counted(len(results), 'result')} stored."
 
 
 def _write(results: list[bytes], folder: Path) -> list[Path]:
