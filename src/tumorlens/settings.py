@@ -45,6 +45,11 @@ class Settings:
         1,
         256,
     )
+    precision: str = _setting(
+        "auto",
+        "Arithmetic of the network: float32, int8 where the model has such a graph, or "
+        "auto for whichever is faster on this machine; every answer names it.",
+    )
     operating_point: str | None = _setting(
         None, "Operating point used unless asked otherwise; by default the model's own."
     )
@@ -92,6 +97,24 @@ class Settings:
         None,
         "Host names that requests may be addressed to, separated by commas; by default "
         "this machine's own names where only it can connect, otherwise any.",
+    )
+    second_factor: bool = _setting(
+        False,
+        "Ask every account that has a password for an authenticator app or a passkey "
+        "before it may do anything else.",
+    )
+    oidc_issuer: str | None = _setting(
+        None,
+        "Issuer of the OpenID provider by which people may sign in, as "
+        "https://login.example.org/realm; by default there is none.",
+    )
+    oidc_client_id: str | None = _setting(
+        None,
+        "Id by which that provider knows this server; the secret stands in the "
+        "variable TUMORLENS_OIDC_CLIENT_SECRET.",
+    )
+    oidc_role: str = _setting(
+        "viewer", "Role of who signs in there for the first time: viewer or reader."
     )
     insecure_no_login: bool = _setting(
         False,

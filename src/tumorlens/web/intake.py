@@ -141,6 +141,21 @@ def judge_slice(
     return kept
 
 
+def check_series_are_judged() -> None:
+    """Refuse series where the model has classes of a user's own.
+
+    Raises
+    ------
+    InputError
+        It has (422).
+    """
+    if app_state().bundle.has_own_classes:
+        raise InputError(
+            "The model in use has classes of its own, and judges no series.",
+            "Send single pictures, or choose a model of the four classes.",
+        )
+
+
 def receive_study() -> list[FileStorage]:
     """Take the files of the request that is served, within the limits of a study.
 
@@ -149,12 +164,13 @@ def receive_study() -> list[FileStorage]:
     TooLargeError
         Where the request has more megabytes or files than are read (413).
     InputError
-        Where it has no file (422).
+        Where it has no file, or the model judges no series (422).
     BusyError
         Where too many uploads wait (503).
     DiskFullError
         Where the disk has no room (507).
     """
+    check_series_are_judged()
     if HEADER not in request.headers:
         # What was accepted before is not refused when it is sent again.
         _check_room()
@@ -174,7 +190,7 @@ def receive_study() -> list[FileStorage]:
     files = [file for file in sent if file.filename]
     if not files:
         raise InputError(
-            "No scan was sent.",
+            "No series was sent.",
             "Give a zip, the DICOM files of a series, or a NIfTI or NRRD file, in "
             "one or more fields named 'file' of multipart/form-data.",
         )

@@ -7,12 +7,18 @@ from contextlib import closing
 
 import click
 
-from tumorlens.cli._shared.service import OrderlyStop, end_now, setting_options
+from tumorlens.cli._shared.service import (
+    OrderlyStop,
+    end_now,
+    setting_options,
+    share_heaps,
+)
 from tumorlens.settings import load_settings
 
 _SETTINGS = (
     "model",
     "threads",
+    "precision",
     "operating_point",
     "retention_minutes",
     "slices_per_scan",
@@ -31,6 +37,7 @@ def worker(**options: str | None) -> None:
     Servers and workers share --database-url and the folder --store, and may run on
     several machines. The database of a folder is for one process at a time.
     """
+    share_heaps()
     settings = load_settings(options)
     # Imported late: `tumorlens --help` needs none of it.
     from tumorlens.inference.series.classifier import load_series_classifier
@@ -40,7 +47,10 @@ def worker(**options: str | None) -> None:
     from tumorlens.web.uploads.series_jobs import SeriesJobs
 
     classifier = load_series_classifier(
-        settings.model, settings.threads, side_by_side=True
+        settings.model,
+        settings.threads,
+        side_by_side=True,
+        precision=settings.precision,
     )
     stop, stopped = OrderlyStop(), threading.Event()
     with (

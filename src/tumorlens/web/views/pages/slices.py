@@ -29,7 +29,7 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import INFO
+from tumorlens.taxonomy import info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import PIXEL_ASPECT, judge_pictures, judge_slice
@@ -45,6 +45,7 @@ from tumorlens.web.views.presentation import (
     measured_rates,
     overlay_colors,
     session_rows,
+    shade_of,
 )
 from tumorlens.web.views.responses import (
     download_response,
@@ -97,13 +98,17 @@ def show(analysis_id: str) -> str:
         point=point,
         rates=measured_rates(bundle, decision.operating_point) if point else (),
         glance=glance_rows(decision),
-        probabilities=[(INFO[name], share) for name, share in values.items()],
-        explained=INFO[prediction.explanation.explained],
+        probabilities=[(info_of(name), share) for name, share in values.items()],
+        explained=info_of(prediction.explanation.explained),
+        shade=shade_of(analysis.document),
         outlines=[
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
             for polygon in prediction.explanation.outline
         ],
-        feedback=feedback_card(
+        # What readers mark teaches models of the four classes.
+        feedback=None
+        if "tumor_classes" in analysis.document
+        else feedback_card(
             analysis, analysis.document.get(FEEDBACK), refused=decision.is_refused
         ),
         judged=judged_part(prediction.view, "framed" in analysis.document),
