@@ -14,7 +14,7 @@ NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
 .PHONY: serve test check bench fuzz soak docs docs-site wheel-check release-check \
-	wheelhouse deploy-check sbom reproduce sequences beside scans strangers \
+	wheelhouse deploy-check audit sbom reproduce sequences beside scans strangers \
 	federated federation test-federated validation clean
 
 serve: $(SERVE)/.ready
@@ -79,9 +79,20 @@ release-check: $(TEST)/.ready
 wheelhouse: $(TEST)/.ready
 	$(TEST)/bin/python scripts/deployment.py wheelhouse
 
-# An installation from there without a network, and the Dockerfile's steps.
+# All that is in deploy/ by its schemas (compose, Kubernetes, render.yaml, units, alerts by
+# promtool where it is installed), an installation from the wheelhouse without a network,
+# and the Dockerfile's steps.
 deploy-check: $(TEST)/.ready
+	$(TEST)/bin/python -m pytest -q tests/deploy
 	$(TEST)/bin/python scripts/deployment.py air-gapped image
+
+# Which of the pinned versions have a known vulnerability. It asks the package index about
+# each, so it needs a network.
+audit: constraints.txt
+	@$(NEED_PYTHON)
+	$(PYTHON) scripts/make_env.py build/audit-tool
+	build/audit-tool/bin/python -m pip install --quiet pip-audit
+	build/audit-tool/bin/pip-audit --disable-pip --no-deps -r constraints.txt
 
 # What is in such an installation, as CycloneDX: build/sbom.json.
 sbom: pyproject.toml constraints.txt

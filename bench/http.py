@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -9,15 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
+import yaml
+
 from bench.figures import Amount, Asked, Figure, times
 from bench.pictures import write_heads
 from bench.pipeline import predict_with_maps
-from bench.processes import Server, serve, tumorlens
+from bench.processes import ROOT, Server, serve, tumorlens
 from bench.timing import by_turns
+from bench.volumes import write_volume
 from tumorlens.inference.classifier import load_classifier
 
 ALL_REQUESTS = 1000
 PEAK_MB = 200.0
+SMALL_MB, SMALL_SLICES = 512.0, 80
 
 _BOUNDARY = "tumorlens-bench-boundary"
 
@@ -38,6 +43,7 @@ def measure(
         yield from one_client(server, direct, data, rounds)
         yield from many_clients(server, direct, data, requests, clients)
         yield memory(server, data, ALL_REQUESTS - rounds - requests)
+    yield on_small_host(model, data)
 
 
 def post(connection: HTTPConnection, data: bytes) -> None:
@@ -56,12 +62,12 @@ def post(connection: HTTPConnection, data: bytes) -> None:
         raise RuntimeError(f"The server answered {answer.status}: {text[:300]!r}")
 
 
-def form(data: bytes) -> tuple[bytes, dict[str, str]]:
-    """Write the body and the headers of a request that sends one picture."""
+def form(data: bytes, name: str = "head.jpg") -> tuple[bytes, dict[str, str]]:
+    """Write the body and the headers of a request that sends one file."""
     head = (
         f"--{_BOUNDARY}\r\n"
-        'Content-Disposition: form-data; name="file"; filename="head.jpg"\r\n'
-        "Content-Type: image/jpeg\r\n\r\n"
+        'Content-Disposition: form-data; name="file"; filename="'
+        f'{name}"\r\n\r\n'
     )
     body = head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
@@ -131,3 +137,37 @@ def many_clients(
         "times as fast",
         Asked("ratio", 0.85, at_least=True),
     )
+
+
+def on_small_host(model: Path, data: bytes, requests: int = 100) -> Figure:
+    """Measure the peak with the settings of render.yaml: pictures, then a series."""
+    (service,) = yaml.safe_load((ROOT / "render.yaml").read_text())["services"]
+    options = [
+        f"--{item['key'].removeprefix('TUMORLENS_').lower().replace('_', '-')}="
+        f"{item['value']}"
+        for item in service["envVars"]
+        if "value" in item
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        volume = write_volume(Path(folder) / "head.nii.gz", SMALL_SLICES).read_bytes()
+    with serve(tumorlens(), model, options) as server:
+        connection = server.connect()
+        for _ in range(requests):
+            post(connection, data)
+        connection.request("POST", "/api/v1/scans", *form(volume, "head.nii.gz"))
+        sent = connection.getresponse()
+        sent.read()
+        state = "waiting"
+        while state not in {"done", "failed"}:
+            time.sleep(0.2)
+            connection.request("GET", str(sent.headers["Location"]))
+            state = json.loads(connection.getresponse().read())["state"]
+        connection.close()
+        if state == "failed":
+            raise RuntimeError("The series was not judged.")
+        return Figure(
+            f"Peak with the settings of render.yaml, {requests} pictures and a series "
+            f"of {SMALL_SLICES} slices",
+            Amount(server.memory_mb(peak=True), "MB"),
+            asked=Asked("ours", SMALL_MB),
+        )

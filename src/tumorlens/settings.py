@@ -98,6 +98,24 @@ class Settings:
         "Host names that requests may be addressed to, separated by commas; by default "
         "this machine's own names where only it can connect, otherwise any.",
     )
+    second_factor: bool = _setting(
+        False,
+        "Ask every account that has a password for an authenticator app or a passkey "
+        "before it may do anything else.",
+    )
+    oidc_issuer: str | None = _setting(
+        None,
+        "Issuer of the OpenID provider by which people may sign in, as "
+        "https://login.example.org/realm; by default there is none.",
+    )
+    oidc_client_id: str | None = _setting(
+        None,
+        "Id by which that provider knows this server; the secret stands in the "
+        "variable TUMORLENS_OIDC_CLIENT_SECRET.",
+    )
+    oidc_role: str = _setting(
+        "viewer", "Role of who signs in there for the first time: viewer or reader."
+    )
     insecure_no_login: bool = _setting(
         False,
         "Serve other machines without any log-in, as for a demonstration behind a "

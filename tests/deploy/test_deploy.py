@@ -246,6 +246,19 @@ def test_alerts_and_panels_are_prometheus_queries() -> None:
         assert rule["annotations"]["summary"].endswith(".")
 
 
+def test_alerts_pass_prometheus_own_check() -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    checked = subprocess.run(
+        [program, "check", "rules", str(ALERTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_alerts_and_panels_name_metrics_that_are_documented() -> None:
     page = (ROOT / "docs/deployment.md").read_text("utf-8")
     documented = set(re.findall(r"\btumorlens_[a-z_]+", page))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pyotp
 import pytest
 
 from tumorlens.errors import MissingFileError, SettingError
-from tumorlens.jobs.accounts import AccountStore
+from tumorlens.jobs.accounts import AccountStore, code_address, new_code_key
 from tumorlens.jobs.database import Database
+from tumorlens.jobs.tokens import TokenStore
 
 PASSWORD = "four drawn heads a day"
 
@@ -73,3 +75,80 @@ def test_what_cannot_be_is_refused(
     accounts.add("ben", PASSWORD, "reader")
     with pytest.raises(SettingError, match="already"):
         accounts.add("ben", PASSWORD, "admin")
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_code_of_an_app_opens_the_account_once(database: Database) -> None:
+    clock = Clock()
+    accounts = AccountStore(database, clock)
+    stamp = accounts.add("anna", PASSWORD, "reader").stamp
+    key = new_code_key()
+    app = pyotp.parse_uri(code_address(key, "anna"))
+    assert accounts.set_code_key("anna", key, "123") is None
+    assert accounts.set_code_key("anna", key, app.at(clock.now - 90)) is None
+    assert accounts.check("anna", PASSWORD) is not None
+    assert accounts.set_code_key("anna", key, app.at(clock.now)) is not None
+    assert accounts.get("anna", stamp) is None
+    for code in ("", "123456x", app.at(clock.now), app.at(clock.now - 30)):
+        assert accounts.check("anna", PASSWORD, code) is None
+    clock.now += 60
+    code = app.at(clock.now)
+    assert accounts.check("anna", "another password", code) is None
+    assert accounts.check("anna", PASSWORD, f"{code[:3]} {code[3:]}") is not None
+    assert accounts.check("anna", PASSWORD, code) is None
+    # A phone's clock may be half a minute ahead, and no more.
+    assert accounts.check("anna", PASSWORD, app.at(clock.now + 90)) is None
+    assert accounts.check("anna", PASSWORD, app.at(clock.now + 30)) is not None
+    accounts.remove_factors("anna")
+    assert accounts.check("anna", PASSWORD) is not None
+
+
+def test_an_account_with_a_passkey_is_not_opened_by_its_password(
+    accounts: AccountStore,
+) -> None:
+    stamp = accounts.add("anna", PASSWORD, "reader").stamp
+    accounts.add_passkey("anna", "first", b"key", 0)
+    accounts.add_passkey("anna", "second", b"key", 0)
+    assert accounts.get("anna", stamp) is None
+    assert accounts.check("anna", PASSWORD) is None
+    accounts.note_use("second", 7)
+    found = accounts.passkey("second")
+    assert found is not None and (found[0].uses, found[1].name) == (7, "anna")
+    with pytest.raises(SettingError, match="already"):
+        accounts.add_passkey("anna", "first", b"key", 0)
+    accounts.remove_factors("anna", "first")
+    assert [item.id for item in accounts.passkeys("anna")] == ["second"]
+    accounts.disable("anna")
+    assert accounts.passkey("second") is None
+    assert accounts.passkey("first") is None
+
+
+def test_who_signs_in_elsewhere_has_one_account(
+    accounts: AccountStore, database: Database
+) -> None:
+    made = accounts.signed_in("https://a 1", "anna", "viewer")
+    assert made is not None and accounts.has_second_factor(made)
+    accounts.set_role("anna", "reader")
+    again = accounts.signed_in("https://a 1", "another name", "viewer")
+    assert again is not None and (again.name, again.role) == ("anna", "reader")
+    TokenStore(database).add("ben", {"read"}, None)
+    # Another account, the user of a token, and that of the administrator's.
+    for name in ("anna", "ben", "admin"):
+        with pytest.raises(SettingError, match=f"another user '{name}'"):
+            accounts.signed_in("https://a 2", name, "viewer")
+    key = new_code_key()
+    code = pyotp.TOTP(key).now()
+    # Who is shut out there must not get in here.
+    with pytest.raises(SettingError, match="elsewhere"):
+        accounts.set_code_key("anna", key, code)
+    with pytest.raises(SettingError, match="elsewhere"):
+        accounts.add_passkey("anna", "first", b"key", 0)
+    assert accounts.check("anna", "") is None
+    accounts.disable("anna")
+    assert accounts.signed_in("https://a 1", "anna", "viewer") is None

@@ -43,6 +43,22 @@ def test_what_is_watched_is_read_when_somebody_asks() -> None:
     assert found["tumorlens_jobs", frozenset({("state", "b")})] == 2
 
 
+def test_numbers_that_go_together_are_read_once() -> None:
+    metrics, reads = Metrics(), []
+
+    def read() -> dict[str, dict[str, float]]:
+        reads.append("read")
+        return {"tumorlens_low": {"x": 1.0}, "tumorlens_high": {"x": 2.0, "y": 3.0}}
+
+    gauges = {"tumorlens_low": "Low.", "tumorlens_high": "High."}
+    metrics.watch_together(gauges, read, "rate")
+    assert reads == []
+    found = samples(metrics)
+    assert reads == ["read"]
+    assert found["tumorlens_low", frozenset({("rate", "x")})] == 1
+    assert found["tumorlens_high", frozenset({("rate", "y")})] == 3
+
+
 def test_two_servers_in_one_process_count_apart() -> None:
     first, second = Metrics(), Metrics()
     first.requests.labels("200").inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,8 @@ from tumorlens.inference.series.classifier import (
     load_series_classifier,
 )
 from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.jobs.monitored_rates import RateMonitor
+from tumorlens.operations.drift import reference_rates
 from tumorlens.pacs.analysis import (
     NONE_IN_A_PART,
     analysis_with,
@@ -33,7 +36,8 @@ from tumorlens.pacs.analysis import (
     lesion_mask,
     study_analysis,
 )
-from tumorlens.pacs.queue import SeriesJob, StudyJob
+from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
+from tumorlens.pacs.shadow import shadow_analysis
 from tumorlens.report.dicom.finding import SentResult
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
@@ -233,6 +237,26 @@ def test_results_that_were_sent_are_rejected_with_the_new_ones(
     sent = (SentResult(study, "1.2.3", "1.2.3.1"),)
     results = analyse(SeriesJob("1", files, sent))
     assert modalities(results) == ["SR", "OT", "SEG", "KO"]
+
+
+def test_a_whole_series_is_counted_for_drift_once(
+    classifier: SeriesClassifier, tmp_path: Path
+) -> None:
+    files = tuple(write_series(tmp_path / "a", slices=3, pixels=ill_head()))
+    bundle = classifier.bundle
+    with closing(SeriesQueue(tmp_path / "queue")) as queue:
+        drift = RateMonitor(queue.database, bundle.version, reference_rates(bundle))
+        analyses = (
+            analysis_with(classifier, None, drift=drift),
+            shadow_analysis(classifier, None, queue, drift),
+        )
+        for number, analyse in enumerate(analyses, start=1):
+            analyse(SeriesJob("1", files, (SentResult("1.2", "1.2.3", "1.2.3.1"),)))
+            analyse(SeriesJob("1", files, doubts=("It broke off.",)))
+            analyse(SeriesJob("1", files, missing=2))
+            analyse(SeriesJob("1", files))
+            rates = drift.gauges()["tumorlens_drift_observations"]
+            assert rates["far_embedding"] == number
 
 
 def modalities(results: Sequence[bytes]) -> list[str]:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 import requests
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 USER, PASSWORD = "reader", "sesam-öffne"
 _DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+_WORKLISTS = Path("/usr/share/orthanc/plugins/libModalityWorklists.so")
 _PROGRAM = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 
 
@@ -41,6 +44,8 @@ class Orthanc:
         self.title = "ORTHANC"
         folder.mkdir()
         self._store = folder / "store"
+        self._worklists = folder / "worklists"
+        self._worklists.mkdir()
         self._rest = f"http://127.0.0.1:{self.http_port}/"
         self.url = self._rest + "dicom-web"
         self._session = requests.Session()
@@ -64,7 +69,9 @@ class Orthanc:
                     "DicomAlwaysAllowFind": True,
                     "StableAge": 1,
                     "MaximumStorageCacheSize": 0,
-                    "Plugins": [str(_DICOMWEB)] if dicomweb else [],
+                    "DicomAlwaysAllowFindWorklist": True,
+                    "Plugins": [str(_DICOMWEB), str(_WORKLISTS)] if dicomweb else [],
+                    "Worklists": {"Enable": True, "Database": str(self._worklists)},
                     "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
                 }
             )
@@ -140,6 +147,22 @@ class Orthanc:
         """Remove every study."""
         for name in self.get("studies"):
             self._session.delete(self._rest + f"studies/{name}").raise_for_status()
+
+    def order(self, study: str, title: str, status: str = "SCHEDULED") -> None:
+        """Put an order of a study for a station onto its worklist."""
+        step, order = Dataset(), Dataset()
+        step.ScheduledStationAETitle = title
+        step.Modality = "MR"
+        step.ScheduledProcedureStepStatus = status
+        order.PatientName, order.PatientID = "DOE^JANE", "P1"
+        order.StudyInstanceUID = study
+        order.ScheduledProcedureStepSequence = [step]
+        order.file_meta = FileMetaDataset()
+        order.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        order.file_meta.MediaStorageSOPClassUID = generate_uid()
+        order.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        place = self._worklists / f"{len(list(self._worklists.iterdir()))}.wl"
+        order.save_as(place, enforce_file_format=True)
 
     def lose(self, image: str) -> None:
         """Remove an instance's file behind the server's back."""

@@ -19,8 +19,14 @@ LEFT_OUT = {
     "health.healthz",
     "health.metrics",
     "health.readyz",
+    "login.leave_for_provider",
+    "login.passkey_options",
     "login.show",
     "static",
+    # Pages of one's own account, which change nothing.
+    "account.passkey_options",
+    "account.show",
+    "account.show_code",
     # Lists, and how far scans are.
     "api.series.events",
     "api.series.list_all",

@@ -20,11 +20,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
+from flask import Flask, request
 from PIL import Image
 
 from tests.conftest import draw_phantom
 from tests.samples.serving import serving
 from tests.samples.uploads import form
+from tumorlens.inference.slice.session import available_cores
+from tumorlens.settings import Settings
+from tumorlens.web.server import HttpServer
 
 PATIENCE_SECONDS = 120.0
 """Far above what anything here takes, for machines that do other work meanwhile."""
@@ -129,6 +134,41 @@ def test_slow_connections_hold_up_nobody(tiny_bundle: Path, lesion_png: bytes) -
                 line.sendall(b"Content-Length: 1000\r\n\r\nx")
         assert server.get("/healthz").status == 200
         assert server.post(PREDICTIONS, ("a.png", lesion_png)).status == 200
+
+
+def test_health_is_answered_though_every_thread_waits(
+    app: Flask,
+) -> None:
+    gate, held = threading.Event(), []
+
+    @app.before_request
+    def wait() -> None:
+        if request.path != "/healthz":
+            held.append(request.path)
+            gate.wait(PATIENCE_SECONDS)
+
+    server = HttpServer(app, Settings(port=0, queue_length=1))
+    threads = 1 + available_cores() + 16 + 4
+    loop = threading.Thread(target=server.run)
+    loop.start()
+    try:
+        with ThreadPoolExecutor(2 * threads) as pool:
+            line = f"http://127.0.0.1:{server.port}"
+            # More than there are threads, also of those that health alone may use.
+            waiting = [
+                pool.submit(requests.get, f"{line}{path}", timeout=PATIENCE_SECONDS)
+                for path in ["/login", "/metrics"] * threads
+            ]
+            until(lambda: len(held) == threads)
+            assert requests.get(f"{line}/healthz", timeout=PATIENCE_SECONDS).ok
+            gate.set()
+            statuses = {answer.result().status_code for answer in waiting}
+            assert statuses <= {200, 503}
+    finally:
+        gate.set()
+        server.drain()
+        loop.join()
+        server.close()
 
 
 def test_silent_slow_and_surplus_peers_are_cut_off(tiny_bundle: Path) -> None:

@@ -23,7 +23,7 @@ from tumorlens.errors import (
 )
 from tumorlens.jobs.tables import Base
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with those in `migrations`."""
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})

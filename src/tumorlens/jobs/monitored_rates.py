@@ -6,6 +6,7 @@ Tested in `tests/operations/test_drift.py`.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,34 @@ class RateState:
     def share(self) -> float | None:
         """How often it is so in the window; None before the first observation."""
         return self.hits / self.observations if self.observations else None
+
+
+_GAUGES: dict[str, tuple[str, Callable[[RateState], float]]] = {
+    "tumorlens_drift_alarm": (
+        "1 where a rate has left the interval that the bundle states, in the window at "
+        "hand or the one before.",
+        lambda state: float(state.has_alarm),
+    ),
+    "tumorlens_drift_observations": (
+        "Observations of the rate in the window at hand.",
+        lambda state: state.observations,
+    ),
+    "tumorlens_drift_share": (
+        "How often it is so in the window at hand, 0 to 1.",
+        lambda state: math.nan if state.share is None else state.share,
+    ),
+    "tumorlens_drift_stated_low": (
+        "Lower end of the interval that the bundle states.",
+        lambda state: state.reference.low,
+    ),
+    "tumorlens_drift_stated_high": (
+        "Upper end of the interval that the bundle states.",
+        lambda state: state.reference.high,
+    ),
+}
+
+DRIFT_GAUGES = {name: meaning for name, (meaning, _) in _GAUGES.items()}
+"""Meaning of each metric of drift, by its name."""
 
 
 class RateMonitor:
@@ -167,3 +196,17 @@ class RateMonitor:
             )
             for name, reference in self._references.items()
         ]
+
+    def gauges(self) -> dict[str, dict[str, float]]:
+        """Read all metrics of drift at once: by `DRIFT_GAUGES`, and by rate.
+
+        They are empty where the database cannot be read.
+        """
+        try:
+            states = self.states()
+        except OutputError:
+            states = []
+        return {
+            name: {state.reference.name: value(state) for state in states}
+            for name, (_, value) in _GAUGES.items()
+        }

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     UniqueConstraint,
@@ -249,16 +250,23 @@ class Account(Base):
     name
         Whom the results belong to.
     password
-        Its argon2 hash.
+        Its argon2 hash; empty for who signs in elsewhere.
     role
         What it allows.
     stamp
         Random; sessions that began with another have ended.
     created, disabled
         Times, in seconds since 1970; None for never.
+    subject
+        Issuer and subject of who signs in by OpenID Connect, with a space between.
+    code_key
+        Key of an authenticator app, in base 32; None for none.
+    code_step
+        Number of the 30 seconds whose code was taken last.
     """
 
     __tablename__ = "accounts"
+    __table_args__ = (Index("accounts_by_subject", "subject", unique=True),)
 
     name: Mapped[str] = mapped_column(String(_LONGEST_NAME), primary_key=True)
     password: Mapped[str] = mapped_column(Text)
@@ -266,6 +274,39 @@ class Account(Base):
     stamp: Mapped[str] = mapped_column(String(32))
     created: Mapped[float] = mapped_column(Double)
     disabled: Mapped[float | None] = mapped_column(Double)
+    subject: Mapped[str | None] = mapped_column(Text)
+    code_key: Mapped[str | None] = mapped_column(String(64))
+    code_step: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Passkey(Base):
+    """A passkey of an account.
+
+    Attributes
+    ----------
+    id
+        The credential's, in base64url.
+    account
+        Name of the account that it opens.
+    public_key
+        Its public key, as COSE.
+    uses
+        How often its authenticator says that it was used; 0 where it does not count.
+    created, used
+        Times, in seconds since 1970; None for never.
+    """
+
+    __tablename__ = "passkeys"
+    __table_args__ = (Index("passkeys_by_account", "account"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    account: Mapped[str] = mapped_column(
+        String(_LONGEST_NAME), ForeignKey("accounts.name")
+    )
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    uses: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[float] = mapped_column(Double)
+    used: Mapped[float | None] = mapped_column(Double)
 
 
 class MonitoredRate(Base):

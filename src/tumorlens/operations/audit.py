@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tumorlens.errors import OutputError
+
+logger = logging.getLogger(__name__)
 
 FILE = "audit.jsonl"
 """Name of the file in a store."""
@@ -150,6 +153,40 @@ class AuditTrail:
             raise OutputError(
                 f"The audit trail {self._path} cannot be written: {error.strerror}."
             ) from error
+
+
+def note_event(
+    trail: AuditTrail | None,
+    kind: tuple[AuditEvent, AuditAction],
+    *,
+    is_well: bool,
+    user: str = "",
+    origin: str = "",
+    objects: Sequence[str] = (),
+    detail: str = "",
+) -> None:
+    """Append an event; where that fails, the log says so and the work goes on.
+
+    Parameters
+    ----------
+    trail
+        The trail; None for none.
+    kind
+        Event and action.
+    is_well
+        Whether it succeeded; else it counts as a minor failure.
+    user, origin, objects, detail
+        The same as for `AuditTrail.record`.
+    """
+    if trail is None:
+        return
+    outcome = AuditOutcome.SUCCESS if is_well else AuditOutcome.MINOR_FAILURE
+    try:
+        trail.record(
+            *kind, outcome, user=user, origin=origin, objects=objects, detail=detail
+        )
+    except OutputError as error:
+        logger.error("%s", error)
 
 
 def verify(path: Path, noted: str | None = None) -> AuditReport:

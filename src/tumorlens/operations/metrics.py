@@ -122,7 +122,27 @@ class Metrics:
         label
             Name of the label.
         """
-        self._registry.register(_Watched(name, help_text, read, label))
+        self.watch_together({name: help_text}, lambda: {name: read()}, label)
+
+    def watch_together(
+        self,
+        gauges: Mapping[str, str],
+        read: Callable[[], Mapping[str, float | Mapping[str, float]]],
+        label: str = "",
+    ) -> None:
+        """Add numbers that are read at once when somebody asks.
+
+        Parameters
+        ----------
+        gauges
+            Meaning of each metric, by its name.
+        read
+            Gives each metric's number by its name; or several, by the values of
+            `label`.
+        label
+            Name of the label.
+        """
+        self._registry.register(_Watched(gauges, read, label))
 
     def text(self) -> bytes:
         """Write all of them in Prometheus' text format."""
@@ -130,19 +150,26 @@ class Metrics:
 
 
 class _Watched(Collector):
-    def __init__(self, name: str, help_text: str, read: Gauge, label: str) -> None:
-        self._name, self._help, self._read, self._label = name, help_text, read, label
+    def __init__(
+        self,
+        gauges: Mapping[str, str],
+        read: Callable[[], Mapping[str, float | Mapping[str, float]]],
+        label: str,
+    ) -> None:
+        self._gauges, self._read, self._label = gauges, read, label
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Name it, without reading it."""
-        return [GaugeMetricFamily(self._name, self._help)]
+        """Name them, without reading them."""
+        return [GaugeMetricFamily(*facts) for facts in self._gauges.items()]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Read it."""
-        value = self._read()
+        """Read them."""
+        values = self._read()
         labels = [self._label] if self._label else None
-        family = GaugeMetricFamily(self._name, self._help, labels=labels)
-        by_label = value if isinstance(value, Mapping) else {"": value}
-        for key, number in by_label.items():
-            family.add_metric([key] if self._label else [], number)
-        yield family
+        for name, help_text in self._gauges.items():
+            family = GaugeMetricFamily(name, help_text, labels=labels)
+            value = values[name]
+            by_label = value if isinstance(value, Mapping) else {"": value}
+            for key, number in by_label.items():
+                family.add_metric([key] if self._label else [], number)
+            yield family

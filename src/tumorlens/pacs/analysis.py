@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.dicom.grouping import gather_series
-from tumorlens.imaging.study import Series, stacks_of
+from tumorlens.imaging.study import MRSequence, Series, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.inference.study.results import StudyPrediction
+from tumorlens.jobs.monitored_rates import RateMonitor
+from tumorlens.operations.drift import observe_series
 from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.finding import DicomFinding, SentResult
@@ -53,6 +55,7 @@ def analysis_with(
     classifier: SeriesClassifier,
     operating_point: str | None,
     fhir: Path | None = None,
+    drift: RateMonitor | None = None,
 ) -> Analysis:
     """Make the analysis that a node's worker runs.
 
@@ -64,6 +67,8 @@ def analysis_with(
         None for the bundle's own.
     fhir
         Folder for FHIR reports, which `write_fhir` writes; None for none.
+    drift
+        Counts what is judged; None for nobody.
 
     Returns
     -------
@@ -84,6 +89,7 @@ def analysis_with(
         judged = judge_files(
             classifier, job.files, point, job.earlier, job.missing, job.doubts
         )
+        watch(drift, job, judged, classifier.bundle)
         if fhir is not None:
             try:
                 write_fhir(judged, fhir)
@@ -225,12 +231,15 @@ class Judged:
         Headers of its slices.
     prediction
         The whole prediction, which knows nothing of images that were not there.
+    sequence
+        MR sequence that the headers name; None where they name none.
     """
 
     finding: DicomFinding
     results: tuple[bytes, ...]
     headers: Sequence[Dataset] = field(repr=False)
     prediction: SeriesPrediction = field(repr=False)
+    sequence: MRSequence | None = None
 
 
 def judge_files(
@@ -274,6 +283,27 @@ def judge_files(
         _judged(classifier, series, operating_point, earlier, study.notes, unseen)
         for series in study.series
     ]
+
+
+def watch(
+    drift: RateMonitor | None, job: SeriesJob, judged: Sequence[Judged], bundle: Bundle
+) -> None:
+    """Count a series for drift, once and as a whole.
+
+    Parameters
+    ----------
+    drift
+        Counts it; None for nobody.
+    job, judged
+        The series, and what came of it.
+    bundle
+        The model's facts.
+    """
+    # What is judged anew, or is a part, would say the same again.
+    if drift is None or job.earlier or job.doubts or job.missing:
+        return
+    for item in judged:
+        drift.observe(observe_series(item.prediction, item.sequence, bundle))
 
 
 def write_fhir(judged: Sequence[Judged], folder: Path) -> list[Path]:
@@ -368,7 +398,7 @@ def results_of(
     picture = _picture(series, prediction, finding)
     results += [item for item in (picture, outline) if item is not None]
     files = tuple(map(_to_bytes, results))
-    return Judged(finding, files, series.headers, prediction)
+    return Judged(finding, files, series.headers, prediction, series.sequence)
 
 
 def _of_a_part(finding: DicomFinding, unseen: tuple[str, ...]) -> DicomFinding:

@@ -255,7 +255,7 @@ class SeriesQueue:
             # A store that is named by its database's URL takes no lock.
             url = sqlite_url(folder)
         self._store = JobStore(folder, POLICIES, url=url, clock=clock)
-        self._database = self._store.database
+        self.database = self._database = self._store.database
         self._artifacts = self._store.artifacts
         self.jobs: JobQueue = self._store.queue
         self._worker = secrets.token_hex(8)

@@ -24,7 +24,8 @@ from tumorlens.errors import DatasetError, InputError, MissingFileError, OutputE
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.study.classifier import StudyClassifier
-from tumorlens.pacs.analysis import Judged, judge_files, study_analysis
+from tumorlens.jobs.monitored_rates import RateMonitor
+from tumorlens.pacs.analysis import Judged, judge_files, study_analysis, watch
 from tumorlens.pacs.queue import (
     STUDY_PREFIX,
     SeriesJob,
@@ -78,7 +79,10 @@ _ORDER = (Answer.TUMOR, Answer.UNCERTAIN, Answer.LESION, Answer.NO_TUMOR)
 
 
 def shadow_analysis(
-    classifier: SeriesClassifier, operating_point: str | None, queue: SeriesQueue
+    classifier: SeriesClassifier,
+    operating_point: str | None,
+    queue: SeriesQueue,
+    drift: RateMonitor | None = None,
 ) -> Analysis:
     """Make the analysis of a node that keeps its findings to itself.
 
@@ -90,6 +94,8 @@ def shadow_analysis(
         None for the bundle's own.
     queue
         Queue that keeps the findings.
+    drift
+        Counts what is judged; None for nobody.
 
     Returns
     -------
@@ -116,6 +122,7 @@ def shadow_analysis(
         except InputError as error:
             queue.note(job, {**facts, "status": error.code, "findings": []})
             raise
+        watch(drift, job, judged, classifier.bundle)
         found = [_finding(item) for item in judged]
         queue.note(job, {**facts, "status": OK, "findings": found})
         return []

@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from flask import Flask, Response, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import QuotaError, SettingError, TumorLensError
 from tumorlens.jobs.accounts import ROLES, AccountStore
-from tumorlens.jobs.tables import Token
+from tumorlens.jobs.tables import Account, Token
 from tumorlens.jobs.tokens import TokenStore, digest_of
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.errors import error_response, wants_json
@@ -29,12 +30,27 @@ ADMIN_TOKEN = "TUMORLENS_ADMIN_TOKEN"
 """Variable with a token of scope ``admin``, for the first start."""
 
 _LEAST_TOKEN = 16
+CLIENT_SECRET = "TUMORLENS_OIDC_CLIENT_SECRET"
+"""Variable with the secret by which an OpenID provider knows this server."""
+
 _FREE_ENDPOINTS = frozenset(
-    {"static", "health.healthz", "health.readyz", "login.show", "login.enter"}
+    {
+        "static",
+        "health.healthz",
+        "health.readyz",
+        "login.show",
+        "login.enter",
+        "login.passkey_options",
+        "login.enter_by_passkey",
+        "login.leave_for_provider",
+        "login.enter_by_provider",
+    }
 )
+_OWN_PAGE = "account"
 _ADMIN_ENDPOINTS = frozenset({"drift.show"})
 _TOKEN, _SINCE, _ACCOUNT, _STAMP = "token", "since", "account", "stamp"
 _LOGIN_SECONDS = 12 * 3600.0
+_FRESH_SECONDS = 600.0
 _FAILURES, _FAILURE_SECONDS, _MOST_KEYS = 10, 600.0, 10_000
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -68,12 +84,15 @@ class Principal:
     scopes
         What the token or the role allows.
     token
-        Id of the token; empty where an account with a password is used.
+        Id of the token; empty where an account is used.
+    lacks_factor
+        Whether the account has to get a second factor first.
     """
 
     user: str
     scopes: frozenset[str]
     token: str
+    lacks_factor: bool = False
 
     def allows(self, scope: str) -> bool:
         """Tell whether the token has a scope."""
@@ -120,7 +139,8 @@ class Access:
         self._accounts = accounts
         self._admin = None if admin_token is None else digest_of(admin_token)
         self._clock = clock
-        self._knows_login = admin_token is not None
+        self._knows_login = admin_token is not None or settings.oidc_issuer is not None
+        self._wants_factor = settings.second_factor
         self._failures: dict[str, deque[float]] = {}
         option = SETTINGS["insecure_no_login"].option
         self._is_open = settings.insecure_no_login
@@ -163,7 +183,7 @@ class Access:
         """Whether there are accounts with passwords."""
         return self._accounts.exist()
 
-    def log_in(self, text: str, address: str, name: str = "") -> None:
+    def log_in(self, text: str, address: str, name: str = "", code: str = "") -> None:
         """Begin a browser's session.
 
         Parameters
@@ -174,6 +194,8 @@ class Access:
             Where it was typed.
         name
             Name of an account; empty for a token.
+        code
+            What the account's authenticator app shows, where it has one.
 
         Raises
         ------
@@ -182,21 +204,74 @@ class Access:
         QuotaError
             There were too many wrong ones from the address, or for the name.
         """
-        now = self._clock()
+        if not name:
+            self._attempt([address], lambda: self._token_session(text), "The token")
+            return
         # A name is as good as what was typed: only its digest stays in the memory.
-        keys = [address] + ([digest_of(name)] if name else [])
+        self._attempt(
+            [address, digest_of(name)],
+            lambda: _account_session(self._accounts.check(name, text, code)),
+            "The name, the password or the code",
+        )
+
+    def log_in_account(
+        self, find: Callable[[], Account | None], address: str | None, what: str
+    ) -> None:
+        """Begin a browser's session in an account that something else opens.
+
+        Parameters
+        ----------
+        find
+            Finds the account; None where what was sent opens none.
+        address
+            Where it was sent from; None where nobody can guess, so that who gives up
+            is not counted.
+        what
+            What was sent, to begin a sentence.
+
+        Raises
+        ------
+        LoginError
+            It opens none.
+        QuotaError
+            There were too many wrong ones from the address.
+        """
+        keys = [] if address is None else [address]
+        self._attempt(keys, lambda: _account_session(find()), what)
+
+    def renew(self, account: Account) -> None:
+        """Let the session at hand go on, whose account has another stamp by now."""
+        session[_STAMP] = account.stamp
+
+    def account_at_hand(self) -> Account:
+        """Return the account of the session, which began within ten minutes.
+
+        Raises
+        ------
+        LoginError
+            It began earlier.
+        """
+        account = self._session_account()
+        if account is None or session[_SINCE] < self._clock() - _FRESH_SECONDS:
+            raise LoginError(
+                "This takes a log-in of the last ten minutes.", "Log in once more."
+            )
+        return account
+
+    def _attempt(
+        self, keys: list[str], begin: Callable[[], _Session | None], what: str
+    ) -> None:
+        now = self._clock()
         for key in keys:
             self._check_failures(key, now)
-        begun = self._session_of_account(name, text) if name else None
-        if not name:
-            token = self._by_text(text)
-            begun = None if token is None else (token.user, {_TOKEN: token.token})
+        begun = begin()
         if begun is None:
             self._note_failure(keys, now)
-            what = (
-                "The name or the password is wrong." if name else "The token is none."
+            raise LoginError(
+                f"{what} is wrong, or not valid any more.",
+                "Check it, or ask whoever runs the server. An account with a passkey "
+                "or an authenticator app is not opened by its password alone.",
             )
-            raise LoginError(what, "Check it, or ask whoever runs the server.")
         for key in keys:
             self._failures.pop(key, None)
         user, facts = begun
@@ -204,13 +279,9 @@ class Access:
         session.clear()
         session.update(facts | {_SINCE: now})
 
-    def _session_of_account(
-        self, name: str, password: str
-    ) -> tuple[str, dict[str, object]] | None:
-        account = self._accounts.check(name, password)
-        if account is None:
-            return None
-        return account.name, {_ACCOUNT: account.name, _STAMP: account.stamp}
+    def _token_session(self, text: str) -> _Session | None:
+        token = self._by_text(text)
+        return None if token is None else (token.user, {_TOKEN: token.token})
 
     def _check_failures(self, key: str, now: float) -> None:
         failures = self._failures.get(key)
@@ -249,12 +320,12 @@ class Access:
             return principal
         if session.get(_SINCE, 0.0) < self._clock() - _LOGIN_SECONDS:
             return None
-        name, stamp = session.get(_ACCOUNT), session.get(_STAMP)
-        if isinstance(name, str) and isinstance(stamp, str):
-            account = self._accounts.get(name, stamp)
+        if _ACCOUNT in session:
+            account = self._session_account()
             if account is None:
                 return None
-            return Principal(name, frozenset(ROLES[account.role]), "")
+            lacks = self._wants_factor and not self._accounts.has_second_factor(account)
+            return Principal(account.name, frozenset(ROLES[account.role]), "", lacks)
         token_id = session.get(_TOKEN)
         if not isinstance(token_id, str):
             return None
@@ -262,6 +333,12 @@ class Access:
             return self._administrator()
         token = self._tokens.get(token_id)
         return None if token is None else _principal(token)
+
+    def _session_account(self) -> Account | None:
+        name, stamp = session.get(_ACCOUNT), session.get(_STAMP)
+        if not isinstance(name, str) or not isinstance(stamp, str):
+            return None
+        return self._accounts.get(name, stamp)
 
     def _has_login(self) -> bool:
         # It stays so: what has ended opens nothing.
@@ -284,6 +361,16 @@ class Access:
 
     def _administrator(self) -> Principal:
         return Principal("admin", frozenset({"admin"}), self._admin_id)
+
+
+_Session: TypeAlias = tuple[str, dict[str, object]]
+"""A user, and what the browser's session holds of the log-in."""
+
+
+def _account_session(account: Account | None) -> _Session | None:
+    if account is None:
+        return None
+    return account.name, {_ACCOUNT: account.name, _STAMP: account.stamp}
 
 
 def _principal(token: Token) -> Principal:
@@ -318,6 +405,14 @@ def control_access(app: Flask, access: Access) -> None:
         g.is_admin = principal.allows("admin")
         if request.endpoint == "login.leave":
             return None
+        if request.blueprint == _OWN_PAGE:
+            if principal.token:
+                raise ScopeError(
+                    "A token has no account.", "Log in with a name and a password."
+                )
+            return None
+        if principal.lacks_factor:
+            return _ask_for_factor()
         if request.endpoint == "health.metrics":
             scope = "metrics"
         elif request.endpoint in _ADMIN_ENDPOINTS:
@@ -339,6 +434,7 @@ def control_access(app: Flask, access: Access) -> None:
     app.before_request(check)
     app.after_request(tell_how)
     app.jinja_env.globals["logged_in_user"] = logged_in
+    app.jinja_env.globals["has_account"] = lambda: _ACCOUNT in session
     # Where nobody logs in, only this machine can connect, or everybody may do all.
     app.jinja_env.globals["may_administer"] = lambda: g.get("is_admin", not access.asks)
 
@@ -348,3 +444,12 @@ def _ask_to_log_in() -> AnyResponse:
         return redirect(url_for("login.show", next=request.path), 303)
     error = LoginError("Nobody is logged in.")
     return error_response(error.http_status, error.code, error.message, error.hint)
+
+
+def _ask_for_factor() -> AnyResponse:
+    if request.method in _READING and not wants_json():
+        return redirect(url_for("account.show"), 303)
+    raise ScopeError(
+        "This server wants a second factor of every account, and yours has none.",
+        "Open the page of your account, and add an authenticator app or a passkey.",
+    )

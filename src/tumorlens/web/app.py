@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from flask import Flask
@@ -10,14 +11,15 @@ from tumorlens.errors import SettingError
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import SETTINGS, Settings
-from tumorlens.web.access import control_access
+from tumorlens.web.access import CLIENT_SECRET, control_access
 from tumorlens.web.app_state import AppState, check_operating_point, set_app_state
 from tumorlens.web.audit import keep_audit
 from tumorlens.web.errors import handle_errors
+from tumorlens.web.oidc import offer_provider
 from tumorlens.web.request_log import log_requests
 from tumorlens.web.security import guard
 from tumorlens.web.uploads.store import Store
-from tumorlens.web.views import health, login
+from tumorlens.web.views import account, health, login
 from tumorlens.web.views.api import root as api
 from tumorlens.web.views.pages import drift, home, series, slices
 
@@ -39,7 +41,8 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     Raises
     ------
     SettingError
-        Where the model lacks the operating point that is set, or as `Access` has it.
+        Where the model lacks the operating point that is set, or as `Access` and
+        `OidcLogin` have it.
     """
     if settings.operating_point is not None:
         check_operating_point(settings.operating_point, classifier.bundle)
@@ -52,7 +55,8 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     guard(app, settings, store.key)
     keep_audit(app, store.audit)
     control_access(app, state.access)
-    for views in (home, slices, series, drift, api, health, login):
+    offer_provider(app, settings, os.environ.get(CLIENT_SECRET), store.accounts)
+    for views in (home, slices, series, drift, api, health, login, account):
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
     app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login

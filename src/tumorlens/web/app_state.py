@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import Flask, current_app
@@ -18,12 +17,13 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.session import available_cores
-from tumorlens.jobs.monitored_rates import RateMonitor, RateState
+from tumorlens.jobs.monitored_rates import DRIFT_GAUGES, RateMonitor
 from tumorlens.operations.metrics import Metrics
 from tumorlens.settings import Settings
 from tumorlens.web.access import ADMIN_TOKEN, Access
 from tumorlens.web.idempotency import KeyLocks
 from tumorlens.web.inference_queue import InferenceQueue
+from tumorlens.web.passkeys import Passkeys
 from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 
@@ -60,6 +60,8 @@ class AppState:
         Queue of uploads of pictures in front of the network.
     access
         Who may do what.
+    passkeys
+        Passkeys that open accounts.
     stopping
         Set once the server is told to stop.
     key_locks
@@ -75,6 +77,7 @@ class AppState:
     metrics: Metrics
     queue: InferenceQueue
     access: Access
+    passkeys: Passkeys
     stopping: threading.Event = field(default_factory=threading.Event)
     key_locks: KeyLocks = field(default_factory=KeyLocks)
     streams: threading.BoundedSemaphore = field(default_factory=_few)
@@ -112,13 +115,15 @@ class AppState:
         metrics.watch(
             "tumorlens_queue_depth", "Uploads that wait: pictures and series.", depth
         )
-        _watch_drift(metrics, jobs.drift)
+        # Together: the database is read once for all.
+        metrics.watch_together(DRIFT_GAUGES, jobs.drift.gauges, "rate")
         metrics.watch(
             "tumorlens_uploads_in_progress",
             "Uploads of pictures that wait or are judged.",
             lambda: queue.admitted,
         )
-        return cls(classifier, store, settings, jobs, metrics, queue, access)
+        passkeys = Passkeys(store.accounts)
+        return cls(classifier, store, settings, jobs, metrics, queue, access, passkeys)
 
     def stop(self) -> None:
         """Take nothing new, and let what waits in the background wait."""
@@ -180,52 +185,6 @@ def check_operating_point(name: str, bundle: Bundle) -> None:
             f"There is no operating point {display_name(name[:40])!r}.",
             f"Give one of: {names}.",
         )
-
-
-def _watch_drift(metrics: Metrics, monitor: RateMonitor) -> None:
-    def read(value: Callable[[RateState], float]) -> Callable[[], dict[str, float]]:
-        def go() -> dict[str, float]:
-            try:
-                states = monitor.states()
-            except OutputError:
-                return {}
-            return {item.reference.name: value(item) for item in states}
-
-        return go
-
-    for name, help_text, value in _DRIFT_METRICS:
-        metrics.watch(f"tumorlens_drift_{name}", help_text, read(value), "rate")
-
-
-_DRIFT_METRICS: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (
-    (
-        "alarm",
-        "1 where a rate has left the interval that the bundle states, in the window at "
-        "hand or the one before.",
-        lambda state: float(state.has_alarm),
-    ),
-    (
-        "observations",
-        "Observations of the rate in the window at hand.",
-        lambda state: state.observations,
-    ),
-    (
-        "share",
-        "How often it is so in the window at hand, 0 to 1.",
-        lambda state: math.nan if state.share is None else state.share,
-    ),
-    (
-        "stated_low",
-        "Lower end of the interval that the bundle states.",
-        lambda state: state.reference.low,
-    ),
-    (
-        "stated_high",
-        "Upper end of the interval that the bundle states.",
-        lambda state: state.reference.high,
-    ),
-)
-"""Name, meaning and value of each metric of drift."""
 
 
 def set_app_state(app: Flask, state: AppState) -> None:

@@ -29,6 +29,10 @@ _CHANGE = (AuditEvent.ACTIVITY, AuditAction.UPDATE)
 _LOGIN = (AuditEvent.AUTHENTICATION, AuditAction.EXECUTE)
 
 EVENTS = {
+    "account.add_code": _CHANGE,
+    "account.add_passkey": _CHANGE,
+    "account.remove_code": _CHANGE,
+    "account.remove_passkey": _CHANGE,
     "api.series.create": _IMPORT,
     "api.series.delete": _DELETION,
     "api.series.evidence": _EXPORT,
@@ -54,6 +58,8 @@ EVENTS = {
     "home.judge_example": _IMPORT,
     "home.undo_deletion": _CHANGE,
     "login.enter": _LOGIN,
+    "login.enter_by_passkey": _LOGIN,
+    "login.enter_by_provider": _LOGIN,
     "login.leave": _LOGIN,
     "series.compare": _ACCESS,
     "series.create": _IMPORT,

@@ -43,6 +43,9 @@ _SPARE_THREADS = 16
 _HEALTH_THREADS = 4
 """Threads that nothing but health checks and metrics may use."""
 _HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+_INSTANT_PATH = "/healthz"
+"""Answered by the thread that reads requests. It waits for nothing, and another thread
+would first have to wait for those that decode or draw."""
 _PICTURE_PATHS = frozenset({"/api/v1/predictions", "/analyses"})
 _SCAN_PATHS = frozenset({"/api/v1/scans", "/scans"})
 _OTHER_BYTES = 64 * 2**10
@@ -133,6 +136,7 @@ class HttpServer:
         for listener in self._listeners():
             listener.channel_class = partial(_Channel, self)
             listener.maintenance = partial(self._cut_off, listener)
+            listener.add_task = partial(_add_task, listener.add_task)
             if tls is not None:
                 listener.handle_accept = partial(self._accept, listener, tls)
 
@@ -262,6 +266,12 @@ class HttpServer:
             self._dropped("too many")
 
 
+def _add_task(to_pool: Callable[[_Channel], None], channel: _Channel) -> None:
+    """Let a thread serve a channel's request, or the channel itself at once."""
+    if not channel.takes_at_once():
+        to_pool(channel)
+
+
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a request, and refuses a body by what its route may take."""
 
@@ -334,6 +344,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         self.waiting_since = time.time()
         self.is_refused = False
         self._linger_until: float | None = None
+        self._is_receiving = self._is_instant = False
         super().__init__(*arguments, **more)
 
     def parser_class(self, adjustments: Any) -> _Parser:  # noqa: ANN401
@@ -343,11 +354,18 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         if self._linger_until is not None:
             return False
+        self._is_receiving = True
         try:
             return bool(super().received(data))
         except OSError as error:
             if error.errno not in FULL_DISK:
                 raise
+        finally:
+            self._is_receiving = False
+            if self._is_instant:
+                # Only now, since waitress locks the requests while it receives.
+                self._is_instant = False
+                self.service()
         with self.requests_lock:
             # The body does not fit onto the disk.
             refused, self.request = self.request, None
@@ -356,6 +374,16 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             if len(self.requests) == 1:
                 self.server.add_task(self)
         return True
+
+    def takes_at_once(self) -> bool:
+        """Tell whether the request at hand is answered when all of it is received."""
+        request = self.requests[0]
+        self._is_instant = (
+            self._is_receiving
+            and request.error is None
+            and getattr(request, "path", "") == _INSTANT_PATH
+        )
+        return self._is_instant
 
     def service(self) -> None:
         request = self.requests[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import re
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -160,3 +163,32 @@ def test_an_upload_above_the_limit_is_refused_and_the_next_served(
 )
 def test_the_address_is_one_that_a_browser_takes(host: str, url: str) -> None:
     assert address(host, 80) == url
+
+
+_ALLOCATING = """
+import ctypes, threading
+from tumorlens.cli._shared.service import share_heaps
+share_heaps()
+libc = ctypes.CDLL(None)
+barrier = threading.Barrier(17)
+def allocate():
+    kept = [bytearray(2_000) for _ in range(100)]
+    barrier.wait()
+    barrier.wait()
+threads = [threading.Thread(target=allocate) for _ in range(16)]
+for thread in threads:
+    thread.start()
+barrier.wait()
+libc.malloc_stats()
+barrier.wait()
+"""
+
+
+def test_threads_share_two_heaps() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_stats"):
+        pytest.skip("the C library is not glibc")
+    command = [sys.executable, "-c", _ALLOCATING]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert len(re.findall(r"^Arena \d+:", done.stderr, re.M)) <= 2

@@ -26,10 +26,19 @@ def test_accounts_are_made_listed_and_closed(
     assert users("add", "ben", typed="short") == 2
     assert users("password", "anna", typed=second) == 0
     database = open_database(tmp_path / "store", None)
-    assert AccountStore(database).check("anna", first) is None
-    assert AccountStore(database).check("anna", second) is not None
+    accounts = AccountStore(database)
+    assert accounts.check("anna", first) is None
+    assert accounts.check("anna", second) is not None
+    accounts.add_passkey("anna", "a", b"key", 0)
+    capsys.readouterr()
+    assert users("list") == 0
+    assert capsys.readouterr().out == "anna  viewer  passkeys: 1\n"
+    assert users("reset", "anna") == 0
+    assert accounts.check("anna", second) is not None
+    assert users("role", "anna", "reader") == 0
+    assert users("role", "ben", "reader") == 2
     database.close()
     assert users("disable", "anna") == 0
     capsys.readouterr()
     assert users("list") == 0
-    assert capsys.readouterr().out == "anna  viewer  disabled\n"
+    assert capsys.readouterr().out == "anna  reader  disabled\n"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tumorlens.data.manifest import read_manifest
 from tumorlens.evaluation.explanations.cases import read_cases
@@ -42,6 +42,10 @@ def test_limits_and_shapes_are_not_learned(model):
     for name, value in (("limit", np.float32(6.0)), ("shape", np.arange(4))):
         more.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
         more.graph.node[-1].input.append(name)
+    factors = np.array([1.0, 1.0, 2.0, 2.0], np.float32)
+    more.graph.initializer.append(numpy_helper.from_array(factors, "factors"))
+    enlarged = helper.make_node("Resize", ["logits", "", "factors"], ["large"])
+    more.graph.node.append(enlarged)
     assert learned_layers(more) == learned_layers(model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from pydicom import dcmread
 
 from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
-from tests.samples.orthanc import PASSWORD, USER, Orthanc
+from tests.samples.orthanc import PASSWORD, USER, Orthanc, free_port
 from tests.samples.scripted_peers import Answer, archive_of, listed
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, ArchiveError
 from tumorlens.inference.series.classifier import load_series_classifier
@@ -23,6 +24,8 @@ from tumorlens.pacs.dicomweb.access import open_session
 from tumorlens.pacs.dicomweb.client import Archive
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.dicomweb.poller import ATTEMPTS_FOR_ALL, Poller, delivery_to
+from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.node.sender import ordered_studies
 from tumorlens.pacs.worker import SeriesWorker
 
 STUDY = "1.2.826.0.1.3680043.8.498.78"
@@ -107,6 +110,45 @@ def test_a_series_that_still_grows_is_waited_for(
     poller.look()
     job = queue.next_complete(0.0)
     assert job is not None and len(job.files) == len(files)
+
+
+def test_a_worklist_says_what_is_judged(
+    orthanc: Orthanc, archive: Archive, queue: FetchQueue, tmp_path: Path
+) -> None:
+    studies = [f"{STUDY}.{number}" for number in range(1, 5)]
+    for study in studies:
+        orthanc.put(write_series(tmp_path / study, study, slices=1))
+    peer = Peer(orthanc.title, "127.0.0.1", orthanc.dicom_port)
+    orders = partial(ordered_studies, "TUMORLENS", peer)
+    assert orders() == set()
+    orthanc.order(studies[0], "TUMORLENS")
+    orthanc.order(studies[1], "ANOTHER")
+    orthanc.order(studies[2], "TUMORLENS", "COMPLETED")
+    orthanc.order(f"{STUDY}.99", "TUMORLENS")
+    assert orders() == {studies[0], f"{STUDY}.99"}
+    # Ordered studies may be of any day.
+    poller = Poller(archive, queue, 0, orders)
+    for _ in range(3):
+        poller.look()
+    assert queue.counts() == {"receiving": 1}
+    orthanc.order(studies[3], "TUMORLENS")
+    for _ in range(2):
+        poller.look()
+    assert queue.counts() == {"receiving": 2}
+
+
+# pynetdicom leaves a socket to the garbage collector where nobody listens.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.usefixtures("collected")
+def test_a_worklist_that_does_not_answer_is_asked_again_later(
+    orthanc: Orthanc, archive: Archive, queue: FetchQueue
+) -> None:
+    nobody = Peer("RIS", "127.0.0.1", free_port())
+    poller = Poller(archive, queue, 0, partial(ordered_studies, "TUMORLENS", nobody))
+    with pytest.raises(ArchiveDownError, match="worklist"):
+        poller.look()
 
 
 def test_studies_of_other_days_and_other_modalities_are_left_alone(

@@ -12,6 +12,8 @@ import requests
 from tests.samples.dicom_studies import write_series
 from tumorlens.errors import SettingError
 from tumorlens.jobs import artifacts
+from tumorlens.jobs.monitored_rates import RateMonitor
+from tumorlens.operations.sequential_test import ReferenceRate
 from tumorlens.pacs.node import health
 from tumorlens.pacs.node.health import HealthPort
 from tumorlens.pacs.node.peers import Peer
@@ -25,7 +27,9 @@ class Node:
         self.queue = SeriesQueue(folder / "queue")
         scanner = Peer("SCANNER", "127.0.0.1")
         self.receiver = Receiver(self.queue, "LENS", "127.0.0.1", 0, [scanner])
-        self.port = HealthPort("127.0.0.1", 0, self.receiver, self.queue)
+        rates = {"refused": ReferenceRate("refused", 0.0, 0.01, "Refused")}
+        self.drift = RateMonitor(self.queue.database, "1", rates)
+        self.port = HealthPort("127.0.0.1", 0, self.receiver, self.queue, self.drift)
 
     def get(self, path: str) -> requests.Response:
         return requests.get(f"http://127.0.0.1:{self.port.port}{path}", timeout=10)
@@ -94,6 +98,16 @@ def test_what_came_and_what_was_given_up_are_counted(
     assert found['tumorlens_node_series{state="failed"}'] == 1
     text = node.get("/metrics").text
     assert "Drawn" not in text and entry.series not in text
+
+
+def test_drift_is_among_the_metrics(node: Node) -> None:
+    assert metrics(node)['tumorlens_drift_alarm{rate="refused"}'] == 0
+    for _ in range(5):
+        node.drift.observe({"refused": True})
+    found = metrics(node)
+    assert found['tumorlens_drift_observations{rate="refused"}'] == 5
+    assert found['tumorlens_drift_share{rate="refused"}'] == 1
+    assert found['tumorlens_drift_alarm{rate="refused"}'] == 1
 
 
 def test_a_port_that_is_taken_is_told(node: Node) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
 
-from tests.samples.dicom_studies import change, write_series
+from tests.samples.dicom_studies import change, wait_for, write_series
 from tumorlens.jobs import artifacts
+from tumorlens.operations.audit import AuditTrail, verify
 from tumorlens.pacs.node import receiver
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.receiver import Receiver
-from tumorlens.pacs.node.sender import send_files
+from tumorlens.pacs.node.sender import recorded, send_files
 from tumorlens.pacs.queue import SeriesQueue
 
 pytestmark = [
@@ -112,3 +116,36 @@ def test_a_full_disk_is_told_to_the_sender(
         assert send(peer, *files) == []
     assert "turned away" in caplog.text
     assert send(peer, *files) == files
+
+
+def test_the_audit_trail_tells_who_sent_what_and_who_was_refused(
+    queue: SeriesQueue, tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    trail, scanner = AuditTrail(path), Peer("SCANNER", "127.0.0.1")
+    listening = Receiver(queue, "LENS", "127.0.0.1", 0, [scanner], audit=trail)
+
+    def events() -> list[dict[str, Any]]:
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        return sorted(map(json.loads, lines), key=lambda line: str(line["event"]))
+
+    with closing(listening):
+        peer = Peer("LENS", "127.0.0.1", listening.port)
+        files = write_series(tmp_path / "a", slices=2)
+        deliver = recorded(partial(send_files, "SCANNER", peer), peer, trail)
+        assert deliver(files, lambda _: None)
+        assert not send_files("STRANGER", peer, files, lambda _: None)
+        wait_for(lambda: len(events()) == 3)
+    sending, taking, refusal = events()
+    assert verify(path).problem is None
+    for event, name, user, outcome, detail in (
+        (sending, "Export", "LENS", "0", "2 of 2 results"),
+        (taking, "Import", "SCANNER", "0", "2 images"),
+        (refusal, "User Authentication", "", "4", "association refused"),
+    ):
+        assert (event["event"], event["user"]) == (name, user)
+        assert (event["outcome"], event["detail"]) == (outcome, detail)
+        assert event["origin"] == "127.0.0.1"
+    assert taking["objects"] == [dcmread(files[0]).SeriesInstanceUID]
+    for planted in ("STRANGER", "Drawn", "drawn-1"):
+        assert planted not in path.read_text("utf-8")

@@ -156,6 +156,27 @@ def test_time_over_means_not_shown_even_before_the_sweep(
     store.close()
 
 
+def test_a_clock_that_jumps_takes_no_result_that_is_not_over(
+    tmp_path: Path, prediction: Prediction
+) -> None:
+    clock = Clock()
+    store = Store(tmp_path / "s", 3600, 100 * MB, clock)
+    start = clock.now
+    analysis = store.add(prediction, "me")
+    for hours in (-2, 0, 0.9):
+        clock.now = start + 3600 * hours
+        assert store.sweep() == 0
+        assert store.get(analysis.id, "me") == analysis
+    clock.now = start - 7200
+    later = store.add(prediction, "me")
+    clock.now = start + 7200
+    for result in (analysis, later):
+        with pytest.raises(MissingFileError):
+            store.get(result.id, "me")
+    assert store.sweep() == 2
+    store.close()
+
+
 def test_the_sweeper_removes_files_by_itself(
     tmp_path: Path, prediction: Prediction
 ) -> None:

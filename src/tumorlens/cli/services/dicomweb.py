@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -20,10 +21,11 @@ from tumorlens.cli._shared.options import (
     threads_option,
 )
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
+from tumorlens.cli._shared.service import share_heaps
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.words import with_probability
+from tumorlens.report.words import counted, with_probability
 
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
@@ -66,6 +68,18 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
     help="With --poll: how many days before today a study may be of.",
 )
 @click.option(
+    "--worklist",
+    metavar="TITLE@HOST:PORT",
+    help="With --poll: judge only the studies that this Modality Worklist orders for "
+    "--title, of whatever day.",
+)
+@click.option(
+    "--title",
+    default="TUMORLENS",
+    show_default=True,
+    help="With --worklist: AE title of the station that orders name.",
+)
+@click.option(
     "--ca-bundle",
     envvar="TUMORLENS_CA_BUNDLE",
     type=click.Path(path_type=Path),
@@ -89,6 +103,8 @@ def dicomweb(
     poll: float | None,
     folder: Path | None,
     days: int,
+    worklist: str | None,
+    title: str,
     ca_bundle: Path | None,
     fhir: Path | None,
     operating_point: str | None,
@@ -100,7 +116,8 @@ def dicomweb(
 
     With --study, one study, and out. With --poll, whatever is new: each series
     once, also after a restart, and again and again with longer waits while the
-    server is down. A series that has a TumorLens report is passed over.
+    server is down. A series that has a TumorLens report is passed over. With
+    --worklist, only what is ordered there.
 
     Credentials come from the environment: TUMORLENS_DICOMWEB_USER and
     TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN, or
@@ -117,6 +134,9 @@ def dicomweb(
         raise click.UsageError("--poll and --folder go together.")
     if out is not None and study is None:
         raise click.UsageError("--out goes with --study.")
+    if worklist is not None and poll is None:
+        raise click.UsageError("--worklist goes with --poll.")
+    share_heaps()
     try:
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
@@ -131,6 +151,13 @@ def dicomweb(
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.fhir import require_fhir
+
+    orders = None
+    if worklist is not None:
+        from tumorlens.pacs.node.peers import Peer
+        from tumorlens.pacs.node.sender import ordered_studies
+
+        orders = partial(ordered_studies, title, Peer.read(worklist, with_port=True))
 
     def connect() -> closing[Archive]:
         return closing(Archive(url, open_session(ca_bundle=ca_bundle)))
@@ -157,7 +184,7 @@ def dicomweb(
         analyse = analysis_with(classifier, point, fhir)
         with closing(FetchQueue(folder)) as queue:
             worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
-            _poll(Poller(archive, queue, days), worker, poll)
+            _poll(Poller(archive, queue, days, orders), worker, poll)
     return ALL_JUDGED
 
 
@@ -226,7 +253,7 @@ def _judge_study(
             for item in judged_series:
                 finding = item.finding
                 headline = with_probability(finding.headline, finding.p_tumor)
-                click.echo(f"{name}, {count} images: {headline}")
+                click.echo(f"{name}, {counted(count, 'image')}: {headline}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
             if missing:
@@ -289,10 +316,10 @@ def _deliver(archive: Archive, judged: list[Judged], out: str | None) -> str:
     results = [data for item in judged for data in item.results]
     if out is not None:
         _write(results, Path(out))
-        return f"{len(results)} results written."
+        return f"{counted(len(results), 'result')} written."
     with TemporaryDirectory(prefix="tumorlens-") as folder:
         archive.store(_write(results, Path(folder)), lambda _: None)
-    return f"{len(results)} results stored."
+    return f"{counted(len(results), 'result')} stored."
 
 
 def _write(results: list[bytes], folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now
+from tumorlens.cli._shared.service import end_now, share_heaps
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -247,6 +247,7 @@ def node(
     """
     if context.invoked_subcommand is not None:
         return
+    share_heaps()
     needed = ((folder, "folder"), (allow, "allow"), (shadow or send_to, "send_to"))
     for value, name in needed:
         if not value:
@@ -269,13 +270,16 @@ def node(
         from tumorlens.pacs.node.health import HealthPort
         from tumorlens.pacs.node.node_queue import NodeQueue
         from tumorlens.pacs.node.receiver import Receiver
-        from tumorlens.pacs.node.sender import Commitments, send_files
+        from tumorlens.pacs.node.sender import Commitments, recorded, send_files
         from tumorlens.pacs.node.wholeness import Wholeness
         from tumorlens.pacs.worker import SeriesWorker, Studies
     except ImportError as error:
         raise MissingExtraError("The DICOM node", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.inference.study.classifier import StudyClassifier
+    from tumorlens.jobs.monitored_rates import RateMonitor
+    from tumorlens.operations.audit import FILE, AuditTrail
+    from tumorlens.operations.drift import reference_rates
     from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.node.peers import Peer
     from tumorlens.pacs.shadow import shadow_analysis, shadow_study_analysis
@@ -288,16 +292,19 @@ def node(
     place = None if health is None else _host_and_port(health)
     asking = [Peer.read(text, with_port=True) for text in commit_for]
     _check_senders(asking, peers)
+    trail = AuditTrail(folder / FILE)
     deliver = archive = None
     if send_to is not None:
         destination = Peer.read(send_to, with_port=True)
         archive = destination if commit_results else None
-        deliver = partial(send_files, title, destination, tls=client_tls)
+        sending = partial(send_files, title, destination, tls=client_tls)
+        deliver = recorded(sending, destination, trail)
     if fhir is not None:
         require_fhir()
         make_folder(fhir)
     classifier = load_series_classifier(model, side_by_side=True, precision=precision)
-    analyse = analysis_with(classifier, operating_point, fhir)
+    # Before the queue is opened: it may name an operating point that is none.
+    classifier.bundle.point(operating_point)
     if study_results is not None:
         make_folder(study_results)
         together = StudyClassifier(classifier.slice_classifier())
@@ -313,8 +320,11 @@ def node(
                 )
             )
         )
+        bundle = classifier.bundle
+        drift = RateMonitor(queue.database, bundle.version, reference_rates(bundle))
+        analyse = analysis_with(classifier, operating_point, fhir, drift)
         if shadow:
-            analyse = shadow_analysis(classifier, operating_point, queue)
+            analyse = shadow_analysis(classifier, operating_point, queue, drift)
         studies = None
         if study_results is not None:
             given = (together, operating_point, study_results)
@@ -331,13 +341,15 @@ def node(
             Commitments(queue, title, archive, asking, client_tls).steps,
         )
         receiver = Receiver(
-            queue, title, host, port, peers, bounds, server_tls, asking, archive
+            queue, title, host, port, peers, bounds, server_tls, asking, archive, trail
         )
         stack.callback(worker.close, bounds.stop_seconds)
         stack.callback(receiver.close)
         watched = None
         if place is not None:
-            watched = stack.enter_context(closing(HealthPort(*place, receiver, queue)))
+            watched = stack.enter_context(
+                closing(HealthPort(*place, receiver, queue, drift))
+            )
         worker.start()
         click.echo(f"{title} listens on {host}:{receiver.port}.", err=True)
         if shadow:

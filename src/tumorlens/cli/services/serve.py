@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.service import OrderlyStop, end_now, setting_options
+from tumorlens.cli._shared.service import (
+    OrderlyStop,
+    end_now,
+    setting_options,
+    share_heaps,
+)
 from tumorlens.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 )
 def serve(open_browser: bool | None, **options: str | None) -> None:
     """Serve the web app until Ctrl-C."""
+    share_heaps()
     settings = load_settings(options)
     # Imported late: `tumorlens --help` needs none of it.
     from tumorlens.inference.series.classifier import load_series_classifier
@@ -38,7 +44,10 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.tls import tls_front
 
     classifier = load_series_classifier(
-        settings.model, settings.threads, precision=settings.precision
+        settings.model,
+        settings.threads,
+        precision=settings.precision,
+        own_classes=True,
     )
     stop = OrderlyStop()
     with (

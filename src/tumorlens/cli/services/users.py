@@ -52,8 +52,15 @@ def list_all(place: Place) -> None:
     """List all accounts."""
     with _open(place) as accounts:
         for account in accounts.all():
-            state = "" if account.disabled is None else "  disabled"
-            click.echo(f"{account.name}  {account.role}{state}")
+            passkeys = len(accounts.passkeys(account.name))
+            facts = {
+                "signs in elsewhere": account.subject is not None,
+                "authenticator app": account.code_key is not None,
+                f"passkeys: {passkeys}": passkeys > 0,
+                "disabled": account.disabled is not None,
+            }
+            shown = [text for text, is_so in facts.items() if is_so]
+            click.echo("  ".join([account.name, account.role, *shown]))
 
 
 @users.command()
@@ -64,6 +71,30 @@ def password(place: Place, name: str) -> None:
     with _open(place) as accounts:
         accounts.set_password(name, _password())
     click.echo(f"{name} has another password.")
+
+
+@users.command()
+@click.argument("name")
+@click.argument("role", type=click.Choice(_ROLES))
+@place_options
+def role(place: Place, name: str, role: str) -> None:
+    """Give the account NAME the role ROLE, at once."""
+    with _open(place) as accounts:
+        accounts.set_role(name, role)
+    click.echo(f"{name} is a {role}.")
+
+
+@users.command()
+@click.argument("name")
+@place_options
+def reset(place: Place, name: str) -> None:
+    """Take authenticator app and passkeys off the account NAME; its sessions end.
+
+    For who has lost them: the password alone opens the account then.
+    """
+    with _open(place) as accounts:
+        accounts.remove_factors(name)
+    click.echo(f"{name} has neither authenticator app nor passkeys.")
 
 
 @users.command()

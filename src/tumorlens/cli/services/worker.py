@@ -7,7 +7,12 @@ from contextlib import closing
 
 import click
 
-from tumorlens.cli._shared.service import OrderlyStop, end_now, setting_options
+from tumorlens.cli._shared.service import (
+    OrderlyStop,
+    end_now,
+    setting_options,
+    share_heaps,
+)
 from tumorlens.settings import load_settings
 
 _SETTINGS = (
@@ -32,6 +37,7 @@ def worker(**options: str | None) -> None:
     Servers and workers share --database-url and the folder --store, and may run on
     several machines. The database of a folder is for one process at a time.
     """
+    share_heaps()
     settings = load_settings(options)
     # Imported late: `tumorlens --help` needs none of it.
     from tumorlens.inference.series.classifier import load_series_classifier

@@ -149,13 +149,20 @@ def learned_layers(model: onnx.ModelProto) -> list[list[str]]:
     -------
     list of list of str
         Names of initialisers by the node that reads them first; floats of more
-        than one number (single ones are limits and scales).
+        than one number (single ones are limits and scales), but for the factors by
+        which a map is enlarged.
     """
+    sizes = {
+        name
+        for node in model.graph.node
+        if node.op_type == "Resize"
+        for name in node.input
+    }
     learned = {
         item.name
         for item in model.graph.initializer
         if item.data_type == onnx.TensorProto.FLOAT and np.prod(item.dims) > 1
-    }
+    } - sizes
     layers = []
     # ONNX lists nodes so that each comes after what it reads.
     for node in model.graph.node:

@@ -12,10 +12,11 @@ from tumorlens.errors import (
     ArchiveAccessError,
     ArchiveDownError,
     ArchiveError,
+    SettingError,
     TooLargeError,
     TumorLensError,
 )
-from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry
+from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry, StudyEntry
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.worker import Delivery
 
@@ -42,12 +43,22 @@ class Poller:
         Queue for the series; it knows which were there before.
     days
         Number of days back that studies are looked for; 0 for those of today.
+    orders
+        Gives the StudyInstanceUIDs of which an analysis is ordered: these alone are
+        taken then, of whatever day. It raises `ConnectionError` where nobody says.
     """
 
-    def __init__(self, archive: Archive, queue: FetchQueue, days: int) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        queue: FetchQueue,
+        days: int,
+        orders: Callable[[], set[str]] | None = None,
+    ) -> None:
         self._archive = archive
         self._queue = queue
         self._days = days
+        self._orders = orders
         # Images of each study that has nothing left to take, and of each series that
         # is waited for, by its study, at the last look.
         self._settled: dict[str, int | None] = {}
@@ -85,7 +96,7 @@ class Poller:
 
     def look(self) -> None:
         """Look once, and take what is new and complete."""
-        listed = self._archive.studies(date.today() - timedelta(self._days))
+        listed = self._listed()
         # What is not listed any more does not come back.
         uids = {study.uid for study in listed}
         for image_counts in (self._settled, self._images):
@@ -100,12 +111,25 @@ class Poller:
                 settled = self._look_at(study.uid)
             except (ArchiveAccessError, ArchiveDownError):
                 raise
-            except (ArchiveError, TooLargeError) as error:
+            except (ArchiveError, SettingError, TooLargeError) as error:
+                # An order may name what is no study's UID at all.
                 logger.warning("A study was skipped: %s", error)
                 continue
             if settled:
                 self._settled[study.uid] = study.images
                 self._images.pop(study.uid, None)
+
+    def _listed(self) -> list[StudyEntry]:
+        if self._orders is None:
+            return self._archive.studies(date.today() - timedelta(self._days))
+        try:
+            ordered = self._orders()
+        except ConnectionError as error:
+            raise ArchiveDownError(
+                "The worklist does not answer.", "Check --worklist and whether it runs."
+            ) from error
+        # How many images there are shows when the study is looked at.
+        return [StudyEntry(uid, None) for uid in sorted(ordered)]
 
     def _look_at(self, study: str) -> bool:
         """Take what a study has; tell whether nothing is left to take."""

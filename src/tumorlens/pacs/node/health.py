@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.jobs.artifacts import LEAST_FREE_BYTES
+from tumorlens.jobs.monitored_rates import DRIFT_GAUGES, RateMonitor
 from tumorlens.pacs.node.receiver import Receiver
 from tumorlens.pacs.queue import SeriesQueue
 
@@ -38,6 +39,8 @@ class HealthPort:
         Address; port 0 takes a free one.
     receiver, queue
         Parts of the node that it tells of.
+    drift
+        Counts what is judged; None where nobody does.
 
     Raises
     ------
@@ -46,12 +49,17 @@ class HealthPort:
     """
 
     def __init__(
-        self, host: str, port: int, receiver: Receiver, queue: SeriesQueue
+        self,
+        host: str,
+        port: int,
+        receiver: Receiver,
+        queue: SeriesQueue,
+        drift: RateMonitor | None = None,
     ) -> None:
         self._queue = queue
         self._stopping = False
         registry = CollectorRegistry()
-        registry.register(_NodeMetrics(receiver, queue))
+        registry.register(_NodeMetrics(receiver, queue, drift))
         answers: dict[str, Callable[[], tuple[HTTPStatus, str, bytes]]] = {
             "/healthz": lambda: (HTTPStatus.OK, "text/plain", b"ok\n"),
             "/readyz": self._ready,
@@ -105,8 +113,10 @@ class HealthPort:
 class _NodeMetrics(Collector):
     """Reads the node's numbers when somebody asks."""
 
-    def __init__(self, receiver: Receiver, queue: SeriesQueue) -> None:
-        self._receiver, self._queue = receiver, queue
+    def __init__(
+        self, receiver: Receiver, queue: SeriesQueue, drift: RateMonitor | None
+    ) -> None:
+        self._receiver, self._queue, self._drift = receiver, queue, drift
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -143,6 +153,12 @@ class _NodeMetrics(Collector):
             "Associations that are open.",
             self._receiver.associations,
         )
+        rates = {} if self._drift is None else self._drift.gauges()
+        for name, by_rate in rates.items():
+            drift = GaugeMetricFamily(name, DRIFT_GAUGES[name], labels=["rate"])
+            for rate, value in by_rate.items():
+                drift.add_metric([rate], value)
+            yield drift
 
 
 def _handler(

@@ -24,6 +24,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from tumorlens.errors import BusyError, InputError, OutputError, SettingError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
+from tumorlens.operations.audit import (
+    AuditAction,
+    AuditEvent,
+    AuditTrail,
+    note_event,
+)
 from tumorlens.pacs.node.commitment import ASK, read_report, read_request
 from tumorlens.pacs.node.connections import NodeServer
 from tumorlens.pacs.node.node_queue import IMAGE_CLASSES, NodeQueue
@@ -77,8 +83,12 @@ class _Arrivals:
 
     Parameters
     ----------
+    title, address
+        Who sends.
     name
         Its name for the queue.
+    images
+        Number of images that were accepted.
     message_bytes
         Bytes so far of the message at hand.
     series
@@ -88,7 +98,10 @@ class _Arrivals:
         is not enough for them.
     """
 
+    title: str
+    address: str
     name: str = field(default_factory=lambda: secrets.token_hex(8))
+    images: int = 0
     message_bytes: int = 0
     series: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
@@ -114,6 +127,8 @@ class Receiver:
     archive
         Peer that reports what it has committed; it may send no images, unless it is
         among the others. None where nobody does. Either needs a `NodeQueue`.
+    audit
+        Trail of who sent what; None for none.
 
     Raises
     ------
@@ -132,8 +147,10 @@ class Receiver:
         tls: ssl.SSLContext | None = None,
         commit_for: Sequence[Peer] = (),
         archive: Peer | None = None,
+        audit: AuditTrail | None = None,
     ) -> None:
         self._queue = queue
+        self._audit = audit
         self._limits = limits = limits or NodeLimits()
         self._senders = _known(allowed)
         self._commit_for = {peer.title for peer in commit_for}
@@ -211,6 +228,14 @@ class Receiver:
         caller = _caller(event)
         if caller not in self._allowed:
             logger.warning("Refused an association from %s.", caller[1])
+            # The title is what anybody may type: it is not kept.
+            note_event(
+                self._audit,
+                (AuditEvent.AUTHENTICATION, AuditAction.EXECUTE),
+                is_well=False,
+                origin=caller[1],
+                detail="association refused",
+            )
             # "Rejected permanent, service user, calling AE title not recognized"
             # (DICOM PS3.8, 9.3.4).
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)
@@ -222,13 +247,22 @@ class Receiver:
             event.assoc.acse.send_reject(0x02, 0x03, 0x02)
             event.assoc.kill()
             return
-        self._arrivals[event.assoc] = _Arrivals()
+        self._arrivals[event.assoc] = _Arrivals(*caller)
 
     def _association_over(self, association: Association) -> None:
         arrivals = self._arrivals.pop(association, None)
         if arrivals is None or not arrivals.series:
             return
         normally = association.is_released
+        note_event(
+            self._audit,
+            (AuditEvent.IMPORT, AuditAction.CREATE),
+            is_well=normally and not arrivals.refused,
+            user=arrivals.title,
+            origin=arrivals.address,
+            objects=sorted(arrivals.series),
+            detail=f"{arrivals.images} images",
+        )
         if not normally:
             logger.warning("An association that brought images came to no normal end.")
         try:
@@ -329,6 +363,7 @@ class Receiver:
             arrivals.refused.add(series)
             return _OUT_OF_RESOURCES
         self._stored += 1
+        arrivals.images += 1
         if arrival in _WARNINGS:
             logger.warning(_WARNINGS[arrival])
         return _STORED

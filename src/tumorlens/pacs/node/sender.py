@@ -17,15 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityWorklistInformationFind,
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
     StudyRootQueryRetrieveInformationModelFind,
 )
 
+from tumorlens.operations.audit import (
+    AuditAction,
+    AuditEvent,
+    AuditTrail,
+    note_event,
+)
 from tumorlens.pacs.node.commitment import (
     ASK,
     CLASS_CONFLICT,
@@ -39,6 +46,7 @@ from tumorlens.pacs.node.commitment import (
 )
 from tumorlens.pacs.node.node_queue import NodeQueue, PeerRequest
 from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.worker import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +55,8 @@ _WARNING = 0xB000
 """Statuses 0xB000 to 0xBFFF: stored, with a remark (DICOM PS3.4, annex B.2.3)."""
 _PENDING = (0xFF00, 0xFF01)
 """Statuses of an answer to a query that is not the last (PS3.4, annex C.4.1.1.4)."""
+_OVER = ("COMPLETED", "DISCONTINUED")
+"""Statuses of a step of a worklist that nobody has to do any more."""
 
 
 def send_files(
@@ -94,10 +104,41 @@ def send_files(
     return arrived == len(files)
 
 
+def recorded(
+    deliver: Delivery, destination: Peer, audit: AuditTrail | None
+) -> Delivery:
+    """Let an audit trail tell of each delivery to a peer."""
+
+    def go(files: Sequence[Path], sent: Callable[[Path], None]) -> bool:
+        arrived = 0
+
+        def note(path: Path) -> None:
+            nonlocal arrived
+            sent(path)
+            arrived += 1
+
+        is_whole = deliver(files, note)
+        note_event(
+            audit,
+            (AuditEvent.EXPORT, AuditAction.READ),
+            is_well=is_whole,
+            user=destination.title,
+            origin=destination.host,
+            detail=f"{arrived} of {len(files)} results",
+        )
+        return is_whole
+
+    return go
+
+
 def find(
-    title: str, peer: Peer, wanted: Dataset, tls: ssl.SSLContext | None = None
+    title: str,
+    peer: Peer,
+    wanted: Dataset,
+    tls: ssl.SSLContext | None = None,
+    model: UID = StudyRootQueryRetrieveInformationModelFind,
 ) -> list[Dataset]:
-    """Ask a peer by C-FIND, in the study root information model.
+    """Ask a peer by C-FIND.
 
     Parameters
     ----------
@@ -107,13 +148,14 @@ def find(
         Peer that is asked; it has a port.
     wanted
         Identifier of the query.
+    model
+        Information model that is searched; by default the study root.
 
     Raises
     ------
     ConnectionError
         It is not there, or does not answer.
     """
-    model = StudyRootQueryRetrieveInformationModelFind
     answers: list[Dataset] = []
     status = Dataset()
     try:
@@ -127,6 +169,47 @@ def find(
     if status.get("Status") != 0:
         raise ConnectionError("The peer does not answer the query.")
     return answers
+
+
+def ordered_studies(
+    title: str, worklist: Peer, tls: ssl.SSLContext | None = None
+) -> set[str]:
+    """Ask a worklist which studies an analysis is ordered of (PS3.4, annex K).
+
+    Nothing of a patient is asked for.
+
+    Parameters
+    ----------
+    title, tls
+        The same as for `send_files`; the title is the station that orders name.
+    worklist
+        Peer that has the orders, with a port.
+
+    Returns
+    -------
+    set of str
+        The StudyInstanceUIDs of the steps that are not over.
+
+    Raises
+    ------
+    ConnectionError
+        It is not there, or does not answer.
+    """
+    step, wanted = Dataset(), Dataset()
+    step.ScheduledStationAETitle = title
+    step.ScheduledProcedureStepStatus = ""
+    wanted.StudyInstanceUID = ""
+    wanted.ScheduledProcedureStepSequence = [step]
+    answers = find(title, worklist, wanted, tls, ModalityWorklistInformationFind)
+    return {
+        str(answer.StudyInstanceUID)
+        for answer in answers
+        if answer.get("StudyInstanceUID")
+        and not any(
+            str(item.get("ScheduledProcedureStepStatus")) in _OVER
+            for item in answer.get("ScheduledProcedureStepSequence") or ()
+        )
+    }
 
 
 class Commitments:

@@ -18,7 +18,7 @@ from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import CLASSES, Answer, Lesion, TumorClass, Verdict
 from tumorlens.web.uploads.upload import State
 
-# The web app serves no bundle of a user's own classes.
+# `openapi_document` puts the classes of a user's own bundle in the place of the four.
 Finding = TumorClass | Lesion
 Decided = Finding | Verdict
 

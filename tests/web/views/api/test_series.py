@@ -294,6 +294,21 @@ def test_a_scan_that_fails_again_and_again_says_why(
     assert failed["error"]["message"] == "The disk is full."
 
 
+def test_a_scan_of_very_many_slices_is_refused_before_it_is_judged(
+    classifier: SeriesClassifier, store: Store
+) -> None:
+    client = create_app(classifier, store, Settings(slices_per_scan=5)).test_client()
+    many, few = nifti(count=6), nifti(count=5)
+    sent = client.post(URL, **form(("a.nii.gz", many)))
+    refused = finish(client, sent.headers["Location"])
+    assert refused["state"] == "failed"
+    assert refused["error"]["code"] == "too_large"
+    assert "6 slices; at most 5" in refused["error"]["message"]
+    assert "--slices-per-scan" in refused["error"]["mend"]
+    sent = client.post(URL, **form(("b.nii.gz", few)))
+    assert finish(client, sent.headers["Location"])["state"] == "done"
+
+
 def test_an_upload_over_the_limit_is_refused_with_the_limit(
     classifier: SeriesClassifier, store: Store
 ) -> None:

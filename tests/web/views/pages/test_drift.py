@@ -13,6 +13,7 @@ from tests.conftest import build_tiny_bundle
 from tests.samples.series_uploads import dicom, judged
 from tests.samples.uploads import form, text_of
 from tumorlens import load_series_classifier
+from tumorlens.jobs.monitored_rates import RateMonitor, RateState
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.app_state import state_of
@@ -65,6 +66,21 @@ def test_what_is_judged_is_counted_once_an_upload(
     assert PLANTED not in text + metrics + json.dumps(
         [str(item) for item in state_of(watched).drift.states()]
     )
+
+
+def test_a_scrape_reads_the_database_once_for_all_of_drift(
+    watched: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    states = RateMonitor.states
+
+    def counted(monitor: RateMonitor) -> list[RateState]:
+        reads.append(monitor)
+        return states(monitor)
+
+    monkeypatch.setattr(RateMonitor, "states", counted)
+    assert "tumorlens_drift_stated_high" in watched.test_client().get("/metrics").text
+    assert len(reads) == 1
 
 
 def test_only_an_administrator_sees_the_page(client: FlaskClient, store: Store) -> None:
