@@ -74,7 +74,7 @@ FEWER_IN_INT8 = (0, 2, 4, 8, 16, 32)
 COVERED = (0.8, 0.9, 0.95, 0.98)
 """Shares of calibration slices whose errors are within the margins, one after the
 other: float32 judges what is closer to a border."""
-MOST_AGAIN = 0.25
+MOST_AGAIN = 0.3
 """Share of slices that float32 may have to judge again, at most."""
 CROSS_VALIDATION = "cross-validation"
 HELD_OUT = "held-out patients"
