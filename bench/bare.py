@@ -18,7 +18,7 @@ BATCH = 4
 
 
 def bare_forward(
-    model: Path, threads: int
+    model: Path, threads: int, file: str = MODEL_FILE
 ) -> Callable[[NDArray[np.float32]], list[Any]]:
     """Load a bundle's network into ONNX Runtime with its default settings.
 
@@ -28,6 +28,8 @@ def bare_forward(
         A bundle.
     threads
         Of one forward pass.
+    file
+        Name of the graph in the bundle.
 
     Returns
     -------
@@ -40,6 +42,6 @@ def bare_forward(
     # down whatever is timed next; within a pass they spin as they always do.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = ort.InferenceSession(
-        str(model / MODEL_FILE), options, providers=["CPUExecutionProvider"]
+        str(model / file), options, providers=["CPUExecutionProvider"]
     )
     return lambda inputs: list(session.run(None, {INPUT_NAME: inputs}))

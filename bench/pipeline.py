@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from bench.bare import bare_forward
 from bench.figures import Asked, Figure, times
@@ -16,7 +18,7 @@ from bench.pictures import draw_head
 from bench.timing import by_turns, spread
 from tumorlens.imaging.preprocess.slice import brain_share, prepare
 from tumorlens.imaging.read import read_study
-from tumorlens.inference.bundle.bundle import OOD_FILE, load_bundle
+from tumorlens.inference.bundle.bundle import MODEL_FILE, OOD_FILE, load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.decision import decide
 from tumorlens.inference.slice.explanation import Explanation, Prediction, explain
@@ -38,6 +40,7 @@ def measure(
             cv2.imwrite(str(path), draw_head())
         for path in files:
             yield from beside_bare(model, path, rounds)
+        yield from faster_graphs(model, rounds)
         yield from stages(model, files[0], rounds)
         reason = why_not(model)
         if reason is not None:
@@ -79,6 +82,27 @@ def beside_bare(model: Path, path: Path, rounds: int) -> Iterator[Figure]:
     threads = f"{session.threads} thread{'' if session.threads == 1 else 's'}"
     yield times(name, ours, f"bare forward, {threads}", default, "times as long", asked)
     yield times(name, ours, "bare forward, our settings", same, "times as long", asked)
+
+
+def faster_graphs(model: Path, rounds: int) -> Iterator[Figure]:
+    """Time a pass through each faster graph beside one through float32."""
+    bundle = load_bundle(model)
+    size = bundle.preprocessing.size
+    ready = np.random.default_rng(0).random((1, size, size, 3), np.float32)
+    for precision, path in bundle.paths.items():
+        for threads in (1, 2):
+            ours, plain = by_turns(
+                [
+                    partial(bare_forward(model, threads, file), ready)
+                    for file in (path.file, MODEL_FILE)
+                ],
+                rounds,
+            )
+            words = f"{threads} thread{'' if threads == 1 else 's'}"
+            name, asked = f"{precision} forward, {words}", Asked("ratio", 0.6)
+            yield times(
+                name, ours, f"float32 forward, {words}", plain, "times as long", asked
+            )
 
 
 def stages(model: Path, path: Path, rounds: int, warm_up: int = 10) -> Iterator[Figure]:

@@ -190,6 +190,7 @@ def _zip() -> list[bytes]:
         ),
         _packed([("a.nii.gz", volume), ("b.png", picture)]),
         _packed([*slices, ("deep/c.png", picture), ("notes.txt", b"x")], stored=True),
+        _packed([("one.zip", _packed(slices)), ("b.png", picture)], stored=True),
     ]
 
 

@@ -45,6 +45,11 @@ class Settings:
         1,
         256,
     )
+    precision: str = _setting(
+        "auto",
+        "Arithmetic of the network: float32, int8 where the model has such a graph, or "
+        "auto for whichever is faster on this machine; every answer names it.",
+    )
     operating_point: str | None = _setting(
         None, "Operating point used unless asked otherwise; by default the model's own."
     )

@@ -303,24 +303,30 @@ def decision_title(decision: str) -> str:
     Parameters
     ----------
     decision
-        A value of `TumorClass`, `Lesion` or `Verdict`.
+        A value of `TumorClass`, `Lesion` or `Verdict`, or a class of a user's own.
     """
-    decided = parse_decided(decision)
+    try:
+        decided = parse_decided(decision)
+    except ValueError:
+        return class_title(decision)
     if isinstance(decided, Verdict):
         return VERDICT_TITLES[decided]
     return info_of(decided).title
 
 
-def parse_finding(text: str) -> Finding:
-    """Read a finding as results spell it; `ValueError` where it is none."""
+def parse_finding(text: str, classes: Sequence[ClassName] = CLASSES) -> Finding:
+    """Read a finding as results of some classes spell it; `ValueError` for none."""
+    for name in classes:
+        if name == text:
+            return name
     return Lesion(text) if text in set(Lesion) else TumorClass(text)
 
 
-def parse_decided(text: str) -> Decided:
-    """Read a decision as results spell it; `ValueError` where it is none."""
+def parse_decided(text: str, classes: Sequence[ClassName] = CLASSES) -> Decided:
+    """Read a decision as results of some classes spell it; `ValueError` for none."""
     if text in _OLD_VERDICTS:
         return _OLD_VERDICTS[text]
-    return Verdict(text) if text in set(Verdict) else parse_finding(text)
+    return Verdict(text) if text in set(Verdict) else parse_finding(text, classes)
 
 
 def decision_of(answer: Answer, kinds: tuple[Finding, ...]) -> Decided:

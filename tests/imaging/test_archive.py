@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 
+from tests.samples.pictures import blank_png
 from tests.samples.zips import dicom, encrypted, good, link, lying, pack
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.read import read_study, read_zip
+from tumorlens.imaging.limits import MAX_FILE_BYTES
+from tumorlens.imaging.read import read_collection, read_study, read_zip
 
 
 def test_a_series_and_a_picture(slice_file: Path) -> None:
@@ -30,7 +33,15 @@ def test_a_series_and_a_picture(slice_file: Path) -> None:
         (pack(("a/..\\..\\b", b"x")), InputError, "leads out"),
         (pack(("/etc/a", b"x")), InputError, "leads out"),
         (pack((link(), b"/etc/passwd")), InputError, "link"),
-        (pack(("a.zip", pack(("b", b"x")))), InputError, "another archive"),
+        (pack(("a.jar", pack(("b", b"x")))), InputError, "another archive"),
+        (
+            pack(("a.zip", pack(("b.zip", pack(("c", b"x")))))),
+            InputError,
+            "another archive",
+        ),
+        (pack(("a.zip", pack(("b", b"x")))), InputError, "text, no picture"),
+        (pack(("a.zip", good()[:-30])), InputError, "no end"),
+        (pack(("a.zip", pack(("b", bytes(20 * 2**20))))), InputError, "inflates"),
         (pack(*((str(i), b"") for i in range(10_001))), TooLargeError, "10,000"),
         (pack(("a", bytes(20 * 2**20))), TooLargeError, "inflates"),
         (encrypted(), InputError, "encrypted"),
@@ -51,3 +62,83 @@ def test_cut_off_at_each_kilobyte() -> None:
     for end in [*range(4, len(data), 256), len(data) - 1]:
         with pytest.raises(InputError):
             read_zip(data[:end], "cut.zip")
+
+
+def test_archives_in_an_archive_are_series_of_the_study(slice_file: Path) -> None:
+    picture = pack(("p.png", slice_file.read_bytes()))
+    data = pack(("one.zip", good()), ("two.ZIP", picture), ("viewer.jar", picture))
+    study = read_study(data, "a.zip")
+    assert [len(series.slices) for series in study.series] == [3, 1]
+    assert study.slices[-1].source == "a.zip#2/p.png"
+    assert study.notes == ("1 file was left out: it is another archive.",)
+
+
+def test_a_broken_archive_in_an_archive_costs_no_other() -> None:
+    study = read_study(pack(("a.zip", good()[:-30]), ("b.zip", good())), "a.zip")
+    assert len(study.slices) == 3
+    assert any("1 file was left out" in note for note in study.notes)
+
+
+def test_archives_in_an_archive_share_its_limits() -> None:
+    inner = pack(*((f"{n}.png", blank_png(3000)) for n in range(60)))
+    with pytest.raises(TooLargeError):
+        read_zip(pack(*((f"{n}.zip", inner) for n in range(200))), "a.zip")
+    empty = pack(*((str(n), b"") for n in range(600)))
+    with pytest.raises(TooLargeError, match="10,000"):
+        read_zip(pack(*((f"{n}.zip", empty) for n in range(20))), "a.zip")
+
+
+def test_an_archive_too_large_beside_or_in_the_others_is_left_out(
+    tmp_path: Path,
+) -> None:
+    bomb = pack(("b", bytes(20 * 2**20)), ("p.png", blank_png(3000)))
+    study = read_study(pack(("viewer.zip", bomb), ("a.zip", good())), "a.zip")
+    assert len(study.series[0].slices) == 3
+    (tmp_path / "a.dcm").write_bytes(dicom(0))
+    with (tmp_path / "setup.zip").open("wb") as file:
+        file.write(b"PK\3\4")
+        file.truncate(MAX_FILE_BYTES + 1)
+    study = read_study(tmp_path)
+    assert len(study.slices) == 1
+    assert any("1 file was left out" in note for note in study.notes)
+
+
+def test_archives_among_other_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(good())
+    (tmp_path / "b.dcm").write_bytes(dicom(40))
+    assert [len(x.slices) for x in read_study(tmp_path).series] == [4]
+    uploaded = [("1", good()), ("2", dicom(40))]
+    assert [len(x.slices) for x in read_collection(uploaded, "up").series] == [4]
+
+
+def test_links_and_empty_files_are_left_out_and_said(tmp_path: Path) -> None:
+    files = [(f"{z}", dicom(z)) for z in (9, 1, 5)]
+    study = read_study(pack((link(), b"x"), ("empty", b""), *files), "a.zip")
+    assert len(study.slices) == 3
+    assert any("it is a link" in note for note in study.notes)
+    assert any("it is empty" in note for note in study.notes)
+    for name, data in (*files, ("empty", b"")):
+        (tmp_path / name).write_bytes(data)
+    assert any("it is empty" in note for note in read_study(tmp_path).notes)
+
+
+def test_the_wide_kind_of_zip_is_read() -> None:
+    data = good()
+    end = data.rindex(b"PK\5\6")
+    count, size, start = struct.unpack_from("<10xHII", data, end)
+    wide = struct.pack(
+        "<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, *[count] * 2, size, start
+    )
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[2**32 - 1] * 2, 0)
+    assert len(read_zip(data[:end] + wide + locator + last, "a.zip").slices) == 3
+    for broken in (locator + last, wide[:20] + locator + last):
+        with pytest.raises(InputError):
+            read_zip(data[:end] + broken, "a.zip")
+
+
+def test_slashes_that_were_turned_round_in_the_list_of_files() -> None:
+    data = good()
+    start = data.index(b"PK\1\2")
+    turned = data[:start] + data[start:].replace(b"s/", b"s\\")
+    assert len(read_zip(turned, "a.zip").slices) == 3

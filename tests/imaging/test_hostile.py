@@ -86,7 +86,7 @@ def test_what_a_small_file_may_become(warm: tuple[str, bytes], tmp_path: Path) -
             warm,
             ("grey", blank_png(3500)),
             ("colour", blank_png(2500, 6, 16)),
-            ("volume", gzip.compress(nifti((230, 230, 230), 49_000_000), 1)),
+            ("volume", gzip.compress(nifti((230, 230, 230), 49_000_000, 900.0), 1)),
         ],
     )
     for name, item in found.items():

@@ -145,7 +145,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "JPEG of 12 bits": twelve_bit_jpeg,
     "400,000 elements": many_elements,
     "float pixel data": float_pixels,
-    "no BitsStored": lambda: saved(slice_file(BitsStored=None)),
+    "no Rows": lambda: saved(slice_file(Rows=None)),
     "RescaleSlope 0": lambda: saved(slice_file(RescaleSlope=0)),
     "unknown syntax": no_decoder,
     "syntax without decoder": lambda: encapsulated(

@@ -42,6 +42,7 @@ COMMANDS = {
     "data": ("data", "Check, split and fetch data sets."),
     "train": ("model", "Train a model."),
     "export": ("model", "Turn a training run into a model bundle."),
+    "quantise": ("model", "Put a faster graph in int8 into a bundle."),
     "calibrate": ("model", "Fit and measure what a bundle says of whole series."),
     "evaluate": ("model", "Measure a model on held-out data."),
     "compare-scans": ("model", "Measure models on whole scans, side by side."),

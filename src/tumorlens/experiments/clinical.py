@@ -47,6 +47,7 @@ from tumorlens.inference.bundle.bundle import (
     attach_file,
     load_bundle,
 )
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.clinical.columns import (
     CategoryColumn,
@@ -180,7 +181,7 @@ def image_by_bundle(
     say(f"Judging {len(usable_records)} slices by {bundle.name} {bundle.version}.")
     statement = check_held_out(bundle, usable_records, known)["statement"]
     scored_slices = score_records(
-        load_classifier(bundle.folder), usable_records, say=say
+        load_classifier(bundle.folder, precision=FLOAT32), usable_records, say=say
     )
     return ImageSide(
         tuple(scored_slices.records), scored_slices.probabilities, statement

@@ -43,7 +43,7 @@ from tumorlens.evaluation.scoring.worst_errors import (
     worst_errors,
 )
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.facts import Rules
+from tumorlens.inference.bundle.facts import FLOAT32, Rules
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.report.evaluation.curves import curve_sections
@@ -161,7 +161,7 @@ def evaluate_bundles(
     records = _rows_of_split(manifest, config)
     # All are loaded before any is scored: a wrong folder shows at once.
     everyone = [*folders, *([] if other is None else [other])]
-    classifiers = [load_classifier(folder) for folder in everyone]
+    classifiers = [load_classifier(folder, precision=FLOAT32) for folder in everyone]
     own = [item.bundle for item in classifiers if item.bundle.has_own_classes]
     if own and len(everyone) > 1:
         own[0].require_four_classes()

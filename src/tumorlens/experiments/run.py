@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tumorlens.experiments.packaging import (
     make_volume_bundle,
     support_lines,
 )
+from tumorlens.experiments.tracking import MlflowRun
 from tumorlens.inference.bundle.bundle import Bundle, record_metrics
 from tumorlens.taxonomy import NO_TUMOR_INDEX, is_tumor
 from tumorlens.training.config import TrainingConfig
@@ -74,6 +76,8 @@ class RunConfig:
     size_epochs
         Whether an epoch has no more steps than it takes to go through a small set;
         see `steps_for`.
+    mlflow
+        Tracking URI of an MLflow store that gets the run too; None for none.
     """
 
     manifest: Path
@@ -84,6 +88,7 @@ class RunConfig:
     include_flagged: bool = False
     calibrate_on: Path | None = None
     size_epochs: bool = False
+    mlflow: str | None = None
 
 
 def run_training(
@@ -108,7 +113,19 @@ def run_training(
         The folder holds another run, or the manifest has changed since.
     DatasetError
         The manifest or its pictures cannot be used.
+    MissingExtraError, SettingError
+        The same as for `MlflowRun`.
     """
+    with ExitStack() as stack:
+        return _run(config, say, progress, stack)
+
+
+def _run(
+    config: RunConfig,
+    say: Callable[[str], None],
+    progress: Callable[[StepProgress], None],
+    stack: ExitStack,
+) -> Bundle:
     records = read_manifest(config.manifest, may_be_own=True)
     if not config.resume:
         training = config.training.for_classes_of(records)
@@ -134,6 +151,17 @@ def run_training(
     )
     for line in support_lines(data.training, _calibrating(data, parent, held)):
         say(line)
+    tracked = None
+    if config.mlflow is not None:
+        tracked = stack.enter_context(
+            MlflowRun(
+                config.mlflow,
+                config.folder,
+                config.training.to_json(),
+                resume=config.resume,
+                say=say,
+            )
+        )
     before = earlier_seconds(config.folder) if config.resume else 0.0
     started = time.monotonic()
     result = fit(
@@ -145,12 +173,16 @@ def run_training(
         initial_weights=config.weights,
         say=say,
         progress=progress,
+        on_epoch=None if tracked is None else tracked.epoch_done,
     )
     took = note_cost(config.folder, before + time.monotonic() - started)
     data = replace(data, took=took, parent=parent)
     out = config.folder / BUNDLE_FOLDER
     made = _make(result.model, config.training, data, out, say, held)
-    return with_figures(made, config.calibrate_on)
+    bundle = with_figures(made, config.calibrate_on)
+    if tracked is not None:
+        tracked.add_bundle(bundle.folder)
+    return bundle
 
 
 def export_run(

@@ -8,7 +8,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.errors import (
+    DamagedFileError,
+    EmptyFileError,
+    InputError,
+    TooLargeError,
+)
 from tumorlens.imaging.bids import (
     MAX_SIDECAR_BYTES,
     inherited_sidecar,
@@ -36,6 +41,13 @@ from tumorlens.imaging.readers.detached import data_file_names, joined
 _END = b"PK\5\6"
 _MAX_DIRECTORY_BYTES = 8 * 2**20
 _SMALL_BYTES = 2**20
+_LOCATOR_BYTES = 20
+_WIDE_END_BYTES = 56
+_HEADER_BYTES = 30
+_UTF_8 = 0x800
+
+_MAX_INNER_BYTES = 64 * 2**20
+"""Bytes of an archive inside another, which both lie in memory."""
 
 
 def zip_contents(
@@ -47,7 +59,7 @@ def zip_contents(
     """Unpack the pictures of an archive, one after the other.
 
     Of each file the first bytes tell whether it is one; what is none, however large,
-    is skipped unread.
+    is skipped unread. An archive in the archive is unpacked too, and none in that one.
 
     Parameters
     ----------
@@ -73,15 +85,30 @@ def zip_contents(
     TooLargeError
         Where it holds or inflates to more than `limits` allow.
     InputError
-        Where it is encrypted, holds an archive, a link, or a name that leads
-        out of it.
+        Where it is encrypted, or holds a name that leads out of it.
     """
+    yield from _unpacked(data, name, failures, sidecars, _Total(len(data), name))
+
+
+def _unpacked(
+    data: bytes,
+    name: str,
+    failures: list[tuple[str, InputError]],
+    sidecars: dict[str, bytes] | None,
+    total: _Total,
+    is_inner: bool = False,
+) -> Iterator[tuple[str, bytes]]:
     _check_directory(data, name)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
-            _check_members(archive.infolist(), len(data), name)
-            yield from _contents(archive, members, name, len(data), failures, sidecars)
+            _check_members(archive.infolist(), name)
+            total.add_entries(len(members))
+            for item in members:
+                item.orig_filename = _name_in_header(item, data)
+            yield from _contents(
+                archive, members, name, failures, sidecars, total, is_inner
+            )
     except InputError:
         raise
     except (
@@ -106,9 +133,37 @@ def _check_directory(data: bytes, name: str) -> None:
         raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
     count = int.from_bytes(data[end + 10 : end + 12], "little")
     size = int.from_bytes(data[end + 12 : end + 16], "little")
-    wide = data[max(0, end - 20) : end].startswith(b"PK\6\7")
-    if count > MAX_ENTRIES or size > _MAX_DIRECTORY_BYTES or wide:
+    start = int.from_bytes(data[end + 16 : end + 20], "little")
+    locator = data[max(0, end - _LOCATOR_BYTES) : end]
+    if locator.startswith(b"PK\6\7"):
+        # Some servers write the wide kind whatever the size.
+        record = int.from_bytes(locator[8:16], "little")
+        wide = data[record : record + _WIDE_END_BYTES]
+        if not wide.startswith(b"PK\6\6") or len(wide) < _WIDE_END_BYTES:
+            raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
+        count = int.from_bytes(wide[32:40], "little")
+        size = int.from_bytes(wide[40:48], "little")
+    elif start + size != end:
+        # The end of an archive inside, of which the outer one is cut off.
+        raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
+    if count > MAX_ENTRIES or size > _MAX_DIRECTORY_BYTES:
         raise _too_many(name)
+
+
+def _name_in_header(item: zipfile.ZipInfo, data: bytes) -> str:
+    """Read a member's name where it starts: some writers turn its slashes round.
+
+    `zipfile` reads no member whose names differ, and nothing is unpacked by its name.
+    """
+    start = item.header_offset
+    length = int.from_bytes(data[start + 26 : start + 28], "little")
+    raw = data[start + _HEADER_BYTES : start + _HEADER_BYTES + length]
+    try:
+        text = raw.decode("utf-8" if item.flag_bits & _UTF_8 else "cp437")
+    except UnicodeDecodeError:
+        return item.orig_filename
+    same = text.replace("\\", "/") == item.orig_filename.replace("\\", "/")
+    return text if same else item.orig_filename
 
 
 def _too_many(name: str) -> TooLargeError:
@@ -117,7 +172,7 @@ def _too_many(name: str) -> TooLargeError:
     )
 
 
-def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None:
+def _check_members(members: list[zipfile.ZipInfo], name: str) -> None:
     if len(members) > MAX_ENTRIES:
         raise _too_many(name)
     for item in members:
@@ -127,10 +182,6 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None
                 f"{name} holds a file whose name leads out of the archive.",
                 "Pack the files again, without paths.",
             )
-        if stat.S_ISLNK(item.external_attr >> 16):
-            raise InputError(
-                f"{name} holds a link.", "Pack the files themselves, not links."
-            )
         if item.flag_bits & 0x1:
             raise InputError(
                 f"{name} is encrypted.", "Pack the files again without a password."
@@ -138,13 +189,25 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, name: str) -> None
 
 
 class _Total:
-    """Total of the bytes unpacked so far, compared with the archive's limit."""
+    """Total of what was unpacked so far, compared with the outer archive's limits."""
 
     def __init__(self, size: int, name: str) -> None:
         self._most = min(MAX_UNPACKED_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * size))
         self._size = size
         self._name = name
         self._unpacked = 0
+        self._entries = 0
+
+    @property
+    def is_exceeded(self) -> bool:
+        """True where no archive inside may hold more."""
+        return self._unpacked > self._most or self._entries > MAX_ENTRIES
+
+    def add_entries(self, count: int) -> None:
+        """Count the files of an archive."""
+        self._entries += count
+        if self._entries > MAX_ENTRIES:
+            raise _too_many(self._name)
 
     def add(self, item: zipfile.ZipInfo) -> None:
         """Count a file that is to be read."""
@@ -173,11 +236,11 @@ def _contents(
     archive: zipfile.ZipFile,
     members: list[zipfile.ZipInfo],
     name: str,
-    size: int,
     failures: list[tuple[str, InputError]],
     sidecars: dict[str, bytes] | None,
+    total: _Total,
+    is_inner: bool,
 ) -> Iterator[tuple[str, bytes]]:
-    total = _Total(size, name)
     by_path = {item.filename: item for item in members}
     numbers = {item.filename: number for number, item in enumerate(members, 1)}
     joined_files: set[str] = set()
@@ -186,11 +249,18 @@ def _contents(
     for item in sorted(members, key=lambda item: natural_order(item.filename)):
         folder, _, base = item.filename.rpartition("/")
         # What systems add of their own.
-        if base.startswith(".") or "__MACOSX" in item.filename or not item.file_size:
+        if base.startswith(".") or "__MACOSX" in item.filename:
             continue
         if item.filename in own_sidecars:
             continue
         numbered = f"{name}#{numbers[item.filename]}"
+        if stat.S_ISLNK(item.external_attr >> 16):
+            error = InputError(f"{numbered} is a link.", "Pack the files themselves.")
+            failures.append((numbered, error))
+            continue
+        if not item.file_size:
+            failures.append((numbered, EmptyFileError(f"{numbered} is empty.")))
+            continue
         start = _start(archive, item)
         if start is None:
             error = InputError(
@@ -206,14 +276,27 @@ def _contents(
             # A file that could be anything but a picture is not worth its reason.
             much = item.file_size > MAX_RATIO * max(1, item.compress_size)
             unread = much and item.file_size > _SMALL_BYTES
-            if is_zip(start):
+            if unread:
+                failures.append((numbered, inflating(item, name)))
+            elif not is_zip(start):
+                failures.append((numbered, unknown_format(start, numbered)))
+            elif not is_inner and _holds_series(item, base):
+                total.add(item)
+                inner = _content(archive, item, name)
+                try:
+                    yield from _unpacked(
+                        inner, numbered, failures, sidecars, total, is_inner=True
+                    )
+                except InputError as broken:
+                    if total.is_exceeded:
+                        raise
+                    failures.append((numbered, broken))
+            else:
                 error = InputError(
                     f"{numbered} is another archive.",
                     "Give the inner archive by itself.",
                 )
-            else:
-                error = unknown_format(start, numbered)
-            failures.append((numbered, inflating(item, name) if unread else error))
+                failures.append((numbered, error))
             continue
         total.add(item)
         content = _content(archive, item, name)
@@ -242,6 +325,14 @@ def _contents(
                 total.add(described_by)
                 sidecars[shown] = _content(archive, described_by, name)
         yield shown, content
+
+
+def _holds_series(item: zipfile.ZipInfo, base: str) -> bool:
+    """Tell whether a member is an archive of a series, and no program or document.
+
+    Series are packed one by one and then together; nothing is packed three times.
+    """
+    return base.lower().endswith(".zip") and item.file_size <= _MAX_INNER_BYTES
 
 
 def _sidecar_paths(path: str) -> list[str]:

@@ -42,6 +42,7 @@ _SEQUENCES = {
 }
 
 _MASK = "is a mask or segmentation of another volume"
+_MAP = "is a map of computed values"
 _REASONS = {
     _MASK: "mask dseg probseg roi",
     "is a functional series": "bold sbref cbv",
@@ -50,7 +51,7 @@ _REASONS = {
         "TB1DAM TB1map RB1map"
     ),
     "is a perfusion series": "asl m0scan",
-    "is a map of computed values": (
+    _MAP: (
         "T1map T2map T2starmap R1map R2map R2starmap PDmap MTsat MTRmap MWFmap Chimap "
         "S0map M0map"
     ),
@@ -68,6 +69,10 @@ _MASK_WORDS = frozenset(
     )
 )
 """Last words of names that are no BIDS: of BraTS, FSL, ANTs, Slicer and FreeSurfer."""
+
+_MAP_WORDS = frozenset(
+    ("adc", "eadc", "cbf", "cbv", "rcbf", "rcbv", "mtt", "ttp", "tmax", "ktrans")
+)
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,8 @@ def reason_aside(path: str) -> str:
             return f"shows {part}, not the strength of the signal"
         return _ASIDE.get(name.suffix, "")
     last = re.split(r"[_\-. ]", _stem(path).lower())[-1]
+    if last in _MAP_WORDS:
+        return _MAP
     return _MASK if last in _MASK_WORDS else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -349,7 +349,7 @@ def _folder_contents(
             if name.startswith(".") or name in joined_files or name in own_sidecars:
                 continue
             status = file.lstat()
-            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            if not stat.S_ISREG(status.st_mode):
                 continue
             count += 1
             if count > MAX_ENTRIES:
@@ -358,10 +358,22 @@ def _folder_contents(
                     "Give one study at a time.",
                 )
             shown = f"{label}/{display_name(file.relative_to(folder))}"
+            if not status.st_size:
+                failures.append((shown, EmptyFileError(f"{shown} is empty.")))
+                continue
             start = _start_of(file, shown)
             if is_dicomdir(start):
                 continue
             seconds = data_file_names(start, name)
+            if is_zip(start) and name.lower().endswith(".zip"):
+                try:
+                    content = _read_bytes(file, shown)
+                except TooLargeError as error:
+                    # An installer beside the pictures.
+                    failures.append((shown, error))
+                else:
+                    yield shown, content
+                continue
             if format_of(start) is None and not seconds:
                 failures.append((shown, unknown_format(start, shown)))
                 continue
@@ -415,7 +427,7 @@ def read_collection(
     files: Iterable[tuple[str, bytes]],
     label: str,
     failures: list[tuple[str, InputError]] | None = None,
-    sidecars: Mapping[str, bytes] | None = None,
+    sidecars: dict[str, bytes] | None = None,
 ) -> Study:
     """Read the files of a folder or an archive together.
 
@@ -442,6 +454,7 @@ def read_collection(
         Where the files that cannot be read cost too much (see `BrokenFiles`).
     """
     failures = [] if failures is None else failures
+    sidecars = {} if sidecars is None else sidecars
     others: list[Study] = []
     loose = _LooseFiles()
     broken = BrokenFiles(label)
@@ -449,7 +462,8 @@ def read_collection(
 
     def dicom_only() -> Iterator[tuple[str, bytes]]:
         nonlocal pixels, size
-        for name, data in chain(files, loose.volumes(failures)):
+        every_file = chain(files, loose.volumes(failures))
+        for name, data in _without_archives(every_file, failures, sidecars):
             if is_packed_file(data):
                 content = None
                 with broken.passing_over(name, failures):
@@ -469,7 +483,7 @@ def read_collection(
                 failures.append((name, InputError(f"{name} {reason}.", _GIVE_A_SCAN)))
                 continue
             with broken.passing_over(name, failures):
-                sidecar = (sidecars or {}).get(name)
+                sidecar = sidecars.get(name)
                 study = described(_read_one(data, name), name, sidecar)
             if study is None:
                 continue
@@ -514,6 +528,22 @@ def read_collection(
         )
     notes += loose.notes
     return Study(series, (*notes, *left_out(failures)))
+
+
+def _without_archives(
+    files: Iterable[tuple[str, bytes]],
+    failures: list[tuple[str, InputError]],
+    sidecars: dict[str, bytes],
+) -> Iterator[tuple[str, bytes]]:
+    """Give the files of archives that came among others in their place."""
+    for name, data in files:
+        if not is_zip(data):
+            yield name, data
+            continue
+        try:
+            yield from zip_contents(data, name, failures, sidecars)
+        except InputError as error:
+            failures.append((name, error))
 
 
 _GIVE_A_SCAN = "Give the scan itself."

@@ -27,13 +27,19 @@ from tumorlens.imaging.preprocess.slice import (
 )
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.inference.bundle.facts import FLOAT32, Precision
 from tumorlens.inference.clinical.model import (
     CLINICAL_FILE,
     ClinicalModel,
     add_columns,
     load_clinical_model,
 )
-from tumorlens.inference.slice.decision import Decision, RawOutputs, decide
+from tumorlens.inference.slice.decision import (
+    Decision,
+    RawOutputs,
+    decide,
+    firm_decision,
+)
 from tumorlens.inference.slice.explanation import (
     Explanation,
     Failure,
@@ -41,6 +47,7 @@ from tumorlens.inference.slice.explanation import (
     Predictions,
     explain,
 )
+from tumorlens.inference.slice.graph import AUTO
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
@@ -86,6 +93,11 @@ class Classifier:
         self.clinical = clinical
         self._session = session
         self._ood = ood
+
+    @property
+    def precision(self) -> Precision:
+        """Arithmetic of the graph that answers: ``float32`` or ``int8``."""
+        return self._session.precision
 
     def predict(
         self,
@@ -333,8 +345,14 @@ class Classifier:
         first = batch[0].pixels[np.newaxis]
         inputs = first if len(batch) == 1 else np.stack([x.pixels for x in batch])
         outputs = self._session.run(inputs, side_by_side)
+        decisions = self._decisions(outputs, batch, point)
+        close = [row for row, item in enumerate(decisions) if item is None]
+        if close:
+            exact = self._session.float32.run(inputs[close], side_by_side)
+            outputs = outputs.with_rows(close, exact)
         judged = [
-            self._explained(outputs, row, item, point) for row, item in enumerate(batch)
+            self._explained(outputs, row, item, point, decision)
+            for row, (item, decision) in enumerate(zip(batch, decisions, strict=True))
         ]
         share = (time.perf_counter() - start) / len(batch)
         sequences = [self._sequence(outputs, row, x) for row, x in enumerate(batch)]
@@ -349,6 +367,7 @@ class Classifier:
                 decision=decision,
                 explanation=explanation,
                 model_version=self.bundle.version,
+                model_precision=FLOAT32 if row in close else self.precision,
                 milliseconds=1000.0 * (item.seconds + share),
                 pixels=item.slice_.pixels,
                 view=item.slice_.view,
@@ -356,10 +375,24 @@ class Classifier:
                 head=item.crop.side,
                 sequence=sequence,
             )
-            for item, sequence, (decision, explanation) in zip(
-                batch, sequences, judged, strict=True
+            for row, (item, sequence, (decision, explanation)) in enumerate(
+                zip(batch, sequences, judged, strict=True)
             )
         ]
+
+    def _decisions(
+        self, outputs: RawOutputs, batch: Sequence[PreparedSlice], point: str
+    ) -> list[Decision | None]:
+        """Decide; None where a faster graph is too close to a border."""
+        decided: list[Decision | None] = []
+        margins = self._session.margins
+        for row, item in enumerate(batch):
+            given = (outputs, row, item.slice_, self.bundle, self._ood, point)
+            if margins is None:
+                decided.append(decide(*given, item.brain_share))
+            else:
+                decided.append(firm_decision(*given, item.brain_share, margins))
+        return decided
 
     def _sequence(
         self, outputs: RawOutputs, row: int, item: PreparedSlice
@@ -379,12 +412,18 @@ class Classifier:
         return [text for text in (caveat, estimate.disagreement) if text is not None]
 
     def _explained(
-        self, outputs: RawOutputs, row: int, item: PreparedSlice, point: str
+        self,
+        outputs: RawOutputs,
+        row: int,
+        item: PreparedSlice,
+        point: str,
+        decision: Decision | None,
     ) -> tuple[Decision, Explanation]:
         bundle, slice_ = self.bundle, item.slice_
-        decision = decide(
-            outputs, row, slice_, bundle, self._ood, point, item.brain_share
-        )
+        if decision is None:
+            decision = decide(
+                outputs, row, slice_, bundle, self._ood, point, item.brain_share
+            )
         return decision, explain(
             outputs, row, item.crop, slice_, decision, bundle.cells
         )
@@ -404,6 +443,7 @@ def load_classifier(
     bundle: str | Path | None = None,
     threads: int | None = None,
     side_by_side: bool = False,
+    precision: str = AUTO,
 ) -> Classifier:
     """Load a model, ready to judge pictures.
 
@@ -417,13 +457,17 @@ def load_classifier(
     side_by_side
         Whether it is for many pictures at a time. No result depends on it: the network
         is loaded for that use first, and for the other once it is needed.
+    precision
+        ``float32`` or ``int8``: the arithmetic of the graph that answers, where the
+        bundle has both; by default (``auto``) whichever is faster on this machine,
+        measured once and remembered. Every prediction names it.
 
     Raises
     ------
     BundleError
         Where the bundle is missing, foreign or damaged, or judges whole volumes.
     SettingError
-        Where `threads` is less than 1.
+        Where `threads` is less than 1, or the bundle has no such graph.
 
     Examples
     --------
@@ -438,7 +482,12 @@ def load_classifier(
     folder = DEFAULT_BUNDLE if bundle is None else bundle
     return classifier_of(
         load_model(
-            folder, threads, "slices", side_by_side=side_by_side, own_classes=True
+            folder,
+            threads,
+            "slices",
+            side_by_side=side_by_side,
+            own_classes=True,
+            precision=precision,
         )
     )
 

@@ -127,8 +127,8 @@ def observe_slice(prediction: Prediction, bundle: Bundle) -> dict[str, bool]:
     # The bundle's figures are of its own operating point.
     if decision.operating_point == bundle.default_operating_point:
         outcomes[UNNAMED] = decision.label in (Verdict.TUMOR, Verdict.UNCERTAIN)
-    for name in CLASSES:
-        outcomes[f"{PREDICTED}{name}"] = decision.raw_predicted is name
+    for name in bundle.classes:
+        outcomes[f"{PREDICTED}{name}"] = decision.raw_predicted == name
     return outcomes | told
 
 

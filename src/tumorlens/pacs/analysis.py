@@ -473,7 +473,7 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
         p_tumor=prediction.p_tumor,
         p_class=None if values is None else max(values.values()),
         algorithm=algorithm,
-        version=prediction.model_version,
+        version=f"{prediction.model_version} {prediction.model_precision}",
         operating_point=prediction.operating_point,
         key_slices=prediction.key_slices,
         size_mm=size,

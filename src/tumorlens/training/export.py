@@ -13,10 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
-import onnxruntime as ort
 from keras import KerasTensor, layers
 
 from tumorlens.errors import TrainingError
+from tumorlens.inference.slice.graph import fold_graph
 from tumorlens.training.networks.registry import Network, find_network
 
 _EXPORTER = "tensorflow"
@@ -26,7 +26,6 @@ _LAYERS = {
 }
 _BATCH = "N"
 """Name of the open dimension of the exported input and outputs."""
-_ERRORS_ONLY = 3
 
 
 def serving_model(
@@ -144,20 +143,11 @@ def export_onnx(model: keras.Model, path: Path) -> None:
             if node.op_type == "Resize":
                 _double_by_floor(node)
         onnx.save(graph, exported)
-        _fold(exported, folded)
+        fold_graph(exported, folded)
         graph = onnx.load(folded)
     _tidy(graph)
     onnx.checker.check_model(graph, full_check=True)
     path.write_bytes(graph.SerializeToString())
-
-
-def _fold(source: Path, target: Path) -> None:
-    """Have ONNX Runtime fold what is constant; only standard operators come out."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(target)
-    options.log_severity_level = _ERRORS_ONLY
-    ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
 def _tidy(model: onnx.ModelProto) -> None:

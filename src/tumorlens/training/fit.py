@@ -302,6 +302,7 @@ def fit(
     initial_weights: Path | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[StepProgress], None] | None = None,
+    on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> FitResult:
     """Train one network.
 
@@ -325,6 +326,8 @@ def fit(
     progress
         Called after each step; where given, steps, time and memory are told before
         the first.
+    on_epoch
+        Called after each epoch with its row of the log.
 
     Raises
     ------
@@ -370,6 +373,8 @@ def fit(
             losses.clear()
             history.append(row)
             log.write(row)
+            if on_epoch is not None:
+                on_epoch(row)
             pace.epoch_done(time.monotonic() - now)
             say(_line(row, config, pace.left(step) or 0.0))
             save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))

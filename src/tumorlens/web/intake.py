@@ -40,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 _NAME_LENGTH = 200
 _SPARE_FIELDS = 100
+
+PIXEL_ASPECT = "pixel_aspect"
+"""Key of a picture's document for the height of a pixel over its width, where that is
+not 1 and no spacing tells it: a part of the picture is judged the same way."""
 _PAGES_PER_TURN = 4
 
 
@@ -137,6 +141,21 @@ def judge_slice(
     return kept
 
 
+def check_series_are_judged() -> None:
+    """Refuse series where the model has classes of a user's own.
+
+    Raises
+    ------
+    InputError
+        It has (422).
+    """
+    if app_state().bundle.has_own_classes:
+        raise InputError(
+            "The model in use has classes of its own, and judges no series.",
+            "Send single pictures, or choose a model of the four classes.",
+        )
+
+
 def receive_study() -> list[FileStorage]:
     """Take the files of the request that is served, within the limits of a study.
 
@@ -145,12 +164,13 @@ def receive_study() -> list[FileStorage]:
     TooLargeError
         Where the request has more megabytes or files than are read (413).
     InputError
-        Where it has no file (422).
+        Where it has no file, or the model judges no series (422).
     BusyError
         Where too many uploads wait (503).
     DiskFullError
         Where the disk has no room (507).
     """
+    check_series_are_judged()
     if HEADER not in request.headers:
         # What was accepted before is not refused when it is sent again.
         _check_room()
@@ -170,7 +190,7 @@ def receive_study() -> list[FileStorage]:
     files = [file for file in sent if file.filename]
     if not files:
         raise InputError(
-            "No scan was sent.",
+            "No series was sent.",
             "Give a zip, the DICOM files of a series, or a NIfTI or NRRD file, in "
             "one or more fields named 'file' of multipart/form-data.",
         )
@@ -289,8 +309,13 @@ def _judge_picture(
             if start:
                 with place.turn():
                     predictions = judge(study, start)
-            for prediction in predictions:
-                kept = app_state().store.add(prediction, owner, pages_origin)
+            for slice_, prediction in zip(
+                study.slices[start:], predictions, strict=False
+            ):
+                own = dict(pages_origin)
+                if slice_.pixel_aspect != 1.0 and slice_.spacing_mm is None:
+                    own[PIXEL_ASPECT] = slice_.pixel_aspect
+                kept = app_state().store.add(prediction, owner, own)
                 # So that pages of one patient can be told from those of several.
                 pages_origin.setdefault(PAGES_OF, kept.id)
                 sample.offer(prediction)

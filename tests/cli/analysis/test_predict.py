@@ -29,7 +29,7 @@ from tumorlens.taxonomy import CLASSES
 COLUMNS = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence,notes,finding,kinds"
+    "sequence,notes,finding,kinds,model_precision"
 )
 
 Run = Callable[..., int]

@@ -34,7 +34,7 @@ def test_what_is_refused_is_told_and_the_others_are_written(
     status = main(["anonymise", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
     said = capsys.readouterr()
     assert status == 1
-    assert "1 files written" in said.out and "2 refused" in said.out
+    assert "1 file written" in said.out and "2 refused" in said.out
     assert f"{burnt_in.name} may have text" in said.err
     assert "notes.txt is no DICOM file" in said.err and "Drawn" not in said.err
     (written,) = (tmp_path / "out").rglob("*.dcm")

@@ -153,7 +153,7 @@ def test_the_command_prints_and_writes(tmp_path, tiny_bundle, capsys):
     assert main([*command, *models, "--json", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "Left out: " in shown and "glioma1.nii.gz" in shown
-    assert "tiny3d 0.0.1: NOT held out, 1 scans are of patients" in shown
+    assert "tiny3d 0.0.1: NOT held out, 1 series is of a patient" in shown
     assert "tiny 0.0.1: NOT known to be held out" in shown
     figures = json.loads(out.read_text())
     assert figures["sets"][0]["scans"] == 5

@@ -280,6 +280,39 @@ def test_slices_nearer_than_the_header_says_are_of_two_acquisitions(
     ]
 
 
+@pytest.mark.parametrize("apart", [0.3, 2.5])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_second_acquisition_whose_numbers_go_on_is_told_by_thickness(
+    apart: float, number: int
+) -> None:
+    made = [
+        drawn(
+            n + 20 * k,
+            5.0 * n + apart * k,
+            SliceThickness=5,
+            InstanceNumber=n + 1 + 6 * k,
+            AcquisitionNumber=1 + k * (number - 1),
+        )
+        for k in (0, 1)
+        for n in range(6)
+    ]
+    study = gathered(*made)
+    assert [values(series) for series in study.series] == [
+        [0, 1, 2, 3, 4, 5],
+        [20, 21, 22, 23, 24, 25],
+    ]
+
+
+def test_pairs_of_slices_are_two_acquisitions_without_any_distance_stated() -> None:
+    made = [drawn(n + 20 * k, 5.0 * n + 0.3 * k) for k in (0, 1) for n in range(6)]
+    assert [len(series.slices) for series in gathered(*made).series] == [6, 6]
+
+
+def test_slices_of_one_acquisition_that_overlap_stay_together() -> None:
+    made = [drawn(n, 1.0 * n, SliceThickness=2) for n in range(12)]
+    assert [len(series.slices) for series in gathered(*made).series] == [12]
+
+
 def test_two_packages_of_one_acquisition_stay_together() -> None:
     made = [drawn(n, AcquisitionNumber=n % 2, SpacingBetweenSlices=5) for n in range(8)]
     (series,) = gathered(*made).series
@@ -337,6 +370,48 @@ def test_three_planes_of_a_few_slices_are_a_localiser_whatever_its_name() -> Non
     study = gathered(*made, *other)
     assert [len(series.slices) for series in study.series] == [5]
     assert any("9 slices were set aside" in note for note in study.notes)
+
+
+PLANES = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
+
+
+@pytest.mark.parametrize("name", ["3Plane_Loc", "SURVEY", "T1"])
+def test_a_localiser_that_shares_every_identifier_with_a_series(name: str) -> None:
+    planning = [
+        drawn(100 + 10 * k + n, ImageOrientationPatient=p, SeriesDescription=name)
+        for k, p in enumerate(PLANES)
+        for n in range(3)
+    ]
+    made = [
+        drawn(
+            n,
+            2.0 + 5.0 * n,
+            SeriesDescription="T1",
+            ImageOrientationPatient=[0.995, 0, 0.1, 0, 1, 0],
+        )
+        for n in range(20)
+    ]
+    study = gathered(*planning, *made)
+    assert [values(series) for series in study.series] == [list(range(20))]
+    assert any("9 slices were set aside" in note for note in study.notes)
+    lone = drawn(50, 100.0, SeriesDescription="T1", ImageOrientationPatient=PLANES[0])
+    with pytest.raises(InputError, match="localiser"):
+        gathered(*planning, lone)
+
+
+def test_three_diagnostic_planes_under_one_identifier_are_judged() -> None:
+    made = [
+        drawn(
+            20 * k + n,
+            5.0 * n,
+            ImageOrientationPatient=plane,
+            SeriesDescription=f"T1 {k}",
+            ImagePositionPatient=[-30 - 5 * n, -40 - 5 * n, 5 * n],
+        )
+        for k, plane in enumerate(PLANES)
+        for n in range(12)
+    ]
+    assert [len(series.slices) for series in gathered(*made).series] == [12, 12, 12]
 
 
 def test_phase_is_set_aside_and_magnitude_judged(tmp_path: Path) -> None:
@@ -497,6 +572,39 @@ def test_what_was_computed_from_others_is_set_aside(kind: str, why: str) -> None
     study, _ = gather_series([*files, *six(SeriesInstanceUID="1.2.9")])
     assert [len(series.slices) for series in study.series] == [6]
     assert f"6 slices were set aside: each is {why}." in study.notes
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "why"),
+    [
+        ("Apparent Diffusion Coefficient (mm2/s)", "OTHER", "map of computed values"),
+        ("ADC", "OTHER", "map of computed values"),
+        ("T1 MAP", "OTHER", "map of computed values"),
+        ("rCBV", "OTHER", "map of computed values"),
+        ("T1 SUBTRACTION", "OTHER", "subtraction"),
+        ("SWI mIP", "OTHER", "projection"),
+        ("Pha_Images", "OTHER", "phase"),
+        ("SWI Phase", "OTHER", "phase"),
+        ("Screen Save", "OTHER", "screen capture"),
+        ("ep2d", "MOSAIC", "mosaic"),
+        ("T1 Dixon", "FAT", "fat alone"),
+    ],
+)
+def test_what_its_name_says_was_computed_is_not_judged(
+    words: str, kind: str, why: str
+) -> None:
+    tags = {"SeriesDescription": words, "ImageType": ["ORIGINAL", "PRIMARY", kind]}
+    with pytest.raises(InputError, match=why):
+        gather_series(six(**tags))
+
+
+@pytest.mark.parametrize(
+    "words", ["DWI ADC", "T1 SUB 1", "Ax T2 MAPLE", "In-phase T1", "SWI Mag", "MIPPED"]
+)
+def test_what_only_sounds_computed_is_judged(words: str) -> None:
+    kind = ["ORIGINAL", "PRIMARY", "M", "WATER"]
+    study, _ = gather_series(six(SeriesDescription=words, ImageType=kind))
+    assert [len(series.slices) for series in study.series] == [6]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,37 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         ("Müller^Jürgen".encode("latin-1"), None, "Müller^Jürgen"),
         ("Müller^Jürgen".encode("latin-1"), "ISO_IR 192", "Müller^Jürgen"),
         ("Люкceмбypг".encode("iso8859_5"), "ISO_IR 144", "Люкceмбypг"),
+        # Escape sequences though the tag names another set, or is missing.
+        (b"\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", None, "山田^太郎"),
+        (b"\x1b$@;3ED\x1b(B^\x1b$BB@O:\x1b(B", "ISO_IR 100", "山田^太郎"),
+        (b"\x1b$)C" + "홍길동".encode("euc_kr"), "ISO_IR 100", "홍길동"),
+        (
+            b"Wang=\x1b$)A" + "王".encode("gb2312") + b"^\x1b$)A\xd0\xa1\xb6\xab",
+            "\\ISO 2022 IR 58",
+            "Wang=王^小东",
+        ),
+        # No escape sequences though the tag asks for them.
+        ("山田^太郎".encode("cp932"), "\\ISO 2022 IR 87", "山田^太郎"),
+        ("ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎".encode("cp932"), "ISO_IR 13", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"),
+        ("홍^길동".encode("euc_kr"), "\\ISO 2022 IR 149", "홍^길동"),
+        ("王^小东".encode("gb18030"), "\\ISO 2022 IR 58", "王^小东"),
+        ("山田^太郎".encode("cp932"), None, "山田^太郎"),
+        ("山田^太郎".encode("cp932"), "ISO_IR 100", "山田^太郎"),
+        # Neither sequences nor a set that fits.
+        ("홍^길동".encode("euc_kr"), None, "홍^길동"),
+        ("김희중".encode("euc_kr"), "ISO_IR 100", "김희중"),
+        ("王^小东".encode("gb18030"), None, "王^小东"),
+        ("李^娜".encode("gb18030"), "ISO_IR 100", "李^娜"),
+        ("张智宏".encode("gbk"), "ISO_IR 100", "张智宏"),
+        ("Иванов^Иван".encode("cp1251"), None, "Иванов^Иван"),
+        ("ПЕТРОВ^П".encode("cp1251"), None, "ПЕТРОВ^П"),
+        # Letters of Windows are no Japanese.
+        (b"O\x92Brien", "ISO_IR 100", "O’Brien"),
+        ("CONCEIÇÃO".encode("latin-1"), None, "CONCEIÇÃO"),
+        # Names of sets as programs write them.
+        ("Wałęsa".encode("iso8859_2"), "ISO-8859-2", "Wałęsa"),
+        ("Иванов".encode("cp1251"), "windows-1251", "Иванов"),
+        ("Œuvré".encode("iso8859_15"), "ISO_IR 203", "Œuvré"),
     ],
 )
 def test_names_are_readable_and_written_as_utf8(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from tests.imaging.dicom.test_grouping import drawn, gathered, values
 from tests.samples.dicom_files import saved, slice_file
@@ -118,3 +119,98 @@ def test_uneven_slices_are_said() -> None:
     ]
     study, _ = gather_series(files)
     assert any("unevenly" in note or "missing" in note for note in study.notes)
+
+
+# --- Places that are wrong, and orders that only old or odd tags tell ---
+
+
+@pytest.mark.parametrize("left_over", [30.0, 27.0], ids=["another's", "anywhere"])
+def test_one_position_that_contradicts_all_others_is_mended(left_over: float) -> None:
+    made = [drawn(n, left_over if n == 4 else 5.0 * n) for n in (3, 8, 1, 7, 4, 2)]
+    made += [drawn(n) for n in (5, 6, 9, 10)]
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == list(range(1, 11))
+    placement = series.slices[3].placement
+    assert placement is not None
+    assert placement.origin == pytest.approx((-30, -40, 20))
+    assert any("1 of 10 slices states a position" in note for note in study.notes)
+
+
+def test_a_slice_that_was_taken_again_keeps_its_place() -> None:
+    made = [drawn(n) for n in range(1, 11)]
+    study = gathered(*made, drawn(11, position=20.0))
+    assert [values(series) for series in study.series] == [list(range(1, 11)), [11]]
+
+
+def test_a_distance_from_the_middle_tells_no_order() -> None:
+    made = [
+        drawn(n, ImagePositionPatient=None, SliceLocation=abs(5.0 * n - 31.0))
+        for n in (4, 1, 9, 2, 12, 3, 5, 8, 6, 11, 7, 10)
+    ]
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == list(range(1, 13))
+    assert any("InstanceNumber" in note for note in study.notes)
+
+
+@pytest.mark.parametrize("tag", ["Location", "ImagePosition"])
+def test_tags_of_before_dicom_tell_the_order_and_no_place(tag: str) -> None:
+    made = []
+    for n in UNSORTED:
+        item = drawn(n, ImagePositionPatient=None, InstanceNumber=None)
+        item.ImagePosition = [0, 0, 5 * n] if tag == "ImagePosition" else None
+        item.Location = 5 * n if tag == "Location" else None
+        made.append(item)
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert series.slices[0].placement is None
+    assert any("retired tags" in note for note in study.notes)
+
+
+def test_identifiers_that_count_tell_the_order_before_names_do() -> None:
+    bare: dict[str, Any] = {"ImagePositionPatient": None, "InstanceNumber": None}
+    (series,) = (study := gathered(*shuffled(**bare))).series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert any("SOPInstanceUID" in note for note in study.notes)
+    made = [
+        drawn(n, SOPInstanceUID=UID(f"1.2.{997 * 31**n % 10007}"), **bare)
+        for n in UNSORTED
+    ]
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == list(UNSORTED)
+    assert any("names of the files" in note for note in study.notes)
+
+
+@pytest.mark.parametrize("tag", ["InstanceNumber", "SliceLocation"])
+def test_numbers_that_are_missing_are_said_where_no_place_is_known(tag: str) -> None:
+    made = []
+    for n in (1, 2, 3, 4, 7, 8, 9):
+        item = drawn(n, ImagePositionPatient=None, InstanceNumber=None)
+        setattr(item, tag, n if tag == "InstanceNumber" else 5.0 * n)
+        made.append(item)
+    study = gathered(*made)
+    (note,) = (note for note in study.notes if "missing" in note)
+    assert f"{tag}: about 2 between slices 4 and 5" in note
+
+
+def test_numbers_in_steps_miss_nothing() -> None:
+    made = [
+        drawn(n, ImagePositionPatient=None, InstanceNumber=3 * n) for n in range(1, 7)
+    ]
+    assert not any("missing" in note for note in gathered(*made).notes)
+
+
+@pytest.mark.parametrize(
+    ("stated", "thickness", "is_said"),
+    [(5.0, 5.0, True), (10.0, 5.0, False), (2.0, 8.0, False), (7.0, 5.0, False)],
+    ids=["every other", "complete", "a gap between slices", "no multiple"],
+)
+def test_every_other_slice_alone_is_said(
+    stated: float, thickness: float, is_said: bool
+) -> None:
+    made = [
+        drawn(n, 10.0 * n, SpacingBetweenSlices=stated, SliceThickness=thickness)
+        for n in range(6)
+    ]
+    study = gathered(*made)
+    assert any("10 mm apart" in note for note in study.notes) is is_said
+    assert len(study.series) == 1

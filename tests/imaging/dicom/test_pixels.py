@@ -27,6 +27,7 @@ from tests.samples.dicom_files import (
     saved,
     slice_file,
 )
+from tests.samples.enhanced_dicom import write_enhanced
 from tests.samples.hostile_files import (
     float_pixels,
     huge_rle,
@@ -281,7 +282,11 @@ def test_a_t1_flair_stays_t1_where_the_scanner_marks_it_flair() -> None:
         (nested_open, DamagedFileError, "hostile"),
         (huge_rle, TooLargeError, "65535"),
         (text_rows, DamagedFileError, "Rows"),
-        (lambda: saved(slice_file(BitsStored=None)), DamagedFileError, "BitsStored"),
+        (
+            lambda: saved(slice_file(Rows=None)),
+            DamagedFileError,
+            "Rows",
+        ),
         (lambda: saved(slice_file(RescaleSlope=0)), DamagedFileError, "RescaleSlope"),
         (no_decoder, DamagedFileError, "transfer syntax"),
         (twelve_bit_jpeg, DamagedFileError, "no decoder"),
@@ -513,3 +518,55 @@ def test_more_pixel_data_than_stated_is_left() -> None:
     made = slice_file(textured())
     made.PixelData += bytes(64)
     assert np.array_equal(read(made).slices[0].pixels, textured())
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PhotometricInterpretation": None},
+        {"PhotometricInterpretation": "GRAYSCALE"},
+        {"PhotometricInterpretation": "MONOCHROME"},
+        {"SamplesPerPixel": None, "PixelRepresentation": None, "HighBit": None},
+        {"BitsStored": None},
+    ],
+)
+def test_tags_that_old_senders_leave_out_have_their_usual_value(
+    tags: dict[str, Any],
+) -> None:
+    assert (read(slice_file(**tags)).slices[0].pixels == head()).all()
+
+
+def test_colours_without_a_planar_configuration_are_pixel_by_pixel() -> None:
+    grey = (head() // 20).astype(np.uint8)
+    made = slice_file(grey)
+    made.SamplesPerPixel, made.PhotometricInterpretation = 3, "RGB"
+    made.PixelData = np.repeat(grey[..., None], 3, axis=2).tobytes()
+    assert np.allclose(read(made).slices[0].pixels, grey, atol=1)
+
+
+def test_the_spacing_of_a_detector_tells_how_oblong_pixels_are() -> None:
+    made = slice_file(PixelSpacing=None, ImagerPixelSpacing=[2, 1])
+    (item,) = read(made).slices
+    assert (item.pixel_aspect, item.spacing_mm) == (2.0, None)
+
+
+def test_each_frame_of_an_enhanced_file_has_the_weighting_of_its_own_times(
+    tmp_path: Path,
+) -> None:
+    pixels = [head() + n for n in range(8)]
+    path = write_enhanced(tmp_path / "made", pixels, places=[0, 1, 2, 3, 0, 1, 2, 3])
+    made = dcmread(path)
+    made.ScanningSequence = "SE"
+    for n, group in enumerate(made.PerFrameFunctionalGroupsSequence):
+        times, echo = Dataset(), Dataset()
+        times.RepetitionTime = 500.0 if n < 4 else 4000.0
+        echo.EffectiveEchoTime = 10.0 if n < 4 else 90.0
+        group.MRTimingAndRelatedParametersSequence = [times]
+        group.MREchoSequence = [echo]
+    one, two = read(made).series
+    assert (one.sequence, two.sequence) == (MRSequence.T1, MRSequence.T2)
+    diffusion = Dataset()
+    diffusion.DiffusionBValue = 1000.0
+    for group in made.PerFrameFunctionalGroupsSequence[4:]:
+        group.MRDiffusionSequence = [diffusion]
+    assert read(made).series[1].sequence is MRSequence.DIFFUSION

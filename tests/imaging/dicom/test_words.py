@@ -133,3 +133,53 @@ def test_words_of_the_series_then_times_then_the_protocol(
     tags: dict[str, Any], sequence: MRSequence | None
 ) -> None:
     assert read(**tags).sequence is sequence
+
+
+FLAIR_TIMES = {
+    "ScanningSequence": ["SE", "IR"],
+    "EchoTime": 90,
+    "RepetitionTime": 9000,
+    "InversionTime": 2500,
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "sequence"),
+    [
+        ("t2_tirm_tra_dark-fluid", {}, MRSequence.FLAIR),
+        ("t2_tirm_tra", FLAIR_TIMES, MRSequence.FLAIR),
+        ("T2 TIRM", {**FLAIR_TIMES, "InversionTime": 150}, MRSequence.T2),
+        ("AX T2 HEMO", {}, MRSequence.OTHER),
+        ("Ax T2 GRE", {"EchoTime": 20, "RepetitionTime": 700, **GR}, MRSequence.OTHER),
+        ("T2W_FFE", {}, MRSequence.OTHER),
+        ("T2 CISS", {"EchoTime": 2, "RepetitionTime": 5, **GR}, MRSequence.T2),
+        ("PD/T2 TSE", {"EchoTime": 95, "RepetitionTime": 3000, **SE}, MRSequence.T2),
+        ("PD/T2 TSE", {"EchoTime": 12, "RepetitionTime": 3000, **SE}, MRSequence.OTHER),
+        ("PD/T2 TSE", {}, MRSequence.OTHER),
+    ],
+)
+def test_what_the_scanner_did_tells_a_fluid_inversion_and_a_gradient_echo(
+    words: str, tags: dict[str, Any], sequence: MRSequence
+) -> None:
+    assert read(SeriesDescription=words, **tags).sequence is sequence
+
+
+@pytest.mark.parametrize(
+    ("words", "sequence"),
+    [
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 nach KM", "T1 PÓS GD", "T1 +K")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 MDC", "T1 injecté", "T1 C/C")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 con CIV", "T1 增强", "T1 造影")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 с контрастом", "T1 kontrastlı")),
+        *((x, MRSequence.T1) for x in ("T1 ohne KM", "T1 senza MDC", "T1 s/contraste")),
+        *((x, MRSequence.T1) for x in ("T1 sans inj", "T1 non injecté", "T1 平扫")),
+        *((x, MRSequence.T1) for x in ("T1 без контраста", "T1 bez kontrastu")),
+        *((x, MRSequence.T1) for x in ("T1 kontrastsız", "T1 zonder contrast")),
+        *((x, MRSequence.T1) for x in ("T1 sag", "T1 SPACE", "T1 CISS")),
+    ],
+)
+def test_contrast_is_read_in_several_languages(
+    words: str, sequence: MRSequence
+) -> None:
+    data = with_text(slice_file(), "SeriesDescription", words.encode())
+    assert read_dicom(data, "x").series[0].sequence is sequence

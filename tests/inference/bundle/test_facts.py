@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import build_tiny_bundle
 from tests.samples.drawn_series import MODEL, RATE, drawn_series
+from tests.samples.fast_path import AGREEMENT, add_fast_path, worse
 from tumorlens.errors import BundleError
 from tumorlens.imaging.study import MRSequence, Slice
 from tumorlens.inference.bundle.bundle import (
@@ -344,3 +345,84 @@ def test_a_sum_that_cannot_be_is_refused(
     write_document(bundle, document)
     with pytest.raises(BundleError, match=named):
         load_bundle(bundle)
+
+
+@pytest.fixture
+def fast(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle with a faster graph, whose figures hold the limits."""
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "fast"))
+    add_fast_path(folder)
+    return folder
+
+
+def test_a_faster_graph_is_read_with_its_figures(fast: Path) -> None:
+    bundle = load_bundle(fast)
+    path = bundle.paths["int8"]
+    assert path.file in bundle.files
+    assert path.sha256 == bundle.files[path.file]
+    assert path.agreements == (AGREEMENT,)
+    assert path.float32_nodes == ("stem",)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("agreements", [], "at least one"),
+        ("agreements", None, "agreements"),
+        ("sha256", "0" * 64, "of another model.int8.onnx"),
+        ("file", "model.onnx", "of another model.onnx"),
+    ],
+)
+def test_a_graph_without_figures_of_its_own_is_refused(
+    fast: Path, key: str, value: object, words: str
+) -> None:
+    document = read_document(fast)
+    document["paths"]["int8"][key] = value
+    write_document(fast, document)
+    with pytest.raises(BundleError, match=words):
+        load_bundle(fast)
+
+
+def test_a_path_of_unknown_arithmetic_is_refused(fast: Path) -> None:
+    document = read_document(fast)
+    document["paths"]["int4"] = document["paths"]["int8"]
+    write_document(fast, document)
+    with pytest.raises(BundleError, match="'int4'.*does not know") as caught:
+        load_bundle(fast)
+    assert "Upgrade" in caught.value.hint
+
+
+def test_a_graph_that_was_exchanged_is_refused(fast: Path) -> None:
+    (fast / "model.int8.onnx").write_bytes((fast / "model.onnx").read_bytes())
+    with pytest.raises(BundleError, match="is not the file that was exported"):
+        load_bundle(fast)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"equal_decisions": 0.9949}, "agree in 99.49 %"),
+        ({"auroc_change": -0.0011}, "tumour or none. falls by 0.0011"),
+        ({"ood_auroc_change": -0.0011}, "domain score falls by 0.0011"),
+        ({"ece_change": 0.0051}, "ECE rises by 0.0051"),
+    ],
+)
+def test_a_graph_that_decides_otherwise_is_refused_and_not_put_in(
+    tiny_bundle: Path, tmp_path: Path, change: dict[str, float], words: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
+    before = sorted(folder.iterdir()), read_document(folder)
+    with pytest.raises(BundleError, match=words):
+        # One measurement that holds does not make up for one that does not.
+        add_fast_path(folder, (AGREEMENT, worse(**change)))
+    assert (sorted(folder.iterdir()), read_document(folder)) == before
+
+
+def test_limits_hold_where_they_are_just_reached() -> None:
+    edge = worse(
+        equal_decisions=0.995,
+        auroc_change=-0.001,
+        ece_change=0.005,
+        ood_auroc_change=-0.001,
+    )
+    assert edge.shortfalls() == ()

@@ -10,7 +10,7 @@ import pytest
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.bundle.facts import Calibration
+from tumorlens.inference.bundle.facts import Calibration, Margins
 from tumorlens.inference.slice.decision import (
     OUT_OF_DISTRIBUTION,
     SOME_LESION,
@@ -22,6 +22,7 @@ from tumorlens.inference.slice.decision import (
     class_view,
     decide,
     decided_view,
+    firm_decision,
     named_probabilities,
     other_lesions,
     pool_evidence,
@@ -209,3 +210,45 @@ def test_what_a_decision_rests_on_is_found_again_from_the_four_classes() -> None
     four = np.array([[0.7, 0.1, 0.1, 0.1]])
     found = named_probabilities(four, np.array([np.nan]))
     np.testing.assert_allclose(found, [[0.7, 0.1, 0.1, 0.1, 0.0]])
+
+
+@pytest.mark.parametrize("distance", [-0.2, 0.2])
+def test_errors_that_reach_a_border_could_change_a_decision(tiny_bundle, distance):
+    # A glioma at so many log-odds from the operating point's threshold of 0.3.
+    odds = np.log(0.3 / 0.7) + distance
+    assert not close(tiny_bundle, odds, Margins(0.1, 0.0))
+    assert close(tiny_bundle, odds, Margins(0.3, 0.0))
+
+
+def test_errors_that_reach_another_kind_could_change_a_decision(tiny_bundle):
+    kinds = (6.0, 5.6, -20.0, -20.0)
+    assert not close(tiny_bundle, 0.0, Margins(0.1, 0.0), kinds)
+    assert close(tiny_bundle, 0.0, Margins(0.3, 0.0), kinds)
+
+
+def test_the_level_of_the_domain_score_is_a_border_and_beyond_it_is_none(tiny_bundle):
+    # Grey pictures have a score of 6 log-odds above the level.
+    assert not close(tiny_bundle, 9.0, Margins(0.1, 5.9))
+    assert close(tiny_bundle, 9.0, Margins(0.1, 6.1))
+    # What is refused for good has no decision that could change.
+    border = np.log(0.3 / 0.7)
+    assert close(tiny_bundle, border + 0.01, Margins(0.1, 0.0))
+    assert not close(tiny_bundle, border + 0.01, Margins(0.1, 0.0), colour=0.9)
+
+
+def close(folder, odds, margins, logits=None, colour=0.0):
+    """Ask of a slice whose log-odds of a glioma are given, or all of its logits."""
+    values = (2.0 * odds, -40.0, -40.0, 0.0) if logits is None else logits
+    domain = OodModel.load(folder / "domain.npz")
+    outputs = RawOutputs(
+        np.array([values], np.float32),
+        np.zeros((1, 14, 14, 4), np.float32),
+        np.zeros((1, 7, 7, 4), np.float32),
+        np.zeros((1, len(domain.center)), np.float32),
+    )
+    slice_ = Slice(np.zeros((8, 8), np.float32), "x.png", colorfulness=colour)
+    bundle = load_bundle(folder)
+    given = (outputs, 0, slice_, bundle, domain, "screening", 0.3)
+    decision = firm_decision(*given, margins)
+    assert decision is None or decision == decide(*given)
+    return decision is None

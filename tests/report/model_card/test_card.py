@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 
 from tests.samples.evaluation_page import figure, measured_maps
+from tests.samples.fast_path import AGREEMENT, NO_MARGINS
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
-from tumorlens.inference.bundle.facts import MeasuredShare, OperatingPoint, Rate
+from tumorlens.inference.bundle.facts import (
+    FastPath,
+    MeasuredShare,
+    OperatingPoint,
+    Rate,
+)
 from tumorlens.report.model_card.card import (
     card_charts,
     model_card,
@@ -351,3 +357,14 @@ def test_the_licence_names_what_is_unclear(bare: Bundle) -> None:
     assert "unclear" not in clear and "CC BY-SA 4.0" in clear
     assert "own: not stated" in text("own")
     assert max(map(len, unclear.splitlines())) <= 80
+
+
+def test_a_faster_graph_stands_beside_float32(bare: Bundle) -> None:
+    assert "Faster graph" not in model_card(bare)
+    path = FastPath("model.int8.onnx", "0" * 64, ("a", "b"), NO_MARGINS, (AGREEMENT,))
+    card = model_card(replace(bare, paths={"int8": path}))
+    assert "## Faster graph: int8" in card
+    assert "2 convolutions" in card
+    row = "| held-out patients | 1,200 | 80 | 99.75 % | 12.5 % | -0.0004 | +0.0012 |"
+    assert row in card
+    assert "| at least 99.5 % |  | at least -0.001 | at most +0.005 |" in card

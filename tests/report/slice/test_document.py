@@ -185,7 +185,7 @@ def test_an_open_kind_is_listed_likeliest_first(prediction: Prediction) -> None:
     assert (document["decision"], document["finding"]) == ("tumor", "tumor")
     assert document["kinds"] == ["meningioma", "glioma"]
     assert document["headline"] == "Tumour: meningioma or glioma"
-    assert csv_row(open_)[-2:] == ["tumor", "meningioma glioma"]
+    assert csv_row(open_)[-3:] == ["tumor", "meningioma glioma", "float32"]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_failure_says_what_is_wrong_and_what_to_do() -> None:
 PROMISED = (
     "file,slice,status,predicted,decision,p_glioma,p_meningioma,p_pituitary,"
     "p_no_tumor,p_tumor,domain_score,box_x0,box_y0,box_x1,box_y1,ms,p_other,p_vascular,"
-    "sequence,notes,finding,kinds"
+    "sequence,notes,finding,kinds,model_precision"
 )
 
 
@@ -246,13 +246,13 @@ def test_every_cell_of_a_prediction(prediction: Prediction) -> None:
     assert ",".join(csv_row(prediction)) == (
         "scan 1.png,0,ok,glioma,glioma,0.750000,0.125000,0.062500,0.062500,"
         "0.937500,0.970000,50,10,70,20,12.35,,,,Only the first frame was used.,"
-        "tumor,glioma"
+        "tumor,glioma,float32"
     )
 
 
 def test_no_box_leaves_four_empty_cells(prediction: Prediction) -> None:
     bare = replace(prediction, explanation=replace(prediction.explanation, box=None))
-    assert csv_row(bare)[11:-3] == ["", "", "", "", "12.35", "", "", ""]
+    assert csv_row(bare)[11:-4] == ["", "", "", "", "12.35", "", "", ""]
 
 
 def test_a_failure_is_a_row_with_its_code() -> None:
@@ -268,4 +268,4 @@ def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
     decision = replace(prediction.decision, other_lesions=lesions)
     told = SequenceEstimate(MRSequence.T2, 0.875, MRSequence.T2)
     found = csv_row(replace(prediction, decision=decision, sequence=told))
-    assert found[16:-3] == ["0.250000", "0.031250", "T2"]
+    assert found[16:-4] == ["0.250000", "0.031250", "T2"]

@@ -25,6 +25,7 @@ from tumorlens.imaging.geometry import slice_gap
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.series.by_slices import (
     other_planes,
@@ -180,7 +181,7 @@ def score_series(
             record for record, to in zip(series_list, folds, strict=True) if to == fold
         ]
         _check_unseen(path, records)
-        classifier = load_classifier(path, threads)
+        classifier = load_classifier(path, threads, precision=FLOAT32)
         classifier.bundle.require_four_classes()
         network = _FoldNetwork(classifier, fold)
         for number, record in enumerate(records, start=1):

@@ -37,6 +37,15 @@ threads_option = click.option(
     help="Threads of one forward pass.  [default: the processor's cores]",
 )
 
+precision_option = click.option(
+    "--precision",
+    envvar="TUMORLENS_PRECISION",
+    type=click.Choice(["auto", "float32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the network; auto: whichever graph of the model is faster on "
+    "this machine.",
+)
 
 manifest_option = click.option(
     "--data",

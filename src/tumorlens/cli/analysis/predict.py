@@ -23,6 +23,7 @@ import click
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
+    precision_option,
     threads_option,
 )
 from tumorlens.cli._shared.output_files import (
@@ -104,6 +105,7 @@ _REST_WIDTH = len(_REST.format(finding="", tumor="", domain=""))
     "the folder or archive that holds a patient's pictures, from the table's folder.",
 )
 @threads_option
+@precision_option
 @operating_point_option
 @model_option
 def predict(
@@ -114,6 +116,7 @@ def predict(
     batch: int,
     table_path: str | None,
     threads: int | None,
+    precision: str,
     operating_point: str | None,
     model: str | None,
 ) -> int:
@@ -131,7 +134,9 @@ def predict(
         make_folder(maps)
     notes: list[str] = []
     files = find_files(paths, notes)
-    classifier = load_classifier(model, threads, side_by_side=len(files) > 1)
+    classifier = load_classifier(
+        model, threads, side_by_side=len(files) > 1, precision=precision
+    )
     table = None if table_path is None else _table(Path(table_path), classifier)
     rows = STANDARD_OUTPUT not in (csv_path, json_path)
     start = time.perf_counter()

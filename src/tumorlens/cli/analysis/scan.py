@@ -14,6 +14,7 @@ import click
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
+    precision_option,
     threads_option,
 )
 from tumorlens.cli._shared.output_files import (
@@ -79,6 +80,7 @@ ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 @operating_point_option
 @model_option
 @threads_option
+@precision_option
 def scan(
     paths: tuple[str, ...],
     json_path: str | None,
@@ -89,6 +91,7 @@ def scan(
     operating_point: str | None,
     model: str | None,
     threads: int | None,
+    precision: str,
 ) -> int:
     """Say what whole scans show, how sure that is, and where.
 
@@ -104,7 +107,9 @@ def scan(
     # The first file is unpacked while the network is loaded.
     with ThreadPoolExecutor(1) as pool:
         first = [pool.submit(_read, paths[0], volume)]
-        classifier = load_series_classifier(model, threads, planes, side_by_side=True)
+        classifier = load_series_classifier(
+            model, threads, planes, side_by_side=True, precision=precision
+        )
     rows = json_path != STANDARD_OUTPUT
     report = None if pdf is None else StudyReport(Path(pdf), classifier.bundle)
     results = _Results(rows, None if evidence is None else Path(evidence), report)

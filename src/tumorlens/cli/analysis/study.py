@@ -12,6 +12,7 @@ import click
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
+    precision_option,
     threads_option,
 )
 from tumorlens.cli._shared.output_files import (
@@ -77,6 +78,7 @@ SOME_FAILED = 1
 @operating_point_option
 @model_option
 @threads_option
+@precision_option
 def study(
     paths: tuple[str, ...],
     json_path: str | None,
@@ -87,6 +89,7 @@ def study(
     operating_point: str | None,
     model: str | None,
     threads: int | None,
+    precision: str,
 ) -> int:
     """Judge all series of one study together: one finding for one person's visit.
 
@@ -101,7 +104,7 @@ def study(
     check_files(json_path, evidence, pdf)
     if evidence is not None and not evidence.endswith(".nii.gz"):
         raise click.UsageError("--evidence takes a file name that ends in .nii.gz.")
-    classifier = load_study_classifier(model, threads)
+    classifier = load_study_classifier(model, threads, precision)
     if dicom is not None:
         make_folder(dicom)
     series, notes, failed = _read(paths)

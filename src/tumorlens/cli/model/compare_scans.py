@@ -89,12 +89,13 @@ def _show(comparison: dict[str, Any]) -> None:
     from rich.table import Table
 
     from tumorlens.report.figure_words import figure_text
+    from tumorlens.report.words import counted
 
     console = Console(width=max(110, Console().width))
     for part in comparison["sets"]:
         table = Table(
-            title=f"{part['name']}: {part['scans']} scans of {part['patients']} "
-            f"patients, {part['tumors']} with a tumour",
+            title=f"{part['name']}: {part['scans']} series of "
+            f"{counted(part['patients'], 'patient')}, {part['tumors']} with a tumour",
             title_justify="left",
         )
         table.add_column("Model")
@@ -125,10 +126,12 @@ def _show(comparison: dict[str, Any]) -> None:
 def _held_out(model: dict[str, Any]) -> str:
     """Say whose scans it was scored on; copies under other names are not looked for."""
     if seen := model["scans_of_patients_it_has_seen"]:
-        return f"NOT held out, {seen} scans are of patients that shaped it"
+        one = "1 series is of a patient"
+        scans = one if seen == 1 else f"{seen} series are of patients"
+        return f"NOT held out, {scans} that shaped it"
     if untold := model["scans_of_patients_unknown"]:
         return (
-            f"NOT known to be held out, as nobody can tell of {untold} scans whether "
+            f"NOT known to be held out, as nobody can tell of {untold} series whether "
             "their patients shaped it"
         )
     return "held out, by the patients' names"

@@ -76,7 +76,7 @@ def sequences(
         )
     figures = {}
     for folder in models or (DEFAULT_BUNDLE,):
-        classifier = load_classifier(folder)
+        classifier = load_classifier(folder, precision="float32")
         classifier.bundle.require_four_classes()
         name = f"{classifier.bundle.name} {classifier.bundle.version}"
         click.echo(f"{name}: judging {len(records):,} slices.")

@@ -145,6 +145,12 @@ _SECONDS_A_LINE = 60.0
     default=None,
     help="Let no set of mixed or unclear licence teach or calibrate.",
 )
+@click.option(
+    "--mlflow",
+    metavar="URI",
+    default=None,
+    help="Also keep choices, epochs and bundle in this MLflow store.",
+)
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
 @click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
 def train(
@@ -159,6 +165,7 @@ def train(
     table: Path | None,
     ready: Path | None,
     permutations: int | None,
+    mlflow: str | None,
     resume: bool,
     include_flagged: bool,
     **choices: Any,  # noqa: ANN401 - one for each field of TrainingConfig
@@ -189,6 +196,8 @@ def train(
     alone = not (
         given or weights is not None or folds is not None or for_folds or resume
     )
+    if mlflow is not None and (folds is not None or ready is not None):
+        raise click.UsageError("--mlflow goes without --folds and --model.")
     if table is None and (ready is not None or permutations is not None):
         raise click.UsageError("--model and --permutations go with --clinical.")
     if ready is not None and not alone:
@@ -224,7 +233,7 @@ def train(
     if for_folds:
         raise click.UsageError(f"--{for_folds[0]} goes with --folds.")
     bundle = _train_once(
-        manifest, folder, given, weights, resume, include_flagged, calibrate_on
+        manifest, folder, given, weights, resume, include_flagged, calibrate_on, mlflow
     )
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
     learn_columns(bundle.folder, calibrate_on)
@@ -243,6 +252,7 @@ def _train_once(
     resume: bool,
     include_flagged: bool,
     calibrate_on: Path | None,
+    mlflow: str | None,
 ) -> Bundle:
     from tumorlens.experiments.run import RunConfig, configured, run_training
     from tumorlens.training.config import TrainingConfig
@@ -265,6 +275,7 @@ def _train_once(
                 *(manifest, folder, config, weights, resume, include_flagged),
                 calibrate_on,
                 size_epochs=sized,
+                mlflow=mlflow,
             ),
             say=click.echo,
             progress=progress,

@@ -39,6 +39,7 @@ def anonymise(places: tuple[Path, ...], out: Path) -> int:
     Exit status: 0 all were written, 1 some were refused, 2 none was written.
     """
     from tumorlens.pacs.anonymise import Anonymiser, dicom_files
+    from tumorlens.report.words import counted
 
     anonymiser = Anonymiser()
     make_folder(out)
@@ -65,7 +66,9 @@ def anonymise(places: tuple[Path, ...], out: Path) -> int:
         except OSError as error:
             raise cannot_write(target, error) from error
         written += 1
-    click.echo(f"{written} files written to {display_name(out)}, {refused} refused.")
+    click.echo(
+        f"{counted(written, 'file')} written to {display_name(out)}, {refused} refused."
+    )
     if not written:
         return NONE_WRITTEN
     return SOME_REFUSED if refused else ALL_WRITTEN

@@ -17,6 +17,7 @@ import click
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
+    precision_option,
     threads_option,
 )
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
@@ -24,7 +25,7 @@ from tumorlens.cli._shared.service import share_heaps
 from tumorlens.cli.services.private_log import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.words import with_probability
+from tumorlens.report.words import counted, with_probability
 
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
@@ -94,6 +95,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @operating_point_option
 @model_option
 @threads_option
+@precision_option
 def dicomweb(
     url: str,
     study: str | None,
@@ -108,6 +110,7 @@ def dicomweb(
     operating_point: str | None,
     model: str | None,
     threads: int | None,
+    precision: str,
 ) -> int:
     """Judge MR series of a PACS over DICOMweb, and store SR, SEG and SC beside them.
 
@@ -171,7 +174,9 @@ def dicomweb(
         connect() as archive,
         connect() as destination,
     ):
-        classifier = load_series_classifier(model, threads, side_by_side=True)
+        classifier = load_series_classifier(
+            model, threads, side_by_side=True, precision=precision
+        )
         point = classifier.bundle.point(operating_point)
         if study is not None:
             return _judge_study(archive, classifier, study, out, point, fhir)
@@ -248,7 +253,7 @@ def _judge_study(
             for item in judged_series:
                 finding = item.finding
                 headline = with_probability(finding.headline, finding.p_tumor)
-                click.echo(f"{name}, {count} images: {headline}")
+                click.echo(f"{name}, {counted(count, 'image')}: {headline}")
                 if finding.not_judged is not None:
                     click.echo(f"  {finding.not_judged}")
             if missing:
@@ -311,10 +316,10 @@ def _deliver(archive: Archive, judged: list[Judged], out: str | None) -> str:
     results = [data for item in judged for data in item.results]
     if out is not None:
         _write(results, Path(out))
-        return f"{len(results)} results written."
+        return f"{counted(len(results), 'result')} written."
     with TemporaryDirectory(prefix="tumorlens-") as folder:
         archive.store(_write(results, Path(folder)), lambda _: None)
-    return f"{len(results)} results stored."
+    return f"{counted(len(results), 'result')} stored."
 
 
 def _write(results: list[bytes], folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tumorlens.cli._shared.options import precision_option
 from tumorlens.cli._shared.output_files import (
     check_files,
     make_folder,
@@ -155,6 +156,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 )
 @click.option("--operating-point", default=None, metavar="screening|balanced")
 @click.option("--model", default=None, metavar="DIR", help="Another model bundle.")
+@precision_option
 @click.option(
     "--health",
     envvar="TUMORLENS_NODE_HEALTH",
@@ -211,6 +213,7 @@ def node(
     keep_hours: float,
     operating_point: str | None,
     model: str | None,
+    precision: str,
     health: str | None,
     fhir: Path | None,
     study_results: Path | None,
@@ -299,7 +302,7 @@ def node(
     if fhir is not None:
         require_fhir()
         make_folder(fhir)
-    classifier = load_series_classifier(model, side_by_side=True)
+    classifier = load_series_classifier(model, side_by_side=True, precision=precision)
     # Before the queue is opened: it may name an operating point that is none.
     classifier.bundle.point(operating_point)
     if study_results is not None:

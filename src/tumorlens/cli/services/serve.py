@@ -43,7 +43,12 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.server import HttpServer
     from tumorlens.web.tls import tls_front
 
-    classifier = load_series_classifier(settings.model, settings.threads)
+    classifier = load_series_classifier(
+        settings.model,
+        settings.threads,
+        precision=settings.precision,
+        own_classes=True,
+    )
     stop = OrderlyStop()
     with (
         stop.on_signals(),

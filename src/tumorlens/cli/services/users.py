@@ -43,7 +43,7 @@ def add(place: Place, name: str, role: str) -> None:
     """Make an account NAME."""
     with _open(place) as accounts:
         account = accounts.add(name, _password(), role)
-    click.echo(f"{account.name} is a {account.role}.")
+    click.echo(f"{account.name} has the role {account.role}.")
 
 
 @users.command("list")
@@ -81,7 +81,7 @@ def role(place: Place, name: str, role: str) -> None:
     """Give the account NAME the role ROLE, at once."""
     with _open(place) as accounts:
         accounts.set_role(name, role)
-    click.echo(f"{name} is a {role}.")
+    click.echo(f"{name} has the role {role}.")
 
 
 @users.command()

@@ -18,6 +18,7 @@ from tumorlens.settings import load_settings
 _SETTINGS = (
     "model",
     "threads",
+    "precision",
     "operating_point",
     "retention_minutes",
     "slices_per_scan",
@@ -46,7 +47,10 @@ def worker(**options: str | None) -> None:
     from tumorlens.web.uploads.series_jobs import SeriesJobs
 
     classifier = load_series_classifier(
-        settings.model, settings.threads, side_by_side=True
+        settings.model,
+        settings.threads,
+        side_by_side=True,
+        precision=settings.precision,
     )
     stop, stopped = OrderlyStop(), threading.Event()
     with (

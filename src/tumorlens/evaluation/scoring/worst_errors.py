@@ -13,6 +13,7 @@ import numpy as np
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.explanation import Prediction
 
@@ -158,6 +159,6 @@ def fold_predictor(bundles: Mapping[int, Path]) -> Predict:
                 f"No bundle left the fold {fold} out.",
                 f"Ask for records of the folds {sorted(bundles)}.",
             )
-        return predictor(load_classifier(bundles[fold]))
+        return predictor(load_classifier(bundles[fold], precision=FLOAT32))
 
     return lambda record: predictor_of(record.fold)(record)

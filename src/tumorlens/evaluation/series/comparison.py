@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, InputError, SettingError
 from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
@@ -102,7 +103,7 @@ def load_compared_model(folder: Path) -> ComparedModel:
         A bundle does not verify.
     """
     if (folder / FACTS_FILE).exists():
-        member = _Member(load_series_classifier(folder))
+        member = _Member(load_series_classifier(folder, precision=FLOAT32))
         bundle = member.bundle
         return ComparedModel(f"{bundle.name} {bundle.version}", (member,))
     places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
@@ -111,7 +112,9 @@ def load_compared_model(folder: Path) -> ComparedModel:
             f"{folder} holds neither a bundle nor a cross-validation.",
             "Give the folder of a bundle, or that of `tumorlens train --folds`.",
         )
-    members = tuple(_Member(load_series_classifier(place)) for place in places)
+    members = tuple(
+        _Member(load_series_classifier(place, precision=FLOAT32)) for place in places
+    )
     return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
 
 

@@ -70,8 +70,9 @@ class Frame:
         Unit vectors along the rows and down the columns, one after the other;
         None where missing.
     seats
-        Other signs of the order: SliceLocation, the position in the stack,
-        the vendor's own number of the slice, InstanceNumber; None where missing.
+        Other signs of the order: SliceLocation, the place by tags of before 1993,
+        the position in the stack, the vendor's own number of the slice,
+        InstanceNumber; None where missing.
     traits
         Traits in which repeats at one place may differ, by the names of `TRAITS`.
     aside
@@ -157,9 +158,9 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
         value_bytes = shape.samples * shape.allocated // 8
         check_unpacked(pixels, value_bytes, len(data), name)
         lookup = modality_lookup(header, name)
-        sequence = guess_sequence(header)
+        sequences: dict[tuple[str, ...], MRSequence | None] = {}
         pictures = [
-            _frame(header, values, padded, index, name, shape, lookup, sequence)
+            _frame(header, values, padded, index, name, shape, lookup, sequences)
             for index, (values, padded) in enumerate(decode(header, shape, name))
         ]
         bare = copy.copy(header)
@@ -175,7 +176,7 @@ def _frame(
     name: str,
     shape: Layout,
     lookup: Lookup | None,
-    sequence: MRSequence | None,
+    sequences: dict[tuple[str, ...], MRSequence | None],
 ) -> Frame:
     groups = _groups(header, index, name)
     slope, summand = (1.0, 0.0) if lookup is not None else _rescale(groups, name)
@@ -199,7 +200,7 @@ def _frame(
         placement=placement,
         plane=None if direction is None else _plane(direction),
         window=_window(groups, shape, slope, summand),
-        sequence=sequence,
+        sequence=_sequence(groups, sequences),
         pixel_aspect=_pixel_aspect(groups, spacing),
     )
     traits = {
@@ -220,6 +221,7 @@ def _frame(
         direction=direction,
         seats=(
             _seat(groups, "SliceLocation"),
+            _retired_seat(groups, direction),
             _seat(groups, "InStackPositionNumber"),
             _seat(groups, _PHILIPS_SLICE),
             _seat(groups, "InstanceNumber"),
@@ -227,6 +229,39 @@ def _frame(
         traits=traits,
         aside=localiser_words(header) or aside or computed_words(groups),
     )
+
+
+_SETTINGS = {
+    "EchoTime": ("EffectiveEchoTime", "EchoTime"),
+    "RepetitionTime": ("RepetitionTime",),
+    "InversionTime": ("InversionTimes", "InversionTime"),
+    "FlipAngle": ("FlipAngle",),
+    "DiffusionBValue": ("DiffusionBValue",),
+    "AcquisitionContrast": ("AcquisitionContrast",),
+}
+"""Tags that tell a weighting, and where enhanced files state them for each frame."""
+
+
+def _sequence(
+    groups: list[Dataset], known: dict[tuple[str, ...], MRSequence | None]
+) -> MRSequence | None:
+    """Name a frame's weighting, once for all frames of a file with its settings."""
+    *own, header = groups
+    settings = tuple(
+        next((x for x in (_first(own, keyword) for keyword in keywords) if x), "")
+        for keywords in _SETTINGS.values()
+    )
+    if settings not in known:
+        described = header
+        if any(settings):
+            described = copy.copy(header)
+            for keyword, setting in zip(_SETTINGS, settings, strict=True):
+                if setting:
+                    value = setting.split("\\")[0]
+                    number = keyword != "AcquisitionContrast"
+                    setattr(described, keyword, float(value) if number else setting)
+        known[settings] = guess_sequence(described)
+    return known[settings]
 
 
 _COMPONENTS = {"PHASE": "phase", "IMAGINARY": "the imaginary part of the signal"}
@@ -268,6 +303,23 @@ def _seat(groups: list[Dataset], keyword: str | int) -> float | None:
         if stated is not None:
             return stated[0]
     return None
+
+
+def _retired_seat(
+    groups: list[Dataset], direction: tuple[float, ...] | None
+) -> float | None:
+    """Read where a slice lies along its stack by tags of before DICOM, in mm.
+
+    Which way their axes ran differs between makers, so they tell an order and no side.
+    """
+    location = _seat(groups, "Location")
+    position = _values(groups, "ImagePosition", 3)
+    if location is not None or position is None:
+        return location
+    axes = direction or _values(groups, "ImageOrientation", 6)
+    if axes is None:
+        return None
+    return float(np.dot(position, np.cross(axes[:3], axes[3:])))
 
 
 def _number(header: Dataset, name: str) -> int:
@@ -350,7 +402,9 @@ def _spacing(groups: list[Dataset]) -> tuple[float, float] | None:
 
 def _pixel_aspect(groups: list[Dataset], spacing: tuple[float, float] | None) -> float:
     """Height over width of a pixel, by the spacing, else by PixelAspectRatio."""
-    stated = spacing or _values(groups, "PixelAspectRatio", 2)
+    stated: tuple[float, ...] | None = spacing
+    for keyword in ("PixelAspectRatio", "ImagerPixelSpacing"):
+        stated = stated or _values(groups, keyword, 2)
     if stated is None or min(stated) <= 0.0:
         return 1.0
     aspect = stated[0] / stated[1]

@@ -14,6 +14,7 @@ from tumorlens.errors import InputError, MissingFileError, TooLargeError
 from tumorlens.imaging.dicom.frames import STRONG_TRAITS, TRAITS, Frame, frames_of
 from tumorlens.imaging.dicom.header import numbers, patient_of, text
 from tumorlens.imaging.dicom.order import (
+    SAME_PLACE_MM,
     depths,
     distinct_seats,
     gap_note,
@@ -37,9 +38,17 @@ _LEAST_STACK = 3
 _LOCALISER_SLICES = 15
 """A localiser has at most so many in each of its three planes."""
 
+_LEAST_LOCALISER_SLICES = 5
+"""The same, where they share their name with a stack."""
+
 _DENSE = 0.75
 """Distance of slices over the one that the header states: below, there are more
 acquisitions than one."""
+
+_PAIRED = 0.25
+_LEAST_PAIRED, _MOST_PAIRED = 0.4, 0.85
+"""Share of distances that are under a quarter of the longest: slices lie in pairs or
+fives; more are a stack with a gap."""
 
 _EVEN = 0.1
 """Share of their mean by which the distances of a regular stack differ."""
@@ -385,12 +394,16 @@ def _set_aside(
     """Part what is to be judged from what is not, with the reason of each."""
     kept: list[Frame] = []
     asides: list[tuple[Frame, str]] = []
-    for named in _split(frames, lambda frame: frame.series):
-        reasons = {frame.aside for frame in named}
+    planning = {frame.series for frame in frames if frame.aside == LOCALISER}
+    # Anonymisers give all series one identifier: what a series calls itself counts.
+    for named in _split(frames, lambda frame: (frame.series, _called(frame))):
         # What was taken with a localiser is one, whatever it calls itself.
-        whole = LOCALISER in reasons or _crosses_itself(named)
+        whole = any(frame.aside == LOCALISER for frame in named) or (
+            named[0].series in planning and len(named) <= _LEAST_LOCALISER_SLICES
+        )
+        crossed = set() if whole else _crossed_planes(named)
         for frame in named:
-            reason = LOCALISER if whole else frame.aside
+            reason = LOCALISER if whole or id(frame) in crossed else frame.aside
             if reason:
                 asides.append((frame, reason))
             else:
@@ -398,19 +411,36 @@ def _set_aside(
     return kept, asides
 
 
-def _crosses_itself(frames: Sequence[Frame]) -> bool:
-    """Tell whether a series looks at the head from three sides, a few slices each."""
+def _called(frame: Frame) -> str:
+    return text(frame.header, "SeriesDescription").casefold()
+
+
+def _crossed_planes(frames: Sequence[Frame]) -> set[int]:
+    """Find the frames of a series that look at the head from three sides, a few each.
+
+    Returns
+    -------
+    set of int
+        `id` of each such frame; empty where there are none.
+    """
     directions = _by_direction(frames)
-    vectors = [group[0].direction for group in directions]
-    if len(vectors) < 3 or any(len(group) > _LOCALISER_SLICES for group in directions):
-        return False
-    normals = [np.cross(way[:3], way[3:]) for way in vectors if way is not None]
+    few = [group for group in directions if len(group) <= _LOCALISER_SLICES]
+    if len(few) < len(directions):
+        # Beside a stack, three stacks of its own may stand in the other planes.
+        few = [group for group in few if len(group) <= _LEAST_LOCALISER_SLICES]
+    normals = [
+        np.cross(way[:3], way[3:])
+        for way in (group[0].direction for group in few)
+        if way is not None
+    ]
     crossed = [
         normal
         for index, normal in enumerate(normals)
         if all(abs(float(normal @ other)) < _CROSSED for other in normals[:index])
     ]
-    return len(normals) == len(vectors) and len(crossed) >= 3
+    if len(normals) < len(few) or len(crossed) < 3:
+        return set()
+    return {id(frame) for group in few for frame in group}
 
 
 def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -440,7 +470,7 @@ def _alike(one: Frame, two: Frame) -> bool:
 
 def _acquisitions(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
     """Part the acquisitions of one direction that share a name."""
-    frames = _without_wrong_places(frames, notes)
+    frames = _without_wrong_places(_with_mended_places(frames, notes), notes)
     groups = [frames]
     for trait in STRONG_TRAITS:
         groups = [part for group in groups for part in _by_strong_trait(group, trait)]
@@ -453,6 +483,7 @@ def _acquisitions(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
             )
         ]
     groups = [part for group in groups for part in _by_repeated_number(group)]
+    groups = [part for group in groups for part in _by_runs(group)]
     for trait in TRAITS:
         if not any(_repeats(group) for group in groups):
             return groups
@@ -461,13 +492,41 @@ def _acquisitions(frames: list[Frame], notes: list[str]) -> list[list[Frame]]:
 
 
 def _is_too_dense(frames: Sequence[Frame]) -> bool:
-    """Tell whether slices lie nearer to each other than their header says."""
+    """Tell whether slices lie nearer to each other than their header says, or in pairs.
+
+    Slices of one acquisition that overlap are told from two acquisitions by what is
+    then tried: each part has to be a regular stack of its own.
+    """
     along = depths(frames)
-    stated = numbers(frames[0].header, "SpacingBetweenSlices", 1)
-    if along is None or stated is None or len(frames) < 2 * _LEAST_STACK:
+    if along is None or len(frames) < 2 * _LEAST_STACK:
         return False
-    usual = float(np.median(np.diff(np.sort(along))))
-    return 0.0 < usual < _DENSE * abs(stated[0])
+    header = frames[0].header
+    stated = numbers(header, "SpacingBetweenSlices", 1)
+    stated = stated or numbers(header, "SliceThickness", 1)
+    steps = np.diff(np.sort(along))
+    near = float((steps < _PAIRED * steps.max()).mean())
+    if _LEAST_PAIRED < near < _MOST_PAIRED:
+        return True
+    usual = float(np.median(steps))
+    return stated is not None and 0.0 < usual < _DENSE * abs(stated[0])
+
+
+def _by_runs(frames: list[Frame]) -> list[list[Frame]]:
+    """Part acquisitions whose numbers go on: places that run on, then jump back."""
+    along = depths(frames)
+    counts = Counter(frame.seats[-1] for frame in frames)
+    if along is None or None in counts or len(counts) < len(frames):
+        return [frames]
+    if not _is_too_dense(frames):
+        return [frames]
+    order = np.argsort([frame.seats[-1] or 0.0 for frame in frames], kind="stable")
+    steps = np.diff(along[order])
+    way = np.sign(np.median(steps))
+    breaks = np.flatnonzero(np.sign(steps) != way) + 1
+    parts = [
+        [frames[int(index)] for index in run] for run in np.split(order, list(breaks))
+    ]
+    return parts if all(_is_stack(part) for part in parts) else [frames]
 
 
 def _by_repeated_number(frames: list[Frame]) -> list[list[Frame]]:
@@ -482,6 +541,68 @@ def _by_repeated_number(frames: list[Frame]) -> list[list[Frame]]:
         ranks[frame.seats[-1]] += 1
     stacks = list(parts.values())
     return stacks if all(_is_stack(part) for part in stacks) else [frames]
+
+
+def _with_mended_places(frames: list[Frame], notes: list[str]) -> list[Frame]:
+    """Put a slice where its number belongs, whose position contradicts all others.
+
+    Places and numbers of a stack lie on a line. A position that is off it, and puts
+    its slice among or over others, was left over from another slice or never written.
+    """
+    count = len(frames)
+    along = depths(frames)
+    seat = distinct_seats(frames)
+    if along is None or seat is None or frames[0].direction is None:
+        return frames
+    if count < _LEAST_LINE:
+        return frames
+    values = np.array([frame.seats[seat] for frame in frames], np.float64)
+    order = np.argsort(values)
+    steps = np.diff(along[order]) / np.diff(values[order])
+    slope = float(np.median(steps))
+    if slope == 0.0:
+        return frames
+    start = float(np.median(along - slope * values))
+    usual = float(np.median(np.abs(np.diff(along[order]))))
+    off = np.abs(along - (start + slope * values)) > 0.5 * usual
+    right = np.flatnonzero(~off)
+    wrong = np.flatnonzero(off)
+    if not 0 < wrong.size <= max(1, count // _MOST_WRONG):
+        return frames
+    # Where the order agrees all the same, slices are only unevenly apart.
+    sorted_along = np.sign(slope) * along[order]
+    if (np.diff(sorted_along) > SAME_PLACE_MM).all():
+        return frames
+    # Each has to fill a hole: one slice taken again is numbered behind the others.
+    meant = start + slope * values[wrong]
+    inside = (meant > along[right].min()) & (meant < along[right].max())
+    nearest = np.abs(meant[:, None] - along[right]).min(axis=1)
+    if not inside.all() or nearest.min() < 0.75 * usual:
+        return frames
+    stated = np.array([frame.position for frame in frames], np.float64)
+    line = np.polynomial.polynomial.polyfit(values[right], stated[right], 1)
+    mended = list(frames)
+    for index in wrong:
+        x, y, z = (float(item) for item in line[0] + values[index] * line[1])
+        frame = frames[index]
+        place = frame.slice.placement
+        if place is not None:
+            place = replace(place, origin=(x, y, z))
+        mended[index] = replace(
+            frame, position=(x, y, z), slice=replace(frame.slice, placement=place)
+        )
+    state = "states" if wrong.size == 1 else "state"
+    notes.append(
+        f"{wrong.size} of {count} slices {state} a position that contradicts all "
+        "others; "
+        "each was put where its number belongs."
+    )
+    return mended
+
+
+_LEAST_LINE = 8
+_MOST_WRONG = 10
+"""One in so many slices may state a wrong position."""
 
 
 def _without_wrong_places(frames: list[Frame], notes: list[str]) -> list[Frame]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
 import threading
 import warnings
 import zlib
@@ -225,7 +226,8 @@ def _encodings(stated: object) -> list[str]:
         value = value.decode("ascii", "replace")
     if isinstance(value, str):
         value = value.split("\\")
-    terms = []
+    terms: list[str] = []
+    codecs: list[str] = []
     for item in value if isinstance(value, Iterable) else ():
         name = str(item).strip(" \0").upper()
         bare = "".join(char for char in name if char.isalnum())
@@ -234,14 +236,116 @@ def _encodings(stated: object) -> list[str]:
             term = f"ISO 2022 IR {bare[9:]}"
         elif bare.startswith("ISOIR") and bare[5:].isdigit():
             term = f"ISO_IR {bare[5:]}"
+        codec = _CODECS.get(bare) or _named_codec(bare)
         if term in python_encoding:
             terms.append(term)
-    return list(convert_encodings(terms or [""]))
+        elif codec:
+            codecs.append(codec)
+    return [*codecs, *convert_encodings(terms or [""])]
+
+
+_CODECS = {
+    "ISOIR203": "iso8859_15",
+    "KOI8R": "koi8_r",
+    "EUCJP": "euc_jp",
+    "BIG5": "big5",
+}
+
+
+def _named_codec(bare: str) -> str:
+    """Name the codec of ``ISO-8859-2`` or ``windows-1251``; empty for other names."""
+    part = re.fullmatch(r"ISO8859(1[0-6]?|[2-9])", bare)
+    if part:
+        return f"iso8859_{part[1]}"
+    page = re.fullmatch(
+        r"(?:WINDOWS|CP)(125[0-8]|437|85[0258]|866|874|9(?:32|36|49|50))", bare
+    )
+    return f"cp{page[1]}" if page else ""
+
+
+_BETWEEN_WORDS = re.compile(rb"[\\\\^=\s,./()+-]+")
+_CYRILLIC = re.compile(rb"[\xa8\xc0-\xdf]([\xb8\xe0-\xff]+|[\xa8\xc0-\xdf]*)")
+_KOREAN_SURNAMES = frozenset(
+    "김이박최정강조윤장임한오서신권황안송류홍전고문손양배백허남심노하곽성차주우"
+)
+
+
+def _by_pairs(raw: bytes) -> str:
+    """Decode text of no stated set that is no Latin: words of nothing but high bytes.
+
+    Cyrillic of Windows has capitals before small letters; Korean and Chinese have
+    pairs, of which those of Hangul end early.
+    """
+    words = [word for word in _BETWEEN_WORDS.split(raw) if not word.isascii()]
+    joined = b"".join(words)
+    if len(joined) < _LEAST_HIGH_BYTES or min(joined) < 0x80:
+        return ""
+    try:
+        if all(_CYRILLIC.fullmatch(x) for x in words) and max(map(len, words)) > 2:
+            return raw.decode("cp1251")
+        leads = joined[::2]
+        if any(len(word) % 2 for word in words) or not (
+            min(leads) >= 0xB0 and max(leads) <= 0xF7 and min(joined[1::2]) >= 0xA1
+        ):
+            return ""
+        if max(leads) <= _LAST_HANGUL:
+            korean = words[0].decode("euc_kr")
+            if korean[0] in _KOREAN_SURNAMES or len(leads) >= _LEAST_HANGUL:
+                return raw.decode("euc_kr")
+        return raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return ""
+
+
+_LEAST_HIGH_BYTES = 4
+_LAST_HANGUL = 0xC8
+_LEAST_HANGUL = 4
+"""Pairs in the range of Hangul from which on text is no Chinese."""
+
+_LATIN = ("iso8859", "latin_1", "UTF8")
+"""Codecs that nothing but UTF-8 and Latin letters can have been meant by."""
+
+_KANJI, _OLD_KANJI = b"\x1b$B", b"\x1b$@"
+_LEFT_ESCAPES = re.compile(r"\x1b(\$\)[AC]|-[A-Z]|\([BJ]|\)I)")
+
+_BARE_CODECS = {
+    "iso2022_jp": "cp932",
+    "iso2022_jp_2": "cp932",
+    "euc_kr": "cp949",
+    "GB2312": "gb18030",
+    "iso_ir_58": "gb18030",
+}
+"""What senders write where they leave the escape sequences out."""
+
+
+def _without_escapes(raw: bytes, encodings: list[str]) -> str:
+    """Decode text of which the escape sequences were left out; empty where none fits.
+
+    Of text whose set nobody states, Japanese in Shift-JIS is plain: no Latin letter
+    stands beside its bytes, some of which are no letters at all.
+    """
+    for encoding in encodings:
+        codec = _BARE_CODECS.get(encoding)
+        if codec is None:
+            continue
+        try:
+            return raw.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    if not any(0x81 <= byte <= 0x9F for byte in raw):
+        return _by_pairs(raw)
+    try:
+        text = raw.decode("cp932")
+    except UnicodeDecodeError:
+        return ""
+    parts = re.split(r"[\\^=\s]", text)
+    mixed = any(re.search("[A-Za-z]", x) and not x.isascii() for x in parts)
+    return "" if mixed else text
 
 
 def _text_of(raw: bytes, encodings: list[str]) -> str:
     """Decode text: as stated, unless it is plainly UTF-8; latin letters at worst."""
-    from pydicom.charset import decode_bytes
+    from pydicom.charset import CODES_TO_ENCODINGS, decode_bytes
 
     raw = raw.rstrip(b" \0")
     if _ESCAPE not in raw:
@@ -253,10 +357,29 @@ def _text_of(raw: bytes, encodings: list[str]) -> str:
                 whole = raw[: error.start]
                 if not whole.isascii():
                     return whole.decode("utf-8")
-    decoded = decode_bytes(raw, encodings, {ord(x) for x in "\\^="})
-    if "\ufffd" in decoded or (encodings == ["UTF8"] and _ESCAPE not in raw):
+        if encodings[0] in _LATIN or encodings[0] in _BARE_CODECS:
+            bare = _without_escapes(raw, encodings)
+            if bare:
+                return bare
+        if encodings[0] in _LATIN:
+            # Bytes from 80 to 9F are letters of Windows, and none of Latin-1.
+            return raw.decode("cp1252" if _is_windows(raw) else "latin-1")
+    # An escape sequence names its codec, whatever the tag says.
+    raw = raw.replace(_OLD_KANJI, _KANJI)
+    announced = [codec for mark, codec in CODES_TO_ENCODINGS.items() if mark in raw]
+    known = list(dict.fromkeys((*encodings, *announced)))
+    decoded = decode_bytes(raw, known, {ord(x) for x in "\\^="})
+    if "\ufffd" in decoded:
         return raw.replace(_ESCAPE, b"").decode("latin-1")
-    return str(decoded)
+    return _LEFT_ESCAPES.sub("", str(decoded))
+
+
+def _is_windows(raw: bytes) -> bool:
+    try:
+        raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    return any(0x80 <= byte <= 0x9F for byte in raw)
 
 
 def integer(

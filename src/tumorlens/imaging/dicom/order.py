@@ -9,17 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.dicom.frames import Frame
+from tumorlens.imaging.dicom.header import numbers
 
 SAME_PLACE_MM = 0.01
 """Slices nearer to each other than this lie in one place."""
 
 _SEATS = (
     "the tag SliceLocation",
+    "the retired tags of their position",
     "their position in the stack",
     "the scanner's own number of the slice",
     "the tag InstanceNumber",
 )
 """Tags that tell the order where places do not, in the order of `Frame.seats`."""
+
+_NUMBER = len(_SEATS) - 1
+_LEAST_ARM = 3
+"""Slices on either side of the middle from which on a lost sign is told."""
+
+_DENSE_COUNT = 4
+"""Numbers of a counter that may pass for each slice that it counts."""
 
 _MISSING_FROM = 1.5
 """Times the usual distance between slices: from here on one is missing."""
@@ -83,9 +92,28 @@ def distinct_seats(frames: Sequence[Frame]) -> int | None:
     """
     for seat in range(len(_SEATS)):
         values = {frame.seats[seat] for frame in frames}
-        if None not in values and len(values) == len(frames):
+        if None in values or len(values) < len(frames):
+            continue
+        if seat == _NUMBER or not _lost_its_sign(frames, seat):
             return seat
     return None
+
+
+def _lost_its_sign(frames: Sequence[Frame], seat: int) -> bool:
+    """Tell whether a place falls and rises again where the numbers of slices run on.
+
+    Some senders write how far a slice lies from the middle, without the side.
+    """
+    pairs = [(frame.seats[_NUMBER], frame.seats[seat]) for frame in frames]
+    if any(number is None for number, _ in pairs) or len(pairs) < 2 * _LEAST_ARM:
+        return False
+    pairs.sort(key=lambda pair: pair[0] or 0.0)
+    values = np.array([value for _, value in pairs], np.float64)
+    low = int(np.argmin(values))
+    if values.min() < 0.0 or not _LEAST_ARM <= low < len(values) - _LEAST_ARM:
+        return False
+    falls, rises = np.diff(values[: low + 1]), np.diff(values[low:])
+    return bool((falls < 0.0).all() and (rises > 0.0).all())
 
 
 def without_place(frames: Sequence[Frame]) -> list[Frame]:
@@ -119,11 +147,21 @@ def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
     if len(frames) == 1:
         return list(frames), ""
     seat = distinct_seats(frames)
-    if seat is None:
-        ordered = sorted(frames, key=lambda item: (item.number, item.slice.index))
+    counts = _counts_of_identifiers(frames) if seat is None else None
+    if counts is not None:
+        ordered = [frames[int(index)] for index in np.argsort(counts, kind="stable")]
         return ordered, (
             "The order of the slices is a guess: the files state neither where they "
-            "lie nor a number for each, so it follows the names of the files."
+            "lie nor a number for each, so it follows what their identifiers "
+            "(SOPInstanceUID) count."
+        )
+    if seat is None:
+        ordered = sorted(frames, key=lambda item: (item.number, item.slice.index))
+        one = len({frame.slice.source for frame in frames}) == 1
+        followed = "the frames in the file" if one else "the names of the files"
+        return ordered, (
+            "The order of the slices is a guess: the files state neither where they "
+            f"lie nor a number for each, so it follows {followed}."
         )
     values = [frame.seats[seat] or 0.0 for frame in frames]
     ordered = [frames[int(index)] for index in np.argsort(values, kind="stable")]
@@ -131,6 +169,22 @@ def sort_slices(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
         "The files do not say where the slices lie in the patient: their order "
         f"follows {_SEATS[seat]}, and sizes across slices are not known."
     )
+
+
+def _counts_of_identifiers(frames: Sequence[Frame]) -> list[int] | None:
+    """Read a counter at the end of identifiers; None where they hold none.
+
+    Files of one scanner often share all but the last number.
+    """
+    parts = [frame.uid.rpartition(".") for frame in frames]
+    if len({start for start, _, _ in parts}) > 1 or not all(
+        end.isdecimal() and len(end) < 18 for _, _, end in parts
+    ):
+        return None
+    counts = [int(end) for _, _, end in parts]
+    if len(set(counts)) < len(counts):
+        return None
+    return counts if max(counts) - min(counts) < _DENSE_COUNT * len(counts) else None
 
 
 def _unknown_grid(frame: Frame) -> str:
@@ -163,8 +217,10 @@ def gap_note(frames: Sequence[Frame]) -> str:
         knows.
     """
     along = depths(frames)
-    if along is None or len(frames) < 4:
+    if len(frames) < 4:
         return ""
+    if along is None:
+        return _gap_in_seats(frames)
     steps = np.abs(np.diff(along))
     usual = float(np.median(steps))
     if usual < SAME_PLACE_MM:
@@ -190,4 +246,45 @@ def gap_note(frames: Sequence[Frame]) -> str:
             f"The slices of a series lie unevenly apart, from {steps.min():.3g} to "
             f"{steps.max():.3g} mm; sizes across slices follow their places."
         )
-    return ""
+    return _thinned_note(frames[0], usual)
+
+
+def _gap_in_seats(frames: Sequence[Frame]) -> str:
+    """Say which numbers are missing where no place tells."""
+    seat = distinct_seats(frames)
+    if seat is None:
+        return ""
+    values = np.sort([frame.seats[seat] or 0.0 for frame in frames])
+    steps = np.diff(values)
+    usual = float(np.median(steps))
+    gaps = np.flatnonzero(steps > _MISSING_FROM * usual)
+    # Numbers that jump everywhere count something else.
+    if not gaps.size or 4 * gaps.size > steps.size:
+        return ""
+    places = ", ".join(
+        f"about {round(float(steps[index]) / usual) - 1} between slices {index + 1} "
+        f"and {index + 2}"
+        for index in gaps[:5]
+    )
+    more = f", and {gaps.size - 5} further gaps" if gaps.size > 5 else ""
+    return (
+        f"Slices are missing in a series of {len(frames)}, by {_SEATS[seat]}: "
+        f"{places}{more}."
+    )
+
+
+def _thinned_note(frame: Frame, usual: float) -> str:
+    """Say where slices lie a whole number of times as far apart as the header says."""
+    stated = numbers(frame.header, "SpacingBetweenSlices", 1)
+    thickness = numbers(frame.header, "SliceThickness", 1)
+    # Some senders write the gap between slices, which is less than a slice.
+    if stated is None or stated[0] <= 0.0 or (thickness and thickness[0] > stated[0]):
+        return ""
+    times = usual / stated[0]
+    if not 1.9 < times < 4.1 or abs(times - round(times)) > 0.05 * times:
+        return ""
+    return (
+        f"The slices of a series lie {usual:.3g} mm apart where their header states "
+        f"{stated[0]:.3g} mm: of {round(times)} slices one may be here, the others "
+        "missing; sizes follow their places."
+    )

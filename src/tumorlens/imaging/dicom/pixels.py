@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _PALETTE = "PALETTE COLOR"
 _GREY = ("MONOCHROME1", "MONOCHROME2", _PALETTE)
+_OTHER_GREY = ("", "MONOCHROME", "MONO", "MONO2", "GRAYSCALE", "GREYSCALE", "GRAY")
+"""What old senders write, or leave out, where they mean grey values."""
+
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 _RLE = "1.2.840.10008.1.2.5"
@@ -104,9 +107,11 @@ def layout(header: Dataset, name: str) -> Layout:
         )
     samples = integer(header, "SamplesPerPixel", name, 1)
     allocated = integer(header, "BitsAllocated", name)
-    stored = integer(header, "BitsStored", name)
+    stored = integer(header, "BitsStored", name, allocated)
     signed = integer(header, "PixelRepresentation", name, 0)
-    colours = text(header, "PhotometricInterpretation") or "MONOCHROME2"
+    colours = text(header, "PhotometricInterpretation").upper()
+    if colours in _OTHER_GREY:
+        colours = "MONOCHROME2" if samples == 1 else "RGB"
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
         raise DamagedFileError(
             f"{name} states {allocated} in the tag BitsAllocated and {stored} in "
@@ -121,6 +126,13 @@ def layout(header: Dataset, name: str) -> Layout:
             "(PhotometricInterpretation).",
             "Export the slice as grey values.",
         )
+    # What reads the pixels wants each of them stated.
+    header.SamplesPerPixel = samples
+    header.BitsStored = stored
+    header.PixelRepresentation = signed
+    header.PhotometricInterpretation = colours
+    if samples > 1:
+        header.PlanarConfiguration = integer(header, "PlanarConfiguration", name, 0)
     return Layout(
         frames,
         rows,

@@ -34,6 +34,9 @@ _MODALITIES = {
 }
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_CAPTURES = frozenset(
+    ("SCREENSAVE", "SCREENSAVES", "SCREENCAPTURE", "SCREENSHOT", "SECONDARYCAPTURE")
+)
 
 # Words of CID 4030, of what sites write instead, and of other languages, without
 # their accents.
@@ -88,16 +91,23 @@ _THREE_PLANES = re.compile(r"\b(3|THREE|TRI) ?PL(ANE|ANES|N|ANAR)?\b|\bTRIPLANAR
 
 _DIFFUSION = re.compile(r"DWI|DTI|DIFF|\bADC\b|TRACEW|EP_B\d|\bEP B\d")
 _OTHER = re.compile(
-    r"T2\*|T2STAR|SWI|SWAN|PERF|\bTOF\b|ANGIO|MRA\b|BOLD|FMRI|\bPD\b|FIELD|PHASE|SPECTRO"
+    r"T2\*|T2[ -]?STAR|\bHEMO\b|T2[ W]*FFE|SWI|SWAN|PERF|\bTOF\b"
+    r"|ANGIO|MRA\b|BOLD|FMRI|\bPD\b|FIELD|PHASE|SPECTRO"
 )
+_FLAIR = re.compile(r"FLAIR|DARK[ _-]?FL(UID)?\b|\bFLUID ATT")
+_DENSITY = re.compile(r"\bPD\b")
 _T1 = re.compile(r"T1|MP-?RAGE|MEMPRAGE|SPGR|BRAVO|FSPGR|VIBE|THRIVE")
 # "W/O" has become "W O" here.
 _PLAIN = re.compile(
     r"\bPRE\b|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b|\b(OHNE|SANS|SIN|SENZA|SEM)\b"
-    r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|(CE|KM)\b)"
+    r"|\b(BEZ|ZONDER|UTAN|UDEN|ILMAN|KONTRASTSIZ|SADE|S +C(ONTR\w*)?)\b"
+    r"|БЕЗ|НАТИВ|平扫|平掃|単純|조영 ?전"
+    r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|INJ|(CE|KM)\b)"
 )
 _CONTRAST = re.compile(
-    r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|CONTRAST\w*)(?![A-Z])|\+ ?C\b|\bC\+|T1C"
+    r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|KONTR?AST\w*|CONTRAST\w*)(?![A-Z])|\+ ?[CK]\b"
+    r"|\b[CK]\+|T1C|(?<![A-Z])(MDC|CIV|INJ\w*|POS|POS-?GD|DOTAREM|PROHANCE|OMNISCAN"
+    r"|MAGNEVIST|MULTIHANCE|CLARISCAN|C C)(?![A-Z])|КОНТРАСТ|增强|增強|造影|조영"
 )
 _AND = r" *(&|AND|\+|,)? *"
 _BOTH = re.compile(
@@ -146,7 +156,12 @@ def check_scope(header: Dataset, name: str) -> None:
             f"{name} is {what}, not magnetic resonance (MR).", "Give an MR series."
         )
     kind = text(header, "ImageType").upper()
-    if text(header, "SOPClassUID").startswith(_SECONDARY_CAPTURE) or "SCREEN" in kind:
+    called = "".join(plain_words(text(header, "SeriesDescription")))
+    if (
+        text(header, "SOPClassUID").startswith(_SECONDARY_CAPTURE)
+        or "SCREEN" in kind
+        or called in _CAPTURES
+    ):
         raise InputError(
             f"{name} is a screen capture, not an acquired slice.",
             "Give the series that it was taken from.",
@@ -197,7 +212,7 @@ def localiser_words(header: Dataset) -> str:
 
 _COMPUTED = {
     "a subtraction of two others": "SUBTRACT SUBTRACTION SUB",
-    "a projection through others": "MIP MINIP MPR_MIP",
+    "a projection through others": "MIP MINIP MNIP MPR_MIP",
     "a map of computed values": (
         "ADC EADC FA TRACEMAP T1MAP T2MAP T2STARMAP R2MAP R2STARMAP CBF CBV RCBF RCBV "
         "MTT TTP TMAX KTRANS PBP GBP COLFA"
@@ -227,16 +242,56 @@ def computed_words(groups: Sequence[Dataset]) -> str:
     stated = (text(group, "FrameType") or text(group, "ImageType") for group in groups)
     kind = next((item for item in stated if item), "").upper()
     values = kind.split("\\")
-    if values[:1] != ["DERIVED"]:
-        return ""
-    if "PROJECTION IMAGE" in values[2:]:
+    is_derived = values[:1] == ["DERIVED"]
+    # Enhanced files may keep that word though each frame is a slice.
+    if "MOSAIC" in values and len(groups) == 1:
+        return "is a mosaic of the slices of a functional or diffusion series"
+    if "PROJECTION IMAGE" in values[2:] and is_derived:
         return f"is {_COMPUTED_WORDS['MIP']}"
-    for value in values[2:]:
+    for value in values[2:] if is_derived else ():
         what = _COMPUTED_WORDS.get(re.sub(r"[ _*]", "", value)) or _COMPUTED_WORDS.get(
             value
         )
         if what is not None:
             return f"is {what}"
+    if "FAT" in values[2:]:
+        return "shows fat alone"
+    return _computed_by_name(groups[-1], is_derived, "ADC" in values)
+
+
+_NAMED_MAPS = frozenset(
+    (
+        *("RCBF", "RCBV", "RELCBF", "RELCBV", "CBF", "CBV"),
+        *("MTT", "TTP", "TMAX", "KTRANS", "EADC"),
+    )
+)
+_MAP_NAMES = re.compile(
+    r"APPARENT DIFF\w* COEF|\b(T[12]\*?|R2\*?|T2 ?STAR|FA|B0|B1|FIELD) ?MAPS?\b"
+    r"|COLOU?R FA"
+)
+_DIFFUSION_WORDS = frozenset(("DWI", "DIFF", "DTI", "EP", "TRACE", "TRACEW"))
+_SUSCEPTIBILITY_PHASE = re.compile(
+    r"\b(SWI|SWAN)\b.*\bPHA(SE)?\b|\bPHA IMAGES?\b|\bFILT(ERED)? ?PHA(SE)?\b"
+)
+
+
+def _computed_by_name(header: Dataset, is_derived: bool, is_adc: bool) -> str:
+    """Tell by the series' own words whether its pictures were computed from others."""
+    called = text(header, "SeriesDescription").upper()
+    named = " ".join(re.findall(r"[A-Z0-9*]+", called))
+    words = set(plain_words(called))
+    is_map = bool(_NAMED_MAPS & words or _MAP_NAMES.search(named))
+    # A diffusion series may be called after all that comes of it.
+    if "ADC" in words:
+        is_map |= is_derived or is_adc or not _DIFFUSION_WORDS & words
+    if is_map:
+        return f"is {_COMPUTED_WORDS['ADC']}"
+    if words & {"SUBTRACTION", "SUBTRACTED"} or (is_derived and "SUB" in words):
+        return f"is {_COMPUTED_WORDS['SUB']}"
+    if words & {"MIP", "MINIP", "MIPS"}:
+        return f"is {_COMPUTED_WORDS['MIP']}"
+    if _SUSCEPTIBILITY_PHASE.search(named):
+        return "shows phase, not the strength of the signal"
     return ""
 
 
@@ -299,21 +354,31 @@ def guess_sequence(header: Dataset) -> MRSequence | None:
 
 
 def _said(header: Dataset, keyword: str) -> str:
-    words = text(header, keyword).upper().replace("_", " ").replace("/", " ")
+    apart = unicodedata.normalize("NFKD", text(header, keyword).upper())
+    bare = "".join(char for char in apart if not unicodedata.combining(char))
+    words = unicodedata.normalize("NFC", bare).replace("_", " ").replace("/", " ")
     return _BOTH.sub(" ", words)
 
 
 def _by_words(header: Dataset, words: str, marked: str) -> MRSequence | None:
     if _DIFFUSION.search(words):
         return MRSequence.DIFFUSION
-    if ("FLAIR" in words or "FLAIR" in marked) and not _is_t1_flair(header, words):
+    fluid = _FLAIR.search(words) or "FLAIR" in marked
+    if fluid and not _is_t1_flair(header, words):
         return MRSequence.FLAIR
+    first, second = bool(_T1.search(words)), "T2" in words
     if _OTHER.search(words):
-        return MRSequence.OTHER
-    first, second = _T1.search(words), "T2" in words
-    if bool(first) == second:
+        # "PD T2" is a pair of echoes, of which the times tell this one.
+        both = second and not _OTHER.search(_DENSITY.sub(" ", words))
+        return MRSequence.OTHER if not both else _by_times(header) or MRSequence.OTHER
+    if first == second:
         return None
-    return MRSequence.T2 if second else MRSequence.T1
+    if first:
+        return MRSequence.T1
+    # A gradient echo of that name is weighted by T2*, and a long inversion by a
+    # fluid's T1.
+    timed = _by_times(header)
+    return timed if timed in (MRSequence.FLAIR, MRSequence.OTHER) else MRSequence.T2
 
 
 def _is_t1_flair(header: Dataset, words: str) -> bool:

@@ -308,7 +308,8 @@ def _small(pixels: NDArray[np.float32]) -> NDArray[np.float32] | None:
         return None
     ordered = np.partition(small.ravel(), (small.size // 100, 199 * small.size // 200))
     low, high = ordered[small.size // 100], ordered[199 * small.size // 200]
-    if high <= low:
+    # Differences below what a float32 holds in full are no greys.
+    if high - low < np.finfo(np.float32).tiny:
         return None
     greys = (small - low) * np.float32(1.0 / (high - low))
     np.maximum(greys, np.float32(0.0), out=greys)

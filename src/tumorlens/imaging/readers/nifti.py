@@ -46,6 +46,11 @@ _MAX_OFFSET = 16 * 2**20
 """Bytes before the voxels: the header, and what programs add to it."""
 
 _MAX_VOLUMES = 100_000
+_LABELS = 1002
+"""NIFTI_INTENT_LABEL: each value is an index of a list of structures."""
+
+_LEAST_WHOLE = 2**15
+"""Bytes from which on a file is more than a header."""
 
 
 def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
@@ -80,11 +85,16 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         Where it is no 3-D volume of real numbers on a straight grid, or holds
         none that is finite.
     """
-    header = _header(unpacked_start(data, NIFTI_START_BYTES), name)
+    header = _header(unpacked_start(data, NIFTI_START_BYTES), len(data), name)
+    if int(header["intent_code"]) == _LABELS:
+        raise InputError(
+            f"{name} holds labels (a segmentation), not intensities.",
+            "Give the scan itself.",
+        )
     shape, volume_number = _shape(header, name, volume)
     affine, placed, notes = _affine(header, shape, name)
     grid = VolumeHeader(
-        shape, _dtype(header, name), affine, placed, _scale(header, name), notes
+        shape, _dtype(header, name), affine, placed, _scale(header), notes
     )
     size = grid.voxel_bytes
     start = _offset(header, name) + volume_number * size
@@ -102,7 +112,7 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     return read_volume(grid, stored, len(data), name)
 
 
-def _header(start: bytes, name: str) -> Nifti1Header:
+def _header(start: bytes, size: int, name: str) -> Nifti1Header:
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
     from nibabel.wrapstruct import WrapStructError
@@ -113,7 +123,9 @@ def _header(start: bytes, name: str) -> Nifti1Header:
     )
     if not version or len(start) < length:
         raise DamagedFileError(f"{name} has no whole NIfTI header.")
-    if start[4:7] == b"ni2" or (version == 1 and start[344:347] == b"ni1"):
+    is_pair = start[4:7] == b"ni2" or (version == 1 and start[344:347] == b"ni1")
+    # Some programs leave that mark in files that hold both.
+    if is_pair and size < _LEAST_WHOLE:
         raise InputError(
             f"{name} is a NIfTI header whose voxels lie in a second file.",
             "Save header and voxels as one .nii or .nii.gz file.",
@@ -134,6 +146,9 @@ def _shape(
     # Dimensions of one step, or of none, add nothing.
     while count > 4 and sides[count - 1] in (0, 1):
         count -= 1
+    # Vectors and channels stand in the fifth dimension.
+    if count == 5 and sides[3] in (0, 1):
+        sides[3], count = sides[4], 4
     if count not in (2, 3, 4):
         raise InputError(
             f"{name} has {count} dimensions.", "Give a volume of three dimensions."
@@ -141,6 +156,8 @@ def _shape(
     width, height = sides[:2]
     depth = sides[2] if count > 2 else 1
     volumes = sides[3] if count > 3 else 1
+    # A dimension of no step is one that was not filled in.
+    volumes = volumes or 1
     if not 1 <= volumes <= _MAX_VOLUMES:
         raise DamagedFileError(f"{name} states {volumes} volumes.")
     if volume is None and volumes > 1:
@@ -179,27 +196,33 @@ def _dtype(header: Nifti1Header, name: str) -> np.dtype[np.generic]:
 _TITLES = {"c": "complex numbers", "V": "colours", "f": "numbers of over 64 bits"}
 
 
-def _scale(header: Nifti1Header, name: str) -> tuple[float, float]:
-    """Factor and summand; a factor of 0, or none that is finite, means no scaling."""
+def _scale(header: Nifti1Header) -> tuple[float, float]:
+    """Factor and summand; a factor of 0, or none that is finite, means no scaling.
+
+    A summand that is not finite adds nothing.
+    """
     slope, summand = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not math.isfinite(slope):
         return 1.0, 0.0
-    if not math.isfinite(summand):
-        raise DamagedFileError(f"{name} states the intercept {summand} for its values.")
-    return slope, summand
+    return slope, summand if math.isfinite(summand) else 0.0
 
 
 def _offset(header: Nifti1Header, name: str) -> int:
     """Byte at which the voxels start."""
     offset = float(header["vox_offset"])
-    least = int(header["sizeof_hdr"]) + 4
+    least = _HEADER_2 if isinstance(header["vox_offset"].item(), int) else _HEADER_1
     # Some programs leave it 0, and put the voxels right behind the header.
     if offset == 0:
-        return least
+        return least + 4
     if not (offset.is_integer() and least <= offset <= _MAX_OFFSET):
         raise DamagedFileError(f"{name} states that its voxels start at byte {offset}.")
     return int(offset)
 
+
+UNKNOWN_SIZE = (
+    "The header does not state how large a voxel is: 1 mm was taken, so sizes may be "
+    "wrong."
+)
 
 _LIKELY_MM = (0.05, 20.0)
 """Sides of a voxel that an MR scanner writes."""
@@ -240,13 +263,17 @@ def _affine(
         if len(usable) == 2:
             form, matrix = _weighed(usable, shape)
             notes += _disagreement(usable, form)
-    elif forms:
+    elif forms and np.isfinite(forms[0][1]).all():
         # What is wrong with it is said by who checks the grid.
         matrix = forms[0][1]
-    elif broken:
-        raise DamagedFileError(f"{name} states no usable orientation.")
     else:
-        matrix = np.diag([*sides, 1.0])
+        placed = False
+        unstated = ~(np.isfinite(sides) & (sides > 0.0))
+        matrix = np.diag([*np.where(unstated, 1.0, sides), 1.0])
+        if forms or broken:
+            notes.append("The header's orientation is broken, and was not used.")
+        if unstated.any():
+            notes.append(UNKNOWN_SIZE)
     unit, unit_notes = _unit(header, matrix, shape)
     with np.errstate(all="ignore"):
         matrix = LPS_TO_RAS @ matrix

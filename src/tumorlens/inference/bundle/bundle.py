@@ -23,13 +23,16 @@ from tumorlens.inference.bundle.facts import (
     TRAINED_ON,
     Calibration,
     CellCalibration,
+    FastPath,
     OperatingPoint,
+    Precision,
     PredictionSets,
     Reader,
     Rules,
     SequenceHead,
     SeriesModel,
     StudyModel,
+    read_paths,
 )
 from tumorlens.taxonomy import (
     CLASSES,
@@ -112,6 +115,9 @@ class Bundle:
     study_model
         How several sequences of one place become one probability; None in bundles
         that were not fitted on several sequences of the same patients.
+    paths
+        Faster graphs beside the network, by their arithmetic; none in bundles that
+        list none.
     """
 
     folder: Path
@@ -135,6 +141,7 @@ class Bundle:
     findings: tuple[Finding, ...] = CLASSES
     sequence_head: SequenceHead | None = None
     study_model: StudyModel | None = None
+    paths: Mapping[Precision, FastPath] = field(default_factory=dict)
 
     def weights_licence(self) -> str | None:
         """Read what the weights rest on, and whose licences; None where not stated."""
@@ -158,8 +165,8 @@ class Bundle:
             raise BundleError(
                 f"The model in {self.folder} has classes of its own "
                 f"({', '.join(self.classes)}); this knows the four classes alone.",
-                "Use it with `tumorlens predict`, `tumorlens evaluate` and "
-                "`load_classifier`.",
+                "Use it with `tumorlens predict`, `tumorlens evaluate`, "
+                "`load_classifier`, and for single pictures with `tumorlens serve`.",
             )
 
     @property
@@ -343,9 +350,12 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         facts.refuse("default_operating_point", f"one of {sorted(points)}")
     facts.object("domain").number("threshold")
     files = facts.object("files")
+    digests = {name: files.text(name) for name in files.fields}
     preprocessing = _preprocessing(facts.object("preprocessing"))
     judges = _judges(facts)
     findings = _findings(facts) if classes is CLASSES else classes
+    if judges != "slices" and "paths" in document:
+        facts.refuse("paths", "left out: networks of volumes have float32 alone")
     if classes is not CLASSES and judges != "slices":
         facts.refuse("classes", f"{[str(name) for name in CLASSES]} of volumes")
     head = (
@@ -373,7 +383,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         domain=dict(facts.object("domain").fields),
         provenance=dict(facts.object("provenance").fields),
         metrics=dict(facts.object("metrics").fields),
-        files={name: files.text(name) for name in files.fields},
+        files=digests,
         rules=Rules.read(facts.object("rules")) if "rules" in document else Rules(),
         cells=CellCalibration.read(facts.object("cells"))
         if "cells" in document
@@ -387,6 +397,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Bundle:
         study_model=StudyModel.read(facts.object("study"))
         if "study" in document
         else None,
+        paths=read_paths(facts.object("paths"), digests) if "paths" in document else {},
     )
 
 
@@ -489,6 +500,40 @@ def record_series_model(folder: Path, series_model: SeriesModel) -> Bundle:
     """
     load_bundle(folder)
     write_document(folder, {**read_document(folder), "scans": series_model.to_json()})
+    return load_bundle(folder)
+
+
+def record_path(
+    folder: Path, precision: Precision, graph: Path, path: FastPath
+) -> Bundle:
+    """Put a faster graph with its figures into a bundle, or replace it there.
+
+    Parameters
+    ----------
+    folder
+        Folder of the bundle.
+    precision
+        Arithmetic of the graph.
+    graph
+        Where it was written; it is copied.
+    path
+        Its facts.
+
+    Raises
+    ------
+    BundleError
+        Where the bundle does not verify, the figures are of another file, or do not
+        hold the limits; the bundle is then as it was.
+    """
+    load_bundle(folder)
+    document = read_document(folder)
+    document["files"] = {**document["files"], path.file: sha256_of(graph)}
+    document["paths"] = {**document.get("paths", {}), precision: path.to_json()}
+    _parse(document, folder)
+    part = folder / f"{path.file}.part"
+    part.write_bytes(graph.read_bytes())
+    part.replace(folder / path.file)
+    write_document(folder, document)
     return load_bundle(folder)
 
 

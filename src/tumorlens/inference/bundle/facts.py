@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -787,3 +787,219 @@ def _sequences(facts: Reader, key: str) -> tuple[MRSequence, ...]:
     if not set(names) <= set(known):
         facts.refuse(key, f"a list of some of {sorted(known)}")
     return tuple(known[name] for name in names)
+
+
+Precision = Literal["float32", "int8"]
+"""Arithmetic of a graph: `model.onnx` is float32, faster graphs may lie beside it."""
+FLOAT32: Precision = "float32"
+
+LEAST_EQUAL = 0.995
+"""Share of decisions in which a faster graph has to agree with float32, at least."""
+MOST_AUROC_FALL = 0.001
+MOST_ECE_RISE = 0.005
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a faster graph agrees with the float32 one, slice by slice.
+
+    Parameters
+    ----------
+    measured_on
+        In words: ``cross-validation``, where the graphs of folds judged the patients
+        that they had left out; ``held-out patients``, on whom nothing was trained; or
+        ``training patients``.
+    slices, patients
+        Numbers of slices, and of patients (or groups of like pictures).
+    equal_decisions
+        Share of slices with the same finding, the same kinds and so the same decision.
+    judged_again
+        Share of slices that were so close to a border that float32 judged them again.
+    auroc_change, ece_change
+        AUROC (tumour or none) and expected calibration error of the faster graph, less
+        those of float32.
+    ood_pictures
+        Number of pictures that are no brain MRI, beside the slices.
+    ood_auroc_change
+        AUROC of the domain score, slices against those pictures, of the faster graph,
+        less that of float32.
+    """
+
+    measured_on: str
+    slices: int
+    patients: int
+    equal_decisions: float
+    judged_again: float
+    auroc_change: float
+    ece_change: float
+    ood_pictures: int
+    ood_auroc_change: float
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read one out of a bundle; raises `BundleError` where a value is wrong."""
+        return cls(
+            facts.text("measured_on"),
+            facts.whole("slices", 1),
+            facts.whole("patients", 1),
+            facts.share("equal_decisions"),
+            facts.share("judged_again"),
+            facts.number("auroc_change"),
+            facts.number("ece_change"),
+            facts.whole("ood_pictures", 1),
+            facts.number("ood_auroc_change"),
+        )
+
+    def shortfalls(self) -> tuple[str, ...]:
+        """Say which limits do not hold, in full sentences; empty where all hold."""
+        texts = []
+        if self.equal_decisions < LEAST_EQUAL:
+            texts.append(
+                f"Decisions agree in {100 * self.equal_decisions:.2f} %, and have to "
+                f"in {100 * LEAST_EQUAL:g} %."
+            )
+        for title, change in (
+            ("AUROC (tumour or none)", self.auroc_change),
+            ("AUROC of the domain score", self.ood_auroc_change),
+        ):
+            if change < -MOST_AUROC_FALL:
+                texts.append(
+                    f"{title} falls by {-change:.4f}, and may by {MOST_AUROC_FALL:g}."
+                )
+        if self.ece_change > MOST_ECE_RISE:
+            texts.append(
+                f"ECE rises by {self.ece_change:.4f}, and may by {MOST_ECE_RISE:g}."
+            )
+        return tuple(texts)
+
+
+@dataclass(frozen=True)
+class Margins:
+    """How far a faster graph's log-odds may be from float32's, mostly.
+
+    Where a decision is closer to a border, float32 judges the slice again.
+
+    Parameters
+    ----------
+    findings
+        Log-odds of one finding; not negative.
+    domain
+        Log-odds of the domain score; not negative.
+    """
+
+    findings: float
+    domain: float
+
+    @classmethod
+    def read(cls, facts: Reader) -> Self:
+        """Read them out of a bundle; raises `BundleError` where a value is wrong."""
+        values = facts.number("findings"), facts.number("domain")
+        if min(values) < 0.0:
+            facts.refuse("findings" if values[0] < 0.0 else "domain", "from 0")
+        return cls(*values)
+
+
+@dataclass(frozen=True)
+class FastPath:
+    """A faster graph beside `model.onnx`, with the same input and outputs.
+
+    Parameters
+    ----------
+    file
+        Its name in the bundle's folder.
+    sha256
+        Its SHA-256 in hexadecimal: the figures are of this file alone.
+    float32_nodes
+        Convolutions that stayed in float32, since integers cost too much there.
+    margins
+        Where decisions are closer to a border, float32 judges again.
+    agreements
+        At least one, all within the limits: of the graph itself, or of graphs that were
+        made of folds in the same way; where nothing is held out for the graph itself,
+        of both.
+    """
+
+    file: str
+    sha256: str
+    float32_nodes: tuple[str, ...]
+    margins: Margins
+    agreements: tuple[Agreement, ...]
+
+    @property
+    def judged_again(self) -> float:
+        """Share of slices that float32 judges again, the largest that was measured."""
+        return max((item.judged_again for item in self.agreements), default=0.0)
+
+    @classmethod
+    def read(cls, facts: Reader, files: Mapping[str, str]) -> Self:
+        """Read one out of a bundle.
+
+        Parameters
+        ----------
+        facts
+            The bundle's section.
+        files
+            SHA-256 by file name, as the bundle lists it.
+
+        Raises
+        ------
+        BundleError
+            There are no figures, they do not hold the limits, or they are of another
+            file.
+        """
+        file, digest = facts.text("file"), facts.text("sha256")
+        if files.get(file) != digest:
+            raise BundleError(
+                f"{facts.where}: its figures are of another {file} than the bundle "
+                "lists (the SHA-256 differs).",
+                "Make the path anew: tumorlens quantise.",
+            )
+        agreements = tuple(Agreement.read(item) for item in facts.items("agreements"))
+        if not agreements:
+            facts.refuse("agreements", "a list of at least one measurement")
+        for item in agreements:
+            if item.shortfalls():
+                raise BundleError(
+                    f"{facts.where} does not agree with float32 "
+                    f"({item.measured_on}): {' '.join(item.shortfalls())}",
+                    "Make the path anew: tumorlens quantise.",
+                )
+        nodes, margins = facts.strings("float32_nodes"), facts.object("margins")
+        return cls(file, digest, nodes, Margins.read(margins), agreements)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            **asdict(self),
+            "float32_nodes": list(self.float32_nodes),
+            "agreements": [asdict(item) for item in self.agreements],
+        }
+
+
+def read_paths(facts: Reader, files: Mapping[str, str]) -> dict[Precision, FastPath]:
+    """Read the faster graphs of a bundle, by their arithmetic.
+
+    Parameters
+    ----------
+    facts
+        The bundle's `paths` object.
+    files
+        SHA-256 by file name, as the bundle lists it.
+
+    Raises
+    ------
+    BundleError
+        One is unknown here, or must not answer; see `FastPath.read`.
+    """
+    known = [item for item in get_args(Precision) if item != FLOAT32]
+    for name in facts.fields:
+        if name not in known:
+            raise BundleError(
+                f"{facts.where} holds {name!r}, a path that this TumorLens does not "
+                "know.",
+                "Upgrade TumorLens.",
+            )
+    return {
+        cast(Precision, name): FastPath.read(item, files)
+        for name, item in ((name, facts.object(name)) for name in facts.fields)
+    }

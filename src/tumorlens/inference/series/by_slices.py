@@ -22,7 +22,7 @@ from tumorlens.imaging.geometry import (
 )
 from tumorlens.imaging.study import Plane, Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.facts import SeriesModel
+from tumorlens.inference.bundle.facts import FLOAT32, Precision, SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
     decide_series,
@@ -113,7 +113,9 @@ def predict_by_slices(
     start = time.perf_counter()
     point = classifier.point(operating_point)
     views, reasons = _see(classifier, series, point, progress, planes)
-    return prediction_of(views, classifier.bundle, point, start, reasons)
+    return prediction_of(
+        views, classifier.bundle, point, start, reasons, classifier.precision
+    )
 
 
 def prediction_of(
@@ -122,6 +124,7 @@ def prediction_of(
     point: str,
     start: float,
     reasons: tuple[str, ...] = (),
+    precision: Precision = FLOAT32,
 ) -> SeriesPrediction:
     """Sum up the slices of a series that the network has seen.
 
@@ -135,6 +138,8 @@ def prediction_of(
         When work on the series began, by `time.perf_counter`.
     reasons
         Full sentences for the prediction.
+    precision
+        Arithmetic of the graph that saw them.
     """
     series, own = views[0]
     run, values, by_plane = _sum_up(views, bundle.series_model)
@@ -177,6 +182,7 @@ def prediction_of(
         lesion=lesion,
         operating_point=point,
         model_version=bundle.version,
+        model_precision=precision,
         reasons=(*outcome.reasons, *reasons),
         seconds=time.perf_counter() - start,
         planes={} if unknown else by_plane,

@@ -65,6 +65,7 @@ class VolumeClassifier:
 
     def __init__(self, bundle: Bundle, session: Session, ood: OodModel) -> None:
         self.bundle = bundle
+        self.precision = session.precision
         self._session = session
         self._ood = ood
 
@@ -133,6 +134,7 @@ class VolumeClassifier:
             lesion=lesion,
             operating_point=point,
             model_version=self.bundle.version,
+            model_precision=self.precision,
             reasons=reasons,
             seconds=time.perf_counter() - start,
             place_guessed=series.place_guessed,
@@ -163,6 +165,7 @@ class VolumeClassifier:
             lesion=None,
             operating_point=point,
             model_version=self.bundle.version,
+            model_precision=self.precision,
             reasons=(NO_CONTRAST,),
             seconds=time.perf_counter() - start,
             not_judged=NO_CONTRAST,

@@ -9,11 +9,13 @@ from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.objects import Picture, read, source_name
 from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.inference.bundle.facts import Precision
 from tumorlens.inference.classifier import Classifier, classifier_of
 from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_slices
 from tumorlens.inference.series.by_volume import VolumeClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.explanation import Predictions
+from tumorlens.inference.slice.graph import AUTO
 from tumorlens.inference.slice.session import load_model
 
 
@@ -52,6 +54,11 @@ class SeriesClassifier:
     def bundle(self) -> Bundle:
         """The model's facts."""
         return self._model.bundle
+
+    @property
+    def precision(self) -> Precision:
+        """Arithmetic of the graph that answers: ``float32`` or ``int8``."""
+        return self._model.precision
 
     def slice_classifier(self) -> Classifier:
         """Return the classifier of single slices.
@@ -119,6 +126,8 @@ class SeriesClassifier:
             slices in another plane would pass a limit.
         SettingError
             Where the operating point is not in the bundle.
+        BundleError
+            Where the bundle's classes are a user's own.
         """
         if isinstance(series, Series):
             return self._predict(series, operating_point, progress)
@@ -130,6 +139,7 @@ class SeriesClassifier:
     def _predict(
         self, series: Series, operating_point: str | None, progress: Progress | None
     ) -> SeriesPrediction:
+        self.bundle.require_four_classes()
         if isinstance(self._model, Classifier):
             return predict_by_slices(
                 self._model, series, operating_point, progress, self._planes
@@ -156,6 +166,9 @@ def load_series_classifier(
     threads: int | None = None,
     planes: Planes | str = Planes.ACQUIRED,
     side_by_side: bool = False,
+    precision: str = AUTO,
+    *,
+    own_classes: bool = False,
 ) -> SeriesClassifier:
     """Load a model, ready to judge series.
 
@@ -171,14 +184,20 @@ def load_series_classifier(
         ``acquired``, or ``all`` for a model of slices: see `SeriesClassifier`.
     side_by_side
         Whether it is for series alone, see `load_classifier`.
+    precision
+        See `load_classifier`; a model of volumes has float32 alone.
+    own_classes
+        Whether a bundle of a user's own classes will do, of which `slice_classifier`
+        alone can be used.
 
     Raises
     ------
     BundleError
-        Where the bundle is missing, foreign or damaged.
+        Where the bundle is missing, foreign or damaged, or has other classes than the
+        four.
     SettingError
-        Where `threads` is less than 1, or where planes are chosen for a model of
-        volumes.
+        Where `threads` is less than 1, where planes are chosen for a model of
+        volumes, or where the bundle has no such graph.
     ValueError
         Where there are no such planes.
 
@@ -190,7 +209,13 @@ def load_series_classifier(
     >>> prediction.finding, prediction.kinds                     # doctest: +SKIP
     """
     folder = DEFAULT_BUNDLE if bundle is None else bundle
-    model = load_model(folder, threads, side_by_side=side_by_side)
+    model = load_model(
+        folder,
+        threads,
+        side_by_side=side_by_side,
+        precision=precision,
+        own_classes=own_classes,
+    )
     if model.bundle.judges == "volumes":
         return SeriesClassifier(VolumeClassifier(*model), Planes(planes))
     return SeriesClassifier(classifier_of(model), Planes(planes))

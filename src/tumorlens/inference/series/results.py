@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumorlens import taxonomy
 from tumorlens.imaging.study import MRSequence, Plane, Point, Series, VoxelGrid
-from tumorlens.inference.bundle.facts import TRAINED_ON
+from tumorlens.inference.bundle.facts import FLOAT32, TRAINED_ON, Precision
 from tumorlens.inference.slice.explanation import Prediction, of_report, short_repr
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_caveat
 from tumorlens.taxonomy import (
@@ -199,6 +199,8 @@ class SeriesPrediction:
         of tumour.
     operating_point, model_version
         Operating point and version of the model that were used.
+    model_precision
+        Arithmetic of the graph that answered, ``float32`` or ``int8``.
     reasons
         Full sentences: why, and what to beware of.
     seconds
@@ -257,6 +259,7 @@ class SeriesPrediction:
     places: tuple[int | None, ...] = ()
     other_lesions: Mapping[taxonomy.Lesion, float] = field(default_factory=dict)
     seen: SeenSlices | None = field(default=None, repr=False, compare=False)
+    model_precision: Precision = FLOAT32
 
     @property
     def sequence_caveat(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from tumorlens.errors import warn_of_old_name
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.bundle.facts import LITTLE_BRAIN, Calibration
+from tumorlens.inference.bundle.facts import (
+    LITTLE_BRAIN,
+    Calibration,
+    Margins,
+    disagreement,
+    disagrees,
+)
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.taxonomy import (
     CLASSES,
@@ -59,6 +65,10 @@ _OTHER = FINDINGS.index(Lesion.OTHER)
 _VASCULAR = FINDINGS.index(Lesion.VASCULAR)
 _KINDS = len(TUMOR_CLASSES)
 
+_Parts: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Probabilities of findings, shape (1, F) each: calibrated, of the slice head, of the
+evidence head."""
+
 
 @dataclass(frozen=True)
 class RawOutputs:
@@ -86,6 +96,16 @@ class RawOutputs:
     gradcam: NDArray[np.float32]
     embedding: NDArray[np.float32]
     sequence: NDArray[np.float32] | None = None
+
+    def with_rows(self, rows: Sequence[int], others: RawOutputs) -> RawOutputs:
+        """Put the rows of other outputs, in their order, in the place of some."""
+        places = list(rows)
+        changed: dict[str, Any] = {}
+        for name, values in vars(self).items():
+            if values is not None:
+                changed[name] = values.copy()
+                changed[name][places] = getattr(others, name)
+        return RawOutputs(**changed)
 
 
 @dataclass(frozen=True)
@@ -409,27 +429,73 @@ def decide(
     SettingError
         The bundle has no such operating point.
     """
+    parts = finding_probabilities(outputs, row, bundle)
+    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
+    distance = ood.distance(outputs.embedding[row])
+    return _decision(
+        *(parts, score, distance, slice_, bundle, ood, operating_point, brain_share)
+    )
+
+
+def firm_decision(
+    outputs: RawOutputs,
+    row: int,
+    slice_: Slice,
+    bundle: Bundle,
+    ood: OodModel,
+    operating_point: str,
+    brain_share: float,
+    margins: Margins,
+) -> Decision | None:
+    """Decide, unless errors as large as the margins could change the decision.
+
+    Each finding's log-odds are moved up and down by itself, in the calibrated
+    probabilities and in both heads, and the answers compared.
+
+    Parameters
+    ----------
+    outputs, row, slice_, bundle, ood, operating_point, brain_share
+        The same as for `decide`.
+    margins
+        How far what a faster graph says may be from what float32 says.
+
+    Returns
+    -------
+    Decision or None
+        None where the decision is closer to a border.
+    """
+    parts = finding_probabilities(outputs, row, bundle)
+    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
+    apart = log_odds_of(score) - log_odds_of(ood.threshold)
+    if abs(apart) <= margins.domain:
+        return None
+    if apart > 0.0:
+        point = bundle.point(operating_point)
+        if not _is_firm(parts, bundle, point, brain_share, margins.findings):
+            return None
+    distance = ood.distance(outputs.embedding[row])
+    return _decision(
+        *(parts, score, distance, slice_, bundle, ood, operating_point, brain_share)
+    )
+
+
+def _decision(
+    parts: _Parts,
+    score: float,
+    distance: float,
+    slice_: Slice,
+    bundle: Bundle,
+    ood: OodModel,
+    operating_point: str,
+    brain_share: float,
+) -> Decision:
     point = bundle.point(operating_point)
     names = bundle.classes
-    pooled = pool_evidence(
-        outputs.evidence[row : row + 1],
-        bundle.calibration.evidence_cells,
-        clear_places(names),
-    )
-    logits = outputs.logits[row : row + 1]
-    shares = sequence_shares(outputs, bundle)
-    findings = calibrated_probabilities(
-        logits,
-        pooled,
-        bundle.calibration,
-        None if shares is None else shares[row : row + 1],
-    )
-    heads = [softmax(head) for head in (logits, pooled)]
+    findings, *heads = parts
     values, view = class_view(findings, names)[0], decided_view(findings, names)[0]
     slice_head, evidence_head = (class_view(head, names)[0] for head in heads)
     decided = names if bundle.has_own_classes else DECIDED
     options = prediction_set(view, bundle.prediction_sets.thresholds, decided)
-    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
     lesions = {} if bundle.has_own_classes else other_lesions(findings[0])
     if score < ood.threshold:
         outcome = _refused(slice_)
@@ -455,8 +521,120 @@ def decide(
         evidence_head=tuple(map(float, evidence_head)),
         brain_share=brain_share,
         other_lesions=lesions,
-        embedding_distance=ood.distance(outputs.embedding[row]),
+        embedding_distance=distance,
     )
+
+
+def finding_probabilities(outputs: RawOutputs, row: int, bundle: Bundle) -> _Parts:
+    """Give probabilities of one row's findings, shape (1, F).
+
+    Parameters
+    ----------
+    outputs, row, bundle
+        The same as for `decide`.
+
+    Returns
+    -------
+    findings, slice_head, evidence_head
+        Calibrated, and of each head alone.
+    """
+    pooled = pool_evidence(
+        outputs.evidence[row : row + 1],
+        bundle.calibration.evidence_cells,
+        clear_places(bundle.classes),
+    )
+    logits = outputs.logits[row : row + 1]
+    shares = sequence_shares(outputs, bundle)
+    findings = calibrated_probabilities(
+        logits,
+        pooled,
+        bundle.calibration,
+        None if shares is None else shares[row : row + 1],
+    )
+    return findings, softmax(logits), softmax(pooled)
+
+
+def _is_firm(
+    parts: _Parts, bundle: Bundle, point: str, brain_share: float, margin: float
+) -> bool:
+    """Tell whether both answers stay, whichever finding moves by the margin."""
+    names = bundle.classes
+    steps = np.eye(parts[0].shape[1])
+    moves = margin * np.concatenate([0.0 * steps[:1], steps, -steps])
+    # The least is far below what any threshold asks.
+    findings, *heads = [softmax(np.log(np.maximum(x, 1e-12)) + moves) for x in parts]
+    views = decided_view(findings, names)
+    slice_heads, evidence_heads = (class_view(head, names) for head in heads)
+    own = bundle.has_own_classes
+    vascular = np.zeros(len(views))
+    if not own and findings.shape[1] > _VASCULAR:
+        vascular = findings[:, _VASCULAR]
+    held = disagrees(bundle.rules, disagreement(slice_heads, evidence_heads, names))
+    firm = _is_plainly_firm(views, vascular, held, bundle, point)
+    if firm is not None:
+        return firm
+    decided = names if own else DECIDED
+    thresholds = bundle.prediction_sets.thresholds
+    answers = set()
+    for place, view in enumerate(views):
+        options = prediction_set(view, thresholds, decided)
+        outcome = apply_point_and_rules(
+            view,
+            options,
+            bundle,
+            point,
+            (slice_heads[place], evidence_heads[place]),
+            brain_share,
+            float(vascular[place]),
+        )
+        answers.add((outcome.finding, outcome.kinds))
+    return len(answers) == 1
+
+
+def _is_plainly_firm(
+    views: NDArray[np.float64],
+    vascular: NDArray[np.float64],
+    held: NDArray[np.bool_],
+    bundle: Bundle,
+    point: str,
+) -> bool | None:
+    """Answer for most slices, without going through every answer; None for others.
+
+    Parameters
+    ----------
+    views
+        Shape (M, K): probabilities of what is decided, as moved.
+    vascular, held
+        Shape (M,): probability of a vascular lesion; whether the rule on heads holds.
+    """
+    names = bundle.classes if bundle.has_own_classes else DECIDED
+    names = names[: views.shape[1]]
+    threshold = bundle.operating_points[point].threshold
+    p_tumor = 1.0 - views[:, clear_places(names)].sum(axis=1)
+    is_tumor_said = p_tumor >= max(threshold, LIKELIER)
+    if held.any():
+        return None
+    if not is_tumor_said.any():
+        borders = (
+            is_cleared(p_tumor, threshold),
+            vascular >= LIKELIER,
+            p_tumor + vascular >= LIKELIER,
+        )
+        return all(bool(border.all()) or not border.any() for border in borders)
+    if not is_tumor_said.all():
+        return False
+    limits = np.array([bundle.prediction_sets.thresholds[name] for name in names])
+    kinds = [place for place, name in enumerate(names) if is_tumor(name)]
+    best = kinds[int(np.argmax(views[0, kinds]))]
+    others = [place for place in kinds if place != best]
+    is_alone = bool((views[:, others] < limits[others]).all())
+    return True if is_alone and bool((views[:, best] >= LIKELIER).all()) else None
+
+
+def log_odds_of(share: float) -> float:
+    """Turn a probability into log-odds; 0 and 1 become large, and stay finite."""
+    kept = min(max(share, 1e-12), 1.0 - 1e-12)
+    return float(np.log(kept / (1.0 - kept)))
 
 
 def _refused(slice_: Slice) -> Outcome:

@@ -16,7 +16,7 @@ from tumorlens.errors import TumorLensError, warn_of_old_name
 from tumorlens.imaging.preprocess.framing import over_picture
 from tumorlens.imaging.preprocess.slice import Crop, to_picture
 from tumorlens.imaging.study import PictureView, Plane, Slice, square_shape
-from tumorlens.inference.bundle.facts import CellCalibration
+from tumorlens.inference.bundle.facts import FLOAT32, CellCalibration, Precision
 from tumorlens.inference.slice.decision import ClinicalUse, Decision, RawOutputs
 from tumorlens.inference.slice.sequence import SequenceEstimate
 from tumorlens.taxonomy import (
@@ -143,6 +143,8 @@ class Prediction:
     view
         What of the picture was judged, where it shows more than the slice; else
         None.
+    model_precision
+        Arithmetic of the graph that answered, ``float32`` or ``int8``.
     clinical
         What clinical columns did; None where none were asked for.
     sequence
@@ -165,6 +167,7 @@ class Prediction:
     clinical: ClinicalUse | None = None
     sequence: SequenceEstimate = field(default=SequenceEstimate())
     view: PictureView | None = None
+    model_precision: Precision = FLOAT32
 
     def __repr__(self) -> str:
         """Say what was judged, and both answers."""

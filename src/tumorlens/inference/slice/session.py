@@ -15,16 +15,22 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError, SettingError
 from tumorlens.inference.bundle.bundle import (
-    MODEL_FILE,
     OOD_FILE,
     Bundle,
     InputKind,
     load_bundle,
 )
+from tumorlens.inference.bundle.facts import FLOAT32, Margins
 from tumorlens.inference.slice.decision import RawOutputs
+from tumorlens.inference.slice.graph import (
+    AUTO,
+    INPUT_NAME,
+    choose_precision,
+    graph_file,
+    load_graph,
+)
 from tumorlens.inference.slice.ood import OodModel
 
-INPUT_NAME = "pixels"
 OUTPUT_NAMES = ("logits", "evidence", "gradcam", "embedding")
 SEQUENCE_OUTPUT = "sequence"
 """An output of networks that tell MR sequences apart."""
@@ -33,7 +39,6 @@ _RANKS = {
     "slices": {"logits": 2, "evidence": 4, "gradcam": 4, "embedding": 2},
     "volumes": {"logits": 2, "evidence": 5, "gradcam": 5, "embedding": 2},
 }
-_ERRORS_ONLY = 3
 
 _INPUTS: dict[InputKind, str] = {"slices": "slices", "volumes": "whole series"}
 _HINTS: dict[InputKind, str] = {
@@ -87,24 +92,38 @@ class Session:
         that this process may use.
     side_by_side
         Whether most passes will run side by side.
+    precision
+        Arithmetic of the graph that answers: one of `graph.CHOICES`. The float32 graph
+        is loaded in any case, as `float32`.
 
     Raises
     ------
     BundleError
         Where the network cannot be loaded, or has other inputs or outputs.
     SettingError
-        Where `threads` is less than 1.
+        Where `threads` is less than 1, or the bundle has no such graph.
     """
 
     def __init__(
-        self, bundle: Bundle, threads: int | None = None, side_by_side: bool = False
+        self,
+        bundle: Bundle,
+        threads: int | None = None,
+        side_by_side: bool = False,
+        precision: str = FLOAT32,
     ) -> None:
         self.threads = available_cores() if threads is None else threads
         if self.threads < 1:
             raise SettingError(
                 f"The number of threads is {threads}.", "Give 1 or more."
             )
-        self._path = bundle.folder / MODEL_FILE
+        first = 1 if side_by_side else self.threads
+        self.precision = choose_precision(bundle, precision, first)
+        self._path = graph_file(bundle, self.precision)
+        self._bundle = bundle
+        # Loaded now: later its file may be another than the one that was verified.
+        self._exact: Session | None = None
+        if self.precision != FLOAT32:
+            self._exact = Session(bundle, self.threads, side_by_side)
         self._ranks = dict(_RANKS[bundle.judges])
         self._findings = len(bundle.findings)
         self._sequences = 0
@@ -115,7 +134,19 @@ class Session:
         self._running = 0
         self._sessions: dict[int, ort.InferenceSession] = {}
         self._stamp = _file_stamp(self._path)
-        self._check(self._session(1 if side_by_side else self.threads))
+        self._check(self._session(first))
+
+    @property
+    def margins(self) -> Margins | None:
+        """How close to a border float32 has to judge again; None where it judges."""
+        if self.precision == FLOAT32:
+            return None
+        return self._bundle.paths[self.precision].margins
+
+    @property
+    def float32(self) -> Session:
+        """The float32 graph, which judges what is close to a border."""
+        return self if self._exact is None else self._exact
 
     def _session(self, threads: int) -> ort.InferenceSession:
         """Load the network for so many threads a pass, unless it is loaded already."""
@@ -123,22 +154,7 @@ class Session:
             if self._sessions and _file_stamp(self._path) != self._stamp:
                 # The file was replaced meanwhile: what was verified goes on serving.
                 return next(iter(self._sessions.values()))
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-            options.log_severity_level = _ERRORS_ONLY
-            # Threads that still spin after a pass would take the time in which the
-            # next picture is decoded; within a pass spinning is faster than sleeping.
-            options.add_session_config_entry("session.force_spinning_stop", "1")
-            try:
-                self._sessions[threads] = ort.InferenceSession(
-                    str(self._path), options, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:  # ONNX Runtime's own classes are not public.
-                raise BundleError(
-                    f"{self._path} is no network that ONNX Runtime can load."
-                ) from error
+            self._sessions[threads] = load_graph(self._path, threads)
         return self._sessions[threads]
 
     @contextmanager
@@ -241,6 +257,7 @@ def load_model(
     *,
     side_by_side: bool = False,
     own_classes: bool = False,
+    precision: str = AUTO,
 ) -> LoadedModel:
     """Load a bundle, ready to run.
 
@@ -257,6 +274,8 @@ def load_model(
         volumes runs alone all the same.
     own_classes
         Whether a bundle of a user's own classes will do.
+    precision
+        Arithmetic of the graph that answers: one of `graph.CHOICES`.
 
     Raises
     ------
@@ -264,7 +283,7 @@ def load_model(
         Where the bundle is missing, foreign or damaged, or judges another kind
         of input, or has other classes than the four.
     SettingError
-        Where `threads` is less than 1.
+        Where `threads` is less than 1, or the bundle has no such graph.
     """
     bundle = load_bundle(Path(folder))
     if judges not in (None, bundle.judges):
@@ -277,4 +296,5 @@ def load_model(
         bundle.require_four_classes()
     ood = OodModel.load(bundle.folder / OOD_FILE)
     side_by_side = side_by_side and bundle.judges == "slices"
-    return LoadedModel(bundle, Session(bundle, threads, side_by_side), ood)
+    session = Session(bundle, threads, side_by_side, precision)
+    return LoadedModel(bundle, session, ood)

@@ -24,6 +24,7 @@ from tumorlens.inference.series.by_slices import (
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import LIKELIER
+from tumorlens.inference.slice.graph import AUTO
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_of_name
 from tumorlens.inference.study.combination import Part, choose_sum, combine
 from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
@@ -253,7 +254,13 @@ class StudyClassifier:
                 done += len(item.slices)
             estimate = _estimate(_stated(series[row]), slices)
             named = replace(item, sequence=estimate.sequence)
-            alone = prediction_of([(named, slices)], self.bundle, point, start)
+            alone = prediction_of(
+                [(named, slices)],
+                self.bundle,
+                point,
+                start,
+                precision=self._model.precision,
+            )
             judged[row] = JudgedSeries(item, slices, estimate, alone, found)
         return judged
 
@@ -281,7 +288,9 @@ class StudyClassifier:
             if known not in self.bundle.known_sequences:
                 known = None
             view = (replace(grid_series, sequence=known), combination.seen)
-            combined = prediction_of([view], self.bundle, point, start)
+            combined = prediction_of(
+                [view], self.bundle, point, start, precision=self._model.precision
+            )
             odds = combination.odds
         found = {
             row: judged[row].sequence if row in judged else stated[row]
@@ -463,7 +472,9 @@ class _Votes:
 
 
 def load_study_classifier(
-    bundle: str | Path | None = None, threads: int | None = None
+    bundle: str | Path | None = None,
+    threads: int | None = None,
+    precision: str = AUTO,
 ) -> StudyClassifier:
     """Load a model, ready to judge studies.
 
@@ -473,6 +484,8 @@ def load_study_classifier(
         Folder of a model bundle of slices; by default the one that is shipped.
     threads
         Threads of one forward pass; by default one for each physical core.
+    precision
+        See `load_classifier`.
 
     Raises
     ------
@@ -481,7 +494,7 @@ def load_study_classifier(
     InputError
         The model takes whole volumes alone.
     SettingError
-        `threads` is less than 1.
+        `threads` is less than 1, or the bundle has no such graph.
 
     Examples
     --------
@@ -491,7 +504,8 @@ def load_study_classifier(
     >>> prediction = classifier.predict(study)                   # doctest: +SKIP
     >>> prediction.combined.decision, prediction.shown_by        # doctest: +SKIP
     """
-    return StudyClassifier(load_series_classifier(bundle, threads).slice_classifier())
+    model = load_series_classifier(bundle, threads, precision=precision)
+    return StudyClassifier(model.slice_classifier())
 
 
 def _stated(series: Series) -> SequenceEstimate:

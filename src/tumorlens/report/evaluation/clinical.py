@@ -10,6 +10,7 @@ from typing import Any
 
 from tumorlens.report.figure_words import figure_text, name_text
 from tumorlens.report.page_parts import Section, Table
+from tumorlens.report.words import counted
 
 _LOG_LOSS, _ACCURACY = "Log loss", "4-class accuracy"
 _CALIBRATION = "Calibration error (ECE, 15 bins)"
@@ -105,7 +106,8 @@ def _answer_section(report: Mapping[str, Any]) -> Section:
         "What the columns add",
         (
             answer(report),
-            f"{report['slices']} slices of {report['patients']} patients, each judged "
+            f"{counted(report['slices'], 'slice')} of "
+            f"{counted(report['patients'], 'patient')}, each judged "
             "by a clinical model fitted on other patients. "
             f"{report['image_side']}",
             "'Image, fitted here' has all the freedom of the clinical model but its "

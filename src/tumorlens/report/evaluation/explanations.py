@@ -7,6 +7,7 @@ from typing import Any
 
 from tumorlens.report.figure_words import figure_text, judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.words import counted
 
 MAPS = {"evidence": "Evidence map", "gradcam": "Grad-CAM"}
 
@@ -75,9 +76,9 @@ def faithfulness_section(figures: Mapping[str, Any]) -> Section:
         identity,
         title,
         (
-            f"Both maps were tested on {figures['slices']} tumour slices of "
-            f"{figures['patients']} patients, for the class that the served maps "
-            f"speak of.{judged_apart(figures)} "
+            f"Both maps were tested on {counted(figures['slices'], 'tumour slice')} of "
+            f"{counted(figures['patients'], 'patient')}, for the class that the served "
+            f"maps speak of.{judged_apart(figures)} "
             "Brackets hold 95 % intervals over patients.",
             "Deletion blurs away what a map marks, the strongest spots first; "
             "insertion brings it back to a blurred slice. After a faithful map the "
@@ -121,7 +122,7 @@ def _agreement(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     ]
     return (
         Table(
-            f"Agreement with outlines ({agreement['slices']} slices)",
+            f"Agreement with outlines ({counted(agreement['slices'], 'slice')})",
             (
                 "Map",
                 "Peak inside the outline",

@@ -16,6 +16,7 @@ from tumorlens.report.figure_words import (
     operating_rows,
 )
 from tumorlens.report.page_parts import Section, Table
+from tumorlens.report.words import counted
 from tumorlens.taxonomy import class_title
 
 Figures = Mapping[str, Any]
@@ -91,8 +92,8 @@ def _summary(figures: Figures) -> Section:
         "summary",
         "In short",
         (
-            f"{figures['slices']} slices of {figures['patients']} patients (or "
-            "likeness groups).",
+            f"{counted(figures['slices'], 'slice')} of "
+            f"{counted(figures['patients'], 'patient')} (or likeness groups).",
             METHOD,
         ),
         (Table("", ("Figure", "Value [95 % interval]"), rows),),
@@ -321,9 +322,10 @@ def _localisation(figures: Figures) -> Section:
         "localisation",
         "Where the maps point",
         (
-            f"On {figures['outlined_slices']} tumour slices with a drawn outline: how "
-            "often the map's peak lies inside it (pointing game, Zhang et al. 2018), "
-            "and the overlap of the outline with the map at half of its peak (Dice). "
+            f"On {counted(figures['outlined_slices'], 'tumour slice')} with a drawn "
+            "outline: how often the map's peak lies inside it (pointing game, Zhang et "
+            "al. 2018), and the overlap of the outline with the map at half of its "
+            "peak (Dice). "
             "The last row is a Gaussian on the middle of the head, which knows nothing "
             "of the picture; a map that is no better explains nothing.",
         ),
@@ -356,7 +358,8 @@ def baseline_section(figures: Mapping[str, Any]) -> Section:
         (
             "A random forest that sees ten statistics of a picture's brightness and "
             f"nothing else ({', '.join(figures['statistics'])}), trained on other "
-            f"patients: {figures['slices']} slices of {figures['patients']} patients.",
+            f"patients: {counted(figures['slices'], 'slice')} of "
+            f"{counted(figures['patients'], 'patient')}.",
             "Across sets of which each holds tumours only, or none, it tells the sets "
             "apart; inside one set and site that holds both it has only the heads to "
             "go by. A network's figure says something of tumours as far as it is "
@@ -428,8 +431,9 @@ def comparison_section(
         f"Beside {second}",
         (
             f"{first}: {figures['statements'][0]} {second}: {figures['statements'][1]}",
-            f"Both on the same {figures['slices']} slices of {figures['patients']} "
-            "patients. The interval of a difference is of paired draws of patients; p "
+            f"Both on the same {counted(figures['slices'], 'slice')} of "
+            f"{counted(figures['patients'], 'patient')}. The interval of a difference "
+            "is of paired draws of patients; p "
             f"is two-sided, of {swaps} random swaps of the two bundles' answers, "
             "patient by patient (Ernst 2004). p values are not corrected for their "
             "number.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from tumorlens.report.figure_words import figure_text, judged_apart
 from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.words import counted
 
 
 def damage_rows(damage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -55,14 +56,14 @@ def refusal_rows(foreign: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """
     for key, words in (("all", "all kinds"), ("new", "kinds that were not taught")):
         refusal = foreign[key]
-        count = f"{refusal['pictures']} images"
+        count = counted(refusal["pictures"], "image")
         yield (
             f"Not brain MRI, {words} ({count}): AUROC against brain MRI",
             figure_text(refusal["auroc"]),
         )
         yield "The same: proportion refused", figure_text(refusal["refused"])
     yield (
-        f"Brain MRI accepted, proportion ({foreign['slices']} slices)",
+        f"Brain MRI accepted, proportion ({counted(foreign['slices'], 'slice')})",
         figure_text(foreign["passed"]),
     )
 
@@ -76,8 +77,9 @@ def corruption_section(figures: Mapping[str, Any]) -> Section:
         identity,
         title,
         (
-            f"{figures['slices']} slices of {figures['patients']} patients were "
-            f"judged clean, then damaged in {len(figures['kinds'])} ways at five "
+            f"Slices judged: {figures['slices']}, of "
+            f"{counted(figures['patients'], 'patient')}. They were judged clean, then "
+            f"damaged in {len(figures['kinds'])} ways at five "
             f"strengths, each by the same random draw.{judged_apart(figures)} "
             "On average over all of them "
             f"accuracy falls by {figure_text(figures['drop'], digits=1)} points, "
@@ -175,8 +177,9 @@ def _strengths_chart(figures: Mapping[str, Any]) -> Chart:
 def ood_section(figures: Mapping[str, Any]) -> Section:
     """Show what `measure_ood` found."""
     words = [
-        f"{figures['all']['pictures']} pictures that are no brain MRI were shown, "
-        f"and {figures['slices']} brain MRI slices of {figures['patients']} patients. "
+        f"Shown were {counted(figures['all']['pictures'], 'picture')} of other things "
+        f"than brain MRI, and {counted(figures['slices'], 'brain MRI slice')} of "
+        f"{counted(figures['patients'], 'patient')}. "
         f"{_by_whom(figures)}"
         "A bundle learns what to refuse from some kinds of pictures (taught); what "
         "counts are the kinds that it never learned from (new).",
@@ -211,7 +214,7 @@ def _weakest(figures: Mapping[str, Any]) -> tuple[str, ...]:
     if refusal["refused"]["value"] == 1.0:
         return ()
     return (
-        f"Weakest is the kind '{name}': of {refusal['pictures']} pictures "
+        f"Weakest is the kind '{name}': of {counted(refusal['pictures'], 'picture')} "
         f"{figure_text(refusal['refused'], percent=True)} are refused.",
     )
 

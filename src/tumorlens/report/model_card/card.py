@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tumorlens.inference.bundle.bundle import LICENCE_FILE, Bundle
+from tumorlens.inference.bundle.facts import LEAST_EQUAL, MOST_AUROC_FALL, MOST_ECE_RISE
 from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
 from tumorlens.report.figure_words import GROUP_NOTES, operating_rows, table
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
@@ -75,6 +76,7 @@ def model_card(bundle: Bundle) -> str:
         robustness(bundle),
         faithfulness(bundle),
         refusal(bundle),
+        _faster_graphs(bundle),
         _limits(),
         _guidelines(bundle),
     )
@@ -188,6 +190,53 @@ def _whose_rates(bundle: Bundle, how: str | None) -> str:
         "nothing": "measured since, on a set that is not shown here",
         "parent": "measured on that model, unless recorded since",
     }.get(str(how), "measured on the same patients, which flatters them")
+
+
+def _faster_graphs(bundle: Bundle) -> list[str]:
+    """Say how well each faster graph agrees with the float32 one."""
+    lines: list[str] = []
+    for precision, path in bundle.paths.items():
+        rows = [
+            (
+                item.measured_on,
+                f"{item.slices:,}",
+                f"{item.patients:,}",
+                f"{100 * item.equal_decisions:.2f} %",
+                f"{100 * item.judged_again:.1f} %",
+                f"{item.auroc_change:+.4f}",
+                f"{item.ece_change:+.4f}",
+                f"{item.ood_auroc_change:+.4f}",
+            )
+            for item in path.agreements
+        ]
+        fall = f"at least {-MOST_AUROC_FALL:+g}"
+        share, rise = f"at least {100 * LEAST_EQUAL:g} %", f"at most {MOST_ECE_RISE:+g}"
+        lines += [
+            f"## Faster graph: {precision}",
+            "",
+            f"`{path.file}` is the same network in {precision} (static quantisation; "
+            f"{len(path.float32_nodes)} convolutions that cannot bear it, and all that "
+            "follows the last ones, are left in float32). It answers where it is "
+            "faster on the machine at hand, which is measured there, and every answer "
+            "names it. Slices whose decision is closer to a border than it is mostly "
+            "off are judged again by float32. Beside float32 on the same slices:",
+            "",
+            *table(
+                (
+                    "Measured on",
+                    "Slices",
+                    "Patients",
+                    "Equal decisions",
+                    "Judged again by float32",
+                    "AUROC, tumour or none",
+                    "ECE",
+                    "AUROC of the domain score",
+                ),
+                [*rows, ("*Limit*", "", "", share, "", fall, rise, fall)],
+            ),
+            "",
+        ]
+    return lines[:-1]
 
 
 def _limits() -> list[str]:

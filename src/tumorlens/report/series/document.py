@@ -84,6 +84,7 @@ def series_to_json(
         "lesion": None if finding.lesion is None else _lesion(finding.lesion),
         "size_measured": finding.size_measured,
         "model_version": finding.model_version,
+        "model_precision": finding.model_precision,
         "seconds": round(finding.seconds, 3),
         "raw": raw,
         "research_use_only": RESEARCH_USE,

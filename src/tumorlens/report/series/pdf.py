@@ -401,7 +401,8 @@ def _result(finding: SeriesPrediction) -> Table:
         paragraph(sentence),
         paragraph(
             f"Probability of any tumour: {tumor}. "
-            f"Operating point: {finding.operating_point}."
+            f"Operating point: {finding.operating_point}. "
+            f"Computed in {finding.model_precision}."
         ),
     ]
     bars: Flowable | str = ""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, PictureView, Plane
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.slice.decision import ClinicalUse, Decision
 from tumorlens.inference.slice.explanation import Box, Explanation, Failure, Prediction
 from tumorlens.inference.slice.sequence import SequenceEstimate
@@ -24,6 +25,7 @@ from tumorlens.taxonomy import (
     TumorClass,
     Verdict,
     answer_of,
+    own_classes,
     parse_decided,
     parse_finding,
 )
@@ -53,7 +55,8 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         `ms` is milliseconds. The maps are left out: they are pictures. Of a refused
         picture `predicted`, `kinds` and everything that names a class or gives a
         probability is null, and what the network gave stands under `raw`, which is
-        null otherwise.
+        null otherwise. Where the classes are a user's own, `tumor_classes` names those
+        that are tumours; else there is no such key.
 
     Raises
     ------
@@ -101,8 +104,10 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "notes": list(prediction.notes),
         "view": None if prediction.view is None else _view_to_json(prediction.view),
         "model_version": prediction.model_version,
+        "model_precision": prediction.model_precision,
         "ms": round(_finite(prediction.milliseconds), 3),
         "raw": raw,
+        **_tumor_classes(decision.raw_probabilities),
         "research_use_only": RESEARCH_USE,
         **(
             {}
@@ -168,7 +173,9 @@ def prediction_from_json(
         explanation=Explanation(
             evidence=evidence,
             gradcam=gradcam,
-            explained=parse_finding(_numbers_of(document)["explained"]),
+            explained=parse_finding(
+                _numbers_of(document)["explained"], classes_of(document)
+            ),
             outline=tuple(
                 np.array(polygon, np.int32).reshape(-1, 2)
                 for polygon in document["outline"]
@@ -177,6 +184,8 @@ def prediction_from_json(
             size_mm=_read_pair(document["size_mm"]),
         ),
         model_version=document["model_version"],
+        # Before there were faster graphs, all answered in float32.
+        model_precision=document.get("model_precision", FLOAT32),
         milliseconds=document["ms"],
         pixels=pixels,
         notes=tuple(document["notes"]),
@@ -238,20 +247,42 @@ def _numbers_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return document.get("raw") or document
 
 
+def _tumor_classes(values: Iterable[ClassName]) -> dict[str, list[str]]:
+    tumors = [x.value for x in values if isinstance(x, OwnClass) and x.is_tumor]
+    return {"tumor_classes": tumors} if tumors else {}
+
+
+def classes_of(document: Mapping[str, Any]) -> Sequence[ClassName]:
+    """Give the classes that a document of a slice speaks of: the four, or others.
+
+    Parameters
+    ----------
+    document
+        From `prediction_to_json`, of version 0.1 too.
+    """
+    if "tumor_classes" not in document:
+        return CLASSES
+    tumors = document["tumor_classes"]
+    names = _numbers_of(document)["probabilities"]
+    return own_classes({name: name in tumors for name in names})
+
+
 def _decision_from_json(document: Mapping[str, Any]) -> Decision:
-    numbers = _numbers_of(document)
+    numbers, classes = _numbers_of(document), classes_of(document)
     finding, kinds = answers_from_json(document)
     return Decision(
-        raw_probabilities=_read_probabilities(numbers),
+        raw_probabilities=_read_probabilities(numbers, classes),
         finding=finding,
         kinds=kinds,
         operating_point=document["operating_point"],
-        prediction_set=tuple(map(parse_finding, numbers["prediction_set"])),
+        prediction_set=tuple(
+            parse_finding(name, classes) for name in numbers["prediction_set"]
+        ),
         domain_score=document["domain_score"],
         reasons=tuple(document["reasons"]),
         # Documents of earlier versions hold none of these.
-        slice_head=_read_by_class(numbers.get("slice_head")),
-        evidence_head=_read_by_class(numbers.get("evidence_head")),
+        slice_head=_read_by_class(numbers.get("slice_head"), classes),
+        evidence_head=_read_by_class(numbers.get("evidence_head"), classes),
         brain_share=document.get("brain_share", 1.0),
         other_lesions={
             name: numbers[key]
@@ -277,7 +308,8 @@ def answers_from_json(
         See `Decision`.
     """
     if "finding" in document:
-        kinds = tuple(map(parse_finding, document["kinds"] or ()))
+        classes = classes_of(document)
+        kinds = tuple(parse_finding(name, classes) for name in document["kinds"] or ())
         return Answer(document["finding"]), kinds
     # Documents of version 0.1 hold the decision alone.
     label = parse_decided(document["decision"])
@@ -340,7 +372,7 @@ def _clinical_from_json(document: Mapping[str, Any]) -> ClinicalUse | None:
         missing=tuple(document["missing"]),
         unknown=tuple(document["unknown"]),
         outside=tuple(document["outside"]),
-        probabilities=_read_probabilities(numbers),
+        probabilities=_read_probabilities(numbers, CLASSES),
         label=parse_decided(alone["decision"]),
     )
 
@@ -355,10 +387,10 @@ def _names(values: Iterable[ClassName]) -> Sequence[ClassName]:
     return names if isinstance(names[0], OwnClass) else CLASSES
 
 
-def _read_probabilities(document: Mapping[str, Any]) -> dict[ClassName, float]:
-    return {
-        TumorClass(name): value for name, value in document["probabilities"].items()
-    }
+def _read_probabilities(
+    document: Mapping[str, Any], classes: Sequence[ClassName]
+) -> dict[ClassName, float]:
+    return {name: document["probabilities"][name] for name in classes}
 
 
 def _by_class(
@@ -370,8 +402,10 @@ def _by_class(
     return {name.value: _finite(value) for name, value in pairs}
 
 
-def _read_by_class(head: Mapping[str, float] | None) -> tuple[float, ...]:
-    return () if head is None else tuple(head[name.value] for name in CLASSES)
+def _read_by_class(
+    head: Mapping[str, float] | None, classes: Sequence[ClassName]
+) -> tuple[float, ...]:
+    return () if head is None else tuple(head[name] for name in classes)
 
 
 def _finite(value: float) -> float:
@@ -414,6 +448,7 @@ def csv_columns(classes: Sequence[ClassName] = CLASSES) -> tuple[str, ...]:
         "notes",
         "finding",
         "kinds",
+        "model_precision",
     )
 
 
@@ -483,6 +518,7 @@ def csv_cells(
         " ".join(document["notes"]),
         finding,
         " ".join(kinds),
+        document.get("model_precision", FLOAT32),
     ]
 
 

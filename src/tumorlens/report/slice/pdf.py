@@ -30,7 +30,7 @@ from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
-from tumorlens.taxonomy import CLASSES, INFO, NO_TUMOR_INDEX, ClassName
+from tumorlens.taxonomy import ClassName, info_of, is_no_lesion
 
 _INK = "#16242b"
 INK = HexColor(_INK)
@@ -92,19 +92,19 @@ def probability_rows(
     Parameters
     ----------
     probabilities
-        Probability by class, 0 to 1, summing to 1.
+        Probability by class in order, 0 to 1, summing to 1.
     label, width
         Widths of the names' column and of a full bar, in points.
     """
     rows: list[list[Flowable]] = [
         [
-            paragraph(INFO[name].title),
-            bar(probabilities[name], INFO[name].color, width),
-            paragraph(words.percent(probabilities[name])),
+            paragraph(info_of(name).title),
+            bar(share, info_of(name).color, width),
+            paragraph(words.percent(share)),
         ]
-        for name in CLASSES
+        for name, share in probabilities.items()
     ]
-    tumor = 1.0 - probabilities[CLASSES[NO_TUMOR_INDEX]]
+    tumor = 1.0 - sum(x for name, x in probabilities.items() if is_no_lesion(name))
     rows.append(
         [
             paragraph("Any tumour"),
@@ -193,7 +193,7 @@ def _pictures(prediction: Prediction) -> Table:
     pictures = [_picture(window_picture(prediction.pixels))]
     titles = [paragraph("The picture", SMALL)]
     if not prediction.decision.is_refused:
-        explained = INFO[prediction.explanation.explained].title.lower()
+        explained = info_of(prediction.explanation.explained).title.lower()
         overlay = render_overlay(prediction.pixels, prediction.explanation, "evidence")
         pictures.append(_picture(overlay))
         titles.append(paragraph(f"Evidence for {explained}, by spot", SMALL))
@@ -239,7 +239,8 @@ def _meaning(prediction: Prediction, bundle: Bundle) -> list[Flowable]:
         ]
     facts = (
         f"{prediction.width} x {prediction.height} pixels. "
-        f"Model {bundle.name}, version {prediction.model_version}. "
+        f"Model {bundle.name}, version {prediction.model_version}, "
+        f"{prediction.model_precision}. "
         f"Judged in {prediction.milliseconds:.0f} ms."
     )
     flow: list[Flowable] = []

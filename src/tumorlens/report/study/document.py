@@ -85,6 +85,7 @@ def study_to_json(
             else combined.affine_ras.tolist(),
         },
         "model_version": document["model_version"],
+        "model_precision": document["model_precision"],
         "seconds": round(prediction.seconds, 3),
         "research_use_only": document["research_use_only"],
     }

@@ -34,6 +34,7 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.readers.detached import data_file_names, joined
 from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import FACTS_FILE
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.explanation import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
@@ -129,7 +130,8 @@ class PartWorker:
         operating_point: str | None,
         maps: bool,
     ) -> None:
-        self._classifier = load_classifier(model, threads)
+        # Of whatever machine: parts of an archive are judged alike.
+        self._classifier = load_classifier(model, threads, precision=FLOAT32)
         self._classifier.bundle.require_four_classes()
         self.operating_point = self._classifier.point(operating_point)
         self._maps = maps

@@ -31,6 +31,7 @@ from tumorlens.experiments.evaluation import (
     write_report,
 )
 from tumorlens.inference.bundle.bundle import read_document
+from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.validation.checklists import checklist_sections
@@ -102,7 +103,7 @@ def count_site(
             f"The protocol has no site '{site}'.",
             f"Use one of: {', '.join(protocol.sites)}.",
         )
-    classifier = load_classifier(bundle)
+    classifier = load_classifier(bundle, precision=FLOAT32)
     classifier.bundle.require_four_classes()
     document = read_document(classifier.bundle.folder)
     model = {key: str(document.get(key, "")) for key in ("name", "version", "digest")}

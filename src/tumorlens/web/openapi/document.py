@@ -14,6 +14,7 @@ from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.settings import Settings
+from tumorlens.taxonomy import CLASSES
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.openapi.models import (
     Failure,
@@ -102,6 +103,8 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
         ref_template=_REFERENCE,
         schema_generator=_Schemas,
     )
+    if bundle.has_own_classes:
+        _name_own_classes(schemas["$defs"], [item.value for item in bundle.classes])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -123,6 +126,30 @@ def openapi_document(bundle: Bundle, settings: Settings) -> Json:
             "schemas": schemas["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
+    }
+
+
+def _name_own_classes(schemas: Json, names: list[str]) -> None:
+    """Put a user's own classes in the place of the four, wherever schemas name them."""
+    four = [name.value for name in CLASSES]
+    waiting: list[Any] = [schemas]
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node.values() if isinstance(node, dict) else node)
+        waiting = [item for item in waiting if isinstance(item, dict | list)]
+        if not isinstance(node, dict):
+            continue
+        if set(four) & set(node.get("enum", ())):
+            others = [item for item in node["enum"] if item not in four]
+            node["enum"] = [*names, *others]
+        if node.get("required") == four:
+            share = node["properties"][four[0]]
+            node["required"], node["properties"] = names, dict.fromkeys(names, share)
+    schemas["Prediction"]["required"].append("tumor_classes")
+    schemas["Prediction"]["properties"]["tumor_classes"] = {
+        "type": "array",
+        "items": {"enum": names},
+        "description": "Which of the model's own classes are tumours.",
     }
 
 

@@ -18,7 +18,7 @@ from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import CLASSES, Answer, Lesion, TumorClass, Verdict
 from tumorlens.web.uploads.upload import State
 
-# The web app serves no bundle of a user's own classes.
+# `openapi_document` puts the classes of a user's own bundle in the place of the four.
 Finding = TumorClass | Lesion
 Decided = Finding | Verdict
 
@@ -223,6 +223,9 @@ class Prediction(BaseModel):
         description="Null where the whole picture was judged, as it is."
     )
     model_version: str
+    model_precision: Literal["float32", "int8"] = Field(
+        description="Arithmetic of the graph that answered."
+    )
     ms: Annotated[float, Field(ge=0)]
     raw: RawNumbers | None = Field(
         description="What the network gave for a refused picture, for the record: it "
@@ -417,6 +420,9 @@ class ScanFinding(BaseModel):
     lesion: SeriesLesion | None
     size_measured: bool
     model_version: str
+    model_precision: Literal["float32", "int8"] = Field(
+        description="Arithmetic of the graph that answered."
+    )
     seconds: Annotated[float, Field(ge=0)]
     raw: RawSeriesNumbers | None = Field(
         description="What the network gave for a refused series, for the record: it "
@@ -502,6 +508,9 @@ class StudyFinding(BaseModel):
     series: list[StudySeries]
     grid: StudyGrid
     model_version: str
+    model_precision: Literal["float32", "int8"] = Field(
+        description="Arithmetic of the graph that answered."
+    )
     seconds: Annotated[float, Field(ge=0)]
     research_use_only: str
 

@@ -1,6 +1,8 @@
 // A frame on the picture: drawn with a pointer, moved by keys, or set by its edges.
 
 const LEAST = 32;
+// Pixels of the screen within which a corner is taken hold of: a fingertip.
+const REACH = 24;
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -10,6 +12,7 @@ export function frameTool(stage) {
   const layer = document.querySelector("#frame");
   const box = document.querySelector("#frame-box");
   const shade = document.querySelector("#frame-shade");
+  const corners = document.querySelector("#frame-corners");
   const { width, height } = layer.viewBox.baseVal;
   const fields = ["x0", "y0", "x1", "y1"].map((name) => document.querySelector(`#frame-${name}`));
   let start = null;
@@ -26,6 +29,7 @@ export function frameTool(stage) {
     for (const [name, value] of Object.entries({ x: x0, y: y0, width: across, height: down })) {
       box.setAttribute(name, value);
     }
+    corners.setAttribute("d", `M${x0} ${y0}h0M${x1} ${y0}h0M${x1} ${y1}h0M${x0} ${y1}h0`);
     shade.setAttribute("d", `M0 0h${width}v${height}h${-width}z M${x0} ${y0}v${down}h${across}v${-down}z`);
   }
 
@@ -44,19 +48,35 @@ export function frameTool(stage) {
     return [clamp(x, 0, width), clamp(y, 0, height)];
   }
 
+  // Of a frame that was drawn, the corner across from the one under the pointer.
+  function opposite(event) {
+    const { x0, y0, x1, y1 } = edges();
+    if (x0 === 0 && y0 === 0 && x1 === width && y1 === height) return null;
+    const matrix = layer.getScreenCTM();
+    for (const [x, y] of [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) {
+      const at = new DOMPoint(x, y).matrixTransform(matrix);
+      if (Math.hypot(at.x - event.clientX, at.y - event.clientY) < REACH) {
+        return [x0 + x1 - x, y0 + y1 - y];
+      }
+    }
+    return null;
+  }
+
   layer.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    // A second finger would tear the frame.
+    if (event.button !== 0 || !event.isPrimary) return;
     layer.setPointerCapture(event.pointerId);
-    start = under(event);
+    start = opposite(event) ?? under(event);
     event.preventDefault();
   });
   layer.addEventListener("pointermove", (event) => {
-    if (!start) return;
+    if (!start || !event.isPrimary) return;
     const [x, y] = under(event);
     set(Math.min(x, start[0]), Math.min(y, start[1]), Math.max(x, start[0]), Math.max(y, start[1]));
   });
   for (const kind of ["pointerup", "pointercancel"]) {
     layer.addEventListener(kind, () => {
+      if (!start) return;
       start = null;
       const { x0, y0, x1, y1 } = edges();
       // A click was no frame.

@@ -137,7 +137,7 @@ class SeriesJobs:
         if self._worker.is_stopping:
             raise BusyError("The server is stopping.", retry_seconds=10)
         if self.waiting() >= MAX_WAITING:
-            raise BusyError(f"{MAX_WAITING} scans are waiting already.")
+            raise BusyError(f"{MAX_WAITING} uploads of series are waiting already.")
 
     def check_quota(self, owner: str) -> None:
         """Refuse another study of an owner while too many of his wait.
@@ -150,7 +150,7 @@ class SeriesJobs:
         limit = self._settings.client_scans
         if self._store.queue.count_owned(owner, Kind.SCAN, STAGE) >= limit:
             raise QuotaError(
-                f"{limit} scans of this sender are waiting already.",
+                f"{limit} uploads of this sender are waiting already.",
                 "Wait until they are judged; whoever runs the server can set "
                 f"{SETTINGS['client_scans'].option}.",
             )
@@ -216,7 +216,7 @@ class SeriesJobs:
             limit = self._settings.slices_per_scan
             if slices > limit:
                 raise TooLargeError(
-                    f"The scan has {slices:,} slices; at most {limit:,} are judged.",
+                    f"The upload has {slices:,} slices; at most {limit:,} are judged.",
                     "Send one series at a time; whoever runs the server can set "
                     f"{SETTINGS['slices_per_scan'].option}.",
                 )
@@ -249,7 +249,7 @@ class SeriesJobs:
                 return
             logger.exception("A scan could not be judged.")
             mistake = TumorLensError(
-                "The scan could not be judged: TumorLens made a mistake.",
+                "The series could not be judged: TumorLens made a mistake.",
                 "Try it in another format; the server's log says more.",
             )
             mistake.code = "internal_error"

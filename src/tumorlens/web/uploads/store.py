@@ -340,7 +340,7 @@ class Store:
                         self._retention.make_room(job) or self._is_alone(job)
                     ):
                         raise BusyError(
-                            "The store has no room for this scan beside those that "
+                            "The store has no room for this upload beside those that "
                             "wait.",
                             "Try again in a few minutes; whoever runs the server can "
                             f"set {SETTINGS['store_mb'].option}.",
@@ -574,7 +574,7 @@ class Store:
             kept_until = max(self._clock() + self._feedback_seconds, usual_end)
             is_marked = any(mark is not None for mark in marks)
             if not self.queue.note(job.id, document, kept_until if is_marked else None):
-                raise NotReadyError("The scan is still being judged.")
+                raise NotReadyError("The upload is still being judged.")
 
     def delete_all(self, owner: str) -> int:
         """Hide all uploads of a session; `sweep` removes them after `UNDO_SECONDS`.
@@ -875,4 +875,4 @@ def _signing_key(path: Path) -> bytes:
 
 
 def _cannot_keep(error: OutputError) -> OutputError:
-    return type(error)(f"The scan cannot be kept: {error.message}", error.hint)
+    return type(error)(f"The upload cannot be kept: {error.message}", error.hint)

@@ -104,7 +104,7 @@ def missing(kind: Kind) -> MissingFileError:
     """Make the error for an upload that is not there."""
     what, again = {
         Kind.PICTURE: ("analysis", "Analyse the picture again."),
-        Kind.SCAN: ("scan", "Send the scan again."),
+        Kind.SCAN: ("upload", "Send its files again."),
     }[kind]
     return MissingFileError(
         f"There is no such {what} here.",

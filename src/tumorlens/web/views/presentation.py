@@ -19,20 +19,22 @@ from tumorlens.report import words
 from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.document import (
-    CSV_COLUMNS,
     answers_from_json,
     csv_cells,
+    csv_columns,
 )
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
     FINDINGS,
     INFO,
     Answer,
+    ClassName,
     Finding,
     Lesion,
     TumorClass,
     Verdict,
     decision_title,
+    info_of,
 )
 from tumorlens.web.app_state import app_state
 from tumorlens.web.uploads.feedback import Feedback
@@ -56,6 +58,23 @@ WINDOWS = {
 }
 """Titles of the viewer's windows, by their names in a series' geometry."""
 
+LOOKS = (
+    ("Front", 0, 10),
+    ("Left", -90, 10),
+    ("Back", 180, 10),
+    ("Right", 90, 10),
+    ("Above", 0, 90),
+)
+"""From where the 3-D view shows a head: title, and degrees of turn and tilt."""
+
+VOLUME_SLIDERS = (
+    ("turn", "Turn", -180, 180, 5, 40),
+    ("tilt", "Tilt", -90, 90, 5, 20),
+    ("cut", "Near side", 0, 100, 5, 0),
+    ("least", "Evidence from", 5, 95, 5, 50),
+)
+"""Sliders of the 3-D view: name, title, ends, step and first value."""
+
 CURVE_WIDTH, CURVE_HEIGHT = 1000.0, 100.0
 """Units of the curve's drawing: the whole series across, 0 to 1 from bottom to top."""
 
@@ -76,7 +95,7 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "id": analysis.id,
         "name": document["file"],
         "slice": document["slice"],
-        "decision": document["decision"],
+        "decision": shade_of(document),
         "title": headline(document),
         "answer": decision_title(document["decision"]),
         "p_tumor": None if share is None else words.percent(share),
@@ -88,6 +107,13 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "picture": url_for("slices.picture", analysis_id=analysis.id),
         "delete": url_for("slices.delete", analysis_id=analysis.id),
     }
+
+
+def shade_of(document: Mapping[str, Any]) -> str:
+    """Name the colour of a slice's answer; a user's own class has its finding's."""
+    key = "finding" if "tumor_classes" in document else "decision"
+    shade: str = document[key]
+    return shade
 
 
 def upload_row(upload: Upload) -> dict[str, Any]:
@@ -167,12 +193,16 @@ def session_rows(
     return rows[::-1]
 
 
-RESULT_COLUMNS = ("name", "kind", "series", *CSV_COLUMNS, "read_at")
-"""Columns of the table of all results: those of a slice, and which result it is."""
+def result_columns(classes: Sequence[ClassName]) -> tuple[str, ...]:
+    """Name the columns of the table of all results, of a bundle's classes.
+
+    They are those of a slice, and which result it is.
+    """
+    return ("name", "kind", "series", *csv_columns(classes), "read_at")
 
 
 def result_cells(
-    pictures: Sequence[Upload], scans: Sequence[Upload]
+    pictures: Sequence[Upload], scans: Sequence[Upload], classes: Sequence[ClassName]
 ) -> Iterator[dict[str, str]]:
     """Give the rows of the table of all results.
 
@@ -180,10 +210,14 @@ def result_cells(
     ----------
     pictures, scans
         Uploads, the oldest first; a series that is not judged yet is left out.
+    classes
+        The bundle's. What an earlier bundle of other classes gave has its place in
+        the table, and no probabilities of theirs.
     """
     rows = {row["id"]: row for row in session_rows(pictures, scans, {})}
     for picture in pictures:
-        cells = dict(zip(CSV_COLUMNS, csv_cells(picture.document), strict=True))
+        row = csv_cells(picture.document, classes)
+        cells = dict(zip(csv_columns(classes), row, strict=True))
         yield {
             "name": rows[picture.id]["name"],
             "kind": "slice",
@@ -324,7 +358,8 @@ def _glance(
     rows: list[GlanceRow] = [("Any tumour", p_tumor, None)]
     for name in kinds:
         if name in shares:
-            rows.append((INFO[name].title, shares[name], INFO[name].color))
+            info = info_of(name)
+            rows.append((info.title, shares[name], info.color))
     return rows
 
 

@@ -156,6 +156,11 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     NotReadyError
         The series or its scan is still being judged (409).
     """
+    if "tumor_classes" in upload.document:
+        raise InputError(
+            "Results of a model with classes of its own cannot be marked.",
+            "Keep what they show in a manifest of your own.",
+        )
     decision: str = (
         upload.document["decision"]
         if index is None
@@ -252,14 +257,14 @@ def judged_series(upload: Upload, index: int) -> dict[str, Any]:
     """
     if index >= len(upload.series):
         if not upload.state.is_over:
-            raise NotReadyError("The scan is still being read.")
+            raise NotReadyError("The upload is still being read.")
         raise NotFound
     facts = upload.series[index]
     if facts["finding"] is None:
         if upload.state.is_over:
             raise NotReadyError(
-                "This series was not judged before the scan ended.",
-                "Send the scan again.",
+                "This series was not judged before the upload ended.",
+                "Send its files again.",
             )
         raise NotReadyError("The series is still being judged.")
     return facts
@@ -306,7 +311,7 @@ def judged_study(upload: Upload) -> dict[str, Any]:
     study = upload.study
     if study is None:
         if not upload.state.is_over:
-            raise NotReadyError("The scan is still being judged.")
+            raise NotReadyError("The upload is still being judged.")
         raise MissingFileError(
             "There are no several series that were judged together.",
             "Send all series of one study at once.",
@@ -348,10 +353,10 @@ def series_report_pdf(upload: Upload) -> Response:
     """
     if not upload.document["has_report"]:
         if not upload.state.is_over:
-            raise NotReadyError("The scan is still being judged.")
+            raise NotReadyError("The upload is still being judged.")
         raise MissingFileError(
-            "There is no report: the scan ended before all of it was judged.",
-            "Send the scan again.",
+            "There is no report: the upload ended before all of it was judged.",
+            "Send its files again.",
         )
     data = app_state().store.read(upload, "report")
     return Response(data, mimetype="application/pdf")

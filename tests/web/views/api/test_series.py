@@ -214,7 +214,7 @@ def test_single_pictures_in_an_archive_are_judged_by_themselves(
     [
         ("cut.zip", packed(("a", b"x" * 999))[:60], "damaged_file", "cut.zip"),
         ("up.zip", packed(("../up.dcm", b"x")), "bad_input", "leads out"),
-        ("in.zip", packed(("in.zip", packed(("a", b"x")))), "bad_input", "archive"),
+        ("in.zip", packed(("in.jar", packed(("a", b"x")))), "bad_input", "archive"),
         ("key.zip", encrypted(), "bad_input", "encrypted"),
         ("lie.zip", lying(10**9), "too_large", "inflates"),
         ("no.zip", packed(("a.txt", b"hello")), "unknown_format", "is text"),

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.samples.series_uploads import LESION, dicom, nifti, two_series
@@ -538,3 +540,78 @@ def test_a_listener_hears_what_the_page_shows(
              && one.getAttribute("alt") === null).map((one) => one.outerHTML)"""
     )
     assert unnamed == []
+
+
+# Without a graphics card its shaders take a while to be made.
+VOLUME_MS = 300_000
+
+
+def open_volume(page: playwright.Page) -> None:
+    page.get_by_role("button", name="Show the evidence in 3-D").click()
+    page.wait_for_selector(".volume[data-drawn]", timeout=VOLUME_MS)
+
+
+def colored_pixels(page: playwright.Page) -> int:
+    """Count the pixels of the 3-D picture that are no grey: those with evidence."""
+    shot = page.locator(".volume canvas").screenshot(timeout=VOLUME_MS)
+    picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
+    return int((np.ptp(picture.astype(int), axis=2) > 24).sum())
+
+
+def set_slider(page: playwright.Page, name: str, value: str) -> None:
+    drawn = page.get_attribute(".volume", "data-drawn")
+    page.get_by_label(name, exact=True).fill(value)
+    changed = f".volume:not([data-drawn='{drawn}'])"
+    page.wait_for_selector(changed, timeout=VOLUME_MS)
+
+
+def test_the_evidence_is_shown_in_three_dimensions(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url))
+    open_viewer(page, files["head.nii.gz"])
+    assert not any("niivue" in url for url in asked)
+    open_volume(page)
+    assert any(url.endswith("/static/niivue/niivue.js") for url in asked)
+    said = page.locator("#volume-said")
+    sentence = r"Evidence of 50 % or more: [\d.]+ cm³, in slices \d+ to \d+\."
+    assert re.fullmatch(sentence, said.inner_text())
+    set_slider(page, "Evidence from", "5")
+    much, most = colored_pixels(page), said.inner_text()
+    set_slider(page, "Evidence from", "95")
+    few, least = colored_pixels(page), said.inner_text()
+    assert much > 100
+    assert few < 0.8 * much
+    assert least != most
+    page.locator("#volume").get_by_role("button", name="Back").click()
+    assert page.locator("#volume-turn").input_value() == "180"
+    page.locator("#volume-turn").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#volume-turn").get_attribute("aria-valuetext") == "175°"
+
+
+def test_without_webgl_the_page_says_that_there_is_no_third_dimension(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    page.add_init_script("""
+      const real = HTMLCanvasElement.prototype.getContext;
+      HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+        return kind === "webgl2" ? null : real.call(this, kind, ...rest);
+      };
+    """)
+    open_viewer(page, files["head.nii.gz"])
+    page.get_by_role("button", name="Show the evidence in 3-D").click()
+    assert (
+        "cannot draw in three dimensions" in page.locator("#volume-said").inner_text()
+    )
+    assert not page.locator(".volume").is_visible()
+
+
+def test_a_series_of_no_known_place_has_no_third_dimension(
+    page: playwright.Page, files: dict[str, Path]
+) -> None:
+    open_viewer(page, files["bare"], "#folder")
+    wait_until_judged(page)
+    assert page.get_by_text("does not say where its slices lie").is_visible()
+    assert page.locator("#volume-show").count() == 0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 from pypdf import PdfReader
 
 from tests.samples.uploads import form, text_of
@@ -102,6 +103,22 @@ def test_a_frame_is_judged_by_itself_and_shown_beside_the_picture(
     assert judged is not None
     assert judged.shape == (220, 200)
     assert client.get(f"{page}/judged.png").status_code == 404
+
+
+def test_a_frame_on_a_picture_of_oblong_pixels_is_judged_with_square_ones(
+    client: FlaskClient, lesion_png: bytes
+) -> None:
+    upright = Image.open(io.BytesIO(lesion_png)).convert("L")
+    squeezed, file = upright.resize((128, 256)), io.BytesIO()
+    squeezed.save(file, "PNG", dpi=(100, 200))
+    page = client.post("/analyses", **form(("n.png", file.getvalue()))).location
+    whole = json.loads(client.get(f"{page}/report.json").data)
+    assert "square pixels" in " ".join(whole["notes"])
+    frame = {"x0": "0", "y0": "0", "x1": "128", "y1": "256"}
+    for _ in range(2):
+        page = client.post(f"{page}/frame", data=frame).location
+        document = json.loads(client.get(f"{page}/report.json").data)
+        assert document["p_tumor"] == pytest.approx(whole["p_tumor"], abs=2e-5)
 
 
 def test_a_frame_can_turn_the_greys_round(

@@ -236,6 +236,21 @@ def test_a_frame_is_drawn_with_the_pointer_and_judged(
     page.get_by_role("img", name="The part that was judged").wait_for()
 
 
+def test_a_corner_of_a_frame_is_drawn_on(
+    page: playwright.Page, files: dict[str, str]
+) -> None:
+    open_result(page, files["head.png"])
+    page.get_by_text("draw a frame").click()
+    drag_frame(page, 0.125, 0.875)
+    drag_frame(page, 0.89, 0.6)
+    wanted = [32, 32, 154, 154]
+    assert all(abs(a - b) <= 4 for a, b in zip(edges(page), wanted, strict=True))
+    drag_frame(page, 0.7, 0.9)
+    assert all(
+        abs(a - b) <= 4 for a, b in zip(edges(page), [179, 179, 230, 230], strict=True)
+    ), "elsewhere a new frame is drawn"
+
+
 def test_a_frame_is_moved_and_sized_by_keys(
     page: playwright.Page, files: dict[str, str]
 ) -> None:

@@ -10,6 +10,7 @@ import { steer } from "./pointer.js";
 import { RulerList } from "./ruler.js";
 import { showChosen } from "./series_row.js";
 import { State } from "./state.js";
+import { offerVolume } from "./volume.js";
 import { WindowControls } from "./window.js";
 
 const facts = JSON.parse(document.querySelector("#viewer").dataset.scan);
@@ -151,6 +152,10 @@ try {
   showFilm(document.querySelector("#film"), own, state, source);
   for (const pane of panes) pane.fit();
   if (facts.evidence) source.evidence = await fetchBlock(facts.evidence, Uint8Array);
+  const offered = document.querySelector("#volume-show");
+  if (offered && source.evidence) {
+    offerVolume(document.querySelector("#volume"), facts, source, state);
+  }
   state.changed();
   panesRoot.dataset.ready = "true";
 } catch {

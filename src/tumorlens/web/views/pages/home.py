@@ -15,14 +15,18 @@ from tumorlens.inference.slice.explanation import Failure
 from tumorlens.report import words
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response
-from tumorlens.web.intake import judge_pictures, queue_study
+from tumorlens.web.intake import (
+    check_series_are_judged,
+    judge_pictures,
+    queue_study,
+)
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.examples import EXAMPLES, Example, examples_note
 from tumorlens.web.views.presentation import (
-    RESULT_COLUMNS,
     measured_rates,
     result_cells,
+    result_columns,
     session_rows,
 )
 from tumorlens.web.views.responses import (
@@ -50,7 +54,9 @@ def show() -> str:
         rows=session_rows(pictures, scans, store.copies(pictures)),
         deletion=store.deletion(owner),
         examples=[
-            (item, item.has_trained(bundle.provenance)) for item in EXAMPLES.values()
+            (item, item.has_trained(bundle.provenance))
+            for item in EXAMPLES.values()
+            if not (item.is_series and bundle.has_own_classes)
         ],
         examples_note=examples_note(bundle.provenance),
         words=words,
@@ -68,13 +74,14 @@ def weights_licence() -> Response:
 
 @blueprint.post("/examples/<name>")
 def judge_example(name: str) -> AnyResponse:
-    """Judge one of the examples: 303 to its page, or 404."""
+    """Judge one of the examples: 303 to its page, 404, or 422 for a series."""
     example = EXAMPLES.get(name)
     if example is None:
         raise NotFound
     point = request.form.get("operating_point") or None
     origin = {"example": name}
     if example.is_series:
+        check_series_are_judged()
         with example.path.open("rb") as file:
             sent = [FileStorage(file, example.sent_as)]
             scan = queue_study(sent, ensure_session_id(), point, origin)
@@ -86,10 +93,12 @@ def judge_example(name: str) -> AnyResponse:
 def download_csv() -> Response:
     """Give a table of all results of this session: a row a slice or series; 200."""
     table = io.StringIO()
-    writer = csv.DictWriter(table, RESULT_COLUMNS)
+    classes = app_state().bundle.classes
+    # A model of other classes may have judged some of them, before a restart.
+    writer = csv.DictWriter(table, result_columns(classes), extrasaction="ignore")
     writer.writeheader()
     pictures, scans = _results()
-    writer.writerows(result_cells(pictures, scans))
+    writer.writerows(result_cells(pictures, scans, classes))
     data = table.getvalue().encode("utf-8-sig")
     return download_response(data, "text/csv", "tumorlens.csv")
 
@@ -101,7 +110,7 @@ def download_pdf() -> Response:
     reported = [item for item in scans if item.document["has_report"]]
     if not (pictures or reported):
         raise MissingFileError(
-            "There is no report to give.", "Analyse a picture or a scan first."
+            "There is no report to give.", "Analyse a picture or a series first."
         )
     data = reports_pdf(pictures, reported)
     return download_response(data, "application/pdf", "tumorlens.pdf")

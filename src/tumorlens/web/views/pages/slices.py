@@ -29,10 +29,10 @@ from tumorlens.report.slice.overlay import (
     render_overlay,
     window_picture,
 )
-from tumorlens.taxonomy import INFO
+from tumorlens.taxonomy import info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
-from tumorlens.web.intake import judge_pictures, judge_slice
+from tumorlens.web.intake import PIXEL_ASPECT, judge_pictures, judge_slice
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Upload
@@ -45,6 +45,7 @@ from tumorlens.web.views.presentation import (
     measured_rates,
     overlay_colors,
     session_rows,
+    shade_of,
 )
 from tumorlens.web.views.responses import (
     download_response,
@@ -97,13 +98,17 @@ def show(analysis_id: str) -> str:
         point=point,
         rates=measured_rates(bundle, decision.operating_point) if point else (),
         glance=glance_rows(decision),
-        probabilities=[(INFO[name], share) for name, share in values.items()],
-        explained=INFO[prediction.explanation.explained],
+        probabilities=[(info_of(name), share) for name, share in values.items()],
+        explained=info_of(prediction.explanation.explained),
+        shade=shade_of(analysis.document),
         outlines=[
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
             for polygon in prediction.explanation.outline
         ],
-        feedback=feedback_card(
+        # What readers mark teaches models of the four classes.
+        feedback=None
+        if "tumor_classes" in analysis.document
+        else feedback_card(
             analysis, analysis.document.get(FEEDBACK), refused=decision.is_refused
         ),
         judged=judged_part(prediction.view, "framed" in analysis.document),
@@ -132,10 +137,14 @@ def judge_frame(analysis_id: str) -> AnyResponse:
         prediction.index,
         prediction.spacing_mm,
         prediction.plane,
+        sequence=prediction.sequence.header,
+        pixel_aspect=_aspect(analysis, prediction),
         view=view,
     )
     study = Study((Series((slice_,)),), (FRAMED,))
     origin = {"framed": analysis.document.get("framed", analysis.id)}
+    if PIXEL_ASPECT in analysis.document:
+        origin[PIXEL_ASPECT] = analysis.document[PIXEL_ASPECT]
     point = prediction.decision.operating_point
     kept = judge_slice(study, ensure_session_id(), point, origin)
     return redirect(url_for("slices.show", analysis_id=kept.id), 303)
@@ -248,6 +257,15 @@ def _frame(prediction: Prediction) -> PictureView:
     return PictureView(
         (one, two, three, four), (y1 - y0, x1 - x0), "inverted" in request.form
     )
+
+
+def _aspect(analysis: Upload, prediction: Prediction) -> float:
+    """Height over width of a pixel, as it was when the whole picture was judged."""
+    stated = analysis.document.get(PIXEL_ASPECT)
+    if stated is None and prediction.spacing_mm is not None:
+        down, across = prediction.spacing_mm
+        stated = down / across
+    return 1.0 if stated is None else float(stated)
 
 
 def _box_of(view: PictureView | None) -> dict[str, int] | None:
