@@ -126,11 +126,6 @@ def read_volume(
             f"{share:.2g} % of the voxels are no finite numbers (NaN or infinity); "
             "they were read as air.",
         )
-    if _is_binary(voxels[len(voxels) // 2]) and _is_mask(voxels):
-        raise InputError(
-            f"{name} holds two values alone: it is a mask, not a scan.",
-            "Give the scan itself.",
-        )
     series = series_of(Volume.of(voxels, header.affine), plane, name)
     if _is_negative(series):
         # Air is what the negative has brightest; values keep their range.
@@ -148,16 +143,6 @@ NEGATIVE = (
     "The greys of the volume are inverted (air is white); they were turned round "
     "before it was judged."
 )
-
-
-def _is_binary(voxels: NDArray[np.float32]) -> bool:
-    between = (voxels > voxels.min()) & (voxels < voxels.max())
-    return not between.any()
-
-
-def _is_mask(voxels: NDArray[np.float32]) -> bool:
-    ends = float(voxels.min()), float(voxels.max())
-    return ends in ((0.0, 1.0), (0.0, 255.0)) and _is_binary(voxels)
 
 
 def _is_negative(series: Series) -> bool:
