@@ -383,6 +383,13 @@ def test_changed_bytes_give_a_study_or_a_clear_error(
         assert read_dicom(bytes(data), "x").slices
 
 
+def test_a_colour_whose_type_is_broken_is_grey() -> None:
+    broken = WHOLE.replace(b"\x28\0\x04\0CS", b"\x28\0\x04\0C\0")
+    assert broken != WHOLE
+    with contextlib.suppress(InputError):
+        assert read_dicom(broken, "x").slices
+
+
 # --- Attributes that change what a value means ---
 
 

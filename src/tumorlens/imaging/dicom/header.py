@@ -214,7 +214,7 @@ def _decode_text(header: Dataset, texts: list[_Place]) -> None:
         here[tag] = DataElement(tag, kind, decoded)
         if here is not header and _CHARACTER_SET in here:
             del here[_CHARACTER_SET]
-    header.SpecificCharacterSet = _UNICODE
+    header.add_new("SpecificCharacterSet", "CS", _UNICODE)
 
 
 def _encodings(stated: object) -> list[str]:
