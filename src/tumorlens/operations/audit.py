@@ -31,6 +31,15 @@ FILE = "audit.jsonl"
 
 _FIRST = "0" * 64
 _TAIL_BYTES = 2**16
+_NO_EVENT = (
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+"""What a line raises that somebody has put in: it may be any JSON, or none."""
 
 
 class AuditEvent(StrEnum):
@@ -210,13 +219,13 @@ def verify(path: Path, noted: str | None = None) -> AuditReport:
             for row in file:
                 try:
                     line = json.loads(row)
-                    digest = line.pop("digest")
-                except (ValueError, KeyError, AttributeError):
+                    digest, right = line.pop("digest"), _digest(line)
+                except _NO_EVENT:
                     return AuditReport(events, head, f"Line {events + 1} is no event.")
                 if line.get("previous") != head or line.get("number") != events + 1:
                     problem = f"Line {events + 1} does not follow the one before."
                     return AuditReport(events, head, problem)
-                if digest != _digest(line):
+                if digest != right:
                     problem = f"Line {events + 1} was changed."
                     return AuditReport(events, head, problem)
                 events, head = events + 1, digest
@@ -251,7 +260,7 @@ def _last(file: IO[bytes], size: int) -> tuple[int, int, str]:
     try:
         line = json.loads(rows[-1])
         return size, int(line["number"]), str(line["digest"])
-    except (IndexError, ValueError, KeyError, TypeError):
+    except _NO_EVENT:
         # It is new; or somebody changed it, which `verify` says.
         return size, 0, _FIRST
 
