@@ -7,6 +7,7 @@ and each is taken once.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _CHALLENGE, _ASKED = "challenge", "asked"
+_ID = re.compile(r"[A-Za-z0-9_-]+=*")
+"""Bytes as base64url, as the id of a passkey is written."""
 _SECONDS = 300.0
 """Seconds that somebody has to touch a key."""
 
@@ -148,7 +151,11 @@ class Passkeys:
         answer = self._answer(credential)
         if answer is None:
             return None
-        found = self._accounts.passkey(str(answer["credential"].get("id")))
+        passkey_id = str(answer["credential"].get("id"))
+        # A database does not take whatever JSON has as text.
+        found = (
+            self._accounts.passkey(passkey_id) if _ID.fullmatch(passkey_id) else None
+        )
         if found is None:
             return None
         passkey, account = found
