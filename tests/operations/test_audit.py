@@ -117,6 +117,15 @@ def test_a_line_that_was_broken_off_by_a_power_cut_goes(path: Path) -> None:
     assert (verify(path).events, verify(path).problem) == (6, None)
 
 
+def test_an_event_of_very_many_results_keeps_the_chain_whole(path: Path) -> None:
+    AuditTrail(path).record(*READ, objects=[f"2.25.{i:032}" for i in range(5000)])
+    AuditTrail(path).record(*READ)
+    with path.open("a") as file:
+        file.write("[" * 200_000)
+    AuditTrail(path).record(*READ)
+    assert (verify(path).events, verify(path).problem) == (8, None)
+
+
 def record_many(path: Path) -> None:
     for _ in range(50):
         AuditTrail(path).record(*READ)

@@ -249,8 +249,11 @@ def _digest(line: dict[str, Any]) -> str:
 
 def _last(file: IO[bytes], size: int) -> tuple[int, int, str]:
     """Read number and digest of the last line; give them after the file's size."""
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
+    tail, length = b"", _TAIL_BYTES
+    # A line is as long as it names results: there is an end of the one before, too.
+    while tail.count(b"\n") < 2 and len(tail) < size:
+        file.seek(max(0, size - length))
+        tail, length = file.read(), 2 * length
     whole = tail.rfind(b"\n") + 1
     if whole < len(tail):
         # The machine stopped while it wrote: nobody was told that this is kept.
