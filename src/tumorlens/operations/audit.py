@@ -70,6 +70,11 @@ class AuditOutcome(StrEnum):
     MINOR_FAILURE = "4"
     SERIOUS_FAILURE = "8"
 
+    @classmethod
+    def of(cls, is_well: bool) -> AuditOutcome:
+        """Return success, or a failure of the user."""
+        return cls.SUCCESS if is_well else cls.MINOR_FAILURE
+
 
 @dataclass(frozen=True)
 class AuditReport:
@@ -167,8 +172,8 @@ class AuditTrail:
 def note_event(
     trail: AuditTrail | None,
     kind: tuple[AuditEvent, AuditAction],
+    outcome: AuditOutcome,
     *,
-    is_well: bool,
     user: str = "",
     origin: str = "",
     objects: Sequence[str] = (),
@@ -182,14 +187,11 @@ def note_event(
         The trail; None for none.
     kind
         Event and action.
-    is_well
-        Whether it succeeded; else it counts as a minor failure.
-    user, origin, objects, detail
+    outcome, user, origin, objects, detail
         The same as for `AuditTrail.record`.
     """
     if trail is None:
         return
-    outcome = AuditOutcome.SUCCESS if is_well else AuditOutcome.MINOR_FAILURE
     try:
         trail.record(
             *kind, outcome, user=user, origin=origin, objects=objects, detail=detail
