@@ -143,6 +143,8 @@ def test_what_is_no_answer_to_the_question_opens_nothing(
     ):
         thief.post("/login/passkey/options")
         assert thief.post("/login/passkey", json=nonsense).status_code == 401
+    deep = {"data": "[" * 50_000, "content_type": "application/json"}
+    assert thief.post("/login/passkey", **deep).status_code == 400
     assert not is_in(thief)
 
 
