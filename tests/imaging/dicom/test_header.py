@@ -103,7 +103,7 @@ def test_names_are_readable_and_written_as_utf8(
     "raw", ["山田太郎".encode()[:-1], b"\x1b$B;3\xff", b"\xff\xfe^\x80", b"\x1b"]
 )
 @pytest.mark.parametrize(
-    "character_set", [None, "ISO_IR 192", "\\ISO 2022 IR 87", "NONSENSE"]
+    "character_set", [None, "ISO_IR 192", "\\ISO 2022 IR 87", "NONSENSE", "ISO-8859-12"]
 )
 def test_a_broken_name_loses_no_slice(raw: bytes, character_set: str | None) -> None:
     data = named(b"Doe^" + raw, character_set)

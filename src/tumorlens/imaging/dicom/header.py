@@ -254,7 +254,7 @@ _CODECS = {
 
 def _named_codec(bare: str) -> str:
     """Name the codec of ``ISO-8859-2`` or ``windows-1251``; empty for other names."""
-    part = re.fullmatch(r"ISO8859(1[0-6]?|[2-9])", bare)
+    part = re.fullmatch(r"ISO8859(1[013-6]?|[2-9])", bare)
     if part:
         return f"iso8859_{part[1]}"
     page = re.fullmatch(
