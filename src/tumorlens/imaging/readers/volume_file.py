@@ -145,11 +145,18 @@ NEGATIVE = (
 )
 
 
+_LEAST_GREYS = 16
+
+
 def _is_negative(series: Series) -> bool:
     """Tell whether most slices show white air."""
     slices = series.slices
-    # A look at a few tells of most volumes that air is dark.
-    if not any(is_inverted(x.pixels) for x in slices[:: len(slices) // 4 or 1]):
+    # A look at a few tells of most volumes that air is dark, or that the values are
+    # labels: an outline is what was drawn, with or without air in it.
+    if not any(
+        is_inverted(item.pixels) and np.unique(item.pixels).size >= _LEAST_GREYS
+        for item in slices[:: len(slices) // 4 or 1]
+    ):
         return False
     inverted = [is_inverted(item.pixels) for item in slices]
     return inverted.count(True) > len(slices) / 2
