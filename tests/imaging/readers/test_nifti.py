@@ -312,6 +312,15 @@ def test_a_volume_of_white_air_is_turned_round():
     assert expected.notes == ()
 
 
+def test_an_outline_of_all_but_a_hole_stays_as_it_was_drawn():
+    x, y, z = np.indices((64, 64, 20)) - np.array([32, 32, 10])[:, None, None, None]
+    outline = (x**2 + y**2 + 4 * z**2 > 300).astype(np.uint8)
+    study = read_nifti(packed(outline), "outline.nii")
+    drawn = np.mean([item.pixels.mean() for item in study.slices])
+    assert drawn == pytest.approx(outline.mean())
+    assert study.notes == ()
+
+
 def test_a_number_beyond_32_bits_is_refused():
     voxels = SMALL.astype(np.float64)
     voxels[3, 4, 5] = 1e300

@@ -26,8 +26,8 @@ from tumorlens.imaging.geometry import (
     skew,
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
-from tumorlens.imaging.preprocess.framing import is_inverted
-from tumorlens.imaging.study import Plane, Series, Study, VoxelGrid
+from tumorlens.imaging.preprocess.framing import are_inverted
+from tumorlens.imaging.study import Plane, Study, VoxelGrid
 
 MAX_RATIO = 250
 """Inflated over packed bytes: outlines of organs reach about 200, heads 10."""
@@ -127,7 +127,9 @@ def read_volume(
             "they were read as air.",
         )
     series = series_of(Volume.of(voxels, header.affine), plane, name)
-    if _is_negative(series):
+    # Few values are labels: an outline is what was drawn, with or without air in it.
+    negative = are_inverted([item.pixels for item in series.slices])
+    if negative and np.unique(voxels).size >= _LEAST_GREYS:
         # Air is what the negative has brightest; values keep their range.
         top = voxels.max() + voxels.min()
         series = series_of(Volume.of(top - voxels, header.affine), plane, name)
@@ -139,20 +141,12 @@ def read_volume(
     return Study((series,), notes)
 
 
+_LEAST_GREYS = 16
+
 NEGATIVE = (
     "The greys of the volume are inverted (air is white); they were turned round "
     "before it was judged."
 )
-
-
-def _is_negative(series: Series) -> bool:
-    """Tell whether most slices show white air."""
-    slices = series.slices
-    # A look at a few tells of most volumes that air is dark.
-    if not any(is_inverted(x.pixels) for x in slices[:: len(slices) // 4 or 1]):
-        return False
-    inverted = [is_inverted(item.pixels) for item in slices]
-    return inverted.count(True) > len(slices) / 2
 
 
 def check_grid(
