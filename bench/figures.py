@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.slice.graph import processor_facts
 from tumorlens.inference.slice.session import available_cores
 
 MEGABYTE = 1e6
@@ -192,7 +193,7 @@ def machine(model: Path) -> dict[str, Any]:
     bundle = load_bundle(model)
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": processor_facts().get("model name") or platform.processor(),
         "cores": available_cores(),
         "logical_processors": len(os.sched_getaffinity(0)),
         "memory_gb": round(
@@ -203,15 +204,6 @@ def machine(model: Path) -> dict[str, Any]:
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "model": f"{bundle.name} {bundle.version}",
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2] for line in lines if line.startswith("model name")]
-    return named[0].strip() if named else platform.processor()
 
 
 def _version(package: str) -> str | None:

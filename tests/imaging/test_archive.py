@@ -137,6 +137,22 @@ def test_the_wide_kind_of_zip_is_read() -> None:
             read_zip(data[:end] + broken, "a.zip")
 
 
+def test_a_short_list_named_before_a_long_one_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = good()
+    end = data.rindex(b"PK\5\6")
+    short = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, *[0] * 6)
+    long = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, *[10**6] * 4)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[2**32 - 1] * 2, 0)
+    monkeypatch.setattr(
+        "tumorlens.imaging.archive.zipfile.ZipFile", lambda _: pytest.fail("unpacked")
+    )
+    with pytest.raises(DamagedFileError, match="no end"):
+        read_zip(data[:end] + short + long + locator + last, "a.zip")
+
+
 def test_slashes_that_were_turned_round_in_the_list_of_files() -> None:
     data = good()
     start = data.index(b"PK\1\2")

@@ -149,6 +149,8 @@ def test_who_signs_in_elsewhere_has_one_account(
         accounts.set_code_key("anna", key, code)
     with pytest.raises(SettingError, match="elsewhere"):
         accounts.add_passkey("anna", "first", b"key", 0)
+    with pytest.raises(SettingError, match="elsewhere"):
+        accounts.set_password("anna", PASSWORD)
     assert accounts.check("anna", "") is None
     accounts.disable("anna")
     assert accounts.signed_in("https://a 1", "anna", "viewer") is None

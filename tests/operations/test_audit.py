@@ -71,8 +71,23 @@ def resign(rows: list[str]) -> list[str]:
         (lambda rows: [*rows[:2], *rows[3:]], 2),
         (lambda rows: [*rows[:3], rows[2], *rows[3:]], 3),
         (lambda rows: [*rows, "no event"], 5),
+        (lambda rows: [*rows, "[1]"], 5),
+        (lambda rows: [*rows, "[" * 50_000], 5),
+        (lambda rows: [*rows, '{"digest": "", "number": Infinity}'], 5),
+        (lambda rows: [rows[0].replace("user 0", "\\ud800"), *rows[1:]], 0),
     ],
-    ids=["changed", "signed anew", "begun later", "taken out", "put in", "garbage"],
+    ids=[
+        "changed",
+        "signed anew",
+        "begun later",
+        "taken out",
+        "put in",
+        "garbage",
+        "a list",
+        "very deep",
+        "without end",
+        "half a letter",
+    ],
 )
 def test_what_was_tampered_with_is_found(
     path: Path, tamper: Callable[[list[str]], list[str]], whole: int
@@ -81,6 +96,8 @@ def test_what_was_tampered_with_is_found(
     report = verify(path)
     assert report.problem is not None
     assert report.events == whole
+    # It is left for `verify` to say, and what comes is still recorded.
+    AuditTrail(path).record(*READ)
 
 
 def test_a_noted_end_shows_that_later_events_were_cut_off(path: Path) -> None:
@@ -98,6 +115,15 @@ def test_a_line_that_was_broken_off_by_a_power_cut_goes(path: Path) -> None:
         file.write('{"number": 6, "ti')
     AuditTrail(path).record(*READ)
     assert (verify(path).events, verify(path).problem) == (6, None)
+
+
+def test_an_event_of_very_many_results_keeps_the_chain_whole(path: Path) -> None:
+    AuditTrail(path).record(*READ, objects=[f"2.25.{i:032}" for i in range(5000)])
+    AuditTrail(path).record(*READ)
+    with path.open("a") as file:
+        file.write("[" * 200_000)
+    AuditTrail(path).record(*READ)
+    assert (verify(path).events, verify(path).problem) == (8, None)
 
 
 def record_many(path: Path) -> None:

@@ -165,7 +165,16 @@ def test_a_session_ends_with_its_token(
 
 
 @pytest.mark.parametrize(
-    "path", ["//evil.example", "https://evil.example", "/\\evil.example", "x", ""]
+    "path",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "x",
+        "",
+    ],
 )
 def test_a_login_leads_nowhere_else(
     client: FlaskClient, token: Token, path: str

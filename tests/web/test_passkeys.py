@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.samples.authenticator import PRESENT, Authenticator
+from tests.samples.authenticator import PRESENT, Authenticator, text
 from tests.samples.serving import serving
 from tumorlens import SeriesClassifier
 from tumorlens.jobs.accounts import AccountStore
@@ -133,9 +133,18 @@ def test_what_is_no_answer_to_the_question_opens_nothing(
     key.flags = PRESENT
     assert by_passkey(thief, key).status_code == 401
     assert by_passkey(thief, Authenticator()).status_code == 401
-    for nonsense in ({}, [], {"credential": 3}, {"credential": {"id": ["x"]}}):
-        client.post("/login/passkey/options")
+    for nonsense in (
+        {},
+        [],
+        {"credential": 3},
+        {"credential": {"id": ["x"]}},
+        {"credential": {"id": "\ud800"}},
+        {"credential": {"id": text(key._id)}},
+    ):
+        thief.post("/login/passkey/options")
         assert thief.post("/login/passkey", json=nonsense).status_code == 401
+    deep = {"data": "[" * 50_000, "content_type": "application/json"}
+    assert thief.post("/login/passkey", **deep).status_code == 400
     assert not is_in(thief)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from tumorlens.inference.slice.graph import processor_facts
 from tumorlens.inference.slice.session import available_cores
 
 WATTS_A_CORE = 10.0
@@ -81,7 +82,7 @@ def note_cost(folder: Path, seconds: float) -> dict[str, Any]:
     if cards:
         cost["device"] = f"{len(cards)} GPU"
     else:
-        cost["device"] = _processor()
+        cost["device"] = processor_facts().get("model name") or platform.machine()
         cost["watts_assumed"] = WATTS_A_CORE * threads
     (folder / _COST).write_text(json.dumps(cost) + "\n", encoding="utf-8")
     return cost
@@ -94,13 +95,3 @@ def stored_cost(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return cost if isinstance(cost, dict) else None
-
-
-def _processor() -> str:
-    """Name the processor as its maker does, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
-    return " ".join((names[0] if names else platform.machine()).split())

@@ -136,10 +136,12 @@ def _check_directory(data: bytes, name: str) -> None:
     start = int.from_bytes(data[end + 16 : end + 20], "little")
     locator = data[max(0, end - _LOCATOR_BYTES) : end]
     if locator.startswith(b"PK\6\7"):
-        # Some servers write the wide kind whatever the size.
-        record = int.from_bytes(locator[8:16], "little")
-        wide = data[record : record + _WIDE_END_BYTES]
-        if not wide.startswith(b"PK\6\6") or len(wide) < _WIDE_END_BYTES:
+        # Some servers write the wide kind whatever the size. Which record counts, the
+        # one named here or the one right before, differs between versions of Python.
+        record = end - _LOCATOR_BYTES - _WIDE_END_BYTES
+        wide = data[max(0, record) : record + _WIDE_END_BYTES]
+        stated = int.from_bytes(locator[8:16], "little")
+        if stated != record or not wide.startswith(b"PK\6\6"):
             raise DamagedFileError(f"{name} starts like a zip archive, but has no end.")
         count = int.from_bytes(wide[32:40], "little")
         size = int.from_bytes(wide[40:48], "little")

@@ -379,7 +379,7 @@ class AccountStore:
         Raises
         ------
         SettingError
-            The password is too short or too long.
+            The password is too short or too long, or its user signs in elsewhere.
         MissingFileError
             There is no such account.
         OutputError
@@ -387,7 +387,7 @@ class AccountStore:
         """
         hashed = self._hash(password)
         with self._database.transaction() as session:
-            account = _known(session.get(Account, name), name)
+            account = _with_password(session.get(Account, name), name)
             account.password, account.stamp = hashed, secrets.token_hex(16)
 
     def disable(self, name: str) -> None:
@@ -473,7 +473,8 @@ def _with_password(account: Account | None, name: str) -> Account:
     if account.subject is not None:
         # Who is shut out there would still get in here.
         raise SettingError(
-            f"{name} signs in elsewhere.", "Add it there, where the sign-in is."
+            f"{name} signs in elsewhere.",
+            "What opens the account is set there, where the sign-in is.",
         )
     return account
 

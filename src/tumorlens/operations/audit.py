@@ -31,6 +31,15 @@ FILE = "audit.jsonl"
 
 _FIRST = "0" * 64
 _TAIL_BYTES = 2**16
+_NO_EVENT = (
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+"""What a line raises that somebody has put in: it may be any JSON, or none."""
 
 
 class AuditEvent(StrEnum):
@@ -60,6 +69,11 @@ class AuditOutcome(StrEnum):
     SUCCESS = "0"
     MINOR_FAILURE = "4"
     SERIOUS_FAILURE = "8"
+
+    @classmethod
+    def of(cls, is_well: bool) -> AuditOutcome:
+        """Return success, or a failure of the user."""
+        return cls.SUCCESS if is_well else cls.MINOR_FAILURE
 
 
 @dataclass(frozen=True)
@@ -158,8 +172,8 @@ class AuditTrail:
 def note_event(
     trail: AuditTrail | None,
     kind: tuple[AuditEvent, AuditAction],
+    outcome: AuditOutcome,
     *,
-    is_well: bool,
     user: str = "",
     origin: str = "",
     objects: Sequence[str] = (),
@@ -173,14 +187,11 @@ def note_event(
         The trail; None for none.
     kind
         Event and action.
-    is_well
-        Whether it succeeded; else it counts as a minor failure.
-    user, origin, objects, detail
+    outcome, user, origin, objects, detail
         The same as for `AuditTrail.record`.
     """
     if trail is None:
         return
-    outcome = AuditOutcome.SUCCESS if is_well else AuditOutcome.MINOR_FAILURE
     try:
         trail.record(
             *kind, outcome, user=user, origin=origin, objects=objects, detail=detail
@@ -210,13 +221,13 @@ def verify(path: Path, noted: str | None = None) -> AuditReport:
             for row in file:
                 try:
                     line = json.loads(row)
-                    digest = line.pop("digest")
-                except (ValueError, KeyError, AttributeError):
+                    digest, right = line.pop("digest"), _digest(line)
+                except _NO_EVENT:
                     return AuditReport(events, head, f"Line {events + 1} is no event.")
                 if line.get("previous") != head or line.get("number") != events + 1:
                     problem = f"Line {events + 1} does not follow the one before."
                     return AuditReport(events, head, problem)
-                if digest != _digest(line):
+                if digest != right:
                     problem = f"Line {events + 1} was changed."
                     return AuditReport(events, head, problem)
                 events, head = events + 1, digest
@@ -240,8 +251,11 @@ def _digest(line: dict[str, Any]) -> str:
 
 def _last(file: IO[bytes], size: int) -> tuple[int, int, str]:
     """Read number and digest of the last line; give them after the file's size."""
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
+    tail, length = b"", _TAIL_BYTES
+    # A line is as long as it names results: there is an end of the one before, too.
+    while tail.count(b"\n") < 2 and len(tail) < size:
+        file.seek(max(0, size - length))
+        tail, length = file.read(), 2 * length
     whole = tail.rfind(b"\n") + 1
     if whole < len(tail):
         # The machine stopped while it wrote: nobody was told that this is kept.
@@ -251,7 +265,7 @@ def _last(file: IO[bytes], size: int) -> tuple[int, int, str]:
     try:
         line = json.loads(rows[-1])
         return size, int(line["number"]), str(line["digest"])
-    except (IndexError, ValueError, KeyError, TypeError):
+    except _NO_EVENT:
         # It is new; or somebody changed it, which `verify` says.
         return size, 0, _FIRST
 

@@ -142,14 +142,22 @@ class Metrics:
         label
             Name of the label.
         """
-        self._registry.register(_Watched(gauges, read, label))
+        self._registry.register(GaugeCollector(gauges, read, label))
 
     def text(self) -> bytes:
         """Write all of them in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class _Watched(Collector):
+class GaugeCollector(Collector):
+    """Reads numbers when somebody asks.
+
+    Parameters
+    ----------
+    gauges, read, label
+        The same as for `Metrics.watch_together`.
+    """
+
     def __init__(
         self,
         gauges: Mapping[str, str],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 from flask import Flask
+from flask.json.provider import DefaultJSONProvider
 
 from tumorlens.errors import SettingError
 from tumorlens.inference.series.classifier import SeriesClassifier
@@ -24,6 +26,17 @@ from tumorlens.web.views.api import root as api
 from tumorlens.web.views.pages import drift, home, series, slices
 
 _NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|mm|MB|pixels)(?![A-Za-z]))")
+
+
+class _Json(DefaultJSONProvider):
+    sort_keys = False
+
+    def loads(self, s: str | bytes, **more: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().loads(s, **more)
+        except RecursionError:
+            # Anybody may send a body of brackets alone: it is no mistake of ours.
+            raise ValueError("It is nested too deeply.") from None
 
 
 def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -> Flask:
@@ -47,7 +60,7 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     if settings.operating_point is not None:
         check_operating_point(settings.operating_point, classifier.bundle)
     app = Flask(__name__)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json = _Json(app)
     state = AppState.make(classifier, store, settings)
     set_app_state(app, state)
     log_requests(app, state.metrics)

@@ -5,20 +5,16 @@ The pictures that belong to a page are left out, and so is asking how far a scan
 
 from __future__ import annotations
 
-import logging
-
 from flask import Flask, Response, g, request
 
-from tumorlens.errors import OutputError
 from tumorlens.operations.audit import (
     AuditAction,
     AuditEvent,
     AuditOutcome,
     AuditTrail,
+    note_event,
 )
 from tumorlens.web.security import logged_in
-
-logger = logging.getLogger(__name__)
 
 _MADE = "made_results"
 _IMPORT = (AuditEvent.IMPORT, AuditAction.CREATE)
@@ -116,17 +112,15 @@ def keep_audit(app: Flask, trail: AuditTrail) -> None:
             objects += [
                 named[name] for name in ("analysis_id", "scan_id") if name in named
             ]
-        try:
-            trail.record(
-                *kind,
-                outcome,
-                user=logged_in() or "",
-                origin=request.remote_addr or "",
-                objects=objects,
-                detail=request.endpoint or "",
-            )
-        except OutputError as error:
-            logger.error("%s", error)
+        note_event(
+            trail,
+            kind,
+            outcome,
+            user=logged_in() or "",
+            origin=request.remote_addr or "",
+            objects=objects,
+            detail=request.endpoint or "",
+        )
         return response
 
     app.after_request(record)

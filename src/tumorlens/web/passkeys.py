@@ -7,6 +7,7 @@ and each is taken once.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _CHALLENGE, _ASKED = "challenge", "asked"
+_ID = re.compile(r"[A-Za-z0-9_-]+=*")
+"""Bytes as base64url, as the id of a passkey is written."""
 _SECONDS = 300.0
 """Seconds that somebody has to touch a key."""
 
@@ -99,18 +102,10 @@ class Passkeys:
             The database does not take it.
         """
         webauthn = _webauthn()
-        challenge = self._challenge()
-        if challenge is None or not isinstance(credential, dict):
+        answer = self._answer(credential)
+        if answer is None:
             return None
-        made = _verified(
-            lambda: webauthn.verify_registration_response(
-                credential=credential,
-                expected_challenge=challenge,
-                expected_rp_id=_host(),
-                expected_origin=_origin(),
-                require_user_verification=True,
-            )
-        )
+        made = _verified(webauthn.verify_registration_response, answer)
         if made is None:
             return None
         return self._accounts.add_passkey(
@@ -153,24 +148,23 @@ class Passkeys:
             The database does not take it.
         """
         webauthn = _webauthn()
-        challenge = self._challenge()
-        if challenge is None or not isinstance(credential, dict):
+        answer = self._answer(credential)
+        if answer is None:
             return None
-        found = self._accounts.passkey(str(credential.get("id")))
+        passkey_id = str(answer["credential"].get("id"))
+        # A database does not take whatever JSON has as text.
+        found = (
+            self._accounts.passkey(passkey_id) if _ID.fullmatch(passkey_id) else None
+        )
         if found is None:
             return None
         passkey, account = found
         checked = _verified(
-            lambda: webauthn.verify_authentication_response(
-                credential=credential,
-                expected_challenge=challenge,
-                expected_rp_id=_host(),
-                expected_origin=_origin(),
-                credential_public_key=passkey.public_key,
-                # A count that does not grow is a copy's.
-                credential_current_sign_count=passkey.uses,
-                require_user_verification=True,
-            )
+            webauthn.verify_authentication_response,
+            answer,
+            credential_public_key=passkey.public_key,
+            # A count that does not grow is a copy's.
+            credential_current_sign_count=passkey.uses,
         )
         if checked is None:
             return None
@@ -183,6 +177,19 @@ class Passkeys:
             self._clock(),
         )
         return str(_webauthn().options_to_json(options))
+
+    def _answer(self, credential: object) -> dict[str, Any] | None:
+        """Give an answer, and what it has to be to; None where it is to nothing."""
+        challenge = self._challenge()
+        if challenge is None or not isinstance(credential, dict):
+            return None
+        return {
+            "credential": credential,
+            "expected_challenge": challenge,
+            "expected_rp_id": _host(),
+            "expected_origin": request.host_url.rstrip("/"),
+            "require_user_verification": True,
+        }
 
     def _challenge(self) -> bytes | None:
         """Take the challenge of the session; None where there is none that is valid."""
@@ -200,11 +207,13 @@ class Passkeys:
         return bytes(_webauthn().base64url_to_bytes(text))
 
 
-def _verified(verify: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _verified(
+    verify: Callable[..., Any], answer: dict[str, Any], **more: object
+) -> Any:  # noqa: ANN401
     from webauthn.helpers.exceptions import WebAuthnException
 
     try:
-        return verify()
+        return verify(**answer, **more)
     except (WebAuthnException, ValueError, KeyError, TypeError, AttributeError):
         # The library reads what anybody may send.
         return None
@@ -212,10 +221,6 @@ def _verified(verify: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 def _host() -> str:
     return request.host.rpartition(":")[0] if ":" in request.host else request.host
-
-
-def _origin() -> str:
-    return request.host_url.rstrip("/")
 
 
 def _text_of(data: bytes) -> str:

@@ -186,6 +186,8 @@ class HttpServer:
         with self._ending:
             # Nobody wakes a loop whose files are another's by now.
             self._is_closed = True
+            for channel in self._channels():
+                channel.close()
             self._server.close()
         return dispatcher is None or not dispatcher.threads
 

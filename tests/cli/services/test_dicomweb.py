@@ -231,6 +231,13 @@ def test_a_study_that_is_not_there_or_has_no_mr_is_told(
         ),
         (["--url", "{url}"], "either --study or --poll"),
         (["--url", "{url}", "--poll", "5"], "go together"),
+        (
+            [
+                *("--url", "{url}", "--poll", "5", "--folder", "queue"),
+                *("--worklist", "A@127.0.0.1:104", "--title", "TOO_LONG_FOR_A_TITLE"),
+            ],
+            "AE title",
+        ),
         (["--url", "pacs", "--study", "1.2"], "no address"),
         (["--url", "http://a:b@127.0.0.1/", "--study", "1.2"], "holds credentials"),
         (["--url", "http://127.0.0.1:{free}", "--study", "1.2"], "cannot be reached"),

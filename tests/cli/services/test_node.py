@@ -43,6 +43,7 @@ def test_what_a_node_needs_is_asked_for(
         (["--tls-key", "key.pem"], "go together"),
         (["--counted-by", "PACS@host"], "PACS@host"),
         (["--pdu-kb", "1"], "--pdu-kb"),
+        (["--title", "TOO_LONG_FOR_A_TITLE"], "AE title"),
     ],
 )
 def test_options_that_cannot_be_are_refused(

@@ -75,8 +75,19 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         ("王^小东".encode("gb18030"), None, "王^小东"),
         ("李^娜".encode("gb18030"), "ISO_IR 100", "李^娜"),
         ("张智宏".encode("gbk"), "ISO_IR 100", "张智宏"),
+        ("유재석".encode("euc_kr"), None, "유재석"),
+        ("林建国".encode("gbk"), None, "林建国"),
+        ("脑部检查".encode("gbk"), None, "脑部检查"),
         ("Иванов^Иван".encode("cp1251"), None, "Иванов^Иван"),
         ("ПЕТРОВ^П".encode("cp1251"), None, "ПЕТРОВ^П"),
+        # Pairs that happen to be letters of UTF-8.
+        ("头颅平扫".encode("gbk"), "GB18030", "头颅平扫"),
+        ("头颅平扫".encode("gbk"), "GBK", "头颅平扫"),
+        ("头颅平扫".encode("gbk"), "\\ISO 2022 IR 58", "头颅平扫"),
+        ("Müller".encode(), "GB18030", "Müller"),
+        # What nobody can tell is no Chinese and no Japanese.
+        ("מלכי".encode("cp1255"), None, "îìëé"),
+        ("王堃".encode("gbk"), None, "ÍõˆÒ"),
         # Letters of Windows are no Japanese.
         (b"O\x92Brien", "ISO_IR 100", "O’Brien"),
         ("CONCEIÇÃO".encode("latin-1"), None, "CONCEIÇÃO"),
@@ -103,7 +114,7 @@ def test_names_are_readable_and_written_as_utf8(
     "raw", ["山田太郎".encode()[:-1], b"\x1b$B;3\xff", b"\xff\xfe^\x80", b"\x1b"]
 )
 @pytest.mark.parametrize(
-    "character_set", [None, "ISO_IR 192", "\\ISO 2022 IR 87", "NONSENSE"]
+    "character_set", [None, "ISO_IR 192", "\\ISO 2022 IR 87", "NONSENSE", "ISO-8859-12"]
 )
 def test_a_broken_name_loses_no_slice(raw: bytes, character_set: str | None) -> None:
     data = named(b"Doe^" + raw, character_set)

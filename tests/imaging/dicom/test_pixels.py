@@ -36,6 +36,7 @@ from tests.samples.hostile_files import (
     twelve_bit_jpeg,
 )
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
+from tumorlens.imaging.dicom.frames import frames_of
 from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.formats import is_dicom
 from tumorlens.imaging.study import MRSequence, Plane, Study
@@ -383,6 +384,13 @@ def test_changed_bytes_give_a_study_or_a_clear_error(
         assert read_dicom(bytes(data), "x").slices
 
 
+def test_a_colour_whose_type_is_broken_is_grey() -> None:
+    broken = WHOLE.replace(b"\x28\0\x04\0CS", b"\x28\0\x04\0C\0")
+    assert broken != WHOLE
+    with contextlib.suppress(InputError):
+        assert read_dicom(broken, "x").slices
+
+
 # --- Attributes that change what a value means ---
 
 
@@ -570,3 +578,31 @@ def test_each_frame_of_an_enhanced_file_has_the_weighting_of_its_own_times(
     for group in made.PerFrameFunctionalGroupsSequence[4:]:
         group.MRDiffusionSequence = [diffusion]
     assert read(made).series[1].sequence is MRSequence.DIFFUSION
+
+
+def test_the_settings_of_a_frame_are_none_of_the_next_ones(tmp_path: Path) -> None:
+    pixels = [head() + n for n in range(8)]
+    path = write_enhanced(tmp_path / "made", pixels, places=[0, 1, 2, 3, 0, 1, 2, 3])
+    made = dcmread(path)
+    made.ScanningSequence = "SE"
+    for n, group in enumerate(made.PerFrameFunctionalGroupsSequence):
+        diffusion = Dataset()
+        diffusion.DiffusionBValue = 1000.0
+        times, echo = Dataset(), Dataset()
+        times.RepetitionTime = 4000.0
+        echo.EffectiveEchoTime = 90.0
+        group.MRTimingAndRelatedParametersSequence = [times]
+        group.MREchoSequence = [echo]
+        if n < 4:
+            group.MRDiffusionSequence = [diffusion]
+    frames = frames_of(saved(made), "x")
+    assert {frame.slice.sequence for frame in frames[:4]} == {MRSequence.DIFFUSION}
+    assert {frame.slice.sequence for frame in frames[4:]} == {MRSequence.T2}
+    assert "EchoTime" not in frames[0].header
+
+
+def test_a_setting_that_is_no_number_tells_nothing(tmp_path: Path) -> None:
+    made = dcmread(write_enhanced(tmp_path / "made", [head()]))
+    (shared,) = made.SharedFunctionalGroupsSequence
+    shared.MREchoSequence[0].add_new("EffectiveEchoTime", "LO", "abc")
+    assert read(made).slices

@@ -48,6 +48,7 @@ def quantise(
             time_ratio,
         )
         from tumorlens.experiments.quantisation import quantise as put_into
+        from tumorlens.report.words import counted
     except ImportError as error:
         raise MissingExtraError("Quantising", "train") from error
     config = QuantisationConfig(manifest, folds, calibration_slices)
@@ -56,5 +57,5 @@ def quantise(
     for threads in (1, 2):
         click.echo(
             f"A pass takes {time_ratio(bundle, threads):.2f} of the time of float32 "
-            f"here, with {threads} threads."
+            f"here, with {counted(threads, 'thread')}."
         )

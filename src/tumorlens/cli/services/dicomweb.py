@@ -154,9 +154,10 @@ def dicomweb(
 
     orders = None
     if worklist is not None:
-        from tumorlens.pacs.node.peers import Peer
+        from tumorlens.pacs.node.peers import Peer, check_title
         from tumorlens.pacs.node.sender import ordered_studies
 
+        check_title(title)
         orders = partial(ordered_studies, title, Peer.read(worklist, with_port=True))
 
     def connect() -> closing[Archive]:

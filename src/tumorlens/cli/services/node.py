@@ -281,10 +281,11 @@ def node(
     from tumorlens.operations.audit import FILE, AuditTrail
     from tumorlens.operations.drift import reference_rates
     from tumorlens.pacs.analysis import analysis_with, study_analysis
-    from tumorlens.pacs.node.peers import Peer
+    from tumorlens.pacs.node.peers import Peer, check_title
     from tumorlens.pacs.shadow import shadow_analysis, shadow_study_analysis
     from tumorlens.report.fhir import require_fhir
 
+    check_title(title)
     bounds = NodeLimits(**limits)
     peers = [Peer.read(text, with_port=False) for text in allow]
     counting = None if counted_by is None else Peer.read(counted_by, with_port=True)

@@ -158,7 +158,7 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
         value_bytes = shape.samples * shape.allocated // 8
         check_unpacked(pixels, value_bytes, len(data), name)
         lookup = modality_lookup(header, name)
-        sequences: dict[tuple[str, ...], MRSequence | None] = {}
+        sequences: dict[_Settings, MRSequence | None] = {}
         pictures = [
             _frame(header, values, padded, index, name, shape, lookup, sequences)
             for index, (values, padded) in enumerate(decode(header, shape, name))
@@ -176,7 +176,7 @@ def _frame(
     name: str,
     shape: Layout,
     lookup: Lookup | None,
-    sequences: dict[tuple[str, ...], MRSequence | None],
+    sequences: dict[_Settings, MRSequence | None],
 ) -> Frame:
     groups = _groups(header, index, name)
     slope, summand = (1.0, 0.0) if lookup is not None else _rescale(groups, name)
@@ -237,29 +237,41 @@ _SETTINGS = {
     "InversionTime": ("InversionTimes", "InversionTime"),
     "FlipAngle": ("FlipAngle",),
     "DiffusionBValue": ("DiffusionBValue",),
-    "AcquisitionContrast": ("AcquisitionContrast",),
 }
-"""Tags that tell a weighting, and where enhanced files state them for each frame."""
+"""Numbers that tell a weighting, and where enhanced files state them for each frame."""
+
+_Settings = tuple[float | str | None, ...]
 
 
 def _sequence(
-    groups: list[Dataset], known: dict[tuple[str, ...], MRSequence | None]
+    groups: list[Dataset], known: dict[_Settings, MRSequence | None]
 ) -> MRSequence | None:
     """Name a frame's weighting, once for all frames of a file with its settings."""
+    from pydicom.dataset import Dataset
+
     *own, header = groups
-    settings = tuple(
-        next((x for x in (_first(own, keyword) for keyword in keywords) if x), "")
-        for keywords in _SETTINGS.values()
-    )
+    stated = {
+        keyword: next(
+            (
+                number
+                for tag in keywords
+                for group in own
+                if (number := _first_number(group, tag)) is not None
+            ),
+            None,
+        )
+        for keyword, keywords in _SETTINGS.items()
+    }
+    contrast = _first(own, "AcquisitionContrast")
+    settings = (*stated.values(), contrast)
     if settings not in known:
-        described = header
-        if any(settings):
-            described = copy.copy(header)
-            for keyword, setting in zip(_SETTINGS, settings, strict=True):
-                if setting:
-                    value = setting.split("\\")[0]
-                    number = keyword != "AcquisitionContrast"
-                    setattr(described, keyword, float(value) if number else setting)
+        # A copy by `copy` shares its elements: one frame's would be all others' too.
+        described = Dataset(dict(header.items()))
+        for keyword, number in stated.items():
+            if number is not None:
+                described.add_new(keyword, "FD", number)
+        if contrast:
+            described.add_new("AcquisitionContrast", "CS", contrast)
         known[settings] = guess_sequence(described)
     return known[settings]
 

@@ -25,7 +25,7 @@ from tumorlens.imaging.dicom.order import (
 )
 from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
-from tumorlens.imaging.preprocess.framing import is_inverted
+from tumorlens.imaging.preprocess.framing import are_inverted
 from tumorlens.imaging.study import Series, Study
 
 _SAME_WAY = 0.01
@@ -735,14 +735,7 @@ def _is_negative(frames: Sequence[Frame]) -> bool:
     # One slice is no reason to doubt what a header says of its greys.
     if declared and len(frames) < _LEAST_STACK:
         return False
-    # A look at a few tells of most series that air is dark.
-    inverted = [
-        is_inverted(frame.slice.pixels) for frame in frames[:: len(frames) // 4 or 1]
-    ]
-    if not any(inverted):
-        return False
-    inverted = [is_inverted(frame.slice.pixels) for frame in frames]
-    return inverted.count(True) > len(frames) / 2
+    return are_inverted([frame.slice.pixels for frame in frames])
 
 
 def _turned_round(frames: Sequence[Frame]) -> list[Frame]:

@@ -214,7 +214,7 @@ def _decode_text(header: Dataset, texts: list[_Place]) -> None:
         here[tag] = DataElement(tag, kind, decoded)
         if here is not header and _CHARACTER_SET in here:
             del here[_CHARACTER_SET]
-    header.SpecificCharacterSet = _UNICODE
+    header.add_new("SpecificCharacterSet", "CS", _UNICODE)
 
 
 def _encodings(stated: object) -> list[str]:
@@ -254,7 +254,7 @@ _CODECS = {
 
 def _named_codec(bare: str) -> str:
     """Name the codec of ``ISO-8859-2`` or ``windows-1251``; empty for other names."""
-    part = re.fullmatch(r"ISO8859(1[0-6]?|[2-9])", bare)
+    part = re.fullmatch(r"ISO8859(1[013-6]?|[2-9])", bare)
     if part:
         return f"iso8859_{part[1]}"
     page = re.fullmatch(
@@ -265,9 +265,21 @@ def _named_codec(bare: str) -> str:
 
 _BETWEEN_WORDS = re.compile(rb"[\\\\^=\s,./()+-]+")
 _CYRILLIC = re.compile(rb"[\xa8\xc0-\xdf]([\xb8\xe0-\xff]+|[\xa8\xc0-\xdf]*)")
-_KOREAN_SURNAMES = frozenset(
-    "김이박최정강조윤장임한오서신권황안송류홍전고문손양배백허남심노하곽성차주우"
+_KOREAN = frozenset(
+    "가강건경계고관광교구국권규균근금기길김나남노뇌다단달담대덕도동두라란래려"
+    "련렬렴령로록룡루류률리린림마만말매머명모목무문미민박반방배백범법변별병보"
+    "복봉부분비빈빛사산삼상새샘서석선설섭성세소솔송수숙순슬승시식신심아안애양"
+    "언엄여연열염영예오옥온완왕용우욱운웅원월위유육윤율은을의이익인일임자장재"
+    "전정제조종주준중지진차찬창채천철청초최추축춘출충치탁탄탐태택판편평표피하"
+    "학한함해향허헌혁현협형혜호홍화확환활황회횡효후훈휘흥희"
 )
+"""Syllables of names and of what series are called: one in eleven of all."""
+
+
+def _high_words(raw: bytes) -> list[bytes]:
+    """List the words that are no ASCII; none where one mixes letters of both."""
+    words = [word for word in _BETWEEN_WORDS.split(raw) if not word.isascii()]
+    return words if min(b"".join(words), default=0) >= 0x80 else []
 
 
 def _by_pairs(raw: bytes) -> str:
@@ -276,31 +288,31 @@ def _by_pairs(raw: bytes) -> str:
     Cyrillic of Windows has capitals before small letters; Korean and Chinese have
     pairs, of which those of Hangul end early.
     """
-    words = [word for word in _BETWEEN_WORDS.split(raw) if not word.isascii()]
+    words = _high_words(raw)
     joined = b"".join(words)
-    if len(joined) < _LEAST_HIGH_BYTES or min(joined) < 0x80:
+    if len(joined) < _LEAST_HIGH_BYTES:
         return ""
-    try:
-        if all(_CYRILLIC.fullmatch(x) for x in words) and max(map(len, words)) > 2:
-            return raw.decode("cp1251")
-        leads = joined[::2]
-        if any(len(word) % 2 for word in words) or not (
-            min(leads) >= 0xB0 and max(leads) <= 0xF7 and min(joined[1::2]) >= 0xA1
-        ):
-            return ""
-        if max(leads) <= _LAST_HANGUL:
-            korean = words[0].decode("euc_kr")
-            if korean[0] in _KOREAN_SURNAMES or len(leads) >= _LEAST_HANGUL:
-                return raw.decode("euc_kr")
-        return raw.decode("gb18030")
-    except UnicodeDecodeError:
+    if all(_CYRILLIC.fullmatch(x) for x in words) and max(map(len, words)) > 2:
+        return raw.decode("cp1251")
+    leads, trails = joined[::2], joined[1::2]
+    if (
+        any(len(word) % 2 for word in words)
+        or not 0xB0 <= min(leads) <= max(leads) <= 0xF7
+        or not 0xA1 <= min(trails) <= max(trails) <= 0xFE
+    ):
         return ""
+    if max(leads) <= _LAST_HANGUL:
+        korean = raw.decode("euc_kr")
+        if 2 * sum(letter in _KOREAN for letter in korean) > len(leads):
+            return korean
+    # Rare signs alone are Hebrew, or small letters of Greek or Cyrillic.
+    return "" if min(leads) >= _FIRST_RARE else raw.decode("gb18030")
 
 
 _LEAST_HIGH_BYTES = 4
 _LAST_HANGUL = 0xC8
-_LEAST_HANGUL = 4
-"""Pairs in the range of Hangul from which on text is no Chinese."""
+_FIRST_RARE = 0xD8
+"""First byte of the pairs from which on GB 2312 has signs that are seldom used."""
 
 _LATIN = ("iso8859", "latin_1", "UTF8")
 """Codecs that nothing but UTF-8 and Latin letters can have been meant by."""
@@ -340,7 +352,26 @@ def _without_escapes(raw: bytes, encodings: list[str]) -> str:
         return ""
     parts = re.split(r"[\\^=\s]", text)
     mixed = any(re.search("[A-Za-z]", x) and not x.isascii() for x in parts)
-    return "" if mixed else text
+    private = any("\ue000" <= letter <= "\uf8ff" for letter in text)
+    return "" if mixed or private else text
+
+
+_PAIRS = frozenset(("GB18030", "GBK", "GB2312", "iso_ir_58", "euc_kr"))
+
+
+def _by_stated_pairs(raw: bytes, encodings: list[str]) -> str:
+    """Decode text as Chinese or Korean if so stated; empty where it is none.
+
+    Such a pair may happen to be a letter of UTF-8 too, a Latin or Greek one.
+    """
+    stated = next((x for x in encodings if x in _PAIRS), None)
+    joined = b"".join(_high_words(raw))
+    if not (stated and joined) or min(joined) < 0xA1 or max(joined) >= 0xE0:
+        return ""
+    try:
+        return raw.decode(_BARE_CODECS.get(stated, stated))
+    except UnicodeDecodeError:
+        return ""
 
 
 def _text_of(raw: bytes, encodings: list[str]) -> str:
@@ -350,7 +381,8 @@ def _text_of(raw: bytes, encodings: list[str]) -> str:
     raw = raw.rstrip(b" \0")
     if _ESCAPE not in raw:
         try:
-            return raw.decode("utf-8")
+            unicode = raw.decode("utf-8")
+            return _by_stated_pairs(raw, encodings) or unicode
         except UnicodeDecodeError as error:
             # A name is cut at 64 bytes, in the middle of a letter if need be.
             if error.end == len(raw) and error.start >= len(raw) - 3 > 0:

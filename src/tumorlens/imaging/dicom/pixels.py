@@ -126,13 +126,15 @@ def layout(header: Dataset, name: str) -> Layout:
             "(PhotometricInterpretation).",
             "Export the slice as grey values.",
         )
-    # What reads the pixels wants each of them stated.
-    header.SamplesPerPixel = samples
-    header.BitsStored = stored
-    header.PixelRepresentation = signed
-    header.PhotometricInterpretation = colours
+    # What reads the pixels wants each of them stated. A broken element is replaced
+    # unread: to set its value, pydicom would first read the one it has.
+    header.add_new("SamplesPerPixel", "US", samples)
+    header.add_new("BitsStored", "US", stored)
+    header.add_new("PixelRepresentation", "US", signed)
+    header.add_new("PhotometricInterpretation", "CS", colours)
     if samples > 1:
-        header.PlanarConfiguration = integer(header, "PlanarConfiguration", name, 0)
+        planar = integer(header, "PlanarConfiguration", name, 0)
+        header.add_new("PlanarConfiguration", "US", planar)
     return Layout(
         frames,
         rows,

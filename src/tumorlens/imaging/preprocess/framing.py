@@ -215,6 +215,21 @@ def is_inverted(pixels: NDArray[np.float32]) -> bool | None:
     return not any(_fills_its_box(region) for region in regions) and bool(regions)
 
 
+def are_inverted(pictures: Sequence[NDArray[np.float32]]) -> bool:
+    """Tell whether most slices of a series show white air.
+
+    Parameters
+    ----------
+    pictures
+        Pixels of each slice, shape (H, W), float32.
+    """
+    # A look at a few tells of most series that air is dark.
+    if not any(is_inverted(pixels) for pixels in pictures[:: len(pictures) // 4 or 1]):
+        return False
+    inverted = [is_inverted(pixels) for pixels in pictures]
+    return inverted.count(True) > len(pictures) / 2
+
+
 def view_pixels(
     pixels: NDArray[np.float32], view: PictureView | None
 ) -> NDArray[np.float32]:

@@ -86,13 +86,14 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         none that is finite.
     """
     header = _header(unpacked_start(data, NIFTI_START_BYTES), len(data), name)
-    if int(header["intent_code"]) == _LABELS:
-        raise InputError(
-            f"{name} holds labels (a segmentation), not intensities.",
-            "Give the scan itself.",
-        )
     shape, volume_number = _shape(header, name, volume)
     affine, placed, notes = _affine(header, shape, name)
+    if int(header["intent_code"]) == _LABELS:
+        # Outlines are read here too, so it is no error.
+        notes += (
+            "The header says that the values are labels (a segmentation), and no "
+            "intensities: give the series itself.",
+        )
     grid = VolumeHeader(
         shape, _dtype(header, name), affine, placed, _scale(header), notes
     )

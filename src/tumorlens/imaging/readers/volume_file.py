@@ -26,8 +26,8 @@ from tumorlens.imaging.geometry import (
     skew,
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
-from tumorlens.imaging.preprocess.framing import is_inverted
-from tumorlens.imaging.study import Plane, Series, Study, VoxelGrid
+from tumorlens.imaging.preprocess.framing import are_inverted
+from tumorlens.imaging.study import Plane, Study, VoxelGrid
 
 MAX_RATIO = 250
 """Inflated over packed bytes: outlines of organs reach about 200, heads 10."""
@@ -126,13 +126,10 @@ def read_volume(
             f"{share:.2g} % of the voxels are no finite numbers (NaN or infinity); "
             "they were read as air.",
         )
-    if _is_binary(voxels[len(voxels) // 2]) and _is_mask(voxels):
-        raise InputError(
-            f"{name} holds two values alone: it is a mask, not a scan.",
-            "Give the scan itself.",
-        )
     series = series_of(Volume.of(voxels, header.affine), plane, name)
-    if _is_negative(series):
+    # Few values are labels: an outline is what was drawn, with or without air in it.
+    negative = are_inverted([item.pixels for item in series.slices])
+    if negative and np.unique(voxels).size >= _LEAST_GREYS:
         # Air is what the negative has brightest; values keep their range.
         top = voxels.max() + voxels.min()
         series = series_of(Volume.of(top - voxels, header.affine), plane, name)
@@ -144,30 +141,12 @@ def read_volume(
     return Study((series,), notes)
 
 
+_LEAST_GREYS = 16
+
 NEGATIVE = (
     "The greys of the volume are inverted (air is white); they were turned round "
     "before it was judged."
 )
-
-
-def _is_binary(voxels: NDArray[np.float32]) -> bool:
-    between = (voxels > voxels.min()) & (voxels < voxels.max())
-    return not between.any()
-
-
-def _is_mask(voxels: NDArray[np.float32]) -> bool:
-    ends = float(voxels.min()), float(voxels.max())
-    return ends in ((0.0, 1.0), (0.0, 255.0)) and _is_binary(voxels)
-
-
-def _is_negative(series: Series) -> bool:
-    """Tell whether most slices show white air."""
-    slices = series.slices
-    # A look at a few tells of most volumes that air is dark.
-    if not any(is_inverted(x.pixels) for x in slices[:: len(slices) // 4 or 1]):
-        return False
-    inverted = [is_inverted(item.pixels) for item in slices]
-    return inverted.count(True) > len(slices) / 2
 
 
 def check_grid(

@@ -530,9 +530,7 @@ def record_path(
     document["files"] = {**document["files"], path.file: sha256_of(graph)}
     document["paths"] = {**document.get("paths", {}), precision: path.to_json()}
     _parse(document, folder)
-    part = folder / f"{path.file}.part"
-    part.write_bytes(graph.read_bytes())
-    part.replace(folder / path.file)
+    _write_file(folder / path.file, graph.read_bytes())
     write_document(folder, document)
     return load_bundle(folder)
 
@@ -556,9 +554,7 @@ def attach_file(folder: Path, name: str, content: bytes) -> Bundle:
     """
     load_bundle(folder)
     document = read_document(folder)
-    part = folder / f"{name}.part"
-    part.write_bytes(content)
-    part.replace(folder / name)
+    _write_file(folder / name, content)
     document["files"] = {**document["files"], name: sha256_of(folder / name)}
     write_document(folder, document)
     return load_bundle(folder)
@@ -588,9 +584,14 @@ def write_document(folder: Path, document: dict[str, Any]) -> None:
             "Give numbers, text, lists and objects; no NaN and no arrays.",
         ) from error
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    part = folder / f"{FACTS_FILE}.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / FACTS_FILE)
+    _write_file(folder / FACTS_FILE, text.encode())
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def read_document(folder: Path) -> dict[str, Any]:

@@ -429,12 +429,8 @@ def decide(
     SettingError
         The bundle has no such operating point.
     """
-    parts = finding_probabilities(outputs, row, bundle)
-    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
-    distance = ood.distance(outputs.embedding[row])
-    return _decision(
-        *(parts, score, distance, slice_, bundle, ood, operating_point, brain_share)
-    )
+    seen = _seen(outputs, row, slice_, bundle, ood)
+    return _decision(seen, slice_, bundle, ood, operating_point, brain_share)
 
 
 def firm_decision(
@@ -464,25 +460,46 @@ def firm_decision(
     Decision or None
         None where the decision is closer to a border.
     """
-    parts = finding_probabilities(outputs, row, bundle)
-    score = ood.score(outputs.embedding[row], outputs.logits[row], slice_.colorfulness)
-    apart = log_odds_of(score) - log_odds_of(ood.threshold)
+    seen = _seen(outputs, row, slice_, bundle, ood)
+    apart = log_odds_of(seen.score) - log_odds_of(ood.threshold)
     if abs(apart) <= margins.domain:
         return None
     if apart > 0.0:
         point = bundle.point(operating_point)
-        if not _is_firm(parts, bundle, point, brain_share, margins.findings):
+        if not _is_firm(seen.parts, bundle, point, brain_share, margins.findings):
             return None
-    distance = ood.distance(outputs.embedding[row])
-    return _decision(
-        *(parts, score, distance, slice_, bundle, ood, operating_point, brain_share)
+    return _decision(seen, slice_, bundle, ood, operating_point, brain_share)
+
+
+class _Seen(NamedTuple):
+    """What outputs say of one slice, before anything is decided.
+
+    Parameters
+    ----------
+    parts
+        See `finding_probabilities`.
+    score, distance
+        Domain score, and distance of the embedding.
+    """
+
+    parts: _Parts
+    score: float
+    distance: float
+
+
+def _seen(
+    outputs: RawOutputs, row: int, slice_: Slice, bundle: Bundle, ood: OodModel
+) -> _Seen:
+    embedding = outputs.embedding[row]
+    return _Seen(
+        finding_probabilities(outputs, row, bundle),
+        ood.score(embedding, outputs.logits[row], slice_.colorfulness),
+        ood.distance(embedding),
     )
 
 
 def _decision(
-    parts: _Parts,
-    score: float,
-    distance: float,
+    seen: _Seen,
     slice_: Slice,
     bundle: Bundle,
     ood: OodModel,
@@ -491,13 +508,13 @@ def _decision(
 ) -> Decision:
     point = bundle.point(operating_point)
     names = bundle.classes
-    findings, *heads = parts
+    findings, *heads = seen.parts
     values, view = class_view(findings, names)[0], decided_view(findings, names)[0]
     slice_head, evidence_head = (class_view(head, names)[0] for head in heads)
     decided = names if bundle.has_own_classes else DECIDED
     options = prediction_set(view, bundle.prediction_sets.thresholds, decided)
     lesions = {} if bundle.has_own_classes else other_lesions(findings[0])
-    if score < ood.threshold:
+    if seen.score < ood.threshold:
         outcome = _refused(slice_)
     else:
         outcome = apply_point_and_rules(
@@ -515,13 +532,13 @@ def _decision(
         kinds=outcome.kinds,
         operating_point=operating_point,
         prediction_set=options,
-        domain_score=score,
+        domain_score=seen.score,
         reasons=outcome.reasons,
         slice_head=tuple(map(float, slice_head)),
         evidence_head=tuple(map(float, evidence_head)),
         brain_share=brain_share,
         other_lesions=lesions,
-        embedding_distance=distance,
+        embedding_distance=seen.distance,
     )
 
 

@@ -189,17 +189,18 @@ def time_graphs(paths: Sequence[Path], threads: int, size: int) -> list[float]:
     return [float(np.median(own[_WARM_UP:])) for own in times]
 
 
-def processor_facts() -> list[str]:
-    """Say what processor this is, and what it can do."""
+def processor_facts() -> dict[str, str]:
+    """Say what processor this is, and what it can do, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return [platform.machine(), platform.processor()]
+        return {"machine": platform.machine(), "processor": platform.processor()}
     # Every processor is listed; the first speaks for all.
     first = lines[: lines.index("")] if "" in lines else lines
     pairs = (line.partition(":") for line in first)
-    found = {name.strip(): value.strip() for name, _, value in pairs}
-    return [platform.machine(), *(found.get(name, "") for name in _PROCESSOR_LINES)]
+    found = {name.strip(): " ".join(value.split()) for name, _, value in pairs}
+    known = {name: found[name] for name in _PROCESSOR_LINES if name in found}
+    return {"machine": platform.machine(), **known}
 
 
 def cache_folder() -> Path | None:

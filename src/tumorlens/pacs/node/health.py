@@ -21,10 +21,10 @@ from prometheus_client.registry import Collector
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.jobs.artifacts import LEAST_FREE_BYTES
 from tumorlens.jobs.monitored_rates import DRIFT_GAUGES, RateMonitor
+from tumorlens.operations.metrics import CONTENT_TYPE, GaugeCollector
 from tumorlens.pacs.node.receiver import Receiver
 from tumorlens.pacs.queue import SeriesQueue
 
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PEER_SECONDS = 5.0
 _STATES = ("receiving", "sending", "done", "failed")
 _UNFINISHED = ("receiving", "waiting", "sending", "committing")
@@ -59,13 +59,15 @@ class HealthPort:
         self._queue = queue
         self._stopping = False
         registry = CollectorRegistry()
-        registry.register(_NodeMetrics(receiver, queue, drift))
+        registry.register(_NodeMetrics(receiver, queue))
+        if drift is not None:
+            registry.register(GaugeCollector(DRIFT_GAUGES, drift.gauges, "rate"))
         answers: dict[str, Callable[[], tuple[HTTPStatus, str, bytes]]] = {
             "/healthz": lambda: (HTTPStatus.OK, "text/plain", b"ok\n"),
             "/readyz": self._ready,
             "/metrics": lambda: (
                 HTTPStatus.OK,
-                _METRICS_TYPE,
+                CONTENT_TYPE,
                 generate_latest(registry),
             ),
         }
@@ -113,10 +115,8 @@ class HealthPort:
 class _NodeMetrics(Collector):
     """Reads the node's numbers when somebody asks."""
 
-    def __init__(
-        self, receiver: Receiver, queue: SeriesQueue, drift: RateMonitor | None
-    ) -> None:
-        self._receiver, self._queue, self._drift = receiver, queue, drift
+    def __init__(self, receiver: Receiver, queue: SeriesQueue) -> None:
+        self._receiver, self._queue = receiver, queue
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -153,12 +153,6 @@ class _NodeMetrics(Collector):
             "Associations that are open.",
             self._receiver.associations,
         )
-        rates = {} if self._drift is None else self._drift.gauges()
-        for name, by_rate in rates.items():
-            drift = GaugeMetricFamily(name, DRIFT_GAUGES[name], labels=["rate"])
-            for rate, value in by_rate.items():
-                drift.add_metric([rate], value)
-            yield drift
 
 
 def _handler(

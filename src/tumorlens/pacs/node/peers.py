@@ -11,6 +11,7 @@ from typing import Self
 from tumorlens.errors import SettingError
 
 _PEER = re.compile(r"([^@\s\\]{1,16})@([^:@\s]+)(?::(\d{1,5}))?")
+_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,21 @@ class Peer:
         if port is not None and port > 65535:
             raise SettingError(f"The port {port} cannot be.", "Use 1 to 65535.")
         return cls(match[1], match[2], port)
+
+
+def check_title(title: str) -> None:
+    """Refuse what cannot be an AE title of one's own (DICOM PS3.5, 6.2).
+
+    Raises
+    ------
+    SettingError
+        It is empty, too long, or has a character that none may have.
+    """
+    if not _TITLE.fullmatch(title) or not title.strip():
+        raise SettingError(
+            f"{title[:40]!r} cannot be an AE title.",
+            "Give --title 1 to 16 letters, digits or signs of ASCII, without \\.",
+        )
 
 
 def server_tls(certificate: Path, key: Path, authorities: Path) -> ssl.SSLContext:

@@ -27,6 +27,7 @@ from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.operations.audit import (
     AuditAction,
     AuditEvent,
+    AuditOutcome,
     AuditTrail,
     note_event,
 )
@@ -232,7 +233,7 @@ class Receiver:
             note_event(
                 self._audit,
                 (AuditEvent.AUTHENTICATION, AuditAction.EXECUTE),
-                is_well=False,
+                AuditOutcome.MINOR_FAILURE,
                 origin=caller[1],
                 detail="association refused",
             )
@@ -257,7 +258,7 @@ class Receiver:
         note_event(
             self._audit,
             (AuditEvent.IMPORT, AuditAction.CREATE),
-            is_well=normally and not arrivals.refused,
+            AuditOutcome.of(normally and not arrivals.refused),
             user=arrivals.title,
             origin=arrivals.address,
             objects=sorted(arrivals.series),

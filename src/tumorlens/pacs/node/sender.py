@@ -30,6 +30,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from tumorlens.operations.audit import (
     AuditAction,
     AuditEvent,
+    AuditOutcome,
     AuditTrail,
     note_event,
 )
@@ -121,7 +122,7 @@ def recorded(
         note_event(
             audit,
             (AuditEvent.EXPORT, AuditAction.READ),
-            is_well=is_whole,
+            AuditOutcome.of(is_whole),
             user=destination.title,
             origin=destination.host,
             detail=f"{arrived} of {len(files)} results",

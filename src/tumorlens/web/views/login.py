@@ -129,4 +129,7 @@ def _local(path: str | None) -> str:
     home = url_for("home.show")
     if path is None or not path.startswith("/") or path[1:2] in {"/", "\\"}:
         return home
+    if min(path) < " ":
+        # A browser drops tabs and line ends: what is left may begin with two slashes.
+        return home
     return request.script_root + path
