@@ -24,7 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tumorlens.imaging.objects import read
+    from tumorlens.imaging.read import read
     from tumorlens.inference.classifier import Classifier, load_classifier
     from tumorlens.inference.series.classifier import (
         SeriesClassifier,
@@ -75,7 +75,7 @@ _PLACES = {
         "tumorlens.inference.study.classifier",
         "load_study_classifier",
     ),
-    "read": ("tumorlens.imaging.objects", "read"),
+    "read": ("tumorlens.imaging.read", "read"),
 }
 
 

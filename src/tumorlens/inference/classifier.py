@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.formats import display_name
-from tumorlens.imaging.objects import Picture, is_single, read, source_name
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.preprocess.slice import (
     Crop,
@@ -25,6 +24,7 @@ from tumorlens.imaging.preprocess.slice import (
     prepare,
     with_square_pixels,
 )
+from tumorlens.imaging.read import Picture, is_single, read, source_name
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Precision

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.objects import Picture, read, source_name
+from tumorlens.imaging.read import Picture, read, source_name
 from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.bundle.facts import Precision
