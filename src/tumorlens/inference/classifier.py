@@ -47,14 +47,13 @@ from tumorlens.inference.slice.explanation import (
     Predictions,
     explain,
 )
-from tumorlens.inference.slice.graph import AUTO
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
     estimate_sequence,
     sequence_caveat,
 )
-from tumorlens.inference.slice.session import LoadedModel, Session, load_model
+from tumorlens.inference.slice.session import AUTO, LoadedModel, Session, load_model
 
 DEFAULT_BATCH = 1
 """One thread runs one slice as quickly as each of four, in far less memory."""

@@ -15,8 +15,7 @@ from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_sl
 from tumorlens.inference.series.by_volume import VolumeClassifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.explanation import Predictions
-from tumorlens.inference.slice.graph import AUTO
-from tumorlens.inference.slice.session import load_model
+from tumorlens.inference.slice.session import AUTO, load_model
 
 
 class SeriesClassifier:
