@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         load_series_classifier,
     )
     from tumorlens.inference.series.results import SeriesPrediction
-    from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
+    from tumorlens.inference.slice.prediction import Failure, Prediction, Predictions
     from tumorlens.inference.study.classifier import (
         StudyClassifier,
         load_study_classifier,
@@ -59,9 +59,9 @@ __all__ = [
 # Imported when first asked for, so that `import tumorlens` costs nothing.
 _PLACES = {
     "Classifier": ("tumorlens.inference.classifier", "Classifier"),
-    "Failure": ("tumorlens.inference.slice.explanation", "Failure"),
-    "Prediction": ("tumorlens.inference.slice.explanation", "Prediction"),
-    "Predictions": ("tumorlens.inference.slice.explanation", "Predictions"),
+    "Failure": ("tumorlens.inference.slice.prediction", "Failure"),
+    "Prediction": ("tumorlens.inference.slice.prediction", "Prediction"),
+    "Predictions": ("tumorlens.inference.slice.prediction", "Predictions"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
     "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
     "StudyClassifier": ("tumorlens.inference.study.classifier", "StudyClassifier"),

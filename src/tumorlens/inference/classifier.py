@@ -40,17 +40,15 @@ from tumorlens.inference.slice.decision import (
     decide,
     firm_decision,
 )
-from tumorlens.inference.slice.explanation import (
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.prediction import (
     Explanation,
     Failure,
     Prediction,
     Predictions,
-    explain,
-)
-from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
     estimate_sequence,
+    explain,
     sequence_caveat,
 )
 from tumorlens.inference.slice.session import AUTO, LoadedModel, Session, load_model

@@ -24,7 +24,7 @@ from tumorlens.inference.clinical.columns import (
     read_clinical_table,
 )
 from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel, add_columns
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict
 
 AGE = NumberColumn("age", 50.0, 10.0, 0.25)

@@ -21,7 +21,7 @@ from tumorlens.inference.bundle.bundle import Bundle, load_bundle
 from tumorlens.inference.bundle.facts import Margins
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.inference.slice.session import (
     Session,
     available_cores,

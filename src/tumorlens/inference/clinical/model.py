@@ -36,7 +36,7 @@ from tumorlens.inference.slice.decision import (
     prediction_set,
     softmax,
 )
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.taxonomy import CLASSES, Lesion, TumorClass
 
 CLINICAL_FILE = "clinical.json"

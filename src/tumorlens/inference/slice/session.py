@@ -1,4 +1,4 @@
-"""A bundle's graphs run by ONNX Runtime: which of them answers, inputs in, outputs out."""
+"""A bundle's graphs run by ONNX Runtime: which one answers, inputs in, outputs out."""
 
 from __future__ import annotations
 
