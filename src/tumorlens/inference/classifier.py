@@ -28,7 +28,7 @@ from tumorlens.imaging.read import Picture, is_single, read, source_name
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Precision
-from tumorlens.inference.clinical.model import (
+from tumorlens.inference.clinical import (
     CLINICAL_FILE,
     ClinicalModel,
     add_columns,
