@@ -12,7 +12,7 @@ from typing import Any
 
 from tumorlens.inference.bundle.bundle import LICENCE_FILE, Bundle
 from tumorlens.inference.bundle.facts import LEAST_EQUAL, MOST_AUROC_FALL, MOST_ECE_RISE
-from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
+from tumorlens.report.charts import draw_intervals, draw_sketches
 from tumorlens.report.figure_words import GROUP_NOTES, operating_rows, table
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
 from tumorlens.report.model_card.figures import (
