@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text, name_text
-from tumorlens.report.page_parts import Chart, Line
+from tumorlens.report.page_parts import Chart, Line, figure_text, name_text
 from tumorlens.taxonomy import CLASSES, INFO
 
 # The classes' colours first, so that series in the taxonomy's order wear them; then
