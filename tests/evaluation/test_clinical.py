@@ -18,7 +18,7 @@ from tumorlens.evaluation.clinical import (
     permute_columns,
 )
 from tumorlens.report.evaluation.clinical import answer, clinical_sections
-from tumorlens.report.evaluation.page import render_evaluation
+from tumorlens.report.page import render_evaluation
 from tumorlens.taxonomy import TumorClass
 
 PERMUTATIONS = 19

@@ -49,7 +49,6 @@ from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.evaluation.curves import curve_sections
 from tumorlens.report.evaluation.explanations import faithfulness_section
 from tumorlens.report.evaluation.held_out import held_out_section
-from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.evaluation.performance import (
     comparison_section,
     figure_sections,
@@ -63,6 +62,7 @@ from tumorlens.report.evaluation.worst_errors import (
     worst_errors_section,
 )
 from tumorlens.report.model_card.figures import SETS
+from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section, Table
 from tumorlens.statistics.localisation import read_outline
 from tumorlens.taxonomy import (

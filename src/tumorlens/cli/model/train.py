@@ -474,7 +474,7 @@ def _learn_clinical(
         clinical_sections,
         figure_table,
     )
-    from tumorlens.report.evaluation.page import render_evaluation
+    from tumorlens.report.page import render_evaluation
 
     config = ClinicalConfig(
         table,

@@ -571,8 +571,8 @@ def compare(
     from tumorlens.evaluation.shadow import disagreements as differing
     from tumorlens.evaluation.shadow import measure_shadow
     from tumorlens.pacs.shadow import shadow_cases
-    from tumorlens.report.evaluation.page import render_evaluation
     from tumorlens.report.evaluation.shadow import shadow_sections
+    from tumorlens.report.page import render_evaluation
     from tumorlens.report.page_parts import figure_text
 
     check_files(html, json_path, disagreements)

@@ -23,7 +23,7 @@ from tumorlens.data.manifest import Record, column_value, read_manifest, write_m
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
-from tumorlens.report.evaluation.page import render_evaluation
+from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Section, Table, figure_text
 from tumorlens.scale.federation.apps import simulate
 from tumorlens.scale.federation.deployment import site_facts

@@ -33,7 +33,7 @@ from tumorlens.experiments.evaluation import (
 from tumorlens.inference.bundle.bundle import read_document
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.report.evaluation.page import render_evaluation
+from tumorlens.report.page import render_evaluation
 from tumorlens.report.validation.checklists import checklist_sections
 from tumorlens.report.validation.pdf import ModelName, render_sections_pdf
 from tumorlens.report.validation.sections import validation_sections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tumorlens.report.archive.page import render_archive
+from tumorlens.report.archive import render_archive
 
 COUNTS = {
     "month": [

@@ -97,22 +97,18 @@ def _template() -> Template:
     )
 
 
-def page_template(
-    name: str, *folders: Path, **filters: Callable[..., object]
-) -> Template:
+def page_template(name: str, **filters: Callable[..., object]) -> Template:
     """Load the template of a page that is a file by itself.
 
     Parameters
     ----------
     name
-        File of the template.
-    folders
-        Where to look, before the folder of `page.html`, which such pages extend.
+        File of the template, which extends `page.html`.
     filters
         Filters of the template, by name.
     """
     environment = Environment(
-        loader=FileSystemLoader([*folders, TEMPLATES]),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

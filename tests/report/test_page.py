@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.samples.evaluation_page import HOSTILE, demo_png, demo_sections
-from tumorlens.report.evaluation.page import (
+from tumorlens.report.page import (
     NOT_CLINICAL,
     numeric_columns,
     render_evaluation,

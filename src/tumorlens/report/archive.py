@@ -6,20 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Template
 from markupsafe import Markup
 
 from tumorlens.report.charts import STYLE, draw_chart
-from tumorlens.report.evaluation.page import NOT_CLINICAL, page_template
-from tumorlens.report.evaluation.page import TEMPLATES as EVALUATION_TEMPLATES
+from tumorlens.report.page import NOT_CLINICAL, TEMPLATES, page_template
 from tumorlens.report.page_parts import Chart, Line, name_text
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import INFO, TumorClass, parse_class
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 Row = Mapping[str, Any]
 
@@ -111,7 +107,7 @@ def render_archive(
         research_use=RESEARCH_USE,
         not_clinical=NOT_CLINICAL,
         style=Markup(
-            (EVALUATION_TEMPLATES / "evaluation.css").read_text("utf-8")
+            (TEMPLATES / "evaluation.css").read_text("utf-8")
             + (TEMPLATES / "archive.css").read_text("utf-8")
             + STYLE
         ),
@@ -188,4 +184,4 @@ def _tree(
 
 @cache
 def _template() -> Template:
-    return page_template("archive.html", TEMPLATES, number=lambda value: f"{value:,}")
+    return page_template("archive.html", number=lambda value: f"{value:,}")
