@@ -34,8 +34,7 @@ from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
 from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
-from tumorlens.report.study.document import study_to_json
-from tumorlens.report.study.words import study_notes
+from tumorlens.report.study.document import study_notes, study_to_json
 from tumorlens.report.words import PART_MISSING, series_headline
 from tumorlens.taxonomy import Answer
 
