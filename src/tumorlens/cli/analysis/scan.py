@@ -33,8 +33,11 @@ from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
-from tumorlens.report.series.document import series_failure_to_json, series_to_json
-from tumorlens.report.series.evidence_nifti import write_evidence
+from tumorlens.report.series.document import (
+    series_failure_to_json,
+    series_to_json,
+    write_evidence,
+)
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import percent
 
