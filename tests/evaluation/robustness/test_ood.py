@@ -9,12 +9,12 @@ import pytest
 
 from tumorlens.data.manifest import read_manifest
 from tumorlens.data.ood_pictures import PHOTOGRAPHS, draw_outliers
-from tumorlens.evaluation.robustness.ood import measure_ood
-from tumorlens.evaluation.robustness.ood_pictures import (
+from tumorlens.evaluation.robustness.ood import (
     DRAWN,
     OTHER_PHOTOGRAPHS,
     draw_ood_picture,
     gather_ood_pictures,
+    measure_ood,
 )
 from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier

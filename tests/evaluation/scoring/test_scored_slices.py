@@ -19,8 +19,7 @@ from tumorlens.evaluation.explanations.randomisation import (
     shuffle,
 )
 from tumorlens.evaluation.robustness.corruption import measure_corruption
-from tumorlens.evaluation.robustness.ood import measure_ood
-from tumorlens.evaluation.robustness.ood_pictures import gather_ood_pictures
+from tumorlens.evaluation.robustness.ood import gather_ood_pictures, measure_ood
 from tumorlens.evaluation.scoring.scored_slices import (
     MeasuredBundle,
     ScoredSlices,
