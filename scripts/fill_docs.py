@@ -32,8 +32,8 @@ from tumorlens.inference.bundle.bundle import (
     load_bundle,
 )
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
+from tumorlens.report.evaluation.performance import sequence_overview
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
-from tumorlens.report.evaluation.sequences import sequence_overview
 from tumorlens.report.evaluation.series import series_figure_rows
 from tumorlens.report.model_card.card import (
     FOLDER,

@@ -46,12 +46,12 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Rules
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.prediction import Prediction
-from tumorlens.report.evaluation.curves import curve_sections
 from tumorlens.report.evaluation.explanations import faithfulness_section
-from tumorlens.report.evaluation.held_out import held_out_section
 from tumorlens.report.evaluation.performance import (
     comparison_section,
+    curve_sections,
     figure_sections,
+    held_out_section,
     subgroup_section,
 )
 from tumorlens.report.evaluation.robustness import corruption_section, ood_section

@@ -15,7 +15,7 @@ from tumorlens.evaluation.performance.by_sequence import (
 )
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.imaging.study import MRSequence
-from tumorlens.report.evaluation.sequences import sequence_tables
+from tumorlens.report.evaluation.performance import sequence_tables
 from tumorlens.taxonomy import Lesion, TumorClass
 
 GLIOMA, CLEAR = "glioma", "no_tumor"

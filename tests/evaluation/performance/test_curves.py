@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, roc_curve
 from tests.samples.scored_slices import made_set, random_set
 from tumorlens.evaluation.performance.curves import curve_figures
 from tumorlens.evaluation.performance.figures import set_figures
-from tumorlens.report.evaluation.curves import curve_sections
+from tumorlens.report.evaluation.performance import curve_sections
 
 NONE = "no_tumor"
 

@@ -11,7 +11,7 @@ from tumorlens.evaluation.performance.by_sequence import sequence_figures
 from tumorlens.evaluation.performance.study import study_figures
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.imaging.study import MRSequence
-from tumorlens.report.evaluation.sequences import sequence_tables
+from tumorlens.report.evaluation.performance import sequence_tables
 
 T1C, FLAIR = MRSequence.T1_CONTRAST, MRSequence.FLAIR
 

@@ -14,7 +14,7 @@ from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import LIKENESS, Record
 from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.report.evaluation.held_out import held_out_section
+from tumorlens.report.evaluation.performance import held_out_section
 from tumorlens.taxonomy import TumorClass
 
 PATIENTS = {"train": ["p0", "p1"], "validation": ["p2"], "test": ["p3"], "": ["p4"]}

@@ -60,7 +60,7 @@ def sequences(
     except ImportError as error:
         raise MissingExtraError("Measuring by sequence", "train") from error
     from tumorlens.inference.classifier import load_classifier
-    from tumorlens.report.evaluation.sequences import sequence_tables
+    from tumorlens.report.evaluation.performance import sequence_tables
 
     records = [
         row
