@@ -34,9 +34,8 @@ from tumorlens.inference.bundle.bundle import read_document
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.page import render_evaluation
-from tumorlens.report.validation.checklists import checklist_sections
 from tumorlens.report.validation.pdf import ModelName, render_sections_pdf
-from tumorlens.report.validation.sections import validation_sections
+from tumorlens.report.validation.sections import checklist_sections, validation_sections
 from tumorlens.scale.federation.report import merged_sections
 from tumorlens.scale.federation.site_counts import merge_counts, site_counts
 from tumorlens.scale.validation.protocol import Endpoint, Protocol
