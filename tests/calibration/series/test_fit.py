@@ -16,7 +16,7 @@ from tumorlens.calibration.series.scored_series import ScoredSeries, View, deal_
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import ScanPart, ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.evaluation.series.figures import fit_series
+from tumorlens.evaluation.series import fit_series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.taxonomy import TumorClass
 

@@ -60,7 +60,7 @@ def calibrate(
     """
     check_files(json_path)
     try:
-        from tumorlens.evaluation.series.figures import fit_series
+        from tumorlens.evaluation.series import fit_series
     except ImportError as error:
         raise MissingExtraError("Calibrating", "train") from error
     from tumorlens.calibration.series.scored_series import (

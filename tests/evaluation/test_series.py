@@ -16,7 +16,7 @@ from tests.samples.volumes import draw_set, save_volume
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.evaluation.series.comparison import (
+from tumorlens.evaluation.series import (
     SeriesAnswers,
     compare_models,
     load_compared_model,
