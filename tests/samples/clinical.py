@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tests.conftest import LESIONS, draw_phantom, hash_of
-from tumorlens.calibration.clinical.fit import ClinicalData, deal_folds
+from tumorlens.calibration.clinical import ClinicalData, deal_folds
 from tumorlens.taxonomy import CLASSES
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.clinical.fit import ClinicalData, cross_fit
+from tumorlens.calibration.clinical import ClinicalData, cross_fit
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
 from tumorlens.evaluation.scoring.scored_slices import Judgements, averaged
 from tumorlens.inference.slice.decision import is_cleared

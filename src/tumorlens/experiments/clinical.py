@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.clinical.columns import (
+from tumorlens.calibration.clinical import (
     FEWEST,
     ChosenColumns,
-    choose_columns,
-    groups_of_patients,
-)
-from tumorlens.calibration.clinical.fit import (
     ClinicalData,
     ClinicalFit,
+    choose_columns,
     deal_folds,
     fit_clinical,
+    groups_of_patients,
 )
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError, OutputError, TrainingError
