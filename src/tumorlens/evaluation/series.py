@@ -1,6 +1,6 @@
 """Performance of a bundle on series, with intervals over patients.
 
-Tested in `tests/calibration/series/test_fit.py`.
+Tested in `tests/calibration/test_series.py`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.calibration.operating_points import fit_operating_points
-from tumorlens.calibration.series.fit import (
+from tumorlens.calibration.series import (
+    LEVELS,
+    MEASURES,
     FittedRule,
+    ScoredSeries,
     SeriesTable,
     cross_fitted,
     fit_rule,
 )
-from tumorlens.calibration.series.outlines import LEVELS, MEASURES
-from tumorlens.calibration.series.scored_series import ScoredSeries
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, InputError, SettingError, TrainingError
 from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle

@@ -29,7 +29,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from tumorlens.calibration.series.scored_series import fold_bundles
+from tumorlens.calibration.series import fold_bundles
 from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.data.ood_pictures import CT_FLAG

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples.dicom_studies import write_series
-from tumorlens.calibration.series.scored_series import deal_series
+from tumorlens.calibration.series import deal_series
 from tumorlens.data.dicom_patients import dicom_patient
 from tumorlens.data.manifest import Record
 from tumorlens.data.series.series_list import (

@@ -63,7 +63,7 @@ def calibrate(
         from tumorlens.evaluation.series import fit_series
     except ImportError as error:
         raise MissingExtraError("Calibrating", "train") from error
-    from tumorlens.calibration.series.scored_series import (
+    from tumorlens.calibration.series import (
         deal_series,
         fold_bundles,
         score_series,
