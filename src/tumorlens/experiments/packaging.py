@@ -23,8 +23,7 @@ from tumorlens.calibration.decision_layer import (
     too_few_patients,
     unfitted_layer,
 )
-from tumorlens.calibration.drawn_tomograms import drawn_tomograms
-from tumorlens.calibration.ood import Embedded, fit_ood_model
+from tumorlens.calibration.ood import Embedded, drawn_tomograms, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates.copy_codes import training_fingerprints
 from tumorlens.data.manifest import Record, class_names, manifest_digest
