@@ -43,7 +43,7 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
     softmax,
 )
-from tumorlens.statistics.metrics import calibration_error
+from tumorlens.statistics import calibration_error
 from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,

@@ -17,7 +17,7 @@ from tumorlens.imaging.preprocess.slice import (
     filled,
 )
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.statistics.metrics import auroc
+from tumorlens.statistics import auroc
 from tumorlens.training.dataset import Sample
 
 PASS_RATE = 0.99

@@ -35,7 +35,7 @@ from tumorlens.inference.series.by_slices import (
 from tumorlens.inference.series.decision import discounted_odds, series_features
 from tumorlens.inference.series.lesion import smoothed_odds, spot_in
 from tumorlens.inference.series.results import Lesion, SeenSlices
-from tumorlens.statistics.localisation import read_outline
+from tumorlens.statistics import read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 
 LEVELS: tuple[float | None, ...] = (

@@ -19,8 +19,7 @@ from tumorlens.calibration.clinical import ClinicalData, cross_fit
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
 from tumorlens.evaluation.scoring.scored_slices import Judgements, averaged
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.metrics import auroc
-from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure
+from tumorlens.statistics import Draws, Resampling, Statistic, auroc, figure
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass
 
 PERMUTATIONS = 99

@@ -39,7 +39,7 @@ from tumorlens.inference.series.classifier import (
 )
 from tumorlens.inference.series.decision import series_log_odds
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.resampling import (
+from tumorlens.statistics import (
     Draws,
     Figure,
     Resampling,

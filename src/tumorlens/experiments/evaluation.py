@@ -64,7 +64,7 @@ from tumorlens.report.evaluation.worst_errors import (
 from tumorlens.report.model_card.figures import SETS
 from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section, Table
-from tumorlens.statistics.localisation import read_outline
+from tumorlens.statistics import read_outline
 from tumorlens.taxonomy import (
     CLASSES,
     TUMOR_CLASSES,

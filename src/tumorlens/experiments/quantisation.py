@@ -66,7 +66,7 @@ from tumorlens.inference.slice.session import (
     fold_graph,
     time_graphs,
 )
-from tumorlens.statistics.metrics import auroc, calibration_error
+from tumorlens.statistics import auroc, calibration_error
 from tumorlens.taxonomy import is_tumor
 
 INT8: Precision = "int8"

@@ -20,8 +20,7 @@ from tumorlens.evaluation.performance.figures import (
 )
 from tumorlens.inference.slice.decision import apply_operating_point
 from tumorlens.report.page_parts import FIGURES
-from tumorlens.statistics.metrics import calibration_error
-from tumorlens.statistics.resampling import Resampling
+from tumorlens.statistics import Resampling, calibration_error
 from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict
 
 NONE = "no_tumor"

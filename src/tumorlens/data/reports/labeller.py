@@ -19,7 +19,7 @@ import numpy as np
 
 from tumorlens.data.reports import words
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
-from tumorlens.statistics.resampling import share_figure
+from tumorlens.statistics import share_figure
 from tumorlens.taxonomy import Finding, Lesion, TumorClass, parse_class
 
 EXCLUDED = "exclude"

@@ -29,8 +29,7 @@ from tumorlens.inference.slice.decision import (
     sequence_shares,
 )
 from tumorlens.inference.slice.session import Session
-from tumorlens.statistics.localisation import center_map
-from tumorlens.statistics.resampling import mean_figure
+from tumorlens.statistics import center_map, mean_figure
 
 _STEPS = 10
 _BLUR = 0.12

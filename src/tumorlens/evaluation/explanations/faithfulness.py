@@ -21,8 +21,13 @@ from tumorlens.evaluation.explanations.repeatability import measure_repeatabilit
 from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
 from tumorlens.imaging.preprocess.slice import to_picture
 from tumorlens.inference.slice.session import Session
-from tumorlens.statistics.localisation import center_map, pointing, read_outline
-from tumorlens.statistics.resampling import mean_figure, share_figure
+from tumorlens.statistics import (
+    center_map,
+    mean_figure,
+    pointing,
+    read_outline,
+    share_figure,
+)
 
 _CASES = 60
 

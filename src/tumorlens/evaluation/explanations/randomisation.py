@@ -34,7 +34,7 @@ from tumorlens.evaluation.explanations.cases import (
 )
 from tumorlens.inference.bundle.bundle import MODEL_FILE, Bundle
 from tumorlens.inference.slice.session import Session
-from tumorlens.statistics.resampling import mean_figure
+from tumorlens.statistics import mean_figure
 
 _BANDS = 5
 _DRAWS = 3

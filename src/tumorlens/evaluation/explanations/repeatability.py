@@ -26,7 +26,7 @@ from tumorlens.imaging.preprocess.slice import (
     to_picture,
 )
 from tumorlens.inference.slice.session import Session
-from tumorlens.statistics.resampling import mean_figure
+from tumorlens.statistics import mean_figure
 
 SHIFTS = (0.02, 0.05)
 """Shifts as shares of the head's square, in each of four directions."""

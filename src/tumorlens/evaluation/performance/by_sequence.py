@@ -25,7 +25,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
 )
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.decision import named_probabilities
-from tumorlens.statistics.resampling import Figure, Resampling, figure
+from tumorlens.statistics import Figure, Resampling, figure
 from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,

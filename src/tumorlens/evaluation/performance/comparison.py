@@ -21,7 +21,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     ScoredSlices,
     by_slice,
 )
-from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure, ratio
+from tumorlens.statistics import Draws, Resampling, Statistic, figure, ratio
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass
 
 SWAPS = 999

@@ -13,7 +13,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_patient,
     by_slice,
 )
-from tumorlens.statistics.resampling import Resampling, figure, ratio
+from tumorlens.statistics import Resampling, figure, ratio
 
 BINS = 15
 FALSE_ALARMS = np.r_[np.linspace(0.0, 0.1, 41)[:-1], np.linspace(0.1, 1.0, 60)].round(4)

@@ -18,7 +18,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_slice,
 )
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.resampling import (
+from tumorlens.statistics import (
     Draws,
     Figure,
     Resampling,
@@ -126,7 +126,7 @@ def calibration_draws(judged: Judgements, draws: Resampling) -> Draws:
     """Measure the calibration error of the most probable class, in every draw.
 
     Equal-width bins (Naeini et al. 2015; Guo et al. 2017), as in
-    `tumorlens.statistics.metrics.calibration_error`; the draws are those of
+    `tumorlens.statistics.calibration_error`; the draws are those of
     `without_bias`.
     """
     sure = judged.probabilities.max(axis=1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.resampling import Resampling, figure
+from tumorlens.statistics import Resampling, figure
 from tumorlens.taxonomy import Verdict, clear_places
 
 NO_RULES = Rules()

@@ -26,7 +26,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
 )
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.classifier import Classifier
-from tumorlens.statistics.resampling import (
+from tumorlens.statistics import (
     Figure,
     auroc_figure,
     mean_figure,

@@ -23,7 +23,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
 )
 from tumorlens.imaging.study import Slice, to_slice
 from tumorlens.inference.classifier import Classifier
-from tumorlens.statistics.resampling import Figure, auroc_figure, share_figure
+from tumorlens.statistics import Figure, auroc_figure, share_figure
 from tumorlens.taxonomy import Verdict
 
 _SEED = 271_828

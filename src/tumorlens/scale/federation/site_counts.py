@@ -33,7 +33,7 @@ from tumorlens.evaluation.scoring.scored_slices import (
     by_patient,
     by_slice,
 )
-from tumorlens.statistics.resampling import Figure, exact_margin, figure, without_bias
+from tumorlens.statistics import Figure, exact_margin, figure, without_bias
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 
 SCHEMA = "tumorlens-site-counts/1"

@@ -40,7 +40,7 @@ from tumorlens.scale.federation.site import (
     first_model,
     scored_by_network,
 )
-from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.statistics import Draws, Resampling, figure
 from tumorlens.training.dataset import Sample
 from tumorlens.training.weights import load_weights
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tumorlens.scale.federation.site_counts import as_part, ratio_figure
 from tumorlens.scale.validation.protocol import Multiplicity, Protocol
-from tumorlens.statistics.resampling import Figure
+from tumorlens.statistics import Figure
 
 SITE = "federated_site"
 """The kind of subgroup that every validation has."""

@@ -1,18 +1,98 @@
-"""Statistics of all draws at once, against each draw worked out by itself."""
+"""Figures of merit against values worked out by hand."""
 
+import cv2
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, mannwhitneyu
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 
-from tumorlens.statistics.resampling import (
+from tumorlens.errors import DatasetError
+from tumorlens.imaging.preprocess.slice import Crop
+from tumorlens.statistics import (
     Resampling,
+    auroc,
     auroc_figure,
+    calibration_error,
+    center_map,
     figure,
     mean_figure,
+    pointing,
+    read_outline,
     share_figure,
     without_bias,
 )
+
+
+def test_auroc_is_the_share_of_pairs_that_mann_and_whitney_count():
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 10, 300).astype(float)
+    positive = rng.random(300) < 0.3
+    won = mannwhitneyu(scores[positive], scores[~positive]).statistic
+    pairs = positive.sum() * (~positive).sum()
+    assert auroc(scores, positive) == pytest.approx(won / pairs)
+
+
+def test_auroc_without_both_kinds_is_not_a_number():
+    assert np.isnan(auroc(np.array([1.0, 2.0]), np.array([True, True])))
+
+
+def test_calibration_error_of_honest_and_of_boastful_probabilities():
+    labels = np.array([0] * 70 + [1] * 30)
+    honest = np.tile([0.7, 0.3], (100, 1))
+    boastful = np.tile([1.0, 0.0], (100, 1))
+    assert calibration_error(honest, labels) == pytest.approx(0.0, abs=1e-9)
+    assert calibration_error(boastful, labels) == pytest.approx(0.3)
+
+
+def test_calibration_error_is_the_area_beside_scikit_learns_curve():
+    rng = np.random.default_rng(5)
+    powers = np.exp(rng.normal(0.0, 1.5, (500, 4)))
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    labels = rng.integers(0, 4, 500)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    shares, means = calibration_curve(right, confidence, n_bins=15)
+    counts = np.histogram(confidence, np.linspace(0.0, 1.0, 16))[0]
+    error = np.average(np.abs(shares - means), weights=counts[counts > 0])
+    assert calibration_error(probabilities, labels) == pytest.approx(error)
+
+
+def test_a_map_equal_to_the_outline_is_perfect():
+    inside = np.zeros((20, 30), bool)
+    inside[5:10, 8:16] = True
+    assert pointing(inside.astype(np.float32), inside) == (1.0, 1.0)
+
+
+def test_a_map_beside_the_outline_scores_nothing():
+    inside = np.zeros((20, 30), bool)
+    inside[5:10, 8:16] = True
+    assert pointing(np.roll(inside, 15, axis=1).astype(np.float32), inside) == (0, 0)
+
+
+def test_a_map_of_zeros_points_nowhere():
+    inside = np.ones((4, 4), bool)
+    assert pointing(np.zeros((4, 4), np.float32), inside) == (0.0, 0.0)
+
+
+def test_dice_counts_the_map_down_to_half_of_its_peak():
+    inside = np.array([[True, True, False, False]])
+    heat = np.array([[0.8, 0.1, 0.4, 0.39]], np.float32)
+    assert pointing(heat, inside) == (1.0, pytest.approx(0.5))
+
+
+def test_the_centre_map_peaks_in_the_middle_of_the_head():
+    heat = center_map(Crop(10, 20, 40), 100, 90)
+    assert heat.shape == (100, 90)
+    assert np.unravel_index(heat.argmax(), heat.shape) == (40, 30)
+    assert heat.max() == pytest.approx(1.0)
+
+
+def test_an_outline_of_another_size_is_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((8, 8), np.uint8))
+    with pytest.raises(DatasetError, match=r"mask\.png"):
+        read_outline(tmp_path / "mask.png", (8, 9))
+
 
 GROUPS = [f"p{row // 4}" for row in range(200)]
 

@@ -1,20 +1,156 @@
-"""Draws of whole patients, shared by all figures of a set.
-
-Slices of one patient are nearly copies, so patients are drawn, not slices
-(Efron and Tibshirani 1993, on clustered data). Every statistic here is worked
-out for all draws at once, from sums over patients; as all figures of a set use
-the same draws, the difference of two of them is paired.
-"""
+"""Figures of merit of a whole set, without intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from tumorlens.errors import DatasetError
+from tumorlens.imaging.preprocess.slice import Crop
+
+
+def calibration_error(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 15
+) -> float:
+    """Measure the expected calibration error of the most probable class.
+
+    Equal-width bins (Naeini et al. 2015; Guo et al. 2017).
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, K).
+    labels
+        Shape (N,).
+    bins
+        Number of bins.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    rows = np.minimum((confidence * bins).astype(int), bins - 1)
+    error = 0.0
+    for row in range(bins):
+        inside = rows == row
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            error += float(inside.mean()) * float(gap)
+    return error
+
+
+def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Measure the area under the ROC curve (Mann-Whitney).
+
+    Parameters
+    ----------
+    scores
+        Shape (N,).
+    positive
+        Shape (N,).
+
+    Returns
+    -------
+    float
+        NaN without both kinds.
+    """
+    if positive.all() or not positive.any():
+        return float("nan")
+    return float(roc_auc_score(positive, scores))
+
+
+CENTER_WIDTH = 1.0 / 6.0
+"""Standard deviation of the centre map, as a share of the head's square."""
+
+
+def read_outline(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a drawn outline.
+
+    Parameters
+    ----------
+    path
+        A picture, white inside.
+    shape
+        Height and width it has to have.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), true inside.
+
+    Raises
+    ------
+    DatasetError
+        The outline is unreadable or of another size.
+    """
+    drawn = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if drawn is None or drawn.shape != shape:
+        raise DatasetError(
+            f"The outline {path} is unreadable or of another size.",
+            "Export the outline at the picture's size.",
+        )
+    return np.asarray(drawn > 127)
+
+
+def pointing(
+    heat: NDArray[np.float32], inside: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Compare a map with an outline.
+
+    Parameters
+    ----------
+    heat
+        Shape (H, W), not negative.
+    inside
+        Shape (H, W), true inside the outline.
+
+    Returns
+    -------
+    peak_inside
+        1 where the map's peak lies inside (pointing game: Zhang et al. 2018,
+        IJCV), else 0.
+    dice
+        Overlap of the outline and the map at half of its peak. Both are 0 for a map
+        that is 0 everywhere: it points nowhere.
+    """
+    strongest = float(heat.max())
+    if strongest <= 0.0:
+        return 0.0, 0.0
+    peak = np.unravel_index(int(heat.argmax()), heat.shape)
+    marked = heat >= np.float32(0.5 * strongest)
+    dice = 2.0 * float((marked & inside).sum()) / float(marked.sum() + inside.sum())
+    return float(inside[peak]), dice
+
+
+def center_map(crop: Crop, height: int, width: int) -> NDArray[np.float32]:
+    """Draw the map of somebody who always looks at the middle of the head.
+
+    A fair measure of a map has to beat it: tumours lie nearer to the middle
+    than to the edge (centre bias: Judd et al. 2009, ICCV).
+
+    Parameters
+    ----------
+    crop
+        The square that holds the head.
+    height, width
+        Size of the picture, in pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape (height, width), float32, 0 to 1: a Gaussian.
+    """
+    sigma = CENTER_WIDTH * crop.side
+    y = (np.arange(height) - (crop.y + 0.5 * crop.side)) / sigma
+    x = (np.arange(width) - (crop.x + 0.5 * crop.side)) / sigma
+    return np.outer(np.exp(-0.5 * y**2), np.exp(-0.5 * x**2)).astype(np.float32)
+
 
 Figure = dict[str, float]
 """``value`` with ``low`` and ``high``, the ends of its 95 % interval."""
