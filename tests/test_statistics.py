@@ -1,4 +1,4 @@
-"""Figures of merit against values worked out by hand."""
+"""Figures of merit against values worked out by hand; draws of whole patients."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,10 @@
-"""Figures of merit of a whole set, without intervals."""
+"""Draws of whole patients, intervals, and figures of merit.
+
+Slices of one patient are nearly copies, so patients are drawn, not slices (Efron and
+Tibshirani 1993, on clustered data). A statistic is worked out for all draws at once,
+from sums over patients; as all figures of a set use the same draws, the difference of
+two of them is paired. Figures without intervals are of a whole set.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,6 @@ from typing import Any, Generic, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from tumorlens.errors import DatasetError
 from tumorlens.imaging.preprocess.slice import Crop
@@ -60,6 +65,9 @@ def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     float
         NaN without both kinds.
     """
+    # Imported here: draws and intervals alone are quick to load.
+    from sklearn.metrics import roc_auc_score
+
     if positive.all() or not positive.any():
         return float("nan")
     return float(roc_auc_score(positive, scores))

@@ -1,4 +1,4 @@
-"""Which columns are learned, how, and why others are not."""
+"""Which columns are learned, how, and why others are not; what is fitted holds."""
 
 from __future__ import annotations
 

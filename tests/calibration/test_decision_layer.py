@@ -1,4 +1,4 @@
-"""Where too few patients are kept apart, nothing is fitted and nothing claimed."""
+"""Too few patients kept apart fit nothing and claim nothing; rules hold what they say."""
 
 from __future__ import annotations
 

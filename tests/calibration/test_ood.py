@@ -1,4 +1,4 @@
-"""The out-of-domain score, taught on embeddings that are drawn."""
+"""The out-of-distribution score, taught on embeddings and tomograms that are drawn."""
 
 from __future__ import annotations
 

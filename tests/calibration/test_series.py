@@ -1,4 +1,4 @@
-"""The lesion that is found is compared with a drawn one."""
+"""The lesion found is compared with a drawn one; series get a probability."""
 
 from __future__ import annotations
 

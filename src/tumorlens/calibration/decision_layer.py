@@ -1,6 +1,6 @@
 """Everything that turns raw outputs into a decision, fitted in one go.
 
-What is fitted is tested in `tests/experiments/test_cross_validation.py`.
+What is fitted is tested in `tests/experiments/test_cross_validation.py`, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Comparison of the lesion found with the one that radiologists drew."""
+"""The model of a bundle that turns slices into a probability for the series.
+
+Series are judged by the network that never saw their patients, and the lesion found is
+compared with the one that radiologists drew.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Performance of a bundle on series, with intervals over patients.
+"""Performance of bundles on series, with intervals over patients, and side by side.
 
-Tested in `tests/calibration/test_series.py`.
+Models stand beside what gives the answer away, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A scan's finding as JSON."""
+"""A series' finding as JSON, and its evidence as NIfTI on the series' own grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study's document says."""
+"""What a study's document says, and its sentences."""
 
 from __future__ import annotations
 

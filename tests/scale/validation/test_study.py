@@ -12,8 +12,7 @@ from pypdf import PdfReader
 
 from tests.samples.scored_slices import made_set
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.report.validation import checklists
-from tumorlens.report.validation.sections import checklist_sections
+from tumorlens.report.validation.sections import NOT_KNOWN, checklist_sections
 from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.scale.validation.protocol import STATEMENTS, read_protocol
 from tumorlens.scale.validation.study import (
@@ -268,9 +267,7 @@ def test_every_fact_of_a_checklist_can_be_known(protocol_file):
         protocol, [document(protocol, name) for name in protocol.sites]
     )
     rows = [row for part in checklist_sections(result) for row in part.tables[0].rows]
-    left = sorted(
-        {topic for _, topic, answer in rows if answer == checklists.NOT_KNOWN}
-    )
+    left = sorted({topic for _, topic, answer in rows if answer == NOT_KNOWN})
     # Of the rest nobody can write in a protocol: who wrote the article found it out.
     assert len(left) <= 14
 

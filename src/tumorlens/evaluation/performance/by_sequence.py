@@ -1,7 +1,9 @@
 """Performance by MR sequence, and on lesions that are none of the classes.
 
 Every figure is of slices of one set in one sequence, so that no set's scanner stands
-for a sequence, and has its interval over patients.
+for a sequence, and has its interval over patients. Where several sequences of a slice
+are judged together, each sum of them is fitted on other hospitals than it is measured
+in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Measures whether a bundle refuses what is no brain MRI, and passes what is."""
+"""Measures whether a bundle refuses what is no brain MRI, and passes what is.
+
+Nothing is downloaded: photographs and files of other body parts come from packages that
+are installed anyway, or are left out with a note. `tumorlens.data.ood_pictures` draws
+the kinds that teach; those drawn here are others, so that what is measured on them says
+how unknown kinds are met.
+"""
 
 from __future__ import annotations
 

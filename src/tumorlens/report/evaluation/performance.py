@@ -1,7 +1,11 @@
-"""The sections on how often a bundle is right: by class, subgroup, source and MR sequence.
+"""The sections on how often a bundle is right: by class, subgroup, source, MR sequence.
 
-Curves of discrimination, calibration and net benefit stand beside the figures, and so
-does whether the figures are held out.
+Curves of discrimination, calibration and net benefit stand beside these figures, and so
+does what says whether they are held out.
+
+Tested in `tests/evaluation/performance/test_figures.py`,
+`tests/evaluation/performance/test_by_sequence.py` and
+`tests/evaluation/scoring/test_leakage.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""What a validation by protocol found: endpoints, plan, failures, subgroups.
+"""What a validation by protocol found: endpoints, plan, subgroups, checklists.
+
+Three reporting checklists are filled in with what the software knows. STARD-AI
+(Sounderajah et al. 2025, Nature Medicine 31:3283-3289): 40 items, some with parts. The
+article was not at hand; numbers and topics were set beside two filled-in copies of its
+table, which agree. CLAIM 2024 and TRIPOD+AI: see
+`tumorlens.report.model_card.checklists`, whose topics are used here. The topics are in
+our own words. An item is answered by figures of the validation, by the protocol, or by
+what its authors stated in it; else it is said to be not known, for people to fill in.
 
 Tested in `tests/scale/validation/test_study.py`.
 """
