@@ -1,4 +1,4 @@
-"""Too few patients kept apart fit nothing and claim nothing; rules hold what they say."""
+"""Too few patients kept apart fit nothing and claim none; rules hold what they say."""
 
 from __future__ import annotations
 
