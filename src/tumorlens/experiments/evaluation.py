@@ -22,7 +22,7 @@ from tumorlens.data.manifest import (
 )
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
-from tumorlens.evaluation.explanations.faithfulness import measure_faithfulness
+from tumorlens.evaluation.explanations import measure_faithfulness
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
 from tumorlens.evaluation.performance.curves import curve_figures
 from tumorlens.evaluation.performance.figures import PARTS, operating_costs, set_figures

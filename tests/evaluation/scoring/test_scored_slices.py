@@ -12,10 +12,10 @@ import pytest
 from tests.samples.scored_slices import random_set
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.explanations.cases import read_cases
-from tumorlens.evaluation.explanations.faithfulness import measure_agreement
-from tumorlens.evaluation.explanations.randomisation import (
+from tumorlens.evaluation.explanations import (
+    measure_agreement,
     measure_randomisation,
+    read_cases,
     shuffle,
 )
 from tumorlens.evaluation.robustness.corruption import measure_corruption
