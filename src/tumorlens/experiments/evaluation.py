@@ -24,10 +24,15 @@ from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.explanations import measure_faithfulness
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
-from tumorlens.evaluation.performance.curves import curve_figures
-from tumorlens.evaluation.performance.figures import PARTS, operating_costs, set_figures
+from tumorlens.evaluation.performance.figures import (
+    PARTS,
+    curve_figures,
+    operating_costs,
+    set_figures,
+    source_kinds,
+    subgroup_figures,
+)
 from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
-from tumorlens.evaluation.performance.subgroups import source_kinds, subgroup_figures
 from tumorlens.evaluation.robustness.corruption import measure_corruption
 from tumorlens.evaluation.robustness.ood import measure_ood
 from tumorlens.evaluation.scoring.leakage import check_held_out
