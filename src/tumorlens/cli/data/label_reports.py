@@ -54,7 +54,7 @@ def label_reports(
     under headings such as Indication or Fragestellung is passed over. All others go to
     people.
     """
-    from tumorlens.data.reports.labeller import (
+    from tumorlens.data.reports import (
         label_report,
         measure_labels,
         read_answers,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.data.reports.labeller import (
+from tumorlens.data.reports import (
     Reason,
     Report,
     label_report,
