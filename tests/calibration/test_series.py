@@ -25,7 +25,7 @@ from tumorlens.calibration.series import (
     fit_rule,
 )
 from tumorlens.data.manifest import Record
-from tumorlens.data.series.series_list import ScanPart, ScanRecord
+from tumorlens.data.series import ScanPart, ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series import fit_series
 from tumorlens.imaging.study import Series

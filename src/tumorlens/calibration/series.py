@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tumorlens.data.manifest import Record
-from tumorlens.data.series.series_list import ScanRecord
+from tumorlens.data.series import ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.imaging.geometry import (
     Volume,

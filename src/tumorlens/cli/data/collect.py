@@ -116,7 +116,7 @@ def slices(
     """
     from tumorlens.data.manifest import write_manifest
     from tumorlens.data.sequences import parse_sequence
-    from tumorlens.data.series.volume_slices import cut_volumes
+    from tumorlens.data.series import cut_volumes
 
     records = cut_volumes(
         volumes,
@@ -140,8 +140,7 @@ def scans(folder: Path, out: Path) -> None:
     FOLDER holds the sets lgg, cheng, volumes or dicom. `tumorlens calibrate`
     takes the list.
     """
-    from tumorlens.data.series.series_list import write_scans
-    from tumorlens.data.series.sources import collect_scans
+    from tumorlens.data.series import collect_scans, write_scans
 
     check_files(out)
     records = collect_scans(folder)

@@ -1,6 +1,6 @@
 """`tumorlens data stack`: the slices of each patient become a scan.
 
-Tested in `tests/data/series/test_stacks.py`.
+Tested in `tests/data/test_series.py`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def stack(
     tumour or only a scanner.
     """
     from tumorlens.data.manifest import read_manifest, write_manifest
-    from tumorlens.data.series.stacks import MANIFEST, stack_slices
+    from tumorlens.data.series import MANIFEST, stack_slices
     from tumorlens.data.sources import read_lgg
 
     if (source / "lgg.csv").is_file():

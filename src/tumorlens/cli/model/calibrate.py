@@ -69,7 +69,7 @@ def calibrate(
         score_series,
     )
     from tumorlens.data.manifest import read_manifest
-    from tumorlens.data.series.series_list import read_scans
+    from tumorlens.data.series import read_scans
     from tumorlens.inference.bundle.bundle import load_bundle, record_series_model
 
     if model is not None:
