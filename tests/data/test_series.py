@@ -17,8 +17,7 @@ from tests.samples.dicom_studies import write_series
 from tests.samples.volumes import LESION, draw_head, inside
 from tumorlens.calibration.series import deal_series
 from tumorlens.cli.main import main
-from tumorlens.data.dicom_patients import dicom_patient
-from tumorlens.data.manifest import Record, read_manifest, write_manifest
+from tumorlens.data.manifest import Record, dicom_patient, read_manifest, write_manifest
 from tumorlens.data.series import (
     COLUMNS,
     ScanPart,

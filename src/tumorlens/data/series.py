@@ -15,9 +15,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.class_folders import class_mend
-from tumorlens.data.dicom_patients import dicom_patient
-from tumorlens.data.manifest import Record
+from tumorlens.data.manifest import Record, class_mend, dicom_patient
 from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.data.sources import set_rows
 from tumorlens.errors import DatasetError, MissingFileError, OutputError

@@ -118,7 +118,7 @@ def _warn_of_empty(
     links: list[tuple[int, int]],
     kept: dict[str, str],
 ) -> None:
-    from tumorlens.data.class_folders import SPLITS
+    from tumorlens.data.manifest import SPLITS
     from tumorlens.data.split import members_of_groups
 
     filled = {record.split for record in dealt}
