@@ -17,12 +17,12 @@ from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.scale.validation.protocol import STATEMENTS, read_protocol
 from tumorlens.scale.validation.study import (
     SCHEMA,
+    adjusted_p_values,
     count_site,
     merge_sites,
     read_site,
     write_validation,
 )
-from tumorlens.scale.validation.subgroups import adjusted_p_values
 
 PROTOCOL = """
 title = "Two drawn hospitals"
