@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.output_files import check_files, write_json
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
 from tumorlens.cli.data.options import OUT
 from tumorlens.report.page_parts import Table, figure_text, name_text
 

@@ -23,7 +23,7 @@ from tumorlens.cli._shared.output_files import write_json
 if TYPE_CHECKING:
     from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
     from tumorlens.training.plan import StepProgress
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import show_tables
 from tumorlens.report.page_parts import Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
