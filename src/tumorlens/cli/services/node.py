@@ -30,8 +30,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now, share_heaps
-from tumorlens.cli.services.private_log import private_log
+from tumorlens.cli._shared.service import end_now, private_log, share_heaps
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import NODE_LIMITS, NodeLimits
