@@ -21,7 +21,7 @@ from tumorlens.data.reports import (
 from tumorlens.errors import DatasetError, MissingFileError
 from tumorlens.taxonomy import Lesion, TumorClass
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "reports"
 
 
 def held_out(name: str) -> list[Report]:

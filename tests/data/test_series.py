@@ -1,4 +1,4 @@
-"""Lists of whole scans: written, read back, and refused where they are wrong."""
+"""Lists of series: written, read back, refused where wrong; slices piled up, and cut."""
 
 from __future__ import annotations
 

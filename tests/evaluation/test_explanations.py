@@ -1,4 +1,4 @@
-"""Deletion and insertion, where the network and so the right order are known."""
+"""Tests of explanations, where the network and so the right answer are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store is one process's, private, and free again however that one ends."""
+"""A store is one process's, private, free again however that one ends, and kept small."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""The words of radiology reports by which they are labelled, in English and German.
+"""A reference standard out of free-text reports: rules, and people where they end.
 
-Words of both languages are looked for in every report, so that nobody has to say in
+A report gets a finding only where its words leave no doubt. Doubt in the report, two
+kinds of tumour, one whose kind is not said, a treated one, or silence send it to
+people, by a reading list.
+
+English and German words are looked for in every report, so that nobody has to say in
 which it is written. The way of looking follows NegEx (Chapman et al. 2001) and ConText
 (Harkema et al. 2009): a trigger holds from where it stands to the end of its sentence,
 or to a word that ends it.
-
-Tested in `tests/data/test_reports.py`.
 """
 
 from __future__ import annotations
@@ -281,7 +283,7 @@ def label_report(text: str) -> ReportLabel:
         report.
     """
     findings, impression = _parts(text)
-    is_of_sella = words.SELLA.search(text) is not None
+    is_of_sella = SELLA.search(text) is not None
     whole = _judged(_read(f"{findings}\n{impression}", is_of_sella))
     if not impression.strip():
         return whole
@@ -301,9 +303,9 @@ def label_report(text: str) -> ReportLabel:
 def _parts(text: str) -> tuple[str, str]:
     """Split a report into what was seen and what was concluded; asides go."""
     names = (
-        *words.ASIDE_HEADINGS,
-        *words.FINDING_HEADINGS,
-        *words.IMPRESSION_HEADINGS,
+        *ASIDE_HEADINGS,
+        *FINDING_HEADINGS,
+        *IMPRESSION_HEADINGS,
     )
     heading = re.compile(
         rf"(?:^|(?<=[.?!;\n])\s*)\s*({'|'.join(map(re.escape, names))})\s*:",
@@ -312,9 +314,9 @@ def _parts(text: str) -> tuple[str, str]:
     found, concluded, place, name = [], [], 0, ""
     for match in [*heading.finditer(text), None]:
         part = text[place : None if match is None else match.start()]
-        if name in words.IMPRESSION_HEADINGS:
+        if name in IMPRESSION_HEADINGS:
             concluded.append(part)
-        elif name not in words.ASIDE_HEADINGS:
+        elif name not in ASIDE_HEADINGS:
             found.append(part)
         if match is not None:
             place, name = match.end(), match.group(1).lower()
@@ -325,21 +327,21 @@ def _read(text: str, is_of_sella: bool) -> _Reading:
     mentions: list[_Mention] = []
     normal = treated = unexplained = ""
     for sentence in _sentences(text):
-        if words.RELATIVES.search(sentence):
+        if RELATIVES.search(sentence):
             continue
         mentions += _mentions(sentence, is_of_sella)
-        if words.NORMAL.search(sentence):
+        if NORMAL.search(sentence):
             normal = normal or sentence
-        if words.TREATED.search(sentence):
+        if TREATED.search(sentence):
             treated = treated or sentence
-        for match in words.UNEXPLAINED.finditer(sentence):
+        for match in UNEXPLAINED.finditer(sentence):
             if _state(sentence, *match.span()) is not _State.NEGATED:
                 unexplained = unexplained or sentence
     return _Reading(tuple(mentions), normal, treated, unexplained)
 
 
 def _sentences(text: str) -> list[str]:
-    for pattern, instead in words.ABBREVIATIONS:
+    for pattern, instead in ABBREVIATIONS:
         text = pattern.sub(instead, text)
     parts = re.split(r"(?<=[.!?;])\s+|\n+", text)
     return [" ".join(part.split()) for part in parts if part.strip()]
@@ -347,10 +349,10 @@ def _sentences(text: str) -> list[str]:
 
 def _mentions(sentence: str, is_of_sella: bool) -> Iterator[_Mention]:
     taken = [False] * len(sentence)
-    patterns: list[tuple[Finding | None, re.Pattern[str]]] = [*words.FINDINGS]
+    patterns: list[tuple[Finding | None, re.Pattern[str]]] = [*FINDINGS]
     if is_of_sella:
-        patterns.append((TumorClass.PITUITARY, words.ADENOMA))
-    patterns.append((None, words.UNNAMED))
+        patterns.append((TumorClass.PITUITARY, ADENOMA))
+    patterns.append((None, UNNAMED))
     for finding, pattern in patterns:
         for match in pattern.finditer(sentence):
             span = slice(match.start(), match.end())
@@ -361,16 +363,16 @@ def _mentions(sentence: str, is_of_sella: bool) -> Iterator[_Mention]:
 
 
 def _state(sentence: str, start: int, end: int) -> _State:
-    if words.OPEN.search(sentence):
+    if OPEN.search(sentence):
         return _State.UNCERTAIN
     before, after = sentence[:start], sentence[end:]
-    ends = [match.end() for match in words.SCOPE_ENDS.finditer(before)]
-    before = words.PSEUDO.sub("", before[max(ends, default=0) :])
-    stop = words.SCOPE_ENDS.search(after)
+    ends = [match.end() for match in SCOPE_ENDS.finditer(before)]
+    before = PSEUDO.sub("", before[max(ends, default=0) :])
+    stop = SCOPE_ENDS.search(after)
     after = after[: None if stop is None else stop.start()]
-    if words.NEGATION_BEFORE.search(before) or words.NEGATION_AFTER.search(after):
+    if NEGATION_BEFORE.search(before) or NEGATION_AFTER.search(after):
         return _State.NEGATED
-    if words.UNCERTAIN_BEFORE.search(before) or "?" in after:
+    if UNCERTAIN_BEFORE.search(before) or "?" in after:
         return _State.UNCERTAIN
     return _State.AFFIRMED
 

@@ -1,4 +1,8 @@
-"""A list of whole series: files that hold one, and stacks of single slices."""
+"""Whole series to learn from: lists of them, stacks of single slices, slices of volumes.
+
+A list names files that hold a series, and stacks of slices; it is known of public sets
+which they hold. Sets that come as pictures are piled up patient by patient.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""A store: a private folder with its lock, its database, its files and its queue."""
+"""A store: a private folder with its lock, its database, its files and its queue.
+
+Results are removed by age, or as the room is used up. What is kept until a stated time,
+such as a result that a reader has marked, goes by that time, and is the last of its
+owner's to make room.
+
+Nothing that waits or is worked on is ever removed, nor are its parts. Who needs room
+gives his own oldest results first, and then only those who keep more than he does:
+nobody's results go because somebody sent much.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Files that commands write: checked before any work is done, and written.
 
-Tested in `tests/cli/analysis/test_predict.py`.
+Tables of figures are shown in the terminal.
+
+Tested in `tests/cli/analysis/test_predict.py` and `tests/cli/model/test_evaluate.py`.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tumorlens.errors import OutputError
 from tumorlens.imaging.formats import display_name
-from tumorlens.report import page_parts
+
+if TYPE_CHECKING:
+    from tumorlens.report import page_parts
 
 STANDARD_OUTPUT = "-"
 

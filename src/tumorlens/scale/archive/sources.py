@@ -1,4 +1,8 @@
-"""Where an archive's files lie: files, folders, manifests and object stores."""
+"""Where an archive's files lie, and what the start of each says.
+
+Files come from folders, manifests and object stores. The start of one tells its format,
+its series, and how many slices it holds.
+"""
 
 from __future__ import annotations
 
