@@ -1,4 +1,4 @@
-"""Lists of series: written, read back, refused where wrong; slices piled up, and cut."""
+"""Lists of series, written and read back; slices piled up, and volumes cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts: a name and a password open one, and nothing else does."""
+"""Accounts and tokens: who is let in, who is not, and what is kept of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store is one process's, private, free again however that one ends, and kept small."""
+"""A store is one process's, private, free again however it ends, and kept small."""
 
 from __future__ import annotations
 

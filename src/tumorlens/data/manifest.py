@@ -1,7 +1,7 @@
 """A data set is a list of records, read from a CSV or a tree of class folders.
 
-`manifest_digest` sums it up in one number, so that a changed set is noticed. Patients of
-DICOM files get pseudonyms, so that a data set keeps them apart.
+`manifest_digest` sums it up in one number, so that a changed set is noticed. Patients
+of DICOM files get pseudonyms, so that a data set keeps them apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whole series to learn from: lists of them, stacks of single slices, slices of volumes.
+"""Whole series to learn from: lists of them, stacks of slices, slices of volumes.
 
 A list names files that hold a series, and stacks of slices; it is known of public sets
 which they hold. Sets that come as pictures are piled up patient by patient.

@@ -4,11 +4,11 @@ Deletion and insertion (Petsiuk et al. 2018, BMVC): the spots that a map marks m
 blurred away first, and the probability of the class should fall at once; or a blurred
 picture gets them back first, and it should rise at once.
 
-Parameter randomisation (Adebayo et al. 2018, NeurIPS): learned numbers are shuffled, and
-maps are compared with those before. A map that stays the same shows the picture, not
-the model. The weights of each layer are permuted, so that their distribution stays as
-it was; layers go from the output to the input one after the other (cascading), or band
-by band with all others left alone (independent).
+Parameter randomisation (Adebayo et al. 2018, NeurIPS): learned numbers are shuffled,
+and maps are compared with those before. A map that stays the same shows the picture,
+not the model. The weights of each layer are permuted, so that their distribution stays
+as it was; layers go from the output to the input one after the other (cascading), or
+band by band with all others left alone (independent).
 
 Repeatability: whether maps stay put when the picture is taken a little otherwise.
 """

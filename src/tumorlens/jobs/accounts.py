@@ -1,4 +1,8 @@
-"""Accounts of people: name, role, an argon2 hash of the password, second factors."""
+"""Accounts of people, and tokens by which users and programs say who they are.
+
+An account has a name, a role, an argon2 hash of the password, and second factors. Only
+digests of tokens are kept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an archive's files lie, a real S3 server among it, and what their starts say."""
+"""Where an archive's files lie, a real S3 server too, and what their starts say."""
 
 from __future__ import annotations
 

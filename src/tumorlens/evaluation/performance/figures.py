@@ -2,8 +2,8 @@
 
 Curves say what decisions would be worth. Subgroups are by plane, site, tumour size,
 sharpness and kind of source: most published figures are of sources that hold tumours
-alone, or none, where a network can tell the sources apart instead. Sources with both are
-harder, and say more.
+alone, or none, where a network can tell the sources apart instead. Sources with both
+are harder, and say more.
 """
 
 from __future__ import annotations
