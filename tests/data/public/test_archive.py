@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.samples.archive_server import zipped
-from tumorlens.data.public import archive
 from tumorlens.data.public.archive import extract
 from tumorlens.errors import DatasetError
 
@@ -43,7 +42,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("tumorlens.data.public.archive.MAX_BYTES", 1_000_000)
     (tmp_path / "a.zip").write_bytes(zipped({"zeros": bytes(1_000_001)}))
     with pytest.raises(DatasetError, match="1,000,001 bytes"):
         extract(tmp_path / "a.zip", tmp_path / "out")
