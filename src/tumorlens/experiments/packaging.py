@@ -25,7 +25,7 @@ from tumorlens.calibration.decision_layer import (
 )
 from tumorlens.calibration.ood import Embedded, drawn_tomograms, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
-from tumorlens.data.duplicates.copy_codes import training_fingerprints
+from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import Record, class_names, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError

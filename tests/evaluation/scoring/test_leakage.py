@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from tests.samples.heads import draw_people, draw_person
-from tumorlens.data.duplicates.copy_codes import training_fingerprints
+from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import LIKENESS, Record
 from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
 from tumorlens.inference.bundle.bundle import load_bundle
@@ -76,7 +76,7 @@ def test_pictures_at_hand_decide_what_only_looks_alike_by_its_code(
     bundle = bundle_with(patients=PATIENTS, fingerprints=text)
     disguised = replace(records[1], patient="stranger")
     judged = [records[3], disguised]
-    monkeypatch.setattr("tumorlens.data.duplicates.copy_codes.MOST_BITS_APART", 192)
+    monkeypatch.setattr("tumorlens.data.duplicates.MOST_BITS_APART", 192)
     assert check_held_out(bundle, judged)["copies"] == 2
     # One that trained is missing: it may be what the first is a copy of.
     assert check_held_out(bundle, judged, known=records[1:])["copies"] == 2

@@ -54,7 +54,7 @@ def overlap(
     without AGAINST two splits of SOURCE are compared. The exit status is 0
     where nothing is shared, 1 where something is.
     """
-    from tumorlens.data.duplicates.overlap import measure_overlap
+    from tumorlens.data.duplicates import measure_overlap
 
     if against is None and (split is None or against_split is None):
         raise click.UsageError(

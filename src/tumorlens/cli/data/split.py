@@ -97,7 +97,7 @@ def _deal_patients(
     keep: tuple[str, ...],
     threads: int,
 ) -> list[Record]:
-    from tumorlens.data.duplicates.copies import linked_copies
+    from tumorlens.data.duplicates import linked_copies
     from tumorlens.data.split import split_by_fractions, split_into_folds
 
     # Slips of the pen show before minutes of reading.

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.duplicates.copies import take_fingerprints
-from tumorlens.data.duplicates.copy_codes import TrainingCodes
+from tumorlens.data.duplicates import TrainingCodes, take_fingerprints
 from tumorlens.data.manifest import LIKENESS, Record
 from tumorlens.inference.bundle.bundle import Bundle
 
