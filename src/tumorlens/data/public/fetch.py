@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
+import re
+import shutil
+import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record, read_manifest, write_manifest
-from tumorlens.data.public.archive import extract, open_archive
 from tumorlens.data.public.download import (
     PAUSES_S,
     Progress,
@@ -23,8 +29,8 @@ from tumorlens.data.public.download import (
     download,
     fetch_json,
 )
-from tumorlens.data.public.matlab import read_tumor_slice
-from tumorlens.errors import DatasetError, OutputError
+from tumorlens.errors import DatasetError, MissingExtraError, OutputError
+from tumorlens.taxonomy import TumorClass
 
 FIGSHARE_API = "https://api.figshare.com/v2"
 KAGGLE_API = "https://www.kaggle.com/api/v1"
@@ -250,3 +256,227 @@ def _kaggle_token() -> dict[str, str]:
         pair = base64.b64encode(f"{user}:{key}".encode()).decode()
         return {"Authorization": f"Basic {pair}"}
     return {}
+
+
+MAX_MEMBERS = 200_000
+MAX_BYTES = 20 * 1024**3
+"""Largest size of all members together, unpacked."""
+
+_ARCHIVE_MEND = "Fetch the archive again from its owner."
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """Open an archive whose every member may be unpacked.
+
+    Parameters
+    ----------
+    path
+        The archive.
+
+    Yields
+    ------
+    archive, members
+        The members that are files.
+
+    Raises
+    ------
+    DatasetError
+        If it is damaged, too large, or holds a path that leads out of the
+        folder, or a link.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [item for item in archive.infolist() if not item.is_dir()]
+            _check(path, members)
+            yield archive, members
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise DatasetError(
+            f"{path} is damaged or no archive that can be read ({error}).",
+            _ARCHIVE_MEND,
+        ) from error
+
+
+def extract(path: Path, folder: Path) -> None:
+    """Unpack an archive; the folder appears only when all is there.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    folder
+        Must not exist.
+
+    Raises
+    ------
+    DatasetError
+        The same as for `open_archive`.
+    OutputError
+        If the folder cannot be written.
+    """
+    unfinished = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with open_archive(path) as (archive, members):
+            for item in members:
+                place = unfinished / item.filename
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(item) as source, place.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+        unfinished.replace(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror or error}."
+        ) from error
+
+
+def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    # zipfile itself never reads more of a member than its stated size.
+    size = sum(item.file_size for item in members)
+    if len(members) > MAX_MEMBERS or size > MAX_BYTES:
+        raise DatasetError(
+            f"{path} would unpack to {len(members):,} files of {size:,} bytes, "
+            f"more than {MAX_MEMBERS:,} files or {MAX_BYTES:,} bytes.",
+            _ARCHIVE_MEND,
+        )
+    for item in members:
+        inside = PurePosixPath(item.filename.replace("\\", "/"))
+        drive = ":" in inside.parts[0] if inside.parts else True
+        if inside.is_absolute() or ".." in inside.parts or drive:
+            raise DatasetError(
+                f"{path} holds the path {item.filename!r}, which leads elsewhere.",
+                "Do not use this archive.",
+            )
+        if stat.S_ISLNK(item.external_attr >> 16):
+            raise DatasetError(
+                f"{path} holds the link {item.filename!r}.", "Do not use this archive."
+            )
+
+
+_LABELS = {
+    1: TumorClass.MENINGIOMA,
+    2: TumorClass.GLIOMA,
+    3: TumorClass.PITUITARY,
+}
+_MATLAB_MEND = "Fetch the file again, from the set of Cheng et al."
+
+
+@dataclass(frozen=True)
+class TumorSlice:
+    """One slice of the set.
+
+    Parameters
+    ----------
+    label
+        The tumour's class.
+    record
+        The set's own number for the examination.
+    pixels
+        Shape (H, W), uint8: the file's values, darkest to brightest.
+    mask
+        Shape (H, W), uint8: 255 inside the tumour's outline, else 0.
+    """
+
+    label: TumorClass
+    record: str
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+    @property
+    def patient(self) -> str:
+        """The examination's number without a letter at its end.
+
+        Numbers that differ in such a letter alone are most likely of one
+        person, so they have to stay together.
+        """
+        return re.sub(r"(?<=\d)[A-Z]$", "", self.record)
+
+
+def read_tumor_slice(data: bytes, name: str) -> TumorSlice:
+    """Read one file: MATLAB 7.3, which is HDF5, with the structure ``cjdata``.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    name
+        Name of the file, for messages.
+
+    Raises
+    ------
+    DatasetError
+        If the file is damaged or holds something else.
+    MissingExtraError
+        If h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError("Reading .mat files", "train") from error
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            parts = {
+                key: np.asarray(file["cjdata"][key])
+                for key in ("label", "PID", "image", "tumorMask")
+            }
+    # h5py raises any of these for files that are cut off or hold other things.
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{name} is damaged, or is no slice of this set ({error}).", _MATLAB_MEND
+        ) from error
+    return TumorSlice(
+        label=_label(parts["label"], name),
+        record=_text(parts["PID"], name),
+        # MATLAB writes columns first.
+        pixels=_to_bytes(parts["image"].T, name),
+        mask=_mask(parts["tumorMask"].T, parts["image"].T.shape, name),
+    )
+
+
+def _label(value: NDArray[Any], name: str) -> TumorClass:
+    number = int(value.ravel()[0]) if value.size == 1 else None
+    if number not in _LABELS:
+        raise DatasetError(
+            f"{name} has the label {value.ravel()[:5].tolist()}; known are 1, 2 and 3.",
+            _MATLAB_MEND,
+        )
+    return _LABELS[number]
+
+
+def _text(value: NDArray[Any], name: str) -> str:
+    try:
+        text = "".join(chr(int(code)) for code in value.ravel()).strip("\0 ")
+    except (ValueError, TypeError, OverflowError):
+        text = ""
+    if not re.fullmatch(r"[\w.-]+", text):
+        raise DatasetError(f"{name} names no patient (PID {text!r}).", _MATLAB_MEND)
+    return text
+
+
+def _to_bytes(image: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if image.ndim != 2 or image.size == 0 or image.dtype.kind not in "iuf":
+        raise DatasetError(
+            f"{name} holds an image of shape {image.shape} and type {image.dtype}.",
+            _MATLAB_MEND,
+        )
+    values = image.astype(np.float64)
+    low, high = values.min(), values.max()
+    if not np.isfinite([low, high]).all() or high <= low:
+        raise DatasetError(f"{name} holds a blank image.", _MATLAB_MEND)
+    scaled = np.rint((values - low) * (255.0 / (high - low)))
+    return np.ascontiguousarray(scaled.astype(np.uint8))
+
+
+def _mask(mask: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+    if mask.shape != shape:
+        raise DatasetError(
+            f"{name} has an outline of shape {mask.shape} on an image of {shape}.",
+            _MATLAB_MEND,
+        )
+    return np.ascontiguousarray((mask > 0).astype(np.uint8) * np.uint8(255))
