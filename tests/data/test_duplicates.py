@@ -1,4 +1,4 @@
-"""Copies keep their fingerprint, other pictures have another."""
+"""Copies keep their fingerprint and are found; other pictures are no copies."""
 
 from __future__ import annotations
 

@@ -1,8 +1,17 @@
-"""Fingerprints of pictures: digests, and two small views of each.
+"""Copies of pictures: found within a set, between sets, and by a bundle later.
 
-A copy that was compressed again, resized, stretched, mirrored, brightened or
-given another border keeps at least one of its views almost as it was; the
-next slice of the same series does not.
+A fingerprint is a digest and two small views. A copy that was compressed again,
+resized, stretched, mirrored, brightened or given another border keeps at least one of
+its views almost as it was; the next slice of the same series does not.
+
+Pairs of nearly equal pictures are found at a cost that grows about linearly: pictures
+whose views fall on the same sides of a handful of random planes share a bucket
+(locality-sensitive hashing: Charikar 2002, STOC); only pairs that share a bucket in one
+of several such tables are compared in full.
+
+A bundle knows copies of its training pictures by short codes: 192 bits for each view,
+on which side of 192 fixed random planes it lies. 48 bytes a picture are enough to find
+copies, and far too few to draw the picture from.
 """
 
 from __future__ import annotations
