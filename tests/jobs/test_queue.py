@@ -1,4 +1,4 @@
-"""What was accepted is done once, whoever fails, stops or turns the clock."""
+"""What was accepted is done once, whoever fails, stops, or turns the clock."""
 
 from __future__ import annotations
 
@@ -331,31 +331,31 @@ SECRET = "Drawn^Head"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[JobStore]:
+def real_store(tmp_path: Path) -> Iterator[JobStore]:
     with closing(JobStore(tmp_path / "store", POLICIES)) as made:
         yield made
 
 
-def finishing(store: JobStore, done: threading.Event) -> Callable[[], bool]:
+def finishing(real_store: JobStore, done: threading.Event) -> Callable[[], bool]:
     def step() -> bool:
-        job = store.queue.claim("judge", "worker")
+        job = real_store.queue.claim("judge", "worker")
         if job is None:
             return False
-        store.queue.finish(job)
+        real_store.queue.finish(job)
         done.set()
         return True
 
     return step
 
 
-def test_what_comes_is_done_at_once(store: JobStore) -> None:
+def test_what_comes_is_done_at_once(real_store: JobStore) -> None:
     done = threading.Event()
-    worker = Worker(store.queue, [finishing(store, done)])
+    worker = Worker(real_store.queue, [finishing(real_store, done)])
     worker.start()
     with closing(worker):
-        store.queue.add("scan", "judge")
+        real_store.queue.add("scan", "judge")
         assert done.wait(30)
-    assert store.queue.count("scan") == {("judge", JobState.DONE): 1}
+    assert real_store.queue.count("scan") == {("judge", JobState.DONE): 1}
 
 
 @pytest.mark.parametrize(
@@ -363,10 +363,10 @@ def test_what_comes_is_done_at_once(store: JobStore) -> None:
     [RuntimeError(SECRET), InputError(SECRET), OutputError("The disk is full.")],
 )
 def test_a_step_that_fails_is_tried_again_and_tells_nothing_of_patients(
-    store: JobStore, caplog: pytest.LogCaptureFixture, error: Exception
+    real_store: JobStore, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     done, failed = threading.Event(), threading.Event()
-    step = finishing(store, done)
+    step = finishing(real_store, done)
 
     def failing() -> bool:
         if not failed.is_set():
@@ -374,8 +374,8 @@ def test_a_step_that_fails_is_tried_again_and_tells_nothing_of_patients(
             raise error
         return step()
 
-    store.queue.add("scan", "judge")
-    worker = Worker(store.queue, [failing])
+    real_store.queue.add("scan", "judge")
+    worker = Worker(real_store.queue, [failing])
     worker.start()
     with closing(worker):
         assert done.wait(30)
@@ -384,28 +384,28 @@ def test_a_step_that_fails_is_tried_again_and_tells_nothing_of_patients(
 
 
 def test_a_lease_is_renewed_while_a_step_lasts(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
+    real_store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats = threading.Semaphore(0)
-    beat = store.queue.beat
+    beat = real_store.queue.beat
 
     def heard() -> None:
         beat()
         beats.release()
 
-    monkeypatch.setattr(store.queue, "beat", heard)
-    store.queue.add("scan", "judge")
-    job = store.queue.claim("judge", "other")
+    monkeypatch.setattr(real_store.queue, "beat", heard)
+    real_store.queue.add("scan", "judge")
+    job = real_store.queue.claim("judge", "other")
     assert job is not None and job.lease_until is not None
-    with closing(Worker(store.queue, [lambda: False])) as worker:
+    with closing(Worker(real_store.queue, [lambda: False])) as worker:
         worker.start()
         assert beats.acquire(timeout=30)
-    now = store.queue.get(job.id)
+    now = real_store.queue.get(job.id)
     assert now is not None and now.lease_until is not None
     assert now.lease_until > job.lease_until
 
 
-def test_close_waits_for_the_step_at_hand(store: JobStore) -> None:
+def test_close_waits_for_the_step_at_hand(real_store: JobStore) -> None:
     begun, go_on = threading.Event(), threading.Event()
     ended: list[bool] = []
 
@@ -415,7 +415,7 @@ def test_close_waits_for_the_step_at_hand(store: JobStore) -> None:
         ended.append(True)
         return False
 
-    worker = Worker(store.queue, [slow])
+    worker = Worker(real_store.queue, [slow])
     worker.start()
     assert begun.wait(30)
     threading.Timer(0.1, go_on.set).start()
@@ -424,8 +424,8 @@ def test_close_waits_for_the_step_at_hand(store: JobStore) -> None:
 
 
 def test_a_worker_that_was_not_started_is_closed(
-    store: JobStore, caplog: pytest.LogCaptureFixture
+    real_store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    Worker(store.queue, [lambda: False]).close()
+    Worker(real_store.queue, [lambda: False]).close()
     assert caplog.text == ""
