@@ -9,8 +9,7 @@ import click
 
 from tumorlens.cli.data.check import audit, overlap, split
 from tumorlens.cli.data.collect import fetch, manifest, scans, slices, stack
-from tumorlens.cli.data.from_feedback import from_feedback
-from tumorlens.cli.data.label_reports import label_reports
+from tumorlens.cli.data.labels import from_feedback, label_reports
 
 
 @click.group()
