@@ -30,7 +30,7 @@ from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series import fit_series
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.facts import SeriesModel
-from tumorlens.inference.series.results import SeenSlices
+from tumorlens.inference.series.decision import SeenSlices
 from tumorlens.taxonomy import TumorClass
 
 SPOT = np.s_[3:6, 90:130, 100:120]

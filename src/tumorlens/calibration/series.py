@@ -36,9 +36,12 @@ from tumorlens.inference.series.by_slices import (
     see_slices,
     sliceable,
 )
-from tumorlens.inference.series.decision import discounted_odds, series_features
-from tumorlens.inference.series.lesion import smoothed_odds, spot_in
-from tumorlens.inference.series.results import Lesion, SeenSlices
+from tumorlens.inference.series.decision import (
+    SeenSlices,
+    discounted_odds,
+    series_features,
+)
+from tumorlens.inference.series.lesion import Lesion, smoothed_odds, spot_in
 from tumorlens.statistics import read_outline
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 

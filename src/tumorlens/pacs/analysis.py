@@ -20,7 +20,7 @@ from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import MRSequence, Series, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.jobs.monitored_rates import RateMonitor

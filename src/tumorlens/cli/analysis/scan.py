@@ -30,7 +30,7 @@ from tumorlens.imaging.study import Series, Study, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.by_slices import Planes
 from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
 from tumorlens.report.series.document import (

@@ -24,7 +24,7 @@ from tumorlens.inference.series.by_slices import (
     see_slices,
 )
 from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
+from tumorlens.inference.series.decision import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import LIKELIER
 from tumorlens.inference.slice.prediction import SequenceEstimate, sequence_of_name
 from tumorlens.inference.slice.session import AUTO

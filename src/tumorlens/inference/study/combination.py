@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, Series, Slice
 from tumorlens.inference.bundle.facts import SequenceSum, StudyModel
-from tumorlens.inference.series.decision import log_odds
+from tumorlens.inference.series.decision import SeenSlices, log_odds
 from tumorlens.inference.series.lesion import CODE_ODDS
-from tumorlens.inference.series.results import SeenSlices
 from tumorlens.inference.study.matching import (
     evidence_odds,
     middles,

@@ -18,7 +18,8 @@ from tumorlens.imaging.geometry import (
     in_grid,
     with_blank_slices,
 )
-from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
+from tumorlens.inference.series.decision import SeriesPrediction
+from tumorlens.inference.series.lesion import Lesion, Side
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
 from tumorlens.report.words import series_headline

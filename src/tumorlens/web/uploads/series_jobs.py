@@ -34,7 +34,7 @@ from tumorlens.imaging.study import (
     stacks_of,
 )
 from tumorlens.inference.series.classifier import SeriesClassifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.queue import JobLostError, Progress, Worker
