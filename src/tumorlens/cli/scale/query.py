@@ -16,7 +16,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli.scale.archive_extra import require_archive
+from tumorlens.cli.scale.batch import require_archive
 
 if TYPE_CHECKING:
     from tumorlens.scale.archive.query import QueryResult
