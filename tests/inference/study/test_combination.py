@@ -9,7 +9,7 @@ from pydicom import Dataset
 from tests.samples.drawn_study import FLAIR, T1, T1C, drawn, moved, tilted
 from tumorlens.imaging.geometry import Volume, series_of
 from tumorlens.imaging.study import Plane
-from tumorlens.inference.study.matching import (
+from tumorlens.inference.study.combination import (
     MAX_TILT,
     choose_grid,
     evidence_odds,
