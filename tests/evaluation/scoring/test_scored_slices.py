@@ -18,8 +18,8 @@ from tumorlens.evaluation.explanations import (
     read_cases,
     shuffle,
 )
+from tumorlens.evaluation.ood import gather_ood_pictures, measure_ood
 from tumorlens.evaluation.robustness.corruption import measure_corruption
-from tumorlens.evaluation.robustness.ood import gather_ood_pictures, measure_ood
 from tumorlens.evaluation.scoring.scored_slices import (
     MeasuredBundle,
     ScoredSlices,

@@ -9,7 +9,7 @@ import pytest
 
 from tumorlens.data.manifest import read_manifest
 from tumorlens.data.ood_pictures import PHOTOGRAPHS, draw_outliers
-from tumorlens.evaluation.robustness.ood import (
+from tumorlens.evaluation.ood import (
     DRAWN,
     OTHER_PHOTOGRAPHS,
     draw_ood_picture,
