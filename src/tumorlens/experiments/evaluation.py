@@ -22,6 +22,7 @@ from tumorlens.data.manifest import (
 )
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
+from tumorlens.evaluation.corruption import measure_corruption
 from tumorlens.evaluation.explanations import measure_faithfulness
 from tumorlens.evaluation.ood import measure_ood
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
@@ -34,7 +35,6 @@ from tumorlens.evaluation.performance.figures import (
     subgroup_figures,
 )
 from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
-from tumorlens.evaluation.robustness.corruption import measure_corruption
 from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import (
     MeasuredBundle,

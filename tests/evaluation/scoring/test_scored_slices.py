@@ -12,6 +12,7 @@ import pytest
 from tests.samples.scored_slices import random_set
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError
+from tumorlens.evaluation.corruption import measure_corruption
 from tumorlens.evaluation.explanations import (
     measure_agreement,
     measure_randomisation,
@@ -19,7 +20,6 @@ from tumorlens.evaluation.explanations import (
     shuffle,
 )
 from tumorlens.evaluation.ood import gather_ood_pictures, measure_ood
-from tumorlens.evaluation.robustness.corruption import measure_corruption
 from tumorlens.evaluation.scoring.scored_slices import (
     MeasuredBundle,
     ScoredSlices,

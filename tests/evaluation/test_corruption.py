@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import draw_phantom
 from tumorlens.data.manifest import read_manifest
-from tumorlens.evaluation.robustness.corruption import (
+from tumorlens.evaluation.corruption import (
     CORRUPTIONS,
     STRENGTHS,
     corrupt,
