@@ -34,7 +34,7 @@ from tumorlens.evaluation.clinical import (
     measure_clinical,
     measure_subgroups,
 )
-from tumorlens.evaluation.scoring.leakage import check_held_out
+from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import score_records
 from tumorlens.experiments.cross_validation import held_out_by_folds
 from tumorlens.imaging.formats import display_name

@@ -24,6 +24,7 @@ from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.corruption import measure_corruption
 from tumorlens.evaluation.explanations import measure_faithfulness
+from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.evaluation.ood import measure_ood
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
 from tumorlens.evaluation.performance.figures import (
@@ -35,7 +36,6 @@ from tumorlens.evaluation.performance.figures import (
     subgroup_figures,
 )
 from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
-from tumorlens.evaluation.scoring.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import (
     MeasuredBundle,
     ScoredSlices,

@@ -29,7 +29,7 @@ from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import Record, class_names, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS
+from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS
 from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing, brain_share, prepare_batch

@@ -5,7 +5,7 @@ does what says whether they are held out.
 
 Tested in `tests/evaluation/performance/test_figures.py`,
 `tests/evaluation/performance/test_by_sequence.py` and
-`tests/evaluation/scoring/test_leakage.py`.
+`tests/evaluation/test_leakage.py`.
 """
 
 from __future__ import annotations
@@ -640,7 +640,7 @@ def held_out_section(leakage: Mapping[str, Any]) -> Section:
     Parameters
     ----------
     leakage
-        From `tumorlens.evaluation.scoring.leakage`: of one bundle
+        From `tumorlens.evaluation.leakage`: of one bundle
         (`check_held_out`), or pooled over folds (`pool_leakage`).
     """
     return _of_folds(leakage) if "folds" in leakage else _of_one_bundle(leakage)

@@ -31,7 +31,7 @@ from tumorlens.data.duplicates import (
 )
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
+from tumorlens.evaluation.leakage import FINGERPRINTS
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, load_bundle
 
 PIECES = 16

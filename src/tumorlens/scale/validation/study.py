@@ -23,7 +23,7 @@ from tumorlens.data.manifest import (
     read_manifest,
 )
 from tumorlens.errors import DatasetError, OutputError
-from tumorlens.evaluation.scoring.leakage import check_held_out
+from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, score_records
 from tumorlens.experiments.evaluation import (
     METRICS_FILE,

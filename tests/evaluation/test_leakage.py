@@ -11,7 +11,7 @@ import pytest
 from tests.samples.heads import draw_people, draw_person
 from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import LIKENESS, Record
-from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
+from tumorlens.evaluation.leakage import check_held_out, pool_leakage
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.report.evaluation.performance import held_out_section
 from tumorlens.taxonomy import TumorClass
