@@ -16,7 +16,7 @@ from tumorlens.evaluation.corruption import (
     corrupt,
     measure_corruption,
 )
-from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
+from tumorlens.evaluation.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.evaluation.robustness import corruption_section
 from tumorlens.taxonomy import TumorClass

@@ -29,7 +29,7 @@ from tumorlens.evaluation.explanations import (
     shuffle,
     spearman,
 )
-from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
+from tumorlens.evaluation.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.evaluation.explanations import faithfulness_section
 from tumorlens.taxonomy import CLASSES, TumorClass

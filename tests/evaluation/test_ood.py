@@ -16,7 +16,7 @@ from tumorlens.evaluation.ood import (
     gather_ood_pictures,
     measure_ood,
 )
-from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle
+from tumorlens.evaluation.scored_slices import MeasuredBundle
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.evaluation.robustness import ood_section
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.clinical import ClinicalData, cross_fit
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
-from tumorlens.evaluation.scoring.scored_slices import Judgements, averaged
+from tumorlens.evaluation.scored_slices import Judgements, averaged
 from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics import Draws, Resampling, Statistic, auroc, figure
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass

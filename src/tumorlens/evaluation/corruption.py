@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.labelled_slices import pick_of_each_class, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     judge_slices,
     share_of_each,

@@ -32,7 +32,7 @@ from skimage.metrics import structural_similarity
 
 from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.scored_slices import MeasuredBundle, share_of_each
+from tumorlens.evaluation.scored_slices import MeasuredBundle, share_of_each
 from tumorlens.imaging.preprocess.slice import (
     Crop,
     Preprocessing,

@@ -22,7 +22,7 @@ from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG, draw_outliers, photographs
 from tumorlens.errors import InputError
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     judge_slices,
     share_of_each,

@@ -35,7 +35,7 @@ from tumorlens.evaluation.clinical import (
     measure_subgroups,
 )
 from tumorlens.evaluation.leakage import check_held_out
-from tumorlens.evaluation.scoring.scored_slices import score_records
+from tumorlens.evaluation.scored_slices import score_records
 from tumorlens.experiments.cross_validation import held_out_by_folds
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import (

@@ -21,7 +21,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.leakage import check_held_out, pool_leakage
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     ScoredSlices,
     score_records,

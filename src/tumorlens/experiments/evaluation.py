@@ -36,14 +36,12 @@ from tumorlens.evaluation.performance.figures import (
     subgroup_figures,
 )
 from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
-    ScoredSlices,
-    score_records,
-)
-from tumorlens.evaluation.scoring.worst_errors import (
     Predict,
+    ScoredSlices,
     predictor,
+    score_records,
     typical_errors,
     worst_errors,
 )

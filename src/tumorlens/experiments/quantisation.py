@@ -35,7 +35,7 @@ from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.ood import gather_ood_pictures
-from tumorlens.evaluation.scoring.scored_slices import judge_slices
+from tumorlens.evaluation.scored_slices import judge_slices
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import (
     MODEL_FILE,

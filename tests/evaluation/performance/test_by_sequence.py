@@ -14,7 +14,7 @@ from tumorlens.evaluation.performance.by_sequence import (
     study_figures,
     together,
 )
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
+from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.imaging.study import MRSequence
 from tumorlens.report.evaluation.performance import sequence_tables
 from tumorlens.taxonomy import Lesion, TumorClass

@@ -80,7 +80,7 @@ def evaluate(
     if out is not None:
         make_folder(out)
     try:
-        from tumorlens.evaluation.scoring.worst_errors import predictor
+        from tumorlens.evaluation.scored_slices import predictor
         from tumorlens.experiments import evaluation
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error

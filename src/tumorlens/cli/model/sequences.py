@@ -55,7 +55,7 @@ def sequences(
     try:
         from tumorlens.data.manifest import read_manifest
         from tumorlens.evaluation.performance.by_sequence import sequence_figures
-        from tumorlens.evaluation.scoring.scored_slices import score_records
+        from tumorlens.evaluation.scored_slices import score_records
     except ImportError as error:
         raise MissingExtraError("Measuring by sequence", "train") from error
     from tumorlens.inference.classifier import load_classifier

@@ -415,7 +415,7 @@ def _report_folds(
     folder: Path,
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
-    from tumorlens.evaluation.scoring.worst_errors import fold_predictor
+    from tumorlens.evaluation.scored_slices import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
     from tumorlens.experiments.evaluation import (
         error_pictures,

@@ -20,7 +20,7 @@ from tumorlens.calibration.study import FEWEST_OF_A_SITE, MatchedSlices
 from tumorlens.data.manifest import EITHER, Record
 from tumorlens.data.sequences import sequence_word
 from tumorlens.evaluation.performance.figures import calibration_draws
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_slice,

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_slice,

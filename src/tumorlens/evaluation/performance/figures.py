@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.operating_points import measured_shares, slice_groups
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_patient,

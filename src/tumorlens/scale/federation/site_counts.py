@@ -27,7 +27,7 @@ from tumorlens.evaluation.performance.figures import (
     said,
     scores_of_maps,
 )
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_patient,

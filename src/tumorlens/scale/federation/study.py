@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record, column_value, read_manifest, write_manifest
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
+from tumorlens.evaluation.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
 from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Section, Table, figure_text

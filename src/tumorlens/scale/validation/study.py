@@ -24,7 +24,7 @@ from tumorlens.data.manifest import (
 )
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.leakage import check_held_out
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, score_records
+from tumorlens.evaluation.scored_slices import ScoredSlices, score_records
 from tumorlens.experiments.evaluation import (
     METRICS_FILE,
     REPORT_FILE,
