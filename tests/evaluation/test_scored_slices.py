@@ -1,4 +1,4 @@
-"""Scored slices, and the bundles of folds, each measured on its own patients."""
+"""What a bundle says of labelled slices, and which of it is most wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Answers of a bundle for labelled slices: everything that figures are made of."""
+"""Answers of a bundle for labelled slices: everything that figures are made of.
+
+The worst errors among them are listed, to look at.
+"""
 
 from __future__ import annotations
 
