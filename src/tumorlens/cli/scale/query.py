@@ -111,7 +111,7 @@ def _page(
     folder: Path, values: dict[str, str], min_p_tumor: float | None, page: Path
 ) -> str:
     from tumorlens.imaging.formats import display_name
-    from tumorlens.report.archive import render_archive
+    from tumorlens.report.page import render_archive
     from tumorlens.scale.archive.parquet import MAPS_FOLDER
     from tumorlens.scale.archive.query import archive_overview
 
