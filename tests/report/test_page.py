@@ -1,4 +1,4 @@
-"""The page of figures stands alone, escapes everything, and says what it must."""
+"""Pages stand alone, escape everything, and say what they must, figures or archives."""
 
 from __future__ import annotations
 
