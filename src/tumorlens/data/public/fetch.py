@@ -25,14 +25,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, read_manifest, write_manifest
-from tumorlens.data.public.download import (
+from tumorlens.data.download import (
     PAUSES_S,
     Progress,
     Remote,
     download,
     fetch_json,
 )
+from tumorlens.data.manifest import Record, read_manifest, write_manifest
 from tumorlens.errors import DatasetError, MissingExtraError, OutputError
 from tumorlens.taxonomy import TumorClass
 
@@ -82,7 +82,7 @@ def fetch(
     folder
         Folder to write to; made if need be.
     progress
-        Callback; see `tumorlens.data.public.download.Progress`.
+        Callback; see `tumorlens.data.download.Progress`.
     pauses_s
         Seconds to wait before each new try.
 
