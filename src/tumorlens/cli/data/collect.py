@@ -164,8 +164,8 @@ def fetch(name: str | None, out: Path | None) -> None:
 
     Stopped at any moment, the same command goes on where it was.
     """
-    from tumorlens.data.public.fetch import PUBLIC_SETS
-    from tumorlens.data.public.fetch import fetch as run_fetch
+    from tumorlens.data.public import PUBLIC_SETS
+    from tumorlens.data.public import fetch as run_fetch
 
     if name is None:
         for set_name, entry in PUBLIC_SETS.items():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.samples.archive_server import zipped
-from tumorlens.data.public.fetch import extract
+from tumorlens.data.public import extract
 from tumorlens.errors import DatasetError
 
 pytest.importorskip("h5py")
@@ -21,8 +21,8 @@ pytest.importorskip("h5py")
 from tests.samples.archive_server import Archive, list_article, mat_file, serve
 from tests.samples.heads import draw_person
 from tumorlens.data.manifest import read_manifest
+from tumorlens.data.public import fetch, read_tumor_slice
 from tumorlens.data.public import fetch as module
-from tumorlens.data.public.fetch import fetch, read_tumor_slice
 from tumorlens.taxonomy import TumorClass
 
 KAGGLE_PATH = "/kaggle/datasets/download/masoudnickparvar/brain-tumor-mri-dataset"
@@ -233,7 +233,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tumorlens.data.public.fetch.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("tumorlens.data.public.MAX_BYTES", 1_000_000)
     (tmp_path / "a.zip").write_bytes(zipped({"zeros": bytes(1_000_001)}))
     with pytest.raises(DatasetError, match="1,000,001 bytes"):
         extract(tmp_path / "a.zip", tmp_path / "out")
