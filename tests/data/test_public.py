@@ -20,9 +20,9 @@ pytest.importorskip("h5py")
 
 from tests.samples.archive_server import Archive, list_article, mat_file, serve
 from tests.samples.heads import draw_person
+from tumorlens.data import public as module
 from tumorlens.data.manifest import read_manifest
 from tumorlens.data.public import fetch, read_tumor_slice
-from tumorlens.data.public import fetch as module
 from tumorlens.taxonomy import TumorClass
 
 KAGGLE_PATH = "/kaggle/datasets/download/masoudnickparvar/brain-tumor-mri-dataset"
