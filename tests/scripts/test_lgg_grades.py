@@ -11,12 +11,14 @@ import pytest
 
 from tests.scripts.test_house import load
 from tumorlens.data.manifest import read_manifest
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.clinical import read_clinical_table
 
 # Patients with the codes of their grade; the last has none.
 PATIENTS = {"TCGA-CS-1": "1", "TCGA-CS-2": "2", "TCGA-DU-3": ""}
 PLACES = range(1, 31)
 TUMOR = range(8, 20)
+SEQUENCES = (MRSequence.T1_CONTRAST, MRSequence.FLAIR)
 AGES = {"TCGA-CS-1": "31", "TCGA-CS-2": "67"}
 
 
@@ -111,10 +113,10 @@ def test_slices_are_of_the_grade_or_free_and_spread_evenly(made: Path) -> None:
     }
     assert places["grade 2"] == [9, 11, 14, 16, 18]
     assert len(places["no tumor"]) == 3 and not {1, 30} & {*places["no tumor"]}
-    assert {str(row.sequence) for row in first} == {"T1C", "FLAIR"}
+    assert {row.sequence for row in first} == {*SEQUENCES}
     assert len(first) == 2 * (5 + 3)
     second = [row for row in rows if row.patient == "lgg:TCGA-CS-2"]
-    assert {str(row.sequence) for row in second} == {"FLAIR"}
+    assert {row.sequence for row in second} == {MRSequence.FLAIR}
 
 
 def test_the_table_names_slices_with_tumour_and_nothing_known_later(
