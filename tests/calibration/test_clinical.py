@@ -24,7 +24,7 @@ from tumorlens.inference.clinical import (
     NumberColumn,
     encode,
 )
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, own_classes
 
 AGES = [str(30 + number) for number in range(20)]
 SEXES = ["F", "m"] * 10
@@ -204,6 +204,20 @@ def test_a_class_that_nobody_has_keeps_the_image_s_probability():
     assert found.sum(axis=1) == pytest.approx(1.0)
 
 
+def test_without_the_image_only_columns_tell_the_learned_classes_apart():
+    data = made_patients(patients=200, effect=2.5)
+    data = data.take(data.labels != 3)
+    blind = replace(data, features=data.features[:, 1:]).without_image()
+    found = cross_fit(blind)
+    assert found[:, 3] == pytest.approx(data.probabilities[:, 3])
+    told = found[:, 1] / found[:, :3].sum(axis=1)
+    assert np.ptp(told) < 0.3, "noise tells little, and the image is not asked"
+    found = cross_fit(data.without_image())
+    told = found[:, 1] / found[:, :3].sum(axis=1)
+    assert np.ptp(told) > 0.5
+    assert told[data.labels == 1].mean() > 2.0 * told[data.labels != 1].mean()
+
+
 def test_what_is_served_is_what_was_fitted():
     data = made_patients(effect=1.0)
     fitted = fit_clinical(data)
@@ -216,6 +230,23 @@ def test_what_is_served_is_what_was_fitted():
         fitted.temperature,
         {},
     )
+    assert served.fuse(data.probabilities, data.features) == pytest.approx(
+        fitted.fuse(data)
+    )
+    # The same of classes of a user's own, one of which nobody had.
+    own = own_classes({"astro": True, "germ": True, "meningeal": True, "none": False})
+    assert served.bundle_classes == CLASSES
+    some = data.take(data.labels != 1)
+    fitted = fit_clinical(some)
+    served = replace(
+        served,
+        classes=tuple(own[row] for row in fitted.classes),
+        image_weight=fitted.image_weight,
+        bias=tuple(fitted.bias),
+        weights=fitted.weights,
+        temperature=fitted.temperature,
+    )
+    assert served.bundle_classes == own
     assert served.fuse(data.probabilities, data.features) == pytest.approx(
         fitted.fuse(data)
     )

@@ -34,6 +34,7 @@ from tumorlens.inference.clinical import (
     read_number,
 )
 from tumorlens.inference.slice.decision import softmax
+from tumorlens.taxonomy import CLASSES, ClassName
 
 FEWEST = 5
 """Patients that a category, or the lack of a value, needs to be learned. What fewer
@@ -242,7 +243,7 @@ class ClinicalData:
     Parameters
     ----------
     probabilities
-        Shape (N, 4): of the image, calibrated.
+        Shape (N, C): of the image, calibrated, for C classes.
     features
         Shape (N, F): the columns as numbers, the same for a patient's slices.
     labels
@@ -251,6 +252,8 @@ class ClinicalData:
         Shape (N,): numbered from 0.
     folds
         Shape (N,): of the patients, numbered from 0.
+    names
+        The C classes, in the order of probabilities.
     """
 
     probabilities: NDArray[np.float64]
@@ -258,6 +261,7 @@ class ClinicalData:
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
     folds: NDArray[np.int64]
+    names: Sequence[ClassName] = CLASSES
 
     def take(self, rows: NDArray[np.bool_]) -> ClinicalData:
         """Keep some slices, by shape (N,) of true and false."""
@@ -267,11 +271,22 @@ class ClinicalData:
             self.labels[rows],
             self.patients[rows],
             self.folds[rows],
+            self.names,
         )
 
     def without_columns(self) -> ClinicalData:
         """Leave the image alone, to be fitted with all freedom but the columns'."""
         return replace(self, features=self.features[:, :0])
+
+    def without_image(self) -> ClinicalData:
+        """Leave the image out: it takes all learned classes for equally likely.
+
+        Whether a slice shows one of them at all stays what the image says.
+        """
+        alike = self.probabilities.copy()
+        share = alike[:, self.classes].mean(axis=1, keepdims=True)
+        alike[:, self.classes] = share
+        return replace(self, probabilities=alike)
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -314,7 +329,7 @@ class ClinicalFit:
         return np.asarray(scores)
 
     def fuse(self, data: ClinicalData) -> NDArray[np.float64]:
-        """Judge by image and columns together, shape (N, 4)."""
+        """Judge by image and columns together, shape (N, C)."""
         probabilities = data.probabilities.copy()
         share = probabilities[:, self.classes].sum(axis=1, keepdims=True)
         scores = self.scores(data) / self.temperature
@@ -365,7 +380,7 @@ def cross_fit(data: ClinicalData) -> NDArray[np.float64]:
     Returns
     -------
     ndarray
-        Shape (N, 4): probabilities by image and columns.
+        Shape (N, C): probabilities by image and columns.
     """
     probabilities = data.probabilities.copy()
     for fold in np.unique(data.folds):

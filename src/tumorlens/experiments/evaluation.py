@@ -168,7 +168,7 @@ def evaluate_bundles(
     own = [item.bundle for item in classifiers if item.bundle.has_own_classes]
     if own and len(everyone) > 1:
         own[0].require_four_classes()
-    records = _in_classes_of(classifiers[0].bundle, records)
+    records = in_classes_of(classifiers[0].bundle, records)
     unrecorded = replace(config, record_as=None)
     evaluations = [
         _evaluate(
@@ -199,8 +199,14 @@ def evaluate_bundles(
     return evaluations[: len(folders)]
 
 
-def _in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
-    """Label rows with a bundle's classes, all or some; refuse rows of others."""
+def in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
+    """Label rows with a bundle's classes, all or some of them.
+
+    Raises
+    ------
+    DatasetError
+        Rows are of other classes, or say something else of what is a tumour.
+    """
     labels = class_names(records)
     own = {str(item): item for item in bundle.classes if isinstance(item, OwnClass)}
     if all(x in own and own[x].is_tumor is x.is_tumor for x in labels) and (

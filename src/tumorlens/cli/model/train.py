@@ -219,7 +219,7 @@ def train(
         from tumorlens.data.manifest import read_manifest
 
         read_clinical_table(table)
-        read_manifest(manifest)
+        read_manifest(manifest, may_be_own=True)
     if folds is not None:
         if calibrate_on is not None or resume:
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
@@ -510,7 +510,7 @@ def _brief(table: Table) -> Table:
     columns = [
         place
         for place, name in enumerate(table.columns)
-        if name not in ("Image as served", "Of permuted columns")
+        if name not in ("Image as served", "Columns alone", "Of permuted columns")
     ]
     rows = [[row[place] for place in columns] for row in table.rows]
     return Table(table.title, [table.columns[place] for place in columns], rows)
