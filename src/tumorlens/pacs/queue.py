@@ -30,9 +30,9 @@ from sqlalchemy.orm import Session
 
 from tumorlens.errors import OutputError
 from tumorlens.jobs import artifacts as artifact_store
+from tumorlens.jobs.database import OVER, Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, JobStore, sqlite_url
-from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import SentResult
 

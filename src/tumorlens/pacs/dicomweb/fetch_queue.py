@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from tumorlens.errors import ArchiveError
 from tumorlens.jobs.artifacts import StagedFile
-from tumorlens.jobs.tables import JobState
+from tumorlens.jobs.database import JobState
 from tumorlens.pacs.queue import FETCH, IMAGE, KIND, SeriesQueue
 
 

@@ -24,9 +24,9 @@ from tumorlens.errors import InputError, MissingFileError, OutputError
 from tumorlens.imaging.geometry import LPS_TO_RAS
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.jobs.artifacts import ArtifactStore
+from tumorlens.jobs.database import Job
 from tumorlens.jobs.queue import JobQueue
 from tumorlens.jobs.store import DATABASE, FILES, open_database
-from tumorlens.jobs.tables import Job
 from tumorlens.report.slice.document import view_from_json
 from tumorlens.report.slice.overlay import window_picture
 from tumorlens.taxonomy import (

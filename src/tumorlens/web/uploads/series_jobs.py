@@ -36,9 +36,9 @@ from tumorlens.imaging.study import (
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.queue import JobLostError, Progress, Worker
-from tumorlens.jobs.tables import Job, JobState
 from tumorlens.operations.drift import observe_series, reference_rates
 from tumorlens.operations.metrics import Metrics
 from tumorlens.report.series.document import series_to_json, write_evidence

@@ -32,9 +32,9 @@ from tumorlens.errors import (
 from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.jobs.accounts import AccountStore, TokenStore
 from tumorlens.jobs.artifacts import Stage
+from tumorlens.jobs.database import Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore, Retention
-from tumorlens.jobs.tables import Artifact, Job, JobState
 from tumorlens.operations.audit import FILE as AUDIT_FILE
 from tumorlens.operations.audit import AuditTrail
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json

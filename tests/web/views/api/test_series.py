@@ -32,8 +32,8 @@ from tests.samples.uploads import form
 from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.queue import RetryPolicy
-from tumorlens.jobs.tables import Job, JobState
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
