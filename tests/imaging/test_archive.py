@@ -11,7 +11,7 @@ from tests.samples.pictures import blank_png
 from tests.samples.zips import dicom, encrypted, good, link, lying, pack
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
 from tumorlens.imaging.limits import MAX_FILE_BYTES
-from tumorlens.imaging.read import read_collection, read_study, read_zip
+from tumorlens.imaging.read import read_collection, read_study, read_archive
 
 
 def test_a_series_and_a_picture(slice_file: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_series_and_a_picture(slice_file: Path) -> None:
 )
 def test_hostile_archives(data: bytes, kind: type[InputError], said: str) -> None:
     with pytest.raises(kind, match=said) as caught:
-        read_zip(data, "hostile.zip")
+        read_archive(data, "hostile.zip")
     assert "hostile.zip" in caught.value.message
 
 
@@ -61,7 +61,7 @@ def test_cut_off_at_each_kilobyte() -> None:
     data = good()
     for end in [*range(4, len(data), 256), len(data) - 1]:
         with pytest.raises(InputError):
-            read_zip(data[:end], "cut.zip")
+            read_archive(data[:end], "cut.zip")
 
 
 def test_archives_in_an_archive_are_series_of_the_study(slice_file: Path) -> None:
@@ -82,10 +82,10 @@ def test_a_broken_archive_in_an_archive_costs_no_other() -> None:
 def test_archives_in_an_archive_share_its_limits() -> None:
     inner = pack(*((f"{n}.png", blank_png(3000)) for n in range(60)))
     with pytest.raises(TooLargeError):
-        read_zip(pack(*((f"{n}.zip", inner) for n in range(200))), "a.zip")
+        read_archive(pack(*((f"{n}.zip", inner) for n in range(200))), "a.zip")
     empty = pack(*((str(n), b"") for n in range(600)))
     with pytest.raises(TooLargeError, match="10,000"):
-        read_zip(pack(*((f"{n}.zip", empty) for n in range(20))), "a.zip")
+        read_archive(pack(*((f"{n}.zip", empty) for n in range(20))), "a.zip")
 
 
 def test_an_archive_too_large_beside_or_in_the_others_is_left_out(
@@ -131,10 +131,10 @@ def test_the_wide_kind_of_zip_is_read() -> None:
     )
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
     last = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[2**32 - 1] * 2, 0)
-    assert len(read_zip(data[:end] + wide + locator + last, "a.zip").slices) == 3
+    assert len(read_archive(data[:end] + wide + locator + last, "a.zip").slices) == 3
     for broken in (locator + last, wide[:20] + locator + last):
         with pytest.raises(InputError):
-            read_zip(data[:end] + broken, "a.zip")
+            read_archive(data[:end] + broken, "a.zip")
 
 
 def test_a_short_list_named_before_a_long_one_is_refused_unread(
@@ -150,11 +150,11 @@ def test_a_short_list_named_before_a_long_one_is_refused_unread(
         "tumorlens.imaging.archive.zipfile.ZipFile", lambda _: pytest.fail("unpacked")
     )
     with pytest.raises(DamagedFileError, match="no end"):
-        read_zip(data[:end] + short + long + locator + last, "a.zip")
+        read_archive(data[:end] + short + long + locator + last, "a.zip")
 
 
 def test_slashes_that_were_turned_round_in_the_list_of_files() -> None:
     data = good()
     start = data.index(b"PK\1\2")
     turned = data[:start] + data[start:].replace(b"s/", b"s\\")
-    assert len(read_zip(turned, "a.zip").slices) == 3
+    assert len(read_archive(turned, "a.zip").slices) == 3

@@ -19,7 +19,7 @@ from tumorlens.errors import (
     UnknownFormatError,
     UnreadableFileError,
 )
-from tumorlens.imaging.archive import zip_contents
+from tumorlens.imaging.archive import archive_contents
 from tumorlens.imaging.bids import (
     MAX_SIDECAR_BYTES,
     described,
@@ -34,12 +34,13 @@ from tumorlens.imaging.formats import (
     Format,
     display_name,
     format_of,
+    is_archive,
     is_dicom,
     is_dicomdir,
+    is_named_archive,
     is_nifti,
     is_packed_file,
     is_raster,
-    is_zip,
     natural_order,
     unknown_format,
 )
@@ -54,6 +55,7 @@ from tumorlens.imaging.limits import (
     check_unpacked,
 )
 from tumorlens.imaging.readers.detached import (
+    HEADER_SUFFIXES,
     data_file_names,
     is_detached_header,
     joined,
@@ -89,7 +91,7 @@ def holds_many_pages(data: bytes) -> bool:
     return kind is not Format.DICOM or len(data) > _ONE_SLICE_BYTES
 
 
-def read_zip(data: bytes, name: str) -> Study:
+def read_archive(data: bytes, name: str) -> Study:
     """Read an archive of slices or series.
 
     Parameters
@@ -102,11 +104,11 @@ def read_zip(data: bytes, name: str) -> Study:
     Raises
     ------
     InputError
-        Whatever `zip_contents` and `read_collection` raise it.
+        Whatever `archive_contents` and `read_collection` raise it.
     """
     failures: list[tuple[str, InputError]] = []
     sidecars: dict[str, bytes] = {}
-    contents = zip_contents(data, name, failures, sidecars)
+    contents = archive_contents(data, name, failures, sidecars)
     return read_collection(contents, name, failures, sidecars)
 
 
@@ -175,9 +177,14 @@ def read_study(
         return described(read_nifti(data, label, volume), label, sidecar)
     if is_raster(data):
         return read_raster(data, label)
-    if is_zip(data):
-        return read_zip(data, label)
-    return described(_read_one(data, label), label, sidecar)
+    if is_archive(data):
+        return read_archive(data, label)
+    study = described(_read_one(data, label), label, sidecar)
+    reason = reason_aside(label)
+    if reason:
+        note = f"By its name the file {reason}; give the scan itself."
+        study = Study(study.series, (*study.notes, note))
+    return study
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
@@ -342,11 +349,10 @@ def _folder_contents(
         inside[:] = sorted(
             (item for item in inside if not item.startswith(".")), key=natural_order
         )
-        joined_files: set[str] = set()
-        own_sidecars = {x for name in names for x in sidecar_names(name)}
+        belonging = belonging_files(Path(place), names)
         for name in sorted(names, key=natural_order):
             file = Path(place, name)
-            if name.startswith(".") or name in joined_files or name in own_sidecars:
+            if name.startswith(".") or name in belonging:
                 continue
             status = file.lstat()
             if not stat.S_ISREG(status.st_mode):
@@ -365,7 +371,7 @@ def _folder_contents(
             if is_dicomdir(start):
                 continue
             seconds = data_file_names(start, name)
-            if is_zip(start) and name.lower().endswith(".zip"):
+            if is_named_archive(start, name):
                 try:
                     content = _read_bytes(file, shown)
                 except TooLargeError as error:
@@ -378,11 +384,38 @@ def _folder_contents(
                 failures.append((shown, unknown_format(start, shown)))
                 continue
             content = _with_second_file(file, _read_bytes(file, shown), shown)
-            joined_files.update(seconds)
             sidecar = _sidecar_of(file, folder)
             if sidecar is not None:
                 sidecars[shown] = sidecar
             yield shown, content
+
+
+def belonging_files(folder: Path, names: Iterable[str]) -> set[str]:
+    """Find the files of a folder that are read with another file of it.
+
+    These are sidecars of volumes, and files of voxels that a header beside them names.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    names
+        Names of its files.
+    """
+    there = set(names)
+    found = {x for name in there for x in sidecar_names(name)} & there
+    for name in there:
+        if not name.lower().endswith(HEADER_SUFFIXES):
+            continue
+        path = folder / name
+        try:
+            if stat.S_ISREG(path.lstat().st_mode):
+                seconds = data_file_names(_start_of(path, name), name)
+                found.update([x for x in seconds if x in there][:1])
+        except (OSError, InputError):
+            # It is told of when the file itself is read.
+            continue
+    return found
 
 
 def _sidecar_of(file: Path, top: Path | None = None) -> bytes | None:
@@ -464,6 +497,9 @@ def read_collection(
         nonlocal pixels, size
         every_file = chain(files, loose.volumes(failures))
         for name, data in _without_archives(every_file, failures, sidecars):
+            if not data:
+                failures.append((name, EmptyFileError(f"{name} is empty.")))
+                continue
             if is_packed_file(data):
                 content = None
                 with broken.passing_over(name, failures):
@@ -537,11 +573,11 @@ def _without_archives(
 ) -> Iterator[tuple[str, bytes]]:
     """Give the files of archives that came among others in their place."""
     for name, data in files:
-        if not is_zip(data):
+        if not is_archive(data):
             yield name, data
             continue
         try:
-            yield from zip_contents(data, name, failures, sidecars)
+            yield from archive_contents(data, name, failures, sidecars)
         except InputError as error:
             failures.append((name, error))
 

@@ -19,6 +19,9 @@ from tumorlens.imaging.readers.metaimage import (
     with_metaimage_data,
 )
 
+HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".mhd", ".nhdr", ".nrrd")
+"""Endings, in lower case, of files that may be headers of voxels in another file."""
+
 _NIFTI_1 = 348
 _NIFTI_2 = 540
 _NIFTI_MAGIC = 344

@@ -19,6 +19,7 @@ from tumorlens.inference.series.lesion import CODE_ODDS
 from tumorlens.inference.series.results import SeenSlices
 from tumorlens.inference.study.matching import (
     evidence_odds,
+    is_placed,
     middles,
     on_grid,
     slice_weights,
@@ -99,11 +100,17 @@ def combine(
     grid
         Series whose slices are the common grid.
     parts
-        Series that count, at least one.
+        Series that count, at least one; the grid alone, where it has no place in the
+        patient.
     model
         The bundle's; None where it has none.
     """
-    weights = [slice_weights(grid, part.series, _spots(part)) for part in parts]
+    weights = [
+        slice_weights(grid, part.series, _spots(part))
+        if is_placed(grid)
+        else np.eye(len(grid.slices))
+        for part in parts
+    ]
     keys = tuple(dict.fromkeys(part.sequence for part in parts))
     members = {
         key: [row for row, part in enumerate(parts) if part.sequence is key]

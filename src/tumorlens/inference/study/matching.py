@@ -155,6 +155,11 @@ def _obstacle(grid: Series, series: Series) -> str:
     return ""
 
 
+def is_placed(series: Series) -> bool:
+    """Tell whether a series says where in the patient each of its slices lies."""
+    return _places(series) is not None
+
+
 def _places(series: Series) -> list[Placement] | None:
     return placements_of(series.slices) if len(series.slices) > 1 else None
 
@@ -314,7 +319,11 @@ def _sampled(
     """
     places, place = _places(series), item.placement
     if place is None or places is None:
-        return np.full((item.height, item.width), np.nan, np.float32)
+        # Nothing is compared with a series that has no place but itself.
+        own = [x is item for x in series.slices]
+        plane = plane_of(own.index(True)) if any(own) else None
+        unknown = np.full((item.height, item.width), np.nan, np.float32)
+        return unknown if plane is None else plane
     rows, columns = np.mgrid[: item.height, : item.width].astype(np.float64)
     points = (
         np.array(place.origin)
