@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_SIDECAR_BYTES = 4 * 2**20
 """Bytes of a sidecar: tables of every slice's times fit."""
 
-_ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd|mgh|mgz|hdr|img)$", re.I)
+_ENDINGS = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|mgh|mgz|hdr|img)(\.gz)?$", re.I)
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9+]+")
 _ENTITY = re.compile(r"([a-z]+)-([A-Za-z0-9+]+)")
 
@@ -40,6 +40,9 @@ _SEQUENCES = {
     "T2starw": MRSequence.OTHER,
     "angio": MRSequence.OTHER,
 }
+
+GIVE_A_SCAN = "Give the scan itself."
+"""The hint of a volume that is not to be judged."""
 
 _MASK = "is a mask or segmentation of another volume"
 _MAP = "is a map of computed values"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from tumorlens.errors import (
 )
 from tumorlens.imaging.archive import archive_contents
 from tumorlens.imaging.bids import (
+    GIVE_A_SCAN,
     MAX_SIDECAR_BYTES,
     described,
     inherited_sidecar,
@@ -165,7 +167,8 @@ def read_study(
         if not is_raster(data):
             if is_dicomdir(data):
                 return _read_disc(path, data, label)
-            if format_of(data) is None and path.suffix.lower() == ".img":
+            is_voxels = path.name.lower().endswith((".img", ".img.gz"))
+            if is_voxels and format_of(data) is None:
                 path, data = _header_beside(path, data)
             data = _with_second_file(path, data, label)
             sidecar = _sidecar_of(path)
@@ -218,8 +221,9 @@ def _unpacked(data: bytes, name: str) -> bytes:
 
 def _header_beside(path: Path, data: bytes) -> tuple[Path, bytes]:
     """Take the header of a volume where the file of its voxels was given."""
-    for end in (".hdr", ".HDR"):
-        header = path.with_suffix(end)
+    stem = re.sub(r"\.img(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    for end in (".hdr", ".HDR", ".hdr.gz", ".HDR.GZ"):
+        header = path.with_name(f"{stem}{end}")
         if header.is_file() and not header.is_symlink():
             start = _read_bytes(header, display_name(header))
             if path.name in data_file_names(start, header.name):
@@ -516,7 +520,7 @@ def read_collection(
             study = None
             reason = reason_aside(name)
             if reason:
-                failures.append((name, InputError(f"{name} {reason}.", _GIVE_A_SCAN)))
+                failures.append((name, InputError(f"{name} {reason}.", GIVE_A_SCAN)))
                 continue
             with broken.passing_over(name, failures):
                 sidecar = sidecars.get(name)
@@ -580,9 +584,6 @@ def _without_archives(
             yield from archive_contents(data, name, failures, sidecars)
         except InputError as error:
             failures.append((name, error))
-
-
-_GIVE_A_SCAN = "Give the scan itself."
 
 
 class _LooseFiles:
@@ -654,6 +655,11 @@ def _is_unknown(failure: tuple[str, InputError]) -> bool:
 def _read_one(data: bytes, name: str) -> Study:
     """Read a file of any format but an archive."""
     file_format = format_of(data)
+    if file_format is None and is_detached_header(data):
+        raise InputError(
+            f"{name} is the header of a volume whose voxels lie in a second file.",
+            "Give both files, or save them as one .nii.gz file.",
+        )
     if file_format is None:
         raise unknown_format(data, name)
     return _READERS[file_format](data, name)
