@@ -33,7 +33,7 @@ from tumorlens.errors import (
 from tumorlens.imaging import limits
 from tumorlens.imaging.formats import FORMATS, PICTURES, Format, display_name
 from tumorlens.imaging.limits import FREE_UNPACKED_BYTES
-from tumorlens.imaging.read import holds_many_pages, read_study
+from tumorlens.imaging.read import holds_many_pages, read_collection, read_study
 from tumorlens.imaging.study import stacks_of, to_slice
 
 
@@ -456,3 +456,8 @@ def test_files_that_take_long_to_read_are_told_without_reading_them() -> None:
     assert holds_many_pages(pack(("a.dcm", one_slice)))
     # Who reads it says what is wrong.
     assert not holds_many_pages(picture("TIFF", 3)[:40])
+
+
+def test_an_empty_file_among_those_that_were_sent_is_called_empty() -> None:
+    files = [("x#1", drawn_series(1)[0]), ("x#2", b"")]
+    assert read_collection(files, "x").notes == ("1 file was left out: it is empty.",)
