@@ -602,6 +602,10 @@ def test_names_of_files_tell_masks_and_sequences_and_no_person(
         "1 file was left out: it is a mask or segmentation of another volume."
     ]
     assert [item["sequence"] for item in found["series"]] == [None, "T1"]
-    text = client.get(sent.headers["Location"]).text
-    assert "#2/FLAIR.nii.gz" in text
-    assert "DOE" not in text
+    study = client.get(found["links"]["study"])
+    assert study.json is not None
+    flair, t1 = study.json["series"]
+    assert flair["sequence_by"]["file_name"] == "FLAIR"
+    assert flair["file"].endswith("#2/FLAIR.nii.gz")
+    assert t1["file"].endswith("#3")
+    assert "DOE" not in study.text + client.get(sent.headers["Location"]).text
