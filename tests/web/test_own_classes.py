@@ -19,7 +19,7 @@ from tests.samples.series_uploads import nifti
 from tests.samples.uploads import form
 from tumorlens import SeriesClassifier, load_series_classifier
 from tumorlens.errors import BundleError
-from tumorlens.imaging.objects import read
+from tumorlens.imaging.read import read
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.uploads.store import Store

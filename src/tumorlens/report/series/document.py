@@ -7,7 +7,7 @@ from typing import Any
 
 from tumorlens import taxonomy
 from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
-from tumorlens.inference.slice.explanation import Failure
+from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
 from tumorlens.report.words import series_headline
 from tumorlens.taxonomy import CLASSES, TumorClass

@@ -24,7 +24,7 @@ from tumorlens.errors import (
     SettingError,
     TooSlowError,
 )
-from tumorlens.inference.slice.explanation import Failure
+from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
