@@ -26,8 +26,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import MRSequence, Study
-from tumorlens.inference.slice.prediction import Failure, Prediction
-from tumorlens.inference.slice.sequence import sequence_of_name
+from tumorlens.inference.slice.prediction import Failure, Prediction, sequence_of_name
 from tumorlens.operations.drift import UploadSample, observe_slice
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
