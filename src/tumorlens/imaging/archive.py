@@ -332,7 +332,8 @@ def _zip_of_tar(
             if number > MAX_ENTRIES or letters > _MAX_DIRECTORY_BYTES:
                 raise _too_many(name)
             # A tar archive may hold a name twice: a file that was added again.
-            path = f"{number}/{path}" if path in used else path
+            while path in used:
+                path = f"{number}/{path}"
             used.add(path)
             if not item.isreg():
                 link = zipfile.ZipInfo(path)
