@@ -157,8 +157,8 @@ def _read(paths: Sequence[str]) -> tuple[list[Series], tuple[str, ...], bool]:
         series += stacks
         notes += found.notes
     # Where nothing was read, the first one ends the command, which says it.
-    for error in errors if series else errors[1:]:
-        click.echo(f"Error: {error}", err=True)
+    for failure in errors if series else errors[1:]:
+        click.echo(f"Error: {failure}", err=True)
     if not series:
         if errors:
             raise errors[0]
