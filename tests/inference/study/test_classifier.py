@@ -32,7 +32,7 @@ from tumorlens.inference.study.classifier import (
     check_one_person,
     load_study_classifier,
 )
-from tumorlens.inference.study.matching import NO_PLACE
+from tumorlens.inference.study.combination import NO_PLACE
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
