@@ -22,7 +22,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.operations.sequential_test import ReferenceRate
-from tumorlens.taxonomy import CLASSES, INFO, Verdict
+from tumorlens.taxonomy import Verdict, info_of
 
 FAR = 3.0
 """Standard deviations above the mean from which on an embedding counts as far."""
@@ -79,10 +79,10 @@ def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:
     if patients and confusion:
         counts = np.asarray(confusion, np.float64)
         shares = counts.sum(axis=0) / max(1.0, counts.sum())
-        for class_, share in zip(CLASSES, shares, strict=True):
+        for class_, share in zip(bundle.classes, shares, strict=True):
             # Slices of one patient are alike: patients are counted, not slices.
             low, high = _wilson(float(share), patients)
-            title = f"Most probable: {INFO[class_].title.lower()}"
+            title = f"Most probable: {info_of(class_).title.lower()}"
             rates.append(ReferenceRate(f"{PREDICTED}{class_}", low, high, title))
     # Cantelli's inequality: whatever the distribution, no more lies so far above.
     bound = 1.0 / (1.0 + FAR**2)

@@ -27,6 +27,7 @@ from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.operations.drift import observe_series
 from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
+from tumorlens.report.dicom.codes import uncoded_kinds
 from tumorlens.report.dicom.finding import DicomFinding, SentResult
 from tumorlens.report.dicom.ko import build_ko
 from tumorlens.report.dicom.sc import build_sc
@@ -37,7 +38,7 @@ from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 from tumorlens.report.study.document import study_to_json
 from tumorlens.report.study.words import study_notes
 from tumorlens.report.words import PART_MISSING, series_headline
-from tumorlens.taxonomy import Answer
+from tumorlens.taxonomy import Answer, is_tumor
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -465,22 +466,32 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
         if prediction.lesion.size_mm is not None:
             through, down, across = prediction.lesion.size_mm
             size = (across, down, through)
-    values = prediction.probabilities
+    reasons = (*prediction.reasons, *uncoded_kinds(prediction.kinds))
     return DicomFinding(
         finding=prediction.finding,
         kinds=prediction.kinds,
         headline=series_headline(prediction),
         p_tumor=prediction.p_tumor,
-        p_class=None if values is None else max(values.values()),
+        p_class=_p_class(prediction),
         algorithm=algorithm,
         version=f"{prediction.model_version} {prediction.model_precision}",
         operating_point=prediction.operating_point,
         key_slices=prediction.key_slices,
         size_mm=size,
         centroid=centroid,
-        reasons=prediction.reasons if caveat is None else (*prediction.reasons, caveat),
+        reasons=reasons if caveat is None else (*reasons, caveat),
         not_judged=prediction.not_judged,
     )
+
+
+def _p_class(prediction: SeriesPrediction) -> float | None:
+    """Give the probability of the likeliest kind, or that there is no tumour."""
+    values, p_tumor = prediction.probabilities, prediction.p_tumor
+    if values is None or p_tumor is None:
+        return None
+    # Several classes of a user's own may be free of tumour.
+    kinds = [share for name, share in values.items() if is_tumor(name)]
+    return max(*kinds, 1.0 - p_tumor)
 
 
 def lesion_mask(prediction: SeriesPrediction) -> NDArray[np.uint8] | None:

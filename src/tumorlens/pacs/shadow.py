@@ -109,7 +109,11 @@ def shadow_analysis(
         Where the operating point is not in the bundle.
     OutputError
         Where the key of the pseudonyms can be neither read nor written.
+    BundleError
+        Where the bundle's classes are a user's own.
     """
+    # Labels are of the four classes.
+    classifier.bundle.require_four_classes()
     point = classifier.bundle.point(operating_point)
     key = _pseudonym_key(queue.folder)
 

@@ -127,11 +127,19 @@ def frame_of(results: Sequence[Any]) -> Any:  # noqa: ANN401 - a pandas DataFram
         import pandas
     except ImportError as error:
         raise MissingLibraryError("A table", "pandas") from error
-    slices = (item for item in results if isinstance(item, Prediction))
-    first = next((tuple(item.decision.raw_probabilities) for item in slices), CLASSES)
+    first = next(filter(None, map(_classes, results)), CLASSES)
     names = csv_columns(first if isinstance(first[0], OwnClass) else CLASSES)
     rows = [dict(_cells(_document(item), names)) for item in results]
     return pandas.DataFrame(rows, columns=list(names))
+
+
+def _classes(result: Any) -> tuple[ClassName, ...]:  # noqa: ANN401 - of any kind
+    """Give the classes that a result speaks of; none for one without numbers."""
+    if isinstance(result, Prediction):
+        return tuple(result.decision.raw_probabilities)
+    if isinstance(result, SeriesPrediction):
+        return tuple(result.raw_probabilities or ())
+    return ()
 
 
 def _document(result: Any) -> dict[str, Any]:  # noqa: ANN401 - a result of any kind

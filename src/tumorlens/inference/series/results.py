@@ -5,7 +5,7 @@ Tested in `tests/inference/series/test_by_slices.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,13 +21,13 @@ from tumorlens.inference.slice.explanation import Prediction, of_report, short_r
 from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_caveat
 from tumorlens.taxonomy import (
     CLASSES,
-    NO_TUMOR_INDEX,
     Answer,
     ClassName,
     Decided,
     Finding,
-    TumorClass,
+    clear_places,
     decision_of,
+    is_no_lesion,
 )
 
 
@@ -79,6 +79,12 @@ class Lesion:
     mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
 
+def p_tumor_of(probabilities: Mapping[ClassName, float]) -> float:
+    """Give the probability of any tumour, from those of all classes."""
+    clear = (share for name, share in probabilities.items() if is_no_lesion(name))
+    return 1.0 - sum(clear)
+
+
 class SeenSlices:
     """Results of the slices of a series, as far as they are kept.
 
@@ -86,11 +92,13 @@ class SeenSlices:
     ----------
     series
         Series of D slices.
+    classes
+        The bundle's K classes.
 
     Attributes
     ----------
     probabilities
-        Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
+        Shape (D, K), calibrated; NaN rows where a slice was not judged or was
         refused.
     lesions
         Shape (D, 2): probabilities of a tumour of another kind, and of a vascular
@@ -112,9 +120,10 @@ class SeenSlices:
         where slices differ in size.
     """
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Series, classes: Sequence[ClassName] = CLASSES) -> None:
         count = len(series.slices)
-        self.probabilities = np.full((count, len(CLASSES)), np.nan)
+        self.classes = classes
+        self.probabilities = np.full((count, len(classes)), np.nan)
         self.lesions = np.full((count, len(taxonomy.Lesion)), np.nan)
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
@@ -129,7 +138,8 @@ class SeenSlices:
     @property
     def p_tumor(self) -> NDArray[np.float64]:
         """Probability of tumour of each slice; NaN where it was not judged."""
-        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
+        clear = self.probabilities[:, clear_places(self.classes)].sum(axis=1)
+        return np.asarray(1.0 - clear, np.float64)
 
     def add(self, index: int, prediction: Prediction | None) -> None:
         """Keep what the network says of one slice; None for too little brain."""
@@ -144,7 +154,7 @@ class SeenSlices:
             return
         self.sequences.append(prediction.sequence)
         values = decision.raw_probabilities
-        self.probabilities[index] = [values[name] for name in CLASSES]
+        self.probabilities[index] = [values[name] for name in self.classes]
         for column, name in enumerate(taxonomy.Lesion):
             self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
@@ -296,13 +306,13 @@ class SeriesPrediction:
         return None if self.is_refused else self.raw_probabilities
 
     @property
-    def predicted(self) -> TumorClass | None:
-        """Most probable of the four classes; None where the series was refused."""
+    def predicted(self) -> ClassName | None:
+        """Most probable of the classes; None where the series was refused."""
         values = self.probabilities
-        return None if values is None else max(CLASSES, key=lambda name: values[name])
+        return None if values is None else max(values, key=lambda name: values[name])
 
     @property
     def p_tumor(self) -> float | None:
         """Probability of any tumour in the series; None where it was refused."""
         values = self.probabilities
-        return None if values is None else 1.0 - values[TumorClass.NO_TUMOR]
+        return None if values is None else p_tumor_of(values)

@@ -156,16 +156,14 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     NotReadyError
         The series or its scan is still being judged (409).
     """
-    if "tumor_classes" in upload.document:
+    document = upload.document
+    if index is not None:
+        document = judged_series(upload, index)["finding"]
+    if "tumor_classes" in document:
         raise InputError(
             "Results of a model with classes of its own cannot be marked.",
             "Keep what they show in a manifest of your own.",
         )
-    decision: str = (
-        upload.document["decision"]
-        if index is None
-        else judged_series(upload, index)["finding"]["decision"]
-    )
     sent: object = request.form.to_dict() or request.get_json(silent=True)
     values: dict[Any, Any] = sent if isinstance(sent, dict) else {}
     correct, finding = values.get("correct"), values.get("finding")
@@ -176,7 +174,7 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
             "The request does not say whether the result is right.",
             "Send 'correct' as true or false, and 'finding' as text where it is known.",
         )
-    feedback = Feedback.on(decision, correct, finding, time.time())
+    feedback = Feedback.on(document["decision"], correct, finding, time.time())
     app_state().store.mark(upload, feedback, index)
     app_state().metrics.feedback.labels("yes" if correct else "no").inc()
     return feedback.to_json()
