@@ -57,6 +57,7 @@ def analysis_with(
     operating_point: str | None,
     fhir: Path | None = None,
     drift: RateMonitor | None = None,
+    keep: Keep | None = None,
 ) -> Analysis:
     """Make the analysis that a node's worker runs.
 
@@ -70,6 +71,8 @@ def analysis_with(
         Folder for FHIR reports, which `write_fhir` writes; None for none.
     drift
         Counts what is judged; None for nobody.
+    keep
+        Called with each series that was judged.
 
     Returns
     -------
@@ -91,6 +94,8 @@ def analysis_with(
             classifier, job.files, point, job.earlier, job.missing, job.doubts
         )
         watch(drift, job, judged, classifier.bundle)
+        if keep is not None:
+            keep(job, judged)
         if fhir is not None:
             try:
                 write_fhir(judged, fhir)
@@ -241,6 +246,10 @@ class Judged:
     headers: Sequence[Dataset] = field(repr=False)
     prediction: SeriesPrediction = field(repr=False)
     sequence: MRSequence | None = None
+
+
+Keep = Callable[[SeriesJob, Sequence[Judged]], object]
+"""Told of each series that was judged, before its results are kept."""
 
 
 def judge_files(

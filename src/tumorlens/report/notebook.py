@@ -23,7 +23,7 @@ from tumorlens.report.slice.document import (
     prediction_to_json,
 )
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
-from tumorlens.taxonomy import CLASSES, OwnClass, info_of
+from tumorlens.taxonomy import CLASSES, ClassName, OwnClass, info_of
 
 _SIDE = 320
 """Longer side of a picture, in pixels."""

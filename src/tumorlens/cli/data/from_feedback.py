@@ -5,6 +5,7 @@ Tested in `tests/cli/data/test_from_feedback.py`.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from tumorlens.cli._shared.output_files import cannot_write, make_folder
 
 if TYPE_CHECKING:
     from tumorlens.data.manifest import Record
-    from tumorlens.web.uploads.feedback import MarkedResult
+    from tumorlens.report.feedback import MarkedResult
 
 SOURCE = "feedback"
 """Name of the set, in the manifest's column ``source`` and as its file's name."""
@@ -43,19 +44,24 @@ SOURCE = "feedback"
 def from_feedback(
     store: Path, database_url: str | None, out: Path, wrong: bool
 ) -> None:
-    """Write what readers have marked in the web app as pictures and a manifest.
+    """Write what readers have marked as pictures and a manifest.
 
-    The server may be running meanwhile. A picture is written as it was judged, a
-    series as one NIfTI file. Results of which no reader has said what they show are
-    left out. The column `patient` names a group: all results of one file or upload,
-    and pictures that are equal; what the files call the patient was never kept.
+    The store is a server's, or the folder of a DICOM node; either may be running
+    meanwhile. A picture is written as it was judged, a series as one NIfTI file.
+    Results of which no reader has said what they show are left out. The column
+    `patient` names a group: of a server all results of one file or upload, and
+    pictures that are equal, since what the files call the patient was never kept; of a
+    node the patient, under a pseudonym.
     """
     from tumorlens.data.manifest import write_manifest
+    from tumorlens.pacs.feedback import marked_series
     from tumorlens.web.uploads.feedback import marked_results
 
     make_folder(out)
     records, unnamed, agreed = [], 0, 0
-    for result in marked_results(store, database_url):
+    # A node has its database in its folder.
+    of_node = marked_series(store) if database_url is None else ()
+    for result in chain(marked_results(store, database_url), of_node):
         if wrong and result.feedback.correct:
             agreed += 1
         elif result.feedback.finding is None:

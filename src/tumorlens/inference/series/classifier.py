@@ -164,7 +164,6 @@ def load_series_classifier(
     planes: Planes | str = Planes.ACQUIRED,
     side_by_side: bool = False,
     precision: str = AUTO,
-    *,
 ) -> SeriesClassifier:
     """Load a model, ready to judge series.
 

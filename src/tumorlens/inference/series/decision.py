@@ -178,9 +178,9 @@ NOT_VALIDATED = (
     "neighbouring slices; it is not validated on series that the model has never seen."
 )
 NOT_CALIBRATED = (
-    "The model was not calibrated on whole series: its probability is that of the most "
-    "suspicious neighbouring slices, lowered by a fixed amount, and its operating point "
-    "is that of single slices."
+    "The model was not calibrated on whole series: its probability is that of the "
+    "most suspicious neighbouring slices, lowered by a fixed amount, and its operating "
+    "point is that of single slices."
 )
 """Said of models of a user's own classes, beside `NOT_VALIDATED`."""
 CLEAR_CLASSES = (

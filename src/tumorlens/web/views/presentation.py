@@ -16,6 +16,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import ALL_SEQUENCES
 from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
+from tumorlens.report.feedback import Feedback
 from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.document import (
@@ -37,7 +38,6 @@ from tumorlens.taxonomy import (
     info_of,
 )
 from tumorlens.web.app_state import app_state
-from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.upload import State, Upload
 
 STATES = {

@@ -25,12 +25,12 @@ from tumorlens.errors import (
     TooSlowError,
 )
 from tumorlens.inference.slice.explanation import Failure
+from tumorlens.report.feedback import KEY as FEEDBACK
+from tumorlens.report.feedback import Feedback, require_markable
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
 from tumorlens.web.security import listed_owner
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
-from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.presentation import session_rows
 
@@ -159,11 +159,7 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     document = upload.document
     if index is not None:
         document = judged_series(upload, index)["finding"]
-    if "tumor_classes" in document:
-        raise InputError(
-            "Results of a model with classes of its own cannot be marked.",
-            "Keep what they show in a manifest of your own.",
-        )
+    require_markable(document)
     sent: object = request.form.to_dict() or request.get_json(silent=True)
     values: dict[Any, Any] = sent if isinstance(sent, dict) else {}
     correct, finding = values.get("correct"), values.get("finding")

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingFileError, SeveralPeopleError
 from tumorlens.report import words
+from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.slice.document import classes_of
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import Verdict, info_of
@@ -27,7 +28,6 @@ from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
 from tumorlens.web.views.examples import example_of
