@@ -92,7 +92,7 @@ audit: constraints.txt
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py build/audit-tool
 	build/audit-tool/bin/python -m pip install --quiet pip-audit
-	build/audit-tool/bin/pip-audit --disable-pip --no-deps -r constraints.txt
+	build/audit-tool/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 # What is in such an installation, as CycloneDX: build/sbom.json.
 sbom: pyproject.toml constraints.txt

@@ -32,7 +32,7 @@ from bench.timing import by_turns
 from tumorlens.imaging.preprocess.slice import cut, find_head
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.slice.overlay import (
     grey_map,
     heat_layer,

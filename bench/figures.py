@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.slice.graph import processor_facts
-from tumorlens.inference.slice.session import available_cores
+from tumorlens.inference.slice.session import available_cores, processor_facts
 
 MEGABYTE = 1e6
 

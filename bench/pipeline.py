@@ -21,8 +21,8 @@ from tumorlens.imaging.read import read_study
 from tumorlens.inference.bundle.bundle import MODEL_FILE, OOD_FILE, load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.decision import decide
-from tumorlens.inference.slice.explanation import Explanation, Prediction, explain
 from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.prediction import Explanation, Prediction, explain
 from tumorlens.inference.slice.session import Session
 
 STAGES = ("read", "prepare", "network", "decide", "explain")

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
-from tumorlens.report.figure_words import figure_text, table
+from tumorlens.report.page_parts import FIGURES as FIGURES_BY_TITLE
+from tumorlens.report.page_parts import figure_text, table
 
 BESIDE = {
     "main": "`evidence-net`",

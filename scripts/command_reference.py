@@ -11,7 +11,7 @@ import click
 from mkdocs.structure.pages import Page
 
 from tumorlens.cli.main import tumorlens_command
-from tumorlens.report.figure_words import table
+from tumorlens.report.page_parts import table
 
 PAGE = "reference/commands.md"
 

@@ -35,8 +35,6 @@ from tumorlens.report.evaluation.explanations import MAPS, map_rows
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
 from tumorlens.report.evaluation.sequences import sequence_overview
 from tumorlens.report.evaluation.series import series_figure_rows
-from tumorlens.report.figure_words import FIGURES as FIGURES_BY_TITLE
-from tumorlens.report.figure_words import figure_text, name_text, table
 from tumorlens.report.model_card.card import (
     FOLDER,
     card_charts,
@@ -44,6 +42,8 @@ from tumorlens.report.model_card.card import (
     weights_licence,
 )
 from tumorlens.report.model_card.figures import COVERAGES
+from tumorlens.report.page_parts import FIGURES as FIGURES_BY_TITLE
+from tumorlens.report.page_parts import figure_text, name_text, table
 from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting, Settings
 from tumorlens.web.openapi.document import openapi_document
 

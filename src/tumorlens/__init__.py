@@ -24,14 +24,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tumorlens.imaging.objects import read
+    from tumorlens.imaging.read import read
     from tumorlens.inference.classifier import Classifier, load_classifier
     from tumorlens.inference.series.classifier import (
         SeriesClassifier,
         load_series_classifier,
     )
     from tumorlens.inference.series.results import SeriesPrediction
-    from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
+    from tumorlens.inference.slice.prediction import Failure, Prediction, Predictions
     from tumorlens.inference.study.classifier import (
         StudyClassifier,
         load_study_classifier,
@@ -59,9 +59,9 @@ __all__ = [
 # Imported when first asked for, so that `import tumorlens` costs nothing.
 _PLACES = {
     "Classifier": ("tumorlens.inference.classifier", "Classifier"),
-    "Failure": ("tumorlens.inference.slice.explanation", "Failure"),
-    "Prediction": ("tumorlens.inference.slice.explanation", "Prediction"),
-    "Predictions": ("tumorlens.inference.slice.explanation", "Predictions"),
+    "Failure": ("tumorlens.inference.slice.prediction", "Failure"),
+    "Prediction": ("tumorlens.inference.slice.prediction", "Prediction"),
+    "Predictions": ("tumorlens.inference.slice.prediction", "Predictions"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
     "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
     "StudyClassifier": ("tumorlens.inference.study.classifier", "StudyClassifier"),
@@ -75,7 +75,7 @@ _PLACES = {
         "tumorlens.inference.study.classifier",
         "load_study_classifier",
     ),
-    "read": ("tumorlens.imaging.objects", "read"),
+    "read": ("tumorlens.imaging.read", "read"),
 }
 
 

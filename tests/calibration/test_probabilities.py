@@ -18,7 +18,7 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
     softmax,
 )
-from tumorlens.inference.slice.explanation import cell_probabilities
+from tumorlens.inference.slice.prediction import cell_probabilities
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 

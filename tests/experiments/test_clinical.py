@@ -13,7 +13,7 @@ from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.experiments.clinical import ClinicalConfig, add_clinical, join_table
 from tumorlens.experiments.cross_validation import OUTPUTS
 from tumorlens.inference.bundle.bundle import load_bundle, read_document, write_document
-from tumorlens.inference.clinical.columns import read_clinical_table
+from tumorlens.inference.clinical import read_clinical_table
 from tumorlens.inference.slice.decision import calibrated_probabilities
 from tumorlens.training.held_out import HeldOut
 

@@ -16,7 +16,7 @@ from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.slice.document import prediction_to_json
 from tumorlens.taxonomy import DECIDED, FINDINGS, Lesion
 from tumorlens.training.dataset import load_samples

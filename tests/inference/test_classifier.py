@@ -31,7 +31,7 @@ from tumorlens.inference.classifier import (
     prepare_slice,
     read_ahead,
 )
-from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
+from tumorlens.inference.slice.prediction import Failure, Prediction, Predictions
 from tumorlens.taxonomy import TumorClass, Verdict
 
 LESION = (90, 110, 20)

@@ -15,7 +15,7 @@ from tests.jobs.conftest import Clock
 from tumorlens import Prediction, load_classifier
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.slice.prediction import SequenceEstimate
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.store import JobStore
 from tumorlens.operations.drift import (

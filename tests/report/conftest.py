@@ -7,7 +7,7 @@ import pytest
 
 from tumorlens.imaging.study import Plane
 from tumorlens.inference.slice.decision import Decision
-from tumorlens.inference.slice.explanation import Box, Explanation, Prediction
+from tumorlens.inference.slice.prediction import Box, Explanation, Prediction
 from tumorlens.taxonomy import Answer, TumorClass
 
 

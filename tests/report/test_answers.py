@@ -28,8 +28,8 @@ from tumorlens.inference.bundle.facts import (
 from tumorlens.inference.series.decision import decide_series
 from tumorlens.inference.series.results import SeriesPrediction
 from tumorlens.inference.slice.decision import Decision, RawOutputs, by_class, decide
-from tumorlens.inference.slice.explanation import Prediction
 from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report import words
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.slice.document import (

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.samples.drawn_series import known_prediction, unjudged_prediction
 from tumorlens.errors import MissingLibraryError
-from tumorlens.inference.slice.explanation import Failure, Prediction, Predictions
+from tumorlens.inference.slice.prediction import Failure, Prediction, Predictions
 from tumorlens.report.slice.document import (
     CSV_COLUMNS,
     RESEARCH_USE,

@@ -17,7 +17,7 @@ from tumorlens.inference.bundle.facts import (
 )
 from tumorlens.inference.series.decision import MOSTLY_REFUSED, NO_CONTRAST
 from tumorlens.inference.slice.decision import COLOURED, OUT_OF_DISTRIBUTION
-from tumorlens.inference.slice.explanation import Box, Failure, Prediction
+from tumorlens.inference.slice.prediction import Box, Failure, Prediction
 from tumorlens.report import words
 from tumorlens.taxonomy import (
     CLASSES,

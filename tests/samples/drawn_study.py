@@ -12,7 +12,7 @@ from tests.samples.drawn_series import drawn_series, known_prediction
 from tumorlens.imaging.study import MRSequence, Placement, Series
 from tumorlens.inference.bundle.bundle import read_document, write_document
 from tumorlens.inference.bundle.facts import Rate, SequenceSum, StudyModel
-from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.slice.prediction import SequenceEstimate
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 
 T1, T1C = MRSequence.T1, MRSequence.T1_CONTRAST

@@ -49,13 +49,14 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.clinical.columns import (
+from tumorlens.inference.clinical import (
+    CLINICAL_FILE,
     CategoryColumn,
+    ClinicalModel,
     ClinicalTable,
     encode,
     read_clinical_table,
 )
-from tumorlens.inference.clinical.model import CLINICAL_FILE, ClinicalModel
 from tumorlens.inference.slice.decision import (
     calibrated_probabilities,
     class_view,
@@ -317,7 +318,7 @@ class ClinicalConfig:
     Parameters
     ----------
     table
-        CSV; see `tumorlens.inference.clinical.columns`.
+        CSV; see `tumorlens.inference.clinical`.
     manifest
         Labelled pictures of the table's patients.
     bundle

@@ -11,8 +11,7 @@ from typing import Any
 
 import keras
 
-from tumorlens.inference.slice.graph import processor_facts
-from tumorlens.inference.slice.session import available_cores
+from tumorlens.inference.slice.session import available_cores, processor_facts
 
 WATTS_A_CORE = 10.0
 """Power assumed of a busy processor core, its share of the machine included: a round

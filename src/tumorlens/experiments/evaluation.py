@@ -45,7 +45,7 @@ from tumorlens.evaluation.scoring.worst_errors import (
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Rules
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.evaluation.curves import curve_sections
 from tumorlens.report.evaluation.explanations import faithfulness_section
 from tumorlens.report.evaluation.held_out import held_out_section

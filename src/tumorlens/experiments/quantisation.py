@@ -59,9 +59,13 @@ from tumorlens.inference.slice.decision import (
     finding_probabilities,
     log_odds_of,
 )
-from tumorlens.inference.slice.graph import INPUT_NAME, fold_graph, time_graphs
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.session import Session
+from tumorlens.inference.slice.session import (
+    INPUT_NAME,
+    Session,
+    fold_graph,
+    time_graphs,
+)
 from tumorlens.statistics.metrics import auroc, calibration_error
 from tumorlens.taxonomy import is_tumor
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.formats import display_name
-from tumorlens.imaging.objects import Picture, is_single, read, source_name
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.preprocess.slice import (
     Crop,
@@ -25,10 +24,11 @@ from tumorlens.imaging.preprocess.slice import (
     prepare,
     with_square_pixels,
 )
+from tumorlens.imaging.read import Picture, is_single, read, source_name
 from tumorlens.imaging.study import Slice, Study
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Precision
-from tumorlens.inference.clinical.model import (
+from tumorlens.inference.clinical import (
     CLINICAL_FILE,
     ClinicalModel,
     add_columns,
@@ -40,21 +40,18 @@ from tumorlens.inference.slice.decision import (
     decide,
     firm_decision,
 )
-from tumorlens.inference.slice.explanation import (
+from tumorlens.inference.slice.ood import OodModel
+from tumorlens.inference.slice.prediction import (
     Explanation,
     Failure,
     Prediction,
     Predictions,
-    explain,
-)
-from tumorlens.inference.slice.graph import AUTO
-from tumorlens.inference.slice.ood import OodModel
-from tumorlens.inference.slice.sequence import (
     SequenceEstimate,
     estimate_sequence,
+    explain,
     sequence_caveat,
 )
-from tumorlens.inference.slice.session import LoadedModel, Session, load_model
+from tumorlens.inference.slice.session import AUTO, LoadedModel, Session, load_model
 
 DEFAULT_BATCH = 1
 """One thread runs one slice as quickly as each of four, in far less memory."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import MissingLibraryError
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.series.document import series_to_json
 from tumorlens.report.slice.document import (

@@ -22,7 +22,7 @@ from tumorlens.inference.series.decision import (
 from tumorlens.inference.series.results import Lesion as SeriesLesion
 from tumorlens.inference.series.results import SeriesPrediction, Side
 from tumorlens.inference.slice.decision import COLOURED, LIKELIER, Decision
-from tumorlens.inference.slice.explanation import Box, Failure, Prediction
+from tumorlens.inference.slice.prediction import Box, Failure, Prediction
 from tumorlens.taxonomy import (
     INFO,
     TUMOR_CLASSES,

@@ -16,7 +16,7 @@ import onnx
 from keras import KerasTensor, layers
 
 from tumorlens.errors import TrainingError
-from tumorlens.inference.slice.graph import fold_graph
+from tumorlens.inference.slice.session import fold_graph
 from tumorlens.training.networks.registry import Network, find_network
 
 _EXPORTER = "tensorflow"

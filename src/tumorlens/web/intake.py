@@ -24,7 +24,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import Study
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.operations.drift import UploadSample, observe_slice
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state

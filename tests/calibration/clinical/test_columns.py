@@ -7,7 +7,7 @@ import pytest
 
 from tumorlens.calibration.clinical.columns import choose_columns, groups_of_patients
 from tumorlens.errors import DatasetError
-from tumorlens.inference.clinical.columns import CategoryColumn, NumberColumn, encode
+from tumorlens.inference.clinical import CategoryColumn, NumberColumn, encode
 
 AGES = [str(30 + number) for number in range(20)]
 SEXES = ["F", "m"] * 10

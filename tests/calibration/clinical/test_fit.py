@@ -13,8 +13,7 @@ from tumorlens.calibration.clinical.fit import (
     deal_folds,
     fit_clinical,
 )
-from tumorlens.inference.clinical.columns import NumberColumn
-from tumorlens.inference.clinical.model import ClinicalModel
+from tumorlens.inference.clinical import ClinicalModel, NumberColumn
 from tumorlens.taxonomy import CLASSES
 
 

@@ -23,7 +23,7 @@ from tumorlens.cli.analysis.predict import MapsOutput
 from tumorlens.cli.main import main
 from tumorlens.errors import OutputError
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.taxonomy import CLASSES
 
 COLUMNS = (

@@ -18,7 +18,7 @@ from tests.samples.clinical import SECRET, draw_patients, drop_column
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.clinical.model import CLINICAL_FILE, load_clinical_model
+from tumorlens.inference.clinical import CLINICAL_FILE, load_clinical_model
 from tumorlens.report.slice.document import RESEARCH_USE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -19,7 +19,7 @@ from tumorlens.evaluation.performance.figures import (
     slice_positions,
 )
 from tumorlens.inference.slice.decision import apply_operating_point
-from tumorlens.report.figure_words import FIGURES
+from tumorlens.report.page_parts import FIGURES
 from tumorlens.statistics.metrics import calibration_error
 from tumorlens.statistics.resampling import Resampling
 from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict

@@ -10,8 +10,7 @@ import pytest
 
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.decision import ClinicalUse
-from tumorlens.inference.slice.explanation import Failure, Prediction
-from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.slice.prediction import Failure, Prediction, SequenceEstimate
 from tumorlens.report.slice.document import (
     CSV_COLUMNS,
     RESEARCH_USE,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.slice.overlay import (
     OverlayKind,
     color_scale,

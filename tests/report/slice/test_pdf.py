@@ -12,7 +12,7 @@ import pytest
 from pypdf import PdfReader
 
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.pdf import render_pdf
 from tumorlens.taxonomy import Answer

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.samples.drawn_study import FLAIR, T1, T1C, known_study
-from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.slice.prediction import SequenceEstimate
 from tumorlens.report.study.words import (
     counted_sentence,
     file_names,

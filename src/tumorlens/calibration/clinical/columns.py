@@ -16,7 +16,7 @@ import numpy as np
 
 from tumorlens.data.manifest import COLUMNS
 from tumorlens.errors import DatasetError
-from tumorlens.inference.clinical.columns import (
+from tumorlens.inference.clinical import (
     CategoryColumn,
     Column,
     NumberColumn,

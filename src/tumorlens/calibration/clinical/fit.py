@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
-from tumorlens.inference.clinical.model import image_scores
+from tumorlens.inference.clinical import image_scores
 from tumorlens.inference.slice.decision import softmax
 
 PENALTIES = (512.0, 64.0, 8.0, 1.0)
@@ -89,7 +89,7 @@ class ClinicalFit:
     classes
         Shape (K,): class indices.
     image_weight, bias, weights, temperature
-        The same as in `tumorlens.inference.clinical.model.ClinicalModel`.
+        The same as in `tumorlens.inference.clinical.ClinicalModel`.
     penalty
         The one of `PENALTIES` that was chosen.
     """

@@ -42,8 +42,8 @@ from tumorlens.imaging.formats import (
     natural_order,
 )
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
-from tumorlens.inference.clinical.columns import ClinicalTable, read_clinical_table
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.clinical import ClinicalTable, read_clinical_table
+from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import (
     RESEARCH_USE,
     csv_columns,

@@ -31,7 +31,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.by_slices import Planes
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.explanation import Failure
+from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
 from tumorlens.report.series.document import series_failure_to_json, series_to_json
 from tumorlens.report.series.evidence_nifti import write_evidence

@@ -11,8 +11,7 @@ import click
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.cli.data.options import OUT
-from tumorlens.report.figure_words import figure_text, name_text
-from tumorlens.report.page_parts import Table
+from tumorlens.report.page_parts import Table, figure_text, name_text
 
 
 @click.command(name="label-reports")

@@ -88,7 +88,7 @@ def _show(comparison: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tumorlens.report.figure_words import figure_text
+    from tumorlens.report.page_parts import figure_text
     from tumorlens.report.words import counted
 
     console = Console(width=max(110, Console().width))

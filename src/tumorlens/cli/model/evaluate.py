@@ -11,8 +11,7 @@ from tumorlens.cli._shared.options import manifest_option, split_option
 from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError
-from tumorlens.report.figure_words import FIGURES, class_count, figure_text
-from tumorlens.report.page_parts import Table
+from tumorlens.report.page_parts import FIGURES, Table, class_count, figure_text
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 
 from tumorlens.cli._shared.options import manifest_option
 from tumorlens.errors import MissingExtraError, TrainingError
-from tumorlens.inference.clinical.columns import read_clinical_table
+from tumorlens.inference.clinical import read_clinical_table
 
 if TYPE_CHECKING:
     from tumorlens.inference.bundle.bundle import Bundle

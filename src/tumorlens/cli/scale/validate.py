@@ -11,8 +11,7 @@ import click
 from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
 from tumorlens.cli._shared.tables import show_tables
 from tumorlens.errors import MissingExtraError
-from tumorlens.report.figure_words import figure_text
-from tumorlens.report.page_parts import Table
+from tumorlens.report.page_parts import Table, figure_text
 from tumorlens.report.slice.document import RESEARCH_USE
 
 if TYPE_CHECKING:

@@ -668,7 +668,7 @@ def compare(
     from tumorlens.pacs.shadow import shadow_cases
     from tumorlens.report.evaluation.page import render_evaluation
     from tumorlens.report.evaluation.shadow import shadow_sections
-    from tumorlens.report.figure_words import figure_text
+    from tumorlens.report.page_parts import figure_text
 
     check_files(html, json_path, disagreements)
     if week is not None and not _WEEK.fullmatch(week):

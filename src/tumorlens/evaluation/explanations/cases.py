@@ -20,7 +20,7 @@ from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.decision import RawOutputs
-from tumorlens.inference.slice.explanation import cell_probabilities
+from tumorlens.inference.slice.prediction import cell_probabilities
 from tumorlens.inference.slice.session import Session
 from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
 

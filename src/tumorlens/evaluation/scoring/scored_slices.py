@@ -20,7 +20,7 @@ from tumorlens.imaging.study import MRSequence, Series, Slice, Study
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.slice.decision import Decision
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.statistics.localisation import center_map, pointing, read_outline
 from tumorlens.taxonomy import (
     CLASSES,

@@ -15,7 +15,7 @@ from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import Classifier, load_classifier
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 
 WORST = 40
 TRACED_SETS = ("cheng", "lgg")

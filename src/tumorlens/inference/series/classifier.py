@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from tumorlens.errors import InputError, SettingError
-from tumorlens.imaging.objects import Picture, read, source_name
+from tumorlens.imaging.read import Picture, read, source_name
 from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.bundle.facts import Precision
@@ -14,9 +14,8 @@ from tumorlens.inference.classifier import Classifier, classifier_of
 from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_slices
 from tumorlens.inference.series.by_volume import VolumeClassifier
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.explanation import Predictions
-from tumorlens.inference.slice.graph import AUTO
-from tumorlens.inference.slice.session import load_model
+from tumorlens.inference.slice.prediction import Predictions
+from tumorlens.inference.slice.session import AUTO, load_model
 
 
 class SeriesClassifier:

@@ -14,7 +14,7 @@ from tumorlens.imaging.geometry import placements_of, slice_gap, uneven_depths
 from tumorlens.imaging.preprocess.slice import filled
 from tumorlens.imaging.study import Placement, Slice
 from tumorlens.inference.series.results import Lesion, Side
-from tumorlens.inference.slice.explanation import MIN_PEAK, OUTLINE_LEVEL
+from tumorlens.inference.slice.prediction import MIN_PEAK, OUTLINE_LEVEL
 
 ODDS_STEPS = 20
 """Steps of smoothed evidence to one unit of log-odds; a byte holds about ±6."""

@@ -17,8 +17,13 @@ from numpy.typing import NDArray
 from tumorlens import taxonomy
 from tumorlens.imaging.study import MRSequence, Plane, Point, Series, VoxelGrid
 from tumorlens.inference.bundle.facts import FLOAT32, TRAINED_ON, Precision
-from tumorlens.inference.slice.explanation import Prediction, of_report, short_repr
-from tumorlens.inference.slice.sequence import SequenceEstimate, sequence_caveat
+from tumorlens.inference.slice.prediction import (
+    Prediction,
+    SequenceEstimate,
+    of_report,
+    sequence_caveat,
+    short_repr,
+)
 from tumorlens.taxonomy import (
     CLASSES,
     Answer,

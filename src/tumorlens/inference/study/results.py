@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.series.results import SeriesPrediction
-from tumorlens.inference.slice.explanation import of_report
-from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.slice.prediction import SequenceEstimate, of_report
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,10 @@ from typing import Any
 from jinja2 import Template
 from markupsafe import Markup
 
-from tumorlens.report.charts.chart import draw_chart
-from tumorlens.report.charts.style import STYLE
+from tumorlens.report.charts import STYLE, draw_chart
 from tumorlens.report.evaluation.page import NOT_CLINICAL, page_template
 from tumorlens.report.evaluation.page import TEMPLATES as EVALUATION_TEMPLATES
-from tumorlens.report.figure_words import name_text
-from tumorlens.report.page_parts import Chart, Line
+from tumorlens.report.page_parts import Chart, Line, name_text
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import INFO, TumorClass, parse_class
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text, name_text
-from tumorlens.report.page_parts import Section, Table
+from tumorlens.report.page_parts import Section, Table, figure_text, name_text
 from tumorlens.report.words import counted
 
 _LOG_LOSS, _ACCURACY = "Log loss", "4-class accuracy"

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text
-from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.page_parts import Chart, Line, Section, Table, figure_text
 from tumorlens.taxonomy import class_title
 
 Figures = Mapping[str, Any]

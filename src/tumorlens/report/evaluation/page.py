@@ -11,8 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from tumorlens.report.charts.chart import draw_chart
-from tumorlens.report.charts.style import STYLE
+from tumorlens.report.charts import STYLE, draw_chart
 from tumorlens.report.page_parts import Chart, Picture, Section, Table
 from tumorlens.report.slice.document import RESEARCH_USE
 

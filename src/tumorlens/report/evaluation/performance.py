@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import (
+from tumorlens.report.page_parts import (
     FIGURES,
     GROUP_NOTES,
+    Section,
+    Table,
     class_count,
     figure_text,
     operating_rows,
 )
-from tumorlens.report.page_parts import Section, Table
 from tumorlens.report.words import counted
 from tumorlens.taxonomy import class_title
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text, judged_apart
-from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.page_parts import (
+    Chart,
+    Line,
+    Section,
+    Table,
+    figure_text,
+    judged_apart,
+)
 from tumorlens.report.words import counted
 
 

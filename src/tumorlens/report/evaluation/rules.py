@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text
-from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.page_parts import Chart, Line, Section, Table, figure_text
 
 RULES = {
     "weak_sign": "Signs of a tumour, too weak to name one",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text
+from tumorlens.report.page_parts import figure_text
 
 Row = tuple[str, str]
 

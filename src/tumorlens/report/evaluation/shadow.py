@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text, name_text
-from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.page_parts import (
+    Chart,
+    Line,
+    Section,
+    Table,
+    figure_text,
+    name_text,
+)
 from tumorlens.taxonomy import Answer
 
 _ANSWERS = {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.preprocess.slice import filled
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.page_parts import Picture, Section
 from tumorlens.report.slice.overlay import (
     OUTLINE_COLOR,

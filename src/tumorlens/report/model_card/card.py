@@ -12,8 +12,7 @@ from typing import Any
 
 from tumorlens.inference.bundle.bundle import LICENCE_FILE, Bundle
 from tumorlens.inference.bundle.facts import LEAST_EQUAL, MOST_AUROC_FALL, MOST_ECE_RISE
-from tumorlens.report.charts.svg_file import draw_intervals, draw_sketches
-from tumorlens.report.figure_words import GROUP_NOTES, operating_rows, table
+from tumorlens.report.charts import draw_intervals, draw_sketches
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI, items_table
 from tumorlens.report.model_card.figures import (
     SETS,
@@ -27,6 +26,7 @@ from tumorlens.report.model_card.figures import (
     robustness,
     subgroups,
 )
+from tumorlens.report.page_parts import GROUP_NOTES, operating_rows, table
 from tumorlens.taxonomy import CLASSES, INFO, Lesion
 
 _EXAMPLE_GRID = 400

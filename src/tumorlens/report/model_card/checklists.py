@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tumorlens.report.figure_words import table
+from tumorlens.report.page_parts import table
 
 NOT_COVERED = "not covered"
 _GOOD = "[Performance](#performance)"

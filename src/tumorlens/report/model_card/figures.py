@@ -11,7 +11,7 @@ from typing import Any
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
 from tumorlens.report.evaluation.sequences import sequence_overview
-from tumorlens.report.figure_words import (
+from tumorlens.report.page_parts import (
     FIGURES,
     figure_text,
     judged_apart,

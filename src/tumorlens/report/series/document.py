@@ -12,7 +12,7 @@ from tumorlens.inference.series.results import (
     Side,
     p_tumor_of,
 )
-from tumorlens.inference.slice.explanation import Failure
+from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report.slice.document import (
     RESEARCH_USE,
     failure_to_json,

@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from tumorlens.imaging.study import MRSequence, PictureView, Plane
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.slice.decision import ClinicalUse, Decision
-from tumorlens.inference.slice.explanation import Box, Explanation, Failure, Prediction
-from tumorlens.inference.slice.sequence import SequenceEstimate
+from tumorlens.inference.slice.prediction import (
+    Box,
+    Explanation,
+    Failure,
+    Prediction,
+    SequenceEstimate,
+)
 from tumorlens.report.words import failure_headline, headline
 from tumorlens.taxonomy import (
     CLASSES,

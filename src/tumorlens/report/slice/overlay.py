@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.inference.slice.explanation import Explanation, Prediction
+from tumorlens.inference.slice.prediction import Explanation, Prediction
 
 _SAMPLES = 20_000
 _PNG = (

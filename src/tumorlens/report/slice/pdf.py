@@ -26,7 +26,7 @@ from reportlab.platypus import (
 )
 
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture

@@ -17,9 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text
 from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI
-from tumorlens.report.page_parts import Section, Table
+from tumorlens.report.page_parts import Section, Table, figure_text
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.validation.sections import CORRECTIONS, Result, kind_text
 

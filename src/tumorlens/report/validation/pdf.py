@@ -15,7 +15,7 @@ from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Image, KeepTogether, Spacer
 from reportlab.platypus import Table as Grid
 
-from tumorlens.report.charts.chart import Scale, make_scale
+from tumorlens.report.charts import Scale, make_scale
 from tumorlens.report.evaluation.page import numeric_columns
 from tumorlens.report.page_parts import Chart, Line, Picture, Section, Table
 from tumorlens.report.series.pdf import WIDTH, render_pages

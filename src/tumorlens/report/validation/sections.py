@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tumorlens.report.figure_words import figure_text, name_text
-from tumorlens.report.page_parts import Chart, Line, Section, Table
+from tumorlens.report.page_parts import (
+    Chart,
+    Line,
+    Section,
+    Table,
+    figure_text,
+    name_text,
+)
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 Result = Mapping[str, Any]

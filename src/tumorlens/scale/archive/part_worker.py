@@ -36,7 +36,7 @@ from tumorlens.imaging.study import Series, Slice, Study
 from tumorlens.inference.bundle.bundle import FACTS_FILE
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.scale.archive.file_headers import FileHeader, read_headers

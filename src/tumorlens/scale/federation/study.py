@@ -24,8 +24,7 @@ from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
 from tumorlens.report.evaluation.page import render_evaluation
-from tumorlens.report.figure_words import figure_text
-from tumorlens.report.page_parts import Section, Table
+from tumorlens.report.page_parts import Section, Table, figure_text
 from tumorlens.scale.federation.apps import simulate
 from tumorlens.scale.federation.deployment import site_facts
 from tumorlens.scale.federation.plan import (

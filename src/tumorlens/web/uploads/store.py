@@ -29,7 +29,7 @@ from tumorlens.errors import (
     NotReadyError,
     OutputError,
 )
-from tumorlens.inference.slice.explanation import Prediction
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.jobs.accounts import AccountStore
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy

@@ -17,7 +17,7 @@ from tumorlens.inference.bundle.facts import ALL_SEQUENCES
 from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
 from tumorlens.report.feedback import Feedback
-from tumorlens.report.figure_words import LESION_GROUPS, OPERATING_GROUPS
+from tumorlens.report.page_parts import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.document import (
     answers_from_json,

@@ -24,7 +24,7 @@ from tumorlens.errors import (
     SettingError,
     TooSlowError,
 )
-from tumorlens.inference.slice.explanation import Failure
+from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.feedback import Feedback, require_markable
 from tumorlens.report.slice.document import RESEARCH_USE

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from tumorlens.errors import InputError, TooSlowError
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay

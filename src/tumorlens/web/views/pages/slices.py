@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tumorlens.errors import InputError
 from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.study import PictureView, Series, Slice, Study
-from tumorlens.inference.slice.explanation import Failure, Prediction
+from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.slice.overlay import (

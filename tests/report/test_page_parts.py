@@ -1,6 +1,6 @@
 """Figures in words."""
 
-from tumorlens.report.figure_words import figure_text
+from tumorlens.report.page_parts import figure_text
 
 
 def test_words():
