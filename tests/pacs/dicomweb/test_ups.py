@@ -27,6 +27,7 @@ from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
 from tumorlens.pacs.dicomweb.ups import (
     GIVEN_UP,
+    GONE,
     NO_MR,
     NOTHING_JUDGED,
     NotOursError,
@@ -186,6 +187,18 @@ def test_a_series_that_is_given_up_cancels_its_step_and_is_tried_anew_if_ordered
     for _ in range(2):
         poller.look()
     assert queue.counts() == {"receiving": 1}
+
+
+def test_a_series_that_is_removed_meanwhile_cancels_its_step(
+    orthanc: Orthanc, ups: UpsServer, poller: Poller, queue: FetchQueue, tmp_path: Path
+) -> None:
+    step = ups.schedule(stored(orthanc, tmp_path / "a"))
+    poller.look()
+    assert ups.state(step) == "IN PROGRESS"
+    orthanc.empty()
+    poller.look()
+    assert (ups.state(step), ups.reason(step)) == ("CANCELED", GONE)
+    assert queue.orders() == {}
 
 
 def test_what_is_not_ready_or_not_there_is_left_on_the_worklist(

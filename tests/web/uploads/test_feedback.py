@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from tests.samples.series_uploads import dicom, finish, judged, nifti, packed
+from tests.samples.series_uploads import (
+    dark_nifti,
+    dicom,
+    finish,
+    judged,
+    nifti,
+    packed,
+)
 from tests.samples.uploads import form, text_of
 from tests.web.uploads.test_store import Clock
 from tumorlens import Prediction, SeriesClassifier
@@ -133,6 +140,16 @@ def test_a_series_is_marked_by_page_and_by_program(client: FlaskClient) -> None:
     assert again["feedback"] == marked.json
     assert client.put(f"{place}/series/9/feedback", json={}).status_code == 404
     assert client.delete(f"{place}/series/0/feedback").status_code == 204
+
+
+def test_a_series_that_was_refused_is_marked_without_naming_a_class(
+    client: FlaskClient,
+) -> None:
+    page = judged(client, ("dark.nii.gz", dark_nifti()))
+    text = text_of(client.get(page).text)
+    assert "Is this right?" in text
+    assert "It shows, where you know it" not in text
+    assert "Glioma" not in text
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ _CONFLICTS = (400, 404, 409, 410)
 
 NO_MR = "The step names no series of magnetic resonance that the archive has."
 NOTHING_JUDGED = "Nothing in the series could be judged: they are no MRI of a head."
+GONE = "The archive does not have a series any more."
 GIVEN_UP = "A series could not be fetched or judged, after many attempts."
 
 
@@ -294,8 +295,8 @@ class OrderedSteps:
         for uid in self._service.scheduled(self._station):
             if uid not in orders:
                 _unless_refused(partial(self._take, uid))
-        orders = self._queue.orders().values()
-        return {study for order in orders for study, _ in order.series}
+        ours = self._queue.orders().values()
+        return {study for order in ours for study, _ in order.series}
 
     def wants(self, entry: SeriesEntry) -> bool:
         """Tell whether a step of ours names a series."""
@@ -355,25 +356,35 @@ class OrderedSteps:
             self._end(uid, order)
 
     def _end(self, uid: str, order: Order) -> None:
-        """End a step of ours whose series are all over."""
+        """End a step of ours whose series are all over, or not to be had."""
         outcomes = [self._queue.outcome(series) for _, series in order.series]
-        if any(outcome.is_open for outcome in outcomes):
+        is_gone = self._is_gone(order)
+        if any(outcome.is_open for outcome in outcomes) and not is_gone:
             return
         results = [result for outcome in outcomes for result in outcome.results]
         performed = self._performed(order, results)
         try:
-            if results and not any(outcome.has_failed for outcome in outcomes):
+            has_failed = is_gone or any(outcome.has_failed for outcome in outcomes)
+            if results and not has_failed:
                 self._service.complete(uid, order.transaction, performed)
                 logger.info("Completed a step with %d results.", len(results))
             else:
                 reason = NOTHING_JUDGED if outcomes else NO_MR
-                if any(outcome.has_failed for outcome in outcomes):
-                    reason = GIVEN_UP
+                if has_failed:
+                    reason = GONE if is_gone else GIVEN_UP
                 self._service.cancel(uid, order.transaction, performed, reason)
                 logger.warning("Canceled a step: %s", reason)
         except NotOursError as error:
             logger.warning("A step could not be ended. %s", error)
         self._queue.drop_order(uid)
+
+    def _is_gone(self, order: Order) -> bool:
+        """Tell whether a series that is still to be fetched cannot be any more."""
+        return any(
+            self._queue.due_in(series) is not None
+            and series not in {entry.uid for entry in self._archive.series(study)}
+            for study, series in order.series
+        )
 
     def _performed(self, order: Order, results: Sequence[SentResult]) -> Dataset:
         """Describe what was done (PS3.4, table CC.2.5-3)."""
