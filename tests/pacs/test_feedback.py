@@ -228,7 +228,7 @@ def test_marks_by_command_become_a_manifest(
     assert entry["feedback"]["1"]["finding"] == "no_tumor"
     export = ["data", "from-feedback", "--store", folder, "--out", str(out)]
     assert main(export) == 0
-    assert "1 results of 1 patients" in capsys.readouterr().out
+    assert "1 result of 1 patient or group, 1 of them wrong" in capsys.readouterr().out
     with (out / "feedback.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["label"], row["correct"], row["said"]) == ("no_tumor", "no", "glioma")

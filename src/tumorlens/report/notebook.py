@@ -157,8 +157,10 @@ def _cells(
     shares = document.get("probabilities") or {}
     box = document.get("box") or {}
     for name in names:
-        if name.removeprefix("p_") in shares:
-            yield name, shares[name.removeprefix("p_")]
+        share = name.removeprefix("p_")
+        # A class may have the name of another column.
+        if share != name and share in shares:
+            yield name, shares[share]
         elif name.removeprefix("box_") in box:
             yield name, box[name.removeprefix("box_")]
         elif name == "notes":

@@ -237,6 +237,17 @@ def test_scan_writes_its_names(
     assert "p_lymphoma" in frame.columns and "p_glioma" not in frame.columns
 
 
+def test_a_class_may_have_the_name_of_a_column(
+    tmp_path: Path, slice_file: Path
+) -> None:
+    names = {"file": True, "notes": True, "kinds": False, "status": False}
+    build_tiny_bundle(tmp_path, own_classes(names))
+    found = tumorlens.load_classifier(tmp_path, threads=1).predict(slice_file)
+    (row,) = tumorlens.Predictions([found]).to_frame().to_dict("records")
+    assert (row["file"], row["status"]) == (slice_file.name, "ok")
+    assert row["p_file"] == found.decision.raw_probabilities["file"]
+
+
 @pytest.mark.parametrize(
     "load",
     [

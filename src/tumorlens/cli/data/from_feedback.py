@@ -55,6 +55,7 @@ def from_feedback(
     """
     from tumorlens.data.manifest import write_manifest
     from tumorlens.pacs.feedback import marked_series
+    from tumorlens.report.words import counted
     from tumorlens.web.uploads.feedback import marked_results
 
     make_folder(out)
@@ -81,7 +82,8 @@ def from_feedback(
     groups = {record.patient for record in records}
     wrong_ones = sum(record.extra["correct"] == "no" for record in records)
     click.echo(
-        f"{len(records):,} results of {len(groups):,} patients or groups, "
+        f"{counted(len(records), 'result')} of "
+        f"{counted(len(groups), 'patient or group', 'patients or groups')}, "
         f"{wrong_ones:,} of them wrong, written to {out}."
     )
 
