@@ -15,7 +15,7 @@ NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 
 .PHONY: serve test check bench fuzz soak docs docs-site wheel-check release-check \
 	wheelhouse deploy-check audit sbom reproduce sequences beside scans strangers \
-	federated federation test-federated validation clean
+	clinical federated federation test-federated validation clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -200,6 +200,22 @@ beside: $(TEST)/.ready
 	$(TRAIN) --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
 	for name in main noevidence seed random; do \
 		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
+
+# Grade 2 or 3 of gliomas by image, columns (age, sex, side, lobe) and both
+# (docs/clinical.md): five short runs from ImageNet weights, half an hour of one core.
+# It goes on where it was stopped.
+CLINICAL := $(REPRODUCED)/clinical
+clinical: $(TEST)/.ready
+	@test -d "$(TUMORLENS_DATA)/lgg_sequences" || { echo "Set TUMORLENS_DATA to the \
+folder of the data sets (lgg, lgg_sequences)." >&2; exit 1; }
+	mkdir -p $(CLINICAL)
+	$(TEST)/bin/python scripts/lgg_grades.py $(TUMORLENS_DATA) $(CLINICAL)
+	$(LENS) data split $(CLINICAL)/grades.csv --folds 5 --out $(CLINICAL)/folds.csv
+	$(TRAIN) --data $(CLINICAL)/folds.csv --out $(CLINICAL)/folds --folds 5 \
+		--epochs 6 --steps-per-epoch 50 --batch-size 16 --size 160 \
+		--early-size 128 --early-share 0.5 --ema 0.98 --robustness 0 \
+		--clinical $(CLINICAL)/columns.csv --jobs $(JOBS)
+	cp $(CLINICAL)/folds/clinical/metrics.json docs/figures/clinical.json
 
 # What needs Flower, whose pins do not fit the rest, has an environment of its own.
 FEDERATED := .venv-federated

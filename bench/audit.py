@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.duplicates.copies import copies, take_fingerprints
+from tumorlens.data.duplicates import copies, take_fingerprints
 from tumorlens.data.manifest import Record
 from tumorlens.taxonomy import TumorClass
 

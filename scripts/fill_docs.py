@@ -8,9 +8,9 @@ docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`)
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
 bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
 docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/scans.json
-(`make scans`; until there are the last three, their pages say that nothing was
-measured), the shipped bundle's bundle.json, the table of settings, and
-the OpenAPI document.
+(`make scans`), docs/figures/clinical.json (`make clinical`; until there are the last
+four, their pages say that nothing was measured), the shipped bundle's bundle.json, the
+table of settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from typing import Any
 
 from beside_table import beside_table
 
-from tumorlens.evaluation.performance.subgroups import ONE_KIND
+from tumorlens.evaluation.performance.figures import ONE_KIND
 from tumorlens.inference.bundle.bundle import (
     DEFAULT_BUNDLE,
     LICENCE_FILE,
     Bundle,
     load_bundle,
 )
+from tumorlens.report.evaluation.clinical import answer, figure_table
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
+from tumorlens.report.evaluation.performance import sequence_overview
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
-from tumorlens.report.evaluation.sequences import sequence_overview
 from tumorlens.report.evaluation.series import series_figure_rows
 from tumorlens.report.model_card.card import (
     FOLDER,
@@ -117,6 +118,7 @@ def main() -> int:
         },
         "docs/literature.md": {"own": _own_table(folds)},
         "docs/scans.md": {"scans": _scans_table()},
+        "docs/clinical.md": {"clinical": _clinical_tables()},
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
     wanted = {
@@ -341,6 +343,42 @@ def _scans_table() -> str:
             "| Figure | Value [95 % interval over patients] |",
             "|---|---|",
             *(f"| {title} | {value} |" for title, value in series_figure_rows(figures)),
+        )
+    )
+
+
+def _clinical_tables() -> str:
+    """Say what real clinical columns add to the image, by patient."""
+    path = FIGURES / "clinical.json"
+    if not path.exists():
+        return "Nothing was measured on real columns yet: run `make clinical`."
+    report = json.loads(path.read_text(encoding="utf-8"))
+    people = [
+        f"{counts['patients']} with {name_text(name)}"
+        for name, counts in report["classes"].items()
+        if counts["patients"]
+    ]
+    figures = figure_table(report, "by_patient")
+    weights = report["model_weights"]
+    heads = ("Log-odds that a column adds", *map(name_text, weights["classes"]))
+    rows = [
+        (name, *(f"{value + 0.0:.2f}" for value in row))
+        for name, row in zip(weights["features"], weights["weights"], strict=True)
+    ]
+    return "\n".join(
+        (
+            f"{report['slices']} slices of {report['patients']} patients "
+            f"({' and '.join(people)}), figures by patient with their 95 % intervals "
+            "over patients:",
+            "",
+            *table(figures.columns, figures.rows),
+            "",
+            answer(report),
+            "",
+            "The model that all patients made (for a number, by one standard "
+            "deviation):",
+            "",
+            *table(heads, rows),
         )
     )
 

@@ -23,7 +23,7 @@ from tumorlens.taxonomy import TUMOR_CLASSES
 
 ROOT = Path(__file__).parents[1]
 PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "examples/README.md")
-FILLED = ("README.md", "docs/results.md", "docs/benchmarks.md")
+FILLED = ("README.md", "docs/results.md", "docs/benchmarks.md", "docs/clinical.md")
 
 
 def test_every_figure_is_the_one_that_was_measured():

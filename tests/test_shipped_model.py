@@ -57,7 +57,7 @@ def test_a_blank_picture_is_refused(classifier):
 @pytest.mark.skipif(not STRANGER.exists(), reason="The data sets are not here.")
 def test_a_stranger_is_no_foreign_picture_with_skull_or_without(classifier, tmp_path):
     """It trained nothing: the manifest of the shipped model leaves it out."""
-    cutting = pytest.importorskip("tumorlens.data.series.volume_slices")
+    cutting = pytest.importorskip("tumorlens.data.series")
     from tumorlens.training.dataset import load_samples, without_skull
 
     records = cutting.cut_volumes(

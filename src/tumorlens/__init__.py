@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         SeriesClassifier,
         load_series_classifier,
     )
-    from tumorlens.inference.series.results import SeriesPrediction
+    from tumorlens.inference.series.decision import SeriesPrediction
     from tumorlens.inference.slice.prediction import Failure, Prediction, Predictions
     from tumorlens.inference.study.classifier import (
         StudyClassifier,
@@ -63,7 +63,7 @@ _PLACES = {
     "Prediction": ("tumorlens.inference.slice.prediction", "Prediction"),
     "Predictions": ("tumorlens.inference.slice.prediction", "Predictions"),
     "SeriesClassifier": ("tumorlens.inference.series.classifier", "SeriesClassifier"),
-    "SeriesPrediction": ("tumorlens.inference.series.results", "SeriesPrediction"),
+    "SeriesPrediction": ("tumorlens.inference.series.decision", "SeriesPrediction"),
     "StudyClassifier": ("tumorlens.inference.study.classifier", "StudyClassifier"),
     "StudyPrediction": ("tumorlens.inference.study.results", "StudyPrediction"),
     "load_classifier": ("tumorlens.inference.classifier", "load_classifier"),

@@ -19,7 +19,7 @@ from tumorlens.inference.slice.decision import (
     softmax,
 )
 from tumorlens.inference.slice.prediction import cell_probabilities
-from tumorlens.statistics.metrics import calibration_error
+from tumorlens.statistics import calibration_error
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 
 

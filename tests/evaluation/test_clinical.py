@@ -18,8 +18,9 @@ from tumorlens.evaluation.clinical import (
     permute_columns,
 )
 from tumorlens.report.evaluation.clinical import answer, clinical_sections
-from tumorlens.report.evaluation.page import render_evaluation
-from tumorlens.taxonomy import TumorClass
+from tumorlens.report.page import render_evaluation
+from tumorlens.statistics import auroc
+from tumorlens.taxonomy import TumorClass, own_classes
 
 PERMUTATIONS = 19
 
@@ -47,6 +48,62 @@ def test_a_column_that_helps_is_found(informative):
     assert found["null"]["low"] > found["difference"]["value"]
     assert answer(informative).startswith("The columns add something")
     assert informative["by_slice"][ACCURACY]["difference"]["low"] > 0.0
+
+
+def test_columns_alone_stand_beside_the_image(informative, noise):
+    """One column tells one class of four: more than chance, less than the image."""
+    area = informative["by_patient"]["AUROC, mean of the classes"]
+    assert 0.55 < area["columns"]["value"] < area["image"]["value"]
+    assert noise["by_patient"]["AUROC, mean of the classes"]["columns"][
+        "value"
+    ] == pytest.approx(0.5, abs=0.12)
+
+
+def test_the_area_is_among_the_classes_that_there_are():
+    """What the image gives to a class that nobody has says nothing of the others."""
+    data = made_patients(effect=2.5)
+    data = data.take(data.labels != 3)
+    rng = np.random.default_rng(0)
+    share = rng.uniform(0.05, 0.9, len(data.labels))
+    mixed = data.probabilities[:, :3] / data.probabilities[:, :3].sum(1, keepdims=True)
+    other = np.column_stack([mixed * (1.0 - share[:, None]), share])
+    whole = np.column_stack([mixed, np.zeros(len(share))])
+    name = "AUROC, mean of the classes"
+    areas = [
+        measured(replace(data, probabilities=values), 0)["by_slice"][name]["served"]
+        for values in (other, whole)
+    ]
+    assert areas[0] == pytest.approx(areas[1])
+
+
+def test_figures_count_the_classes_of_a_user_s_own():
+    own = own_classes({"astro": True, "meningeal": True, "none": False})
+    data = made_patients(effect=2.5)
+    data = data.take(data.labels != 2)
+    labels = np.where(data.labels == 3, 2, data.labels)
+    values = data.probabilities[:, [0, 1, 3]]
+    data = replace(
+        data,
+        probabilities=values / values.sum(axis=1, keepdims=True),
+        labels=labels,
+        names=own,
+    )
+    found = measured(data, 0)["by_patient"]
+    assert "3-class accuracy" in found and ACCURACY not in found
+    tumor = found["AUROC, tumour or none"]["served"]["value"]
+    expected = auroc(1.0 - data.probabilities[:, 2], labels < 2)
+    by_slice = measured(data, 0)["by_slice"]["AUROC, tumour or none"]["served"]
+    assert by_slice["value"] == pytest.approx(expected)
+    assert tumor > 0.5
+    copies = replace(data, features=np.eye(3)[labels])
+    told, area = leak_warnings(copies, {"copy": slice(0, 3)})["copy"]
+    assert told in own and area > 0.97
+    sentence = leak_sentence("copy", told, area)
+    assert f"tells {told} from the other classes" in sentence
+    parts = measure_subgroups(
+        data, ClinicalJudges.of(data), {"sex": ["f"] * len(labels)}, fewest=5
+    )["sex"]
+    assert "3-class accuracy" in parts["f"]
 
 
 def test_noise_adds_nothing_and_that_is_said(noise):
@@ -170,6 +227,7 @@ def test_the_page_shows_it_all(informative):
     page = render_evaluation("Title", "Subtitle", clinical_sections(report))
     for words in (
         *("The columns add something", "Image and columns", "By slice", "left out"),
+        "Columns alone",
         *("By networks that trained", "Of permuted columns", "Meningioma", "By sex"),
         "not for clinical use",
     ):

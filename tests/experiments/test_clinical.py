@@ -7,14 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.samples.clinical import draw_patients, drop_column
+from tests.conftest import build_tiny_bundle
+from tests.samples.clinical import OWN, draw_patients, drop_column, relabel
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.experiments.clinical import ClinicalConfig, add_clinical, join_table
 from tumorlens.experiments.cross_validation import OUTPUTS
+from tumorlens.experiments.evaluation import in_classes_of
 from tumorlens.inference.bundle.bundle import load_bundle, read_document, write_document
+from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.clinical import read_clinical_table
-from tumorlens.inference.slice.decision import calibrated_probabilities
+from tumorlens.inference.slice.decision import (
+    calibrated_probabilities,
+    pool_evidence,
+)
 from tumorlens.training.held_out import HeldOut
 
 
@@ -144,6 +150,60 @@ def test_the_word_of_a_cross_validation_is_taken(table, records, bundle, tmp_pat
         stored.logits, np.zeros_like(stored.logits), bundle.calibration
     )
     assert joined.side.probabilities[0] == pytest.approx(expected[0])
+
+
+def test_classes_of_a_user_s_own_are_joined_and_judged(table, patients, tmp_path):
+    build_tiny_bundle(tmp_path, OWN)
+    own = load_bundle(tmp_path)
+    records = in_classes_of(own, read_manifest(relabel(patients), may_be_own=True))
+    joined, _ = join(table, records, own)
+    assert joined.side.classes == OWN
+    assert set(joined.counts) == {"astro", "meningeal", "healthy"}
+    assert {OWN[row] for row in joined.side.labels} == {"astro", "meningeal", "healthy"}
+    first = joined.side.records[0]
+    served = load_classifier(tmp_path).predict(first.path).decision.raw_probabilities
+    assert joined.side.probabilities[0] == pytest.approx([served[x] for x in OWN])
+    assert OWN[joined.side.labels[0]] == first.label
+
+
+def test_the_word_of_folds_is_taken_of_own_classes_too(table, patients, tmp_path):
+    build_tiny_bundle(tmp_path, OWN)
+    own = load_bundle(tmp_path)
+    rows = [
+        replace(row, fold=place % 2)
+        for place, row in enumerate(read_manifest(relabel(patients), may_be_own=True))
+    ]
+    rows = in_classes_of(own, rows)
+    rng = np.random.default_rng(0)
+    for fold in (0, 1):
+        part = tuple(row for row in rows if row.fold == fold)
+        logits = rng.normal(size=(len(part), 4)).astype(np.float32)
+        evidence = rng.normal(size=(len(part), 3, 3, 4)).astype(np.float32)
+        (tmp_path / f"fold{fold}").mkdir()
+        outlined = np.full((len(part), 3, 3), np.nan, np.float32)
+        HeldOut(part, logits, evidence, outlined).save(
+            tmp_path / f"fold{fold}" / OUTPUTS
+        )
+    joined, _ = join(table, rows, own, tmp_path)
+    stored = HeldOut.load(tmp_path / "fold0" / OUTPUTS, rows)
+    # Both classes free of tumour stand together against the two tumours.
+    cells = own.calibration.evidence_cells
+    pooled = pool_evidence(stored.evidence, cells, (2, 3))
+    expected = calibrated_probabilities(stored.logits, pooled, own.calibration)
+    assert joined.side.probabilities[0] == pytest.approx(expected[0])
+
+
+def test_rows_of_other_classes_are_refused(patients, tiny_bundle, tmp_path):
+    (tmp_path / "own").mkdir()
+    build_tiny_bundle(tmp_path / "own", OWN)
+    table = patients.with_name("table.csv")
+    for manifest, bundle in (
+        (patients, tmp_path / "own"),
+        (relabel(patients), tiny_bundle),
+    ):
+        config = ClinicalConfig(table, manifest, bundle, tmp_path / "out")
+        with pytest.raises(DatasetError, match="The rows are of the classes"):
+            add_clinical(config)
 
 
 def test_a_bundle_of_another_network_is_not_written_over(

@@ -16,10 +16,10 @@ import pytest
 
 from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.calibration.decision_layer import fit_decision_layer
-from tumorlens.data.duplicates.copy_codes import training_fingerprints
+from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import write_manifest
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.evaluation.scoring.worst_errors import fold_predictor
+from tumorlens.evaluation.scored_slices import fold_predictor
 from tumorlens.experiments.cross_validation import (
     OUTPUTS,
     FoldPlan,

@@ -11,7 +11,7 @@ import pytest
 from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.performance.by_sequence import sequence_figures
-from tumorlens.evaluation.scoring.scored_slices import score_records
+from tumorlens.evaluation.scored_slices import score_records
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle

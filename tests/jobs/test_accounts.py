@@ -1,14 +1,16 @@
-"""Accounts: a name and a password open one, and nothing else does."""
+"""Accounts and tokens: who is let in, who is not, and what is kept of them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pyotp
 import pytest
 
+from tests.jobs.conftest import Clock
 from tumorlens.errors import MissingFileError, SettingError
-from tumorlens.jobs.accounts import AccountStore, code_address, new_code_key
+from tumorlens.jobs.accounts import AccountStore, TokenStore, code_address, new_code_key
 from tumorlens.jobs.database import Database
-from tumorlens.jobs.tokens import TokenStore
 
 PASSWORD = "four drawn heads a day"
 
@@ -77,7 +79,7 @@ def test_what_cannot_be_is_refused(
         accounts.add("ben", PASSWORD, "admin")
 
 
-class Clock:
+class OwnClock:
     now = 1_000_000.0
 
     def __call__(self) -> float:
@@ -85,7 +87,7 @@ class Clock:
 
 
 def test_each_code_of_an_app_opens_the_account_once(database: Database) -> None:
-    clock = Clock()
+    clock = OwnClock()
     accounts = AccountStore(database, clock)
     stamp = accounts.add("anna", PASSWORD, "reader").stamp
     key = new_code_key()
@@ -154,3 +156,62 @@ def test_who_signs_in_elsewhere_has_one_account(
     assert accounts.check("anna", "") is None
     accounts.disable("anna")
     assert accounts.signed_in("https://a 1", "anna", "viewer") is None
+
+
+@pytest.fixture
+def tokens(database: Database, clock: Clock) -> TokenStore:
+    return TokenStore(database, clock)
+
+
+def test_a_token_is_found_by_itself_and_by_its_id(tokens: TokenStore) -> None:
+    assert not tokens.exist()
+    made, text = tokens.add("anna", {"write", "read"}, 30)
+    assert tokens.exist()
+    found = tokens.find(text)
+    assert found is not None
+    assert (found.user, found.scopes) == ("anna", ["read", "write"])
+    assert tokens.get(made.id) is not None
+    assert tokens.find(text[:-1]) is None
+    assert tokens.get("none") is None
+    assert [item.id for item in tokens.all()] == [made.id]
+
+
+def test_a_token_ends_by_time_and_by_hand(tokens: TokenStore, clock: Clock) -> None:
+    made, text = tokens.add("anna", {"read"}, 1)
+    for_ever, other = tokens.add("ben", {"read"}, None)
+    clock.now += 86_400
+    assert tokens.find(text) is None
+    assert tokens.get(made.id) is None
+    assert tokens.find(other) is not None
+    tokens.revoke(for_ever.id)
+    assert tokens.find(other) is None
+    # To end the last token opens nothing.
+    assert tokens.exist()
+    with pytest.raises(MissingFileError, match="no token 'none'"):
+        tokens.revoke("none")
+
+
+def test_the_token_itself_is_kept_nowhere(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    _, text = TokenStore(database).add("anna", {"read"}, 1)
+    database.close()
+    for path in tmp_path.iterdir():
+        assert text.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("user", "scopes", "said"),
+    [
+        ("", {"read"}, "0 characters"),
+        ("x" * 101, {"read"}, "101"),
+        ("a\nb", {"read"}, "characters"),
+        ("anna", {"all"}, "'all'"),
+        ("anna", set(), "No scope"),
+    ],
+)
+def test_a_token_that_cannot_be_is_refused(
+    tokens: TokenStore, user: str, scopes: set[str], said: str
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        tokens.add(user, scopes, 1)
+    assert not tokens.exist()

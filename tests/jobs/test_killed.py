@@ -22,7 +22,7 @@ from pathlib import Path
 from tumorlens.jobs.queue import Progress, RetryPolicy
 from tumorlens.jobs.store import JobStore
 from tumorlens.jobs.tables import JobState
-from tumorlens.jobs.worker import Worker
+from tumorlens.jobs.queue import Worker
 
 url = sys.argv[2] if len(sys.argv) > 2 else None
 store = JobStore(Path(sys.argv[1]), {"judge": RetryPolicy(1000, 0.01, 0.01)}, url=url)

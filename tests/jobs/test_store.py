@@ -1,4 +1,4 @@
-"""A store is one process's, private, and free again however that one ends."""
+"""A store is one process's, private, free again however it ends, and kept small."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.conftest import POLICIES, Opened
+from tests.jobs.conftest import POLICIES, Clock, Opened
 from tumorlens.errors import OutputError
-from tumorlens.jobs.store import JobStore
+from tumorlens.jobs.queue import JobQueue
+from tumorlens.jobs.store import JobStore, Retention
+from tumorlens.jobs.tables import Job, JobState
 
 HOLDER = """
 import sys, time
@@ -110,3 +112,125 @@ def test_a_damaged_database_is_said_and_unlocked(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(OutputError, match="not a database"):
             JobStore(tmp_path, POLICIES)
+
+
+KB = 2**10
+
+
+@pytest.fixture
+def retention(store: JobStore) -> Retention:
+    return Retention(store.database, store.queue, store.artifacts, 10 * KB)
+
+
+def put(
+    store: JobStore,
+    clock: Clock,
+    owner: str,
+    kilobytes: int,
+    state: JobState = JobState.DONE,
+    parent: str | None = None,
+) -> Job:
+    """Keep a job with a file of some kilobytes; the clock goes on by a second."""
+    clock.now += 1
+    with store.artifacts.staging() as stage, store.database.transaction():
+        job = store.queue.add("scan", "judge", owner=owner, state=state, parent=parent)
+        store.artifacts.attach(job.id, "result", {"a": stage(bytes(kilobytes * KB))})
+    return job
+
+
+def left(queue: JobQueue, *owners: str) -> list[str]:
+    return [job.id for owner in owners for job in queue.owned(owner, "scan")]
+
+
+def test_what_is_old_goes_unless_it_is_under_way(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    waiting = put(store, clock, "me", 1, JobState.WAITING)
+    part = put(store, clock, "me", 1, parent=waiting.id)
+    put(store, clock, "me", 1)
+    end = clock.now
+    young = put(store, clock, "me", 1)
+    assert retention.expire(end, clock.now) == 1
+    assert left(store.queue, "me") == [young.id, part.id, waiting.id]
+    job = store.queue.claim("judge", "worker")
+    assert job is not None
+    clock.now += 10_000
+    assert retention.expire(clock.now - 1, clock.now) == 1
+    assert left(store.queue, "me") == [part.id, waiting.id]
+    # Its time begins when it is over, however long it waited.
+    store.queue.finish(job)
+    assert retention.expire(clock.now - 1, clock.now) == 0
+    assert retention.expire(clock.now, clock.now) == 2
+
+
+def test_the_oldest_results_of_who_sends_go_first(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    visitor = put(store, clock, "visitor", 4)
+    mine = [put(store, clock, "me", 2) for _ in range(4)]
+    assert retention.make_room(mine[-1])
+    assert left(store.queue, "me") == [job.id for job in mine[:0:-1]]
+    assert left(store.queue, "visitor") == [visitor.id]
+
+
+def test_however_much_one_sends_who_keeps_less_keeps_it(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    visitor = put(store, clock, "visitor", 1)
+    for _ in range(60):
+        retention.make_room(put(store, clock, "me", 3))
+    assert left(store.queue, "visitor") == [visitor.id]
+    assert len(left(store.queue, "me")) == 3
+
+
+def test_who_keeps_most_makes_room_for_a_newcomer(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    greedy = [put(store, clock, "greedy", 4) for _ in range(2)]
+    modest = put(store, clock, "modest", 1)
+    newcomer = put(store, clock, "newcomer", 2)
+    assert retention.make_room(newcomer)
+    assert left(store.queue, "greedy") == [greedy[1].id]
+    assert left(store.queue, "modest", "newcomer") == [modest.id, newcomer.id]
+
+
+def test_where_nobody_keeps_more_nobody_gives_way(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    other = put(store, clock, "other", 9)
+    mine = put(store, clock, "me", 9)
+    assert not retention.make_room(mine)
+    assert left(store.queue, "other", "me") == [other.id, mine.id]
+
+
+def test_what_is_under_way_and_its_parts_do_not_give_way(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    waiting = put(store, clock, "me", 6, JobState.WAITING)
+    part = put(store, clock, "me", 3, parent=waiting.id)
+    old = put(store, clock, "me", 1)
+    newest = put(store, clock, "me", 2)
+    assert not retention.make_room(newest)
+    assert left(store.queue, "me") == [newest.id, part.id, waiting.id]
+    assert old.id not in left(store.queue, "me")
+
+
+def test_the_parts_of_the_newest_stay_with_it(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    whole = put(store, clock, "me", 0)
+    parts = [put(store, clock, "me", 6, parent=whole.id) for _ in range(2)]
+    assert not retention.make_room(whole)
+    assert retention.make_room(parts[1])
+    assert left(store.queue, "me") == [parts[1].id, whole.id]
+
+
+def test_only_one_job_alone_may_be_larger_than_all_room(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    put(store, clock, "me", 20, JobState.WAITING)
+    put(store, clock, "me", 0, JobState.WAITING)
+    put(store, clock, "me", 5)
+    assert retention.waiting_fits()
+    put(store, clock, "you", 1, JobState.WAITING)
+    assert not retention.waiting_fits()

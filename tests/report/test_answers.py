@@ -25,8 +25,7 @@ from tumorlens.inference.bundle.facts import (
     Rate,
     Rules,
 )
-from tumorlens.inference.series.decision import decide_series
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction, decide_series
 from tumorlens.inference.slice.decision import Decision, RawOutputs, by_class, decide
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.prediction import Prediction

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from tests.conftest import LESIONS, draw_phantom, hash_of
-from tumorlens.calibration.clinical.fit import ClinicalData, deal_folds
-from tumorlens.taxonomy import CLASSES
+from tumorlens.calibration.clinical import ClinicalData, deal_folds
+from tumorlens.data.manifest import read_manifest, write_manifest
+from tumorlens.taxonomy import CLASSES, own_classes
 
 
 def made_patients(
@@ -90,6 +92,24 @@ def draw_patients(folder: Path, patients: int = 8, split: str = "validation") ->
 def write_csv(path: Path, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([head, *rows])
+
+
+OWN = own_classes({"astro": True, "meningeal": True, "cyst": False, "healthy": False})
+"""Classes of a user's own for the tiny network, which has four outputs."""
+
+OWN_LABELS = {"glioma": "astro", "meningioma": "meningeal", "no_tumor": "healthy"}
+
+
+def relabel(manifest: Path) -> Path:
+    """Write the manifest of `draw_patients` in classes of a user's own beside it."""
+    by_name = {str(item): item for item in OWN}
+    rows = [
+        replace(row, label=by_name[OWN_LABELS[str(row.label)]])
+        for row in read_manifest(manifest)
+    ]
+    path = manifest.with_name("own.csv")
+    write_manifest(rows, path)
+    return path
 
 
 def drop_column(table: Path, *names: str) -> Path:

@@ -14,7 +14,8 @@ from tumorlens.inference.bundle.facts import (
     Rate,
     SeriesModel,
 )
-from tumorlens.inference.series.results import Lesion, SeriesPrediction, Side
+from tumorlens.inference.series.decision import SeriesPrediction
+from tumorlens.inference.series.lesion import Lesion, Side
 from tumorlens.taxonomy import Answer, TumorClass
 
 RATE = Rate(0.9, 0.8, 0.95)

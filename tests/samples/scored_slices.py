@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
+from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 SURE = 0.94

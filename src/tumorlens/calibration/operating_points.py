@@ -26,7 +26,7 @@ from tumorlens.inference.bundle.facts import (
     Rate,
 )
 from tumorlens.inference.slice.decision import LIKELIER
-from tumorlens.statistics.resampling import Resampling, share_figure
+from tumorlens.statistics import Resampling, share_figure
 from tumorlens.taxonomy import (
     NO_TUMOR_INDEX,
     Finding,

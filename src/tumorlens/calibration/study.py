@@ -22,7 +22,7 @@ from tumorlens.data.sequences import LEARNED_SEQUENCES
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import Rate, SequenceSum, StudyModel
 from tumorlens.inference.series.decision import log_odds
-from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.statistics import Draws, Resampling, figure
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TUMOR_CLASSES
 from tumorlens.training.held_out import HeldOut
 

@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.duplicates.copies import copies, measured_pairs, take_fingerprints
-from tumorlens.data.duplicates.fingerprint import Fingerprint
-from tumorlens.data.duplicates.neighbours import Pair, groups
+from tumorlens.data.duplicates import (
+    Fingerprint,
+    Pair,
+    copies,
+    groups,
+    measured_pairs,
+    take_fingerprints,
+)
 from tumorlens.data.manifest import Record, class_names
 from tumorlens.taxonomy import CLASSES
 

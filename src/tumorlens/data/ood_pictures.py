@@ -296,7 +296,7 @@ _DRAWERS: dict[str, Callable[[np.random.Generator], Picture]] = {
 
 CT_FLAG = "ct"
 DRAWN_CT = "drawn ct"
-"""Kind of what `tumorlens.calibration.drawn_tomograms` draws."""
+"""Kind of what `tumorlens.calibration.ood` draws."""
 
 
 def tomograms(records: Sequence[Record]) -> list[Outlier]:

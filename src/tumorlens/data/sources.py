@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tumorlens.data.duplicates.copies import copies, take_fingerprints
-from tumorlens.data.duplicates.neighbours import NEAR_DUPLICATE, groups
+from tumorlens.data.duplicates import NEAR_DUPLICATE, copies, groups, take_fingerprints
 from tumorlens.data.manifest import EITHER, LIKENESS, Record, read_manifest
 from tumorlens.data.sequences import parse_sequence
 from tumorlens.errors import DatasetError, MissingFileError

@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tumorlens.data.class_folders import SPLITS
-from tumorlens.data.duplicates.copies import linked_copies
-from tumorlens.data.duplicates.neighbours import groups
-from tumorlens.data.manifest import Record, read_manifest
+from tumorlens.data.duplicates import groups, linked_copies
+from tumorlens.data.manifest import SPLITS, Record, read_manifest
 from tumorlens.errors import DatasetError
 
 _Stratum = tuple[str, str, str]

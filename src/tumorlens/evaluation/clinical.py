@@ -1,9 +1,10 @@
 """Gain from clinical columns over the image alone, on held-out patients.
 
-Three judges are set side by side on the same held-out patients: the image as the
+Four judges are set side by side on the same held-out patients: the image as the
 bundle serves it; the image fitted to these patients with all the freedom of the
-clinical model but its columns; and image and columns. Only the last two differ by
-the columns alone: the first may lose by another mix of classes.
+clinical model but its columns; the columns alone; and image and columns. The gain is
+that of the last over the second, which differ by the columns alone: the first may lose
+by another mix of classes.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.clinical.fit import ClinicalData, cross_fit
+from tumorlens.calibration.clinical import ClinicalData, cross_fit
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
-from tumorlens.evaluation.scoring.scored_slices import Judgements, averaged
+from tumorlens.evaluation.scored_slices import Judgements, averaged
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.metrics import auroc
-from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure
-from tumorlens.taxonomy import CLASSES, INFO, TumorClass
+from tumorlens.statistics import Draws, Resampling, Statistic, auroc, figure
+from tumorlens.taxonomy import ClassName, info_of
 
 PERMUTATIONS = 99
 LOG_LOSS = "Log loss"
@@ -50,10 +50,15 @@ def _accuracy(judged: Judgements, draws: Resampling) -> Draws:
 
 
 def _auroc_of_classes(judged: Judgements, draws: Resampling) -> Draws:
-    """Mean over the classes that there are, each against the rest."""
+    """Mean over the classes that there are, each against the rest of them."""
     kinds = np.unique(judged.labels)
+    share = judged.probabilities[:, kinds].sum(axis=1)
     areas = [
-        draws.auroc(judged.probabilities[:, row], judged.labels == row) for row in kinds
+        draws.auroc(
+            judged.probabilities[:, row] / np.maximum(share, 1e-12),
+            judged.labels == row,
+        )
+        for row in kinds
     ]
     return np.asarray(np.mean(areas, axis=0))
 
@@ -95,17 +100,21 @@ STATISTICS: dict[str, Statistic[Judgements]] = {
 
 @dataclass(frozen=True)
 class ClinicalJudges:
-    """The same N held-out slices by three judges; each of shape (N, 4)."""
+    """The same N held-out slices by four judges; each of shape (N, C), C classes."""
 
     served: NDArray[np.float64]
     image: NDArray[np.float64]
+    columns: NDArray[np.float64]
     fused: NDArray[np.float64]
 
     @classmethod
     def of(cls, data: ClinicalData) -> ClinicalJudges:
         """Judge every fold by models fitted on the others."""
         return cls(
-            data.probabilities, cross_fit(data.without_columns()), cross_fit(data)
+            data.probabilities,
+            cross_fit(data.without_columns()),
+            cross_fit(data.without_image()),
+            cross_fit(data),
         )
 
 
@@ -137,8 +146,8 @@ def measure_clinical(
     dict
         Plain JSON: ``by_patient`` (the mean probability over a patient's
         slices of one class) and ``by_slice``, each by figure: ``served``,
-        ``image``, ``fused`` and ``difference`` (fused less image, its interval
-        of paired draws of patients), ``null`` (the difference's middle 95 % of
+        ``image``, ``columns``, ``fused`` and ``difference`` (fused less image, its
+        interval of paired draws of patients), ``null`` (the difference's middle 95 % of
         the permutations) and ``p``, one-sided: the share of permutations that
         help as much, the columns as they are counted among them (Phipson and
         Smyth 2010, Stat Appl Genet Mol Biol). ``null`` and ``p`` are None
@@ -147,19 +156,27 @@ def measure_clinical(
     null = _null(data, judges.image, threshold, permutations, say)
     figures: dict[str, Any] = {"permutations": permutations}
     for level, join in _LEVELS.items():
-        served, image, fused = (
+        image, fused = (
             join(_judgements(data, values, threshold))
-            for values in (judges.served, judges.image, judges.fused)
+            for values in (judges.image, judges.fused)
         )
+        beside = {
+            name: join(_judgements(data, values, threshold))
+            for name, values in (("served", judges.served), ("columns", judges.columns))
+        }
         draws = Resampling(image.groups)
         figures[level] = {}
         for name, statistic in STATISTICS.items():
             alone, both = (statistic.measure(item, draws) for item in (image, fused))
             if not (np.isfinite(alone[0]) and np.isfinite(both[0])):
                 continue
-            first = statistic.measure(served, draws)
-            figures[level][name] = {
-                "served": statistic.figure(first, served, draws),
+            figures[level][_title(name, data)] = {
+                **{
+                    judge: statistic.figure(
+                        statistic.measure(judged, draws), judged, draws
+                    )
+                    for judge, judged in beside.items()
+                },
                 "image": statistic.figure(alone, image, draws),
                 "fused": statistic.figure(both, fused, draws),
                 "difference": figure(both - alone),
@@ -172,12 +189,17 @@ def measure_clinical(
     return figures
 
 
+def _title(name: str, data: ClinicalData) -> str:
+    """Name a figure by how many classes there are."""
+    return name.replace("4-class", f"{len(data.names)}-class")
+
+
 def _judgements(
     data: ClinicalData, probabilities: NDArray[np.float64], threshold: float
 ) -> Judgements:
     groups = [str(number) for number in data.patients]
     points = {"point": np.full(len(groups), threshold)}
-    return Judgements(data.labels, probabilities, groups, points)
+    return Judgements(data.labels, probabilities, groups, points, data.names)
 
 
 def _null(
@@ -278,7 +300,7 @@ def measure_subgroups(
                 alone, both = (
                     statistic.measure(item, draws) for item in (image, fused)
                 )
-                parts[part][name] = {
+                parts[part][_title(name, data)] = {
                     "image": statistic.figure(alone, image, draws),
                     "fused": statistic.figure(both, fused, draws),
                     "difference": figure(both - alone),
@@ -290,7 +312,7 @@ def measure_subgroups(
 
 def leak_warnings(
     data: ClinicalData, columns: Mapping[str, slice]
-) -> dict[str, tuple[TumorClass, float]]:
+) -> dict[str, tuple[ClassName, float]]:
     """Find columns that tell a class nearly for certain without any image.
 
     Parameters
@@ -308,10 +330,10 @@ def leak_warnings(
     """
     blind = replace(
         data,
-        probabilities=np.full_like(data.probabilities, 1.0 / len(CLASSES)),
+        probabilities=np.full_like(data.probabilities, 1.0 / len(data.names)),
     )
     # One row for each patient and class; a patient's columns are the same in all.
-    keys = data.patients * len(CLASSES) + data.labels
+    keys = data.patients * len(data.names) + data.labels
     first = np.zeros(len(keys), bool)
     first[np.unique(keys, return_index=True)[1]] = True
     blind = blind.take(first)
@@ -319,7 +341,7 @@ def leak_warnings(
     for name, place in columns.items():
         alone = cross_fit(replace(blind, features=blind.features[:, place]))
         areas = {
-            CLASSES[row]: auroc(alone[:, row], blind.labels == row)
+            data.names[row]: auroc(alone[:, row], blind.labels == row)
             for row in blind.classes
         }
         best = max(areas, key=lambda key: areas[key])
@@ -328,10 +350,11 @@ def leak_warnings(
     return warnings
 
 
-def leak_sentence(column: str, told: TumorClass, area: float) -> str:
+def leak_sentence(column: str, told: ClassName, area: float) -> str:
     """Say what is suspicious about a column."""
+    title = info_of(told).title.lower()
     return (
-        f"The column {column!r} alone tells {INFO[told].title.lower()} from the other "
-        f"classes with an AUROC of {area:.2f}. Is it a copy of the diagnosis, or known "
-        "only once the diagnosis is? Then leave it out: the figures are worth nothing."
+        f"The column {column!r} alone tells {title} from the other classes with an "
+        f"AUROC of {area:.2f}. Is it a copy of the diagnosis, or known only once the "
+        "diagnosis is? Then leave it out: the figures are worth nothing."
     )

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from tumorlens.statistics.resampling import Figure, share_figure
+from tumorlens.statistics import Figure, share_figure
 from tumorlens.taxonomy import (
     TUMOR_FINDINGS,
     Answer,

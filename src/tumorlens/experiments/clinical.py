@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.clinical.columns import (
+from tumorlens.calibration.clinical import (
     FEWEST,
     ChosenColumns,
-    choose_columns,
-    groups_of_patients,
-)
-from tumorlens.calibration.clinical.fit import (
     ClinicalData,
     ClinicalFit,
+    choose_columns,
     deal_folds,
     fit_clinical,
+    groups_of_patients,
 )
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError, OutputError, TrainingError
@@ -36,9 +34,10 @@ from tumorlens.evaluation.clinical import (
     measure_clinical,
     measure_subgroups,
 )
-from tumorlens.evaluation.scoring.leakage import check_held_out
-from tumorlens.evaluation.scoring.scored_slices import score_records
+from tumorlens.evaluation.leakage import check_held_out
+from tumorlens.evaluation.scored_slices import score_records
 from tumorlens.experiments.cross_validation import held_out_by_folds
+from tumorlens.experiments.evaluation import in_classes_of
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import (
     FACTS_FILE,
@@ -63,7 +62,7 @@ from tumorlens.inference.slice.decision import (
     pool_evidence,
 )
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import ClassName, clear_places
 
 _BY_FOLDS = (
     "The image of each patient was judged by a network that trained without them; "
@@ -84,20 +83,24 @@ class ImageSide:
     records
         N records.
     probabilities
-        Shape (N, 4), calibrated.
+        Shape (N, C), calibrated.
     statement
         Statement whether these are held out, in full sentences.
+    classes
+        The bundle's C classes, in the order of probabilities.
     """
 
     records: tuple[Record, ...]
     probabilities: NDArray[np.float64]
     statement: str
+    classes: Sequence[ClassName]
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """Class indices, shape (N,)."""
         return np.array(
-            [CLASSES.index(row.label) for row in self.records if row.label], np.int64
+            [self.classes.index(row.label) for row in self.records if row.label],
+            np.int64,
         )
 
     def take(self, kept: Sequence[bool]) -> ImageSide:
@@ -106,6 +109,7 @@ class ImageSide:
             tuple(compress(self.records, kept)),
             self.probabilities[np.array(kept, bool)],
             self.statement,
+            self.classes,
         )
 
 
@@ -131,15 +135,17 @@ def image_by_folds(
     held = held_out_by_folds(folder, records)
     pooled = np.zeros_like(held.logits)
     if held.evidence is not None:
-        pooled = pool_evidence(held.evidence, bundle.calibration.evidence_cells)
+        cells = bundle.calibration.evidence_cells
+        pooled = pool_evidence(held.evidence, cells, clear_places(bundle.classes))
     head = bundle.sequence_head
     shares = None
     if head is not None and held.sequence is not None:
         shares = head.probabilities(held.sequence)
     probabilities = class_view(
-        calibrated_probabilities(held.logits, pooled, bundle.calibration, shares)
+        calibrated_probabilities(held.logits, pooled, bundle.calibration, shares),
+        bundle.classes,
     )
-    return ImageSide(held.records, probabilities, _BY_FOLDS)
+    return ImageSide(held.records, probabilities, _BY_FOLDS, bundle.classes)
 
 
 def image_by_bundle(
@@ -185,7 +191,8 @@ def image_by_bundle(
         load_classifier(bundle.folder, precision=FLOAT32), usable_records, say=say
     )
     return ImageSide(
-        tuple(scored_slices.records), scored_slices.probabilities, statement
+        *(tuple(scored_slices.records), scored_slices.probabilities, statement),
+        bundle.classes,
     )
 
 
@@ -261,7 +268,8 @@ def join_table(
         usable = [row for row in usable if row.split != "test"]
         usable_records = [row for row in usable if row in has_row]
         side = image_by_bundle(bundle, usable_records, records, say)
-    counts = _count(side.records, [row for row in usable if row not in has_row])
+    without_row = [row for row in usable if row not in has_row]
+    counts = _count(side.records, without_row, bundle.classes)
     enough = _classes_with_enough(counts, say)
     side = side.take([str(row.label) in enough for row in side.records])
     places = [_place(table, row) for row in side.records]
@@ -276,7 +284,9 @@ def _place(table: ClinicalTable, record: Record) -> int | None:
 
 
 def _count(
-    with_row: Sequence[Record], without: Sequence[Record]
+    with_row: Sequence[Record],
+    without: Sequence[Record],
+    classes: Sequence[ClassName],
 ) -> dict[str, dict[str, int]]:
     patients = [
         Counter(label for label, _ in {(row.label, row.group) for row in rows})
@@ -284,7 +294,7 @@ def _count(
     ]
     return {
         name.value: {"patients": patients[0][name], "without_row": patients[1][name]}
-        for name in CLASSES
+        for name in classes
         if patients[0][name] + patients[1][name]
     }
 
@@ -370,18 +380,17 @@ def add_clinical(
     Raises
     ------
     InputError, DatasetError
-        The table or the manifest cannot be used.
+        The table or the manifest cannot be used, or its classes are not the bundle's.
     TrainingError
         The cross-validation is of another manifest, or `out` holds a bundle of
         another network.
     """
     bundle = load_bundle(config.bundle)
-    bundle.require_four_classes()
     _check_out(config.out, bundle)
     table = read_clinical_table(config.table)
     joined = join_table(
         table,
-        read_manifest(config.manifest),
+        in_classes_of(bundle, read_manifest(config.manifest, may_be_own=True)),
         bundle,
         config.calibrate_on,
         config.include_flagged,
@@ -422,7 +431,7 @@ def add_clinical(
         "subgroups": measure_subgroups(data, judges, groups_of_patients(rows), FEWEST),
         "research_use_only": RESEARCH_USE,
     }
-    model = _model(chosen, fitted, report)
+    model = _model(chosen, fitted, bundle.classes, report)
     report["model_weights"] = {
         "features": list(model.features),
         "classes": [name.value for name in model.classes],
@@ -454,6 +463,7 @@ def _data(
         np.array(known_folds, np.int64)
         if len(known_folds) == len(folds) and len(set(known_folds)) > 1
         else deal_folds(labels, np.asarray(patients, np.int64), FOLDS),
+        side.classes,
     )
 
 
@@ -482,12 +492,15 @@ def _describe(chosen: ChosenColumns) -> list[dict[str, Any]]:
 
 
 def _model(
-    chosen: ChosenColumns, fitted: ClinicalFit, report: Mapping[str, Any]
+    chosen: ChosenColumns,
+    fitted: ClinicalFit,
+    classes: Sequence[ClassName],
+    report: Mapping[str, Any],
 ) -> ClinicalModel:
     bias: NDArray[np.float64] = fitted.bias
     return ClinicalModel(
         columns=chosen.columns,
-        classes=tuple(CLASSES[row] for row in fitted.classes),
+        classes=tuple(classes[row] for row in fitted.classes),
         image_weight=fitted.image_weight,
         bias=tuple(map(float, bias)),
         weights=fitted.weights,

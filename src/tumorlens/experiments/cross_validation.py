@@ -20,8 +20,8 @@ from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.scoring.leakage import check_held_out, pool_leakage
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.leakage import check_held_out, pool_leakage
+from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     ScoredSlices,
     score_records,

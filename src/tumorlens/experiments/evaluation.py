@@ -22,23 +22,26 @@ from tumorlens.data.manifest import (
 )
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
-from tumorlens.evaluation.explanations.faithfulness import measure_faithfulness
+from tumorlens.evaluation.corruption import measure_corruption
+from tumorlens.evaluation.explanations import measure_faithfulness
+from tumorlens.evaluation.leakage import check_held_out
+from tumorlens.evaluation.ood import measure_ood
 from tumorlens.evaluation.performance.comparison import SWAPS, compare
-from tumorlens.evaluation.performance.curves import curve_figures
-from tumorlens.evaluation.performance.figures import PARTS, operating_costs, set_figures
-from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
-from tumorlens.evaluation.performance.subgroups import source_kinds, subgroup_figures
-from tumorlens.evaluation.robustness.corruption import measure_corruption
-from tumorlens.evaluation.robustness.ood import measure_ood
-from tumorlens.evaluation.scoring.leakage import check_held_out
-from tumorlens.evaluation.scoring.scored_slices import (
-    MeasuredBundle,
-    ScoredSlices,
-    score_records,
+from tumorlens.evaluation.performance.figures import (
+    PARTS,
+    curve_figures,
+    operating_costs,
+    set_figures,
+    source_kinds,
+    subgroup_figures,
 )
-from tumorlens.evaluation.scoring.worst_errors import (
+from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
+from tumorlens.evaluation.scored_slices import (
+    MeasuredBundle,
     Predict,
+    ScoredSlices,
     predictor,
+    score_records,
     typical_errors,
     worst_errors,
 )
@@ -46,13 +49,12 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Rules
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.slice.prediction import Prediction
-from tumorlens.report.evaluation.curves import curve_sections
 from tumorlens.report.evaluation.explanations import faithfulness_section
-from tumorlens.report.evaluation.held_out import held_out_section
-from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.evaluation.performance import (
     comparison_section,
+    curve_sections,
     figure_sections,
+    held_out_section,
     subgroup_section,
 )
 from tumorlens.report.evaluation.robustness import corruption_section, ood_section
@@ -63,8 +65,9 @@ from tumorlens.report.evaluation.worst_errors import (
     worst_errors_section,
 )
 from tumorlens.report.model_card.figures import SETS
+from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section, Table
-from tumorlens.statistics.localisation import read_outline
+from tumorlens.statistics import read_outline
 from tumorlens.taxonomy import (
     CLASSES,
     TUMOR_CLASSES,
@@ -165,7 +168,7 @@ def evaluate_bundles(
     own = [item.bundle for item in classifiers if item.bundle.has_own_classes]
     if own and len(everyone) > 1:
         own[0].require_four_classes()
-    records = _in_classes_of(classifiers[0].bundle, records)
+    records = in_classes_of(classifiers[0].bundle, records)
     unrecorded = replace(config, record_as=None)
     evaluations = [
         _evaluate(
@@ -196,8 +199,14 @@ def evaluate_bundles(
     return evaluations[: len(folders)]
 
 
-def _in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
-    """Label rows with a bundle's classes, all or some; refuse rows of others."""
+def in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
+    """Label rows with a bundle's classes, all or some of them.
+
+    Raises
+    ------
+    DatasetError
+        Rows are of other classes, or say something else of what is a tumour.
+    """
     labels = class_names(records)
     own = {str(item): item for item in bundle.classes if isinstance(item, OwnClass)}
     if all(x in own and own[x].is_tumor is x.is_tumor for x in labels) and (

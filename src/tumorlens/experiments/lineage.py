@@ -14,11 +14,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.duplicates.copies import take_fingerprints
-from tumorlens.data.duplicates.copy_codes import TrainingCodes
+from tumorlens.data.duplicates import TrainingCodes, take_fingerprints
 from tumorlens.data.manifest import Record
 from tumorlens.errors import BundleError, TrainingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS, SHAPED
+from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS, SHAPED
 from tumorlens.inference.bundle.bundle import (
     DEFAULT_BUNDLE,
     WEIGHTS_FILE,

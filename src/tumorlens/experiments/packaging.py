@@ -23,14 +23,13 @@ from tumorlens.calibration.decision_layer import (
     too_few_patients,
     unfitted_layer,
 )
-from tumorlens.calibration.drawn_tomograms import drawn_tomograms
-from tumorlens.calibration.ood import Embedded, fit_ood_model
+from tumorlens.calibration.ood import Embedded, drawn_tomograms, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
-from tumorlens.data.duplicates.copy_codes import training_fingerprints
+from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import Record, class_names, manifest_digest
 from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS, PARENTS
+from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS
 from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing, brain_share, prepare_batch

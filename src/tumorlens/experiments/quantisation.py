@@ -29,13 +29,13 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from tumorlens.calibration.series.scored_series import fold_bundles
+from tumorlens.calibration.series import fold_bundles
 from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.evaluation.robustness.ood_pictures import gather_ood_pictures
-from tumorlens.evaluation.scoring.scored_slices import judge_slices
+from tumorlens.evaluation.ood import gather_ood_pictures
+from tumorlens.evaluation.scored_slices import judge_slices
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.bundle.bundle import (
     MODEL_FILE,
@@ -66,7 +66,7 @@ from tumorlens.inference.slice.session import (
     fold_graph,
     time_graphs,
 )
-from tumorlens.statistics.metrics import auroc, calibration_error
+from tumorlens.statistics import auroc, calibration_error
 from tumorlens.taxonomy import is_tumor
 
 INT8: Precision = "int8"

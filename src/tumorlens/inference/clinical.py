@@ -35,7 +35,7 @@ from tumorlens.inference.slice.decision import (
     softmax,
 )
 from tumorlens.inference.slice.prediction import Prediction
-from tumorlens.taxonomy import CLASSES, Lesion, TumorClass
+from tumorlens.taxonomy import CLASSES, DECIDED, ClassName, Lesion, OwnClass
 
 PATIENT, FILE = "patient", "file"
 """The columns that say whose row it is, in any mixture of cases."""
@@ -516,7 +516,7 @@ class ClinicalModel:
     """
 
     columns: tuple[Column, ...]
-    classes: tuple[TumorClass, ...]
+    classes: tuple[ClassName, ...]
     image_weight: float
     bias: tuple[float, ...]
     weights: NDArray[np.float64]
@@ -528,6 +528,12 @@ class ClinicalModel:
         """Names of the F numbers."""
         return tuple(name for column in self.columns for name in column.features)
 
+    @property
+    def bundle_classes(self) -> Sequence[ClassName]:
+        """All N classes of the bundle, in the order of its probabilities."""
+        first = self.classes[0]
+        return first.siblings if isinstance(first, OwnClass) else CLASSES
+
     def fuse(
         self, probabilities: NDArray[np.float64], features: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -536,16 +542,16 @@ class ClinicalModel:
         Parameters
         ----------
         probabilities
-            Shape (N, 4): of the image, calibrated.
+            Shape (N, C): of the image, calibrated, for the C `bundle_classes`.
         features
             Shape (N, F), from `encode`.
 
         Returns
         -------
         ndarray
-            Shape (N, 4), float64; rows sum to 1.
+            Shape (N, C), float64; rows sum to 1.
         """
-        kept = [CLASSES.index(name) for name in self.classes]
+        kept = [self.bundle_classes.index(name) for name in self.classes]
         scores = self.image_weight * image_scores(probabilities)[:, kept]
         scores += np.asarray(self.bias) + features @ self.weights
         fused = np.array(probabilities, np.float64)
@@ -567,7 +573,12 @@ class ClinicalModel:
         }
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], where: str) -> Self:
+    def read(
+        cls,
+        document: Mapping[str, Any],
+        where: str,
+        bundle_classes: Sequence[ClassName] = CLASSES,
+    ) -> Self:
         """Read what `to_json` returned.
 
         Parameters
@@ -576,6 +587,8 @@ class ClinicalModel:
             Plain JSON.
         where
             File that it stands in, for messages.
+        bundle_classes
+            All classes of the bundle that it belongs to.
 
         Raises
         ------
@@ -586,9 +599,10 @@ class ClinicalModel:
         if facts.text("format") != FORMAT:
             facts.refuse("format", f"{FORMAT!r}; upgrade TumorLens")
         columns = tuple(read_column(item) for item in facts.items("columns"))
+        known = {str(name): name for name in bundle_classes}
         classes = facts.strings("classes")
-        if not set(classes) <= set(CLASSES) or len(set(classes)) < max(2, len(classes)):
-            facts.refuse("classes", f"two or more of {[str(x) for x in CLASSES]}")
+        if not set(classes) <= set(known) or len(set(classes)) < max(2, len(classes)):
+            facts.refuse("classes", f"two or more of {list(known)}")
         count = sum(len(column.features) for column in columns)
         rows = facts.rows("weights", count, len(classes))
         temperature = facts.number("temperature")
@@ -596,7 +610,7 @@ class ClinicalModel:
             facts.refuse("temperature", "a number above 0")
         return cls(
             columns,
-            tuple(map(TumorClass, classes)),
+            tuple(known[name] for name in classes),
             facts.number("image_weight"),
             facts.numbers("bias", len(classes)),
             np.array(rows, np.float64).reshape(count, len(classes)),
@@ -647,7 +661,7 @@ class ClinicalModel:
 
 
 def image_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the image's log-probabilities, bounded below, of shape (N, 4)."""
+    """Return the image's log-probabilities, bounded below, of the same shape."""
     return np.asarray(np.log(np.maximum(probabilities, LEAST_PROBABILITY)))
 
 
@@ -671,7 +685,7 @@ def load_clinical_model(bundle: Bundle) -> ClinicalModel:
         raise BundleError(f"{path} is not valid JSON.") from error
     if not isinstance(document, dict):
         raise BundleError(f"{path} holds no JSON object.")
-    return ClinicalModel.read(document, str(path))
+    return ClinicalModel.read(document, str(path), bundle.classes)
 
 
 NO_ROW = (
@@ -726,9 +740,11 @@ def add_columns(
         return replace(prediction, clinical=use)
     if not use.used:
         return replace(prediction, clinical=use, notes=(*prediction.notes, NO_ROW))
-    image = np.array([[alone.raw_probabilities[name] for name in CLASSES]])
+    names = bundle.classes
+    image = np.array([[alone.raw_probabilities[name] for name in names]])
     values = model.fuse(image, encoded.features[None])[0]
-    options = prediction_set(values, bundle.prediction_sets.thresholds)
+    decided = names if bundle.has_own_classes else DECIDED
+    options = prediction_set(values, bundle.prediction_sets.thresholds, decided)
     outcome = apply_point_and_rules(
         values,
         options,
@@ -743,7 +759,7 @@ def add_columns(
         prediction,
         decision=replace(
             alone,
-            raw_probabilities=by_class(values),
+            raw_probabilities=by_class(values, names),
             finding=outcome.finding,
             kinds=outcome.kinds,
             prediction_set=options,

@@ -19,7 +19,7 @@ import numpy as np
 
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.operations.sequential_test import ReferenceRate
 from tumorlens.taxonomy import ClassName, Verdict, info_of

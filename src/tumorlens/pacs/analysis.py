@@ -20,7 +20,7 @@ from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.study import MRSequence, Series, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.classifier import SeriesClassifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.jobs.monitored_rates import RateMonitor
@@ -35,8 +35,7 @@ from tumorlens.report.dicom.seg import build_seg
 from tumorlens.report.dicom.sr import build_sr
 from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
-from tumorlens.report.study.document import study_to_json
-from tumorlens.report.study.words import study_notes
+from tumorlens.report.study.document import study_notes, study_to_json
 from tumorlens.report.words import PART_MISSING, series_headline
 from tumorlens.taxonomy import Answer, is_tumor
 

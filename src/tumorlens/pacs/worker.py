@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from pydicom import dcmread
 
 from tumorlens.errors import InputError
-from tumorlens.jobs.worker import Worker, described
+from tumorlens.jobs.queue import Worker, described
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.report.dicom.finding import SentResult
 

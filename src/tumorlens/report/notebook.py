@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import MissingLibraryError
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report import words
 from tumorlens.report.series.document import series_to_json

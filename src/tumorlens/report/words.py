@@ -18,9 +18,10 @@ from tumorlens.inference.series.decision import (
     MOSTLY_REFUSED,
     NO_CONTRAST,
     NOTHING_JUDGED,
+    SeriesPrediction,
 )
-from tumorlens.inference.series.results import Lesion as SeriesLesion
-from tumorlens.inference.series.results import SeriesPrediction, Side
+from tumorlens.inference.series.lesion import Lesion as SeriesLesion
+from tumorlens.inference.series.lesion import Side
 from tumorlens.inference.slice.decision import COLOURED, LIKELIER, Decision
 from tumorlens.inference.slice.prediction import Box, Failure, Prediction
 from tumorlens.taxonomy import (

@@ -17,7 +17,7 @@ from tests.samples.drawn_series import drawn_series
 from tests.samples.series_uploads import dark_nifti, nifti
 from tumorlens.cli.main import main
 from tumorlens.errors import BundleError
-from tumorlens.evaluation.series.comparison import load_compared_model
+from tumorlens.evaluation.series import load_compared_model
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import (
     load_bundle,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.samples.archive_server import serve
 from tumorlens.cli.main import main
-from tumorlens.data.public import fetch as fetching
+from tumorlens.data import public as fetching
 
 
 def test_sets_are_listed_and_a_refusal_is_told(

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import draw_phantom
 from tests.samples.series_uploads import nifti
 from tumorlens.cli.main import main
-from tumorlens.data.series.series_list import COLUMNS
+from tumorlens.data.series import COLUMNS
 from tumorlens.inference.bundle.bundle import load_bundle, read_document, write_document
 
 PATIENTS = 8

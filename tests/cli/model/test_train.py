@@ -14,7 +14,7 @@ import pytest
 import tumorlens
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
-from tumorlens.evaluation.scoring.leakage import check_held_out
+from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.taxonomy import TumorClass
 

@@ -12,14 +12,23 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from tests.samples.clinical import SECRET, draw_patients, drop_column
+from tests.conftest import build_tiny_bundle
+from tests.samples.clinical import (
+    OWN,
+    OWN_LABELS,
+    SECRET,
+    draw_patients,
+    drop_column,
+    relabel,
+)
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.clinical import CLINICAL_FILE, load_clinical_model
-from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.document import RESEARCH_USE, prediction_from_json
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -142,6 +151,46 @@ def test_predict_counts_the_columns_and_says_what_stood_without(
         == documents["glioma7"]["probabilities"]
     )
     assert documents["glioma3"]["clinical"]["missing"] == ["age"]
+
+
+def test_classes_of_a_user_s_own_learn_columns_and_are_served_with_them(
+    patients, table, tmp_path
+):
+    (tmp_path / "own").mkdir()
+    build_tiny_bundle(tmp_path / "own", OWN)
+    manifest = relabel(patients / "manifest.csv")
+    result = invoke(
+        *("train", "--data", manifest, "--clinical", table, "--permutations", "0"),
+        *("--model", tmp_path / "own", "--out", tmp_path / "run"),
+    )
+    assert result.exit_code == 0, result.output + result.errors
+    report = json.loads((tmp_path / "run/clinical/metrics.json").read_text())
+    assert report["by_patient"]["Log loss"]["difference"]["high"] < 0.0
+    weights = report["model_weights"]
+    assert weights["classes"] == ["astro", "meningeal", "healthy"]
+    age = weights["weights"][weights["features"].index("age")]
+    assert age[1] == max(age)
+    page = (tmp_path / "run/clinical/report.html").read_text()
+    assert "meningeal" in page and "lioma" not in page
+    run = SimpleNamespace(folder=tmp_path / "run")
+    assert predict(run, table, tmp_path / "out.json", patients).exit_code == 0
+    documents = json.loads((tmp_path / "out.json").read_text())
+    right = alone = 0
+    nothing = np.zeros((8, 8), np.float32)
+    for item in documents:
+        assert list(item["probabilities"]) == list(OWN)
+        label = OWN_LABELS[item["file"].split("/")[-2].rstrip("0123456789")]
+        image = item["clinical"]["by_image_alone"]
+        probabilities = image["probabilities"]
+        assert list(probabilities) == list(OWN)
+        tumors = probabilities["astro"] + probabilities["meningeal"]
+        assert image["p_tumor"] == pytest.approx(tumors, abs=1e-6)
+        alone += max(probabilities, key=probabilities.get) == label
+        right += item["predicted"] == label
+        use = prediction_from_json(item, nothing, nothing, nothing).clinical
+        assert use.probabilities == probabilities
+        assert use.label == image["decision"]
+    assert right > alone
 
 
 def test_no_value_of_anybody_is_written_anywhere(trained, patients, table, tmp_path):

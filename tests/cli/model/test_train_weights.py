@@ -17,7 +17,7 @@ from tests.cli.model.test_train import SMALL, invoke
 from tests.conftest import LESIONS
 from tests.samples.heads import draw_person
 from tumorlens.data.manifest import read_manifest
-from tumorlens.evaluation.scoring.leakage import check_held_out
+from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.experiments.lineage import Parent
 from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.report.model_card.card import model_card

@@ -7,21 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    precision_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 from tests.samples.scored_slices import made_set, random_set
 from tumorlens.data.manifest import Record
 from tumorlens.evaluation.performance.figures import (
+    BOTH_KINDS,
+    ONE_KIND,
+    curve_figures,
     like_position_auroc,
     middle_auroc,
     operating_costs,
     set_figures,
     slice_positions,
+    source_kinds,
+    subgroup_figures,
 )
 from tumorlens.inference.slice.decision import apply_operating_point
+from tumorlens.report.evaluation.performance import curve_sections, subgroup_section
 from tumorlens.report.page_parts import FIGURES
-from tumorlens.statistics.metrics import calibration_error
-from tumorlens.statistics.resampling import Resampling
+from tumorlens.statistics import Resampling, calibration_error
 from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict
 
 NONE = "no_tumor"
@@ -292,3 +303,134 @@ def test_costs_count_a_refused_slice_as_not_cleared():
     assert found["faint_lesions"]["value"] == 0.0
     assert found["same_scanner"]["value"] == 0.5
     assert found["same_scanner"]["slices"] == 2
+
+
+@pytest.fixture(scope="module")
+def drawn_slices():
+    return random_set(3)
+
+
+@pytest.fixture(scope="module")
+def curves(drawn_slices):
+    return curve_figures(drawn_slices)
+
+
+def test_the_roc_is_that_of_scikit_learn(drawn_slices, curves):
+    false, found, _ = roc_curve(drawn_slices.tumor, drawn_slices.p_tumor)
+    roc = curves["roc"]["tumor"]
+    assert roc["y"] == pytest.approx(np.interp(roc["x"], false, found), abs=0.02)
+    assert all(
+        low <= value <= high
+        for low, value, high in zip(roc["low"], roc["y"], roc["high"], strict=True)
+    )
+
+
+def test_the_average_precision_is_that_of_scikit_learn(drawn_slices, curves):
+    found = curves["precision_recall"]["tumor"]
+    wanted = average_precision_score(drawn_slices.tumor, drawn_slices.p_tumor)
+    assert found["average_precision"]["value"] == pytest.approx(wanted)
+    assert found["prevalence"] == pytest.approx(0.75)
+
+
+def test_acting_on_the_truth_is_worth_the_share_of_tumours():
+    truth = np.eye(4)[[0, 3, 3, 3]]
+    said = [(f"p{row}", name, name) for row, name in enumerate(["glioma", *[NONE] * 3])]
+    curve = curve_figures(made_set(said, probabilities=truth))["decision"]
+    assert curve["y"] == [0.25] * len(curve["x"])
+
+
+def test_the_net_benefit_weighs_false_alarms_by_the_odds():
+    said = [("a", "glioma", "glioma"), ("b", NONE, "glioma")]
+    curve = curve_figures(made_set(said))["decision"]
+    at = curve["x"].index(0.75)
+    # One of two found, less one of two false alarms at odds of three to one.
+    assert curve["y"][at] == pytest.approx(0.5 - 0.5 * 3)
+    assert curve["all"][at] == pytest.approx(curve["y"][at])
+
+
+def test_reliability_counts_every_slice_once(drawn_slices, curves):
+    bins = curves["reliability"]["most_probable"]["bins"]
+    assert sum(row["slices"] for row in bins) == len(drawn_slices.records)
+    right = sum(row["slices"] * row["right"]["value"] for row in bins)
+    wanted = (drawn_slices.probabilities.argmax(axis=1) == drawn_slices.labels).sum()
+    assert right == pytest.approx(wanted)
+
+
+def test_one_kind_alone_has_no_roc_but_a_reliability():
+    drawn_slices = made_set([("a", "glioma", "glioma"), ("b", "glioma", NONE)])
+    found = curve_figures(drawn_slices)
+    assert found["roc"] == {}
+    assert "decision" not in found
+    ids = [item.id for item in curve_sections({"curves": found})]
+    assert ids == ["calibration"]
+
+
+def test_the_sections_show_the_operating_points(drawn_slices, curves):
+    metrics = {**set_figures(drawn_slices), "curves": curves}
+    first, *_ = curve_sections(metrics)
+    points = first.charts[0].lines[-1]
+    assert points.name == "Operating points"
+    assert len(points.x) == 2
+
+
+def test_parts_add_up_and_unnamed_ones_are_left_out():
+    scored_slices = random_set(4)
+    found = subgroup_figures(scored_slices)
+    planes = found["plane"]
+    assert set(planes) == {"axial", "coronal"}
+    named = sum(record.plane != "" for record in scored_slices.records)
+    assert sum(part["slices"] for part in planes.values()) == named
+    outlined = np.isfinite(scored_slices.outline_shares).sum()
+    sizes = found["tumor_size"]
+    assert sum(part["slices"] for part in sizes.values()) == outlined
+    assert [name.split()[0] for name in sizes] == ["smallest", "middle", "largest"]
+
+
+def test_the_smallest_third_holds_the_smallest_tumours():
+    said = [
+        (f"p{row}", "glioma", word)
+        for row, word in enumerate(["no_tumor"] * 3 + ["glioma"] * 6)
+    ]
+    shares = np.arange(9) / 100
+    found = subgroup_figures(made_set(said, outline_shares=shares))["tumor_size"]
+    found_by_size = [part["tumor_sensitivity"]["value"] for part in found.values()]
+    assert found_by_size == [0.0, 1.0, 1.0]
+
+
+def test_a_set_of_one_kind_has_no_subgroups_of_it():
+    scored_slices = made_set([("a", "glioma", "glioma"), ("b", "glioma", "glioma")])
+    assert subgroup_figures(scored_slices) == {}
+
+
+def test_the_section_has_a_table_for_each_kind():
+    found = subgroup_figures(random_set(5))
+    assert len(subgroup_section(found).tables) == len(found)
+
+
+SAID = [
+    ("a", "glioma", "glioma"),
+    ("b", "meningioma", "glioma"),
+    ("c", "no_tumor", "no_tumor"),
+    ("d", "glioma", "no_tumor"),
+    ("e", "no_tumor", "no_tumor"),
+]
+
+SOURCES = ["cheng", "cheng", "web", "lgg", "lgg"]
+
+
+def test_each_kind_of_source_has_its_own_figures():
+    found = source_kinds(made_set(SAID, source=SOURCES))
+    one, both = found[ONE_KIND], found[BOTH_KINDS]
+    assert one["sources"] == ["cheng", "web"]
+    assert (one["slices"], one["patients"]) == (3, 3)
+    assert one["accuracy"]["value"] == 2 / 3
+    assert one["recall"]["meningioma"]["value"] == 0.0
+    assert one["tumor_sensitivity"]["value"] == 1.0
+    assert both["sources"] == ["lgg"]
+    assert both["tumor_sensitivity"]["value"] == 0.0
+    assert both["tumor_specificity"]["value"] == 1.0
+
+
+def test_sources_that_are_all_alike_are_not_told_apart():
+    assert source_kinds(made_set(SAID[:3], source=SOURCES[:3])) == {}
+    assert source_kinds(made_set(SAID[3:], source=SOURCES[3:])) == {}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.samples.scored_slices import made_set, random_set
 from tumorlens.evaluation.performance.rules import measure_rules
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
+from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules
 from tumorlens.report.evaluation.rules import RULES, rules_section
 from tumorlens.taxonomy import Verdict

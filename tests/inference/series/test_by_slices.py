@@ -32,11 +32,12 @@ from tumorlens.inference.series.decision import (
     MOSTLY_REFUSED,
     NOT_VALIDATED,
     NOTHING_JUDGED,
+    SeriesPrediction,
     key_slices,
     run_length,
     strongest_run,
 )
-from tumorlens.inference.series.results import SeriesPrediction, Side
+from tumorlens.inference.series.lesion import Side
 from tumorlens.report.words import series_headline
 from tumorlens.taxonomy import DECIDED, Answer, Lesion, TumorClass, Verdict
 

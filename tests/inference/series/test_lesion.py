@@ -11,13 +11,13 @@ from tests.samples.drawn_series import drawn_series
 from tumorlens.imaging.study import Slice
 from tumorlens.inference.series.lesion import (
     ODDS_STEPS,
+    Side,
     find_lesion,
     joined_evidence,
     slice_gap,
     smoothed_odds,
     uneven_depths,
 )
-from tumorlens.inference.series.results import Side
 
 
 def block(*slices: int, depth: int = 9, value: int = 240) -> np.ndarray:

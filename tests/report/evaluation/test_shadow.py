@@ -8,8 +8,8 @@ import pytest
 
 from tests.evaluation.test_shadow import CASES
 from tumorlens.evaluation.shadow import measure_shadow
-from tumorlens.report.evaluation.page import render_evaluation
 from tumorlens.report.evaluation.shadow import shadow_sections
+from tumorlens.report.page import render_evaluation
 from tumorlens.report.slice.document import RESEARCH_USE
 
 

@@ -1,4 +1,4 @@
-"""A scan's finding as JSON."""
+"""A series' finding as JSON, and its evidence as NIfTI on the series' own grid."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
+import numpy as np
+import pytest
+
 from tests.samples.drawn_series import (
+    LESION,
     WHY_NOT,
     drawn_series,
     known_prediction,
     unjudged_prediction,
 )
-from tumorlens.imaging.study import MRSequence
+from tumorlens.errors import InputError, OutputError
+from tumorlens.imaging.read import read_study
+from tumorlens.imaging.study import MRSequence, Placement, Series
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.series.by_slices import predict_by_slices
 from tumorlens.report.series.document import (
     SERIES_SCHEMA,
     lesion_from_json,
     series_to_json,
+    write_evidence,
 )
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import Answer
@@ -74,3 +82,123 @@ def test_a_lesion_comes_back() -> None:
     lesion = known_prediction().lesion
     document = json.loads(json.dumps(series_to_json(known_prediction())))
     assert lesion_from_json(document["lesion"]) == lesion
+
+
+def test_a_voxel_keeps_its_place_in_the_patient(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    # Coronal, not square, and not at the origin.
+    slices = tuple(
+        replace(
+            item,
+            placement=Placement(
+                (10.0, 20.0 + 3.0 * index, 30.0), (0.9, 0, 0), (0, 0, -1.1)
+            ),
+        )
+        for index, item in enumerate(drawn_series(range(4, 8)).slices)
+    )
+    finding = predict_by_slices(load_classifier(tiny_bundle, threads=1), Series(slices))
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert finding.evidence is not None
+    assert image.shape == finding.evidence.shape[::-1]
+    peak = np.unravel_index(finding.evidence.argmax(), finding.evidence.shape)
+    z, y, x = (int(item) for item in peak)
+    value = image.get_fdata()[x, y, z]
+    assert value == pytest.approx(finding.evidence.max() / 255.0, abs=1e-6)
+    place = slices[z].placement
+    assert place is not None
+    lps = place.at(x, y)
+    ras = (image.affine @ [x, y, z, 1.0])[:3]
+    np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-3)
+    assert [item.name for item in tmp_path.iterdir()] == ["evidence.nii.gz"]
+
+
+def test_a_guessed_place_is_not_stated_and_voxels_run_as_the_scan_s(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = np.stack([item.pixels for item in drawn_series(range(4, 8)).slices])
+    scan = nibabel.Nifti1Image(np.transpose(slices, (2, 1, 0)), None)
+    scan.header.set_zooms((1.0, 1.0, 5.0))
+    study = read_study(scan.to_bytes(), "head.nii")
+    finding = predict_by_slices(
+        load_classifier(tiny_bundle, threads=1), study.series[0]
+    )
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 0
+    assert image.header.get_zooms() == scan.header.get_zooms()
+    voxels = image.get_fdata()
+    x, y, z = (int(item) for item in np.unravel_index(voxels.argmax(), voxels.shape))
+    assert np.hypot(x - LESION[0], y - LESION[1]) < LESION[2]
+    assert z in range(4, 8)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "LAS", "ASL"])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 5.0), (1.0, 2.5, 5.0)])
+def test_the_arrays_of_a_volume_and_its_evidence_match(
+    codes: str, spacing: tuple[float, ...], tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = np.stack([item.pixels for item in drawn_series(range(4, 8)).slices])
+    voxels = np.transpose(slices, (2, 1, 0))[:, ::-1, :]
+    if spacing[1] == 2.5:
+        voxels = voxels[:, ::2, :]
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -10.0, 20.0, 30.0
+    ways = nibabel.orientations.axcodes2ornt(codes)
+    turned = nibabel.Nifti1Image(voxels, affine).as_reoriented(
+        nibabel.orientations.ornt_transform(
+            nibabel.orientations.axcodes2ornt("RAS"), ways
+        )
+    )
+    series = read_study(turned.to_bytes(), "head.nii").series[0]
+    prediction = predict_by_slices(load_classifier(tiny_bundle, threads=1), series)
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(prediction, path)
+    image = nibabel.load(path)
+    assert image.shape == turned.shape
+    np.testing.assert_allclose(image.affine, turned.affine, atol=1e-4)
+    evidence = image.get_fdata()
+    peak = np.unravel_index(evidence.argmax(), evidence.shape)
+    assert turned.get_fdata()[peak] > 0.5 * turned.get_fdata().max()
+
+
+def test_missing_slices_stand_empty_in_their_places(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    slices = drawn_series(range(4, 8), count=12).slices
+    series = Series((*slices[:5], *slices[7:]))
+    finding = predict_by_slices(load_classifier(tiny_bundle, threads=1), series)
+    path = tmp_path / "evidence.nii.gz"
+    write_evidence(finding, path)
+    image = nibabel.load(path)
+    assert image.shape == (256, 256, 12)
+    assert finding.evidence is not None
+    voxels = np.transpose(np.asarray(image.dataobj.get_unscaled()), (2, 1, 0))
+    assert np.array_equal(voxels[:5], finding.evidence[:5])
+    assert not voxels[5:7].any()
+    assert np.array_equal(voxels[7:], finding.evidence[5:])
+    # The eighth place is where the sixth slice lies.
+    place = slices[7].placement
+    assert place is not None
+    ras = (image.affine @ [3.0, 4.0, 7.0, 1.0])[:3]
+    np.testing.assert_allclose(ras, place.at(3, 4) * [-1, -1, 1], atol=1e-3)
+
+
+def test_what_cannot_be_written(tiny_bundle: Path, tmp_path: Path) -> None:
+    classifier = load_classifier(tiny_bundle, threads=1)
+    unplaced = predict_by_slices(classifier, drawn_series(count=4, placed=False))
+    with pytest.raises(InputError, match="no regular stack"):
+        write_evidence(unplaced, tmp_path / "a.nii.gz")
+    placed = predict_by_slices(classifier, drawn_series(count=4))
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_evidence(placed, tmp_path / "none" / "a.nii.gz")
+
+
+def test_no_volume_of_zeros_where_nothing_was_judged(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.nii.gz"
+    with pytest.raises(InputError, match=WHY_NOT):
+        write_evidence(unjudged_prediction(), path)
+    assert not path.exists()

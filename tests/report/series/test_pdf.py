@@ -23,7 +23,7 @@ from tests.samples.drawn_series import (
 )
 from tumorlens.imaging import study
 from tumorlens.inference.bundle.bundle import Bundle, load_bundle
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
 from tumorlens.report.series.pdf import NOTICE, render_series_pdf, series_entry

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tumorlens.errors import OutputError, SettingError
-from tumorlens.scale.archive.file_headers import FileHeader
 from tumorlens.scale.archive.ledger import Ledger, PartCounts, RunFacts
-from tumorlens.scale.archive.sources import ListedFile, Source
+from tumorlens.scale.archive.sources import FileHeader, ListedFile, Source
 
 FACTS = RunFacts(("a",), "/somewhere", "1.0", "tiny (12)", "screening", 10, False)
 

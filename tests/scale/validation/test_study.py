@@ -12,18 +12,17 @@ from pypdf import PdfReader
 
 from tests.samples.scored_slices import made_set
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.report.validation import checklists
-from tumorlens.report.validation.checklists import checklist_sections
+from tumorlens.report.validation.sections import NOT_KNOWN, checklist_sections
 from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.scale.validation.protocol import STATEMENTS, read_protocol
 from tumorlens.scale.validation.study import (
     SCHEMA,
+    adjusted_p_values,
     count_site,
     merge_sites,
     read_site,
     write_validation,
 )
-from tumorlens.scale.validation.subgroups import adjusted_p_values
 
 PROTOCOL = """
 title = "Two drawn hospitals"
@@ -268,9 +267,7 @@ def test_every_fact_of_a_checklist_can_be_known(protocol_file):
         protocol, [document(protocol, name) for name in protocol.sites]
     )
     rows = [row for part in checklist_sections(result) for row in part.tables[0].rows]
-    left = sorted(
-        {topic for _, topic, answer in rows if answer == checklists.NOT_KNOWN}
-    )
+    left = sorted({topic for _, topic, answer in rows if answer == NOT_KNOWN})
     # Of the rest nobody can write in a protocol: who wrote the article found it out.
     assert len(left) <= 14
 

@@ -1,17 +1,23 @@
 """Files that commands write: checked before any work is done, and written.
 
-Tested in `tests/cli/analysis/test_predict.py`.
+Tables of figures are shown in the terminal.
+
+Tested in `tests/cli/analysis/test_predict.py` and `tests/cli/model/test_evaluate.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tumorlens.errors import OutputError
 from tumorlens.imaging.formats import display_name
+
+if TYPE_CHECKING:
+    from tumorlens.report import page_parts
 
 STANDARD_OUTPUT = "-"
 
@@ -100,3 +106,18 @@ def cannot_write(path: str | Path, error: OSError) -> OutputError:
     """Say which file cannot be written, and why."""
     reason = (error.strerror or "unknown reason").lower()
     return OutputError(f"{display_name(path)} cannot be written: {reason}.")
+
+
+def show_tables(tables: Iterable[page_parts.Table]) -> None:
+    """Print tables, their first column to the left and the others to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=max(100, Console().width))
+    for item in tables:
+        table = Table(title=item.title)
+        for number, name in enumerate(item.columns):
+            table.add_column(name, justify="left" if number == 0 else "right")
+        for row in item.rows:
+            table.add_row(*row)
+        console.print(table)

@@ -6,6 +6,7 @@ Tested in `tests/cli/services/test_serve.py` and `tests/cli/services/test_worker
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 
+from tumorlens.operations.logs import only_our_log
 from tumorlens.settings import SETTINGS
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -143,3 +145,12 @@ class OrderlyStop:
     def _go(self) -> None:
         for step in self._steps:
             step()
+
+
+@contextmanager
+def private_log() -> Iterator[None]:
+    """Log what TumorLens says as lines of text, and nothing of what libraries say."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    with only_our_log(handler):
+        yield

@@ -30,11 +30,14 @@ from tumorlens.imaging.study import Series, Study, stacks_of
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.by_slices import Planes
 from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
-from tumorlens.report.series.document import series_failure_to_json, series_to_json
-from tumorlens.report.series.evidence_nifti import write_evidence
+from tumorlens.report.series.document import (
+    series_failure_to_json,
+    series_to_json,
+    write_evidence,
+)
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import percent
 

@@ -30,16 +30,16 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.study.classifier import load_study_classifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.report import words
-from tumorlens.report.series.evidence_nifti import write_evidence
+from tumorlens.report.series.document import write_evidence
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.report.study.document import study_to_json
-from tumorlens.report.study.words import (
+from tumorlens.report.study.document import (
     counted_sentence,
     file_names,
     place_sentence,
     sequence_name,
     series_answer,
     study_notes,
+    study_to_json,
 )
 
 SOME_FAILED = 1

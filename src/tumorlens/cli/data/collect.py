@@ -1,10 +1,12 @@
-"""`tumorlens data manifest`, `slices` and `scans`: folders become lists.
+"""`tumorlens data fetch`, `manifest`, `slices`, `scans`, `stack`: sets become lists.
 
-Tested in `tests/cli/data/test_data.py`.
+Tested in `tests/cli/data/test_data.py` and `tests/cli/data/test_fetch.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -116,7 +118,7 @@ def slices(
     """
     from tumorlens.data.manifest import write_manifest
     from tumorlens.data.sequences import parse_sequence
-    from tumorlens.data.series.volume_slices import cut_volumes
+    from tumorlens.data.series import cut_volumes
 
     records = cut_volumes(
         volumes,
@@ -140,8 +142,7 @@ def scans(folder: Path, out: Path) -> None:
     FOLDER holds the sets lgg, cheng, volumes or dicom. `tumorlens calibrate`
     takes the list.
     """
-    from tumorlens.data.series.series_list import write_scans
-    from tumorlens.data.series.sources import collect_scans
+    from tumorlens.data.series import collect_scans, write_scans
 
     check_files(out)
     records = collect_scans(folder)
@@ -150,4 +151,117 @@ def scans(folder: Path, out: Path) -> None:
     click.echo(
         f"{len(records)} series, {tumors} with a tumour, of "
         f"{len({scan.patient for scan in records})} patients written to {out}."
+    )
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for it."
+)
+def fetch(name: str | None, out: Path | None) -> None:
+    """Fetch a public data set; without NAME, list those that are known.
+
+    Stopped at any moment, the same command goes on where it was.
+    """
+    from tumorlens.data.public import PUBLIC_SETS
+    from tumorlens.data.public import fetch as run_fetch
+
+    if name is None:
+        for set_name, entry in PUBLIC_SETS.items():
+            click.echo(f"{set_name}: {entry.title}")
+        return
+    with _downloads() as progress:
+        path = run_fetch(name, out or Path(name), progress=progress)
+    click.echo(f"Manifest written to {path}. Next: tumorlens data audit {path}")
+
+
+@contextmanager
+def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show each file's bytes and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = {}
+
+        def show(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield show
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the series and their manifest, volumes.csv.",
+)
+@click.option(
+    "--height-mm",
+    type=click.FloatRange(10.0, 400.0),
+    default=143.0,
+    show_default=True,
+    help="What a patient's slices span together, where nobody has stated it.",
+)
+@click.option(
+    "--pixel-mm",
+    type=click.FloatRange(0.1, 5.0),
+    default=0.94,
+    show_default=True,
+    help="Edge of a pixel, where nobody has stated it.",
+)
+@click.option(
+    "--slabs",
+    type=click.IntRange(2),
+    help="Also cut each series into so many slabs, with and without tumour.",
+)
+@click.option(
+    "--also",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A manifest (CSV) of whole series to add.",
+)
+def stack(
+    source: Path,
+    out: Path,
+    height_mm: float,
+    pixel_mm: float,
+    slabs: int | None,
+    also: tuple[Path, ...],
+) -> None:
+    """Pile the slices of each patient up to a scan (NIfTI) with its outline.
+
+    SOURCE is a manifest of axial slices, the front of the head on top, whose
+    column `slice` counts from the feet upwards; or the folder of the set lgg.
+    Slabs of one patient, with tumour and without, tell whether a model knows a
+    tumour or only a scanner.
+    """
+    from tumorlens.data.manifest import read_manifest, write_manifest
+    from tumorlens.data.series import MANIFEST, stack_slices
+    from tumorlens.data.sources import read_lgg
+
+    if (source / "lgg.csv").is_file():
+        slices = list(read_lgg(source, every_slice=True))
+    else:
+        slices = read_manifest(source)
+    records = stack_slices(
+        slices, out, height_mm=height_mm, pixel_mm=pixel_mm, slabs=slabs
+    )
+    for other in also:
+        records += read_manifest(other)
+    write_manifest(records, out / MANIFEST)
+    patients = len({record.patient for record in records})
+    click.echo(
+        f"{len(records):,} series and slabs of {patients:,} patients written to {out}."
     )

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import click
 
-from tumorlens.cli.data.audit import audit
-from tumorlens.cli.data.collect import manifest, scans, slices
-from tumorlens.cli.data.fetch import fetch
-from tumorlens.cli.data.from_feedback import from_feedback
-from tumorlens.cli.data.label_reports import label_reports
-from tumorlens.cli.data.overlap import overlap
-from tumorlens.cli.data.split import split
-from tumorlens.cli.data.stack import stack
+from tumorlens.cli.data.check import audit, overlap, split
+from tumorlens.cli.data.collect import fetch, manifest, scans, slices, stack
+from tumorlens.cli.data.labels import from_feedback, label_reports
 
 
 @click.group()

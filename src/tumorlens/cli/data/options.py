@@ -35,7 +35,7 @@ def reading_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def report_skipped(files: list[Path]) -> None:
     """Print how many files were not listed, and the names of the first."""
-    from tumorlens.data.class_folders import ENDINGS, first_names
+    from tumorlens.data.manifest import ENDINGS, first_names
 
     click.echo(
         f"Passed over ({len(files):,}): {first_names(files)}. Listed are files in "

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from tumorlens.cli._shared.options import manifest_option
-from tumorlens.cli._shared.output_files import check_files, write_json
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
 from tumorlens.errors import MissingExtraError
 
 

@@ -60,16 +60,16 @@ def calibrate(
     """
     check_files(json_path)
     try:
-        from tumorlens.evaluation.series.figures import fit_series
+        from tumorlens.evaluation.series import fit_series
     except ImportError as error:
         raise MissingExtraError("Calibrating", "train") from error
-    from tumorlens.calibration.series.scored_series import (
+    from tumorlens.calibration.series import (
         deal_series,
         fold_bundles,
         score_series,
     )
     from tumorlens.data.manifest import read_manifest
-    from tumorlens.data.series.series_list import read_scans
+    from tumorlens.data.series import read_scans
     from tumorlens.inference.bundle.bundle import load_bundle, record_series_model
 
     if model is not None:

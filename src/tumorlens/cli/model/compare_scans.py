@@ -1,6 +1,6 @@
 """`tumorlens compare-scans`: models side by side on whole scans.
 
-Tested in `tests/evaluation/series/test_comparison.py`.
+Tested in `tests/evaluation/test_series.py`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def compare_scans(
     check_files(json_path)
     try:
         from tumorlens.data.manifest import read_manifest
-        from tumorlens.evaluation.series.comparison import (
+        from tumorlens.evaluation.series import (
             compare_models,
             load_compared_model,
             predict_series,

@@ -8,8 +8,12 @@ from typing import Any
 import click
 
 from tumorlens.cli._shared.options import manifest_option, split_option
-from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import (
+    check_files,
+    make_folder,
+    show_tables,
+    write_json,
+)
 from tumorlens.errors import MissingExtraError
 from tumorlens.report.page_parts import FIGURES, Table, class_count, figure_text
 
@@ -76,7 +80,7 @@ def evaluate(
     if out is not None:
         make_folder(out)
     try:
-        from tumorlens.evaluation.scoring.worst_errors import predictor
+        from tumorlens.evaluation.scored_slices import predictor
         from tumorlens.experiments import evaluation
     except ImportError as error:
         raise MissingExtraError("Evaluating", "train") from error

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from tumorlens.cli._shared.options import manifest_option
-from tumorlens.cli._shared.output_files import check_files, write_json
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
 from tumorlens.errors import DatasetError, MissingExtraError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 
@@ -56,11 +55,11 @@ def sequences(
     try:
         from tumorlens.data.manifest import read_manifest
         from tumorlens.evaluation.performance.by_sequence import sequence_figures
-        from tumorlens.evaluation.scoring.scored_slices import score_records
+        from tumorlens.evaluation.scored_slices import score_records
     except ImportError as error:
         raise MissingExtraError("Measuring by sequence", "train") from error
     from tumorlens.inference.classifier import load_classifier
-    from tumorlens.report.evaluation.sequences import sequence_tables
+    from tumorlens.report.evaluation.performance import sequence_tables
 
     records = [
         row

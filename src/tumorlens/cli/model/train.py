@@ -23,7 +23,7 @@ from tumorlens.cli._shared.output_files import write_json
 if TYPE_CHECKING:
     from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
     from tumorlens.training.plan import StepProgress
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import show_tables
 from tumorlens.report.page_parts import Table
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -219,7 +219,7 @@ def train(
         from tumorlens.data.manifest import read_manifest
 
         read_clinical_table(table)
-        read_manifest(manifest)
+        read_manifest(manifest, may_be_own=True)
     if folds is not None:
         if calibrate_on is not None or resume:
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
@@ -415,7 +415,7 @@ def _report_folds(
     folder: Path,
 ) -> None:
     """Write the figures of the folds together, and a page of them."""
-    from tumorlens.evaluation.scoring.worst_errors import fold_predictor
+    from tumorlens.evaluation.scored_slices import fold_predictor
     from tumorlens.experiments.cross_validation import REPORT_FOLDER
     from tumorlens.experiments.evaluation import (
         error_pictures,
@@ -474,7 +474,7 @@ def _learn_clinical(
         clinical_sections,
         figure_table,
     )
-    from tumorlens.report.evaluation.page import render_evaluation
+    from tumorlens.report.page import render_evaluation
 
     config = ClinicalConfig(
         table,
@@ -510,7 +510,7 @@ def _brief(table: Table) -> Table:
     columns = [
         place
         for place, name in enumerate(table.columns)
-        if name not in ("Image as served", "Of permuted columns")
+        if name not in ("Image as served", "Columns alone", "Of permuted columns")
     ]
     rows = [[row[place] for place in columns] for row in table.rows]
     return Table(table.title, [table.columns[place] for place in columns], rows)

@@ -18,7 +18,7 @@ from tumorlens.cli._shared.options import (
     operating_point_option,
     threads_option,
 )
-from tumorlens.cli.scale.archive_extra import require_archive
+from tumorlens.errors import MissingExtraError
 from tumorlens.imaging.formats import display_name
 from tumorlens.report.slice.document import RESEARCH_USE
 
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 
     from tumorlens.scale.archive.batch import Estimate
     from tumorlens.scale.archive.ledger import Inventory
+
+
+def require_archive() -> None:
+    """Make sure that the extra ``archive`` is installed.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not.
+    """
+    try:
+        import fsspec  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("An archive", "archive") from error
+
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
 _PART_SIZE = 1_000

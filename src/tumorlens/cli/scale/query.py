@@ -16,7 +16,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli.scale.archive_extra import require_archive
+from tumorlens.cli.scale.batch import require_archive
 
 if TYPE_CHECKING:
     from tumorlens.scale.archive.query import QueryResult
@@ -111,7 +111,7 @@ def _page(
     folder: Path, values: dict[str, str], min_p_tumor: float | None, page: Path
 ) -> str:
     from tumorlens.imaging.formats import display_name
-    from tumorlens.report.archive.page import render_archive
+    from tumorlens.report.page import render_archive
     from tumorlens.scale.archive.parquet import MAPS_FOLDER
     from tumorlens.scale.archive.query import archive_overview
 

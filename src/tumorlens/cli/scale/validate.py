@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.output_files import check_files, make_folder, write_json
-from tumorlens.cli._shared.tables import show_tables
+from tumorlens.cli._shared.output_files import (
+    check_files,
+    make_folder,
+    show_tables,
+    write_json,
+)
 from tumorlens.errors import MissingExtraError
 from tumorlens.report.page_parts import Table, figure_text
 from tumorlens.report.slice.document import RESEARCH_USE

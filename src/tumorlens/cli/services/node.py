@@ -32,8 +32,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now, share_heaps
-from tumorlens.cli.services.private_log import private_log
+from tumorlens.cli._shared.service import end_now, private_log, share_heaps
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits
@@ -666,8 +665,8 @@ def compare(
     from tumorlens.evaluation.shadow import disagreements as differing
     from tumorlens.evaluation.shadow import measure_shadow
     from tumorlens.pacs.shadow import shadow_cases
-    from tumorlens.report.evaluation.page import render_evaluation
     from tumorlens.report.evaluation.shadow import shadow_sections
+    from tumorlens.report.page import render_evaluation
     from tumorlens.report.page_parts import figure_text
 
     check_files(html, json_path, disagreements)

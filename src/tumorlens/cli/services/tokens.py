@@ -15,7 +15,7 @@ import click
 from tumorlens.cli._shared.service import Place, place_options
 
 if TYPE_CHECKING:
-    from tumorlens.jobs.tokens import TokenStore
+    from tumorlens.jobs.accounts import TokenStore
 
 
 @click.group()
@@ -87,8 +87,8 @@ def revoke(place: Place, token_id: str) -> None:
 
 @contextmanager
 def _open(place: Place) -> Iterator[TokenStore]:
+    from tumorlens.jobs.accounts import TokenStore
     from tumorlens.jobs.store import open_database
-    from tumorlens.jobs.tokens import TokenStore
 
     with closing(open_database(*place)) as database:
         yield TokenStore(database)

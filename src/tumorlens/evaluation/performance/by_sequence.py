@@ -1,7 +1,9 @@
 """Performance by MR sequence, and on lesions that are none of the classes.
 
 Every figure is of slices of one set in one sequence, so that no set's scanner stands
-for a sequence, and has its interval over patients.
+for a sequence, and has its interval over patients. Where several sequences of a slice
+are judged together, each sum of them is fitted on other hospitals than it is measured
+in.
 """
 
 from __future__ import annotations
@@ -14,13 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.calibration.study import FEWEST_OF_A_SITE, MatchedSlices
 from tumorlens.data.manifest import EITHER, Record
 from tumorlens.data.sequences import sequence_word
 from tumorlens.evaluation.performance.figures import calibration_draws
-from tumorlens.evaluation.performance.study import study_figures
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
+from tumorlens.evaluation.scored_slices import (
+    Judgements,
+    ScoredSlices,
+    by_slice,
+)
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.slice.decision import named_probabilities
-from tumorlens.statistics.resampling import Figure, Resampling, figure
+from tumorlens.statistics import Figure, Resampling, figure
 from tumorlens.taxonomy import (
     CLASSES,
     DECIDED,
@@ -261,3 +268,75 @@ def _log_odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _without_none(figures: Mapping[str, Figure | None]) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if value is not None}
+
+
+ALONE = MRSequence.T1_CONTRAST
+"""The sequence that others are compared with: where there is one, it is this."""
+
+
+def study_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
+    """Measure sequences together, slice by slice inside hospitals.
+
+    Parameters
+    ----------
+    scored_slices
+        Slices of one patient, hospital and number lie on one grid.
+
+    Returns
+    -------
+    dict
+        By sequences, such as ``T1 + FLAIR``, over all hospitals; then by hospital
+        and sequences, such as ``CS T1 + FLAIR``. Each has the number of slices and
+        patients, ``auroc_tumor``; ``auroc_gain``, by how much it is above that of T1
+        with contrast alone on the same slices, in the same draws of patients; and
+        ``calibration_error``. All are of the slices that are at hand in every
+        sequence, so that they can be compared. Empty where there are too few.
+    """
+    slices = MatchedSlices.of(scored_slices.records, scored_slices.p_tumor)
+    slices = slices.complete(slices.sequences)
+    if not slices.can_be_fitted:
+        return {}
+    odds = {chosen: slices.odds_left_out(chosen) for chosen in slices.subsets()}
+    found: dict[str, Any] = {}
+    by_site: dict[str, dict[str, Any]] = defaultdict(dict)
+    for chosen, values in odds.items():
+        name = " + ".join(sequence_word(item) for item in chosen)
+        alone = None if chosen == (ALONE,) else odds.get((ALONE,))
+        found[name] = _matched_figures(slices, values, alone)
+        for site in sorted(set(slices.sites)):
+            own = np.array([item == site for item in slices.sites], bool)
+            part = slices.take(own)
+            if len(set(part.patients)) >= FEWEST_OF_A_SITE:
+                reference = None if alone is None else alone[own]
+                figures = _matched_figures(part, values[own], reference)
+                by_site[site][f"{site} {name}"] = figures
+    for site_figures in by_site.values():
+        found |= site_figures
+    return found
+
+
+def _matched_figures(
+    slices: MatchedSlices,
+    odds: NDArray[np.float64],
+    alone: NDArray[np.float64] | None,
+) -> dict[str, Any]:
+    areas = slices.auroc_inside_sites(odds)
+    found = {
+        "auroc_tumor": figure(areas),
+        "auroc_gain": None
+        if alone is None
+        else figure(areas - slices.auroc_inside_sites(alone)),
+    }
+    shares, draws = 1.0 / (1.0 + np.exp(-odds)), Resampling(slices.patients)
+    judged = Judgements(
+        slices.tumor.astype(np.int64),
+        np.stack([1.0 - shares, shares], axis=1),
+        slices.patients,
+        {},
+    )
+    found["calibration_error"] = figure(calibration_draws(judged, draws))
+    return {
+        "slices": len(slices.tumor),
+        "patients": draws.patients,
+        **{key: value for key, value in found.items() if value is not None},
+    }

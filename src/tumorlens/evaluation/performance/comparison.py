@@ -16,12 +16,12 @@ from scipy.stats import binomtest
 
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_slice,
 )
-from tumorlens.statistics.resampling import Draws, Resampling, Statistic, figure, ratio
+from tumorlens.statistics import Draws, Resampling, Statistic, figure, ratio
 from tumorlens.taxonomy import CLASSES, INFO, TumorClass
 
 SWAPS = 999

@@ -1,4 +1,10 @@
-"""The figures of a scored set: how often it is right, found, sure, and inside."""
+"""The figures of a scored set: how often it is right, found, sure, and inside.
+
+Curves say what decisions would be worth. Subgroups are by plane, site, tumour size,
+sharpness and kind of source: most published figures are of sources that hold tumours
+alone, or none, where a network can tell the sources apart instead. Sources with both
+are harder, and say more.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +17,14 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.operating_points import measured_shares, slice_groups
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_patient,
     by_slice,
 )
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.resampling import (
+from tumorlens.statistics import (
     Draws,
     Figure,
     Resampling,
@@ -126,7 +132,7 @@ def calibration_draws(judged: Judgements, draws: Resampling) -> Draws:
     """Measure the calibration error of the most probable class, in every draw.
 
     Equal-width bins (Naeini et al. 2015; Guo et al. 2017), as in
-    `tumorlens.statistics.metrics.calibration_error`; the draws are those of
+    `tumorlens.statistics.calibration_error`; the draws are those of
     `without_bias`.
     """
     sure = judged.probabilities.max(axis=1)
@@ -491,3 +497,253 @@ def like_position_auroc(
         over = over + np.where(is_finite, area * weight, 0.0)
         under = under + np.where(is_finite, weight, 0.0)
     return ratio(over, under)
+
+
+FALSE_ALARMS = np.r_[np.linspace(0.0, 0.1, 41)[:-1], np.linspace(0.1, 1.0, 60)].round(4)
+"""False alarm rates of the ROC: 100, denser below 0.1, where a useful test works."""
+
+RECALLS = (1.0 - FALSE_ALARMS[::-1]).round(4)
+"""Recalls at which precision is given, denser above 0.9."""
+
+THRESHOLDS = np.round(np.linspace(0.01, 0.95, 95), 2)
+Curve = dict[str, list[float]]
+
+
+def curve_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
+    """Work out every curve.
+
+    Parameters
+    ----------
+    scored_slices
+        At least one slice; curves that need tumours and tumour-free slices
+        are left out where one kind is missing.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``roc`` and ``precision_recall`` by what is told from the
+        rest (``tumor``, ``tumor_by_patient`` and each class), ``reliability``
+        of the most probable class and of tumour, ``decision`` curves. Bands
+        (``low``, ``high``) are 95 % intervals over patients at each point.
+    """
+    slices, patients = by_slice(scored_slices), by_patient(scored_slices)
+    draws, patient_draws = Resampling(slices.groups), Resampling(patients.groups)
+    ranked: dict[str, tuple[Resampling, NDArray[np.float64], NDArray[np.bool_]]] = {
+        "tumor": (draws, slices.p_tumor, slices.tumor),
+        "tumor_by_patient": (patient_draws, patients.p_tumor, patients.tumor),
+    }
+    for row, name in enumerate(slices.classes):
+        of_class = np.asarray(slices.labels == row)
+        ranked[name.value] = (draws, slices.probabilities[:, row], of_class)
+    ranked = {
+        name: item
+        for name, item in ranked.items()
+        if item[2].any() and not item[2].all()
+    }
+    right = np.asarray(slices.predicted == slices.labels)
+    curves: dict[str, Any] = {
+        "roc": {name: _ranked(*item)[0] for name, item in ranked.items()},
+        "precision_recall": {name: _ranked(*item)[1] for name, item in ranked.items()},
+        "reliability": {
+            "most_probable": _reliability(
+                slices.probabilities.max(axis=1), right, draws
+            ),
+            "tumor": _reliability(slices.p_tumor, slices.tumor, draws),
+        },
+    }
+    if "tumor" in ranked:
+        curves["decision"] = _decision(slices, draws)
+    return curves
+
+
+def _ranked(
+    draws: Resampling, scores: NDArray[np.float64], positive: NDArray[np.bool_]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """ROC and precision over recall, at a hundred points, in all draws."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
+    weights = draws.slice_weights()[:, order]
+    hits = np.cumsum(weights * positive[order], axis=1)[:, ends]
+    alarms = np.cumsum(weights * ~positive[order], axis=1)[:, ends]
+    recall, false = ratio(hits, hits[:, -1:]), ratio(alarms, alarms[:, -1:])
+    precision = ratio(hits, hits + alarms)
+    # A draw may lack a kind; it says nothing on either curve.
+    usable = np.isfinite(recall[:, 0]) & np.isfinite(false[:, 0])
+    recall, false, precision = recall[usable], false[usable], precision[usable]
+    precision = np.nan_to_num(precision, nan=1.0)
+    roc = [
+        np.interp(FALSE_ALARMS, np.r_[0.0, x], np.r_[0.0, y])
+        for x, y in zip(false, recall, strict=True)
+    ]
+    # The precision at a recall is that of the first threshold which reaches it.
+    steps = [np.searchsorted(row, RECALLS - 1e-9) for row in recall]
+    curve = [row[step] for row, step in zip(precision, steps, strict=True)]
+    average = (np.diff(recall, axis=1, prepend=0.0) * precision).sum(axis=1)
+    return _banded(FALSE_ALARMS, np.array(roc)), {
+        **_banded(RECALLS, np.array(curve)),
+        "average_precision": figure(average),
+        "prevalence": float(positive.mean()),
+    }
+
+
+def _banded(x: NDArray[np.float64], draws: NDArray[np.float64]) -> dict[str, Any]:
+    rest = draws[1:] if len(draws) > 1 else draws
+    low, high = np.percentile(rest, (2.5, 97.5), axis=0)
+    return {"x": x.tolist(), "y": _short(draws[0])} | {
+        "low": _short(low),
+        "high": _short(high),
+    }
+
+
+def _short(values: NDArray[np.float64]) -> list[float]:
+    return [float(value) for value in np.round(values, 5)]
+
+
+def _reliability(
+    sure: NDArray[np.float64], right: NDArray[np.bool_], draws: Resampling
+) -> dict[str, Any]:
+    """Measure the share of right answers by confidence, in bins of equal width."""
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    rows = []
+    for number in range(BINS):
+        inside = np.asarray(bins == number)
+        if inside.any():
+            rows.append(
+                {
+                    "from": number / BINS,
+                    "to": (number + 1) / BINS,
+                    "slices": int(inside.sum()),
+                    "sure": float(sure[inside].mean()),
+                    "right": draws.share(right, inside),
+                }
+            )
+    return {"bins": rows}
+
+
+def _decision(judged: Judgements, draws: Resampling) -> dict[str, Any]:
+    """Net benefit of acting on a probability of tumour (Vickers and Elkin 2006).
+
+    Tumours found less false alarms, each weighed by the odds of the threshold,
+    as a share of all slices.
+    """
+    called = judged.p_tumor[:, np.newaxis] >= THRESHOLDS
+    tumor = judged.tumor[:, np.newaxis]
+    odds = THRESHOLDS / (1.0 - THRESHOLDS)
+    count = draws.sums(np.ones(len(tumor)))[:, np.newaxis]
+    tumors_called = draws.sums(called & tumor) / count
+    false = draws.sums(called & ~tumor) / count
+    benefit = tumors_called - false * odds
+    share = float(judged.tumor.mean())
+    low, high = np.percentile(benefit[1:], (2.5, 97.5), axis=0)
+    return {
+        "x": THRESHOLDS.tolist(),
+        "y": _short(benefit[0]),
+        "low": _short(low),
+        "high": _short(high),
+        "all": _short(share - (1.0 - share) * odds),
+        "prevalence": share,
+    }
+
+
+_FEWEST = 3
+"""Slices of which thirds can be made."""
+
+ONE_KIND = "tumours alone, or none"
+
+BOTH_KINDS = "both"
+
+_KEPT = (
+    "slices",
+    "patients",
+    "accuracy",
+    "accuracy_by_patient",
+    "recall",
+    "tumor_sensitivity",
+    "tumor_specificity",
+    "inconclusive",
+    "refused_as_foreign",
+    "auroc_tumor",
+    "calibration_error",
+    "operating_points",
+)
+
+
+def subgroup_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
+    """Work out the main figures of every subgroup.
+
+    Parameters
+    ----------
+    scored_slices
+        The set.
+
+    Returns
+    -------
+    dict
+        Plain JSON by kind of subgroup, then by its name, as `by_part` gives
+        them. Thirds are those of this set, with their bounds in the name. The
+        sources stand under ``by_source`` of the metrics.
+    """
+    records = scored_slices.records
+    tumors = np.where(scored_slices.tumor, scored_slices.sharpness, np.nan)
+    subgroups = {
+        "plane": by_part(scored_slices, [item.plane for item in records]),
+        "site": by_part(scored_slices, [item.site for item in records]),
+        "tumor_size": _thirds(
+            scored_slices, scored_slices.outline_shares, "smallest", "largest"
+        ),
+        "sharpness": _thirds(
+            scored_slices, scored_slices.sharpness, "blurred", "sharp"
+        ),
+        "sharpness_of_tumors": _thirds(scored_slices, tumors, "blurred", "sharp"),
+    }
+    return {kind: parts for kind, parts in subgroups.items() if len(parts) > 1}
+
+
+def _thirds(
+    scored_slices: ScoredSlices, values: NDArray[np.float64], first: str, last: str
+) -> dict[str, Any]:
+    is_finite = np.isfinite(values)
+    if is_finite.sum() < _FEWEST:
+        return {}
+    low, high = np.percentile(values[is_finite], (100 / 3, 200 / 3))
+    names = (
+        f"{first} third (up to {low:.3g})",
+        f"middle third ({low:.3g} to {high:.3g})",
+        f"{last} third (from {high:.3g})",
+    )
+    places = np.digitize(values, (low, high))
+    parts = [
+        names[place] if there else ""
+        for place, there in zip(places, is_finite, strict=True)
+    ]
+    return by_part(scored_slices, parts, list(names))
+
+
+def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:
+    """Work out the main figures by what a slice's source holds.
+
+    Parameters
+    ----------
+    scored_slices
+        The set.
+
+    Returns
+    -------
+    dict
+        Plain JSON: by `ONE_KIND` and `BOTH_KINDS` the ``sources`` and their figures
+        as `set_figures` gives them. Empty where all sources are of one kind.
+    """
+    sources = np.array([item.source for item in scored_slices.records])
+    ill, well = set(sources[scored_slices.tumor]), set(sources[~scored_slices.tumor])
+    paired = np.isin(sources, sorted(ill & well))
+    if paired.all() or not paired.any():
+        return {}
+    by_kind = {}
+    for name, rows in ((ONE_KIND, ~paired), (BOTH_KINDS, paired)):
+        figures = set_figures(scored_slices.take(rows))
+        by_kind[name] = {
+            "sources": sorted(set(sources[rows])),
+            **{key: figures[key] for key in _KEPT},
+        }
+    return by_kind

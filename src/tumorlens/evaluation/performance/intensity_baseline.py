@@ -23,7 +23,7 @@ from sklearn.ensemble import RandomForestClassifier
 from tumorlens.data.labelled_slices import read_labelled_slice
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
-from tumorlens.statistics.resampling import Resampling, figure
+from tumorlens.statistics import Resampling, figure
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
 
 STATISTICS = (

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
+from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.inference.slice.decision import is_cleared
-from tumorlens.statistics.resampling import Resampling, figure
+from tumorlens.statistics import Resampling, figure
 from tumorlens.taxonomy import Verdict, clear_places
 
 NO_RULES = Rules()

@@ -25,6 +25,8 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Precision, SeriesModel
 from tumorlens.inference.classifier import Classifier
 from tumorlens.inference.series.decision import (
+    SeenSlices,
+    SeriesPrediction,
     decide_series,
     discounted_odds,
     key_slices,
@@ -33,9 +35,8 @@ from tumorlens.inference.series.decision import (
     series_probabilities,
     strongest_run,
 )
+from tumorlens.inference.series.lesion import Lesion as SeriesLesion
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
-from tumorlens.inference.series.results import Lesion as SeriesLesion
-from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import by_class
 from tumorlens.taxonomy import Answer, ClassName, Lesion, clear_places
 

@@ -19,9 +19,13 @@ from tumorlens.imaging.preprocess.volume import (
 )
 from tumorlens.imaging.study import Series
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.decision import NO_CONTRAST, key_slices, run_length
-from tumorlens.inference.series.lesion import find_lesion
-from tumorlens.inference.series.results import Lesion, SeriesPrediction
+from tumorlens.inference.series.decision import (
+    NO_CONTRAST,
+    SeriesPrediction,
+    key_slices,
+    run_length,
+)
+from tumorlens.inference.series.lesion import Lesion, find_lesion
 from tumorlens.inference.slice.decision import (
     Outcome,
     RawOutputs,

@@ -13,7 +13,7 @@ from tumorlens.inference.bundle.facts import Precision
 from tumorlens.inference.classifier import Classifier, classifier_of
 from tumorlens.inference.series.by_slices import Planes, Progress, predict_by_slices
 from tumorlens.inference.series.by_volume import VolumeClassifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Predictions
 from tumorlens.inference.slice.session import AUTO, load_model
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import cv2
 import numpy as np
@@ -12,9 +13,57 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.geometry import placements_of, slice_gap, uneven_depths
 from tumorlens.imaging.preprocess.slice import filled
-from tumorlens.imaging.study import Placement, Slice
-from tumorlens.inference.series.results import Lesion, Side
+from tumorlens.imaging.study import Placement, Point, Slice
 from tumorlens.inference.slice.prediction import MIN_PEAK, OUTLINE_LEVEL
+
+
+class Side(StrEnum):
+    """Side of the patient's head."""
+
+    LEFT = "left"
+    MIDLINE = "midline"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """The connected spot of evidence that holds the run's peak.
+
+    Evidence is smoothed along slices. Its outline runs at the level that fits
+    radiologists' outlines best, where the bundle gives one, else at half height.
+
+    Parameters
+    ----------
+    box
+        First and last-plus-one index along slices, rows and columns:
+        (z0, y0, x0, z1, y1, x1).
+    voxels
+        How many voxels it spans.
+    peak
+        Slice, row, column of the strongest evidence.
+    size_mm
+        Size of the box along slices, rows and columns; None without a known place.
+    centroid
+        LPS mm; None without a known place.
+    side
+        Left or right of the head's middle; None without a known place.
+    location
+        Location in words, for example ``left, anterior third, upper third``; thirds of
+        the head as far as the series shows it. Empty without a known place.
+    mask
+        Shape of the box (z1 - z0, y1 - y0, x1 - x0): the spot itself; None in a
+        lesion that was stored without it.
+    """
+
+    box: tuple[int, int, int, int, int, int]
+    voxels: int
+    peak: tuple[int, int, int]
+    size_mm: tuple[float, float, float] | None = None
+    centroid: Point | None = None
+    side: Side | None = None
+    location: str = ""
+    mask: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+
 
 ODDS_STEPS = 20
 """Steps of smoothed evidence to one unit of log-odds; a byte holds about ±6."""

@@ -24,12 +24,19 @@ from tumorlens.inference.series.by_slices import (
     see_slices,
 )
 from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.inference.series.results import SeenSlices, SeriesPrediction
+from tumorlens.inference.series.decision import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import LIKELIER
 from tumorlens.inference.slice.prediction import SequenceEstimate, sequence_of_name
 from tumorlens.inference.slice.session import AUTO
-from tumorlens.inference.study.combination import Part, choose_sum, combine
-from tumorlens.inference.study.matching import Match, choose_grid, cut_at, match
+from tumorlens.inference.study.combination import (
+    Match,
+    Part,
+    choose_grid,
+    choose_sum,
+    combine,
+    cut_at,
+    match,
+)
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 from tumorlens.taxonomy import Answer
 

@@ -1,29 +1,378 @@
-"""Several series on one grid become one: weighed place by place, sequence by sequence.
+"""Several series become one: matched on a grid, then weighed place by place.
 
-Tested in `tests/inference/study/test_classifier.py`.
+One of the series gives the grid, in the patient's space; each place is weighed by what
+is known of its sequences.
+
+Tested in `tests/inference/study/test_classifier.py`, too.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.imaging.study import MRSequence, Series, Slice
+from tumorlens.imaging.dicom.header import text
+from tumorlens.imaging.geometry import placements_of, slice_gap
+from tumorlens.imaging.study import MRSequence, Placement, Series, Slice
 from tumorlens.inference.bundle.facts import SequenceSum, StudyModel
-from tumorlens.inference.series.decision import log_odds
+from tumorlens.inference.series.by_slices import why_not_sliceable
+from tumorlens.inference.series.decision import SeenSlices, log_odds
 from tumorlens.inference.series.lesion import CODE_ODDS
-from tumorlens.inference.series.results import SeenSlices
-from tumorlens.inference.study.matching import (
-    evidence_odds,
-    middles,
-    on_grid,
-    slice_weights,
-)
 from tumorlens.taxonomy import clear_places
+
+MAX_TILT = 10.0
+"""Degrees between the slices of two series from which on a volume of nearly even
+spacing is cut anew: 60 mm from the middle they are about 10 mm apart, as thick as a
+run."""
+
+FARTHEST_TILT = 30.0
+"""Degrees up to which thick slices, which cannot be cut anew, are compared as they
+are: each then speaks for where in it the evidence lies."""
+
+_LEAST_COVER = 0.25
+"""Share of the grid's slices that a series has to reach."""
+
+_NEARLY_ALL = 0.8
+"""Share of the widest series' extent that a grid has to span."""
+
+_NEAR = 0.25
+"""Weight of the slices around a place below which it counts as not shown."""
+
+NO_PLACE = "Nobody says where its slices lie in the patient."
+OTHER_FRAME = "Its place is stated in another frame of reference."
+OTHER_TILT = (
+    "Its slices lie {tilt:.0f} degrees across those of the common grid, and are too "
+    "far apart to be cut anew."
+)
+ELSEWHERE = "It lies beside the common grid."
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a series comes onto the common grid.
+
+    Parameters
+    ----------
+    series
+        Series to judge: as it was acquired, or cut anew along the grid's slices; None
+        where it cannot be matched.
+    is_cut_anew
+        Whether it was cut anew.
+    reason
+        Why it cannot be matched; empty where it can.
+    """
+
+    series: Series | None
+    is_cut_anew: bool = False
+    reason: str = ""
+
+
+def choose_grid(
+    series: Sequence[Series], kinds: Sequence[object], candidates: Sequence[int]
+) -> int:
+    """Choose the series whose slices become the common grid.
+
+    Parameters
+    ----------
+    series
+        All series.
+    kinds
+        What each is of, or something of its own where that is not known: as many
+        different ones as possible are to be matched.
+    candidates
+        Indices among which to choose, at least one.
+
+    Returns
+    -------
+    int
+        Index of the series on which most kinds can be matched, among those that miss
+        no large part of what these show; of several the one with the thinnest slices.
+    """
+    extents = [_extent(item) for item in series]
+
+    def worth(index: int) -> tuple[float, ...]:
+        matched = [
+            other
+            for other, item in enumerate(series)
+            if other == index or not _obstacle(series[index], item)
+        ]
+        widest = max(extents[other] for other in matched)
+        gap = slice_gap(series[index].slices)
+        return (
+            float(extents[index] >= _NEARLY_ALL * widest),
+            len({kinds[other] for other in matched}),
+            0.0 if gap is None else -round(gap, 2),
+            float(series[index].slices[0].pixels.size),
+            -index,
+        )
+
+    return max(candidates, key=worth)
+
+
+def match(grid: Series, series: Series) -> Match:
+    """Bring a series onto the slices of another.
+
+    Parameters
+    ----------
+    grid
+        Series whose slices are the common grid.
+    series
+        Another one, or the same.
+    """
+    if series is grid:
+        return Match(series)
+    reason = _obstacle(grid, series)
+    if reason:
+        return Match(None, reason=reason)
+    if tilt(grid, series) <= MAX_TILT or why_not_sliceable(series):
+        return Match(series)
+    return Match(_cut_anew(grid, series), is_cut_anew=True)
+
+
+def tilt(one: Series, other: Series) -> float:
+    """Measure the angle between the slices of two placed series, 0 to 90 degrees."""
+    first, second = one.slices[0].placement, other.slices[0].placement
+    if first is None or second is None:
+        return 90.0
+    cosine = abs(float(first.normal @ second.normal))
+    return float(np.degrees(np.arccos(min(1.0, cosine))))
+
+
+def _obstacle(grid: Series, series: Series) -> str:
+    """Say why a series cannot be matched; empty where it can."""
+    places = _places(grid), _places(series)
+    if places[0] is None or places[1] is None:
+        return NO_PLACE
+    if grid.place_guessed or series.place_guessed:
+        # Voxels of one grid are compared where no file says where they lie.
+        alike = grid.place_guessed and series.place_guessed
+        if not alike or _matrix(grid) != _matrix(series):
+            return NO_PLACE
+    frames = {_frame(grid), _frame(series)} - {""}
+    if len(frames) > 1:
+        return OTHER_FRAME
+    angle = tilt(grid, series)
+    if angle > FARTHEST_TILT and why_not_sliceable(series):
+        return OTHER_TILT.format(tilt=angle)
+    if not _reaches(grid, series, places[1]):
+        return ELSEWHERE
+    return ""
+
+
+def _places(series: Series) -> list[Placement] | None:
+    return placements_of(series.slices) if len(series.slices) > 1 else None
+
+
+def _matrix(series: Series) -> tuple[int, ...]:
+    return (len(series.slices), *series.slices[0].pixels.shape)
+
+
+def _frame(series: Series) -> str:
+    return text(series.headers[0], "FrameOfReferenceUID") if series.headers else ""
+
+
+def _reaches(
+    grid: Series,
+    series: Series,
+    places: Sequence[Placement],
+) -> bool:
+    """Tell whether a box around a series holds enough middles of the grid's slices."""
+    corners = np.array(
+        [
+            place.at(column, row)
+            for item, place in (
+                (series.slices[0], places[0]),
+                (series.slices[-1], places[-1]),
+            )
+            for column in (0, item.width - 1)
+            for row in (0, item.height - 1)
+        ]
+    )
+    low, high = corners.min(axis=0) - 1.0, corners.max(axis=0) + 1.0
+    points = middles(grid)
+    return bool(((points >= low) & (points <= high)).all(axis=1).mean() >= _LEAST_COVER)
+
+
+def _extent(series: Series) -> float:
+    gap = slice_gap(series.slices)
+    return 0.0 if gap is None else gap * len(series.slices)
+
+
+def _cut_anew(grid: Series, series: Series) -> Series:
+    """Cut a volume of nearly even spacing along the grid's slices (trilinear)."""
+    first = series.slices[0]
+    slices = tuple(
+        replace(
+            item,
+            pixels=cut_at(item, series),
+            source=first.source,
+            index=index,
+            sequence=series.sequence,
+            window=first.window,
+        )
+        for index, item in enumerate(grid.slices)
+    )
+    return replace(series, slices=slices, headers=(), frames=(), grid=None)
+
+
+def cut_at(item: Slice, series: Series) -> NDArray[np.float32]:
+    """Show a series where a slice lies, shape (H, W) of the slice; air around it."""
+    shown = _sampled(item, series, lambda index: series.slices[index].pixels)
+    return np.nan_to_num(shown, nan=float(series.slices[0].pixels.min()))
+
+
+def slice_weights(
+    grid: Series, series: Series, spots: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Weigh the slices of a series for each slice of the grid, by their distance.
+
+    Parameters
+    ----------
+    grid, series
+        Two series that are placed, D and d slices.
+    spots
+        Shape (d, 3), LPS mm: where in each of its slices the series speaks for; by
+        default their middles. It matters where slices are tilted.
+
+    Returns
+    -------
+    ndarray
+        Shape (D, d), 0 to 1: 1 in the same place, 0 from the larger of both
+        distances between slices on.
+    """
+    points = middles(series) if spots is None else spots
+    own = middles(grid)
+    normal = (_places(grid) or [])[0].normal
+    width = max(slice_gap(grid.slices) or 1.0, slice_gap(series.slices) or 1.0)
+    apart = np.abs((own @ normal)[:, None] - (points @ normal)[None, :])
+    return np.asarray(np.maximum(0.0, 1.0 - apart / width))
+
+
+def middles(series: Series) -> NDArray[np.float64]:
+    """Find the middle of each slice of a placed series, shape (d, 3), LPS mm."""
+    return np.array(
+        [
+            place.at((item.width - 1) / 2, (item.height - 1) / 2)
+            for item, place in zip(series.slices, _places(series) or [], strict=True)
+        ]
+    )
+
+
+def on_grid(
+    weights: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Average values of slices where the grid's slices lie.
+
+    Parameters
+    ----------
+    weights
+        Shape (D, d), from `slice_weights`.
+    values
+        Shape (d,) or (d, K); NaN where a slice was not judged.
+
+    Returns
+    -------
+    ndarray
+        Shape (D,) or (D, K); NaN where too little is near.
+    """
+    columns = values.reshape(len(values), -1)
+    known = np.isfinite(columns).all(axis=1)
+    sums = weights[:, known] @ columns[known]
+    total = weights[:, known].sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.where(total >= _NEAR, sums / total, np.nan)
+    return np.asarray(means.reshape(len(weights), *values.shape[1:]))
+
+
+def evidence_odds(
+    item: Slice, series: Series, evidence: NDArray[np.uint8], judged: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Read a series' evidence where the pixels of a slice lie.
+
+    Parameters
+    ----------
+    item
+        Slice of the grid, shape (H, W).
+    series, evidence, judged
+        Series of d slices; its evidence (d, h, w), 255 times a probability; shape
+        (d,), which slices were judged.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W), float32: log-odds; NaN where the series was not judged.
+    """
+
+    def plane(index: int) -> NDArray[np.float32] | None:
+        return CODE_ODDS[evidence[index]] if judged[index] else None
+
+    return _sampled(item, series, plane)
+
+
+def _sampled(
+    item: Slice, series: Series, plane_of: Callable[[int], NDArray[np.float32] | None]
+) -> NDArray[np.float32]:
+    """Sample a series at a slice's pixels, linearly in all directions.
+
+    NaN where no plane is near, or `plane_of` gives none.
+    """
+    places, place = _places(series), item.placement
+    if place is None or places is None:
+        return np.full((item.height, item.width), np.nan, np.float32)
+    rows, columns = np.mgrid[: item.height, : item.width].astype(np.float64)
+    points = (
+        np.array(place.origin)
+        + columns[..., None] * np.array(place.across)
+        + rows[..., None] * np.array(place.down)
+    )
+    normal = places[0].normal
+    depths = np.array([np.array(other.origin) @ normal for other in places])
+    order = np.argsort(depths)
+    wanted = points @ normal
+    ranks = np.interp(wanted, depths[order], np.arange(len(order)))
+    # A slice stands for half its distance to both sides: the outermost too.
+    half = 0.5 * (slice_gap(series.slices) or 1.0)
+    low, high = depths[order[0]] - half, depths[order[-1]] + half
+    ranks[(wanted < low) | (wanted > high)] = np.nan
+    total = np.zeros(wanted.shape, np.float32)
+    weight = np.zeros(wanted.shape, np.float32)
+    known = ranks[np.isfinite(ranks)]
+    if not known.size:
+        return np.full(wanted.shape, np.nan, np.float32)
+    for rank in range(math.floor(known.min()), math.ceil(known.max()) + 1):
+        share = np.nan_to_num(np.maximum(0.0, 1.0 - np.abs(ranks - rank)))
+        plane = plane_of(int(order[rank])) if share.any() else None
+        if plane is None:
+            continue
+        values, inside = _in_plane(plane, places[order[rank]], points)
+        share = np.where(inside, share, 0.0).astype(np.float32)
+        total += share * values
+        weight += share
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(weight >= 0.5, total / weight, np.nan), np.float32)
+
+
+def _in_plane(
+    plane: NDArray[np.float32], place: Placement, points: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Sample one slice at points (H, W, 3), and tell which of them it reaches."""
+    steps = points - np.array(place.origin)
+    down, across = place.spacing_mm
+    columns = (steps @ np.array(place.across) / across**2).astype(np.float32)
+    rows = (steps @ np.array(place.down) / down**2).astype(np.float32)
+    values = cv2.remap(
+        plane, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    height, width = plane.shape
+    inside = (columns >= -0.5) & (columns <= width - 0.5)
+    inside &= (rows >= -0.5) & (rows <= height - 0.5)
+    return np.asarray(values, np.float32), np.asarray(inside)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.inference.bundle.facts import SequenceSum
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import SequenceEstimate, of_report
 
 

@@ -11,10 +11,17 @@ from typing import Any
 from tumorlens.report.page_parts import Section, Table, figure_text, name_text
 from tumorlens.report.words import counted
 
-_LOG_LOSS, _ACCURACY = "Log loss", "4-class accuracy"
+_LOG_LOSS, _ACCURACY = "Log loss", "-class accuracy"
 _CALIBRATION = "Calibration error (ECE, 15 bins)"
-"""Names of the figures that the page speaks of by itself."""
+"""Names of the figures that the page speaks of by itself; before the second stands
+how many classes there are."""
 
+_JUDGES = {
+    "served": "Image as served",
+    "image": "Image, fitted here",
+    "columns": "Columns alone",
+    "fused": "Image and columns",
+}
 _LEVELS = {"by_patient": "By patient", "by_slice": "By slice"}
 _SIGNIFICANT = 0.05
 _FEWEST = 19
@@ -77,15 +84,14 @@ def figure_table(report: Mapping[str, Any], level: str) -> Table:
     rows = [
         (
             name,
-            *(figure_text(figures[judge]) for judge in ("served", "image")),
-            figure_text(figures["fused"]),
+            *(figure_text(figures[judge]) for judge in _JUDGES),
             figure_text(figures["difference"]),
             _range(figures["null"]),
             "–" if figures["p"] is None else f"{figures['p']:.2f}",
         )
         for name, figures in report[level].items()
     ]
-    heads = ("Figure", "Image as served", "Image, fitted here", "Image and columns")
+    heads = ("Figure", *_JUDGES.values())
     beside = ("Difference", "Of permuted columns", "p")
     return Table(_LEVELS[level], (*heads, *beside), rows)
 
@@ -110,12 +116,14 @@ def _answer_section(report: Mapping[str, Any]) -> Section:
             "by a clinical model fitted on other patients. "
             f"{report['image_side']}",
             "'Image, fitted here' has all the freedom of the clinical model but its "
-            "columns; the difference is the columns' alone. Its interval is 95 %, of "
-            "paired draws of patients. The last columns say what the same work gives "
-            f"when the columns are dealt anew among patients ({report['permutations']} "
-            "times): the middle 95 % of the differences, and how often they help as "
-            "much. p values are not corrected for their number; the log loss was named "
-            "beforehand as the one that counts.",
+            "columns; the difference of 'Image and columns' from it is the columns' "
+            "alone. 'Columns alone' takes from the image only whether a slice shows "
+            "one of the classes that were learned. The difference's interval is 95 %, "
+            "of paired draws of patients. The last columns say what the same work "
+            "gives when the columns are dealt anew among patients "
+            f"({report['permutations']} times): the middle 95 % of the differences, "
+            "and how often they help as much. p values are not corrected for their "
+            "number; the log loss was named beforehand as the one that counts.",
             *report["warnings"],
         ),
         [figure_table(report, level) for level in _LEVELS],
@@ -173,7 +181,7 @@ def _subgroup_section(subgroups: Mapping[str, Any]) -> Section:
 
 
 def _subgroup_row(part: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
-    right = figures[_ACCURACY]
+    right = next(value for name, value in figures.items() if name.endswith(_ACCURACY))
     error = figures[_CALIBRATION]
     return (
         part,

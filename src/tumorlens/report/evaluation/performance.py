@@ -1,6 +1,11 @@
-"""The sections on how often a bundle is right, by class, subgroup and source.
+"""The sections on how often a bundle is right: by class, subgroup, source, MR sequence.
 
-Tested in `tests/evaluation/performance/test_comparison.py`.
+Curves of discrimination, calibration and net benefit stand beside these figures, and so
+does what says whether they are held out.
+
+Tested in `tests/evaluation/performance/test_figures.py`,
+`tests/evaluation/performance/test_by_sequence.py` and
+`tests/evaluation/test_leakage.py`.
 """
 
 from __future__ import annotations
@@ -11,14 +16,17 @@ from typing import Any
 from tumorlens.report.page_parts import (
     FIGURES,
     GROUP_NOTES,
+    Chart,
+    Line,
     Section,
     Table,
     class_count,
     figure_text,
+    name_text,
     operating_rows,
 )
 from tumorlens.report.words import counted
-from tumorlens.taxonomy import class_title
+from tumorlens.taxonomy import CLASSES, class_title
 
 Figures = Mapping[str, Any]
 
@@ -449,3 +457,401 @@ def comparison_section(
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+_UNIT = (0.0, 1.0)
+
+
+def curve_sections(figures: Figures) -> list[Section]:
+    """Show what `curve_figures` found, under the key ``curves`` of the metrics."""
+    curves = figures["curves"]
+    sections = [_reliability(curves["reliability"])]
+    if curves["roc"]:
+        sections.insert(0, _discrimination(figures))
+    if "decision" in curves:
+        sections.append(_decision(curves["decision"]))
+    return sections
+
+
+def _line(name: str, curve: Figures, *, band: bool = True) -> Line:
+    low, high = (curve["low"], curve["high"]) if band else ((), ())
+    return Line(name, curve["x"], curve["y"], low=low, high=high)
+
+
+def _title(name: str) -> str:
+    known = {"tumor": "Tumour, by slice", "tumor_by_patient": "Tumour, by patient"}
+    return known.get(name) or class_title(name)
+
+
+def _discrimination(figures: Figures) -> Section:
+    curves = figures["curves"]
+    tumor = [name for name in curves["roc"] if name.startswith("tumor")]
+    classes = [name for name in curves["roc"] if not name.startswith("tumor")]
+    charts = []
+    for key, title, x, y in (
+        ("roc", "ROC", "1 - specificity", "Sensitivity"),
+        ("precision_recall", "Precision and recall", "Recall", "Precision"),
+    ):
+        for names, what in ((tumor, "tumour or none"), (classes, "one against rest")):
+            lines = [
+                _line(_title(name), curves[key][name], band=names is tumor)
+                for name in names
+            ]
+            across, up = _operating_points(figures)
+            if key == "roc" and names is tumor and across:
+                lines.append(Line("Operating points", across, up, "points"))
+            if lines:
+                charts.append(
+                    Chart(f"{title}: {what}", x, y, lines, _UNIT, _UNIT, key == "roc")
+                )
+    rows = [
+        (
+            _title(name),
+            figure_text(item["average_precision"]),
+            f"{item['prevalence']:.3f}",
+        )
+        for name, item in curves["precision_recall"].items()
+    ]
+    return Section(
+        "discrimination",
+        "How well it tells them apart, at every threshold",
+        (
+            "Bands are 95 % intervals over patients. An average precision is to be "
+            "compared with the share of positives, which chance would reach.",
+        ),
+        (Table("", ("", "Average precision", "Share of positives"), rows),),
+        charts,
+    )
+
+
+def _reliability(curves: Figures) -> Section:
+    charts = []
+    for key, title, x, y in (
+        (
+            "most_probable",
+            "Most probable class",
+            "Probability of the most probable class",
+            "Share that is right",
+        ),
+        ("tumor", "Tumour", "Probability of tumour", "Share that shows a tumour"),
+    ):
+        rows = curves[key]["bins"]
+        charts.append(
+            Chart(
+                title,
+                x,
+                y,
+                [
+                    Line(
+                        "Slices, 15 bins",
+                        [row["sure"] for row in rows],
+                        [row["right"]["value"] for row in rows],
+                        "points",
+                        [row["right"]["low"] for row in rows],
+                        [row["right"]["high"] for row in rows],
+                    )
+                ],
+                _UNIT,
+                _UNIT,
+                True,
+            )
+        )
+    return Section(
+        "calibration",
+        "Does it mean its probabilities?",
+        (
+            "On the diagonal slices that are said to be right with 80 % are right in "
+            "80 %. Below it the model boasts, above it is too modest. Bins with few "
+            "slices have wide intervals.",
+        ),
+        (
+            Table(
+                "Most probable class, by bin",
+                ("Probability", "Slices", "Mean probability", "Share that is right"),
+                [
+                    (
+                        f"{row['from']:.2f} to {row['to']:.2f}",
+                        str(row["slices"]),
+                        f"{row['sure']:.3f}",
+                        figure_text(row["right"]),
+                    )
+                    for row in curves["most_probable"]["bins"]
+                ],
+            ),
+        ),
+        charts,
+    )
+
+
+def _decision(curve: Figures) -> Section:
+    lines = [
+        _line("Act on the model", curve),
+        Line("Act on every slice", curve["x"], curve["all"]),
+        Line("Act on none", curve["x"], [0.0] * len(curve["x"])),
+    ]
+    top = max(*curve["high"], curve["prevalence"]) * 1.05
+    return Section(
+        "decision-curve",
+        "What acting on it would be worth",
+        (
+            "Net benefit (Vickers and Elkin 2006, Med Decis Making): tumour slices "
+            "found less false alarms, a false alarm weighing as much as the threshold "
+            "says, per slice. It is worth something where it lies above both acting "
+            "on every slice and on none. It holds for this set's share of tumours, "
+            f"{curve['prevalence']:.2f}, which no clinic has.",
+        ),
+        (),
+        (
+            Chart(
+                "Decision curve, tumour or none",
+                "Probability of tumour from which one acts",
+                "Net benefit per slice",
+                lines,
+                _UNIT,
+                (min(-0.05, *curve["y"]) if min(curve["y"]) > -0.5 else -0.5, top),
+            ),
+        ),
+    )
+
+
+def _operating_points(figures: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Place the operating points on the ROC: false alarms, and sensitivity."""
+    rates = [
+        item
+        for item in figures["operating_points"].values()
+        if item["specificity"] and item["sensitivity"]
+    ]
+    return (
+        [1.0 - item["specificity"]["value"] for item in rates],
+        [item["sensitivity"]["value"] for item in rates],
+    )
+
+
+_OWN_LEVEL = (
+    "One thing is set on a fold's own pictures, without a look at their classes: the "
+    "level below which a picture is refused as no brain MRI, so that at most 1 % of "
+    "them are."
+)
+
+
+def held_out_section(leakage: Mapping[str, Any]) -> Section:
+    """Say whether figures are held out, and from what.
+
+    Parameters
+    ----------
+    leakage
+        From `tumorlens.evaluation.leakage`: of one bundle
+        (`check_held_out`), or pooled over folds (`pool_leakage`).
+    """
+    return _of_folds(leakage) if "folds" in leakage else _of_one_bundle(leakage)
+
+
+def _of_one_bundle(figures: Mapping[str, Any]) -> Section:
+    copies = "not looked for" if figures["copies"] is None else str(figures["copies"])
+    rows = [
+        ("Slices scored", str(figures["slices"])),
+        *(
+            (f"Patients also in the bundle's split '{split}'", str(count))
+            for split, count in figures["shared_patients"].items()
+        ),
+        ("Slices of these patients", str(figures["shared_slices"])),
+        *(
+            (("Models that it started from, counted in", str(figures["parents"])),)
+            if figures.get("parents")
+            else ()
+        ),
+        ("Slices that name no patient", str(figures["unnamed_slices"])),
+        ("Copies, or nearly, of training pictures", copies),
+        *(
+            (f"of these, from '{name}'", str(count))
+            for name, count in figures["copies_by_source"].items()
+        ),
+        *(("for example", name) for name in figures["examples"]),
+        ("Training pictures compared with", str(figures["compared_with"])),
+    ]
+    return Section(
+        "held-out",
+        "Held out" if figures["held_out"] else "Not held out",
+        (figures["statement"],),
+        (Table("", ("", "Number"), rows),),
+    )
+
+
+def _of_folds(figures: Mapping[str, Any]) -> Section:
+    folds = figures["folds"]
+    examples = [
+        (fold, name) for fold, item in folds.items() for name in item["examples"]
+    ]
+    tables = [
+        Table(
+            "",
+            (
+                "Fold",
+                "Slices scored",
+                "Patients also in its training",
+                "Slices of these",
+                "Slices that name no patient",
+                "Copies of its training pictures",
+                "Pictures compared with",
+            ),
+            [(fold, *_fold_row(item)) for fold, item in folds.items()],
+        )
+    ]
+    if examples:
+        tables.append(Table("Copies, for example", ("Fold", "Picture"), examples))
+    return Section(
+        "held-out",
+        "Held out" if figures["held_out"] else "Not held out",
+        (figures["statement"], _OWN_LEVEL),
+        tables,
+    )
+
+
+def _fold_row(leakage: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(leakage["slices"]),
+        str(sum(leakage["shared_patients"].values())),
+        str(leakage["shared_slices"]),
+        str(leakage["unnamed_slices"]),
+        "not looked for" if leakage["copies"] is None else str(leakage["copies"]),
+        str(leakage["compared_with"]),
+    )
+
+
+_TITLES = {
+    "accuracy": "Four-class accuracy",
+    **{f"recall_{name}": f"Recall, {name}" for name in CLASSES},
+    "auroc_tumor": "Tumour or none, AUROC",
+    "auroc_gain": "Above T1C alone, AUROC",
+    "sensitivity": "Tumour not cleared",
+    "cleared": "Tumour-free, decided so",
+    "likeliest_clear": "Tumour-free, likeliest so",
+    "other_called_kind": "Other kind: likeliest one of the three",
+    "other_called_clear": "Other kind: likeliest no tumour",
+    "other_decided_kind": "Other kind: decided one of the three",
+    "other_cleared": "Other kind: decided no tumour",
+    "vascular_called_kind": "Stroke: likeliest a tumour",
+    "vascular_decided_kind": "Stroke: decided a tumour",
+    "undrawn_called_kind": "No stroke drawn: likeliest a tumour",
+    "refused": "Refused",
+    "calibration_error": "Calibration error",
+    "peak_inside": "Peak inside the outline",
+    "dice": "Dice at half height",
+    "sequence_right": "Sequence told from the pixels",
+}
+
+_OVERVIEW: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        "sequences",
+        "By set and sequence",
+        {
+            "accuracy": "4-class accuracy",
+            "auroc_tumor": "AUROC",
+            "sensitivity": "Tumour not cleared",
+            "cleared": "Tumour-free cleared",
+            "calibration_error": "ECE",
+            "peak_inside": "Peak inside",
+            "sequence_right": "Sequence told",
+        },
+    ),
+    (
+        "sequences",
+        "Recall by set and sequence",
+        {f"recall_{name}": name_text(name).capitalize() for name in CLASSES},
+    ),
+    ("sites", "Tumour or none, inside one hospital", {"auroc_tumor": "AUROC"}),
+    (
+        "kinds",
+        "Other lesions, by kind and sequence",
+        {
+            "other_called_kind": "Likeliest one of the three",
+            "other_called_clear": "Likeliest no tumour",
+            "other_decided_kind": "Decided one of the three",
+            "other_cleared": "Decided no tumour",
+            "vascular_called_kind": "Stroke: likeliest a tumour",
+        },
+    ),
+    (
+        "studies",
+        "Sequences of one slice together, weighed as in other hospitals",
+        {"auroc_tumor": "AUROC", "auroc_gain": "Above T1C alone"},
+    ),
+)
+"""Tables of an overview: part of the figures, title, and its columns."""
+
+
+def sequence_overview(figures: Mapping[str, Any]) -> list[Table]:
+    """Set one model's figures by sequence out in few tables, a row a set or kind.
+
+    Parameters
+    ----------
+    figures
+        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
+
+    Returns
+    -------
+    list of Table
+        Rows and columns that hold nothing are left out, and so are empty tables.
+    """
+    tables = []
+    for part, title, columns in _OVERVIEW:
+        rows = {
+            key: found
+            for key, found in figures.get(part, {}).items()
+            if any(name in found for name in columns)
+        }
+        shown = {
+            name: words
+            for name, words in columns.items()
+            if any(name in found for found in rows.values())
+        }
+        if rows:
+            cells = [
+                (
+                    key,
+                    str(found["slices"]),
+                    *(figure_text(found.get(name)) for name in shown),
+                )
+                for key, found in rows.items()
+            ]
+            tables.append(Table(title, ("", "Slices", *shown.values()), cells))
+    return tables
+
+
+def sequence_tables(columns: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """Set figures of several models side by side.
+
+    Parameters
+    ----------
+    columns
+        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`, by the
+        model's name.
+
+    Returns
+    -------
+    list of Table
+        Rows in the order of the first model that has them.
+    """
+    headings = ("", "Figure", "Slices", *columns)
+    tables = []
+    for part, title in (
+        ("sequences", "By set and sequence"),
+        ("sites", "Inside one hospital"),
+        ("kinds", "Other lesions, by kind"),
+        ("studies", "Sequences of one slice, weighed as in other hospitals"),
+    ):
+        rows = []
+        for key in dict.fromkeys(
+            name for figures in columns.values() for name in figures[part]
+        ):
+            models = [figures[part].get(key, {}) for figures in columns.values()]
+            for name, words in _TITLES.items():
+                if any(name in figures for figures in models):
+                    count = next(figures["slices"] for figures in models if figures)
+                    cells = [
+                        figure_text(figures[name]) if name in figures else ""
+                        for figures in models
+                    ]
+                    rows.append((key, words, str(count), *cells))
+        tables.append(Table(title, headings, rows))
+    return tables

@@ -1,6 +1,6 @@
 """The section of the worst errors, with pictures, and line drawings for the card.
 
-Tested in `tests/evaluation/scoring/test_worst_errors.py`.
+Tested in `tests/evaluation/test_scored_slices.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def error_picture(
     Parameters
     ----------
     error
-        From `tumorlens.evaluation.scoring.worst_errors.worst_errors`.
+        From `tumorlens.evaluation.scored_slices.worst_errors`.
     prediction
         The bundle's, of that slice.
     outline

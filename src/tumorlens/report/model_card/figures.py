@@ -10,7 +10,7 @@ from typing import Any
 
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
-from tumorlens.report.evaluation.sequences import sequence_overview
+from tumorlens.report.evaluation.performance import sequence_overview
 from tumorlens.report.page_parts import (
     FIGURES,
     figure_text,

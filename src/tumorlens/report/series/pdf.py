@@ -31,7 +31,7 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.geometry import slice_gap
 from tumorlens.imaging.study import Series, patient_numbers
 from tumorlens.inference.bundle.bundle import Bundle
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
 from tumorlens.report.series.pictures import KeyPicture, key_pictures

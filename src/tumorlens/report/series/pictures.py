@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.imaging.study import Placement, Series, Slice
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))

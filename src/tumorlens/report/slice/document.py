@@ -27,9 +27,9 @@ from tumorlens.taxonomy import (
     Finding,
     Lesion,
     OwnClass,
-    TumorClass,
     Verdict,
     answer_of,
+    is_no_lesion,
     own_classes,
     parse_decided,
     parse_finding,
@@ -353,7 +353,8 @@ def _sequence_from_json(document: Mapping[str, Any]) -> SequenceEstimate:
 
 def _clinical_to_json(use: ClinicalUse, refused: bool) -> dict[str, Any]:
     """Name the columns and say what stood without them; no value is written."""
-    p_tumor = 1.0 - use.probabilities[TumorClass.NO_TUMOR]
+    values = use.probabilities
+    p_tumor = 1.0 - sum(values[name] for name in values if is_no_lesion(name))
     return {
         "used": list(use.used),
         "missing": list(use.missing),
@@ -361,7 +362,7 @@ def _clinical_to_json(use: ClinicalUse, refused: bool) -> dict[str, Any]:
         "outside": list(use.outside),
         "by_image_alone": {
             "decision": use.label.value,
-            "probabilities": None if refused else _probabilities(use.probabilities),
+            "probabilities": None if refused else _probabilities(values),
             "p_tumor": None if refused else _finite(p_tumor),
         },
     }
@@ -372,14 +373,15 @@ def _clinical_from_json(document: Mapping[str, Any]) -> ClinicalUse | None:
         return None
     alone = document["clinical"]["by_image_alone"]
     numbers = _numbers_of(document) if alone["probabilities"] is None else alone
+    classes = classes_of(document)
     document = document["clinical"]
     return ClinicalUse(
         used=tuple(document["used"]),
         missing=tuple(document["missing"]),
         unknown=tuple(document["unknown"]),
         outside=tuple(document["outside"]),
-        probabilities=_read_probabilities(numbers, CLASSES),
-        label=parse_decided(alone["decision"]),
+        probabilities=_read_probabilities(numbers, classes),
+        label=parse_decided(alone["decision"], classes),
     )
 
 

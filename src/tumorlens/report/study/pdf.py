@@ -21,7 +21,7 @@ from tumorlens.report.series.pdf import (
 )
 from tumorlens.report.slice.overlay import encode_png, window_picture
 from tumorlens.report.slice.pdf import HEADING, RULED, SMALL, paragraph
-from tumorlens.report.study.words import (
+from tumorlens.report.study.document import (
     counted_sentence,
     file_names,
     place_sentence,

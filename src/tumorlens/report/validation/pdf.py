@@ -16,7 +16,7 @@ from reportlab.platypus import Flowable, Image, KeepTogether, Spacer
 from reportlab.platypus import Table as Grid
 
 from tumorlens.report.charts import Scale, make_scale
-from tumorlens.report.evaluation.page import numeric_columns
+from tumorlens.report.page import numeric_columns
 from tumorlens.report.page_parts import Chart, Line, Picture, Section, Table
 from tumorlens.report.series.pdf import WIDTH, render_pages
 from tumorlens.report.slice.pdf import (

@@ -1,4 +1,12 @@
-"""What a validation by protocol found: endpoints, plan, failures, subgroups.
+"""What a validation by protocol found: endpoints, plan, subgroups, checklists.
+
+Three reporting checklists are filled in with what the software knows. STARD-AI
+(Sounderajah et al. 2025, Nature Medicine 31:3283-3289): 40 items, some with parts. The
+article was not at hand; numbers and topics were set beside two filled-in copies of its
+table, which agree. CLAIM 2024 and TRIPOD+AI: see
+`tumorlens.report.model_card.checklists`, whose topics are used here. The topics are in
+our own words. An item is answered by figures of the validation, by the protocol, or by
+what its authors stated in it; else it is said to be not known, for people to fill in.
 
 Tested in `tests/scale/validation/test_study.py`.
 """
@@ -8,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI
 from tumorlens.report.page_parts import (
     Chart,
     Line,
@@ -16,6 +25,7 @@ from tumorlens.report.page_parts import (
     figure_text,
     name_text,
 )
+from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 Result = Mapping[str, Any]
@@ -341,3 +351,274 @@ def _forest(
         ends,
         (0.0, 1.0),
     )
+
+
+NOT_KNOWN = "not known to the software"
+_DEMOGRAPHIC = ("age", "sex", "gender", "race", "ethnicity")
+_DEVICES = ("scanner", "manufacturer", "field_strength")
+
+STARD_AI: tuple[tuple[str, str], ...] = (
+    ("1", "Title or abstract names AI-centred diagnostic accuracy, and a measure"),
+    ("2", "Structured summary"),
+    ("3", "Background, intended use, place in the workflow"),
+    ("4", "Objectives and hypotheses"),
+    ("5", "Prospective or retrospective"),
+    ("6", "Ethics approval, or why none was needed"),
+    ("7", "Inclusion and exclusion, of people and of data"),
+    ("8", "How candidates were identified"),
+    ("9", "Where and when they were identified"),
+    ("10", "Consecutive, random or convenience series"),
+    ("11", "Source of the data: routine, collected for the study, open"),
+    ("12", "Who annotated, with what experience, and how"),
+    ("13", "Capturing devices; software with its version"),
+    ("14", "Acquisition and preprocessing"),
+    ("15a", "The index test"),
+    ("15b", "How it was developed: training, validation, tests, sizes"),
+    ("15c", "Its cut-offs, and whether they were fixed beforehand"),
+    ("15d", "Its user, and the expertise that it takes"),
+    ("16a", "The reference standard"),
+    ("16b", "Rationale for the reference standard"),
+    ("16c", "Cut-offs of the reference standard"),
+    ("17a", "Blinding of the index test"),
+    ("17b", "Blinding of the reference standard's assessors"),
+    ("18", "How accuracy is estimated and compared"),
+    ("19", "Indeterminate results"),
+    ("20", "Missing data"),
+    ("21", "Analyses of variability, planned or exploratory"),
+    ("22", "Sample size, and how it was found"),
+    ("23", "Analysis of errors, bias and fairness"),
+    ("24", "Flow of participants"),
+    ("25", "Characteristics of each data set"),
+    ("26a", "Severity of disease"),
+    ("26b", "Other diagnoses in those without the condition"),
+    ("27", "Time and treatment between index test and reference standard"),
+    ("28", "Whether the data represent the intended population"),
+    ("29", "How external data differ from those of the development"),
+    ("30", "Cross-tabulation with the reference standard"),
+    ("31", "Accuracy, with its precision"),
+    ("32", "Adverse events"),
+    ("33", "Limitations"),
+    ("34", "Implications for practice"),
+    ("35", "Ethical considerations, and fairness"),
+    ("36", "Registration"),
+    ("37", "Where the protocol can be read"),
+    ("38", "Funding, and the role of funders"),
+    ("39", "Commercial interests"),
+    ("40a", "Availability of data and code"),
+    ("40b", "Whether outputs are kept and can be audited"),
+)
+"""Number and topic of all 40 items."""
+
+# Which fact answers an item; an item that is not here is never known.
+_STARD_FACTS = {
+    **{"1": "title", "2": "summary", "3": "intended_use", "4": "aims", "5": "design"},
+    **{"6": "ethics", "7": "inclusion", "8": "identification", "9": "setting"},
+    **{"10": "sampling", "11": "data_source", "12": "annotators", "13": "devices"},
+    **{"14": "acquisition", "15a": "index_test", "15b": "development"},
+    **{"15c": "cut_offs", "15d": "intended_use", "16a": "reference"},
+    **{"16b": "rationale", "17a": "blind_index", "17b": "blinding"},
+    **{"18": "statistics", "19": "indeterminate", "20": "missing"},
+    **{"21": "variability", "22": "sample_size", "23": "errors", "24": "flow"},
+    **{"25": "characteristics", "26a": "severity", "26b": "alternatives"},
+    **{"27": "interval", "28": "representativeness", "29": "strangers"},
+    **{"30": "cross_table", "31": "accuracy", "32": "adverse_events"},
+    **{"33": "limitations", "34": "practice", "35": "fairness"},
+    **{"36": "registration", "37": "protocol", "38": "funding", "39": "conflicts"},
+    **{"40a": "availability", "40b": "audit"},
+}
+_CLAIM_FACTS = {
+    **{"1": "index_test", "2": "summary", "3": "intended_use", "4": "aims"},
+    **{"5": "design", "6": "aims", "7": "data_source", "8": "inclusion"},
+    **{"9": "preprocessing", "10": "inclusion", "11": "deidentification"},
+    **{"12": "missing", "13": "acquisition", "14": "reference", "15": "rationale"},
+    **{"16": "annotators", "17": "annotators", "20": "strangers"},
+    **{"21": "sample_size", "22": "index_test", "23": "software"},
+    **{"24": "development", "25": "development", "26": "development"},
+    **{"27": "development", "28": "statistics", "29": "statistics"},
+    **{"30": "variability", "31": "maps", "33": "accuracy", "34": "registration"},
+    **{"35": "flow", "36": "characteristics", "37": "accuracy", "38": "accuracy"},
+    **{"39": "errors", "40": "limitations", "41": "practice", "42": "protocol"},
+    **{"43": "availability", "44": "funding"},
+}
+_TRIPOD_FACTS = {
+    **{"1": "title", "2": "summary", "3b": "intended_use", "3c": "fairness"},
+    **{"4": "aims", "5a": "data_source", "5b": "dates", "6a": "setting"},
+    **{"6b": "inclusion", "6c": "treatments", "7": "preprocessing"},
+    **{"8a": "reference", "8b": "annotators", "8c": "blinding"},
+    **{"9a": "development", "9b": "acquisition", "9c": "blind_index"},
+    **{"10": "sample_size", "11": "missing", "12a": "inclusion"},
+    **{"12b": "preprocessing", "12c": "development", "12d": "variability"},
+    **{"12e": "statistics", "12f": "no_update", "12g": "index_test"},
+    **{"13": "development", "14": "fairness", "15": "cut_offs", "16": "strangers"},
+    **{"17": "ethics", "18a": "funding", "18b": "conflicts", "18c": "protocol"},
+    **{"18d": "registration", "18e": "availability", "18f": "software"},
+    **{"19": "patient_involvement", "20a": "flow", "20b": "characteristics"},
+    **{"20c": "strangers", "21": "flow", "22": "index_test", "23a": "accuracy"},
+    **{"23b": "variability", "24": "no_update", "26": "limitations"},
+    **{"27a": "indeterminate", "27b": "intended_use"},
+}
+
+
+def checklist_sections(result: Result) -> list[Section]:
+    """Fill in the three checklists.
+
+    Parameters
+    ----------
+    result
+        From `tumorlens.scale.validation.study.merge_sites`.
+    """
+    known = _facts(result)
+    claim = [(item.number, item.topic) for item in CLAIM_2024]
+    tripod = [(item.number, item.topic) for item in TRIPOD_AI]
+    return [
+        _section("stard-ai", "STARD-AI (2025)", STARD_AI, _STARD_FACTS, known),
+        _section("claim", "CLAIM (2024)", claim, _CLAIM_FACTS, known),
+        _section("tripod-ai", "TRIPOD+AI (2024)", tripod, _TRIPOD_FACTS, known),
+    ]
+
+
+def _section(
+    name: str,
+    title: str,
+    items: Sequence[tuple[str, str]],
+    facts: Mapping[str, str],
+    known: Mapping[str, str],
+) -> Section:
+    rows = [
+        (number, topic, known.get(facts.get(number, ""), NOT_KNOWN))
+        for number, topic in items
+    ]
+    open_items = sum(answer == NOT_KNOWN for _, _, answer in rows)
+    return Section(
+        name,
+        f"{title}, as far as the software knows",
+        (
+            f"{len(rows) - open_items} of {len(rows)} items have an answer; the other "
+            f"{open_items} are for the authors. Topics are in our own words: the "
+            "guideline itself says what each asks. Answers in quotation marks are the "
+            "protocol's.",
+        ),
+        (Table("", ("Item", "Topic", "Answer"), rows),),
+    )
+
+
+def _facts(result: Result) -> dict[str, str]:
+    """Say what is known, by the name of the fact; what is not has no entry."""
+    protocol = result["protocol"]
+    stated = {key: f"“{text}”" for key, text in protocol["statements"].items()}
+    known = _measured(result) | _from_groups(result) | _from_strangers(result) | stated
+    doubts = (
+        f"deviations named in “Endpoints”: {len(result['deviations'])}"
+        if result["deviations"]
+        else "no deviation from the protocol is known"
+    )
+    for name, first, key in (
+        ("setting", f"sites: {', '.join(result['sites'])}", "dates"),
+        ("limitations", doubts, "limitations"),
+        ("acquisition", known["preprocessing"], "acquisition"),
+    ):
+        known[name] = f"{first}; {stated[key]}" if key in stated else first
+    return known
+
+
+def _measured(result: Result) -> dict[str, str]:
+    protocol, model = result["protocol"], result["model"]
+    size, plan = result["sample_size"], result["subgroup_tests"]
+    primary = result["endpoints"][0]
+    answer = (
+        f"{primary['endpoint']} {figure_text(primary['figure'])}, margin "
+        f"{primary['margin']:g}: {'met' if primary['met'] else 'not met'}"
+    )
+    columns = "; ".join(
+        f"{name} one of {', '.join(values)}"
+        for name, values in protocol["inclusion"].items()
+    )
+    known = {
+        "title": f"“{protocol['title']}”; {answer}",
+        "summary": "“In short”, “Endpoints”",
+        "aims": f"to show {primary['endpoint']} above {primary['margin']:g}",
+        "inclusion": f"rows of the split “{protocol['split']}” with a label"
+        f"{'; ' + columns if columns else ''}; left out, by site: “The protocol”",
+        "software": f"TumorLens {result['software']}, Apache-2.0",
+        "index_test": f"{model['name']}, version {model['version']}, digest "
+        f"{model['digest'][:12]}: `model.onnx` and `bundle.json`, checksummed",
+        "development": "the model card that comes with the bundle",
+        "preprocessing": "as `bundle.json` states, one function for all slices",
+        "cut_offs": f"the bundle's operating point “{protocol['operating_point']}”, "
+        "fixed by the protocol beforehand",
+        "reference": f"“{protocol['reference_standard']}”",
+        "blind_index": "the software sees the picture alone, no label and no column",
+        "statistics": "95 % intervals over patients (ratio estimator); secondary "
+        f"endpoints with {CORRECTIONS[protocol['multiplicity']]}, subgroups with "
+        f"{CORRECTIONS[plan['multiplicity']]}",
+        "indeterminate": "a slice left uncertain or refused misses no tumour and "
+        f"clears none; no class named: {figure_text(result['inconclusive'])}, refused: "
+        f"{figure_text(result['refused_as_foreign'])}",
+        "missing": "rows without a label, and files that cannot be read, are left out",
+        "variability": "fixed by the protocol, by "
+        f"{', '.join(map(kind_text, ('site', *protocol['groups'])))}: “Subgroups "
+        "beside the others”, “Subgroups”",
+        "sample_size": f"{size['planned_patients']} patients planned; a power of "
+        f"{size['power']:g} needs {size['needed_patients']}; "
+        f"{size['counted_patients']} counted",
+        "errors": "“Where it fails”, “Subgroups beside the others”",
+        "flow": f"{result['patients']} patients, {result['slices']} slices judged; "
+        "rows left out by site and reason: “The protocol”",
+        "accuracy": f"{answer}; “Endpoints”, “In short”, “Subgroups”",
+        "cross_table": "“Where it fails”, “The four classes”",
+        "practice": RESEARCH_USE,
+        "protocol": f"SHA-256 {protocol['sha256']}",
+        "audit": "`metrics.json` beside this report; the sites' files by their "
+        "SHA-256: “The protocol”; each can be signed",
+        "no_update": "the model was not changed",
+    }
+    if "localisation" in result:
+        known["maps"] = "maps against outlines: “Where the maps point”"
+    return known
+
+
+def _from_groups(result: Result) -> dict[str, str]:
+    groups: Mapping[str, Any] = result["subgroups"]
+    people = [kind for kind in groups if kind in _DEMOGRAPHIC]
+    devices = "; ".join(
+        f"{kind_text(kind)}: {', '.join(groups[kind])}"
+        for kind in groups
+        if kind in _DEVICES
+    )
+    known = {
+        "devices": f"{devices or 'devices not known'}; TumorLens {result['software']}"
+    }
+    if people:
+        named = ", ".join(map(kind_text, people))
+        known["fairness"] = f"figures by {named}: “Subgroups beside the others”"
+        known["characteristics"] = "patients by " + "; ".join(
+            f"{kind_text(kind)}: {_listed_patients(groups[kind])}" for kind in people
+        )
+    if "lesion_size" in groups:
+        known["severity"] = (
+            "patients by the outline's share of the head's square: "
+            f"{_listed_patients(groups['lesion_size'])}"
+        )
+    return known
+
+
+def _listed_patients(parts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {part['patients']}" for name, part in parts.items())
+
+
+def _from_strangers(result: Result) -> dict[str, str]:
+    checked = {
+        name: site["strangers"]
+        for name, site in result["sites"].items()
+        if site["strangers"]
+    }
+    found = {
+        "no patient and no copy of the model's training": "held_out",
+        "patients who trained or tuned the model": "shares_patients",
+    }
+    named = {
+        words: ", ".join(name for name, item in checked.items() if item[key])
+        for words, key in found.items()
+    }
+    text = "; ".join(f"{words}: {sites}" for words, sites in named.items() if sites)
+    return {"strangers": text} if text else {}

@@ -17,9 +17,9 @@ from typing import Self
 
 from tumorlens.errors import OutputError, SettingError
 from tumorlens.imaging.formats import display_name
-from tumorlens.scale.archive.file_headers import FileHeader
 from tumorlens.scale.archive.sources import (
     ArchiveFile,
+    FileHeader,
     ListedFile,
     Source,
     archive_file,

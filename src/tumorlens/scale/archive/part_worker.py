@@ -39,10 +39,15 @@ from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
-from tumorlens.scale.archive.file_headers import FileHeader, read_headers
 from tumorlens.scale.archive.ledger import PartCounts, PartTask
 from tumorlens.scale.archive.parquet import map_stem, prediction_cells, table_of
-from tumorlens.scale.archive.sources import ArchiveFile, is_url, read_file
+from tumorlens.scale.archive.sources import (
+    ArchiveFile,
+    FileHeader,
+    is_url,
+    read_file,
+    read_headers,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

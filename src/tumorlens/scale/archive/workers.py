@@ -14,10 +14,9 @@ from typing import Any, Protocol, Self
 
 from tumorlens.errors import MissingExtraError, SettingError, TumorLensError
 from tumorlens.inference.slice.session import available_cores
-from tumorlens.scale.archive.file_headers import FileHeader
 from tumorlens.scale.archive.ledger import PartTask
 from tumorlens.scale.archive.part_worker import PartResult, PartWorker
-from tumorlens.scale.archive.sources import ArchiveFile
+from tumorlens.scale.archive.sources import ArchiveFile, FileHeader
 
 LOCAL_CLUSTER = "local"
 """The address that starts a cluster on this machine, which ends with the run."""

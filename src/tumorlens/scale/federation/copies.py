@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.duplicates.copies import take_fingerprints
-from tumorlens.data.duplicates.copy_codes import (
+from tumorlens.data.duplicates import (
     MOST_BITS_APART,
     TrainingCodes,
+    take_fingerprints,
     view_codes,
 )
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.evaluation.scoring.leakage import FINGERPRINTS
+from tumorlens.evaluation.leakage import FINGERPRINTS
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, load_bundle
 
 PIECES = 16

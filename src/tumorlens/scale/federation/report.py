@@ -11,8 +11,11 @@ from typing import Any
 
 from tumorlens.evaluation.performance.figures import PARTS
 from tumorlens.experiments.evaluation import write_evaluation
-from tumorlens.report.evaluation.curves import curve_sections
-from tumorlens.report.evaluation.performance import figure_sections, subgroup_section
+from tumorlens.report.evaluation.performance import (
+    curve_sections,
+    figure_sections,
+    subgroup_section,
+)
 from tumorlens.report.page_parts import Section, Table
 
 

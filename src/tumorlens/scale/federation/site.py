@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError, TrainingError
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices
+from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.scale.federation.plan import BatchNorm, FederationPlan
 from tumorlens.scale.federation.privacy import Budget, private_steps
 from tumorlens.scale.federation.site_counts import site_counts

@@ -27,13 +27,13 @@ from tumorlens.evaluation.performance.figures import (
     said,
     scores_of_maps,
 )
-from tumorlens.evaluation.scoring.scored_slices import (
+from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_patient,
     by_slice,
 )
-from tumorlens.statistics.resampling import Figure, exact_margin, figure, without_bias
+from tumorlens.statistics import Figure, exact_margin, figure, without_bias
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 
 SCHEMA = "tumorlens-site-counts/1"

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record, column_value, read_manifest, write_manifest
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.scoring.scored_slices import ScoredSlices, by_slice
+from tumorlens.evaluation.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
-from tumorlens.report.evaluation.page import render_evaluation
+from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Section, Table, figure_text
 from tumorlens.scale.federation.apps import simulate
 from tumorlens.scale.federation.deployment import site_facts
@@ -40,7 +40,7 @@ from tumorlens.scale.federation.site import (
     first_model,
     scored_by_network,
 )
-from tumorlens.statistics.resampling import Draws, Resampling, figure
+from tumorlens.statistics import Draws, Resampling, figure
 from tumorlens.training.dataset import Sample
 from tumorlens.training.weights import load_weights
 

@@ -5,7 +5,7 @@ are faults of some of its points or lines (as in TorchIO, Perez-Garcia et al. 20
 Comput Methods Programs Biomed).
 
 The functions without chance also serve the measurement of robustness
-(`tumorlens.evaluation.robustness.corruption`), which draws faults and strengths of
+(`tumorlens.evaluation.corruption`), which draws faults and strengths of
 its own.
 """
 

@@ -34,16 +34,14 @@ from tumorlens.imaging.study import (
     stacks_of,
 )
 from tumorlens.inference.series.classifier import SeriesClassifier
-from tumorlens.inference.series.results import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
-from tumorlens.jobs.queue import JobLostError, Progress
+from tumorlens.jobs.queue import JobLostError, Progress, Worker
 from tumorlens.jobs.tables import Job, JobState
-from tumorlens.jobs.worker import Worker
 from tumorlens.operations.drift import observe_series, reference_rates
 from tumorlens.operations.metrics import Metrics
-from tumorlens.report.series.document import series_to_json
-from tumorlens.report.series.evidence_nifti import write_evidence
+from tumorlens.report.series.document import series_to_json, write_evidence
 from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
 from tumorlens.report.study.document import study_failure_to_json, study_to_json
 from tumorlens.settings import SETTINGS, Settings

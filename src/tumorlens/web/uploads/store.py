@@ -30,13 +30,11 @@ from tumorlens.errors import (
     OutputError,
 )
 from tumorlens.inference.slice.prediction import Prediction
-from tumorlens.jobs.accounts import AccountStore
+from tumorlens.jobs.accounts import AccountStore, TokenStore
 from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
-from tumorlens.jobs.retention import Retention
-from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore
+from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore, Retention
 from tumorlens.jobs.tables import Artifact, Job, JobState
-from tumorlens.jobs.tokens import TokenStore
 from tumorlens.operations.audit import FILE as AUDIT_FILE
 from tumorlens.operations.audit import AuditTrail
 from tumorlens.report.feedback import KEY as FEEDBACK
