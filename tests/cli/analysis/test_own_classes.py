@@ -244,7 +244,7 @@ def test_a_class_may_have_the_name_of_a_column(
     build_tiny_bundle(tmp_path, own_classes(names))
     found = tumorlens.load_classifier(tmp_path, threads=1).predict(slice_file)
     (row,) = tumorlens.Predictions([found]).to_frame().to_dict("records")
-    assert (row["file"], row["status"]) == (slice_file.name, "ok")
+    assert (row["file"], row["status"]) == (str(slice_file), "ok")
     assert row["p_file"] == found.decision.raw_probabilities["file"]
 
 
