@@ -143,21 +143,6 @@ def judge_slice(
     return kept
 
 
-def check_series_are_judged() -> None:
-    """Refuse series where the model has classes of a user's own.
-
-    Raises
-    ------
-    InputError
-        It has (422).
-    """
-    if app_state().bundle.has_own_classes:
-        raise InputError(
-            "The model in use has classes of its own, and judges no series.",
-            "Send single pictures, or choose a model of the four classes.",
-        )
-
-
 def receive_study() -> list[FileStorage]:
     """Take the files of the request that is served, within the limits of a study.
 
@@ -166,13 +151,12 @@ def receive_study() -> list[FileStorage]:
     TooLargeError
         Where the request has more megabytes or files than are read (413).
     InputError
-        Where it has no file, or the model judges no series (422).
+        Where it has no file (422).
     BusyError
         Where too many uploads wait (503).
     DiskFullError
         Where the disk has no room (507).
     """
-    check_series_are_judged()
     if HEADER not in request.headers:
         # What was accepted before is not refused when it is sent again.
         _check_room()

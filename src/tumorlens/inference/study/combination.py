@@ -24,7 +24,7 @@ from tumorlens.inference.bundle.facts import SequenceSum, StudyModel
 from tumorlens.inference.series.by_slices import why_not_sliceable
 from tumorlens.inference.series.decision import SeenSlices, log_odds
 from tumorlens.inference.series.lesion import CODE_ODDS
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+from tumorlens.taxonomy import clear_places
 
 MAX_TILT = 10.0
 """Degrees between the slices of two series from which on a volume of nearly even
@@ -483,7 +483,7 @@ def combine(
 
     odds = {key: of_key(key, lambda seen: log_odds(seen.p_tumor)) for key in keys}
     probabilities = {key: of_key(key, lambda seen: seen.probabilities) for key in keys}
-    seen = SeenSlices(grid)
+    seen = SeenSlices(grid, parts[0].seen.classes)
     shares = np.zeros((len(grid.slices), len(keys)))
     total = np.full(len(grid.slices), np.nan)
     for index in range(len(grid.slices)):
@@ -568,14 +568,16 @@ def _fill_probabilities(
     probabilities: Sequence[NDArray[np.float64]],
 ) -> None:
     known = np.isfinite(odds)
-    kinds = np.zeros((len(odds), len(CLASSES)))
-    for column, values in enumerate(probabilities):
-        kinds += shares[:, column : column + 1] * np.nan_to_num(values)
-    kinds[:, NO_TUMOR_INDEX] = 0.0
+    values = np.zeros((len(odds), len(seen.classes)))
+    for column, own in enumerate(probabilities):
+        values += shares[:, column : column + 1] * np.nan_to_num(own)
+    values = np.maximum(values, 1e-12)
+    clear = clear_places(seen.classes)
+    kinds = [place for place in range(len(seen.classes)) if place not in clear]
     p_tumor = 1.0 / (1.0 + np.exp(-odds))
-    kinds *= (p_tumor / np.maximum(kinds.sum(axis=1), 1e-12))[:, None]
-    kinds[:, NO_TUMOR_INDEX] = 1.0 - p_tumor
-    seen.probabilities[known] = kinds[known]
+    for places, share in ((kinds, p_tumor), (clear, 1.0 - p_tumor)):
+        values[:, places] *= (share / values[:, places].sum(axis=1))[:, None]
+    seen.probabilities[known] = values[known]
 
 
 def _fill_counts(
